@@ -1,0 +1,1 @@
+"""tokenfleet: which AI hardware serves a demand for tokens at the least cost per token."""
