@@ -1,0 +1,130 @@
+"""Number, name and date types of the scenario, and the metadata that every quantity carries.
+
+Numbers are strict: booleans, numeric strings, NaN and infinities are refused; an integer is
+accepted where a float is expected. *Unknown* is `None`, *zero* is 0 and *unlimited* is the word
+`"unlimited"`: three states that are never folded into one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+MAX_NAME = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _number(value: Any) -> Any:
+    """Refuses integers that a float cannot hold (pydantic would round them to infinity)."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1e300:
+        raise PydanticCustomError("finite_number", "Input should be a finite number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+OpenFraction = Annotated[Number, Field(ge=0, lt=1)]
+Score = Annotated[Number, Field(gt=0, le=1)]
+AtLeastOne = Annotated[Number, Field(ge=1)]
+Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+PositiveCount = Annotated[int, Field(strict=True, ge=1, le=10**12)]
+Flag = Annotated[bool, Field(strict=True)]
+
+Unlimited = Literal["unlimited"]
+
+
+def _limit_tag(value: Any) -> str:
+    return "<word>" if isinstance(value, str) else "<number>"
+
+
+Limit = Annotated[
+    Annotated[NonNegative, Tag("<number>")] | Annotated[Unlimited, Tag("<word>")],
+    Discriminator(_limit_tag),
+]
+CountLimit = Annotated[
+    Annotated[Count, Tag("<number>")] | Annotated[Unlimited, Tag("<word>")],
+    Discriminator(_limit_tag),
+]
+
+
+def limit_value(limit: float | Unlimited) -> float:
+    """The limit as a float; `"unlimited"` is infinity."""
+    return math.inf if isinstance(limit, str) else float(limit)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str) and _CONTROL.search(value.translate({9: None, 10: None, 13: None})):
+        raise PydanticCustomError("control_character", "Text has control characters")
+    return value
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, str) and (_CONTROL.search(value) or not value.strip()):
+        raise PydanticCustomError("blank_name", "Name is blank or has control characters")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_printable), Field(strict=True, max_length=20_000)]
+Name = Annotated[
+    str, BeforeValidator(_named), Field(strict=True, min_length=1, max_length=MAX_NAME)
+]
+
+
+def _day(value: Any) -> Any:
+    """Accepts a date or ISO text, not a number (pydantic would read it as a Unix time)."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError(
+                "iso_date", "Input should be a date such as 2026-07-01"
+            ) from None
+    if type(value) is not date:
+        raise PydanticCustomError("iso_date", "Input should be a date such as 2026-07-01")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+Cooling = Literal["air", "direct liquid"]
+Engine = Literal["vllm", "sglang", "trtllm"]
+Precision = Literal["bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4"]
+KvPrecision = Literal["bf16", "fp8"]
+TraceFormat = Literal["azure", "mooncake", "burstgpt"]
+
+
+def quantity(
+    meaning: str,
+    unit: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    if_low: str = "",
+    if_high: str = "",
+    **options: Any,
+) -> Any:
+    """A field with meaning and unit, and the band outside of which a value draws a warning.
+
+    `low` and `high` are inclusive; `if_low` and `if_high` say what the unit probably was. Other
+    options (`default`, `alias`) go to `pydantic.Field`.
+    """
+    extra: dict[str, Any] = {"unit": unit}
+    if low is not None:
+        extra["plausible_low"] = low
+        extra["if_low"] = if_low
+    if high is not None:
+        extra["plausible_high"] = high
+        extra["if_high"] = if_high
+    return Field(description=meaning, json_schema_extra=extra, **options)
+
+
+def about(meaning: str, **options: Any) -> Any:
+    """A field without a unit."""
+    return Field(description=meaning, **options)

@@ -1,0 +1,109 @@
+"""Warnings about values that are legal but look like a slip of unit, and about near-equal ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from tokenfleet.schema.scenario import Scenario, id_groups, sanitised
+
+# Smallest and largest plausible limit, ms, per metric.
+_LIMIT_MS = {"ttft": (10.0, 600_000.0), "tpot": (1.0, 2_000.0), "e2e": (50.0, 3_600_000.0)}
+_MAX_KW_PER_RACK = 1_000.0
+
+
+@dataclass(frozen=True)
+class SchemaWarning:
+    """A value that is accepted but looks wrong: where, what, and the probable cause."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def scenario_warnings(scenario: Scenario) -> tuple[SchemaWarning, ...]:
+    """Every implausible value and near-equal id of a valid scenario, in order of appearance."""
+    found = list(_bands(scenario, ""))
+    found.extend(_limits(scenario))
+    found.extend(_density(scenario))
+    found.extend(_near_ids(scenario))
+    return tuple(found)
+
+
+def _bands(row: BaseModel, path: str) -> Iterator[SchemaWarning]:
+    for name, field in type(row).model_fields.items():
+        value = getattr(row, name)
+        here = f"{path}.{field.alias or name}" if path else (field.alias or name)
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "unit" in extra:
+            yield from _band(value, here, extra)
+        yield from _inside(value, here)
+
+
+def _inside(value: Any, path: str) -> Iterator[SchemaWarning]:
+    if isinstance(value, BaseModel):
+        yield from _bands(value, path)
+    elif isinstance(value, tuple):
+        for i, item in enumerate(value):
+            if isinstance(item, BaseModel):
+                name = getattr(item, "id", None)
+                label = f" (id {name!r})" if name is not None else ""
+                yield from _bands(item, f"{path}[{i}]{label}")
+
+
+def _band(value: Any, path: str, extra: Any) -> Iterator[SchemaWarning]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _band(item, f"{path}[{key}]", extra)
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool) or value == 0:
+        return
+    unit = extra["unit"]
+    low, high = extra.get("plausible_low"), extra.get("plausible_high")
+    if low is not None and value < low:
+        yield _implausible(path, value, unit, "low", extra["if_low"])
+    if high is not None and value > high:
+        yield _implausible(path, value, unit, "high", extra["if_high"])
+
+
+def _implausible(path: str, value: float, unit: str, side: str, cause: str) -> SchemaWarning:
+    question = f"; did you mean {cause}?" if cause else ""
+    return SchemaWarning(path, f"{value:g} {unit} is unusually {side}{question}")
+
+
+def _limits(scenario: Scenario) -> Iterator[SchemaWarning]:
+    for i, workload in enumerate(scenario.workloads):
+        for j, slo in enumerate(workload.slos):
+            low, high = _LIMIT_MS[slo.metric]
+            path = f"workloads[{i}] (id {workload.id!r}).slos[{j}].limit_ms"
+            if slo.limit_ms < low:
+                yield _implausible(path, slo.limit_ms, f"ms of {slo.metric}", "low", "seconds")
+            elif slo.limit_ms > high:
+                cause = "microseconds"
+                yield _implausible(path, slo.limit_ms, f"ms of {slo.metric}", "high", cause)
+
+
+def _density(scenario: Scenario) -> Iterator[SchemaWarning]:
+    for i, site in enumerate(scenario.sites):
+        if isinstance(site.racks, str) or isinstance(site.power_kw, str) or not site.racks:
+            continue
+        density = site.power_kw / site.racks
+        if density > _MAX_KW_PER_RACK:
+            path = f"sites[{i}] (id {site.id!r}).power_kw"
+            yield _implausible(path, density, "kW per rack position", "high", "W")
+
+
+def _near_ids(scenario: Scenario) -> Iterator[SchemaWarning]:
+    for path, names in id_groups(scenario):
+        first: dict[str, str] = {}
+        for i, name in enumerate(names):
+            other = first.setdefault(sanitised(name), name)
+            if other != name:
+                yield SchemaWarning(
+                    f"{path}[{i}]", f"id {name!r} is nearly {other!r}; are they the same?"
+                )

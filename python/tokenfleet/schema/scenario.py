@@ -1,0 +1,326 @@
+"""The scenario: one question to the planner, checked as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from tokenfleet.schema.fields import (
+    Count,
+    Day,
+    Engine,
+    Flag,
+    Fraction,
+    KvPrecision,
+    Name,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Text,
+    about,
+    quantity,
+)
+from tokenfleet.schema.rows import Problem, Row, did_you_mean, validate
+from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
+from tokenfleet.schema.workload import Workload
+
+SCHEMA_VERSION = 1
+
+
+class Objective(Row):
+    """What is optimised."""
+
+    kind: Literal[
+        "least_cost",
+        "least_cost_per_token",
+        "most_tokens",
+        "most_value",
+        "least_energy",
+        "least_carbon",
+    ] = about("Goal", default="least_cost")
+    denominator: Literal["output", "total"] = about(
+        "Tokens that cost per token and most tokens count", default="output"
+    )
+    annual_budget_usd: Positive | None = quantity("Cap on yearly cost", "USD/year", default=None)
+    capex_budget_usd: NonNegative | None = quantity("Cap on purchases", "USD", default=None)
+    carbon_price_usd_per_t: NonNegative | None = quantity(
+        "Price of carbon; blank: not priced",
+        "USD/tCO2",
+        default=None,
+        high=2_000,
+        if_high="USD/kt",
+    )
+    water_price_usd_per_m3: NonNegative | None = quantity(
+        "Price of water; blank: not priced", "USD/m3", default=None, high=100, if_high="USD/ML"
+    )
+    ratio_tolerance: Annotated[Positive, Field(lt=0.1)] = quantity(
+        "Cost per token given up for more tokens", "fraction", default=1e-3
+    )
+
+
+class Column(Row):
+    """A measured candidate: what rate one replica sustains for one class within its limits."""
+
+    workload: Name = about("Workload")
+    cls: Name = about("Class of the workload", alias="class")
+    system: Name = about("Catalog id of the system")
+    gpus: PositiveCount = quantity("Accelerators of one replica", "GPUs")
+    rate_rps: Positive = quantity("Requests per second of one replica", "requests/s")
+    watts: NonNegative | None = quantity("IT draw of one replica at that rate", "W", default=None)
+    source: Text | None = about("Where it was measured", default=None)
+
+
+def _columns_tag(value: Any) -> str:
+    return "<file>" if isinstance(value, str) else "<rows>"
+
+
+Columns = Annotated[
+    Annotated[tuple[Column, ...], Field(min_length=1), Tag("<rows>")]
+    | Annotated[Name, Tag("<file>")],
+    Discriminator(_columns_tag),
+]
+Sizes = Annotated[tuple[PositiveCount, ...], Field(min_length=1)]
+
+
+class Search(Row):
+    """Which layouts are tried."""
+
+    max_gpus_per_replica: PositiveCount = quantity("Largest replica", "GPUs", default=64)
+    tensor_parallel: Sizes | None = about("Allowed TP sizes; blank: all", default=None)
+    pipeline_parallel: Sizes | None = about("Allowed PP sizes; blank: all", default=None)
+    expert_parallel: Sizes | None = about("Allowed EP sizes; blank: all", default=None)
+    attention_data_parallel: Sizes | None = about(
+        "Allowed attention-DP sizes; blank: all", default=None
+    )
+    batch_limits: Sizes | None = about("Allowed batch limits; blank: all", default=None)
+    class_sets: Literal["singles", "runs", "all"] = about(
+        "Sets of classes that share a replica: one class, runs by length, or every set",
+        default="runs",
+    )
+    disaggregate: Flag = about("Also try prefill and decode pools", default=False)
+    ttft_splits: Annotated[
+        tuple[Annotated[Fraction, Field(gt=0, lt=1)], ...], Field(min_length=1)
+    ] = quantity(
+        "Shares of the TTFT budget given to the prefill pool",
+        "fraction",
+        default=(0.5, 0.7, 0.85),
+    )
+    kv_precisions: Annotated[tuple[KvPrecision, ...], Field(min_length=1)] | None = about(
+        "KV cache formats allowed; blank: all", default=None
+    )
+
+
+class SolverOptions(Row):
+    """How the mix is solved."""
+
+    gap: Annotated[NonNegative, Field(lt=1)] = quantity(
+        "Relative gap at which the solver may stop", "fraction", default=1e-4
+    )
+    time_limit_s: Positive | None = quantity(
+        "Time limit; blank: none", "s", default=None, high=1e6, if_high="ms"
+    )
+    threads: PositiveCount | None = about("Threads; blank: all", default=None)
+    seed: Count = about("Random seed", default=0)
+
+
+class Reserve(Row):
+    """Redundancy."""
+
+    systems_per_pool: Count = quantity("Spare systems in each used pool", "systems", default=0)
+    survive_site_loss: Flag = about("Serve all demand with any one site out", default=False)
+
+
+class Scenario(Row):
+    """Everything the planner is told."""
+
+    schema_version: Literal[1] = about("Version of this schema", default=1)
+    name: Name = about("Title")
+    notes: Text | None = about("Free text", default=None)
+    as_of: Day | None = about("Date of the question", default=None)
+    price_vintage: Name | None = about("Price-book vintage; blank: the newest", default=None)
+    catalog: tuple[Name, ...] = about(
+        "User files that add or override catalog rows, relative to the scenario", default=()
+    )
+    objective: Objective = about("Goal and budgets", default_factory=Objective)
+    finance: Finance = about("Money terms", default_factory=Finance)
+    systems: Annotated[tuple[Name, ...], Field(min_length=1)] | None = about(
+        "Systems allowed; blank: all in the catalog", default=None
+    )
+    engines: Annotated[tuple[Engine, ...], Field(min_length=1)] = about(
+        "Serving engines allowed", default=("vllm", "sglang", "trtllm")
+    )
+    workloads: Annotated[tuple[Workload, ...], Field(min_length=1)] = about("What to serve")
+    sites: Annotated[tuple[Site, ...], Field(min_length=1)] = about("Where")
+    offers: tuple[Offer, ...] = about(
+        "How systems are obtained; empty: every offer of the price book", default=()
+    )
+    apis: tuple[Api, ...] = about("Hosted APIs", default=())
+    quality: tuple[Quality, ...] = about("Quality scores", default=())
+    speculation: tuple[Speculation, ...] = about("Speculative decoding", default=())
+    columns: Columns | None = about(
+        "Measured candidates instead of the performance model: rows or a CSV file", default=None
+    )
+    search: Search = about("Layouts tried", default_factory=Search)
+    solver: SolverOptions = about("Solver options", default_factory=SolverOptions)
+    reserve: Reserve = about("Redundancy", default_factory=Reserve)
+    relayout: Flag = about("Layouts may change with the load block", default=False)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scenario:
+        problems = list(_cross_references(self))
+        if problems:
+            text = "; ".join(f"{p.path}: {p.message}" for p in problems)
+            raise PydanticCustomError(
+                "cross_reference", "{text}", {"text": text, "problems": problems}
+            )
+        return self
+
+    @classmethod
+    def parse(cls, data: Any, source: str = "scenario") -> Scenario:
+        """Validates plain data.
+
+        Raises:
+            SchemaError: every fault, with file, field path, row, value and hint.
+        """
+        return validate(cls, data, source)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON Schema (2020-12) with unit and meaning of every field."""
+        schema = cls.model_json_schema(by_alias=True)
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _row(group: str, index: int, name: str) -> str:
+    return f"{group}[{index}] (id {name!r})"
+
+
+def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> Problem:
+    return Problem(path, f"unknown {what} {name!r}", did_you_mean(name, known))
+
+
+def _cross_references(scenario: Scenario) -> Iterator[Problem]:
+    yield from _duplicates(scenario)
+    yield from _workload_references(scenario)
+    yield from _supply_references(scenario)
+    yield from _residency(scenario)
+    yield from _quality(scenario)
+    if scenario.reserve.survive_site_loss and len(scenario.sites) < 2:
+        yield Problem("reserve.survive_site_loss", "needs at least two sites", "add a site")
+
+
+def id_groups(scenario: Scenario) -> list[tuple[str, list[str]]]:
+    """Every list of rows that must have distinct ids, with its path."""
+    groups = [
+        ("workloads", [w.id for w in scenario.workloads]),
+        ("sites", [s.id for s in scenario.sites]),
+        ("offers", [o.id for o in scenario.offers]),
+        ("apis", [a.id for a in scenario.apis]),
+        ("speculation", [s.model for s in scenario.speculation]),
+        ("quality", [f"{q.model} {q.precision}" for q in scenario.quality]),
+    ]
+    for i, workload in enumerate(scenario.workloads):
+        if workload.classes is not None:
+            path = f"{_row('workloads', i, workload.id)}.classes"
+            groups.append((path, [c.id for c in workload.classes]))
+    return groups
+
+
+def sanitised(name: str) -> str:
+    """The name as a careless tool would write it: letters and digits, lower case."""
+    return re.sub(r"[^0-9a-z]+", "_", name.strip().casefold()).strip("_")
+
+
+def _duplicates(scenario: Scenario) -> Iterator[Problem]:
+    for path, names in id_groups(scenario):
+        first: dict[str, int] = {}
+        for i, name in enumerate(names):
+            if name in first:
+                yield Problem(
+                    f"{path}[{i}]",
+                    f"id {name!r} is already used by row {first[name]}",
+                    "give every row its own id",
+                )
+            first.setdefault(name, i)
+
+
+def _workload_references(scenario: Scenario) -> Iterator[Problem]:
+    for i, workload in enumerate(scenario.workloads):
+        path = _row("workloads", i, workload.id)
+        known = workload.class_ids
+        for j, slo in enumerate(workload.slos):
+            if slo.cls is not None and known is not None and slo.cls not in known:
+                yield _unknown(f"{path}.slos[{j}].class", "class", slo.cls, known)
+        origins = {o for c in workload.classes or () for o in c.origin_shares}
+        for origin in sorted(origins):
+            for k, site in enumerate(scenario.sites):
+                if origin not in site.round_trip_ms:
+                    yield _unknown(
+                        f"{_row('sites', k, site.id)}.round_trip_ms",
+                        f"origin of workload {workload.id!r}:",
+                        origin,
+                        site.round_trip_ms,
+                    )
+
+
+def _supply_references(scenario: Scenario) -> Iterator[Problem]:
+    sites = [s.id for s in scenario.sites]
+    workloads = {w.id: w for w in scenario.workloads}
+    for i, offer in enumerate(scenario.offers):
+        for j, name in enumerate(offer.sites or ()):
+            if name not in sites:
+                yield _unknown(f"{_row('offers', i, offer.id)}.sites[{j}]", "site", name, sites)
+    for i, api in enumerate(scenario.apis):
+        if api.workload not in workloads:
+            path = f"{_row('apis', i, api.id)}.workload"
+            yield _unknown(path, "workload", api.workload, workloads)
+    if not isinstance(scenario.columns, str):
+        yield from column_problems(scenario.columns or (), workloads.values(), "columns")
+
+
+def column_problems(
+    columns: Sequence[Column], workloads: Iterable[Workload], path: str
+) -> Iterator[Problem]:
+    """Columns that name a workload or class that does not exist."""
+    by_id = {w.id: w for w in workloads}
+    for i, column in enumerate(columns):
+        workload = by_id.get(column.workload)
+        if workload is None:
+            yield _unknown(f"{path}[{i}].workload", "workload", column.workload, by_id)
+        elif workload.class_ids is not None and column.cls not in workload.class_ids:
+            yield _unknown(f"{path}[{i}].class", "class", column.cls, workload.class_ids)
+
+
+def _residency(scenario: Scenario) -> Iterator[Problem]:
+    regions = {s.region for s in scenario.sites}
+    for i, workload in enumerate(scenario.workloads):
+        if workload.residency is None:
+            continue
+        reachable = regions | {a.region for a in scenario.apis if a.workload == workload.id}
+        path = f"{_row('workloads', i, workload.id)}.residency"
+        if not reachable & set(workload.residency):
+            names = ", ".join(repr(r) for r in workload.residency)
+            hint = f"regions with a site or API: {', '.join(sorted(reachable))}"
+            yield Problem(path, f"{names} forbids every site and API", hint)
+
+
+def _quality(scenario: Scenario) -> Iterator[Problem]:
+    models = {w.model for w in scenario.workloads}
+    for i, row in enumerate(scenario.quality):
+        if row.model not in models:
+            yield _unknown(f"quality[{i}].model", "model of any workload", row.model, models)
+    for i, spec in enumerate(scenario.speculation):
+        if spec.model not in models:
+            yield _unknown(f"speculation[{i}].model", "model of any workload", spec.model, models)
+    scored = {q.model for q in scenario.quality}
+    for i, workload in enumerate(scenario.workloads):
+        if workload.quality_floor is not None and workload.model not in scored:
+            yield Problem(
+                f"{_row('workloads', i, workload.id)}.quality_floor",
+                f"no quality row for model {workload.model!r}",
+                "add rows to quality, one per precision, with their source",
+            )

@@ -1,0 +1,336 @@
+"""What can serve: sites, offers of systems, hosted APIs, and the money they cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from tokenfleet.schema.fields import (
+    AtLeastOne,
+    Cooling,
+    CountLimit,
+    Flag,
+    Fraction,
+    Limit,
+    Name,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Score,
+    Text,
+    about,
+    quantity,
+)
+from tokenfleet.schema.rows import Row, rejected
+
+OfferKind = Literal["buy", "rent", "on_demand", "spot", "owned", "all_in"]
+Included = Literal["energy", "hosting", "maintenance", "staff", "network"]
+EVERYTHING: tuple[Included, ...] = ("energy", "hosting", "maintenance", "staff", "network")
+RENTED: frozenset[str] = frozenset({"rent", "on_demand", "spot"})
+
+
+def _pue_tag(value: Any) -> str:
+    return "<kinds>" if isinstance(value, dict) else "<number>"
+
+
+Pue = Annotated[
+    Annotated[AtLeastOne, Tag("<number>")] | Annotated[dict[Cooling, AtLeastOne], Tag("<kinds>")],
+    Discriminator(_pue_tag),
+]
+
+
+class Site(Row):
+    """A place with power, cooling and racks."""
+
+    id: Name = about("Identifier")
+    region: Name = about("Region, matched against residency")
+    power_kw: Limit = quantity(
+        "Power that may be provisioned, in the stated basis",
+        "kW",
+        low=5,
+        if_low="MW",
+        high=1e6,
+        if_high="W",
+    )
+    power_basis: Literal["it", "utility"] = about(
+        "Whether power_kw is at the IT load or at the utility meter"
+    )
+    power_is_contracted: Flag = about("Power is paid used or not", default=False)
+    power_usd_per_kw_year: NonNegative | None = quantity(
+        "Price of contracted power, beside energy",
+        "USD/kW-year",
+        default=None,
+        high=5_000,
+        if_high="USD/MW-year",
+    )
+    pue: Pue | None = quantity(
+        "Power usage effectiveness, a number or one per cooling kind; blank: catalog typical",
+        "ratio",
+        default=None,
+        high=2.5,
+        if_high="percent",
+    )
+    electricity_usd_per_kwh: NonNegative | None = quantity(
+        "Energy tariff; blank: catalog typical",
+        "USD/kWh",
+        default=None,
+        low=0.005,
+        if_low="USD/Wh or a tariff in another currency unit",
+        high=1.0,
+        if_high="cents/kWh or USD/MWh",
+    )
+    racks: CountLimit = quantity("Rack positions", "racks", default="unlimited")
+    rack_units: PositiveCount | None = quantity(
+        "Height of a rack; needed when racks is a number",
+        "U",
+        default=None,
+        high=60,
+        if_high="cm",
+    )
+    rack_kw: Limit = quantity(
+        "Power density limit per rack (IT)",
+        "kW/rack",
+        default="unlimited",
+        low=1,
+        if_low="MW",
+        high=1_000,
+        if_high="W",
+    )
+    cooling: tuple[Cooling, ...] = about("Cooling kinds the site can host")
+    hosting_usd_per_kw_month: NonNegative | None = quantity(
+        "Hosting price on provisioned IT kW; blank: catalog typical; 0: none",
+        "USD/kW-month",
+        default=None,
+        high=1_000,
+        if_high="USD/kW-year",
+    )
+    carbon_kg_per_kwh: NonNegative | None = quantity(
+        "Carbon intensity of the grid", "kgCO2/kWh", default=None, high=2, if_high="g/kWh"
+    )
+    water_l_per_kwh: NonNegative | None = quantity(
+        "Water use per IT kWh", "L/kWh", default=None, high=20, if_high="mL/kWh"
+    )
+    round_trip_ms: dict[Name, NonNegative] = quantity(
+        "Network round trip from each origin",
+        "ms",
+        default_factory=dict,
+        high=2_000,
+        if_high="microseconds",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Site:
+        if not isinstance(self.racks, str) and self.racks > 0 and self.rack_units is None:
+            raise rejected("racks needs rack_units", "rack_units", "give the height of a rack in U")
+        if self.power_is_contracted and self.power_usd_per_kw_year is None:
+            raise rejected(
+                "contracted power needs its price",
+                "power_usd_per_kw_year",
+                "give the yearly price per contracted kW (0 if it is in the tariff)",
+            )
+        if self.power_is_contracted and isinstance(self.power_kw, str):
+            raise rejected("contracted power cannot be unlimited", "power_kw", "give the kW")
+        return self
+
+
+class Offer(Row):
+    """A way to get a system: buy, rent for a term, on demand, spot, owned, all-in $/GPU-h."""
+
+    id: Name = about("Identifier")
+    system: Name = about("Catalog id of the system")
+    kind: OfferKind = about("How it is obtained")
+    term_years: Positive | None = quantity(
+        "Length of a rental contract", "years", default=None, high=12, if_high="months"
+    )
+    price_usd_per_gpu_h: Positive | None = quantity(
+        "Price per accelerator-hour; blank: price book",
+        "USD/GPU-h",
+        default=None,
+        low=0.05,
+        if_low="USD per GPU-second or thousands of USD",
+        high=20,
+        if_high="USD per node-hour, or cents",
+    )
+    price_usd_per_system: Positive | None = quantity(
+        "Purchase price of a whole system; blank: price book",
+        "USD/system",
+        default=None,
+        low=5_000,
+        if_low="thousands of USD",
+        high=2e7,
+        if_high="cents or a price for many systems",
+    )
+    sites: Annotated[tuple[Name, ...], Field(min_length=1)] | None = about(
+        "Sites where it may stand; blank: all", default=None
+    )
+    supply: CountLimit = quantity("Systems available", "systems", default="unlimited")
+    includes: tuple[Included, ...] | None = about(
+        "Costs inside the price; blank: everything, except for buy and owned", default=None
+    )
+    hosted: Flag | None = about(
+        "Stands in the provider's hall; blank: true for rent, on_demand and spot", default=None
+    )
+
+    @model_validator(mode="after")
+    def _priced(self) -> Offer:
+        if self.price_usd_per_gpu_h is not None and self.price_usd_per_system is not None:
+            raise rejected("has two prices", hint="keep one of price_usd_per_gpu_h, _per_system")
+        per_hour = self.kind not in ("buy", "owned")
+        if per_hour and self.price_usd_per_system is not None:
+            raise rejected(f"{self.kind} is priced per GPU-hour", "price_usd_per_system")
+        if not per_hour and self.price_usd_per_gpu_h is not None:
+            raise rejected(
+                f"{self.kind} has no hourly price",
+                "price_usd_per_gpu_h",
+                "buy takes price_usd_per_system; all_in takes price_usd_per_gpu_h",
+            )
+        if self.kind == "owned":
+            _owned(self)
+        return self
+
+    @property
+    def included(self) -> tuple[Included, ...]:
+        """Costs inside the price, with the default of the kind."""
+        if self.includes is not None:
+            return self.includes
+        return () if self.kind in ("buy", "owned") else EVERYTHING
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether it stands in the provider's hall and takes no site power or racks."""
+        return self.kind in RENTED if self.hosted is None else self.hosted
+
+
+def _owned(offer: Offer) -> None:
+    if offer.price_usd_per_system is not None:
+        raise rejected("owned stock has no price", "price_usd_per_system", "its price is sunk")
+    if isinstance(offer.supply, str):
+        raise rejected("owned stock needs a count", "supply", "give the number of systems owned")
+
+
+class Api(Row):
+    """A hosted API: an offer priced per token."""
+
+    id: Name = about("Identifier")
+    workload: Name = about("Workload it may serve")
+    usd_per_mtok_input: NonNegative = quantity(
+        "Price of input", "USD/Mtok", high=200, if_high="cents, or USD per billion tokens"
+    )
+    usd_per_mtok_output: NonNegative = quantity(
+        "Price of output", "USD/Mtok", high=1_000, if_high="cents, or USD per billion tokens"
+    )
+    usd_per_request: NonNegative = quantity(
+        "Price per request beside the tokens",
+        "USD/request",
+        default=0.0,
+        high=10,
+        if_high="USD per 1,000 requests",
+    )
+    max_requests_per_s: Limit = quantity("Rate limit", "requests/s", default="unlimited")
+    region: Name = about("Region, matched against residency")
+    quality: Score | None = quantity("Quality score", "score", default=None)
+    ttft_p99_ms: Positive | None = quantity("Promised p99 TTFT", "ms", default=None)
+    tpot_p99_ms: Positive | None = quantity("Promised p99 TPOT", "ms", default=None)
+    slo_attested: Flag = about(
+        "The buyer states that the provider's contract meets every limit", default=False
+    )
+
+
+class Quality(Row):
+    """Measured quality of a model at a precision, relative to its best."""
+
+    model: Name = about("Model")
+    precision: Name = about("Weight precision")
+    score: Score = quantity("Score, 1 is full quality", "score")
+    source: Text = about("Where the score comes from")
+
+
+class Speculation(Row):
+    """Speculative decoding of a model: what is accepted, and what drafting costs."""
+
+    model: Name = about("Model")
+    max_depth: Annotated[int, Field(strict=True, ge=1, le=16)] = quantity(
+        "Most draft tokens per step", "tokens"
+    )
+    acceptance: Annotated[Fraction, Field(lt=1)] | None = quantity(
+        "Chance that one draft token is accepted", "fraction", default=None
+    )
+    acceptance_table: tuple[AtLeastOne, ...] | None = quantity(
+        "Tokens per step at depth 1..max_depth, the target's own included",
+        "tokens/step",
+        default=None,
+    )
+    draft_cost_fraction: NonNegative = quantity(
+        "Time of one draft token over one target step", "fraction", high=1, if_high="percent"
+    )
+    source: Text = about("Where the figures come from")
+
+    @model_validator(mode="after")
+    def _accepted(self) -> Speculation:
+        if (self.acceptance is None) == (self.acceptance_table is None):
+            raise rejected("needs either acceptance or acceptance_table")
+        table = self.acceptance_table or ()
+        if table and len(table) != self.max_depth:
+            raise rejected(
+                f"has {len(table)} values for max_depth {self.max_depth}",
+                "acceptance_table",
+                "one value per depth",
+            )
+        for depth, accepted in enumerate(table, start=1):
+            if accepted > depth + 1:
+                raise rejected(
+                    f"{accepted:g} tokens at depth {depth} is more than {depth + 1}",
+                    "acceptance_table",
+                    "at most one more than the depth",
+                )
+        return self
+
+    def accepted(self, depth: int) -> float:
+        """Tokens per step at `depth`: (1 - a^(k+1))/(1 - a), or the table's; 1 at depth 0."""
+        if depth == 0:
+            return 1.0
+        if self.acceptance_table is not None:
+            return self.acceptance_table[depth - 1]
+        a = self.acceptance or 0.0
+        return float((1 - a ** (depth + 1)) / (1 - a))
+
+
+class Finance(Row):
+    """Money terms; a blank is the catalog's typical figure and is marked as such."""
+
+    cost_of_capital: Fraction | None = quantity("Yearly rate", "1/year", default=None)
+    life_years: Positive | None = quantity(
+        "Depreciation life of IT", "years", default=None, high=15, if_high="months"
+    )
+    residual_fraction: Fraction | None = quantity(
+        "Resale value at end of life over price", "fraction", default=None
+    )
+    maintenance_fraction_per_year: Fraction | None = quantity(
+        "Maintenance over hardware capex", "1/year", default=None
+    )
+    network_fraction: Fraction | None = quantity(
+        "Network share of total IT capex", "fraction", default=None
+    )
+    storage_fraction: Fraction | None = quantity(
+        "Storage share of total IT capex", "fraction", default=None
+    )
+    integration_fraction: NonNegative | None = quantity(
+        "Integration over server capex", "fraction", default=None, high=1, if_high="percent"
+    )
+    staff_usd_per_kw_year: NonNegative | None = quantity(
+        "Operations staff", "USD/kW-year", default=None, high=10_000, if_high="USD/MW-year"
+    )
+    licence_usd_per_gpu_year: NonNegative | None = quantity(
+        "Software licences", "USD/GPU-year", default=None, high=50_000, if_high="cents"
+    )
+
+    @model_validator(mode="after")
+    def _shares(self) -> Finance:
+        if (self.network_fraction or 0) + (self.storage_fraction or 0) >= 1:
+            raise rejected(
+                "network and storage shares leave nothing for servers",
+                "network_fraction",
+                "they are shares of total IT capex, below 1",
+            )
+        return self
