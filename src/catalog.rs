@@ -1,0 +1,354 @@
+//! What one buys and what one runs on it: plain structs in SI units (bytes, seconds, flop/s, watts).
+//!
+//! The Python layer resolves catalog rows, calibration and inheritance into these; nothing here is
+//! a default, so a figure that is missing there never becomes a number here.
+
+use serde::Deserialize;
+
+use crate::error::{positive, Result};
+
+/// A system that is bought or rented whole: a server or a rack.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// Catalog identifier.
+    pub id: String,
+    /// Accelerators in one system.
+    pub gpus: u32,
+    /// Accelerators joined by the scale-up link (may be more or less than `gpus`).
+    pub scale_up_domain: u32,
+    /// Memory per accelerator, bytes.
+    pub mem_bytes: f64,
+    /// Scale-out bandwidth per accelerator, bytes/s, one direction. `None`: no sourced figure.
+    pub scale_out_bw: Option<f64>,
+    /// Wall watts per accelerator with no request in flight (host and fans included).
+    pub idle_w: f64,
+    /// Wall watts per accelerator while it prefills.
+    pub prefill_w: f64,
+    /// Wall watts per accelerator while it decodes.
+    pub decode_w: f64,
+}
+
+/// A number format of weights and of the operands of a matrix product.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dtype {
+    /// Name, as in the kernel table.
+    pub id: String,
+    /// Bytes per weight, group scales included.
+    pub weight_bytes: f64,
+}
+
+/// How a model's weights are stored: a dtype per part.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Precision {
+    /// Name, for example `fp8`.
+    pub id: String,
+    /// Dtype of attention projections.
+    pub attention: usize,
+    /// Dtype of dense feed-forward layers and of shared experts.
+    pub dense: usize,
+    /// Dtype of routed experts.
+    pub experts: usize,
+    /// Dtype of embeddings and of the output head.
+    pub head: usize,
+}
+
+/// Number format of the KV cache.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvDtype {
+    /// Name, for example `fp8`.
+    pub id: String,
+    /// Bytes per element.
+    pub bytes: f64,
+}
+
+/// Attention of one group of equal layers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Attention {
+    /// Grouped-query attention (multi-head and multi-query are special cases).
+    Gqa {
+        /// Query heads.
+        heads: u32,
+        /// Key-value heads.
+        kv_heads: u32,
+        /// Width of a query/key head.
+        head_dim: u32,
+        /// Width of a value head.
+        v_head_dim: u32,
+        /// Sliding window in tokens; `None` attends to everything.
+        window: Option<u32>,
+    },
+    /// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): the cache holds one latent per token.
+    Mla {
+        /// Query heads.
+        heads: u32,
+        /// Rank of the query compression; `None` projects directly.
+        q_lora_rank: Option<u32>,
+        /// Rank of the cached latent.
+        kv_lora_rank: u32,
+        /// Width of the rotary part, cached beside the latent.
+        rope_dim: u32,
+        /// Width of the part without position.
+        nope_dim: u32,
+        /// Width of a value head.
+        v_head_dim: u32,
+    },
+    /// Linear attention: a state of fixed size per sequence, kept in fp32.
+    Linear {
+        /// Key heads.
+        key_heads: u32,
+        /// Value heads.
+        value_heads: u32,
+        /// Width of a key head.
+        key_dim: u32,
+        /// Width of a value head.
+        value_dim: u32,
+    },
+}
+
+/// Feed-forward part of one group of equal layers (gated: three matrices).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FeedForward {
+    /// Every token passes all weights.
+    Dense {
+        /// Inner width.
+        inter: u32,
+    },
+    /// Mixture of experts.
+    Moe {
+        /// Routed experts.
+        experts: u32,
+        /// Experts per token.
+        topk: u32,
+        /// Inner width of one expert.
+        inter: u32,
+        /// Inner width of the shared experts together, 0 for none.
+        shared_inter: u32,
+    },
+}
+
+/// A run of equal layers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerGroup {
+    /// How many layers.
+    pub count: u32,
+    /// Their attention.
+    pub attention: Attention,
+    /// Their feed-forward part.
+    pub ffn: FeedForward,
+}
+
+/// Architecture of a model, as read from its `config.json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Catalog identifier.
+    pub id: String,
+    /// Hidden width.
+    pub hidden: u32,
+    /// Vocabulary size.
+    pub vocab: u32,
+    /// Whether input embedding and output head share weights.
+    pub tied: bool,
+    /// Longest context the model accepts, tokens.
+    pub max_context: u32,
+    /// Layers in groups.
+    pub layers: Vec<LayerGroup>,
+}
+
+impl Model {
+    /// Number of layers.
+    pub fn layer_count(&self) -> u32 {
+        self.layers.iter().map(|g| g.count).sum()
+    }
+
+    /// Whether any layer routes tokens to experts.
+    pub fn is_moe(&self) -> bool {
+        self.layers.iter().any(|g| matches!(g.ffn, FeedForward::Moe { .. }))
+    }
+}
+
+/// p-norm roofline of a matrix product: `t0 + ((F/flops)^q + (B/bw)^q)^(1/q)`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GemmFit {
+    /// Launch time, s.
+    pub t0: f64,
+    /// Reached peak, flop/s (peak × efficiency).
+    pub flops: f64,
+    /// Reached bandwidth, bytes/s.
+    pub bw: f64,
+    /// Exponent: 1 adds both terms, ∞ takes the larger.
+    pub q: f64,
+}
+
+/// Routed experts: a p-norm roofline over the weights that are touched, plus activation traffic.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoeFit {
+    /// Launch time, s.
+    pub t0: f64,
+    /// Reached peak, flop/s.
+    pub flops: f64,
+    /// Reached bandwidth on weights, bytes/s.
+    pub bw: f64,
+    /// Exponent.
+    pub q: f64,
+    /// Bytes/s at which activations move (bandwidth ÷ fitted passes over them).
+    pub act_bw: f64,
+    /// Rows of padding per touched expert.
+    pub pad: f64,
+}
+
+/// Decode attention: `t0 + bytes of KV / bw`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeAttentionFit {
+    /// Launch time, s.
+    pub t0: f64,
+    /// Reached bandwidth, bytes/s.
+    pub bw: f64,
+    /// Reached peak for absorbed MLA, flop/s.
+    pub mla_flops: f64,
+    /// Reached bandwidth for absorbed MLA, bytes/s.
+    pub mla_bw: f64,
+}
+
+/// Prefill attention: `t0 + F/(flops·S/(S+s0)) + bytes/bw`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefillAttentionFit {
+    /// Launch time, s.
+    pub t0: f64,
+    /// Reached peak for long sequences, flop/s.
+    pub flops: f64,
+    /// Sequence length of half efficiency, tokens.
+    pub s0: f64,
+    /// Bytes/s at which operands move (bandwidth ÷ fitted passes).
+    pub bw: f64,
+}
+
+/// All-reduce of `n` ranks: the faster of one-shot and two-shot.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllReduceFit {
+    /// Ranks.
+    pub n: u32,
+    /// One-shot launch, s.
+    pub a1: f64,
+    /// One-shot bandwidth, bytes/s.
+    pub bw1: f64,
+    /// Two-shot launch, s.
+    pub a2: f64,
+    /// Two-shot bandwidth, bytes/s.
+    pub bw2: f64,
+}
+
+/// A link in the α-β form: `alpha + bytes / bw`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Latency, s.
+    pub alpha: f64,
+    /// Bandwidth, bytes/s.
+    pub bw: f64,
+}
+
+/// Multipliers that composed kernel times need to match served engines.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scales {
+    /// Matrix products.
+    pub gemm: f64,
+    /// Share of their launch time left under CUDA graphs.
+    pub gemm_t0: f64,
+    /// Routed experts in decode.
+    pub moe: f64,
+    /// Launch time of routed experts.
+    pub moe_t0: f64,
+    /// Collectives in decode.
+    pub comm: f64,
+    /// Decode attention.
+    pub attention: f64,
+    /// Launch time of decode attention.
+    pub attention_t0: f64,
+    /// Routed experts in prefill.
+    pub prefill_moe: f64,
+    /// Collectives in prefill.
+    pub prefill_comm: f64,
+}
+
+/// Everything that depends on (system, engine): kernels, links and the engine's own time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Index of the system.
+    pub system: usize,
+    /// Index of the engine.
+    pub engine: usize,
+    /// Matrix products by dtype; `None`: the accelerator cannot, or no figure.
+    pub gemm: Vec<Option<GemmFit>>,
+    /// Routed experts by dtype.
+    pub moe: Vec<Option<MoeFit>>,
+    /// Decode attention by KV dtype.
+    pub decode_attention: Vec<Option<DecodeAttentionFit>>,
+    /// Prefill attention by KV dtype.
+    pub prefill_attention: Vec<Option<PrefillAttentionFit>>,
+    /// All-reduce inside the scale-up domain, by rank count, ascending.
+    pub all_reduce: Vec<AllReduceFit>,
+    /// All-to-all inside the scale-up domain.
+    pub all_to_all: Link,
+    /// Any collective that leaves the scale-up domain. `None`: no sourced figure, so no such layout.
+    pub scale_out: Option<Link>,
+    /// Bandwidth of elementwise kernels, bytes/s.
+    pub elementwise_bw: f64,
+    /// Multipliers.
+    pub scales: Scales,
+    /// Engine time per layer and step, s.
+    pub layer_s: f64,
+    /// Engine time per step, s.
+    pub step_s: f64,
+    /// Engine time per sequence and step, s.
+    pub sequence_s: f64,
+    /// Weight of prefill work in the time between tokens (interference).
+    pub interference: f64,
+    /// Fixed part of TTFT in production, s.
+    pub ttft_fixed_s: f64,
+    /// Decode steps that a first token waits for.
+    pub ttft_steps: f64,
+    /// Closed-loop benchmark form of TTFT: fixed s, prefill weight, queue weight, queue exponent.
+    pub closed_ttft: [f64; 4],
+    /// Weight of prefill terms under data-parallel attention.
+    pub attention_dp_prefill: f64,
+    /// Tokens of prefill in one step.
+    pub chunk_tokens: u32,
+    /// Share of memory the engine may use.
+    pub mem_fraction: f64,
+}
+
+/// A serving engine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// Name.
+    pub id: String,
+}
+
+impl System {
+    /// Checks that every figure is usable.
+    pub fn check(&self, index: usize) -> Result<()> {
+        let at = |field: &str| format!("systems[{index}].{field} ({})", self.id);
+        positive(at("gpus"), f64::from(self.gpus))?;
+        positive(at("scale_up_domain"), f64::from(self.scale_up_domain))?;
+        positive(at("mem_bytes"), self.mem_bytes)?;
+        positive(at("idle_w"), self.idle_w)?;
+        positive(at("prefill_w"), self.prefill_w)?;
+        positive(at("decode_w"), self.decode_w)
+    }
+}

@@ -1,0 +1,51 @@
+//! One error enum, free of Python; `python.rs` maps it in one place.
+
+use std::fmt;
+
+/// What can go wrong in the core. Every case names what the caller has to change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// The specification text is not what the core expects.
+    Spec(String),
+    /// A number is outside its domain.
+    Value {
+        /// Path of the field, for example `systems[3].mem_bytes`.
+        field: String,
+        /// The offending value.
+        value: f64,
+        /// What the field must satisfy.
+        must: &'static str,
+    },
+    /// An index or identifier that does not exist.
+    Unknown {
+        /// What was looked up.
+        what: &'static str,
+        /// The index asked for.
+        index: u64,
+        /// How many there are.
+        len: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec(text) => write!(f, "problem specification: {text}"),
+            Self::Value { field, value, must } => write!(f, "{field} = {value}: must be {must}"),
+            Self::Unknown { what, index, len } => write!(f, "no {what} {index}: there are {len}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Result of the core.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Refuses a value that is not finite and positive.
+pub fn positive(field: impl Into<String>, value: f64) -> Result<()> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(Error::Value { field: field.into(), value, must: "finite and positive" })
+}

@@ -1,0 +1,35 @@
+//! # tokenfleet core
+//!
+//! For every workload, the cheapest way to make its tokens is hidden among millions of
+//! configurations: system × engine × precision × parallelism × speculation × role × batch limit ×
+//! admitted request classes. This crate evaluates them and keeps those that a plan could want.
+//!
+//! For configuration c and request class k it computes
+//!
+//! - `load[c,k]`, replica-seconds per request, and `cap[c]`, the utilisation up to which every
+//!   latency limit of every admitted class holds for **every** mix of them;
+//! - joules per request above idle, and whether the weights and caches fit;
+//! - the yearly cost of the systems below them, itemised.
+//!
+//! | symbol | code | unit |
+//! |---|---|---|
+//! | `τ(n)` time of a decode step with n sequences | [`perf::replica::Replica::tau`] | s |
+//! | `P` prompt work of a request | [`perf::replica::ClassTimes::prompt_s`] | s |
+//! | `load` | [`perf::replica::ClassTimes::load`] | s |
+//! | `cap` | [`perf::latency::Limits::capacity`] | – |
+//! | `P(W > t)` tail of waiting | [`perf::queue::Tail`] | – |
+//!
+//! Data go one way: [`catalog`], [`workload`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`prune`];
+//! [`tco`] stands apart. Only the `python` module knows Python.
+
+pub mod catalog;
+pub mod error;
+pub mod evaluate;
+pub mod perf;
+pub mod prune;
+pub mod space;
+pub mod tco;
+pub mod workload;
+
+#[cfg(feature = "python")]
+mod python;

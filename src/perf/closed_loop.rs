@@ -1,0 +1,40 @@
+//! Closed loop, as benchmarks run it: a fixed number of requests in flight, each replaced as it ends.
+//!
+//! Forms and weights: `docs/model.md`, "Closed loop".
+
+use crate::perf::layout::Layout;
+use crate::perf::step::StepModel;
+
+/// Means of a closed-loop run.
+#[derive(Debug, Clone, Copy)]
+pub struct ClosedLoop {
+    /// Time to first token, s.
+    pub ttft_s: f64,
+    /// Time per output token after the first, s.
+    pub tpot_s: f64,
+    /// Output tokens per second and accelerator.
+    pub output_tokens_per_s_gpu: f64,
+}
+
+/// Evaluates `concurrency` requests of `input` prompt and `output` generated tokens.
+pub fn closed_loop(layout: &Layout, step: &StepModel, concurrency: f64, input: f64, output: f64) -> ClosedLoop {
+    let kernel = layout.kernel;
+    let lanes = f64::from(layout.parallel.adp * layout.parallel.pp);
+    let n = (concurrency / lanes).max(1.0);
+    let chunk = f64::from(kernel.chunk_tokens);
+    let attention_s = step.attention.at(input + 0.5 * output);
+    let decode_s = step.decode_s(n, attention_s);
+    let base = n * step.tokens_per_sequence;
+    let mixed_s = step.prefill_s(base, input, 0.0, chunk);
+    let interference_s = kernel.interference * mixed_s * (n - 1.0) / output;
+    let tpot_s = decode_s / step.accepted + interference_s;
+    let [fixed, own, queue, exponent] = kernel.closed_ttft;
+    let weight = if layout.parallel.adp > 1 { kernel.attention_dp_prefill } else { 1.0 };
+    let prefill_s = step.prefill_s(0.0, input, 0.0, chunk);
+    let ttft_s = fixed
+        + weight * prefill_s * (own + queue * (n - 1.0).powf(exponent))
+        + kernel.ttft_steps * decode_s;
+    let request_s = ttft_s + (output - 1.0) * tpot_s;
+    let gpus = f64::from(layout.parallel.gpus());
+    ClosedLoop { ttft_s, tpot_s, output_tokens_per_s_gpu: concurrency * output / request_s / gpus }
+}

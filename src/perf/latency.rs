@@ -1,0 +1,373 @@
+//! Open-loop latency of a replica and the utilisation up to which it holds its limits.
+//!
+//! [`Pressure`] is what requests feel: concurrency, share of time taken by prompts, the prompt
+//! queue, the batch slots. It is computed two ways by the same formulas: for a given mix of rates
+//! ([`Pressure::of_mix`]), and as the worst over every mix at a utilisation `u`
+//! ([`Pressure::of_any_mix`]). Rates enter each quantity linearly over linearly, so over the simplex
+//! `Σ f_k·load_k = u` each is largest at a corner, where one class takes all; latency rises in each
+//! of them, so holding a limit under the worst of all holds it for every mix.
+
+use crate::perf::queue::{all_slots_taken, Tail};
+use crate::perf::replica::{ClassTimes, Replica};
+use crate::workload::{Metric, Role, Slo, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
+
+/// Latency of every class at the percentiles, s.
+#[derive(Debug, Clone, Copy)]
+pub struct Latency {
+    /// Time to first token; for a pool of one role, its part of it.
+    pub ttft: [[f64; 5]; MAX_CLASSES],
+    /// Time per output token.
+    pub tpot: [[f64; 5]; MAX_CLASSES],
+    /// Sequences in decode.
+    pub concurrency: f64,
+}
+
+/// Prompts of one class that interrupt decode on a rank.
+#[derive(Debug, Clone, Copy, Default)]
+struct Burst {
+    rate: f64,
+    size: f64,
+    second_moment: f64,
+}
+
+/// State of a replica that every request on it feels.
+#[derive(Debug, Clone)]
+pub struct Pressure {
+    n: f64,
+    tau: f64,
+    /// Slowest decode step with a chunk of prompt in it, s.
+    tau_mixed: f64,
+    /// Decode steps per second of time, as a share of what they would be without prompts.
+    decode_share: f64,
+    tail: Tail,
+    /// Waiting time at the percentiles asked for, s.
+    wait: [f64; 5],
+    bursts: [Burst; MAX_CLASSES],
+    burst_second_moment: f64,
+}
+
+/// Percentile indices for which waiting times are wanted; mean and median always are.
+#[derive(Debug, Clone, Copy)]
+pub struct Percentiles(pub [bool; 5]);
+
+impl Percentiles {
+    /// Every percentile.
+    pub const ALL: Self = Self([true; 5]);
+}
+
+/// The classes of a set, as indices.
+pub fn members(set: u32) -> impl Iterator<Item = usize> {
+    (0..MAX_CLASSES).filter(move |k| set >> k & 1 == 1)
+}
+
+/// One class's contribution at a rate, on one rank.
+struct Flow {
+    rate: f64,
+    service: f64,
+    residual: f64,
+}
+
+fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
+    let times = &replica.classes[k];
+    let steps = match replica.role {
+        Role::Serve => replica.work[k].new[0] / replica.chunk * tau,
+        Role::Prefill(_) => replica.step.overhead_s * times.chunks[0],
+        Role::Decode(_) => return Flow { rate: 0.0, service: 0.0, residual: 0.0 },
+    };
+    let service = times.prompt_s[0] + steps;
+    Flow {
+        rate: rate / (replica.ranks * replica.stages),
+        service,
+        residual: 0.5 * service * replica.work[k].spread,
+    }
+}
+
+fn burst(replica: &Replica, k: usize, rate: f64) -> Burst {
+    let times = &replica.classes[k];
+    let lanes = replica.ranks * replica.stages;
+    let size = times.prompt_load * lanes / replica.stages;
+    Burst {
+        rate: rate / replica.ranks,
+        size,
+        second_moment: size * size * replica.work[k].spread,
+    }
+}
+
+/// Sequences in decode: the fixed point of `n = N·τ(n)/share`, from above (so never too small).
+fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64) -> f64 {
+    let mut n = replica.batch;
+    for _ in 0..6 {
+        n = (token_rate * replica.tau(n, attention_s) / share).min(replica.batch);
+    }
+    n
+}
+
+fn slot_term(replica: &Replica, u: f64, holding: f64, tail: &mut Tail) {
+    if matches!(replica.role, Role::Prefill(_)) {
+        return;
+    }
+    let taken = all_slots_taken(replica.batch, u);
+    tail.push(taken, holding / (replica.batch * (1.0 - u)));
+}
+
+impl Pressure {
+    /// Under rates `f` (requests/s, one per class). `None`: the queue grows without bound.
+    pub fn of_mix(replica: &Replica, f: &[f64], wanted: Percentiles) -> Option<Self> {
+        let active = || f.iter().enumerate().filter(|(_, rate)| **rate > 0.0);
+        let sum = |g: &dyn Fn(&ClassTimes) -> f64| -> f64 {
+            active().map(|(k, rate)| rate * g(&replica.classes[k])).sum()
+        };
+        let u = sum(&|t| t.load);
+        let share = 1.0 - sum(&|t| t.prompt_load);
+        if u >= 1.0 || share <= 0.0 {
+            return None;
+        }
+        let steps = sum(&|t| t.steps);
+        let weighted = sum(&|t| t.steps * t.attention_s);
+        let attention_s = if steps > 0.0 { weighted / steps } else { 0.0 };
+        let n = concurrency(replica, steps, share, attention_s);
+        let tau = replica.tau(n, attention_s);
+        let mut pressure = Self::at(replica, n, tau, share);
+        let flows: Vec<Flow> = active().map(|(k, &rate)| flow(replica, k, rate, tau)).collect();
+        let busy: f64 = flows.iter().map(|q| q.rate * q.service).sum();
+        if busy >= 1.0 {
+            return None;
+        }
+        for q in &flows {
+            pressure.tail.push(q.rate * q.service, q.residual / (1.0 - busy));
+        }
+        for (k, &rate) in active() {
+            pressure.bursts[k] = burst(replica, k, rate);
+            pressure.burst_second_moment += pressure.bursts[k].rate * pressure.bursts[k].second_moment;
+        }
+        let requests: f64 = f.iter().sum();
+        let decode_s = if requests > 0.0 { steps / requests * tau / share } else { 0.0 };
+        slot_term(replica, u, decode_s, &mut pressure.tail);
+        Some(pressure.settled(wanted))
+    }
+
+    /// The worst over every mix of the classes in `set` at utilisation `u`.
+    pub fn of_any_mix(replica: &Replica, set: u32, u: f64, wanted: Percentiles) -> Option<Self> {
+        let mut share = 1.0f64;
+        let (mut attention_max, mut attention_min) = (0.0f64, f64::INFINITY);
+        let mut steps_max = 0.0f64;
+        for k in members(set) {
+            let t = &replica.classes[k];
+            share = share.min(1.0 - u * t.prompt_load / t.load);
+            attention_max = attention_max.max(t.attention_s);
+            attention_min = attention_min.min(t.attention_s);
+            steps_max = steps_max.max(t.steps);
+        }
+        if u >= 1.0 || share <= 0.0 {
+            return None;
+        }
+        let (n, tau) = Self::worst_decode(replica, u, share, attention_min, attention_max);
+        let mut pressure = Self::at(replica, n, tau, share);
+        let (mut busy, mut residual) = (0.0f64, 0.0f64);
+        for k in members(set) {
+            let rate = u / replica.classes[k].load;
+            let q = flow(replica, k, rate, tau);
+            busy = busy.max(q.rate * q.service);
+            residual = residual.max(q.residual);
+            pressure.bursts[k] = burst(replica, k, rate);
+            let b = &pressure.bursts[k];
+            pressure.burst_second_moment = pressure.burst_second_moment.max(b.rate * b.second_moment);
+        }
+        if busy >= 1.0 {
+            return None;
+        }
+        pressure.tail.push(busy, residual / (1.0 - busy));
+        slot_term(replica, u, steps_max * tau / share, &mut pressure.tail);
+        Some(pressure.settled(wanted))
+    }
+
+    /// Concurrency and step time that no mix at `u` exceeds. With prompts taking `1−share`, decode
+    /// has `u−(1−share)` of the load; a shorter context gives more sequences, a longer one slower steps.
+    fn worst_decode(replica: &Replica, u: f64, share: f64, short: f64, long: f64) -> (f64, f64) {
+        let decode_load = (u - (1.0 - share)).max(0.0);
+        let token_rate = decode_load * replica.batch / replica.tau(replica.batch, short);
+        let n = concurrency(replica, token_rate, share, short);
+        (n, replica.tau(n, long))
+    }
+
+    fn at(replica: &Replica, n: f64, tau: f64, share: f64) -> Self {
+        let base = n / (replica.ranks * replica.stages) * replica.step.tokens_per_sequence;
+        let chunk = replica.step.prefill_products_s(base, replica.chunk, replica.chunk);
+        Self {
+            n,
+            tau,
+            tau_mixed: tau + chunk,
+            decode_share: share,
+            tail: Tail::default(),
+            wait: [0.0; 5],
+            bursts: [Burst::default(); MAX_CLASSES],
+            burst_second_moment: 0.0,
+        }
+    }
+
+    fn settled(mut self, wanted: Percentiles) -> Self {
+        self.wait[0] = self.tail.mean();
+        for i in (1..5).filter(|i| wanted.0[*i]) {
+            self.wait[i] = self.tail.quantile(PERCENTILES[i]);
+        }
+        self
+    }
+
+    /// TTFT of class `k` at percentile index `i`, s.
+    pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
+        let own = |i: usize| self.own_ttft(replica, k, i);
+        let value = match i {
+            0 => own(0) + self.wait[0],
+            1 => own(1) + self.wait[1],
+            // Independent parts: deviations from the means add in quadrature. Starting from the
+            // median too keeps percentiles in order where it lies above the mean.
+            _ => {
+                let prompt = (own(i) - own(0)).max(0.0);
+                let queue = (self.wait[i] - self.wait[0]).max(0.0);
+                let centre = (own(0) + self.wait[0]).max(own(1) + self.wait[1]);
+                centre + prompt.hypot(queue)
+            }
+        };
+        value + round_trip_s
+    }
+
+    /// The part of TTFT that no other request causes.
+    fn own_ttft(&self, replica: &Replica, k: usize, i: usize) -> f64 {
+        let times = &replica.classes[k];
+        let fixed = replica.ttft_fixed_s;
+        match replica.role {
+            Role::Serve => {
+                fixed + times.prompt_s[i] + (times.chunks[i] - 1.0 + replica.ttft_steps) * self.tau
+            }
+            Role::Prefill(_) => fixed + times.prompt_s[i] + times.chunks[i] * replica.step.overhead_s,
+            Role::Decode(_) => replica.work[k].transfer_s[i] + replica.ttft_steps * self.tau,
+        }
+    }
+
+    /// TPOT of class `k` at percentile index `i`, s.
+    pub fn tpot(&self, replica: &Replica, k: usize, i: usize) -> f64 {
+        let accepted = replica.step.accepted;
+        let mean = self.tau / (accepted * self.decode_share);
+        let tokens = replica.work[k].later_tokens[0];
+        if i < 2 || tokens <= 0.0 {
+            return mean;
+        }
+        let duration = tokens * mean;
+        let noise = NORMAL_QUANTILES[i] * (duration * self.burst_second_moment).sqrt();
+        let hit = self.likely_burst(duration, PERCENTILES[i]);
+        let most = (self.tau_mixed / accepted - mean).max(0.0);
+        mean + (noise.max(hit) / tokens).min(most)
+    }
+
+    /// The largest prompt that more than `1−p` of requests of this duration meet, s.
+    fn likely_burst(&self, duration: f64, p: f64) -> f64 {
+        let threshold = -p.ln();
+        self.bursts
+            .iter()
+            .filter(|b| b.rate * duration >= threshold)
+            .fold(0.0, |largest, b| largest.max(b.size))
+    }
+
+    /// All percentiles of the classes in `set`; needs a pressure of [`Percentiles::ALL`].
+    pub fn latency(&self, replica: &Replica, set: u32, round_trip_s: &[f64]) -> Latency {
+        let mut latency = Latency {
+            ttft: [[f64::NAN; 5]; MAX_CLASSES],
+            tpot: [[f64::NAN; 5]; MAX_CLASSES],
+            concurrency: self.n,
+        };
+        for k in members(set) {
+            for i in 0..5 {
+                latency.ttft[k][i] = self.ttft(replica, k, i, round_trip_s[k]);
+                latency.tpot[k][i] = self.tpot(replica, k, i);
+            }
+        }
+        latency
+    }
+}
+
+/// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// Latency limits.
+    pub slos: &'a [Slo],
+    /// Shares of the TTFT budget that prefill pools may use.
+    pub splits: &'a [f64],
+    /// Round-trip time per class, s.
+    pub round_trip_s: &'a [f64],
+}
+
+/// Share of a limit that a role must keep; `None` when the role has no part in the metric.
+fn budget_share(role: Role, metric: Metric, splits: &[f64]) -> Option<f64> {
+    match (role, metric) {
+        (Role::Serve, _) => Some(1.0),
+        (Role::Prefill(_), Metric::Tpot) => None,
+        (Role::Decode(_), Metric::Tpot) => Some(1.0),
+        (Role::Prefill(i), _) => Some(splits[i]),
+        (Role::Decode(i), _) => Some(1.0 - splits[i]),
+    }
+}
+
+impl Limits<'_> {
+    /// Percentiles that the limits read; waiting times at others need not be computed.
+    pub fn percentiles(&self) -> Percentiles {
+        let mut wanted = Percentiles([true, true, false, false, false]);
+        for slo in self.slos {
+            wanted.0[slo.percentile] = true;
+        }
+        wanted
+    }
+
+    /// The first limit that `pressure` breaks for a class of `set`.
+    pub fn broken(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<Metric> {
+        self.slos.iter().find_map(|slo| {
+            let share = budget_share(replica.role, slo.metric, self.splits)?;
+            let breaks = members(set)
+                .filter(|k| slo.class.is_none_or(|only| only == *k))
+                .any(|k| self.value(replica, pressure, k, slo) > share * slo.limit_s);
+            breaks.then_some(slo.metric)
+        })
+    }
+
+    fn value(&self, replica: &Replica, pressure: &Pressure, k: usize, slo: &Slo) -> f64 {
+        let i = slo.percentile;
+        // The way to the user is paid once, by the pool that sends the first token's prompt.
+        let way = match replica.role {
+            Role::Decode(_) => 0.0,
+            _ => self.round_trip_s[k],
+        };
+        let ttft = || pressure.ttft(replica, k, i, way);
+        match (slo.metric, replica.role) {
+            (Metric::Ttft, _) | (Metric::E2e, Role::Prefill(_)) => ttft(),
+            (Metric::Tpot, _) => pressure.tpot(replica, k, i),
+            (Metric::E2e, _) => {
+                ttft() + replica.work[k].later_tokens[i] * pressure.tpot(replica, k, 0)
+            }
+        }
+    }
+
+    /// Largest utilisation at which every limit holds for every mix of `set`, and the limit that
+    /// stops it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
+    pub fn capacity(&self, replica: &Replica, set: u32) -> (f64, Option<Metric>) {
+        if self.slos.is_empty() {
+            return (1.0, None);
+        }
+        let wanted = self.percentiles();
+        let breaks = |u: f64| match Pressure::of_any_mix(replica, set, u, wanted) {
+            Some(p) => self.broken(replica, &p, set),
+            None => Some(Metric::Ttft),
+        };
+        const IDLE: f64 = 1e-6;
+        if let Some(metric) = breaks(IDLE) {
+            return (0.0, Some(metric));
+        }
+        let (mut holds, mut fails, mut stopped_by) = (IDLE, 1.0, Metric::Ttft);
+        for _ in 0..12 {
+            let u = 0.5 * (holds + fails);
+            match breaks(u) {
+                None => holds = u,
+                Some(metric) => (fails, stopped_by) = (u, metric),
+            }
+        }
+        (holds, Some(stopped_by))
+    }
+}

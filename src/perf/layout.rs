@@ -1,0 +1,184 @@
+//! Which shapes a layout runs: parallel degrees, local heads, weights and cache bytes per accelerator.
+
+use crate::catalog::{Attention, FeedForward, Kernel, KvDtype, LayerGroup, Model, Precision, System};
+use crate::workload::{Role, Speculation, Spec};
+
+/// Degrees of parallelism. A pipeline stage has `tp·adp` accelerators; experts are split over the
+/// same ones as `ep` groups of `tp·adp/ep`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parallel {
+    /// Tensor parallel (attention).
+    pub tp: u32,
+    /// Pipeline stages.
+    pub pp: u32,
+    /// Expert parallel.
+    pub ep: u32,
+    /// Attention data parallel.
+    pub adp: u32,
+}
+
+impl Parallel {
+    /// Accelerators in a replica.
+    pub fn gpus(&self) -> u32 {
+        self.tp * self.adp * self.pp
+    }
+
+    /// Accelerators in a pipeline stage.
+    pub fn stage(&self) -> u32 {
+        self.tp * self.adp
+    }
+
+    /// Tensor-parallel degree inside an expert.
+    pub fn expert_tp(&self) -> u32 {
+        self.stage() / self.ep
+    }
+}
+
+/// A layout with everything it needs resolved.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout<'a> {
+    /// The specification, for its dtype table.
+    pub spec: &'a Spec,
+    /// Hardware.
+    pub system: &'a System,
+    /// Kernels of (system, engine).
+    pub kernel: &'a Kernel,
+    /// Model.
+    pub model: &'a Model,
+    /// Weights.
+    pub precision: &'a Precision,
+    /// KV dtype index.
+    pub kv: usize,
+    /// Degrees.
+    pub parallel: Parallel,
+    /// Speculative decoding.
+    pub speculation: Speculation,
+    /// Role.
+    pub role: Role,
+}
+
+impl<'a> Layout<'a> {
+    /// KV dtype.
+    pub fn kv_dtype(&self) -> &'a KvDtype {
+        &self.spec.kv_dtypes[self.kv]
+    }
+
+    /// Bytes per weight of a dtype.
+    pub fn weight_bytes(&self, dtype: usize) -> f64 {
+        self.spec.dtypes[dtype].weight_bytes
+    }
+
+    /// Layers times what `f` gives for one layer of each group.
+    pub fn sum_layers(&self, f: impl Fn(&LayerGroup) -> f64) -> f64 {
+        self.model.layers.iter().map(|g| f64::from(g.count) * f(g)).sum()
+    }
+}
+
+/// Whether degrees suit the model and the system; a wrong one is no layout at all.
+pub fn is_layout(model: &Model, system: &System, p: Parallel, max_gpus: u32) -> bool {
+    let gpus = p.gpus();
+    let fits_system = gpus <= system.gpus || gpus % system.gpus == 0;
+    let experts_split = if model.is_moe() {
+        p.stage() % p.ep == 0
+    } else {
+        p.ep == 1 && p.adp == 1
+    };
+    gpus <= max_gpus
+        && fits_system
+        && experts_split
+        && p.pp <= model.layer_count()
+        && model.layers.iter().all(|g| splits(g, p))
+}
+
+fn splits(group: &LayerGroup, p: Parallel) -> bool {
+    let heads_split = match group.attention {
+        Attention::Gqa { heads, kv_heads, .. } => {
+            heads % p.tp == 0 && (kv_heads % p.tp == 0 || p.tp % kv_heads == 0)
+        }
+        Attention::Mla { heads, .. } => heads % p.tp == 0,
+        Attention::Linear { key_heads, value_heads, .. } => {
+            key_heads % p.tp == 0 && value_heads % p.tp == 0
+        }
+    };
+    let ffn_splits = match group.ffn {
+        FeedForward::Dense { inter } => inter % p.tp == 0,
+        FeedForward::Moe { experts, inter, .. } => {
+            experts % p.ep == 0 && inter % p.expert_tp() == 0
+        }
+    };
+    heads_split && ffn_splits
+}
+
+/// Query heads and KV heads on one rank: heads are divided, KV heads only as far as there are any.
+pub fn local_heads(heads: u32, kv_heads: u32, tp: u32) -> (f64, f64) {
+    (f64::from(heads / tp), f64::from((kv_heads / tp).max(1)))
+}
+
+/// A matrix product `n×k` of one layer, with the dtype of its weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    /// Output width.
+    pub n: f64,
+    /// Inner width.
+    pub k: f64,
+    /// Dtype index.
+    pub dtype: usize,
+}
+
+/// Attention projections of one layer on one rank.
+pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product> {
+    let hidden = f64::from(layout.model.hidden);
+    let tp = layout.parallel.tp;
+    let dtype = layout.precision.attention;
+    let product = |n: f64, k: f64| Product { n, k, dtype };
+    match *attention {
+        Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, .. } => {
+            let (q, kv) = local_heads(heads, kv_heads, tp);
+            let (d, v) = (f64::from(head_dim), f64::from(v_head_dim));
+            vec![product(q * d + kv * (d + v), hidden), product(hidden, q * v)]
+        }
+        Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_dim, nope_dim, v_head_dim } => {
+            let q = f64::from(heads / tp);
+            let (rank, rope) = (f64::from(kv_lora_rank), f64::from(rope_dim));
+            let (nope, v) = (f64::from(nope_dim), f64::from(v_head_dim));
+            let down = q_lora_rank.map_or(0.0, f64::from);
+            let query_in = if down > 0.0 { down } else { hidden };
+            vec![
+                product(down + rank + rope, hidden),
+                product(q * (nope + rope), query_in),
+                product(q * (nope + v), rank),
+                product(hidden, q * v),
+            ]
+        }
+        Attention::Linear { key_heads, value_heads, key_dim, value_dim } => {
+            let keys = f64::from(key_heads / tp) * f64::from(key_dim);
+            let values = f64::from(value_heads / tp) * f64::from(value_dim);
+            // Query, key, value and output gate in; values out.
+            vec![product(2.0 * keys + 2.0 * values, hidden), product(hidden, values)]
+        }
+    }
+}
+
+/// Dense feed-forward products of one layer on one rank: a dense layer, or shared experts.
+pub fn dense_products(layout: &Layout, ffn: &FeedForward) -> Vec<Product> {
+    let inter = match *ffn {
+        FeedForward::Dense { inter } => inter,
+        FeedForward::Moe { shared_inter, .. } => shared_inter,
+    };
+    if inter == 0 {
+        return Vec::new();
+    }
+    let hidden = f64::from(layout.model.hidden);
+    let local = f64::from(inter) / f64::from(layout.parallel.tp);
+    let dtype = layout.precision.dense;
+    vec![
+        Product { n: 2.0 * local, k: hidden, dtype },
+        Product { n: hidden, k: local, dtype },
+    ]
+}
+
+/// Output head on one rank.
+pub fn head_product(layout: &Layout) -> Product {
+    let n = f64::from(layout.model.vocab) / f64::from(layout.parallel.tp);
+    Product { n, k: f64::from(layout.model.hidden), dtype: layout.precision.head }
+}

@@ -1,0 +1,135 @@
+//! What must fit: weights, KV cache at the longest context, activations.
+
+use crate::catalog::{Attention, FeedForward};
+use crate::perf::layout::{attention_products, dense_products, head_product, local_heads, Layout};
+
+/// Bytes per element of the recurrent state of linear attention (kept in fp32 by the engines).
+const STATE_BYTES: f64 = 4.0;
+/// Bytes per activation element.
+const ACTIVATION_BYTES: f64 = 2.0;
+
+/// A quantity per sequence that grows with context: `fixed + Σ slope·min(context, window)`.
+#[derive(Debug, Clone, Default)]
+pub struct ContextCost {
+    /// Part that does not grow.
+    pub fixed: f64,
+    /// Slope per token and window (infinite for full attention); equal windows are merged.
+    pub terms: Vec<(f64, f64)>,
+}
+
+impl ContextCost {
+    /// Adds `slope` per token up to `window`.
+    pub fn add(&mut self, slope: f64, window: f64) {
+        match self.terms.iter_mut().find(|(_, w)| *w == window) {
+            Some(term) => term.0 += slope,
+            None => self.terms.push((slope, window)),
+        }
+    }
+
+    /// Value at a context, tokens.
+    pub fn at(&self, context: f64) -> f64 {
+        self.terms.iter().fold(self.fixed, |sum, &(slope, window)| sum + slope * context.min(window))
+    }
+}
+
+/// Bytes of KV cache per sequence on one accelerator.
+pub fn kv_bytes(layout: &Layout) -> ContextCost {
+    let mut cost = ContextCost::default();
+    let element = layout.kv_dtype().bytes;
+    let stages = f64::from(layout.parallel.pp);
+    for group in &layout.model.layers {
+        let layers = f64::from(group.count) / stages;
+        match group.attention {
+            Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, window } => {
+                let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
+                let slope = kv * f64::from(head_dim + v_head_dim) * element;
+                cost.add(layers * slope, window.map_or(f64::INFINITY, f64::from));
+            }
+            // One latent per token, on every tensor-parallel rank: there is no head to split.
+            Attention::Mla { kv_lora_rank, rope_dim, .. } => {
+                cost.add(layers * f64::from(kv_lora_rank + rope_dim) * element, f64::INFINITY);
+            }
+            Attention::Linear { .. } => {
+                cost.fixed += layers * linear_state_elements(layout, &group.attention) * STATE_BYTES;
+            }
+        }
+    }
+    cost
+}
+
+/// Elements of the recurrent state of one linear-attention layer on one rank.
+pub fn linear_state_elements(layout: &Layout, attention: &Attention) -> f64 {
+    match *attention {
+        Attention::Linear { value_heads, key_dim, value_dim, .. } => {
+            f64::from(value_heads / layout.parallel.tp) * f64::from(key_dim) * f64::from(value_dim)
+        }
+        _ => 0.0,
+    }
+}
+
+/// Bytes of KV cache that one sequence of `context` tokens moves between pools (all ranks together).
+pub fn kv_transfer_bytes(layout: &Layout, context: f64) -> f64 {
+    kv_bytes(layout).at(context) * f64::from(layout.parallel.tp * layout.parallel.pp)
+}
+
+/// Weight bytes on one accelerator.
+pub fn weight_bytes(layout: &Layout) -> f64 {
+    let per_layer = layout.sum_layers(|group| {
+        let products = attention_products(layout, &group.attention);
+        let dense = dense_products(layout, &group.ffn);
+        let fixed: f64 = products
+            .iter()
+            .chain(&dense)
+            .map(|p| p.n * p.k * layout.weight_bytes(p.dtype))
+            .sum();
+        fixed + expert_weight_bytes(layout, &group.ffn)
+    });
+    let head = head_product(layout);
+    let head_bytes = head.n * head.k * layout.weight_bytes(head.dtype);
+    let copies = if layout.model.tied { 1.0 } else { 2.0 };
+    per_layer / f64::from(layout.parallel.pp) + copies * head_bytes
+}
+
+fn expert_weight_bytes(layout: &Layout, ffn: &FeedForward) -> f64 {
+    match *ffn {
+        FeedForward::Dense { .. } => 0.0,
+        FeedForward::Moe { experts, inter, .. } => {
+            let hidden = f64::from(layout.model.hidden);
+            let all = 3.0 * hidden * f64::from(inter) * f64::from(experts);
+            let router = hidden * f64::from(experts) * ACTIVATION_BYTES;
+            let local = all / f64::from(layout.parallel.stage());
+            local * layout.weight_bytes(layout.precision.experts) + router
+        }
+    }
+}
+
+/// Peak bytes of activations on one accelerator for a step of `tokens`.
+///
+/// Residual, normalised input, attention output and the widest inner activation are alive at once.
+pub fn activation_bytes(layout: &Layout, tokens: f64) -> f64 {
+    let hidden = f64::from(layout.model.hidden);
+    let widest = layout
+        .model
+        .layers
+        .iter()
+        .map(|g| inner_width(layout, &g.ffn))
+        .fold(0.0, f64::max);
+    tokens * (4.0 * hidden + 2.0 * widest) * ACTIVATION_BYTES
+}
+
+fn inner_width(layout: &Layout, ffn: &FeedForward) -> f64 {
+    match *ffn {
+        FeedForward::Dense { inter } => f64::from(inter) / f64::from(layout.parallel.tp),
+        FeedForward::Moe { inter, topk, shared_inter, .. } => {
+            let routed = f64::from(inter * topk) / f64::from(layout.parallel.stage());
+            routed + f64::from(shared_inter) / f64::from(layout.parallel.tp)
+        }
+    }
+}
+
+/// Bytes left for KV cache on one accelerator; negative when the weights alone do not fit.
+pub fn kv_budget_bytes(layout: &Layout) -> f64 {
+    let usable = layout.system.mem_bytes * layout.kernel.mem_fraction;
+    let tokens = f64::from(layout.kernel.chunk_tokens);
+    usable - weight_bytes(layout) - activation_bytes(layout, tokens)
+}

@@ -1,0 +1,14 @@
+//! Performance of a layout: pure functions of a layout and a batch composition.
+//!
+//! Calls go one way: `operators` (time of one kernel) ▸ `layout` (which shapes a layout runs) ▸
+//! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `queue`
+//! (tails of waiting) ▸ `latency` (percentiles and capacity); `memory` and `closed_loop` read `step`.
+
+pub mod closed_loop;
+pub mod latency;
+pub mod layout;
+pub mod memory;
+pub mod operators;
+pub mod queue;
+pub mod replica;
+pub mod step;

@@ -1,0 +1,207 @@
+//! Requests on a replica: what one request of each class costs in replica-seconds and in joules.
+//!
+//! With batch limit `B`, a request of class k takes `load_k = P_k/(r·pp) + σ_k·τ_k(B)/B` replica-
+//! seconds: its prompt work `P_k` on one of `r` data-parallel ranks, pipelined over `pp` stages, and
+//! `σ_k` decode steps shared by `B` sequences. The utilisation of any mix is `Σ f_k·load_k`, and it
+//! reaches one exactly when `B` sequences are in decode at all times.
+
+use crate::perf::layout::Layout;
+use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
+use crate::perf::step::StepModel;
+use crate::workload::{Class, Role};
+
+/// What a class needs from this layout, whatever the batch limit.
+#[derive(Debug, Clone, Copy)]
+pub struct ClassWork {
+    /// Uncached prompt tokens: mean, p50, p90, p95, p99.
+    pub new: [f64; 5],
+    /// Cached prompt tokens at the same points.
+    pub cached: [f64; 5],
+    /// `E[L²]/E[L]²` of the prompt.
+    pub spread: f64,
+    /// Decode steps per request.
+    pub steps: f64,
+    /// Output tokens after the first, at the percentiles.
+    pub later_tokens: [f64; 5],
+    /// Decode attention per sequence and step, s, at the mean context.
+    pub attention_s: f64,
+    /// Prompt attention, s, at the percentiles.
+    pub prompt_attention_s: [f64; 5],
+    /// KV bytes of the longest context on one accelerator.
+    pub kv_max_bytes: f64,
+    /// Moving the KV cache to another pool, s, at the percentiles of the prompt.
+    pub transfer_s: [f64; 5],
+    /// Replica-seconds of link per request when the cache moves.
+    pub transfer_load: f64,
+}
+
+impl ClassWork {
+    /// Work of `class` on `layout`.
+    pub fn new(layout: &Layout, step: &StepModel, class: &Class) -> Self {
+        let new = class.input.at.map(|len| len * (1.0 - class.hit_rate));
+        let cached = class.input.at.map(|len| len * class.hit_rate);
+        let later_tokens = class.output.at.map(|len| (len - 1.0).max(0.0));
+        // A sequence in decode is seen at a random token: its output so far has mean E[O²]/(2E[O]).
+        let context = class.input.at[0] + class.output.m2 / (2.0 * class.output.at[0]);
+        let mut prompt_attention_s = [0.0; 5];
+        for (i, t) in prompt_attention_s.iter_mut().enumerate() {
+            *t = step.prompt_attention_s(new[i], cached[i]);
+        }
+        let (transfer_s, transfer_load) = transfer(layout, class);
+        Self {
+            new,
+            cached,
+            spread: class.input.m2 / class.input.at[0].powi(2),
+            steps: later_tokens[0] / step.accepted,
+            later_tokens,
+            attention_s: step.attention.at(context),
+            prompt_attention_s,
+            kv_max_bytes: step.kv.at(class.input.max + class.output.max),
+            transfer_s,
+            transfer_load,
+        }
+    }
+}
+
+/// Seconds to move a request's cache (by percentile) and replica-seconds of link it takes.
+fn transfer(layout: &Layout, class: &Class) -> ([f64; 5], f64) {
+    let Some(bw) = layout.system.scale_out_bw else {
+        return ([f64::INFINITY; 5], f64::INFINITY);
+    };
+    let rank = bw * f64::from(layout.parallel.tp * layout.parallel.pp);
+    let seconds = class.input.at.map(|len| kv_transfer_bytes(layout, len) / rank);
+    (seconds, seconds[0] / f64::from(layout.parallel.adp))
+}
+
+/// One request of a class on a replica with a batch limit.
+#[derive(Debug, Clone, Copy)]
+pub struct ClassTimes {
+    /// Replica-seconds per request at a full batch.
+    pub load: f64,
+    /// Replica-seconds of prompt work per request, weighted by its interference with decode.
+    pub prompt_load: f64,
+    /// Prompt work on one rank, s: mean and percentiles, while a full batch decodes.
+    pub prompt_s: [f64; 5],
+    /// Steps that carry the prompt, at the percentiles.
+    pub chunks: [f64; 5],
+    /// Decode attention per sequence and step, s.
+    pub attention_s: f64,
+    /// Decode steps per request.
+    pub steps: f64,
+}
+
+/// A layout with a batch limit: the unit that is rated, powered and paid.
+#[derive(Debug, Clone)]
+pub struct Replica<'a> {
+    /// Steps of the layout.
+    pub step: &'a StepModel,
+    /// Work per class.
+    pub work: &'a [ClassWork],
+    /// Role.
+    pub role: Role,
+    /// Sequences in decode at most, on the whole replica.
+    pub batch: f64,
+    /// Data-parallel ranks.
+    pub ranks: f64,
+    /// Pipeline stages.
+    pub stages: f64,
+    /// Prompt tokens in one step.
+    pub chunk: f64,
+    /// Fixed part of TTFT, s.
+    pub ttft_fixed_s: f64,
+    /// Decode steps a first token waits for.
+    pub ttft_steps: f64,
+    /// Times per class.
+    pub classes: Vec<ClassTimes>,
+}
+
+impl<'a> Replica<'a> {
+    /// Rates every class at a full batch of `batch` sequences.
+    pub fn new(layout: &Layout, step: &'a StepModel, work: &'a [ClassWork], batch: u32) -> Self {
+        let mut replica = Self {
+            step,
+            work,
+            role: layout.role,
+            batch: f64::from(batch),
+            ranks: f64::from(layout.parallel.adp),
+            stages: f64::from(layout.parallel.pp),
+            chunk: f64::from(layout.kernel.chunk_tokens),
+            ttft_fixed_s: layout.kernel.ttft_fixed_s,
+            ttft_steps: layout.kernel.ttft_steps,
+            classes: Vec::with_capacity(work.len()),
+        };
+        let interference = layout.kernel.interference;
+        for k in 0..work.len() {
+            let times = replica.class_times(&work[k], interference);
+            replica.classes.push(times);
+        }
+        replica
+    }
+
+    /// Time of a decode step with `n` sequences on the replica, each with `attention_s`, s.
+    pub fn tau(&self, n: f64, attention_s: f64) -> f64 {
+        self.step.decode_s(n / (self.ranks * self.stages), attention_s)
+    }
+
+    /// Decode tokens in each step of a full batch, on one rank and stage.
+    fn base_tokens(&self) -> f64 {
+        match self.role {
+            Role::Prefill(_) => 0.0,
+            _ => self.batch / (self.ranks * self.stages) * self.step.tokens_per_sequence,
+        }
+    }
+
+    fn class_times(&self, work: &ClassWork, interference: f64) -> ClassTimes {
+        let mut prompt_s = [0.0; 5];
+        let mut chunks = [0.0; 5];
+        let base = self.base_tokens();
+        for i in 0..5 {
+            prompt_s[i] = self.step.prefill_products_s(base, work.new[i], self.chunk)
+                + work.prompt_attention_s[i];
+            chunks[i] = (work.new[i] / self.chunk).ceil().max(1.0);
+        }
+        let lanes = self.ranks * self.stages;
+        let decode_load = work.steps * self.tau(self.batch, work.attention_s) / self.batch;
+        // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
+        let mean_prompt = prompt_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
+        let (load, prompt_load) = match self.role {
+            Role::Serve => {
+                let prompt = interference * mean_prompt / lanes;
+                (prompt + decode_load, prompt)
+            }
+            Role::Prefill(_) => {
+                let overhead = self.step.overhead_s * chunks[0];
+                let prompt = (mean_prompt + overhead) / lanes;
+                (prompt.max(work.transfer_load), prompt)
+            }
+            Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0),
+        };
+        ClassTimes { load, prompt_load, prompt_s, chunks, attention_s: work.attention_s, steps: work.steps }
+    }
+}
+
+/// Sequences of these KV sizes that fit one replica at once.
+pub fn sequences_that_fit(layout: &Layout, kv_max_bytes: f64) -> f64 {
+    let per_rank = kv_budget_bytes(layout) / kv_max_bytes;
+    // Each stage holds its own layers' cache of every sequence in the pipeline.
+    (per_rank.max(0.0)).floor() * f64::from(layout.parallel.adp)
+}
+
+/// Joules of one request above idle, all accelerators of the replica together.
+///
+/// Decode steps are shared by the `n` sequences that run at the stated concurrency.
+pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f64 {
+    let times = &replica.classes[k];
+    let gpus = f64::from(layout.parallel.gpus());
+    let system = layout.system;
+    let prompt_s = match replica.role {
+        Role::Decode(_) => 0.0,
+        _ => times.prompt_s[0] / (replica.ranks * replica.stages),
+    };
+    let decode_s = match replica.role {
+        Role::Prefill(_) => 0.0,
+        _ => times.steps * replica.tau(n, times.attention_s) / n,
+    };
+    gpus * (prompt_s * (system.prefill_w - system.idle_w)
+        + decode_s * (system.decode_w - system.idle_w))
+}

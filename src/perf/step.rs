@@ -1,0 +1,393 @@
+//! `step_time`: how long one engine step takes for a batch composition. Operating points, the
+//! closed-loop form and the request-level simulator all stand on this one function.
+//!
+//! What depends on the layout alone (matrix products, experts, collectives over a token count) is
+//! tabulated once at powers of two and interpolated; what depends on contexts is linear in them.
+
+use crate::catalog::{Attention, FeedForward};
+use crate::perf::layout::{attention_products, dense_products, head_product, local_heads, Layout, Product};
+use crate::perf::memory::{kv_bytes, linear_state_elements, ContextCost};
+use crate::perf::operators::{
+    exchange_over, gemm, moe, p_norm, prefill_attention, reduce_over, transfer, MoeShape, Time,
+};
+
+/// Table nodes are `2^0 … 2^(NODES−1)` tokens.
+const NODES: usize = 18;
+/// Bytes of a bf16 activation.
+const BF16: f64 = 2.0;
+/// Reads and writes of the residual stream per layer (two norms, two residual additions).
+const RESIDUAL_PASSES: f64 = 8.0;
+/// Reads and writes of the inner activation per layer (gate, up, product).
+const INNER_PASSES: f64 = 3.0;
+/// Bytes per token and hidden unit in one expert exchange: fp8 out, bf16 back, on average.
+const EXCHANGE_BYTES: f64 = 1.5;
+
+/// Time over token counts, s: exact at powers of two, linear between them.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenTable([f64; NODES]);
+
+impl TokenTable {
+    fn build(mut f: impl FnMut(f64) -> Option<f64>) -> Option<Self> {
+        let mut nodes = [0.0; NODES];
+        for (i, node) in nodes.iter_mut().enumerate() {
+            *node = f((1u64 << i) as f64)?;
+        }
+        Some(Self(nodes))
+    }
+
+    /// Time of `tokens`; below one token it is that of one, past the last node it is extended.
+    pub fn at(&self, tokens: f64) -> f64 {
+        let tokens = tokens.max(1.0);
+        let i = ((tokens as u64).ilog2() as usize).min(NODES - 2);
+        let low = (1u64 << i) as f64;
+        self.0[i] + (self.0[i + 1] - self.0[i]) * (tokens - low) / low
+    }
+
+    /// Extra time of `added` tokens in a step that already has `base`.
+    pub fn added(&self, base: f64, added: f64) -> f64 {
+        if added <= 0.0 {
+            return 0.0;
+        }
+        if base < 1.0 {
+            return self.at(added) * added.min(1.0);
+        }
+        self.at(base + added) - self.at(base)
+    }
+}
+
+/// Attention over a prompt: quadratic in its new tokens, linear in the cached ones.
+#[derive(Debug, Clone, Copy)]
+struct PromptAttention {
+    layers: f64,
+    /// flop per (query, key) pair.
+    pair_flop: f64,
+    /// Operand bytes per new token.
+    token_bytes: f64,
+    window: f64,
+}
+
+/// Engine steps of one layout.
+#[derive(Debug, Clone)]
+pub struct StepModel {
+    decode: TokenTable,
+    prefill: TokenTable,
+    /// Decode attention per sequence, s, over its context.
+    pub attention: ContextCost,
+    /// KV bytes per sequence on one accelerator.
+    pub kv: ContextCost,
+    prompt: Vec<PromptAttention>,
+    prompt_fit: crate::catalog::PrefillAttentionFit,
+    attention_launch: f64,
+    sequence_s: f64,
+    stage_transfer_s: f64,
+    /// Time of drafting, as a factor on the step.
+    draft: f64,
+    /// Tokens per sequence entering the matrix products of a decode step.
+    pub tokens_per_sequence: f64,
+    /// Tokens accepted per sequence and step.
+    pub accepted: f64,
+    /// Engine time of a step without any work, s.
+    pub overhead_s: f64,
+}
+
+/// Operator tables of (system, engine, model, precision, tp, ep, adp): what every context, batch,
+/// pipeline depth, KV dtype, speculative depth and role shares.
+#[derive(Debug, Clone, Copy)]
+pub struct OperatorTables {
+    decode: TokenTable,
+    prefill: TokenTable,
+}
+
+impl OperatorTables {
+    /// `None` when the accelerator has no kernel for a dtype or no link for the group.
+    pub fn build(layout: &Layout) -> Option<Self> {
+        let decode = TokenTable::build(|t| decode_work(layout, t))?;
+        let prefill = TokenTable::build(|t| prefill_work(layout, t))?;
+        Some(Self { decode, prefill })
+    }
+}
+
+/// Sum of the operators of a whole model over one token count, before multipliers.
+struct Operators {
+    gemm: Time,
+    moe: Time,
+    comm: f64,
+    elementwise: f64,
+}
+
+fn decode_work(layout: &Layout, tokens: f64) -> Option<f64> {
+    let ops = operators(layout, tokens)?;
+    let s = &layout.kernel.scales;
+    let head = product_time(layout, &head_product(layout), tokens)?;
+    let layers = f64::from(layout.model.layer_count());
+    Some(
+        s.gemm * (ops.gemm.work + head.work)
+            + s.gemm_t0 * (ops.gemm.t0 + head.t0)
+            + s.moe * ops.moe.work
+            + s.moe_t0 * ops.moe.t0
+            + s.comm * ops.comm
+            + ops.elementwise
+            + layers * layout.kernel.layer_s
+            + layout.kernel.step_s,
+    )
+}
+
+fn prefill_work(layout: &Layout, tokens: f64) -> Option<f64> {
+    let ops = operators(layout, tokens)?;
+    let s = &layout.kernel.scales;
+    Some(
+        s.gemm * ops.gemm.work
+            + s.prefill_moe * ops.moe.work
+            + s.prefill_comm * ops.comm
+            + ops.elementwise,
+    )
+}
+
+fn operators(layout: &Layout, tokens: f64) -> Option<Operators> {
+    let mut sum = Operators { gemm: Time::default(), moe: Time::default(), comm: 0.0, elementwise: 0.0 };
+    for group in &layout.model.layers {
+        let layers = f64::from(group.count);
+        let attention = attention_products(layout, &group.attention);
+        for product in attention.iter().chain(&dense_products(layout, &group.ffn)) {
+            let t = product_time(layout, product, tokens)?;
+            sum.gemm.t0 += layers * t.t0;
+            sum.gemm.work += layers * t.work;
+        }
+        let experts = experts_time(layout, &group.ffn, tokens)?;
+        sum.moe.t0 += layers * experts.t0;
+        sum.moe.work += layers * experts.work;
+        sum.comm += layers * collectives(layout, &group.ffn, tokens)?;
+        sum.elementwise += layers * elementwise(layout, &group.ffn, tokens);
+    }
+    Some(sum)
+}
+
+fn product_time(layout: &Layout, product: &Product, tokens: f64) -> Option<Time> {
+    let fit = layout.kernel.gemm.get(product.dtype)?.as_ref()?;
+    Some(gemm(fit, tokens, product.n, product.k, layout.weight_bytes(product.dtype)))
+}
+
+fn experts_time(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<Time> {
+    let FeedForward::Moe { experts, topk, inter, .. } = *ffn else {
+        return Some(Time::default());
+    };
+    let dtype = layout.precision.experts;
+    let fit = layout.kernel.moe.get(dtype)?.as_ref()?;
+    let shape = MoeShape {
+        experts: f64::from(experts),
+        topk: f64::from(topk),
+        hidden: f64::from(layout.model.hidden),
+        inter: f64::from(inter),
+        tp: f64::from(layout.parallel.expert_tp()),
+        ep: f64::from(layout.parallel.ep),
+        weight_bytes: layout.weight_bytes(dtype),
+    };
+    Some(moe(fit, &shape, tokens * f64::from(layout.parallel.adp)))
+}
+
+/// One collective after attention and one after the feed-forward part.
+fn collectives(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<f64> {
+    let p = layout.parallel;
+    let domain = layout.system.scale_up_domain;
+    let bytes = tokens * f64::from(layout.model.hidden) * BF16;
+    let attention = reduce_over(layout.kernel, domain, p.tp, bytes)?;
+    let FeedForward::Moe { topk, .. } = *ffn else {
+        return Some(2.0 * attention);
+    };
+    if p.adp == 1 {
+        return Some(attention + reduce_over(layout.kernel, domain, p.stage(), bytes)?);
+    }
+    // Tokens meet their experts and come back: each goes to at most `topk` of the `ep` groups.
+    let copies = f64::from(topk.min(p.ep));
+    let sent = tokens * copies * f64::from(layout.model.hidden) * EXCHANGE_BYTES;
+    let there = exchange_over(layout.kernel, domain, p.stage(), sent)?;
+    Some(attention + 2.0 * there)
+}
+
+fn elementwise(layout: &Layout, ffn: &FeedForward, tokens: f64) -> f64 {
+    let inter = match *ffn {
+        FeedForward::Dense { inter } => inter,
+        FeedForward::Moe { shared_inter, .. } => shared_inter,
+    };
+    let local = f64::from(inter) / f64::from(layout.parallel.tp);
+    let width = RESIDUAL_PASSES * f64::from(layout.model.hidden) + INNER_PASSES * local;
+    tokens * width * BF16 / layout.kernel.elementwise_bw
+}
+
+impl StepModel {
+    /// Tables plus what contexts, pipeline depth, KV dtype and speculation add.
+    /// `None` when a kernel or a link that the layout needs has no figure.
+    pub fn build(layout: &Layout, tables: &OperatorTables) -> Option<Self> {
+        let kernel = layout.kernel;
+        let decode_fit = kernel.decode_attention.get(layout.kv)?.as_ref()?;
+        let prompt_fit = *kernel.prefill_attention.get(layout.kv)?.as_ref()?;
+        let s = &kernel.scales;
+        let speculation = layout.speculation;
+        Some(Self {
+            decode: tables.decode,
+            prefill: tables.prefill,
+            attention: decode_attention(layout, decode_fit, s.attention),
+            kv: kv_bytes(layout),
+            prompt: layout.model.layers.iter().map(|g| prompt_attention(layout, g)).collect(),
+            prompt_fit,
+            attention_launch: s.attention_t0 * decode_fit.t0 * f64::from(layout.model.layer_count()),
+            sequence_s: kernel.sequence_s,
+            stage_transfer_s: stage_transfer(layout)?,
+            draft: 1.0 + f64::from(speculation.depth) * speculation.draft_cost,
+            tokens_per_sequence: 1.0 + f64::from(speculation.depth),
+            accepted: speculation.accepted,
+            overhead_s: f64::from(layout.model.layer_count()) * kernel.layer_s + kernel.step_s,
+        })
+    }
+
+    /// Time of a decode step, s: `sequences` on one rank and stage, each with `attention_s` of attention.
+    pub fn decode_s(&self, sequences: f64, attention_s: f64) -> f64 {
+        let work = self.decode.at(sequences * self.tokens_per_sequence)
+            + sequences * (self.sequence_s + attention_s)
+            + self.attention_launch
+            + self.stage_transfer_s;
+        work * self.draft
+    }
+
+    /// Time that `new` prompt tokens after `cached` ones add to steps that carry `base` decode
+    /// tokens, split into steps of at most `chunk`, s.
+    pub fn prefill_s(&self, base: f64, new: f64, cached: f64, chunk: f64) -> f64 {
+        self.prefill_products_s(base, new, chunk) + self.prompt_attention_s(new, cached)
+    }
+
+    /// The matrix-product part of [`Self::prefill_s`]: linear in whole chunks.
+    pub fn prefill_products_s(&self, base: f64, new: f64, chunk: f64) -> f64 {
+        let whole = (new / chunk).floor();
+        let rest = new - whole * chunk;
+        whole * self.prefill.added(base, chunk) + self.prefill.added(base, rest)
+    }
+
+    /// The attention part of [`Self::prefill_s`].
+    pub fn prompt_attention_s(&self, new: f64, cached: f64) -> f64 {
+        self.prompt.iter().map(|p| self.one_prompt_attention(p, new, cached)).sum()
+    }
+
+    fn one_prompt_attention(&self, p: &PromptAttention, new: f64, cached: f64) -> f64 {
+        // Each new token sees the cached ones and half of the new ones, at most its window.
+        let keys = (cached + 0.5 * new).min(p.window);
+        let time = prefill_attention(
+            &self.prompt_fit,
+            p.pair_flop * new * keys,
+            p.token_bytes * new,
+            (cached + new).min(p.window),
+        );
+        p.layers * time.total()
+    }
+
+    /// Time of one engine step, s, for a batch composition on one rank: `sequences` in decode with
+    /// `context` tokens each, and `new` prompt tokens after `cached` ones.
+    pub fn step_time(&self, sequences: f64, context: f64, new: f64, cached: f64) -> f64 {
+        let decode = if sequences > 0.0 {
+            self.decode_s(sequences, self.attention.at(context))
+        } else {
+            self.overhead_s
+        };
+        let base = sequences * self.tokens_per_sequence;
+        let prefill = if new > 0.0 { self.prefill_s(base, new, cached, new) } else { 0.0 };
+        decode + prefill
+    }
+}
+
+fn decode_attention(
+    layout: &Layout,
+    fit: &crate::catalog::DecodeAttentionFit,
+    scale: f64,
+) -> ContextCost {
+    let mut cost = ContextCost::default();
+    let element = layout.kv_dtype().bytes;
+    let queries = 1.0 + f64::from(layout.speculation.depth);
+    for group in &layout.model.layers {
+        let layers = f64::from(group.count);
+        match group.attention {
+            Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, window } => {
+                let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
+                let bytes = kv * f64::from(head_dim + v_head_dim) * element;
+                let window = window.map_or(f64::INFINITY, f64::from);
+                cost.add(scale * layers * bytes / fit.bw, window);
+            }
+            // Absorbed form: every query head reads the latent as key and as value.
+            Attention::Mla { heads, kv_lora_rank, rope_dim, .. } => {
+                let local = f64::from(heads / layout.parallel.tp);
+                let (rank, rope) = (f64::from(kv_lora_rank), f64::from(rope_dim));
+                let memory = (rank + rope) * element / fit.mla_bw;
+                let compute = queries * local * 2.0 * (2.0 * rank + rope) / fit.mla_flops;
+                cost.add(scale * layers * p_norm(memory, compute, 2.0), f64::INFINITY);
+            }
+            // The state is read and written once per step, in fp32.
+            Attention::Linear { .. } => {
+                let bytes = 2.0 * 4.0 * linear_state_elements(layout, &group.attention);
+                cost.fixed += scale * layers * bytes / fit.mla_bw;
+            }
+        }
+    }
+    cost
+}
+
+fn prompt_attention(layout: &Layout, group: &crate::catalog::LayerGroup) -> PromptAttention {
+    let tp = layout.parallel.tp;
+    let layers = f64::from(group.count);
+    match group.attention {
+        Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, window } => {
+            let (q, kv) = local_heads(heads, kv_heads, tp);
+            let width = f64::from(head_dim + v_head_dim);
+            PromptAttention {
+                layers,
+                pair_flop: 2.0 * q * width,
+                token_bytes: (q + kv) * width * BF16,
+                window: window.map_or(f64::INFINITY, f64::from),
+            }
+        }
+        Attention::Mla { heads, rope_dim, nope_dim, v_head_dim, .. } => {
+            let q = f64::from(heads / tp);
+            let width = f64::from(rope_dim + nope_dim + v_head_dim);
+            PromptAttention {
+                layers,
+                pair_flop: 2.0 * q * width,
+                token_bytes: 2.0 * q * width * BF16,
+                window: f64::INFINITY,
+            }
+        }
+        // A chunkwise scan: work per token as if it saw one key head's width of others.
+        Attention::Linear { value_heads, key_dim, value_dim, .. } => {
+            let q = f64::from(value_heads / tp);
+            let width = f64::from(key_dim + value_dim);
+            PromptAttention {
+                layers,
+                pair_flop: 2.0 * q * width,
+                token_bytes: 2.0 * q * width * BF16,
+                window: f64::from(key_dim),
+            }
+        }
+    }
+}
+
+/// Sending one token's activation between pipeline stages, latency only: payloads overlap.
+fn stage_transfer(layout: &Layout) -> Option<f64> {
+    let p = layout.parallel;
+    if p.pp == 1 {
+        return Some(0.0);
+    }
+    let inside = p.gpus() <= layout.system.scale_up_domain;
+    let link = if inside { &layout.kernel.all_to_all } else { layout.kernel.scale_out.as_ref()? };
+    Some(f64::from(p.pp - 1) * transfer(link, f64::from(layout.model.hidden) * BF16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_is_exact_at_nodes_and_linear_between() {
+        let table = TokenTable::build(|t| Some(3.0 + 2.0 * t)).unwrap();
+        for tokens in [1.0, 2.0, 3.0, 100.0, 5000.0, 131_072.0, 300_000.0] {
+            assert!((table.at(tokens) - (3.0 + 2.0 * tokens)).abs() < 1e-6);
+        }
+        assert!((table.added(8.0, 24.0) - 48.0).abs() < 1e-9);
+        assert_eq!(table.added(8.0, 0.0), 0.0);
+    }
+}

@@ -1,0 +1,179 @@
+//! Exact dominance pruning.
+//!
+//! Candidate A goes if some B of the same group, whose replicas are a whole fraction of A's
+//! (`gpus_B` divides `gpus_A`), is in `gpus_A/gpus_B` copies at least as good in every number a plan
+//! could look at: load per class, joules per class, idle watts, quality. Then any plan with A stays
+//! feasible and costs no more with the copies of B in A's place, so no optimum is lost. A class that
+//! is not admitted has infinite load, so a wider class set may dominate a narrower one. Ties keep the
+//! smaller replica, then the lower number. The relation is a partial order, so the kept set is that
+//! of its minimal elements: it does not depend on order, and `prune(A ∪ B) = prune(prune(A) ∪
+//! prune(B))`. No tolerance is used.
+
+use crate::workload::MAX_CLASSES;
+
+/// What of a candidate a plan can look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// Number in the space.
+    pub id: u64,
+    /// Accelerators in a replica.
+    pub gpus: u32,
+    /// Classes of the workload.
+    pub classes: usize,
+    /// Replica-seconds per request ÷ capacity; infinite when not admitted.
+    pub load: [f64; MAX_CLASSES],
+    /// Joules per request above idle; infinite when not admitted.
+    pub joules: [f64; MAX_CLASSES],
+    /// Watts of an idle replica above an idle system.
+    pub idle_w: f64,
+    /// Answer quality.
+    pub quality: f64,
+    /// Utilisation that the limits allow, folded into `load`.
+    pub capacity: f64,
+}
+
+impl Kept {
+    /// Whether this candidate makes `other` useless.
+    pub fn dominates(&self, other: &Self) -> bool {
+        if other.gpus % self.gpus != 0 || self.quality < other.quality {
+            return false;
+        }
+        let (a, b) = (f64::from(self.gpus), f64::from(other.gpus));
+        if self.idle_w * b > other.idle_w * a {
+            return false;
+        }
+        let classes = 0..self.classes;
+        let no_worse = classes.clone().all(|k| self.load[k] * a <= other.load[k] * b)
+            && classes.clone().all(|k| self.joules[k] <= other.joules[k]);
+        no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
+    }
+
+    /// Strictly better somewhere, given that it is nowhere worse and of equal size.
+    fn better(&self, other: &Self) -> bool {
+        (0..self.classes).any(|k| self.load[k] < other.load[k] || self.joules[k] < other.joules[k])
+            || self.idle_w < other.idle_w
+            || self.quality > other.quality
+    }
+}
+
+/// Kept candidates of one group.
+#[derive(Debug, Clone, Default)]
+pub struct Front(Vec<Kept>);
+
+impl Front {
+    /// Adds a candidate unless it is dominated; drops those it dominates.
+    pub fn add(&mut self, candidate: Kept) {
+        if let Some(i) = self.0.iter().position(|kept| kept.dominates(&candidate)) {
+            // A strong candidate tends to dominate the next one too: keep it near the front.
+            self.0.swap(i, i / 2);
+            return;
+        }
+        self.0.retain(|kept| !candidate.dominates(kept));
+        self.0.push(candidate);
+    }
+
+    /// Adds all of another front.
+    pub fn merge(&mut self, other: Self) {
+        for candidate in other.0 {
+            self.add(candidate);
+        }
+    }
+
+    /// The kept candidates, by number.
+    pub fn into_sorted(mut self) -> Vec<Kept> {
+        self.0.sort_by_key(|kept| kept.id);
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candidate(id: u64, gpus: u32, load: &[f64], joules: &[f64], idle_w: f64) -> Kept {
+        let mut kept = Kept {
+            id,
+            gpus,
+            classes: load.len(),
+            load: [f64::INFINITY; MAX_CLASSES],
+            joules: [f64::INFINITY; MAX_CLASSES],
+            idle_w,
+            quality: 1.0,
+            capacity: 1.0,
+        };
+        kept.load[..load.len()].copy_from_slice(load);
+        kept.joules[..joules.len()].copy_from_slice(joules);
+        kept
+    }
+
+    fn keep(candidates: Vec<Kept>) -> Vec<u64> {
+        let mut front = Front::default();
+        for c in candidates {
+            front.add(c);
+        }
+        front.into_sorted().iter().map(|k| k.id).collect()
+    }
+
+    #[test]
+    fn copies_of_a_smaller_replica_replace_a_larger_one() {
+        // Two replicas of 4 with load 1 each do 2 requests/s; one of 8 with load 0.6 does 1.67.
+        let small = candidate(1, 4, &[1.0], &[5.0], 0.0);
+        let large = candidate(0, 8, &[0.6], &[5.0], 0.0);
+        assert_eq!(keep(vec![large.clone(), small.clone()]), vec![1]);
+        // Sizes that do not divide are never exchanged.
+        let odd = candidate(2, 3, &[0.1], &[1.0], 0.0);
+        assert_eq!(keep(vec![large, small, odd]), vec![1, 2]);
+    }
+
+    #[test]
+    fn higher_idle_watts_never_prune() {
+        let fast_but_hungry = candidate(0, 8, &[0.5], &[5.0], 900.0);
+        let slow_and_frugal = candidate(1, 8, &[1.0], &[5.0], 100.0);
+        assert_eq!(keep(vec![fast_but_hungry, slow_and_frugal]), vec![0, 1]);
+    }
+
+    #[test]
+    fn a_wider_set_replaces_a_narrower_one_only_when_it_is_as_good() {
+        let narrow = candidate(0, 8, &[1.0, f64::INFINITY], &[5.0, f64::INFINITY], 0.0);
+        let wide = candidate(1, 8, &[1.0, 2.0], &[5.0, 6.0], 0.0);
+        let wide_slow = candidate(2, 8, &[1.1, 1.0], &[5.0, 6.0], 0.0);
+        assert_eq!(keep(vec![narrow.clone(), wide]), vec![1]);
+        assert_eq!(keep(vec![narrow, wide_slow]), vec![0, 2]);
+    }
+
+    prop_compose! {
+        fn any_candidate()(gpus in prop::sample::select(vec![1u32, 2, 3, 4, 6, 8]),
+                           load in prop::collection::vec(1u8..5, 2),
+                           joules in prop::collection::vec(1u8..4, 2),
+                           idle in 0u8..3) -> (u32, Vec<f64>, Vec<f64>, f64) {
+            let real = |v: Vec<u8>| v.into_iter().map(f64::from).collect();
+            (gpus, real(load), real(joules), f64::from(idle))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_grouping_do_not_matter(raw in prop::collection::vec(any_candidate(), 1..40),
+                                            cut in 0usize..40, seed in any::<u64>()) {
+            let all: Vec<Kept> = raw.iter().enumerate()
+                .map(|(i, (g, l, j, w))| candidate(i as u64, *g, l, j, *w)).collect();
+            let once = keep(all.clone());
+            let mut shuffled = all.clone();
+            let len = shuffled.len();
+            for i in 0..len { shuffled.swap(i, (seed as usize).wrapping_mul(i + 7) % len); }
+            prop_assert_eq!(&once, &keep(shuffled));
+            let (mut left, mut right) = (Front::default(), Front::default());
+            for (i, c) in all.iter().enumerate() {
+                if i < cut { left.add(c.clone()) } else { right.add(c.clone()) }
+            }
+            left.merge(right);
+            let merged: Vec<u64> = left.into_sorted().iter().map(|k| k.id).collect();
+            prop_assert_eq!(&once, &merged);
+            // Whatever was dropped is dominated by something kept.
+            for c in &all {
+                prop_assert!(once.contains(&c.id) || once.iter().any(|id| all[*id as usize].dominates(c)));
+            }
+        }
+    }
+}

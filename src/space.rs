@@ -1,0 +1,237 @@
+//! The space of configurations as a range of integers.
+//!
+//! A number is read as mixed digits, slowest first: workload | system, engine, precision, tp, ep,
+//! adp | pp, kv, speculation, role | batch limit, class set. The first block after the workload is a
+//! **unit**: its configurations share operator tables, so a range of units is the unit of work for
+//! threads, processes and machines.
+
+use crate::error::{Error, Result};
+use crate::perf::layout::{is_layout, Layout, Parallel};
+use crate::workload::{Role, Spec, Workload};
+
+/// Digits of one configuration, as positions on the axes of its workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configuration {
+    /// Workload.
+    pub workload: usize,
+    /// Position among the workload's systems.
+    pub system: usize,
+    /// Position among its engines.
+    pub engine: usize,
+    /// Position among its precisions.
+    pub precision: usize,
+    /// Degrees of parallelism.
+    pub parallel: Parallel,
+    /// Position among its KV dtypes.
+    pub kv: usize,
+    /// Position among its speculative depths.
+    pub speculation: usize,
+    /// Role.
+    pub role: Role,
+    /// Position among its batch limits.
+    pub batch: usize,
+    /// Position among its class sets.
+    pub set: usize,
+}
+
+/// Sizes of the axes of one workload.
+#[derive(Debug, Clone)]
+struct Axes {
+    unit: [usize; 6],
+    layout: [usize; 4],
+    point: [usize; 2],
+    roles: Vec<Role>,
+}
+
+fn size(digits: &[usize]) -> u64 {
+    digits.iter().map(|d| *d as u64).product()
+}
+
+fn digits<const N: usize>(mut number: u64, base: &[usize; N]) -> [usize; N] {
+    let mut out = [0; N];
+    for i in (0..N).rev() {
+        out[i] = (number % base[i] as u64) as usize;
+        number /= base[i] as u64;
+    }
+    out
+}
+
+fn number<const N: usize>(digits: [usize; N], base: &[usize; N]) -> u64 {
+    digits.iter().zip(base).fold(0, |sum, (d, b)| sum * *b as u64 + *d as u64)
+}
+
+impl Axes {
+    fn new(w: &Workload) -> Self {
+        let roles = w.roles();
+        Self {
+            unit: [
+                w.systems.len(),
+                w.engines.len(),
+                w.precisions.len(),
+                w.tp.len(),
+                w.ep.len(),
+                w.adp.len(),
+            ],
+            layout: [w.pp.len(), w.kv.len(), w.speculation.len(), roles.len()],
+            point: [w.batches.len(), w.class_sets.len()],
+            roles,
+        }
+    }
+
+    fn per_unit(&self) -> u64 {
+        size(&self.layout) * size(&self.point)
+    }
+
+    fn total(&self) -> u64 {
+        size(&self.unit) * self.per_unit()
+    }
+}
+
+/// The space of one specification.
+#[derive(Debug, Clone)]
+pub struct Space {
+    axes: Vec<Axes>,
+    /// First unit of each workload, and the end.
+    units: Vec<u64>,
+    /// First number of each workload, and the end.
+    starts: Vec<u64>,
+}
+
+/// Part of a configuration that shares operator tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit {
+    /// Workload.
+    pub workload: usize,
+    /// First number of the unit.
+    pub first: u64,
+    digits: [usize; 6],
+}
+
+/// A layout inside a unit.
+#[derive(Debug, Clone, Copy)]
+pub struct LayoutChoice {
+    /// First number of the layout.
+    pub first: u64,
+    /// Its digits, batch and set at zero.
+    pub configuration: Configuration,
+}
+
+impl Space {
+    /// Axes of every workload.
+    pub fn new(spec: &Spec) -> Self {
+        let axes: Vec<Axes> = spec.workloads.iter().map(Axes::new).collect();
+        let (mut units, mut starts) = (vec![0], vec![0]);
+        for a in &axes {
+            units.push(units.last().copied().unwrap_or(0) + size(&a.unit));
+            starts.push(starts.last().copied().unwrap_or(0) + a.total());
+        }
+        Self { axes, units, starts }
+    }
+
+    /// Number of units.
+    pub fn unit_count(&self) -> u64 {
+        self.units.last().copied().unwrap_or(0)
+    }
+
+    /// Number of integers in the space; not all of them are layouts.
+    pub fn len(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Whether the space has no integer at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Integers in each layout of a workload: batch limits × class sets.
+    pub fn points_per_layout(&self, workload: usize) -> u64 {
+        size(&self.axes[workload].point)
+    }
+
+    /// The unit with this number.
+    pub fn unit(&self, index: u64) -> Unit {
+        let workload = self.units.partition_point(|first| *first <= index) - 1;
+        let axes = &self.axes[workload];
+        let local = index - self.units[workload];
+        Unit {
+            workload,
+            first: self.starts[workload] + local * axes.per_unit(),
+            digits: digits(local, &axes.unit),
+        }
+    }
+
+    /// The layouts of a unit, in order.
+    pub fn layouts<'a>(&'a self, spec: &'a Spec, unit: Unit) -> impl Iterator<Item = LayoutChoice> + 'a {
+        let axes = &self.axes[unit.workload];
+        let per_layout = size(&axes.point);
+        (0..size(&axes.layout)).map(move |i| LayoutChoice {
+            first: unit.first + i * per_layout,
+            configuration: self.configuration(spec, unit, digits(i, &axes.layout), [0, 0]),
+        })
+    }
+
+    fn configuration(
+        &self,
+        spec: &Spec,
+        unit: Unit,
+        layout: [usize; 4],
+        point: [usize; 2],
+    ) -> Configuration {
+        let w = &spec.workloads[unit.workload];
+        let [system, engine, precision, tp, ep, adp] = unit.digits;
+        let [pp, kv, speculation, role] = layout;
+        Configuration {
+            workload: unit.workload,
+            system,
+            engine,
+            precision,
+            parallel: Parallel { tp: w.tp[tp], pp: w.pp[pp], ep: w.ep[ep], adp: w.adp[adp] },
+            kv,
+            speculation,
+            role: self.axes[unit.workload].roles[role],
+            batch: point[0],
+            set: point[1],
+        }
+    }
+
+    /// Reads a number.
+    pub fn decode(&self, spec: &Spec, id: u64) -> Result<Configuration> {
+        if id >= self.len() {
+            return Err(Error::Unknown { what: "configuration", index: id, len: self.len() });
+        }
+        let workload = self.starts.partition_point(|first| *first <= id) - 1;
+        let axes = &self.axes[workload];
+        let local = id - self.starts[workload];
+        let unit = self.unit(self.units[workload] + local / axes.per_unit());
+        let inside = local % axes.per_unit();
+        let layout = digits(inside / size(&axes.point), &axes.layout);
+        let point = digits(inside % size(&axes.point), &axes.point);
+        Ok(self.configuration(spec, unit, layout, point))
+    }
+
+    /// Number of a point inside a layout.
+    pub fn point_id(&self, workload: usize, layout_first: u64, batch: usize, set: usize) -> u64 {
+        layout_first + number([batch, set], &self.axes[workload].point)
+    }
+}
+
+/// Resolves a configuration; `None` when it is no layout or has no kernel.
+pub fn resolve<'a>(spec: &'a Spec, c: &Configuration) -> Option<Layout<'a>> {
+    let w = &spec.workloads[c.workload];
+    let system = &spec.systems[w.systems[c.system]];
+    let model = &spec.models[w.model];
+    if !is_layout(model, system, c.parallel, w.max_gpus) {
+        return None;
+    }
+    Some(Layout {
+        spec,
+        system,
+        kernel: spec.kernel(w.systems[c.system], w.engines[c.engine])?,
+        model,
+        precision: &spec.precisions[w.precisions[c.precision]],
+        kv: w.kv[c.kv],
+        parallel: c.parallel,
+        speculation: w.speculation[c.speculation],
+        role: c.role,
+    })
+}

@@ -1,0 +1,222 @@
+//! Demand as the core sees it: request classes, latency limits, and the axes of the layout space.
+
+use serde::Deserialize;
+
+use crate::error::{positive, Error, Result};
+
+/// Percentiles reported and limited: mean, p50, p90, p95, p99.
+pub const PERCENTILES: [f64; 5] = [f64::NAN, 0.50, 0.90, 0.95, 0.99];
+/// Standard normal quantiles of [`PERCENTILES`]; the mean has none.
+pub const NORMAL_QUANTILES: [f64; 5] = [0.0, 0.0, 1.281_551_565_5, 1.644_853_627, 2.326_347_874];
+/// Most classes a workload may have (class sets are bit masks).
+pub const MAX_CLASSES: usize = 16;
+
+/// Distribution of a token count.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Length {
+    /// Mean, p50, p90, p95, p99 in the order of [`PERCENTILES`].
+    pub at: [f64; 5],
+    /// Second moment.
+    pub m2: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// A request class.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Identifier.
+    pub id: String,
+    /// Share of requests, for reports at a set's own mix.
+    pub share: f64,
+    /// Prompt tokens.
+    pub input: Length,
+    /// Generated tokens.
+    pub output: Length,
+    /// Share of prompt tokens found in the prefix cache.
+    pub hit_rate: f64,
+}
+
+/// What a limit is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Time to first token.
+    Ttft,
+    /// Time per output token after the first.
+    Tpot,
+    /// Whole request.
+    E2e,
+}
+
+/// A latency limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// Limited quantity.
+    pub metric: Metric,
+    /// Index into [`PERCENTILES`].
+    pub percentile: usize,
+    /// Bound, s.
+    pub limit_s: f64,
+    /// Class it binds; `None` binds all.
+    pub class: Option<usize>,
+}
+
+/// Speculative decoding at one depth.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Speculation {
+    /// Draft tokens per step.
+    pub depth: u32,
+    /// Tokens accepted per step, the target's own included.
+    pub accepted: f64,
+    /// Draft time per draft token, as a share of the target's step.
+    pub draft_cost: f64,
+}
+
+/// What a replica does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Prefill and decode together.
+    Serve,
+    /// Prefill only; the TTFT budget share is `splits[i]`.
+    Prefill(usize),
+    /// Decode only; it has what `splits[i]` leaves.
+    Decode(usize),
+}
+
+impl Role {
+    /// Name used in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Prefill(_) => "prefill",
+            Self::Decode(_) => "decode",
+        }
+    }
+}
+
+/// One workload with the axes of its layout space.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Identifier.
+    pub id: String,
+    /// Index of the model.
+    pub model: usize,
+    /// Request classes.
+    pub classes: Vec<Class>,
+    /// Limits; all bind.
+    pub slos: Vec<Slo>,
+    /// Round-trip time by latency group and class, s. A group is a set of sites that look alike.
+    pub round_trip_s: Vec<Vec<f64>>,
+    /// Admitted class sets as bit masks.
+    pub class_sets: Vec<u32>,
+    /// Allowed systems (indices).
+    pub systems: Vec<usize>,
+    /// Allowed engines.
+    pub engines: Vec<usize>,
+    /// Allowed precisions.
+    pub precisions: Vec<usize>,
+    /// Answer quality by allowed precision, in the order of `precisions`; equal where it does not matter.
+    pub quality: Vec<f64>,
+    /// Allowed KV dtypes.
+    pub kv: Vec<usize>,
+    /// Tensor-parallel degrees of attention.
+    pub tp: Vec<u32>,
+    /// Pipeline stages.
+    pub pp: Vec<u32>,
+    /// Expert-parallel degrees.
+    pub ep: Vec<u32>,
+    /// Attention data-parallel degrees.
+    pub adp: Vec<u32>,
+    /// Speculative decoding, depth 0 first.
+    pub speculation: Vec<Speculation>,
+    /// Batch limits per replica (sequences in decode).
+    pub batches: Vec<u32>,
+    /// Whether prefill and decode pools are built, and at which shares of the TTFT budget.
+    pub splits: Vec<f64>,
+    /// Most accelerators in a replica.
+    pub max_gpus: u32,
+}
+
+impl Workload {
+    /// Roles in canonical order.
+    pub fn roles(&self) -> Vec<Role> {
+        let mut roles = vec![Role::Serve];
+        roles.extend((0..self.splits.len()).map(Role::Prefill));
+        roles.extend((0..self.splits.len()).map(Role::Decode));
+        roles
+    }
+
+    /// Checks shapes and domains.
+    pub fn check(&self, w: usize) -> Result<()> {
+        let k = self.classes.len();
+        if k == 0 || k > MAX_CLASSES {
+            return Err(Error::Spec(format!(
+                "workloads[{w}] ({}): {k} classes, must be 1 to {MAX_CLASSES}",
+                self.id
+            )));
+        }
+        if self.quality.len() != self.precisions.len() {
+            return Err(Error::Spec(format!("workloads[{w}].quality: one value per precision")));
+        }
+        if self.round_trip_s.iter().any(|row| row.len() != k) {
+            return Err(Error::Spec(format!("workloads[{w}].round_trip_s: one value per class")));
+        }
+        for (i, class) in self.classes.iter().enumerate() {
+            for (name, len) in [("input", &class.input), ("output", &class.output)] {
+                positive(format!("workloads[{w}].classes[{i}].{name}.mean"), len.at[0])?;
+                positive(format!("workloads[{w}].classes[{i}].{name}.max"), len.max)?;
+            }
+        }
+        for slo in &self.slos {
+            positive(format!("workloads[{w}].slos.limit_s"), slo.limit_s)?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole input of the core.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Systems.
+    pub systems: Vec<crate::catalog::System>,
+    /// Models.
+    pub models: Vec<crate::catalog::Model>,
+    /// Dtypes.
+    pub dtypes: Vec<crate::catalog::Dtype>,
+    /// Precisions.
+    pub precisions: Vec<crate::catalog::Precision>,
+    /// KV dtypes.
+    pub kv_dtypes: Vec<crate::catalog::KvDtype>,
+    /// Engines.
+    pub engines: Vec<crate::catalog::Engine>,
+    /// Kernels by (system, engine).
+    pub kernels: Vec<crate::catalog::Kernel>,
+    /// Workloads.
+    pub workloads: Vec<Workload>,
+}
+
+impl Spec {
+    /// Reads and checks the JSON text.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let spec: Self = serde_json::from_str(text).map_err(|e| Error::Spec(e.to_string()))?;
+        for (i, system) in spec.systems.iter().enumerate() {
+            system.check(i)?;
+        }
+        for (w, workload) in spec.workloads.iter().enumerate() {
+            workload.check(w)?;
+        }
+        Ok(spec)
+    }
+
+    /// The kernel of (system, engine), if there is one.
+    pub fn kernel(&self, system: usize, engine: usize) -> Option<&crate::catalog::Kernel> {
+        self.kernels.iter().find(|k| k.system == system && k.engine == engine)
+    }
+}
