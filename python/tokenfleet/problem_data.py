@@ -1,0 +1,168 @@
+"""The mix problem as plain numbers: the only input of the model, the solver and `verify`.
+
+Names have become indices here: `Pool.site` points into `Problem.sites`, `Candidate.workload`
+into `Problem.workloads`, `OfferData.pool` into `Problem.pools`. Units are in the field names;
+a year is 8,760 h. `math.inf` means unlimited (a limit) or impossible (a load or an API price);
+`None` means that the requirement was not stated. Nothing here is ever NaN.
+
+Symbols used by the model: b load block, s site, p pool, o offer, c candidate, w workload,
+k request class of a workload.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Role = Literal["serve", "prefill", "decode"]
+ObjectiveKind = Literal[
+    "least_cost",
+    "least_cost_per_token",
+    "most_tokens",
+    "most_value",
+    "least_energy",
+    "least_carbon",
+]
+Denominator = Literal["output", "total"]
+
+HOURS_PER_YEAR = 8760.0
+SECONDS_PER_HOUR = 3600.0
+JOULES_PER_KWH = 3.6e6
+
+
+@dataclass(frozen=True)
+class Block:
+    """One load block: so many hours a year, with or without a site."""
+
+    hours: float  # per year; 0 for a contingency, which must be served and costs nothing
+    lost_site: int = -1  # site that is out in this block; -1: none
+
+
+@dataclass(frozen=True, eq=False)
+class WorkloadData:
+    """Demand of one workload by block and class.
+
+    Fixed demand: `demand_rps[b, k]` is in requests/s. Free demand: it is the relative shape that
+    the common scale theta (requests/s) multiplies, and `min_scale <= theta <= max_scale`.
+    """
+
+    id: str
+    class_ids: tuple[str, ...]
+    demand_rps: FloatArray  # (B, K)
+    output_tokens: FloatArray  # (K,) mean per request
+    input_tokens: FloatArray  # (K,) mean per request
+    value_usd_per_request: FloatArray  # (K,) at quality 1; 0 when no value is stated
+    free: bool = False
+    min_scale: float = 0.0  # requests/s
+    max_scale: float = math.inf  # requests/s
+    shortfall_usd_per_request: float | None = None  # None: demand must be met in full
+    interruptible: bool = False
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """Limits of one site, in the basis (IT or utility) that its owner stated."""
+
+    id: str
+    power_limit_kw: float = math.inf
+    power_is_utility: bool = False  # True: provisioned IT kW times PUE must fit
+    rack_limit: float = math.inf
+    contracted_power_usd_per_year: float = 0.0  # paid used or not
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Interchangeable systems: one site, one system type, one tenure."""
+
+    id: str
+    site: int
+    system: str
+    gpus_per_system: int
+    provisioned_it_kw: float  # per system; what a power limit must hold
+    idle_it_kw: float  # per system; drawn all the time it is on
+    elastic: bool = False  # counts may differ by block (on demand, spot)
+    interruptible: bool = False  # spot: serves interruptible workloads only
+    hosted: bool = False  # stands in the provider's hall: takes no site power or racks
+    pue: float = 1.0
+    energy_usd_per_kwh_it: float = 0.0  # tariff x PUE + priced carbon and water; 0: included
+    carbon_kg_per_kwh_it: float = 0.0  # times PUE
+    systems_per_rack: float = math.inf  # 4.0, or 0.5 for a system of two racks
+    reserve: int = 0  # N+k: systems kept idle once the pool is used
+
+
+@dataclass(frozen=True)
+class OfferData:
+    """One way to get a system of a pool."""
+
+    id: str
+    pool: int
+    supply: float = math.inf  # systems
+    annual_cost_items_usd: dict[str, float] = field(default_factory=dict)  # per system-year
+    hourly_usd: float = 0.0  # elastic pools: price per system-hour
+    capex_usd: float = 0.0  # per system, counts against the capex budget
+    supply_group: str = ""  # offers of one non-empty group share one supply (several sites)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One pruned configuration: what a replica of it can serve and draws.
+
+    `load[k]` is replica-seconds per request of class k over the capacity cap; `inf`: the class
+    is not admitted. `energy_j[k]` is IT joules per request above idle. `pair` is -1 for `serve`;
+    equal numbers mark compatible prefill and decode partners of one workload.
+    """
+
+    id: int
+    workload: int
+    system: str
+    gpus: int
+    sites: tuple[int, ...]
+    load: FloatArray  # (K,)
+    energy_j: FloatArray  # (K,)
+    role: Role = "serve"
+    pair: int = -1
+    quality: float = 1.0
+    idle_w: float = 0.0  # IT watts a loaded replica draws above the idle of its system
+    label: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ApiData:
+    """A hosted API, priced per request of each class."""
+
+    id: str
+    workload: int
+    cost_usd_per_request: FloatArray  # (K,); inf: cannot serve the class
+    max_rps: float = math.inf
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is best, and the budgets that hold whatever is best."""
+
+    kind: ObjectiveKind = "least_cost"
+    denominator: Denominator = "output"
+    annual_budget_usd: float | None = None
+    capex_budget_usd: float | None = None
+    ratio_tolerance: float = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One mix problem. The order of its rows never changes the answer."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    workloads: tuple[WorkloadData, ...]
+    sites: tuple[SiteData, ...]
+    pools: tuple[Pool, ...]
+    offers: tuple[OfferData, ...]
+    candidates: tuple[Candidate, ...]
+    apis: tuple[ApiData, ...] = ()
+    objective: Objective = field(default_factory=Objective)
+    relayout: bool = False  # replicas of fixed pools may differ by block
