@@ -1,0 +1,237 @@
+"""Text files from outside, parsed with limits: size, depth, aliases, duplicate keys, numbers.
+
+Nothing is executed and no tag is honoured; a file that breaks a limit is refused before its
+content is expanded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokenfleet.errors import SchemaError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 40
+MAX_ALIASES = 100
+MAX_NODES = 200_000
+MAX_DIGITS = 400
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_YAML_TAGS = frozenset(
+    f"tag:yaml.org,2002:{t}"
+    for t in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp")
+)
+
+
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """The file as UTF-8 text without byte-order mark.
+
+    Raises:
+        SchemaError: not a regular file, too large, or not UTF-8.
+    """
+    try:
+        if not path.is_file():
+            raise SchemaError(
+                f"{path}: no such file", "check the path; it is relative to the file that names it"
+            )
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise SchemaError(
+                f"{path}: {size} bytes is over the limit of {max_bytes}",
+                "split the file or leave out what is not needed",
+            )
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise SchemaError(f"{str(path)!r}: cannot be read: {error}", "check the path") from None
+    return decode(raw, str(path))
+
+
+def decode(raw: bytes, source: str) -> str:
+    """Bytes as UTF-8 text without byte-order mark; UTF-16 and NUL bytes are refused."""
+    if raw.startswith(_UTF16) or b"\x00" in raw[:4096]:
+        raise SchemaError(f"{source}: is UTF-16 or binary", "save it as UTF-8 text")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SchemaError(
+            f"{source}: byte {error.start} is not UTF-8", "save it as UTF-8 text"
+        ) from None
+
+
+def load_data(path: Path) -> Any:
+    """Plain data from a YAML, TOML or JSON file, chosen by the file's ending.
+
+    Raises:
+        SchemaError: unknown ending, unreadable text, broken syntax or a broken limit.
+    """
+    parsers = {".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json, ".toml": parse_toml}
+    parser = parsers.get(path.suffix.lower())
+    if parser is None:
+        raise SchemaError(
+            f"{path}: unknown ending {path.suffix!r}", "use .yaml, .yml, .toml or .json"
+        )
+    return parser(read_text(path), str(path))
+
+
+def parse_json(text: str, source: str) -> Any:
+    """JSON with duplicate keys, NaN, infinities and deep nesting refused."""
+    _check_nesting(text, source)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=lambda pairs: _distinct(pairs, source),
+            parse_constant=lambda word: _refuse_number(word, source),
+            parse_float=lambda digits: _finite(digits, source),
+            parse_int=lambda digits: _integer(digits, source),
+        )
+    except json.JSONDecodeError as error:
+        raise SchemaError(
+            f"{source}: line {error.lineno}, column {error.colno}: {error.msg}", "fix the JSON"
+        ) from None
+
+
+def _check_nesting(text: str, source: str) -> None:
+    """Refuses deep JSON before the parser recurses; brackets inside strings do not count."""
+    depth, quoted, escaped = 0, False, False
+    for char in text:
+        if quoted:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                quoted = False
+        elif char == '"':
+            quoted = True
+        elif char in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _too_deep(source)
+        elif char in "]}":
+            depth -= 1
+
+
+def _too_deep(source: str) -> SchemaError:
+    return SchemaError(f"{source}: nested deeper than {MAX_DEPTH} levels", "flatten the file")
+
+
+def _distinct(pairs: list[tuple[str, Any]], source: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise SchemaError(
+                f"{source}: key {key!r} appears twice in one object", "keep one of them"
+            )
+        found[key] = value
+    return found
+
+
+def _refuse_number(word: str, source: str) -> float:
+    raise SchemaError(f"{source}: {word} is not a finite number", "write a finite number")
+
+
+def _finite(digits: str, source: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise SchemaError(f"{source}: {digits} is not a finite number", "write a finite number")
+    return value
+
+
+def _integer(digits: str, source: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise SchemaError(f"{source}: a number has {len(digits)} digits", "write a finite number")
+    return int(digits)
+
+
+def parse_toml(text: str, source: str) -> Any:
+    """TOML; the format itself forbids duplicate keys and knows no aliases."""
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise SchemaError(f"{source}: {str(error)[:200]}", "fix the TOML") from None
+    _check_depth(data, source)
+    return data
+
+
+def _check_depth(data: Any, source: str, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise _too_deep(source)
+    if isinstance(data, dict | list):
+        for item in data.values() if isinstance(data, dict) else data:
+            _check_depth(item, source, depth + 1)
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that also refuses duplicate keys and merge keys."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key is not a word", problem_mark=key.start_mark
+                )
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 reads `1e-4` and `1.5e3` as text; YAML 1.2 and JSON read numbers, and so do we.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
+    list("-+0123456789"),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """YAML with limits on depth, nodes and aliases, without tags, merge or duplicate keys."""
+    try:
+        _check_yaml_events(text, source)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise SchemaError(f"{source}: {where}{error.problem}", "fix the YAML") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SchemaError(f"{source}: {str(error)[:200]}", "fix the YAML") from None
+
+
+def _check_yaml_events(text: str, source: str) -> None:
+    """Walks the event stream, which is linear in the text, before anything is expanded."""
+    depth = aliases = nodes = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            aliases += 1
+        elif isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if event.tag is not None and event.tag not in _YAML_TAGS:  # type: ignore[attr-defined]
+                raise SchemaError(
+                    f"{source}: tag {str(event.tag)[:60]} is not allowed",  # type: ignore[attr-defined]
+                    "remove the tag",
+                )
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise _too_deep(source)
+        if aliases > MAX_ALIASES or nodes > MAX_NODES:
+            raise SchemaError(
+                f"{source}: more than {MAX_ALIASES} aliases or {MAX_NODES} values",
+                "write the values out, or make the file smaller",
+            )
