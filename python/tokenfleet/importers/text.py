@@ -182,6 +182,10 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(
                     problem="a key is not a word", problem_mark=key.start_mark
                 )
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem="merge keys (<<) are not allowed", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark
@@ -202,13 +206,30 @@ def parse_yaml(text: str, source: str) -> Any:
     """YAML with limits on depth, nodes and aliases, without tags, merge or duplicate keys."""
     try:
         _check_yaml_events(text, source)
-        return yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise SchemaError(f"{source}: {where}{error.problem}", "fix the YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SchemaError(f"{source}: {str(error)[:200]}", "fix the YAML") from None
+    if _expanded_size(data, {}) > MAX_NODES:
+        raise SchemaError(
+            f"{source}: aliases expand to more than {MAX_NODES} values", "write the values out"
+        )
+    return data
+
+
+def _expanded_size(data: Any, sizes: dict[int, int]) -> int:
+    """Values after expanding aliases, counted without expanding them: shared parts count once
+    for every use but are visited once."""
+    if not isinstance(data, dict | list):
+        return 1
+    if id(data) not in sizes:
+        sizes[id(data)] = MAX_NODES + 1  # holds for a structure that contains itself
+        items = data.values() if isinstance(data, dict) else data
+        sizes[id(data)] = 1 + sum(_expanded_size(item, sizes) for item in items)
+    return sizes[id(data)]
 
 
 def _check_yaml_events(text: str, source: str) -> None:
