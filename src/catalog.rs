@@ -81,8 +81,15 @@ pub enum Attention {
         v_head_dim: u32,
         /// Sliding window in tokens; `None` attends to everything.
         window: Option<u32>,
+        /// A gate as wide as the queries multiplies the output.
+        #[serde(default)]
+        output_gate: bool,
+        /// Values are the keys: there is no value projection.
+        #[serde(default)]
+        value_is_key: bool,
     },
-    /// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): the cache holds one latent per token.
+    /// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): the cache holds one latent per
+    /// token. With an index (DeepSeek-V3.2) only `index_topk` tokens are attended to.
     Mla {
         /// Query heads.
         heads: u32,
@@ -96,6 +103,15 @@ pub enum Attention {
         nope_dim: u32,
         /// Width of a value head.
         v_head_dim: u32,
+        /// Heads of the sparse index; 0 is dense.
+        #[serde(default)]
+        index_heads: u32,
+        /// Width of an index head; one key of this width is cached per token.
+        #[serde(default)]
+        index_dim: u32,
+        /// Tokens the index selects.
+        #[serde(default)]
+        index_topk: u32,
     },
     /// Linear attention: a state of fixed size per sequence, kept in fp32.
     Linear {
@@ -108,6 +124,14 @@ pub enum Attention {
         /// Width of a value head.
         value_dim: u32,
     },
+}
+
+/// Tokens that MLA attends to: all, or what a sparse index selects.
+pub fn mla_window(index_heads: u32, index_topk: u32) -> f64 {
+    if index_heads == 0 {
+        return f64::INFINITY;
+    }
+    f64::from(index_topk)
 }
 
 /// Feed-forward part of one group of equal layers (gated: three matrices).
@@ -170,7 +194,9 @@ impl Model {
 
     /// Whether any layer routes tokens to experts.
     pub fn is_moe(&self) -> bool {
-        self.layers.iter().any(|g| matches!(g.ffn, FeedForward::Moe { .. }))
+        self.layers
+            .iter()
+            .any(|g| matches!(g.ffn, FeedForward::Moe { .. }))
     }
 }
 

@@ -47,5 +47,9 @@ pub fn positive(field: impl Into<String>, value: f64) -> Result<()> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
-    Err(Error::Value { field: field.into(), value, must: "finite and positive" })
+    Err(Error::Value {
+        field: field.into(),
+        value,
+        must: "finite and positive",
+    })
 }

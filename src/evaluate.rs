@@ -118,8 +118,19 @@ fn search_unit(spec: &Spec, space: &Space, unit: Unit, found: &mut Found) {
         match evaluated {
             None => counts.no_layout += points,
             Some((layout, step)) => {
-                let mut sink = Sink { space, workload, counts: &mut counts, fronts: &mut found.fronts };
-                search_layout(&mut sink, &layout, &step, &choice.configuration, choice.first);
+                let mut sink = Sink {
+                    space,
+                    workload,
+                    counts: &mut counts,
+                    fronts: &mut found.fronts,
+                };
+                search_layout(
+                    &mut sink,
+                    &layout,
+                    &step,
+                    &choice.configuration,
+                    choice.first,
+                );
             }
         }
     }
@@ -134,7 +145,13 @@ struct Sink<'a> {
     fronts: &'a mut BTreeMap<GroupKey, Front>,
 }
 
-fn search_layout(sink: &mut Sink, layout: &Layout, step: &StepModel, c: &Configuration, first: u64) {
+fn search_layout(
+    sink: &mut Sink,
+    layout: &Layout,
+    step: &StepModel,
+    c: &Configuration,
+    first: u64,
+) {
     let workload = sink.workload;
     let sets = workload.class_sets.len() as u64;
     if kv_budget_bytes(layout) <= 0.0 {
@@ -142,7 +159,11 @@ fn search_layout(sink: &mut Sink, layout: &Layout, step: &StepModel, c: &Configu
         return;
     }
     let work = class_work(layout, step, workload);
-    let fits: Vec<f64> = workload.class_sets.iter().map(|s| set_fits(layout, &work, *s)).collect();
+    let fits: Vec<f64> = workload
+        .class_sets
+        .iter()
+        .map(|s| set_fits(layout, &work, *s))
+        .collect();
     for (b, &batch) in workload.batches.iter().enumerate() {
         if !is_batch(layout, b, batch) {
             sink.counts.no_layout += sets;
@@ -172,7 +193,11 @@ fn search_point(
     let mut late = None;
     let mut usable = false;
     for (group, round_trip_s) in workload.round_trip_s.iter().enumerate() {
-        let limits = Limits { slos: &workload.slos, splits: &workload.splits, round_trip_s };
+        let limits = Limits {
+            slos: &workload.slos,
+            splits: &workload.splits,
+            round_trip_s,
+        };
         let (capacity, stopped_by) = limits.capacity(replica, set);
         if capacity <= 0.0 {
             late = stopped_by;
@@ -197,7 +222,12 @@ fn search_point(
 }
 
 /// Latency at capacity under the worst mix; without limits, of a replica that is all but full.
-fn operating_point(replica: &Replica, set: u32, capacity: f64, round_trip_s: &[f64]) -> Option<Latency> {
+fn operating_point(
+    replica: &Replica,
+    set: u32,
+    capacity: f64,
+    round_trip_s: &[f64],
+) -> Option<Latency> {
     Pressure::of_any_mix(replica, set, capacity, Percentiles::ALL)
         .map(|p| p.latency(replica, set, round_trip_s))
 }
@@ -223,7 +253,9 @@ fn candidate(
         quality: workload.quality[c.precision],
         capacity,
     };
-    let n = point.as_ref().map_or(replica.batch, |p| p.concurrency.max(1.0));
+    let n = point
+        .as_ref()
+        .map_or(replica.batch, |p| p.concurrency.max(1.0));
     for k in members(set) {
         kept.load[k] = replica.classes[k].load / capacity;
         kept.joules[k] = request_joules(layout, replica, k, n);
@@ -232,11 +264,17 @@ fn candidate(
 }
 
 fn class_work(layout: &Layout, step: &StepModel, workload: &Workload) -> Vec<ClassWork> {
-    workload.classes.iter().map(|class| ClassWork::new(layout, step, class)).collect()
+    workload
+        .classes
+        .iter()
+        .map(|class| ClassWork::new(layout, step, class))
+        .collect()
 }
 
 fn set_fits(layout: &Layout, work: &[ClassWork], set: u32) -> f64 {
-    let longest = members(set).map(|k| work[k].kv_max_bytes).fold(0.0, f64::max);
+    let longest = members(set)
+        .map(|k| work[k].kv_max_bytes)
+        .fold(0.0, f64::max);
     sequences_that_fit(layout, longest)
 }
 
@@ -321,7 +359,11 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
     let round_trip_s = &workload.round_trip_s[group];
     let set = workload.class_sets[c.set];
     with_replica(spec, c, |layout, replica| {
-        let limits = Limits { slos: &workload.slos, splits: &workload.splits, round_trip_s };
+        let limits = Limits {
+            slos: &workload.slos,
+            splits: &workload.splits,
+            round_trip_s,
+        };
         let (capacity, stopped_by) = limits.capacity(replica, set);
         let latency = operating_point(replica, set, capacity, round_trip_s);
         let kept = candidate(workload, layout, replica, c, set, 0, capacity, &latency);
@@ -343,7 +385,9 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
 }
 
 fn kv_of_batch(layout: &Layout, replica: &Replica, set: u32) -> f64 {
-    let longest = members(set).map(|k| replica.work[k].kv_max_bytes).fold(0.0, f64::max);
+    let longest = members(set)
+        .map(|k| replica.work[k].kv_max_bytes)
+        .fold(0.0, f64::max);
     longest * needed_sequences(layout, replica.batch as u32) / f64::from(layout.parallel.adp)
 }
 
@@ -354,7 +398,9 @@ fn own_mix(workload: &Workload, set: u32, kept: &Kept) -> (f64, f64, f64) {
     }
     let share: f64 = members(set).map(|k| workload.classes[k].share).sum();
     let mean = |g: &dyn Fn(usize) -> f64| -> f64 {
-        members(set).map(|k| workload.classes[k].share / share * g(k)).sum()
+        members(set)
+            .map(|k| workload.classes[k].share / share * g(k))
+            .sum()
     };
     let rate = 1.0 / mean(&|k| kept.load[k]);
     let tokens = mean(&|k| workload.classes[k].output.at[0]);
@@ -382,9 +428,20 @@ pub fn recheck(
     let workload = &spec.workloads[c.workload];
     let round_trip_s = &workload.round_trip_s[group];
     with_replica(spec, c, |_, replica| {
-        let utilisation = rates.iter().zip(&replica.classes).map(|(f, t)| f * t.load).sum();
-        let set = rates.iter().enumerate().fold(0, |set, (k, f)| set | u32::from(*f > 0.0) << k);
-        let limits = Limits { slos: &workload.slos, splits: &workload.splits, round_trip_s };
+        let utilisation = rates
+            .iter()
+            .zip(&replica.classes)
+            .map(|(f, t)| f * t.load)
+            .sum();
+        let set = rates
+            .iter()
+            .enumerate()
+            .fold(0, |set, (k, f)| set | u32::from(*f > 0.0) << k);
+        let limits = Limits {
+            slos: &workload.slos,
+            splits: &workload.splits,
+            round_trip_s,
+        };
         let pressure = Pressure::of_mix(replica, rates, Percentiles::ALL);
         let broken = match &pressure {
             Some(p) => limits.broken(replica, p, set),
@@ -392,6 +449,10 @@ pub fn recheck(
             None => Some(Metric::Ttft),
         };
         let latency = pressure.map(|p| p.latency(replica, set, round_trip_s));
-        Recheck { utilisation, latency, broken }
+        Recheck {
+            utilisation,
+            latency,
+            broken,
+        }
     })
 }

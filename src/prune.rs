@@ -43,7 +43,9 @@ impl Kept {
             return false;
         }
         let classes = 0..self.classes;
-        let no_worse = classes.clone().all(|k| self.load[k] * a <= other.load[k] * b)
+        let no_worse = classes
+            .clone()
+            .all(|k| self.load[k] * a <= other.load[k] * b)
             && classes.clone().all(|k| self.joules[k] <= other.joules[k]);
         no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
     }

@@ -77,7 +77,10 @@ impl Problem {
         out.set_item("workload", &w.id)?;
         out.set_item("system", &self.spec.systems[w.systems[c.system]].id)?;
         out.set_item("engine", &self.spec.engines[w.engines[c.engine]].id)?;
-        out.set_item("precision", &self.spec.precisions[w.precisions[c.precision]].id)?;
+        out.set_item(
+            "precision",
+            &self.spec.precisions[w.precisions[c.precision]].id,
+        )?;
         out.set_item("kv_dtype", &self.spec.kv_dtypes[w.kv[c.kv]].id)?;
         out.set_item("tp", c.parallel.tp)?;
         out.set_item("pp", c.parallel.pp)?;
@@ -148,32 +151,36 @@ impl Problem {
         out.set_item("utilisation", result.utilisation)?;
         out.set_item("broken", metric_name(result.broken))?;
         out.set_item("concurrency", result.latency.map(|l| l.concurrency))?;
-        out.set_item("ttft_s", latency_rows(result.latency.as_ref(), classes, |l| &l.ttft))?;
-        out.set_item("tpot_s", latency_rows(result.latency.as_ref(), classes, |l| &l.tpot))?;
+        out.set_item(
+            "ttft_s",
+            latency_rows(result.latency.as_ref(), classes, |l| &l.ttft),
+        )?;
+        out.set_item(
+            "tpot_s",
+            latency_rows(result.latency.as_ref(), classes, |l| &l.tpot),
+        )?;
         Ok(out)
     }
 
     /// Closed-loop means of one layout: `(ttft_s, tpot_s, output_tokens_per_s_gpu)`.
     ///
-    /// Positions are on the axes of the workload. `None`: no layout, or no kernel for it.
-    #[pyo3(signature = (workload, system, engine, precision, kv, tp, pp, ep, adp, speculation,
-                        concurrency, input_tokens, output_tokens))]
+    /// `axes` are the positions (workload, system, engine, precision, kv, speculation), `degrees`
+    /// are (tp, pp, ep, attention dp), `load` is (concurrency, input tokens, output tokens).
+    /// `None`: no layout, or no kernel for it.
     fn closed_loop(
         &self,
-        workload: usize,
-        system: usize,
-        engine: usize,
-        precision: usize,
-        kv: usize,
-        tp: u32,
-        pp: u32,
-        ep: u32,
-        adp: u32,
-        speculation: usize,
-        concurrency: f64,
-        input_tokens: f64,
-        output_tokens: f64,
+        axes: [usize; 6],
+        degrees: [u32; 4],
+        load: [f64; 3],
     ) -> PyResult<Option<(f64, f64, f64)>> {
+        let [workload, system, engine, precision, kv, speculation] = axes;
+        let [tp, pp, ep, adp] = degrees;
+        self.check_axes(axes)?;
+        if degrees.contains(&0) || load.iter().any(|x| !x.is_finite() || *x <= 0.0) {
+            return Err(PyValueError::new_err(format!(
+                "closed_loop: degrees {degrees:?} and load {load:?} must be positive"
+            )));
+        }
         let c = Configuration {
             workload,
             system,
@@ -186,22 +193,52 @@ impl Problem {
             batch: 0,
             set: 0,
         };
-        let Some(layout) = resolve(&self.spec, &c) else { return Ok(None) };
+        let Some(layout) = resolve(&self.spec, &c) else {
+            return Ok(None);
+        };
         let step = OperatorTables::build(&layout).and_then(|t| StepModel::build(&layout, &t));
         Ok(step.map(|step| {
-            let r = closed_loop(&layout, &step, concurrency, input_tokens, output_tokens);
+            let r = closed_loop(&layout, &step, load[0], load[1], load[2]);
             (r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu)
         }))
     }
 }
 
 impl Problem {
+    fn check_axes(&self, axes: [usize; 6]) -> PyResult<()> {
+        let missing = |what, index: usize, len: usize| Error::Unknown {
+            what,
+            index: index as u64,
+            len: len as u64,
+        };
+        let [workload, system, engine, precision, kv, speculation] = axes;
+        let Some(w) = self.spec.workloads.get(workload) else {
+            return Err(missing("workload", workload, self.spec.workloads.len()).into());
+        };
+        let axes = [
+            ("system", system, w.systems.len()),
+            ("engine", engine, w.engines.len()),
+            ("precision", precision, w.precisions.len()),
+            ("KV dtype", kv, w.kv.len()),
+            ("speculation", speculation, w.speculation.len()),
+        ];
+        match axes.into_iter().find(|(_, index, len)| index >= len) {
+            Some((what, index, len)) => Err(missing(what, index, len).into()),
+            None => Ok(()),
+        }
+    }
+
     fn check_group(&self, workload: usize, group: usize) -> PyResult<()> {
         let len = self.spec.workloads[workload].round_trip_s.len() as u64;
         if (group as u64) < len {
             return Ok(());
         }
-        Err(Error::Unknown { what: "latency group", index: group as u64, len }.into())
+        Err(Error::Unknown {
+            what: "latency group",
+            index: group as u64,
+            len,
+        }
+        .into())
     }
 }
 
@@ -229,7 +266,9 @@ fn latency_rows(
 
 /// Largest value over the classes of a point; NaN without one.
 fn worst(point: &Point, rows: impl Fn(&Latency) -> &[[f64; 5]; MAX_CLASSES], i: usize) -> f64 {
-    point.latency.as_ref().map_or(f64::NAN, |l| rows(l).iter().map(|row| row[i]).fold(f64::NAN, f64::max))
+    point.latency.as_ref().map_or(f64::NAN, |l| {
+        rows(l).iter().map(|row| row[i]).fold(f64::NAN, f64::max)
+    })
 }
 
 fn point_columns<'py>(
@@ -238,8 +277,10 @@ fn point_columns<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let column = |name: &str, f: &dyn Fn(&Point) -> f64| -> PyResult<()> {
-        let values: Vec<f64> =
-            points.iter().map(|p| p.as_ref().map_or(f64::NAN, f)).collect();
+        let values: Vec<f64> = points
+            .iter()
+            .map(|p| p.as_ref().map_or(f64::NAN, f))
+            .collect();
         out.set_item(name, values.into_pyarray(py))
     };
     column("gpus", &|p| f64::from(p.gpus))?;
@@ -249,10 +290,16 @@ fn point_columns<'py>(
     column("drawn_w", &|p| p.drawn_w)?;
     column("weight_bytes_per_gpu", &|p| p.weight_bytes)?;
     column("kv_bytes_per_gpu", &|p| p.kv_bytes)?;
-    column("concurrency", &|p| p.latency.as_ref().map_or(f64::NAN, |l| l.concurrency))?;
+    column("concurrency", &|p| {
+        p.latency.as_ref().map_or(f64::NAN, |l| l.concurrency)
+    })?;
     for (i, name) in ["mean", "p50", "p90", "p95", "p99"].iter().enumerate() {
-        column(&format!("ttft_{name}_ms"), &|p| 1e3 * worst(p, |l| &l.ttft, i))?;
-        column(&format!("tpot_{name}_ms"), &|p| 1e3 * worst(p, |l| &l.tpot, i))?;
+        column(&format!("ttft_{name}_ms"), &|p| {
+            1e3 * worst(p, |l| &l.ttft, i)
+        })?;
+        column(&format!("tpot_{name}_ms"), &|p| {
+            1e3 * worst(p, |l| &l.tpot, i)
+        })?;
     }
     let status: Vec<&str> = points
         .iter()
@@ -282,13 +329,27 @@ impl Search {
 
     /// Adds units `first..last` of a problem, on `threads` threads (0: all cores).
     #[pyo3(signature = (problem, first, last, threads = 0))]
-    fn extend(&mut self, py: Python<'_>, problem: &Problem, first: u64, last: u64, threads: usize) -> PyResult<()> {
+    fn extend(
+        &mut self,
+        py: Python<'_>,
+        problem: &Problem,
+        first: u64,
+        last: u64,
+        threads: usize,
+    ) -> PyResult<()> {
         let len = problem.space.unit_count();
         if first > last || last > len {
-            return Err(Error::Unknown { what: "unit", index: last, len }.into());
+            return Err(Error::Unknown {
+                what: "unit",
+                index: last,
+                len,
+            }
+            .into());
         }
         let more = py.detach(|| {
-            on_threads(threads, || search(&problem.spec, &problem.space, first, last))
+            on_threads(threads, || {
+                search(&problem.spec, &problem.space, first, last)
+            })
         })?;
         self.found = std::mem::take(&mut self.found).merge(more);
         Ok(())
@@ -310,7 +371,11 @@ impl Search {
             .fronts
             .iter()
             .flat_map(|(key, front)| {
-                front.clone().into_sorted().into_iter().map(|kept| (*key, kept))
+                front
+                    .clone()
+                    .into_sorted()
+                    .into_iter()
+                    .map(|kept| (*key, kept))
             })
             .collect();
         kept_columns(py, &rows)
@@ -332,7 +397,10 @@ fn counts_dict<'py>(py: Python<'py>, counts: &Counts) -> PyResult<Bound<'py, PyD
 fn kept_columns<'py>(py: Python<'py>, rows: &[(GroupKey, Kept)]) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let whole = |name: &str, f: &dyn Fn(&(GroupKey, Kept)) -> u64| -> PyResult<()> {
-        out.set_item(name, rows.iter().map(f).collect::<Vec<u64>>().into_pyarray(py))
+        out.set_item(
+            name,
+            rows.iter().map(f).collect::<Vec<u64>>().into_pyarray(py),
+        )
     };
     whole("id", &|(_, kept)| kept.id)?;
     whole("workload", &|(key, _)| key.workload as u64)?;
@@ -353,8 +421,14 @@ fn kept_columns<'py>(py: Python<'py>, rows: &[(GroupKey, Kept)]) -> PyResult<Bou
     let real = |f: &dyn Fn(&Kept) -> f64| -> Vec<f64> { rows.iter().map(|(_, k)| f(k)).collect() };
     out.set_item("capacity", real(&|k| k.capacity).into_pyarray(py))?;
     out.set_item("quality", real(&|k| k.quality).into_pyarray(py))?;
-    let loads: Vec<Vec<f64>> = rows.iter().map(|(_, k)| k.load[..k.classes].to_vec()).collect();
-    let joules: Vec<Vec<f64>> = rows.iter().map(|(_, k)| k.joules[..k.classes].to_vec()).collect();
+    let loads: Vec<Vec<f64>> = rows
+        .iter()
+        .map(|(_, k)| k.load[..k.classes].to_vec())
+        .collect();
+    let joules: Vec<Vec<f64>> = rows
+        .iter()
+        .map(|(_, k)| k.joules[..k.classes].to_vec())
+        .collect();
     out.set_item("load_s", PyList::new(py, loads)?)?;
     out.set_item("energy_j", PyList::new(py, joules)?)?;
     Ok(out)
@@ -373,7 +447,11 @@ fn prune<'py>(
 ) -> PyResult<Vec<u64>> {
     let (load_s, energy_j) = (load_s.as_array(), energy_j.as_array());
     let (rows, classes) = load_s.dim();
-    let lengths = [gpus.as_array().len(), idle_w.as_array().len(), quality.as_array().len()];
+    let lengths = [
+        gpus.as_array().len(),
+        idle_w.as_array().len(),
+        quality.as_array().len(),
+    ];
     if energy_j.dim() != (rows, classes) || lengths.iter().any(|n| *n != rows) {
         return Err(PyValueError::new_err(format!(
             "prune: {rows} rows of load_s, but energy_j is {:?} and gpus, idle_w, quality have {lengths:?}",
@@ -381,7 +459,9 @@ fn prune<'py>(
         )));
     }
     if classes > MAX_CLASSES {
-        return Err(PyValueError::new_err(format!("prune: {classes} classes, at most {MAX_CLASSES}")));
+        return Err(PyValueError::new_err(format!(
+            "prune: {classes} classes, at most {MAX_CLASSES}"
+        )));
     }
     let mut front = Front::default();
     for i in 0..rows {

@@ -57,7 +57,10 @@ fn digits<const N: usize>(mut number: u64, base: &[usize; N]) -> [usize; N] {
 }
 
 fn number<const N: usize>(digits: [usize; N], base: &[usize; N]) -> u64 {
-    digits.iter().zip(base).fold(0, |sum, (d, b)| sum * *b as u64 + *d as u64)
+    digits
+        .iter()
+        .zip(base)
+        .fold(0, |sum, (d, b)| sum * *b as u64 + *d as u64)
 }
 
 impl Axes {
@@ -125,7 +128,11 @@ impl Space {
             units.push(units.last().copied().unwrap_or(0) + size(&a.unit));
             starts.push(starts.last().copied().unwrap_or(0) + a.total());
         }
-        Self { axes, units, starts }
+        Self {
+            axes,
+            units,
+            starts,
+        }
     }
 
     /// Number of units.
@@ -161,7 +168,11 @@ impl Space {
     }
 
     /// The layouts of a unit, in order.
-    pub fn layouts<'a>(&'a self, spec: &'a Spec, unit: Unit) -> impl Iterator<Item = LayoutChoice> + 'a {
+    pub fn layouts<'a>(
+        &'a self,
+        spec: &'a Spec,
+        unit: Unit,
+    ) -> impl Iterator<Item = LayoutChoice> + 'a {
         let axes = &self.axes[unit.workload];
         let per_layout = size(&axes.point);
         (0..size(&axes.layout)).map(move |i| LayoutChoice {
@@ -185,7 +196,12 @@ impl Space {
             system,
             engine,
             precision,
-            parallel: Parallel { tp: w.tp[tp], pp: w.pp[pp], ep: w.ep[ep], adp: w.adp[adp] },
+            parallel: Parallel {
+                tp: w.tp[tp],
+                pp: w.pp[pp],
+                ep: w.ep[ep],
+                adp: w.adp[adp],
+            },
             kv,
             speculation,
             role: self.axes[unit.workload].roles[role],
@@ -197,7 +213,11 @@ impl Space {
     /// Reads a number.
     pub fn decode(&self, spec: &Spec, id: u64) -> Result<Configuration> {
         if id >= self.len() {
-            return Err(Error::Unknown { what: "configuration", index: id, len: self.len() });
+            return Err(Error::Unknown {
+                what: "configuration",
+                index: id,
+                len: self.len(),
+            });
         }
         let workload = self.starts.partition_point(|first| *first <= id) - 1;
         let axes = &self.axes[workload];
@@ -220,7 +240,7 @@ pub fn resolve<'a>(spec: &'a Spec, c: &Configuration) -> Option<Layout<'a>> {
     let w = &spec.workloads[c.workload];
     let system = &spec.systems[w.systems[c.system]];
     let model = &spec.models[w.model];
-    if !is_layout(model, system, c.parallel, w.max_gpus) {
+    if !w.kv_allowed[c.precision][c.kv] || !is_layout(model, system, c.parallel, w.max_gpus) {
         return None;
     }
     Some(Layout {

@@ -86,7 +86,8 @@ pub struct SystemYear {
 
 /// Total IT capex of one system: server ÷ (1 − network − storage) + integration.
 pub fn capex_usd(o: &Ownership) -> f64 {
-    o.server_usd / (1.0 - o.network_fraction - o.storage_fraction) + o.integration_fraction * o.server_usd
+    o.server_usd / (1.0 - o.network_fraction - o.storage_fraction)
+        + o.integration_fraction * o.server_usd
 }
 
 /// Itemises one system-year.
@@ -95,12 +96,18 @@ pub fn system_year(o: &Ownership) -> Result<SystemYear> {
     let shared = o.network_fraction + o.storage_fraction;
     if !(0.0..1.0).contains(&shared) {
         let field = "finance.network_fraction + finance.storage_fraction".into();
-        return Err(Error::Value { field, value: shared, must: "at least 0 and below 1" });
+        return Err(Error::Value {
+            field,
+            value: shared,
+            must: "at least 0 and below 1",
+        });
     }
     let capex = capex_usd(o);
     Ok(SystemYear {
         capex_annuity: capex * capital_recovery_factor(o.cost_of_capital, o.life_years),
-        residual_credit: -capex * o.residual_fraction * sinking_fund_factor(o.cost_of_capital, o.life_years),
+        residual_credit: -capex
+            * o.residual_fraction
+            * sinking_fund_factor(o.cost_of_capital, o.life_years),
         maintenance: o.maintenance_fraction * o.maintained_usd,
         staff: o.staff_usd_per_kw_year * o.provisioned_kw,
         licences: o.licence_usd_per_gpu_year * o.gpus,

@@ -123,8 +123,10 @@ pub struct Workload {
     pub precisions: Vec<usize>,
     /// Answer quality by allowed precision, in the order of `precisions`; equal where it does not matter.
     pub quality: Vec<f64>,
-    /// Allowed KV dtypes.
+    /// KV dtypes on the axis.
     pub kv: Vec<usize>,
+    /// Whether a precision may have a KV dtype: a row per precision, a value per KV dtype.
+    pub kv_allowed: Vec<Vec<bool>>,
     /// Tensor-parallel degrees of attention.
     pub tp: Vec<u32>,
     /// Pipeline stages.
@@ -162,14 +164,28 @@ impl Workload {
             )));
         }
         if self.quality.len() != self.precisions.len() {
-            return Err(Error::Spec(format!("workloads[{w}].quality: one value per precision")));
+            return Err(Error::Spec(format!(
+                "workloads[{w}].quality: one value per precision"
+            )));
+        }
+        let square = self.kv_allowed.len() == self.precisions.len()
+            && self.kv_allowed.iter().all(|row| row.len() == self.kv.len());
+        if !square {
+            return Err(Error::Spec(format!(
+                "workloads[{w}].kv_allowed: precisions × KV dtypes"
+            )));
         }
         if self.round_trip_s.iter().any(|row| row.len() != k) {
-            return Err(Error::Spec(format!("workloads[{w}].round_trip_s: one value per class")));
+            return Err(Error::Spec(format!(
+                "workloads[{w}].round_trip_s: one value per class"
+            )));
         }
         for (i, class) in self.classes.iter().enumerate() {
             for (name, len) in [("input", &class.input), ("output", &class.output)] {
-                positive(format!("workloads[{w}].classes[{i}].{name}.mean"), len.at[0])?;
+                positive(
+                    format!("workloads[{w}].classes[{i}].{name}.mean"),
+                    len.at[0],
+                )?;
                 positive(format!("workloads[{w}].classes[{i}].{name}.max"), len.max)?;
             }
         }
@@ -217,6 +233,8 @@ impl Spec {
 
     /// The kernel of (system, engine), if there is one.
     pub fn kernel(&self, system: usize, engine: usize) -> Option<&crate::catalog::Kernel> {
-        self.kernels.iter().find(|k| k.system == system && k.engine == engine)
+        self.kernels
+            .iter()
+            .find(|k| k.system == system && k.engine == engine)
     }
 }

@@ -17,7 +17,13 @@ pub struct ClosedLoop {
 }
 
 /// Evaluates `concurrency` requests of `input` prompt and `output` generated tokens.
-pub fn closed_loop(layout: &Layout, step: &StepModel, concurrency: f64, input: f64, output: f64) -> ClosedLoop {
+pub fn closed_loop(
+    layout: &Layout,
+    step: &StepModel,
+    concurrency: f64,
+    input: f64,
+    output: f64,
+) -> ClosedLoop {
     let kernel = layout.kernel;
     let lanes = f64::from(layout.parallel.adp * layout.parallel.pp);
     let n = (concurrency / lanes).max(1.0);
@@ -29,12 +35,20 @@ pub fn closed_loop(layout: &Layout, step: &StepModel, concurrency: f64, input: f
     let interference_s = kernel.interference * mixed_s * (n - 1.0) / output;
     let tpot_s = decode_s / step.accepted + interference_s;
     let [fixed, own, queue, exponent] = kernel.closed_ttft;
-    let weight = if layout.parallel.adp > 1 { kernel.attention_dp_prefill } else { 1.0 };
+    let weight = if layout.parallel.adp > 1 {
+        kernel.attention_dp_prefill
+    } else {
+        1.0
+    };
     let prefill_s = step.prefill_s(0.0, input, 0.0, chunk);
     let ttft_s = fixed
         + weight * prefill_s * (own + queue * (n - 1.0).powf(exponent))
         + kernel.ttft_steps * decode_s;
     let request_s = ttft_s + (output - 1.0) * tpot_s;
     let gpus = f64::from(layout.parallel.gpus());
-    ClosedLoop { ttft_s, tpot_s, output_tokens_per_s_gpu: concurrency * output / request_s / gpus }
+    ClosedLoop {
+        ttft_s,
+        tpot_s,
+        output_tokens_per_s_gpu: concurrency * output / request_s / gpus,
+    }
 }

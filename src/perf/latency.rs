@@ -72,7 +72,13 @@ fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
     let steps = match replica.role {
         Role::Serve => replica.work[k].new[0] / replica.chunk * tau,
         Role::Prefill(_) => replica.step.overhead_s * times.chunks[0],
-        Role::Decode(_) => return Flow { rate: 0.0, service: 0.0, residual: 0.0 },
+        Role::Decode(_) => {
+            return Flow {
+                rate: 0.0,
+                service: 0.0,
+                residual: 0.0,
+            }
+        }
     };
     let service = times.prompt_s[0] + steps;
     Flow {
@@ -115,7 +121,9 @@ impl Pressure {
     pub fn of_mix(replica: &Replica, f: &[f64], wanted: Percentiles) -> Option<Self> {
         let active = || f.iter().enumerate().filter(|(_, rate)| **rate > 0.0);
         let sum = |g: &dyn Fn(&ClassTimes) -> f64| -> f64 {
-            active().map(|(k, rate)| rate * g(&replica.classes[k])).sum()
+            active()
+                .map(|(k, rate)| rate * g(&replica.classes[k]))
+                .sum()
         };
         let u = sum(&|t| t.load);
         let share = 1.0 - sum(&|t| t.prompt_load);
@@ -128,20 +136,29 @@ impl Pressure {
         let n = concurrency(replica, steps, share, attention_s);
         let tau = replica.tau(n, attention_s);
         let mut pressure = Self::at(replica, n, tau, share);
-        let flows: Vec<Flow> = active().map(|(k, &rate)| flow(replica, k, rate, tau)).collect();
+        let flows: Vec<Flow> = active()
+            .map(|(k, &rate)| flow(replica, k, rate, tau))
+            .collect();
         let busy: f64 = flows.iter().map(|q| q.rate * q.service).sum();
         if busy >= 1.0 {
             return None;
         }
         for q in &flows {
-            pressure.tail.push(q.rate * q.service, q.residual / (1.0 - busy));
+            pressure
+                .tail
+                .push(q.rate * q.service, q.residual / (1.0 - busy));
         }
         for (k, &rate) in active() {
             pressure.bursts[k] = burst(replica, k, rate);
-            pressure.burst_second_moment += pressure.bursts[k].rate * pressure.bursts[k].second_moment;
+            pressure.burst_second_moment +=
+                pressure.bursts[k].rate * pressure.bursts[k].second_moment;
         }
         let requests: f64 = f.iter().sum();
-        let decode_s = if requests > 0.0 { steps / requests * tau / share } else { 0.0 };
+        let decode_s = if requests > 0.0 {
+            steps / requests * tau / share
+        } else {
+            0.0
+        };
         slot_term(replica, u, decode_s, &mut pressure.tail);
         Some(pressure.settled(wanted))
     }
@@ -171,7 +188,8 @@ impl Pressure {
             residual = residual.max(q.residual);
             pressure.bursts[k] = burst(replica, k, rate);
             let b = &pressure.bursts[k];
-            pressure.burst_second_moment = pressure.burst_second_moment.max(b.rate * b.second_moment);
+            pressure.burst_second_moment =
+                pressure.burst_second_moment.max(b.rate * b.second_moment);
         }
         if busy >= 1.0 {
             return None;
@@ -192,7 +210,9 @@ impl Pressure {
 
     fn at(replica: &Replica, n: f64, tau: f64, share: f64) -> Self {
         let base = n / (replica.ranks * replica.stages) * replica.step.tokens_per_sequence;
-        let chunk = replica.step.prefill_products_s(base, replica.chunk, replica.chunk);
+        let chunk = replica
+            .step
+            .prefill_products_s(base, replica.chunk, replica.chunk);
         Self {
             n,
             tau,
@@ -239,7 +259,9 @@ impl Pressure {
             Role::Serve => {
                 fixed + times.prompt_s[i] + (times.chunks[i] - 1.0 + replica.ttft_steps) * self.tau
             }
-            Role::Prefill(_) => fixed + times.prompt_s[i] + times.chunks[i] * replica.step.overhead_s,
+            Role::Prefill(_) => {
+                fixed + times.prompt_s[i] + times.chunks[i] * replica.step.overhead_s
+            }
             Role::Decode(_) => replica.work[k].transfer_s[i] + replica.ttft_steps * self.tau,
         }
     }

@@ -1,7 +1,9 @@
 //! Which shapes a layout runs: parallel degrees, local heads, weights and cache bytes per accelerator.
 
-use crate::catalog::{Attention, FeedForward, Kernel, KvDtype, LayerGroup, Model, Precision, System};
-use crate::workload::{Role, Speculation, Spec};
+use crate::catalog::{
+    Attention, FeedForward, Kernel, KvDtype, LayerGroup, Model, Precision, System,
+};
+use crate::workload::{Role, Spec, Speculation};
 
 /// Degrees of parallelism. A pipeline stage has `tp·adp` accelerators; experts are split over the
 /// same ones as `ep` groups of `tp·adp/ep`.
@@ -70,7 +72,11 @@ impl<'a> Layout<'a> {
 
     /// Layers times what `f` gives for one layer of each group.
     pub fn sum_layers(&self, f: impl Fn(&LayerGroup) -> f64) -> f64 {
-        self.model.layers.iter().map(|g| f64::from(g.count) * f(g)).sum()
+        self.model
+            .layers
+            .iter()
+            .map(|g| f64::from(g.count) * f(g))
+            .sum()
     }
 }
 
@@ -92,13 +98,15 @@ pub fn is_layout(model: &Model, system: &System, p: Parallel, max_gpus: u32) -> 
 
 fn splits(group: &LayerGroup, p: Parallel) -> bool {
     let heads_split = match group.attention {
-        Attention::Gqa { heads, kv_heads, .. } => {
-            heads % p.tp == 0 && (kv_heads % p.tp == 0 || p.tp % kv_heads == 0)
-        }
+        Attention::Gqa {
+            heads, kv_heads, ..
+        } => heads % p.tp == 0 && (kv_heads % p.tp == 0 || p.tp % kv_heads == 0),
         Attention::Mla { heads, .. } => heads % p.tp == 0,
-        Attention::Linear { key_heads, value_heads, .. } => {
-            key_heads % p.tp == 0 && value_heads % p.tp == 0
-        }
+        Attention::Linear {
+            key_heads,
+            value_heads,
+            ..
+        } => key_heads % p.tp == 0 && value_heads % p.tp == 0,
     };
     let ffn_splits = match group.ffn {
         FeedForward::Dense { inter } => inter % p.tp == 0,
@@ -132,29 +140,63 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
     let dtype = layout.precision.attention;
     let product = |n: f64, k: f64| Product { n, k, dtype };
     match *attention {
-        Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, .. } => {
+        Attention::Gqa {
+            heads,
+            kv_heads,
+            head_dim,
+            v_head_dim,
+            output_gate,
+            value_is_key,
+            ..
+        } => {
             let (q, kv) = local_heads(heads, kv_heads, tp);
             let (d, v) = (f64::from(head_dim), f64::from(v_head_dim));
-            vec![product(q * d + kv * (d + v), hidden), product(hidden, q * v)]
+            let queries = if output_gate { 2.0 * q * d } else { q * d };
+            let values = if value_is_key { 0.0 } else { kv * v };
+            vec![
+                product(queries + kv * d + values, hidden),
+                product(hidden, q * v),
+            ]
         }
-        Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_dim, nope_dim, v_head_dim } => {
+        Attention::Mla {
+            heads,
+            q_lora_rank,
+            kv_lora_rank,
+            rope_dim,
+            nope_dim,
+            v_head_dim,
+            index_heads,
+            index_dim,
+            ..
+        } => {
             let q = f64::from(heads / tp);
             let (rank, rope) = (f64::from(kv_lora_rank), f64::from(rope_dim));
             let (nope, v) = (f64::from(nope_dim), f64::from(v_head_dim));
             let down = q_lora_rank.map_or(0.0, f64::from);
             let query_in = if down > 0.0 { down } else { hidden };
+            // The index is not split over ranks: each needs every score.
+            let index_key = f64::from(index_dim + index_heads);
+            let index_query = f64::from(index_heads * index_dim);
             vec![
-                product(down + rank + rope, hidden),
-                product(q * (nope + rope), query_in),
+                product(down + rank + rope + index_key, hidden),
+                product(q * (nope + rope) + index_query, query_in),
                 product(q * (nope + v), rank),
                 product(hidden, q * v),
             ]
         }
-        Attention::Linear { key_heads, value_heads, key_dim, value_dim } => {
+        Attention::Linear {
+            key_heads,
+            value_heads,
+            key_dim,
+            value_dim,
+        } => {
             let keys = f64::from(key_heads / tp) * f64::from(key_dim);
             let values = f64::from(value_heads / tp) * f64::from(value_dim);
             // Query, key, value and output gate in; values out.
-            vec![product(2.0 * keys + 2.0 * values, hidden), product(hidden, values)]
+            vec![
+                product(2.0 * keys + 2.0 * values, hidden),
+                product(hidden, values),
+            ]
         }
     }
 }
@@ -172,13 +214,25 @@ pub fn dense_products(layout: &Layout, ffn: &FeedForward) -> Vec<Product> {
     let local = f64::from(inter) / f64::from(layout.parallel.tp);
     let dtype = layout.precision.dense;
     vec![
-        Product { n: 2.0 * local, k: hidden, dtype },
-        Product { n: hidden, k: local, dtype },
+        Product {
+            n: 2.0 * local,
+            k: hidden,
+            dtype,
+        },
+        Product {
+            n: hidden,
+            k: local,
+            dtype,
+        },
     ]
 }
 
 /// Output head on one rank.
 pub fn head_product(layout: &Layout) -> Product {
     let n = f64::from(layout.model.vocab) / f64::from(layout.parallel.tp);
-    Product { n, k: f64::from(layout.model.hidden), dtype: layout.precision.head }
+    Product {
+        n,
+        k: f64::from(layout.model.hidden),
+        dtype: layout.precision.head,
+    }
 }

@@ -28,7 +28,9 @@ impl ContextCost {
 
     /// Value at a context, tokens.
     pub fn at(&self, context: f64) -> f64 {
-        self.terms.iter().fold(self.fixed, |sum, &(slope, window)| sum + slope * context.min(window))
+        self.terms.iter().fold(self.fixed, |sum, &(slope, window)| {
+            sum + slope * context.min(window)
+        })
     }
 }
 
@@ -40,17 +42,31 @@ pub fn kv_bytes(layout: &Layout) -> ContextCost {
     for group in &layout.model.layers {
         let layers = f64::from(group.count) / stages;
         match group.attention {
-            Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, window } => {
+            Attention::Gqa {
+                heads,
+                kv_heads,
+                head_dim,
+                v_head_dim,
+                window,
+                ..
+            } => {
                 let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
                 let slope = kv * f64::from(head_dim + v_head_dim) * element;
                 cost.add(layers * slope, window.map_or(f64::INFINITY, f64::from));
             }
             // One latent per token, on every tensor-parallel rank: there is no head to split.
-            Attention::Mla { kv_lora_rank, rope_dim, .. } => {
-                cost.add(layers * f64::from(kv_lora_rank + rope_dim) * element, f64::INFINITY);
+            Attention::Mla {
+                kv_lora_rank,
+                rope_dim,
+                index_dim,
+                ..
+            } => {
+                let width = f64::from(kv_lora_rank + rope_dim + index_dim);
+                cost.add(layers * width * element, f64::INFINITY);
             }
             Attention::Linear { .. } => {
-                cost.fixed += layers * linear_state_elements(layout, &group.attention) * STATE_BYTES;
+                cost.fixed +=
+                    layers * linear_state_elements(layout, &group.attention) * STATE_BYTES;
             }
         }
     }
@@ -60,7 +76,12 @@ pub fn kv_bytes(layout: &Layout) -> ContextCost {
 /// Elements of the recurrent state of one linear-attention layer on one rank.
 pub fn linear_state_elements(layout: &Layout, attention: &Attention) -> f64 {
     match *attention {
-        Attention::Linear { value_heads, key_dim, value_dim, .. } => {
+        Attention::Linear {
+            value_heads,
+            key_dim,
+            value_dim,
+            ..
+        } => {
             f64::from(value_heads / layout.parallel.tp) * f64::from(key_dim) * f64::from(value_dim)
         }
         _ => 0.0,
@@ -120,7 +141,12 @@ pub fn activation_bytes(layout: &Layout, tokens: f64) -> f64 {
 fn inner_width(layout: &Layout, ffn: &FeedForward) -> f64 {
     match *ffn {
         FeedForward::Dense { inter } => f64::from(inter) / f64::from(layout.parallel.tp),
-        FeedForward::Moe { inter, topk, shared_inter, .. } => {
+        FeedForward::Moe {
+            inter,
+            topk,
+            shared_inter,
+            ..
+        } => {
             let routed = f64::from(inter * topk) / f64::from(layout.parallel.stage());
             routed + f64::from(shared_inter) / f64::from(layout.parallel.tp)
         }

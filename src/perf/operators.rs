@@ -34,7 +34,10 @@ pub fn p_norm(a: f64, b: f64, q: f64) -> f64 {
 pub fn gemm(fit: &GemmFit, m: f64, n: f64, k: f64, weight_bytes: f64) -> Time {
     let flop = 2.0 * m * n * k;
     let bytes = weight_bytes * (n * k + m * k) + 2.0 * m * n;
-    Time { t0: fit.t0, work: p_norm(flop / fit.flops, bytes / fit.bw, fit.q) }
+    Time {
+        t0: fit.t0,
+        work: p_norm(flop / fit.flops, bytes / fit.bw, fit.q),
+    }
 }
 
 /// Shape of the routed experts on one rank.
@@ -80,7 +83,10 @@ pub fn prefill_attention(fit: &PrefillAttentionFit, flop: f64, bytes: f64, s: f6
         return Time::default();
     }
     let compute = flop / (fit.flops * s / (s + fit.s0));
-    Time { t0: fit.t0, work: compute + bytes / fit.bw }
+    Time {
+        t0: fit.t0,
+        work: compute + bytes / fit.bw,
+    }
 }
 
 /// All-reduce of `bytes` over `n` ranks inside the scale-up domain.
@@ -118,7 +124,11 @@ pub fn exchange_over(kernel: &Kernel, domain: u32, n: u32, bytes: f64) -> Option
     if n <= 1 {
         return Some(0.0);
     }
-    let link = if n <= domain { &kernel.all_to_all } else { kernel.scale_out.as_ref()? };
+    let link = if n <= domain {
+        &kernel.all_to_all
+    } else {
+        kernel.scale_out.as_ref()?
+    };
     let ranks = f64::from(n);
     Some(transfer(link, (ranks - 1.0) / ranks * bytes))
 }
@@ -138,7 +148,12 @@ mod tests {
     #[test]
     fn gemm_by_hand() {
         // 2·1·1000·1000 flop at 1e9 flop/s = 2 ms; (1e6 + 1e3) + 2e3 bytes at 1e9 = 1.003 ms; q = 1 adds.
-        let fit = GemmFit { t0: 1e-3, flops: 1e9, bw: 1e9, q: 1.0 };
+        let fit = GemmFit {
+            t0: 1e-3,
+            flops: 1e9,
+            bw: 1e9,
+            q: 1.0,
+        };
         let t = gemm(&fit, 1.0, 1000.0, 1000.0, 1.0);
         assert!((t.total() - (1e-3 + 2e-3 + 1.003e-3)).abs() < 1e-12);
     }

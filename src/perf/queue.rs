@@ -18,7 +18,10 @@ pub struct Tail {
 
 impl Default for Tail {
     fn default() -> Self {
-        Self { terms: [(0.0, 0.0); MAX_TERMS], len: 0 }
+        Self {
+            terms: [(0.0, 0.0); MAX_TERMS],
+            len: 0,
+        }
     }
 }
 

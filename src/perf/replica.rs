@@ -69,7 +69,10 @@ fn transfer(layout: &Layout, class: &Class) -> ([f64; 5], f64) {
         return ([f64::INFINITY; 5], f64::INFINITY);
     };
     let rank = bw * f64::from(layout.parallel.tp * layout.parallel.pp);
-    let seconds = class.input.at.map(|len| kv_transfer_bytes(layout, len) / rank);
+    let seconds = class
+        .input
+        .at
+        .map(|len| kv_transfer_bytes(layout, len) / rank);
     (seconds, seconds[0] / f64::from(layout.parallel.adp))
 }
 
@@ -131,8 +134,8 @@ impl<'a> Replica<'a> {
             classes: Vec::with_capacity(work.len()),
         };
         let interference = layout.kernel.interference;
-        for k in 0..work.len() {
-            let times = replica.class_times(&work[k], interference);
+        for class in work {
+            let times = replica.class_times(class, interference);
             replica.classes.push(times);
         }
         replica
@@ -140,7 +143,8 @@ impl<'a> Replica<'a> {
 
     /// Time of a decode step with `n` sequences on the replica, each with `attention_s`, s.
     pub fn tau(&self, n: f64, attention_s: f64) -> f64 {
-        self.step.decode_s(n / (self.ranks * self.stages), attention_s)
+        self.step
+            .decode_s(n / (self.ranks * self.stages), attention_s)
     }
 
     /// Decode tokens in each step of a full batch, on one rank and stage.
@@ -176,7 +180,14 @@ impl<'a> Replica<'a> {
             }
             Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0),
         };
-        ClassTimes { load, prompt_load, prompt_s, chunks, attention_s: work.attention_s, steps: work.steps }
+        ClassTimes {
+            load,
+            prompt_load,
+            prompt_s,
+            chunks,
+            attention_s: work.attention_s,
+            steps: work.steps,
+        }
     }
 }
 

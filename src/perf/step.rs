@@ -4,8 +4,10 @@
 //! What depends on the layout alone (matrix products, experts, collectives over a token count) is
 //! tabulated once at powers of two and interpolated; what depends on contexts is linear in them.
 
-use crate::catalog::{Attention, FeedForward};
-use crate::perf::layout::{attention_products, dense_products, head_product, local_heads, Layout, Product};
+use crate::catalog::{mla_window, Attention, FeedForward};
+use crate::perf::layout::{
+    attention_products, dense_products, head_product, local_heads, Layout, Product,
+};
 use crate::perf::memory::{kv_bytes, linear_state_elements, ContextCost};
 use crate::perf::operators::{
     exchange_over, gemm, moe, p_norm, prefill_attention, reduce_over, transfer, MoeShape, Time,
@@ -144,7 +146,12 @@ fn prefill_work(layout: &Layout, tokens: f64) -> Option<f64> {
 }
 
 fn operators(layout: &Layout, tokens: f64) -> Option<Operators> {
-    let mut sum = Operators { gemm: Time::default(), moe: Time::default(), comm: 0.0, elementwise: 0.0 };
+    let mut sum = Operators {
+        gemm: Time::default(),
+        moe: Time::default(),
+        comm: 0.0,
+        elementwise: 0.0,
+    };
     for group in &layout.model.layers {
         let layers = f64::from(group.count);
         let attention = attention_products(layout, &group.attention);
@@ -164,11 +171,23 @@ fn operators(layout: &Layout, tokens: f64) -> Option<Operators> {
 
 fn product_time(layout: &Layout, product: &Product, tokens: f64) -> Option<Time> {
     let fit = layout.kernel.gemm.get(product.dtype)?.as_ref()?;
-    Some(gemm(fit, tokens, product.n, product.k, layout.weight_bytes(product.dtype)))
+    Some(gemm(
+        fit,
+        tokens,
+        product.n,
+        product.k,
+        layout.weight_bytes(product.dtype),
+    ))
 }
 
 fn experts_time(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<Time> {
-    let FeedForward::Moe { experts, topk, inter, .. } = *ffn else {
+    let FeedForward::Moe {
+        experts,
+        topk,
+        inter,
+        ..
+    } = *ffn
+    else {
         return Some(Time::default());
     };
     let dtype = layout.precision.experts;
@@ -228,9 +247,16 @@ impl StepModel {
             prefill: tables.prefill,
             attention: decode_attention(layout, decode_fit, s.attention),
             kv: kv_bytes(layout),
-            prompt: layout.model.layers.iter().map(|g| prompt_attention(layout, g)).collect(),
+            prompt: layout
+                .model
+                .layers
+                .iter()
+                .flat_map(|g| prompt_attention(layout, g))
+                .collect(),
             prompt_fit,
-            attention_launch: s.attention_t0 * decode_fit.t0 * f64::from(layout.model.layer_count()),
+            attention_launch: s.attention_t0
+                * decode_fit.t0
+                * f64::from(layout.model.layer_count()),
             sequence_s: kernel.sequence_s,
             stage_transfer_s: stage_transfer(layout)?,
             draft: 1.0 + f64::from(speculation.depth) * speculation.draft_cost,
@@ -264,7 +290,10 @@ impl StepModel {
 
     /// The attention part of [`Self::prefill_s`].
     pub fn prompt_attention_s(&self, new: f64, cached: f64) -> f64 {
-        self.prompt.iter().map(|p| self.one_prompt_attention(p, new, cached)).sum()
+        self.prompt
+            .iter()
+            .map(|p| self.one_prompt_attention(p, new, cached))
+            .sum()
     }
 
     fn one_prompt_attention(&self, p: &PromptAttention, new: f64, cached: f64) -> f64 {
@@ -288,7 +317,11 @@ impl StepModel {
             self.overhead_s
         };
         let base = sequences * self.tokens_per_sequence;
-        let prefill = if new > 0.0 { self.prefill_s(base, new, cached, new) } else { 0.0 };
+        let prefill = if new > 0.0 {
+            self.prefill_s(base, new, cached, new)
+        } else {
+            0.0
+        };
         decode + prefill
     }
 }
@@ -304,19 +337,40 @@ fn decode_attention(
     for group in &layout.model.layers {
         let layers = f64::from(group.count);
         match group.attention {
-            Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, window } => {
+            Attention::Gqa {
+                heads,
+                kv_heads,
+                head_dim,
+                v_head_dim,
+                window,
+                ..
+            } => {
                 let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
                 let bytes = kv * f64::from(head_dim + v_head_dim) * element;
                 let window = window.map_or(f64::INFINITY, f64::from);
                 cost.add(scale * layers * bytes / fit.bw, window);
             }
             // Absorbed form: every query head reads the latent as key and as value.
-            Attention::Mla { heads, kv_lora_rank, rope_dim, .. } => {
+            Attention::Mla {
+                heads,
+                kv_lora_rank,
+                rope_dim,
+                index_heads,
+                index_dim,
+                index_topk,
+                ..
+            } => {
                 let local = f64::from(heads / layout.parallel.tp);
                 let (rank, rope) = (f64::from(kv_lora_rank), f64::from(rope_dim));
                 let memory = (rank + rope) * element / fit.mla_bw;
                 let compute = queries * local * 2.0 * (2.0 * rank + rope) / fit.mla_flops;
-                cost.add(scale * layers * p_norm(memory, compute, 2.0), f64::INFINITY);
+                let window = mla_window(index_heads, index_topk);
+                cost.add(scale * layers * p_norm(memory, compute, 2.0), window);
+                if index_heads > 0 {
+                    let scan = f64::from(index_dim) * element / fit.mla_bw;
+                    let score = queries * 2.0 * f64::from(index_heads * index_dim) / fit.mla_flops;
+                    cost.add(scale * layers * p_norm(scan, score, 2.0), f64::INFINITY);
+                }
             }
             // The state is read and written once per step, in fp32.
             Attention::Linear { .. } => {
@@ -328,40 +382,64 @@ fn decode_attention(
     cost
 }
 
-fn prompt_attention(layout: &Layout, group: &crate::catalog::LayerGroup) -> PromptAttention {
+/// Attention of a group over a prompt; a sparse index scores every pair beside it.
+fn prompt_attention(layout: &Layout, group: &crate::catalog::LayerGroup) -> Vec<PromptAttention> {
     let tp = layout.parallel.tp;
     let layers = f64::from(group.count);
+    let over = |pair_flop: f64, token_bytes: f64, window: f64| PromptAttention {
+        layers,
+        pair_flop,
+        token_bytes,
+        window,
+    };
     match group.attention {
-        Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, window } => {
+        Attention::Gqa {
+            heads,
+            kv_heads,
+            head_dim,
+            v_head_dim,
+            window,
+            ..
+        } => {
             let (q, kv) = local_heads(heads, kv_heads, tp);
             let width = f64::from(head_dim + v_head_dim);
-            PromptAttention {
-                layers,
-                pair_flop: 2.0 * q * width,
-                token_bytes: (q + kv) * width * BF16,
-                window: window.map_or(f64::INFINITY, f64::from),
-            }
+            let window = window.map_or(f64::INFINITY, f64::from);
+            vec![over(2.0 * q * width, (q + kv) * width * BF16, window)]
         }
-        Attention::Mla { heads, rope_dim, nope_dim, v_head_dim, .. } => {
+        Attention::Mla {
+            heads,
+            rope_dim,
+            nope_dim,
+            v_head_dim,
+            index_heads,
+            index_dim,
+            index_topk,
+            ..
+        } => {
             let q = f64::from(heads / tp);
             let width = f64::from(rope_dim + nope_dim + v_head_dim);
-            PromptAttention {
-                layers,
-                pair_flop: 2.0 * q * width,
-                token_bytes: 2.0 * q * width * BF16,
-                window: f64::INFINITY,
+            let window = mla_window(index_heads, index_topk);
+            let mut both = vec![over(2.0 * q * width, 2.0 * q * width * BF16, window)];
+            if index_heads > 0 {
+                let scores = 2.0 * f64::from(index_heads * index_dim);
+                both.push(over(scores, f64::from(index_dim) * BF16, f64::INFINITY));
             }
+            both
         }
         // A chunkwise scan: work per token as if it saw one key head's width of others.
-        Attention::Linear { value_heads, key_dim, value_dim, .. } => {
+        Attention::Linear {
+            value_heads,
+            key_dim,
+            value_dim,
+            ..
+        } => {
             let q = f64::from(value_heads / tp);
             let width = f64::from(key_dim + value_dim);
-            PromptAttention {
-                layers,
-                pair_flop: 2.0 * q * width,
-                token_bytes: 2.0 * q * width * BF16,
-                window: f64::from(key_dim),
-            }
+            vec![over(
+                2.0 * q * width,
+                2.0 * q * width * BF16,
+                f64::from(key_dim),
+            )]
         }
     }
 }
@@ -373,7 +451,11 @@ fn stage_transfer(layout: &Layout) -> Option<f64> {
         return Some(0.0);
     }
     let inside = p.gpus() <= layout.system.scale_up_domain;
-    let link = if inside { &layout.kernel.all_to_all } else { layout.kernel.scale_out.as_ref()? };
+    let link = if inside {
+        &layout.kernel.all_to_all
+    } else {
+        layout.kernel.scale_out.as_ref()?
+    };
     Some(f64::from(p.pp - 1) * transfer(link, f64::from(layout.model.hidden) * BF16))
 }
 
