@@ -1,0 +1,287 @@
+"""HiGHS in process, as this package needs it: silent, stoppable, warm-started, honest.
+
+PuLP builds the model; `QuietHighs` is PuLP's own HiGHS interface with five changes:
+
+1. nothing is ever printed (standard output belongs to the answer);
+2. Ctrl-C stops the search within a second and keeps the incumbent;
+3. an incumbent can be given as a start (`start`);
+4. every HiGHS status has one of our `Status` values, and the bound is kept beside the value:
+   after a time limit PuLP would say "Optimal";
+5. the model crosses in one `passModel` of arrays instead of one call per column and row.
+
+The relative gap is `|value - bound| / max(|value|, 1e-9)`; `optimal` means gap <= 1e-6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import highspy
+import numpy as np
+import pulp
+from pulp import constants
+
+Status = Literal["optimal", "within_gap", "feasible_time_limit", "infeasible", "unbounded", "error"]
+
+OPTIMAL_GAP = 1e-6
+_GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
+_INFEASIBLE = {highspy.HighsModelStatus.kInfeasible}
+_UNBOUNDED = {
+    highspy.HighsModelStatus.kUnbounded,
+    highspy.HighsModelStatus.kUnboundedOrInfeasible,
+}
+_STOPPED = {
+    highspy.HighsModelStatus.kTimeLimit,
+    highspy.HighsModelStatus.kIterationLimit,
+    highspy.HighsModelStatus.kSolutionLimit,
+    highspy.HighsModelStatus.kMemoryLimit,
+    highspy.HighsModelStatus.kInterrupt,
+    highspy.HighsModelStatus.kHighsInterrupt,
+    highspy.HighsModelStatus.kObjectiveBound,
+    highspy.HighsModelStatus.kObjectiveTarget,
+    highspy.HighsModelStatus.kUnknown,
+}
+_SOLVED = {highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kModelEmpty}
+
+
+def relative_gap(value: float, bound: float) -> float:
+    """Relative distance of a value from its bound; `inf` while either is missing."""
+    if not (math.isfinite(value) and math.isfinite(bound)):
+        return math.inf
+    return abs(value - bound) / max(abs(value), 1e-9)
+
+
+def certify(value: float, bound: float, gap: float) -> Status:
+    """Status of an incumbent whose value and bound are known, for a wanted gap."""
+    reached = relative_gap(value, bound)
+    if reached <= OPTIMAL_GAP or value == bound:
+        return "optimal"
+    return "within_gap" if reached <= gap + _GAP_SLACK else "feasible_time_limit"
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """Solver settings: relative gap, seconds, threads, seed."""
+
+    gap: float = 1e-4
+    time_limit_s: float = 60.0
+    threads: int = 0  # 0: as many as the solver chooses
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of HiGHS proved, in the sense of the PuLP model (min or max)."""
+
+    status: Status
+    value: float  # nan without an incumbent
+    bound: float  # proven bound on the optimum; -inf or inf (worst side) when nothing is proven
+    gap: float
+    interrupted: bool
+    solver_status: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    reduced_costs: Mapping[str, float] = field(default_factory=dict)
+    ray: tuple[str, ...] = ()  # columns along which the objective improves without end
+
+    @property
+    def has_incumbent(self) -> bool:
+        """Whether there is a plan to read."""
+        return self.status in ("optimal", "within_gap", "feasible_time_limit")
+
+
+class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
+    """PuLP's in-process HiGHS with the five changes of the module's text."""
+
+    outcome: Outcome
+
+    def __init__(
+        self,
+        options: SolveOptions,
+        *,
+        mip: bool = True,
+        start: Mapping[str, float] | None = None,
+        as_arrays: bool = True,
+    ) -> None:
+        super().__init__(
+            mip=mip,
+            msg=False,
+            gapRel=options.gap,
+            gapAbs=0.0,
+            threads=options.threads,
+            timeLimit=max(options.time_limit_s, 0.01),
+            random_seed=options.seed,
+        )
+        self.gap = options.gap
+        self.start = start
+        self.as_arrays = as_arrays
+        self.interrupted = False
+
+    def createAndConfigureSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
+        """Make the solver silent before any option can print, and open to Ctrl-C."""
+        super().createAndConfigureSolver(lp)
+        lp.solverModel.setOptionValue("output_flag", False)
+        lp.solverModel.setOptionValue("log_to_console", False)
+        lp.solverModel.HandleKeyboardInterrupt = True
+
+    def buildSolverModel(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
+        """Hand the model over, as arrays unless the test asks for PuLP's own way."""
+        if self.as_arrays:
+            lp.solverModel.passModel(_arrays(lp, self.mip))
+        else:
+            super().buildSolverModel(lp)
+            lp.solverModel.changeObjectiveOffset(_sign(lp) * lp.objective.constant)
+        if self.start is not None and self.mip:
+            _set_start(lp, self.start)
+
+    def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
+        """Run in a thread and wait; the first Ctrl-C stops the search, the third gives up."""
+        solver = lp.solverModel
+        solver.startSolve()
+        presses = 0
+        while True:
+            try:
+                if solver.wait(0.1)[0]:
+                    return
+            except KeyboardInterrupt:
+                presses += 1
+                self.interrupted = True
+                solver.cancelSolve()
+                if presses >= 3:
+                    raise
+
+    def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802
+        """Read the outcome; PuLP's own pair of codes is derived from it."""
+        self.outcome = _read(lp, self.mip, self.gap, self.interrupted)
+        if self.outcome.has_incumbent:
+            for variable in lp.variables():
+                variable.varValue = self.outcome.values[variable.name]
+        return _PULP_CODES[self.outcome.status]
+
+
+_PULP_CODES: dict[Status, tuple[int, int]] = {
+    "optimal": (constants.LpStatusOptimal, constants.LpSolutionOptimal),
+    "within_gap": (constants.LpStatusOptimal, constants.LpSolutionIntegerFeasible),
+    "feasible_time_limit": (constants.LpStatusOptimal, constants.LpSolutionIntegerFeasible),
+    "infeasible": (constants.LpStatusInfeasible, constants.LpSolutionInfeasible),
+    "unbounded": (constants.LpStatusUnbounded, constants.LpSolutionUnbounded),
+    "error": (constants.LpStatusNotSolved, constants.LpSolutionNoSolutionFound),
+}
+
+
+def run(
+    prob: pulp.LpProblem,
+    options: SolveOptions,
+    *,
+    mip: bool = True,
+    start: Mapping[str, float] | None = None,
+    as_arrays: bool = True,
+) -> Outcome:
+    """Solve a PuLP model and say what is proven."""
+    solver = QuietHighs(options, mip=mip, start=start, as_arrays=as_arrays)
+    prob.solve(solver)
+    return solver.outcome
+
+
+def _sign(lp: pulp.LpProblem) -> float:
+    return -1.0 if lp.sense == pulp.LpMaximize else 1.0
+
+
+def _arrays(lp: pulp.LpProblem, mip: bool) -> Any:
+    """The model as HiGHS arrays: rows sparse, objective always minimised."""
+    variables = lp.variables()
+    index = {variable: i for i, variable in enumerate(variables)}
+    rows = lp.constraints()
+    highs_lp = highspy.HighsLp()
+    highs_lp.num_col_ = len(variables)
+    highs_lp.num_row_ = len(rows)
+    cost = np.zeros(len(variables))
+    for variable, coefficient in lp.objective.items():
+        cost[index[variable]] = _sign(lp) * coefficient
+    highs_lp.col_cost_ = cost
+    highs_lp.offset_ = _sign(lp) * lp.objective.constant
+    inf = highspy.kHighsInf
+    highs_lp.col_lower_ = np.array([-inf if v.lowBound is None else v.lowBound for v in variables])
+    highs_lp.col_upper_ = np.array([inf if v.upBound is None else v.upBound for v in variables])
+    lower = [row.getLb() for row in rows]
+    upper = [row.getUb() for row in rows]
+    highs_lp.row_lower_ = np.array([-inf if b is None else b for b in lower], dtype=float)
+    highs_lp.row_upper_ = np.array([inf if b is None else b for b in upper], dtype=float)
+    matrix = highs_lp.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kRowwise
+    matrix.num_col_, matrix.num_row_ = len(variables), len(rows)
+    matrix.start_ = np.cumsum([0] + [len(row) for row in rows], dtype=np.int32)
+    matrix.index_ = np.array([index[v] for row in rows for v in row.keys()], dtype=np.int32)  # noqa: SIM118
+    matrix.value_ = np.array([a for row in rows for a in row.values()], dtype=float)
+    if mip:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        highs_lp.integrality_ = [kinds[v.cat == pulp.LpInteger] for v in variables]
+    return highs_lp
+
+
+def _set_start(lp: pulp.LpProblem, start: Mapping[str, float]) -> None:
+    """Give an incumbent; columns it does not name are 0."""
+    solution = highspy.HighsSolution()
+    solution.col_value = [float(start.get(v.name, 0.0)) for v in lp.variables()]
+    solution.value_valid = True
+    lp.solverModel.setSolution(solution)
+
+
+def _read(lp: pulp.LpProblem, mip: bool, gap: float, interrupted: bool) -> Outcome:
+    """Status, value, bound and columns of the finished run."""
+    solver, sign = lp.solverModel, _sign(lp)
+    code, info = solver.getModelStatus(), solver.getInfo()
+    is_mip = mip and any(v.cat == pulp.LpInteger for v in lp.variables())
+    feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
+    value = sign * info.objective_function_value if feasible else math.nan
+    bound = sign * _bound(code, info, is_mip)
+    return Outcome(
+        status=_status(code, feasible, value, bound, gap),
+        value=value,
+        bound=bound,
+        gap=relative_gap(value, bound),
+        interrupted=interrupted or code == highspy.HighsModelStatus.kInterrupt,
+        solver_status=solver.modelStatusToString(code),
+        values=_by_name(lp, solver.getSolution().col_value) if feasible else {},
+        reduced_costs={} if is_mip or not feasible else _by_name(lp, solver.getSolution().col_dual),
+        ray=_ray(lp, mip) if code in _UNBOUNDED else (),
+    )
+
+
+def _bound(code: Any, info: Any, is_mip: bool) -> float:
+    """Proven lower bound of the minimisation HiGHS saw."""
+    if is_mip:
+        return float(info.mip_dual_bound)
+    return float(info.objective_function_value) if code in _SOLVED else -math.inf
+
+
+def _status(code: Any, feasible: bool, value: float, bound: float, gap: float) -> Status:
+    if code in _INFEASIBLE:
+        return "infeasible"
+    if code in _UNBOUNDED:
+        return "unbounded"
+    if not feasible:
+        return "error"
+    return certify(value, bound, gap)
+
+
+def _by_name(lp: pulp.LpProblem, values: Any) -> dict[str, float]:
+    return dict(zip((v.name for v in lp.variables()), values, strict=True))
+
+
+def _ray(lp: pulp.LpProblem, mip: bool) -> tuple[str, ...]:
+    """Columns of an improving ray of the relaxation; empty if HiGHS has none to show."""
+    solver = lp.solverModel
+    if mip:  # a ray is only kept for a linear programme solved without presolve
+        return ()
+    status, has_ray, ray = _primal_ray(solver)
+    if status != highspy.HighsStatus.kOk or not has_ray:
+        return ()
+    return tuple(v.name for v, step in zip(lp.variables(), ray, strict=True) if abs(step) > 1e-9)
+
+
+def _primal_ray(solver: Any) -> tuple[Any, bool, Any]:
+    answer = solver.getPrimalRay()
+    return answer if len(answer) == 3 else (answer[0], False, ())

@@ -1,0 +1,39 @@
+r"""The mix as a mixed-integer linear programme (PuLP), built from `Problem` alone.
+
+    min  sum_o items[o] x[o] + sum_b hours[b] * (energy(f, n) + rental(x) + API) + shortfall
+    s.t. sum_{p, c} f[b, p, c, k] + api + short = demand[b, w, k]      `limits.meet_demand`
+         sum_k load[c, k] f[b, p, c, k] <= n[b, p, c]                  `limits.respect_capacity`
+         prefill = decode per site, block, class and pair             `limits.pair_phases`
+         replicas stand in usable systems                             `packing.pack_pools`
+         usable = x - reserve * used                                  `limits.keep_reserve`
+         power, racks, supply, API rate, capex, yearly budget         `limits.limit_*`
+         x, n integer; f, api, short >= 0
+
+`columns` defines the unknowns and books what each costs, `packing` and `limits` hold one function
+per constraint family, `objectives` one per objective. Nothing here solves or loops.
+"""
+
+from __future__ import annotations
+
+from tokenfleet.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
+from tokenfleet.model.limits import FAMILIES
+from tokenfleet.problem_data import Problem
+
+__all__ = ["ALL_YEAR", "FleetModel", "Label", "Term", "build", "scale_limit"]
+
+
+def build(
+    problem: Problem,
+    *,
+    scale_max: float | None = None,
+    relax: frozenset[str] = frozenset(),
+) -> FleetModel:
+    """Columns and constraints of the problem, without an objective.
+
+    `scale_max` bounds the common scale of free demand (default: as the workloads say); `relax`
+    names families ("demand", "power", "racks", "supply", "capex", "budget") that get slack.
+    """
+    m = new_model(problem, scale_limit(problem) if scale_max is None else scale_max, relax)
+    for family in FAMILIES:
+        family(m)
+    return m
