@@ -22,14 +22,6 @@ pub struct Latency {
     pub concurrency: f64,
 }
 
-/// Prompts of one class that interrupt decode on a rank.
-#[derive(Debug, Clone, Copy, Default)]
-struct Burst {
-    rate: f64,
-    size: f64,
-    second_moment: f64,
-}
-
 /// State of a replica that every request on it feels.
 #[derive(Debug, Clone)]
 pub struct Pressure {
@@ -42,8 +34,10 @@ pub struct Pressure {
     tail: Tail,
     /// Waiting time at the percentiles asked for, s.
     wait: [f64; 5],
-    bursts: [Burst; MAX_CLASSES],
-    burst_second_moment: f64,
+    /// Prompts per second and class that interrupt a rank's decode.
+    prompt_rate: [f64; MAX_CLASSES],
+    /// `Σ rate·E[size²]` of those prompts, s.
+    prompt_noise: f64,
 }
 
 /// Percentile indices for which waiting times are wanted; mean and median always are.
@@ -85,17 +79,6 @@ fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
         rate: rate / (replica.ranks * replica.stages),
         service,
         residual: 0.5 * service * replica.work[k].spread,
-    }
-}
-
-fn burst(replica: &Replica, k: usize, rate: f64) -> Burst {
-    let times = &replica.classes[k];
-    let lanes = replica.ranks * replica.stages;
-    let size = times.prompt_load * lanes / replica.stages;
-    Burst {
-        rate: rate / replica.ranks,
-        size,
-        second_moment: size * size * replica.work[k].spread,
     }
 }
 
@@ -149,9 +132,8 @@ impl Pressure {
                 .push(q.rate * q.service, q.residual / (1.0 - busy));
         }
         for (k, &rate) in active() {
-            pressure.bursts[k] = burst(replica, k, rate);
-            pressure.burst_second_moment +=
-                pressure.bursts[k].rate * pressure.bursts[k].second_moment;
+            pressure.prompt_rate[k] = rate / replica.ranks;
+            pressure.prompt_noise += pressure.prompt_rate[k] * replica.classes[k].burst_m2;
         }
         let requests: f64 = f.iter().sum();
         let decode_s = if requests > 0.0 {
@@ -186,10 +168,9 @@ impl Pressure {
             let q = flow(replica, k, rate, tau);
             busy = busy.max(q.rate * q.service);
             residual = residual.max(q.residual);
-            pressure.bursts[k] = burst(replica, k, rate);
-            let b = &pressure.bursts[k];
-            pressure.burst_second_moment =
-                pressure.burst_second_moment.max(b.rate * b.second_moment);
+            pressure.prompt_rate[k] = rate / replica.ranks;
+            let noise = pressure.prompt_rate[k] * replica.classes[k].burst_m2;
+            pressure.prompt_noise = pressure.prompt_noise.max(noise);
         }
         if busy >= 1.0 {
             return None;
@@ -220,8 +201,8 @@ impl Pressure {
             decode_share: share,
             tail: Tail::default(),
             wait: [0.0; 5],
-            bursts: [Burst::default(); MAX_CLASSES],
-            burst_second_moment: 0.0,
+            prompt_rate: [0.0; MAX_CLASSES],
+            prompt_noise: 0.0,
         }
     }
 
@@ -275,19 +256,21 @@ impl Pressure {
             return mean;
         }
         let duration = tokens * mean;
-        let noise = NORMAL_QUANTILES[i] * (duration * self.burst_second_moment).sqrt();
-        let hit = self.likely_burst(duration, PERCENTILES[i]);
+        let noise = NORMAL_QUANTILES[i] * (duration * self.prompt_noise).sqrt();
+        let hit = self.likely_burst(replica, duration, PERCENTILES[i]);
         let most = (self.tau_mixed / accepted - mean).max(0.0);
         mean + (noise.max(hit) / tokens).min(most)
     }
 
     /// The largest prompt that more than `1−p` of requests of this duration meet, s.
-    fn likely_burst(&self, duration: f64, p: f64) -> f64 {
+    fn likely_burst(&self, replica: &Replica, duration: f64, p: f64) -> f64 {
         let threshold = -p.ln();
-        self.bursts
+        replica
+            .classes
             .iter()
-            .filter(|b| b.rate * duration >= threshold)
-            .fold(0.0, |largest, b| largest.max(b.size))
+            .zip(&self.prompt_rate)
+            .filter(|(_, rate)| **rate * duration >= threshold)
+            .fold(0.0, |largest, (class, _)| largest.max(class.burst_s))
     }
 
     /// All percentiles of the classes in `set`; needs a pressure of [`Percentiles::ALL`].
@@ -339,15 +322,28 @@ impl Limits<'_> {
         wanted
     }
 
-    /// The first limit that `pressure` breaks for a class of `set`.
+    /// The limit that is nearest to breaking for a class of `set`, and `1 − limit/value`: above zero
+    /// it is broken. `None` when no limit concerns this role.
+    fn tightest(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<(f64, Metric)> {
+        let mut tightest: Option<(f64, Metric)> = None;
+        for slo in self.slos {
+            let Some(share) = budget_share(replica.role, slo.metric, self.splits) else {
+                continue;
+            };
+            for k in members(set).filter(|k| slo.class.is_none_or(|only| only == *k)) {
+                let excess = 1.0 - share * slo.limit_s / self.value(replica, pressure, k, slo);
+                if tightest.is_none_or(|(most, _)| excess > most) {
+                    tightest = Some((excess, slo.metric));
+                }
+            }
+        }
+        tightest
+    }
+
+    /// The limit that `pressure` breaks, if any.
     pub fn broken(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<Metric> {
-        self.slos.iter().find_map(|slo| {
-            let share = budget_share(replica.role, slo.metric, self.splits)?;
-            let breaks = members(set)
-                .filter(|k| slo.class.is_none_or(|only| only == *k))
-                .any(|k| self.value(replica, pressure, k, slo) > share * slo.limit_s);
-            breaks.then_some(slo.metric)
-        })
+        let (excess, metric) = self.tightest(replica, pressure, set)?;
+        (excess > 0.0).then_some(metric)
     }
 
     fn value(&self, replica: &Replica, pressure: &Pressure, k: usize, slo: &Slo) -> f64 {
@@ -369,27 +365,51 @@ impl Limits<'_> {
 
     /// Largest utilisation at which every limit holds for every mix of `set`, and the limit that
     /// stops it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
+    ///
+    /// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
+    /// position (Illinois form) needs few steps. The answer is always a point where limits held.
     pub fn capacity(&self, replica: &Replica, set: u32) -> (f64, Option<Metric>) {
-        if self.slos.is_empty() {
-            return (1.0, None);
-        }
         let wanted = self.percentiles();
-        let breaks = |u: f64| match Pressure::of_any_mix(replica, set, u, wanted) {
-            Some(p) => self.broken(replica, &p, set),
-            None => Some(Metric::Ttft),
+        let excess = |u: f64| match Pressure::of_any_mix(replica, set, u, wanted) {
+            Some(p) => self.tightest(replica, &p, set),
+            None => Some((1.0, Metric::Ttft)),
         };
-        const IDLE: f64 = 1e-6;
-        if let Some(metric) = breaks(IDLE) {
-            return (0.0, Some(metric));
+        let Some((mut excess_low, first)) = excess(IDLE) else {
+            return (1.0, None);
+        };
+        if excess_low > 0.0 {
+            return (0.0, Some(first));
         }
-        let (mut holds, mut fails, mut stopped_by) = (IDLE, 1.0, Metric::Ttft);
-        for _ in 0..12 {
-            let u = 0.5 * (holds + fails);
-            match breaks(u) {
-                None => holds = u,
-                Some(metric) => (fails, stopped_by) = (u, metric),
+        let mut stopped_by = first;
+        let (mut low, mut high, mut excess_high) = (IDLE, 1.0, 1.0);
+        let mut last_moved_high = None;
+        for _ in 0..CAPACITY_STEPS {
+            let step = excess_low * (high - low) / (excess_low - excess_high);
+            // Aim a little below the root, so that the lower end closes in on it.
+            let u = (low + (1.0 - CAPACITY_TOLERANCE) * step).clamp(low, high);
+            let (value, metric) = excess(u).unwrap_or((1.0, first));
+            let moves_high = value > 0.0;
+            let stuck = last_moved_high == Some(moves_high);
+            last_moved_high = Some(moves_high);
+            if moves_high {
+                (high, excess_high, stopped_by) = (u, value, metric);
+                excess_low *= if stuck { 0.5 } else { 1.0 };
+            } else {
+                (low, excess_low) = (u, value);
+                excess_high *= if stuck { 0.5 } else { 1.0 };
+                if value > -2.0 * CAPACITY_TOLERANCE {
+                    stopped_by = metric;
+                    break;
+                }
             }
         }
-        (holds, Some(stopped_by))
+        (low, Some(stopped_by))
     }
 }
+
+/// A replica with next to no load.
+const IDLE: f64 = 1e-6;
+/// Relative distance to a limit at which the search for the capacity stops.
+const CAPACITY_TOLERANCE: f64 = 5e-4;
+/// Most steps of that search.
+const CAPACITY_STEPS: usize = 12;

@@ -91,6 +91,10 @@ pub struct ClassTimes {
     pub attention_s: f64,
     /// Decode steps per request.
     pub steps: f64,
+    /// How long one prompt holds up decode on its rank, s.
+    pub burst_s: f64,
+    /// Second moment of that, s².
+    pub burst_m2: f64,
 }
 
 /// A layout with a batch limit: the unit that is rated, powered and paid.
@@ -180,7 +184,10 @@ impl<'a> Replica<'a> {
             }
             Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0),
         };
+        let burst_s = prompt_load * self.ranks;
         ClassTimes {
+            burst_s,
+            burst_m2: burst_s * burst_s * work.spread,
             load,
             prompt_load,
             prompt_s,
