@@ -316,11 +316,3 @@ def _quality(scenario: Scenario) -> Iterator[Problem]:
     for i, spec in enumerate(scenario.speculation):
         if spec.model not in models:
             yield _unknown(f"speculation[{i}].model", "model of any workload", spec.model, models)
-    scored = {q.model for q in scenario.quality}
-    for i, workload in enumerate(scenario.workloads):
-        if workload.quality_floor is not None and workload.model not in scored:
-            yield Problem(
-                f"{_row('workloads', i, workload.id)}.quality_floor",
-                f"no quality row for model {workload.model!r}",
-                "add rows to quality, one per precision, with their source",
-            )

@@ -25,6 +25,7 @@ from tokenfleet.schema.fields import (
 from tokenfleet.schema.rows import Row, rejected
 
 OfferKind = Literal["buy", "rent", "on_demand", "spot", "owned", "all_in"]
+PriceTier = Literal["market", "hyperscaler_own", "neocloud_own"]
 Included = Literal["energy", "hosting", "maintenance", "staff", "network"]
 EVERYTHING: tuple[Included, ...] = ("energy", "hosting", "maintenance", "staff", "network")
 RENTED: frozenset[str] = frozenset({"rent", "on_demand", "spot"})
@@ -160,6 +161,9 @@ class Offer(Row):
         if_low="thousands of USD",
         high=2e7,
         if_high="cents or a price for many systems",
+    )
+    price_tier: PriceTier | None = about(
+        "Whose price, where the price book has several of one kind", default=None
     )
     sites: Annotated[tuple[Name, ...], Field(min_length=1)] | None = about(
         "Sites where it may stand; blank: all", default=None

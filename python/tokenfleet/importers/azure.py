@@ -1,0 +1,62 @@
+"""Azure LLM inference traces (github.com/Azure/AzurePublicDataset), 2023 and 2024 columns.
+
+CSV with `TIMESTAMP` (date and time, 100 ns digits, with or without a zone), `ContextTokens`
+(input) and `GeneratedTokens` (output).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
+from tokenfleet.importers.trace import (
+    Request,
+    RowError,
+    Trace,
+    build_trace,
+    cell,
+    csv_rows,
+    token_count,
+)
+
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d{1,12})?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+
+
+def read_azure(path: Path) -> Trace:
+    """Reads an Azure trace.
+
+    Raises:
+        SchemaError: names file and rows that are empty, not numbers, zero or negative.
+    """
+    requests, faults = [], []
+    for line, row in csv_rows(path, ("TIMESTAMP", "ContextTokens", "GeneratedTokens")):
+        try:
+            requests.append(_request(row))
+        except RowError as error:
+            faults.append(f"row {line}: {error}")
+    return build_trace(path, requests, faults)
+
+
+def _request(row: dict[str, str]) -> Request:
+    return Request(
+        _seconds(cell(row, "TIMESTAMP")),
+        token_count("ContextTokens", cell(row, "ContextTokens")),
+        token_count("GeneratedTokens", cell(row, "GeneratedTokens")),
+    )
+
+
+def _seconds(text: str) -> float:
+    """Seconds of an absolute time; without a zone it is taken as UTC (only differences count)."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise RowError(f"TIMESTAMP {text[:40]!r} is not a date and time")
+    day, clock, fraction, zone = match.groups()
+    offset = {None: "+00:00", "Z": "+00:00"}.get(zone) or f"{zone[:3]}:{zone[-2:]}"
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(timezone.utc)
+    except ValueError:
+        raise RowError(f"TIMESTAMP {text[:40]!r} is not a date and time") from None
+    return moment.timestamp() + float(fraction or 0)

@@ -1,0 +1,54 @@
+"""BurstGPT traces (github.com/HPMLL/BurstGPT).
+
+CSV with `Timestamp` (seconds from day 1), `Request tokens` and `Response tokens`. A response of
+zero tokens is a failed request: it is dropped, and the number of dropped rows is a warning.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from tokenfleet.importers.trace import (
+    Request,
+    RowError,
+    Trace,
+    build_trace,
+    cell,
+    csv_rows,
+    token_count,
+)
+
+
+def read_burstgpt(path: Path) -> Trace:
+    """Reads a BurstGPT trace.
+
+    Raises:
+        SchemaError: names file and rows that are empty, not numbers or negative.
+    """
+    requests, faults, failed = [], [], 0
+    for line, row in csv_rows(path, ("Timestamp", "Request tokens", "Response tokens")):
+        try:
+            if cell(row, "Response tokens") == "0":
+                failed += 1
+            else:
+                requests.append(_request(row))
+        except RowError as error:
+            faults.append(f"row {line}: {error}")
+    notes = [f"{path}: {failed} failed requests without output were dropped"] if failed else []
+    return build_trace(path, requests, faults, warnings=notes)
+
+
+def _request(row: dict[str, str]) -> Request:
+    text = cell(row, "Timestamp")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise RowError(f"Timestamp {text[:40]!r} is not a number of seconds")
+    return Request(
+        seconds,
+        token_count("Request tokens", cell(row, "Request tokens")),
+        token_count("Response tokens", cell(row, "Response tokens")),
+    )
