@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::error::{positive, Result};
+use crate::error::{positive, within, Result};
 
 /// A system that is bought or rented whole: a server or a rack.
 #[derive(Debug, Clone, Deserialize)]
@@ -374,7 +374,16 @@ impl System {
         positive(at("scale_up_domain"), f64::from(self.scale_up_domain))?;
         positive(at("mem_bytes"), self.mem_bytes)?;
         positive(at("idle_w"), self.idle_w)?;
-        positive(at("prefill_w"), self.prefill_w)?;
-        positive(at("decode_w"), self.decode_w)
+        if let Some(bw) = self.scale_out_bw {
+            positive(at("scale_out_bw"), bw)?;
+        }
+        let from_idle = self.idle_w..f64::INFINITY;
+        within(
+            at("prefill_w"),
+            self.prefill_w,
+            from_idle.clone(),
+            "at least idle_w",
+        )?;
+        within(at("decode_w"), self.decode_w, from_idle, "at least idle_w")
     }
 }

@@ -53,3 +53,37 @@ pub fn positive(field: impl Into<String>, value: f64) -> Result<()> {
         must: "finite and positive",
     })
 }
+
+/// Refuses a value that is not finite or below zero.
+pub fn not_negative(field: impl Into<String>, value: f64) -> Result<()> {
+    within(field, value, 0.0..f64::INFINITY, "finite and at least 0")
+}
+
+/// Refuses a value outside a half-open range.
+pub fn within(
+    field: impl Into<String>,
+    value: f64,
+    range: std::ops::Range<f64>,
+    must: &'static str,
+) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        field: field.into(),
+        value,
+        must,
+    })
+}
+
+/// Refuses an index past the end of what it points into.
+pub fn index(what: &'static str, index: usize, len: usize) -> Result<()> {
+    if index < len {
+        return Ok(());
+    }
+    Err(Error::Unknown {
+        what,
+        index: index as u64,
+        len: len as u64,
+    })
+}

@@ -246,6 +246,7 @@ fn candidate(
     let mut kept = Kept {
         id,
         gpus: layout.parallel.gpus(),
+        per_system: layout.system.gpus,
         classes: workload.classes.len(),
         load: [f64::INFINITY; MAX_CLASSES],
         joules: [f64::INFINITY; MAX_CLASSES],
@@ -329,6 +330,8 @@ pub enum NoPoint {
     NoLayout,
     /// Does not fit.
     Memory,
+    /// A rate for a class that the configuration does not admit.
+    NotAdmitted,
 }
 
 /// Runs `f` on the replica of a configuration.
@@ -427,6 +430,14 @@ pub fn recheck(
 ) -> std::result::Result<Recheck, NoPoint> {
     let workload = &spec.workloads[c.workload];
     let round_trip_s = &workload.round_trip_s[group];
+    let admitted = workload.class_sets[c.set];
+    if rates
+        .iter()
+        .enumerate()
+        .any(|(k, f)| *f > 0.0 && admitted >> k & 1 == 0)
+    {
+        return Err(NoPoint::NotAdmitted);
+    }
     with_replica(spec, c, |_, replica| {
         let utilisation = rates
             .iter()

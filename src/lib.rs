@@ -19,7 +19,7 @@
 //! | `cap` | [`perf::latency::Limits::capacity`] | – |
 //! | `P(W > t)` tail of waiting | [`perf::queue::Tail`] | – |
 //!
-//! Data go one way: [`catalog`], [`workload`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`prune`];
+//! Data go one way: [`catalog`], [`workload`] ▸ [`validate`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`prune`];
 //! [`tco`] stands apart. Only the `python` module knows Python.
 
 pub mod catalog;
@@ -29,6 +29,7 @@ pub mod perf;
 pub mod prune;
 pub mod space;
 pub mod tco;
+pub mod validate;
 pub mod workload;
 
 #[cfg(feature = "python")]

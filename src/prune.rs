@@ -1,7 +1,7 @@
 //! Exact dominance pruning.
 //!
 //! Candidate A goes if some B of the same group, whose replicas are a whole fraction of A's
-//! (`gpus_B` divides `gpus_A`), is in `gpus_A/gpus_B` copies at least as good in every number a plan
+//! (`gpus_B` divides `gpus_A`, and B fills whole systems where A spans several), is in `gpus_A/gpus_B` copies at least as good in every number a plan
 //! could look at: load per class, joules per class, idle watts, quality. Then any plan with A stays
 //! feasible and costs no more with the copies of B in A's place, so no optimum is lost. A class that
 //! is not admitted has infinite load, so a wider class set may dominate a narrower one. Ties keep the
@@ -18,6 +18,8 @@ pub struct Kept {
     pub id: u64,
     /// Accelerators in a replica.
     pub gpus: u32,
+    /// Accelerators in a system.
+    pub per_system: u32,
     /// Classes of the workload.
     pub classes: usize,
     /// Replica-seconds per request ÷ capacity; infinite when not admitted.
@@ -35,7 +37,7 @@ pub struct Kept {
 impl Kept {
     /// Whether this candidate makes `other` useless.
     pub fn dominates(&self, other: &Self) -> bool {
-        if other.gpus % self.gpus != 0 || self.quality < other.quality {
+        if !self.packs_into(other) || self.quality < other.quality {
             return false;
         }
         let (a, b) = (f64::from(self.gpus), f64::from(other.gpus));
@@ -48,6 +50,12 @@ impl Kept {
             .all(|k| self.load[k] * a <= other.load[k] * b)
             && classes.clone().all(|k| self.joules[k] <= other.joules[k]);
         no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
+    }
+
+    /// Whether copies of this replica fit exactly where one of `other` stood.
+    fn packs_into(&self, other: &Self) -> bool {
+        let fills_systems = self.gpus % self.per_system == 0 || self.per_system % self.gpus == 0;
+        other.gpus % self.gpus == 0 && (other.gpus <= other.per_system || fills_systems)
     }
 
     /// Strictly better somewhere, given that it is nowhere worse and of equal size.
@@ -97,6 +105,7 @@ mod tests {
         let mut kept = Kept {
             id,
             gpus,
+            per_system: 8,
             classes: load.len(),
             load: [f64::INFINITY; MAX_CLASSES],
             joules: [f64::INFINITY; MAX_CLASSES],
@@ -142,6 +151,15 @@ mod tests {
         let wide_slow = candidate(2, 8, &[1.1, 1.0], &[5.0, 6.0], 0.0);
         assert_eq!(keep(vec![narrow.clone(), wide]), vec![1]);
         assert_eq!(keep(vec![narrow, wide_slow]), vec![0, 2]);
+    }
+
+    #[test]
+    fn a_replica_over_several_systems_is_replaced_only_by_what_fills_systems() {
+        let spanning = candidate(0, 24, &[1.0], &[5.0], 0.0);
+        let six = candidate(1, 6, &[0.1], &[1.0], 0.0);
+        let four = candidate(2, 4, &[0.1], &[1.0], 0.0);
+        assert_eq!(keep(vec![spanning.clone(), six]), vec![0, 1]);
+        assert_eq!(keep(vec![spanning, four]), vec![2]);
     }
 
     prop_compose! {

@@ -5,7 +5,7 @@ use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::evaluate::{point, recheck, search, Counts, Found, GroupKey, NoPoint, Point};
 use crate::perf::closed_loop::closed_loop;
 use crate::perf::latency::Latency;
@@ -206,39 +206,23 @@ impl Problem {
 
 impl Problem {
     fn check_axes(&self, axes: [usize; 6]) -> PyResult<()> {
-        let missing = |what, index: usize, len: usize| Error::Unknown {
-            what,
-            index: index as u64,
-            len: len as u64,
-        };
         let [workload, system, engine, precision, kv, speculation] = axes;
-        let Some(w) = self.spec.workloads.get(workload) else {
-            return Err(missing("workload", workload, self.spec.workloads.len()).into());
-        };
-        let axes = [
-            ("system", system, w.systems.len()),
-            ("engine", engine, w.engines.len()),
-            ("precision", precision, w.precisions.len()),
-            ("KV dtype", kv, w.kv.len()),
-            ("speculation", speculation, w.speculation.len()),
-        ];
-        match axes.into_iter().find(|(_, index, len)| index >= len) {
-            Some((what, index, len)) => Err(missing(what, index, len).into()),
-            None => Ok(()),
-        }
+        error::index("workload", workload, self.spec.workloads.len())?;
+        let w = &self.spec.workloads[workload];
+        error::index("system", system, w.systems.len())?;
+        error::index("engine", engine, w.engines.len())?;
+        error::index("precision", precision, w.precisions.len())?;
+        error::index("KV dtype", kv, w.kv.len())?;
+        Ok(error::index(
+            "speculation",
+            speculation,
+            w.speculation.len(),
+        )?)
     }
 
     fn check_group(&self, workload: usize, group: usize) -> PyResult<()> {
-        let len = self.spec.workloads[workload].round_trip_s.len() as u64;
-        if (group as u64) < len {
-            return Ok(());
-        }
-        Err(Error::Unknown {
-            what: "latency group",
-            index: group as u64,
-            len,
-        }
-        .into())
+        let len = self.spec.workloads[workload].round_trip_s.len();
+        Ok(error::index("latency group", group, len)?)
     }
 }
 
@@ -253,6 +237,7 @@ fn reason(e: NoPoint) -> &'static str {
     match e {
         NoPoint::NoLayout => "no_layout",
         NoPoint::Memory => "memory",
+        NoPoint::NotAdmitted => "a rate for a class that it does not admit",
     }
 }
 
@@ -436,7 +421,8 @@ fn kept_columns<'py>(py: Python<'py>, rows: &[(GroupKey, Kept)]) -> PyResult<Bou
 
 /// Indices that survive dominance pruning within one group; see `prune.rs`.
 ///
-/// `load_s` and `energy_j` are (N, K); `gpus`, `idle_w` and `quality` are (N,).
+/// `load_s` and `energy_j` are (N, K); `gpus`, `idle_w` and `quality` are (N,); `per_system` is the
+/// number of accelerators in a system.
 #[pyfunction]
 fn prune<'py>(
     load_s: PyReadonlyArray2<'py, f64>,
@@ -444,6 +430,7 @@ fn prune<'py>(
     gpus: PyReadonlyArray1<'py, u32>,
     idle_w: PyReadonlyArray1<'py, f64>,
     quality: PyReadonlyArray1<'py, f64>,
+    per_system: u32,
 ) -> PyResult<Vec<u64>> {
     let (load_s, energy_j) = (load_s.as_array(), energy_j.as_array());
     let (rows, classes) = load_s.dim();
@@ -463,11 +450,22 @@ fn prune<'py>(
             "prune: {classes} classes, at most {MAX_CLASSES}"
         )));
     }
+    let numbers = load_s
+        .iter()
+        .chain(energy_j)
+        .chain(idle_w.as_array())
+        .chain(quality.as_array());
+    if numbers.into_iter().any(|x| x.is_nan()) || gpus.as_array().iter().any(|g| *g == 0) {
+        return Err(PyValueError::new_err(
+            "prune: NaN, or a replica without accelerators",
+        ));
+    }
     let mut front = Front::default();
     for i in 0..rows {
         let mut kept = Kept {
             id: i as u64,
             gpus: gpus.as_array()[i],
+            per_system,
             classes,
             load: [f64::INFINITY; MAX_CLASSES],
             joules: [f64::INFINITY; MAX_CLASSES],

@@ -10,13 +10,14 @@ use crate::error::{positive, Error, Result};
 /// Hours in a year.
 pub const HOURS_PER_YEAR: f64 = 8760.0;
 
+/// `(1+r)^n − 1`, exact for rates near zero.
+fn growth(rate: f64, years: f64) -> f64 {
+    (years * rate.ln_1p()).exp_m1()
+}
+
 /// `r(1+r)^n/((1+r)^n−1)`; `1/n` without interest.
 pub fn capital_recovery_factor(rate: f64, years: f64) -> f64 {
-    if rate == 0.0 {
-        return 1.0 / years;
-    }
-    let growth = (1.0 + rate).powf(years);
-    rate * growth / (growth - 1.0)
+    sinking_fund_factor(rate, years) + rate
 }
 
 /// `r/((1+r)^n−1)`: yearly payment that grows to one; `1/n` without interest.
@@ -24,7 +25,7 @@ pub fn sinking_fund_factor(rate: f64, years: f64) -> f64 {
     if rate == 0.0 {
         return 1.0 / years;
     }
-    rate / ((1.0 + rate).powf(years) - 1.0)
+    rate / growth(rate, years)
 }
 
 /// What it takes to own one system for a year. Fractions are of the server price unless said.
@@ -63,6 +64,32 @@ pub struct Ownership {
     pub gpus: f64,
 }
 
+impl Ownership {
+    fn amounts(&self) -> [(&'static str, f64); 13] {
+        [
+            ("server_usd", self.server_usd),
+            ("finance.network_fraction", self.network_fraction),
+            ("finance.storage_fraction", self.storage_fraction),
+            ("finance.integration_fraction", self.integration_fraction),
+            ("finance.cost_of_capital", self.cost_of_capital),
+            ("finance.residual_fraction", self.residual_fraction),
+            (
+                "finance.maintenance_fraction_per_year",
+                self.maintenance_fraction,
+            ),
+            ("maintained_usd", self.maintained_usd),
+            ("finance.staff_usd_per_kw_year", self.staff_usd_per_kw_year),
+            (
+                "finance.licence_usd_per_gpu_year",
+                self.licence_usd_per_gpu_year,
+            ),
+            ("hosting_usd_per_kw_month", self.hosting_usd_per_kw_month),
+            ("rental_usd_per_gpu_h", self.rental_usd_per_gpu_h),
+            ("provisioned_kw", self.provisioned_kw),
+        ]
+    }
+}
+
 /// Yearly cost of one system, itemised, USD. Energy is apart: it follows what is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SystemYear {
@@ -93,6 +120,17 @@ pub fn capex_usd(o: &Ownership) -> f64 {
 /// Itemises one system-year.
 pub fn system_year(o: &Ownership) -> Result<SystemYear> {
     positive("finance.life_years", o.life_years)?;
+    for (field, value) in o.amounts() {
+        crate::error::not_negative(field, value)?;
+    }
+    if o.residual_fraction > 1.0 {
+        let field = "finance.residual_fraction".into();
+        return Err(Error::Value {
+            field,
+            value: o.residual_fraction,
+            must: "at most 1",
+        });
+    }
     let shared = o.network_fraction + o.storage_fraction;
     if !(0.0..1.0).contains(&shared) {
         let field = "finance.network_fraction + finance.storage_fraction".into();

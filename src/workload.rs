@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::error::{positive, Error, Result};
+use crate::error::{Error, Result};
 
 /// Percentiles reported and limited: mean, p50, p90, p95, p99.
 pub const PERCENTILES: [f64; 5] = [f64::NAN, 0.50, 0.90, 0.95, 0.99];
@@ -153,47 +153,6 @@ impl Workload {
         roles.extend((0..self.splits.len()).map(Role::Decode));
         roles
     }
-
-    /// Checks shapes and domains.
-    pub fn check(&self, w: usize) -> Result<()> {
-        let k = self.classes.len();
-        if k == 0 || k > MAX_CLASSES {
-            return Err(Error::Spec(format!(
-                "workloads[{w}] ({}): {k} classes, must be 1 to {MAX_CLASSES}",
-                self.id
-            )));
-        }
-        if self.quality.len() != self.precisions.len() {
-            return Err(Error::Spec(format!(
-                "workloads[{w}].quality: one value per precision"
-            )));
-        }
-        let square = self.kv_allowed.len() == self.precisions.len()
-            && self.kv_allowed.iter().all(|row| row.len() == self.kv.len());
-        if !square {
-            return Err(Error::Spec(format!(
-                "workloads[{w}].kv_allowed: precisions × KV dtypes"
-            )));
-        }
-        if self.round_trip_s.iter().any(|row| row.len() != k) {
-            return Err(Error::Spec(format!(
-                "workloads[{w}].round_trip_s: one value per class"
-            )));
-        }
-        for (i, class) in self.classes.iter().enumerate() {
-            for (name, len) in [("input", &class.input), ("output", &class.output)] {
-                positive(
-                    format!("workloads[{w}].classes[{i}].{name}.mean"),
-                    len.at[0],
-                )?;
-                positive(format!("workloads[{w}].classes[{i}].{name}.max"), len.max)?;
-            }
-        }
-        for slo in &self.slos {
-            positive(format!("workloads[{w}].slos.limit_s"), slo.limit_s)?;
-        }
-        Ok(())
-    }
 }
 
 /// The whole input of the core.
@@ -222,12 +181,7 @@ impl Spec {
     /// Reads and checks the JSON text.
     pub fn from_json(text: &str) -> Result<Self> {
         let spec: Self = serde_json::from_str(text).map_err(|e| Error::Spec(e.to_string()))?;
-        for (i, system) in spec.systems.iter().enumerate() {
-            system.check(i)?;
-        }
-        for (w, workload) in spec.workloads.iter().enumerate() {
-            workload.check(w)?;
-        }
+        crate::validate::check(&spec)?;
         Ok(spec)
     }
 

@@ -147,20 +147,27 @@ impl Pressure {
 
     /// The worst over every mix of the classes in `set` at utilisation `u`.
     pub fn of_any_mix(replica: &Replica, set: u32, u: f64, wanted: Percentiles) -> Option<Self> {
-        let mut share = 1.0f64;
+        // Shares of time that prompts take: the most any mix can reach, and the least.
+        let (mut most, mut least) = (0.0f64, 1.0f64);
         let (mut attention_max, mut attention_min) = (0.0f64, f64::INFINITY);
         let mut steps_max = 0.0f64;
         for k in members(set) {
             let t = &replica.classes[k];
-            share = share.min(1.0 - u * t.prompt_load / t.load);
+            most = most.max(u * t.prompt_load / t.load);
+            least = least.min(u * t.prompt_load / t.load);
             attention_max = attention_max.max(t.attention_s);
             attention_min = attention_min.min(t.attention_s);
             steps_max = steps_max.max(t.steps);
         }
-        if u >= 1.0 || share <= 0.0 {
+        if u >= 1.0 || most >= 1.0 {
             return None;
         }
-        let (n, tau) = Self::worst_decode(replica, u, share, attention_min, attention_max);
+        let share = 1.0 - most;
+        // Sequences in decode are most where prompts take least, and contexts are short; steps are
+        // slowest where contexts are long.
+        let token_rate = (u - least) * replica.batch / replica.tau(replica.batch, attention_min);
+        let n = concurrency(replica, token_rate, 1.0 - least, attention_min);
+        let tau = replica.tau(n, attention_max);
         let mut pressure = Self::at(replica, n, tau, share);
         let (mut busy, mut residual) = (0.0f64, 0.0f64);
         for k in members(set) {
@@ -180,24 +187,11 @@ impl Pressure {
         Some(pressure.settled(wanted))
     }
 
-    /// Concurrency and step time that no mix at `u` exceeds. With prompts taking `1−share`, decode
-    /// has `u−(1−share)` of the load; a shorter context gives more sequences, a longer one slower steps.
-    fn worst_decode(replica: &Replica, u: f64, share: f64, short: f64, long: f64) -> (f64, f64) {
-        let decode_load = (u - (1.0 - share)).max(0.0);
-        let token_rate = decode_load * replica.batch / replica.tau(replica.batch, short);
-        let n = concurrency(replica, token_rate, share, short);
-        (n, replica.tau(n, long))
-    }
-
     fn at(replica: &Replica, n: f64, tau: f64, share: f64) -> Self {
-        let base = n / (replica.ranks * replica.stages) * replica.step.tokens_per_sequence;
-        let chunk = replica
-            .step
-            .prefill_products_s(base, replica.chunk, replica.chunk);
         Self {
             n,
             tau,
-            tau_mixed: tau + chunk,
+            tau_mixed: tau + replica.chunk_s,
             decode_share: share,
             tail: Tail::default(),
             wait: [0.0; 5],
@@ -217,16 +211,18 @@ impl Pressure {
     /// TTFT of class `k` at percentile index `i`, s.
     pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
         let own = |i: usize| self.own_ttft(replica, k, i);
+        let centre = |c: usize| own(c) + self.wait[c];
         let value = match i {
-            0 => own(0) + self.wait[0],
-            1 => own(1) + self.wait[1],
-            // Independent parts: deviations from the means add in quadrature. Starting from the
-            // median too keeps percentiles in order where it lies above the mean.
+            0 | 1 => centre(i),
+            // Independent parts: deviations add in quadrature. Taken from the mean and from the
+            // median, so that percentiles stay in order wherever the mean lies.
             _ => {
-                let prompt = (own(i) - own(0)).max(0.0);
-                let queue = (self.wait[i] - self.wait[0]).max(0.0);
-                let centre = (own(0) + self.wait[0]).max(own(1) + self.wait[1]);
-                centre + prompt.hypot(queue)
+                let from = |c: usize| {
+                    let prompt = (own(i) - own(c)).max(0.0);
+                    let queue = (self.wait[i] - self.wait[c]).max(0.0);
+                    centre(c) + prompt.hypot(queue)
+                };
+                from(0).max(from(1))
             }
         };
         value + round_trip_s

@@ -83,8 +83,10 @@ pub struct ClassTimes {
     pub load: f64,
     /// Replica-seconds of prompt work per request, weighted by its interference with decode.
     pub prompt_load: f64,
-    /// Prompt work on one rank, s: mean and percentiles, while a full batch decodes.
+    /// Prompt work on one rank, s, at the mean and percentiles of length, while a full batch decodes.
     pub prompt_s: [f64; 5],
+    /// Mean replica-seconds of prompt work per request.
+    pub prompt_mean: f64,
     /// Steps that carry the prompt, at the percentiles.
     pub chunks: [f64; 5],
     /// Decode attention per sequence and step, s.
@@ -114,6 +116,8 @@ pub struct Replica<'a> {
     pub stages: f64,
     /// Prompt tokens in one step.
     pub chunk: f64,
+    /// Most time that a chunk of prompt adds to a decode step, s.
+    pub chunk_s: f64,
     /// Fixed part of TTFT, s.
     pub ttft_fixed_s: f64,
     /// Decode steps a first token waits for.
@@ -133,10 +137,12 @@ impl<'a> Replica<'a> {
             ranks: f64::from(layout.parallel.adp),
             stages: f64::from(layout.parallel.pp),
             chunk: f64::from(layout.kernel.chunk_tokens),
+            chunk_s: 0.0,
             ttft_fixed_s: layout.kernel.ttft_fixed_s,
             ttft_steps: layout.kernel.ttft_steps,
             classes: Vec::with_capacity(work.len()),
         };
+        replica.chunk_s = step.most_added_s(replica.base_tokens(), replica.chunk);
         let interference = layout.kernel.interference;
         for class in work {
             let times = replica.class_times(class, interference);
@@ -172,17 +178,21 @@ impl<'a> Replica<'a> {
         let decode_load = work.steps * self.tau(self.batch, work.attention_s) / self.batch;
         // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
         let mean_prompt = prompt_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
-        let (load, prompt_load) = match self.role {
+        let (load, prompt_load, prompt_mean) = match self.role {
             Role::Serve => {
-                let prompt = interference * mean_prompt / lanes;
-                (prompt + decode_load, prompt)
+                let prompt = mean_prompt / lanes;
+                (
+                    interference * prompt + decode_load,
+                    interference * prompt,
+                    prompt,
+                )
             }
             Role::Prefill(_) => {
                 let overhead = self.step.overhead_s * chunks[0];
                 let prompt = (mean_prompt + overhead) / lanes;
-                (prompt.max(work.transfer_load), prompt)
+                (prompt.max(work.transfer_load), prompt, prompt)
             }
-            Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0),
+            Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0, 0.0),
         };
         let burst_s = prompt_load * self.ranks;
         ClassTimes {
@@ -190,6 +200,7 @@ impl<'a> Replica<'a> {
             burst_m2: burst_s * burst_s * work.spread,
             load,
             prompt_load,
+            prompt_mean,
             prompt_s,
             chunks,
             attention_s: work.attention_s,
@@ -212,14 +223,10 @@ pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f
     let times = &replica.classes[k];
     let gpus = f64::from(layout.parallel.gpus());
     let system = layout.system;
-    let prompt_s = match replica.role {
-        Role::Decode(_) => 0.0,
-        _ => times.prompt_s[0] / (replica.ranks * replica.stages),
-    };
     let decode_s = match replica.role {
         Role::Prefill(_) => 0.0,
         _ => times.steps * replica.tau(n, times.attention_s) / n,
     };
-    gpus * (prompt_s * (system.prefill_w - system.idle_w)
+    gpus * (times.prompt_mean * (system.prefill_w - system.idle_w)
         + decode_s * (system.decode_w - system.idle_w))
 }

@@ -12,6 +12,7 @@ use crate::perf::memory::{kv_bytes, linear_state_elements, ContextCost};
 use crate::perf::operators::{
     exchange_over, gemm, moe, p_norm, prefill_attention, reduce_over, transfer, MoeShape, Time,
 };
+use crate::workload::Role;
 
 /// Table nodes are `2^0 … 2^(NODES−1)` tokens.
 const NODES: usize = 18;
@@ -242,6 +243,10 @@ impl StepModel {
         let prompt_fit = *kernel.prefill_attention.get(layout.kv)?.as_ref()?;
         let s = &kernel.scales;
         let speculation = layout.speculation;
+        // A pool of one role hands its cache over the scale-out link; without a figure there is none.
+        if layout.role != Role::Serve && layout.system.scale_out_bw.is_none() {
+            return None;
+        }
         Some(Self {
             decode: tables.decode,
             prefill: tables.prefill,
@@ -286,6 +291,11 @@ impl StepModel {
         let whole = (new / chunk).floor();
         let rest = new - whole * chunk;
         whole * self.prefill.added(base, chunk) + self.prefill.added(base, rest)
+    }
+
+    /// Bound on what `chunk` prompt tokens add to a step of any number of tokens up to `base`, s.
+    pub fn most_added_s(&self, base: f64, chunk: f64) -> f64 {
+        self.prefill.at(base + chunk) - self.prefill.at(1.0)
     }
 
     /// The attention part of [`Self::prefill_s`].
