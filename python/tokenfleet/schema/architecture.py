@@ -23,7 +23,9 @@ class GqaAttention(Row):
     kv_heads: PositiveCount = about("Key-value heads")
     head_dim: PositiveCount = about("Width of a query or key head")
     v_head_dim: PositiveCount = about("Width of a value head")
-    window: PositiveCount | None = about("Sliding window, tokens; blank attends to all")
+    window: PositiveCount | None = about(
+        "Sliding window, tokens; blank attends to all", default=None
+    )
     output_gate: Flag = about("A gate as wide as the queries multiplies the output", default=False)
     value_is_key: Flag = about("Values are the keys: no value projection", default=False)
 
@@ -48,7 +50,9 @@ class MlaAttention(Row):
 
     kind: Literal["mla"] = about("Kind", default="mla")
     heads: PositiveCount = about("Query heads")
-    q_lora_rank: PositiveCount | None = about("Rank of the query; blank projects directly")
+    q_lora_rank: PositiveCount | None = about(
+        "Rank of the query; blank projects directly", default=None
+    )
     kv_lora_rank: PositiveCount = about("Rank of the cached latent")
     rope_dim: PositiveCount = about("Width of the rotary part, cached beside the latent")
     nope_dim: PositiveCount = about("Width of the part without position")

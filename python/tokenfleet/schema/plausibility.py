@@ -35,6 +35,11 @@ def scenario_warnings(scenario: Scenario) -> tuple[SchemaWarning, ...]:
     return tuple(found)
 
 
+def row_warnings(row: BaseModel) -> tuple[SchemaWarning, ...]:
+    """Implausible values of one row, by the bands of its fields."""
+    return tuple(_bands(row, ""))
+
+
 def _bands(row: BaseModel, path: str) -> Iterator[SchemaWarning]:
     for name, field in type(row).model_fields.items():
         value = getattr(row, name)

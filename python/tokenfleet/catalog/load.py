@@ -1,0 +1,177 @@
+"""Reads the shipped catalog, and user files that add or override its rows.
+
+A user's file is a CSV table (its columns tell which one), or YAML, TOML or JSON with lists under
+`systems`, `models`, `prices`, `tco`, `quality`. Keys are column names. A row of a known id
+replaces the fields it gives; a model row may name a Hugging Face `config: path`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tokenfleet.catalog.book import Catalog
+from tokenfleet.catalog.kernels import parse_kernels
+from tokenfleet.catalog.rows import (
+    LengthRow,
+    ModelRow,
+    PointRow,
+    PriceRow,
+    QualityRow,
+    SystemRow,
+    TcoRow,
+)
+from tokenfleet.catalog.tables import csv_table, label, pick_table, read_csv, typed
+from tokenfleet.errors import SchemaError
+from tokenfleet.importers.huggingface import read_config
+from tokenfleet.importers.text import load_data
+from tokenfleet.schema.plausibility import SchemaWarning, row_warnings
+from tokenfleet.schema.rows import did_you_mean, validate
+
+DATA = Path(__file__).parent / "data"
+CSV_TABLES: dict[str, type[BaseModel]] = {
+    "systems": SystemRow,
+    "prices": PriceRow,
+    "tco": TcoRow,
+    "quality": QualityRow,
+}
+TABLES = (*CSV_TABLES, "models")
+_DEFAULTS: dict[str, dict[str, Any]] = {"tco": {"confidence": "user"}}
+
+
+@lru_cache(maxsize=1)
+def load_catalog() -> Catalog:
+    """The shipped catalog."""
+    models = load_data(DATA / "models.json")
+    lengths = load_data(DATA / "lengths.json")
+    return Catalog(
+        systems={r.id: r for r in csv_table(DATA / "systems.csv", SystemRow)},
+        models={r["id"]: validate(ModelRow, r, "models.json", r["id"]) for r in models},
+        prices=tuple(csv_table(DATA / "prices.csv", PriceRow)),
+        tco={r.parameter: r for r in csv_table(DATA / "tco_defaults.csv", TcoRow)},
+        lengths={r["id"]: validate(LengthRow, r, "lengths.json", r["id"]) for r in lengths},
+        points=tuple(csv_table(DATA / "published_points.csv", PointRow)),
+        kernels=parse_kernels(load_data(DATA / "kernels.json")),
+    )
+
+
+def merge_files(catalog: Catalog, paths: Iterable[Path]) -> Catalog:
+    """The catalog with user files applied in order.
+
+    Raises:
+        SchemaError: a faulty file, row or field; names file, row, field and value.
+    """
+    for path in paths:
+        for table, source, row in _user_rows(path):
+            catalog = _apply(catalog, table, source, row, path)
+    return catalog
+
+
+def _user_rows(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """Table, place (file and row) and values of every row of a user's file."""
+    if path.suffix.lower() == ".csv":
+        return _csv_rows(path)
+    data = load_data(path)
+    if not isinstance(data, dict):
+        raise SchemaError(f"{path}: should have tables by name", f"known: {', '.join(TABLES)}")
+    return [
+        (table, f"{path}: {table}[{i}]{label(row)}", row)
+        for table, rows in data.items()
+        for i, row in _listed(path, table, rows)
+    ]
+
+
+def _csv_rows(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    header, rows = read_csv(path)
+    table = pick_table(path, header, CSV_TABLES)
+    found = []
+    for line, cells in rows:
+        source = f"{path}: row {line}{label(cells)}"
+        found.append((table, source, typed(CSV_TABLES[table], cells, source)))
+    return found
+
+
+def _listed(path: Path, table: str, rows: Any) -> list[tuple[int, dict[str, Any]]]:
+    if table not in TABLES:
+        raise SchemaError(
+            f"{path}: unknown table {str(table)[:60]!r}", did_you_mean(str(table), TABLES)
+        )
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise SchemaError(f"{path}: {table} should be a list of rows", "start each row with -")
+    return list(enumerate(rows))
+
+
+def _apply(catalog: Catalog, table: str, source: str, row: dict[str, Any], path: Path) -> Catalog:
+    given = {"source": f"user file {path.name}", **_DEFAULTS.get(table, {}), **row}
+    if table == "models":
+        return _apply_model(catalog, source, given, path)
+    model = CSV_TABLES[table]
+    new = validate(model, _over(_existing(catalog, table, row), given, row), source)
+    found = tuple(SchemaWarning(f"{source}.{w.path}", w.message) for w in row_warnings(new))
+    changed = _stored(catalog, table, new)
+    return replace(changed, warnings=catalog.warnings + found)
+
+
+def _existing(catalog: Catalog, table: str, row: dict[str, Any]) -> BaseModel | None:
+    if table == "systems":
+        return catalog.systems.get(str(row.get("id")))
+    if table == "tco":
+        return catalog.tco.get(str(row.get("parameter")))
+    return None
+
+
+def _over(old: BaseModel | None, given: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """The old row with the given fields on top; its source is kept beside the user's."""
+    if old is None:
+        return given
+    merged = {**old.model_dump(), **row}
+    if "source" not in row:
+        changed = ", ".join(sorted(set(row) - {"id", "parameter"}))
+        merged["source"] = f"{given['source']} ({changed}); else {merged['source']}"
+    return merged
+
+
+def _stored(catalog: Catalog, table: str, new: Any) -> Catalog:
+    if table == "systems":
+        changed = replace(catalog, systems={**catalog.systems, new.id: new})
+        return _marked(changed, f"systems:{new.id}")
+    if table == "tco":
+        changed = replace(catalog, tco={**catalog.tco, new.parameter: new})
+        return _marked(changed, f"tco:{new.parameter}")
+    if table == "quality":
+        kept = tuple(
+            q for q in catalog.quality if (q.model, q.precision) != (new.model, new.precision)
+        )
+        changed = replace(catalog, quality=(*kept, new))
+        return _marked(changed, f"quality:{new.model}:{new.precision}")
+    prices = tuple(p for p in catalog.prices if p.key != new.key)
+    changed = replace(catalog, prices=(*prices, new))
+    return _marked(changed, ":".join(("prices", *map(str, new.key))))
+
+
+def _marked(catalog: Catalog, name: str) -> Catalog:
+    return replace(catalog, user_rows=catalog.user_rows | {name})
+
+
+def _apply_model(catalog: Catalog, source: str, row: dict[str, Any], path: Path) -> Catalog:
+    """A model row: a full architecture, or `config: path` to a Hugging Face config."""
+    config = row.pop("config", None)
+    found: tuple[str, ...] = ()
+    if config is not None:
+        if not isinstance(config, str) or not isinstance(row.get("id"), str):
+            raise SchemaError(f"{source}: needs a text id and a path in config", "give both")
+        imported = read_config(path.parent / config, row["id"])
+        found = imported.warnings
+        row = {**imported.architecture.model_dump(), **row}
+    new = validate(ModelRow, row, source)
+    changed = replace(
+        catalog,
+        models={**catalog.models, new.id: new},
+        warnings=catalog.warnings + tuple(SchemaWarning(source, text) for text in found),
+    )
+    return _marked(changed, f"models:{new.id}")

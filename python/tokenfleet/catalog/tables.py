@@ -1,0 +1,132 @@
+"""CSV tables as validated rows; errors name file, row, field and value."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tokenfleet.errors import SchemaError
+from tokenfleet.importers.text import read_text
+from tokenfleet.schema.rows import did_you_mean, validate
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Header, and line number with non-blank cells by column.
+
+    Raises:
+        SchemaError: no header, a column twice, or a row longer than the header.
+    """
+    reader = csv.reader(read_text(path).splitlines(), strict=True)
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        header = [h.strip() for h in next(reader, [])]
+        _check_header(path, header)
+        for cells in reader:
+            if not any(c.strip() for c in cells):
+                continue
+            if len(cells) > len(header):
+                raise SchemaError(
+                    f"{path}: row {reader.line_num}: {len(cells)} cells for {len(header)} columns",
+                    "quote cells that contain a comma; write decimals with a point",
+                )
+            named = zip(header, cells, strict=False)
+            rows.append((reader.line_num, {k: v.strip() for k, v in named if v.strip()}))
+    except csv.Error as error:
+        raise SchemaError(f"{path}: row {reader.line_num}: {error}", "fix the CSV") from None
+    return header, rows
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if not any(header):
+        raise SchemaError(f"{path}: is empty", "write a header with the names of the columns")
+    twice = sorted({h for h in header if header.count(h) > 1})
+    if twice:
+        raise SchemaError(f"{path}: column {twice[0]!r} appears twice", "keep one of them")
+
+
+def typed(model: type[BaseModel], cells: dict[str, str], source: str) -> dict[str, Any]:
+    """Cells as values: fields that carry a unit become numbers, the others text."""
+    return {k: _value(model.model_fields.get(k), k, v, source) for k, v in cells.items()}
+
+
+def _value(field: FieldInfo | None, name: str, text: str, source: str) -> Any:
+    if field is None or not _numeric(field):
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    comma = _DECIMAL_COMMA.fullmatch(text)
+    hint = "write decimals with a point" if comma else "write a plain number, or leave it blank"
+    raise SchemaError(f"{source}: {name}: {text[:40]!r} is not a number", hint)
+
+
+def _numeric(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and "unit" in extra
+
+
+def csv_table(path: Path, model: type[_Model]) -> list[_Model]:
+    """All rows of a CSV file as `model`."""
+    _, rows = read_csv(path)
+    return [_csv_row(path, model, line, cells) for line, cells in rows]
+
+
+def _csv_row(path: Path, model: type[_Model], line: int, cells: dict[str, str]) -> _Model:
+    source = f"{path}: row {line}{label(cells)}"
+    return validate(model, typed(model, cells, source), source)
+
+
+def label(row: dict[str, Any]) -> str:
+    """` (id 'x')` of a row, whatever its identifying column is called."""
+    for key in ("id", "parameter", "system", "model"):
+        if isinstance(row.get(key), str):
+            return f" ({key} {row[key]!r})"
+    return ""
+
+
+def pick_table(path: Path, header: list[str], tables: dict[str, type[BaseModel]]) -> str:
+    """The table whose columns a CSV header names.
+
+    Raises:
+        SchemaError: the header fits no table; names the nearest one and what does not fit.
+    """
+    misfit = {
+        name: [h for h in header if h not in model.model_fields] for name, model in tables.items()
+    }
+    fitting = [n for n, m in tables.items() if not misfit[n] and _has_keys(n, header)]
+    if len(fitting) == 1:
+        return fitting[0]
+    best = min(tables, key=lambda n: len(misfit[n]))
+    if not misfit[best]:
+        raise SchemaError(
+            f"{path}: the columns {', '.join(header)[:120]} do not tell which table this is",
+            "; ".join(f"{n} needs {', '.join(k)}" for n, k in _KEYS.items()),
+        )
+    wrong = misfit[best][0]
+    raise SchemaError(
+        f"{path}: column {wrong!r} is not known in table {best}",
+        did_you_mean(wrong, tables[best].model_fields),
+    )
+
+
+_KEYS = {
+    "systems": ("id",),
+    "prices": ("system", "kind"),
+    "tco": ("parameter",),
+    "quality": ("model", "precision", "score"),
+}
+
+
+def _has_keys(table: str, header: list[str]) -> bool:
+    return all(k in header for k in _KEYS[table])
