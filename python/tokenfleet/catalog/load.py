@@ -7,7 +7,7 @@ replaces the fields it gives; a model row may name a Hugging Face `config: path`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -110,11 +110,34 @@ def _apply(catalog: Catalog, table: str, source: str, row: dict[str, Any], path:
     given = {"source": f"user file {path.name}", **_DEFAULTS.get(table, {}), **row}
     if table == "models":
         return _apply_model(catalog, source, given, path)
+    if table == "prices":
+        given = {**_edition(catalog, row), **given}
     model = CSV_TABLES[table]
     new = validate(model, _over(_existing(catalog, table, row), given, row), source)
     found = tuple(SchemaWarning(f"{source}.{w.path}", w.message) for w in row_warnings(new))
+    _check_names(catalog, source, new)
     changed = _stored(catalog, table, new)
     return replace(changed, warnings=catalog.warnings + found)
+
+
+def _edition(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
+    """Edition of a price that does not say: the newest, or the first day of the one it names."""
+    name = row.get("vintage") or catalog.vintage(None)
+    first = {p.vintage: p.valid_from for p in catalog.prices}
+    return {"vintage": name, "valid_from": first[name]} if name in first else {}
+
+
+def _check_names(catalog: Catalog, source: str, row: BaseModel) -> None:
+    """A price or a quality score must be of something that is in the catalog."""
+    pairs: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    if isinstance(row, PriceRow):
+        pairs = ((row.system, catalog.systems),)
+    elif isinstance(row, QualityRow):
+        pairs = ((row.model, catalog.models),)
+    for name, known in pairs:
+        if name not in known:
+            hint = f"{did_you_mean(name, known)} Rows are read in order: add it first"
+            raise SchemaError(f"{source}: {name!r} is not in the catalog", hint)
 
 
 def _existing(catalog: Catalog, table: str, row: dict[str, Any]) -> BaseModel | None:
