@@ -19,14 +19,7 @@ MAX_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def _number(value: Any) -> Any:
-    """Refuses integers that a float cannot hold (pydantic would round them to infinity)."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1e300:
-        raise PydanticCustomError("finite_number", "Input should be a finite number")
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
@@ -71,9 +64,9 @@ def _named(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_printable), Field(strict=True, max_length=20_000)]
+Text = Annotated[str, Field(strict=True, max_length=20_000), BeforeValidator(_printable)]
 Name = Annotated[
-    str, BeforeValidator(_named), Field(strict=True, min_length=1, max_length=MAX_NAME)
+    str, Field(strict=True, min_length=1, max_length=MAX_NAME), BeforeValidator(_named)
 ]
 
 
