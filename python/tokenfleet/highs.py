@@ -103,6 +103,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         *,
         mip: bool = True,
         start: Mapping[str, float] | None = None,
+        target: float | None = None,
         as_arrays: bool = True,
     ) -> None:
         super().__init__(
@@ -116,6 +117,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         )
         self.gap = options.gap
         self.start = start
+        self.target = target
         self.as_arrays = as_arrays
         self.interrupted = False
 
@@ -125,6 +127,8 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         lp.solverModel.setOptionValue("output_flag", False)
         lp.solverModel.setOptionValue("log_to_console", False)
         lp.solverModel.HandleKeyboardInterrupt = True
+        if self.target is not None:
+            lp.solverModel.setOptionValue("objective_target", _sign(lp) * self.target)
 
     def buildSolverModel(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Hand the model over, as arrays unless the test asks for PuLP's own way."""
@@ -177,10 +181,25 @@ def run(
     *,
     mip: bool = True,
     start: Mapping[str, float] | None = None,
+    target: float | None = None,
     as_arrays: bool = True,
 ) -> Outcome:
-    """Solve a PuLP model and say what is proven."""
-    solver = QuietHighs(options, mip=mip, start=start, as_arrays=as_arrays)
+    """Solve a PuLP model and say what is proven; stop at the first value as good as `target`.
+
+    An answer "infeasible or unbounded" is settled by a second run without presolve.
+    """
+    outcome = _once(
+        prob, QuietHighs(options, mip=mip, start=start, target=target, as_arrays=as_arrays)
+    )
+    if outcome.status == "unbounded":
+        relaxed = QuietHighs(options, mip=False)
+        relaxed.optionsDict["presolve"] = "off"
+        settled = _once(prob, relaxed)
+        return settled if settled.status in ("infeasible", "unbounded") else outcome
+    return outcome
+
+
+def _once(prob: pulp.LpProblem, solver: QuietHighs) -> Outcome:
     prob.solve(solver)
     return solver.outcome
 

@@ -1,0 +1,126 @@
+"""What the solver found: the columns that are not zero, what they cost, and what is proven.
+
+`MixResult.values` maps the labels of `model.columns` to numbers; everything a report needs is
+read from it. Values are whole where the column is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tokenfleet.highs import Status
+from tokenfleet.model import FleetModel, Label
+from tokenfleet.problem_data import (
+    SECONDS_PER_HOUR,
+    Denominator,
+    FloatArray,
+    ObjectiveKind,
+    Problem,
+)
+
+_ZERO = 1e-9  # requests/s below this are rounding noise
+WHOLE = ("x", "n", "racks", "slot", "used")
+
+
+@dataclass(frozen=True)
+class Tightening:
+    """After a re-check: candidate `candidate` (its index) needs `factor` > 1 times its load."""
+
+    candidate: int
+    factor: float
+
+
+@dataclass(frozen=True)
+class SingleSystem:
+    """The best plan found that uses one system type, and the bound for all such plans."""
+
+    system: str
+    value: float
+    bound: float
+    values: Mapping[Label, float] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class MixResult:
+    """The mix with its proof.
+
+    `value` and `bound` are in the objective's unit: $ a year, kWh, kg, tokens a year, or $ per
+    million tokens (`least_cost_per_token`).
+    """
+
+    problem: Problem = field(repr=False)  # as solved: loads tightened by the re-check
+    status: Status
+    kind: ObjectiveKind
+    value: float
+    bound: float
+    gap: float
+    values: Mapping[Label, float] = field(repr=False)
+    cost_items: Mapping[str, float]
+    interrupted: bool = False
+    seconds: float = 0.0
+    rounds: int = 1
+    best_single: SingleSystem | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def annual_cost_usd(self) -> float:
+        """Sum of the cost items."""
+        return sum(self.cost_items.values())
+
+    @property
+    def scale(self) -> float:
+        """Common scale of free demand in requests/s; 0 when no demand is free."""
+        return self.values.get(("theta",), 0.0)
+
+
+def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, float]:
+    """Values by label: whole columns rounded, noise dropped."""
+    values: dict[Label, float] = {}
+    for label, column in m.columns.items():
+        value = by_name.get(column.name, 0.0)
+        value = float(round(value)) if label[0] in WHOLE else value
+        if abs(value) > _ZERO:
+            values[label] = value
+    return values
+
+
+def cost_items(m: FleetModel, values: Mapping[Label, float]) -> dict[str, float]:
+    """Yearly $ by item, from the terms the objective was built of."""
+    items: dict[str, float] = {}
+    for term in m.terms:
+        value = values.get(term.label, 0.0)
+        if value:
+            items[term.item] = items.get(term.item, 0.0) + term.usd * value
+    if m.constant_usd:
+        items["contracted_power"] = m.constant_usd
+    return dict(sorted(items.items()))
+
+
+def served_rps(problem: Problem, values: Mapping[Label, float], w: int) -> FloatArray:
+    """Requests/s delivered (B, K) of workload w, by replicas and APIs."""
+    served = np.zeros(problem.workloads[w].demand_rps.shape)
+    for label, value in values.items():
+        if label[0] == "f":
+            candidate = problem.candidates[label[3]]
+            if candidate.workload == w and candidate.role != "prefill":
+                served[label[1], label[4]] += value
+        elif label[0] == "api" and problem.apis[label[2]].workload == w:
+            served[label[1], label[3]] += value
+    return served
+
+
+def tokens_per_year(
+    problem: Problem, values: Mapping[Label, float], denominator: Denominator
+) -> float:
+    """Tokens delivered in a year: output, or input + output."""
+    seconds = np.array([block.hours * SECONDS_PER_HOUR for block in problem.blocks])
+    total = 0.0
+    for w, workload in enumerate(problem.workloads):
+        tokens = workload.output_tokens
+        if denominator == "total":
+            tokens = tokens + workload.input_tokens
+        total += float(seconds @ served_rps(problem, values, w) @ tokens)
+    return total

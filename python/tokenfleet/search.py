@@ -1,0 +1,224 @@
+"""One objective, one model: bound, good plan, proof.
+
+1. The linear relaxation gives a bound and the columns worth having.
+2. Rounding it up (`rounding`) gives a plan.
+3. A small model goes to HiGHS whole. A large one is first solved over the candidates the
+   relaxation uses, then over those whose reduced cost is small against the price of their
+   systems, each stage starting from the last plan; the whole model comes last, for whatever
+   time is left.
+4. Bound = the better of the relaxation's and that of the whole model. Restricted stages prove
+   nothing and their bounds are not used. The search stops as soon as value and bound are within
+   the gap.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import pulp
+
+from tokenfleet.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
+from tokenfleet.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.model.columns import per_block
+from tokenfleet.rounding import round_up
+
+SMALL = 400  # integer columns up to which the whole model is solved at once
+_STAGES = ((0.0, 0.45), (0.01, 0.5))  # (reduced cost / price of the systems, share of the time)
+
+
+class Deadline:
+    """Seconds left of a budget that runs from its creation."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.perf_counter() + seconds
+
+    def left(self) -> float:
+        """Seconds left, never negative."""
+        return max(self.end - time.perf_counter(), 0.0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Best plan (column name to value) and bound; without a plan `values` is empty."""
+
+    status: Status
+    value: float
+    bound: float
+    values: Mapping[str, float]
+    interrupted: bool = False
+    ray: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """Relative gap."""
+        return relative_gap(self.value, self.bound)
+
+
+def search(
+    m: FleetModel,
+    options: SolveOptions,
+    deadline: Deadline,
+    start: Mapping[str, float] | None = None,
+) -> Found:
+    """Solve the model with the objective it has now."""
+    relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
+    if not relaxed.has_incumbent:
+        return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
+    best = _Best(m, options.gap, relaxed.bound)
+    if start is not None:
+        best.offer_plan(start)
+    if _integers(m) > SMALL:
+        _restricted_stages(m, options, deadline, relaxed, best)
+    if not best.done():
+        limit = _within(options, max(deadline.left(), 1.0))
+        best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+    return best.found()
+
+
+def _restricted_stages(
+    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: _Best
+) -> None:
+    rounded = round_up(m, relaxed, _within(options, deadline.left()))
+    if rounded is not None:
+        best.offer_plan(rounded)
+    for reduced, share in _STAGES:
+        if best.done():
+            return
+        limit = replace(_within(options, deadline.left() * share), gap=options.gap / 4)
+        with only(m, attractive(m, relaxed, reduced)):
+            best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
+
+
+def _within(options: SolveOptions, seconds: float) -> SolveOptions:
+    return replace(options, time_limit_s=max(seconds, 0.05))
+
+
+def _integers(m: FleetModel) -> int:
+    return sum(v.cat == pulp.LpInteger and v.upBound != 0 for v in m.columns.values())
+
+
+class _Best:
+    """The incumbent and the bound, kept apart from the order in which they arrive."""
+
+    def __init__(self, m: FleetModel, gap: float, bound: float) -> None:
+        self.m = m
+        self.gap = gap
+        self.bound = bound
+        self.value = math.nan
+        self.plan: dict[str, float] | None = None
+        self.status: Status = "error"
+        self.interrupted = False
+        self.sign = -1.0 if m.prob.sense == pulp.LpMaximize else 1.0
+
+    def offer_plan(self, plan: Mapping[str, float]) -> None:
+        """A feasible plan found outside the solver."""
+        objective = self.m.prob.objective
+        value = objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items())
+        if self.plan is None or self.sign * value < self.sign * self.value:
+            self.value, self.plan = value, dict(plan)
+
+    def take(self, outcome: Outcome, *, whole: bool) -> None:
+        """The outcome of a run; its bound counts only when no column was left out."""
+        self.interrupted |= outcome.interrupted
+        if outcome.has_incumbent:
+            self.offer_plan(outcome.values)
+        if whole:
+            self.status = outcome.status
+            if math.isfinite(outcome.bound):
+                self.bound = self.sign * max(self.sign * self.bound, self.sign * outcome.bound)
+
+    def done(self) -> bool:
+        """Whether the gap is reached or the user asked to stop."""
+        proven = self.plan is not None and certify(self.value, self.bound, self.gap) != (
+            "feasible_time_limit"
+        )
+        return proven or (self.interrupted and self.plan is not None)
+
+    def target(self) -> float | None:
+        """The value at which the gap to today's bound is reached."""
+        if self.gap <= 0 or self.bound == 0:
+            return None
+        towards = self.sign * (1.0 if self.bound > 0 else -1.0)
+        return self.bound / (1.0 - towards * self.gap)
+
+    def found(self) -> Found:
+        """Status from the proof, or the solver's own word when there is no plan."""
+        if self.plan is None:
+            return Found(self.status, math.nan, self.bound, {}, self.interrupted)
+        if self.sign * self.bound > self.sign * self.value:  # rounding noise: a proof is a proof
+            self.bound = self.value
+        status = certify(self.value, self.bound, self.gap)
+        return Found(status, self.value, self.bound, self.plan, self.interrupted)
+
+
+def attractive(m: FleetModel, relaxed: Outcome, reduced: float) -> set[tuple[int, int]]:
+    """(pool, candidate) the relaxation uses, or whose reduced cost is small.
+
+    The reduced cost of a replica is that of n plus the least, over its classes, of that of f
+    divided by the load; it is compared with `reduced` times the price of the accelerators used.
+    """
+    worth = dict.fromkeys(_used(m, relaxed), -math.inf)
+    if reduced > 0:
+        price = _replica_prices(m)
+        for (p, c), extra in _reduced_costs(m, relaxed).items():
+            if extra <= reduced * price[p] * m.problem.candidates[c].gpus:
+                worth.setdefault((p, c), extra)
+    return set(worth)
+
+
+def _used(m: FleetModel, relaxed: Outcome) -> set[tuple[int, int]]:
+    return {
+        (label[2], label[3])
+        for label, v in m.columns.items()
+        if label[0] in ("n", "f") and relaxed.values[v.name] > 1e-9
+    }
+
+
+def _reduced_costs(m: FleetModel, relaxed: Outcome) -> dict[tuple[int, int], float]:
+    extra: dict[Label, float] = {}
+    for label, v in m.columns.items():
+        if label[0] == "f":
+            _, b, p, c, k = label
+            replica = ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
+            cost = max(relaxed.reduced_costs[v.name], 0.0) / float(m.problem.candidates[c].load[k])
+            extra[replica] = min(extra.get(replica, math.inf), cost)
+    least: dict[tuple[int, int], float] = {}
+    for label, cost in extra.items():
+        total = cost + max(relaxed.reduced_costs[m.columns[label].name], 0.0)
+        pair = (label[2], label[3])
+        least[pair] = min(least.get(pair, math.inf), total)
+    return least
+
+
+def _replica_prices(m: FleetModel) -> list[float]:
+    """Least objective weight of one accelerator of each pool, in absolute value."""
+    weight = {v.name: abs(a) for v, a in m.prob.objective.items()}
+    prices = [0.0] * len(m.problem.pools)
+    for label, v in m.columns.items():
+        if label[0] == "x":
+            p = m.problem.offers[label[2]].pool
+            price = weight.get(v.name, 0.0) / m.problem.pools[p].gpus_per_system
+            prices[p] = max(prices[p], price)
+    return prices
+
+
+@contextmanager
+def only(m: FleetModel, kept: set[tuple[int, int]]) -> Iterator[None]:
+    """Close every replica, flow and system outside `kept` (pool, candidate) for a while."""
+    pools = {p for p, _ in kept}
+    closed: list[tuple[pulp.LpVariable, float | None]] = []
+    for label, v in m.columns.items():
+        outside = label[0] in ("n", "f") and (label[2], label[3]) not in kept
+        unused = label[0] == "x" and m.problem.offers[label[2]].pool not in pools
+        if outside or unused:
+            closed.append((v, v.upBound))
+            v.upBound = 0.0
+    try:
+        yield
+    finally:
+        for v, bound in closed:
+            v.upBound = bound

@@ -1,0 +1,243 @@
+"""The loops around the model: solve, explain, compare with one system type, tighten, again.
+
+`solve_mix` is the whole of it. Speed at scale is `search`, the ratio objective is `ratio`, reasons
+for having no plan are `diagnose`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from tokenfleet.diagnose import (
+    UnboundedError,
+    check_problem,
+    check_scaling,
+    describe,
+    explain_infeasible,
+)
+from tokenfleet.errors import SolverError
+from tokenfleet.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.mix import MixResult, SingleSystem, Tightening, clean_values, cost_items
+from tokenfleet.model import FleetModel, build, scale_limit
+from tokenfleet.model import objectives as objective
+from tokenfleet.problem_data import ObjectiveKind, Problem
+from tokenfleet.ratio import search_ratio
+from tokenfleet.search import Deadline, Found, only, search
+
+Recheck = Callable[[MixResult], Sequence[Tightening]]
+
+PER_MTOK = 1e6
+_SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
+_SETTERS: dict[ObjectiveKind, Callable[[FleetModel], None]] = {
+    "least_cost": objective.least_cost,
+    "most_tokens": objective.most_tokens,
+    "most_value": objective.most_value,
+    "least_energy": objective.least_energy,
+    "least_carbon": objective.least_carbon,
+}
+_MINIMISED = ("least_cost", "least_energy", "least_carbon", "least_cost_per_token")
+
+
+def solve_mix(
+    problem: Problem,
+    options: SolveOptions | None = None,
+    recheck: Recheck | None = None,
+    *,
+    max_rounds: int = 4,
+    compare_single: bool = True,
+) -> MixResult:
+    """The best mix with its proof.
+
+    After each solve `recheck` may name candidates whose load was too small for the mix they were
+    given; the problem is tightened and solved again, at most `max_rounds` times, and a warning
+    says so if the last round still had something to tighten.
+
+    Raises MixInfeasibleError (with `.conflicts`), UnboundedError, SolverError.
+    """
+    options = options or SolveOptions()
+    begun = time.perf_counter()
+    check_problem(problem)
+    result = _solve_once(problem, options, compare_single)
+    rounds = 1
+    pending = recheck(result) if recheck else ()
+    while recheck and pending and rounds < max_rounds and not result.interrupted:
+        problem = tighten(problem, pending)
+        result = _solve_once(problem, options, compare_single)
+        rounds += 1
+        pending = recheck(result)
+    warnings = result.warnings
+    if pending:
+        warnings += (f"{len(pending)} replica types still fail their limits at the routed mix",)
+    return replace(
+        result, rounds=rounds, warnings=warnings, seconds=time.perf_counter() - begun
+    )  # fmt: skip
+
+
+def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
+    """The problem with the named candidates' loads multiplied by their factors."""
+    candidates = list(problem.candidates)
+    for t in tightenings:
+        if not t.factor > 1.0:
+            raise SolverError(f"a tightening needs a factor above 1, not {t.factor}")
+        candidates[t.candidate] = replace(
+            candidates[t.candidate], load=candidates[t.candidate].load * t.factor
+        )
+    return replace(problem, candidates=tuple(candidates))
+
+
+def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -> MixResult:
+    deadline = Deadline(options.time_limit_s)
+    scale_max = bounded_scale(problem, options)
+    m = build(problem, scale_max=scale_max)
+    check_scaling(m)
+    kind = problem.objective.kind
+    share = 1.0 - _SINGLE_SHARE if compare_single else 1.0
+    budget = Deadline(deadline.left() * share)
+    if kind == "least_cost_per_token":
+        found = search_ratio(m, options, budget)
+    else:
+        _SETTERS[kind](m)
+        found = search(m, options, budget)
+    _require_plan(m, found, scale_max)
+    result = _result(m, options, found)
+    if compare_single and kind != "least_cost_per_token" and not found.interrupted:
+        return _with_single(m, result, options, deadline)
+    return result
+
+
+def _require_plan(m: FleetModel, found: Found, scale_max: float) -> None:
+    if found.values:
+        return
+    if found.status == "infeasible":
+        raise explain_infeasible(m.problem, scale_max)
+    if found.status == "unbounded":
+        raise _unbounded(m, found.ray)
+    raise SolverError(
+        "no plan was found within the time limit", "give the solver more time or a larger gap"
+    )
+
+
+def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
+    names = sorted({describe(m, name) for name in ray}) or ["scale of free demand"]
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return UnboundedError(
+        f"the objective improves without end along: {shown}",
+        "give a power limit, a rack limit, a supply, a budget or demand.max_requests_per_s",
+    )
+
+
+def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
+    kind = m.problem.objective.kind
+    unit = PER_MTOK if kind == "least_cost_per_token" else 1.0
+    values = clean_values(m, found.values)
+    return MixResult(
+        problem=m.problem,
+        status=found.status,
+        kind=kind,
+        value=found.value * unit,
+        bound=found.bound * unit,
+        gap=relative_gap(found.value, found.bound),
+        values=values,
+        cost_items=cost_items(m, values),
+        interrupted=found.interrupted,
+        warnings=_warnings(m.problem, values),
+    )
+
+
+def _warnings(problem: Problem, values: Mapping[tuple[object, ...], float]) -> tuple[str, ...]:
+    uses_api = any(label[0] == "api" for label in values)
+    if problem.objective.kind in ("least_energy", "least_carbon") and uses_api:
+        return ("energy and carbon of hosted APIs are unknown and counted as none",)
+    return ()
+
+
+def bounded_scale(problem: Problem, options: SolveOptions) -> float:
+    """A finite upper bound of the common scale of free demand; 0 when no demand is free.
+
+    Minimising cost, energy or carbon never serves more than the least volume. Otherwise the
+    relaxation's largest scale is a bound; if there is none, the error says what is missing.
+    """
+    if not any(w.free for w in problem.workloads):
+        return 0.0
+    if problem.objective.kind in ("least_cost", "least_energy", "least_carbon"):
+        return max(w.min_scale for w in problem.workloads if w.free)
+    limit = scale_limit(problem)
+    if math.isfinite(limit):
+        return limit
+    m = build(problem, scale_max=math.inf)
+    objective.set_objective(m, {("theta",): 1.0}, maximise=True)
+    outcome = run(m.prob, options, mip=False)
+    if outcome.status == "unbounded":
+        raise _unbounded(m, outcome.ray)
+    if not outcome.has_incumbent:
+        raise explain_infeasible(problem)
+    return outcome.value * (1.0 + 1e-6)
+
+
+def _with_single(
+    m: FleetModel, result: MixResult, options: SolveOptions, deadline: Deadline
+) -> MixResult:
+    """The result beside the best plan of one system type, or that plan if it is better."""
+    found = best_single_system(m, options, deadline)
+    if found is None:
+        return result
+    system, single = found
+    values = clean_values(m, single.values)
+    best = SingleSystem(system, single.value, single.bound, values)
+    result = replace(result, best_single=best)
+    sign = 1.0 if result.kind in _MINIMISED else -1.0
+    if sign * single.value >= sign * result.value:
+        return result
+    return replace(
+        result,
+        value=single.value,
+        gap=relative_gap(single.value, result.bound),
+        status=certify(single.value, result.bound, options.gap),
+        values=values,
+        cost_items=cost_items(m, values),
+    )
+
+
+def best_single_system(
+    m: FleetModel, options: SolveOptions, deadline: Deadline
+) -> tuple[str, Found] | None:
+    """The best plan that uses one system type (and APIs), by the model's present objective.
+
+    Types are tried in the order of their relaxation's bound; a type whose bound is no better than
+    a plan already found is left out, which loses nothing.
+    """
+    systems = sorted({pool.system for pool in m.problem.pools})
+    if len(systems) < 2:
+        return None
+    sign = -1.0 if m.prob.sense == -1 else 1.0
+    ranked = []
+    for system in systems:
+        with only(m, _of_system(m, system)):
+            relaxed = run(m.prob, replace(options, time_limit_s=5.0), mip=False)
+        if relaxed.has_incumbent:
+            ranked.append((sign * relaxed.value, system))
+    ranked.sort()
+    best: tuple[str, Found] | None = None
+    for bound, system in ranked:
+        if best is not None and (bound >= sign * best[1].value or deadline.left() <= 0):
+            break
+        with only(m, _of_system(m, system)):
+            found = search(m, options, Deadline(max(deadline.left() * 0.5, 0.5)))
+        if found.values and (best is None or sign * found.value < sign * best[1].value):
+            best = (system, found)
+    if best is None:
+        return None
+    least = sign * min([ranked[0][0], sign * best[1].value])
+    return best[0], replace(best[1], bound=least)
+
+
+def _of_system(m: FleetModel, system: str) -> set[tuple[int, int]]:
+    return {
+        (p, c)
+        for p, candidates in m.eligible.items()
+        if m.problem.pools[p].system == system
+        for c in candidates
+    }
