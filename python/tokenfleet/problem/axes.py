@@ -87,7 +87,9 @@ def round_trips_s(classes: Sequence[RequestClass], site: Site) -> tuple[float, .
     """Round trip of each class to a site, s: the farthest of its origins; 0 when it states none."""
 
     def farthest(origins: Mapping[str, float]) -> float:
-        return max((site.round_trip_ms[o] for o, share in origins.items() if share > 0), default=0.0)
+        return max(
+            (site.round_trip_ms[o] for o, share in origins.items() if share > 0), default=0.0
+        )
 
     return tuple(farthest(c.origin_shares) / 1e3 for c in classes)
 

@@ -8,18 +8,17 @@ timing. Neighbouring stretches with equal rates for every workload are one block
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.schema import LoadShape, TraceFile
+from tokenfleet.schema import LoadShape
 
 HOURS_PER_DAY = 24
 HOURS_PER_YEAR = 8760.0
 FloatArray = NDArray[np.float64]
-TraceCurve = Callable[[TraceFile], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +29,14 @@ class LoadBlocks:
     multiplier: FloatArray  # (B, W), mean 1 over the year
 
 
-def load_blocks(shapes: Sequence[LoadShape], trace_curve: TraceCurve) -> LoadBlocks:
-    """Blocks for workloads with these shapes; `trace_curve` gives 24 relative rates of a trace."""
-    curves = [_hourly_curve(shape, trace_curve) for shape in shapes]
+def load_blocks(shapes: Sequence[LoadShape], curves: Sequence[FloatArray | None]) -> LoadBlocks:
+    """Blocks for workloads with these shapes; `curves` are 24 rates with mean 1 where there are any."""
     order = _busiest_first([c for c in curves if c is not None])
-    cuts = _cuts(shapes)
+    cuts = _cuts(shapes, hourly=any(c is not None for c in curves))
     lengths = np.diff(cuts)
     rates = np.array(
         [
-            [
-                _rate_at(shape, curve, order, start)
-                for shape, curve in zip(shapes, curves, strict=True)
-            ]
+            [_rate_at(shape, curve, order, start) for shape, curve in zip(shapes, curves, strict=True)]
             for start in cuts[:-1]
         ]
     )
@@ -49,24 +44,12 @@ def load_blocks(shapes: Sequence[LoadShape], trace_curve: TraceCurve) -> LoadBlo
     return LoadBlocks(hours * (HOURS_PER_YEAR / HOURS_PER_DAY), multiplier)
 
 
-def _hourly_curve(shape: LoadShape, trace_curve: TraceCurve) -> FloatArray | None:
-    """24 relative rates with mean 1, or None for a shape of one or two levels."""
-    if shape.day_curve is not None:
-        curve = np.asarray(shape.day_curve, dtype=float)
-    elif shape.trace_curve is not None:
-        curve = trace_curve(shape.trace_curve)
-    else:
-        return None
-    return np.asarray(curve / curve.mean())
-
-
 def _busiest_first(curves: Sequence[FloatArray]) -> NDArray[np.int64]:
     total = np.sum(curves, axis=0) if curves else np.zeros(HOURS_PER_DAY)
     return np.argsort(-total, kind="stable")
 
 
-def _cuts(shapes: Sequence[LoadShape]) -> FloatArray:
-    hourly = any(s.day_curve is not None or s.trace_curve is not None for s in shapes)
+def _cuts(shapes: Sequence[LoadShape], hourly: bool) -> FloatArray:
     cuts = set(range(HOURS_PER_DAY + 1)) if hourly else {0, HOURS_PER_DAY}
     peaks = {s.peak_hours_per_day for s in shapes if s.peak_to_mean > 1}
     return np.array(sorted(cuts | peaks), dtype=float)

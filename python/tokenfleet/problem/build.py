@@ -1,0 +1,247 @@
+"""From a loaded scenario to the mix problem: blocks, supply, search of the space, candidates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokenfleet import _core
+from tokenfleet import problem_data as data
+from tokenfleet.problem import axes
+from tokenfleet.problem.hosted import build_apis
+from tokenfleet.problem.load_blocks import LoadBlocks, load_blocks
+from tokenfleet.problem.measured import measured_candidates
+from tokenfleet.problem.money import Terms, resolve_terms
+from tokenfleet.problem.specification import (
+    Specification,
+    build_specification,
+    quality,
+    sorted_classes,
+)
+from tokenfleet.problem.supply import NotConsidered, Supply, build_supply, site_data
+from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.schema import FreeDemand, RequestClass, Scenario, Workload, limit_value
+
+Progress = Callable[[int, int], None]
+# Ranges of units handed to the core at once: small enough to report progress and to stop on Ctrl-C.
+_CHUNKS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A mix problem with what its numbers came from."""
+
+    loaded: LoadedScenario
+    problem: data.Problem
+    terms: Terms
+    supply: Supply
+    specification: Specification | None  # None: measured columns took the model's place
+    core: _core.Problem | None
+    counts: dict[str, dict[str, int]]  # by workload: how many configurations ended how
+    origins: dict[int, tuple[int, int]]  # candidate id -> (number in the space, latency group)
+    not_considered: tuple[NotConsidered, ...]
+
+    @property
+    def evaluated(self) -> int:
+        """Candidates: configurations that fit memory and were evaluated in full."""
+        return sum(c["evaluated"] for c in self.counts.values())
+
+
+def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
+    """Builds the problem of a scenario; `progress(done, total)` counts units of the space."""
+    scenario, catalog = loaded.scenario, loaded.catalog
+    terms = resolve_terms(scenario.finance, catalog)
+    systems = sorted(set(scenario.systems or catalog.systems))
+    supply = build_supply(scenario, catalog, systems, terms)
+    used = sorted({p.system for p in supply.pools})
+    notes = list(supply.not_considered)
+    if scenario.columns is not None:
+        candidates = measured_candidates(loaded)
+        found = _Found(None, None, candidates, {}, {})
+    else:
+        found = _search(loaded, used, progress)
+        spec = found.specification
+        notes += [NotConsidered(what, why) for what, why in (spec.dropped if spec else ())]
+    apis, dropped_apis = build_apis(loaded)
+    notes += dropped_apis
+    problem = data.Problem(
+        name=scenario.name,
+        blocks=_blocks(loaded, _load_blocks(loaded)),
+        workloads=_workloads(loaded),
+        sites=site_data(scenario.sites),
+        pools=tuple(supply.pools),
+        offers=tuple(supply.offers),
+        candidates=found.candidates,
+        apis=apis,
+        objective=_objective(scenario),
+        relayout=scenario.relayout,
+    )
+    return Built(
+        loaded=loaded,
+        problem=problem,
+        terms=terms,
+        supply=supply,
+        specification=found.specification,
+        core=found.core,
+        counts=found.counts,
+        origins=found.origins,
+        not_considered=tuple(notes),
+    )
+
+
+def _objective(scenario: Scenario) -> data.Objective:
+    o = scenario.objective
+    return data.Objective(
+        kind=o.kind,
+        denominator=o.denominator,
+        annual_budget_usd=o.annual_budget_usd,
+        capex_budget_usd=o.capex_budget_usd,
+        ratio_tolerance=o.ratio_tolerance,
+    )
+
+
+# Demand
+
+
+def _ordered(scenario: Scenario) -> list[Workload]:
+    return sorted(scenario.workloads, key=lambda w: w.id)
+
+
+def _load_blocks(loaded: LoadedScenario) -> LoadBlocks:
+    workloads = _ordered(loaded.scenario)
+    curves = [loaded.day_curves.get(w.id) for w in workloads]
+    return load_blocks(
+        [w.demand for w in workloads],
+        [None if c is None else np.asarray(c, dtype=float) for c in curves],
+    )
+
+
+def _blocks(loaded: LoadedScenario, load: LoadBlocks) -> tuple[data.Block, ...]:
+    """Load blocks; with `survive_site_loss`, the same again for each site that may be out."""
+    blocks = [data.Block(hours=float(h)) for h in load.hours]
+    if loaded.scenario.reserve.survive_site_loss:
+        for s in range(len(loaded.scenario.sites)):
+            blocks += [data.Block(hours=0.0, lost_site=s) for _ in load.hours]
+    return tuple(blocks)
+
+
+def _workloads(loaded: LoadedScenario) -> tuple[data.WorkloadData, ...]:
+    scenario = loaded.scenario
+    load = _load_blocks(loaded)
+    repeats = 1 + (len(scenario.sites) if scenario.reserve.survive_site_loss else 0)
+    ordered = _ordered(scenario)
+    free = [w for w in ordered if isinstance(w.demand, FreeDemand)]
+    mix = sum(w.demand.mix_share for w in free if isinstance(w.demand, FreeDemand))
+    return tuple(
+        _workload(loaded, w, np.tile(load.multiplier[:, i], repeats), mix)
+        for i, w in enumerate(ordered)
+    )
+
+
+def _workload(
+    loaded: LoadedScenario, workload: Workload, multiplier: data.FloatArray, mix: float
+) -> data.WorkloadData:
+    classes = sorted_classes(loaded.classes[workload.id])
+    share = np.array([c.share for c in classes])
+    demand = workload.demand
+    low, high = 0.0, math.inf
+    if isinstance(demand, FreeDemand):
+        mean = demand.mix_share / mix
+        low = demand.min_requests_per_s / mean
+        high = limit_value(demand.max_requests_per_s) / mean
+    else:
+        mean = demand.requests_per_s
+    return data.WorkloadData(
+        id=workload.id,
+        class_ids=tuple(c.id for c in classes),
+        demand_rps=np.outer(multiplier, share * mean),
+        output_tokens=np.array([c.output_tokens.mean for c in classes]),
+        input_tokens=np.array([c.input_tokens.mean for c in classes]),
+        value_usd_per_request=np.array([_value(workload, c) for c in classes]),
+        free=isinstance(demand, FreeDemand),
+        min_scale=low,
+        max_scale=high,
+        shortfall_usd_per_request=workload.shortfall_usd_per_request,
+        interruptible=workload.interruptible,
+    )
+
+
+def _value(workload: Workload, c: RequestClass) -> float:
+    per_mtok = c.value_usd_per_mtok_output
+    if per_mtok is None:
+        per_mtok = workload.value_usd_per_mtok_output or 0.0
+    return per_mtok * c.output_tokens.mean / 1e6
+
+
+# Candidates
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    specification: Specification | None
+    core: _core.Problem | None
+    candidates: tuple[data.Candidate, ...]
+    counts: dict[str, dict[str, int]]
+    origins: dict[int, tuple[int, int]]
+
+
+def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
+    specification = build_specification(loaded, systems)
+    core = _core.Problem(json.dumps(specification.data))
+    search = _core.Search()
+    threads = loaded.scenario.solver.threads or 0
+    total = core.unit_count
+    step = max(1, total // _CHUNKS)
+    for first in range(0, total, step):
+        last = min(first + step, total)
+        search.extend(core, first, last, threads)
+        if progress is not None:
+            progress(last, total)
+    candidates, origins = _candidates(loaded.scenario, specification, core, search.kept())
+    counts = {specification.workloads[w].id: c for w, c in search.counts().items()}
+    return _Found(specification, core, candidates, counts, origins)
+
+
+def _candidates(
+    scenario: Scenario, spec: Specification, core: _core.Problem, kept: dict[str, Any]
+) -> tuple[tuple[data.Candidate, ...], dict[int, tuple[int, int]]]:
+    candidates = []
+    origins = {}
+    pairs: dict[tuple[int, int, int], int] = {}
+    for i in range(len(kept["id"])):
+        w, group = int(kept["workload"][i]), int(kept["latency_group"][i])
+        if not spec.groups[w]:
+            continue
+        number = int(kept["id"][i])
+        label = core.describe(number)
+        pair = -1
+        if kept["role"][i] != "serve":
+            key = (w, int(kept["kv"][i]), int(kept["split"][i]))
+            pair = pairs.setdefault(key, len(pairs))
+        origins[i] = (number, group)
+        candidates.append(
+            data.Candidate(
+                id=i,
+                workload=w,
+                system=spec.systems[int(kept["system"][i])],
+                gpus=int(kept["gpus"][i]),
+                sites=spec.groups[w][group],
+                load=np.array(kept["load_s"][i]),
+                energy_j=np.array(kept["energy_j"][i]),
+                role=kept["role"][i],
+                pair=pair,
+                quality=quality(scenario, spec.workloads[w], label["precision"]),
+                label={**label, "capacity": float(kept["capacity"][i])},
+            )
+        )
+    return tuple(candidates), origins
+
+
+def residency_sites(workload: Workload, scenario: Scenario) -> tuple[int, ...]:
+    """Sites that may serve a workload."""
+    return tuple(axes.eligible_sites(workload, scenario.sites))

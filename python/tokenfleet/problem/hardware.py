@@ -1,0 +1,350 @@
+"""Systems and kernels as the core wants them: SI units, efficiencies times peaks, links in bytes/s.
+
+A figure (a peak, a bandwidth, a power) is the catalog's or missing. An efficiency (a share of a
+peak, a launch time) may be inherited from the nearest calibrated accelerator, and is then marked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenfleet.catalog import AcceleratorKernels, Catalog, SystemRow, require
+from tokenfleet.catalog.kernels import Fit
+
+US = 1e-6
+MS = 1e-3
+BITS = 8.0
+# Weight formats in the core's order, with bytes per weight: 4-bit formats carry a scale of 8 bits
+# per 16 weights (nvfp4) or 32 weights (mxfp4), 8-bit block formats one of 32 bits per 128 x 128.
+DTYPES: Mapping[str, float] = {
+    "bf16": 2.0,
+    "fp8": 1.0,
+    "fp8_block": 1.0 + 4.0 / 128**2,
+    "nvfp4": 0.5 + 1.0 / 16,
+    "mxfp4": 0.5 + 1.0 / 32,
+}
+KV_BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0}
+# Peak that a format computes at. mxfp4 is weight-only: operands are widened to bf16.
+_PEAK = {
+    "bf16": "bf16_tflops",
+    "fp8": "fp8_tflops",
+    "fp8_block": "fp8_tflops",
+    "nvfp4": "fp4_tflops",
+    "mxfp4": "bf16_tflops",
+}
+_CALIBRATED_PEAK = {
+    "bf16": "bf16_flops",
+    "fp8": "fp8_flops",
+    "fp8_block": "fp8_flops",
+    "nvfp4": "fp4_flops",
+    "mxfp4": "bf16_flops",
+}
+# Vendors whose accelerators an engine runs on, as its own documentation lists them.
+_ENGINE_VENDORS: Mapping[str, frozenset[str] | None] = {
+    "trtllm": frozenset({"NVIDIA"}),
+    "sglang": frozenset({"NVIDIA", "AMD"}),
+    "vllm": None,
+}
+# Default share of memory that the engines give to weights and cache (vLLM gpu_memory_utilization).
+_MEM_FRACTION = 0.9
+
+
+@dataclass
+class Inherited:
+    """Efficiencies that were taken from a relative: system, engine → what, from whom."""
+
+    notes: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    def add(self, system: str, engine: str, what: str, source: str) -> None:
+        """Records one."""
+        self.notes.setdefault((system, engine), {})[what] = source
+
+
+def runs_on(engine: str, system: SystemRow) -> bool:
+    """Whether an engine supports the accelerator's vendor."""
+    vendors = _ENGINE_VENDORS[engine]
+    return vendors is None or system.vendor in vendors
+
+
+def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
+    """The core's `System`. Power is per accelerator with its share of the host."""
+    gpus = require(row, "gpus")
+    idle_w, prefill_w, decode_w = _power_w(catalog, row)
+    out = row.scale_out_gbit_per_s_per_gpu
+    return {
+        "id": row.id,
+        "gpus": gpus,
+        "scale_up_domain": require(row, "scale_up_domain"),
+        "mem_bytes": require(row, "mem_gb") * 1e9,
+        "scale_out_bw": None if out is None else out * 1e9 / BITS,
+        "idle_w": idle_w / gpus,
+        "prefill_w": prefill_w / gpus,
+        "decode_w": decode_w / gpus,
+    }
+
+
+def idle_kw(catalog: Catalog, row: SystemRow) -> float:
+    """IT power of an idle system, kW: sourced, or the share of its rating that B200 nodes show."""
+    if row.idle_kw is not None:
+        return row.idle_kw
+    reference = catalog.system("b200_sxm_8")
+    share = float(require(reference, "idle_kw")) / float(require(reference, "system_kw"))
+    return share * float(require(row, "system_kw"))
+
+
+def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
+    """Idle, prefill and decode watts of a system.
+
+    Without a rating (a hosted system) the three are equal: no dynamic power is known, none is
+    charged, and the plan says so. Prefill draws the measured share of the rating; decode draws,
+    above idle, the top of the measured range of board power in decode.
+    """
+    if row.system_kw is None:
+        return 1.0, 1.0, 1.0
+    idle = 1e3 * idle_kw(catalog, row)
+    derate = float(require(catalog.tco_row("power_derate_measured_over_nameplate"), "high"))
+    decode_share = float(require(catalog.tco_row("gpu_power_fraction_low_concurrency"), "high"))
+    prefill = max(1e3 * row.system_kw * derate, idle)
+    return idle, prefill, idle + decode_share * (prefill - idle)
+
+
+def supports(row: SystemRow, dtype: str) -> bool:
+    """Whether the accelerator computes in a weight format, as far as the catalog knows."""
+    return getattr(row, _PEAK[dtype]) is not None
+
+
+def core_kernel(
+    catalog: Catalog, row: SystemRow, indices: tuple[int, int], engine: str, inherited: Inherited
+) -> dict[str, Any]:
+    """The core's `Kernel` of a system and an engine; `indices` are theirs in the specification."""
+    fits = _Fits(catalog, row, engine, inherited)
+    overhead = catalog.kernels.engines[engine]
+    scale = catalog.kernels.multipliers
+    bw = row_bw(row)
+    system, engine_index = indices
+    return {
+        "system": system,
+        "engine": engine_index,
+        "gemm": [fits.gemm(d) for d in DTYPES],
+        "moe": [fits.moe(d) for d in DTYPES],
+        "decode_attention": [fits.decode_attention(kv) for kv in KV_BYTES],
+        "prefill_attention": [fits.prefill_attention(kv) for kv in KV_BYTES],
+        "all_reduce": fits.all_reduce(),
+        "all_to_all": fits.all_to_all(),
+        "scale_out": fits.scale_out(),
+        "elementwise_bw": bw * scale["linear_state_bw"],
+        "scales": {
+            "gemm": scale["decode_gemm"],
+            "gemm_t0": overhead["gemm_t0_share"],
+            "moe": scale["decode_moe"],
+            "moe_t0": scale["decode_moe_t0"],
+            "comm": scale["decode_comm"],
+            "attention": scale["decode_attention"],
+            "attention_t0": scale["decode_attention_t0"],
+            "prefill_moe": scale["mixed_moe"],
+            "prefill_comm": scale["mixed_comm"],
+        },
+        "layer_s": overhead["layer_us"] * US,
+        "step_s": overhead["step_ms"] * MS,
+        "sequence_s": overhead["sequence_us"] * US,
+        "interference": overhead["interference"],
+        "ttft_fixed_s": overhead["open_ttft_fixed_ms"] * MS,
+        "ttft_steps": overhead["ttft_steps"],
+        "closed_ttft": [
+            overhead["ttft_fixed_ms"] * MS,
+            overhead["ttft_prefill"],
+            overhead["ttft_queue"],
+            overhead["ttft_queue_exponent"],
+        ],
+        "attention_dp_prefill": scale["attention_dp_prefill"],
+        "chunk_tokens": int(scale["chunk_tokens"]),
+        "mem_fraction": _MEM_FRACTION,
+    }
+
+
+def row_bw(row: SystemRow) -> float:
+    """Memory bandwidth of an accelerator, bytes/s."""
+    return float(require(row, "mem_bw_tbps")) * 1e12
+
+
+class _Fits:
+    """Fits for one system and engine: its own where there are any, else the nearest relative's."""
+
+    def __init__(
+        self, catalog: Catalog, row: SystemRow, engine: str, inherited: Inherited
+    ) -> None:
+        self.row = row
+        self.engine = engine
+        self.inherited = inherited
+        self.kernels = catalog.kernels
+        self.family = str(self.kernels.engines[engine]["kernels"])
+        self.block_family = str(self.kernels.engines[engine]["fp8_block_gemm"])
+        self.multipliers = self.kernels.multipliers
+        self.order = _by_distance(row, self.kernels.accelerators)
+
+    def _find(
+        self, what: str, get: Callable[[AcceleratorKernels], Fit | None]
+    ) -> tuple[AcceleratorKernels, Fit] | None:
+        for name in self.order:
+            accelerator = self.kernels.accelerators[name]
+            fit = get(accelerator)
+            if fit is not None:
+                if name != self.row.kernel_key:
+                    self.inherited.add(self.row.id, self.engine, what, name)
+                return accelerator, fit
+        return None
+
+    def _of_engine(self, table: str, key: str, families: Sequence[str]) -> Any:
+        def get(accelerator: AcceleratorKernels) -> Fit | None:
+            for family in families:
+                kernels = accelerator.engines.get(family)
+                fit: Fit | None = getattr(kernels, table).get(key) if kernels else None
+                if fit is not None:
+                    return fit
+            return None
+
+        return self._find(f"{table} {key}", get)
+
+    def _rates(self, accelerator: AcceleratorKernels, dtype: str) -> tuple[float, float] | None:
+        """Peak and bandwidth that shares refer to: those of the calibration for a calibrated
+        accelerator (they are what the shares were fitted with), else the catalog's."""
+        if self.kernels.accelerators.get(self.row.kernel_key or "") is accelerator:
+            peak = accelerator.peaks[_CALIBRATED_PEAK[dtype]]
+            bw = accelerator.peaks["bw_bytes_per_s"]
+            return None if peak is None or bw is None else (peak, bw)
+        tflops = getattr(self.row, _PEAK[dtype])
+        return None if tflops is None else (tflops * 1e12, row_bw(self.row))
+
+    def gemm(self, dtype: str) -> dict[str, float] | None:
+        """Matrix product in a weight format."""
+        # A weight-only format runs the bf16 product; only the bytes of its weights differ.
+        key = "bf16" if dtype == "mxfp4" else dtype
+        families = (self.block_family,) if key == "fp8_block" else (self.family,)
+        found = self._of_engine("gemm", key, families) if supports(self.row, dtype) else None
+        rates = self._rates(found[0], dtype) if found else None
+        if found is None or rates is None:
+            return None
+        fit = found[1]
+        return {
+            "t0": fit["t0_us"] * US,
+            "flops": rates[0] * fit["ec"],
+            "bw": rates[1] * fit["em"],
+            "q": fit["q"],
+        }
+
+    def moe(self, dtype: str) -> dict[str, float] | None:
+        """Routed experts in a weight format."""
+        families = (self.family, "vllm", "trtllm")
+        key = "w4a16_mxfp4" if dtype == "mxfp4" else dtype
+        found = self._of_engine("moe", key, families) if supports(self.row, dtype) else None
+        rates = self._rates(found[0], dtype) if found else None
+        if found is None or rates is None:
+            return None
+        fit = found[1]
+        return {
+            "t0": fit["t0_us"] * US,
+            "flops": rates[0] * fit["ec"],
+            "bw": rates[1] * fit["em"],
+            "q": fit["q"],
+            "act_bw": 0.8 * rates[1] / fit["act"],
+            "pad": fit["pad"],
+        }
+
+    def decode_attention(self, kv: str) -> dict[str, float] | None:
+        """Decode attention over a cache format."""
+        found = self._of_engine("decode_attention", kv, (self.family,))
+        rates = self._rates(found[0], kv if supports(self.row, kv) else "bf16") if found else None
+        if found is None or rates is None:
+            return None
+        fit = found[1]
+        return {
+            "t0": fit["t0_us"] * US,
+            "bw": rates[1] * fit["eb"],
+            "mla_flops": rates[0] * self.multipliers["mla_absorbed_compute"],
+            "mla_bw": rates[1] * self.multipliers["mla_absorbed_bw"],
+        }
+
+    def prefill_attention(self, kv: str) -> dict[str, float] | None:
+        """Prefill attention beside a cache format; in bf16 where the engine has no 8-bit kernel."""
+        own, dtype = None, kv
+        for dtype in (kv, "bf16") if supports(self.row, kv) else ("bf16",):
+            own = self._of_engine("prefill_attention", dtype, (self.family,))
+            if own is not None:
+                break
+        rates = self._rates(own[0], dtype) if own else None
+        if own is None or rates is None:
+            return None
+        fit = own[1]
+        return {
+            "t0": fit["t0_us"] * US,
+            "flops": rates[0] * fit["e_inf"],
+            "s0": fit["s0"],
+            "bw": rates[1] / max(fit["memx"], 1e-3),
+        }
+
+    def _link(self) -> float:
+        """Scale-up bytes/s per accelerator; a lone accelerator has no link and needs none."""
+        if self.row.scale_up_gb_per_s_per_gpu is None and self.row.scale_up_domain == 1:
+            return 1.0
+        return float(require(self.row, "scale_up_gb_per_s_per_gpu")) * 1e9
+
+    def all_reduce(self) -> list[dict[str, float]]:
+        """All-reduce fits by rank count, ascending."""
+
+        def get(accelerator: AcceleratorKernels) -> Fit | None:
+            kernels = accelerator.engines.get(self.family)
+            return kernels.all_reduce if kernels and kernels.all_reduce else None
+
+        found = self._find("all-reduce", get)
+        link = self._link()
+        return [
+            {
+                "n": n,
+                "a1": fit["a1_us"] * US,
+                "bw1": link * fit["b1"],
+                "a2": fit["a2_us"] * US,
+                "bw2": link * fit["b2"],
+            }
+            for n, fit in (found[1].items() if found else ())
+        ]
+
+    def _nccl(self, operation: str) -> Fit:
+        def get(accelerator: AcceleratorKernels) -> Fit | None:
+            fits = accelerator.nccl.get(operation)
+            return fits[max(fits)] if fits else None
+
+        found = self._find(f"NCCL {operation}", get)
+        assert found is not None, "the calibration has NCCL fits"
+        return found[1]
+
+    def all_to_all(self) -> dict[str, float]:
+        """Exchange inside the scale-up domain."""
+        fit = self._nccl("all_to_all")
+        return {"alpha": fit["alpha_us"] * US, "bw": self._link() * fit["beff"]}
+
+    def scale_out(self) -> dict[str, float] | None:
+        """Collectives beyond the domain: the NIC's rate at the efficiency NCCL reaches inside."""
+        gbit = self.row.scale_out_gbit_per_s_per_gpu
+        if gbit is None:
+            return None
+        fit = self._nccl("all_reduce")
+        self.inherited.add(self.row.id, self.engine, "scale-out", "NCCL inside the domain")
+        return {"alpha": fit["alpha_us"] * US, "bw": gbit * 1e9 / BITS * min(fit["beff"], 1.0)}
+
+
+def _by_distance(row: SystemRow, accelerators: Mapping[str, AcceleratorKernels]) -> list[str]:
+    """Calibrated accelerators, nearest first: its own, then by log distance of peak and bandwidth."""
+    peak = float(require(row, "bf16_tflops")) * 1e12
+    bw = row_bw(row)
+
+    def distance(name: str) -> tuple[float, str]:
+        peaks = accelerators[name].peaks
+        there = (peaks["bf16_flops"] or math.inf, peaks["bw_bytes_per_s"] or math.inf)
+        return math.hypot(math.log(peak / there[0]), math.log(bw / there[1])), name
+
+    others: Iterable[str] = sorted((n for n in accelerators if n != row.kernel_key), key=distance)
+    own = [row.kernel_key] if row.kernel_key in accelerators else []
+    return [*(name for name in own if name is not None), *others]

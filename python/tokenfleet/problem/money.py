@@ -1,0 +1,205 @@
+"""What a system costs by the year at a site, under an offer: terms resolved, then `tco.rs` itemises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from tokenfleet import _core
+from tokenfleet.catalog import Catalog, SystemRow, require
+from tokenfleet.errors import CatalogError
+from tokenfleet.schema import Finance, Objective, Offer, Scenario, Site
+
+PERCENT = 100.0
+KW_PER_MW = 1000.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Money terms with nothing left blank; `defaulted` names those that the catalog filled."""
+
+    cost_of_capital: float
+    life_years: float
+    residual_fraction: float
+    maintenance_fraction_per_year: float
+    network_fraction: float
+    storage_fraction: float
+    integration_fraction: float
+    staff_usd_per_kw_year: float
+    licence_usd_per_gpu_year: float
+    defaulted: dict[str, str] = field(default_factory=dict)
+
+
+def resolve_terms(finance: Finance, catalog: Catalog) -> Terms:
+    """Fills blanks with the catalog's typical figures; integration and licences count when asked."""
+    defaulted: dict[str, str] = {}
+
+    def typical(name: str, parameter: str, scale: float = 1.0) -> float:
+        given: float | None = getattr(finance, name)
+        if given is not None:
+            return given
+        row = catalog.tco_row(parameter)
+        defaulted[f"finance.{name}"] = f"catalog typical of {parameter} ({row.as_of})"
+        return float(require(row, "typical")) / scale
+
+    life = typical("life_years", "gpu_depreciation_years")
+    staff = finance.staff_usd_per_kw_year
+    if staff is None:
+        staff = _typical_staff(catalog)
+        defaulted["finance.staff_usd_per_kw_year"] = "catalog typical of staff per MW times pay"
+    return Terms(
+        cost_of_capital=typical("cost_of_capital", "cost_of_capital_pct", PERCENT),
+        life_years=life,
+        residual_fraction=_residual(finance, catalog, life, defaulted),
+        maintenance_fraction_per_year=typical(
+            "maintenance_fraction_per_year", "maintenance_pct_capex_per_year", PERCENT
+        ),
+        network_fraction=typical("network_fraction", "networking_pct_it_capex", PERCENT),
+        storage_fraction=typical("storage_fraction", "storage_pct_capex", PERCENT),
+        integration_fraction=finance.integration_fraction or 0.0,
+        staff_usd_per_kw_year=staff,
+        licence_usd_per_gpu_year=finance.licence_usd_per_gpu_year or 0.0,
+        defaulted=defaulted,
+    )
+
+
+def _typical_staff(catalog: Catalog) -> float:
+    people = float(require(catalog.tco_row("staff_fte_per_mw"), "typical"))
+    pay = float(require(catalog.tco_row("staff_usd_per_fte_year"), "typical"))
+    return people * pay / KW_PER_MW
+
+
+def _residual(
+    finance: Finance, catalog: Catalog, life_years: float, defaulted: dict[str, str]
+) -> float:
+    """Resale share at the end of life; the catalog states it for whole years one to five."""
+    if finance.residual_fraction is not None:
+        return finance.residual_fraction
+    parameter = f"residual_value_pct_year{life_years:g}"
+    if parameter not in catalog.tco:
+        raise CatalogError(
+            f"finance.residual_fraction: the catalog has no resale value after {life_years:g} years",
+            "give finance.residual_fraction (0 if nothing is left)",
+        )
+    defaulted["finance.residual_fraction"] = f"catalog typical of {parameter}"
+    return float(require(catalog.tco_row(parameter), "typical")) / PERCENT
+
+
+@dataclass(frozen=True)
+class Price:
+    """A price with where it comes from."""
+
+    usd_per_system: float
+    usd_per_gpu_h: float
+    source: str
+
+
+def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
+    """The offer's own price, or the price book's.
+
+    Raises:
+        CatalogError: no price, or several.
+    """
+    if offer.kind == "owned":
+        return Price(0.0, 0.0, "owned")
+    given = (offer.price_usd_per_system, offer.price_usd_per_gpu_h)
+    if any(g is not None for g in given):
+        return Price(given[0] or 0.0, given[1] or 0.0, "scenario")
+    row = catalog.price(offer, scenario.price_vintage)
+    source = f"price book {row.vintage} ({row.tier}), as of {row.as_of}: {row.source}"
+    return Price(row.price_usd_per_system or 0.0, row.price_usd_per_gpu_h or 0.0, source)
+
+
+def maintained_usd(offer: Offer, price: Price, scenario: Scenario, catalog: Catalog) -> float:
+    """Value that maintenance is charged on: the purchase price, also for systems owned already."""
+    if "maintenance" in offer.included:
+        return 0.0
+    if price.usd_per_system > 0:
+        return price.usd_per_system
+    rows = catalog.price_rows(scenario.price_vintage, offer.system)
+    bought = [r.price_usd_per_system for r in rows if r.price_usd_per_system is not None]
+    if bought:
+        return bought[0]
+    raise CatalogError(
+        f"offer {offer.id!r}: maintenance is charged on a purchase price, and {offer.system} has none",
+        "write `includes: [maintenance]` if it is paid elsewhere, or add a buy price to the catalog",
+    )
+
+
+def system_year(
+    offer: Offer,
+    price: Price,
+    maintained: float,
+    row: SystemRow,
+    terms: Terms,
+    hosting_usd_per_kw_month: float,
+) -> dict[str, float]:
+    """Itemised yearly cost of one system, USD, with `capex_usd` beside it (see `tco.rs`)."""
+    included = offer.included
+    kw = 0.0 if row.system_kw is None else row.system_kw
+    ownership = {
+        "server_usd": price.usd_per_system,
+        "network_fraction": 0.0 if "network" in included else terms.network_fraction,
+        "storage_fraction": 0.0 if "network" in included else terms.storage_fraction,
+        "integration_fraction": terms.integration_fraction,
+        "cost_of_capital": terms.cost_of_capital,
+        "life_years": terms.life_years,
+        "residual_fraction": terms.residual_fraction,
+        "maintenance_fraction": terms.maintenance_fraction_per_year,
+        "maintained_usd": maintained,
+        "staff_usd_per_kw_year": 0.0 if "staff" in included else terms.staff_usd_per_kw_year,
+        "licence_usd_per_gpu_year": terms.licence_usd_per_gpu_year,
+        "hosting_usd_per_kw_month": 0.0 if "hosting" in included else hosting_usd_per_kw_month,
+        "rental_usd_per_gpu_h": price.usd_per_gpu_h,
+        "provisioned_kw": kw,
+        "gpus": float(require(row, "gpus")),
+    }
+    items: dict[str, float] = _core.system_year(json.dumps(ownership))
+    return items
+
+
+def site_pue(site: Site, cooling: str | None, catalog: Catalog) -> float | None:
+    """PUE of a site for a cooling kind; None when the site states PUEs but not for this kind."""
+    if site.pue is None:
+        return float(require(catalog.tco_row("pue"), "typical"))
+    if isinstance(site.pue, dict):
+        return site.pue.get(cooling) if cooling is not None else None  # type: ignore[call-overload]
+    return float(site.pue)
+
+
+def site_hosting(site: Site, catalog: Catalog) -> float:
+    """Hosting price, USD per provisioned kW and month; blank is the catalog's typical."""
+    if site.hosting_usd_per_kw_month is not None:
+        return site.hosting_usd_per_kw_month
+    return float(require(catalog.tco_row("colo_usd_per_kw_month"), "typical"))
+
+
+def energy_price(site: Site, pue: float, objective: Objective, catalog: Catalog) -> float:
+    """Price of a kWh at the IT equipment, USD.
+
+    Raises:
+        CatalogError: carbon or water is priced and the site does not state how much it uses.
+    """
+    tariff = site.electricity_usd_per_kwh
+    if tariff is None:
+        tariff = float(require(catalog.tco_row("electricity_usd_per_kwh"), "typical"))
+    carbon_price = objective.carbon_price_usd_per_t or 0.0
+    water_price = objective.water_price_usd_per_m3 or 0.0
+    carbon = _stated(site, "carbon_kg_per_kwh", needed=carbon_price > 0)
+    water = _stated(site, "water_l_per_kwh", needed=water_price > 0)
+    return _core.energy_usd_per_kwh_it(tariff, pue, carbon, carbon_price, water, water_price)
+
+
+def carbon_per_kwh_it(site: Site, pue: float, objective: Objective) -> float:
+    """Carbon of a kWh at the IT equipment, kg; 0 where it is neither stated nor asked for."""
+    return pue * _stated(site, "carbon_kg_per_kwh", needed=objective.kind == "least_carbon")
+
+
+def _stated(site: Site, name: str, needed: bool) -> float:
+    value: float | None = getattr(site, name)
+    if value is None and needed:
+        raise CatalogError(
+            f"site {site.id!r}: {name} is needed by the objective and not stated",
+            f"give sites[{site.id}].{name}",
+        )
+    return value or 0.0

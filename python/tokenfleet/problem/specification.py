@@ -1,0 +1,239 @@
+"""The core's specification: names become indices here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenfleet.catalog import Catalog
+from tokenfleet.problem import axes
+from tokenfleet.problem.hardware import (
+    DTYPES,
+    KV_BYTES,
+    Inherited,
+    core_kernel,
+    core_system,
+    runs_on,
+    supports,
+)
+from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.schema import Length, RequestClass, Scenario, Slo, Speculation, Workload
+from tokenfleet.schema.architecture import ModelArchitecture
+
+PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
+PRECISIONS = tuple(DTYPES)
+_DTYPE = {name: i for i, name in enumerate(DTYPES)}
+_KV = {name: i for i, name in enumerate(KV_BYTES)}
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What the core is given, and the labels of its indices."""
+
+    data: dict[str, Any]
+    systems: tuple[str, ...]
+    workloads: tuple[Workload, ...]
+    classes: tuple[tuple[RequestClass, ...], ...]
+    groups: tuple[tuple[tuple[int, ...], ...], ...]  # by workload and latency group: site indices
+    inherited: Inherited
+    dropped: list[tuple[str, str]] = field(default_factory=list)  # what, why
+
+
+def sorted_classes(classes: Sequence[RequestClass]) -> tuple[RequestClass, ...]:
+    """Classes in canonical order: shortest prompts first."""
+    return tuple(
+        sorted(classes, key=lambda c: (c.input_tokens.mean, c.output_tokens.mean, c.share, c.id))
+    )
+
+
+def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Specification:
+    """The specification of a scenario over these systems."""
+    scenario, catalog = loaded.scenario, loaded.catalog
+    inherited = Inherited()
+    workloads = tuple(sorted(scenario.workloads, key=lambda w: w.id))
+    models = sorted({w.model for w in workloads})
+    architectures = {m: catalog.model(m) for m in models}
+    engines = sorted(set(scenario.engines))
+    precisions = [(m, p) for m in models for p in PRECISIONS]
+    dropped: list[tuple[str, str]] = []
+    classes = tuple(sorted_classes(loaded.classes[w.id]) for w in workloads)
+    by_group = [
+        axes.latency_groups(w, c, scenario.sites)
+        for w, c in zip(workloads, classes, strict=True)
+    ]
+    data = {
+        "systems": [core_system(catalog, catalog.system(s)) for s in systems],
+        "models": [_model(architectures[m]) for m in models],
+        "dtypes": [{"id": d, "weight_bytes": b} for d, b in DTYPES.items()],
+        "precisions": [_precision(architectures[m], p) for m, p in precisions],
+        "kv_dtypes": [{"id": k, "bytes": b} for k, b in KV_BYTES.items()],
+        "engines": [{"id": e} for e in engines],
+        "kernels": [
+            core_kernel(catalog, catalog.system(s), (i, j), e, inherited)
+            for i, s in enumerate(systems)
+            for j, e in enumerate(engines)
+            if runs_on(e, catalog.system(s))
+        ],
+        "workloads": [
+            _workload(
+                scenario,
+                catalog,
+                workload,
+                workload_classes,
+                _Indices(systems, engines, models, precisions),
+                list(groups),
+                dropped,
+            )
+            for workload, workload_classes, groups in zip(workloads, classes, by_group, strict=True)
+        ],
+    }
+    return Specification(
+        data=data,
+        systems=tuple(systems),
+        workloads=workloads,
+        classes=classes,
+        groups=tuple(tuple(g.values()) for g in by_group),
+        inherited=inherited,
+        dropped=dropped,
+    )
+
+
+@dataclass(frozen=True)
+class _Indices:
+    systems: Sequence[str]
+    engines: Sequence[str]
+    models: Sequence[str]
+    precisions: Sequence[tuple[str, str]]
+
+
+def _model(model: ModelArchitecture) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "hidden": model.hidden,
+        "vocab": model.vocab,
+        "tied": model.tied,
+        "max_context": model.max_context,
+        "layers": [_layer_group(g.model_dump()) for g in model.layers],
+    }
+
+
+def _layer_group(group: dict[str, Any]) -> dict[str, Any]:
+    group["attention"].pop("conv_kernel", None)  # a few taps: nothing next to the products
+    return group
+
+
+def _precision(model: ModelArchitecture, precision: str) -> dict[str, Any]:
+    """Dtype per part. Four-bit formats are of the feed-forward weights; attention stays in bf16
+    where its layers are not plain grouped-query ones or the format is weight-only, as published
+    four-bit checkpoints have it. Embedding and head stay in bf16."""
+    four_bit = precision in ("nvfp4", "mxfp4")
+    plain = all(g.attention.kind == "gqa" for g in model.layers)
+    wide_attention = four_bit and (not plain or precision == "mxfp4")
+    wide_dense = precision == "mxfp4" and model.is_moe
+    return {
+        "id": precision,
+        "attention": _DTYPE["bf16" if wide_attention else precision],
+        "dense": _DTYPE["bf16" if wide_dense else precision],
+        "experts": _DTYPE[precision],
+        "head": _DTYPE["bf16"],
+    }
+
+
+def _length(length: Length) -> dict[str, Any]:
+    return {
+        "at": [length.mean, length.p50, length.p90, length.p95, length.p99],
+        "m2": max(length.moment2, length.mean**2),
+        "max": length.max,
+    }
+
+
+def _slo(slo: Slo, class_ids: Sequence[str]) -> dict[str, Any]:
+    return {
+        "metric": slo.metric,
+        "percentile": PERCENTILES.index(slo.percentile),
+        "limit_s": slo.limit_ms / 1e3,
+        "class": None if slo.cls is None else class_ids.index(slo.cls),
+    }
+
+
+def _workload(
+    scenario: Scenario,
+    catalog: Catalog,
+    workload: Workload,
+    classes: tuple[RequestClass, ...],
+    indices: _Indices,
+    round_trips: list[tuple[float, ...]],
+    dropped: list[tuple[str, str]],
+) -> dict[str, Any]:
+    search = scenario.search
+    model = catalog.model(workload.model)
+    precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, dropped)
+    kv = axes.kv_formats(search)
+    class_ids = [c.id for c in classes]
+    valued = scenario.objective.kind == "most_value"
+    return {
+        "id": workload.id,
+        "model": indices.models.index(workload.model),
+        "classes": [
+            {
+                "id": c.id,
+                "share": c.share,
+                "input": _length(c.input_tokens),
+                "output": _length(c.output_tokens),
+                "hit_rate": c.prefix_hit_rate,
+            }
+            for c in classes
+        ],
+        "slos": [_slo(s, class_ids) for s in workload.slos],
+        "round_trip_s": [list(r) for r in round_trips] or [[0.0] * len(classes)],
+        "class_sets": axes.class_sets(search.class_sets, len(classes)),
+        "systems": list(range(len(indices.systems))),
+        "engines": list(range(len(indices.engines))),
+        "precisions": [indices.precisions.index((workload.model, p)) for p in precisions],
+        "quality": [quality(scenario, workload, p) if valued else 1.0 for p in precisions],
+        "kv": [_KV[k] for k in kv],
+        "kv_allowed": [[axes.kv_allowed(search, p, k) for k in kv] for p in precisions],
+        **axes.degrees(search, model),
+        "speculation": axes.speculation_axis(_speculation(scenario, workload.model)),
+        "batches": axes.batch_limits(search),
+        "splits": sorted(search.ttft_splits) if search.disaggregate else [],
+        "max_gpus": search.max_gpus_per_replica,
+    }
+
+
+def _speculation(scenario: Scenario, model: str) -> Speculation | None:
+    return next((s for s in scenario.speculation if s.model == model), None)
+
+
+def quality(scenario: Scenario, workload: Workload, precision: str) -> float:
+    """Quality score of a workload's model at a precision; 1 where none is stated."""
+    scores: Mapping[tuple[str, str], float] = {
+        (q.model, q.precision): q.score for q in scenario.quality
+    }
+    return scores.get((workload.model, precision), 1.0)
+
+
+def _allowed_precisions(
+    scenario: Scenario,
+    catalog: Catalog,
+    workload: Workload,
+    systems: Sequence[str],
+    dropped: list[tuple[str, str]],
+) -> list[str]:
+    """Precisions that the workload allows, some system computes in, and the quality floor passes."""
+    scored = {(q.model, q.precision): q.score for q in scenario.quality}
+    rows = [catalog.system(s) for s in systems]
+    kept = []
+    for precision in workload.precisions or PRECISIONS:
+        what = f"workload {workload.id}: precision {precision}"
+        floor, score = workload.quality_floor, scored.get((workload.model, precision))
+        if precision not in PRECISIONS:
+            dropped.append((what, "no kernel figures for this format"))
+        elif floor is not None and score is None:
+            dropped.append((what, "no quality score, and the workload has a floor"))
+        elif floor is not None and score is not None and score < floor:
+            dropped.append((what, f"quality {score:g} is below the floor {floor:g}"))
+        elif any(supports(row, precision) for row in rows):
+            kept.append(precision)
+    return sorted(set(kept), key=PRECISIONS.index)
