@@ -1,0 +1,216 @@
+"""Types of the Rust core. Units are SI unless the name says otherwise.
+
+N is a number of rows, K the number of request classes of a workload. Percentiles are always in the
+order mean, p50, p90, p95, p99. What the numbers mean: ``docs/model.md``.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "HOURS_PER_YEAR",
+    "Problem",
+    "Search",
+    "__version__",
+    "energy_usd_per_kwh_it",
+    "prune",
+    "system_year",
+    "usd_per_mtok",
+    "usd_per_mtok_delivered",
+]
+
+__version__: Final[str]
+HOURS_PER_YEAR: Final[float]
+
+class _Layout(TypedDict):
+    """Fields of one configuration, as names and numbers."""
+
+    workload: str
+    system: str
+    engine: str
+    precision: str
+    kv_dtype: str
+    tp: int
+    pp: int
+    ep: int
+    attention_dp: int
+    speculative_depth: int
+    role: str  # serve, prefill or decode
+    ttft_split: float | None  # share of the TTFT limit that the prefill pool may use
+    batch_limit: int  # sequences in decode on the whole replica
+    classes: list[str]  # admitted
+
+class _Recheck(TypedDict):
+    """A replica at a given mix."""
+
+    utilisation: float  # Σ rate·load, before the capacity is folded in
+    broken: str | None  # ttft, tpot or e2e: the limit that is exceeded most
+    concurrency: float | None  # sequences in decode; None above capacity
+    ttft_s: list[list[float]] | None  # (K, 5); NaN for a class without rate
+    tpot_s: list[list[float]] | None  # (K, 5)
+
+class _Counts(TypedDict):
+    """How the integers of a workload's space ended; every one is in exactly one of the last six."""
+
+    evaluated: int  # usable + ttft + tpot + e2e
+    usable: int
+    no_layout: int  # degrees, batch or role that make no layout, or no kernel or link figure
+    memory: int
+    ttft: int
+    tpot: int
+    e2e: int
+
+class _Kept(TypedDict):
+    """Candidates that survive pruning, as columns of N rows in canonical order."""
+
+    id: NDArray[np.uint64]
+    workload: NDArray[np.uint64]  # index in the specification
+    latency_group: NDArray[np.uint64]  # row of the workload's round_trip_s
+    system: NDArray[np.uint64]  # index in the specification
+    kv: NDArray[np.uint64]  # KV dtype index; 0 for serve
+    gpus: NDArray[np.uint64]  # accelerators in a replica
+    role: list[str]
+    split: NDArray[np.int64]  # position among the workload's splits; -1 for serve
+    capacity: NDArray[np.float64]  # utilisation that the limits allow
+    quality: NDArray[np.float64]
+    load_s: list[list[float]]  # (N, K) replica-seconds per request ÷ capacity; inf: not admitted
+    energy_j: list[list[float]]  # (N, K) IT joules per request above idle; inf: not admitted
+
+class _Points(TypedDict):
+    """Operating points at capacity under the worst mix, as columns of N rows; NaN where none."""
+
+    gpus: NDArray[np.float64]
+    capacity: NDArray[np.float64]  # utilisation; 0 where a limit breaks on an idle replica
+    requests_per_s: NDArray[np.float64]  # per replica, the set's classes in their own shares
+    output_tokens_per_s: NDArray[np.float64]  # per replica
+    drawn_w: NDArray[np.float64]  # IT watts of the replica at capacity
+    weight_bytes_per_gpu: NDArray[np.float64]
+    kv_bytes_per_gpu: NDArray[np.float64]  # a full batch at the longest context
+    concurrency: NDArray[np.float64]  # sequences in decode
+    ttft_mean_ms: NDArray[np.float64]  # worst class, round trip included
+    ttft_p50_ms: NDArray[np.float64]
+    ttft_p90_ms: NDArray[np.float64]
+    ttft_p95_ms: NDArray[np.float64]
+    ttft_p99_ms: NDArray[np.float64]
+    tpot_mean_ms: NDArray[np.float64]
+    tpot_p50_ms: NDArray[np.float64]
+    tpot_p90_ms: NDArray[np.float64]
+    tpot_p95_ms: NDArray[np.float64]
+    tpot_p99_ms: NDArray[np.float64]
+    status: list[str]  # ok, no_layout, memory, or the limit an idle replica breaks
+
+class _SystemYear(TypedDict):
+    """Yearly cost of one system, USD; energy is apart."""
+
+    capex_annuity: float
+    residual_credit: float  # negative
+    maintenance: float
+    staff: float
+    licences: float
+    hosting: float
+    rental: float
+    capex_usd: float  # outlay, not a yearly cost
+
+@final
+class Problem:
+    """A checked specification and its space of configurations, a range of integers.
+
+    Raises ``ValueError`` naming the field for text that is no specification or a number outside its
+    domain, ``IndexError`` for an index in it that points nowhere.
+    """
+
+    def __new__(cls, spec_json: str) -> Problem: ...
+    @property
+    def unit_count(self) -> int:
+        """Units of work. A unit is all configurations of one (workload, system, engine, precision,
+        tp, ep, attention dp); they share operator tables."""
+
+    @property
+    def space_size(self) -> int:
+        """Integers in the space; not every one is a layout."""
+
+    def describe(self, id: int) -> _Layout:
+        """Layout fields of configuration ``id``. Raises ``IndexError`` past ``space_size``."""
+
+    def points(self, ids: NDArray[np.uint64], latency_group: int = 0, threads: int = 0) -> _Points:
+        """Operating points of configurations ``ids`` (N,) at one latency group.
+
+        ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` for an id or a
+        latency group that does not exist.
+        """
+
+    def recheck(self, id: int, latency_group: int, rates: NDArray[np.float64]) -> _Recheck:
+        """Latency of one replica of ``id`` at ``rates`` (K,) in requests/s.
+
+        Raises ``ValueError`` for a negative or non-finite rate, another number of classes, a rate
+        of a class that the configuration does not admit, or a configuration that is no layout.
+        """
+
+    def closed_loop(
+        self, axes: Sequence[int], degrees: Sequence[int], load: Sequence[float]
+    ) -> tuple[float, float, float] | None:
+        """Means of a benchmark at fixed concurrency: TTFT in s, TPOT in s, output tokens/s/GPU.
+
+        ``axes`` (6,): index of the workload, then positions on its axes of system, engine,
+        precision, KV dtype and speculation. ``degrees`` (4,): tp, pp, ep, attention dp. ``load``
+        (3,): requests in flight, prompt tokens, output tokens. ``None``: no layout, or no kernel.
+        """
+
+@final
+class Search:
+    """Counts and kept candidates of the units searched so far. Order and grouping do not matter."""
+
+    def __new__(cls) -> Search: ...
+    def extend(self, problem: Problem, first: int, last: int, threads: int = 0) -> None:
+        """Adds units ``first`` to ``last`` (exclusive), each once, of one problem.
+
+        ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` past
+        ``unit_count``.
+        """
+
+    def counts(self) -> dict[int, _Counts]:
+        """Counts by index of the workload."""
+
+    def kept(self) -> _Kept:
+        """Kept candidates."""
+
+def prune(
+    load_s: NDArray[np.float64],
+    energy_j: NDArray[np.float64],
+    gpus: NDArray[np.uint32],
+    idle_w: NDArray[np.float64],
+    quality: NDArray[np.float64],
+    per_system: int,
+) -> list[int]:
+    """Row numbers of the candidates of one group that no other makes useless.
+
+    ``load_s`` (N, K): replica-seconds per request ÷ capacity, inf where a class is not admitted.
+    ``energy_j`` (N, K): joules per request above idle. ``gpus`` (N,): accelerators in a replica.
+    ``idle_w`` (N,): watts of an idle replica above the system's idle. ``quality`` (N,).
+    ``per_system``: accelerators in one system. Raises ``ValueError`` for other shapes or NaN.
+    """
+
+def system_year(ownership_json: str) -> _SystemYear:
+    """Yearly cost of one system from the JSON of an ``Ownership`` (fields and units: ``tco.rs``).
+
+    Raises ``ValueError`` naming a missing, unknown or impossible field.
+    """
+
+def energy_usd_per_kwh_it(
+    tariff_usd_per_kwh: float,
+    pue: float,
+    carbon_kg_per_kwh: float,
+    carbon_usd_per_t: float,
+    water_l_per_kwh_it: float,
+    water_usd_per_m3: float,
+) -> float:
+    """USD per kWh at the IT equipment: tariff and carbon on utility energy, water on IT energy."""
+
+def usd_per_mtok(usd_per_gpu_h: float, tokens_per_s_gpu: float) -> float:
+    """USD per million tokens at full load: ``(USD/GPU-h) / (tokens/s/GPU × 0.0036)``."""
+
+def usd_per_mtok_delivered(annual_usd: float, tokens_per_year: float) -> float:
+    """USD per million tokens from a year's cost and a year's tokens."""
