@@ -167,6 +167,8 @@ def test_unknown_zero_and_unlimited_differ() -> None:
         ("workloads/0/id", "a\x1b[31m", "workloads[0]", ""),
         ("columns", [{"workload": "chat", "class": "x", "system": "s", "gpus": 1, "rate_rps": 1}],
          "columns[0].class", "short"),
+        ("quality", [{"model": "llama-3.1-8b", "precision": "fp88", "score": 1, "source": "s"}],
+         "quality[0].precision", "fp8"),
         ("workloads/0/classes/0/origin", "eu-west", "round_trip_ms", ""),
         ("workloads/0/classes/0/origin", {"a": 0.5}, "origin shares add up to 0.5", ""),
         ("quality", [{"model": "llama", "precision": "fp8", "score": 1, "source": "s"}],
@@ -274,7 +276,7 @@ def test_offer_defaults_follow_the_kind() -> None:
 def test_accepted_tokens() -> None:
     spec = Speculation(model="m", max_depth=3, acceptance=0.5, draft_cost_fraction=0, source="s")
     assert [spec.accepted(k) for k in range(4)] == [1.0, 1.5, 1.75, 1.875]
-    table = {"model": "m", "max_depth": 2, "draft_cost_fraction": 0, "source": "s"}
+    table: dict[str, Any] = {"model": "m", "max_depth": 2, "draft_cost_fraction": 0, "source": "s"}
     assert Speculation(**table, acceptance_table=(1.5, 2.0)).accepted(2) == 2.0
     for wrong in ((1.5,), (1.5, 3.5), (0.5, 1.0)):
         with pytest.raises(ValidationError):
@@ -284,7 +286,7 @@ def test_accepted_tokens() -> None:
 def test_scenarios_are_frozen() -> None:
     scenario = Scenario.parse(BASE)
     with pytest.raises(ValidationError):
-        scenario.name = "other"  # type: ignore[misc]
+        scenario.name = "other"
 
 
 def test_round_trip_is_the_identity() -> None:

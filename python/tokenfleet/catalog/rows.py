@@ -23,6 +23,7 @@ from tokenfleet.schema.fields import (
     OpenFraction,
     Positive,
     PositiveCount,
+    Precision,
     Score,
     Text,
     about,
@@ -172,7 +173,7 @@ class QualityRow(SourcedRow):
     """Measured quality of a model at a precision."""
 
     model: Name = about("Model")
-    precision: Name = about("Weight precision")
+    precision: Precision = about("Weight precision")
     score: Score = quantity("Score, 1 is full quality", "score")
 
 

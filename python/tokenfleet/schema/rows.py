@@ -26,10 +26,15 @@ class Problem:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Known names closest to `name`, best first, upper and lower case alike."""
+    """Known names closest to `name`, best first, upper and lower case alike.
+
+    Names that begin with `name` (three letters or more) come before those that are spelt alike.
+    """
     by_key = {k.casefold(): k for k in known}
-    hits = difflib.get_close_matches(name.casefold(), by_key, n=count, cutoff=0.5)
-    return [by_key[h] for h in hits]
+    key = name.casefold()
+    begun = [k for k in by_key if len(key) >= 3 and k.startswith(key)]
+    alike = difflib.get_close_matches(key, by_key, n=count, cutoff=0.5)
+    return [by_key[k] for k in dict.fromkeys([*sorted(begun), *alike])][:count]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

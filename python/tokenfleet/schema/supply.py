@@ -17,6 +17,7 @@ from tokenfleet.schema.fields import (
     NonNegative,
     Positive,
     PositiveCount,
+    Precision,
     Score,
     Text,
     about,
@@ -219,10 +220,20 @@ class Api(Row):
     id: Name = about("Identifier")
     workload: Name = about("Workload it may serve")
     usd_per_mtok_input: NonNegative = quantity(
-        "Price of input", "USD/Mtok", high=200, if_high="cents, or USD per billion tokens"
+        "Price of input",
+        "USD/Mtok",
+        low=1e-3,
+        if_low="USD per token or per 1,000 tokens",
+        high=200,
+        if_high="cents, or USD per billion tokens",
     )
     usd_per_mtok_output: NonNegative = quantity(
-        "Price of output", "USD/Mtok", high=1_000, if_high="cents, or USD per billion tokens"
+        "Price of output",
+        "USD/Mtok",
+        low=1e-3,
+        if_low="USD per token or per 1,000 tokens",
+        high=1_000,
+        if_high="cents, or USD per billion tokens",
     )
     usd_per_request: NonNegative = quantity(
         "Price per request beside the tokens",
@@ -245,7 +256,7 @@ class Quality(Row):
     """Measured quality of a model at a precision, relative to its best."""
 
     model: Name = about("Model")
-    precision: Name = about("Weight precision")
+    precision: Precision = about("Weight precision")
     score: Score = quantity("Score, 1 is full quality", "score")
     source: Text = about("Where the score comes from")
 

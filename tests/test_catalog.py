@@ -1,0 +1,278 @@
+"""The catalog keeps sourced figures as they are published, and blanks blank."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tokenfleet.catalog import Catalog, load_catalog, merge_files, require
+from tokenfleet.errors import CatalogError, SchemaError
+from tokenfleet.importers.huggingface import read_config
+from tokenfleet.schema import Offer
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SHARED = Path(__file__).parents[2] / "shared"
+FACTS = SHARED / "facts"
+needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="facts are not here")
+
+RENAMED = {
+    "gpus": "accelerators_per_system",
+    "bf16_tflops": "bf16_dense_tflops",
+    "fp8_tflops": "fp8_dense_tflops",
+    "fp4_tflops": "fp4_dense_tflops",
+    "scale_up_gb_per_s_per_gpu": "scale_up_gbps_per_gpu",
+    "scale_out_gbit_per_s_per_gpu": "scale_out_gbps_per_gpu",
+}
+NUMBERS = (*RENAMED, "scale_up_domain", "mem_gb", "mem_bw_tbps", "int8_tops", "tdp_w",
+           "system_kw", "rack_units", "release_year")  # fmt: skip
+
+
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def test_breadth() -> None:
+    vendors = {s.vendor for s in catalog().systems.values()}
+    assert vendors >= {"NVIDIA", "AMD", "Google", "Intel", "AWS"}
+    assert len(catalog().systems) >= 18
+    sizes = [m.total_params for m in catalog().models.values()]
+    assert len(sizes) >= 16
+    assert min(sizes) < 9e9
+    assert max(sizes) > 1e12
+    assert len(catalog().vintages) >= 2
+    kinds = {p.kind for p in catalog().prices}
+    assert kinds >= {"buy", "rent", "all_in", "on_demand"}
+
+
+def test_every_row_has_source_and_date() -> None:
+    book = catalog()
+    rows = [*book.systems.values(), *book.models.values(), *book.prices, *book.tco.values(),
+            *book.lengths.values(), *book.points]  # fmt: skip
+    assert all(r.source and r.as_of for r in rows)
+    assert book.kernels.source
+    assert book.kernels.as_of
+
+
+@needs_facts
+def test_systems_are_the_published_figures() -> None:
+    facts = list(csv.DictReader((FACTS / "hardware.csv").open(encoding="utf-8")))
+    assert {f["id"] for f in facts} == set(catalog().systems)
+    for fact in facts:
+        row = catalog().system(fact["id"])
+        for name in NUMBERS:
+            text = fact[RENAMED.get(name, name)]
+            assert getattr(row, name) == (float(text) if text else None), (row.id, name)
+        assert row.cooling == (fact["cooling"] or None)
+
+
+@needs_facts
+def test_prices_are_the_published_figures() -> None:
+    tiers = {
+        "usd_per_gpu_h_hyperscaler_own": ("all_in", "hyperscaler_own"),
+        "usd_per_gpu_h_neocloud_own": ("all_in", "neocloud_own"),
+        "usd_per_gpu_h_rental_3yr": ("rent", "market"),
+    }
+    accelerators = {"H200": "h200_sxm_8", "GB300": "gb300_nvl72", "MI355X": "mi355x_8"}
+    for fact in csv.DictReader((FACTS / "inferencex_gpu_tco.csv").open(encoding="utf-8")):
+        if fact["system"] not in accelerators:
+            continue
+        rows = catalog().price_rows(fact["valid_from"], accelerators[fact["system"]])
+        for column, (kind, tier) in tiers.items():
+            found = [
+                r.price_usd_per_gpu_h
+                for r in rows
+                if (r.kind, r.tier) == (kind, tier) and r.term_years in (None, 3)
+            ]
+            assert found == ([float(fact[column])] if fact[column] else [])
+
+
+@needs_facts
+def test_tco_is_the_published_table() -> None:
+    for fact in csv.DictReader((FACTS / "tco_constants.csv").open(encoding="utf-8")):
+        row = catalog().tco_row(fact["parameter"])
+        for name in ("low", "typical", "high"):
+            assert getattr(row, name) == (float(fact[name]) if fact[name] else None)
+        assert (row.unit, row.confidence) == (fact["unit"], fact["confidence"])
+
+
+@needs_facts
+def test_models_are_those_of_the_configs() -> None:
+    read = {}
+    for path in (FACTS / "model_configs").glob("*_config.json"):
+        if "hf_quant" not in path.name:
+            shape = read_config(path, "x").architecture.model_dump(exclude={"id"})
+            read[path.name[: -len("_config.json")].replace("--", "/")] = shape
+    for row in catalog().models.values():
+        name = row.source.split("huggingface.co/")[1].split(" config.json")[0]
+        shape = row.model_dump(exclude={"id", "source", "as_of", "notes"})
+        assert shape == read[name], row.id
+
+
+@needs_facts
+def test_kernel_fits_are_the_published_ones() -> None:
+    facts = json.loads((FACTS / "kernel_calibration.json").read_text(encoding="utf-8"))
+    kernels = catalog().kernels
+    names = {"bfloat16": "bf16"}
+    for fit in facts["gemm"]["fits"]:
+        if fit["variant"] == "plain":
+            engine = kernels.accelerators[fit["system"]].engines[fit["backend"]]
+            found = engine.gemm[names.get(fit["dtype"], fit["dtype"])]
+            assert (found["ec"], found["em"], found["q"]) == (fit["ec"], fit["em"], fit["q"])
+            assert found["t0_us"] == pytest.approx(fit["t0_ms"] * 1000)
+    for fit in facts["nccl"]["fits"]:
+        if fit["op"] == "alltoall":
+            found = kernels.accelerators[fit["system"]].nccl["all_to_all"][fit["n"]]
+            assert (found["alpha_us"], found["beff"]) == (fit["alpha_us"], fit["beff"])
+
+
+def test_lengths_are_those_of_the_traces() -> None:
+    code = catalog().length("azure-2023-code")
+    assert (code.requests, round(code.input_tokens.mean, 1)) == (8819, 2047.8)
+    mooncake = catalog().length("mooncake-conv")
+    assert mooncake.block_hit_rate == pytest.approx(0.366, abs=5e-4)
+    assert code.block_hit_rate is None
+    measured = mooncake.request_classes(None)
+    assert all(0.2 < c.prefix_hit_rate < 0.5 for c in measured)
+    assert all(c.prefix_hit_rate == 0 for c in mooncake.request_classes())
+    assert sum(c.share for c in measured) == pytest.approx(1)
+
+
+def test_kernel_keys_exist() -> None:
+    keys = {s.kernel_key for s in catalog().systems.values()} - {None}
+    assert keys <= set(catalog().kernels.accelerators)
+    assert len(keys) == 9
+
+
+def test_published_rule_holds_for_the_published_points() -> None:
+    # $/Mtok = ($/GPU-h) / (tokens/s/GPU x 0.0036), to the digits that are published.
+    for point in catalog().points:
+        if point.usd_per_mtok is None or point.usd_per_gpu_h is None:
+            continue
+        cost = point.usd_per_gpu_h / (point.tok_s_per_gpu * 0.0036)
+        assert cost == pytest.approx(point.usd_per_mtok, abs=0.006, rel=0.04), point.id
+
+
+def test_blanks_are_errors_when_used() -> None:
+    a100 = catalog().system("a100_sxm_8")
+    with pytest.raises(CatalogError, match="'a100_sxm_8': fp8_tflops has no") as caught:
+        require(a100, "fp8_tflops")
+    assert "catalog" in caught.value.hint
+    assert require(a100, "bf16_tflops") == 312
+    assert catalog().missing_figures("h200_sxm_8") == ()
+    assert "system_kw" in catalog().missing_figures("tpu_v6e_8")
+    assert catalog().missing_figures("tpu_v6e_8", hosted=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda c: c.system("h200"), "h200_sxm_8"),
+        (lambda c: c.system("H200_SXM_8"), "h200_sxm_8"),
+        (lambda c: c.model("deepseek-r2"), "deepseek-r1"),
+        (lambda c: c.length("azure-code"), "azure-2023-code"),
+        (lambda c: c.tco_row("pues"), "pue"),
+        (lambda c: c.vintage("2026"), "2026-07"),
+    ],
+)
+def test_unknown_names_bring_the_nearest(call, hint) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(CatalogError) as caught:
+        call(catalog())
+    assert hint in caught.value.hint
+
+
+def test_price_of_an_offer() -> None:
+    book = catalog()
+    rent = Offer(id="r", system="h200_sxm_8", kind="rent")
+    assert book.price(rent, "2025-10").price_usd_per_gpu_h == 1.6
+    assert book.price(rent, None).price_usd_per_gpu_h == 2.9
+    all_in = Offer(id="a", system="h200_sxm_8", kind="all_in", price_tier="hyperscaler_own")
+    assert book.price(all_in, "2025-10").price_usd_per_gpu_h == 1.41
+    several = Offer(id="s", system="h100_sxm_8", kind="rent")
+    with pytest.raises(CatalogError, match="several prices"):
+        book.price(several, None)
+    with pytest.raises(CatalogError, match="no price for buy of h200_sxm_8"):
+        book.price(Offer(id="b", system="h200_sxm_8", kind="buy"), None)
+
+
+# User files
+
+
+def merged(tmp_path: Path, name: str, text: str) -> Catalog:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return merge_files(catalog(), [path])
+
+
+def test_a_csv_overrides_what_it_gives_and_keeps_the_rest(tmp_path: Path) -> None:
+    book = merged(tmp_path, "mine.csv", "id,system_kw,cooling\ntpu_v6e_8,4.5,air\n")
+    row = book.system("tpu_v6e_8")
+    assert (row.system_kw, row.mem_gb) == (4.5, 32)
+    assert "mine.csv (cooling, system_kw)" in row.source
+    assert book.missing_figures("tpu_v6e_8") == ()
+    assert "systems:tpu_v6e_8" in book.user_rows
+    assert catalog().system("tpu_v6e_8").system_kw is None
+
+
+def test_prices_are_added_and_replaced(tmp_path: Path) -> None:
+    text = (
+        "system,kind,term_years,price_usd_per_gpu_h\nh200_sxm_8,rent,3,2.5\na100_sxm_8,rent,1,0.9\n"
+    )
+    book = merged(tmp_path, "p.csv", text)
+    rent = Offer(id="r", system="h200_sxm_8", kind="rent")
+    assert book.price(rent, None).price_usd_per_gpu_h == 2.5
+    assert book.price(rent, "2025-10").price_usd_per_gpu_h == 1.6
+    old = Offer(id="o", system="a100_sxm_8", kind="rent")
+    assert book.price(old, None).price_usd_per_gpu_h == 0.9
+
+
+def test_a_config_becomes_a_model(tmp_path: Path) -> None:
+    config = (FIXTURES / "tiny_config.json").read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    book = merged(tmp_path, "m.yaml", "models:\n- {id: tiny, config: config.json}\n")
+    assert book.model("tiny").layer_count == 4
+    text = "models:\n- {id: tiny, config: nowhere.json}\n"
+    with pytest.raises(SchemaError, match=r"nowhere\.json: no such file"):
+        merged(tmp_path, "m.yaml", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message", "hint"),
+    [
+        ("p.csv", "system,kind,price_usd_per_gpu_h\nh200_sxm_8,rent,\"2,9\"\n",
+         "row 2.*price_usd_per_gpu_h: '2,9' is not a number", "point"),
+        ("p.csv", "system,kind,price_usd_per_gpu_h\nh200_sxm_8,rent,-1\n",
+         "row 2.*price_usd_per_gpu_h.*greater than 0, got -1", "zero and negative"),
+        ("p.csv", "system,kind,price_usd_per_gpu_h\nh200_sxm_8,rent,nan\n", "'nan'", ""),
+        ("p.csv", "system,kind,price_usd_per_gpu_h\nh200_sxm_8,rent,1e999\n", "finite", ""),
+        ("p.csv", "system,kind,price_usd_per_gpu_h\nh2000_sxm,rent,1\n",
+         "'h2000_sxm' is not in the catalog", "h200_sxm_8"),
+        ("p.csv", "system,kind,price\nh200_sxm_8,rent,1\n", "column 'price' is not known",
+         "price_usd"),
+        ("p.csv", "system,kind,kind\nh200_sxm_8,rent,1\n", "column 'kind' appears twice", ""),
+        ("p.csv", "system,kind,price_usd_per_system\nh200_sxm_8,rent,300000\n", "kind rent", "buy"),
+        ("p.csv", "", "is empty", "header"),
+        ("s.csv", "id,mem_gb\nnew_box,80\n", "vendor: field required", "add this field"),
+        ("s.yaml", "system:\n- {id: x}\n", "unknown table 'system'", "systems"),
+        ("s.yaml", "systems: {id: x}\n", "should be a list of rows", ""),
+        ("s.yaml", "systems:\n- {id: h100_sxm_8, mem_gbb: 80}\n",
+         "mem_gbb: unknown field", "mem_gb"),
+        ("s.yaml", "systems:\n- {id: h100_sxm_8, mem_gb: '80'}\n",
+         "mem_gb.*valid number", "quotes"),
+        ("s.txt", "x", "unknown ending", ".yaml"),
+    ],
+)  # fmt: skip
+def test_faulty_user_files(tmp_path: Path, name: str, text: str, message: str, hint: str) -> None:
+    with pytest.raises(SchemaError, match=message) as caught:
+        merged(tmp_path, name, text)
+    assert name in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_unit_slips_in_user_rows_warn(tmp_path: Path) -> None:
+    book = merged(tmp_path, "s.yaml", "systems:\n- {id: h100_sxm_8, system_kw: 10200}\n")
+    (warning,) = book.warnings
+    assert "system_kw" in warning.path
+    assert "did you mean W?" in warning.message
