@@ -7,7 +7,9 @@ PuLP builds the model; `QuietHighs` is PuLP's own HiGHS interface with five chan
 3. an incumbent can be given as a start (`start`);
 4. every HiGHS status has one of our `Status` values, and the bound is kept beside the value:
    after a time limit PuLP would say "Optimal";
-5. the model crosses in one `passModel` of arrays instead of one call per column and row.
+5. the model crosses in one `passModel` of arrays instead of one call per column and row; the
+   matrix is kept with the model, because a search solves one model many times with other bounds,
+   right-hand sides and objectives (PuLP lists and sorts its columns anew at every step).
 
 The relative gap is `|value - bound| / max(|value|, 1e-9)`; `optimal` means gap <= 1e-6.
 """
@@ -22,9 +24,13 @@ from typing import Any, Literal
 import highspy
 import numpy as np
 import pulp
+from numpy.typing import NDArray
 from pulp import constants
 
 Status = Literal["optimal", "within_gap", "feasible_time_limit", "infeasible", "unbounded", "error"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int32]
 
 OPTIMAL_GAP = 1e-6
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
@@ -96,6 +102,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
     """PuLP's in-process HiGHS with the five changes of the module's text."""
 
     outcome: Outcome
+    matrix: Matrix
 
     def __init__(
         self,
@@ -130,15 +137,25 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         if self.target is not None:
             lp.solverModel.setOptionValue("objective_target", _sign(lp) * self.target)
 
+    def actualSolve(self, lp: pulp.LpProblem, callback: object = None) -> int:  # noqa: N802
+        """PuLP's own steps, without its passes over every column between them."""
+        self.createAndConfigureSolver(lp)
+        self.buildSolverModel(lp)
+        self.callSolver(lp)
+        status, solution_status = self.findSolutionValues(lp)
+        lp.assignStatus(status, solution_status)
+        return int(status)
+
     def buildSolverModel(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Hand the model over, as arrays unless the test asks for PuLP's own way."""
+        self.matrix = compiled(lp)
         if self.as_arrays:
-            lp.solverModel.passModel(_arrays(lp, self.mip))
+            lp.solverModel.passModel(_arrays(lp, self.matrix, self.mip))
         else:
             super().buildSolverModel(lp)
             lp.solverModel.changeObjectiveOffset(_sign(lp) * lp.objective.constant)
         if self.start is not None and self.mip:
-            _set_start(lp, self.start)
+            _set_start(lp, self.matrix, self.start)
 
     def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Run in a thread and wait; the first Ctrl-C stops the search, the third gives up."""
@@ -158,9 +175,9 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
 
     def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802
         """Read the outcome; PuLP's own pair of codes is derived from it."""
-        self.outcome = _read(lp, self.mip, self.gap, self.interrupted)
+        self.outcome = _read(lp, self.matrix, self.mip, self.gap, self.interrupted)
         if self.outcome.has_incumbent:
-            for variable in lp.variables():
+            for variable in self.matrix.variables:
                 variable.varValue = self.outcome.values[variable.name]
         return _PULP_CODES[self.outcome.status]
 
@@ -208,51 +225,85 @@ def _sign(lp: pulp.LpProblem) -> float:
     return -1.0 if lp.sense == pulp.LpMaximize else 1.0
 
 
-def _arrays(lp: pulp.LpProblem, mip: bool) -> Any:
-    """The model as HiGHS arrays: rows sparse, objective always minimised."""
-    variables = lp.variables()
-    index = {variable: i for i, variable in enumerate(variables)}
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """The parts of a PuLP model that stay when bounds, right-hand sides and objective change."""
+
+    variables: list[Any]  # in PuLP's order, by name
+    names: list[str]
+    index: dict[str, int]
+    rows: list[Any]
+    starts: IntArray
+    columns: IntArray
+    values: FloatArray
+    integral: list[bool]
+
+
+def compiled(lp: pulp.LpProblem) -> Matrix:
+    """The model's matrix; rebuilt only when columns or rows were added since the last call."""
     rows = lp.constraints()
+    known: Matrix | None = getattr(lp, "fleet_matrix", None)
+    if known is not None and len(known.rows) == len(rows):
+        names = {v.name for v in lp.objective.keys()}  # noqa: SIM118 (PuLP's keys differ from iter)
+        if names <= known.index.keys():
+            return known
+    variables = list(lp.variables())
+    index = {v.name: i for i, v in enumerate(variables)}
+    lp.fleet_matrix = Matrix(
+        variables=variables,
+        names=[v.name for v in variables],
+        index=index,
+        rows=rows,
+        starts=np.cumsum([0] + [len(row) for row in rows], dtype=np.int32),
+        columns=np.array([index[v.name] for row in rows for v in row.keys()], dtype=np.int32),  # noqa: SIM118
+        values=np.array([a for row in rows for a in row.values()], dtype=float),
+        integral=[v.cat == pulp.LpInteger for v in variables],
+    )
+    return lp.fleet_matrix
+
+
+def _arrays(lp: pulp.LpProblem, matrix: Matrix, mip: bool) -> Any:
+    """The model as HiGHS arrays: rows sparse, objective always minimised."""
+    inf, sign = highspy.kHighsInf, _sign(lp)
     highs_lp = highspy.HighsLp()
-    highs_lp.num_col_ = len(variables)
-    highs_lp.num_row_ = len(rows)
-    cost = np.zeros(len(variables))
+    highs_lp.num_col_, highs_lp.num_row_ = len(matrix.names), len(matrix.rows)
+    cost = np.zeros(len(matrix.names))
     for variable, coefficient in lp.objective.items():
-        cost[index[variable]] = _sign(lp) * coefficient
+        cost[matrix.index[variable.name]] = sign * coefficient
     highs_lp.col_cost_ = cost
-    highs_lp.offset_ = _sign(lp) * lp.objective.constant
-    inf = highspy.kHighsInf
-    highs_lp.col_lower_ = np.array([-inf if v.lowBound is None else v.lowBound for v in variables])
-    highs_lp.col_upper_ = np.array([inf if v.upBound is None else v.upBound for v in variables])
-    lower = [row.getLb() for row in rows]
-    upper = [row.getUb() for row in rows]
-    highs_lp.row_lower_ = np.array([-inf if b is None else b for b in lower], dtype=float)
-    highs_lp.row_upper_ = np.array([inf if b is None else b for b in upper], dtype=float)
-    matrix = highs_lp.a_matrix_
-    matrix.format_ = highspy.MatrixFormat.kRowwise
-    matrix.num_col_, matrix.num_row_ = len(variables), len(rows)
-    matrix.start_ = np.cumsum([0] + [len(row) for row in rows], dtype=np.int32)
-    matrix.index_ = np.array([index[v] for row in rows for v in row.keys()], dtype=np.int32)  # noqa: SIM118
-    matrix.value_ = np.array([a for row in rows for a in row.values()], dtype=float)
+    highs_lp.offset_ = sign * lp.objective.constant
+    bounds = [(v.lowBound, v.upBound) for v in matrix.variables]
+    highs_lp.col_lower_ = np.array([-inf if low is None else low for low, _ in bounds])
+    highs_lp.col_upper_ = np.array([inf if up is None else up for _, up in bounds])
+    highs_lp.row_lower_ = np.array(
+        [-inf if row.sense == pulp.LpConstraintLE else -row.constant for row in matrix.rows]
+    )
+    highs_lp.row_upper_ = np.array(
+        [inf if row.sense == pulp.LpConstraintGE else -row.constant for row in matrix.rows]
+    )
+    sparse = highs_lp.a_matrix_
+    sparse.format_ = highspy.MatrixFormat.kRowwise
+    sparse.num_col_, sparse.num_row_ = len(matrix.names), len(matrix.rows)
+    sparse.start_, sparse.index_, sparse.value_ = matrix.starts, matrix.columns, matrix.values
     if mip:
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        highs_lp.integrality_ = [kinds[v.cat == pulp.LpInteger] for v in variables]
+        highs_lp.integrality_ = [kinds[whole] for whole in matrix.integral]
     return highs_lp
 
 
-def _set_start(lp: pulp.LpProblem, start: Mapping[str, float]) -> None:
+def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -> None:
     """Give an incumbent; columns it does not name are 0."""
     solution = highspy.HighsSolution()
-    solution.col_value = [float(start.get(v.name, 0.0)) for v in lp.variables()]
+    solution.col_value = [float(start.get(name, 0.0)) for name in matrix.names]
     solution.value_valid = True
     lp.solverModel.setSolution(solution)
 
 
-def _read(lp: pulp.LpProblem, mip: bool, gap: float, interrupted: bool) -> Outcome:
+def _read(lp: pulp.LpProblem, matrix: Matrix, mip: bool, gap: float, interrupted: bool) -> Outcome:
     """Status, value, bound and columns of the finished run."""
     solver, sign = lp.solverModel, _sign(lp)
     code, info = solver.getModelStatus(), solver.getInfo()
-    is_mip = mip and any(v.cat == pulp.LpInteger for v in lp.variables())
+    is_mip = mip and any(matrix.integral)
     feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
     value = sign * info.objective_function_value if feasible else math.nan
     bound = sign * _bound(code, info, is_mip)
@@ -263,9 +314,13 @@ def _read(lp: pulp.LpProblem, mip: bool, gap: float, interrupted: bool) -> Outco
         gap=relative_gap(value, bound),
         interrupted=interrupted or code == highspy.HighsModelStatus.kInterrupt,
         solver_status=solver.modelStatusToString(code),
-        values=_by_name(lp, solver.getSolution().col_value) if feasible else {},
-        reduced_costs={} if is_mip or not feasible else _by_name(lp, solver.getSolution().col_dual),
-        ray=_ray(lp, mip) if code in _UNBOUNDED else (),
+        values=dict(zip(matrix.names, solver.getSolution().col_value, strict=True))
+        if feasible
+        else {},
+        reduced_costs={}
+        if is_mip or not feasible
+        else dict(zip(matrix.names, solver.getSolution().col_dual, strict=True)),
+        ray=_ray(solver, matrix, mip) if code in _UNBOUNDED else (),
     )
 
 
@@ -286,19 +341,14 @@ def _status(code: Any, feasible: bool, value: float, bound: float, gap: float) -
     return certify(value, bound, gap)
 
 
-def _by_name(lp: pulp.LpProblem, values: Any) -> dict[str, float]:
-    return dict(zip((v.name for v in lp.variables()), values, strict=True))
-
-
-def _ray(lp: pulp.LpProblem, mip: bool) -> tuple[str, ...]:
+def _ray(solver: Any, matrix: Matrix, mip: bool) -> tuple[str, ...]:
     """Columns of an improving ray of the relaxation; empty if HiGHS has none to show."""
-    solver = lp.solverModel
     if mip:  # a ray is only kept for a linear programme solved without presolve
         return ()
     status, has_ray, ray = _primal_ray(solver)
     if status != highspy.HighsStatus.kOk or not has_ray:
         return ()
-    return tuple(v.name for v, step in zip(lp.variables(), ray, strict=True) if abs(step) > 1e-9)
+    return tuple(name for name, step in zip(matrix.names, ray, strict=True) if abs(step) > 1e-9)
 
 
 def _primal_ray(solver: Any) -> tuple[Any, bool, Any]:

@@ -20,6 +20,8 @@ from tokenfleet.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.model.columns import per_block, systems_per_replica
 from tokenfleet.model.packing import offers_of, split_sizes
 
+Limit = pulp.LpConstraint | pulp.LpVariable
+
 ATTEMPTS = 5
 _NOISE = 1e-7
 _BROKEN = 1e-6
@@ -47,26 +49,26 @@ def systems_for(gpus: int, counts: Mapping[int, int]) -> int | None:
 
 def round_up(m: FleetModel, relaxed: Outcome, options: SolveOptions) -> dict[str, float] | None:
     """A feasible plan near the relaxation, by column name; None if none was found."""
-    lowered: list[tuple[pulp.LpConstraint | pulp.LpVariable, float]] = []
+    lowered: dict[Limit, float] = {}
     try:
         for _ in range(ATTEMPTS):
             plan = _rounded(m, relaxed)
-            broken = _broken(m, plan) if plan is not None else []
+            broken = _broken(m, plan, lowered) if plan is not None else []
             if plan is None or not broken:
                 return plan
             for limit, excess in broken:
                 _lower(limit, 1.1 * excess)
-                lowered.append((limit, 1.1 * excess))
+                lowered[limit] = lowered.get(limit, 0.0) + 1.1 * excess
             relaxed = run(m.prob, options, mip=False)
             if not relaxed.has_incumbent:
                 return None
         return None
     finally:
-        for limit, excess in lowered:
+        for limit, excess in lowered.items():
             _lower(limit, -excess)
 
 
-def _lower(limit: pulp.LpConstraint | pulp.LpVariable, excess: float) -> None:
+def _lower(limit: Limit, excess: float) -> None:
     """Move a row's right-hand side, or a column's upper bound, down by `excess`."""
     if isinstance(limit, pulp.LpVariable):
         limit.upBound -= excess
@@ -75,19 +77,20 @@ def _lower(limit: pulp.LpConstraint | pulp.LpVariable, excess: float) -> None:
 
 
 def _broken(
-    m: FleetModel, plan: Mapping[str, float]
-) -> list[tuple[pulp.LpConstraint | pulp.LpVariable, float]]:
-    """Rows and upper bounds the plan breaks, with the excess in their own unit."""
-    broken: list[tuple[pulp.LpConstraint | pulp.LpVariable, float]] = []
+    m: FleetModel, plan: Mapping[str, float], lowered: Mapping[Limit, float]
+) -> list[tuple[Limit, float]]:
+    """Rows and upper bounds, as stated, that the plan breaks, with the excess in their own unit."""
+    broken: list[tuple[Limit, float]] = []
     for row in m.prob.constraints():
-        excess = sum(a * plan.get(v.name, 0.0) for v, a in row.items()) + row.constant
+        stated = row.constant - lowered.get(row, 0.0)
+        excess = sum(a * plan.get(v.name, 0.0) for v, a in row.items()) + stated
         if row.sense != pulp.LpConstraintLE:
             excess = abs(excess) if row.sense == pulp.LpConstraintEQ else -excess
-        if excess > _BROKEN * max(1.0, abs(row.constant)):
+        if excess > _BROKEN * max(1.0, abs(stated)):
             broken.append((row, excess))
     for column in m.columns.values():
         if column.upBound is not None:
-            excess = plan.get(column.name, 0.0) - column.upBound
+            excess = plan.get(column.name, 0.0) - column.upBound - lowered.get(column, 0.0)
             if excess > _BROKEN:
                 broken.append((column, min(excess, column.upBound / 1.1)))
     return broken

@@ -27,7 +27,7 @@ from tokenfleet.model.columns import per_block
 from tokenfleet.rounding import round_up
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
-_STAGES = ((0.0, 0.45), (0.01, 0.5))  # (reduced cost / price of the systems, share of the time)
+_STAGES = ((0.0, 0.5), (0.002, 0.7))  # (reduced cost / price of the systems, share of the time)
 
 
 class Deadline:
@@ -82,7 +82,8 @@ def search(
 def _restricted_stages(
     m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: _Best
 ) -> None:
-    rounded = round_up(m, relaxed, _within(options, deadline.left()))
+    with only(m, attractive(m, relaxed, _STAGES[-1][0])):
+        rounded = round_up(m, relaxed, _within(options, deadline.left()))
     if rounded is not None:
         best.offer_plan(rounded)
     for reduced, share in _STAGES:
