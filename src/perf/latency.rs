@@ -83,10 +83,12 @@ fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
 }
 
 /// Sequences in decode: the fixed point of `n = N·τ(n)/share`, from above (so never too small).
+///
+/// The number of steps is fixed: iterates of a heavier load stay above those of a lighter one.
 fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64) -> f64 {
     let mut n = replica.batch;
-    for _ in 0..6 {
-        n = (token_rate * replica.tau(n, attention_s) / share).min(replica.batch);
+    for _ in 0..4 {
+        n = (token_rate * replica.tau(n, attention_s) / share).min(n);
     }
     n
 }
@@ -142,7 +144,8 @@ impl Pressure {
             0.0
         };
         slot_term(replica, u, decode_s, &mut pressure.tail);
-        Some(pressure.settled(wanted))
+        pressure.settle(wanted);
+        Some(pressure)
     }
 
     /// The worst over every mix of the classes in `set` at utilisation `u`.
@@ -184,7 +187,8 @@ impl Pressure {
         }
         pressure.tail.push(busy, residual / (1.0 - busy));
         slot_term(replica, u, steps_max * tau / share, &mut pressure.tail);
-        Some(pressure.settled(wanted))
+        pressure.settle(wanted);
+        Some(pressure)
     }
 
     fn at(replica: &Replica, n: f64, tau: f64, share: f64) -> Self {
@@ -200,12 +204,11 @@ impl Pressure {
         }
     }
 
-    fn settled(mut self, wanted: Percentiles) -> Self {
+    fn settle(&mut self, wanted: Percentiles) {
         self.wait[0] = self.tail.mean();
         for i in (1..5).filter(|i| wanted.0[*i]) {
             self.wait[i] = self.tail.quantile(PERCENTILES[i]);
         }
-        self
     }
 
     /// TTFT of class `k` at percentile index `i`, s.
@@ -220,7 +223,7 @@ impl Pressure {
                 let from = |c: usize| {
                     let prompt = (own(i) - own(c)).max(0.0);
                     let queue = (self.wait[i] - self.wait[c]).max(0.0);
-                    centre(c) + prompt.hypot(queue)
+                    centre(c) + (prompt * prompt + queue * queue).sqrt()
                 };
                 from(0).max(from(1))
             }

@@ -48,9 +48,16 @@ impl Tail {
     /// The tail is convex and falling, so Newton's method from the left never overshoots.
     pub fn quantile(&self, p: f64) -> f64 {
         let target = 1.0 - p;
-        let single = |&(w, s): &(f64, f64)| s * (w / target).ln();
+        let single = |&(w, s): &(f64, f64)| {
+            if w > target {
+                s * (w / target).ln()
+            } else {
+                0.0
+            }
+        };
         let mut t = self.terms().iter().map(single).fold(0.0, f64::max);
-        if self.len < 2 {
+        let total: f64 = self.terms().iter().map(|(w, _)| w).sum();
+        if self.len < 2 || total <= target {
             return t;
         }
         for _ in 0..8 {
