@@ -509,27 +509,27 @@ fn energy_usd_per_kwh_it(
     carbon_usd_per_t: f64,
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
-) -> f64 {
-    tco::energy_usd_per_kwh_it(
+) -> PyResult<f64> {
+    Ok(tco::energy_usd_per_kwh_it(
         tariff_usd_per_kwh,
         pue,
         carbon_kg_per_kwh,
         carbon_usd_per_t,
         water_l_per_kwh_it,
         water_usd_per_m3,
-    )
+    )?)
 }
 
 /// USD per million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.
 #[pyfunction]
-fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> f64 {
-    tco::usd_per_mtok(usd_per_gpu_h, tokens_per_s_gpu)
+fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> PyResult<f64> {
+    Ok(tco::usd_per_mtok(usd_per_gpu_h, tokens_per_s_gpu)?)
 }
 
 /// USD per million tokens from yearly totals.
 #[pyfunction]
-fn usd_per_mtok_delivered(annual_usd: f64, tokens_per_year: f64) -> f64 {
-    tco::usd_per_mtok_delivered(annual_usd, tokens_per_year)
+fn usd_per_mtok_delivered(annual_usd: f64, tokens_per_year: f64) -> PyResult<f64> {
+    Ok(tco::usd_per_mtok_delivered(annual_usd, tokens_per_year)?)
 }
 
 /// Rust core of tokenfleet.

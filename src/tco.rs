@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{positive, Error, Result};
+use crate::error::{not_negative, positive, within, Error, Result};
 
 /// Hours in a year.
 pub const HOURS_PER_YEAR: f64 = 8760.0;
@@ -121,7 +121,7 @@ pub fn capex_usd(o: &Ownership) -> f64 {
 pub fn system_year(o: &Ownership) -> Result<SystemYear> {
     positive("finance.life_years", o.life_years)?;
     for (field, value) in o.amounts() {
-        crate::error::not_negative(field, value)?;
+        not_negative(field, value)?;
     }
     if o.residual_fraction > 1.0 {
         let field = "finance.residual_fraction".into();
@@ -163,19 +163,28 @@ pub fn energy_usd_per_kwh_it(
     carbon_usd_per_t: f64,
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
-) -> f64 {
+) -> Result<f64> {
+    not_negative("tariff_usd_per_kwh", tariff_usd_per_kwh)?;
+    within("pue", pue, 1.0..f64::INFINITY, "at least 1")?;
+    not_negative("carbon_kg_per_kwh", carbon_kg_per_kwh)?;
+    not_negative("carbon_usd_per_t", carbon_usd_per_t)?;
+    not_negative("water_l_per_kwh_it", water_l_per_kwh_it)?;
+    not_negative("water_usd_per_m3", water_usd_per_m3)?;
     let carbon = carbon_kg_per_kwh * carbon_usd_per_t / 1000.0;
-    pue * (tariff_usd_per_kwh + carbon) + water_l_per_kwh_it * water_usd_per_m3 / 1000.0
+    Ok(pue * (tariff_usd_per_kwh + carbon) + water_l_per_kwh_it * water_usd_per_m3 / 1000.0)
 }
 
 /// Cost of a million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.
-pub fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> f64 {
-    usd_per_gpu_h / (tokens_per_s_gpu * 0.0036)
+pub fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> Result<f64> {
+    not_negative("usd_per_gpu_h", usd_per_gpu_h)?;
+    positive("tokens_per_s_gpu", tokens_per_s_gpu)?;
+    Ok(usd_per_gpu_h / (tokens_per_s_gpu * 0.0036))
 }
 
 /// Cost of a million tokens from yearly totals.
-pub fn usd_per_mtok_delivered(annual_usd: f64, tokens_per_year: f64) -> f64 {
-    annual_usd / tokens_per_year * 1e6
+pub fn usd_per_mtok_delivered(annual_usd: f64, tokens_per_year: f64) -> Result<f64> {
+    positive("tokens_per_year", tokens_per_year)?;
+    Ok(annual_usd / tokens_per_year * 1e6)
 }
 
 #[cfg(test)]
@@ -192,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_published_rule() {
-        assert!((usd_per_mtok(1.41, 93.25) - 4.20).abs() < 5e-3);
-        assert!((usd_per_mtok(2.652, 6000.0) - 0.1228).abs() < 5e-5);
+        assert!((usd_per_mtok(1.41, 93.25).unwrap() - 4.20).abs() < 5e-3);
+        assert!((usd_per_mtok(2.652, 6000.0).unwrap() - 0.1228).abs() < 5e-5);
     }
 }

@@ -2,8 +2,19 @@
 //! no divisor is zero, and no figure is NaN, infinite or negative.
 
 use crate::catalog::{Attention, FeedForward, Kernel, Link, Model, Precision};
-use crate::error::{index, not_negative, positive, within, Error, Result};
+use crate::error::{not_negative, positive, within, Error, Result};
 use crate::workload::{Class, Length, Spec, Workload, MAX_CLASSES, PERCENTILES};
+
+/// Refuses an index that points past the end of its table.
+fn index(field: impl Into<String>, index: usize, len: usize) -> Result<()> {
+    if index < len {
+        return Ok(());
+    }
+    let field = field.into();
+    Err(Error::Spec(format!(
+        "{field} = {index}: there are only {len}"
+    )))
+}
 
 /// Checks everything.
 pub fn check(spec: &Spec) -> Result<()> {
@@ -19,12 +30,20 @@ pub fn check(spec: &Spec) -> Result<()> {
     for (i, kv) in spec.kv_dtypes.iter().enumerate() {
         positive(format!("kv_dtypes[{i}].bytes"), kv.bytes)?;
     }
-    for precision in &spec.precisions {
-        check_precision(spec, precision)?;
+    for (i, precision) in spec.precisions.iter().enumerate() {
+        check_precision(spec, precision, &format!("precisions[{i}]"))?;
     }
     for (i, kernel) in spec.kernels.iter().enumerate() {
-        index("system of a kernel", kernel.system, spec.systems.len())?;
-        index("engine of a kernel", kernel.engine, spec.engines.len())?;
+        index(
+            format!("kernels[{i}].system"),
+            kernel.system,
+            spec.systems.len(),
+        )?;
+        index(
+            format!("kernels[{i}].engine"),
+            kernel.engine,
+            spec.engines.len(),
+        )?;
         check_kernel(kernel, &format!("kernels[{i}]"))?;
     }
     for (i, workload) in spec.workloads.iter().enumerate() {
@@ -93,14 +112,14 @@ fn check_model(model: &Model, at: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_precision(spec: &Spec, precision: &Precision) -> Result<()> {
+fn check_precision(spec: &Spec, precision: &Precision, at: &str) -> Result<()> {
     for dtype in [
         precision.attention,
         precision.dense,
         precision.experts,
         precision.head,
     ] {
-        index("dtype of a precision", dtype, spec.dtypes.len())?;
+        index(format!("{at}: dtype"), dtype, spec.dtypes.len())?;
     }
     Ok(())
 }
@@ -205,19 +224,19 @@ fn check_workload(spec: &Spec, w: &Workload, at: &str) -> Result<()> {
             "{at}: {k} classes, must be 1 to {MAX_CLASSES}"
         )));
     }
-    index("model of a workload", w.model, spec.models.len())?;
+    index(format!("{at}.model"), w.model, spec.models.len())?;
     for (list, what, len) in [
-        (&w.systems, "system of a workload", spec.systems.len()),
-        (&w.engines, "engine of a workload", spec.engines.len()),
+        (&w.systems, "systems", spec.systems.len()),
+        (&w.engines, "engines", spec.engines.len()),
         (
             &w.precisions,
             "precision of a workload",
             spec.precisions.len(),
         ),
-        (&w.kv, "KV dtype of a workload", spec.kv_dtypes.len()),
+        (&w.kv, "kv", spec.kv_dtypes.len()),
     ] {
         for i in list {
-            index(what, *i, len)?;
+            index(format!("{at}.{what}"), *i, len)?;
         }
     }
     for (i, class) in w.classes.iter().enumerate() {
@@ -291,8 +310,16 @@ fn check_shapes(w: &Workload, at: &str) -> Result<()> {
 fn check_limits(w: &Workload, at: &str) -> Result<()> {
     for slo in &w.slos {
         positive(format!("{at}.slos.limit_s"), slo.limit_s)?;
-        index("percentile of a limit", slo.percentile, PERCENTILES.len())?;
-        index("class of a limit", slo.class.unwrap_or(0), w.classes.len())?;
+        index(
+            format!("{at}.slos.percentile"),
+            slo.percentile,
+            PERCENTILES.len(),
+        )?;
+        index(
+            format!("{at}.slos.class"),
+            slo.class.unwrap_or(0),
+            w.classes.len(),
+        )?;
     }
     for split in &w.splits {
         positive(format!("{at}.splits"), *split)?;

@@ -86,6 +86,9 @@ fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
 ///
 /// The number of steps is fixed: iterates of a heavier load stay above those of a lighter one.
 fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64) -> f64 {
+    if matches!(replica.role, Role::Prefill(_)) {
+        return 0.0;
+    }
     let mut n = replica.batch;
     for _ in 0..4 {
         n = (token_rate * replica.tau(n, attention_s) / share).min(n);
@@ -168,7 +171,8 @@ impl Pressure {
         let share = 1.0 - most;
         // Sequences in decode are most where prompts take least, and contexts are short; steps are
         // slowest where contexts are long.
-        let token_rate = (u - least) * replica.batch / replica.tau(replica.batch, attention_min);
+        let token_rate =
+            (u - least).max(0.0) * replica.batch / replica.tau(replica.batch, attention_min);
         let n = concurrency(replica, token_rate, 1.0 - least, attention_min);
         let tau = replica.tau(n, attention_max);
         let mut pressure = Self::at(replica, n, tau, share);
@@ -279,10 +283,13 @@ impl Pressure {
             tpot: [[f64::NAN; 5]; MAX_CLASSES],
             concurrency: self.n,
         };
+        let decodes = !matches!(replica.role, Role::Prefill(_));
         for k in members(set) {
             for i in 0..5 {
                 latency.ttft[k][i] = self.ttft(replica, k, i, round_trip_s[k]);
-                latency.tpot[k][i] = self.tpot(replica, k, i);
+                if decodes {
+                    latency.tpot[k][i] = self.tpot(replica, k, i);
+                }
             }
         }
         latency
@@ -366,7 +373,7 @@ impl Limits<'_> {
     /// stops it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
     ///
     /// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
-    /// position (Illinois form) needs few steps. The answer is always a point where limits held.
+    /// position needs few steps. The answer is always a point where limits held.
     pub fn capacity(&self, replica: &Replica, set: u32) -> (f64, Option<Metric>) {
         let wanted = self.percentiles();
         let excess = |u: f64| match Pressure::of_any_mix(replica, set, u, wanted) {
@@ -381,25 +388,29 @@ impl Limits<'_> {
         }
         let mut stopped_by = first;
         let (mut low, mut high, mut excess_high) = (IDLE, 1.0, 1.0);
-        let mut last_moved_high = None;
-        for _ in 0..CAPACITY_STEPS {
-            let step = excess_low * (high - low) / (excess_low - excess_high);
-            // Aim a little below the root, so that the lower end closes in on it.
-            let u = (low + (1.0 - CAPACITY_TOLERANCE) * step).clamp(low, high);
+        let mut width = high - low;
+        for step in 0..CAPACITY_STEPS {
+            // Aim a little below the root, so that the lower end closes in on it. Where the limit is
+            // far from straight and two steps have not halved the bracket, halve it.
+            let straight = excess_low * (high - low) / (excess_low - excess_high);
+            let u = if step % 2 == 0 || high - low < 0.5 * width {
+                (low + (1.0 - CAPACITY_TOLERANCE) * straight).clamp(low, high)
+            } else {
+                0.5 * (low + high)
+            };
+            if step % 2 == 1 {
+                width = high - low;
+            }
             let (value, metric) = excess(u).unwrap_or((1.0, first));
-            let moves_high = value > 0.0;
-            let stuck = last_moved_high == Some(moves_high);
-            last_moved_high = Some(moves_high);
-            if moves_high {
+            if value > 0.0 {
                 (high, excess_high, stopped_by) = (u, value, metric);
-                excess_low *= if stuck { 0.5 } else { 1.0 };
             } else {
                 (low, excess_low) = (u, value);
-                excess_high *= if stuck { 0.5 } else { 1.0 };
-                if value > -2.0 * CAPACITY_TOLERANCE {
-                    stopped_by = metric;
-                    break;
-                }
+            }
+            let at_limit = (-2.0 * CAPACITY_TOLERANCE..=0.0).contains(&value);
+            if at_limit || high - low < CAPACITY_TOLERANCE * low {
+                stopped_by = metric;
+                break;
             }
         }
         (low, Some(stopped_by))
@@ -411,4 +422,4 @@ const IDLE: f64 = 1e-6;
 /// Relative distance to a limit at which the search for the capacity stops.
 const CAPACITY_TOLERANCE: f64 = 5e-4;
 /// Most steps of that search.
-const CAPACITY_STEPS: usize = 12;
+const CAPACITY_STEPS: usize = 24;
