@@ -122,7 +122,11 @@ def _apply(catalog: Catalog, table: str, source: str, row: dict[str, Any], path:
 
 def _edition(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
     """Edition of a price that does not say: the newest, or the first day of the one it names."""
-    name = row.get("vintage") or catalog.vintage(None)
+    name = row.get("vintage")
+    if name is None:
+        name = catalog.vintage(None)
+    if not isinstance(name, str):
+        return {}
     first = {p.vintage: p.valid_from for p in catalog.prices}
     return {"vintage": name, "valid_from": first[name]} if name in first else {}
 

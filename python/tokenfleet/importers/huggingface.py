@@ -21,6 +21,7 @@ from tokenfleet.schema.rows import validate
 # to the whole context; the others attend within a chunk.
 _LLAMA4_FULL_EVERY = 4
 _GEMMA2_FULL_EVERY = 2
+_MAX_LAYERS = 10_000
 _QUANT_PROBES = {
     "attention": "model.layers.9.self_attn.q_proj",
     "dense": "model.layers.9.mlp.gate_proj",
@@ -167,7 +168,10 @@ class _Reader:
 
     def read(self) -> ImportedModel:
         groups: dict[str, dict[str, Any]] = {}
-        for i in range(self.integer("num_hidden_layers")):
+        depth = self.integer("num_hidden_layers")
+        if depth > _MAX_LAYERS:
+            raise SchemaError(f"{self.source}: num_hidden_layers is {depth}", "fix the config")
+        for i in range(depth):
             layer = {"attention": self.attention(i), "ffn": self.ffn(i)}
             group = groups.setdefault(repr(layer), {"count": 0, **layer})
             group["count"] += 1
@@ -214,6 +218,17 @@ class _Reader:
     def optional(self, *keys: str) -> int | None:
         """A count, or None where it is absent or null."""
         return None if self.value(*keys) is None else self.integer(*keys)
+
+    def sequence(self, level: Mapping[str, Any], key: str) -> list[Any]:
+        """A list of any length; absent or null is empty."""
+        value = level.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise SchemaError(
+                f"{self.source}: {key} should be a list, got {value!r:.60}", "fix the config"
+            )
+        return value
 
     def listed(self, key: str) -> list[Any] | None:
         """A list with one entry per layer, or None."""
@@ -363,13 +378,13 @@ class _Reader:
         """Whether this layer routes to experts, by whichever rule the family uses."""
         if layer < self.integer("first_k_dense_replace", default=0):
             return False
-        if layer in (self.c.get("mlp_only_layers") or ()):
+        if layer in self.sequence(self.c, "mlp_only_layers"):
             return False
         if isinstance(self.c.get("moe_layers"), list):
             return layer in self.c["moe_layers"]
         frequency = self.c.get("moe_layer_freq")
         if isinstance(frequency, list):
-            return bool((self.listed("moe_layer_freq") or [])[layer])
+            return bool((self.listed("moe_layer_freq") or [True] * (layer + 1))[layer])
         if isinstance(frequency, int) and frequency > 1:
             return layer % frequency == 0
         step = self.integer("decoder_sparse_step", "interleave_moe_layer_step", default=1)
@@ -422,9 +437,11 @@ class _Reader:
         kv = None
         if isinstance(self.hf_quant, Mapping) and "quantization" in self.hf_quant:
             stated = self.hf_quant["quantization"]
+            if not isinstance(stated, Mapping):
+                raise SchemaError(f"{self.source}: quantization is not an object", "fix the file")
             kv = stated.get("kv_cache_quant_algo")
             native = self.algorithm(stated.get("quant_algo"))
-            ignored = stated.get("exclude_modules") or []
+            ignored = self.sequence(stated, "exclude_modules")
         elif isinstance(quant, Mapping):
             native, ignored = self.quantised(quant)
         else:
@@ -442,13 +459,12 @@ class _Reader:
 
     def plain_dtype(self) -> str | None:
         dtype = self.value("dtype", "torch_dtype") or self.outer.get("torch_dtype")
-        if dtype in _PLAIN_DTYPES:
-            return _PLAIN_DTYPES[dtype]
-        return self.unsupported(f"dtype {dtype}")
+        plain = _PLAIN_DTYPES.get(str(dtype))
+        return plain or self.unsupported(f"dtype {dtype}")
 
     def quantised(self, quant: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
         method = quant.get("quant_method")
-        ignored = quant.get("modules_to_not_convert") or quant.get("ignore") or []
+        ignored = self.sequence(quant, "modules_to_not_convert") or self.sequence(quant, "ignore")
         if method == "fp8":
             return ("fp8_block" if quant.get("weight_block_size") else "fp8"), ignored
         if method == "mxfp4":
@@ -461,11 +477,11 @@ class _Reader:
 
     def compressed(self, quant: Mapping[str, Any]) -> str | None:
         formats = {
-            (g["weights"]["type"], g["weights"]["num_bits"])
-            for g in quant.get("config_groups", {}).values()
+            (str(g["weights"].get("type")), str(g["weights"].get("num_bits")))
+            for g in _values(quant.get("config_groups"))
             if isinstance(g, Mapping) and isinstance(g.get("weights"), Mapping)
         }
-        known = {("int", 4): "int4", ("float", 8): "fp8", ("float", 4): "nvfp4"}
+        known = {("int", "4"): "int4", ("float", "8"): "fp8", ("float", "4"): "nvfp4"}
         if len(formats) == 1 and (only := next(iter(formats))) in known:
             return known[only]
         return self.unsupported(f"compressed-tensors weights {sorted(map(str, formats))}")
@@ -476,6 +492,10 @@ class _Reader:
     def unsupported(self, what: str) -> str | None:
         self.warnings.append(f"{what} is not known: native precision left blank")
         return None
+
+
+def _values(groups: Any) -> list[Any]:
+    return list(groups.values()) if isinstance(groups, Mapping) else []
 
 
 def _part(native: str, probe: str, ignored: Sequence[str]) -> str:
