@@ -462,7 +462,7 @@ class _Reader:
         plain = _PLAIN_DTYPES.get(str(dtype))
         return plain or self.unsupported(f"dtype {dtype}")
 
-    def quantised(self, quant: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
+    def quantised(self, quant: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
         method = quant.get("quant_method")
         ignored = self.sequence(quant, "modules_to_not_convert") or self.sequence(quant, "ignore")
         if method == "fp8":
