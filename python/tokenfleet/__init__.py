@@ -1,1 +1,55 @@
-"""tokenfleet: which AI hardware serves a demand for tokens at the least cost per token."""
+"""tokenfleet: which AI hardware serves a demand for tokens at the least cost per token.
+
+import tokenfleet as tf
+plan = tf.optimize_fleet("scenario.yaml")
+plan.cost_per_mtok_output_usd, plan.status, plan.gap
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tokenfleet._core import __version__
+from tokenfleet.errors import (
+    CatalogError,
+    InfeasibleError,
+    SchemaError,
+    SolverError,
+    TokenfleetError,
+)
+
+if TYPE_CHECKING:
+    from tokenfleet.optimize import evaluate, optimize_fleet
+    from tokenfleet.plan import Plan
+    from tokenfleet.scenario_file import load_scenario
+    from tokenfleet.schema import Scenario
+
+# Imported when first used: the solver and the schema take longer to load than `--help` should.
+_LAZY = {
+    "Plan": "tokenfleet.plan",
+    "Scenario": "tokenfleet.schema",
+    "evaluate": "tokenfleet.optimize",
+    "load_scenario": "tokenfleet.scenario_file",
+    "optimize_fleet": "tokenfleet.optimize",
+}
+
+__all__ = [
+    "CatalogError",
+    "InfeasibleError",
+    "Plan",
+    "Scenario",
+    "SchemaError",
+    "SolverError",
+    "TokenfleetError",
+    "__version__",
+    "evaluate",
+    "load_scenario",
+    "optimize_fleet",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -173,9 +173,7 @@ def row_bw(row: SystemRow) -> float:
 class _Fits:
     """Fits for one system and engine: its own where there are any, else the nearest relative's."""
 
-    def __init__(
-        self, catalog: Catalog, row: SystemRow, engine: str, inherited: Inherited
-    ) -> None:
+    def __init__(self, catalog: Catalog, row: SystemRow, engine: str, inherited: Inherited) -> None:
         self.row = row
         self.engine = engine
         self.inherited = inherited

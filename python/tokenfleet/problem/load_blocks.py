@@ -36,7 +36,10 @@ def load_blocks(shapes: Sequence[LoadShape], curves: Sequence[FloatArray | None]
     lengths = np.diff(cuts)
     rates = np.array(
         [
-            [_rate_at(shape, curve, order, start) for shape, curve in zip(shapes, curves, strict=True)]
+            [
+                _rate_at(shape, curve, order, start)
+                for shape, curve in zip(shapes, curves, strict=True)
+            ]
             for start in cuts[:-1]
         ]
     )

@@ -23,9 +23,7 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
         raise SchemaError("columns were not read", "load the scenario with load_scenario")
     workloads = sorted(scenario.workloads, key=lambda w: w.id)
     position = {w.id: i for i, w in enumerate(workloads)}
-    rows = sorted(
-        scenario.columns, key=lambda c: (c.workload, c.cls, c.system, c.gpus, c.rate_rps)
-    )
+    rows = sorted(scenario.columns, key=lambda c: (c.workload, c.cls, c.system, c.gpus, c.rate_rps))
     candidates = []
     for i, column in enumerate(rows):
         w = position[column.workload]

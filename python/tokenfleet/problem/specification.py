@@ -59,8 +59,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     dropped: list[tuple[str, str]] = []
     classes = tuple(sorted_classes(loaded.classes[w.id]) for w in workloads)
     by_group = [
-        axes.latency_groups(w, c, scenario.sites)
-        for w, c in zip(workloads, classes, strict=True)
+        axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
     ]
     data = {
         "systems": [core_system(catalog, catalog.system(s)) for s in systems],

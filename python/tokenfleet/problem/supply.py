@@ -90,9 +90,7 @@ def offers_of(scenario: Scenario, catalog: Catalog, systems: list[str]) -> tuple
     return tuple(sorted(found, key=lambda o: o.id))
 
 
-def build_supply(
-    scenario: Scenario, catalog: Catalog, systems: list[str], terms: Terms
-) -> Supply:
+def build_supply(scenario: Scenario, catalog: Catalog, systems: list[str], terms: Terms) -> Supply:
     """Pools and offers at every site; a system without an offer or a figure is listed, not built."""
     supply = Supply()
     offers = offers_of(scenario, catalog, systems)

@@ -1,0 +1,159 @@
+"""`optimize_fleet` and `evaluate`: a scenario in, an answer out. Reads top to bottom.
+
+load ▸ build (evaluate, prune) ▸ solve (re-check, tighten, again) ▸ verify ▸ plan
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.highs import SolveOptions
+from tokenfleet.mix import MixResult
+from tokenfleet.plan import Extras, Plan
+from tokenfleet.problem import Built, build
+from tokenfleet.problem.build import Progress
+from tokenfleet.promises import recheck, slo_rows
+from tokenfleet.provenance import provenance_rows
+from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.schema import Scenario
+from tokenfleet.solve import solve_mix
+from tokenfleet.verify import verify_mix
+
+ScenarioSource = str | Path | Mapping[str, Any] | Scenario
+# Largest plan search that nobody asked to limit, s.
+DEFAULT_TIME_LIMIT_S = 60.0
+
+
+def optimize_fleet(
+    scenario: ScenarioSource | LoadedScenario,
+    *,
+    progress: Progress | None = None,
+    compare_single: bool = True,
+) -> Plan:
+    """The hardware mix that is best by the scenario's objective, with its proof.
+
+    `scenario` is a path to a YAML, TOML or JSON file, plain data, or a `Scenario`. `progress(done,
+    total)` is called while the space of configurations is searched. Ctrl-C during the solve returns
+    the best plan found so far, with `interrupted` set.
+
+    Raises:
+        SchemaError: the input cannot be understood; names file, field, row and value.
+        InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
+        SolverError: the solver failed, or its answer did not pass the independent check.
+    """
+    begun = time.perf_counter()
+    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    built = build(loaded, progress)
+    result = solve_mix(
+        built.problem,
+        solve_options(loaded.scenario),
+        lambda found: recheck(built, found),
+        compare_single=compare_single,
+    )
+    check(result)
+    return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
+
+
+def solve_options(scenario: Scenario) -> SolveOptions:
+    """Solver settings of a scenario."""
+    solver = scenario.solver
+    return SolveOptions(
+        gap=solver.gap,
+        time_limit_s=solver.time_limit_s or DEFAULT_TIME_LIMIT_S,
+        threads=solver.threads or 0,
+        seed=solver.seed,
+    )
+
+
+def check(result: MixResult) -> None:
+    """The independent check of `verify.py`.
+
+    Raises:
+        SolverError: a requirement does not hold, or the cost is not what it was said to be.
+    """
+    violations = verify_mix(result.problem, result.values, result.cost_items)
+    if violations:
+        text = "; ".join(str(v) for v in violations[:5])
+        raise SolverError(
+            f"the plan failed its independent check: {text}",
+            "this is a bug: please report the scenario",
+        )
+
+
+def extras(built: Built, result: MixResult, seconds: float) -> Extras:
+    """What the plan shows beside the mix."""
+    dropped: dict[str, int] = {}
+    for counts in built.counts.values():
+        for reason, count in counts.items():
+            if reason not in ("evaluated", "usable"):
+                dropped[reason] = dropped.get(reason, 0) + count
+    return Extras(
+        candidates_evaluated=built.evaluated,
+        candidates_kept=len(built.problem.candidates),
+        seconds=seconds,
+        slo=slo_rows(built, result),
+        provenance=provenance_rows(built, result),
+        not_considered=tuple({"what": n.what, "reason": n.reason} for n in built.not_considered),
+        warnings=tuple(str(w) for w in built.loaded.warnings),
+        dropped=dropped,
+    )
+
+
+def evaluate(
+    scenario: ScenarioSource | LoadedScenario, *, progress: Progress | None = None
+) -> dict[str, NDArray[Any]]:
+    """Operating points of the kept candidates, as columns of equal length.
+
+    Names carry units; latencies are at capacity, under the worst mix of the admitted classes. Make
+    a table of it with `polars.DataFrame(...)` or `pandas.DataFrame(...)`.
+
+    Raises:
+        SchemaError: as `optimize_fleet`; or the scenario brings its own columns.
+    """
+    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    built = build(loaded, progress)
+    if built.core is None:
+        raise SchemaError(
+            "the scenario brings measured columns: there is nothing to evaluate",
+            "leave `columns` out to evaluate the model",
+        )
+    return _points(built)
+
+
+def _points(built: Built) -> dict[str, NDArray[Any]]:
+    assert built.core is not None and built.specification is not None
+    candidates = built.problem.candidates
+    origin = [built.origins[c.id] for c in candidates]
+    labels: dict[str, list[Any]] = {}
+    for candidate in candidates:
+        for key, value in candidate.label.items():
+            if key != "capacity":
+                shown = "+".join(value) if isinstance(value, list) else value
+                labels.setdefault(key, []).append(shown)
+    columns: dict[str, NDArray[Any]] = {key: np.array(column) for key, column in labels.items()}
+    groups = np.array([group for _, group in origin])
+    columns["latency_group"] = groups
+    columns.update(_by_group(built, np.array([n for n, _ in origin], dtype=np.uint64), groups))
+    return columns
+
+
+def _by_group(
+    built: Built, numbers: NDArray[np.uint64], groups: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    assert built.core is not None
+    columns: dict[str, NDArray[Any]] = {}
+    for group in np.unique(groups):
+        rows = groups == group
+        for name, values in built.core.points(numbers[rows], int(group)).items():
+            column = np.asarray(values)
+            columns.setdefault(name, np.empty(len(numbers), dtype=column.dtype))
+            columns[name] = columns[name].astype(np.result_type(columns[name], column))
+            columns[name][rows] = column
+    return columns

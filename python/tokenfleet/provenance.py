@@ -1,0 +1,78 @@
+"""Where every number of a plan comes from: measured, calibrated, inherited, catalog, or default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenfleet.mix import MixResult
+from tokenfleet.problem import Built
+
+Row = dict[str, Any]
+
+
+def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
+    """One row per source that the plan's numbers rest on."""
+    rows = _money(built, result)
+    systems = {result.problem.candidates[label[3]].system for label in _replicas(result)}
+    for system in sorted(systems):
+        rows.append(_system(built, system))
+    if built.core is None:
+        rows.append({"what": "rates", "class": "measured", "source": "columns of the scenario"})
+        return tuple(rows)
+    for system in sorted(systems):
+        for engine in sorted(_engines(result, system)):
+            rows.append(_performance(built, system, engine))
+    return tuple(rows)
+
+
+def _replicas(result: MixResult) -> list[tuple[Any, ...]]:
+    return [label for label, value in result.values.items() if label[0] == "n" and value > 0]
+
+
+def _engines(result: MixResult, system: str) -> set[str]:
+    candidates = (result.problem.candidates[label[3]] for label in _replicas(result))
+    return {str(c.label["engine"]) for c in candidates if c.system == system}
+
+
+def _money(built: Built, result: MixResult) -> list[Row]:
+    used = {
+        result.problem.offers[label[2]].supply_group
+        for label, value in result.values.items()
+        if label[0] == "x" and value > 0
+    }
+    rows = [
+        {"what": f"price of offer {offer}", "class": "catalog", "source": source}
+        for offer, source in sorted(built.supply.price_sources.items())
+        if offer in used
+    ]
+    rows += [
+        {"what": name, "class": "default", "source": source}
+        for name, source in sorted(built.terms.defaulted.items())
+    ]
+    return rows
+
+
+def _system(built: Built, system: str) -> Row:
+    row = built.loaded.catalog.system(system)
+    owner = "user" if f"systems:{system}" in built.loaded.catalog.user_rows else "catalog"
+    return {
+        "what": f"figures of {system}",
+        "class": owner,
+        "source": row.source,
+        "as_of": row.as_of,
+    }
+
+
+def _performance(built: Built, system: str, engine: str) -> Row:
+    """Calibrated where every kernel figure is the accelerator's own; inherited names the relatives."""
+    assert built.specification is not None
+    kernels = built.loaded.catalog.kernels
+    notes = built.specification.inherited.notes.get((system, engine), {})
+    relatives = {what: source for what, source in notes.items() if what != "scale-out"}
+    return {
+        "what": f"throughput and latency of {system} under {engine}",
+        "class": "inherited" if relatives else "calibrated",
+        "source": kernels.source,
+        "as_of": kernels.as_of,
+        "inherited_from": dict(sorted(notes.items())),
+    }
