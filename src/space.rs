@@ -255,3 +255,64 @@ pub fn resolve<'a>(spec: &'a Spec, c: &Configuration) -> Option<Layout<'a>> {
         role: c.role,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec::from_json(include_str!("../benches/spec.json")).unwrap()
+    }
+
+    #[test]
+    fn mixed_digits_and_back() {
+        let base = [3, 1, 4, 2];
+        for n in 0..size(&base) {
+            let read = digits(n, &base);
+            assert!(read.iter().zip(&base).all(|(d, b)| d < b));
+            assert_eq!(number(read, &base), n);
+        }
+        assert_eq!(digits(23, &base), [2, 0, 3, 1]);
+    }
+
+    #[test]
+    fn units_cover_every_integer_once_and_in_order() {
+        let spec = spec();
+        let space = Space::new(&spec);
+        let mut next = 0;
+        for index in 0..space.unit_count() {
+            let unit = space.unit(index);
+            assert_eq!(unit.first, next);
+            for choice in space.layouts(&spec, unit) {
+                assert_eq!(choice.first, next);
+                assert_eq!(space.decode(&spec, next).unwrap(), choice.configuration);
+                next += space.points_per_layout(unit.workload);
+            }
+        }
+        assert_eq!(next, space.len());
+        assert!(!space.is_empty());
+    }
+
+    #[test]
+    fn a_point_has_its_layout_and_its_own_batch_and_set() {
+        let spec = spec();
+        let space = Space::new(&spec);
+        let first = space.unit(space.unit_count() - 1).first;
+        let c = space.decode(&spec, space.point_id(2, first, 1, 2)).unwrap();
+        assert_eq!((c.workload, c.batch, c.set), (2, 1, 2));
+        let past = space.decode(&spec, space.len());
+        assert!(matches!(past, Err(Error::Unknown { index, len, .. }) if index == len));
+    }
+
+    #[test]
+    fn a_forbidden_kv_format_or_a_missing_kernel_is_no_layout() {
+        let mut spec = spec();
+        let c = Space::new(&spec).decode(&spec, 0).unwrap();
+        assert!(resolve(&spec, &c).is_some());
+        spec.workloads[0].kv_allowed[0][0] = false;
+        assert!(resolve(&spec, &c).is_none());
+        spec.workloads[0].kv_allowed[0][0] = true;
+        spec.kernels.remove(0);
+        assert!(resolve(&spec, &c).is_none());
+    }
+}

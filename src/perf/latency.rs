@@ -423,3 +423,208 @@ const IDLE: f64 = 1e-6;
 const CAPACITY_TOLERANCE: f64 = 5e-4;
 /// Most steps of that search.
 const CAPACITY_STEPS: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::layout::{Layout, Parallel};
+    use crate::perf::replica::ClassWork;
+    use crate::perf::step::{OperatorTables, StepModel};
+    use crate::workload::Spec;
+    use proptest::prelude::*;
+
+    fn spec() -> Spec {
+        Spec::from_json(include_str!("../../benches/spec.json")).unwrap()
+    }
+
+    /// Calls `f` on a replica of the MoE model with a batch limit of 32 on two ranks.
+    fn with<T>(spec: &Spec, role: Role, f: impl FnOnce(&Replica) -> T) -> T {
+        let layout = Layout {
+            spec,
+            system: &spec.systems[1],
+            kernel: spec.kernel(1, 0).unwrap(),
+            model: &spec.models[1],
+            precision: &spec.precisions[0],
+            kv: 0,
+            parallel: Parallel {
+                tp: 2,
+                pp: 1,
+                ep: 4,
+                adp: 2,
+            },
+            speculation: spec.workloads[1].speculation[0],
+            role,
+        };
+        let tables = OperatorTables::build(&layout).unwrap();
+        let step = StepModel::build(&layout, &tables).unwrap();
+        let classes = &spec.workloads[1].classes;
+        let work: Vec<ClassWork> = classes
+            .iter()
+            .map(|class| ClassWork::new(&layout, &step, class))
+            .collect();
+        f(&Replica::new(&layout, &step, &work, 32))
+    }
+
+    fn limits<'a>(slos: &'a [Slo], way: &'a [f64]) -> Limits<'a> {
+        Limits {
+            slos,
+            splits: &[0.7],
+            round_trip_s: way,
+        }
+    }
+
+    fn slo(metric: Metric, percentile: usize, limit_s: f64) -> Slo {
+        Slo {
+            metric,
+            percentile,
+            limit_s,
+            class: None,
+        }
+    }
+
+    const NEAR: [f64; 2] = [0.0, 0.0];
+
+    #[test]
+    fn concurrency_is_littles_law() {
+        with(&spec(), Role::Serve, |replica| {
+            let times = &replica.classes[0];
+            let rate = 0.5 / times.load;
+            let p = Pressure::of_mix(replica, &[rate, 0.0], Percentiles::ALL).unwrap();
+            // Sequences in decode = arrivals × time in decode = arrivals × steps × τ/share.
+            let stay = times.steps * p.tau / p.decode_share;
+            assert!(
+                (p.n - rate * stay).abs() < 0.02 * p.n,
+                "{} {}",
+                p.n,
+                rate * stay
+            );
+            assert!(p.n >= rate * stay);
+        });
+    }
+
+    #[test]
+    fn a_full_replica_has_no_steady_state() {
+        with(&spec(), Role::Serve, |replica| {
+            let full = 1.0 / replica.classes[0].load;
+            assert!(Pressure::of_mix(replica, &[full, 0.0], Percentiles::ALL).is_none());
+            assert!(Pressure::of_any_mix(replica, 0b01, 1.0, Percentiles::ALL).is_none());
+        });
+    }
+
+    #[test]
+    fn one_class_has_one_mix() {
+        with(&spec(), Role::Serve, |replica| {
+            for u in [0.1, 0.5, 0.9] {
+                let rate = u / replica.classes[1].load;
+                let mix = Pressure::of_mix(replica, &[0.0, rate], Percentiles::ALL).unwrap();
+                let any = Pressure::of_any_mix(replica, 0b10, u, Percentiles::ALL).unwrap();
+                for i in 0..5 {
+                    let pairs = [
+                        (mix.ttft(replica, 1, i, 0.0), any.ttft(replica, 1, i, 0.0)),
+                        (mix.tpot(replica, 1, i), any.tpot(replica, 1, i)),
+                    ];
+                    for (a, b) in pairs {
+                        assert!((a - b).abs() < 1e-9 * b, "{u} {i}: {a} {b}");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_limit_holds_just_inside_the_capacity_and_breaks_just_outside() {
+        with(&spec(), Role::Serve, |replica| {
+            for slo in [slo(Metric::Ttft, 4, 5.0), slo(Metric::Tpot, 0, 0.02)] {
+                let slos = [slo];
+                let limits = limits(&slos, &NEAR);
+                let (cap, by) = limits.capacity(replica, 0b11);
+                assert!(cap > 0.05 && cap < 0.99, "{cap}");
+                assert_eq!(by, Some(slos[0].metric));
+                let at = |u| Pressure::of_any_mix(replica, 0b11, u, Percentiles::ALL).unwrap();
+                assert_eq!(limits.broken(replica, &at(cap), 0b11), None);
+                let outside = (cap * 1.01).min(0.9999);
+                assert_eq!(limits.broken(replica, &at(outside), 0b11), by);
+            }
+        });
+    }
+
+    #[test]
+    fn limits_that_break_when_idle_or_concern_nobody() {
+        let spec = spec();
+        let tpot = [slo(Metric::Tpot, 0, 1e-6)];
+        with(&spec, Role::Serve, |replica| {
+            let late = limits(&tpot, &NEAR).capacity(replica, 0b01);
+            assert_eq!(late, (0.0, Some(Metric::Tpot)));
+            assert_eq!(limits(&[], &NEAR).capacity(replica, 0b01), (1.0, None));
+        });
+        // A prefill pool has no time per output token to keep.
+        with(&spec, Role::Prefill(0), |replica| {
+            assert_eq!(limits(&tpot, &NEAR).capacity(replica, 0b01), (1.0, None));
+        });
+    }
+
+    #[test]
+    fn the_way_to_the_user_is_paid_once() {
+        let spec = spec();
+        let ttft = [slo(Metric::Ttft, 0, 1.0)];
+        let far = [5.0, 5.0];
+        let capacity =
+            |role, way: &[f64]| with(&spec, role, |r| limits(&ttft, way).capacity(r, 0b01).0);
+        for role in [Role::Serve, Role::Prefill(0)] {
+            assert!(capacity(role, &NEAR) > 0.0);
+            assert_eq!(capacity(role, &far), 0.0);
+        }
+        let decode = Role::Decode(0);
+        assert_eq!(capacity(decode, &NEAR), capacity(decode, &far));
+    }
+
+    #[test]
+    fn the_budget_is_split_between_pools() {
+        let splits = [0.7];
+        assert_eq!(budget_share(Role::Serve, Metric::Ttft, &splits), Some(1.0));
+        assert_eq!(
+            budget_share(Role::Prefill(0), Metric::Ttft, &splits),
+            Some(0.7)
+        );
+        assert_eq!(
+            budget_share(Role::Decode(0), Metric::E2e, &splits),
+            Some(1.0 - 0.7)
+        );
+        assert_eq!(
+            budget_share(Role::Decode(0), Metric::Tpot, &splits),
+            Some(1.0)
+        );
+        assert_eq!(budget_share(Role::Prefill(0), Metric::Tpot, &splits), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn no_mix_feels_more_than_the_worst_of_any(u in 0.01f64..0.999, part in 0.0f64..1.0,
+                                                   less in 0.01f64..1.0) {
+            let spec = spec();
+            for role in [Role::Serve, Role::Prefill(0), Role::Decode(0)] {
+                with(&spec, role, |replica| -> Result<(), TestCaseError> {
+                    let Some(any) = Pressure::of_any_mix(replica, 0b11, u, Percentiles::ALL) else {
+                        return Ok(());
+                    };
+                    let used = u * less;
+                    let mix = [used * part / replica.classes[0].load,
+                               used * (1.0 - part) / replica.classes[1].load];
+                    let one = Pressure::of_mix(replica, &mix, Percentiles::ALL).unwrap();
+                    prop_assert!(one.n <= any.n * (1.0 + 1e-9) + 1e-9);
+                    for k in 0..2 {
+                        for i in 0..5 {
+                            // A quantile is found to 1e-4.
+                            let (a, b) = (one.ttft(replica, k, i, 0.0), any.ttft(replica, k, i, 0.0));
+                            prop_assert!(a <= b * (1.0 + 2e-4), "ttft {k} {i}: {a} {b}");
+                            let (a, b) = (one.tpot(replica, k, i), any.tpot(replica, k, i));
+                            prop_assert!(a <= b * (1.0 + 1e-9), "tpot {k} {i}: {a} {b}");
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+    }
+}

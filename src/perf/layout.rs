@@ -236,3 +236,80 @@ pub fn head_product(layout: &Layout) -> Product {
         dtype: layout.precision.head,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Spec;
+
+    fn spec() -> Spec {
+        Spec::from_json(include_str!("../../benches/spec.json")).unwrap()
+    }
+
+    fn degrees(tp: u32, pp: u32, ep: u32, adp: u32) -> Parallel {
+        Parallel { tp, pp, ep, adp }
+    }
+
+    #[test]
+    fn a_replica_fits_a_system_or_fills_whole_ones() {
+        let spec = spec();
+        let (dense, node8) = (&spec.models[0], &spec.systems[0]);
+        assert!(is_layout(dense, node8, degrees(8, 1, 1, 1), 64));
+        assert!(is_layout(dense, node8, degrees(8, 2, 1, 1), 64));
+        assert!(!is_layout(dense, node8, degrees(8, 2, 1, 1), 8));
+        // 12 accelerators are neither in one system of 8 nor whole systems.
+        assert!(!is_layout(dense, node8, degrees(4, 3, 1, 1), 64));
+        assert!(is_layout(dense, node8, degrees(4, 4, 1, 1), 64));
+        assert!(!is_layout(dense, node8, degrees(1, 33, 1, 1), 64));
+    }
+
+    #[test]
+    fn only_experts_use_expert_and_attention_data_parallelism() {
+        let spec = spec();
+        let (dense, routed, rack) = (&spec.models[0], &spec.models[1], &spec.systems[1]);
+        assert!(!is_layout(dense, rack, degrees(1, 1, 1, 2), 64));
+        assert!(!is_layout(dense, rack, degrees(2, 1, 2, 1), 64));
+        assert!(is_layout(routed, rack, degrees(2, 1, 4, 2), 64));
+        // Expert groups must divide the stage.
+        assert!(!is_layout(routed, rack, degrees(2, 1, 8, 2), 64));
+        assert_eq!(degrees(2, 3, 2, 4).gpus(), 24);
+        assert_eq!(degrees(2, 3, 2, 4).expert_tp(), 4);
+    }
+
+    #[test]
+    fn kv_heads_are_divided_only_as_far_as_there_are_any() {
+        assert_eq!(local_heads(64, 8, 4), (16.0, 2.0));
+        assert_eq!(local_heads(64, 8, 16), (4.0, 1.0));
+    }
+
+    #[test]
+    fn products_of_a_dense_layer_by_hand() {
+        let spec = spec();
+        let layout = Layout {
+            spec: &spec,
+            system: &spec.systems[0],
+            kernel: &spec.kernels[0],
+            model: &spec.models[0],
+            precision: &spec.precisions[0],
+            kv: 0,
+            parallel: degrees(2, 1, 1, 1),
+            speculation: spec.workloads[0].speculation[0],
+            role: Role::Serve,
+        };
+        let group = &layout.model.layers[0];
+        let shapes = |products: Vec<Product>| -> Vec<(f64, f64)> {
+            products.iter().map(|p| (p.n, p.k)).collect()
+        };
+        // Llama-3.1-8B over two ranks: 16 query and 4 key-value heads of 128; inner width 7,168.
+        assert_eq!(
+            shapes(attention_products(&layout, &group.attention)),
+            vec![(3072.0, 4096.0), (4096.0, 2048.0)]
+        );
+        assert_eq!(
+            shapes(dense_products(&layout, &group.ffn)),
+            vec![(14_336.0, 4096.0), (4096.0, 7168.0)]
+        );
+        assert_eq!(head_product(&layout).n, 64_128.0);
+        assert_eq!(layout.sum_layers(|_| 1.0), 32.0);
+    }
+}

@@ -159,3 +159,86 @@ pub fn kv_budget_bytes(layout: &Layout) -> f64 {
     let tokens = f64::from(layout.kernel.chunk_tokens);
     usable - weight_bytes(layout) - activation_bytes(layout, tokens)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::layout::Parallel;
+    use crate::workload::{Role, Spec};
+
+    fn spec() -> Spec {
+        Spec::from_json(include_str!("../../benches/spec.json")).unwrap()
+    }
+
+    fn layout(spec: &Spec, model: usize, kv: usize, parallel: Parallel) -> Layout<'_> {
+        Layout {
+            spec,
+            system: &spec.systems[1],
+            kernel: spec.kernel(1, 0).unwrap(),
+            model: &spec.models[model],
+            precision: &spec.precisions[0],
+            kv,
+            parallel,
+            speculation: spec.workloads[0].speculation[0],
+            role: Role::Serve,
+        }
+    }
+
+    fn over(tp: u32, pp: u32, ep: u32, adp: u32) -> Parallel {
+        Parallel { tp, pp, ep, adp }
+    }
+
+    #[test]
+    fn kv_bytes_per_token_by_hand() {
+        let spec = spec();
+        let dense = kv_bytes(&layout(&spec, 0, 0, over(1, 1, 1, 1)));
+        assert_eq!(dense.at(1000.0), 1000.0 * 2.0 * 32.0 * 8.0 * 128.0 * 2.0);
+        // Sixteen ranks share eight heads: two ranks hold the same one.
+        let split = kv_bytes(&layout(&spec, 0, 1, over(16, 1, 1, 1)));
+        assert_eq!(split.at(1000.0), 1000.0 * 32.0 * 2.0 * 128.0);
+        let latent = kv_bytes(&layout(&spec, 2, 0, over(8, 1, 1, 1)));
+        assert_eq!(latent.at(1.0), (512.0 + 64.0) * 61.0 * 2.0);
+        let staged = kv_bytes(&layout(&spec, 0, 0, over(1, 2, 1, 1)));
+        assert_eq!(staged.at(7.0), dense.at(7.0) / 2.0);
+    }
+
+    #[test]
+    fn a_sliding_window_stops_growing() {
+        let spec = spec();
+        let windowed = kv_bytes(&layout(&spec, 1, 0, over(1, 1, 1, 1)));
+        let per_layer = 2.0 * 8.0 * 64.0 * 2.0;
+        assert_eq!(windowed.at(100.0), 36.0 * per_layer * 100.0);
+        assert_eq!(
+            windowed.at(1128.0) - windowed.at(128.0),
+            18.0 * per_layer * 1000.0
+        );
+    }
+
+    #[test]
+    fn weights_by_hand_and_split_over_a_stage() {
+        let spec = spec();
+        // Llama-3.1-8B has 8,030,261,248 parameters, 65 norms of 4,096 among them.
+        let one = weight_bytes(&layout(&spec, 0, 0, over(1, 1, 1, 1)));
+        assert_eq!(one, 2.0 * (8_030_261_248.0 - 65.0 * 4096.0));
+        assert_eq!(
+            weight_bytes(&layout(&spec, 0, 0, over(4, 1, 1, 1))),
+            one / 4.0
+        );
+        // Experts are split over the stage however they are grouped.
+        let grouped = weight_bytes(&layout(&spec, 2, 0, over(1, 1, 16, 16)));
+        let cut = weight_bytes(&layout(&spec, 2, 0, over(1, 1, 4, 16)));
+        assert_eq!(grouped, cut);
+    }
+
+    #[test]
+    fn the_budget_is_what_weights_and_activations_leave() {
+        let spec = spec();
+        let whole = layout(&spec, 0, 0, over(1, 1, 1, 1));
+        let activations = 8192.0 * (4.0 * 4096.0 + 2.0 * 14_336.0) * 2.0;
+        assert_eq!(activation_bytes(&whole, 8192.0), activations);
+        let left = 0.9 * 2e11 - weight_bytes(&whole) - activations;
+        assert!((kv_budget_bytes(&whole) - left).abs() < 1.0);
+        // 671 billion weights of two bytes do not fit one accelerator of 200 GB.
+        assert!(kv_budget_bytes(&layout(&spec, 2, 0, over(1, 1, 1, 1))) < 0.0);
+    }
+}

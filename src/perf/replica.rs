@@ -230,3 +230,114 @@ pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f
     gpus * (times.prompt_mean * (system.prefill_w - system.idle_w)
         + decode_s * (system.decode_w - system.idle_w))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::layout::Parallel;
+    use crate::perf::step::OperatorTables;
+    use crate::workload::Spec;
+
+    fn spec() -> Spec {
+        Spec::from_json(include_str!("../../benches/spec.json")).unwrap()
+    }
+
+    /// Calls `f` on a replica of the dense model.
+    fn with<T>(spec: &Spec, role: Role, batch: u32, f: impl FnOnce(&Layout, &Replica) -> T) -> T {
+        let layout = Layout {
+            spec,
+            system: &spec.systems[1],
+            kernel: spec.kernel(1, 0).unwrap(),
+            model: &spec.models[0],
+            precision: &spec.precisions[0],
+            kv: 0,
+            parallel: Parallel {
+                tp: 2,
+                pp: 2,
+                ep: 1,
+                adp: 1,
+            },
+            speculation: spec.workloads[0].speculation[0],
+            role,
+        };
+        let tables = OperatorTables::build(&layout).unwrap();
+        let step = StepModel::build(&layout, &tables).unwrap();
+        let classes = &spec.workloads[0].classes;
+        let work: Vec<ClassWork> = classes
+            .iter()
+            .map(|class| ClassWork::new(&layout, &step, class))
+            .collect();
+        f(&layout, &Replica::new(&layout, &step, &work, batch))
+    }
+
+    #[test]
+    fn class_work_by_hand() {
+        let spec = spec();
+        with(&spec, Role::Serve, 32, |_, replica| {
+            let short = &replica.work[0];
+            // Prompts of 1,000 tokens on average, a fifth of them cached; 200 tokens of output.
+            assert_eq!(
+                (short.new[0], short.cached[0], short.steps),
+                (800.0, 200.0, 199.0)
+            );
+            assert!((short.spread - 2.0).abs() < 1e-12);
+            // E[L] + E[O²]/(2E[O]) = 1,000 + 2·200²/400.
+            assert_eq!(short.attention_s, replica.step.attention.at(1200.0));
+            assert_eq!(short.kv_max_bytes, replica.step.kv.at(8.0 * 1200.0));
+        });
+    }
+
+    #[test]
+    fn load_of_a_serving_replica_is_that_of_its_two_phases() {
+        let spec = spec();
+        with(&spec, Role::Serve, 32, |layout, replica| {
+            for times in &replica.classes {
+                let decode = times.steps * replica.tau(32.0, times.attention_s) / 32.0;
+                assert!((times.load - times.prompt_load - decode).abs() < 1e-12 * times.load);
+                let prompt = layout.kernel.interference * times.prompt_mean;
+                assert_eq!(times.prompt_load, prompt);
+            }
+        });
+    }
+
+    #[test]
+    fn a_pool_waits_for_its_link_when_that_is_slower() {
+        let mut spec = spec();
+        let load = |spec: &Spec, role| with(spec, role, 32, |_, replica| replica.classes[1].load);
+        let (prefill, decode) = (load(&spec, Role::Prefill(0)), load(&spec, Role::Decode(0)));
+        spec.systems[1].scale_out_bw = Some(1e6);
+        // 16,000 tokens of 32,768 bytes on each accelerator, at 1 MB/s.
+        let link = 16_000.0 * 32_768.0 / 1e6;
+        assert!(prefill < link && decode < link);
+        assert!((load(&spec, Role::Prefill(0)) - link).abs() < 1e-9 * link);
+        assert!((load(&spec, Role::Decode(0)) - link).abs() < 1e-9 * link);
+    }
+
+    #[test]
+    fn joules_add_up_over_the_roles() {
+        let spec = spec();
+        let joules = |role| {
+            with(&spec, role, 32, |layout, r| {
+                request_joules(layout, r, 0, 16.0)
+            })
+        };
+        let (prefill, decode) = (joules(Role::Prefill(0)), joules(Role::Decode(0)));
+        assert!(prefill > 0.0 && decode > 0.0);
+        // Fewer sequences share each step.
+        let alone = with(&spec, Role::Decode(0), 32, |l, r| {
+            request_joules(l, r, 0, 1.0)
+        });
+        assert!(alone > decode);
+        with(&spec, Role::Decode(0), 32, |layout, replica| {
+            let times = &replica.classes[0];
+            let seconds = times.steps * replica.tau(16.0, times.attention_s) / 16.0;
+            // Four accelerators, 1,200 W in decode, 300 W idle.
+            assert!((decode - 4.0 * seconds * 900.0).abs() < 1e-9 * decode);
+            assert_eq!(
+                sequences_that_fit(layout, kv_budget_bytes(layout) / 2.5),
+                2.0
+            );
+            assert_eq!(sequences_that_fit(layout, f64::INFINITY), 0.0);
+        });
+    }
+}
