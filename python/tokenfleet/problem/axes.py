@@ -1,4 +1,4 @@
-"""The axes of a workload's layout space: which degrees, batches, class sets and formats are tried."""
+"""The axes of a workload's layout space: degrees, batches, class sets and formats tried."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def batch_limits(search: Search) -> list[int]:
 def class_sets(kind: str, count: int) -> list[int]:
     """Bit masks of the class sets that may share a replica.
 
-    Classes are in canonical order, shortest prompts first, so that a run holds neighbours in length.
+    Classes are in canonical order, shortest prompts first: a run holds neighbours in length.
     """
     everything = range(count)
+    sets: list[tuple[int, ...]]
     if kind == "singles":
         sets = [(k,) for k in everything]
     elif kind == "runs":

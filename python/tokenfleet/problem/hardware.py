@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenfleet.catalog import AcceleratorKernels, Catalog, SystemRow, require
 from tokenfleet.catalog.kernels import Fit
+
+_Value = TypeVar("_Value")
 
 US = 1e-6
 MS = 1e-3
@@ -184,8 +186,8 @@ class _Fits:
         self.order = _by_distance(row, self.kernels.accelerators)
 
     def _find(
-        self, what: str, get: Callable[[AcceleratorKernels], Fit | None]
-    ) -> tuple[AcceleratorKernels, Fit] | None:
+        self, what: str, get: Callable[[AcceleratorKernels], _Value | None]
+    ) -> tuple[AcceleratorKernels, _Value] | None:
         for name in self.order:
             accelerator = self.kernels.accelerators[name]
             fit = get(accelerator)
@@ -292,7 +294,7 @@ class _Fits:
     def all_reduce(self) -> list[dict[str, float]]:
         """All-reduce fits by rank count, ascending."""
 
-        def get(accelerator: AcceleratorKernels) -> Fit | None:
+        def get(accelerator: AcceleratorKernels) -> Mapping[int, Fit] | None:
             kernels = accelerator.engines.get(self.family)
             return kernels.all_reduce if kernels and kernels.all_reduce else None
 
@@ -334,7 +336,7 @@ class _Fits:
 
 
 def _by_distance(row: SystemRow, accelerators: Mapping[str, AcceleratorKernels]) -> list[str]:
-    """Calibrated accelerators, nearest first: its own, then by log distance of peak and bandwidth."""
+    """Calibrated accelerators: its own, then by log distance of peak and bandwidth."""
     peak = float(require(row, "bf16_tflops")) * 1e12
     bw = row_bw(row)
 
