@@ -22,7 +22,7 @@ QUANTILE = (math.nan, 0.50, 0.90, 0.95, 0.99)
 NORMAL = (0.0, 0.0, 1.2815515655, 1.644853627, 2.326347874)
 HALVINGS = 30
 IDLE = 1e-6
-FIXED_POINT_ROUNDS = 6
+FIXED_POINT_ROUNDS = 4
 
 
 # -- one kernel -----------------------------------------------------------------------------------
@@ -607,9 +607,11 @@ class Pressure:
 
 def concurrency(r: Replica, token_rate: float, share: float, attention_s: float) -> float:
     """``n = N·τ(n)/share``, iterated downwards from the batch limit."""
+    if r.layout.role == "prefill":
+        return 0.0
     n = r.batch
     for _ in range(FIXED_POINT_ROUNDS):
-        n = min(token_rate * r.tau(n, attention_s) / share, r.batch)
+        n = min(token_rate * r.tau(n, attention_s) / share, n)
     return n
 
 

@@ -50,7 +50,7 @@ class _Recheck(TypedDict):
     broken: str | None  # ttft, tpot or e2e: the limit that is exceeded most
     concurrency: float | None  # sequences in decode; None above capacity
     ttft_s: list[list[float]] | None  # (K, 5); NaN for a class without rate
-    tpot_s: list[list[float]] | None  # (K, 5)
+    tpot_s: list[list[float]] | None  # (K, 5); NaN in a prefill pool
 
 class _Counts(TypedDict):
     """How the integers of a workload's space ended; every one is in exactly one of the last six."""
@@ -89,13 +89,13 @@ class _Points(TypedDict):
     drawn_w: NDArray[np.float64]  # IT watts of the replica at capacity
     weight_bytes_per_gpu: NDArray[np.float64]
     kv_bytes_per_gpu: NDArray[np.float64]  # a full batch at the longest context
-    concurrency: NDArray[np.float64]  # sequences in decode
+    concurrency: NDArray[np.float64]  # sequences in decode; 0 in a prefill pool
     ttft_mean_ms: NDArray[np.float64]  # worst class, round trip included
     ttft_p50_ms: NDArray[np.float64]
     ttft_p90_ms: NDArray[np.float64]
     ttft_p95_ms: NDArray[np.float64]
     ttft_p99_ms: NDArray[np.float64]
-    tpot_mean_ms: NDArray[np.float64]
+    tpot_mean_ms: NDArray[np.float64]  # NaN in a prefill pool
     tpot_p50_ms: NDArray[np.float64]
     tpot_p90_ms: NDArray[np.float64]
     tpot_p95_ms: NDArray[np.float64]
@@ -118,8 +118,8 @@ class _SystemYear(TypedDict):
 class Problem:
     """A checked specification and its space of configurations, a range of integers.
 
-    Raises ``ValueError`` naming the field for text that is no specification or a number outside its
-    domain, ``IndexError`` for an index in it that points nowhere.
+    Raises ``ValueError`` naming the field for text that is no specification, a number outside its
+    domain, or an index that points nowhere.
     """
 
     def __new__(cls, spec_json: str) -> Problem: ...
