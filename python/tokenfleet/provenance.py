@@ -64,7 +64,7 @@ def _system(built: Built, system: str) -> Row:
 
 
 def _performance(built: Built, system: str, engine: str) -> Row:
-    """Calibrated where every kernel figure is the accelerator's own; inherited names the relatives."""
+    """Calibrated where every kernel figure is the accelerator's own, else inherited."""
     assert built.specification is not None
     kernels = built.loaded.catalog.kernels
     notes = built.specification.inherited.notes.get((system, engine), {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from tokenfleet import _core
 from tokenfleet import problem_data as data
-from tokenfleet.problem import axes
 from tokenfleet.problem.hosted import build_apis
 from tokenfleet.problem.load_blocks import LoadBlocks, load_blocks
 from tokenfleet.problem.measured import measured_candidates
@@ -42,7 +41,7 @@ class Built:
     supply: Supply
     specification: Specification | None  # None: measured columns took the model's place
     core: _core.Problem | None
-    counts: dict[str, dict[str, int]]  # by workload: how many configurations ended how
+    counts: Mapping[str, Mapping[str, int]]  # by workload: how many configurations ended how
     origins: dict[int, tuple[int, int]]  # candidate id -> (number in the space, latency group)
     not_considered: tuple[NotConsidered, ...]
 
@@ -186,7 +185,7 @@ class _Found:
     specification: Specification | None
     core: _core.Problem | None
     candidates: tuple[data.Candidate, ...]
-    counts: dict[str, dict[str, int]]
+    counts: Mapping[str, Mapping[str, int]]
     origins: dict[int, tuple[int, int]]
 
 
@@ -202,13 +201,17 @@ def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress |
         search.extend(core, first, last, threads)
         if progress is not None:
             progress(last, total)
-    candidates, origins = _candidates(loaded.scenario, specification, core, search.kept())
-    counts = {specification.workloads[w].id: c for w, c in search.counts().items()}
+    kept: Mapping[str, Any] = search.kept()
+    candidates, origins = _candidates(loaded.scenario, specification, core, kept)
+    counts: dict[str, Mapping[str, int]] = {
+        specification.workloads[w].id: {**c}  # type: ignore[dict-item]
+        for w, c in search.counts().items()
+    }
     return _Found(specification, core, candidates, counts, origins)
 
 
 def _candidates(
-    scenario: Scenario, spec: Specification, core: _core.Problem, kept: dict[str, Any]
+    scenario: Scenario, spec: Specification, core: _core.Problem, kept: Mapping[str, Any]
 ) -> tuple[tuple[data.Candidate, ...], dict[int, tuple[int, int]]]:
     candidates = []
     origins = {}
@@ -240,8 +243,3 @@ def _candidates(
             )
         )
     return tuple(candidates), origins
-
-
-def residency_sites(workload: Workload, scenario: Scenario) -> tuple[int, ...]:
-    """Sites that may serve a workload."""
-    return tuple(axes.eligible_sites(workload, scenario.sites))

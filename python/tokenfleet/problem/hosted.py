@@ -51,8 +51,11 @@ def _refusal(api: Api, workload: Workload) -> str | None:
         return f"no quality score, and {workload.id} has a floor"
     if floor is not None and api.quality is not None and api.quality < floor:
         return f"quality {api.quality:g} is below the floor {floor:g} of {workload.id}"
-    if api.slo_attested:
-        return None
+    return None if api.slo_attested else _late(api, workload)
+
+
+def _late(api: Api, workload: Workload) -> str | None:
+    """The first latency limit that the API does not promise; None when it promises all."""
     promised = {"ttft": api.ttft_p99_ms, "tpot": api.tpot_p99_ms}
     for slo in workload.slos:
         # A p99 bounds every lower percentile; the mean and whole requests need the buyer's word.

@@ -30,7 +30,7 @@ class LoadBlocks:
 
 
 def load_blocks(shapes: Sequence[LoadShape], curves: Sequence[FloatArray | None]) -> LoadBlocks:
-    """Blocks for workloads with these shapes; `curves` are 24 rates with mean 1 where there are any."""
+    """Blocks for workloads of these shapes; `curves` are 24 rates with mean 1, or None."""
     order = _busiest_first([c for c in curves if c is not None])
     cuts = _cuts(shapes, hourly=any(c is not None for c in curves))
     lengths = np.diff(cuts)

@@ -1,4 +1,4 @@
-"""What a system costs by the year at a site, under an offer: terms resolved, then `tco.rs` itemises."""
+"""What a system costs by the year under an offer: terms resolved, then `tco.rs` itemises."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Terms:
 
 
 def resolve_terms(finance: Finance, catalog: Catalog) -> Terms:
-    """Fills blanks with the catalog's typical figures; integration and licences count when asked."""
+    """Fills blanks with typical figures; integration and licences count when asked for."""
     defaulted: dict[str, str] = {}
 
     def typical(name: str, parameter: str, scale: float = 1.0) -> float:
@@ -78,7 +78,7 @@ def _residual(
     parameter = f"residual_value_pct_year{life_years:g}"
     if parameter not in catalog.tco:
         raise CatalogError(
-            f"finance.residual_fraction: the catalog has no resale value after {life_years:g} years",
+            f"finance.residual_fraction: no resale value after {life_years:g} years in the catalog",
             "give finance.residual_fraction (0 if nothing is left)",
         )
     defaulted["finance.residual_fraction"] = f"catalog typical of {parameter}"
@@ -92,6 +92,7 @@ class Price:
     usd_per_system: float
     usd_per_gpu_h: float
     source: str
+    maintained_usd: float  # value that maintenance is charged on
 
 
 def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
@@ -100,39 +101,41 @@ def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
     Raises:
         CatalogError: no price, or several.
     """
+    system, hourly, source = _stated_price(offer, scenario, catalog)
+    return Price(system, hourly, source, _maintained_usd(offer, system, scenario, catalog))
+
+
+def _stated_price(offer: Offer, scenario: Scenario, catalog: Catalog) -> tuple[float, float, str]:
     if offer.kind == "owned":
-        return Price(0.0, 0.0, "owned")
+        return 0.0, 0.0, "owned"
     given = (offer.price_usd_per_system, offer.price_usd_per_gpu_h)
     if any(g is not None for g in given):
-        return Price(given[0] or 0.0, given[1] or 0.0, "scenario")
+        return given[0] or 0.0, given[1] or 0.0, "scenario"
     row = catalog.price(offer, scenario.price_vintage)
     source = f"price book {row.vintage} ({row.tier}), as of {row.as_of}: {row.source}"
-    return Price(row.price_usd_per_system or 0.0, row.price_usd_per_gpu_h or 0.0, source)
+    return row.price_usd_per_system or 0.0, row.price_usd_per_gpu_h or 0.0, source
 
 
-def maintained_usd(offer: Offer, price: Price, scenario: Scenario, catalog: Catalog) -> float:
+def _maintained_usd(
+    offer: Offer, usd_per_system: float, scenario: Scenario, catalog: Catalog
+) -> float:
     """Value that maintenance is charged on: the purchase price, also for systems owned already."""
     if "maintenance" in offer.included:
         return 0.0
-    if price.usd_per_system > 0:
-        return price.usd_per_system
+    if usd_per_system > 0:
+        return usd_per_system
     rows = catalog.price_rows(scenario.price_vintage, offer.system)
     bought = [r.price_usd_per_system for r in rows if r.price_usd_per_system is not None]
     if bought:
         return bought[0]
     raise CatalogError(
-        f"offer {offer.id!r}: maintenance is charged on a purchase price, and {offer.system} has none",
-        "write `includes: [maintenance]` if it is paid elsewhere, or add a buy price to the catalog",
+        f"offer {offer.id!r}: maintenance needs a purchase price, and {offer.system} has none",
+        "write `includes: [maintenance]` if it is paid elsewhere, or add a buy price",
     )
 
 
 def system_year(
-    offer: Offer,
-    price: Price,
-    maintained: float,
-    row: SystemRow,
-    terms: Terms,
-    hosting_usd_per_kw_month: float,
+    offer: Offer, row: SystemRow, terms: Terms, price: Price, hosting_usd_per_kw_month: float
 ) -> dict[str, float]:
     """Itemised yearly cost of one system, USD, with `capex_usd` beside it (see `tco.rs`)."""
     included = offer.included
@@ -146,7 +149,7 @@ def system_year(
         "life_years": terms.life_years,
         "residual_fraction": terms.residual_fraction,
         "maintenance_fraction": terms.maintenance_fraction_per_year,
-        "maintained_usd": maintained,
+        "maintained_usd": price.maintained_usd,
         "staff_usd_per_kw_year": 0.0 if "staff" in included else terms.staff_usd_per_kw_year,
         "licence_usd_per_gpu_year": terms.licence_usd_per_gpu_year,
         "hosting_usd_per_kw_month": 0.0 if "hosting" in included else hosting_usd_per_kw_month,
@@ -154,8 +157,7 @@ def system_year(
         "provisioned_kw": kw,
         "gpus": float(require(row, "gpus")),
     }
-    items: dict[str, float] = _core.system_year(json.dumps(ownership))
-    return items
+    return {**_core.system_year(json.dumps(ownership))}  # type: ignore[dict-item]
 
 
 def site_pue(site: Site, cooling: str | None, catalog: Catalog) -> float | None:

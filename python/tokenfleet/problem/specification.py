@@ -75,16 +75,8 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
             if runs_on(e, catalog.system(s))
         ],
         "workloads": [
-            _workload(
-                scenario,
-                catalog,
-                workload,
-                workload_classes,
-                _Indices(systems, engines, models, precisions),
-                list(groups),
-                dropped,
-            )
-            for workload, workload_classes, groups in zip(workloads, classes, by_group, strict=True)
+            _workload(loaded, workload, _Indices(systems, engines, models, precisions), dropped)
+            for workload in workloads
         ],
     }
     return Specification(
@@ -157,16 +149,16 @@ def _slo(slo: Slo, class_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def _workload(
-    scenario: Scenario,
-    catalog: Catalog,
+    loaded: LoadedScenario,
     workload: Workload,
-    classes: tuple[RequestClass, ...],
     indices: _Indices,
-    round_trips: list[tuple[float, ...]],
     dropped: list[tuple[str, str]],
 ) -> dict[str, Any]:
+    scenario, catalog = loaded.scenario, loaded.catalog
     search = scenario.search
     model = catalog.model(workload.model)
+    classes = sorted_classes(loaded.classes[workload.id])
+    round_trips = axes.latency_groups(workload, classes, scenario.sites)
     precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, dropped)
     kv = axes.kv_formats(search)
     class_ids = [c.id for c in classes]
@@ -220,8 +212,10 @@ def _allowed_precisions(
     systems: Sequence[str],
     dropped: list[tuple[str, str]],
 ) -> list[str]:
-    """Precisions that the workload allows, some system computes in, and the quality floor passes."""
-    scored = {(q.model, q.precision): q.score for q in scenario.quality}
+    """Precisions that the workload allows, a system computes in, and the floor passes."""
+    scored: dict[tuple[str, str], float] = {
+        (q.model, q.precision): q.score for q in scenario.quality
+    }
     rows = [catalog.system(s) for s in systems]
     kept = []
     for precision in workload.precisions or PRECISIONS:

@@ -14,7 +14,6 @@ from tokenfleet.problem.money import (
     Terms,
     carbon_per_kwh_it,
     energy_price,
-    maintained_usd,
     price_of,
     site_hosting,
     site_pue,
@@ -49,6 +48,14 @@ class Supply:
         note = NotConsidered(what, reason)
         if note not in self.not_considered:
             self.not_considered.append(note)
+
+    def pool_index(self, pool: Pool) -> int:
+        """Index of the pool, added when it is new."""
+        for i, known in enumerate(self.pools):
+            if known.id == pool.id:
+                return i
+        self.pools.append(pool)
+        return len(self.pools) - 1
 
 
 def site_data(sites: Iterable[Site]) -> tuple[SiteData, ...]:
@@ -91,7 +98,7 @@ def offers_of(scenario: Scenario, catalog: Catalog, systems: list[str]) -> tuple
 
 
 def build_supply(scenario: Scenario, catalog: Catalog, systems: list[str], terms: Terms) -> Supply:
-    """Pools and offers at every site; a system without an offer or a figure is listed, not built."""
+    """Pools and offers at every site; what lacks an offer or a figure is listed, not built."""
     supply = Supply()
     offers = offers_of(scenario, catalog, systems)
     for system in systems:
@@ -115,83 +122,111 @@ def _add_offer(
         return
     try:
         price = price_of(offer, scenario, catalog)
-        maintained = maintained_usd(offer, price, scenario, catalog)
     except CatalogError as error:
         if scenario.offers:
             raise
         supply.drop(f"offer {offer.id}", error.message)
         return
     supply.price_sources[offer.id] = price.source
+    placer = _Placer(supply, scenario, catalog, offer, row, price, terms)
     for s, site in enumerate(scenario.sites):
-        if offer.sites is not None and site.id not in offer.sites:
-            continue
-        _add_at_site(supply, scenario, catalog, offer, row, (s, site), price, maintained, terms)
+        if offer.sites is None or site.id in offer.sites:
+            placer.add(s, site)
 
 
-def _add_at_site(
-    supply: Supply,
-    scenario: Scenario,
-    catalog: Catalog,
-    offer: Offer,
-    row: SystemRow,
-    at: tuple[int, Site],
-    price: Price,
-    maintained: float,
-    terms: Terms,
-) -> None:
-    s, site = at
-    what = f"offer {offer.id} at site {site.id}"
-    placed = _placement(site, row, offer, catalog)
-    if isinstance(placed, str):
-        supply.drop(what, placed)
-        return
-    pue, per_rack = placed
-    hosting = 0.0 if offer.is_hosted else site_hosting(site, catalog)
-    items = dict(system_year(offer, price, maintained, row, terms, hosting))
-    capex = items.pop("capex_usd")
-    pool = _pool(scenario, catalog, offer, row, s, site, pue, per_rack)
-    index = _pool_index(supply, pool)
-    elastic = offer.kind in ELASTIC
-    yearly = {name: value for name, value in items.items() if value != 0.0}
-    supply.offers.append(
-        OfferData(
-            id=f"{offer.id}@{site.id}",
-            pool=index,
-            supply=limit_value(offer.supply),
-            annual_cost_items_usd={} if elastic else yearly,
-            hourly_usd=sum(yearly.values()) / HOURS_PER_YEAR if elastic else 0.0,
-            capex_usd=capex,
-            supply_group=offer.id,
+@dataclass(frozen=True)
+class _Place:
+    pue: float
+    systems_per_rack: float
+
+
+@dataclass(frozen=True)
+class _Placer:
+    """Puts one offer at sites."""
+
+    supply: Supply
+    scenario: Scenario
+    catalog: Catalog
+    offer: Offer
+    row: SystemRow
+    price: Price
+    terms: Terms
+
+    def add(self, s: int, site: Site) -> None:
+        """A pool and an offer at a site, or a note why not."""
+        offer = self.offer
+        place = self._place(site)
+        if isinstance(place, str):
+            self.supply.drop(f"offer {offer.id} at site {site.id}", place)
+            return
+        hosting = 0.0 if offer.is_hosted else site_hosting(site, self.catalog)
+        items = system_year(offer, self.row, self.terms, self.price, hosting)
+        capex = items.pop("capex_usd")
+        yearly = {name: value for name, value in items.items() if value != 0.0}
+        elastic = offer.kind in ELASTIC
+        self.supply.offers.append(
+            OfferData(
+                id=f"{offer.id}@{site.id}",
+                pool=self.supply.pool_index(self._pool(s, site, place)),
+                supply=limit_value(offer.supply),
+                annual_cost_items_usd={} if elastic else yearly,
+                hourly_usd=sum(yearly.values()) / HOURS_PER_YEAR if elastic else 0.0,
+                capex_usd=capex,
+                supply_group=offer.id,
+            )
         )
-    )
 
+    def _place(self, site: Site) -> _Place | str:
+        """PUE and systems per rack, or why the system cannot stand here."""
+        if self.offer.is_hosted:
+            return _Place(1.0, math.inf)
+        cooling = str(require(self.row, "cooling"))
+        if cooling not in site.cooling:
+            return f"the site has no {cooling} cooling"
+        pue = site_pue(site, cooling, self.catalog)
+        if pue is None:
+            return f"the site states no PUE for {cooling} cooling"
+        per_rack = _systems_per_rack(site, self.row)
+        return per_rack if isinstance(per_rack, str) else _Place(pue, per_rack)
 
-def _placement(
-    site: Site, row: SystemRow, offer: Offer, catalog: Catalog
-) -> tuple[float, float] | str:
-    """PUE and systems per rack, or why the system cannot stand here."""
-    if offer.is_hosted:
-        return 1.0, math.inf
-    cooling = str(require(row, "cooling"))
-    if cooling not in site.cooling:
-        return f"the site has no {cooling} cooling"
-    pue = site_pue(site, cooling, catalog)
-    if pue is None:
-        return f"the site states no PUE for {cooling} cooling"
-    per_rack = _systems_per_rack(site, row)
-    return per_rack if isinstance(per_rack, str) else (pue, per_rack)
+    def _pool(self, s: int, site: Site, place: _Place) -> Pool:
+        offer, row, objective = self.offer, self.row, self.scenario.objective
+        pays_energy = "energy" not in offer.included
+        known = row.system_kw is not None
+        tenure = [
+            "hosted" if offer.is_hosted else "on site",
+            "energy paid" if pays_energy else "energy included",
+            *([offer.kind] if offer.kind in ELASTIC else []),
+        ]
+        return Pool(
+            id=f"{site.id} | {row.id} | {', '.join(tenure)}",
+            site=s,
+            system=row.id,
+            gpus_per_system=int(require(row, "gpus")),
+            provisioned_it_kw=float(row.system_kw or 0.0),
+            idle_it_kw=idle_kw(self.catalog, row) if known else 0.0,
+            elastic=offer.kind in ELASTIC,
+            interruptible=offer.kind == "spot",
+            hosted=offer.is_hosted,
+            pue=place.pue,
+            energy_usd_per_kwh_it=(
+                energy_price(site, place.pue, objective, self.catalog) if pays_energy else 0.0
+            ),
+            carbon_kg_per_kwh_it=carbon_per_kwh_it(site, place.pue, objective),
+            systems_per_rack=place.systems_per_rack,
+            reserve=self.scenario.reserve.systems_per_pool,
+        )
 
 
 def _systems_per_rack(site: Site, row: SystemRow) -> float | str:
+    """How many systems stand in a rack, by power and by height; or why none does."""
     kw = float(require(row, "system_kw"))
     density = limit_value(site.rack_kw)
+    if kw > density:
+        return f"draws {kw:g} kW in one rack; the site allows {density:g} kW"
     if row.form == "rack":
-        if kw > density:
-            return f"draws {kw:g} kW in one rack; the site allows {density:g} kW"
         return 1.0
     by_power = math.inf if math.isinf(density) else math.floor(density / kw)
-    if by_power < 1:
-        return f"draws {kw:g} kW; the site allows {density:g} kW a rack"
     if math.isinf(limit_value(site.racks)):
         return by_power
     if row.rack_units is None:
@@ -200,51 +235,3 @@ def _systems_per_rack(site: Site, row: SystemRow) -> float | str:
     if by_height < 1:
         return f"is {row.rack_units} U high; the site's racks are {site.rack_units} U"
     return float(min(by_power, by_height))
-
-
-def _pool(
-    scenario: Scenario,
-    catalog: Catalog,
-    offer: Offer,
-    row: SystemRow,
-    s: int,
-    site: Site,
-    pue: float,
-    per_rack: float,
-) -> Pool:
-    elastic = offer.kind in ELASTIC
-    spot = offer.kind == "spot"
-    pays_energy = "energy" not in offer.included
-    known = row.system_kw is not None
-    tenure = [
-        "hosted" if offer.is_hosted else "on site",
-        "energy paid" if pays_energy else "energy included",
-        *(["elastic"] if elastic else []),
-        *(["spot"] if spot else []),
-    ]
-    return Pool(
-        id=f"{site.id} | {row.id} | {', '.join(tenure)}",
-        site=s,
-        system=row.id,
-        gpus_per_system=int(require(row, "gpus")),
-        provisioned_it_kw=float(row.system_kw or 0.0),
-        idle_it_kw=idle_kw(catalog, row) if known else 0.0,
-        elastic=elastic,
-        interruptible=spot,
-        hosted=offer.is_hosted,
-        pue=pue,
-        energy_usd_per_kwh_it=(
-            energy_price(site, pue, scenario.objective, catalog) if pays_energy else 0.0
-        ),
-        carbon_kg_per_kwh_it=carbon_per_kwh_it(site, pue, scenario.objective),
-        systems_per_rack=per_rack,
-        reserve=scenario.reserve.systems_per_pool,
-    )
-
-
-def _pool_index(supply: Supply, pool: Pool) -> int:
-    for i, known in enumerate(supply.pools):
-        if known.id == pool.id:
-            return i
-    supply.pools.append(pool)
-    return len(supply.pools) - 1
