@@ -112,7 +112,7 @@ def check_capacity(points: Any, row: int, c: ref.Configuration, replica: ref.Rep
     assert (found > 0) == (slowest > 0)
     assert (points["status"][row] == "ok") == (found > 0)
     # Never above the true capacity (but for the tolerance of a quantile), and not far below it.
-    assert 0.99 * slowest - 1e-6 <= found <= slowest * (1 + 1e-3)
+    assert 0.95 * slowest - 1e-6 <= found <= slowest * (1 + 1e-3)
 
 
 def check_operating_point(
@@ -592,8 +592,8 @@ def test_capacity_falls_when_a_limit_tightens(spec: Json, tighter: float) -> Non
     tight = problem(spec).points(everything(problem(spec)))["capacity"]
     both = ~np.isnan(loose)
     assert np.array_equal(both, ~np.isnan(tight))
-    # The search for a capacity stops a little below it.
-    assert np.all(tight[both] <= loose[both] * 1.01 + 1e-6)
+    # The search stops within 1e-3 of a limit: a few per cent of utilisation where latency is flat.
+    assert np.all(tight[both] <= loose[both] * 1.05 + 1e-6)
 
 
 @settings(max_examples=20, deadline=None)
