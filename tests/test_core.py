@@ -410,7 +410,7 @@ def test_a_price_of_nonsense_is_refused(numbers: tuple[float, float]) -> None:
 
 def test_a_bare_rental_costs_price_times_gpus_times_hours() -> None:
     bare = {**dict.fromkeys(OWNERSHIP, 0.0), "life_years": 1.0, "gpus": 8.0}
-    year = _core.system_year(json.dumps({**bare, "rental_usd_per_gpu_h": 2.0}))
+    year: Json = dict(_core.system_year(json.dumps({**bare, "rental_usd_per_gpu_h": 2.0})))
     assert year["rental"] == 2.0 * 8 * 8760
     assert sum(v for k, v in year.items() if k != "rental") == 0.0
 
@@ -432,7 +432,7 @@ def test_the_worked_cost_case_of_the_manual() -> None:
     given_numbers = table("A worked case: what is given", text)
     stated = table("A worked case: what it costs", text)
     ownership = {name: given_numbers.pop(name) for name in OWNERSHIP}
-    year = dict(_core.system_year(json.dumps(ownership)))
+    year: Json = dict(_core.system_year(json.dumps(ownership)))
     price = _core.energy_usd_per_kwh_it(
         given_numbers["tariff_usd_per_kwh"], given_numbers["pue"], 0.0, 0.0, 0.0, 0.0
     )
@@ -648,7 +648,7 @@ def test_any_partition_gives_the_same_kept_set(cuts: list[int], seed: int) -> No
 
 def test_counts_cover_the_space_and_agree_with_points() -> None:
     _, p, configurations = setting("kinds")
-    counts = searched(p).counts()
+    counts: dict[int, Any] = dict(searched(p).counts())
     near: Any = p.points(everything(p), 0)
     far: Any = p.points(everything(p), 1)
     for w, count in counts.items():
@@ -657,7 +657,7 @@ def test_counts_cover_the_space_and_agree_with_points() -> None:
         usable = [i for i in mine if "ok" in (near["status"][i], far["status"][i])]
         assert count["usable"] == len(usable)
         for reason in ("no_layout", "memory"):
-            assert count[reason] == sum(near["status"][i] == reason for i in mine)  # type: ignore[literal-required]
+            assert count[reason] == sum(near["status"][i] == reason for i in mine)
         late = count["ttft"] + count["tpot"] + count["e2e"]
         assert count["evaluated"] == count["usable"] + late
 
@@ -882,7 +882,7 @@ def test_bad_closed_loop_load_is_refused(load: tuple[float, float, float]) -> No
 def test_bad_arrays_are_refused_by_prune() -> None:
     one, two = np.ones((2, 1)), np.ones(2)
     gpus = np.ones(2, dtype=np.uint32)
-    cases: list[tuple[Any, ...]] = [
+    cases: list[tuple[Any, Any, Any, Any, Any]] = [
         (one, np.ones((2, 2)), gpus, two, two),
         (one, one, gpus[:1], two, two),
         (np.full((2, 1), math.nan), one, gpus, two, two),
