@@ -36,6 +36,7 @@ pub struct Kept {
 
 impl Kept {
     /// Whether this candidate makes `other` useless.
+    #[inline(always)]
     pub fn dominates(&self, other: &Self) -> bool {
         if !self.packs_into(other) || self.quality < other.quality {
             return false;
@@ -44,11 +45,8 @@ impl Kept {
         if self.idle_w * b > other.idle_w * a {
             return false;
         }
-        let classes = 0..self.classes;
-        let no_worse = classes
-            .clone()
-            .all(|k| self.load[k] * a <= other.load[k] * b)
-            && classes.clone().all(|k| self.joules[k] <= other.joules[k]);
+        let no_worse = none_above(&self.load, a, &other.load, b)
+            && none_above(&self.joules, 1.0, &other.joules, 1.0);
         no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
     }
 
@@ -66,13 +64,29 @@ impl Kept {
     }
 }
 
+/// Whether `x·a ≤ y·b` everywhere. No early exit: the loop becomes a few vector instructions.
+/// Places past the last class hold infinity on both sides.
+#[inline(always)]
+fn none_above(x: &[f64; MAX_CLASSES], a: f64, y: &[f64; MAX_CLASSES], b: f64) -> bool {
+    x.iter()
+        .zip(y)
+        .fold(true, |ok, (x, y)| ok & (x * a <= y * b))
+}
+
 /// Kept candidates of one group.
 #[derive(Debug, Clone, Default)]
 pub struct Front(Vec<Kept>);
 
 impl Front {
     /// Adds a candidate unless it is dominated; drops those it dominates.
+    ///
+    /// Compiled for AVX-512, AVX2 and plain x86-64; the processor decides at run time.
     pub fn add(&mut self, candidate: Kept) {
+        pulp::Arch::new().dispatch(|| self.add_here(candidate));
+    }
+
+    #[inline(always)]
+    fn add_here(&mut self, candidate: Kept) {
         if let Some(i) = self.0.iter().position(|kept| kept.dominates(&candidate)) {
             // A strong candidate tends to dominate the next one too: keep it near the front.
             self.0.swap(i, i / 2);
