@@ -37,6 +37,7 @@ class Shape:
     kept: int = 10
     fleet: float = 2000.0
     rented: bool = True
+    free: bool = False  # free demand: the stated rates are a shape
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def generate(seed: int, shape: Shape, objective: Objective | None = None) -> Pro
     """A feasible problem with two load blocks and power limits that bind."""
     rng = np.random.default_rng(seed)
     types = [_system(rng, i) for i in range(shape.systems)]
-    workloads = tuple(_workload(rng, i) for i in range(shape.workloads))
+    workloads = tuple(_workload(rng, i, shape.free) for i in range(shape.workloads))
     scale = shape.fleet / shape.workloads
     sites = tuple(
         SiteData(f"site{i}", power_limit_kw=float(shape.fleet * 12 / shape.sites))
@@ -82,7 +83,7 @@ def _system(rng: np.random.Generator, i: int) -> SystemType:
     return SystemType(f"system{i:02d}", gpus, gpus * kw_per_gpu, usd, speed)
 
 
-def _workload(rng: np.random.Generator, i: int) -> WorkloadData:
+def _workload(rng: np.random.Generator, i: int, free: bool) -> WorkloadData:
     classes = int(rng.integers(2, 7))
     share = rng.dirichlet(np.full(classes, 2.0))
     mean = float(rng.uniform(20, 400))
@@ -93,6 +94,8 @@ def _workload(rng: np.random.Generator, i: int) -> WorkloadData:
         output_tokens=rng.uniform(100, 1500, classes),
         input_tokens=rng.uniform(200, 12_000, classes),
         value_usd_per_request=np.zeros(classes),
+        free=free,
+        min_scale=0.1 if free else 0.0,
     )
 
 
@@ -164,7 +167,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--objective", default="least_cost")
     args = parser.parse_args()
-    shape = Shape(args.workloads, args.sites, args.systems, args.kept, args.fleet)
+    free = args.objective in ("least_cost_per_token", "most_tokens")
+    size = (args.workloads, args.sites, args.systems, args.kept, args.fleet)
+    shape = Shape(*size, rented=not free, free=free)
     problem = generate(args.seed, shape, Objective(kind=args.objective))
     begun = time.perf_counter()
     result = solve_mix(problem, SolveOptions(gap=args.gap, time_limit_s=args.seconds, threads=2))

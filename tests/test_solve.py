@@ -525,7 +525,7 @@ def test_dual_of_power_is_the_slope_of_the_cost() -> None:
     assert cost(3.0) - cost(4.0) == pytest.approx(1500.0, rel=1e-6)
     model = build(replace(base, sites=(SiteData("s", power_limit_kw=3.0),)))
     least_cost(model)
-    run(model.prob, EXACT, mip=False)
+    run(model.prob, EXACT, mip=False, as_arrays=False)
     dual = model.prob.solverModel.getSolution().row_dual
     power = next(i for i, label in enumerate(model.rows.values()) if label[0] == "power")
     assert dual[power] == pytest.approx(-1500.0, rel=1e-6)

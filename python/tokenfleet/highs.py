@@ -5,8 +5,8 @@ PuLP builds the model; `QuietHighs` is PuLP's own HiGHS interface with five chan
 1. nothing is ever printed (standard output belongs to the answer);
 2. Ctrl-C stops the search within a second and keeps the incumbent;
 3. an incumbent can be given as a start (`start`);
-4. every HiGHS status has one of our `Status` values, and the bound is kept beside the value:
-   after a time limit PuLP would say "Optimal";
+4. the objective is scaled by a power of two; every HiGHS status has one of our `Status` values,
+   and the bound is kept beside the value: after a time limit PuLP would say "Optimal";
 5. the model crosses in one `passModel` of arrays instead of one call per column and row; the
    matrix is kept with the model, because a search solves one model many times with other bounds,
    right-hand sides and objectives (PuLP lists and sorts its columns anew at every step).
@@ -76,6 +76,7 @@ class SolveOptions:
     time_limit_s: float = 60.0
     threads: int = 0  # 0: as many as the solver chooses
     seed: int = 0
+    heuristic_effort: float = 0.05  # share of the work HiGHS spends on finding plans
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,14 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             threads=options.threads,
             timeLimit=max(options.time_limit_s, 0.01),
             random_seed=options.seed,
+            mip_heuristic_effort=options.heuristic_effort,
         )
         self.gap = options.gap
         self.start = start
         self.target = target
         self.as_arrays = as_arrays
         self.interrupted = False
+        self.factor = 1.0  # what HiGHS minimised = factor * the model's objective
 
     def createAndConfigureSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Make the solver silent before any option can print, and open to Ctrl-C."""
@@ -134,8 +137,6 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         lp.solverModel.setOptionValue("output_flag", False)
         lp.solverModel.setOptionValue("log_to_console", False)
         lp.solverModel.HandleKeyboardInterrupt = True
-        if self.target is not None:
-            lp.solverModel.setOptionValue("objective_target", _sign(lp) * self.target)
 
     def actualSolve(self, lp: pulp.LpProblem, callback: object = None) -> int:  # noqa: N802
         """PuLP's own steps, without its passes over every column between them."""
@@ -149,11 +150,15 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
     def buildSolverModel(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Hand the model over, as arrays unless the test asks for PuLP's own way."""
         self.matrix = compiled(lp)
+        self.factor = _sign(lp)
         if self.as_arrays:
-            lp.solverModel.passModel(_arrays(lp, self.matrix, self.mip))
+            self.factor *= _scale(lp)
+            lp.solverModel.passModel(_arrays(lp, self.matrix, self.mip, self.factor))
         else:
             super().buildSolverModel(lp)
-            lp.solverModel.changeObjectiveOffset(_sign(lp) * lp.objective.constant)
+            lp.solverModel.changeObjectiveOffset(self.factor * lp.objective.constant)
+        if self.target is not None:
+            lp.solverModel.setOptionValue("objective_target", self.factor * self.target)
         if self.start is not None and self.mip:
             _set_start(lp, self.matrix, self.start)
 
@@ -175,7 +180,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
 
     def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802
         """Read the outcome; PuLP's own pair of codes is derived from it."""
-        self.outcome = _read(lp, self.matrix, self.mip, self.gap, self.interrupted)
+        self.outcome = _read(self, lp.solverModel)
         if self.outcome.has_incumbent:
             for variable in self.matrix.variables:
                 variable.varValue = self.outcome.values[variable.name]
@@ -262,16 +267,25 @@ def compiled(lp: pulp.LpProblem) -> Matrix:
     return lp.fleet_matrix
 
 
-def _arrays(lp: pulp.LpProblem, matrix: Matrix, mip: bool) -> Any:
-    """The model as HiGHS arrays: rows sparse, objective always minimised."""
-    inf, sign = highspy.kHighsInf, _sign(lp)
+def _scale(lp: pulp.LpProblem) -> float:
+    """A power of two (exact) that brings the largest objective coefficient near 1,000.
+
+    Tokens and dollars of a year reach 1e10 for one unit of a column, where tolerances lose sense.
+    """
+    largest = max((abs(a) for a in lp.objective.values()), default=0.0)
+    return 2.0 ** -math.floor(math.log2(largest / 1e3)) if largest > 0 else 1.0
+
+
+def _arrays(lp: pulp.LpProblem, matrix: Matrix, mip: bool, factor: float) -> Any:
+    """The model as HiGHS arrays: rows sparse, objective always minimised and scaled."""
+    inf = highspy.kHighsInf
     highs_lp = highspy.HighsLp()
     highs_lp.num_col_, highs_lp.num_row_ = len(matrix.names), len(matrix.rows)
     cost = np.zeros(len(matrix.names))
     for variable, coefficient in lp.objective.items():
-        cost[matrix.index[variable.name]] = sign * coefficient
+        cost[matrix.index[variable.name]] = factor * coefficient
     highs_lp.col_cost_ = cost
-    highs_lp.offset_ = sign * lp.objective.constant
+    highs_lp.offset_ = factor * lp.objective.constant
     bounds = [(v.lowBound, v.upBound) for v in matrix.variables]
     highs_lp.col_lower_ = np.array([-inf if low is None else low for low, _ in bounds])
     highs_lp.col_upper_ = np.array([inf if up is None else up for _, up in bounds])
@@ -299,28 +313,27 @@ def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -
     lp.solverModel.setSolution(solution)
 
 
-def _read(lp: pulp.LpProblem, matrix: Matrix, mip: bool, gap: float, interrupted: bool) -> Outcome:
-    """Status, value, bound and columns of the finished run."""
-    solver, sign = lp.solverModel, _sign(lp)
-    code, info = solver.getModelStatus(), solver.getInfo()
-    is_mip = mip and any(matrix.integral)
+def _read(run_: QuietHighs, solver: Any) -> Outcome:
+    """Status, value, bound and columns of the finished run, in the model's own sense and unit."""
+    code, info, matrix = solver.getModelStatus(), solver.getInfo(), run_.matrix
+    is_mip = run_.mip and any(matrix.integral)
     feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
-    value = sign * info.objective_function_value if feasible else math.nan
-    bound = sign * _bound(code, info, is_mip)
+    value = info.objective_function_value / run_.factor if feasible else math.nan
+    bound = _bound(code, info, is_mip) / run_.factor
+    solution = solver.getSolution()
+    duals = np.array(solution.col_dual) / abs(run_.factor)
     return Outcome(
-        status=_status(code, feasible, value, bound, gap),
+        status=_status(code, feasible, value, bound, run_.gap),
         value=value,
         bound=bound,
         gap=relative_gap(value, bound),
-        interrupted=interrupted or code == highspy.HighsModelStatus.kInterrupt,
+        interrupted=run_.interrupted or code == highspy.HighsModelStatus.kInterrupt,
         solver_status=solver.modelStatusToString(code),
-        values=dict(zip(matrix.names, solver.getSolution().col_value, strict=True))
-        if feasible
-        else {},
+        values=dict(zip(matrix.names, solution.col_value, strict=True)) if feasible else {},
         reduced_costs={}
         if is_mip or not feasible
-        else dict(zip(matrix.names, solver.getSolution().col_dual, strict=True)),
-        ray=_ray(solver, matrix, mip) if code in _UNBOUNDED else (),
+        else dict(zip(matrix.names, duals.tolist(), strict=True)),
+        ray=_ray(solver, matrix, run_.mip) if code in _UNBOUNDED else (),
     )
 
 

@@ -27,7 +27,8 @@ from tokenfleet.model.columns import per_block
 from tokenfleet.rounding import round_up
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
-_STAGES = ((0.0, 0.5), (0.002, 0.7))  # (reduced cost / price of the systems, share of the time)
+_EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
+_STAGES = ((0.0, 0.4), (0.002, 0.8))  # (reduced cost / price of the systems, share of the time)
 
 
 class Deadline:
@@ -89,7 +90,8 @@ def _restricted_stages(
     for reduced, share in _STAGES:
         if best.done():
             return
-        limit = replace(_within(options, deadline.left() * share), gap=options.gap / 4)
+        limit = _within(options, deadline.left() * share)
+        limit = replace(limit, gap=options.gap / 4, heuristic_effort=_EFFORT)
         with only(m, attractive(m, relaxed, reduced)):
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
 
