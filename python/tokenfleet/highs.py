@@ -254,7 +254,7 @@ def compiled(lp: pulp.LpProblem) -> Matrix:
             return known
     variables = list(lp.variables())
     index = {v.name: i for i, v in enumerate(variables)}
-    lp.fleet_matrix = Matrix(
+    matrix = Matrix(
         variables=variables,
         names=[v.name for v in variables],
         index=index,
@@ -264,7 +264,8 @@ def compiled(lp: pulp.LpProblem) -> Matrix:
         values=np.array([a for row in rows for a in row.values()], dtype=float),
         integral=[v.cat == pulp.LpInteger for v in variables],
     )
-    return lp.fleet_matrix
+    lp.fleet_matrix = matrix
+    return matrix
 
 
 def _scale(lp: pulp.LpProblem) -> float:

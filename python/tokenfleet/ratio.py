@@ -67,9 +67,10 @@ def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Fo
     if relaxed.status in ("infeasible", "unbounded", "error"):
         return relaxed
     wanted = max(options.gap, OPTIMAL_GAP / 2)
-    plan, interrupted = _first_plan(m, ratio, bound, replace(options, gap=wanted), deadline)
-    if not plan:
-        return Found("infeasible" if not interrupted else "error", math.nan, bound, {}, interrupted)
+    first = _first_plan(m, bound, replace(options, gap=wanted), deadline)
+    if not first.values:
+        return first
+    plan, interrupted = dict(first.values), first.interrupted
     for _ in range(MAX_STEPS):
         best = ratio.of(plan)
         if interrupted or deadline.left() <= 0 or best * (1.0 - wanted) <= bound:
@@ -121,17 +122,14 @@ def _relaxed_ratio(m: FleetModel, ratio: _Ratio, options: SolveOptions) -> tuple
     return current * (1.0 - 1e-8), Found("optimal", current, current, outcome.values)
 
 
-def _first_plan(
-    m: FleetModel, ratio: _Ratio, bound: float, options: SolveOptions, deadline: Deadline
-) -> tuple[dict[str, float], bool]:
+def _first_plan(m: FleetModel, bound: float, options: SolveOptions, deadline: Deadline) -> Found:
     """A whole plan near the relaxation's ratio; else the largest whole plan."""
     least = max((w.min_scale for w in m.problem.workloads if w.free), default=1.0)
     if least > 0:
         cost_minus_tokens(m, bound)
     else:  # at the bound, the empty plan would be a best plan
         set_objective(m, token_coefficients(m, m.problem.objective.denominator), maximise=True)
-    found = search(m, options, Deadline(deadline.left() * 0.5))
-    return dict(found.values), found.interrupted
+    return search(m, options, Deadline(deadline.left() * 0.5))
 
 
 def _try_below(

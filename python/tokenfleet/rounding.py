@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import pulp
 
@@ -20,7 +21,7 @@ from tokenfleet.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.model.columns import per_block, systems_per_replica
 from tokenfleet.model.packing import offers_of, split_sizes
 
-Limit = pulp.LpConstraint | pulp.LpVariable
+Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
 
 ATTEMPTS = 5
 _NOISE = 1e-7

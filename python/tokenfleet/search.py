@@ -28,7 +28,9 @@ from tokenfleet.rounding import round_up
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
-_STAGES = ((0.0, 0.4), (0.002, 0.8))  # (reduced cost / price of the systems, share of the time)
+# (reduced cost / price of the systems, share of the time left)
+_STAGES = ((0.0, 0.4), (0.002, 0.8))
+_ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
 class Deadline:
@@ -66,23 +68,32 @@ def search(
     start: Mapping[str, float] | None = None,
 ) -> Found:
     """Solve the model with the objective it has now."""
+    begun = time.perf_counter()
     relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
+    seconds = time.perf_counter() - begun
     if not relaxed.has_incumbent:
         return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
-    best = _Best(m, options.gap, relaxed.bound)
+    best = _Best(m, options.gap, relaxed.bound, _ROOTS * seconds)
     if start is not None:
         best.offer_plan(start)
-    if _integers(m) > SMALL:
+    large = _integers(m) > SMALL
+    if large:
         _restricted_stages(m, options, deadline, relaxed, best)
-    if not best.done():
+    hopeless = large and best.plan is not None and deadline.left() < best.whole_s
+    if not best.done() and not hopeless:
         limit = _within(options, max(deadline.left(), 1.0))
         best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
     return best.found()
 
 
 def _restricted_stages(
-    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: _Best
+    m: FleetModel,
+    options: SolveOptions,
+    deadline: Deadline,
+    relaxed: Outcome,
+    best: _Best,
 ) -> None:
+    """Stages over few candidates; they take all the time that cannot help the whole model."""
     with only(m, attractive(m, relaxed, _STAGES[-1][0])):
         rounded = round_up(m, relaxed, _within(options, deadline.left()))
     if rounded is not None:
@@ -90,7 +101,9 @@ def _restricted_stages(
     for reduced, share in _STAGES:
         if best.done():
             return
-        limit = _within(options, deadline.left() * share)
+        left = deadline.left()
+        last = reduced == _STAGES[-1][0] and left * (1.0 - share) < best.whole_s
+        limit = _within(options, left if last else left * share)
         limit = replace(limit, gap=options.gap / 4, heuristic_effort=_EFFORT)
         with only(m, attractive(m, relaxed, reduced)):
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
@@ -107,10 +120,11 @@ def _integers(m: FleetModel) -> int:
 class _Best:
     """The incumbent and the bound, kept apart from the order in which they arrive."""
 
-    def __init__(self, m: FleetModel, gap: float, bound: float) -> None:
+    def __init__(self, m: FleetModel, gap: float, bound: float, whole_s: float) -> None:
         self.m = m
         self.gap = gap
         self.bound = bound
+        self.whole_s = whole_s  # seconds below which the whole model cannot help
         self.value = math.nan
         self.plan: dict[str, float] | None = None
         self.status: Status = "error"
