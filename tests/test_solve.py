@@ -336,6 +336,8 @@ def test_within_the_tolerance_the_larger_fleet_wins() -> None:
     """Without fixed cost every full box has the same ratio: the most tokens are 16 of 20."""
     result = solve_mix(ratio_problem(20.0, 0.0, 1e-3), EXACT)
     assert result.scale == pytest.approx(16.0, rel=2e-3)
+    assert result.status == "optimal"
+    assert result.bound <= result.value <= result.bound * 1.001001
 
 
 def test_unlimited_free_demand_is_reported() -> None:

@@ -48,7 +48,8 @@ class MixResult:
     """The mix with its proof.
 
     `value` and `bound` are in the objective's unit: $ a year, kWh, kg, tokens a year, or $ per
-    million tokens (`least_cost_per_token`).
+    million tokens (`least_cost_per_token`, where `value` may exceed the least ratio by the stated
+    tolerance in favour of volume; `gap` is that of the least ratio).
     """
 
     problem: Problem = field(repr=False)  # as solved: loads tightened by the re-check

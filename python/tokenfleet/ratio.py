@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import pulp
 
 from tokenfleet.errors import SolverError
-from tokenfleet.highs import OPTIMAL_GAP, SolveOptions, run
+from tokenfleet.highs import OPTIMAL_GAP, SolveOptions, certify, run
 from tokenfleet.model import FleetModel
 from tokenfleet.model.objectives import (
     Coefficients,
@@ -84,19 +84,13 @@ def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Fo
             bound = max(bound, step)
         elif ratio.of(plan) >= best:
             break
+    least = ratio.of(plan)
     plan = _most_tokens(m, ratio, plan, options, deadline)
     value = ratio.of(plan)
-    return _certified(value, min(bound, value), options, plan, interrupted)
-
-
-def _certified(
-    value: float, bound: float, options: SolveOptions, plan: Mapping[str, float], interrupted: bool
-) -> Found:
-    """`value` may exceed the least ratio by the stated tolerance: that is a choice, not a gap."""
-    found = Found("feasible_time_limit", value, bound, plan, interrupted)
-    if found.gap <= OPTIMAL_GAP:
-        return replace(found, status="optimal")
-    return replace(found, status="within_gap") if found.gap <= options.gap else found
+    least = min(least, value)
+    bound = min(bound, least)
+    status = certify(least, bound, options.gap)
+    return Found(status, value, bound, plan, interrupted, best_value=least)
 
 
 def _by_name(m: FleetModel, coefficients: Coefficients) -> dict[str, float]:

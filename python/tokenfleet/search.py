@@ -54,11 +54,12 @@ class Found:
     values: Mapping[str, float]
     interrupted: bool = False
     ray: tuple[str, ...] = ()
+    best_value: float | None = None  # where a stated tolerance let `value` be a little worse
 
     @property
     def gap(self) -> float:
-        """Relative gap."""
-        return relative_gap(self.value, self.bound)
+        """Relative gap of the best value found; a stated tolerance is a choice and not a gap."""
+        return relative_gap(self.value if self.best_value is None else self.best_value, self.bound)
 
 
 def search(

@@ -139,7 +139,7 @@ def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
         kind=kind,
         value=found.value * unit,
         bound=found.bound * unit,
-        gap=relative_gap(found.value, found.bound),
+        gap=found.gap,
         values=values,
         cost_items=cost_items(m, values),
         interrupted=found.interrupted,
