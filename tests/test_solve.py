@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from problems import candidate, free_problem, one_pool, random_problem, workload
 from reference_mix import brute_force, scip_cost
-from tokenfleet.diagnose import MixInfeasibleError, UnboundedError
-from tokenfleet.errors import SolverError
+from tokenfleet.diagnose import UnboundedError
+from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.highs import SolveOptions, run
 from tokenfleet.mix import MixResult, Tightening
 from tokenfleet.model import build
@@ -93,7 +93,7 @@ def test_nine_replicas_of_64_need_nine_racks() -> None:
 
 def test_eight_racks_of_72_do_not_hold_nine_replicas_of_64() -> None:
     """8 * 72 = 576 = 9 * 64, yet no rack holds more than one."""
-    with pytest.raises(MixInfeasibleError, match="supply short by 1"):
+    with pytest.raises(InfeasibleError, match="supply short by 1"):
         solve(racks_of_72(8.0))
 
 
@@ -191,7 +191,7 @@ def test_pairs_of_different_kv_formats_do_not_meet() -> None:
         candidate(0, 0, "box", 1, [1.0], role="prefill", pair=0),
         candidate(1, 0, "box", 1, [1.0], role="decode", pair=1),
     )
-    with pytest.raises(MixInfeasibleError, match="nothing can serve"):
+    with pytest.raises(InfeasibleError, match="nothing can serve"):
         solve(replace(problem, candidates=candidates))
 
 
@@ -217,7 +217,7 @@ def test_a_replica_larger_than_a_system_takes_whole_systems() -> None:
 def test_spot_serves_interruptible_work_only() -> None:
     problem = one_pool([[1.0]])
     spot = replace(problem, pools=(replace(problem.pools[0], interruptible=True),))
-    with pytest.raises(MixInfeasibleError, match="nothing can serve"):
+    with pytest.raises(InfeasibleError, match="nothing can serve"):
         solve(spot)
     willing = workload("w", [[1.0]], interruptible=True)
     assert solve(replace(spot, workloads=(willing,))).value == pytest.approx(100.0)
@@ -240,7 +240,7 @@ def test_racks_are_whole() -> None:
     pools = (replace(problem.pools[0], systems_per_rack=2.0),)
     fits = replace(problem, pools=pools, sites=(SiteData("s", rack_limit=2.0),))
     assert solve(fits).value == pytest.approx(300.0)
-    with pytest.raises(MixInfeasibleError, match="racks short by 1"):
+    with pytest.raises(InfeasibleError, match="racks short by 1"):
         solve(replace(fits, sites=(SiteData("s", rack_limit=1.0),)))
 
 
@@ -249,7 +249,7 @@ def test_owned_stock_is_shared_by_its_group() -> None:
     offers = tuple(replace(o, supply=1.0, supply_group="stock") for o in problem.offers)
     assert solve(replace(problem, offers=offers)).value == pytest.approx(100.0)
     busy = replace(problem, offers=offers, workloads=(workload("w", [[16.0]]),))
-    with pytest.raises(MixInfeasibleError, match="offer stock: supply short by 1"):
+    with pytest.raises(InfeasibleError, match="offer stock: supply short by 1"):
         solve(busy)
 
 
@@ -325,7 +325,7 @@ def test_least_cost_per_token_is_below_every_fixed_scale(seed: int) -> None:
         fixed = replace(problem, workloads=workloads, objective=Objective())
         try:
             cost = solve_mix(fixed, EXACT, compare_single=False).value
-        except MixInfeasibleError:
+        except InfeasibleError:
             continue
         hours = np.array([b.hours for b in problem.blocks])
         requests = sum(float(hours @ w.demand_rps.sum(axis=1)) for w in workloads) * 3600.0
@@ -352,7 +352,7 @@ def test_unlimited_free_demand_is_reported() -> None:
 def test_the_planted_conflict_is_named_with_its_amount() -> None:
     """3 boxes of 1 kW against 2.5 kW: half a kW short."""
     problem = replace(one_pool([[24.0]]), sites=(SiteData("eu-1", power_limit_kw=2.5),))
-    with pytest.raises(MixInfeasibleError) as caught:
+    with pytest.raises(InfeasibleError) as caught:
         solve(problem)
     assert any(
         c.startswith("site eu-1: power short by 0.5 kW (limit 2.5 kW")
@@ -363,7 +363,7 @@ def test_the_planted_conflict_is_named_with_its_amount() -> None:
 
 def test_budgets_are_named() -> None:
     problem = replace(one_pool([[24.0]]), objective=Objective(annual_budget_usd=250.0))
-    with pytest.raises(MixInfeasibleError, match="annual budget short by 50 USD"):
+    with pytest.raises(InfeasibleError, match="annual budget short by 50 USD"):
         solve(problem)
 
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +29,6 @@ MAX_SPREAD = 1e9
 _TRIAL = SolveOptions(gap=1e-3, time_limit_s=5.0)
 
 
-class MixInfeasibleError(InfeasibleError):
-    """No plan meets every requirement; `conflicts` lists them, the nearest repair first."""
-
-    def __init__(self, message: str, conflicts: Iterable[str], hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.conflicts = tuple(conflicts)
-
-
 class UnboundedError(SolverError):
     """The objective improves without end; the message names the columns that grow."""
 
@@ -54,7 +45,7 @@ def check_problem(problem: Problem) -> None:
     """Raise when a class cannot be served by anything, or when numbers spread too far."""
     conflicts = [text for w in range(len(problem.workloads)) for text in _unserved(problem, w)]
     if conflicts:
-        raise MixInfeasibleError(
+        raise InfeasibleError(
             "; ".join(conflicts),
             conflicts,
             "loosen its limits, allow another system, offer, site or precision, or add an API",
@@ -159,7 +150,7 @@ def describe_label(problem: Problem, label: Label) -> str:
     return f"{kind} of pool {problem.pools[label[-2 if kind == 'slot' else -1]].id}"
 
 
-def explain_infeasible(problem: Problem, scale_max: float | None = None) -> MixInfeasibleError:
+def explain_infeasible(problem: Problem, scale_max: float | None = None) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much."""
     trials = [_repair(problem, (family,), scale_max) for family in FAMILIES]
     repairs = sorted((r for r in trials if r is not None), key=lambda r: r.relative)
@@ -168,11 +159,11 @@ def explain_infeasible(problem: Problem, scale_max: float | None = None) -> MixI
         repairs = [together] if together is not None else []
     conflicts = [text for repair in repairs for text in repair.messages]
     if not conflicts:
-        return MixInfeasibleError(
+        return InfeasibleError(
             "no plan meets every requirement, and none of them alone is the cause", ()
         )
     alternatives = "; or ".join(", ".join(repair.messages) for repair in repairs)
-    return MixInfeasibleError(
+    return InfeasibleError(
         f"no plan meets every requirement: {alternatives}",
         conflicts,
         "each alternative is enough alone; the first is the smallest change relative to its limit",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class TokenfleetError(Exception):
     """Base of every error tokenfleet raises on purpose.
@@ -31,9 +33,13 @@ class CatalogError(SchemaError):
 
 
 class InfeasibleError(TokenfleetError):
-    """No plan meets every requirement; the message names those in conflict and by how much."""
+    """No plan meets every requirement; `conflicts` says which, the nearest repair first."""
 
     exit_code = 3
+
+    def __init__(self, message: str, conflicts: Iterable[str] = (), hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.conflicts = tuple(conflicts)
 
 
 class SolverError(TokenfleetError):

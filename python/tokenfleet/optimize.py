@@ -20,7 +20,7 @@ from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.promises import recheck, slo_rows
-from tokenfleet.provenance import provenance_rows
+from tokenfleet.provenance import gpus_by_system, inherited_warnings, provenance_rows
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
 from tokenfleet.solve import solve_mix
@@ -89,6 +89,7 @@ def check(result: MixResult) -> None:
 
 def extras(built: Built, result: MixResult, seconds: float) -> Extras:
     """What the plan shows beside the mix."""
+    provenance = provenance_rows(built, result)
     dropped: dict[str, int] = {}
     for counts in built.counts.values():
         for reason, count in counts.items():
@@ -99,9 +100,12 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         candidates_kept=len(built.problem.candidates),
         seconds=seconds,
         slo=slo_rows(built, result),
-        provenance=provenance_rows(built, result),
+        provenance=provenance,
         not_considered=tuple({"what": n.what, "reason": n.reason} for n in built.not_considered),
-        warnings=tuple(str(w) for w in built.loaded.warnings),
+        warnings=(
+            *(str(w) for w in built.loaded.warnings),
+            *inherited_warnings(provenance, gpus_by_system(result)),
+        ),
         dropped=dropped,
     )
 

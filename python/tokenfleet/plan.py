@@ -204,7 +204,7 @@ class _Reader:
                 {
                     "site": self.problem.sites[pool.site].id,
                     "system": pool.system,
-                    "offer": offer.id,
+                    "offer": offer.supply_group or offer.id,
                     "pool": pool.id,
                     "count": count,
                     "gpus": count * pool.gpus_per_system,
@@ -220,6 +220,7 @@ class _Reader:
             candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             rows.append(
                 {
+                    **candidate.label,
                     "site": self.problem.sites[pool.site].id,
                     "workload": self.problem.workloads[candidate.workload].id,
                     "system": pool.system,
@@ -229,7 +230,6 @@ class _Reader:
                     "count": round(max(counts)),
                     "gpus": candidate.gpus,
                     "count_by_block": None if len(set(counts)) == 1 else [round(n) for n in counts],
-                    "layout": dict(candidate.label),
                 }
             )
         return tuple(rows)
@@ -412,7 +412,7 @@ class _Reader:
         systems: dict[str, int] = defaultdict(int)
         for label, value in single.values.items():
             if label[0] == "x":
-                name = self.problem.offers[label[2]].id
+                name = self.problem.offers[label[2]].id  # per site: the same offer counts in each
                 systems[name] = max(systems[name], round(value))
         difference = single.value - self.mix.value
         return {

@@ -71,8 +71,35 @@ def _performance(built: Built, system: str, engine: str) -> Row:
     relatives = {what: source for what, source in notes.items() if what != "scale-out"}
     return {
         "what": f"throughput and latency of {system} under {engine}",
+        "system": system,
         "class": "inherited" if relatives else "calibrated",
         "source": kernels.source,
         "as_of": kernels.as_of,
         "inherited_from": dict(sorted(notes.items())),
     }
+
+
+def gpus_by_system(result: MixResult) -> dict[str, int]:
+    """Accelerators of each system type in the plan, at the peak of the load blocks."""
+    counts: dict[str, dict[int, float]] = {}
+    for label, value in result.values.items():
+        if label[0] == "x":
+            pool = result.problem.pools[result.problem.offers[label[2]].pool]
+            by_block = counts.setdefault(pool.system, {})
+            by_block[label[1]] = by_block.get(label[1], 0.0) + value * pool.gpus_per_system
+    return {
+        system: round(by.get(-1, 0.0) + max((n for b, n in by.items() if b >= 0), default=0.0))
+        for system, by in counts.items()
+    }
+
+
+def inherited_warnings(provenance: tuple[Row, ...], gpus: dict[str, int]) -> tuple[str, ...]:
+    """Systems whose efficiencies nobody measured, with their share of the plan."""
+    total = sum(gpus.values())
+    inherited = sorted({r["system"] for r in provenance if r["class"] == "inherited"})
+    return tuple(
+        f"{system}: {gpus.get(system, 0) / total:.0%} of the accelerators rest on efficiencies "
+        "inherited from a relative, not measured on this one: ask for a benchmark before you buy"
+        for system in inherited
+        if gpus.get(system, 0) > 0
+    )

@@ -55,7 +55,7 @@ def solve_mix(
     given; the problem is tightened and solved again, at most `max_rounds` times, and a warning
     says so if the last round still had something to tighten.
 
-    Raises MixInfeasibleError (with `.conflicts`), UnboundedError, SolverError.
+    Raises InfeasibleError (with `.conflicts`), UnboundedError, SolverError.
     """
     options = options or SolveOptions()
     begun = time.perf_counter()

@@ -227,6 +227,8 @@ def _allowed_precisions(
             dropped.append((what, "no quality score, and the workload has a floor"))
         elif floor is not None and score is not None and score < floor:
             dropped.append((what, f"quality {score:g} is below the floor {floor:g}"))
+        elif precision == "mxfp4" and not catalog.model(workload.model).is_moe:
+            dropped.append((what, "kernel figures exist for routed experts only"))
         elif any(supports(row, precision) for row in rows):
             kept.append(precision)
     return sorted(set(kept), key=PRECISIONS.index)

@@ -1,0 +1,355 @@
+"""From scenario to mix problem: numbers worked out by hand from the scenario and the catalog."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tokenfleet.catalog import load_catalog
+from tokenfleet.errors import CatalogError
+from tokenfleet.problem import Built, axes, build
+from tokenfleet.problem.hardware import Inherited, core_kernel, core_system, runs_on
+from tokenfleet.problem.load_blocks import load_blocks
+from tokenfleet.scenario_file import load_scenario
+from tokenfleet.schema import Demand, Search
+
+CATALOG = load_catalog()
+
+
+def scenario(**changes: Any) -> dict[str, Any]:
+    """One dense workload at one site on H100."""
+    base: dict[str, Any] = {
+        "name": "test",
+        "price_vintage": "2026-06",
+        "systems": ["h100_sxm_8"],
+        "engines": ["vllm"],
+        "finance": {
+            "cost_of_capital": 0.1,
+            "life_years": 5,
+            "residual_fraction": 0.1,
+            "maintenance_fraction_per_year": 0.05,
+            "network_fraction": 0.15,
+            "storage_fraction": 0.05,
+            "staff_usd_per_kw_year": 100.0,
+        },
+        "search": {"tensor_parallel": [1, 2], "pipeline_parallel": [1], "batch_limits": [16, 64]},
+        "workloads": [
+            {
+                "id": "chat",
+                "model": "llama-3.1-8b",
+                "classes": [
+                    {"id": "a", "share": 0.75, "input_tokens": 500, "output_tokens": 100},
+                    {"id": "b", "share": 0.25, "input_tokens": 2000, "output_tokens": 300},
+                ],
+                "slos": [{"metric": "ttft", "percentile": "p99", "limit_ms": 1500}],
+                "demand": {"requests_per_s": 8.0},
+            }
+        ],
+        "sites": [
+            {
+                "id": "hall",
+                "region": "eu",
+                "power_kw": 100,
+                "power_basis": "it",
+                "pue": 1.5,
+                "electricity_usd_per_kwh": 0.1,
+                "hosting_usd_per_kw_month": 10.0,
+                "cooling": ["air"],
+            }
+        ],
+        "offers": [
+            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
+        ],
+    }
+    return {**base, **changes}
+
+
+def built(**changes: Any) -> Built:
+    """The mix problem of a changed scenario."""
+    return build(load_scenario(scenario(**changes)))
+
+
+def site(**changes: Any) -> list[dict[str, Any]]:
+    """The test's site, changed."""
+    return [{**scenario()["sites"][0], **changes}]
+
+
+class TestLoadBlocks:
+    """Blocks keep the mean and the peak."""
+
+    def test_flat_demand_is_one_block(self) -> None:
+        blocks = load_blocks([Demand(requests_per_s=1.0)], [None])
+        assert blocks.hours.tolist() == [8760.0]
+        assert blocks.multiplier.tolist() == [[1.0]]
+
+    def test_peak_and_base_keep_the_mean(self) -> None:
+        # 4 h at 2.0 leave 24 - 8 = 16 units for 20 h: 0.8.
+        blocks = load_blocks([Demand(requests_per_s=1.0, peak_to_mean=2.0)], [None])
+        assert blocks.hours == pytest.approx([1460.0, 7300.0])
+        assert blocks.multiplier[:, 0] == pytest.approx([2.0, 0.8])
+        assert blocks.hours @ blocks.multiplier[:, 0] == pytest.approx(8760.0)
+
+    def test_peaks_of_different_length_coincide(self) -> None:
+        shapes = [
+            Demand(requests_per_s=1.0, peak_to_mean=2.0, peak_hours_per_day=6.0),
+            Demand(requests_per_s=1.0, peak_to_mean=1.5, peak_hours_per_day=3.0),
+        ]
+        blocks = load_blocks(shapes, [None, None])
+        assert blocks.hours == pytest.approx([3 * 365, 3 * 365, 18 * 365])
+        assert blocks.multiplier[0] == pytest.approx([2.0, 1.5])
+        assert blocks.hours @ blocks.multiplier == pytest.approx([8760.0, 8760.0])
+
+    def test_a_peak_falls_into_the_busiest_hours_of_a_day_curve(self) -> None:
+        curve = np.ones(24)
+        curve[20] = 2.0
+        curve /= curve.mean()
+        shapes = [
+            Demand(requests_per_s=1.0),
+            Demand(requests_per_s=1.0, peak_to_mean=3.0, peak_hours_per_day=1.0),
+        ]
+        blocks = load_blocks(shapes, [curve, None])
+        busiest = int(np.argmax(blocks.multiplier[:, 0]))
+        assert blocks.multiplier[busiest, 1] == 3.0
+        assert len(blocks.hours) == 2  # the other 23 hours are alike
+
+
+class TestMoney:
+    """Pools and offers in dollars."""
+
+    def test_a_bought_system_by_hand(self) -> None:
+        problem = built().problem
+        items = problem.offers[0].annual_cost_items_usd
+        capex = 200_000 / 0.8  # network and storage are a fifth of all IT capex
+        assert problem.offers[0].capex_usd == pytest.approx(capex)
+        assert items["capex_annuity"] == pytest.approx(capex * 0.2637974808)
+        assert items["residual_credit"] == pytest.approx(-capex * 0.1 * 0.1637974808)
+        assert items["maintenance"] == pytest.approx(10_000)
+        assert items["staff"] == pytest.approx(1_020)  # 10.2 kW
+        assert items["hosting"] == pytest.approx(1_224)  # 10.2 kW x 10 $ x 12
+        assert "rental" not in items
+
+    def test_energy_is_tariff_times_pue_and_free_where_included(self) -> None:
+        assert built().problem.pools[0].energy_usd_per_kwh_it == pytest.approx(0.15)
+        rented = [{"id": "r", "system": "h100_sxm_8", "kind": "rent", "price_usd_per_gpu_h": 2.0}]
+        problem = built(offers=rented).problem
+        assert problem.pools[0].energy_usd_per_kwh_it == 0.0
+        assert problem.pools[0].hosted
+        assert problem.offers[0].annual_cost_items_usd == {"rental": 2.0 * 8 * 8760}
+
+    def test_carbon_enters_the_energy_price_when_it_has_one(self) -> None:
+        changed = built(
+            sites=site(carbon_kg_per_kwh=0.4), objective={"carbon_price_usd_per_t": 50.0}
+        )
+        # 1.5 x (0.10 + 0.4 kg x 0.05 $/kg)
+        assert changed.problem.pools[0].energy_usd_per_kwh_it == pytest.approx(0.18)
+
+    def test_a_carbon_price_without_intensity_names_the_site(self) -> None:
+        with pytest.raises(CatalogError, match=r"hall.*carbon_kg_per_kwh"):
+            built(objective={"carbon_price_usd_per_t": 50.0})
+
+    def test_on_demand_is_paid_by_the_hour_and_supply_is_shared_by_sites(self) -> None:
+        sites = [*site(), {**site()[0], "id": "second"}]
+        offer = {
+            "id": "od",
+            "system": "h100_sxm_8",
+            "kind": "on_demand",
+            "price_usd_per_gpu_h": 3.0,
+            "supply": 5,
+        }
+        problem = built(sites=sites, offers=[offer]).problem
+        assert [p.elastic for p in problem.pools] == [True, True]
+        assert {o.supply_group for o in problem.offers} == {"od"}
+        assert problem.offers[0].hourly_usd == pytest.approx(24.0)
+
+    def test_blank_terms_are_the_catalogs_and_are_marked(self) -> None:
+        result = built(finance={"residual_fraction": 0.1})
+        assert result.terms.cost_of_capital == pytest.approx(0.10)
+        assert result.terms.life_years == 5
+        assert result.terms.staff_usd_per_kw_year == pytest.approx(400.0)  # 2 FTE x 200 k$ per MW
+        assert "finance.cost_of_capital" in result.terms.defaulted
+        assert "finance.residual_fraction" not in result.terms.defaulted
+
+
+class TestPlaces:
+    """Where a system may stand, and why it may not."""
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"cooling": ["direct liquid"]}, "no air cooling"),
+            ({"rack_kw": 9}, "draws 10.2 kW"),
+            ({"racks": 4, "rack_units": 6}, "8 U high"),
+            ({"pue": {"direct liquid": 1.1}}, "no PUE for air"),
+        ],
+    )
+    def test_refusals_say_why(self, changes: dict[str, Any], reason: str) -> None:
+        result = built(sites=site(**changes))
+        assert not result.problem.pools
+        assert any(reason in note.reason for note in result.not_considered), result.not_considered
+
+    def test_systems_per_rack_is_the_tighter_of_height_and_power(self) -> None:
+        # 42 U hold five systems of 8 U; 25 kW hold two of 10.2 kW.
+        result = built(sites=site(racks=4, rack_units=42, rack_kw=25))
+        assert result.problem.pools[0].systems_per_rack == 2
+
+    def test_a_missing_figure_is_listed_and_never_guessed(self) -> None:
+        offers = [{"id": "t", "system": "gaudi3_8", "kind": "all_in", "price_usd_per_gpu_h": 1.0}]
+        result = built(systems=["gaudi3_8"], offers=offers)
+        assert not result.problem.pools
+        assert any("system_kw" in note.reason for note in result.not_considered)
+
+    def test_a_system_without_an_offer_is_listed(self) -> None:
+        result = built(systems=["h100_sxm_8", "b200_sxm_8"])
+        assert any("b200_sxm_8" in n.what and "price" in n.reason for n in result.not_considered)
+
+
+class TestKernels:
+    """Facts from the catalog, efficiencies from the calibration or the nearest relative."""
+
+    def test_calibrated_accelerators_inherit_nothing_of_their_own(self) -> None:
+        inherited = Inherited()
+        kernel = core_kernel(CATALOG, CATALOG.system("h100_sxm_8"), (0, 0), "vllm", inherited)
+        notes = inherited.notes[("h100_sxm_8", "vllm")]
+        assert "gemm bf16" not in notes
+        fit = CATALOG.kernels.accelerators["h100_sxm"].engines["vllm"].gemm["bf16"]
+        assert kernel["gemm"][0]["flops"] == pytest.approx(989e12 * fit["ec"])
+        assert kernel["gemm"][3] is None  # Hopper has no FP4
+
+    def test_an_uncalibrated_accelerator_keeps_its_own_peaks(self) -> None:
+        inherited = Inherited()
+        kernel = core_kernel(CATALOG, CATALOG.system("mi300x_8"), (0, 0), "vllm", inherited)
+        relative = inherited.notes[("mi300x_8", "vllm")]["gemm bf16"]
+        fit = CATALOG.kernels.accelerators[relative].engines["vllm"].gemm["bf16"]
+        assert kernel["gemm"][0]["flops"] == pytest.approx(1307e12 * fit["ec"])
+
+    def test_tensorrt_llm_runs_on_nvidia_only(self) -> None:
+        assert runs_on("trtllm", CATALOG.system("h100_sxm_8"))
+        assert not runs_on("trtllm", CATALOG.system("mi300x_8"))
+
+    def test_idle_power_is_sourced_for_b200_and_scaled_for_others(self) -> None:
+        b200 = core_system(CATALOG, CATALOG.system("b200_sxm_8"))
+        h100 = core_system(CATALOG, CATALOG.system("h100_sxm_8"))
+        assert b200["idle_w"] == pytest.approx(2876 / 8)
+        assert h100["idle_w"] == pytest.approx(10_200 * 2.876 / 14.3 / 8)
+        assert h100["idle_w"] < h100["decode_w"] < h100["prefill_w"] < 10_200 / 8
+
+
+class TestSpace:
+    """Axes, candidates and counts."""
+
+    def test_class_sets(self) -> None:
+        assert axes.class_sets("singles", 3) == [1, 2, 4]
+        assert axes.class_sets("runs", 3) == [1, 2, 3, 4, 6, 7]
+        assert axes.class_sets("all", 3) == [1, 2, 3, 4, 5, 6, 7]
+
+    def test_an_8_bit_cache_beside_bf16_weights_must_be_asked_for(self) -> None:
+        assert not axes.kv_allowed(Search(), "bf16", "fp8")
+        assert axes.kv_allowed(Search(), "fp8", "fp8")
+        assert axes.kv_allowed(Search(kv_precisions=("fp8",)), "bf16", "fp8")
+
+    def test_every_integer_of_the_space_is_counted_once(self) -> None:
+        result = built()
+        assert result.core is not None
+        counts = result.counts["chat"]
+        parts = ("usable", "no_layout", "memory", "ttft", "tpot", "e2e")
+        assert sum(counts[p] for p in parts) == result.core.space_size
+        # One system, TP 1 and 2, two batches, three class sets; bf16 with its own cache and two
+        # 8-bit formats with either: five.
+        assert result.evaluated == 2 * 2 * 3 * 5
+
+    def test_quality_floor_keeps_precisions_out(self) -> None:
+        workload = {**scenario()["workloads"][0], "quality_floor": 0.99}
+        scores = [
+            {"model": "llama-3.1-8b", "precision": "bf16", "score": 1.0, "source": "test"},
+            {"model": "llama-3.1-8b", "precision": "fp8", "score": 0.98, "source": "test"},
+        ]
+        result = built(workloads=[workload], quality=scores)
+        assert {c.label["precision"] for c in result.problem.candidates} == {"bf16"}
+        reasons = {n.what: n.reason for n in result.not_considered}
+        assert "below the floor" in reasons["workload chat: precision fp8"]
+        assert "no quality score" in reasons["workload chat: precision fp8_block"]
+
+    def test_residency_keeps_sites_out(self) -> None:
+        sites = [*site(), {**site()[0], "id": "far", "region": "us"}]
+        workload = {**scenario()["workloads"][0], "residency": ["us"]}
+        result = built(sites=sites, workloads=[workload])
+        assert {c.sites for c in result.problem.candidates} == {(1,)}
+
+    def test_a_round_trip_eats_the_first_tokens_budget(self) -> None:
+        near = site(round_trip_ms={"users": 5.0})
+        far = site(round_trip_ms={"users": 1400.0})
+        workload = scenario()["workloads"][0]
+        classes = [{**c, "origin": "users"} for c in workload["classes"]]
+        both = [
+            built(sites=s, workloads=[{**workload, "classes": classes}]).problem.candidates
+            for s in (near, far)
+        ]
+        best = [min(float(np.nanmin(c.load)) for c in candidates) for candidates in both]
+        assert best[1] > best[0]
+
+    def test_progress_ends_at_the_total(self) -> None:
+        seen: list[tuple[int, int]] = []
+        build(load_scenario(scenario()), lambda done, total: seen.append((done, total)))
+        assert seen[-1][0] == seen[-1][1]
+
+    def test_row_order_and_names_change_nothing_but_labels(self) -> None:
+        one = built().problem
+        workload = scenario()["workloads"][0]
+        renamed = {**workload, "id": "zzz", "classes": list(reversed(workload["classes"]))}
+        two = built(workloads=[renamed]).problem
+        assert [c.load.tolist() for c in one.candidates] == [
+            c.load.tolist() for c in two.candidates
+        ]
+        assert one.workloads[0].demand_rps.tolist() == two.workloads[0].demand_rps.tolist()
+
+
+class TestApis:
+    """A hosted API is a column, or a note why it is not."""
+
+    def api(self, **changes: Any) -> Built:
+        api = {
+            "id": "api",
+            "workload": "chat",
+            "usd_per_mtok_input": 1.0,
+            "usd_per_mtok_output": 4.0,
+            "region": "eu",
+            "slo_attested": True,
+        }
+        return built(apis=[{**api, **changes}])
+
+    def test_price_of_a_request(self) -> None:
+        costs = self.api().problem.apis[0].cost_usd_per_request
+        assert costs == pytest.approx([900e-6, 3200e-6])
+
+    def test_a_promise_that_is_too_slow_is_refused(self) -> None:
+        result = self.api(slo_attested=False, ttft_p99_ms=2000)
+        assert not result.problem.apis
+        assert any("2000 ms" in n.reason for n in result.not_considered)
+
+    def test_no_promise_is_refused(self) -> None:
+        result = self.api(slo_attested=False)
+        assert any("slo_attested" in n.reason for n in result.not_considered)
+
+
+def test_measured_columns_replace_the_model() -> None:
+    columns = [
+        {"workload": "chat", "class": "a", "system": "h100_sxm_8", "gpus": 1, "rate_rps": 4.0},
+        {
+            "workload": "chat",
+            "class": "b",
+            "system": "h100_sxm_8",
+            "gpus": 1,
+            "rate_rps": 2.0,
+            "watts": 900.0,
+        },
+    ]
+    result = built(columns=columns)
+    assert result.core is None
+    a, b = sorted(result.problem.candidates, key=lambda c: c.load[0])
+    assert a.load.tolist() == [0.25, math.inf]
+    assert b.load.tolist() == [math.inf, 0.5]
+    idle = 10_200 * 2.876 / 14.3 / 8
+    assert b.energy_j[1] == pytest.approx((900 - idle) / 2)
