@@ -206,7 +206,11 @@ class _Fits:
                     return fit
             return None
 
-        return self._find(f"{table} {key}", get)
+        found = self._find(f"{table} {key}", get)
+        if found is not None and "stands_in" in found[1]:
+            what = f"{found[1]['stands_in']} kernels"
+            self.inherited.add(self.row.id, self.engine, f"{table} {key}", what)
+        return found
 
     def _rates(self, accelerator: AcceleratorKernels, dtype: str) -> tuple[float, float] | None:
         """Peak and bandwidth that shares refer to: those of the calibration for a calibrated
