@@ -1,0 +1,105 @@
+"""Names that benchmarks use, as names of the catalog: models, systems, engines, number formats.
+
+Every function raises `UnknownNameError` with a sentence that says what has no counterpart.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tokenfleet.catalog import Catalog
+from tokenfleet.schema.architecture import ModelArchitecture
+
+ENGINES = ("sglang", "trtllm", "vllm")
+_ENGINE_NAMES = {"tensorrt-llm": "trtllm", "trt": "trtllm", "trt-llm": "trtllm"}
+_FORMATS = {
+    "bf16": "bf16",
+    "bfloat16": "bf16",
+    "fp16": "bf16",
+    "float16": "bf16",
+    "fp8": "fp8",
+    "fp8_block": "fp8_block",
+    "fp4": "nvfp4",
+    "nvfp4": "nvfp4",
+    "mxfp4": "mxfp4",
+}
+# What a serving name adds to a model's own: who published it, tuning, number format, date.
+_PREFIX = re.compile(r"^(meta-)")
+_SUFFIX = re.compile(r"-(instruct|chat|base|it|hf|fp8|fp4|nvfp4|mxfp4|bf16|\d{4})$")
+# Families whose published 8-bit checkpoints are scaled in blocks of 128 x 128, as their
+# `quantization_config` says (weight_block_size).
+_BLOCK_SCALED = ("qwen3", "deepseek", "minimax", "kimi", "glm")
+
+
+class UnknownNameError(Exception):
+    """A name without counterpart in the catalog, or a figure that a row does not state."""
+
+
+def model(catalog: Catalog, name: str, architecture: str | None) -> str:
+    """Catalog model of a serving name, else of the architecture that the row states."""
+    for candidate in (name, architecture or ""):
+        plain = _plain(candidate)
+        if plain in catalog.models:
+            return plain
+    raise UnknownNameError(f"model {name} is not in the catalog")
+
+
+def _plain(name: str) -> str:
+    plain = _PREFIX.sub("", name.rsplit("/", 1)[-1].lower())
+    while _SUFFIX.search(plain):
+        plain = _SUFFIX.sub("", plain)
+    return plain
+
+
+def system(catalog: Catalog, name: str) -> str:
+    """Catalog system of an accelerator's name: its own id, or its key in the kernel calibration."""
+    wanted = name.lower().replace("-", "_")
+    for row in catalog.systems.values():
+        keys = {row.id, row.id.rsplit("_", 1)[0], row.kernel_key}
+        if wanted in keys or f"{wanted}_sxm" in keys:
+            return row.id
+    raise UnknownNameError(f"accelerator {name} is not in the catalog")
+
+
+def engine(name: str) -> str:
+    """Engine of a benchmark's backend name."""
+    plain = _ENGINE_NAMES.get(name.lower(), name.lower())
+    if plain not in ENGINES:
+        raise UnknownNameError(f"engine {name} has no overheads in the kernel calibration")
+    return plain
+
+
+def precision(catalog: Catalog, name: str, text: str) -> str:
+    """Weight format of a catalog model under a benchmark's label; blank is the model as published.
+
+    "fp8" is block-scaled where the published 8-bit checkpoint is.
+    """
+    if not text:
+        return catalog.model(name).native_precision or "bf16"
+    found = _FORMATS.get(text.lower())
+    if found is None:
+        raise UnknownNameError(f"number format {text} has no kernel figures")
+    if found == "fp8" and name.startswith(_BLOCK_SCALED):
+        return "fp8_block"
+    if found == "nvfp4" and catalog.model(name).native_precision == "mxfp4":
+        return "mxfp4"
+    return found
+
+
+def kv_format(engine_name: str, weights: str) -> str:
+    """Cache format of a benchmark that does not state it: what the engines' recipes set.
+
+    8 bits beside 8- and 4-bit weights; SGLang keeps 16 unless the weights are nvfp4.
+    """
+    if weights == "bf16" or (engine_name == "sglang" and weights != "nvfp4"):
+        return "bf16"
+    return "fp8"
+
+
+def family(architecture: ModelArchitecture) -> str:
+    """Kind of a model: dense or MoE, with its attention where that is not plain."""
+    kinds = {group.attention.kind for group in architecture.layers}
+    base = "moe" if architecture.is_moe else "dense"
+    if "mla" in kinds:
+        return f"{base}, mla"
+    return f"{base}, hybrid" if "linear" in kinds else base
