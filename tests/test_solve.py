@@ -340,6 +340,27 @@ def test_within_the_tolerance_the_larger_fleet_wins() -> None:
     assert result.bound <= result.value <= result.bound * 1.001001
 
 
+def test_the_best_single_type_is_shown_beside_the_ratio() -> None:
+    """A second type makes 8 requests/s for 200 $: twice the price of a token, never the answer."""
+    problem = ratio_problem(16.0, 0.0)
+    dear_pool = replace(problem.pools[0], id="dear", system="dear")
+    dear_offer = replace(
+        problem.offers[0], id="dear", pool=1, annual_cost_items_usd={"rental": 200.0}
+    )
+    dear = replace(problem.candidates[0], id=1, system="dear")
+    both = replace(
+        problem,
+        pools=(*problem.pools, dear_pool),
+        offers=(*problem.offers, dear_offer),
+        candidates=(*problem.candidates, dear),
+    )
+    result = solve_mix(both, EXACT)
+    assert result.best_single is not None
+    assert result.best_single.system == problem.pools[0].system
+    assert result.best_single.value == pytest.approx(result.value)
+    assert result.value == pytest.approx(by_enumeration(16.0, 0.0), rel=1e-6)
+
+
 def test_unlimited_free_demand_is_reported() -> None:
     with pytest.raises(UnboundedError, match="without end") as caught:
         solve_mix(ratio_problem(math.inf, 0.0), EXACT)

@@ -58,11 +58,7 @@ class _Ratio:
 
 def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Found:
     """The plan of least cost per token ($ per token) and a proven bound."""
-    ratio = _Ratio(
-        _by_name(m, cost_coefficients(m)),
-        m.constant_usd,
-        _by_name(m, token_coefficients(m, m.problem.objective.denominator)),
-    )
+    ratio = _ratio_of(m)
     bound, relaxed = _relaxed_ratio(m, ratio, options)
     if relaxed.status in ("infeasible", "unbounded", "error"):
         return relaxed
@@ -91,6 +87,23 @@ def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Fo
     bound = min(bound, least)
     status = certify(least, bound, options.gap)
     return Found(status, value, bound, plan, interrupted, best_value=least)
+
+
+def least_relaxed_ratio(m: FleetModel, options: SolveOptions) -> float | None:
+    """Bound on the cost per token of every plan, from the relaxation; None when there is none."""
+    try:
+        bound, found = _relaxed_ratio(m, _ratio_of(m), options)
+    except SolverError:  # nothing can be delivered
+        return None
+    return bound if found.values else None
+
+
+def _ratio_of(m: FleetModel) -> _Ratio:
+    return _Ratio(
+        _by_name(m, cost_coefficients(m)),
+        m.constant_usd,
+        _by_name(m, token_coefficients(m, m.problem.objective.denominator)),
+    )
 
 
 def _by_name(m: FleetModel, coefficients: Coefficients) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tokenfleet.diagnose import (
     UnboundedError,
@@ -24,7 +24,7 @@ from tokenfleet.mix import MixResult, SingleSystem, Tightening, clean_values, co
 from tokenfleet.model import FleetModel, build, scale_limit
 from tokenfleet.model import objectives as objective
 from tokenfleet.problem_data import ObjectiveKind, Problem
-from tokenfleet.ratio import search_ratio
+from tokenfleet.ratio import least_relaxed_ratio, search_ratio
 from tokenfleet.search import Deadline, Found, only, search
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
@@ -103,9 +103,34 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
         found = search(m, options, budget)
     _require_plan(m, found, scale_max)
     result = _result(m, options, found)
-    if compare_single and kind != "least_cost_per_token" and not found.interrupted:
-        return _with_single(m, result, options, deadline)
+    if compare_single and not found.interrupted:
+        return _with_single(_contest(m, scale_max), result, options, deadline)
     return result
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """How plans of one system type are made and ranked under the problem's objective."""
+
+    fresh: Callable[[], FleetModel]  # a model to solve; one that a ratio was sought on is spent
+    relaxed: Callable[[FleetModel, SolveOptions], float | None]
+    solve: Callable[[FleetModel, SolveOptions, Deadline], Found]
+    sign: float  # +1 when less is better
+
+
+def _contest(m: FleetModel, scale_max: float) -> _Contest:
+    if m.problem.objective.kind == "least_cost_per_token":
+        return _Contest(
+            lambda: build(m.problem, scale_max=scale_max), least_relaxed_ratio, search_ratio, 1.0
+        )
+
+    def relaxed(model: FleetModel, options: SolveOptions) -> float | None:
+        outcome = run(model.prob, options, mip=False)
+        return outcome.value if outcome.has_incumbent else None
+
+    return _Contest(
+        lambda: m, relaxed, search, 1.0 if m.problem.objective.kind in _MINIMISED else -1.0
+    )
 
 
 def _require_plan(m: FleetModel, found: Found, scale_max: float) -> None:
@@ -178,60 +203,63 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
 
 
 def _with_single(
-    m: FleetModel, result: MixResult, options: SolveOptions, deadline: Deadline
+    contest: _Contest, result: MixResult, options: SolveOptions, deadline: Deadline
 ) -> MixResult:
     """The result beside the best plan of one system type, or that plan if it is better."""
-    found = best_single_system(m, options, deadline)
+    found = best_single_system(contest, options, deadline)
     if found is None:
         return result
-    system, single = found
+    system, single, m = found
+    unit = PER_MTOK if result.kind == "least_cost_per_token" else 1.0
+    value, bound = single.value * unit, single.bound * unit
     values = clean_values(m, single.values)
-    best = SingleSystem(system, single.value, single.bound, values)
-    result = replace(result, best_single=best)
-    sign = 1.0 if result.kind in _MINIMISED else -1.0
-    if sign * single.value >= sign * result.value:
+    result = replace(result, best_single=SingleSystem(system, value, bound, values))
+    if contest.sign * value >= contest.sign * result.value:
         return result
     return replace(
         result,
-        value=single.value,
-        gap=relative_gap(single.value, result.bound),
-        status=certify(single.value, result.bound, options.gap),
+        value=value,
+        gap=relative_gap(value, result.bound),
+        status=certify(value, result.bound, options.gap),
         values=values,
         cost_items=cost_items(m, values),
     )
 
 
 def best_single_system(
-    m: FleetModel, options: SolveOptions, deadline: Deadline
-) -> tuple[str, Found] | None:
-    """The best plan that uses one system type (and APIs), by the model's present objective.
+    contest: _Contest, options: SolveOptions, deadline: Deadline
+) -> tuple[str, Found, FleetModel] | None:
+    """The best plan that uses one system type (and APIs), by the problem's objective.
 
     Types are tried in the order of their relaxation's bound; a type whose bound is no better than
     a plan already found is left out, which loses nothing.
     """
+    m = contest.fresh()
     systems = sorted({pool.system for pool in m.problem.pools})
     if len(systems) < 2:
         return None
-    sign = -1.0 if m.prob.sense == -1 else 1.0
     ranked = []
     for system in systems:
         with only(m, _of_system(m, system)):
-            relaxed = run(m.prob, replace(options, time_limit_s=5.0), mip=False)
-        if relaxed.has_incumbent:
-            ranked.append((sign * relaxed.value, system))
+            relaxed = contest.relaxed(m, replace(options, time_limit_s=5.0))
+        if relaxed is not None:
+            ranked.append((contest.sign * relaxed, system))
     ranked.sort()
-    best: tuple[str, Found] | None = None
+    best: tuple[str, Found, FleetModel] | None = None
     for bound, system in ranked:
-        if best is not None and (bound >= sign * best[1].value or deadline.left() <= 0):
+        if best is not None and (bound >= contest.sign * best[1].value or deadline.left() <= 0):
             break
+        m = contest.fresh()
         with only(m, _of_system(m, system)):
-            found = search(m, options, Deadline(max(deadline.left() * 0.5, 0.5)))
-        if found.values and (best is None or sign * found.value < sign * best[1].value):
-            best = (system, found)
+            found = contest.solve(m, options, Deadline(max(deadline.left() * 0.5, 0.5)))
+        better = best is None or contest.sign * found.value < contest.sign * best[1].value
+        if found.values and better:
+            best = (system, found, m)
     if best is None:
         return None
-    least = sign * min([ranked[0][0], sign * best[1].value])
-    return best[0], replace(best[1], bound=least)
+    system, found, m = best
+    least = contest.sign * min(ranked[0][0], contest.sign * found.value)
+    return system, replace(found, bound=least), m
 
 
 def _of_system(m: FleetModel, system: str) -> set[tuple[int, int]]:
