@@ -106,6 +106,7 @@ class OfferData:
     hourly_usd: float = 0.0  # elastic pools: price per system-hour
     capex_usd: float = 0.0  # per system, counts against the capex budget
     supply_group: str = ""  # offers of one non-empty group share one supply (several sites)
+    kind: str = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
 
 
 @dataclass(frozen=True, eq=False)

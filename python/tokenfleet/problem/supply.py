@@ -173,6 +173,7 @@ class _Placer:
                 hourly_usd=sum(yearly.values()) / HOURS_PER_YEAR if elastic else 0.0,
                 capex_usd=capex,
                 supply_group=offer.id,
+                kind=offer.kind,
             )
         )
 
