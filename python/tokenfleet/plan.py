@@ -205,6 +205,7 @@ class _Reader:
                     "site": self.problem.sites[pool.site].id,
                     "system": pool.system,
                     "offer": offer.supply_group or offer.id,
+                    "kind": offer.kind,
                     "pool": pool.id,
                     "count": count,
                     "gpus": count * pool.gpus_per_system,
