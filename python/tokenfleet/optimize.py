@@ -78,7 +78,8 @@ def check(result: MixResult) -> None:
     Raises:
         SolverError: a requirement does not hold, or the cost is not what it was said to be.
     """
-    violations = verify_mix(result.problem, result.values, result.cost_items)
+    cost = result.value if result.kind == "least_cost" else None
+    violations = verify_mix(result.problem, result.values, result.cost_items, cost)
     if violations:
         text = "; ".join(str(v) for v in violations[:5])
         raise SolverError(
