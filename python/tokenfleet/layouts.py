@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tokenfleet._core import Problem, Search
-from tokenfleet.catalog import Catalog
+from tokenfleet.catalog import Catalog, require
 from tokenfleet.problem.specification import Specification, build_specification
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Speculation
@@ -65,6 +65,15 @@ class Limits:
     osl: float
     tpot_ms: float | None = None
     ttft_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a system may use. `one_system`: one replica inside one system, no pools apart."""
+
+    precisions: tuple[str, ...]
+    speculation: Speculation | None = None
+    one_system: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,28 +186,31 @@ class Rater:
 
 
 def best_rate(
-    catalog: Catalog,
-    system: str,
-    model: str,
-    limits: Limits,
-    precisions: Sequence[str],
-    *,
-    speculation: Speculation | None = None,
+    catalog: Catalog, system: str, model: str, limits: Limits, means: Means
 ) -> BestRate | None:
     """Most requests per second and accelerator of a system; None when no layout keeps the limits.
 
-    With `speculation` every depth up to its own is tried, none included.
+    With speculation every depth up to its own is tried, none included.
     """
+    drafts = means.speculation
     data = {
-        **_plain_scenario([model], limits, list(precisions)),
-        "search": {"disaggregate": True, "ttft_splits": list(_SPLITS), "pipeline_parallel": [1]},
-        "speculation": [speculation.model_dump(exclude_none=True)] if speculation else [],
+        **_plain_scenario([model], limits, list(means.precisions)),
+        "search": _space(catalog, system, means.one_system),
+        "speculation": [drafts.model_dump(exclude_none=True)] if drafts else [],
     }
     specification = build_specification(_loaded(data, catalog), [system])
     core = Problem(json.dumps(specification.data))
     search = Search()
     search.extend(core, 0, core.unit_count)
     return _best(specification, core, _candidates(search))
+
+
+def _space(catalog: Catalog, system: str, one_system: bool) -> dict[str, Any]:
+    """Single pipeline stage: stages add latency and no rate where weights fit without them."""
+    if one_system:
+        most = int(require(catalog.system(system), "gpus"))
+        return {"pipeline_parallel": [1], "max_gpus_per_replica": most}
+    return {"pipeline_parallel": [1], "disaggregate": True, "ttft_splits": list(_SPLITS)}
 
 
 @dataclass(frozen=True)
