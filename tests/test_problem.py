@@ -269,8 +269,21 @@ class TestSpace:
         result = built(workloads=[workload], quality=scores)
         assert {c.label["precision"] for c in result.problem.candidates} == {"bf16"}
         reasons = {n.what: n.reason for n in result.not_considered}
-        assert "below the floor" in reasons["workload chat: precision fp8"]
-        assert "no quality score" in reasons["workload chat: precision fp8_block"]
+        assert "below the floor" in reasons["workload chat: fp8 weights"]
+        assert "no quality score" in reasons["workload chat: fp8_block weights"]
+
+    def test_what_is_never_built_is_counted(self) -> None:
+        workload = {**scenario()["workloads"][0], "quality_floor": 0.99, "residency": ["eu"]}
+        scores = [{"model": "llama-3.1-8b", "precision": "bf16", "score": 1.0, "source": "test"}]
+        sites = [*site(), {**site()[0], "id": "far", "region": "us"}]
+        result = built(
+            systems=["h100_sxm_8", "b200_sxm_8"], workloads=[workload], quality=scores, sites=sites
+        )
+        # Per system and precision: 2 TP x 2 batches x 3 class sets x 2 cache formats.
+        one = 2 * 2 * 3 * 2
+        assert result.never_built["no_price"] == one  # B200, with the one precision left
+        assert result.never_built["quality"] == 4 * one  # fp8, fp8_block, nvfp4, mxfp4
+        assert result.never_built["residency"] == one
 
     def test_residency_keeps_sites_out(self) -> None:
         sites = [*site(), {**site()[0], "id": "far", "region": "us"}]

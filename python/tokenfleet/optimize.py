@@ -91,7 +91,7 @@ def check(result: MixResult) -> None:
 def extras(built: Built, result: MixResult, seconds: float) -> Extras:
     """What the plan shows beside the mix."""
     provenance = provenance_rows(built, result)
-    dropped: dict[str, int] = {}
+    dropped = dict(built.never_built)
     for counts in built.counts.values():
         for reason, count in counts.items():
             if reason not in ("evaluated", "usable"):

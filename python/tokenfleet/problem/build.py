@@ -12,6 +12,7 @@ import numpy as np
 
 from tokenfleet import _core
 from tokenfleet import problem_data as data
+from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
 from tokenfleet.problem.load_blocks import LoadBlocks, load_blocks
 from tokenfleet.problem.measured import measured_candidates
@@ -44,6 +45,7 @@ class Built:
     counts: Mapping[str, Mapping[str, int]]  # by workload: how many configurations ended how
     origins: dict[int, tuple[int, int]]  # candidate id -> (number in the space, latency group)
     not_considered: tuple[NotConsidered, ...]
+    never_built: Mapping[str, int]  # by reason: configurations kept out before evaluation
 
     @property
     def evaluated(self) -> int:
@@ -59,13 +61,16 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
     supply = build_supply(scenario, catalog, systems, terms)
     used = sorted({p.system for p in supply.pools})
     notes = list(supply.not_considered)
+    never: dict[str, int] = {}
     if scenario.columns is not None:
         candidates = measured_candidates(loaded)
         found = _Found(None, None, candidates, {}, {})
     else:
         found = _search(loaded, used, progress)
         spec = found.specification
-        notes += [NotConsidered(what, why) for what, why in (spec.dropped if spec else ())]
+        if spec is not None:
+            notes += [NotConsidered(r.what, r.text) for r in spec.refused]
+            never = never_built(loaded, spec, supply, systems)
     apis, dropped_apis = build_apis(loaded)
     notes += dropped_apis
     problem = data.Problem(
@@ -90,6 +95,7 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
         counts=found.counts,
         origins=found.origins,
         not_considered=tuple(notes),
+        never_built=never,
     )
 
 

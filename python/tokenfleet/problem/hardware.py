@@ -101,14 +101,17 @@ def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
     """Idle, prefill and decode watts of a system.
 
     Without a rating (a hosted system) the three are equal: no dynamic power is known, none is
-    charged, and the plan says so. Prefill draws the measured share of the rating; decode draws,
-    above idle, the top of the measured range of board power in decode.
+    charged, and the plan says so. Prefill draws the measured share of the rating. Decode draws as
+    much at full batch (MLPerf v5.1 power, decode-heavy Llama-2-70B on 8xB200: 10.40-10.44 kW, the
+    most of all runs) and at few requests in flight a measured share of it; the mean of the two is
+    charged, above idle.
     """
     if row.system_kw is None:
         return 1.0, 1.0, 1.0
     idle = 1e3 * idle_kw(catalog, row)
     derate = float(require(catalog.tco_row("power_derate_measured_over_nameplate"), "high"))
-    decode_share = float(require(catalog.tco_row("gpu_power_fraction_low_concurrency"), "high"))
+    few = float(require(catalog.tco_row("gpu_power_fraction_low_concurrency"), "high"))
+    decode_share = 0.5 * (few + 1.0)
     prefill = max(1e3 * row.system_kw * derate, idle)
     return idle, prefill, idle + decode_share * (prefill - idle)
 

@@ -28,6 +28,21 @@ _KV = {name: i for i, name in enumerate(KV_BYTES)}
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A precision that a workload may not use; `reason` is `quality` or `no_figure`."""
+
+    workload: str
+    precision: str
+    reason: str
+    text: str
+
+    @property
+    def what(self) -> str:
+        """What was refused, in words."""
+        return f"workload {self.workload}: {self.precision} weights"
+
+
+@dataclass(frozen=True)
 class Specification:
     """What the core is given, and the labels of its indices."""
 
@@ -37,7 +52,7 @@ class Specification:
     classes: tuple[tuple[RequestClass, ...], ...]
     groups: tuple[tuple[tuple[int, ...], ...], ...]  # by workload and latency group: site indices
     inherited: Inherited
-    dropped: list[tuple[str, str]] = field(default_factory=list)  # what, why
+    refused: list[Refused] = field(default_factory=list)
 
 
 def sorted_classes(classes: Sequence[RequestClass]) -> tuple[RequestClass, ...]:
@@ -56,7 +71,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     architectures = {m: catalog.model(m) for m in models}
     engines = sorted(set(scenario.engines))
     precisions = [(m, p) for m in models for p in PRECISIONS]
-    dropped: list[tuple[str, str]] = []
+    refused: list[Refused] = []
     classes = tuple(sorted_classes(loaded.classes[w.id]) for w in workloads)
     by_group = [
         axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
@@ -75,7 +90,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
             if runs_on(e, catalog.system(s))
         ],
         "workloads": [
-            _workload(loaded, workload, _Indices(systems, engines, models, precisions), dropped)
+            _workload(loaded, workload, _Indices(systems, engines, models, precisions), refused)
             for workload in workloads
         ],
     }
@@ -86,7 +101,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
         classes=classes,
         groups=tuple(tuple(g.values()) for g in by_group),
         inherited=inherited,
-        dropped=dropped,
+        refused=refused,
     )
 
 
@@ -152,14 +167,14 @@ def _workload(
     loaded: LoadedScenario,
     workload: Workload,
     indices: _Indices,
-    dropped: list[tuple[str, str]],
+    refused: list[Refused],
 ) -> dict[str, Any]:
     scenario, catalog = loaded.scenario, loaded.catalog
     search = scenario.search
     model = catalog.model(workload.model)
     classes = sorted_classes(loaded.classes[workload.id])
     round_trips = axes.latency_groups(workload, classes, scenario.sites)
-    precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, dropped)
+    precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, refused)
     kv = axes.kv_formats(search)
     class_ids = [c.id for c in classes]
     valued = scenario.objective.kind == "most_value"
@@ -210,25 +225,29 @@ def _allowed_precisions(
     catalog: Catalog,
     workload: Workload,
     systems: Sequence[str],
-    dropped: list[tuple[str, str]],
+    refused: list[Refused],
 ) -> list[str]:
     """Precisions that the workload allows, a system computes in, and the floor passes."""
     scored: dict[tuple[str, str], float] = {
         (q.model, q.precision): q.score for q in scenario.quality
     }
     rows = [catalog.system(s) for s in systems]
+    moe = catalog.model(workload.model).is_moe
     kept = []
     for precision in workload.precisions or PRECISIONS:
-        what = f"workload {workload.id}: precision {precision}"
         floor, score = workload.quality_floor, scored.get((workload.model, precision))
-        if precision not in PRECISIONS:
-            dropped.append((what, "no kernel figures for this format"))
-        elif floor is not None and score is None:
-            dropped.append((what, "no quality score, and the workload has a floor"))
+        if floor is not None and score is None:
+            why = ("quality", "no quality score, and the workload has a floor")
         elif floor is not None and score is not None and score < floor:
-            dropped.append((what, f"quality {score:g} is below the floor {floor:g}"))
-        elif precision == "mxfp4" and not catalog.model(workload.model).is_moe:
-            dropped.append((what, "kernel figures exist for routed experts only"))
+            why = ("quality", f"quality {score:g} is below the floor {floor:g}")
+        elif precision not in PRECISIONS:
+            why = ("no_figure", "no kernel figures for this format")
+        elif precision == "mxfp4" and not moe:
+            why = ("no_figure", "kernel figures exist for routed experts only")
         elif any(supports(row, precision) for row in rows):
             kept.append(precision)
+            continue
+        else:
+            continue
+        refused.append(Refused(workload.id, precision, *why))
     return sorted(set(kept), key=PRECISIONS.index)

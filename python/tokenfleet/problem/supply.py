@@ -42,6 +42,11 @@ class Supply:
     offers: list[OfferData] = field(default_factory=list)
     not_considered: list[NotConsidered] = field(default_factory=list)
     price_sources: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)  # system: why it has no pool
+
+    def refusal(self, system: str) -> str:
+        """Why a system has no pool: no_price, no_figure, no_supply, or no place at any site."""
+        return self.refusals.get(system, "no_place")
 
     def drop(self, what: str, reason: str) -> None:
         """Records an omission once."""
@@ -103,6 +108,7 @@ def build_supply(scenario: Scenario, catalog: Catalog, systems: list[str], terms
     offers = offers_of(scenario, catalog, systems)
     for system in systems:
         if not any(o.system == system for o in offers):
+            supply.refusals[system] = "no_price"
             supply.drop(f"system {system}", "no sourced price and no offer: add an offer")
     for offer in offers:
         if offer.system in systems:
@@ -118,13 +124,19 @@ def _add_offer(
     row = catalog.system(offer.system)
     missing = catalog.missing_figures(row.id, hosted=offer.is_hosted)
     if missing:
+        supply.refusals[row.id] = "no_figure"
         supply.drop(f"system {row.id}", f"no sourced figure for {', '.join(missing)}")
+        return
+    if limit_value(offer.supply) <= 0:
+        supply.refusals[row.id] = "no_supply"
+        supply.drop(f"offer {offer.id}", "no supply")
         return
     try:
         price = price_of(offer, scenario, catalog)
     except CatalogError as error:
         if scenario.offers:
             raise
+        supply.refusals[row.id] = "no_price"
         supply.drop(f"offer {offer.id}", error.message)
         return
     supply.price_sources[offer.id] = price.source
