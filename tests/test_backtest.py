@@ -1,0 +1,252 @@
+"""Predictions against measured runs; what a file may hold; what errors are allowed to be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tokenfleet import serving_names
+from tokenfleet.backtest import Report, backtest, file_kind, open_ttft_fixed_ms
+from tokenfleet.catalog import load_catalog
+from tokenfleet.errors import SchemaError
+from tokenfleet.layouts import Layout, Limits, Means, Rater, best_rate
+from tokenfleet.serving_names import UnknownNameError
+
+FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
+needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="no folder of facts beside the tree")
+KEYS = [
+    f"{metric}_{kind}_pct"
+    for metric in ("tpot", "ttft", "tokens_s_gpu")
+    for kind in ("median", "mape", "bias")
+]
+HEADER = (
+    "id,system,backend,model,precision,gpus,attn_tp,attn_dp,ep,concurrency,isl,osl,ttft_ms,"
+    "tpot_ms,output_tok_s_gpu,flag"
+)
+GOOD = "a,h100_sxm,vllm,meta-llama/Meta-Llama-3.1-70B,fp8,4,4,1,1,16,1024,1024,100,15,250,"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Report:
+    return backtest()
+
+
+@pytest.fixture(scope="module")
+def facts() -> Report:
+    return backtest([FACTS / "serving_points.csv"])
+
+
+def written(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
+    return path
+
+
+def number(stats: dict[str, float | int | None], key: str) -> float:
+    value = stats[key]
+    assert value is not None
+    return float(value)
+
+
+@needs_facts
+def test_errors_are_within_the_targets(facts: Report) -> None:
+    overall = facts.overall
+    assert number(overall, "n") == 1343  # of 1,479 rows, 136 are flagged
+    assert number(overall, "tpot_median_pct") <= 11.0
+    assert number(overall, "tokens_s_gpu_median_pct") <= 12.0
+    assert number(overall, "ttft_median_pct") <= 35.0
+    assert not facts.skipped
+
+
+@needs_facts
+def test_the_other_predictor_is_as_published(facts: Report) -> None:
+    # Medians and means of the public predictor over unflagged rows, as the notes have them.
+    overall = facts.overall
+    assert number(overall, "other_tpot_median_pct") == pytest.approx(12.7, abs=0.5)
+    assert number(overall, "other_ttft_median_pct") == pytest.approx(50.0, abs=1.0)
+    assert number(overall, "other_tokens_s_gpu_median_pct") == pytest.approx(12.9, abs=0.5)
+    assert number(overall, "tpot_median_pct") < number(overall, "other_tpot_median_pct")
+
+
+@needs_facts
+@pytest.mark.parametrize("by", ["accelerator", "engine", "model", "precision", "concurrency"])
+def test_no_regime_is_far_off(facts: Report, by: str) -> None:
+    rows = [r for r in facts.regimes() if r["by"] == by]
+    assert sum(r["n"] for r in rows) == number(facts.overall, "n")
+    for row in rows:
+        assert row["tpot_median_pct"] < 16.0, row["value"]
+        assert row["tokens_s_gpu_median_pct"] < 16.0, row["value"]
+
+
+def test_shipped_points(shipped: Report) -> None:
+    assert 150 <= len(shipped.results) <= 250
+    assert not shipped.skipped
+    assert number(shipped.overall, "tpot_median_pct") <= 12.0
+    assert number(shipped.overall, "tokens_s_gpu_median_pct") <= 12.0
+    assert {r["value"] for r in shipped.regimes() if r["by"] == "provenance"} == {
+        "calibrated",
+        "inherited",
+    }
+
+
+def test_json_has_the_keys(shipped: Report) -> None:
+    data = json.loads(json.dumps(shipped.to_json(), allow_nan=False))
+    assert set(KEYS) | {"n"} <= set(data["overall"])
+    assert data["skipped"] == []
+    for row in data["regimes"]:
+        assert set(KEYS) | {"by", "value", "n"} <= set(row)
+    flags = {row["flag"] for row in data["flagged"]["by_flag"]}
+    assert "suspected speculative decoding" in flags
+
+
+def test_error_by_hand(tmp_path: Path) -> None:
+    report = backtest([written(tmp_path, GOOD, GOOD.replace("a,", "b,", 1) + "odd run")])
+    (result,) = report.unflagged
+    assert len(report.results) == 2
+    off = 100 * (result.predicted["tpot"] / 15 - 1)
+    assert report.overall["tpot_median_pct"] == pytest.approx(abs(off))
+    assert report.overall["tpot_bias_pct"] == pytest.approx(off)
+    assert report.overall["other_tpot_median_pct"] is None
+
+
+def test_closed_loop_keeps_littles_law() -> None:
+    rater = Rater(load_catalog(), ["h100_sxm_8"], ["llama-3.1-70b"])
+    layout = Layout("h100_sxm_8", "llama-3.1-70b", "vllm", "fp8", "fp8", tp=4)
+    rates = rater.closed_loop(layout, 16, 1024, 1024)
+    assert rates is not None
+    seconds = (rates.ttft_ms + 1023 * rates.tpot_ms) / 1e3
+    assert rates.tokens_s_gpu == pytest.approx(16 * 1024 / seconds / layout.gpus)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("h100_sxm", "quantum_8", "accelerator quantum_8 is not in the catalog"),
+        ("vllm", "ollama", "engine ollama has no overheads"),
+        ("Meta-Llama-3.1-70B", "Llama-9-9B", "model meta-llama/Llama-9-9B is not in the catalog"),
+        (",fp8,", ",int3,", "number format int3"),
+        (",16,1024", ",,1024", "no concurrency"),
+        (",4,4,1,1,", ",8,4,1,1,", "gpus is not attn_tp x attn_dp"),
+        (",fp8,", ",fp4,", "no kernel figure for its formats"),
+    ],
+)
+def test_rows_without_prediction_say_why(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    report = backtest([written(tmp_path, GOOD, GOOD.replace(old, new, 1))])
+    assert len(report.results) == 1
+    assert reason in report.skipped[0].reason
+    assert report.skipped[0].row == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (",100,15,", ",100,fast,", "row 2: tpot_ms: 'fast'"),
+        (",16,1024", ",-3,1024", "row 2: concurrency: '-3'"),
+        (",16,1024", ",nan,1024", "row 2: concurrency: 'nan'"),
+        (",4,4,1,1,", ",4,3.5,1,1,", "row 2: attn_tp: 3.5 is not whole"),
+    ],
+)
+def test_broken_cells_are_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    with pytest.raises(SchemaError, match=named):
+        backtest([written(tmp_path, GOOD.replace(old, new, 1))])
+
+
+def test_files_of_another_kind_and_none(tmp_path: Path) -> None:
+    report = backtest([written(tmp_path, "1,2", header="watts,system")])
+    assert report.overall["n"] == 0
+    assert report.overall["tpot_median_pct"] is None
+    assert "no columns" in report.skipped[0].reason
+    with pytest.raises(SchemaError, match="nowhere"):
+        backtest([tmp_path / "nowhere.csv"])
+
+
+@needs_facts
+def test_open_loop() -> None:
+    report = backtest([FACTS / "open_loop_points.csv"])
+    assert number(report.overall, "ttft_median_pct") <= 35.0
+    reasons = {s.reason.split(":")[0] for s in report.skipped}
+    assert "saturated" in reasons
+    vllm = next(r for r in report.regimes() if (r["by"], r["value"]) == ("engine", "vllm"))
+    assert vllm["tpot_median_pct"] <= 11.0
+
+
+@needs_facts
+def test_fixed_part_of_open_loop_ttft_is_what_the_runs_show() -> None:
+    engines = load_catalog().kernels.engines
+    held = {name: float(fit["open_ttft_fixed_ms"]) for name, fit in engines.items()}
+    found = open_ttft_fixed_ms(backtest([FACTS / "open_loop_points.csv"]), held)
+    assert set(found) == {"sglang", "vllm"}
+    for engine, value in found.items():
+        assert value == pytest.approx(held[engine], abs=0.1)
+    assert held["trtllm"] == min(found.values()) or math.isclose(
+        held["trtllm"], min(found.values()), abs_tol=0.1
+    )
+
+
+@needs_facts
+@pytest.mark.parametrize(
+    ("model", "published", "isl", "osl"),
+    [("llama-3.1-70b", "llama2-70b-99", 222.3, 294.45), ("llama-3.1-8b", "llama3.1-8b", 778, 128)],
+)
+def test_power_and_rate_of_a_full_server(
+    model: str, published: str, isl: float, osl: float
+) -> None:
+    """MLPerf v5.1 on 8xB200. Llama-3.1-70B has the shape of Llama-2-70B but for the vocabulary."""
+    with (FACTS / "mlperf_power.csv").open(encoding="utf-8") as lines:
+        rows = [r for r in csv.DictReader(lines) if r["model"] == published]
+    offline = next(r for r in rows if r["scenario"] == "Offline")
+    limits = Limits(isl, osl, ttft_ms=10_000.0)
+    best = best_rate(load_catalog(), "b200_sxm_8", model, limits, Means(("nvfp4",)))
+    assert best is not None
+    assert 8 * best.watts_per_gpu == pytest.approx(float(offline["average_watts"]), rel=0.15)
+    tokens = 8 * best.requests_s_gpu * osl
+    assert tokens == pytest.approx(float(offline["tokens_s"]), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "expected"),
+    [
+        ("meta-llama/Meta-Llama-3.1-8B", None, "llama-3.1-8b"),
+        ("meta-llama/Llama-3.1-8B-Instruct", None, "llama-3.1-8b"),
+        ("deepseek-ai/DeepSeek-R1-0528", None, "deepseek-r1"),
+        ("nvidia/DeepSeek-V3.1-NVFP4", "deepseek-v3", "deepseek-v3"),
+        ("Qwen/Qwen3-235B-A22B-FP8", None, "qwen3-235b-a22b"),
+        ("openai/gpt-oss-120b", None, "gpt-oss-120b"),
+    ],
+)
+def test_model_names(name: str, architecture: str | None, expected: str) -> None:
+    assert serving_names.model(load_catalog(), name, architecture) == expected
+
+
+def test_formats() -> None:
+    catalog = load_catalog()
+    assert serving_names.precision(catalog, "qwen3-235b-a22b", "fp8") == "fp8_block"
+    assert serving_names.precision(catalog, "llama-3.1-70b", "fp8") == "fp8"
+    assert serving_names.precision(catalog, "llama-3.1-8b", "") == "bf16"
+    assert serving_names.precision(catalog, "gpt-oss-120b", "fp4") == "mxfp4"
+    assert serving_names.kv_format("sglang", "fp8_block") == "bf16"
+    assert serving_names.kv_format("trtllm", "fp8_block") == "fp8"
+    assert serving_names.system(catalog, "GB200") == "gb200_nvl72"
+    assert serving_names.system(catalog, "H100") == "h100_sxm_8"
+    with pytest.raises(UnknownNameError):
+        serving_names.system(catalog, "A100_80GB_PCIe")
+
+
+def test_file_kinds() -> None:
+    assert file_kind(HEADER.split(",")) == "closed"
+    assert file_kind(["watts"]) == "other"
+
+
+def test_hopper_experts_in_8_bits_are_marked_and_not_slower_than_16() -> None:
+    rater = Rater(load_catalog(), ["h100_sxm_8"], ["qwen3-235b-a22b"])
+    wide = Layout("h100_sxm_8", "qwen3-235b-a22b", "trtllm", "bf16", "bf16", tp=8, ep=8)
+    narrow = Layout("h100_sxm_8", "qwen3-235b-a22b", "trtllm", "fp8", "fp8", tp=8, ep=8)
+    assert rater.inherited(narrow) == {"moe fp8": "fp8_block kernels"}
+    rates = [rater.closed_loop(layout, 64, 1024, 1024) for layout in (wide, narrow)]
+    assert rates[0] is not None
+    assert rates[1] is not None
+    assert rates[1].tpot_ms < rates[0].tpot_ms
