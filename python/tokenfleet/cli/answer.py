@@ -1,0 +1,89 @@
+"""How a command answers: JSON or words on standard output, errors with a hint, exit codes.
+
+With `--json` exactly one JSON value goes to standard output, an error object included.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tokenfleet.errors import SchemaError, TokenfleetError
+from tokenfleet.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED = 130
+UNPROVEN = 4
+_WIDTH = 100  # of output that is not read on a terminal
+
+
+def console() -> Console:
+    """Standard output for words and tables; scenario names are never read as markup."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def say_json(value: Any) -> None:
+    """One JSON value on standard output; NaN and infinities are refused."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """A line of words on standard output."""
+    typer.echo(plain(text))
+
+
+def note(text: str) -> None:
+    """A line beside the answer, on standard error."""
+    typer.echo(plain(text), err=True)
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[None]:
+    """Turns every error of a command into one message, a hint and an exit code."""
+    try:
+        yield
+    except TokenfleetError as error:
+        conflicts = list(getattr(error, "conflicts", ()))
+        _fail(as_json, type(error).__name__, error.message, error.hint, conflicts)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        hint = "no plan had been found yet; nothing was written"
+        _fail(as_json, "Interrupted", "stopped by the user", hint)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has left; Python would complain while it exits
+        raise typer.Exit(0) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+        _fail(as_json, "FileError", message, "check the path, its rights and the space left")
+        raise typer.Exit(SchemaError.exit_code) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        hint = "this is a bug: please report it with the scenario and the text above"
+        _fail(as_json, "InternalError", f"{type(error).__name__}: {error}", hint)
+        raise typer.Exit(TokenfleetError.exit_code) from None
+
+
+def _fail(
+    as_json: bool, kind: str, message: str, hint: str, conflicts: list[str] | None = None
+) -> None:
+    if as_json:
+        error = {"type": kind, "message": message, "hint": hint, "conflicts": conflicts or []}
+        say_json({"error": error})
+    note(f"error: {message}")
+    if hint:
+        note(f"hint: {hint}")

@@ -1,0 +1,41 @@
+"""The commands by name. Their modules load the solver and the tables only when they run."""
+
+from __future__ import annotations
+
+import typer
+
+from tokenfleet.cli import catalogs, plans, points, published, schemas
+
+app = typer.Typer(
+    name="tokenfleet",
+    help="Which AI hardware serves a demand for tokens at the least cost per token, with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 infeasible, 4 stopped with a plan that is "
+    "not proven, 130 interrupted.",
+)
+app.command()(plans.demo)
+app.command()(plans.check)
+app.command()(plans.plan)
+app.command()(points.evaluate)
+app.command()(published.compare)
+app.command()(published.backtest)
+app.command()(schemas.schema)
+app.add_typer(catalogs.app, name="catalog")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        from tokenfleet._core import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

@@ -1,0 +1,167 @@
+"""`catalog list` and `catalog show`: what the catalog knows, with its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import answering, console, say, say_json
+from tokenfleet.cli.options import JsonOption
+from tokenfleet.errors import CatalogError
+from tokenfleet.text import plain
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from tokenfleet.catalog import Catalog
+
+app = typer.Typer(help="Show the systems, models, prices and cost terms.", no_args_is_help=True)
+
+
+class Group(str, Enum):
+    """Tables of the catalog."""
+
+    systems = "systems"
+    models = "models"
+    prices = "prices"
+    tco = "tco"
+    lengths = "lengths"
+
+
+_COLUMNS: Mapping[Group, Sequence[str]] = {
+    Group.systems: ("id", "accelerator", "gpus", "mem_gb", "bf16_tflops", "system_kw", "cooling"),
+    Group.models: ("id", "layer_count", "total_params", "active_params", "native_precision"),
+    Group.prices: (
+        "vintage", "system", "kind", "term_years", "tier", "price_usd_per_gpu_h",
+        "price_usd_per_system",
+    ),
+    Group.tco: ("parameter", "low", "typical", "high", "unit", "confidence"),
+    Group.lengths: ("id", "requests", "input_mean", "output_mean", "peak_to_mean_1min"),
+}  # fmt: skip
+
+
+@app.command("list")
+def list_rows(
+    group: Annotated[Group | None, typer.Argument(help="Table; none: how long each is.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a table of the catalog."""
+    with answering(as_json):
+        from tokenfleet.catalog import load_catalog
+
+        catalog = load_catalog()
+        if group is None:
+            _list_tables(catalog, as_json)
+            return
+        rows = [_brief(group, row) for row in _rows(catalog, group)]
+        if as_json:
+            say_json({"schema_version": 1, "table": group.value, "rows": rows})
+        else:
+            _table(_COLUMNS[group], rows)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="System, model, cost term, lengths.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything the catalog has under a name."""
+    with answering(as_json):
+        from tokenfleet.catalog import load_catalog
+
+        found = _find(load_catalog(), name)
+        if as_json:
+            say_json({"schema_version": 1, **found})
+        else:
+            _say_tree(found, "")
+
+
+def _list_tables(catalog: Catalog, as_json: bool) -> None:
+    counts = {group.value: len(_rows(catalog, group)) for group in Group}
+    if as_json:
+        say_json({"schema_version": 1, "tables": counts, "vintages": list(catalog.vintages)})
+        return
+    for table, count in counts.items():
+        say(f"{table:8} {count:4} rows")
+    say(f"price vintages: {', '.join(catalog.vintages)}")
+
+
+def _rows(catalog: Catalog, group: Group) -> Sequence[BaseModel]:
+    tables: Mapping[Group, Callable[[], Sequence[BaseModel]]] = {
+        Group.systems: lambda: list(catalog.systems.values()),
+        Group.models: lambda: list(catalog.models.values()),
+        Group.prices: lambda: list(catalog.prices),
+        Group.tco: lambda: list(catalog.tco.values()),
+        Group.lengths: lambda: list(catalog.lengths.values()),
+    }
+    return tables[group]()
+
+
+def _brief(group: Group, row: Any) -> dict[str, Any]:
+    if group is Group.lengths:
+        means = {"input_mean": row.input_tokens.mean, "output_mean": row.output_tokens.mean}
+        own = {n: getattr(row, n) for n in _COLUMNS[group] if n not in means}
+        return {n: {**own, **means}[n] for n in _COLUMNS[group]}
+    return {name: getattr(row, name) for name in _COLUMNS[group]}
+
+
+def _find(catalog: Catalog, name: str) -> dict[str, Any]:
+    """The row with its table; a system comes with its prices.
+
+    Raises:
+        CatalogError: no table has it; names the nearest.
+    """
+    from tokenfleet.schema import did_you_mean
+
+    tables: dict[str, Mapping[str, BaseModel]] = {
+        "systems": catalog.systems,
+        "models": catalog.models,
+        "tco": catalog.tco,
+        "lengths": catalog.lengths,
+    }
+    for table, rows in tables.items():
+        if name in rows:
+            found: dict[str, Any] = {"table": table, "row": rows[name].model_dump(mode="json")}
+            if table == "systems":
+                prices = [p for p in catalog.prices if p.system == name]
+                found["prices"] = [p.model_dump(mode="json") for p in prices]
+                found["missing_figures"] = list(catalog.missing_figures(name))
+            return found
+    known = [key for rows in tables.values() for key in rows]
+    raise CatalogError(f"the catalog has nothing named {name!r}", did_you_mean(name, known))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for name in columns:
+        number = all(isinstance(row[name], int | float | None) for row in rows)
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(Text(_shown(row[name])) for name in columns))
+    console().print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:g}"
+    if isinstance(value, int):
+        return f"{value / 1e9:,.1f}e9" if value >= 10**9 else f"{value:,}"
+    return "–" if value is None else plain(value)
+
+
+def _say_tree(value: Any, indent: str) -> None:
+    """Nested rows as indented lines; blanks are left out, except where they are the news."""
+    items = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+    for key, item in items:
+        if isinstance(item, dict | list) and item:
+            say(f"{indent}{key}:")
+            _say_tree(item, indent + "  ")
+        elif item is not None and item != []:
+            say(f"{indent}{key}: {item}")

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ScenarioArgument = Annotated[
+    Path, typer.Argument(metavar="SCENARIO", help="Scenario file: YAML, TOML or JSON.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON with stable keys, and nothing else.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite the output file.")]
+GapOption = Annotated[float | None, typer.Option("--gap", help="Relative gap to prove.")]
+TimeLimitOption = Annotated[
+    float | None, typer.Option("--time-limit", help="Seconds for the solver.")
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads; default: all.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]

@@ -1,0 +1,152 @@
+"""`demo`, `check` and `plan`: a scenario in, an answer out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import INTERRUPTED, UNPROVEN, answering, console, note, say, say_json
+from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.options import (
+    ForceOption,
+    GapOption,
+    JsonOption,
+    ScenarioArgument,
+    SeedOption,
+    ThreadsOption,
+    TimeLimitOption,
+)
+from tokenfleet.cli.progress import searching
+
+if TYPE_CHECKING:
+    from tokenfleet.check import Checked
+    from tokenfleet.plan import Plan
+    from tokenfleet.scenario_file import LoadedScenario
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Also write the plan as JSON to this file.")
+]
+DEMO = Path(__file__).parent.parent / "examples" / "enterprise.yaml"
+
+
+def demo(
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the example scenario here, to start from.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan the enterprise example that comes with the package."""
+    with answering(as_json):
+        if save is not None:
+            write_atomic(save, DEMO.read_bytes(), force)
+            note(f"wrote {save}")
+        _plan(_load(DEMO, {}), as_json)
+
+
+def check(scenario: ScenarioArgument, as_json: JsonOption = False) -> None:
+    """Validate a scenario and count what would be planned over, without solving."""
+    with answering(as_json):
+        from tokenfleet.check import check as check_scenario
+
+        checked = check_scenario(_load(scenario, {}))
+        if as_json:
+            say_json(checked.to_json())
+        else:
+            _say_checked(checked)
+
+
+def plan(
+    scenario: ScenarioArgument,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    gap: GapOption = None,
+    time_limit: TimeLimitOption = None,
+    threads: ThreadsOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the hardware mix with the least cost, with its proof."""
+    with answering(as_json):
+        refuse_existing(output, force)
+        solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
+        given = {name: value for name, value in solver.items() if value is not None}
+        _plan(_load(scenario, given), as_json, output, force)
+
+
+def _load(path: Path, solver: dict[str, Any]) -> LoadedScenario:
+    """The scenario with solver settings of the command line over its own.
+
+    Raises:
+        SchemaError: the file or a setting cannot be understood.
+    """
+    from dataclasses import replace
+
+    from tokenfleet.scenario_file import load_scenario
+    from tokenfleet.schema import SolverOptions, validate
+
+    loaded = load_scenario(path)
+    if not solver:
+        return loaded
+    merged = {**loaded.scenario.solver.model_dump(), **solver}
+    options = validate(SolverOptions, merged, "command line")
+    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
+
+
+def _plan(
+    loaded: LoadedScenario, as_json: bool, output: Path | None = None, force: bool = False
+) -> None:
+    from tokenfleet.optimize import optimize_fleet
+
+    with searching("solving the mix (Ctrl-C keeps the best plan)") as progress:
+        found = optimize_fleet(loaded, progress=progress)
+    if output is not None:
+        write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
+    if as_json:
+        say_json(found.to_json())
+    else:
+        _say_plan(found, loaded)
+        if output is not None:
+            note(f"wrote {output}")
+    code = _exit_code(found)
+    if code:
+        raise typer.Exit(code)
+
+
+def _exit_code(found: Plan) -> int:
+    if found.interrupted:
+        return INTERRUPTED
+    return UNPROVEN if found.status == "feasible_time_limit" else 0
+
+
+def _say_plan(found: Plan, loaded: LoadedScenario) -> None:
+    from tokenfleet.report import render
+
+    systems = {row["system"] for row in found.systems}
+    names = {name: loaded.catalog.system(name).accelerator for name in systems}
+    render(found, console(), names)
+
+
+def _say_checked(checked: Checked) -> None:
+    say(f"{checked.name}: the scenario is valid")
+    say(
+        f"  {checked.workloads} workloads with {checked.classes} request classes, "
+        f"{checked.sites} sites, {checked.offers} offers in place, {checked.apis} hosted APIs"
+    )
+    say(f"  systems considered: {', '.join(checked.systems) or 'none'}")
+    if checked.space_size is not None:
+        say(f"  space of {checked.space_size:,} configurations in {checked.space_units:,} units")
+    relatives = [key for key, what in checked.inherited.items() if set(what) - {"scale-out"}]
+    for title, rows in (
+        ("not considered", [f"{n['what']}: {n['reason']}" for n in checked.not_considered]),
+        ("left blank", [f"{name}: {source}" for name, source in checked.defaults.items()]),
+        ("efficiencies inherited from a relative", relatives),
+        ("warnings", list(checked.warnings)),
+    ):
+        if rows:
+            say(f"{title} ({len(rows)})")
+            for row in rows:
+                say(f"  {row}")

@@ -1,0 +1,162 @@
+"""`evaluate`: operating points of the kept candidates, as a table or a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import answering, console, note, say, say_json
+from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.options import ForceOption, JsonOption, ScenarioArgument
+from tokenfleet.cli.progress import searching
+from tokenfleet.errors import SchemaError
+from tokenfleet.text import cell, plain
+
+Columns = Mapping[str, Any]
+_SHOWN = {
+    "workload": "workload",
+    "system": "system",
+    "precision": "weights",
+    "tp": "TP",
+    "pp": "PP",
+    "ep": "EP",
+    "batch_limit": "batch",
+    "classes": "classes",
+    "requests_per_s_per_gpu": "req/s/GPU",
+    "ttft_p95_ms": "TTFT p95",
+    "tpot_p95_ms": "TPOT p95",
+}
+_ASCENDING = ("_ms", "_w", "_bytes_per_gpu", "gpus")  # names of columns where less is better
+
+
+def evaluate(
+    scenario: ScenarioArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write all points to this .csv or .parquet file."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="How many points to show.")] = 10,
+    by: Annotated[str, typer.Option("--by", help="Column that ranks them.")] = (
+        "requests_per_s_per_gpu"
+    ),
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate the layouts of a scenario and show the best operating points."""
+    with answering(as_json):
+        write = _writer(output)
+        refuse_existing(output, force)
+        columns = _points(scenario)
+        ranked = _ranked(columns, by)[:top]
+        count = len(columns["workload"])
+        if output is not None and write is not None:
+            write_atomic(output, write(columns), force)
+            note(f"wrote {count} points to {output}")
+        if as_json:
+            rows = [_record(columns, i) for i in ranked]
+            say_json({"schema_version": 1, "count": count, "by": by, "points": rows})
+        else:
+            _show(columns, ranked, by)
+
+
+def _points(scenario: Path) -> Columns:
+    from tokenfleet.optimize import evaluate as evaluate_scenario
+
+    with searching("reading the points") as progress:
+        columns = dict(evaluate_scenario(scenario, progress=progress))
+    columns["requests_per_s_per_gpu"] = columns["requests_per_s"] / columns["gpus"]
+    return columns
+
+
+def _ranked(columns: Columns, by: str) -> list[int]:
+    """Rows in order of a column, best first; rows without a value last."""
+    from tokenfleet.schema import did_you_mean
+
+    numeric = [name for name, values in columns.items() if values.dtype.kind in "iuf"]
+    if by not in numeric:
+        raise SchemaError(f"--by: unknown numeric column {by!r}", did_you_mean(by, numeric))
+    sign = 1.0 if by.endswith(_ASCENDING) and not by.endswith("per_gpu") else -1.0
+    values = columns[by].tolist()
+    keys = [math.inf if math.isnan(v) else sign * v for v in values]
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def _record(columns: Columns, i: int) -> dict[str, Any]:
+    return {name: _plain_value(values[i]) for name, values in columns.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _show(columns: Columns, rows: Sequence[int], by: str) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    count = len(columns["workload"])
+    say(f"{count:,} points kept after pruning; the best {len(rows)} by {by}:")
+    table = Table(box=SIMPLE_HEAD)
+    shown = {**_SHOWN, by: _SHOWN.get(by, by)}
+    for name, title in shown.items():
+        table.add_column(title, justify="right" if columns[name].dtype.kind in "iuf" else "left")
+    for i in rows:
+        table.add_row(*(Text(_brief(columns[name][i])) for name in shown))
+    console().print(table)
+
+
+def _brief(value: Any) -> str:
+    value = _plain_value(value)
+    return f"{value:.4g}" if isinstance(value, float) else plain("–" if value is None else value)
+
+
+def _writer(output: Path | None) -> Any:
+    """The function that writes columns in the format of the file's name.
+
+    Raises:
+        SchemaError: neither CSV nor Parquet, or the package for Parquet is missing.
+    """
+    if output is None:
+        return None
+    if output.suffix == ".csv":
+        return _csv
+    if output.suffix == ".parquet":
+        try:
+            import polars  # noqa: F401
+        except ImportError:
+            raise SchemaError(
+                f"{output}: Parquet needs the package polars",
+                "pip install 'tokenfleet[tables]', or write a .csv file",
+            ) from None
+        return _parquet
+    raise SchemaError(f"{output}: unknown table format", "end the name in .csv or .parquet")
+
+
+def _csv(columns: Columns) -> bytes:
+    """Numbers stay numbers; text that a spreadsheet would run gets a quote before it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    names = list(columns)
+    for i in range(len(columns[names[0]])):
+        record = _record(columns, i)
+        writer.writerow("" if record[n] is None else cell(record[n]) for n in names)
+    return text.getvalue().encode()
+
+
+def _parquet(columns: Columns) -> bytes:
+    import polars
+
+    frame = polars.DataFrame(
+        {name: [_plain_value(v) for v in values] for name, values in columns.items()}
+    )
+    data = io.BytesIO()
+    frame.write_parquet(data)
+    return data.getvalue()

@@ -1,0 +1,80 @@
+"""`compare` and `backtest`: the model beside published figures and measured points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import answering, console, say, say_json
+from tokenfleet.cli.options import JsonOption
+from tokenfleet.text import plain
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="System to compare with.")] = "h200_sxm_8",
+    second: Annotated[str, typer.Argument(help="System that is compared.")] = "gb300_nvl72",
+    model: Annotated[str, typer.Option("--model", help="Catalog id of the model.")] = "deepseek-r1",
+    tokens_s_user: Annotated[
+        float, typer.Option("--speed", help="Output tokens per second of one user.")
+    ] = 150.0,
+    isl: Annotated[int, typer.Option("--input", min=1, help="Input tokens.")] = 8192,
+    osl: Annotated[int, typer.Option("--output", min=1, help="Output tokens.")] = 1024,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two systems on one model: published figures beside the model's own."""
+    with answering(as_json):
+        from tokenfleet.compare import compare as compare_systems
+
+        found = compare_systems(first, second, model, tokens_s_user=tokens_s_user, isl=isl, osl=osl)
+        if as_json:
+            say_json(found.to_json())
+            return
+        say(f"{first} and {second} on {model}, {isl}/{osl} tokens")
+        columns = ("metric", "first", "second", "ratio", "basis")
+        _table(found.rows(), columns, {"first": first, "second": second})
+        for text in found.notes:
+            say(f"  {text}")
+
+
+def backtest(
+    points: Annotated[
+        list[Path] | None, typer.Argument(help="CSV files of measured points; none: those shipped.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict measured points and report the errors."""
+    with answering(as_json):
+        from tokenfleet.backtest import backtest as run
+
+        report = run([str(p) for p in points] if points else None)
+        if as_json:
+            say_json(report.to_json())
+            return
+        rows = report.rows()
+        say("error of the prediction, % of the measured value")
+        _table(rows, [name for name in (rows[0] if rows else ()) if "other" not in name], {})
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]
+) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for name in columns:
+        number = any(isinstance(row[name], int | float) for row in rows)
+        table.add_column(titles.get(name, name), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(Text(_brief(row[name])) for name in columns))
+    console().print(table)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return "–" if value is None else plain(value)

@@ -1,0 +1,40 @@
+"""`schema`: what a scenario may say, as JSON Schema or as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenfleet.cli.answer import answering, note, say_json
+from tokenfleet.cli.files import write_atomic
+from tokenfleet.cli.options import ForceOption, JsonOption
+from tokenfleet.errors import SchemaError
+
+
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page of tables instead.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the JSON Schema of a scenario; editors check and complete files with it."""
+    with answering(as_json):
+        if markdown and as_json:
+            raise SchemaError("--markdown and --json exclude each other", "keep one of them")
+        from tokenfleet.schema import Scenario
+        from tokenfleet.schema_markdown import schema_markdown
+
+        found = Scenario.json_schema()
+        text = schema_markdown(found) if markdown else json.dumps(found, indent=2) + "\n"
+        if output is not None:
+            write_atomic(output, text, force)
+            note(f"wrote {output}")
+        elif markdown:
+            typer.echo(text, nl=False)
+        else:
+            say_json(found)
