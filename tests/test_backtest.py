@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tokenfleet.layouts import Layout, Limits, Means, Rater, best_rate
 from tokenfleet.serving_names import UnknownNameError
 
 FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
 needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="no folder of facts beside the tree")
 KEYS = [
     f"{metric}_{kind}_pct"
@@ -70,6 +72,20 @@ def test_the_other_predictor_is_as_published(facts: Report) -> None:
     assert number(overall, "other_ttft_median_pct") == pytest.approx(50.0, abs=1.0)
     assert number(overall, "other_tokens_s_gpu_median_pct") == pytest.approx(12.9, abs=0.5)
     assert number(overall, "tpot_median_pct") < number(overall, "other_tpot_median_pct")
+
+
+@needs_facts
+def test_the_page_shows_what_the_command_prints(facts: Report) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\| closed loop, unflagged \|(.*)$", text, flags=re.MULTILINE)
+    printed = [float(x.replace(",", "")) for x in re.findall(r"\d[\d,.]*", line)]
+    keys = [
+        f"{metric}_{kind}_pct"
+        for metric in ("tpot", "ttft", "tokens_s_gpu")
+        for kind in ("median", "mape")
+    ]
+    shown = [number(facts.overall, key) for key in ("n", *keys)]
+    assert shown == pytest.approx(printed, abs=0.3)
 
 
 @needs_facts

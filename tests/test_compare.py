@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from tokenfleet._core import usd_per_mtok
 from tokenfleet.compare import Comparison, compare
 from tokenfleet.errors import CatalogError, SchemaError
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "hopper_blackwell.md"
 METRICS = {"usd_per_gpu_h", "tokens_s_gpu", "tokens_s_mw", "usd_per_mtok"}
 
 
@@ -144,3 +147,40 @@ def test_bad_input_is_named() -> None:
         compare("a100_sxm_8", "gb300_nvl72")
     with pytest.raises(SchemaError, match="positive"):
         compare(tokens_s_user=0.0)
+
+
+def _cells(line: str) -> list[float]:
+    return [float(x.replace(",", "")) for x in re.findall(r"\d[\d,]*\.?\d*", line)]
+
+
+@pytest.mark.parametrize(
+    ("label", "basis"),
+    [
+        ("published claim", "published, recomputed"),
+        ("published peak, 8192/1024 tokens", "published peak, 8192/1024 tokens"),
+        ("published peak, 1024/1024 tokens", "published peak, 1024/1024 tokens"),
+        (
+            "model, 150 tokens/s/user, speculation on",
+            "model at 150 tokens/s/user, speculation on",
+        ),
+        (
+            "model, the same, one system, no pools apart",
+            "model at 150 tokens/s/user, speculation on, one system, no pools apart",
+        ),
+        ("model, peak, speculation off", "model at peak, speculation off"),
+        ("model, peak, speculation on", "model at peak, speculation on"),
+    ],
+)
+def test_the_page_shows_what_the_command_prints(
+    hopper_blackwell: Comparison, label: str, basis: str
+) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    (line,) = [x for x in lines if x.startswith(f"| {label} |")]
+    point = hopper_blackwell.point(basis)
+    shown = [
+        point.first.tokens_s_gpu,
+        point.second.tokens_s_gpu,
+        *(point.ratios[m] for m in ("tokens_s_gpu", "tokens_s_mw", "usd_per_mtok")),
+    ]
+    for printed, value in zip(_cells(line.removeprefix(f"| {label} |")), shown, strict=True):
+        assert value == pytest.approx(printed, rel=0.03)
