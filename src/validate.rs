@@ -5,6 +5,15 @@ use crate::catalog::{Attention, FeedForward, Kernel, Link, Model, Precision};
 use crate::error::{not_negative, positive, within, Error, Result};
 use crate::workload::{Class, Length, Spec, Workload, MAX_CLASSES, PERCENTILES};
 
+impl Spec {
+    /// Reads and checks the JSON text.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let spec: Self = serde_json::from_str(text).map_err(|e| Error::Spec(e.to_string()))?;
+        check(&spec)?;
+        Ok(spec)
+    }
+}
+
 /// Refuses an index that points past the end of its table.
 fn index(field: impl Into<String>, index: usize, len: usize) -> Result<()> {
     if index < len {
@@ -228,11 +237,7 @@ fn check_workload(spec: &Spec, w: &Workload, at: &str) -> Result<()> {
     for (list, what, len) in [
         (&w.systems, "systems", spec.systems.len()),
         (&w.engines, "engines", spec.engines.len()),
-        (
-            &w.precisions,
-            "precision of a workload",
-            spec.precisions.len(),
-        ),
+        (&w.precisions, "precisions", spec.precisions.len()),
         (&w.kv, "kv", spec.kv_dtypes.len()),
     ] {
         for i in list {

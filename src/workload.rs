@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
-
 /// Percentiles reported and limited: mean, p50, p90, p95, p99.
 pub const PERCENTILES: [f64; 5] = [f64::NAN, 0.50, 0.90, 0.95, 0.99];
 /// Standard normal quantiles of [`PERCENTILES`]; the mean has none.
@@ -178,13 +176,6 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Reads and checks the JSON text.
-    pub fn from_json(text: &str) -> Result<Self> {
-        let spec: Self = serde_json::from_str(text).map_err(|e| Error::Spec(e.to_string()))?;
-        crate::validate::check(&spec)?;
-        Ok(spec)
-    }
-
     /// The kernel of (system, engine), if there is one.
     pub fn kernel(&self, system: usize, engine: usize) -> Option<&crate::catalog::Kernel> {
         self.kernels
