@@ -137,11 +137,14 @@ def backtest(
         kind = file_kind(header)
         counts.append((path, kind, len(rows)))
         if kind == "other":
-            skipped.append(Skipped(path.name, 0, "", "no columns of closed- or open-loop runs"))
+            skipped.append(Skipped(str(path), 0, "", "no columns of closed- or open-loop runs"))
             continue
         for line, cells in rows:
-            read = _run(book, path.name, kind, line, cells)
-            (runs if isinstance(read, Run) else skipped).append(read)  # type: ignore[arg-type]
+            read = _run(book, str(path), kind, line, cells)
+            if isinstance(read, Run):
+                runs.append(read)
+            else:
+                skipped.append(read)
     results, unpredicted = _predict(book, runs)
     files = tuple(_file_row(p, k, n, results) for p, k, n in counts)
     return Report(files, tuple(results), (*skipped, *unpredicted))
@@ -156,7 +159,7 @@ def file_kind(header: Iterable[str]) -> str:
 
 
 def _file_row(path: Path, kind: str, rows: int, results: Sequence[Result]) -> dict[str, Any]:
-    own = [r for r in results if r.run.file == path.name]
+    own = [r for r in results if r.run.file == str(path)]
     flagged = sum(1 for r in own if r.run.flag)
     return {
         "path": str(path),
