@@ -272,7 +272,9 @@ def _price_line(plan: Plan) -> str:
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(
+        title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
+    )
     for name, justify in columns:
         table.add_column(name, justify="right" if justify == "right" else "left")
     return table

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 UNPROVEN = 4
-_WIDTH = 100  # of output that is not read on a terminal
+_WIDTH = 120  # of output that is not read on a terminal
 
 
 def console() -> Console:

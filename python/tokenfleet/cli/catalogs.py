@@ -139,7 +139,7 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         number = all(isinstance(row[name], int | float | None) for row in rows)
         table.add_column(name, justify="right" if number else "left")

@@ -103,7 +103,7 @@ def _show(columns: Columns, rows: Sequence[int], by: str) -> None:
 
     count = len(columns["workload"])
     say(f"{count:,} points kept after pruning; the best {len(rows)} by {by}:")
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown = {**_SHOWN, by: _SHOWN.get(by, by)}
     for name, title in shown.items():
         table.add_column(title, justify="right" if columns[name].dtype.kind in "iuf" else "left")

@@ -12,6 +12,18 @@ from tokenfleet.cli.answer import answering, console, say, say_json
 from tokenfleet.cli.options import JsonOption
 from tokenfleet.text import plain
 
+_ERRORS = {
+    "by": "by",
+    "value": "value",
+    "n": "points",
+    "tokens_s_gpu_mape_pct": "tokens/s/GPU",
+    "tokens_s_gpu_bias_pct": "bias",
+    "tpot_mape_pct": "TPOT",
+    "tpot_bias_pct": "bias",
+    "ttft_mape_pct": "TTFT",
+    "ttft_bias_pct": "bias",
+}
+
 
 def compare(
     first: Annotated[str, typer.Argument(help="System to compare with.")] = "h200_sxm_8",
@@ -33,8 +45,8 @@ def compare(
             say_json(found.to_json())
             return
         say(f"{first} and {second} on {model}, {isl}/{osl} tokens")
-        columns = ("metric", "first", "second", "ratio", "basis")
-        _table(found.rows(), columns, {"first": first, "second": second})
+        titles = {"basis": "basis", "metric": "metric", "first": first, "second": second}
+        _table(found.rows(), {**titles, "ratio": "ratio"})
         for text in found.notes:
             say(f"  {text}")
 
@@ -53,24 +65,29 @@ def backtest(
         if as_json:
             say_json(report.to_json())
             return
-        rows = report.rows()
-        say("error of the prediction, % of the measured value")
-        _table(rows, [name for name in (rows[0] if rows else ()) if "other" not in name], {})
+        say("prediction against measurement, % of the measured value (mean absolute error, bias)")
+        _table(report.rows(), _ERRORS)
 
 
-def _table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]
-) -> None:
+def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
+    """Columns by title; what the first column repeats is shown once and starts a section."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD)
-    for name in columns:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    first, *others = titles
+    for name, title in titles.items():
         number = any(isinstance(row[name], int | float) for row in rows)
-        table.add_column(titles.get(name, name), justify="right" if number else "left")
+        table.add_column(title, justify="right" if number else "left")
+    above = None
     for row in rows:
-        table.add_row(*(Text(_brief(row[name])) for name in columns))
+        new = row[first] != above
+        if new and above is not None:
+            table.add_section()
+        above = row[first]
+        cells = [_brief(row[first]) if new else "", *(_brief(row[name]) for name in others)]
+        table.add_row(*(Text(text) for text in cells))
     console().print(table)
 
 
