@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tokenfleet.catalog import load_catalog
-from tokenfleet.errors import CatalogError
+from tokenfleet.errors import CatalogError, SchemaError
 from tokenfleet.problem import Built, axes, build
 from tokenfleet.problem.hardware import Inherited, core_kernel, core_system, runs_on
 from tokenfleet.problem.load_blocks import load_blocks
@@ -284,6 +284,14 @@ class TestSpace:
         assert result.never_built["no_price"] == one  # B200, with the one precision left
         assert result.never_built["quality"] == 4 * one  # fp8, fp8_block, nvfp4, mxfp4
         assert result.never_built["residency"] == one
+
+    def test_a_request_longer_than_the_context_is_refused(self) -> None:
+        workload = {**scenario()["workloads"][0], "model": "qwen3-32b"}
+        workload["classes"] = [
+            {"id": "book", "share": 1.0, "input_tokens": 60_000, "output_tokens": 100}
+        ]
+        with pytest.raises(SchemaError, match=r"chat.*book.*60,100 tokens.*40,960"):
+            built(workloads=[workload])
 
     def test_residency_keeps_sites_out(self) -> None:
         sites = [*site(), {**site()[0], "id": "far", "region": "us"}]

@@ -20,7 +20,12 @@ from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.promises import recheck, slo_rows
-from tokenfleet.provenance import gpus_by_system, inherited_warnings, provenance_rows
+from tokenfleet.provenance import (
+    gpus_by_system,
+    inherited_warnings,
+    provenance_rows,
+    quality_warnings,
+)
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
 from tokenfleet.solve import solve_mix
@@ -106,6 +111,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         warnings=(
             *(str(w) for w in built.loaded.warnings),
             *inherited_warnings(provenance, gpus_by_system(result)),
+            *quality_warnings(built, result),
         ),
         dropped=dropped,
     )

@@ -103,3 +103,28 @@ def inherited_warnings(provenance: tuple[Row, ...], gpus: dict[str, int]) -> tup
         for system in inherited
         if gpus.get(system, 0) > 0
     )
+
+
+# Bits of a weight: fewer than the published ones means that somebody has to round, and to measure.
+_BITS = {"bf16": 16, "fp8": 8, "fp8_block": 8, "nvfp4": 4, "mxfp4": 4, "int4": 4}
+
+
+def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
+    """Workloads served below their model's published precision without a measured quality."""
+    scenario, catalog = built.loaded.scenario, built.loaded.catalog
+    scored = {(q.model, q.precision) for q in scenario.quality}
+    models = {w.id: w.model for w in scenario.workloads}
+    found: dict[tuple[str, str], None] = {}
+    for label in _replicas(result):
+        candidate = result.problem.candidates[label[3]]
+        precision = str(candidate.label.get("precision", ""))
+        workload = result.problem.workloads[candidate.workload].id
+        native = catalog.model(models[workload]).native_precision
+        rounded = precision in _BITS and native is not None and _BITS[precision] < _BITS[native]
+        if rounded and (models[workload], precision) not in scored:
+            found[(workload, precision)] = None
+    return tuple(
+        f"{workload}: {precision} weights of {models[workload]} are below its published precision "
+        "and have no quality score: measure the answers, or set precisions or a quality_floor"
+        for workload, precision in sorted(found)
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenfleet.catalog import Catalog
+from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
 from tokenfleet.problem.hardware import (
     DTYPES,
@@ -73,6 +74,8 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     precisions = [(m, p) for m in models for p in PRECISIONS]
     refused: list[Refused] = []
     classes = tuple(sorted_classes(loaded.classes[w.id]) for w in workloads)
+    for workload, workload_classes in zip(workloads, classes, strict=True):
+        _check_context(loaded, workload, workload_classes)
     by_group = [
         axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
     ]
@@ -103,6 +106,27 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
         inherited=inherited,
         refused=refused,
     )
+
+
+def _check_context(
+    loaded: LoadedScenario, workload: Workload, classes: tuple[RequestClass, ...]
+) -> None:
+    """Refuses a class whose longest request does not fit the model's context."""
+    limit = architecture(loaded, workload).max_context
+    for c in classes:
+        longest = c.input_tokens.max + c.output_tokens.max
+        if longest > limit:
+            raise SchemaError(
+                f"{loaded.source_name}: workload {workload.id!r}, class {c.id!r}: the longest "
+                f"request has {longest:,.0f} tokens; {workload.model} takes {limit:,}",
+                "shorten the class, choose another model, or add the model with a longer "
+                "max_context to a catalog file if it is served so",
+            )
+
+
+def architecture(loaded: LoadedScenario, workload: Workload) -> ModelArchitecture:
+    """Architecture of a workload's model."""
+    return loaded.catalog.model(workload.model)
 
 
 @dataclass(frozen=True)
