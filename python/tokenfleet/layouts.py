@@ -17,7 +17,11 @@ import numpy as np
 
 from tokenfleet._core import Problem, Search
 from tokenfleet.catalog import Catalog, require
-from tokenfleet.problem.specification import Specification, build_specification
+from tokenfleet.problem.specification import (
+    Specification,
+    build_specification,
+    kernels_used,
+)
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Speculation
 
@@ -143,25 +147,10 @@ class Rater:
     def inherited(self, layout: Layout) -> dict[str, str]:
         """Kernel figures this layout takes from a relative or another format, with whose."""
         notes = self._specification.inherited.notes.get((layout.system, layout.engine), {})
-        used = self._used(layout)
+        w = self._models.index(layout.model)
+        ranks = (layout.tp, layout.attention_dp)
+        used = kernels_used(self._specification, w, layout.precision, layout.kv, ranks)
         return {what: whom for what, whom in notes.items() if what in used}
-
-    def _used(self, layout: Layout) -> set[str]:
-        """Names of the kernels that a layout runs, as `Inherited` records them."""
-        data = self._specification.data
-        dtypes = [d["id"] for d in data["dtypes"]]
-        workload = data["workloads"][self._models.index(layout.model)]
-        precisions = [data["precisions"][p] for p in workload["precisions"]]
-        part = next(p for p in precisions if p["id"] == layout.precision)
-        used = {f"gemm {dtypes[part[name]]}" for name in ("attention", "dense", "head")}
-        used |= {f"decode_attention {layout.kv}", f"prefill_attention {layout.kv}"}
-        if self._catalog.model(layout.model).is_moe:
-            used.add(f"moe {dtypes[part['experts']]}")
-        if layout.tp * layout.attention_dp > 1:
-            used.add("all-reduce")
-        if layout.attention_dp > 1:
-            used.add("NCCL all_to_all")
-        return used
 
     def _axes(self, layout: Layout) -> tuple[int, ...] | None:
         """Positions on the axes of the model's workload; None for a precision nobody computes."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenfleet.mix import MixResult
 from tokenfleet.problem import Built
+from tokenfleet.problem.specification import kernels_used
 
 Row = dict[str, Any]
 
@@ -19,9 +20,8 @@ def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
     if built.core is None:
         rows.append({"what": "rates", "class": "measured", "source": "columns of the scenario"})
         return tuple(rows)
-    for system in sorted(systems):
-        for engine in sorted(_engines(result, system)):
-            rows.append(_performance(built, system, engine))
+    for (system, engine), used in sorted(_kernels(built, result).items()):
+        rows.append(_performance(built, system, engine, used))
     return tuple(rows)
 
 
@@ -29,9 +29,19 @@ def _replicas(result: MixResult) -> list[tuple[Any, ...]]:
     return [label for label, value in result.values.items() if label[0] == "n" and value > 0]
 
 
-def _engines(result: MixResult, system: str) -> set[str]:
-    candidates = (result.problem.candidates[label[3]] for label in _replicas(result))
-    return {str(c.label["engine"]) for c in candidates if c.system == system}
+def _kernels(built: Built, result: MixResult) -> dict[tuple[str, str], set[str]]:
+    """Kernels that the plan's replicas run, by system and engine."""
+    assert built.specification is not None
+    used: dict[tuple[str, str], set[str]] = {}
+    for label in _replicas(result):
+        candidate = result.problem.candidates[label[3]]
+        layout: dict[str, Any] = candidate.label
+        ranks = (layout["tp"], layout["attention_dp"])
+        names = kernels_used(
+            built.specification, candidate.workload, layout["precision"], layout["kv_dtype"], ranks
+        )
+        used.setdefault((candidate.system, layout["engine"]), set()).update(names)
+    return used
 
 
 def _money(built: Built, result: MixResult) -> list[Row]:
@@ -63,19 +73,19 @@ def _system(built: Built, system: str) -> Row:
     }
 
 
-def _performance(built: Built, system: str, engine: str) -> Row:
-    """Calibrated where every kernel figure is the accelerator's own, else inherited."""
+def _performance(built: Built, system: str, engine: str, used: set[str]) -> Row:
+    """Calibrated where every kernel the plan runs is the accelerator's own, else inherited."""
     assert built.specification is not None
     kernels = built.loaded.catalog.kernels
     notes = built.specification.inherited.notes.get((system, engine), {})
-    relatives = {what: source for what, source in notes.items() if what != "scale-out"}
+    taken = {what: whom for what, whom in sorted(notes.items()) if what in used}
     return {
         "what": f"throughput and latency of {system} under {engine}",
         "system": system,
-        "class": "inherited" if relatives else "calibrated",
+        "class": "inherited" if taken else "calibrated",
         "source": kernels.source,
         "as_of": kernels.as_of,
-        "inherited_from": dict(sorted(notes.items())),
+        "inherited_from": taken,
     }
 
 
@@ -114,7 +124,7 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
     scenario, catalog = built.loaded.scenario, built.loaded.catalog
     scored = {(q.model, q.precision) for q in scenario.quality}
     models = {w.id: w.model for w in scenario.workloads}
-    found: dict[tuple[str, str], None] = {}
+    found: dict[str, set[str]] = {}
     for label in _replicas(result):
         candidate = result.problem.candidates[label[3]]
         precision = str(candidate.label.get("precision", ""))
@@ -122,9 +132,11 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
         native = catalog.model(models[workload]).native_precision
         rounded = precision in _BITS and native is not None and _BITS[precision] < _BITS[native]
         if rounded and (models[workload], precision) not in scored:
-            found[(workload, precision)] = None
-    return tuple(
-        f"{workload}: {precision} weights of {models[workload]} are below its published precision "
-        "and have no quality score: measure the answers, or set precisions or a quality_floor"
-        for workload, precision in sorted(found)
+            found.setdefault(workload, set()).add(precision)
+    if not found:
+        return ()
+    text = "; ".join(f"{w}: {', '.join(sorted(found[w]))}" for w in sorted(found))
+    return (
+        f"weights below the published precision, without a quality score ({text}): measure the "
+        "answers, or set precisions or a quality_floor",
     )

@@ -28,6 +28,8 @@ DTYPES: Mapping[str, float] = {
     "nvfp4": 0.5 + 1.0 / 16,
     "mxfp4": 0.5 + 1.0 / 32,
 }
+# Names of expert kernels where they differ from the weight format's.
+EXPERT_KERNELS: Mapping[str, str] = {"mxfp4": "w4a16_mxfp4"}
 KV_BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0}
 # Peak that a format computes at. mxfp4 is weight-only: operands are widened to bf16.
 _PEAK = {
@@ -225,72 +227,60 @@ class _Fits:
         tflops = getattr(self.row, _PEAK[dtype])
         return None if tflops is None else (tflops * 1e12, row_bw(self.row))
 
+    def _fitted(
+        self, table: str, key: str, families: Sequence[str], dtype: str
+    ) -> tuple[Fit, float, float] | None:
+        """A fit with the peak and bandwidth that its shares are multiplied by."""
+        if not supports(self.row, dtype):
+            return None
+        found = self._of_engine(table, key, families)
+        rates = self._rates(found[0], dtype) if found else None
+        return None if found is None or rates is None else (found[1], *rates)
+
     def gemm(self, dtype: str) -> dict[str, float] | None:
         """Matrix product in a weight format."""
         # A weight-only format runs the bf16 product; only the bytes of its weights differ.
         key = "bf16" if dtype == "mxfp4" else dtype
-        families = (self.block_family,) if key == "fp8_block" else (self.family,)
-        found = self._of_engine("gemm", key, families) if supports(self.row, dtype) else None
-        rates = self._rates(found[0], dtype) if found else None
-        if found is None or rates is None:
-            return None
-        fit = found[1]
-        return {
-            "t0": fit["t0_us"] * US,
-            "flops": rates[0] * fit["ec"],
-            "bw": rates[1] * fit["em"],
-            "q": fit["q"],
-        }
+        family = self.block_family if key == "fp8_block" else self.family
+        found = self._fitted("gemm", key, (family,), dtype)
+        return None if found is None else _roofline(*found)
 
     def moe(self, dtype: str) -> dict[str, float] | None:
         """Routed experts in a weight format."""
         families = (self.family, "vllm", "trtllm")
-        key = "w4a16_mxfp4" if dtype == "mxfp4" else dtype
-        found = self._of_engine("moe", key, families) if supports(self.row, dtype) else None
-        rates = self._rates(found[0], dtype) if found else None
-        if found is None or rates is None:
+        found = self._fitted("moe", EXPERT_KERNELS.get(dtype, dtype), families, dtype)
+        if found is None:
             return None
-        fit = found[1]
-        return {
-            "t0": fit["t0_us"] * US,
-            "flops": rates[0] * fit["ec"],
-            "bw": rates[1] * fit["em"],
-            "q": fit["q"],
-            "act_bw": 0.8 * rates[1] / fit["act"],
-            "pad": fit["pad"],
-        }
+        fit, _, bw = found
+        return {**_roofline(*found), "act_bw": 0.8 * bw / fit["act"], "pad": fit["pad"]}
 
     def decode_attention(self, kv: str) -> dict[str, float] | None:
-        """Decode attention over a cache format."""
+        """Decode attention over a cache format; it computes in bf16 where 8 bits cannot."""
         found = self._of_engine("decode_attention", kv, (self.family,))
         rates = self._rates(found[0], kv if supports(self.row, kv) else "bf16") if found else None
         if found is None or rates is None:
             return None
-        fit = found[1]
+        fit, (peak, bw) = found[1], rates
         return {
             "t0": fit["t0_us"] * US,
-            "bw": rates[1] * fit["eb"],
-            "mla_flops": rates[0] * self.multipliers["mla_absorbed_compute"],
-            "mla_bw": rates[1] * self.multipliers["mla_absorbed_bw"],
+            "bw": bw * fit["eb"],
+            "mla_flops": peak * self.multipliers["mla_absorbed_compute"],
+            "mla_bw": bw * self.multipliers["mla_absorbed_bw"],
         }
 
     def prefill_attention(self, kv: str) -> dict[str, float] | None:
         """Prefill attention beside a cache format; in bf16 where the engine has no 8-bit kernel."""
-        own, dtype = None, kv
-        for dtype in (kv, "bf16") if supports(self.row, kv) else ("bf16",):
-            own = self._of_engine("prefill_attention", dtype, (self.family,))
-            if own is not None:
-                break
-        rates = self._rates(own[0], dtype) if own else None
-        if own is None or rates is None:
-            return None
-        fit = own[1]
-        return {
-            "t0": fit["t0_us"] * US,
-            "flops": rates[0] * fit["e_inf"],
-            "s0": fit["s0"],
-            "bw": rates[1] / max(fit["memx"], 1e-3),
-        }
+        for dtype in (kv, "bf16"):
+            found = self._fitted("prefill_attention", dtype, (self.family,), dtype)
+            if found is not None:
+                fit, peak, bw = found
+                return {
+                    "t0": fit["t0_us"] * US,
+                    "flops": peak * fit["e_inf"],
+                    "s0": fit["s0"],
+                    "bw": bw / max(fit["memx"], 1e-3),
+                }
+        return None
 
     def _link(self) -> float:
         """Scale-up bytes/s per accelerator; a lone accelerator has no link and needs none."""
@@ -340,6 +330,15 @@ class _Fits:
         fit = self._nccl("all_reduce")
         self.inherited.add(self.row.id, self.engine, "scale-out", "NCCL inside the domain")
         return {"alpha": fit["alpha_us"] * US, "bw": gbit * 1e9 / BITS * min(fit["beff"], 1.0)}
+
+
+def _roofline(fit: Fit, peak: float, bw: float) -> dict[str, float]:
+    return {
+        "t0": fit["t0_us"] * US,
+        "flops": peak * fit["ec"],
+        "bw": bw * fit["em"],
+        "q": fit["q"],
+    }
 
 
 def _by_distance(row: SystemRow, accelerators: Mapping[str, AcceleratorKernels]) -> list[str]:

@@ -11,6 +11,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
 from tokenfleet.problem.hardware import (
     DTYPES,
+    EXPERT_KERNELS,
     KV_BYTES,
     Inherited,
     core_kernel,
@@ -54,6 +55,31 @@ class Specification:
     groups: tuple[tuple[tuple[int, ...], ...], ...]  # by workload and latency group: site indices
     inherited: Inherited
     refused: list[Refused] = field(default_factory=list)
+
+
+def kernels_used(
+    spec: Specification, w: int, precision: str, kv: str, ranks: tuple[int, int]
+) -> set[str]:
+    """Names of the kernels that a layout runs, as `Inherited` records them.
+
+    `w` is the workload's index, `ranks` the tensor-parallel and attention-data-parallel degrees.
+    """
+    data, workload = spec.data, spec.data["workloads"][w]
+    parts = next(
+        p for p in (data["precisions"][i] for i in workload["precisions"]) if p["id"] == precision
+    )
+    dtypes = [d["id"] for d in data["dtypes"]]
+    used = {f"gemm {dtypes[parts[name]]}" for name in ("attention", "dense", "head")}
+    used |= {f"decode_attention {kv}", f"prefill_attention {kv}"}
+    if any(g["ffn"]["kind"] == "moe" for g in data["models"][workload["model"]]["layers"]):
+        experts = dtypes[parts["experts"]]
+        used.add(f"moe {EXPERT_KERNELS.get(experts, experts)}")
+    tp, attention_dp = ranks
+    if tp * attention_dp > 1:
+        used.add("all-reduce")
+    if attention_dp > 1:
+        used.add("NCCL all_to_all")
+    return used
 
 
 def sorted_classes(classes: Sequence[RequestClass]) -> tuple[RequestClass, ...]:
