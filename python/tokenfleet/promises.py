@@ -17,11 +17,13 @@ from tokenfleet.mix import MixResult, Tightening
 from tokenfleet.problem import Built
 from tokenfleet.problem.specification import PERCENTILES
 from tokenfleet.problem_data import FloatArray
+from tokenfleet.provenance import is_inherited
 from tokenfleet.schema import Slo
 
 # Each failed re-check raises the candidate's load by this much: small against the model's error,
 # large enough to end in a few rounds.
 _TIGHTEN = 1.05
+_INHERITED = 2.0  # times the error, until somebody measures
 _RESIDUAL_PCT = {"ttft": "ttft_new_cell", "tpot": "tpot_new_cell", "e2e": "tpot_new_cell"}
 
 
@@ -71,11 +73,12 @@ def _loads(result: MixResult) -> Iterator[_Load]:
 def slo_rows(built: Built, result: MixResult) -> tuple[dict[str, Any], ...]:
     """Promise and limit for every limit of every workload and class: the worst replica and block.
 
-    The interval is the promise scaled by the mean error of the model on cells it was not fitted to.
+    The interval is the promise scaled by the mean error of the model on accelerators and models it
+    was not fitted to; twice that where efficiencies are inherited, which nobody has measured.
     """
     if built.core is None or built.specification is None:
         return ()
-    worst: dict[tuple[int, int, int], float] = {}
+    worst: dict[tuple[int, int, int], tuple[float, int]] = {}
     for load in _loads(result):
         candidate = result.problem.candidates[load.candidate]
         answer = _ask(built, result, load)
@@ -85,8 +88,11 @@ def slo_rows(built: Built, result: MixResult) -> tuple[dict[str, Any], ...]:
                 value = _promise(built, candidate.workload, slo, answer, k)
                 if load.rates[k] > 0 and value is not None:
                     at = (candidate.workload, j, k)
-                    worst[at] = max(worst.get(at, 0.0), value)
-    return tuple(_slo_row(built, at, value) for at, value in sorted(worst.items()))
+                    worst[at] = max(worst.get(at, (0.0, 0)), (value, load.candidate))
+    return tuple(
+        _slo_row(built, at, value, is_inherited(built, result.problem.candidates[c]))
+        for at, (value, c) in sorted(worst.items())
+    )
 
 
 def _promise(built: Built, workload: int, slo: Slo, answer: Any, k: int) -> float | None:
@@ -110,12 +116,15 @@ def _promise(built: Built, workload: int, slo: Slo, answer: Any, k: int) -> floa
     return None if math.isnan(value) else value
 
 
-def _slo_row(built: Built, at: tuple[int, int, int], value: float) -> dict[str, Any]:
+def _slo_row(
+    built: Built, at: tuple[int, int, int], value: float, inherited: bool
+) -> dict[str, Any]:
     assert built.specification is not None
     w, j, k = at
     workload = built.specification.workloads[w]
     slo = workload.slos[j]
     error = built.loaded.catalog.kernels.engine_error_pct[_RESIDUAL_PCT[slo.metric]][1] / 100
+    error *= _INHERITED if inherited else 1.0
     promised = 1e3 * value
     return {
         "workload": workload.id,
@@ -125,5 +134,6 @@ def _slo_row(built: Built, at: tuple[int, int, int], value: float) -> dict[str, 
         "promised_ms": promised,
         "limit_ms": slo.limit_ms,
         "headroom_ms": slo.limit_ms - promised,
+        "provenance": "inherited" if inherited else "calibrated",
         "interval_ms": [promised / (1 + error), promised * (1 + error)],
     }

@@ -7,6 +7,7 @@ from typing import Any
 from tokenfleet.mix import MixResult
 from tokenfleet.problem import Built
 from tokenfleet.problem.specification import kernels_used
+from tokenfleet.problem_data import Candidate
 
 Row = dict[str, Any]
 
@@ -31,17 +32,29 @@ def _replicas(result: MixResult) -> list[tuple[Any, ...]]:
 
 def _kernels(built: Built, result: MixResult) -> dict[tuple[str, str], set[str]]:
     """Kernels that the plan's replicas run, by system and engine."""
-    assert built.specification is not None
     used: dict[tuple[str, str], set[str]] = {}
     for label in _replicas(result):
         candidate = result.problem.candidates[label[3]]
-        layout: dict[str, Any] = candidate.label
-        ranks = (layout["tp"], layout["attention_dp"])
-        names = kernels_used(
-            built.specification, candidate.workload, layout["precision"], layout["kv_dtype"], ranks
-        )
-        used.setdefault((candidate.system, layout["engine"]), set()).update(names)
+        key = (candidate.system, str(candidate.label["engine"]))
+        used.setdefault(key, set()).update(_kernels_of(built, candidate))
     return used
+
+
+def _kernels_of(built: Built, candidate: Candidate) -> set[str]:
+    assert built.specification is not None
+    layout: dict[str, Any] = candidate.label
+    ranks = (layout["tp"], layout["attention_dp"])
+    return kernels_used(
+        built.specification, candidate.workload, layout["precision"], layout["kv_dtype"], ranks
+    )
+
+
+def is_inherited(built: Built, candidate: Candidate) -> bool:
+    """Whether a candidate runs a kernel whose efficiency is a relative's."""
+    assert built.specification is not None
+    key = (candidate.system, str(candidate.label["engine"]))
+    notes = built.specification.inherited.notes.get(key, {})
+    return not _kernels_of(built, candidate).isdisjoint(notes)
 
 
 def _money(built: Built, result: MixResult) -> list[Row]:
