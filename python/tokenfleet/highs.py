@@ -209,10 +209,15 @@ def run(
     """Solve a PuLP model and say what is proven; stop at the first value as good as `target`.
 
     An answer "infeasible or unbounded" is settled by a second run without presolve.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
     """
     outcome = _once(
         prob, QuietHighs(options, mip=mip, start=start, target=target, as_arrays=as_arrays)
     )
+    if outcome.interrupted and not mip:
+        raise KeyboardInterrupt
     if outcome.status == "unbounded":
         relaxed = QuietHighs(options, mip=False)
         relaxed.optionsDict["presolve"] = "off"

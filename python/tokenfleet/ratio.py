@@ -81,7 +81,8 @@ def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Fo
         elif ratio.of(plan) >= best:
             break
     least = ratio.of(plan)
-    plan = _most_tokens(m, ratio, plan, options, deadline)
+    if not interrupted:
+        plan = _most_tokens(m, ratio, plan, options, deadline)
     value = ratio.of(plan)
     least = min(least, value)
     bound = min(bound, least)

@@ -77,6 +77,23 @@ def search(
     best = _Best(m, options.gap, relaxed.bound, _ROOTS * seconds)
     if start is not None:
         best.offer_plan(start)
+    try:
+        _improve(m, options, deadline, relaxed, best)
+    except KeyboardInterrupt:
+        if best.plan is None:
+            raise
+        best.interrupted = True
+    return best.found()
+
+
+def _improve(
+    m: FleetModel,
+    options: SolveOptions,
+    deadline: Deadline,
+    relaxed: Outcome,
+    best: _Best,
+) -> None:
+    """Restricted stages for a large model, then the whole of it if that can still help."""
     large = _integers(m) > SMALL
     if large:
         _restricted_stages(m, options, deadline, relaxed, best)
@@ -84,7 +101,6 @@ def search(
     if not best.done() and not hopeless:
         limit = _within(options, max(deadline.left(), 1.0))
         best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
-    return best.found()
 
 
 def _restricted_stages(

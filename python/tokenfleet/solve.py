@@ -104,7 +104,10 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
     _require_plan(m, found, scale_max)
     result = _result(m, options, found)
     if compare_single and not found.interrupted:
-        return _with_single(_contest(m, scale_max), result, options, deadline)
+        try:
+            return _with_single(_contest(m, scale_max), result, options, deadline)
+        except KeyboardInterrupt:
+            return replace(result, interrupted=True)
     return result
 
 
@@ -136,6 +139,8 @@ def _contest(m: FleetModel, scale_max: float) -> _Contest:
 def _require_plan(m: FleetModel, found: Found, scale_max: float) -> None:
     if found.values:
         return
+    if found.interrupted:
+        raise KeyboardInterrupt
     if found.status == "infeasible":
         raise explain_infeasible(m.problem, scale_max)
     if found.status == "unbounded":
@@ -252,6 +257,8 @@ def best_single_system(
         m = contest.fresh()
         with only(m, _of_system(m, system)):
             found = contest.solve(m, options, Deadline(max(deadline.left() * 0.5, 0.5)))
+        if found.interrupted:
+            raise KeyboardInterrupt
         better = best is None or contest.sign * found.value < contest.sign * best[1].value
         if found.values and better:
             best = (system, found, m)
