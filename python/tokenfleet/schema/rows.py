@@ -181,5 +181,9 @@ def _hint(item: Any, context: dict[str, Any]) -> str:
         choices = [c.strip("'") for c in str(context.get("expected", "")).split(" or ")]
         flat = [p.strip().strip("'") for c in choices for p in c.split(",")]
         near = nearest(item["input"], flat)
-        return f"did you mean {near[0]}?" if near else ""
+        if near:
+            return f"did you mean {near[0]}?"
+        if flat == ["unlimited"]:
+            return "write a number without quotes, or unlimited"
+        return f"write one of {', '.join(flat)}"
     return _HINTS.get(item["type"], "")
