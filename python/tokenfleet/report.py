@@ -142,9 +142,10 @@ def _alternative(plan: Plan) -> str | None:
     if abs(relative) < 1e-6:
         return plain(f"one system type is enough: {single['system']}")
     more = "more" if relative > 0 else "less"
+    verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
     value = _amount(single["objective_value"], plan.objective_unit)
     return plain(
-        f"the best plan of one system type, {single['system']}, has {percent(abs(relative))} "
+        f"the best plan of one system type, {single['system']}, {verb} {percent(abs(relative))} "
         f"{more}: {value}"
     )
 
