@@ -1,0 +1,229 @@
+"""Any file that tokenfleet can import, its kind told from the content and never from the name."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.catalog import Catalog, load_catalog
+from tokenfleet.errors import SchemaError
+from tokenfleet.importers import (
+    aiconfigurator,
+    aiperf,
+    inferencex,
+    mlperf,
+    sglang_bench,
+    vllm_bench,
+)
+from tokenfleet.importers.azure import read_azure
+from tokenfleet.importers.burstgpt import read_burstgpt
+from tokenfleet.importers.huggingface import ImportedModel, read_config
+from tokenfleet.importers.lengths import QuantileFunction, read_cdf
+from tokenfleet.importers.measurements import COLUMNS, Measurement, from_cells
+from tokenfleet.importers.mooncake import read_mooncake
+from tokenfleet.importers.readings import (
+    MAX_RUN_BYTES,
+    Format,
+    Rejected,
+    csv_source,
+    json_rows,
+    raw_text,
+)
+from tokenfleet.importers.resolve import Collected, Given, collect
+from tokenfleet.importers.text import decode, parse_json, read_text
+from tokenfleet.importers.trace import Trace
+from tokenfleet.schema.rows import did_you_mean, validate
+
+FORMATS: Mapping[str, Format] = {
+    "vllm_bench": vllm_bench.FORMAT,
+    "sglang_bench": sglang_bench.FORMAT,
+    "aiperf_json": aiperf.JSON_FORMAT,
+    "aiperf_csv": aiperf.CSV_FORMAT,
+    "inferencex": inferencex.FORMAT,
+    "aiconfigurator": aiconfigurator.FORMAT,
+    "mlperf_summary": mlperf.SUMMARY_FORMAT,
+    "mlperf_log": mlperf.LOG_FORMAT,
+    "mlperf_detail": mlperf.DETAIL_FORMAT,
+}
+_HEAD = 65_536
+# CSV kinds by columns that only they have.
+_CSV: Mapping[str, tuple[str, ...]] = {
+    "azure": ("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
+    "burstgpt": ("Timestamp", "Request tokens", "Response tokens"),
+    "cdf": ("side", "tokens", "cdf"),
+    "measurements": COLUMNS,
+    "aiconfigurator": ("ttft", "tpot", "tokens/s/gpu", "num_total_gpus"),
+}
+# JSON kinds by keys, the most telling first.
+_JSON: Mapping[str, tuple[str, ...]] = {
+    "mlperf_summary": ("Performance_Units",),
+    "mooncake": ("timestamp", "input_length", "output_length"),
+    "inferencex": ("isl", "osl", "conc"),
+    "sglang_bench": ("mean_e2e_latency_ms", "request_throughput"),
+    "vllm_bench": ("completed", "total_token_throughput"),
+    "huggingface": ("num_hidden_layers",),
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file held. Exactly one of the contents is there, by `kind`."""
+
+    kind: str
+    measurements: tuple[Measurement, ...] = ()
+    trace: Trace | None = None
+    lengths: Mapping[str, QuantileFunction] | None = None
+    model: ImportedModel | None = None
+    warnings: tuple[str, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+def import_file(path: Path, catalog: Catalog | None = None, **given: Any) -> Imported:
+    """Reads a file of any kind that is known.
+
+    `given` says what the file does not: `model`, `system`, `tp` and the other fields of `Given`.
+
+    Raises:
+        SchemaError: unreadable, of no known kind, or a run lacks a fact that must be given.
+    """
+    told = validate(Given, {k: v for k, v in given.items() if v is not None}, "given")
+    head = _head(path)
+    kind = _csv_kind(head) or _text_kind(head) or _line_kind(head)
+    if kind in _TRACES:
+        trace = _TRACES[kind](path)
+        return Imported(kind, trace=trace, warnings=trace.warnings)
+    if kind == "cdf":
+        return Imported(kind, lengths=read_cdf(path))
+    content = read_text(path, MAX_RUN_BYTES)
+    kind = kind or _json_kind(content, path)
+    if kind == "huggingface":
+        model = read_config(path, told.model)
+        return Imported(kind, model=model, warnings=model.warnings)
+    book = catalog or load_catalog()
+    if kind == "measurements":
+        return _imported(kind, _own(content, str(path), book))
+    return _imported(kind, collect(content, str(path), FORMATS[kind], told, book))
+
+
+_TRACES = {"azure": read_azure, "burstgpt": read_burstgpt, "mooncake": read_mooncake}
+
+
+def _imported(kind: str, found: Collected) -> Imported:
+    return Imported(
+        kind,
+        measurements=tuple(found.measurements),
+        warnings=tuple(found.warnings),
+        rejected=tuple(found.rejected),
+    )
+
+
+# Kinds
+
+
+def _head(path: Path) -> str:
+    """The first whole lines, without reading the rest."""
+    try:
+        if not path.is_file():
+            raise SchemaError(f"{path}: no such file", "check the path")
+        with path.open("rb") as file:
+            raw = file.read(_HEAD)
+    except (OSError, ValueError) as error:
+        raise SchemaError(f"{str(path)!r}: cannot be read: {error}", "check the path") from None
+    cut = raw.rfind(b"\n") if len(raw) == _HEAD else len(raw)
+    return decode(raw[:cut] if cut > 0 else b"", str(path))
+
+
+def _csv_kind(head: str) -> str | None:
+    """The kind whose columns the first line has."""
+    line = next((text for text in head.splitlines() if text.strip()), "")
+    try:
+        header = {cell.strip() for cell in next(csv.reader([line]), [])}
+    except csv.Error:
+        return None
+    for kind, columns in _CSV.items():
+        if header.issuperset(columns):
+            return kind
+    return "aiperf_csv" if line.startswith(("Metric,", '"Metric"')) else None
+
+
+def _text_kind(head: str) -> str | None:
+    if mlperf.MARK in head:
+        return "mlperf_detail"
+    return "mlperf_log" if mlperf.TITLE in head and not head.lstrip().startswith("{") else None
+
+
+def _line_kind(head: str) -> str | None:
+    """`mooncake` if the first line is one of its objects: such files may be very large."""
+    line = next((text for text in head.splitlines() if text.strip()), "")
+    try:
+        first = parse_json(line, "line")
+    except SchemaError:
+        return None
+    found = isinstance(first, dict) and set(_JSON["mooncake"]) <= set(first)
+    return "mooncake" if found else None
+
+
+def _json_kind(content: str, path: Path) -> str:
+    """The kind of the first JSON object.
+
+    Raises:
+        SchemaError: not JSON, or of no known kind.
+    """
+    if not content.lstrip().startswith(("{", "[")):
+        raise _unknown(path, "its first line has no known columns")
+    for _, row in json_rows(content, str(path)).rows:
+        return _object_kind(row, path)
+    raise _unknown(path, "it has no JSON object")
+
+
+def _object_kind(row: Mapping[str, Any], path: Path) -> str:
+    for kind, keys in _JSON.items():
+        if set(keys) <= set(row):
+            return kind
+    if isinstance(row.get("text_config"), dict):
+        return "huggingface"
+    if any(isinstance(v, dict) and {"unit", "avg"} <= set(v) for v in row.values()):
+        return "aiperf_json"
+    if isinstance(row.get("quantization"), dict):
+        raise SchemaError(
+            f"{path}: says how a model is quantised, not what it is",
+            "import the config.json beside it; both are read",
+        )
+    raise _unknown(path, f"it has the keys {', '.join(map(str, row))[:200]}")
+
+
+def _unknown(path: Path, why: str) -> SchemaError:
+    kinds = ", ".join(sorted({*FORMATS, *_CSV, *_JSON}))
+    return SchemaError(f"{path}: of no known kind: {why}", f"known kinds: {kinds}")
+
+
+# Our own table
+
+
+def _own(content: str, source: str, catalog: Catalog) -> Collected:
+    """Measurements that `to_csv` wrote; names must be in the catalog."""
+    rows = csv_source(content, source)
+    found = Collected(rejected=list(rows.rejected))
+    for line, cells in rows.rows:
+        try:
+            measurement = validate(Measurement, from_cells(cells), f"row {line}")
+            _check_names(measurement, catalog)
+        except SchemaError as error:
+            found.rejected.append(Rejected(line, error.message, raw_text(cells)))
+        else:
+            found.measurements.append(measurement)
+    return found
+
+
+def _check_names(measurement: Measurement, catalog: Catalog) -> None:
+    pairs = (
+        ("model", measurement.model, catalog.models),
+        ("system", measurement.hardware, catalog.systems),
+    )
+    for what, name, known in pairs:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise SchemaError(f"{what} {name!r} is not in the catalog; {hint}", hint)
