@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tokenfleet.cli import catalogs, plans, points, published, schemas
+from tokenfleet.cli import catalogs, imports, plans, points, published, schemas
 
 app = typer.Typer(
     name="tokenfleet",
@@ -19,6 +19,7 @@ app.command()(plans.demo)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(points.evaluate)
+app.command("import")(imports.import_files)
 app.command()(published.compare)
 app.command()(published.backtest)
 app.command()(schemas.schema)

@@ -1,0 +1,168 @@
+"""`import`: benchmark results, traces and model configs, checked and in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import answering, note, say, say_json
+from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.options import ForceOption, JsonOption
+from tokenfleet.errors import SchemaError
+from tokenfleet.text import plain
+
+if TYPE_CHECKING:
+    from tokenfleet.importers.detect import Imported
+    from tokenfleet.importers.measurements import Measurement
+
+_SHOWN = 10
+
+
+class Form(str, Enum):
+    """What is written."""
+
+    measurements = "measurements"
+    points = "points"
+    columns = "columns"
+
+
+def import_files(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files of any known kind.")
+    ],
+    model: Annotated[str | None, typer.Option(help="Model, where the file has none.")] = None,
+    system: Annotated[str | None, typer.Option(help="System, where the file has none.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Serving engine.")] = None,
+    engine_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Number format of the weights.")] = None,
+    tp: Annotated[int | None, typer.Option(help="Tensor-parallel ranks.")] = None,
+    pp: Annotated[int | None, typer.Option(help="Pipeline stages.")] = None,
+    ep: Annotated[int | None, typer.Option(help="Expert-parallel ranks.")] = None,
+    dp_attention: Annotated[int | None, typer.Option(help="Attention data-parallel ranks.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="Accelerators of the run.")] = None,
+    concurrency: Annotated[float | None, typer.Option(help="Requests in flight.")] = None,
+    request_rate: Annotated[float | None, typer.Option(help="Arrivals, requests/s.")] = None,
+    input_tokens: Annotated[float | None, typer.Option(help="Mean prompt, tokens.")] = None,
+    output_tokens: Annotated[float | None, typer.Option(help="Mean output, tokens.")] = None,
+    date: Annotated[str | None, typer.Option(help="Day of the run, 2026-07-01.")] = None,
+    catalog: Annotated[
+        list[Path] | None, typer.Option(help="Catalog file with own models or systems.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write.")] = None,
+    form: Annotated[
+        Form, typer.Option("--as", help="One row a figure; or a run, for backtest or `columns`.")
+    ] = Form.measurements,
+    workload: Annotated[str | None, typer.Option(help="Workload of --as columns.")] = None,
+    request_class: Annotated[
+        str | None, typer.Option("--class", help="Class of --as columns.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import benchmark results, traces, length distributions and model configs.
+
+    What a file says is kept; what it does not say must be given. Rows with unknown hardware, model
+    or unit are rejected with their line; a file of which every row is rejected ends in exit code 2.
+    """
+    given = {
+        "model": model, "system": system, "engine": engine, "engine_version": engine_version,
+        "precision": precision, "tp": tp, "pp": pp, "ep": ep, "dp_attention": dp_attention,
+        "gpus": gpus, "concurrency": concurrency, "request_rate": request_rate,
+        "input_tokens": input_tokens, "output_tokens": output_tokens, "date": date,
+    }  # fmt: skip
+    with answering(as_json):
+        refuse_existing(output, force)
+        found = _read(files, catalog or [], given)
+        if output is not None:
+            _write(found, output, form, (workload, request_class), force)
+        (_say_json if as_json else _say)(files, found)
+        if any(f.rejected and not f.measurements for f in found):
+            raise typer.Exit(SchemaError.exit_code)
+
+
+def _read(files: Sequence[Path], catalogs: Sequence[Path], given: dict[str, Any]) -> list[Imported]:
+    from tokenfleet.catalog import load_catalog
+    from tokenfleet.catalog.load import merge_files
+    from tokenfleet.importers.detect import import_file
+
+    book = merge_files(load_catalog(), catalogs)
+    return [import_file(path, book, **given) for path in files]
+
+
+def _write(
+    found: Sequence[Imported],
+    output: Path,
+    form: Form,
+    names: tuple[str | None, str | None],
+    force: bool,
+) -> None:
+    measurements = [m for f in found for m in f.measurements]
+    if not measurements:
+        raise SchemaError(
+            "there are no measurements to write",
+            "a scenario names a trace under lengths, and a catalog file a config.json under models",
+        )
+    content, left_out = _content(measurements, form, names)
+    write_atomic(output, content, force)
+    note(f"wrote {content.count(chr(10)) - 1} rows to {output}")
+    for text in left_out:
+        note(f"left out: {text}")
+
+
+def _content(
+    measurements: Sequence[Measurement], form: Form, names: tuple[str | None, str | None]
+) -> tuple[str, list[str]]:
+    from tokenfleet.importers import export
+    from tokenfleet.importers.measurements import to_csv
+
+    if form is Form.measurements:
+        return to_csv(measurements), []
+    if form is Form.points:
+        return export.points(measurements)
+    workload, request_class = names
+    if workload is None or request_class is None:
+        raise SchemaError("columns belong to a class of a workload", "give --workload and --class")
+    return export.columns(measurements, workload, request_class)
+
+
+def _say_json(files: Sequence[Path], found: Sequence[Imported]) -> None:
+    rows = [_record(path, f) for path, f in zip(files, found, strict=True)]
+    say_json({"schema_version": 1, "files": rows})
+
+
+def _record(path: Path, found: Imported) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "kind": found.kind,
+        "measurements": [m.model_dump(mode="json") for m in found.measurements],
+        "requests": None if found.trace is None else len(found.trace),
+        "model": None if found.model is None else found.model.architecture.model_dump(mode="json"),
+        "warnings": list(found.warnings),
+        "rejected": [vars(r) for r in found.rejected],
+    }
+
+
+def _say(files: Sequence[Path], found: Sequence[Imported]) -> None:
+    for path, one in zip(files, found, strict=True):
+        say(f"{path}: {one.kind}: {_summary(one)}")
+        for text in one.warnings:
+            note(f"warning: {path}: {text}")
+        for row in one.rejected[:_SHOWN]:
+            note(f"rejected: {path}: line {row.line}: {row.reason}")
+        if len(one.rejected) > _SHOWN:
+            note(f"rejected: {path}: and {len(one.rejected) - _SHOWN} more (--json lists all)")
+
+
+def _summary(found: Imported) -> str:
+    if found.trace is not None:
+        return f"{len(found.trace):,} requests in {found.trace.span_s:,.0f} s"
+    if found.lengths is not None:
+        return f"length distributions of {' and '.join(found.lengths)}"
+    if found.model is not None:
+        return f"architecture of {plain(found.model.architecture.id)}"
+    runs = len({m.run for m in found.measurements})
+    return f"{len(found.measurements)} figures of {runs} runs, {len(found.rejected)} rejected"
