@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tokenfleet.highs import Status
-from tokenfleet.model import FleetModel, Label
+from tokenfleet.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Denominator,
@@ -78,14 +78,26 @@ class MixResult:
 
 
 def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, float]:
-    """Values by label: whole columns rounded, noise dropped."""
+    """Values by label: whole columns rounded, noise and replicas that do nothing dropped."""
     values: dict[Label, float] = {}
     for label, column in m.columns.items():
         value = by_name.get(column.name, 0.0)
         value = float(round(value)) if label[0] in WHOLE else value
         if abs(value) > _ZERO:
             values[label] = value
-    return values
+    return {label: v for label, v in values.items() if not _does_nothing(m, values, label)}
+
+
+def _does_nothing(m: FleetModel, values: Mapping[Label, float], label: Label) -> bool:
+    """Whether replicas serve no request and draw no power: the solver's leftovers, free of charge
+    in a system that is there anyway."""
+    if label[0] != "n":
+        return False
+    _, scope, p, c = label
+    blocks = range(len(m.problem.blocks)) if scope == ALL_YEAR else (scope,)
+    classes = range(len(m.problem.candidates[c].load))
+    serves = any(("f", b, p, c, k) in values for b in blocks for k in classes)
+    return not serves and m.problem.candidates[c].idle_w == 0.0
 
 
 def cost_items(m: FleetModel, values: Mapping[Label, float]) -> dict[str, float]:
