@@ -68,11 +68,12 @@ def random_candidates(
 ) -> list[Candidate]:
     """Layouts of one workload on one system, most of them worse than some other; with twins.
 
-    Load falls with size a little less than in proportion, as it does when accelerators must talk.
-    Figures are rounded, so that exact ties occur. Every third problem has a size that divides
+    Load falls with size a little less than in proportion, as it does when accelerators must talk,
+    or a little more, as it does when memory is short. Some are a fifth faster for more watts at
+    idle. Figures are rounded, so that exact ties occur. Every third problem has a size that divides
     neither its neighbours nor the system.
     """
-    speed = rng.uniform(0.6, 1.6, classes)
+    speed, scaling = rng.uniform(0.6, 1.6, classes), float(rng.choice([0.9, 1.1]))
     sizes = [1, 2, 3, 4, 8] if rng.random() < 1 / 3 else [1, 2, 4, 8]
     found: list[Candidate] = []
     while len(found) < count:
@@ -81,12 +82,13 @@ def random_candidates(
             continue
         gpus = int(rng.choice(sizes))
         slower = 1.0 + rng.integers(0, 6) / 10.0 + rng.choice([0.0, 0.0, 0.1], classes)
-        load = (speed * slower / gpus**0.9).round(2)
+        hungry = rng.random() < 0.3
+        load = (speed * slower * (0.8 if hungry else 1.0) / gpus**scaling).round(2)
         joules = np.full(classes, 200.0 * (1.0 + rng.integers(0, 5) / 5.0))
         if rng.random() < 0.3:
             out = int(rng.integers(classes))
             load[out] = joules[out] = math.inf
-        idle_w = gpus * float(rng.choice([0.0, 0.0, 30.0]))
+        idle_w = gpus * float(rng.choice([100.0, 200.0])) if hungry else 0.0
         quality = float(rng.choice([0.9, 1.0, 1.0]))
         sites = (0,) if rng.random() < 0.1 else (0, 1)
         changes = {"energy_j": joules, "idle_w": idle_w, "quality": quality, "sites": sites}
@@ -128,7 +130,7 @@ def random_pools(
         supply = float(rng.integers(2, 6))
         offers.append(OfferData(f"o{h}", h, supply=supply, annual_cost_items_usd=items))
     rented = replace(pools[0], id="r", site=1, elastic=True, hosted=True, reserve=0)
-    pools.append(replace(rented, energy_usd_per_kwh_it=0.0))
+    pools.append(rented)
     offers.append(OfferData("r", systems, supply=3.0, hourly_usd=float(rng.uniform(0.5, 2.0))))
     return tuple(pools), tuple(offers)
 
@@ -186,7 +188,7 @@ def assert_pruning_loses_nothing(problem: Problem, least_dropped: float) -> None
 def test_pruned_equals_unpruned(seed: int) -> None:
     problem = larger_problem(seed)
     assert 40 <= len(problem.candidates) <= 120
-    assert_pruning_loses_nothing(problem, 0.35)
+    assert_pruning_loses_nothing(problem, 0.3)
 
 
 @pytest.mark.parametrize("seed", [102, 109])
