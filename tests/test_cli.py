@@ -1,24 +1,28 @@
 """The command line: every command in words and in JSON, every exit code, every bad input.
 
-Commands run as a user runs them, in a process of their own, so that streams, exit codes and signals
-are the real ones.
+Most commands run in this process, with its streams replaced; those about signals, imports and what
+the solver itself might print run in their own.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tokenfleet.cli.app import app
 from tokenfleet.cli.plans import DEMO
 from tokenfleet.text import cell, plain
 
@@ -28,10 +32,23 @@ COMMAND = [sys.executable, "-m", "tokenfleet"]
 Change = Callable[[dict[str, Any]], None]
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
-    )
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Done:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            app([str(a) for a in arguments], prog_name="tokenfleet")
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def answer(*arguments: str | Path) -> Any:
@@ -147,6 +164,14 @@ def test_plan_json_has_the_promised_keys(scenario: Any, tmp_path: Path) -> None:
     assert found["status"] == "optimal"
     assert json.loads(output.read_text())["systems"] == found["systems"]
     assert found["systems"][0]["kind"] == "buy"
+
+
+def test_solver_prints_nothing() -> None:
+    command = [*COMMAND, "demo", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["gpus"] == 48
 
 
 def test_plan_in_words_stays_off_standard_error(scenario: Any) -> None:

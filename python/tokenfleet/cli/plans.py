@@ -101,7 +101,7 @@ def _plan(
 ) -> None:
     from tokenfleet.optimize import optimize_fleet
 
-    with searching("solving the mix (Ctrl-C keeps the best plan)") as progress:
+    with searching("solving (Ctrl-C keeps the plan)") as progress:
         found = optimize_fleet(loaded, progress=progress)
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)

@@ -11,18 +11,21 @@ Report = Callable[[int, int], None]
 
 @contextmanager
 def searching(after: str) -> Iterator[Report | None]:
-    """A bar with rate and time left while the space is searched, then `after` with a clock."""
+    """A bar with rate and time left while the space is searched, then `after` with a clock.
+
+    Units of the space are counted; a unit is all batch limits and class sets of some layouts.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         ProgressColumn,
         SpinnerColumn,
         Task,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -33,23 +36,26 @@ def searching(after: str) -> Iterator[Report | None]:
         """Units per second."""
 
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+            known = task.speed and task.total
+            return Text(f"{task.speed:,.0f} units/s" if known else "")
 
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=12),
+        TaskProgressColumn(),
         Rate(),
+        TimeRemainingColumn(compact=True),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("evaluating layouts", total=None)
 
         def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-            if done == total:
+            if done < total:
+                bar.update(task, completed=done, total=total)
+            else:
+                bar.update(task, visible=False)
                 bar.add_task(after, total=None)
 
         yield report
