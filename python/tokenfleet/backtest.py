@@ -6,17 +6,25 @@ arrival rate: median TTFT and TPOT). Errors are ``|predicted/measured - 1|`` in 
 median of ``predicted/measured - 1``. Flagged rows are reported apart, rows that cannot be predicted
 are listed with the reason, and where a file carries another predictor's answer its errors stand
 beside ours, over the same rows.
+
+With a calibration closed-loop predictions are multiplied by its biases and carry an 80 % interval.
+Open-loop runs stay as the model has them: the slope of TTFT in a closed loop is a benchmark's own.
+`folds` asks how well that does for points that the fit did not see.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tokenfleet import serving_names
+from tokenfleet.calibrate import LeftOut, calibrate, left_out_by_level
+from tokenfleet.calibration import METRICS, Calibration, Corrector, Point
 from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.catalog.load import DATA
 from tokenfleet.catalog.tables import read_csv
@@ -26,7 +34,6 @@ from tokenfleet.serving_names import UnknownNameError
 
 SCHEMA_VERSION = 1
 SHIPPED = DATA / "serving_points.csv"
-METRICS = ("tpot", "ttft", "tokens_s_gpu")
 _CLOSED = ("backend", "model", "concurrency", "isl", "osl", "attn_tp", "ttft_ms", "tpot_ms")
 _OPEN = ("engine", "model", "hardware", "lambda_rps", "isl_tokens_mean", "ttft_p50_ms")
 _MEASURED = {
@@ -57,15 +64,23 @@ class Run:
     measured: Mapping[str, float]
     other: Mapping[str, float]
     flag: str
+    version: str = ""  # of the engine
+    architecture: str = ""  # catalog model with this one's shape
+    date: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run with its prediction; `regimes` is what it counts under."""
+    """A run with its prediction; `regimes` is what it counts under.
+
+    `half_width` of the 80 % interval is a logarithm: x/e^h to x e^h.
+    """
 
     run: Run
     predicted: Mapping[str, float]
     regimes: Mapping[str, str]
+    half_width: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,36 @@ class Report:
         """Errors of unflagged rows by accelerator, engine, model, family and so on."""
         return _by_regime(self.unflagged)
 
+    def points(self) -> list[Point]:
+        """What a calibration is fitted to: unflagged closed-loop runs that say everything."""
+        return [_point(r) for r in self._complete()]
+
+    def calibrate(self) -> Calibration:
+        """The calibration of these points. The predictions must be the bare model's."""
+        own = self._complete()
+        names = {r.run.source or Path(r.run.file).name for r in own}
+        return calibrate(self.points(), sources=names, dates=[r.run.date for r in own])
+
+    def folds(self) -> dict[str, dict[str, Any]]:
+        """Errors in-sample and on points left out. The predictions must be the bare model's.
+
+        Raises:
+            SchemaError: no closed-loop points.
+        """
+        own, points = self._complete(), self.points()
+        left = left_out_by_level(points)
+        corrector = Corrector(calibrate(points, left=left))
+        fitted = [_corrected(r, corrector) for r in own]
+        found = {
+            "bare_model": {"overall": stats(own), "regimes": _by_regime(own)},
+            "in_sample": {"overall": stats(fitted), "regimes": _by_regime(fitted)},
+        }
+        return {**found, **{level: _out_of_fold(own, left[level]) for level in left}}
+
+    def _complete(self) -> list[Result]:
+        closed = [r for r in self.unflagged if r.run.loop == "closed"]
+        return [r for r in closed if all(m in r.run.measured for m in METRICS)]
+
     def rows(self) -> list[dict[str, Any]]:
         """What a table shows: all, flagged rows apart, then each regime."""
         flagged = [r for r in self.results if r.run.flag]
@@ -120,9 +165,14 @@ class Report:
 
 
 def backtest(
-    paths: Sequence[str | Path] | None = None, *, catalog: Catalog | None = None
+    paths: Sequence[str | Path] | None = None,
+    *,
+    catalog: Catalog | None = None,
+    calibration: Calibration | None = None,
 ) -> Report:
     """Predicts every run of the files and compares. Without paths: the shipped points.
+
+    Without a calibration the predictions are the bare model's, and have no interval.
 
     Raises:
         SchemaError: a file that cannot be read, or a cell that is not a number; names file, row
@@ -146,6 +196,9 @@ def backtest(
             else:
                 skipped.append(read)
     results, unpredicted = _predict(book, runs)
+    if calibration is not None:
+        corrector = Corrector(calibration)
+        results = [_corrected(r, corrector) if r.run.loop == "closed" else r for r in results]
     files = tuple(_file_row(p, k, n, results) for p, k, n in counts)
     return Report(files, tuple(results), (*skipped, *unpredicted))
 
@@ -194,6 +247,10 @@ def _run(catalog: Catalog, file: str, kind: str, line: int, cells: Cells) -> Run
         measured=_positive(cells, columns, where),
         other=_positive(cells, _OTHER, where) if kind == "closed" else {},
         flag=cells.get("flag", ""),
+        version=cells.get("backend_version", ""),
+        architecture=_shape(catalog, layout.model),
+        date=cells.get("measured", ""),
+        source=cells.get("source", ""),
     )
 
 
@@ -318,9 +375,17 @@ def _regimes(catalog: Catalog, rater: Rater, run: Run) -> dict[str, str]:
         "model": layout.model,
         "family": serving_names.family(architecture),
         "precision": layout.precision,
+        "generation": _generation(catalog, layout.system),
         "concurrency": in_flight,
         "provenance": "inherited" if rater.inherited(layout) else "calibrated",
     }
+
+
+def _generation(catalog: Catalog, system: str) -> str:
+    """Vendor and narrowest format that the matrix units compute in."""
+    row = catalog.system(system)
+    narrowest = "fp4" if row.fp4_tflops else "fp8" if row.fp8_tflops else "bf16"
+    return f"{row.vendor} {narrowest}"
 
 
 def _band(concurrency: float) -> str:
@@ -330,6 +395,87 @@ def _band(concurrency: float) -> str:
             return f"{low}-{high}"
         low = high + 1
     return f"{low}+"
+
+
+# Calibration
+
+
+def _shape(catalog: Catalog, model: str) -> str:
+    """First catalog model of the same shape: DeepSeek-R1 and V3 are one architecture."""
+    return _shapes(tuple(catalog.models.values()))[model]
+
+
+@lru_cache(maxsize=4)
+def _shapes(models: tuple[Any, ...]) -> dict[str, str]:
+    about = {"id", "source", "as_of", "notes"}
+    first: dict[str, str] = {}
+    shapes = {m.id: m.model_dump_json(exclude=about) for m in models}
+    for model in sorted(shapes):
+        first.setdefault(shapes[model], model)
+    return {model: first[shape] for model, shape in shapes.items()}
+
+
+def _point(result: Result) -> Point:
+    run, regimes = result.run, result.regimes
+    layout = run.layout
+    return Point(
+        where=f"{run.file}: row {run.row}",
+        accelerator=layout.system,
+        generation=regimes["generation"],
+        engine=layout.engine,
+        version=run.version,
+        family=regimes["family"],
+        architecture=run.architecture,
+        precision=layout.precision,
+        layout=f"TP {layout.tp} EP {layout.ep} attention DP {layout.attention_dp}",
+        concurrency=run.load,
+        isl=run.isl,
+        osl=run.osl,
+        measured=run.measured,
+        predicted=result.predicted,
+    )
+
+
+def _corrected(result: Result, corrector: Corrector) -> Result:
+    point = _point(result)
+    after = corrector.correct(point)
+    known = "fitted point" if corrector.fitted(point) else after.level
+    regimes = {**result.regimes, "knowledge": known}
+    return replace(result, predicted=after.predicted, half_width=after.half_width, regimes=regimes)
+
+
+def _out_of_fold(results: Sequence[Result], left: LeftOut) -> dict[str, Any]:
+    """Errors on points left out: the median over rounds of every figure."""
+    rounds = []
+    cells = {p.cell for p in left.points}
+    widths = {c: {m: left.half_width(m, without_cell=c)[0] for m in METRICS} for c in cells}
+    for found in left.rounds:
+        rounds.append(
+            [
+                replace(results[i], predicted=predicted, half_width=widths[left.points[i].cell])
+                for i, predicted in sorted(found.items())
+            ]
+        )
+    overall = _median_stats([stats(r) for r in rounds])
+    tables = [{(row["by"], row["value"]): row for row in _by_regime(r)} for r in rounds]
+    keys = dict.fromkeys(key for table in tables for key in table)
+    regimes = [
+        {
+            "by": by,
+            "value": value,
+            **_median_stats([t[by, value] for t in tables if (by, value) in t]),
+        }
+        for by, value in keys
+    ]
+    return {"overall": overall, "regimes": regimes}
+
+
+def _median_stats(tables: Sequence[Mapping[str, Any]]) -> Stats:
+    found: Stats = {}
+    for key in [k for k in tables[0] if k not in {"by", "value"}]:
+        values = [t[key] for t in tables if t[key] is not None]
+        found[key] = statistics.median(values) if values else None
+    return found
 
 
 # Errors
@@ -344,7 +490,30 @@ def stats(results: Sequence[Result]) -> Stats:
     for metric in METRICS:
         others = _ratios(results, metric, lambda r: r.run.other)
         found.update(_errors(f"other_{metric}", others))
-    return found
+    return {**found, **_intervals(results)}
+
+
+def _intervals(results: Sequence[Result]) -> Stats:
+    """Share of measurements inside their 80 % interval, and the median half-width in percent."""
+    found: Stats = {}
+    every: list[bool] = []
+    for metric in METRICS:
+        own = [r for r in results if metric in r.half_width and metric in r.run.measured]
+        inside = [_inside(r, metric) for r in own]
+        widths = [100.0 * math.expm1(r.half_width[metric]) for r in own]
+        found[f"{metric}_interval80_coverage_pct"] = _share(inside)
+        found[f"{metric}_interval80_width_pct"] = statistics.median(widths) if own else None
+        every += inside
+    return {"interval80_coverage_pct": _share(every), **found}
+
+
+def _inside(result: Result, metric: str) -> bool:
+    off = math.log(result.run.measured[metric] / result.predicted[metric])
+    return abs(off) <= result.half_width[metric]
+
+
+def _share(inside: Sequence[bool]) -> float | None:
+    return 100.0 * sum(inside) / len(inside) if inside else None
 
 
 def _ratios(
