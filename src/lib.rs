@@ -20,13 +20,14 @@
 //! | `P(W > t)` tail of waiting | [`perf::queue::Tail`] | – |
 //!
 //! Data go one way: [`catalog`], [`workload`] ▸ [`validate`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`prune`];
-//! [`tco`] stands apart. Only the `python` module knows Python.
+//! [`simulate`] judges a layout by discrete events; [`tco`] stands apart. Only the `python` module knows Python.
 
 pub mod catalog;
 pub mod error;
 pub mod evaluate;
 pub mod perf;
 pub mod prune;
+pub mod simulate;
 pub mod space;
 pub mod tco;
 pub mod validate;

@@ -1,0 +1,462 @@
+//! One lane of a replica: continuous batching with chunked prefill, step by step.
+//!
+//! A lane is one data-parallel rank and one micro-batch of its pipeline: it has its share of the batch
+//! limit and of the cache, and steps on its own.
+
+use std::collections::VecDeque;
+
+use rand_pcg::Pcg64;
+
+use crate::perf::layout::Layout;
+use crate::perf::memory::{kv_budget_bytes, ContextCost};
+use crate::perf::step::StepModel;
+use crate::simulate::arrivals::{uniform, Request};
+use crate::simulate::events::{Departure, Meters, Server};
+
+/// Tokens in a block of cache.
+const BLOCK: u32 = 16;
+/// Share of the cache that stays free when a request is let in, so that those inside can grow.
+const WATERMARK: f64 = 0.01;
+/// Steps that a first token takes by events alone: half of the one that runs, then its own.
+const STEPS_BY_EVENTS: f64 = 1.5;
+
+fn whole_blocks(context: u32) -> u32 {
+    context.div_ceil(BLOCK) * BLOCK
+}
+
+/// What every lane of a replica kind shares.
+#[derive(Debug)]
+pub struct Engine {
+    step: StepModel,
+    /// Lanes of one replica.
+    pub lanes: usize,
+    /// Sequences at once on one lane.
+    limit: usize,
+    /// Tokens in one step.
+    budget: u32,
+    /// Cache of one lane, bytes.
+    cache_bytes: f64,
+    interference: f64,
+    late_steps: f64,
+    /// Time of a step with a full batch, beside its attention, per sequence, s.
+    full_s: f64,
+    /// Probability that at least j drafted tokens are accepted, j from 1.
+    accept: Vec<f64>,
+    waiting_limit: usize,
+}
+
+impl Engine {
+    /// A serving replica with a batch limit; `waiting_limit` requests may wait on a lane.
+    pub fn new(layout: &Layout, step: &StepModel, batch: u32, waiting_limit: usize) -> Self {
+        let p = layout.parallel;
+        let lanes = p.adp * p.pp;
+        let limit = (batch / lanes).max(1);
+        let full = f64::from(limit);
+        Self {
+            step: step.clone(),
+            lanes: lanes as usize,
+            limit: limit as usize,
+            budget: layout.kernel.chunk_tokens,
+            // The micro-batches of a pipeline share the cache of their rank.
+            cache_bytes: kv_budget_bytes(layout) / f64::from(p.pp),
+            interference: layout.kernel.interference,
+            late_steps: (layout.kernel.ttft_steps - STEPS_BY_EVENTS).max(0.0),
+            full_s: step.decode_s(full, 0.0) / full,
+            accept: acceptance(layout.speculation.depth, step.accepted),
+            waiting_limit,
+        }
+    }
+
+    /// Whether a request of this length could ever run.
+    fn holds(&self, request: &Request) -> bool {
+        let longest = whole_blocks(request.input.saturating_add(request.output));
+        self.step.kv.at(f64::from(longest)) <= self.cache_bytes
+    }
+}
+
+/// Probabilities that at least 1, 2, … `depth` drafted tokens are accepted: powers of the one α whose
+/// mean `1 + α + … + α^depth` is `mean`.
+fn acceptance(depth: u32, mean: f64) -> Vec<f64> {
+    let total = |alpha: f64| (0..=depth).map(|j| alpha.powi(j as i32)).sum::<f64>();
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if total(middle) < mean {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (1..=depth).map(|j| high.powi(j as i32)).collect()
+}
+
+/// `Σ cost(context)` over the sequences of a lane, in whole tokens, so that it never drifts.
+#[derive(Debug, Clone)]
+struct Sum {
+    fixed: f64,
+    terms: Vec<(f64, u32, u64)>,
+}
+
+impl Sum {
+    fn new(cost: &ContextCost) -> Self {
+        // Beyond u32 a window is none.
+        let terms = cost.terms.iter().map(|&(slope, w)| (slope, w as u32, 0));
+        Self {
+            fixed: cost.fixed,
+            terms: terms.collect(),
+        }
+    }
+
+    fn add(&mut self, context: u32) {
+        self.replace(0, context);
+    }
+
+    fn remove(&mut self, context: u32) {
+        self.replace(context, 0);
+    }
+
+    fn replace(&mut self, old: u32, new: u32) {
+        for (_, window, sum) in &mut self.terms {
+            *sum = *sum + u64::from(new.min(*window)) - u64::from(old.min(*window));
+        }
+    }
+
+    /// Contexts of all sequences have grown by one token to these.
+    fn grown_by_one(&mut self, contexts: &[u32]) {
+        for (_, window, sum) in &mut self.terms {
+            *sum += if *window == u32::MAX {
+                contexts.len() as u64
+            } else {
+                contexts.iter().filter(|c| **c <= *window).count() as u64
+            };
+        }
+    }
+
+    fn value(&self, sequences: usize) -> f64 {
+        let slopes = self.terms.iter().map(|(slope, _, sum)| slope * *sum as f64);
+        self.fixed * sequences as f64 + slopes.sum::<f64>()
+    }
+}
+
+/// A request with what was done of it.
+#[derive(Debug, Clone, Copy)]
+struct Job {
+    request: Request,
+    generated: u32,
+    first_s: f64,
+    late_s: f64,
+    /// Order of admission.
+    order: u64,
+}
+
+impl Job {
+    /// Tokens whose cache must exist before the next one is generated.
+    fn context(&self) -> u32 {
+        self.request.input + self.generated
+    }
+}
+
+/// A prompt that is being read: `done` of `target` tokens.
+#[derive(Debug, Clone, Copy)]
+struct Prompt {
+    job: Job,
+    done: u32,
+}
+
+/// One lane.
+#[derive(Debug)]
+pub struct Lane<'a> {
+    engine: &'a Engine,
+    rng: Pcg64,
+    waiting: VecDeque<Job>,
+    prompts: VecDeque<Prompt>,
+    /// Sequences in decode: context, tokens left, the rest.
+    contexts: Vec<u32>,
+    left: Vec<u32>,
+    jobs: Vec<Job>,
+    attention: Sum,
+    cache: Sum,
+    ends_s: f64,
+    /// Decode part of the running step, s.
+    decode_s: f64,
+    tokens: u64,
+    admitted: u64,
+    meters: Meters,
+}
+
+impl<'a> Lane<'a> {
+    /// An empty lane.
+    pub fn new(engine: &'a Engine, rng: Pcg64) -> Self {
+        Self {
+            engine,
+            rng,
+            waiting: VecDeque::new(),
+            prompts: VecDeque::new(),
+            contexts: Vec::new(),
+            left: Vec::new(),
+            jobs: Vec::new(),
+            attention: Sum::new(&engine.step.attention),
+            cache: Sum::new(&engine.step.kv),
+            ends_s: f64::INFINITY,
+            decode_s: 0.0,
+            tokens: 0,
+            admitted: 0,
+            meters: Meters::default(),
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.prompts.len() + self.jobs.len()
+    }
+
+    /// Lets the first waiting request in if there is a place and cache for its prompt.
+    fn admit(&mut self) -> bool {
+        let Some(&job) = self.waiting.front() else {
+            return false;
+        };
+        let running = self.running();
+        if running >= self.engine.limit {
+            return false;
+        }
+        let context = whole_blocks(job.context());
+        self.cache.add(context);
+        let room = (1.0 - WATERMARK) * self.engine.cache_bytes;
+        if running > 0 && self.cache.value(running + 1) > room {
+            self.cache.remove(context);
+            return false;
+        }
+        self.waiting.pop_front();
+        self.admitted += 1;
+        self.prompts.push_back(Prompt {
+            job: Job {
+                order: self.admitted,
+                ..job
+            },
+            done: job.request.cached,
+        });
+        true
+    }
+
+    /// Reads prompts up to the token budget; what they add to the step and to one with a full batch, s.
+    fn read_prompts(&mut self) -> (f64, f64) {
+        let step = &self.engine.step;
+        let base = self.jobs.len() as f64 * step.tokens_per_sequence;
+        let budget = self.engine.budget;
+        let mut left = budget.saturating_sub(base as u32).max(1);
+        let (mut tokens, mut attention_s) = (0u32, 0.0);
+        let mut next = 0;
+        while left > 0 {
+            if next == self.prompts.len() && !self.admit() {
+                break;
+            }
+            let prompt = &mut self.prompts[next];
+            let new = left.min(prompt.job.context() - prompt.done);
+            attention_s += step.prompt_attention_s(f64::from(new), f64::from(prompt.done));
+            prompt.done += new;
+            tokens += new;
+            left -= new;
+            next += 1;
+        }
+        if tokens == 0 {
+            return (0.0, 0.0);
+        }
+        let tokens = f64::from(tokens);
+        let full = self.engine.limit as f64 * step.tokens_per_sequence;
+        let products_s = |base| step.prefill_products_s(base, tokens, tokens);
+        (
+            products_s(base) + attention_s,
+            products_s(full) + attention_s,
+        )
+    }
+
+    fn start(&mut self, now: f64) {
+        let sequences = self.jobs.len() as f64;
+        let (prompt_s, full_prompt_s) = self.read_prompts();
+        if self.running() == 0 {
+            self.ends_s = f64::INFINITY;
+            return;
+        }
+        let engine = self.engine;
+        let (decode_s, prompt_s, work_s) = if sequences > 0.0 {
+            let attention_s = self.attention.value(self.jobs.len()) / sequences;
+            let decode_s = engine.step.decode_s(sequences, attention_s);
+            // A full batch has the same attention per sequence.
+            let full_s = decode_s - engine.step.decode_s(sequences, 0.0);
+            let prompt_s = engine.interference * prompt_s;
+            (decode_s, prompt_s, sequences * engine.full_s + full_s)
+        } else {
+            (engine.step.overhead_s, prompt_s, 0.0)
+        };
+        let duration = decode_s + prompt_s;
+        self.decode_s = decode_s;
+        self.ends_s = now + duration;
+        self.meters.steps += 1;
+        self.meters.busy_s += duration;
+        self.meters.work_s += work_s + engine.interference * full_prompt_s;
+        self.meters.sequence_s += sequences * duration;
+    }
+
+    /// Every sequence in decode gets its tokens.
+    fn decode(&mut self, now: f64, done: &mut Vec<Departure>) {
+        let finished = if self.engine.accept.is_empty() {
+            self.decode_one()
+        } else {
+            self.decode_drafted()
+        };
+        if !finished {
+            return;
+        }
+        for i in (0..self.jobs.len()).rev() {
+            if self.left[i] == 0 {
+                let job = self.take(i);
+                self.depart(&job, now, done);
+            }
+        }
+    }
+
+    /// One token each; whether any sequence is finished.
+    fn decode_one(&mut self) -> bool {
+        let (mut blocks, mut finished) = (0u32, 0u32);
+        for (context, left) in self.contexts.iter_mut().zip(&mut self.left) {
+            *context += 1;
+            *left -= 1;
+            blocks += u32::from(*context % BLOCK == 1);
+            finished += u32::from(*left == 0);
+        }
+        self.attention.grown_by_one(&self.contexts);
+        if blocks > 0 {
+            for context in self.contexts.iter().filter(|c| **c % BLOCK == 1) {
+                self.cache.replace(context - 1, context - 1 + BLOCK);
+            }
+        }
+        finished > 0
+    }
+
+    /// One token each and those drafted ones that are accepted; whether any sequence is finished.
+    fn decode_drafted(&mut self) -> bool {
+        let mut finished = false;
+        for i in 0..self.jobs.len() {
+            let draw = uniform(&mut self.rng);
+            let accepted = self.engine.accept.iter().take_while(|p| draw <= **p);
+            let tokens = (1 + accepted.count() as u32).min(self.left[i]);
+            let context = self.contexts[i];
+            self.contexts[i] += tokens;
+            self.left[i] -= tokens;
+            self.attention.replace(context, context + tokens);
+            self.cache
+                .replace(whole_blocks(context), whole_blocks(context + tokens));
+            finished |= self.left[i] == 0;
+        }
+        finished
+    }
+
+    /// Takes a sequence out of decode.
+    fn take(&mut self, i: usize) -> Job {
+        let context = self.contexts.swap_remove(i);
+        let left = self.left.swap_remove(i);
+        let mut job = self.jobs.swap_remove(i);
+        self.attention.remove(context);
+        self.cache.remove(whole_blocks(context));
+        job.generated = job.request.output - left;
+        job
+    }
+
+    /// Prompts read to their end give a token and go to decode.
+    fn end_prompts(&mut self, now: f64, done: &mut Vec<Departure>) {
+        while let Some(prompt) = self.prompts.front() {
+            let mut job = prompt.job;
+            if prompt.done < job.context() {
+                break;
+            }
+            self.prompts.pop_front();
+            self.cache.remove(whole_blocks(job.context()));
+            job.generated += 1;
+            if job.first_s.is_nan() {
+                job.first_s = now;
+                job.late_s = self.engine.late_steps * self.decode_s;
+            }
+            if job.generated == job.request.output {
+                self.depart(&job, now, done);
+                continue;
+            }
+            self.attention.add(job.context());
+            self.cache.add(whole_blocks(job.context()));
+            self.contexts.push(job.context());
+            self.left.push(job.request.output - job.generated);
+            self.jobs.push(job);
+        }
+    }
+
+    fn depart(&mut self, job: &Job, now: f64, done: &mut Vec<Departure>) {
+        self.tokens -= job.request.tokens();
+        done.push(Departure {
+            request: job.request,
+            first_s: job.first_s,
+            end_s: now,
+            late_s: job.late_s,
+        });
+    }
+
+    /// Puts the latest requests back into the queue until the cache holds the rest; their tokens are
+    /// computed again.
+    fn preempt(&mut self) {
+        while self.running() > 1 && self.cache.value(self.running()) > self.engine.cache_bytes {
+            let job = match self.prompts.pop_back() {
+                Some(prompt) => {
+                    self.cache.remove(whole_blocks(prompt.job.context()));
+                    prompt.job
+                }
+                None => {
+                    let latest = (0..self.jobs.len()).max_by_key(|i| self.jobs[*i].order);
+                    self.take(latest.unwrap_or(0))
+                }
+            };
+            self.waiting.push_front(job);
+            self.meters.preemptions += 1;
+        }
+    }
+}
+
+impl Server for Lane<'_> {
+    fn arrive(&mut self, request: Request) -> bool {
+        if self.waiting.len() >= self.engine.waiting_limit || !self.engine.holds(&request) {
+            return false;
+        }
+        self.tokens += request.tokens();
+        self.waiting.push_back(Job {
+            request,
+            generated: 0,
+            first_s: f64::NAN,
+            late_s: 0.0,
+            order: 0,
+        });
+        if self.ends_s == f64::INFINITY {
+            self.start(request.arrived_s);
+        }
+        true
+    }
+
+    fn next_s(&self) -> f64 {
+        self.ends_s
+    }
+
+    fn fire(&mut self, done: &mut Vec<Departure>) {
+        let now = self.ends_s;
+        self.decode(now, done);
+        self.end_prompts(now, done);
+        self.preempt();
+        self.start(now);
+    }
+
+    fn requests(&self) -> u64 {
+        (self.waiting.len() + self.running()) as u64
+    }
+
+    fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    fn meters(&self) -> Meters {
+        self.meters
+    }
+}

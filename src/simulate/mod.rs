@@ -1,0 +1,379 @@
+//! Discrete events at the level of engine steps: an independent judge of the analytic latencies.
+//!
+//! Steps take the time that [`StepModel`] gives them; waiting, concurrency and mixing arise from
+//! events only. What is assumed, and when to distrust it: `docs/simulation.md`.
+
+pub mod arrivals;
+pub mod engine;
+pub mod events;
+#[cfg(test)]
+mod exact;
+pub mod router;
+pub mod statistics;
+
+use rayon::prelude::*;
+
+use crate::error::{positive, within, Error, Result};
+use crate::evaluate::NoPoint;
+use crate::perf::step::{OperatorTables, StepModel};
+use crate::simulate::arrivals::{random, Drawn, Lengths, Request};
+use crate::simulate::engine::{Engine, Lane};
+use crate::simulate::events::{run, ClassOutcome, Outcome, Window};
+use crate::simulate::router::Rule;
+use crate::simulate::statistics::{estimate, Estimate};
+use crate::space::{resolve, Configuration};
+use crate::workload::{Role, Spec};
+
+/// Purposes of random numbers: arrivals with their lengths, and the acceptance of drafted tokens.
+const ARRIVALS: u64 = 0;
+const ACCEPTANCE: u64 = 1;
+
+/// What is simulated, beside the requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Replicas of the configuration.
+    pub replicas: usize,
+    /// How requests are spread.
+    pub rule: Rule,
+    /// Share of the requests that come before measuring starts.
+    pub warmup: f64,
+    /// Independent runs; a replay has one.
+    pub replications: u64,
+    /// Seed.
+    pub seed: u64,
+    /// Latency group, for the round trip.
+    pub latency_group: usize,
+    /// Most requests that wait on a lane; more are turned away.
+    pub waiting_limit: usize,
+}
+
+/// Requests of every replication.
+#[derive(Debug, Clone)]
+pub enum Traffic {
+    /// Drawn anew in each.
+    Drawn {
+        /// Requests/s of the whole fleet, by class.
+        rates: Vec<f64>,
+        /// Lengths by class.
+        lengths: Vec<Lengths>,
+        /// Shape of the Gamma times between arrivals; 1 is Poisson, less is burstier.
+        shape: f64,
+        /// Requests measured.
+        requests: u64,
+    },
+    /// The same in each, in order of arrival.
+    Replayed(Vec<Request>),
+}
+
+/// One class over all replications.
+#[derive(Debug, Clone)]
+pub struct ClassReport {
+    /// Measured requests.
+    pub arrived: u64,
+    /// Of these, finished.
+    pub finished: u64,
+    /// Of these, turned away.
+    pub rejected: u64,
+    /// Of these, neither when the run ended; they are in no latency.
+    pub unfinished: u64,
+    /// Requests finished per second of the measured time.
+    pub served_per_s: Estimate,
+    /// Mean, p50, p90, p95, p99 of the time to first token, round trip included, s.
+    pub ttft: [Estimate; 5],
+    /// The same of the time per output token after the first.
+    pub tpot: [Estimate; 5],
+    /// The same of the whole request.
+    pub e2e: [Estimate; 5],
+}
+
+/// Result of a simulation.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// By class.
+    pub classes: Vec<ClassReport>,
+    /// Work done per second, each sequence charged its part of a full batch: 1 is all there is.
+    pub utilisation: Estimate,
+    /// Share of time in which a lane runs a step.
+    pub busy: Estimate,
+    /// Sequences in decode on one replica.
+    pub concurrency: Estimate,
+    /// Requests waiting or running in the whole fleet.
+    pub backlog: Estimate,
+    /// Replications whose backlog grew through the run.
+    pub unstable: u64,
+    /// Replications.
+    pub replications: u64,
+    /// Engine steps of all replications.
+    pub steps: u64,
+    /// Sequences put back and computed again, in measured time.
+    pub preemptions: u64,
+    /// Every request of all replications: arrived, finished, rejected, in flight; the first is the
+    /// sum of the others.
+    pub conservation: [u64; 4],
+}
+
+/// Why a configuration cannot be simulated, or its input cannot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// The configuration.
+    Point(NoPoint),
+    /// Not a serving replica.
+    Role,
+    /// The input.
+    Input(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Input(error)
+    }
+}
+
+/// Simulates replicas of a configuration, replications in parallel on the current rayon pool.
+pub fn simulate(
+    spec: &Spec,
+    c: &Configuration,
+    traffic: &Traffic,
+    options: &Options,
+) -> std::result::Result<Report, Refused> {
+    check(spec, c, traffic, options)?;
+    let engine = engine(spec, c, options.waiting_limit)?;
+    let replications = match traffic {
+        Traffic::Drawn { .. } => options.replications,
+        Traffic::Replayed(_) => 1,
+    };
+    let outcomes: Vec<Outcome> = (0..replications)
+        .into_par_iter()
+        .map(|number| replication(spec, c, &engine, traffic, options, number))
+        .collect();
+    let fixed_s = spec
+        .kernel(
+            spec.workloads[c.workload].systems[c.system],
+            spec.workloads[c.workload].engines[c.engine],
+        )
+        .map_or(0.0, |kernel| kernel.ttft_fixed_s);
+    let round_trip_s = &spec.workloads[c.workload].round_trip_s[options.latency_group];
+    let shifts: Vec<f64> = round_trip_s.iter().map(|s| s + fixed_s).collect();
+    let lanes = (options.replicas * engine.lanes) as f64;
+    Ok(report(&outcomes, &shifts, lanes, options.replicas as f64))
+}
+
+fn engine(
+    spec: &Spec,
+    c: &Configuration,
+    waiting_limit: usize,
+) -> std::result::Result<Engine, Refused> {
+    if c.role != Role::Serve {
+        return Err(Refused::Role);
+    }
+    let none = Refused::Point(NoPoint::NoLayout);
+    let batch = spec.workloads[c.workload].batches[c.batch];
+    if batch % (c.parallel.adp * c.parallel.pp) != 0 {
+        return Err(none);
+    }
+    let layout = resolve(spec, c).ok_or(none.clone())?;
+    let tables = OperatorTables::build(&layout).ok_or(none.clone())?;
+    let step = StepModel::build(&layout, &tables).ok_or(none)?;
+    if crate::perf::memory::kv_budget_bytes(&layout) <= 0.0 {
+        return Err(Refused::Point(NoPoint::Memory));
+    }
+    Ok(Engine::new(&layout, &step, batch, waiting_limit))
+}
+
+fn replication(
+    spec: &Spec,
+    c: &Configuration,
+    engine: &Engine,
+    traffic: &Traffic,
+    options: &Options,
+    number: u64,
+) -> Outcome {
+    let classes = spec.workloads[c.workload].classes.len();
+    let mut lanes: Vec<Lane> = (0..options.replicas * engine.lanes)
+        .map(|lane| {
+            let seed = options.seed.wrapping_add(number.rotate_left(32));
+            Lane::new(engine, random(seed, lane as u64, ACCEPTANCE))
+        })
+        .collect();
+    match traffic {
+        Traffic::Drawn {
+            rates,
+            lengths,
+            shape,
+            requests,
+        } => {
+            let first = (options.warmup * *requests as f64).ceil() as u64;
+            let window = Window {
+                first,
+                last: first + requests,
+            };
+            let rng = random(options.seed, number, ARRIVALS);
+            let source = Drawn::new(rates, lengths, *shape, rng);
+            run(&mut lanes, options.rule, source, window, classes)
+        }
+        Traffic::Replayed(requests) => {
+            let window = Window {
+                first: (options.warmup * requests.len() as f64) as u64,
+                last: requests.len() as u64,
+            };
+            let source = requests.iter().copied();
+            run(&mut lanes, options.rule, source, window, classes)
+        }
+    }
+}
+
+fn report(outcomes: &[Outcome], shifts: &[f64], lanes: f64, replicas: f64) -> Report {
+    let over = |f: &dyn Fn(&Outcome) -> f64| estimate(outcomes.iter().map(f));
+    let sum = |f: &dyn Fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
+    let classes = shifts
+        .iter()
+        .enumerate()
+        .map(|(k, shift)| class_report(outcomes, k, *shift))
+        .collect();
+    Report {
+        classes,
+        utilisation: over(&|o| o.per_s(o.meters.work_s) / lanes),
+        busy: over(&|o| o.per_s(o.meters.busy_s) / lanes),
+        concurrency: over(&|o| o.per_s(o.meters.sequence_s) / replicas),
+        backlog: over(&|o| o.backlog),
+        unstable: sum(&|o| u64::from(o.unstable)),
+        replications: outcomes.len() as u64,
+        steps: sum(&|o| o.steps),
+        preemptions: sum(&|o| o.meters.preemptions),
+        conservation: [
+            sum(&|o| o.arrived),
+            sum(&|o| o.finished),
+            sum(&|o| o.rejected),
+            sum(&|o| o.in_flight),
+        ],
+    }
+}
+
+fn class_report(outcomes: &[Outcome], k: usize, shift_s: f64) -> ClassReport {
+    let sum = |f: &dyn Fn(&ClassOutcome) -> u64| outcomes.iter().map(|o| f(&o.classes[k])).sum();
+    let columns = |f: &dyn Fn(&ClassOutcome) -> [f64; 5], shift_s: f64| {
+        let rows: Vec<[f64; 5]> = outcomes.iter().map(|o| f(&o.classes[k])).collect();
+        [0, 1, 2, 3, 4].map(|i| estimate(rows.iter().map(|row| row[i] + shift_s)))
+    };
+    let (arrived, finished, rejected) = (
+        sum(&|c| c.arrived),
+        sum(&|c| c.finished),
+        sum(&|c| c.rejected),
+    );
+    ClassReport {
+        arrived,
+        finished,
+        rejected,
+        unfinished: arrived - finished - rejected,
+        served_per_s: estimate(outcomes.iter().map(|o| o.per_s(o.classes[k].served as f64))),
+        ttft: columns(&|c| c.ttft.summary(), shift_s),
+        tpot: columns(&|c| c.tpot.summary(), 0.0),
+        e2e: columns(&|c| c.e2e.summary(), shift_s),
+    }
+}
+
+fn check(
+    spec: &Spec,
+    c: &Configuration,
+    traffic: &Traffic,
+    options: &Options,
+) -> std::result::Result<(), Refused> {
+    positive("replicas", options.replicas as f64)?;
+    positive("replications", options.replications as f64)?;
+    within("warmup", options.warmup, 0.0..1.0, "at least 0 and below 1")?;
+    let workload = &spec.workloads[c.workload];
+    let longest = spec.models[workload.model].max_context;
+    let admitted = workload.class_sets[c.set];
+    let classes = workload.classes.len();
+    let check_class = |k: usize| match admitted >> k & 1 {
+        1 => Ok(()),
+        _ => Err(Refused::Point(NoPoint::NotAdmitted)),
+    };
+    match traffic {
+        Traffic::Drawn {
+            rates,
+            lengths,
+            shape,
+            requests,
+        } => {
+            positive("burstiness", *shape)?;
+            positive("requests", *requests as f64)?;
+            check_count("rates", rates.len(), classes)?;
+            check_count("lengths", lengths.len(), classes)?;
+            positive("sum of rates", rates.iter().sum())?;
+            for (k, rate) in rates.iter().enumerate() {
+                within(
+                    format!("rates[{k}]"),
+                    *rate,
+                    0.0..f64::INFINITY,
+                    "finite and at least 0",
+                )?;
+                if *rate > 0.0 {
+                    check_class(k)?;
+                    check_count_positive(&format!("lengths[{k}]"), lengths[k].pairs.len())?;
+                }
+                for (row, (input, output)) in lengths[k].pairs.iter().enumerate() {
+                    let at = format!("lengths[{k}], row {row}");
+                    check_length(&at, *input, *output, longest)?;
+                }
+            }
+        }
+        Traffic::Replayed(requests) => {
+            check_count_positive("times", requests.len())?;
+            let mut last = 0.0;
+            for (row, r) in requests.iter().enumerate() {
+                within(
+                    format!("times[{row}]"),
+                    r.arrived_s,
+                    last..f64::INFINITY,
+                    "finite, at least 0 and not before the row above",
+                )?;
+                last = r.arrived_s;
+                check_length(&format!("row {row}"), r.input, r.output, longest)?;
+                if r.class as usize >= classes {
+                    return Err(
+                        value(format!("classes[{row}]"), f64::from(r.class), "a class").into(),
+                    );
+                }
+                check_class(r.class as usize)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn value(field: String, value: f64, must: &'static str) -> Error {
+    Error::Value { field, value, must }
+}
+
+fn check_count(field: &str, count: usize, classes: usize) -> Result<()> {
+    if count == classes {
+        return Ok(());
+    }
+    Err(value(
+        format!("number of {field}"),
+        count as f64,
+        "one per class",
+    ))
+}
+
+fn check_count_positive(field: &str, count: usize) -> Result<()> {
+    positive(format!("number of rows of {field}"), count as f64)
+}
+
+fn check_length(at: &str, input: u32, output: u32, longest: u32) -> Result<()> {
+    positive(format!("{at}: input tokens"), f64::from(input))?;
+    positive(format!("{at}: output tokens"), f64::from(output))?;
+    if u64::from(input) + u64::from(output) <= u64::from(longest) {
+        return Ok(());
+    }
+    let total = f64::from(input) + f64::from(output);
+    Err(value(
+        format!("{at}: input + output tokens"),
+        total,
+        "at most the model's longest context",
+    ))
+}
+
+#[cfg(test)]
+mod tests;
