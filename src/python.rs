@@ -12,6 +12,10 @@ use crate::perf::latency::Latency;
 use crate::perf::layout::Parallel;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::prune::{Front, Kept};
+use crate::simulate::arrivals::{cached, Lengths, Request};
+use crate::simulate::router::Rule;
+use crate::simulate::statistics::Estimate;
+use crate::simulate::{simulate, Options, Refused, Report, Traffic};
 use crate::space::{resolve, Configuration, Space};
 use crate::tco;
 use crate::workload::{Metric, Role, Spec, MAX_CLASSES};
@@ -202,9 +206,143 @@ impl Problem {
             (r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu)
         }))
     }
+
+    /// Discrete-event simulation of a fleet under drawn requests; see `simulate/`.
+    #[pyo3(signature = (
+        id, rates, lengths, *, replicas = 1, router = "join_shortest_queue", burstiness = 1.0,
+        requests = 20_000, warmup = 0.25, replications = 10, seed = 0, latency_group = 0,
+        waiting_limit = None, threads = 0
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn simulate<'py>(
+        &self,
+        py: Python<'py>,
+        id: u64,
+        rates: PyReadonlyArray1<'py, f64>,
+        lengths: Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>)>,
+        replicas: usize,
+        router: &str,
+        burstiness: f64,
+        requests: u64,
+        warmup: f64,
+        replications: u64,
+        seed: u64,
+        latency_group: usize,
+        waiting_limit: Option<usize>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let c = self.space.decode(&self.spec, id)?;
+        let options = Options {
+            replicas,
+            rule: rule(router)?,
+            warmup,
+            replications,
+            seed,
+            latency_group,
+            waiting_limit: waiting_limit.unwrap_or(usize::MAX),
+        };
+        let classes = &self.spec.workloads[c.workload].classes;
+        let lengths: Vec<Lengths> = lengths
+            .iter()
+            .enumerate()
+            .map(|(k, (input, output))| {
+                same_rows(&format!("lengths[{k}]"), &[input.len()?, output.len()?])?;
+                let (input, output) = (input.as_array(), output.as_array());
+                Ok(Lengths {
+                    pairs: input.iter().copied().zip(output.iter().copied()).collect(),
+                    hit_rate: classes.get(k).map_or(0.0, |class| class.hit_rate),
+                })
+            })
+            .collect::<PyResult<_>>()?;
+        let traffic = Traffic::Drawn {
+            rates: rates.as_array().to_vec(),
+            lengths,
+            shape: burstiness,
+            requests,
+        };
+        self.simulated(py, id, &c, &traffic, &options, threads)
+    }
+
+    /// The same, of requests with given arrival times (s), classes and lengths.
+    #[pyo3(signature = (
+        id, times, classes, inputs, outputs, *, replicas = 1, router = "join_shortest_queue",
+        warmup = 0.0, seed = 0, latency_group = 0, waiting_limit = None
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn replay<'py>(
+        &self,
+        py: Python<'py>,
+        id: u64,
+        times: PyReadonlyArray1<'py, f64>,
+        classes: PyReadonlyArray1<'py, u32>,
+        inputs: PyReadonlyArray1<'py, u32>,
+        outputs: PyReadonlyArray1<'py, u32>,
+        replicas: usize,
+        router: &str,
+        warmup: f64,
+        seed: u64,
+        latency_group: usize,
+        waiting_limit: Option<usize>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let c = self.space.decode(&self.spec, id)?;
+        let options = Options {
+            replicas,
+            rule: rule(router)?,
+            warmup,
+            replications: 1,
+            seed,
+            latency_group,
+            waiting_limit: waiting_limit.unwrap_or(usize::MAX),
+        };
+        let rows = [times.len()?, classes.len()?, inputs.len()?, outputs.len()?];
+        same_rows("times, classes, inputs, outputs", &rows)?;
+        let hit_rates = &self.spec.workloads[c.workload].classes;
+        let (times, classes) = (times.as_array(), classes.as_array());
+        let (inputs, outputs) = (inputs.as_array(), outputs.as_array());
+        let requests = (0..rows[0])
+            .map(|row| {
+                let hit_rate = hit_rates.get(classes[row] as usize);
+                Request {
+                    index: row as u64,
+                    arrived_s: times[row],
+                    class: classes[row],
+                    input: inputs[row],
+                    cached: cached(inputs[row], hit_rate.map_or(0.0, |class| class.hit_rate)),
+                    output: outputs[row],
+                }
+            })
+            .collect();
+        self.simulated(py, id, &c, &Traffic::Replayed(requests), &options, 1)
+    }
 }
 
 impl Problem {
+    fn simulated<'py>(
+        &self,
+        py: Python<'py>,
+        id: u64,
+        c: &Configuration,
+        traffic: &Traffic,
+        options: &Options,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.check_group(c.workload, options.latency_group)?;
+        let result =
+            py.detach(|| on_threads(threads, || simulate(&self.spec, c, traffic, options)))?;
+        match result {
+            Ok(report) => report_dict(py, &report),
+            Err(Refused::Input(error)) => Err(error.into()),
+            Err(Refused::Point(why)) => Err(PyValueError::new_err(format!(
+                "configuration {id}: {}",
+                reason(why)
+            ))),
+            Err(Refused::Role) => Err(PyValueError::new_err(format!(
+                "configuration {id}: only replicas of role serve are simulated, not {}",
+                c.role.name()
+            ))),
+        }
+    }
+
     fn check_axes(&self, axes: [usize; 6]) -> PyResult<()> {
         let [workload, system, engine, precision, kv, speculation] = axes;
         error::index("workload", workload, self.spec.workloads.len())?;
@@ -224,6 +362,59 @@ impl Problem {
         let len = self.spec.workloads[workload].round_trip_s.len();
         Ok(error::index("latency group", group, len)?)
     }
+}
+
+fn rule(name: &str) -> PyResult<Rule> {
+    Rule::parse(name).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "router = {name:?}: must be round_robin, join_shortest_queue or least_loaded"
+        ))
+    })
+}
+
+fn same_rows(what: &str, rows: &[usize]) -> PyResult<()> {
+    if rows.iter().all(|n| *n == rows[0]) {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "{what}: arrays of {rows:?} rows, must be equally long"
+    )))
+}
+
+fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    let pair = |e: &Estimate| (e.mean, e.half_width);
+    out.set_item("replications", report.replications)?;
+    out.set_item("unstable_replications", report.unstable)?;
+    out.set_item("unstable", 2 * report.unstable > report.replications)?;
+    out.set_item("utilisation", pair(&report.utilisation))?;
+    out.set_item("busy", pair(&report.busy))?;
+    out.set_item("concurrency", pair(&report.concurrency))?;
+    out.set_item("backlog", pair(&report.backlog))?;
+    out.set_item("steps", report.steps)?;
+    out.set_item("preemptions", report.preemptions)?;
+    let [arrived, finished, rejected, in_flight] = report.conservation;
+    let all = PyDict::new(py);
+    all.set_item("arrived", arrived)?;
+    all.set_item("finished", finished)?;
+    all.set_item("rejected", rejected)?;
+    all.set_item("in_flight", in_flight)?;
+    out.set_item("conservation", all)?;
+    let classes = PyList::empty(py);
+    for class in &report.classes {
+        let row = PyDict::new(py);
+        row.set_item("arrived", class.arrived)?;
+        row.set_item("finished", class.finished)?;
+        row.set_item("rejected", class.rejected)?;
+        row.set_item("unfinished", class.unfinished)?;
+        row.set_item("served_per_s", pair(&class.served_per_s))?;
+        row.set_item("ttft_s", class.ttft.each_ref().map(pair))?;
+        row.set_item("tpot_s", class.tpot.each_ref().map(pair))?;
+        row.set_item("e2e_s", class.e2e.each_ref().map(pair))?;
+        classes.append(row)?;
+    }
+    out.set_item("classes", classes)?;
+    Ok(out)
 }
 
 fn split_of(w: &crate::workload::Workload, role: Role) -> Option<f64> {

@@ -5,7 +5,7 @@ order mean, p50, p90, p95, p99. What the numbers mean: ``docs/model.md``.
 """
 
 from collections.abc import Sequence
-from typing import Final, TypedDict, final
+from typing import Final, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,44 @@ class _Points(TypedDict):
     tpot_p99_ms: NDArray[np.float64]
     status: list[str]  # ok, no_layout, memory, or the limit an idle replica breaks
 
+#: Mean over replications and half the width of its 95 % interval (NaN with fewer than two).
+_Estimate: TypeAlias = tuple[float, float]
+
+class _Conservation(TypedDict):
+    """Every request of all replications; the first is the sum of the others, always."""
+
+    arrived: int
+    finished: int
+    rejected: int
+    in_flight: int
+
+class _SimulatedClass(TypedDict):
+    """Measured requests of one class; unfinished and rejected ones are in no latency."""
+
+    arrived: int
+    finished: int
+    rejected: int
+    unfinished: int
+    served_per_s: _Estimate
+    ttft_s: list[_Estimate]  # (5,), round trip included
+    tpot_s: list[_Estimate]
+    e2e_s: list[_Estimate]
+
+class _Simulated(TypedDict):
+    """Result of a simulation."""
+
+    replications: int
+    unstable_replications: int  # the backlog grew through the run, and less was served than came
+    unstable: bool  # in most replications: latencies are those of a queue that diverges
+    utilisation: _Estimate  # each sequence charged its part of a step with a full batch
+    busy: _Estimate  # share of time with a step running
+    concurrency: _Estimate  # sequences in decode on one replica
+    backlog: _Estimate  # requests waiting or running in the fleet
+    steps: int
+    preemptions: int
+    conservation: _Conservation
+    classes: list[_SimulatedClass]
+
 class _SystemYear(TypedDict):
     """Yearly cost of one system, USD; energy is apart."""
 
@@ -157,6 +195,55 @@ class Problem:
         ``axes`` (6,): index of the workload, then positions on its axes of system, engine,
         precision, KV dtype and speculation. ``degrees`` (4,): tp, pp, ep, attention dp. ``load``
         (3,): requests in flight, prompt tokens, output tokens. ``None``: no layout, or no kernel.
+        """
+
+    def simulate(
+        self,
+        id: int,
+        rates: NDArray[np.float64],
+        lengths: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]],
+        *,
+        replicas: int = 1,
+        router: str = "join_shortest_queue",
+        burstiness: float = 1.0,
+        requests: int = 20_000,
+        warmup: float = 0.25,
+        replications: int = 10,
+        seed: int = 0,
+        latency_group: int = 0,
+        waiting_limit: int | None = None,
+        threads: int = 0,
+    ) -> _Simulated:
+        """Discrete-event simulation of ``replicas`` of a serving configuration.
+
+        ``rates`` (K,): requests/s of the whole fleet. ``lengths``: for each class its input and
+        output tokens, arrays of equal length from which pairs are drawn with replacement.
+        ``router``: round_robin, join_shortest_queue or least_loaded. ``burstiness``: shape of the
+        Gamma times between arrivals; 1 is Poisson, less is burstier. ``requests`` are measured,
+        after ``warmup`` times as many. ``waiting_limit``: requests that may wait on a lane; more
+        are rejected. The same seed gives the same result on any number of ``threads``; 0 takes all
+        cores. The GIL is released. Raises ``ValueError`` naming the row of bad input, or for a
+        configuration that is no serving layout; ``IndexError`` for one that does not exist.
+        """
+
+    def replay(
+        self,
+        id: int,
+        times: NDArray[np.float64],
+        classes: NDArray[np.uint32],
+        inputs: NDArray[np.uint32],
+        outputs: NDArray[np.uint32],
+        *,
+        replicas: int = 1,
+        router: str = "join_shortest_queue",
+        warmup: float = 0.0,
+        seed: int = 0,
+        latency_group: int = 0,
+        waiting_limit: int | None = None,
+    ) -> _Simulated:
+        """The same, of N requests given one by one: ``times`` in s from 0, not falling.
+
+        One trace is one sample: half widths are NaN. ``warmup`` is a share of its requests.
         """
 
 @final
