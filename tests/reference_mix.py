@@ -1,6 +1,6 @@
 """Slow, obvious answers to the mix: enumeration, and an independent model solved by SCIP.
 
-Both are written from design section 4 and share nothing with `tokenfleet.model`.
+Both are written from design section 4 and share nothing with `tokenfleet.mix.model`.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from problems import candidate, one_pool, random_problem
 from reference_mix import _fewest
 from tokenfleet.errors import SolverError
-from tokenfleet.highs import SolveOptions, certify, relative_gap, run
-from tokenfleet.model import build
-from tokenfleet.model.objectives import least_cost
-from tokenfleet.model.packing import maximal_patterns, split_sizes
-from tokenfleet.rounding import systems_for
+from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.mix.model import build
+from tokenfleet.mix.model.objectives import least_cost
+from tokenfleet.mix.model.packing import maximal_patterns, split_sizes
+from tokenfleet.mix.rounding import systems_for
 from tokenfleet.verify import fewest_systems, place_replicas
 
 EXACT = SolveOptions(gap=0.0)

@@ -14,12 +14,12 @@ import pytest
 
 from tokenfleet import InfeasibleError, Plan, evaluate, optimize_fleet
 from tokenfleet.errors import SchemaError
-from tokenfleet.highs import SolveOptions
-from tokenfleet.mix import MixResult
+from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solve import solve_mix
 from tokenfleet.problem import Built, build
 from tokenfleet.promises import recheck
 from tokenfleet.scenario_file import load_scenario
-from tokenfleet.solve import solve_mix
 from tokenfleet.verify import verify_mix
 
 Json = dict[str, Any]

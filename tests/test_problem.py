@@ -11,7 +11,13 @@ import pytest
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import CatalogError, SchemaError
 from tokenfleet.problem import Built, axes, build
-from tokenfleet.problem.hardware import Inherited, core_kernel, core_system, runs_on
+from tokenfleet.problem.hardware import (
+    Inherited,
+    core_kernel,
+    core_system,
+    peak_tflops,
+    runs_on,
+)
 from tokenfleet.problem.load_blocks import load_blocks
 from tokenfleet.scenario_file import load_scenario
 from tokenfleet.schema import Demand, Search
@@ -224,6 +230,16 @@ class TestKernels:
         relative = inherited.notes[("mi300x_8", "vllm")]["gemm bf16"]
         fit = CATALOG.kernels.accelerators[relative].engines["vllm"].gemm["bf16"]
         assert kernel["gemm"][0]["flops"] == pytest.approx(1307e12 * fit["ec"])
+
+    def test_four_bit_formats_belong_to_their_vendors(self) -> None:
+        amd, nvidia = CATALOG.system("mi355x_8"), CATALOG.system("b200_sxm_8")
+        assert peak_tflops(amd, "nvfp4") is None
+        assert peak_tflops(amd, "mxfp4") == 10066  # its own four-bit format
+        assert peak_tflops(nvidia, "nvfp4") == 9000
+        assert peak_tflops(nvidia, "mxfp4") == 2250  # weights only: operands are widened
+        inherited = Inherited()
+        core_kernel(CATALOG, amd, (0, 0), "vllm", inherited)
+        assert "moe nvfp4" in inherited.notes[("mi355x_8", "vllm")]
 
     def test_tensorrt_llm_runs_on_nvidia_only(self) -> None:
         assert runs_on("trtllm", CATALOG.system("h100_sxm_8"))

@@ -12,8 +12,9 @@ import pytest
 
 from problems import candidate, one_pool, workload
 from tokenfleet import _core
-from tokenfleet.highs import SolveOptions
-from tokenfleet.mix import MixResult
+from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solve import solve_mix
 from tokenfleet.problem import Built, build
 from tokenfleet.problem_data import (
     ApiData,
@@ -28,7 +29,6 @@ from tokenfleet.problem_data import (
     WorkloadData,
 )
 from tokenfleet.scenario_file import load_scenario
-from tokenfleet.solve import solve_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=60.0, threads=1)
 

@@ -317,3 +317,10 @@ def test_json_schema_has_meaning_and_units_and_agrees() -> None:
         assert entry.get("description"), where
 
     assert _quantities(schema, described) > 40
+
+
+def test_a_free_shortfall_needs_a_value_to_weigh_against() -> None:
+    data = changed("workloads/0/shortfall_usd_per_request", 0.0)
+    assert "nothing would be served" in str(error_of(data))
+    data["objective"] = {"kind": "most_value"}
+    assert Scenario.parse(data).workloads[0].shortfall_usd_per_request == 0

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from problems import candidate, free_problem, one_pool, random_problem, workload
 from reference_mix import brute_force, scip_cost
-from tokenfleet.diagnose import UnboundedError
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.highs import SolveOptions, run
-from tokenfleet.mix import MixResult, Tightening
-from tokenfleet.model import build
-from tokenfleet.model.objectives import least_cost
+from tokenfleet.mix.diagnose import UnboundedError
+from tokenfleet.mix.highs import SolveOptions, run
+from tokenfleet.mix.model import build
+from tokenfleet.mix.model.objectives import least_cost
+from tokenfleet.mix.result import MixResult, Tightening
+from tokenfleet.mix.solve import solve_mix
 from tokenfleet.problem_data import (
     ApiData,
     Block,
@@ -30,7 +31,6 @@ from tokenfleet.problem_data import (
     Problem,
     SiteData,
 )
-from tokenfleet.solve import solve_mix
 from tokenfleet.verify import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
@@ -73,7 +73,7 @@ def test_optimum_equals_scip(seed: int) -> None:
 def test_large_and_small_way_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(7, classes=3)
     whole = solve(problem).value
-    monkeypatch.setattr("tokenfleet.search.SMALL", 0)
+    monkeypatch.setattr("tokenfleet.mix.search.SMALL", 0)
     assert solve(problem).value == pytest.approx(whole, rel=1e-6)
 
 
@@ -421,8 +421,8 @@ def test_ctrl_c_returns_the_incumbent_within_seconds() -> None:
         "import sys, time, signal, os, threading\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'benches')!r})\n"
         "from generate_mix import generate, Shape\n"
-        "from tokenfleet.solve import solve_mix\n"
-        "from tokenfleet.highs import SolveOptions\n"
+        "from tokenfleet.mix.solve import solve_mix\n"
+        "from tokenfleet.mix.highs import SolveOptions\n"
         "p = generate(3, Shape(workloads=3, sites=2, systems=4, kept=5))\n"
         "sent = []\n"
         "def stop():\n"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from problems import candidate, one_pool, random_problem
-from tokenfleet.highs import SolveOptions
-from tokenfleet.mix import MixResult
+from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solve import solve_mix
 from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem_data import Objective, SiteData
-from tokenfleet.solve import solve_mix
 from tokenfleet.verify import annual_cost_items, fewest_systems, verify_mix
 
 KEYS = [

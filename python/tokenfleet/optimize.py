@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
-from tokenfleet.highs import SolveOptions
-from tokenfleet.mix import MixResult
+from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solve import solve_mix
 from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
@@ -28,7 +29,6 @@ from tokenfleet.provenance import (
 )
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
-from tokenfleet.solve import solve_mix
 from tokenfleet.verify import verify_mix
 
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario

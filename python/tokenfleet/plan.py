@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tokenfleet.highs import Status
-from tokenfleet.mix import MixResult, tokens_per_year
+from tokenfleet.mix.highs import Status
+from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.problem_data import SECONDS_PER_HOUR, ObjectiveKind, Problem
 from tokenfleet.verify import place_replicas
 

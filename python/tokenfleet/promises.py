@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.mix import MixResult, Tightening
+from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.problem import Built
 from tokenfleet.problem.specification import PERCENTILES
 from tokenfleet.problem_data import FloatArray

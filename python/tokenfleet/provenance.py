@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenfleet.mix import MixResult
+from tokenfleet.mix.result import MixResult
 from tokenfleet.problem import Built
 from tokenfleet.problem.specification import kernels_used
 from tokenfleet.problem_data import Candidate

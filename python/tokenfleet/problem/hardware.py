@@ -31,7 +31,8 @@ DTYPES: Mapping[str, float] = {
 # Names of expert kernels where they differ from the weight format's.
 EXPERT_KERNELS: Mapping[str, str] = {"mxfp4": "w4a16_mxfp4"}
 KV_BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0}
-# Peak that a format computes at. mxfp4 is weight-only: operands are widened to bf16.
+# Peak that a format computes at. mxfp4 is weight-only (operands are widened to bf16) except on
+# accelerators whose own four-bit format it is.
 _PEAK = {
     "bf16": "bf16_tflops",
     "fp8": "fp8_tflops",
@@ -39,6 +40,8 @@ _PEAK = {
     "nvfp4": "fp4_tflops",
     "mxfp4": "bf16_tflops",
 }
+# The four-bit format that a vendor's FP4 peak is for.
+_NATIVE_FP4 = {"NVIDIA": "nvfp4", "AMD": "mxfp4"}
 _CALIBRATED_PEAK = {
     "bf16": "bf16_flops",
     "fp8": "fp8_flops",
@@ -120,7 +123,18 @@ def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
 
 def supports(row: SystemRow, dtype: str) -> bool:
     """Whether the accelerator computes in a weight format, as far as the catalog knows."""
-    return getattr(row, _PEAK[dtype]) is not None
+    return peak_tflops(row, dtype) is not None
+
+
+def peak_tflops(row: SystemRow, dtype: str) -> float | None:
+    """Peak at which a weight format computes; None where it does not, or nobody says."""
+    native = _NATIVE_FP4.get(row.vendor)
+    if dtype == native and row.fp4_tflops is not None:
+        return row.fp4_tflops
+    if dtype == "nvfp4" and native != "nvfp4":
+        return None
+    value: float | None = getattr(row, _PEAK[dtype])
+    return value
 
 
 def core_kernel(
@@ -224,7 +238,7 @@ class _Fits:
             peak = accelerator.peaks[_CALIBRATED_PEAK[dtype]]
             bw = accelerator.peaks["bw_bytes_per_s"]
             return None if peak is None or bw is None else (peak, bw)
-        tflops = getattr(self.row, _PEAK[dtype])
+        tflops = peak_tflops(self.row, dtype)
         return None if tflops is None else (tflops * 1e12, row_bw(self.row))
 
     def _fitted(
@@ -248,11 +262,17 @@ class _Fits:
     def moe(self, dtype: str) -> dict[str, float] | None:
         """Routed experts in a weight format."""
         families = (self.family, "vllm", "trtllm")
-        found = self._fitted("moe", EXPERT_KERNELS.get(dtype, dtype), families, dtype)
+        found = self._fitted("moe", self._expert_kernel(dtype), families, dtype)
         if found is None:
             return None
         fit, _, bw = found
         return {**_roofline(*found), "act_bw": 0.8 * bw / fit["act"], "pad": fit["pad"]}
+
+    def _expert_kernel(self, dtype: str) -> str:
+        """Kernel of experts in a format. Where mxfp4 is computed in four bits, the only fits of
+        four-bit products are those of nvfp4."""
+        four_bit = dtype == "mxfp4" and peak_tflops(self.row, dtype) == self.row.fp4_tflops
+        return "nvfp4" if four_bit else EXPERT_KERNELS.get(dtype, dtype)
 
     def decode_attention(self, kv: str) -> dict[str, float] | None:
         """Decode attention over a cache format; it computes in bf16 where 8 bits cannot."""

@@ -1,8 +1,10 @@
-"""Candidates that a user measured: one replica, one class, one sustained rate."""
+"""Candidates that a user measured: the rate that one replica sustains for a class, or for each of
+several classes that share it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,18 +19,18 @@ from tokenfleet.schema import Column
 
 
 def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
-    """One candidate per column: load is 1/rate, capacity is one."""
+    """One candidate per column, or per named replica: load is 1/rate, capacity is one."""
     scenario = loaded.scenario
     if isinstance(scenario.columns, str) or scenario.columns is None:
         raise SchemaError("columns were not read", "load the scenario with load_scenario")
     workloads = sorted(scenario.workloads, key=lambda w: w.id)
     position = {w.id: i for i, w in enumerate(workloads)}
-    rows = sorted(scenario.columns, key=lambda c: (c.workload, c.cls, c.system, c.gpus, c.rate_rps))
     candidates = []
-    for i, column in enumerate(rows):
+    for i, rows in enumerate(_replicas(scenario.columns)):
+        column = rows[0]
         w = position[column.workload]
         classes = [c.id for c in sorted_classes(loaded.classes[column.workload])]
-        k = classes.index(column.cls)
+        found = {classes.index(row.cls): row for row in rows}
         candidates.append(
             Candidate(
                 id=i,
@@ -36,14 +38,16 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
                 system=column.system,
                 gpus=column.gpus,
                 sites=tuple(axes.eligible_sites(workloads[w], scenario.sites)),
-                load=_only(k, len(classes), 1.0 / column.rate_rps),
-                energy_j=_only(k, len(classes), _joules(loaded.catalog, column)),
+                load=_filled(len(classes), {k: 1.0 / r.rate_rps for k, r in found.items()}),
+                energy_j=_filled(
+                    len(classes), {k: _joules(loaded.catalog, r) for k, r in found.items()}
+                ),
                 label={
                     "workload": column.workload,
                     "system": column.system,
                     "role": "serve",
-                    "classes": [column.cls],
-                    "rate_rps": column.rate_rps,
+                    "classes": [row.cls for row in rows],
+                    "rate_rps": column.rate_rps if len(rows) == 1 else None,
                     "source": column.source or "scenario",
                 },
             )
@@ -51,9 +55,34 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
     return tuple(candidates)
 
 
-def _only(k: int, count: int, value: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _replicas(columns: Sequence[Column]) -> list[list[Column]]:
+    """Columns that describe one replica together, in an order that names do not change.
+
+    Raises:
+        SchemaError: a named replica has two rates for one class.
+    """
+    ordered = sorted(columns, key=lambda c: (c.workload, c.cls, c.system, c.gpus, c.rate_rps))
+    groups: dict[tuple[object, ...], list[Column]] = {}
+    for i, column in enumerate(ordered):
+        own = i if column.replica is None else column.replica
+        groups.setdefault((column.workload, column.system, column.gpus, own), []).append(column)
+    for rows in groups.values():
+        if len({row.cls for row in rows}) < len(rows):
+            raise SchemaError(
+                f"columns: replica {rows[0].replica!r} on {rows[0].system} has two rates for one "
+                "class",
+                "keep one of them, or give the replicas different names",
+            )
+    return list(groups.values())
+
+
+def _filled(
+    count: int, values: Mapping[int, float]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """A value for each class, infinite where there is none."""
     row = np.full(count, math.inf)
-    row[k] = value
+    for k, value in values.items():
+        row[k] = value
     return row
 
 

@@ -73,7 +73,8 @@ def kernels_used(
     used |= {f"decode_attention {kv}", f"prefill_attention {kv}"}
     if any(g["ffn"]["kind"] == "moe" for g in data["models"][workload["model"]]["layers"]):
         experts = dtypes[parts["experts"]]
-        used.add(f"moe {EXPERT_KERNELS.get(experts, experts)}")
+        used |= {f"moe {EXPERT_KERNELS.get(experts, experts)}"}
+        used |= {"moe nvfp4"} if experts == "mxfp4" else set()  # where it is the native format
     tp, attention_dp = ranks
     if tp * attention_dp > 1:
         used.add("all-reduce")

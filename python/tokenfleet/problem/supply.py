@@ -122,7 +122,8 @@ def _add_offer(
     supply: Supply, scenario: Scenario, catalog: Catalog, offer: Offer, terms: Terms
 ) -> None:
     row = catalog.system(offer.system)
-    missing = catalog.missing_figures(row.id, hosted=offer.is_hosted)
+    rated = scenario.columns is not None
+    missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated)
     if missing:
         supply.refusals[row.id] = "no_figure"
         supply.drop(f"system {row.id}", f"no sourced figure for {', '.join(missing)}")

@@ -71,6 +71,11 @@ class Column(Row):
     gpus: PositiveCount = quantity("Accelerators of one replica", "GPUs")
     rate_rps: Positive = quantity("Requests per second of one replica", "requests/s")
     watts: NonNegative | None = quantity("IT draw of one replica at that rate", "W", default=None)
+    replica: Name | None = about(
+        "Rows of one workload, system and size with this name are one replica, which serves any "
+        "mix of their classes; blank: a replica serves this class alone",
+        default=None,
+    )
     source: Text | None = about("Where it was measured", default=None)
 
 
@@ -206,6 +211,7 @@ def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> Problem:
 def _cross_references(scenario: Scenario) -> Iterator[Problem]:
     yield from _duplicates(scenario)
     yield from _workload_references(scenario)
+    yield from _free_shortfall(scenario)
     yield from _supply_references(scenario)
     yield from _residency(scenario)
     yield from _quality(scenario)
@@ -265,6 +271,15 @@ def _workload_references(scenario: Scenario) -> Iterator[Problem]:
                         origin,
                         site.round_trip_ms,
                     )
+
+
+def _free_shortfall(scenario: Scenario) -> Iterator[Problem]:
+    """A request that costs nothing undone is never done, unless doing it has a value."""
+    for i, workload in enumerate(scenario.workloads):
+        if workload.shortfall_usd_per_request == 0 and scenario.objective.kind != "most_value":
+            path = f"{_row('workloads', i, workload.id)}.shortfall_usd_per_request"
+            hint = "give a price, leave it out, or choose objective.kind: most_value"
+            yield Problem(path, "0: nothing would be served", hint)
 
 
 def _supply_references(scenario: Scenario) -> Iterator[Problem]:

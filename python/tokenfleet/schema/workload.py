@@ -350,8 +350,8 @@ class Workload(Row):
     ) = about("Request classes, shares adding to 1", default=None)
     lengths: LengthSource | None = about("Or: derive the classes from here", default=None)
     demand: AnyDemand = about("Demand over the year")
-    shortfall_usd_per_request: Positive | None = quantity(
-        "Price of a request not served; blank: all must be served",
+    shortfall_usd_per_request: NonNegative | None = quantity(
+        "Price of a request not served; blank: all must be served; 0 under most_value only",
         "USD/request",
         default=None,
         high=100,

@@ -15,8 +15,8 @@ per constraint family, `objectives` one per objective. Nothing here solves or lo
 
 from __future__ import annotations
 
-from tokenfleet.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
-from tokenfleet.model.limits import FAMILIES
+from tokenfleet.mix.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
+from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.problem_data import Problem
 
 __all__ = ["ALL_YEAR", "FleetModel", "Label", "Term", "build", "scale_limit"]

@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 
 import pulp
 
-from tokenfleet.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
-from tokenfleet.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.model.columns import per_block
-from tokenfleet.rounding import round_up
+from tokenfleet.mix.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
+from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.rounding import round_up
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used

@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import pulp
 
-from tokenfleet.model.columns import (
+from tokenfleet.mix.model.columns import (
     ALL_YEAR,
     FleetModel,
     blocks_of,
     scopes_of,
     useful_systems,
 )
-from tokenfleet.model.packing import offers_of, pack_pools
+from tokenfleet.mix.model.packing import offers_of, pack_pools
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
 

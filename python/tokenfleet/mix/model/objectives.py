@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pulp
 
-from tokenfleet.model.columns import FleetModel, Label
+from tokenfleet.mix.model.columns import FleetModel, Label
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Denominator, Problem
 
 Coefficients = dict[Label, float]

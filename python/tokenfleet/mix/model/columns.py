@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pulp
 
-from tokenfleet.model.order import Order, canonical_order
+from tokenfleet.mix.model.order import Order, canonical_order
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
     JOULES_PER_KWH,

@@ -30,7 +30,7 @@ from typing import Any
 import pulp
 
 from tokenfleet.errors import SolverError
-from tokenfleet.model.columns import (
+from tokenfleet.mix.model.columns import (
     ALL_YEAR,
     FleetModel,
     blocks_of,

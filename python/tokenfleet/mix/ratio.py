@@ -22,16 +22,16 @@ from dataclasses import dataclass, replace
 import pulp
 
 from tokenfleet.errors import SolverError
-from tokenfleet.highs import OPTIMAL_GAP, SolveOptions, certify, run
-from tokenfleet.model import FleetModel
-from tokenfleet.model.objectives import (
+from tokenfleet.mix.highs import OPTIMAL_GAP, SolveOptions, certify, run
+from tokenfleet.mix.model import FleetModel
+from tokenfleet.mix.model.objectives import (
     Coefficients,
     cost_coefficients,
     cost_minus_tokens,
     set_objective,
     token_coefficients,
 )
-from tokenfleet.search import Deadline, Found, search
+from tokenfleet.mix.search import Deadline, Found, search
 
 MAX_STEPS = 40
 _SIGN_KNOWN = 0.999

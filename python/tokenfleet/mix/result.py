@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tokenfleet.highs import Status
-from tokenfleet.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.mix.highs import Status
+from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Denominator,
@@ -105,7 +105,7 @@ def cost_items(m: FleetModel, values: Mapping[Label, float]) -> dict[str, float]
     items: dict[str, float] = {}
     for term in m.terms:
         value = values.get(term.label, 0.0)
-        if value:
+        if value and term.usd:
             items[term.item] = items.get(term.item, 0.0) + term.usd * value
     if m.constant_usd:
         items["contracted_power"] = m.constant_usd

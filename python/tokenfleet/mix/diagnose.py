@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.highs import SolveOptions, run
-from tokenfleet.model import FleetModel, Label, build
-from tokenfleet.model.columns import ALL_YEAR, may_run
-from tokenfleet.model.objectives import cost_coefficients, set_objective
+from tokenfleet.mix.highs import SolveOptions, run
+from tokenfleet.mix.model import FleetModel, Label, build
+from tokenfleet.mix.model.columns import ALL_YEAR, may_run
+from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
 from tokenfleet.problem_data import Problem
 
 BoolArray = NDArray[np.bool_]

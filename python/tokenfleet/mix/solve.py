@@ -11,21 +11,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenfleet.diagnose import (
+from tokenfleet.errors import SolverError
+from tokenfleet.mix.diagnose import (
     UnboundedError,
     check_problem,
     check_scaling,
     describe,
     explain_infeasible,
 )
-from tokenfleet.errors import SolverError
-from tokenfleet.highs import SolveOptions, certify, relative_gap, run
-from tokenfleet.mix import MixResult, SingleSystem, Tightening, clean_values, cost_items
-from tokenfleet.model import FleetModel, build, scale_limit
-from tokenfleet.model import objectives as objective
+from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.mix.model import FleetModel, build, scale_limit
+from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.ratio import least_relaxed_ratio, search_ratio
+from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
+from tokenfleet.mix.search import Deadline, Found, only, search
 from tokenfleet.problem_data import ObjectiveKind, Problem
-from tokenfleet.ratio import least_relaxed_ratio, search_ratio
-from tokenfleet.search import Deadline, Found, only, search
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 

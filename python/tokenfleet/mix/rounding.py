@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 import pulp
 
-from tokenfleet.highs import Outcome, SolveOptions, run
-from tokenfleet.mix import WHOLE
-from tokenfleet.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.model.columns import per_block, systems_per_replica
-from tokenfleet.model.packing import offers_of, split_sizes
+from tokenfleet.mix.highs import Outcome, SolveOptions, run
+from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.mix.model.columns import per_block, systems_per_replica
+from tokenfleet.mix.model.packing import offers_of, split_sizes
+from tokenfleet.mix.result import WHOLE
 
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
 
