@@ -64,14 +64,18 @@ class Catalog:
         """The length distribution, or an error with the nearest names."""
         return _lookup("length distribution", name, self.lengths)
 
-    def missing_figures(self, system: str, hosted: bool = False) -> tuple[str, ...]:
+    def missing_figures(
+        self, system: str, hosted: bool = False, rated: bool = False
+    ) -> tuple[str, ...]:
         """Figures a plan needs of a system and the catalog lacks.
 
-        A hosted system needs no power or cooling figures: they are the provider's.
+        A hosted system needs no power or cooling figures: they are the provider's. A system that is
+        `rated` (its rates are given as columns) needs only its number of accelerators to compute.
         """
         row = self.system(system)
-        needed = list(_COMPUTE if hosted else _COMPUTE + _HOUSING)
-        if (row.scale_up_domain or 1) > 1:
+        compute = ("gpus",) if rated else _COMPUTE
+        needed = list(compute if hosted else compute + _HOUSING)
+        if not rated and (row.scale_up_domain or 1) > 1:
             needed.append("scale_up_gb_per_s_per_gpu")
         return tuple(name for name in needed if getattr(row, name) is None)
 
