@@ -27,11 +27,10 @@ from tokenfleet.calibration import (
     effect_kinds,
 )
 from tokenfleet.errors import SchemaError
-from tokenfleet.problem_data import FloatArray
 
 SPLITS = 10  # seeded halves of every cell
-# Standard deviations of log biases and of what no bias explains. What several engine versions share is
-# held tight: from 11 cells, looser effects carry the error of one to the next (docs/accuracy.md).
+# Standard deviations of log biases and of what no bias explains. What engine versions share is held
+# tight: from 11 cells, looser effects carry the error of one to the next (docs/accuracy.md).
 _PRIOR = {
     "tpot": {"shared": 0.02, "cell": 0.1, "slope": 0.05, "noise": 0.06},
     "ttft": {"shared": 0.02, "cell": 0.2, "slope": 0.15, "noise": 0.2},
@@ -45,6 +44,7 @@ _COVERED = 0.8
 _ENOUGH = 10
 _DEFAULT = {"tpot": 0.17, "ttft": 0.56, "tokens_s_gpu": 0.19}
 
+FloatArray = NDArray[np.float64]
 Fold = tuple[tuple[int, ...], tuple[int, ...]]  # points to fit, points to predict
 Round = tuple[Fold, ...]  # no point is predicted twice
 Split = Callable[[Sequence[Point]], tuple[Round, ...]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tokenfleet.cli import catalogs, imports, plans, points, published, schemas
+from tokenfleet.cli import calibrations, catalogs, imports, plans, points, published, schemas
 
 app = typer.Typer(
     name="tokenfleet",
@@ -21,7 +21,8 @@ app.command()(plans.plan)
 app.command()(points.evaluate)
 app.command("import")(imports.import_files)
 app.command()(published.compare)
-app.command()(published.backtest)
+app.command()(calibrations.backtest)
+app.command()(calibrations.calibrate)
 app.command()(schemas.schema)
 app.add_typer(catalogs.app, name="catalog")
 

@@ -1,9 +1,8 @@
-"""`compare` and `backtest`: the model beside published figures and measured points."""
+"""`compare`: the model beside published figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,18 +10,6 @@ import typer
 from tokenfleet.cli.answer import answering, console, say, say_json
 from tokenfleet.cli.options import JsonOption
 from tokenfleet.text import plain
-
-_ERRORS = {
-    "by": "by",
-    "value": "value",
-    "n": "points",
-    "tokens_s_gpu_mape_pct": "tokens/s/GPU",
-    "tokens_s_gpu_bias_pct": "bias",
-    "tpot_mape_pct": "TPOT",
-    "tpot_bias_pct": "bias",
-    "ttft_mape_pct": "TTFT",
-    "ttft_bias_pct": "bias",
-}
 
 
 def compare(
@@ -46,30 +33,12 @@ def compare(
             return
         say(f"{first} and {second} on {model}, {isl}/{osl} tokens")
         titles = {"basis": "basis", "metric": "metric", "first": first, "second": second}
-        _table(found.rows(), {**titles, "ratio": "ratio"})
+        table(found.rows(), {**titles, "ratio": "ratio"})
         for text in found.notes:
             say(f"  {text}")
 
 
-def backtest(
-    points: Annotated[
-        list[Path] | None, typer.Argument(help="CSV files of measured points; none: those shipped.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Predict measured points and report the errors."""
-    with answering(as_json):
-        from tokenfleet.backtest import backtest as run
-
-        report = run([str(p) for p in points] if points else None)
-        if as_json:
-            say_json(report.to_json())
-            return
-        say("prediction against measurement, % of the measured value (mean absolute error, bias)")
-        _table(report.rows(), _ERRORS)
-
-
-def _table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
+def table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
     """Columns by title; what the first column repeats is shown once and starts a section."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

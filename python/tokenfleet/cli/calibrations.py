@@ -1,0 +1,196 @@
+"""`calibrate` and `backtest`: the model against measured runs, and what they teach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import answering, note, say, say_json
+from tokenfleet.cli.files import refuse_existing
+from tokenfleet.cli.options import ForceOption, JsonOption
+from tokenfleet.cli.published import table
+
+if TYPE_CHECKING:
+    from tokenfleet.backtest import Report
+    from tokenfleet.calibration import Calibration
+
+_BARE = "none"
+_ERRORS = {
+    "by": "by",
+    "value": "value",
+    "n": "points",
+    "tokens_s_gpu_mape_pct": "tokens/s/GPU",
+    "tokens_s_gpu_bias_pct": "bias",
+    "tpot_mape_pct": "TPOT",
+    "tpot_bias_pct": "bias",
+    "ttft_mape_pct": "TTFT",
+    "ttft_bias_pct": "bias",
+    "interval80_coverage_pct": "in 80 %",
+}
+_FOLDS = {
+    "split": "split",
+    "n": "points",
+    "tpot": "TPOT",
+    "ttft": "TTFT",
+    "tokens_s_gpu": "tokens/s/GPU",
+    "interval80_coverage_pct": "in 80 %",
+    "widths": "half-widths",
+}
+_METRICS = ("tpot", "ttft", "tokens_s_gpu")
+_SPLITS = {
+    "bare_model": "model without calibration",
+    "in_sample": "in-sample",
+    "known_cell": "known cell: half of it left out",
+    "new_version": "new engine version of a cell",
+    "new_cell": "new cell: all of it left out",
+}
+
+
+def calibrate(
+    points: Annotated[
+        list[Path] | None, typer.Argument(help="CSV files of measured points; none: those shipped.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the calibration to this .json file."),
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the biases of the model to measured points."""
+    with answering(as_json):
+        from tokenfleet.backtest import backtest as run
+
+        _refuse_name(output)
+        refuse_existing(output, force)
+        report = run(points or None)
+        fitted = report.calibrate()
+        if output is not None:
+            fitted.write(output)
+            note(f"wrote {len(fitted.effects)} biases from {fitted.points} points to {output}")
+        for row in report.skipped:
+            note(f"skipped {row.file} row {row.row}: {row.reason}")
+        if as_json:
+            skipped = [vars(row) for row in report.skipped]
+            say_json({**fitted.model_dump(mode="json"), "skipped": skipped})
+            return
+        _show(fitted)
+
+
+def _refuse_name(output: Path | None) -> None:
+    from tokenfleet.errors import SchemaError
+
+    if output is not None and output.suffix != ".json":
+        raise SchemaError(f"{output}: a calibration is JSON", "end the name in .json")
+
+
+def _show(fitted: Calibration) -> None:
+    dates = f", measured {fitted.measured_from} to {fitted.measured_to}"
+    say(f"{fitted.points} points{dates if fitted.measured_from else ''}")
+    own = [e for e in fitted.effects if e.kind == "version_cell" and e.term == "level"]
+    rows = [
+        {"time": e.time.upper(), "of": e.key, "points": e.n, "bias": _percent(e.log_bias)}
+        for e in own
+    ]
+    table(rows, {"time": "time", "of": "bias of", "points": "points", "bias": "%"})
+    say("half-width of the 80 % interval, % (points left out to measure it):")
+    widths = [
+        {
+            "level": s.level.replace("_", " "),
+            "metric": s.metric,
+            "width": _percent(s.log_half_width),
+            "n": s.n,
+        }
+        for s in fitted.spreads
+    ]
+    table(widths, {"level": "known", "metric": "metric", "width": "half-width", "n": "points"})
+
+
+def _percent(log: float) -> str:
+    from math import expm1
+
+    return f"{100.0 * expm1(log):+.1f}"
+
+
+def backtest(
+    points: Annotated[
+        list[Path] | None, typer.Argument(help="CSV files of measured points; none: those shipped.")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="A calibration; `none`: the bare model, as in plans. Default: the shipped one.",
+        ),
+    ] = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds", help="Fit to these points, and to parts of them to predict the rest."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict measured points and report the errors."""
+    with answering(as_json):
+        from tokenfleet.backtest import backtest as run
+
+        report = run(points or None, calibration=_calibration(calibration))
+        by_split = run(points or None).folds() if folds else {}
+        if as_json:
+            extra = {"folds": by_split} if folds else {}
+            say_json({**report.to_json(), "calibration": calibration or "shipped", **extra})
+        elif folds:
+            _show_folds(by_split)
+        else:
+            _show_errors(report)
+
+
+def _calibration(name: str | None) -> Calibration | None:
+    from tokenfleet.calibration import SHIPPED, Calibration
+
+    return None if name == _BARE else Calibration.read(name or SHIPPED)
+
+
+def _show_errors(report: Report) -> None:
+    say("prediction against measurement, % of the measured value (mean absolute error, bias)")
+    table(report.rows(), _ERRORS)
+    fitted = sum(1 for r in report.results if r.regimes.get("knowledge") == "fitted point")
+    if fitted:
+        say(f"{fitted} of these points were fitted to; --folds leaves points out")
+
+
+def _show_folds(by_split: Mapping[str, Mapping[str, Any]]) -> None:
+    say("errors in %, median / mean; half-widths of the 80 % interval in % of TPOT, TTFT, tokens/s")
+    rows = [_fold_row(name, split["overall"]) for name, split in by_split.items()]
+    first = by_split["bare_model"]["overall"]
+    if first["other_tpot_n"]:
+        rows.append({**_fold_row("", first, "other_"), "split": "the other predictor in the files"})
+    table(rows, _FOLDS)
+
+
+def _fold_row(name: str, stats: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    pairs = {
+        m: _join([stats[f"{prefix}{m}_{kind}_pct"] for kind in ("median", "mape")])
+        for m in _METRICS
+    }
+    widths = [stats[f"{m}_interval80_width_pct"] for m in _METRICS]
+    covered = None if prefix else stats["interval80_coverage_pct"]
+    wide = None if prefix else _join(widths)
+    return {
+        "split": _SPLITS.get(name, name),
+        "n": stats[f"{prefix}tpot_n"],
+        **pairs,
+        "interval80_coverage_pct": covered,
+        "widths": wide,
+    }
+
+
+def _join(values: Sequence[float | None]) -> str | None:
+    if any(v is None for v in values):
+        return None
+    return " / ".join(f"{v:.1f}" for v in values)
