@@ -224,6 +224,18 @@ def print_comparison(rows: list[Json]) -> dict[str, float]:
     return medians
 
 
+@pytest.mark.parametrize(("model", "degrees", "prompt", "output"), LAYOUTS)
+def test_no_layout_is_unstable_below_capacity_or_stable_above(
+    model: str, degrees: Json, prompt: int, output: int
+) -> None:
+    sizes = varied(prompt, output)
+    problem = one_class(model, sizes, **degrees)
+    for utilisation, burstiness, expected in ((0.9, 1.0, 0), (0.8, 0.2, 0), (1.2, 1.0, 10)):
+        options: Json = {"burstiness": burstiness, "requests": 4000, "replications": 10}
+        result = at(problem, utilisation, lengths=sizes, **options)
+        assert result["unstable_replications"] == expected, utilisation
+
+
 @pytest.mark.parametrize("kind", [lengths, varied])
 def test_analytic_and_simulated_latency_are_of_one_kind(
     kind: Callable[[int, int], Lengths],
