@@ -26,7 +26,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.rows import Problem, Row, did_you_mean, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
-from tokenfleet.schema.workload import Workload
+from tokenfleet.schema.workload import MAX_CLASSES, Workload
 
 SCHEMA_VERSION = 1
 
@@ -258,6 +258,9 @@ def _workload_references(scenario: Scenario) -> Iterator[Problem]:
     for i, workload in enumerate(scenario.workloads):
         path = _row("workloads", i, workload.id)
         known = workload.class_ids
+        if scenario.columns is None and len(known or ()) > MAX_CLASSES:
+            text = f"{len(known or ())} classes; without columns at most {MAX_CLASSES}"
+            yield Problem(f"{path}.classes", text, "join classes of like lengths")
         for j, slo in enumerate(workload.slos):
             if slo.cls is not None and known is not None and slo.cls not in known:
                 yield _unknown(f"{path}.slos[{j}].class", "class", slo.cls, known)

@@ -35,6 +35,7 @@ from tokenfleet.schema.rows import Row, rejected
 SHARE_TOLERANCE = 1e-6
 LEVELS = (0.5, 0.9, 0.95, 0.99, 1.0)
 MAX_CLASSES = 16
+MAX_RATED_CLASSES = 1024  # of a scenario with columns, where the model evaluates nothing
 
 
 def quantile_moments(low: float, quantiles: Sequence[float]) -> tuple[float, float]:
@@ -346,8 +347,9 @@ class Workload(Row):
     interruptible: Flag = about("May run on spot capacity", default=False)
     slos: tuple[Slo, ...] = about("Latency limits; empty means throughput only", default=())
     classes: (
-        Annotated[tuple[RequestClass, ...], Field(min_length=1, max_length=MAX_CLASSES)] | None
-    ) = about("Request classes, shares adding to 1", default=None)
+        Annotated[tuple[RequestClass, ...], Field(min_length=1, max_length=MAX_RATED_CLASSES)]
+        | None
+    ) = about("Request classes, shares adding to 1; at most 16 without `columns`", default=None)
     lengths: LengthSource | None = about("Or: derive the classes from here", default=None)
     demand: AnyDemand = about("Demand over the year")
     shortfall_usd_per_request: NonNegative | None = quantity(
