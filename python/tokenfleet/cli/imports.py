@@ -52,7 +52,9 @@ def import_files(
     catalog: Annotated[
         list[Path] | None, typer.Option(help="Catalog file with own models or systems.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV to write; for Mélange a scenario.")
+    ] = None,
     form: Annotated[
         Form, typer.Option("--as", help="One row a figure; or a run, for backtest or `columns`.")
     ] = Form.measurements,
@@ -77,7 +79,9 @@ def import_files(
     with answering(as_json):
         refuse_existing(output, force)
         found = _read(files, catalog or [], given)
-        if output is not None:
+        if output is not None and any(f.melange for f in found):
+            _write_scenario(found, output, model, force)
+        elif output is not None:
             _write(found, output, form, (workload, request_class), force)
         (_say_json if as_json else _say)(files, found)
         if any(f.rejected and not f.measurements for f in found):
@@ -111,6 +115,35 @@ def _write(
     note(f"wrote {content.count(chr(10)) - 1} rows to {output}")
     for text in left_out:
         note(f"left out: {text}")
+
+
+def _write_scenario(
+    found: Sequence[Imported], output: Path, model: str | None, force: bool
+) -> None:
+    """A scenario and, beside it, the catalog and the columns that it names."""
+    import yaml
+
+    from tokenfleet.importers import melange
+
+    data = found[0].melange
+    if len(found) > 1 or data is None or output.suffix not in (".yaml", ".yml"):
+        raise SchemaError(
+            "a Mélange file becomes a scenario of its own",
+            "import it alone, with -o NAME.yaml",
+        )
+    systems = output.with_name(f"{output.stem}.catalog.yaml")
+    columns = output.with_name(f"{output.stem}.columns.csv")
+    scenario = melange.scenario(data, output.stem, systems.name, columns.name, model)
+    contents = {
+        systems: yaml.safe_dump(melange.catalog_rows(data), sort_keys=False, allow_unicode=True),
+        columns: melange.columns_csv(data),
+        output: yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True),
+    }
+    for path in contents:
+        refuse_existing(path, force)
+    for path, content in contents.items():
+        write_atomic(path, content, force)
+        note(f"wrote {path}")
 
 
 def _content(
@@ -162,6 +195,9 @@ def _summary(found: Imported) -> str:
         return f"{len(found.trace):,} requests in {found.trace.span_s:,.0f} s"
     if found.lengths is not None:
         return f"length distributions of {' and '.join(found.lengths)}"
+    if found.melange is not None:
+        types, buckets = len(found.melange.cost_usd_per_h), len(found.melange.buckets)
+        return f"{types} types, {buckets} buckets with demand"
     if found.model is not None:
         return f"architecture of {plain(found.model.architecture.id)}"
     runs = len({m.run for m in found.measurements})

@@ -23,6 +23,7 @@ from tokenfleet.importers.burstgpt import read_burstgpt
 from tokenfleet.importers.huggingface import ImportedModel, read_config
 from tokenfleet.importers.lengths import QuantileFunction, read_cdf
 from tokenfleet.importers.measurements import COLUMNS, Measurement, from_cells
+from tokenfleet.importers.melange import Melange, read_melange
 from tokenfleet.importers.mooncake import read_mooncake
 from tokenfleet.importers.readings import (
     MAX_RUN_BYTES,
@@ -59,6 +60,7 @@ _CSV: Mapping[str, tuple[str, ...]] = {
 }
 # JSON kinds by keys, the most telling first.
 _JSON: Mapping[str, tuple[str, ...]] = {
+    "melange": ("gpu_info", "workload_distribution"),
     "mlperf_summary": ("Performance_Units",),
     "mooncake": ("timestamp", "input_length", "output_length"),
     "inferencex": ("isl", "osl", "conc"),
@@ -77,6 +79,7 @@ class Imported:
     trace: Trace | None = None
     lengths: Mapping[str, QuantileFunction] | None = None
     model: ImportedModel | None = None
+    melange: Melange | None = None
     warnings: tuple[str, ...] = ()
     rejected: tuple[Rejected, ...] = ()
 
@@ -102,6 +105,8 @@ def import_file(path: Path, catalog: Catalog | None = None, **given: Any) -> Imp
     if kind == "huggingface":
         model = read_config(path, told.model)
         return Imported(kind, model=model, warnings=model.warnings)
+    if kind == "melange":
+        return Imported(kind, melange=read_melange(content, str(path)))
     book = catalog or load_catalog()
     if kind == "measurements":
         return _imported(kind, _own(content, str(path), book))
