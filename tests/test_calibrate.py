@@ -1,0 +1,350 @@
+"""Biases and intervals: what a fit finds, what it leaves alone, and what errors may become.
+
+`python tests/test_calibrate.py` writes the errors that no change may worsen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tokenfleet.backtest import Report, backtest
+from tokenfleet.calibrate import LeftOut, calibrate, known_cell, left_out_by_level, new_cell
+from tokenfleet.calibration import LEVELS, METRICS, SHIPPED, Calibration, Corrector, Point
+from tokenfleet.calibration import corrected as corrected_times
+from tokenfleet.cli.app import app
+from tokenfleet.errors import SchemaError
+
+FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
+BASELINE = Path(__file__).parent / "accuracy_baseline.json"
+needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="no folder of facts beside the tree")
+CLOSED = FACTS / "serving_points.csv"
+GATED = [f"{metric}_{kind}_pct" for metric in METRICS for kind in ("median", "mape")]
+SPLITS = ("bare_model", "in_sample", "known_cell", "new_version", "new_cell")
+ENOUGH = 20  # points of a regime: below that one point moves the median
+CELLS = [(a, m) for a in ("a1", "a2", "a3") for m in ("m1", "m2", "m3")]
+
+
+def point(cell: tuple[str, str], i: int, ratio: Mapping[str, float], version: str = "1") -> Point:
+    """A run whose times are `ratio` times what the model says."""
+    concurrency = float(2 ** (i % 8))
+    predicted = {"tpot": 10.0, "ttft": 200.0}
+    steps = 200.0 + 1023 * 10.0
+    predicted["tokens_s_gpu"] = 1e3 * concurrency * 1024 / steps
+    bare = Point(
+        where=f"points.csv: row {i + 2}",
+        accelerator=cell[0],
+        generation="NVIDIA fp8",
+        engine="vllm",
+        version=version,
+        family="dense",
+        architecture=cell[1],
+        precision="fp8",
+        layout="TP 1",
+        concurrency=concurrency,
+        isl=1024.0 + i,
+        osl=1024.0,
+        measured={},
+        predicted=predicted,
+    )
+    measured = corrected_times(bare, {t: math.log(ratio[t]) for t in ("tpot", "ttft")})
+    return replace(bare, measured=measured)
+
+
+def world(
+    biased: Mapping[tuple[str, str], float], each: int = 30, noise: float = 0.0
+) -> list[Point]:
+    random = np.random.default_rng(7)
+    points = []
+    for cell in CELLS:
+        for i in range(each):
+            off = biased.get(cell, 1.0) * np.exp(noise * random.standard_normal(2))
+            points.append(point(cell, i, {"tpot": float(off[0]), "ttft": float(off[1])}))
+    return points
+
+
+def bias(calibration: Calibration, of: Point, metric: str = "tpot") -> float:
+    return Corrector(calibration).correct(of).predicted[metric] / of.predicted[metric]
+
+
+# What a fit finds
+
+
+def test_known_bias_is_found_and_stays_where_it_was_measured() -> None:
+    fitted = calibrate(world({("a1", "m1"): 1.3}))
+    assert bias(fitted, point(("a1", "m1"), 3, {"tpot": 1, "ttft": 1})) == pytest.approx(
+        1.3, rel=0.02
+    )
+    assert bias(fitted, point(("a2", "m2"), 3, {"tpot": 1, "ttft": 1})) == pytest.approx(
+        1.0, abs=0.02
+    )
+
+
+def test_throughput_follows_from_the_times() -> None:
+    of = point(("a1", "m1"), 3, {"tpot": 1.3, "ttft": 0.7})
+    seconds = 0.7 * 200 + 1023 * 1.3 * 10
+    assert of.measured["tokens_s_gpu"] == pytest.approx(1e3 * of.concurrency * 1024 / seconds)
+
+
+def test_few_points_move_a_bias_less() -> None:
+    here = ("a1", "m1")
+    rest = [p for p in world({}) if p.cell != "a1 | m1"]
+    found = [
+        bias(calibrate([*rest, *own]), point(here, 0, {"tpot": 1, "ttft": 1}))
+        for own in ([point(here, i, {"tpot": 1.3, "ttft": 1.0}) for i in range(n)] for n in (1, 30))
+    ]
+    assert 1.01 < found[0] < found[1] < 1.31
+
+
+def test_one_point_far_off_hardly_counts() -> None:
+    points = world({})
+    wrong = point(("a1", "m1"), 99, {"tpot": 40.0, "ttft": 40.0})
+    of = point(("a1", "m1"), 3, {"tpot": 1, "ttft": 1})
+    assert bias(calibrate([*points, wrong]), of) == pytest.approx(1.0, abs=0.05)
+
+
+def test_unseen_accelerator_has_no_effect_and_the_wide_interval() -> None:
+    fitted = calibrate(world({("a1", "m1"): 1.2}, noise=0.05))
+    own = point(("a1", "m1"), 3, {"tpot": 1, "ttft": 1})
+    of = replace(
+        own, accelerator="a9", architecture="m9", engine="trtllm", family="moe", precision="nvfp4"
+    )
+    corrector = Corrector(fitted)
+    found = corrector.correct(of)
+    assert found.predicted == pytest.approx(dict(of.predicted))
+    assert found.level == "new_cell"
+    known = corrector.correct(own)
+    assert known.level == "known_cell"
+    assert corrector.level(replace(own, version="2")) == "new_version"
+    for metric in METRICS:
+        assert found.half_width[metric] > known.half_width[metric]
+
+
+def test_order_does_not_matter_and_runs_repeat() -> None:
+    points = world({("a1", "m1"): 1.3}, each=12, noise=0.1)
+    assert calibrate(points).text() == calibrate(points[::-1]).text()
+
+
+@pytest.mark.parametrize(
+    ("measured", "named"),
+    [
+        ({"tpot": 0.0, "ttft": 1.0, "tokens_s_gpu": 1.0}, "row 2: tpot: 0"),
+        ({"tpot": 1.0, "ttft": math.nan, "tokens_s_gpu": 1.0}, "row 2: ttft: nan"),
+        ({"tpot": 1.0, "ttft": 1.0}, "row 2: tokens_s_gpu"),
+    ],
+)
+def test_bad_rows_are_named(measured: dict[str, float], named: str) -> None:
+    bad = replace(point(CELLS[0], 0, {"tpot": 1, "ttft": 1}), measured=measured)
+    with pytest.raises(SchemaError, match=named):
+        calibrate([bad])
+
+
+def test_nothing_to_fit_is_said() -> None:
+    with pytest.raises(SchemaError, match="no points"):
+        calibrate([])
+
+
+# Splits and intervals
+
+
+def test_splits_keep_cells_and_copies_together() -> None:
+    points = world({}, each=10)
+    points += points[:5]  # copies
+    ((*folds,),) = new_cell(points)
+    assert len(folds) == len(CELLS)
+    for fit, out in folds:
+        assert not {points[i].cell for i in fit} & {points[i].cell for i in out}
+        assert sorted((*fit, *out)) == list(range(len(points)))
+    rounds = known_cell(points)
+    assert rounds == known_cell(points)
+    assert len(rounds) == 10
+    for ((fit, out),) in rounds:
+        assert not {points[i].fingerprint for i in fit} & {points[i].fingerprint for i in out}
+        assert {points[i].cell for i in out} == {p.cell for p in points}
+
+
+@pytest.mark.parametrize("level", ["known_cell", "new_cell"])
+def test_intervals_cover_four_of_five(level: str) -> None:
+    points = world({cell: 1 + 0.04 * i for i, cell in enumerate(CELLS)}, each=40, noise=0.1)
+    left = left_out_by_level(points)[level]
+    assert 0.70 <= coverage(left, "tpot") <= 0.90
+
+
+def coverage(left: LeftOut, metric: str) -> float:
+    inside = []
+    for found in left.rounds:
+        for i, predicted in found.items():
+            own = left.points[i]
+            width, n = left.half_width(metric, without_cell=own.cell)
+            assert n > 0
+            inside.append(abs(math.log(predicted[metric] / own.measured[metric])) <= width)
+    return sum(inside) / len(inside)
+
+
+def test_an_interval_that_cannot_be_measured_is_wide() -> None:
+    fitted = calibrate([point(CELLS[0], i, {"tpot": 1, "ttft": 1}) for i in range(4)])
+    assert {s.n for s in fitted.spreads} == {0}
+    assert all(s.log_half_width > 0.15 for s in fitted.spreads)
+
+
+# The record
+
+
+def test_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
+    fitted = calibrate(world({}, each=3), sources=["a table"], dates=["2026-01-02", ""])
+    path = tmp_path / "mine.json"
+    fitted.write(path)
+    assert Calibration.read(path) == fitted
+    assert fitted.measured_from == fitted.measured_to == "2026-01-02"
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.json"]
+    with pytest.raises(FileNotFoundError):
+        fitted.write(tmp_path / "nowhere" / "mine.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('"schema_version": 1', '"schema_version": 2', "not a calibration of version 1"),
+        ('"log_bias": ', '"log_bias": 99', "log_bias"),
+        ('"points": ', '"pionts": ', "pionts"),
+    ],
+)
+def test_a_record_that_is_none_is_refused(tmp_path: Path, old: str, new: str, named: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(calibrate(world({}, each=3)).text().replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(SchemaError, match=named):
+        Calibration.read(path)
+
+
+def test_commands(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    written = CliRunner().invoke(app, ["calibrate", "-o", str(path), "--json"])
+    assert written.exit_code == 0, written.output
+    assert Calibration.read(path).points == Calibration.read(SHIPPED).points
+    again = CliRunner().invoke(app, ["calibrate", "-o", str(path)])
+    assert again.exit_code == 2
+    found = CliRunner().invoke(app, ["backtest", "--calibration", str(path), "--folds", "--json"])
+    data = json.loads(found.stdout)
+    assert set(data["folds"]) == set(SPLITS)
+    for table in (data, *data["folds"].values()):
+        for row in (table["overall"], *table["regimes"]):
+            assert {"n", "interval80_coverage_pct", *GATED} <= set(row)
+    bare = json.loads(
+        CliRunner().invoke(app, ["backtest", "--calibration", "none", "--json"]).stdout
+    )
+    assert bare["overall"]["interval80_coverage_pct"] is None
+    assert bare["overall"]["tpot_mape_pct"] > data["overall"]["tpot_mape_pct"]
+    shown = CliRunner().invoke(app, ["backtest", "--folds"])
+    assert "new cell: all of it left out" in shown.stdout
+
+
+# What errors may become
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Report:
+    return backtest()
+
+
+def test_shipped_calibration_is_that_of_the_shipped_points(shipped: Report) -> None:
+    fresh, held = shipped.calibrate(), Calibration.read(SHIPPED)
+    again = "run: tokenfleet calibrate -o python/tokenfleet/catalog/data/calibration.json --force"
+    assert fresh.fitted == held.fitted, again
+    for new, old in zip(fresh.effects, held.effects, strict=True):
+        assert (new.time, new.kind, new.key, new.term, new.n) == (
+            *(old.time, old.kind, old.key, old.term, old.n),
+        ), again
+        assert new.log_bias == pytest.approx(old.log_bias, abs=2e-3), again
+    assert [s.level for s in held.spreads] == [level for level in LEVELS for _ in METRICS]
+
+
+def test_no_error_worsens_on_the_shipped_points(shipped: Report) -> None:
+    held = json.loads(BASELINE.read_text(encoding="utf-8"))
+    now = gate(shipped)
+    assert set(now) == set(held)
+    for split, rows in held.items():
+        assert set(now[split]) == set(rows), split
+        for name, errors in rows.items():
+            slack = 1.05 if name == "all" else 1.10
+            for key, before in errors.items():
+                # A tenth of a point is rounding, whatever share of a small error it is.
+                assert now[split][name][key] <= before * slack + 0.1, (split, name, key)
+
+
+def gate(report: Report) -> dict[str, dict[str, dict[str, float]]]:
+    """Errors by split and regime, in percent."""
+    return {split: _errors(found) for split, found in report.folds().items()}
+
+
+def _errors(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    rows = {"all": found["overall"]}
+    for row in found["regimes"]:
+        if row["n"] >= ENOUGH:
+            rows[f"{row['by']}: {row['value']}"] = row
+    return {name: {key: round(row[key], 2) for key in GATED} for name, row in rows.items()}
+
+
+# Points that do not ship
+
+
+@pytest.fixture(scope="module")
+def folds() -> dict[str, dict[str, Any]]:
+    return backtest([CLOSED]).folds()
+
+
+@needs_facts
+@pytest.mark.parametrize(
+    ("split", "limits"),
+    [
+        ("known_cell", (3.9, 6.0, 15.5, 25.5, 3.8, 7.2)),
+        ("new_version", (9.3, 11.5, 28.5, 37.0, 9.8, 13.8)),
+        ("new_cell", (8.3, 10.7, 28.0, 36.5, 8.3, 12.5)),
+    ],
+)
+def test_errors_out_of_fold(
+    folds: dict[str, dict[str, Any]], split: str, limits: tuple[float, ...]
+) -> None:
+    overall = folds[split]["overall"]
+    found = [overall[key] for key in GATED]
+    assert all(x <= limit for x, limit in zip(found, limits, strict=True)), found
+    assert 75.0 <= overall["interval80_coverage_pct"] <= 85.0
+
+
+@needs_facts
+def test_in_sample_and_out_of_fold_stay_close(folds: dict[str, dict[str, Any]]) -> None:
+    inside, outside = folds["in_sample"]["overall"], folds["known_cell"]["overall"]
+    for key in GATED:
+        assert outside[key] <= 1.4 * inside[key], key
+
+
+@needs_facts
+def test_shipped_calibration_helps_points_it_never_saw() -> None:
+    known = backtest([CLOSED], calibration=Calibration.read(SHIPPED))
+    rows = {r["value"]: r for r in known.regimes() if r["by"] == "knowledge"}
+    assert rows["known_cell"]["n"] > 1000
+    assert rows["known_cell"]["tpot_median_pct"] < 4.6
+    assert rows["known_cell"]["ttft_median_pct"] < 18.0
+    assert rows["known_cell"]["interval80_coverage_pct"] >= 75.0
+
+
+@needs_facts
+def test_the_page_shows_the_folds(folds: dict[str, dict[str, Any]]) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    titles = {"in_sample": "in-sample", "known_cell": "known cell", "new_cell": "new cell"}
+    for split, title in titles.items():
+        (line,) = [x for x in lines if x.startswith(f"| {title} |")]
+        shown = [float(x) for x in line.replace("/", "|").replace(",", "").split("|")[3:9]]
+        assert shown == pytest.approx([folds[split]["overall"][k] for k in GATED], abs=0.3)
+
+
+if __name__ == "__main__":
+    BASELINE.write_text(json.dumps(gate(backtest()), indent=1) + "\n", encoding="utf-8")
