@@ -330,9 +330,9 @@ def test_in_sample_and_out_of_fold_stay_close(folds: dict[str, dict[str, Any]]) 
 def test_shipped_calibration_helps_points_it_never_saw() -> None:
     known = backtest([CLOSED], calibration=Calibration.read(SHIPPED))
     rows = {r["value"]: r for r in known.regimes() if r["by"] == "knowledge"}
-    assert rows["known_cell"]["n"] > 1000
-    assert rows["known_cell"]["tpot_median_pct"] < 4.6
-    assert rows["known_cell"]["ttft_median_pct"] < 18.0
+    assert rows["known_cell"]["n"] > 900
+    assert rows["known_cell"]["tpot_median_pct"] < 4.2
+    assert rows["known_cell"]["ttft_median_pct"] < 16.5
     assert rows["known_cell"]["interval80_coverage_pct"] >= 75.0
 
 
