@@ -140,6 +140,7 @@ def test_order_does_not_matter_and_runs_repeat() -> None:
         ({"tpot": 0.0, "ttft": 1.0, "tokens_s_gpu": 1.0}, "row 2: tpot: 0"),
         ({"tpot": 1.0, "ttft": math.nan, "tokens_s_gpu": 1.0}, "row 2: ttft: nan"),
         ({"tpot": 1.0, "ttft": 1.0}, "row 2: tokens_s_gpu"),
+        ({"tpot": 0.01, "ttft": 200.0, "tokens_s_gpu": 99.0}, "row 2: tpot: measured 0.01"),
     ],
 )
 def test_bad_rows_are_named(measured: dict[str, float], named: str) -> None:

@@ -46,6 +46,9 @@ _COVERED = 0.8
 _ENOUGH = 10
 _DEFAULT = {"tpot": 0.17, "ttft": 0.56, "tokens_s_gpu": 0.19}
 
+# Beyond these factors a unit is wrong. A saturated run's TTFT is its queue's: 119x was measured.
+_ABSURD = {"tpot": 100.0, "ttft": 1e4, "tokens_s_gpu": 1e4}
+
 FloatArray = NDArray[np.float64]
 Fold = tuple[tuple[int, ...], tuple[int, ...]]  # points to fit, points to predict
 Round = tuple[Fold, ...]  # no point is predicted twice
@@ -84,14 +87,24 @@ def _check(points: Sequence[Point]) -> None:
     if not points:
         raise SchemaError("no points to calibrate with", "give closed-loop runs without a flag")
     for point in points:
-        for times in (point.measured, point.predicted):
-            for metric in METRICS:
-                value = times.get(metric, math.nan)
-                if not 0.0 < value < math.inf:
-                    raise SchemaError(
-                        f"{point.where}: {metric}: {value:g} is not a positive number",
-                        "give TTFT, TPOT and output tokens/s/GPU of every run",
-                    )
+        for metric in METRICS:
+            _check_metric(point, metric)
+
+
+def _check_metric(point: Point, metric: str) -> None:
+    for times in (point.measured, point.predicted):
+        value = times.get(metric, math.nan)
+        if not 0.0 < value < math.inf:
+            raise SchemaError(
+                f"{point.where}: {metric}: {value:g} is not a positive number",
+                "give TTFT, TPOT and output tokens/s/GPU of every run",
+            )
+    measured, predicted = point.measured[metric], point.predicted[metric]
+    if not 1.0 / _ABSURD[metric] < measured / predicted < _ABSURD[metric]:
+        raise SchemaError(
+            f"{point.where}: {metric}: measured {measured:g}, the model says {predicted:g}",
+            "check the unit (ms, and tokens/s per GPU), or give the row a flag",
+        )
 
 
 def _order(point: Point) -> tuple[object, ...]:
