@@ -740,16 +740,21 @@ def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
 
 def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
     """TPOT of class ``k``: mean and median alike, or a percentile."""
-    accepted, tokens = r.layout.speculation["accepted"], r.classes[k].later[0]
+    accepted = r.layout.speculation["accepted"]
+    length = r.layout.workload["classes"][k]["output"]
+    spread = length["m2"] / length["at"][0] ** 2
+    tokens = r.classes[k].later[0] / spread
     mean = p.tau / (accepted * p.share)
     if i < 2 or tokens <= 0:
         return float(mean)
     duration = tokens * mean
-    noise = NORMAL[i] * math.sqrt(duration * p.burst_second_moment)
     likely = [
         size for rate, size in p.bursts if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]
     ]
-    extra = max([noise, *likely]) / tokens
+    hit = max(likely, default=0.0)
+    z = NORMAL[i]
+    skewed = z * math.sqrt(duration * p.burst_second_moment) + (z**2 - 1.0) / 6.0 * hit
+    extra = max(skewed, hit) / tokens
     most = max(longest_step(r, p.tau) / accepted - mean, 0.0)
     return float(mean + min(extra, most))
 

@@ -254,13 +254,15 @@ impl Pressure {
     pub fn tpot(&self, replica: &Replica, k: usize, i: usize) -> f64 {
         let accepted = replica.step.accepted;
         let mean = self.tau / (accepted * self.decode_share);
-        let tokens = replica.work[k].later_tokens[0];
+        let tokens = replica.work[k].noise_tokens;
         if i < 2 || tokens <= 0.0 {
             return mean;
         }
         let duration = tokens * mean;
-        let noise = NORMAL_QUANTILES[i] * (duration * self.prompt_noise).sqrt();
+        let z = NORMAL_QUANTILES[i];
         let hit = self.likely_burst(replica, duration, PERCENTILES[i]);
+        // Cornish–Fisher: a sum of few bursts is skewed by one of them, times (z²−1)/6.
+        let noise = z * (duration * self.prompt_noise).sqrt() + (z * z - 1.0) / 6.0 * hit;
         let most = (self.tau_mixed / accepted - mean).max(0.0);
         mean + (noise.max(hit) / tokens).min(most)
     }

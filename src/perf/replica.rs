@@ -23,6 +23,8 @@ pub struct ClassWork {
     pub steps: f64,
     /// Output tokens after the first, at the percentiles.
     pub later_tokens: [f64; 5],
+    /// Output tokens over which disturbances average out: `1/E[1/O]`, for a log-normal length.
+    pub noise_tokens: f64,
     /// Decode attention per sequence and step, s, at the mean context.
     pub attention_s: f64,
     /// Prompt attention, s, at the percentiles.
@@ -54,6 +56,7 @@ impl ClassWork {
             spread: class.input.m2 / class.input.at[0].powi(2),
             steps: later_tokens[0] / step.accepted,
             later_tokens,
+            noise_tokens: later_tokens[0] * class.output.at[0].powi(2) / class.output.m2,
             attention_s: step.attention.at(context),
             prompt_attention_s,
             kv_max_bytes: step.kv.at(class.input.max + class.output.max),
