@@ -1,4 +1,4 @@
-//! One error enum, free of Python; `python.rs` maps it in one place.
+//! One error enum, free of Python; `python` maps it in one place.
 
 use std::fmt;
 
