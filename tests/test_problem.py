@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tokenfleet.catalog import load_catalog
-from tokenfleet.errors import CatalogError, SchemaError
+from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
+from tokenfleet.optimize import require_candidates
 from tokenfleet.problem import Built, axes, build
 from tokenfleet.problem.hardware import (
     Inherited,
@@ -390,3 +391,12 @@ def test_measured_columns_replace_the_model() -> None:
     assert b.load.tolist() == [math.inf, 0.5]
     idle = 10_200 * 2.876 / 14.3 / 8
     assert b.energy_j[1] == pytest.approx((900 - idle) / 2)
+
+
+def test_a_limit_that_nothing_holds_shows_the_funnel() -> None:
+    workload = scenario()["workloads"][0]
+    slow = {"metric": "tpot", "percentile": "p99", "limit_ms": 0.05}  # seconds taken for ms
+    with pytest.raises(InfeasibleError, match=r"chat: of 60 layouts that fit, .* a TPOT") as caught:
+        require_candidates(built(workloads=[{**workload, "slos": [slow]}]))
+    assert len(caught.value.conflicts) == 1
+    assert "limit_ms" in caught.value.hint  # the unit slip is repeated where it hurts

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
@@ -56,6 +56,7 @@ def optimize_fleet(
     begun = time.perf_counter()
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     built = build(loaded, progress)
+    require_candidates(built)
     result = solve_mix(
         built.problem,
         solve_options(loaded.scenario),
@@ -64,6 +65,31 @@ def optimize_fleet(
     )
     check(result)
     return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
+
+
+def require_candidates(built: Built) -> None:
+    """Refuses a workload that no layout and no API can serve, with how many failed at what.
+
+    Raises:
+        InfeasibleError: names each such workload and its funnel.
+    """
+    problem = built.problem
+    served = {c.workload for c in problem.candidates} | {a.workload for a in problem.apis}
+    conflicts = []
+    for w, workload in enumerate(problem.workloads):
+        counts = built.counts.get(workload.id)
+        if counts is None or w in served or workload.shortfall_usd_per_request is not None:
+            continue
+        conflicts.append(
+            f"workload {workload.id}: of {counts['evaluated']:,} layouts that fit, "
+            f"{counts['ttft']:,} break a TTFT limit, {counts['tpot']:,} a TPOT limit and "
+            f"{counts['e2e']:,} a whole-request limit even when idle; {counts['memory']:,} more "
+            "do not fit memory"
+        )
+    if conflicts:
+        looks = "; ".join(str(w) for w in built.loaded.warnings[:3])
+        hint = "loosen the limit, allow another system or precision, or add an API"
+        raise InfeasibleError("; ".join(conflicts), conflicts, f"{hint}. {looks}".strip(". "))
 
 
 def solve_options(scenario: Scenario) -> SolveOptions:
