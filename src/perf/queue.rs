@@ -60,7 +60,7 @@ impl Tail {
         if self.len < 2 || total <= target {
             return t;
         }
-        for _ in 0..8 {
+        for _ in 0..16 {
             let (mut value, mut slope) = (0.0, 0.0);
             for &(w, s) in self.terms() {
                 let e = w * (-t / s).exp();
@@ -68,7 +68,7 @@ impl Tail {
                 slope += e / s;
             }
             let step = (value - target) / slope;
-            if step <= 1e-4 * t.max(1e-9) {
+            if step <= 1e-9 * t {
                 break;
             }
             t += step;
