@@ -73,10 +73,11 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
             never = never_built(loaded, spec, supply, systems)
     apis, dropped_apis = build_apis(loaded)
     notes += dropped_apis
+    load = _load_blocks(loaded)
     problem = data.Problem(
         name=scenario.name,
-        blocks=_blocks(loaded, _load_blocks(loaded)),
-        workloads=_workloads(loaded),
+        blocks=_blocks(loaded, load),
+        workloads=_workloads(loaded, load),
         sites=site_data(scenario.sites),
         pools=tuple(supply.pools),
         offers=tuple(supply.offers),
@@ -135,9 +136,8 @@ def _blocks(loaded: LoadedScenario, load: LoadBlocks) -> tuple[data.Block, ...]:
     return tuple(blocks)
 
 
-def _workloads(loaded: LoadedScenario) -> tuple[data.WorkloadData, ...]:
+def _workloads(loaded: LoadedScenario, load: LoadBlocks) -> tuple[data.WorkloadData, ...]:
     scenario = loaded.scenario
-    load = _load_blocks(loaded)
     repeats = 1 + (len(scenario.sites) if scenario.reserve.survive_site_loss else 0)
     ordered = _ordered(scenario)
     free = [w for w in ordered if isinstance(w.demand, FreeDemand)]

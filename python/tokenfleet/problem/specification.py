@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +106,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     by_group = [
         axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
     ]
+    indices = _Indices(systems, engines, models, precisions)
     data = {
         "systems": [core_system(catalog, catalog.system(s)) for s in systems],
         "models": [_model(architectures[m]) for m in models],
@@ -120,8 +121,8 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
             if runs_on(e, catalog.system(s))
         ],
         "workloads": [
-            _workload(loaded, workload, _Indices(systems, engines, models, precisions), refused)
-            for workload in workloads
+            _workload(loaded, workload, indices, groups, refused)
+            for workload, groups in zip(workloads, by_group, strict=True)
         ],
     }
     return Specification(
@@ -218,13 +219,13 @@ def _workload(
     loaded: LoadedScenario,
     workload: Workload,
     indices: _Indices,
+    round_trips: Iterable[tuple[float, ...]],
     refused: list[Refused],
 ) -> dict[str, Any]:
     scenario, catalog = loaded.scenario, loaded.catalog
     search = scenario.search
     model = catalog.model(workload.model)
     classes = sorted_classes(loaded.classes[workload.id])
-    round_trips = axes.latency_groups(workload, classes, scenario.sites)
     precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, refused)
     kv = axes.kv_formats(search)
     class_ids = [c.id for c in classes]
