@@ -258,7 +258,7 @@ fn candidate(
         .as_ref()
         .map_or(replica.batch, |p| p.concurrency.max(1.0));
     for k in members(set) {
-        kept.load[k] = replica.classes[k].load / capacity;
+        kept.load[k] = replica.load_factor() * replica.classes[k].load / capacity;
         kept.joules[k] = request_joules(layout, replica, k, n);
     }
     kept
@@ -442,7 +442,7 @@ pub fn recheck(
         let utilisation = rates
             .iter()
             .zip(&replica.classes)
-            .map(|(f, t)| f * t.load)
+            .map(|(f, t)| f * replica.load_factor() * t.load)
             .sum();
         let set = rates
             .iter()

@@ -253,6 +253,7 @@ pub fn resolve<'a>(spec: &'a Spec, c: &Configuration) -> Option<Layout<'a>> {
         parallel: c.parallel,
         speculation: w.speculation[c.speculation],
         role: c.role,
+        factors: w.factors([c.system, c.engine, c.precision, c.kv], c.parallel),
     })
 }
 

@@ -249,6 +249,7 @@ fn check_workload(spec: &Spec, w: &Workload, at: &str) -> Result<()> {
     }
     check_shapes(w, at)?;
     check_limits(w, at)?;
+    check_factors(w, at)?;
     check_axes(w, at)
 }
 
@@ -310,6 +311,30 @@ fn check_shapes(w: &Workload, at: &str) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+fn check_factors(w: &Workload, at: &str) -> Result<()> {
+    let at = format!("{at}.time_factors");
+    for row in &w.time_factors {
+        for value in [row.ttft, row.tpot, row.load, row.prefill_load] {
+            positive(at.as_str(), value)?;
+        }
+    }
+    let cells = if w.time_factors.is_empty() {
+        0
+    } else {
+        w.factor_cells()
+    };
+    if w.time_factors_of.len() != cells {
+        return Err(Error::Spec(format!(
+            "{at}_of: {} positions, must be {cells}",
+            w.time_factors_of.len()
+        )));
+    }
+    for i in &w.time_factors_of {
+        index(format!("{at}_of"), *i, w.time_factors.len())?;
+    }
+    Ok(())
 }
 
 fn check_limits(w: &Workload, at: &str) -> Result<()> {

@@ -2,6 +2,9 @@
 
 use serde::Deserialize;
 
+use crate::perf::factors::{self, TimeFactors};
+use crate::perf::layout::Parallel;
+
 /// Percentiles reported and limited: mean, p50, p90, p95, p99.
 pub const PERCENTILES: [f64; 5] = [f64::NAN, 0.50, 0.90, 0.95, 0.99];
 /// Standard normal quantiles of [`PERCENTILES`]; the mean has none.
@@ -141,6 +144,13 @@ pub struct Workload {
     pub splits: Vec<f64>,
     /// Most accelerators in a replica.
     pub max_gpus: u32,
+    /// Distinct factors on times; none leaves every layout at the model's own.
+    #[serde(default)]
+    pub time_factors: Vec<TimeFactors>,
+    /// Position in `time_factors` by system, engine, precision, KV dtype (positions on this
+    /// workload's axes) and [`factors::group`], the last running fastest.
+    #[serde(default)]
+    pub time_factors_of: Vec<usize>,
 }
 
 impl Workload {
@@ -150,6 +160,25 @@ impl Workload {
         roles.extend((0..self.splits.len()).map(Role::Prefill));
         roles.extend((0..self.splits.len()).map(Role::Decode));
         roles
+    }
+
+    /// Rows of `time_factors_of`.
+    pub fn factor_cells(&self) -> usize {
+        let axes = [&self.systems, &self.engines, &self.precisions, &self.kv];
+        axes.iter().map(|axis| axis.len()).product::<usize>() * factors::GROUPS
+    }
+
+    /// Factors on the times of a layout; `at` is its system, engine, precision and KV dtype.
+    pub fn factors(&self, at: [usize; 4], parallel: Parallel) -> TimeFactors {
+        if self.time_factors.is_empty() {
+            return TimeFactors::ONE;
+        }
+        let [system, engine, precision, kv] = at;
+        let pair = system * self.engines.len() + engine;
+        let format = precision * self.kv.len() + kv;
+        let cell = pair * self.precisions.len() * self.kv.len() + format;
+        let index = cell * factors::GROUPS + factors::group(parallel);
+        self.time_factors[self.time_factors_of[index]]
     }
 }
 

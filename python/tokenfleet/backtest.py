@@ -18,7 +18,6 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +247,7 @@ def _run(catalog: Catalog, file: str, kind: str, line: int, cells: Cells) -> Run
         other=_positive(cells, _OTHER, where) if kind == "closed" else {},
         flag=cells.get("flag", ""),
         version=cells.get("backend_version", ""),
-        architecture=_shape(catalog, layout.model),
+        architecture=serving_names.shape(catalog, layout.model),
         date=cells.get("measured", ""),
         source=cells.get("source", ""),
     )
@@ -375,17 +374,10 @@ def _regimes(catalog: Catalog, rater: Rater, run: Run) -> dict[str, str]:
         "model": layout.model,
         "family": serving_names.family(architecture),
         "precision": layout.precision,
-        "generation": _generation(catalog, layout.system),
+        "generation": serving_names.generation(catalog.system(layout.system)),
         "concurrency": in_flight,
         "provenance": "inherited" if rater.inherited(layout) else "calibrated",
     }
-
-
-def _generation(catalog: Catalog, system: str) -> str:
-    """Vendor and narrowest format that the matrix units compute in."""
-    row = catalog.system(system)
-    narrowest = "fp4" if row.fp4_tflops else "fp8" if row.fp8_tflops else "bf16"
-    return f"{row.vendor} {narrowest}"
 
 
 def _band(concurrency: float) -> str:
@@ -398,21 +390,6 @@ def _band(concurrency: float) -> str:
 
 
 # Calibration
-
-
-def _shape(catalog: Catalog, model: str) -> str:
-    """First catalog model of the same shape: DeepSeek-R1 and V3 are one architecture."""
-    return _shapes(tuple(catalog.models.values()))[model]
-
-
-@lru_cache(maxsize=4)
-def _shapes(models: tuple[Any, ...]) -> dict[str, str]:
-    about = {"id", "source", "as_of", "notes"}
-    first: dict[str, str] = {}
-    shapes = {m.id: m.model_dump_json(exclude=about) for m in models}
-    for model in sorted(shapes):
-        first.setdefault(shapes[model], model)
-    return {model: first[shape] for model, shape in shapes.items()}
 
 
 def _point(result: Result) -> Point:

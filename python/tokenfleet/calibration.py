@@ -33,7 +33,7 @@ METRICS = (*TIMES, "tokens_s_gpu")
 # What is known of a point, from most to least.
 LEVELS = ("known_cell", "new_version", "new_cell")
 # Slopes count from here, and go no further than a factor of 32 away: beyond that nobody measured.
-_CENTRE = {"concurrency": 32.0, "input": 2048.0}
+CENTRE = {"concurrency": 32.0, "input": 2048.0}
 _REACH = math.log(32.0)
 
 Time = Literal["tpot", "ttft"]
@@ -96,7 +96,7 @@ class Point:
         if name == "level":
             return 1.0
         value = self.concurrency if name == "concurrency" else self.isl
-        return max(-_REACH, min(_REACH, math.log(value / _CENTRE[name])))
+        return max(-_REACH, min(_REACH, math.log(value / CENTRE[name])))
 
 
 class Effect(Row):

@@ -22,6 +22,7 @@ from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.promises import recheck, slo_rows
 from tokenfleet.provenance import (
+    confidence_warnings,
     gpus_by_system,
     inherited_warnings,
     provenance_rows,
@@ -30,6 +31,7 @@ from tokenfleet.provenance import (
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
 from tokenfleet.verify import verify_mix
+from tokenfleet.verify_latency import verify_latency
 
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario
 # Largest plan search that nobody asked to limit, s.
@@ -63,7 +65,7 @@ def optimize_fleet(
         lambda found: recheck(built, found),
         compare_single=compare_single,
     )
-    check(result)
+    check(result, built)
     return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
 
 
@@ -103,14 +105,15 @@ def solve_options(scenario: Scenario) -> SolveOptions:
     )
 
 
-def check(result: MixResult) -> None:
-    """The independent check of `verify.py`.
+def check(result: MixResult, built: Built | None = None) -> None:
+    """The independent checks of `verify.py` and, for a built scenario, `verify_latency.py`.
 
     Raises:
         SolverError: a requirement does not hold, or the cost is not what it was said to be.
     """
     cost = result.value if result.kind == "least_cost" else None
     violations = verify_mix(result.problem, result.values, result.cost_items, cost)
+    violations += verify_latency(built, result) if built is not None else []
     if violations:
         text = "; ".join(str(v) for v in violations[:5])
         raise SolverError(
@@ -134,8 +137,10 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         slo=slo_rows(built, result),
         provenance=provenance,
         not_considered=tuple({"what": n.what, "reason": n.reason} for n in built.not_considered),
+        confidence=built.loaded.scenario.confidence,
         warnings=(
             *(str(w) for w in built.loaded.warnings),
+            *confidence_warnings(built.loaded.scenario.confidence),
             *inherited_warnings(provenance, gpus_by_system(result)),
             *quality_warnings(built, result),
         ),

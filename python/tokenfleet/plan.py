@@ -41,6 +41,7 @@ class Extras:
     provenance: tuple[Row, ...] = ()
     not_considered: tuple[Row, ...] = ()
     warnings: tuple[str, ...] = ()
+    confidence: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -80,6 +81,7 @@ class Plan:
     candidates_evaluated: int
     candidates_kept: int
     dropped: dict[str, int]
+    confidence: float | None  # of limits and rated throughput; None: the model's expectation
     slo: tuple[Row, ...]
     provenance: tuple[Row, ...]
     not_considered: tuple[Row, ...]
@@ -132,6 +134,7 @@ class Plan:
             candidates_evaluated=extras.candidates_evaluated,
             candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
             dropped=dict(extras.dropped),
+            confidence=extras.confidence,
             slo=extras.slo,
             provenance=extras.provenance,
             not_considered=extras.not_considered,

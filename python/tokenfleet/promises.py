@@ -6,6 +6,7 @@ evaluated; a limit that fails after all tightens the candidate, and the mix is s
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,22 +14,27 @@ from typing import Any
 
 import numpy as np
 
+from tokenfleet import _core
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.problem import Built
+from tokenfleet.problem.knowledge import (
+    EXPECTED,
+    Judge,
+    Knowledge,
+    add_time_factors,
+    without_factors,
+)
 from tokenfleet.problem.specification import PERCENTILES
 from tokenfleet.problem_data import FloatArray
-from tokenfleet.provenance import is_inherited
 from tokenfleet.schema import Slo
 
 # Each failed re-check raises the candidate's load by this much: small against the model's error,
 # large enough to end in a few rounds.
 _TIGHTEN = 1.05
-_INHERITED = 2.0  # times the error, until somebody measures
-_RESIDUAL_PCT = {"ttft": "ttft_new_cell", "tpot": "tpot_new_cell", "e2e": "tpot_new_cell"}
 
 
 @dataclass(frozen=True)
-class _Load:
+class Load:
     """One kind of replica in one load block: what each replica receives."""
 
     block: int
@@ -42,20 +48,21 @@ def recheck(built: Built, result: MixResult) -> list[Tightening]:
     if built.core is None:
         return []
     failed = set()
-    for load in _loads(result):
-        answer = _ask(built, result, load)
+    for load in loads(result):
+        answer = replica_answer(built, result, load)
         if answer["broken"] is not None:
             failed.add(load.candidate)
     return [Tightening(c, _TIGHTEN) for c in sorted(failed)]
 
 
-def _ask(built: Built, result: MixResult, load: _Load) -> Any:
+def replica_answer(built: Built, result: MixResult, load: Load) -> Any:
+    """The core's latencies of a replica at the mix it is given, and the limit that breaks."""
     assert built.core is not None
     number, group = built.origins[result.problem.candidates[load.candidate].id]
     return built.core.recheck(number, group, load.rates)
 
 
-def _loads(result: MixResult) -> Iterator[_Load]:
+def loads(result: MixResult) -> Iterator[Load]:
     """Mean rates per replica, for every block, pool and candidate that serves something."""
     problem = result.problem
     rates: dict[tuple[int, int, int], FloatArray] = {}
@@ -67,73 +74,104 @@ def _loads(result: MixResult) -> Iterator[_Load]:
     for (b, p, c), row in sorted(rates.items(), key=lambda item: item[0]):
         count = result.values.get(("n", -1, p, c)) or result.values.get(("n", b, p, c), 0.0)
         if count > 0:
-            yield _Load(b, problem.pools[p].site, c, row / count)
+            yield Load(b, problem.pools[p].site, c, row / count)
 
 
 def slo_rows(built: Built, result: MixResult) -> tuple[dict[str, Any], ...]:
     """Promise and limit for every limit of every workload and class: the worst replica and block.
 
-    The interval is the promise scaled by the mean error of the model on accelerators and models it
-    was not fitted to; twice that where efficiencies are inherited, which nobody has measured.
+    `promised_ms` holds at the confidence asked for; `expected_ms` is what the model expects of the
+    same replica, and `interval_ms` holds 80 % of what would be measured, by the calibration's
+    residuals on runs left out of its fit.
     """
     if built.core is None or built.specification is None:
         return ()
-    worst: dict[tuple[int, int, int], tuple[float, int]] = {}
-    for load in _loads(result):
-        candidate = result.problem.candidates[load.candidate]
-        answer = _ask(built, result, load)
-        slos = built.specification.workloads[candidate.workload].slos
-        for j, slo in enumerate(slos):
+    worst: dict[tuple[int, int, int], tuple[float, Load]] = {}
+    for load in loads(result):
+        w = result.problem.candidates[load.candidate].workload
+        answer = replica_answer(built, result, load)
+        for j, slo in enumerate(built.specification.workloads[w].slos):
             for k in range(len(load.rates)):
-                value = _promise(built, candidate.workload, slo, answer, k)
-                if load.rates[k] > 0 and value is not None:
-                    at = (candidate.workload, j, k)
-                    worst[at] = max(worst.get(at, (0.0, 0)), (value, load.candidate))
-    return tuple(
-        _slo_row(built, at, value, is_inherited(built, result.problem.candidates[c]))
-        for at, (value, c) in sorted(worst.items())
-    )
+                parts = _parts(built, w, slo, answer, k)
+                if load.rates[k] > 0 and parts is not None:
+                    known = worst.get((w, j, k))
+                    if known is None or sum(parts) > known[0]:
+                        worst[w, j, k] = (sum(parts), load)
+    judge, expected = Judge(built.loaded, built.specification), expected_core(built)
+    rows = []
+    for (w, j, k), (value, load) in sorted(worst.items(), key=lambda item: item[0]):
+        candidate = result.problem.candidates[load.candidate]
+        number, group = built.origins[candidate.id]
+        answer = expected.recheck(number, group, load.rates)
+        parts = _parts(built, w, built.specification.workloads[w].slos[j], answer, k)
+        knowledge = judge.of(w, candidate.label)
+        rows.append(_slo_row(built, (w, j, k), value, parts or (math.inf, 0.0), knowledge))
+    return tuple(rows)
 
 
-def _promise(built: Built, workload: int, slo: Slo, answer: Any, k: int) -> float | None:
-    """Seconds of a limited metric for class k, or None where the limit does not concern it."""
+def expected_core(built: Built) -> Any:
+    """The core at the model's expectation: biases where the scenario asks for them, no reserve."""
+    spec, confidence = built.specification, built.loaded.scenario.confidence
+    assert spec is not None and built.core is not None
+    if confidence is None or confidence == EXPECTED:
+        return built.core
+    plain = without_factors(spec)
+    add_time_factors(built.loaded, plain, None)
+    return _core.Problem(json.dumps(plain.data))
+
+
+def _parts(
+    built: Built, workload: int, slo: Slo, answer: Any, k: int
+) -> tuple[float, float] | None:
+    """Seconds of a limited metric for class k that TTFT and TPOT contribute.
+
+    None where the limit does not concern the class.
+    """
     assert built.specification is not None
     classes = built.specification.classes[workload]
     if slo.cls is not None and classes[k].id != slo.cls:
         return None
     i = PERCENTILES.index(slo.percentile)
     if answer["ttft_s"] is None:
-        return math.inf
+        return math.inf, 0.0
     ttft, tpot = answer["ttft_s"][k], answer["tpot_s"][k]
     if slo.metric == "ttft":
-        value = float(ttft[i])
+        parts = float(ttft[i]), 0.0
     elif slo.metric == "tpot":
-        value = float(tpot[i])
+        parts = 0.0, float(tpot[i])
     else:
         length = classes[k].output_tokens
         tokens = (length.mean, *length.quantiles)[i]
-        value = float(ttft[i] + max(tokens - 1.0, 0.0) * tpot[0])
-    return None if math.isnan(value) else value
+        parts = float(ttft[i]), float(max(tokens - 1.0, 0.0) * tpot[0])
+    return None if math.isnan(sum(parts)) else parts
 
 
 def _slo_row(
-    built: Built, at: tuple[int, int, int], value: float, inherited: bool
+    built: Built,
+    at: tuple[int, int, int],
+    value: float,
+    expected: tuple[float, float],
+    knowledge: Knowledge,
 ) -> dict[str, Any]:
     assert built.specification is not None
     w, j, k = at
     workload = built.specification.workloads[w]
     slo = workload.slos[j]
-    error = built.loaded.catalog.kernels.engine_error_pct[_RESIDUAL_PCT[slo.metric]][1] / 100
-    error *= _INHERITED if inherited else 1.0
     promised = 1e3 * value
+    widths = [knowledge.half_width[m] for m in ("ttft", "tpot")]
+    ends = [
+        sum(1e3 * part * math.exp(side * h) for part, h in zip(expected, widths, strict=True))
+        for side in (-1, 1)
+    ]
     return {
         "workload": workload.id,
         "class": built.specification.classes[w][k].id,
         "metric": slo.metric,
         "percentile": slo.percentile,
         "promised_ms": promised,
+        "expected_ms": 1e3 * sum(expected),
         "limit_ms": slo.limit_ms,
         "headroom_ms": slo.limit_ms - promised,
-        "provenance": "inherited" if inherited else "calibrated",
-        "interval_ms": [promised / (1 + error), promised * (1 + error)],
+        "provenance": knowledge.provenance,
+        "interval_ms": ends,
     }

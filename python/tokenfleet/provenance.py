@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from tokenfleet.mix.result import MixResult
 from tokenfleet.problem import Built
-from tokenfleet.problem.specification import kernels_used
-from tokenfleet.problem_data import Candidate
+from tokenfleet.problem.knowledge import Judge, Knowledge
 
 Row = dict[str, Any]
+_CLASSES = ("calibrated", "modelled", "inherited")  # surest first
 
 
 def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
@@ -21,8 +23,8 @@ def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
     if built.core is None:
         rows.append({"what": "rates", "class": "measured", "source": "columns of the scenario"})
         return tuple(rows)
-    for (system, engine), used in sorted(_kernels(built, result).items()):
-        rows.append(_performance(built, system, engine, used))
+    for (system, engine), by_model in sorted(_knowledge(built, result).items()):
+        rows.append(_performance(built, system, engine, by_model))
     return tuple(rows)
 
 
@@ -30,31 +32,20 @@ def _replicas(result: MixResult) -> list[tuple[Any, ...]]:
     return [label for label, value in result.values.items() if label[0] == "n" and value > 0]
 
 
-def _kernels(built: Built, result: MixResult) -> dict[tuple[str, str], set[str]]:
-    """Kernels that the plan's replicas run, by system and engine."""
-    used: dict[tuple[str, str], set[str]] = {}
+def _knowledge(
+    built: Built, result: MixResult
+) -> dict[tuple[str, str], dict[str, list[Knowledge]]]:
+    """What is known of the plan's replicas: by system and engine, then by model."""
+    assert built.specification is not None
+    judge = Judge(built.loaded, built.specification)
+    found: dict[tuple[str, str], dict[str, list[Knowledge]]] = {}
     for label in _replicas(result):
         candidate = result.problem.candidates[label[3]]
+        model = built.specification.workloads[candidate.workload].model
         key = (candidate.system, str(candidate.label["engine"]))
-        used.setdefault(key, set()).update(_kernels_of(built, candidate))
-    return used
-
-
-def _kernels_of(built: Built, candidate: Candidate) -> set[str]:
-    assert built.specification is not None
-    layout: dict[str, Any] = candidate.label
-    ranks = (layout["tp"], layout["attention_dp"])
-    return kernels_used(
-        built.specification, candidate.workload, layout["precision"], layout["kv_dtype"], ranks
-    )
-
-
-def is_inherited(built: Built, candidate: Candidate) -> bool:
-    """Whether a candidate runs a kernel whose efficiency is a relative's."""
-    assert built.specification is not None
-    key = (candidate.system, str(candidate.label["engine"]))
-    notes = built.specification.inherited.notes.get(key, {})
-    return not _kernels_of(built, candidate).isdisjoint(notes)
+        known = judge.of(candidate.workload, candidate.label)
+        found.setdefault(key, {}).setdefault(model, []).append(known)
+    return found
 
 
 def _money(built: Built, result: MixResult) -> list[Row]:
@@ -86,19 +77,39 @@ def _system(built: Built, system: str) -> Row:
     }
 
 
-def _performance(built: Built, system: str, engine: str, used: set[str]) -> Row:
-    """Calibrated where every kernel the plan runs is the accelerator's own, else inherited."""
-    assert built.specification is not None
+def _performance(
+    built: Built, system: str, engine: str, by_model: Mapping[str, list[Knowledge]]
+) -> Row:
+    """The weakest class over the plan's models, and what is known of each.
+
+    Calibrated: runs of this accelerator and model were measured. Modelled: none were, but every
+    kernel is the accelerator's own. Inherited: a kernel's efficiency is a relative's.
+    """
     kernels = built.loaded.catalog.kernels
-    notes = built.specification.inherited.notes.get((system, engine), {})
-    taken = {what: whom for what, whom in sorted(notes.items()) if what in used}
+    every = [known for several in by_model.values() for known in several]
+    taken = {what: whom for known in every for what, whom in known.inherited_from.items()}
     return {
         "what": f"throughput and latency of {system} under {engine}",
         "system": system,
-        "class": "inherited" if taken else "calibrated",
+        "class": max((known.provenance for known in every), key=_CLASSES.index),
         "source": kernels.source,
         "as_of": kernels.as_of,
-        "inherited_from": taken,
+        "inherited_from": dict(sorted(taken.items())),
+        "engine_version": built.loaded.scenario.engine_version(engine),
+        "models": [_model(model, several) for model, several in sorted(by_model.items())],
+    }
+
+
+def _model(model: str, several: list[Knowledge]) -> Row:
+    """What is known of a model there; of several layouts the least known."""
+    known = max(several, key=lambda k: (k.half_width["tpot"], _CLASSES.index(k.provenance)))
+    return {
+        "model": model,
+        "class": known.provenance,
+        "known": known.level,
+        "runs": known.runs,
+        "tpot_bias_pct": 100.0 * math.expm1(known.log_bias),
+        **{f"{m}_interval80_pct": 100.0 * math.expm1(h) for m, h in known.half_width.items()},
     }
 
 
@@ -125,6 +136,20 @@ def inherited_warnings(provenance: tuple[Row, ...], gpus: dict[str, int]) -> tup
         "inherited from a relative, not measured on this one: ask for a benchmark before you buy"
         for system in inherited
         if gpus.get(system, 0) > 0
+    )
+
+
+# Beyond this one-sided confidence nothing was measured often enough; the tail is a normal one.
+_MEASURED_TAIL = 0.95
+
+
+def confidence_warnings(confidence: float | None) -> tuple[str, ...]:
+    """What a plan's confidence does not cover."""
+    if confidence is None or confidence <= _MEASURED_TAIL:
+        return ()
+    return (
+        f"confidence {confidence:g}: beyond {_MEASURED_TAIL:g} the model's error is extrapolated "
+        "from its 80 % interval; measured tails are heavier than normal ones",
     )
 
 

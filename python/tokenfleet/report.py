@@ -346,7 +346,8 @@ def _costs(plan: Plan) -> Table:
 def _promises(plan: Plan) -> Table:
     columns = (("workload", ""), ("tightest class", ""), ("metric", ""), ("promised", "right"))
     more = (("interval", "right"), ("limit", "right"))
-    table = _table("Latency promised, ms", *columns, *more)
+    sure = "" if plan.confidence is None else f" with {plan.confidence:.0%} confidence"
+    table = _table(f"Latency promised{sure}, ms", *columns, *more)
     for row in tightest_promises(plan.slo):
         low, high = row["interval_ms"]
         _row(

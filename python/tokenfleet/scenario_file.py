@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
 from tokenfleet.catalog.tables import csv_table
 from tokenfleet.errors import SchemaError
@@ -36,6 +38,8 @@ from tokenfleet.schema import (
     schema_error,
 )
 
+# Effects of a calibration that belong to an engine version.
+_VERSIONED = "version_cell"
 # A price more than this factor from the price book draws a warning (a node has 4 to 16 GPUs).
 _PRICE_FACTOR = 4.0
 
@@ -45,7 +49,8 @@ class LoadedScenario:
     """A valid scenario, its catalog, and what its files resolved to.
 
     `classes` and `day_curves` are by workload id. A day curve has 24 relative rates with mean 1;
-    workloads described by `peak_to_mean` have none.
+    workloads described by `peak_to_mean` have none. `calibration` holds the intervals, and the
+    biases where the scenario asks for them: the file that it names, or else the shipped one.
     """
 
     scenario: Scenario
@@ -55,18 +60,24 @@ class LoadedScenario:
     warnings: tuple[SchemaWarning, ...]
     base_dir: Path
     source_name: str
+    calibration: Calibration
 
 
 def load_scenario(
-    scenario: str | Path | Mapping[str, Any] | Scenario, base_dir: Path | None = None
+    scenario: str | Path | Mapping[str, Any] | Scenario,
+    base_dir: Path | None = None,
+    *,
+    given: Mapping[str, Any] | None = None,
 ) -> LoadedScenario:
     """Loads a scenario from a YAML, TOML or JSON file, from plain data, or as it is.
+
+    `given` fields take the place of a file's own.
 
     Raises:
         SchemaError: anything that cannot be understood; names file, field, row and value.
         CatalogError: a system, model, price vintage or distribution that is not in the catalog.
     """
-    parsed, source, folder = _parse(scenario, base_dir)
+    parsed, source, folder = _parse(scenario, base_dir, given or {})
     catalog = merge_files(load_catalog(), [_resolve(folder, p, source) for p in parsed.catalog])
     parsed = _with_quality(_with_columns(parsed, folder, source), catalog)
     reader = _ClassReader(catalog, folder, source)
@@ -77,6 +88,7 @@ def load_scenario(
     problems = list(_unknown_names(parsed, catalog, classes))
     if problems:
         raise schema_error(source, problems)
+    calibration = _calibration(parsed, folder, source)
     return LoadedScenario(
         scenario=parsed,
         catalog=catalog,
@@ -87,14 +99,18 @@ def load_scenario(
             *catalog.warnings,
             *reader.notes,
             *_odd_prices(parsed, catalog),
+            *_unmeasured_versions(parsed, calibration),
         ),
         base_dir=folder,
         source_name=source,
+        calibration=calibration,
     )
 
 
 def _parse(
-    scenario: str | Path | Mapping[str, Any] | Scenario, base_dir: Path | None
+    scenario: str | Path | Mapping[str, Any] | Scenario,
+    base_dir: Path | None,
+    given: Mapping[str, Any],
 ) -> tuple[Scenario, str, Path]:
     if isinstance(scenario, Scenario):
         return scenario, "scenario", base_dir or Path.cwd()
@@ -104,7 +120,7 @@ def _parse(
     data = load_data(path)
     if not isinstance(data, dict):
         raise SchemaError(f"{path}: should be a mapping of fields", "start with `name: ...`")
-    return Scenario.parse(data, str(path)), str(path), base_dir or path.parent
+    return Scenario.parse({**data, **given}, str(path)), str(path), base_dir or path.parent
 
 
 def _resolve(folder: Path, name: str, source: str) -> Path:
@@ -223,6 +239,39 @@ def _day_curves(scenario: Scenario, folder: Path, source: str) -> dict[str, tupl
             path = _resolve(folder, load.trace_curve.trace, source)
             curves[workload.id] = rate_curve(read_trace(path, load.trace_curve.format))
     return curves
+
+
+# Calibration
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Calibration:
+    return Calibration.read(SHIPPED)
+
+
+def _calibration(scenario: Scenario, folder: Path, source: str) -> Calibration:
+    """The calibration of a scenario; without one the shipped one, for its intervals."""
+    if scenario.calibration in ("none", "shipped"):
+        return _shipped()
+    return Calibration.read(_resolve(folder, scenario.calibration, source))
+
+
+def _unmeasured_versions(scenario: Scenario, calibration: Calibration) -> Iterator[SchemaWarning]:
+    """Engines whose biases cannot be applied: their version is not named, or nobody measured it."""
+    if scenario.calibration == "none":
+        if scenario.engine_versions:
+            text = "has no effect without a calibration; did you mean calibration: shipped?"
+            yield SchemaWarning("engine_versions", text)
+        return
+    measured = sorted({e.key.split(" | ")[0] for e in calibration.effects if e.kind == _VERSIONED})
+    for engine in sorted(set(scenario.engines)):
+        known = [name.partition(" ")[2] for name in measured if name.split(" ")[0] == engine]
+        version = scenario.engine_versions.get(engine)
+        if version in known:
+            continue
+        what = "no version is named" if version is None else f"nobody measured version {version!r}"
+        there = did_you_mean(version or "", known) if known else "the calibration has none"
+        yield SchemaWarning(f"engine_versions.{engine}", f"{what}: no bias is applied; {there}")
 
 
 # Names that only the catalog knows

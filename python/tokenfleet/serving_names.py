@@ -6,8 +6,10 @@ Every function raises `UnknownNameError` with a sentence that says what has no c
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import Any
 
-from tokenfleet.catalog import Catalog
+from tokenfleet.catalog import Catalog, SystemRow
 from tokenfleet.schema.architecture import ModelArchitecture
 
 ENGINES = ("sglang", "trtllm", "vllm")
@@ -103,3 +105,25 @@ def family(architecture: ModelArchitecture) -> str:
     if "mla" in kinds:
         return f"{base}, mla"
     return f"{base}, hybrid" if "linear" in kinds else base
+
+
+def generation(row: SystemRow) -> str:
+    """Vendor and narrowest format that the matrix units compute in."""
+    narrowest = "fp4" if row.fp4_tflops else "fp8" if row.fp8_tflops else "bf16"
+    return f"{row.vendor} {narrowest}"
+
+
+def shape(catalog: Catalog, model: str) -> str:
+    """First catalog model of the same shape: DeepSeek-R1 and V3 are one architecture."""
+    return _shapes(tuple(catalog.models.values()), catalog.user_rows)[model]
+
+
+@lru_cache(maxsize=4)
+def _shapes(models: tuple[Any, ...], user_rows: frozenset[str]) -> dict[str, str]:
+    """Name of every model's shape; a user's row never renames one of the catalog's own."""
+    about = {"id", "source", "as_of", "notes"}
+    first: dict[str, str] = {}
+    shapes = {m.id: m.model_dump_json(exclude=about) for m in models}
+    for model in sorted(shapes, key=lambda name: (f"models:{name}" in user_rows, name)):
+        first.setdefault(shapes[model], model)
+    return {model: first[shape] for model, shape in shapes.items()}

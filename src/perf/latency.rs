@@ -107,7 +107,11 @@ fn slot_term(replica: &Replica, u: f64, holding: f64, tail: &mut Tail) {
 impl Pressure {
     /// Under rates `f` (requests/s, one per class). `None`: the queue grows without bound.
     pub fn of_mix(replica: &Replica, f: &[f64], wanted: Percentiles) -> Option<Self> {
-        let active = || f.iter().enumerate().filter(|(_, rate)| **rate > 0.0);
+        let slower = replica.load_factor();
+        let active = || {
+            let rates = f.iter().map(move |rate| rate * slower).enumerate();
+            rates.filter(|(_, rate)| *rate > 0.0)
+        };
         let sum = |g: &dyn Fn(&ClassTimes) -> f64| -> f64 {
             active()
                 .map(|(k, rate)| rate * g(&replica.classes[k]))
@@ -125,7 +129,7 @@ impl Pressure {
         let tau = replica.tau(n, attention_s);
         let mut pressure = Self::at(replica, n, tau, share);
         let flows: Vec<Flow> = active()
-            .map(|(k, &rate)| flow(replica, k, rate, tau))
+            .map(|(k, rate)| flow(replica, k, rate, tau))
             .collect();
         let busy: f64 = flows.iter().map(|q| q.rate * q.service).sum();
         if busy >= 1.0 {
@@ -136,11 +140,11 @@ impl Pressure {
                 .tail
                 .push(q.rate * q.service, q.residual / (1.0 - busy));
         }
-        for (k, &rate) in active() {
+        for (k, rate) in active() {
             pressure.prompt_rate[k] = rate / replica.ranks;
             pressure.prompt_noise += pressure.prompt_rate[k] * replica.classes[k].burst_m2;
         }
-        let requests: f64 = f.iter().sum();
+        let requests: f64 = active().map(|(_, rate)| rate).sum();
         let decode_s = if requests > 0.0 {
             steps / requests * tau / share
         } else {
@@ -232,7 +236,7 @@ impl Pressure {
                 from(0).max(from(1))
             }
         };
-        value + round_trip_s
+        replica.factors.ttft * value + round_trip_s
     }
 
     /// The part of TTFT that no other request causes.
@@ -252,6 +256,10 @@ impl Pressure {
 
     /// TPOT of class `k` at percentile index `i`, s.
     pub fn tpot(&self, replica: &Replica, k: usize, i: usize) -> f64 {
+        replica.factors.tpot * self.modelled_tpot(replica, k, i)
+    }
+
+    fn modelled_tpot(&self, replica: &Replica, k: usize, i: usize) -> f64 {
         let accepted = replica.step.accepted;
         let mean = self.tau / (accepted * self.decode_share);
         let tokens = replica.work[k].noise_tokens;
@@ -429,6 +437,7 @@ const CAPACITY_STEPS: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::factors::TimeFactors;
     use crate::perf::layout::{Layout, Parallel};
     use crate::perf::replica::ClassWork;
     use crate::perf::step::{OperatorTables, StepModel};
@@ -456,6 +465,7 @@ mod tests {
             },
             speculation: spec.workloads[1].speculation[0],
             role,
+            factors: TimeFactors::ONE,
         };
         let tables = OperatorTables::build(&layout).unwrap();
         let step = StepModel::build(&layout, &tables).unwrap();

@@ -3,6 +3,7 @@
 use crate::catalog::{
     Attention, FeedForward, Kernel, KvDtype, LayerGroup, Model, Precision, System,
 };
+use crate::perf::factors::TimeFactors;
 use crate::workload::{Role, Spec, Speculation};
 
 /// Degrees of parallelism. A pipeline stage has `tp·adp` accelerators; experts are split over the
@@ -57,6 +58,8 @@ pub struct Layout<'a> {
     pub speculation: Speculation,
     /// Role.
     pub role: Role,
+    /// What measurements say about its times.
+    pub factors: TimeFactors,
 }
 
 impl<'a> Layout<'a> {
@@ -295,6 +298,7 @@ mod tests {
             parallel: degrees(2, 1, 1, 1),
             speculation: spec.workloads[0].speculation[0],
             role: Role::Serve,
+            factors: TimeFactors::ONE,
         };
         let group = &layout.model.layers[0];
         let shapes = |products: Vec<Product>| -> Vec<(f64, f64)> {

@@ -163,6 +163,7 @@ pub fn kv_budget_bytes(layout: &Layout) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::factors::TimeFactors;
     use crate::perf::layout::Parallel;
     use crate::workload::{Role, Spec};
 
@@ -181,6 +182,7 @@ mod tests {
             parallel,
             speculation: spec.workloads[0].speculation[0],
             role: Role::Serve,
+            factors: TimeFactors::ONE,
         }
     }
 

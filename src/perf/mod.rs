@@ -5,6 +5,7 @@
 //! (tails of waiting) ▸ `latency` (percentiles and capacity); `memory` and `closed_loop` read `step`.
 
 pub mod closed_loop;
+pub mod factors;
 pub mod latency;
 pub mod layout;
 pub mod memory;

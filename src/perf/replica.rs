@@ -5,6 +5,7 @@
 //! `σ_k` decode steps shared by `B` sequences. The utilisation of any mix is `Σ f_k·load_k`, and it
 //! reaches one exactly when `B` sequences are in decode at all times.
 
+use crate::perf::factors::TimeFactors;
 use crate::perf::layout::Layout;
 use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
 use crate::perf::step::StepModel;
@@ -125,6 +126,8 @@ pub struct Replica<'a> {
     pub ttft_fixed_s: f64,
     /// Decode steps a first token waits for.
     pub ttft_steps: f64,
+    /// What measurements say about the times; `classes` are the model's own.
+    pub factors: TimeFactors,
     /// Times per class.
     pub classes: Vec<ClassTimes>,
 }
@@ -143,6 +146,7 @@ impl<'a> Replica<'a> {
             chunk_s: 0.0,
             ttft_fixed_s: layout.kernel.ttft_fixed_s,
             ttft_steps: layout.kernel.ttft_steps,
+            factors: layout.factors,
             classes: Vec::with_capacity(work.len()),
         };
         replica.chunk_s = step.most_added_s(replica.base_tokens(), replica.chunk);
@@ -152,6 +156,11 @@ impl<'a> Replica<'a> {
             replica.classes.push(times);
         }
         replica
+    }
+
+    /// Factor on replica-seconds and joules of a request.
+    pub fn load_factor(&self) -> f64 {
+        self.factors.load(self.role)
     }
 
     /// Time of a decode step with `n` sequences on the replica, each with `attention_s`, s.
@@ -230,8 +239,9 @@ pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f
         Role::Prefill(_) => 0.0,
         _ => times.steps * replica.tau(n, times.attention_s) / n,
     };
-    gpus * (times.prompt_mean * (system.prefill_w - system.idle_w)
-        + decode_s * (system.decode_w - system.idle_w))
+    gpus * replica.load_factor()
+        * (times.prompt_mean * (system.prefill_w - system.idle_w)
+            + decode_s * (system.decode_w - system.idle_w))
 }
 
 #[cfg(test)]
@@ -262,6 +272,7 @@ mod tests {
             },
             speculation: spec.workloads[0].speculation[0],
             role,
+            factors: TimeFactors::ONE,
         };
         let tables = OperatorTables::build(&layout).unwrap();
         let step = StepModel::build(&layout, &tables).unwrap();

@@ -18,5 +18,9 @@ GapOption = Annotated[float | None, typer.Option("--gap", help="Relative gap to 
 TimeLimitOption = Annotated[
     float | None, typer.Option("--time-limit", help="Seconds for the solver.")
 ]
+ConfidenceOption = Annotated[
+    float | None,
+    typer.Option("--confidence", help="Hold limits and rates at this confidence, 0.5 to 0.99."),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads; default: all.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]

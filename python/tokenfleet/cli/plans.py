@@ -11,6 +11,7 @@ import typer
 from tokenfleet.cli.answer import INTERRUPTED, UNPROVEN, answering, console, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import (
+    ConfidenceOption,
     ForceOption,
     GapOption,
     JsonOption,
@@ -67,6 +68,7 @@ def plan(
     time_limit: TimeLimitOption = None,
     threads: ThreadsOption = None,
     seed: SeedOption = None,
+    confidence: ConfidenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
@@ -74,11 +76,14 @@ def plan(
         refuse_existing(output, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
-        _plan(_load(scenario, given), as_json, output, force)
+        sure = {} if confidence is None else {"confidence": confidence}
+        _plan(_load(scenario, given, sure), as_json, output, force)
 
 
-def _load(path: Path, solver: dict[str, Any]) -> LoadedScenario:
-    """The scenario with solver settings of the command line over its own.
+def _load(
+    path: Path, solver: dict[str, Any], given: dict[str, Any] | None = None
+) -> LoadedScenario:
+    """The scenario with solver settings and other fields of the command line over its own.
 
     Raises:
         SchemaError: the file or a setting cannot be understood.
@@ -88,7 +93,7 @@ def _load(path: Path, solver: dict[str, Any]) -> LoadedScenario:
     from tokenfleet.scenario_file import load_scenario
     from tokenfleet.schema import SolverOptions, validate
 
-    loaded = load_scenario(path)
+    loaded = load_scenario(path, given=given)
     if not solver:
         return loaded
     merged = {**loaded.scenario.solver.model_dump(), **solver}

@@ -14,6 +14,7 @@ from tokenfleet import _core
 from tokenfleet import problem_data as data
 from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
+from tokenfleet.problem.knowledge import add_time_factors
 from tokenfleet.problem.load_blocks import LoadBlocks, load_blocks
 from tokenfleet.problem.measured import measured_candidates
 from tokenfleet.problem.money import Terms, resolve_terms
@@ -197,6 +198,7 @@ class _Found:
 
 def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
     specification = build_specification(loaded, systems)
+    add_time_factors(loaded, specification, loaded.scenario.confidence)
     core = _core.Problem(json.dumps(specification.data))
     search = _core.Search()
     threads = loaded.scenario.solver.threads or 0

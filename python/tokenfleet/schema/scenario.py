@@ -18,6 +18,7 @@ from tokenfleet.schema.fields import (
     KvPrecision,
     Name,
     NonNegative,
+    Number,
     Positive,
     PositiveCount,
     Text,
@@ -88,6 +89,8 @@ Columns = Annotated[
     | Annotated[Name, Tag("<file>")],
     Discriminator(_columns_tag),
 ]
+# Past 0.99 nothing measured says how wrong the model can be.
+Confidence = Annotated[Number, Field(ge=0.5, le=0.99)]
 Sizes = Annotated[tuple[PositiveCount, ...], Field(min_length=1)]
 
 
@@ -158,6 +161,20 @@ class Scenario(Row):
     engines: Annotated[tuple[Engine, ...], Field(min_length=1)] = about(
         "Serving engines allowed", default=("vllm", "sglang", "trtllm")
     )
+    engine_versions: dict[Engine, Name] = about(
+        "Version of an engine that will run; biases belong to versions", default_factory=dict
+    )
+    calibration: Name = about(
+        "Biases on time per output token, measured on an engine version: `none`, `shipped`, or a "
+        "file of `tokenfleet calibrate`, relative to the scenario",
+        default="none",
+    )
+    confidence: Confidence | None = quantity(
+        "One-sided confidence at which latency limits and rated throughput hold; blank: at the "
+        "model's expectation, as at 0.5",
+        "probability",
+        default=None,
+    )
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1)] = about("What to serve")
     sites: Annotated[tuple[Site, ...], Field(min_length=1)] = about("Where")
     offers: tuple[Offer, ...] = about(
@@ -183,6 +200,10 @@ class Scenario(Row):
                 "cross_reference", "{text}", {"text": text, "problems": problems}
             )
         return self
+
+    def engine_version(self, engine: str) -> str | None:
+        """The version of an engine that will run, where the scenario names it."""
+        return next((v for name, v in self.engine_versions.items() if name == engine), None)
 
     @classmethod
     def parse(cls, data: Any, source: str = "scenario") -> Scenario:
@@ -215,6 +236,7 @@ def _cross_references(scenario: Scenario) -> Iterator[Problem]:
     yield from _supply_references(scenario)
     yield from _residency(scenario)
     yield from _quality(scenario)
+    yield from _measured_confidence(scenario)
     if scenario.reserve.survive_site_loss and len(scenario.sites) < 2:
         yield Problem("reserve.survive_site_loss", "needs at least two sites", "add a site")
 
@@ -311,6 +333,19 @@ def column_problems(
             yield _unknown(f"{path}[{i}].workload", "workload", column.workload, by_id)
         elif workload.class_ids is not None and column.cls not in workload.class_ids:
             yield _unknown(f"{path}[{i}].class", "class", column.cls, workload.class_ids)
+
+
+def _measured_confidence(scenario: Scenario) -> Iterator[Problem]:
+    """Columns are rates that somebody measured: the model's error says nothing about them."""
+    if scenario.columns is None:
+        return
+    for name in ("confidence", "engine_versions"):
+        if getattr(scenario, name):
+            hint = "leave it out, or rate the columns at the confidence you need"
+            yield Problem(name, "has no effect on measured columns", hint)
+    if scenario.calibration != "none":
+        hint = "leave it out: a bias corrects the model, and columns take its place"
+        yield Problem("calibration", "has no effect on measured columns", hint)
 
 
 def _residency(scenario: Scenario) -> Iterator[Problem]:

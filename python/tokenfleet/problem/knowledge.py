@@ -1,0 +1,213 @@
+"""What measured runs say about a layout's times, and the factors on them that follow.
+
+The calibration holds how far predictions were off on runs left out of its fit, as the half-width h
+of an 80 % interval of log(measured/predicted). The logarithm is taken as normal, so its standard
+deviation is h/1.2816, and a time that holds at a one-sided confidence c is exp(z(c) h/1.2816) times
+the predicted one: e^h at 0.9, which needs no normal tail, and the prediction itself at 0.5.
+`docs/confidence.md` has the measured reasons for every choice here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import NormalDist
+from typing import Any, Literal
+
+from tokenfleet import serving_names
+from tokenfleet.calibration import CENTRE, METRICS, Corrector, Point
+from tokenfleet.problem.specification import Specification, kernels_used
+from tokenfleet.scenario_file import LoadedScenario
+
+# One-sided confidence of the upper end of an 80 % interval.
+_UPPER_END = 0.9
+# Half-widths grow so much where efficiencies come from another generation or vendor. Measured by
+# taking their own kernels away from four accelerators: up to 2.2 and 1.2 times. Within a
+# generation nothing changed.
+_OTHER_GENERATION = {"tpot": 2.25, "ttft": 1.25, "tokens_s_gpu": 2.25}
+# A plan takes the level of a bias and not what belongs to one layout and one load; what those
+# explain stays unexplained.
+_LEVEL_ONLY = 1.4
+
+# Ranks (tensor parallel, attention data parallel) that stand for the core's groups of layouts.
+GROUPS = ((1, 1), (2, 1), (1, 2))
+NO_CALIBRATION = "none"
+# The confidence of the model's own expectation.
+EXPECTED = 0.5
+
+Provenance = Literal["calibrated", "modelled", "inherited"]
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """How a layout's times are known. `half_width` of the 80 % interval is a logarithm.
+
+    `provenance` is `inherited` where a kernel's efficiency is a relative's, `calibrated` where
+    runs of this accelerator and architecture were measured, and `modelled` between the two.
+    """
+
+    provenance: Provenance
+    level: str  # what the calibration knows: known_cell, new_version or new_cell
+    runs: int  # measured on the engine version, or else on the accelerator x architecture
+    inherited_from: Mapping[str, str]  # what, from whom
+    log_bias: float  # applied to TPOT; 0 where none is
+    half_width: Mapping[str, float]
+
+    def factor(self, metric: str, confidence: float) -> float:
+        """Times that hold at a confidence, over those predicted (bias left out)."""
+        return math.exp(deviations(confidence) * self.half_width[metric])
+
+
+def deviations(confidence: float) -> float:
+    """Half-widths of the 80 % interval that a one-sided confidence is away from the centre."""
+    normal = NormalDist()
+    return normal.inv_cdf(confidence) / normal.inv_cdf(_UPPER_END)
+
+
+class Judge:
+    """Says what is known of the layouts of a specification."""
+
+    def __init__(self, loaded: LoadedScenario, spec: Specification) -> None:
+        self._loaded = loaded
+        self._spec = spec
+        self._corrector = Corrector(loaded.calibration)
+        effects = loaded.calibration.effects
+        self._runs = {
+            (e.kind, e.key): e.n for e in effects if e.time == "tpot" and e.term == "level"
+        }
+
+    @property
+    def biased(self) -> bool:
+        """Whether biases are applied at all."""
+        return self._loaded.scenario.calibration != NO_CALIBRATION
+
+    def of(self, w: int, layout: Mapping[str, Any]) -> Knowledge:
+        """What is known of a layout of workload `w`; `layout` has the labels of a candidate."""
+        system, engine = str(layout["system"]), str(layout["engine"])
+        precision, kv = str(layout["precision"]), str(layout["kv_dtype"])
+        ranks = (int(layout["tp"]), int(layout["attention_dp"]))
+        point = self._point(w, system, engine, precision)
+        found = self._corrector.correct(point)
+        level = found.level
+        cells = [("version_cell", point.version_cell), ("cell", point.cell)]
+        known = self.biased and level == "known_cell"
+        taken = self._taken(system, engine, kernels_used(self._spec, w, precision, kv, ranks))
+        return Knowledge(
+            provenance=self._provenance(taken, point),
+            level=level,
+            runs=next((self._runs[c] for c in cells if c in self._runs), 0),
+            inherited_from=taken,
+            log_bias=math.log(found.predicted["tpot"]) if known else 0.0,
+            half_width=self._half_width(known, self._foreign(system, taken)),
+        )
+
+    def _point(self, w: int, system: str, engine: str, precision: str) -> Point:
+        """The layout as a run at the centre of the slopes, of no layout that was measured."""
+        catalog = self._loaded.catalog
+        model = self._spec.workloads[w].model
+        return Point(
+            where="",
+            accelerator=system,
+            generation=serving_names.generation(catalog.system(system)),
+            engine=engine,
+            version=self._loaded.scenario.engine_version(engine) or "",
+            family=serving_names.family(catalog.model(model)),
+            architecture=serving_names.shape(catalog, model),
+            precision=precision,
+            layout="",
+            concurrency=CENTRE["concurrency"],
+            isl=CENTRE["input"],
+            osl=1.0,
+            measured={},
+            predicted=dict.fromkeys(METRICS, 1.0),
+        )
+
+    def _taken(self, system: str, engine: str, used: set[str]) -> dict[str, str]:
+        notes = self._spec.inherited.notes.get((system, engine), {})
+        return {what: whom for what, whom in sorted(notes.items()) if what in used}
+
+    def _provenance(self, taken: Mapping[str, str], point: Point) -> Provenance:
+        if taken:
+            return "inherited"
+        return "calibrated" if ("cell", point.cell) in self._runs else "modelled"
+
+    def _foreign(self, system: str, taken: Mapping[str, str]) -> bool:
+        """Whether an efficiency comes from another generation or vendor."""
+        own = serving_names.generation(self._loaded.catalog.system(system))
+        return any(self._generations.get(whom, own) != own for whom in taken.values())
+
+    @cached_property
+    def _generations(self) -> dict[str, str]:
+        """Generation of every accelerator in the kernel calibration."""
+        catalog = self._loaded.catalog
+        found = dict.fromkeys(catalog.kernels.accelerators, "not in the catalog")
+        for row in catalog.systems.values():
+            if row.kernel_key in found:
+                found[row.kernel_key] = serving_names.generation(row)
+        return found
+
+    def _half_width(self, known: bool, foreign: bool) -> dict[str, float]:
+        spreads = {
+            (str(s.level), str(s.metric)): s.log_half_width
+            for s in self._loaded.calibration.spreads
+        }
+        found = {m: spreads["new_cell", m] for m in METRICS}
+        if known:  # a bias is on TPOT, and throughput follows
+            for metric in ("tpot", "tokens_s_gpu"):
+                own = _LEVEL_ONLY * spreads["known_cell", metric]
+                found[metric] = min(own, found[metric])
+        return {m: h * (_OTHER_GENERATION[m] if foreign else 1.0) for m, h in found.items()}
+
+
+def time_factors(knowledge: Knowledge, confidence: float | None) -> dict[str, float]:
+    """The core's `TimeFactors`. Pools that only prefill have no bias: none was measured on them."""
+    sure = confidence or EXPECTED
+    bias = math.exp(knowledge.log_bias)
+    rate = knowledge.factor("tokens_s_gpu", sure)
+    return {
+        "ttft": knowledge.factor("ttft", sure),
+        "tpot": bias * knowledge.factor("tpot", sure),
+        "load": bias * rate,
+        "prefill_load": rate,
+    }
+
+
+def add_time_factors(loaded: LoadedScenario, spec: Specification, confidence: float | None) -> None:
+    """Puts the factors of every kind of layout into the specification; none where all are 1."""
+    judge = Judge(loaded, spec)
+    for w, data in enumerate(spec.data["workloads"]):
+        rows = [time_factors(judge.of(w, layout), confidence) for layout in _layouts(spec, data)]
+        distinct = sorted({tuple(row.items()) for row in rows})
+        if any(value != 1.0 for row in rows for value in row.values()):
+            data["time_factors"] = [dict(row) for row in distinct]
+            data["time_factors_of"] = [distinct.index(tuple(row.items())) for row in rows]
+
+
+def without_factors(spec: Specification) -> Specification:
+    """The specification at the model's own times."""
+    left_out = ("time_factors", "time_factors_of")
+    workloads = [
+        {key: value for key, value in w.items() if key not in left_out}
+        for w in spec.data["workloads"]
+    ]
+    return replace(spec, data={**spec.data, "workloads": workloads})
+
+
+def _layouts(spec: Specification, workload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One layout for every row of `time_factors_of`, in the core's order."""
+    data = spec.data
+    for system in workload["systems"]:
+        for engine in workload["engines"]:
+            for precision in workload["precisions"]:
+                for kv in workload["kv"]:
+                    for tp, attention_dp in GROUPS:
+                        yield {
+                            "system": data["systems"][system]["id"],
+                            "engine": data["engines"][engine]["id"],
+                            "precision": data["precisions"][precision]["id"],
+                            "kv_dtype": data["kv_dtypes"][kv]["id"],
+                            "tp": tp,
+                            "attention_dp": attention_dp,
+                        }

@@ -1,0 +1,456 @@
+"""Factors on times: a fleet that is slower by nature is the judge of one that is rated slower."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core_spec import spec as whole_spec
+from core_spec import spec_of
+from tokenfleet import _core, optimize_fleet
+from tokenfleet.calibration import METRICS, SHIPPED, Calibration, Spread
+from tokenfleet.errors import SchemaError
+from tokenfleet.mix.solve import solve_mix
+from tokenfleet.optimize import solve_options
+from tokenfleet.problem import Built, build
+from tokenfleet.problem.knowledge import Judge, deviations, time_factors
+from tokenfleet.promises import recheck
+from tokenfleet.scenario_file import load_scenario
+from tokenfleet.verify_latency import verify_latency
+
+Json = dict[str, Any]
+ONE = {"ttft": 1.0, "tpot": 1.0, "load": 1.0, "prefill_load": 1.0}
+LATENCIES = [f"{m}_{p}_ms" for m in ("ttft", "tpot") for p in ("mean", "p50", "p90", "p95", "p99")]
+
+
+def with_factors(spec: Json, **factors: float) -> Json:
+    """The specification with the same factors on every layout."""
+    spec = deepcopy(spec)
+    for w in spec["workloads"]:
+        cells = math.prod(len(w[axis]) for axis in ("systems", "engines", "precisions", "kv"))
+        w["time_factors"] = [{**ONE, **factors}]
+        w["time_factors_of"] = [0] * (3 * cells)
+    return spec
+
+
+def slowed(spec: Json, g: float) -> Json:
+    """The specification with everything that takes time taking g times as long; sites stay near."""
+    spec = deepcopy(spec)
+    slower = {"t0", "a1", "a2", "alpha", "layer_s", "step_s", "sequence_s", "ttft_fixed_s"}
+    faster = {"flops", "bw", "act_bw", "mla_flops", "mla_bw", "bw1", "bw2", "elementwise_bw"}
+
+    def walk(node: Any) -> None:
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(value, dict | list):
+                walk(value)
+            elif key in slower:
+                node[key] = g * value
+            elif key in faster:
+                node[key] = value / g
+
+    walk(spec["kernels"])
+    for system in spec["systems"]:
+        system["scale_out_bw"] /= g
+    return spec
+
+
+def every_point(spec: Json) -> dict[str, Any]:
+    """Operating points at the far group of sites of one configuration in forty."""
+    core = _core.Problem(json.dumps(spec))
+    return core.points(np.arange(0, core.space_size, 41, dtype=np.uint64), 1)
+
+
+@pytest.mark.parametrize("g", [1.25, 2.0])
+def test_rated_slower_is_being_slower(g: float) -> None:
+    """All factors alike are one slower clock: kernels, links and engine g times as slow."""
+    rated = every_point(with_factors(whole_spec(), ttft=g, tpot=g, load=g, prefill_load=g))
+    slow = every_point(slowed(whole_spec(), g))
+    ok = np.array(slow["status"]) == "ok"
+    assert ok.sum() > 50
+    assert rated["status"] == slow["status"]
+    for name in ("capacity", "requests_per_s", "drawn_w", *LATENCIES):
+        a, b = np.asarray(rated[name])[ok], np.asarray(slow[name])[ok]
+        assert a == pytest.approx(b, rel=1e-6, nan_ok=True), name
+
+
+def test_a_given_mix_is_slower_too() -> None:
+    spec = spec_of("llama-8b", class_sets=[0b11], slos=[], batches=[4])
+    rates = np.array([0.3, 0.01])
+    rated = _core.Problem(json.dumps(with_factors(spec, ttft=1.5, tpot=1.5, load=1.5)))
+    slow = _core.Problem(json.dumps(slowed(spec, 1.5)))
+    a, b = rated.recheck(0, 0, rates), slow.recheck(0, 0, rates)
+    assert a["utilisation"] == pytest.approx(b["utilisation"], rel=1e-12)
+    for name in ("ttft_s", "tpot_s", "concurrency"):
+        assert np.array(a[name]) == pytest.approx(np.array(b[name]), rel=1e-9)
+
+
+@pytest.mark.parametrize(("metric", "percentile"), [("ttft", 4), ("tpot", 3)])
+def test_a_factor_on_a_latency_is_a_tighter_limit(metric: str, percentile: int) -> None:
+    """With the round trip at zero, 1.3 times a latency within L is a latency within L/1.3."""
+    limit = {"ttft": 2.0, "tpot": 0.012}[metric]
+
+    def capacity(limit_s: float, factor: float) -> float:
+        slo = {"metric": metric, "percentile": percentile, "limit_s": limit_s, "class": None}
+        spec = with_factors(spec_of("llama-8b", slos=[slo]), **{metric: factor})
+        points = _core.Problem(json.dumps(spec)).points(np.array([0], dtype=np.uint64))
+        return float(points["capacity"][0])
+
+    assert capacity(limit, 1.3) == pytest.approx(capacity(limit / 1.3, 1.0), rel=2e-3)
+    assert 0.0 < capacity(limit, 1.3) < capacity(limit, 1.0) * 0.99
+
+
+def test_the_load_grows_by_its_own_factor() -> None:
+    """Without limits a replica may be full: rates fall and joules grow by the factor alone."""
+    spec = spec_of("llama-8b", slos=[])
+    points = [
+        _core.Problem(json.dumps(with_factors(spec, load=g))).points(np.array([0], np.uint64))
+        for g in (1.0, 1.6)
+    ]
+    rate = [float(p["requests_per_s"][0]) for p in points]
+    assert rate[0] / rate[1] == pytest.approx(1.6, rel=1e-12)
+    assert points[0]["drawn_w"][0] == pytest.approx(points[1]["drawn_w"][0], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_factors_of": [0]}, "time_factors_of"),
+        ({"time_factors_of": [0, 0, 1]}, "time_factors_of"),
+        ({"time_factors": [{**ONE, "tpot": 0.0}]}, "time_factors"),
+        ({"time_factors": [], "time_factors_of": [0, 0, 0]}, "time_factors_of"),
+        ({"time_factors": [{"tpot": 1.0}]}, "missing field"),
+    ],
+)
+def test_broken_factors_are_refused(change: Json, message: str) -> None:
+    spec = with_factors(spec_of("llama-8b"))
+    spec["workloads"][0].update(change)
+    with pytest.raises(ValueError, match=message):
+        _core.Problem(json.dumps(spec))
+
+
+# --- from residuals to factors ------------------------------------------------------------------
+
+
+def scenario(**changes: Any) -> Json:
+    """A small fleet of H100 for a model and engine version that the shipped calibration knows."""
+    base: Json = {
+        "name": "confidence",
+        "as_of": "2026-07-01",
+        "systems": ["h100_sxm_8"],
+        "engines": ["trtllm"],
+        "workloads": [
+            {
+                "id": "chat",
+                "model": "llama-3.1-8b",
+                "precisions": ["bf16"],
+                "classes": [
+                    {"id": "all", "share": 1.0, "input_tokens": 1000, "output_tokens": 300}
+                ],
+                "slos": [
+                    {"metric": "ttft", "percentile": "p99", "limit_ms": 1500},
+                    {"metric": "tpot", "percentile": "p95", "limit_ms": 25},
+                ],
+                "demand": {"requests_per_s": 150.0, "peak_to_mean": 1.5},
+            }
+        ],
+        "sites": [
+            {
+                "id": "hall",
+                "region": "eu",
+                "power_kw": "unlimited",
+                "power_basis": "it",
+                "pue": 1.3,
+                "electricity_usd_per_kwh": 0.1,
+                "hosting_usd_per_kw_month": 10.0,
+                "cooling": ["air"],
+            }
+        ],
+        "offers": [
+            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
+        ],
+        "search": {"tensor_parallel": [1, 2], "pipeline_parallel": [1], "class_sets": "singles"},
+        "solver": {"gap": 1e-6},
+    }
+    return {**base, **changes}
+
+
+def built(**changes: Any) -> Built:
+    """The problem of a scenario."""
+    return build(load_scenario(scenario(**changes)))
+
+
+def spreads(calibration: Calibration, level: str) -> dict[str, float]:
+    """Half-widths of a level."""
+    return {s.metric: s.log_half_width for s in calibration.spreads if s.level == level}
+
+
+def test_the_upper_end_of_the_interval_is_ninety_percent() -> None:
+    """One side of an 80 % interval: e^h. And z(0.95) = 1.644854, z(0.9) = 1.281552."""
+    assert deviations(0.5) == 0.0
+    assert deviations(0.9) == pytest.approx(1.0, abs=1e-12)
+    assert deviations(0.95) == pytest.approx(1.644854 / 1.281552, rel=1e-5)
+
+
+def test_without_biases_the_spread_is_that_of_a_cell_nobody_measured() -> None:
+    problem = built(confidence=0.9)
+    assert problem.specification is not None
+    judge = Judge(problem.loaded, problem.specification)
+    known = judge.of(0, problem.problem.candidates[0].label)
+    wide = spreads(Calibration.read(SHIPPED), "new_cell")
+    assert known.provenance == "calibrated"
+    assert known.log_bias == 0.0
+    assert dict(known.half_width) == wide
+    assert time_factors(known, 0.9) == pytest.approx(
+        {
+            "ttft": math.exp(wide["ttft"]),
+            "tpot": math.exp(wide["tpot"]),
+            "load": math.exp(wide["tokens_s_gpu"]),
+            "prefill_load": math.exp(wide["tokens_s_gpu"]),
+        }
+    )
+
+
+def test_loads_carry_the_factor_when_no_limit_binds() -> None:
+    """Limits far off: at 0.9 a request takes e^h times as many replica-seconds."""
+    loose = deepcopy(scenario()["workloads"])
+    loose[0]["slos"] = []
+    plain, sure = built(workloads=loose), built(workloads=loose, confidence=0.9)
+    h = spreads(Calibration.read(SHIPPED), "new_cell")["tokens_s_gpu"]
+    loads = [
+        {plain.origins[c.id][0]: c.load[0] for c in plain.problem.candidates},
+        {sure.origins[c.id][0]: c.load[0] for c in sure.problem.candidates},
+    ]
+    shared = set(loads[0]) & set(loads[1])
+    assert shared
+    for number in shared:
+        assert loads[1][number] == pytest.approx(math.exp(h) * loads[0][number], rel=1e-9)
+
+
+def test_efficiencies_of_another_generation_are_wider_and_of_the_same_are_not() -> None:
+    """MI300X has NVIDIA's efficiencies; B300 takes experts' from B200, which changed nothing."""
+    problem = built(systems=["h100_sxm_8", "mi300x_8"], engines=["vllm"], offers=[])
+    assert problem.specification is not None
+    judge = Judge(problem.loaded, problem.specification)
+    layout = {"engine": "vllm", "precision": "bf16", "kv_dtype": "bf16", "tp": 1, "attention_dp": 1}
+    own = judge.of(0, {**layout, "system": "h100_sxm_8"})
+    foreign = judge.of(0, {**layout, "system": "mi300x_8"})
+    assert foreign.provenance == "inherited"
+    for metric, factor in (("tpot", 2.25), ("tokens_s_gpu", 2.25), ("ttft", 1.25)):
+        assert foreign.half_width[metric] == pytest.approx(factor * own.half_width[metric])
+
+    workloads = deepcopy(scenario()["workloads"])
+    workloads[0] |= {"model": "qwen3.5-397b-a17b", "precisions": ["nvfp4"]}
+    near = built(systems=["b300_sxm_8"], engines=["vllm"], offers=[], workloads=workloads)
+    assert near.specification is not None
+    routed = {**layout, "precision": "nvfp4", "kv_dtype": "fp8", "system": "b300_sxm_8"}
+    known = Judge(near.loaded, near.specification).of(0, {**routed, "tp": 8})
+    assert known.provenance == "inherited"
+    assert dict(known.half_width) == spreads(Calibration.read(SHIPPED), "new_cell")
+
+
+# --- biases -------------------------------------------------------------------------------------
+
+
+def level_bias(calibration: Calibration, version_cell: str) -> float:
+    """Sum of a version's TPOT levels by hand, H100 and Llama-3.1-8B in bf16."""
+    keys = {
+        ("accelerator", "h100_sxm_8"),
+        ("engine_family", "trtllm | dense"),
+        ("precision_generation", "bf16 | NVIDIA fp8"),
+        ("cell", "h100_sxm_8 | llama-3.1-8b"),
+        ("version_cell", version_cell),
+    }
+    own = [
+        e.log_bias
+        for e in calibration.effects
+        if e.time == "tpot" and e.term == "level" and (e.kind, e.key) in keys
+    ]
+    assert len(own) == len(keys)
+    return sum(own)
+
+
+def shipped_version() -> str:
+    """A version of TensorRT-LLM that was measured with Llama-3.1-8B on H100."""
+    of_cell = [
+        e.key
+        for e in Calibration.read(SHIPPED).effects
+        if e.kind == "version_cell" and e.key.startswith("trtllm ")
+    ]
+    return next(k for k in of_cell if k.endswith("| h100_sxm_8 | llama-3.1-8b")).split(" ")[1]
+
+
+def test_a_bias_is_applied_where_its_version_is_named() -> None:
+    version = shipped_version()
+    calibration = Calibration.read(SHIPPED)
+    bias = level_bias(calibration, f"trtllm {version} | h100_sxm_8 | llama-3.1-8b")
+    problem = built(calibration="shipped", engine_versions={"trtllm": version})
+    assert problem.specification is not None
+    known = Judge(problem.loaded, problem.specification).of(0, problem.problem.candidates[0].label)
+    assert (known.level, known.provenance) == ("known_cell", "calibrated")
+    assert known.log_bias == pytest.approx(bias, abs=1e-12)
+    assert known.runs > 0
+    wide = spreads(calibration, "new_cell")
+    assert known.half_width["tpot"] <= wide["tpot"]
+    assert known.half_width["ttft"] == wide["ttft"]
+    factors = problem.specification.data["workloads"][0]["time_factors"]
+    changed = [f for f in factors if f["tpot"] != 1.0]
+    assert changed
+    for row in changed:
+        assert row == pytest.approx({**ONE, "tpot": math.exp(bias), "load": math.exp(bias)})
+    assert not problem.loaded.warnings
+
+
+@pytest.mark.parametrize("versions", [{}, {"trtllm": "99.1"}])
+def test_a_version_that_nobody_measured_gets_no_bias_and_a_warning(versions: Json) -> None:
+    plain, asked = built(), built(calibration="shipped", engine_versions=versions)
+    assert asked.specification is not None and plain.specification is not None
+    assert asked.specification.data == plain.specification.data
+    assert any("no bias is applied" in str(w) for w in asked.loaded.warnings)
+
+
+def test_versions_without_a_calibration_draw_a_warning() -> None:
+    loaded = load_scenario(scenario(engine_versions={"trtllm": "1.0"}))
+    assert any("no effect without a calibration" in str(w) for w in loaded.warnings)
+
+
+def test_a_calibration_file_of_ones_own(tmp_path: Path) -> None:
+    """Twice the shipped half-widths in a file: its spreads are used, and its biases."""
+    shipped = Calibration.read(SHIPPED)
+    wider = tuple(
+        Spread(level=s.level, metric=s.metric, log_half_width=2 * s.log_half_width, n=s.n)
+        for s in shipped.spreads
+    )
+    shipped.model_copy(update={"spreads": wider}).write(tmp_path / "own.json")
+    data = scenario(calibration="own.json", engine_versions={"trtllm": shipped_version()})
+    problem = build(load_scenario(data, tmp_path))
+    assert problem.specification is not None
+    known = Judge(problem.loaded, problem.specification).of(0, problem.problem.candidates[0].label)
+    assert known.half_width["ttft"] == pytest.approx(2 * spreads(shipped, "new_cell")["ttft"])
+    with pytest.raises(SchemaError, match=r"absent\.json"):
+        load_scenario(scenario(calibration="absent.json"), tmp_path)
+
+
+# --- plans --------------------------------------------------------------------------------------
+
+
+def test_half_is_what_the_model_expects() -> None:
+    plain = optimize_fleet(scenario()).to_json()
+    half = optimize_fleet(scenario(confidence=0.5)).to_json()
+    for plan in (plain, half):
+        plan.pop("seconds")
+    assert (plain.pop("confidence"), half.pop("confidence")) == (None, 0.5)
+    assert plain == half
+
+
+def test_a_sure_plan_shows_what_it_promises() -> None:
+    plan = optimize_fleet(scenario(confidence=0.9))
+    assert plan.confidence == 0.9
+    half_widths = spreads(Calibration.read(SHIPPED), "new_cell")
+    for row in plan.slo:
+        low, high = row["interval_ms"]
+        h = half_widths[row["metric"]]
+        assert row["promised_ms"] <= row["limit_ms"] * (1 + 1e-6)
+        # The reserve on the rate is in the promise too: it is e^h times what is expected or more.
+        assert row["promised_ms"] >= math.exp(h) * row["expected_ms"] * (1 - 1e-6)
+        assert (low, high) == pytest.approx(
+            (row["expected_ms"] * math.exp(-h), row["expected_ms"] * math.exp(h))
+        )
+    row = next(r for r in plan.provenance if r["what"].startswith("throughput"))
+    assert row["class"] == "calibrated"
+    model = row["models"][0]
+    assert model["runs"] > 0
+    for metric in METRICS:
+        assert model[f"{metric}_interval80_pct"] == pytest.approx(
+            100 * math.expm1(half_widths[metric])
+        )
+
+
+def test_a_tail_that_nobody_measured_is_said_to_be_extrapolated() -> None:
+    said = [
+        any("extrapolated" in text for text in optimize_fleet(scenario(confidence=c)).warnings)
+        for c in (0.95, 0.99)
+    ]
+    assert said == [False, True]
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    rps=st.floats(20.0, 400.0),
+    levels=st.lists(st.integers(10, 19), min_size=2, max_size=2, unique=True),
+    goal=st.sampled_from(["least_cost", "least_energy"]),
+)
+def test_to_be_surer_never_costs_less(rps: float, levels: list[int], goal: str) -> None:
+    workloads = deepcopy(scenario()["workloads"])
+    workloads[0]["demand"] = {"requests_per_s": rps, "peak_to_mean": 1.5}
+    low, high = sorted(levels)
+    values = [
+        optimize_fleet(
+            scenario(workloads=workloads, objective={"kind": goal}, confidence=c),
+            compare_single=False,
+        ).objective_value
+        for c in (0.5, low / 20, high / 20)
+    ]
+    for less, more in pairwise(values):
+        assert more >= less * (1 - 1e-5)
+
+
+def test_the_check_of_promises_finds_a_reserve_that_is_too_small() -> None:
+    """Factors of 0.6 in the search, 0.95 in the check: what the search allows breaks limits."""
+    weak = built(confidence=0.6)
+    result = solve_mix(
+        weak.problem, solve_options(weak.loaded.scenario), lambda found: recheck(weak, found)
+    )
+    assert verify_latency(weak, result) == []
+    strict = weak.loaded.scenario.model_copy(update={"confidence": 0.95})
+    asked = replace(weak, loaded=replace(weak.loaded, scenario=strict))
+    assert {v.rule for v in verify_latency(asked, result)} == {"latency at its confidence, s"}
+
+
+def test_pools_keep_their_share_at_a_confidence() -> None:
+    search = {**scenario()["search"], "disaggregate": True}
+    workloads = deepcopy(scenario()["workloads"])
+    workloads[0]["slos"].append({"metric": "e2e", "percentile": "p90", "limit_ms": 12_000})
+    asked = built(confidence=0.8, search=search, workloads=workloads)
+    assert {c.role for c in asked.problem.candidates} == {"serve", "prefill", "decode"}
+    assert optimize_fleet(asked.loaded).status == "optimal"
+
+
+@pytest.mark.parametrize("value", [0.4, 0.999, 1, "0.9", True])
+def test_confidences_that_mean_nothing_are_refused(value: Any) -> None:
+    with pytest.raises(SchemaError, match="confidence"):
+        load_scenario(scenario(confidence=value))
+
+
+def test_measured_columns_have_no_confidence() -> None:
+    column = {
+        "workload": "chat",
+        "class": "all",
+        "system": "h100_sxm_8",
+        "gpus": 1,
+        "rate_rps": 5.0,
+    }
+    for extra in ({"confidence": 0.9}, {"calibration": "shipped"}):
+        with pytest.raises(SchemaError, match="no effect on measured columns"):
+            load_scenario(scenario(columns=[column], **extra))
+
+
+def test_the_command_line_takes_a_confidence(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.json"
+    path.write_text(json.dumps(scenario()))
+    command = [sys.executable, "-m", "tokenfleet", "plan", str(path), "--json", "--confidence"]
+    found = subprocess.run([*command, "0.9"], capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout)["confidence"] == 0.9
+    wrong = subprocess.run([*command, "0.2"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2 and "confidence" in wrong.stderr
