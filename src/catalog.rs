@@ -342,6 +342,8 @@ pub struct Kernel {
     pub step_s: f64,
     /// Engine time per sequence and step, s.
     pub sequence_s: f64,
+    /// Sequences at which half of that time hides behind the accelerator's work.
+    pub sequence_half: f64,
     /// Weight of prefill work in the time between tokens (interference).
     pub interference: f64,
     /// Fixed part of TTFT in production, s.
@@ -352,6 +354,8 @@ pub struct Kernel {
     pub closed_ttft: [f64; 4],
     /// Weight of prefill terms under data-parallel attention.
     pub attention_dp_prefill: f64,
+    /// Weight of experts and exchanges under data-parallel attention, whose ranks wait for the fullest.
+    pub attention_dp_experts: f64,
     /// Tokens of prefill in one step.
     pub chunk_tokens: u32,
     /// Share of memory the engine may use.

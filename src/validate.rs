@@ -12,6 +12,17 @@ impl Spec {
         check(&spec)?;
         Ok(spec)
     }
+
+    /// The same specification with other kernels, read from JSON and checked.
+    pub fn with_kernels(&self, text: &str) -> Result<Self> {
+        let kernels = serde_json::from_str(text).map_err(|e| Error::Spec(e.to_string()))?;
+        let spec = Self {
+            kernels,
+            ..self.clone()
+        };
+        check(&spec)?;
+        Ok(spec)
+    }
 }
 
 /// Refuses an index that points past the end of its table.
@@ -208,6 +219,7 @@ fn check_engine_time(kernel: &Kernel, at: &str) -> Result<()> {
         ("ttft_fixed_s", kernel.ttft_fixed_s),
         ("ttft_steps", kernel.ttft_steps),
         ("attention_dp_prefill", kernel.attention_dp_prefill),
+        ("attention_dp_experts", kernel.attention_dp_experts),
     ];
     for (field, value) in figures
         .into_iter()
@@ -216,6 +228,7 @@ fn check_engine_time(kernel: &Kernel, at: &str) -> Result<()> {
         not_negative(format!("{at}.{field}"), value)?;
     }
     positive(format!("{at}.elementwise_bw"), kernel.elementwise_bw)?;
+    positive(format!("{at}.sequence_half"), kernel.sequence_half)?;
     positive(format!("{at}.chunk_tokens"), f64::from(kernel.chunk_tokens))?;
     positive(format!("{at}.mem_fraction"), kernel.mem_fraction)?;
     within(

@@ -198,11 +198,13 @@ def kernel(system: int, engine: int) -> Json:
         "layer_s": 2e-5 * slower,
         "step_s": 8e-4 * slower,
         "sequence_s": 1e-5 * slower,
+        "sequence_half": 256.0,
         "interference": 1.0 - 0.2 * engine,
         "ttft_fixed_s": 0.04,
         "ttft_steps": 1.9,
         "closed_ttft": [0.04, 0.96, 0.07, 0.9],
         "attention_dp_prefill": 2.0,
+        "attention_dp_experts": 1.2,
         "chunk_tokens": 8192,
         "mem_fraction": 0.9,
     }

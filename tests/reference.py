@@ -309,6 +309,7 @@ def collectives_s(layout: Layout, ffn: Json, tokens: float) -> float:
 def node(layout: Layout, tokens: float, phase: str) -> float:
     """Work of all layers on ``tokens`` tokens, at a node of the table."""
     s, kernel = layout.kernel["scales"], layout.kernel
+    uneven = kernel["attention_dp_experts"] if layout.adp > 1 else 1.0
     total = 0.0
     for group in layout.model["layers"]:
         products = [(n, k, "attention") for n, k in attention_products(layout, group["attention"])]
@@ -321,9 +322,10 @@ def node(layout: Layout, tokens: float, phase: str) -> float:
         t0, work = experts_s(layout, group["ffn"], tokens)
         comm = collectives_s(layout, group["ffn"], tokens)
         if phase == "decode":
-            one += s["moe"] * work + s["moe_t0"] * t0 + s["comm"] * comm + kernel["layer_s"]
+            one += uneven * (s["moe"] * work + s["comm"] * comm)
+            one += s["moe_t0"] * t0 + kernel["layer_s"]
         else:
-            one += s["prefill_moe"] * work + s["prefill_comm"] * comm
+            one += uneven * (s["prefill_moe"] * work + s["prefill_comm"] * comm)
         width = 8.0 * layout.model["hidden"] + 3.0 * dense_inner(layout, group["ffn"])
         one += tokens * width * BF16 / kernel["elementwise_bw"]
         total += group["count"] * one
@@ -389,9 +391,10 @@ def decode_s(layout: Layout, sequences: float, attention_s: float) -> float:
     """A decode step of ``sequences`` on one rank and stage."""
     fit = figure(layout.kernel["decode_attention"][layout.kv])
     launch = layout.kernel["scales"]["attention_t0"] * fit["t0"] * layout.layer_count
+    host = layout.kernel["sequence_s"] / (1.0 + sequences / layout.kernel["sequence_half"])
     step = (
         work_s(layout, sequences * tokens_per_sequence(layout), "decode")
-        + sequences * (layout.kernel["sequence_s"] + attention_s)
+        + sequences * (host + attention_s)
         + launch
         + stage_transfer_s(layout)
     )

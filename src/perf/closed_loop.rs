@@ -3,6 +3,7 @@
 //! Forms and weights: `docs/model.md`, "Closed loop".
 
 use crate::perf::layout::Layout;
+use crate::perf::memory::kv_budget_bytes;
 use crate::perf::step::StepModel;
 
 /// Means of a closed-loop run.
@@ -14,6 +15,8 @@ pub struct ClosedLoop {
     pub tpot_s: f64,
     /// Output tokens per second and accelerator.
     pub output_tokens_per_s_gpu: f64,
+    /// Requests whose caches are in memory at once; the others wait for a place.
+    pub running: f64,
 }
 
 /// Evaluates `concurrency` requests of `input` prompt and `output` generated tokens.
@@ -26,9 +29,11 @@ pub fn closed_loop(
 ) -> ClosedLoop {
     let kernel = layout.kernel;
     let lanes = f64::from(layout.parallel.adp * layout.parallel.pp);
-    let n = (concurrency / lanes).max(1.0);
+    let context = input + 0.5 * output;
+    let running = concurrency.min(places(layout, step, context));
+    let n = (running / lanes).max(1.0);
     let chunk = f64::from(kernel.chunk_tokens);
-    let attention_s = step.attention.at(input + 0.5 * output);
+    let attention_s = step.attention.at(context);
     let decode_s = step.decode_s(n, attention_s);
     let base = n * step.tokens_per_sequence;
     let mixed_s = step.prefill_s(base, input, 0.0, chunk);
@@ -41,14 +46,34 @@ pub fn closed_loop(
         1.0
     };
     let prefill_s = step.prefill_s(0.0, input, 0.0, chunk);
-    let ttft_s = fixed
+    let served_s = fixed
         + weight * prefill_s * (own + queue * (n - 1.0).powf(exponent))
         + kernel.ttft_steps * decode_s;
-    let request_s = ttft_s + (output - 1.0) * tpot_s;
+    let request_s = served_s + (output - 1.0) * tpot_s;
     let gpus = f64::from(layout.parallel.gpus());
     ClosedLoop {
-        ttft_s,
+        // Little's law: who waits does so for as many requests as there are per place.
+        ttft_s: served_s + (concurrency / running - 1.0) * request_s,
         tpot_s,
-        output_tokens_per_s_gpu: concurrency * output / request_s / gpus,
+        output_tokens_per_s_gpu: running * output / request_s / gpus,
+        running,
     }
+}
+
+/// Sequences of this context that the cache holds. A run that was measured did fit: where not one
+/// would, the budget is wrong (another cache format, say) and nothing is known.
+fn places(layout: &Layout, step: &StepModel, context: f64) -> f64 {
+    let places = sequences_in_memory(layout, step, context);
+    if places < 1.0 {
+        f64::INFINITY
+    } else {
+        places
+    }
+}
+
+/// Sequences whose caches fit the replica when each has this context; below zero when weights alone
+/// do not fit.
+pub fn sequences_in_memory(layout: &Layout, step: &StepModel, context: f64) -> f64 {
+    // Each stage holds its own layers' cache of every sequence in the pipeline.
+    kv_budget_bytes(layout) / step.kv.at(context) * f64::from(layout.parallel.adp)
 }

@@ -90,7 +90,7 @@ fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64)
         return 0.0;
     }
     let mut n = replica.batch;
-    for _ in 0..4 {
+    for _ in 0..5 {
         n = (token_rate * replica.tau(n, attention_s) / share).min(n);
     }
     n

@@ -2,8 +2,10 @@
 //!
 //! Calls go one way: `operators` (time of one kernel) ▸ `layout` (which shapes a layout runs) ▸
 //! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `queue`
-//! (tails of waiting) ▸ `latency` (percentiles and capacity); `memory` and `closed_loop` read `step`.
+//! (tails of waiting) ▸ `latency` (percentiles and capacity) ▸ `benchmark` (the most a layout
+//! serves); `memory` and `closed_loop` read `step`.
 
+pub mod benchmark;
 pub mod closed_loop;
 pub mod factors;
 pub mod latency;

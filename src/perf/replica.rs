@@ -44,8 +44,7 @@ impl ClassWork {
         let new = class.input.at.map(|len| len * (1.0 - class.hit_rate));
         let cached = class.input.at.map(|len| len * class.hit_rate);
         let later_tokens = class.output.at.map(|len| (len - 1.0).max(0.0));
-        // A sequence in decode is seen at a random token: its output so far has mean E[O²]/(2E[O]).
-        let context = class.input.at[0] + class.output.m2 / (2.0 * class.output.at[0]);
+        let context = mean_context(class);
         let mut prompt_attention_s = [0.0; 5];
         for (i, t) in prompt_attention_s.iter_mut().enumerate() {
             *t = step.prompt_attention_s(new[i], cached[i]);
@@ -65,6 +64,12 @@ impl ClassWork {
             transfer_load,
         }
     }
+}
+
+/// Mean tokens of context of a sequence met in decode, equation (17): it is seen at a random token, so
+/// its output so far has mean `E[O²]/(2E[O])`.
+pub fn mean_context(class: &Class) -> f64 {
+    class.input.at[0] + class.output.m2 / (2.0 * class.output.at[0])
 }
 
 /// Seconds to move a request's cache (by percentile) and replica-seconds of link it takes.

@@ -82,6 +82,7 @@ pub struct StepModel {
     prompt_fit: crate::catalog::PrefillAttentionFit,
     attention_launch: f64,
     sequence_s: f64,
+    sequence_half: f64,
     stage_transfer_s: f64,
     /// Time of drafting, as a factor on the step.
     draft: f64,
@@ -123,12 +124,13 @@ fn decode_work(layout: &Layout, tokens: f64) -> Option<f64> {
     let s = &layout.kernel.scales;
     let head = product_time(layout, &head_product(layout), tokens)?;
     let layers = f64::from(layout.model.layer_count());
+    let uneven = imbalance(layout);
     Some(
         s.gemm * (ops.gemm.work + head.work)
             + s.gemm_t0 * (ops.gemm.t0 + head.t0)
-            + s.moe * ops.moe.work
+            + s.moe * uneven * ops.moe.work
             + s.moe_t0 * ops.moe.t0
-            + s.comm * ops.comm
+            + s.comm * uneven * ops.comm
             + ops.elementwise
             + layers * layout.kernel.layer_s
             + layout.kernel.step_s,
@@ -138,12 +140,23 @@ fn decode_work(layout: &Layout, tokens: f64) -> Option<f64> {
 fn prefill_work(layout: &Layout, tokens: f64) -> Option<f64> {
     let ops = operators(layout, tokens)?;
     let s = &layout.kernel.scales;
+    let uneven = imbalance(layout);
     Some(
         s.gemm * ops.gemm.work
-            + s.prefill_moe * ops.moe.work
-            + s.prefill_comm * ops.comm
+            + s.prefill_moe * uneven * ops.moe.work
+            + s.prefill_comm * uneven * ops.comm
             + ops.elementwise,
     )
+}
+
+/// Ranks of data-parallel attention hold different numbers of tokens; experts and exchanges end with
+/// the fullest.
+fn imbalance(layout: &Layout) -> f64 {
+    if layout.parallel.adp > 1 {
+        layout.kernel.attention_dp_experts
+    } else {
+        1.0
+    }
 }
 
 fn operators(layout: &Layout, tokens: f64) -> Option<Operators> {
@@ -263,6 +276,7 @@ impl StepModel {
                 * decode_fit.t0
                 * f64::from(layout.model.layer_count()),
             sequence_s: kernel.sequence_s,
+            sequence_half: kernel.sequence_half,
             stage_transfer_s: stage_transfer(layout)?,
             draft: 1.0 + f64::from(speculation.depth) * speculation.draft_cost,
             tokens_per_sequence: 1.0 + f64::from(speculation.depth),
@@ -273,8 +287,9 @@ impl StepModel {
 
     /// Time of a decode step, s: `sequences` on one rank and stage, each with `attention_s` of attention.
     pub fn decode_s(&self, sequences: f64, attention_s: f64) -> f64 {
+        let host_s = self.sequence_s / (1.0 + sequences / self.sequence_half);
         let work = self.decode.at(sequences * self.tokens_per_sequence)
-            + sequences * (self.sequence_s + attention_s)
+            + sequences * (host_s + attention_s)
             + self.attention_launch
             + self.stage_transfer_s;
         work * self.draft

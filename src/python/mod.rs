@@ -1,5 +1,6 @@
 //! The only place that knows Python: text and arrays in, GIL released, arrays out, errors mapped.
 
+mod benchmark;
 mod money;
 mod search;
 
@@ -12,7 +13,7 @@ use crate::error::{self, Error};
 use crate::evaluate::{point, recheck, NoPoint, Point};
 use crate::perf::closed_loop::closed_loop;
 use crate::perf::latency::Latency;
-use crate::perf::layout::Parallel;
+use crate::perf::layout::{Layout, Parallel};
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::simulate::arrivals::{cached, Lengths, Request};
 use crate::simulate::router::Rule;
@@ -60,6 +61,13 @@ impl Problem {
     fn new(spec_json: &str) -> PyResult<Self> {
         let spec = Spec::from_json(spec_json)?;
         let space = Space::new(&spec);
+        Ok(Self { spec, space })
+    }
+
+    /// The same with other kernels (JSON of the `kernels` list).
+    fn with_kernels(&self, kernels_json: &str) -> PyResult<Self> {
+        let spec = self.spec.with_kernels(kernels_json)?;
+        let space = self.space.clone();
         Ok(Self { spec, space })
     }
 
@@ -179,27 +187,12 @@ impl Problem {
         degrees: [u32; 4],
         load: [f64; 3],
     ) -> PyResult<Option<(f64, f64, f64)>> {
-        let [workload, system, engine, precision, kv, speculation] = axes;
-        let [tp, pp, ep, adp] = degrees;
-        self.check_axes(axes)?;
-        if degrees.contains(&0) || load.iter().any(|x| !x.is_finite() || *x <= 0.0) {
+        if load.iter().any(|x| !x.is_finite() || *x <= 0.0) {
             return Err(PyValueError::new_err(format!(
-                "closed_loop: degrees {degrees:?} and load {load:?} must be positive"
+                "closed_loop: load {load:?} must be positive"
             )));
         }
-        let c = Configuration {
-            workload,
-            system,
-            engine,
-            precision,
-            parallel: Parallel { tp, pp, ep, adp },
-            kv,
-            speculation,
-            role: Role::Serve,
-            batch: 0,
-            set: 0,
-        };
-        let Some(layout) = resolve(&self.spec, &c) else {
+        let Some(layout) = self.layout(axes, degrees)? else {
             return Ok(None);
         };
         let step = OperatorTables::build(&layout).and_then(|t| StepModel::build(&layout, &t));
@@ -343,6 +336,32 @@ impl Problem {
                 c.role.name()
             ))),
         }
+    }
+
+    /// The `serve` layout at positions (workload, system, engine, precision, kv, speculation) with
+    /// degrees (tp, pp, ep, attention dp); `None`: it is no layout.
+    fn layout(&self, axes: [usize; 6], degrees: [u32; 4]) -> PyResult<Option<Layout<'_>>> {
+        let [workload, system, engine, precision, kv, speculation] = axes;
+        let [tp, pp, ep, adp] = degrees;
+        self.check_axes(axes)?;
+        if degrees.contains(&0) {
+            return Err(PyValueError::new_err(format!(
+                "degrees {degrees:?} must be positive"
+            )));
+        }
+        let c = Configuration {
+            workload,
+            system,
+            engine,
+            precision,
+            parallel: Parallel { tp, pp, ep, adp },
+            kv,
+            speculation,
+            role: Role::Serve,
+            batch: 0,
+            set: 0,
+        };
+        Ok(resolve(&self.spec, &c))
     }
 
     fn check_axes(&self, axes: [usize; 6]) -> PyResult<()> {
@@ -496,6 +515,7 @@ fn point_columns<'py>(
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Problem>()?;
     m.add_class::<search::Search>()?;
+    m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
     m.add_function(wrap_pyfunction!(search::prune, m)?)?;
     m.add_function(wrap_pyfunction!(money::system_year, m)?)?;
     m.add_function(wrap_pyfunction!(money::energy_usd_per_kwh_it, m)?)?;

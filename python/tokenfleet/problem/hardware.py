@@ -6,6 +6,7 @@ peak, a launch time) may be inherited from the nearest calibrated accelerator, a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ DTYPES: Mapping[str, float] = {
 # Names of expert kernels where they differ from the weight format's.
 EXPERT_KERNELS: Mapping[str, str] = {"mxfp4": "w4a16_mxfp4"}
 KV_BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0}
+# Matrix products of a weight format. Published 8-bit checkpoints carry the scales of activations
+# (static). A weight-only format runs the bf16 product; only the bytes of its weights differ.
+_GEMM_KERNELS: Mapping[str, tuple[str, ...]] = {"fp8": ("fp8_static", "fp8"), "mxfp4": ("bf16",)}
 # Peak that a format computes at. mxfp4 is weight-only (operands are widened to bf16) except on
 # accelerators whose own four-bit format it is.
 _PEAK = {
@@ -171,6 +175,7 @@ def core_kernel(
         "layer_s": overhead["layer_us"] * US,
         "step_s": overhead["step_ms"] * MS,
         "sequence_s": overhead["sequence_us"] * US,
+        "sequence_half": scale["sequence_half"],
         "interference": overhead["interference"],
         "ttft_fixed_s": overhead["open_ttft_fixed_ms"] * MS,
         "ttft_steps": overhead["ttft_steps"],
@@ -181,6 +186,7 @@ def core_kernel(
             overhead["ttft_queue_exponent"],
         ],
         "attention_dp_prefill": scale["attention_dp_prefill"],
+        "attention_dp_experts": scale["attention_dp_experts"],
         "chunk_tokens": int(scale["chunk_tokens"]),
         "mem_fraction": _MEM_FRACTION,
     }
@@ -216,15 +222,18 @@ class _Fits:
                 return accelerator, fit
         return None
 
-    def _of_engine(self, table: str, key: str, families: Sequence[str]) -> Any:
+    def _of_engine(self, table: str, keys: Sequence[str], families: Sequence[str]) -> Any:
+        """The first fit there is: of the nearest accelerator, by preference of key, then family."""
+
         def get(accelerator: AcceleratorKernels) -> Fit | None:
-            for family in families:
+            for key, family in itertools.product(keys, families):
                 kernels = accelerator.engines.get(family)
                 fit: Fit | None = getattr(kernels, table).get(key) if kernels else None
                 if fit is not None:
                     return fit
             return None
 
+        key = keys[-1]  # under which the format is known elsewhere
         found = self._find(f"{table} {key}", get)
         if found is not None and "stands_in" in found[1]:
             what = f"{found[1]['stands_in']} kernels"
@@ -242,42 +251,55 @@ class _Fits:
         return None if tflops is None else (tflops * 1e12, row_bw(self.row))
 
     def _fitted(
-        self, table: str, key: str, families: Sequence[str], dtype: str
+        self, table: str, keys: Sequence[str], families: Sequence[str], dtype: str
     ) -> tuple[Fit, float, float] | None:
         """A fit with the peak and bandwidth that its shares are multiplied by."""
         if not supports(self.row, dtype):
             return None
-        found = self._of_engine(table, key, families)
+        found = self._of_engine(table, keys, families)
         rates = self._rates(found[0], dtype) if found else None
         return None if found is None or rates is None else (found[1], *rates)
 
     def gemm(self, dtype: str) -> dict[str, float] | None:
         """Matrix product in a weight format."""
-        # A weight-only format runs the bf16 product; only the bytes of its weights differ.
-        key = "bf16" if dtype == "mxfp4" else dtype
-        family = self.block_family if key == "fp8_block" else self.family
-        found = self._fitted("gemm", key, (family,), dtype)
+        family = self.block_family if dtype == "fp8_block" else self.family
+        found = self._fitted("gemm", _GEMM_KERNELS.get(dtype, (dtype,)), (family,), dtype)
         return None if found is None else _roofline(*found)
 
     def moe(self, dtype: str) -> dict[str, float] | None:
         """Routed experts in a weight format."""
         families = (self.family, "vllm", "trtllm")
-        found = self._fitted("moe", self._expert_kernel(dtype), families, dtype)
+        found = self._fitted("moe", (self._expert_kernel(dtype),), families, dtype)
         if found is None:
             return None
         fit, _, bw = found
         return {**_roofline(*found), "act_bw": 0.8 * bw / fit["act"], "pad": fit["pad"]}
 
     def _expert_kernel(self, dtype: str) -> str:
-        """Kernel of experts in a format. Where mxfp4 is computed in four bits, the only fits of
-        four-bit products are those of nvfp4."""
-        four_bit = dtype == "mxfp4" and peak_tflops(self.row, dtype) == self.row.fp4_tflops
-        return "nvfp4" if four_bit else EXPERT_KERNELS.get(dtype, dtype)
+        """Kernel of experts in a format.
+
+        Where mxfp4 is the accelerator's own four-bit format, the only fits of four-bit products are
+        those of nvfp4. TensorRT-LLM widens activations to 8 bits on Blackwell; elsewhere mxfp4 weights
+        meet 16-bit activations.
+        """
+        native = _NATIVE_FP4.get(self.row.vendor)
+        if dtype == "mxfp4" and native == "mxfp4" and self.row.fp4_tflops is not None:
+            return "nvfp4"
+        if dtype == "mxfp4" and self.engine == "trtllm" and self._computes_fp4():
+            return "w4a8_mxfp4_mxfp8"
+        return EXPERT_KERNELS.get(dtype, dtype)
+
+    def _computes_fp4(self) -> bool:
+        return self.row.vendor == "NVIDIA" and self.row.fp4_tflops is not None
 
     def decode_attention(self, kv: str) -> dict[str, float] | None:
-        """Decode attention over a cache format; it computes in bf16 where 8 bits cannot."""
-        found = self._of_engine("decode_attention", kv, (self.family,))
-        rates = self._rates(found[0], kv if supports(self.row, kv) else "bf16") if found else None
+        """Decode attention over a cache format.
+
+        Latent attention computes in 8 bits from Blackwell on; before, kernels widen an 8-bit cache
+        to bf16 (FlashMLA on Hopper).
+        """
+        found = self._of_engine("decode_attention", (kv,), (self.family,))
+        rates = self._rates(found[0], kv if self._computes_fp4() else "bf16") if found else None
         if found is None or rates is None:
             return None
         fit, (peak, bw) = found[1], rates
@@ -291,7 +313,7 @@ class _Fits:
     def prefill_attention(self, kv: str) -> dict[str, float] | None:
         """Prefill attention beside a cache format; in bf16 where the engine has no 8-bit kernel."""
         for dtype in (kv, "bf16"):
-            found = self._fitted("prefill_attention", dtype, (self.family,), dtype)
+            found = self._fitted("prefill_attention", (dtype,), (self.family,), dtype)
             if found is not None:
                 fit, peak, bw = found
                 return {
