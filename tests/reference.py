@@ -22,7 +22,7 @@ QUANTILE = (math.nan, 0.50, 0.90, 0.95, 0.99)
 NORMAL = (0.0, 0.0, 1.2815515655, 1.644853627, 2.326347874)
 HALVINGS = 30
 IDLE = 1e-6
-FIXED_POINT_ROUNDS = 4
+FIXED_POINT_ROUNDS = 5
 
 
 # -- one kernel -----------------------------------------------------------------------------------
@@ -464,8 +464,11 @@ def closed_loop(
 ) -> tuple[float, float, float]:
     """TTFT, TPOT (s) and output tokens/s/GPU of a benchmark at fixed concurrency."""
     kernel = layout.kernel
-    n = max(concurrency / layout.lanes, 1.0)
-    step = decode_s(layout, n, decode_attention_s(layout, prompt + output / 2))
+    context = prompt + output / 2
+    places = kv_budget(layout) / kv_bytes(layout, context) * layout.adp
+    running = min(concurrency, places) if places >= 1.0 else concurrency
+    n = max(running / layout.lanes, 1.0)
+    step = decode_s(layout, n, decode_attention_s(layout, context))
     attention = prompt_attention_s(layout, prompt, 0.0)
     mixed = chunked_s(layout, n * tokens_per_sequence(layout), prompt) + attention
     alone = chunked_s(layout, 0.0, prompt) + attention
@@ -475,8 +478,9 @@ def closed_loop(
     weight = kernel["attention_dp_prefill"] if layout.adp > 1 else 1.0
     ttft = fixed + weight * alone * (own + queue * (n - 1.0) ** power)
     ttft += kernel["ttft_steps"] * step
-    rate = concurrency / (ttft + (output - 1.0) * tpot)
-    return ttft, tpot, rate * output / layout.gpus
+    request = ttft + (output - 1.0) * tpot
+    waiting = (concurrency / running - 1.0) * request
+    return ttft + waiting, tpot, running / request * output / layout.gpus
 
 
 # -- a replica ------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ def kernels_used(
     if any(g["ffn"]["kind"] == "moe" for g in data["models"][workload["model"]]["layers"]):
         experts = dtypes[parts["experts"]]
         used |= {f"moe {EXPERT_KERNELS.get(experts, experts)}"}
-        used |= {"moe nvfp4"} if experts == "mxfp4" else set()  # where it is the native format
+        # Where it is the native format, and where activations are widened to 8 bits.
+        used |= {"moe nvfp4", "moe w4a8_mxfp4_mxfp8"} if experts == "mxfp4" else set()
     tp, attention_dp = ranks
     if tp * attention_dp > 1:
         used.add("all-reduce")
