@@ -1,0 +1,74 @@
+"""What every engine is asked for and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one piece of work may take. `seconds` is wall-clock time; None is no limit."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Value]):
+    """How the item at `index` ended.
+
+    `value` where the work returned; else `error` says what happened and `kind` how: `raised` (the
+    work raised), `crashed` (its process died) or `timeout`. `exception` is there where it raised.
+    """
+
+    index: int
+    value: Value | None = None
+    kind: str = "done"
+    error: str = ""
+    exception: BaseException | None = None
+    seconds: float = 0.0
+
+    def require(self) -> Value:
+        """The value, or the error again.
+
+        Raises:
+            WorkError: the process died or took too long.
+            BaseException: what the work raised.
+        """
+        if self.exception is not None:
+            raise self.exception
+        if self.kind != "done":
+            raise WorkError(f"piece {self.index}: {self.error}")
+        return self.value  # type: ignore[return-value]
+
+
+class WorkError(RuntimeError):
+    """A piece of work had no chance to answer: its process died, or its time was up."""
+
+
+class Engine(Protocol):
+    """Runs pieces of work."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    def run(
+        self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
+    ) -> Iterator[Outcome[Value]]:
+        """Outcomes as pieces end. Closing the iterator cancels the rest."""
+
+
+def in_order(outcomes: Iterable[Outcome[Any]]) -> Iterator[Outcome[Any]]:
+    """The same outcomes by index from 0, each as soon as those before it are there."""
+    waiting: dict[int, Outcome[Any]] = {}
+    following = 0
+    for outcome in outcomes:
+        waiting[outcome.index] = outcome
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1

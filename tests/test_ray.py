@@ -1,0 +1,76 @@
+"""Work on a Ray cluster of two workers that these tests start on this machine, and stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tokenfleet.engines import Engine, Limits, open_engine
+from tokenfleet.errors import InfeasibleError
+
+if find_spec("ray") is None:
+    pytest.skip("needs the extra tokenfleet[ray]", allow_module_level=True)
+
+
+def fragile(item: tuple[str, int]) -> int:
+    """Squares; the first attempt at 3 is killed in mid-run."""
+    folder, x = item
+    marker = Path(folder, f"attempt-{x}")
+    if x == 3 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if x == 5:
+        raise InfeasibleError("too little power", ["power_kw"], "add some")
+    return x * x
+
+
+def sleepy(seconds: float) -> float:
+    """Sleeps so long."""
+    time.sleep(seconds)
+    return seconds
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Engine]:
+    """An engine on a cluster of two workers that listens on this machine only."""
+    # Workers must find this module: they start with this path.
+    before = os.environ.get("PYTHONPATH")
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *([before] if before else [])])
+    try:
+        yield open_engine("ray", 2)
+    finally:
+        import_module("ray").shutdown()
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def test_a_killed_worker_is_survived(cluster: Engine, tmp_path: Path) -> None:
+    items = [(str(tmp_path), x) for x in range(8)]
+    found = {o.index: o for o in cluster.run(fragile, items)}
+    assert (tmp_path / "attempt-3").exists()
+    assert {i: o.value for i, o in found.items() if i != 5} == {
+        x: x * x for x in range(8) if x != 5
+    }
+    with pytest.raises(InfeasibleError) as caught:
+        found[5].require()
+    assert caught.value.hint == "add some"
+
+
+def test_a_piece_out_of_time_is_stopped(cluster: Engine) -> None:
+    found = list(cluster.run(sleepy, [600.0, 0.0], Limits(seconds=6.0)))
+    assert [(o.index, o.kind) for o in found] == [(1, "done"), (0, "timeout")]
+
+
+def test_the_cluster_listens_on_this_machine_only(cluster: Engine) -> None:
+    assert cluster.name == "ray"
+    assert {node["NodeManagerAddress"] for node in import_module("ray").nodes()} == {"127.0.0.1"}
