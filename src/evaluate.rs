@@ -8,7 +8,9 @@ use rayon::prelude::*;
 use crate::perf::latency::{members, Latency, Limits, Percentiles, Pressure};
 use crate::perf::layout::Layout;
 use crate::perf::memory::kv_budget_bytes;
-use crate::perf::replica::{request_joules, sequences_that_fit, ClassWork, Replica};
+use crate::perf::replica::{
+    needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
+};
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::prune::{Front, Kept};
 use crate::space::{resolve, Configuration, Space, Unit};
@@ -277,14 +279,6 @@ fn set_fits(layout: &Layout, work: &[ClassWork], set: u32) -> f64 {
         .map(|k| work[k].kv_max_bytes)
         .fold(0.0, f64::max);
     sequences_that_fit(layout, longest)
-}
-
-/// Sequences that must fit at once: the batch, or one prompt per rank in a prefill pool.
-fn needed_sequences(layout: &Layout, batch: u32) -> f64 {
-    match layout.role {
-        Role::Prefill(_) => f64::from(layout.parallel.adp),
-        _ => f64::from(batch),
-    }
 }
 
 /// A batch must divide over ranks and fill every stage; a prefill pool has no batch axis.

@@ -26,6 +26,7 @@ pub mod catalog;
 pub mod error;
 pub mod evaluate;
 pub mod perf;
+pub mod points;
 pub mod prune;
 pub mod simulate;
 pub mod space;

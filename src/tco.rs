@@ -178,7 +178,23 @@ pub fn energy_usd_per_kwh_it(
 pub fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> Result<f64> {
     not_negative("usd_per_gpu_h", usd_per_gpu_h)?;
     positive("tokens_per_s_gpu", tokens_per_s_gpu)?;
-    Ok(usd_per_gpu_h / (tokens_per_s_gpu * 0.0036))
+    Ok(usd_per_mtok_at(usd_per_gpu_h, tokens_per_s_gpu))
+}
+
+/// [`usd_per_mtok`] of numbers already checked; infinite where there are no tokens.
+#[inline(always)]
+pub fn usd_per_mtok_at(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> f64 {
+    usd_per_gpu_h / (tokens_per_s_gpu * 0.0036)
+}
+
+/// Hourly cost of an accelerator with the energy it draws: `$/GPU-h + W/1000 · $/kWh`.
+#[inline(always)]
+pub fn usd_per_gpu_h_with_energy(
+    usd_per_gpu_h: f64,
+    watts_per_gpu: f64,
+    energy_usd_per_kwh_it: f64,
+) -> f64 {
+    usd_per_gpu_h + watts_per_gpu * energy_usd_per_kwh_it / 1000.0
 }
 
 /// Cost of a million tokens from yearly totals.

@@ -22,7 +22,7 @@ QUANTILE = (math.nan, 0.50, 0.90, 0.95, 0.99)
 NORMAL = (0.0, 0.0, 1.2815515655, 1.644853627, 2.326347874)
 HALVINGS = 30
 IDLE = 1e-6
-FIXED_POINT_ROUNDS = 5
+BISECTIONS = 100
 
 
 # -- one kernel -----------------------------------------------------------------------------------
@@ -613,13 +613,20 @@ class Pressure:
 
 
 def concurrency(r: Replica, token_rate: float, share: float, attention_s: float) -> float:
-    """``n = N·τ(n)/share``, iterated downwards from the batch limit."""
+    """``n = N·τ(n)/share`` up to the batch limit, by bisection."""
     if r.layout.role == "prefill":
         return 0.0
-    n = r.batch
-    for _ in range(FIXED_POINT_ROUNDS):
-        n = min(token_rate * r.tau(n, attention_s) / share, n)
-    return n
+
+    def too_few(n: float) -> bool:
+        return n <= token_rate * r.tau(n, attention_s) / share
+
+    low, high = 0.0, float(r.batch)
+    if too_few(high):
+        return high
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_few(middle) else (low, middle)
+    return low
 
 
 def prompt_service(r: Replica, k: int, tau: float) -> float:

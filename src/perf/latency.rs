@@ -61,20 +61,61 @@ struct Flow {
     residual: f64,
 }
 
-fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
+/// A time that grows with that of a decode step: `fixed_s + steps·τ`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepTime {
+    /// Part that no step changes, s.
+    pub fixed_s: f64,
+    /// Decode steps in it.
+    pub steps: f64,
+}
+
+impl StepTime {
+    /// The time, s.
+    #[inline(always)]
+    pub fn at(&self, tau: f64) -> f64 {
+        self.fixed_s + self.steps * tau
+    }
+}
+
+/// How long one prompt of class `k` holds its rank; decode pools take no prompts.
+pub fn prompt_service(replica: &Replica, k: usize) -> StepTime {
     let times = &replica.classes[k];
-    let steps = match replica.role {
-        Role::Serve => replica.work[k].new[0] / replica.chunk * tau,
-        Role::Prefill(_) => replica.step.overhead_s * times.chunks[0],
-        Role::Decode(_) => {
-            return Flow {
-                rate: 0.0,
-                service: 0.0,
-                residual: 0.0,
-            }
-        }
-    };
-    let service = times.prompt_s[0] + steps;
+    match replica.role {
+        Role::Serve => StepTime {
+            fixed_s: times.prompt_s[0],
+            steps: replica.work[k].new[0] / replica.chunk,
+        },
+        Role::Prefill(_) => StepTime {
+            fixed_s: times.prompt_s[0] + replica.step.overhead_s * times.chunks[0],
+            steps: 0.0,
+        },
+        Role::Decode(_) => StepTime::default(),
+    }
+}
+
+/// The part of TTFT of class `k` at percentile index `i` that no other request causes.
+pub fn own_ttft(replica: &Replica, k: usize, i: usize) -> StepTime {
+    let times = &replica.classes[k];
+    let fixed = replica.ttft_fixed_s;
+    match replica.role {
+        Role::Serve => StepTime {
+            fixed_s: fixed + times.prompt_s[i],
+            steps: times.chunks[i] - 1.0 + replica.ttft_steps,
+        },
+        Role::Prefill(_) => StepTime {
+            fixed_s: fixed + times.prompt_s[i] + times.chunks[i] * replica.step.overhead_s,
+            steps: 0.0,
+        },
+        Role::Decode(_) => StepTime {
+            fixed_s: replica.work[k].transfer_s[i],
+            steps: replica.ttft_steps,
+        },
+    }
+}
+
+fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
+    let service = prompt_service(replica, k).at(tau);
     Flow {
         rate: rate / (replica.ranks * replica.stages),
         service,
@@ -82,18 +123,22 @@ fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
     }
 }
 
-/// Sequences in decode: the fixed point of `n = N·τ(n)/share`, from above (so never too small).
+/// Sequences in decode: the largest `n ≤ B` with `n = N·τ(n)/share`, by Little's law.
 ///
-/// The number of steps is fixed: iterates of a heavier load stay above those of a lighter one.
+/// Between the nodes of its table `τ` has a closed root.
 fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64) -> f64 {
-    if matches!(replica.role, Role::Prefill(_)) {
+    let rate = token_rate / share;
+    if matches!(replica.role, Role::Prefill(_)) || rate <= 0.0 {
         return 0.0;
     }
-    let mut n = replica.batch;
-    for _ in 0..5 {
-        n = (token_rate * replica.tau(n, attention_s) / share).min(n);
+    if replica.batch <= rate * replica.tau(replica.batch, attention_s) {
+        return replica.batch;
     }
-    n
+    (0..=replica.stretch_of(replica.batch))
+        .rev()
+        .map(|i| replica.tau_stretch(i, attention_s))
+        .find(|s| s.from <= rate * s.at(s.from))
+        .map_or(0.0, |s| s.in_steady_state(rate).min(replica.batch))
 }
 
 fn slot_term(replica: &Replica, u: f64, holding: f64, tail: &mut Tail) {
@@ -221,37 +266,13 @@ impl Pressure {
 
     /// TTFT of class `k` at percentile index `i`, s.
     pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
-        let own = |i: usize| self.own_ttft(replica, k, i);
-        let centre = |c: usize| own(c) + self.wait[c];
+        let own = |i: usize| own_ttft(replica, k, i).at(self.tau);
+        let parts = |i: usize| (own(i), self.wait[i]);
         let value = match i {
-            0 | 1 => centre(i),
-            // Independent parts: deviations add in quadrature. Taken from the mean and from the
-            // median, so that percentiles stay in order wherever the mean lies.
-            _ => {
-                let from = |c: usize| {
-                    let prompt = (own(i) - own(c)).max(0.0);
-                    let queue = (self.wait[i] - self.wait[c]).max(0.0);
-                    centre(c) + (prompt * prompt + queue * queue).sqrt()
-                };
-                from(0).max(from(1))
-            }
+            0 | 1 => own(i) + self.wait[i],
+            _ => late_ttft(parts(0), parts(1), parts(i)),
         };
         replica.factors.ttft * value + round_trip_s
-    }
-
-    /// The part of TTFT that no other request causes.
-    fn own_ttft(&self, replica: &Replica, k: usize, i: usize) -> f64 {
-        let times = &replica.classes[k];
-        let fixed = replica.ttft_fixed_s;
-        match replica.role {
-            Role::Serve => {
-                fixed + times.prompt_s[i] + (times.chunks[i] - 1.0 + replica.ttft_steps) * self.tau
-            }
-            Role::Prefill(_) => {
-                fixed + times.prompt_s[i] + times.chunks[i] * replica.step.overhead_s
-            }
-            Role::Decode(_) => replica.work[k].transfer_s[i] + replica.ttft_steps * self.tau,
-        }
     }
 
     /// TPOT of class `k` at percentile index `i`, s.
@@ -267,12 +288,16 @@ impl Pressure {
             return mean;
         }
         let duration = tokens * mean;
-        let z = NORMAL_QUANTILES[i];
         let hit = self.likely_burst(replica, duration, PERCENTILES[i]);
-        // Cornish–Fisher: a sum of few bursts is skewed by one of them, times (z²−1)/6.
-        let noise = z * (duration * self.prompt_noise).sqrt() + (z * z - 1.0) / 6.0 * hit;
         let most = (self.tau_mixed / accepted - mean).max(0.0);
-        mean + (noise.max(hit) / tokens).min(most)
+        late_tpot(
+            mean,
+            tokens,
+            NORMAL_QUANTILES[i],
+            self.prompt_noise,
+            hit,
+            most,
+        )
     }
 
     /// The largest prompt that more than `1−p` of requests of this duration meet, s.
@@ -304,6 +329,29 @@ impl Pressure {
         }
         latency
     }
+}
+
+/// TTFT at a high percentile from (own time, waiting) at the mean, the median and the percentile, s.
+///
+/// Independent parts: deviations add in quadrature. Taken from the mean and from the median, so that
+/// percentiles stay in order wherever the mean lies.
+#[inline(always)]
+pub fn late_ttft(mean: (f64, f64), median: (f64, f64), late: (f64, f64)) -> f64 {
+    let from = |centre: (f64, f64)| {
+        let prompt = (late.0 - centre.0).max(0.0);
+        let queue = (late.1 - centre.1).max(0.0);
+        centre.0 + centre.1 + (prompt * prompt + queue * queue).sqrt()
+    };
+    from(mean).max(from(median))
+}
+
+/// TPOT at the normal quantile `z`, s: of `tokens` tokens with this mean, where prompts of variance
+/// `noise` per second hold up decode, `hit` once at most, and no token is later than `most`.
+#[inline(always)]
+pub fn late_tpot(mean: f64, tokens: f64, z: f64, noise: f64, hit: f64, most: f64) -> f64 {
+    // Cornish–Fisher: a sum of few bursts is skewed by one of them, times (z²−1)/6.
+    let held = z * (tokens * mean * noise).sqrt() + (z * z - 1.0) / 6.0 * hit;
+    mean + (held.max(hit) / tokens).min(most)
 }
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.

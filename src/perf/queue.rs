@@ -45,7 +45,7 @@ impl Tail {
 
     /// Smallest `t` with `P(W > t) ≤ 1 − p`.
     ///
-    /// The tail is convex and falling, so Newton's method from the left never overshoots.
+    /// From the largest root of one term, which lies left of that of the sum.
     pub fn quantile(&self, p: f64) -> f64 {
         let target = 1.0 - p;
         let single = |&(w, s): &(f64, f64)| {
@@ -67,7 +67,7 @@ impl Tail {
                 value += e;
                 slope += e / s;
             }
-            let step = (value - target) / slope;
+            let step = newton_step(value, slope, target);
             if step <= 1e-9 * t {
                 break;
             }
@@ -77,9 +77,23 @@ impl Tail {
     }
 }
 
+/// Step towards `value = target` of a sum of exponentials with this `slope` downwards.
+///
+/// Newton's step on the logarithm of the sum, which is straighter than the sum and convex as well,
+/// with `2(v−1)/(v+1) ≤ ln v` in its place: from the left it never overshoots.
+#[inline(always)]
+pub fn newton_step(value: f64, slope: f64, target: f64) -> f64 {
+    2.0 * (value - target) / (value + target) * value / slope
+}
+
 /// Probability that all of `slots` are taken at load `u`, after Sakasegawa (1977).
 pub fn all_slots_taken(slots: f64, u: f64) -> f64 {
-    u.powf((2.0 * (slots + 1.0)).sqrt() - 1.0)
+    u.powf(slots_exponent(slots))
+}
+
+/// The exponent of the load in [`all_slots_taken`].
+pub fn slots_exponent(slots: f64) -> f64 {
+    (2.0 * (slots + 1.0)).sqrt() - 1.0
 }
 
 #[cfg(test)]

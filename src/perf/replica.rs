@@ -8,7 +8,7 @@
 use crate::perf::factors::TimeFactors;
 use crate::perf::layout::Layout;
 use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
-use crate::perf::step::StepModel;
+use crate::perf::step::{StepModel, Stretch};
 use crate::workload::{Class, Role};
 
 /// What a class needs from this layout, whatever the batch limit.
@@ -174,6 +174,24 @@ impl<'a> Replica<'a> {
             .decode_s(n / (self.ranks * self.stages), attention_s)
     }
 
+    /// The stretch of [`Self::tau`] that `n` sequences on the replica fall on.
+    pub fn stretch_of(&self, n: f64) -> usize {
+        self.step.stretch_of(n / (self.ranks * self.stages))
+    }
+
+    /// Stretch `i` of [`Self::tau`].
+    pub fn tau_stretch(&self, i: usize, attention_s: f64) -> Stretch {
+        let lanes = self.ranks * self.stages;
+        let on_a_lane = self.step.decode_stretch(i, attention_s);
+        Stretch {
+            from: on_a_lane.from * lanes,
+            fixed_s: on_a_lane.fixed_s,
+            slope_s: on_a_lane.slope_s / lanes,
+            host_s: on_a_lane.host_s / lanes,
+            host_half: on_a_lane.host_half * lanes,
+        }
+    }
+
     /// Decode tokens in each step of a full batch, on one rank and stage.
     fn base_tokens(&self) -> f64 {
         match self.role {
@@ -233,20 +251,52 @@ pub fn sequences_that_fit(layout: &Layout, kv_max_bytes: f64) -> f64 {
     (per_rank.max(0.0)).floor() * f64::from(layout.parallel.adp)
 }
 
+/// Sequences that must fit at once: the batch, or one prompt per rank in a prefill pool.
+pub fn needed_sequences(layout: &Layout, batch: u32) -> f64 {
+    match layout.role {
+        Role::Prefill(_) => f64::from(layout.parallel.adp),
+        _ => f64::from(batch),
+    }
+}
+
+/// Energy of one request above idle, all accelerators of the replica together.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestEnergy {
+    /// Joules of its prompt.
+    pub prompt_j: f64,
+    /// Joules of its decode steps per second of step that falls to it.
+    pub decode_j_per_s: f64,
+}
+
+impl RequestEnergy {
+    /// Energy of class `k`.
+    pub fn new(layout: &Layout, replica: &Replica, k: usize) -> Self {
+        let times = &replica.classes[k];
+        let gpus = f64::from(layout.parallel.gpus()) * replica.load_factor();
+        let system = layout.system;
+        let steps = match replica.role {
+            Role::Prefill(_) => 0.0,
+            _ => times.steps,
+        };
+        Self {
+            prompt_j: gpus * times.prompt_mean * (system.prefill_w - system.idle_w),
+            decode_j_per_s: gpus * steps * (system.decode_w - system.idle_w),
+        }
+    }
+
+    /// Joules where a sequence's share of a step is `step_share_s = τ(n)/n`.
+    #[inline(always)]
+    pub fn joules(&self, step_share_s: f64) -> f64 {
+        self.prompt_j + self.decode_j_per_s * step_share_s
+    }
+}
+
 /// Joules of one request above idle, all accelerators of the replica together.
 ///
 /// Decode steps are shared by the `n` sequences that run at the stated concurrency.
 pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f64 {
-    let times = &replica.classes[k];
-    let gpus = f64::from(layout.parallel.gpus());
-    let system = layout.system;
-    let decode_s = match replica.role {
-        Role::Prefill(_) => 0.0,
-        _ => times.steps * replica.tau(n, times.attention_s) / n,
-    };
-    gpus * replica.load_factor()
-        * (times.prompt_mean * (system.prefill_w - system.idle_w)
-            + decode_s * (system.decode_w - system.idle_w))
+    let share_s = replica.tau(n, replica.classes[k].attention_s) / n;
+    RequestEnergy::new(layout, replica, k).joules(share_s)
 }
 
 #[cfg(test)]

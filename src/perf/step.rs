@@ -58,6 +58,50 @@ impl TokenTable {
     }
 }
 
+/// A stretch of the time of a decode step over its sequences n, from `from` to the next stretch:
+/// `fixed_s + slope_s·n + host_s·n/(1 + n/host_half)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// Sequences where it begins.
+    pub from: f64,
+    /// Part that no sequence changes, s.
+    pub fixed_s: f64,
+    /// Accelerator's time per sequence, s.
+    pub slope_s: f64,
+    /// Engine's time per sequence, s, while steps are short.
+    pub host_s: f64,
+    /// Sequences at which half of that is hidden.
+    pub host_half: f64,
+}
+
+impl Stretch {
+    /// Step time of `n` sequences, s.
+    #[inline(always)]
+    pub fn at(&self, n: f64) -> f64 {
+        self.fixed_s + n * (self.slope_s + self.host_s / (1.0 + n / self.host_half))
+    }
+
+    /// Root of `n = steps·τ(n)`: sequences in decode at so many steps per second, by Little's law.
+    ///
+    /// τ makes it a quadratic with one positive root, taken in the form that does not cancel.
+    #[inline(always)]
+    pub fn in_steady_state(&self, steps: f64) -> f64 {
+        let c = steps * self.fixed_s;
+        let left = 1.0 - steps * self.slope_s;
+        let a = left / self.host_half;
+        let b = left - steps * self.host_s - c / self.host_half;
+        let root = (b * b + 4.0 * a * c).sqrt();
+        if b > 0.0 {
+            2.0 * c / (b + root)
+        } else {
+            (root - b) / (2.0 * a)
+        }
+    }
+}
+
+/// Most stretches of a decode step: below one token, then between the nodes of the table.
+pub const STRETCHES: usize = NODES;
+
 /// Attention over a prompt: quadratic in its new tokens, linear in the cached ones.
 #[derive(Debug, Clone, Copy)]
 struct PromptAttention {
@@ -293,6 +337,35 @@ impl StepModel {
             + self.attention_launch
             + self.stage_transfer_s;
         work * self.draft
+    }
+
+    /// The stretch of [`Self::decode_s`] that `sequences` on a lane fall on.
+    pub fn stretch_of(&self, sequences: f64) -> usize {
+        match (sequences * self.tokens_per_sequence) as u64 {
+            0 => 0,
+            tokens => (tokens.ilog2() as usize + 1).min(STRETCHES - 1),
+        }
+    }
+
+    /// Stretch `i` of [`Self::decode_s`] over its first argument.
+    pub fn decode_stretch(&self, i: usize, attention_s: f64) -> Stretch {
+        let nodes = &self.decode.0;
+        let (from, value, slope) = match i {
+            0 => (0.0, nodes[0], 0.0),
+            _ => {
+                let low = (1u64 << (i - 1)) as f64;
+                (low, nodes[i - 1], (nodes[i] - nodes[i - 1]) / low)
+            }
+        };
+        let fixed = value - slope * from + self.attention_launch + self.stage_transfer_s;
+        let per_sequence = slope * self.tokens_per_sequence + attention_s;
+        Stretch {
+            from: from / self.tokens_per_sequence,
+            fixed_s: fixed * self.draft,
+            slope_s: per_sequence * self.draft,
+            host_s: self.sequence_s * self.draft,
+            host_half: self.sequence_half,
+        }
     }
 
     /// Time that `new` prompt tokens after `cached` ones add to steps that carry `base` decode

@@ -1,0 +1,180 @@
+//! What of an operating point neither the rate nor the prices change.
+
+use crate::perf::latency::{own_ttft, prompt_service, StepTime};
+use crate::perf::layout::Layout;
+use crate::perf::queue::slots_exponent;
+use crate::perf::replica::{needed_sequences, sequences_that_fit, Replica, RequestEnergy};
+use crate::perf::step::{Stretch, STRETCHES};
+use crate::workload::{Class, Role};
+
+/// A stretch of the step time, as changes against the stretch before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Change {
+    /// Sequences from which it holds.
+    from: f64,
+    /// Decode steps per second from which the replica runs on it.
+    pub entered_at: f64,
+    pub fixed_s: f64,
+    pub slope_s: f64,
+}
+
+/// Operating curve of one replica serving one class: everything of its operating points that does
+/// not depend on the arrival rate or on prices.
+#[derive(Debug, Clone)]
+pub struct Curve {
+    /// Whether weights and a full batch of the longest contexts fit memory.
+    pub fits: bool,
+    /// Accelerators in the replica.
+    pub gpus: f64,
+    /// Rates that the model sees, per rate that arrives ([`crate::perf::factors`]).
+    pub(super) slower: f64,
+    pub(super) ttft_factor: f64,
+    pub(super) tpot_factor: f64,
+    /// Replica-seconds per request, before `slower`.
+    pub(super) load: f64,
+    /// Replica-seconds of prompts per request.
+    pub(super) prompt_load: f64,
+    /// Decode steps per request.
+    pub(super) steps: f64,
+    /// Output tokens per request.
+    pub(super) output_tokens: f64,
+    pub(super) batch: f64,
+    pub(super) changes: [Change; STRETCHES],
+    pub(super) change_count: usize,
+    /// Step time of few sequences.
+    pub(super) first: Stretch,
+    /// Prompt queues that requests spread over; infinite where none waits.
+    pub(super) lanes: f64,
+    pub(super) service: StepTime,
+    /// `E[S²]/(2·E[S]²)` of a prompt.
+    pub(super) residual: f64,
+    /// Exponent of the load in the probability that all places are taken.
+    pub(super) slots_exponent: f64,
+    pub(super) own_ttft: [StepTime; 5],
+    pub(super) round_trip_s: f64,
+    pub(super) accepted: f64,
+    /// Tokens over which disturbances average out.
+    pub(super) noise_tokens: f64,
+    /// Most time that a chunk of prompt adds to a step, s.
+    pub(super) chunk_s: f64,
+    pub(super) ranks: f64,
+    pub(super) burst_s: f64,
+    pub(super) burst_m2: f64,
+    pub(super) idle_w: f64,
+    pub(super) energy: RequestEnergy,
+    /// `τ(1)`, s.
+    pub(super) alone_s: f64,
+    pub(super) role: Role,
+}
+
+impl Curve {
+    /// Curve of class `k` on a replica, `round_trip_s` away from its users.
+    pub fn new(
+        layout: &Layout,
+        replica: &Replica,
+        class: &Class,
+        k: usize,
+        round_trip_s: f64,
+    ) -> Self {
+        let times = &replica.classes[k];
+        let work = &replica.work[k];
+        let decodes = !matches!(replica.role, Role::Prefill(_));
+        let (changes, change_count) = changes(replica, times.attention_s);
+        let fits = sequences_that_fit(layout, work.kv_max_bytes)
+            >= needed_sequences(layout, replica.batch as u32);
+        Self {
+            fits,
+            gpus: f64::from(layout.parallel.gpus()),
+            slower: replica.load_factor(),
+            ttft_factor: replica.factors.ttft,
+            tpot_factor: replica.factors.tpot,
+            load: times.load,
+            prompt_load: times.prompt_load,
+            steps: if decodes { times.steps } else { 0.0 },
+            output_tokens: class.output.at[0],
+            batch: replica.batch,
+            changes,
+            change_count,
+            first: replica.tau_stretch(0, times.attention_s),
+            lanes: match replica.role {
+                Role::Decode(_) => f64::INFINITY,
+                _ => replica.ranks * replica.stages,
+            },
+            service: prompt_service(replica, k),
+            residual: 0.5 * work.spread,
+            slots_exponent: slots_exponent(replica.batch),
+            own_ttft: std::array::from_fn(|i| own_ttft(replica, k, i)),
+            round_trip_s,
+            accepted: replica.step.accepted,
+            noise_tokens: work.noise_tokens,
+            chunk_s: replica.chunk_s,
+            ranks: replica.ranks,
+            burst_s: times.burst_s,
+            burst_m2: times.burst_m2,
+            idle_w: f64::from(layout.parallel.gpus()) * layout.system.idle_w,
+            energy: RequestEnergy::new(layout, replica, k),
+            alone_s: replica.tau(1.0, times.attention_s),
+            role: replica.role,
+        }
+    }
+
+    /// Mean output tokens of a request.
+    pub fn output_tokens_per_request(&self) -> f64 {
+        self.output_tokens
+    }
+
+    /// Whether the replica makes output tokens.
+    pub(super) fn decodes(&self) -> bool {
+        !matches!(self.role, Role::Prefill(_))
+    }
+
+    /// Requests/s at which the replica is full; a utilisation is a share of it.
+    pub fn full_rate(&self) -> f64 {
+        1.0 / (self.slower * self.load)
+    }
+
+    /// Requests/s at which `n` sequences are in decode on average, by Little's law; NaN in a
+    /// prefill pool, where none are.
+    pub fn rate_at_concurrency(&self, n: f64) -> f64 {
+        let per_second = n / self.step_s(n);
+        per_second / (self.steps + per_second * self.prompt_load) / self.slower
+    }
+
+    /// `τ(n)`, s.
+    fn step_s(&self, n: f64) -> f64 {
+        let passed = self.changes[..self.change_count]
+            .iter()
+            .filter(|c| c.from <= n);
+        let here = passed.fold(self.first, |s, c| Stretch {
+            fixed_s: s.fixed_s + c.fixed_s,
+            slope_s: s.slope_s + c.slope_s,
+            ..s
+        });
+        here.at(n)
+    }
+}
+
+/// Changes of the step time from stretch to stretch up to a full batch, and their number.
+///
+/// A replica with `y` steps per second has `n = y·τ(n)` sequences, so it has reached the start `n_i`
+/// of a stretch when `y ≥ n_i/τ(n_i)`. Should that not rise from stretch to stretch, the largest root
+/// counts: a stretch is reached as soon as any later one is.
+fn changes(replica: &Replica, attention_s: f64) -> ([Change; STRETCHES], usize) {
+    let count = replica.stretch_of(replica.batch);
+    let mut changes = [Change::default(); STRETCHES];
+    let mut before = replica.tau_stretch(0, attention_s);
+    for (i, change) in changes[..count].iter_mut().enumerate() {
+        let here = replica.tau_stretch(i + 1, attention_s);
+        *change = Change {
+            from: here.from,
+            entered_at: here.from / here.at(here.from),
+            fixed_s: here.fixed_s - before.fixed_s,
+            slope_s: here.slope_s - before.slope_s,
+        };
+        before = here;
+    }
+    for i in (1..count).rev() {
+        changes[i - 1].entered_at = changes[i - 1].entered_at.min(changes[i].entered_at);
+    }
+    (changes, count)
+}
