@@ -264,6 +264,11 @@ impl Pressure {
         }
     }
 
+    /// Sequences in decode.
+    pub fn concurrency(&self) -> f64 {
+        self.n
+    }
+
     /// TTFT of class `k` at percentile index `i`, s.
     pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
         let own = |i: usize| own_ttft(replica, k, i).at(self.tau);

@@ -146,11 +146,8 @@ impl Block {
     /// Sequences in decode and the time of their step.
     #[inline(always)]
     fn decode(&mut self, curve: &Curve) {
-        let (mut steps, mut fixed, mut slope) =
-            (ZERO, [curve.fixed_s; BLOCK], [curve.slope_s; BLOCK]);
-        for j in 0..BLOCK {
-            steps[j] = self.rate[j] * curve.steps / self.share[j];
-        }
+        let steps: Lanes = std::array::from_fn(|j| self.rate[j] * curve.steps / self.share[j]);
+        let (mut fixed, mut slope) = ([curve.first.fixed_s; BLOCK], [curve.first.slope_s; BLOCK]);
         for change in &curve.changes[..curve.change_count] {
             for j in 0..BLOCK {
                 let entered = steps[j] >= change.entered_at;
