@@ -17,10 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import measure_confidence
 from core_spec import spec as whole_spec
 from core_spec import spec_of
 from tokenfleet import _core, optimize_fleet
+from tokenfleet.backtest import backtest
 from tokenfleet.calibration import METRICS, SHIPPED, Calibration, Spread
+from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import solve_options
@@ -340,6 +343,48 @@ def test_a_calibration_file_of_ones_own(tmp_path: Path) -> None:
     assert known.half_width["ttft"] == pytest.approx(2 * spreads(shipped, "new_cell")["ttft"])
     with pytest.raises(SchemaError, match=r"absent\.json"):
         load_scenario(scenario(calibration="absent.json"), tmp_path)
+
+
+# --- what was measured --------------------------------------------------------------------------
+
+
+def test_the_confidence_is_what_measured_runs_show() -> None:
+    """Shipped runs at 0.9: nine in ten are no slower. First tokens have the heavier tail."""
+    points = backtest().points()
+    widths = spreads(Calibration.read(SHIPPED), "new_cell")
+    tpot, ttft, rate = measure_confidence.held(points, widths, 0.9)
+    assert 0.85 < tpot < 0.97
+    assert 0.85 < rate < 0.97
+    assert 0.80 < ttft < 0.97
+
+
+def test_a_bias_helps_its_own_version_and_no_other() -> None:
+    """Why a plan needs the version's name: mean error of TPOT on runs left out of the fit."""
+    points = backtest().points()
+    own = measure_confidence.left_out(points, "known_cell", measure_confidence.level_only)
+    other = measure_confidence.left_out(points, "new_version", measure_confidence.predecessors)
+    plain, corrected = (float(np.mean(np.abs(logs))) for logs in own)
+    assert corrected < 0.9 * plain
+    plain, corrected = (float(np.mean(np.abs(logs))) for logs in other)
+    assert corrected > 0.97 * plain
+
+
+def test_inheriting_within_a_generation_costs_no_accuracy_and_across_it_does() -> None:
+    """H100 with the kernels of H200, and with those of no Hopper at all; half-widths of TPOT."""
+    book = load_catalog()
+    own, near, far = (
+        measure_confidence.half_width(
+            [
+                p
+                for p in backtest(catalog=measure_confidence.without(book, gone)).points()
+                if p.accelerator == "h100_sxm_8"
+            ],
+            "tpot",
+        )
+        for gone in ((), ("h100_sxm",), ("h100_sxm", "h200_sxm"))
+    )
+    assert near < 1.2 * own
+    assert 1.5 * own < far < 2.4 * own
 
 
 # --- plans --------------------------------------------------------------------------------------
