@@ -20,6 +20,7 @@ from tokenfleet.importers import (
 )
 from tokenfleet.importers.azure import read_azure
 from tokenfleet.importers.burstgpt import read_burstgpt
+from tokenfleet.importers.config_keys import NESTED
 from tokenfleet.importers.huggingface import ImportedModel, read_config
 from tokenfleet.importers.lengths import QuantileFunction, read_cdf
 from tokenfleet.importers.measurements import COLUMNS, Measurement, from_cells
@@ -188,7 +189,7 @@ def _object_kind(row: Mapping[str, Any], path: Path) -> str:
     for kind, keys in _JSON.items():
         if set(keys) <= set(row):
             return kind
-    if isinstance(row.get("text_config"), dict):
+    if "architectures" in row or any(isinstance(row.get(name), dict) for name in NESTED):
         return "huggingface"
     if any(isinstance(v, dict) and {"unit", "avg"} <= set(v) for v in row.values()):
         return "aiperf_json"

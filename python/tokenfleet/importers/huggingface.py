@@ -1,7 +1,8 @@
 """Hugging Face `config.json` (and `hf_quant_config.json`) -> `ModelArchitecture`.
 
-Shapes are read key by key. A key that is needed and absent is an error that names it; a key that
-is not known and could change the shape is reported as a warning, never guessed at.
+Shapes are read key by key. A key that is needed and absent is an error that names it, and so is one
+that is known to change the shape in a way that is not modelled (`config_keys.py`); a key that is
+not known at all is reported as a warning, never guessed at.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.importers import config_keys as keys
 from tokenfleet.importers.text import parse_json, read_text
 from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.rows import validate
 
-# Llama4TextConfig: without `no_rope_layers`, every fourth layer has no rotary part and attends
-# to the whole context; the others attend within a chunk.
-_LLAMA4_FULL_EVERY = 4
-_GEMMA2_FULL_EVERY = 2
 _MAX_LAYERS = 10_000
+_TIED = "tie_word_embeddings"
 _QUANT_PROBES = {
     "attention": "model.layers.9.self_attn.q_proj",
     "dense": "model.layers.9.mlp.gate_proj",
@@ -29,93 +28,6 @@ _QUANT_PROBES = {
 }
 _PLAIN_DTYPES = {"bfloat16": "bf16", "float16": "bf16"}
 _QUANT_ALGOS = {"FP8": "fp8", "FP8_BLOCK": "fp8_block", "NVFP4": "nvfp4", "MXFP4": "mxfp4"}
-# Read for the shape, or known not to change it.
-_KNOWN = frozenset(
-    [
-        "architectures",
-        "attention_bias",
-        "attention_chunk_size",
-        "attention_k_eq_v",
-        "attn_output_gate",
-        "auto_map",
-        "decoder_sparse_step",
-        "dtype",
-        "enable_moe_block",
-        "experts_per_token",
-        "first_k_dense_replace",
-        "full_attention_interval",
-        "global_head_dim",
-        "head_dim",
-        "hidden_size",
-        "index_head_dim",
-        "index_n_heads",
-        "index_topk",
-        "interleave_moe_layer_step",
-        "intermediate_size",
-        "intermediate_size_mlp",
-        "kv_lora_rank",
-        "layer_types",
-        "linear_conv_kernel_dim",
-        "linear_key_head_dim",
-        "linear_num_key_heads",
-        "linear_num_value_heads",
-        "linear_value_head_dim",
-        "max_position_embeddings",
-        "max_window_layers",
-        "mlp_only_layers",
-        "model_type",
-        "moe_intermediate_size",
-        "moe_layer_freq",
-        "moe_layers",
-        "mtp_num_hidden_layers",
-        "mtp_transformer_layers",
-        "n_routed_experts",
-        "n_shared_experts",
-        "no_rope_layers",
-        "num_attention_heads",
-        "num_experts",
-        "num_experts_per_tok",
-        "num_global_key_value_heads",
-        "num_hidden_layers",
-        "num_key_value_heads",
-        "num_local_experts",
-        "num_mtp_modules",
-        "num_nextn_predict_layers",
-        "q_lora_rank",
-        "qk_head_dim",
-        "qk_nope_head_dim",
-        "qk_rope_head_dim",
-        "quantization_config",
-        "shared_expert_intermediate_size",
-        "shared_intermediate_size",
-        "sliding_window",
-        "sliding_window_pattern",
-        "tie_word_embeddings",
-        "top_k_experts",
-        "torch_dtype",
-        "transformers_version",
-        "use_mtp",
-        "use_sliding_window",
-        "v_head_dim",
-        "vocab_size",
-    ]
-)
-_HARMLESS = re.compile(
-    r"""_.*|.*_token_id|.*_token_index|.*dropout.*|.*_eps|rope_.*|rotary_dim|.*rope_interleave|
-    initializer_range|hidden_act(ivation)?|use_cache|.*aux_loss.*|output_router_logits|
-    norm_topk_prob|routed_scaling_factor|scoring_func|topk_(group|method)|n_group|seq_aux|
-    ep_size|pretraining_tp|use_qk_norm|qk_norm_type|use_routing_bias|mlp_bias|qkv_bias|
-    initial_context_length|swiglu_limit|final_logit_softcapping|attn_logit_softcapping|
-    query_pre_attn_scalar|mamba_ssm_dtype|mtp_use_dedicated_embeddings|
-    use_bidirectional_attention|vocab_size_per_layer_input|cache_implementation|
-    attention_multiplier|swa_rope_theta|name_or_path|is_decoder|is_encoder_decoder|
-    (chunk_size_feed_forward|diversity_penalty|early_stopping|id2label|label2id|length_penalty)|
-    (max_length|min_length|no_repeat_ngram_size|num_beam_groups|num_beams|num_return_sequences)|
-    (output_attentions|output_hidden_states|output_scores|pruned_heads|remove_invalid_values)|
-    (repetition_penalty|return_dict|return_dict_in_generate|temperature|tf_legacy_loss|top_[kp])|
-    (torchscript|typical_p|use_bfloat16|add_cross_attention|encoder_no_repeat_ngram_size)|
-    (tie_encoder_decoder|do_sample)""".replace("\n", "").replace(" ", "")
-)
 
 
 @dataclass(frozen=True)
@@ -126,8 +38,12 @@ class ImportedModel:
     warnings: tuple[str, ...]
 
 
-def read_config(path: Path, model_id: str | None = None) -> ImportedModel:
+def read_config(
+    path: Path, model_id: str | None = None, ignore: Sequence[str] = ()
+) -> ImportedModel:
     """Reads `config.json` (a file, or the folder that holds it) and the quantisation beside it.
+
+    Keys of `ignore` are left out of the reading, at the caller's word.
 
     Raises:
         SchemaError: the file is not JSON, or lacks a key; names file and key.
@@ -138,35 +54,55 @@ def read_config(path: Path, model_id: str | None = None) -> ImportedModel:
     quant = None
     if beside != file and beside.is_file():
         quant = parse_json(read_text(beside), str(beside))
-    return import_config(config, model_id or file.parent.name, quant, str(file))
+    return import_config(config, model_id or file.parent.name, quant, str(file), ignore)
 
 
 def import_config(
-    config: Any, model_id: str, hf_quant: Any = None, source: str = "config.json"
+    config: Any,
+    model_id: str,
+    hf_quant: Any = None,
+    source: str = "config.json",
+    ignore: Sequence[str] = (),
 ) -> ImportedModel:
     """Architecture from the content of a `config.json`.
 
     Raises:
-        SchemaError: a needed key is missing, of the wrong kind, or contradicts another.
+        SchemaError: a needed key is missing, of the wrong kind, contradicts another, or changes
+            the shape in a way that is not modelled.
     """
     if not isinstance(config, dict):
         raise SchemaError(f"{source}: is not a JSON object", "give a Hugging Face config.json")
-    return _Reader(config, model_id, hf_quant, source).read()
+    return _Reader(config, model_id, hf_quant, source, ignore).read()
 
 
 class _Reader:
     """One import: the flat text part of a config, and the warnings collected on the way."""
 
-    def __init__(self, config: dict[str, Any], model_id: str, hf_quant: Any, source: str) -> None:
-        nested = config.get("text_config")
+    def __init__(
+        self,
+        config: dict[str, Any],
+        model_id: str,
+        hf_quant: Any,
+        source: str,
+        ignore: Sequence[str],
+    ) -> None:
+        nested = (config.get(name) for name in keys.NESTED)
+        own = next((level for level in nested if isinstance(level, dict)), config)
         self.outer = config
-        self.c: dict[str, Any] = nested if isinstance(nested, dict) else config
+        self.own = {k: v for k, v in own.items() if k not in ignore}
+        types = (own.get("model_type"), config.get("model_type"))
+        named = "" if "model_type" in ignore else next((t for t in types if t), "")
+        self.model_type = str(named)
+        self.defaults = keys.CLASS_DEFAULTS.get(self.model_type, {})
+        self.c: dict[str, Any] = {**self.defaults, **self.own}
         self.model_id = model_id
         self.hf_quant = hf_quant
         self.source = source
-        self.warnings: list[str] = []
+        self.warnings = [f"key {key} was left out, as asked" for key in ignore if key in own]
 
     def read(self) -> ImportedModel:
+        self.refuse_other_shapes()
+        self.note_defaults()
         groups: dict[str, dict[str, Any]] = {}
         depth = self.integer("num_hidden_layers")
         if depth > _MAX_LAYERS:
@@ -189,9 +125,44 @@ class _Reader:
         architecture = validate(ModelArchitecture, row, self.source)
         return ImportedModel(architecture, tuple(dict.fromkeys(self.warnings)))
 
-    def value(self, *keys: str) -> Any:
+    def refuse_other_shapes(self) -> None:
+        """Refuses what would be read wrongly: named by its key."""
+        for key, value in self.own.items():
+            known = key in keys.KNOWN or keys.HARMLESS.fullmatch(key)
+            empty = value in (None, False, 0, "", [], {})
+            if not known and not empty and keys.SHAPING.fullmatch(key):
+                raise self.refusal(key, "changes the shape in a way that is not modelled")
+        if self.model_type in keys.MISLEADING:
+            raise self.refusal(
+                "model_type", f"{self.model_type}: {keys.MISLEADING[self.model_type]}"
+            )
+        activation = str(self.c.get("hidden_act"))
+        for key, value, ungated in (
+            ("model_type", self.model_type, keys.UNGATED),
+            ("hidden_act", activation, keys.UNGATED_ACTIVATIONS),
+        ):
+            if value in ungated:
+                text = f"{value}: its feed-forward part has two matrices, and only gated ones of "
+                raise self.refusal(key, f"{text}three are modelled")
+
+    def refusal(self, key: str, why: str) -> SchemaError:
+        """The error about a key that must not be read over."""
+        return SchemaError(
+            f"{self.source}: key {key} {why}",
+            "give the layers by hand in a catalog file; or, if it changes little, read the config "
+            f"without it: --ignore {key}, or `ignore: [{key}]` beside `config:`",
+        )
+
+    def note_defaults(self) -> None:
+        """Says which values were left out of the config and taken from its class."""
+        taken = {k: v for k, v in self.defaults.items() if k not in self.own and k != _TIED}
+        if taken:
+            text = ", ".join(f"{k} {v}" for k, v in taken.items())
+            self.warnings.append(f"taken from the class of {self.model_type}: {text}")
+
+    def value(self, *names: str) -> Any:
         """The first of several names of one setting; those present must agree."""
-        found = {k: self.c[k] for k in keys if self.c.get(k) is not None}
+        found = {k: self.c[k] for k in names if self.c.get(k) is not None}
         if len({repr(v) for v in found.values()}) > 1:
             raise SchemaError(
                 f"{self.source}: {', '.join(found)} contradict each other: {found}",
@@ -199,25 +170,25 @@ class _Reader:
             )
         return next(iter(found.values()), None)
 
-    def integer(self, *keys: str, default: int | None = None) -> int:
+    def integer(self, *names: str, default: int | None = None) -> int:
         """A count. A missing one without default is an error that names the key."""
-        value = self.value(*keys)
+        value = self.value(*names)
         if value is None:
             if default is not None:
                 return default
             raise SchemaError(
-                f"{self.source}: key {' or '.join(keys)} is missing",
+                f"{self.source}: key {' or '.join(names)} is missing",
                 "the architecture cannot be read without it",
             )
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise SchemaError(
-                f"{self.source}: {keys[0]} should be a count, got {value!r:.60}", "fix the config"
+                f"{self.source}: {names[0]} should be a count, got {value!r:.60}", "fix the config"
             )
         return value
 
-    def optional(self, *keys: str) -> int | None:
+    def optional(self, *names: str) -> int | None:
         """A count, or None where it is absent or null."""
-        return None if self.value(*keys) is None else self.integer(*keys)
+        return None if self.value(*names) is None else self.integer(*names)
 
     def sequence(self, level: Mapping[str, Any], key: str) -> list[Any]:
         """A list of any length; absent or null is empty."""
@@ -281,20 +252,24 @@ class _Reader:
             "attention_chunk_size without no_rope_layers: every fourth layer attends to all "
             "(the default of the model class)"
         )
-        full = (layer + 1) % _LLAMA4_FULL_EVERY == 0
+        full = (layer + 1) % keys.LLAMA4_FULL_EVERY == 0
         return "full_attention" if full else "chunked_attention"
 
     def window_type(self, layer: int) -> str:
         if self.optional("sliding_window") is None or self.c.get("use_sliding_window") is False:
             return "full_attention"
         pattern = self.optional("sliding_window_pattern")
-        if self.c.get("model_type") == "gemma2":
-            pattern = _GEMMA2_FULL_EVERY
         if pattern is not None:
             return "full_attention" if (layer + 1) % pattern == 0 else "sliding_attention"
         if self.c.get("use_sliding_window") is True:
             first = self.integer("max_window_layers", default=0)
             return "sliding_attention" if layer >= first else "full_attention"
+        if self.model_type not in keys.ALL_LAYERS_SLIDE:
+            raise SchemaError(
+                f"{self.source}: key sliding_window: which layers slide is not said, and not known "
+                f"of model_type {self.model_type or 'none'}",
+                "add layer_types, or sliding_window_pattern",
+            )
         return "sliding_attention"
 
     def gqa(self, kind: str) -> dict[str, Any]:
@@ -361,7 +336,9 @@ class _Reader:
     # Feed-forward
 
     def ffn(self, layer: int) -> dict[str, Any]:
-        experts = self.integer("n_routed_experts", "num_local_experts", "num_experts", default=0)
+        experts = self.integer(
+            "n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", default=0
+        )
         if experts == 0 or not self.is_sparse(layer):
             width = self.optional("intermediate_size_mlp")
             return {"kind": "dense", "inter": width or self.integer("intermediate_size")}
@@ -369,17 +346,20 @@ class _Reader:
         return {
             "kind": "moe",
             "experts": experts,
-            "topk": self.integer("num_experts_per_tok", "experts_per_token", "top_k_experts"),
+            "topk": self.integer(
+                "num_experts_per_tok", "experts_per_token", "top_k_experts", "moe_k"
+            ),
             "inter": inter or self.integer("intermediate_size"),
             "shared_inter": self.shared_inter(inter),
         }
 
     def is_sparse(self, layer: int) -> bool:
         """Whether this layer routes to experts, by whichever rule the family uses."""
-        if layer < self.integer("first_k_dense_replace", default=0):
+        dense = range(self.integer("first_k_dense_replace", default=0))
+        if layer in dense or layer in self.sequence(self.c, "mlp_only_layers"):
             return False
-        if layer in self.sequence(self.c, "mlp_only_layers"):
-            return False
+        if self.c.get("moe_layer_start_index") is not None:
+            return self.in_sparse_range(layer)
         if isinstance(self.c.get("moe_layers"), list):
             return layer in self.c["moe_layers"]
         frequency = self.c.get("moe_layer_freq")
@@ -390,13 +370,23 @@ class _Reader:
         step = self.integer("decoder_sparse_step", "interleave_moe_layer_step", default=1)
         return (layer + 1) % max(step, 1) == 0
 
+    def in_sparse_range(self, layer: int) -> bool:
+        """ERNIE's rule: every so many layers of a range; an end of -1 is the last layer."""
+        end = self.c.get("moe_layer_end_index", -1)
+        last = self.integer("num_hidden_layers") - 1 if end == -1 else end
+        interval = max(self.integer("moe_layer_interval", default=1), 1)
+        inside = self.integer("moe_layer_start_index") <= layer <= last
+        return inside and (layer + 1) % interval == 0
+
     def shared_inter(self, moe_inter: int) -> int:
         """Width that every token passes beside the routed experts."""
         if self.c.get("enable_moe_block") is True:  # Gemma: a dense block runs in parallel
             return self.integer("intermediate_size")
         if self.c.get("model_type") == "llama4_text":  # one shared expert as wide as a routed one
             return self.integer("intermediate_size")
-        shared = self.integer("n_shared_experts", default=0)
+        shared = self.integer(
+            "n_shared_experts", "num_shared_experts", "moe_num_shared_experts", default=0
+        )
         if shared and not moe_inter:
             raise SchemaError(
                 f"{self.source}: n_shared_experts needs moe_intermediate_size",
@@ -405,14 +395,15 @@ class _Reader:
         width = self.integer(
             "shared_expert_intermediate_size", "shared_intermediate_size", default=0
         )
-        return shared * moe_inter or width
+        own = self.integer("moe_shared_expert_intermediate_size", default=moe_inter)
+        return shared * own or width
 
     # The rest
 
     def tied(self) -> bool:
-        for level in (self.c, self.outer):
-            if isinstance(level.get("tie_word_embeddings"), bool):
-                return bool(level["tie_word_embeddings"])
+        for level in (self.own, self.outer, self.defaults):
+            if isinstance(level.get(_TIED), bool):
+                return bool(level[_TIED])
         self.warnings.append("tie_word_embeddings is not given: head and embedding counted apart")
         return False
 
@@ -424,8 +415,9 @@ class _Reader:
         return self.integer("num_nextn_predict_layers", "mtp_num_hidden_layers", default=0)
 
     def unknown_keys(self) -> None:
-        for key, value in self.c.items():
-            if key in _KNOWN or _HARMLESS.fullmatch(key) or key.endswith("_config"):
+        for key, value in self.own.items():
+            known = key in keys.KNOWN or keys.HARMLESS.fullmatch(key)
+            if known or key.endswith("_config"):
                 continue
             if value not in (None, False, 0) and not isinstance(value, str):
                 self.warnings.append(f"key {key} is not known and was not used")
