@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from tokenfleet.problem.specification import (
     build_specification,
     kernels_used,
 )
-from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.scenario_file import load_scenario
 from tokenfleet.schema import Speculation
 
 _KV = ("bf16", "fp8")
@@ -106,7 +106,9 @@ class Rater:
             **_plain_scenario(self._models),
             "speculation": [s.model_dump(exclude_none=True) for s in speculation],
         }
-        self._specification = build_specification(_loaded(data, catalog), self._systems)
+        self._specification = build_specification(
+            load_scenario(data, catalog=catalog), self._systems
+        )
         self._core = Problem(json.dumps(self._specification.data))
 
     def closed_loop(
@@ -134,7 +136,9 @@ class Rater:
             "engines": [layout.engine],
             "search": _only(layout, batch),
         }
-        specification = build_specification(_loaded(data, self._catalog), [layout.system])
+        specification = build_specification(
+            load_scenario(data, catalog=self._catalog), [layout.system]
+        )
         core = Problem(json.dumps(specification.data))
         if core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
             return None
@@ -187,7 +191,7 @@ def best_rate(
         "search": _space(catalog, system, means.one_system),
         "speculation": [drafts.model_dump(exclude_none=True)] if drafts else [],
     }
-    specification = build_specification(_loaded(data, catalog), [system])
+    specification = build_specification(load_scenario(data, catalog=catalog), [system])
     core = Problem(json.dumps(specification.data))
     search = Search()
     search.extend(core, 0, core.unit_count)
@@ -318,7 +322,3 @@ def _workload(model: str, limits: Limits | None, precisions: list[str] | None) -
         "slos": slos,
         "demand": {"requests_per_s": 1.0},
     }
-
-
-def _loaded(data: dict[str, Any], catalog: Catalog) -> LoadedScenario:
-    return replace(load_scenario(data), catalog=catalog)

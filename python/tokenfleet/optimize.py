@@ -36,6 +36,7 @@ from tokenfleet.verify_latency import verify_latency
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
+_REASONS = 8  # shown where nothing can be built
 
 
 def optimize_fleet(
@@ -80,7 +81,12 @@ def require_candidates(built: Built) -> None:
     conflicts = []
     for w, workload in enumerate(problem.workloads):
         counts = built.counts.get(workload.id)
-        if counts is None or w in served or workload.shortfall_usd_per_request is not None:
+        if w in served or workload.shortfall_usd_per_request is not None:
+            continue
+        if not problem.pools and built.loaded.scenario.columns is None:
+            conflicts.append(f"workload {workload.id}: {_without_systems(built)}")
+            continue
+        if counts is None:
             continue
         conflicts.append(
             f"workload {workload.id}: of {counts['evaluated']:,} layouts that fit, "
@@ -92,6 +98,14 @@ def require_candidates(built: Built) -> None:
         looks = "; ".join(str(w) for w in built.loaded.warnings[:3])
         hint = "loosen the limit, allow another system or precision, or add an API"
         raise InfeasibleError("; ".join(conflicts), conflicts, f"{hint}. {looks}".strip(". "))
+
+
+def _without_systems(built: Built) -> str:
+    """Why no system can be had: what is missing of each."""
+    reasons = [f"{n.what}: {n.reason}" for n in built.not_considered]
+    shown = "; ".join(reasons[:_REASONS])
+    more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+    return f"no system can be had ({shown}{more})"
 
 
 def solve_options(scenario: Scenario) -> SolveOptions:

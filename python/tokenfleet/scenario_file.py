@@ -68,17 +68,20 @@ def load_scenario(
     base_dir: Path | None = None,
     *,
     given: Mapping[str, Any] | None = None,
+    catalog: Catalog | None = None,
 ) -> LoadedScenario:
     """Loads a scenario from a YAML, TOML or JSON file, from plain data, or as it is.
 
-    `given` fields take the place of a file's own.
+    `given` fields take the place of a file's own. The scenario's catalog files go on top of
+    `catalog`; None is the shipped one.
 
     Raises:
         SchemaError: anything that cannot be understood; names file, field, row and value.
         CatalogError: a system, model, price vintage or distribution that is not in the catalog.
     """
     parsed, source, folder = _parse(scenario, base_dir, given or {})
-    catalog = merge_files(load_catalog(), [_resolve(folder, p, source) for p in parsed.catalog])
+    own = [_resolve(folder, p, source) for p in parsed.catalog]
+    catalog = merge_files(catalog or load_catalog(), own)
     parsed = _with_quality(_with_columns(parsed, folder, source), catalog)
     reader = _ClassReader(catalog, folder, source)
     classes = {

@@ -43,6 +43,10 @@ def model(catalog: Catalog, name: str, architecture: str | None) -> str:
         plain = _plain(candidate)
         if plain in catalog.models:
             return plain
+        own = {m.casefold(): m for m in catalog.models}  # a user's ids may have capitals
+        for name_of in (candidate.casefold(), candidate.rsplit("/", 1)[-1].casefold(), plain):
+            if name_of in own:
+                return own[name_of]
     raise UnknownNameError(f"model {name} is not in the catalog")
 
 
@@ -81,7 +85,8 @@ def precision(catalog: Catalog, name: str, text: str) -> str:
     found = _FORMATS.get(text.lower())
     if found is None:
         raise UnknownNameError(f"number format {text} has no kernel figures")
-    if found == "fp8" and name.startswith(_BLOCK_SCALED):
+    blocks = catalog.model(name).native_precision == "fp8_block"
+    if found == "fp8" and (blocks or name.startswith(_BLOCK_SCALED)):
         return "fp8_block"
     if found == "nvfp4" and catalog.model(name).native_precision == "mxfp4":
         return "mxfp4"

@@ -2,7 +2,8 @@
 
 A user's file is a CSV table (its columns tell which one), or YAML, TOML or JSON with lists under
 `systems`, `models`, `prices`, `tco`, `quality`. Keys are column names. A row of a known id
-replaces the fields it gives; a model row may name a Hugging Face `config: path`.
+replaces the fields it gives; a model row may name a Hugging Face `config: path`, and under
+`ignore` keys of it that are left out of the reading.
 """
 
 from __future__ import annotations
@@ -187,12 +188,16 @@ def _marked(catalog: Catalog, name: str) -> Catalog:
 
 def _apply_model(catalog: Catalog, source: str, row: dict[str, Any], path: Path) -> Catalog:
     """A model row: a full architecture, or `config: path` to a Hugging Face config."""
-    config = row.pop("config", None)
+    config, ignore = row.pop("config", None), row.pop("ignore", [])
     found: tuple[str, ...] = ()
+    if not isinstance(ignore, list) or not all(isinstance(key, str) for key in ignore):
+        raise SchemaError(f"{source}: ignore should be a list of keys", "ignore: [key]")
+    if ignore and config is None:
+        raise SchemaError(f"{source}: ignore goes with config", "leave it out")
     if config is not None:
         if not isinstance(config, str) or not isinstance(row.get("id"), str):
             raise SchemaError(f"{source}: needs a text id and a path in config", "give both")
-        imported = read_config(path.parent / config, row["id"])
+        imported = read_config(path.parent / config, row["id"], ignore)
         found = imported.warnings
         row = {**imported.architecture.model_dump(), **row}
     new = validate(ModelRow, row, source)

@@ -10,12 +10,13 @@ import typer
 
 from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing
-from tokenfleet.cli.options import ForceOption, JsonOption
+from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption
 from tokenfleet.cli.published import table
 
 if TYPE_CHECKING:
     from tokenfleet.backtest import Report
     from tokenfleet.calibration import Calibration
+    from tokenfleet.catalog import Catalog
 
 _BARE = "none"
 _ERRORS = {
@@ -57,6 +58,7 @@ def calibrate(
         Path | None,
         typer.Option("--output", "-o", help="Write the calibration to this .json file."),
     ] = None,
+    catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,7 +68,7 @@ def calibrate(
 
         _refuse_name(output)
         refuse_existing(output, force)
-        report = run(points or None)
+        report = run(points or None, catalog=_book(catalog))
         fitted = report.calibrate()
         if output is not None:
             fitted.write(output)
@@ -133,14 +135,16 @@ def backtest(
             "--folds", help="Fit to these points, and to parts of them to predict the rest."
         ),
     ] = False,
+    catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict measured points and report the errors."""
     with answering(as_json):
         from tokenfleet.backtest import backtest as run
 
-        report = run(points or None, calibration=_calibration(calibration))
-        by_split = run(points or None).folds() if folds else {}
+        book = _book(catalog)
+        report = run(points or None, catalog=book, calibration=_calibration(calibration))
+        by_split = run(points or None, catalog=book).folds() if folds else {}
         if as_json:
             extra = {"folds": by_split} if folds else {}
             say_json({**report.to_json(), "calibration": calibration or "shipped", **extra})
@@ -148,6 +152,13 @@ def backtest(
             _show_folds(by_split)
         else:
             _show_errors(report)
+
+
+def _book(files: list[Path] | None) -> Catalog | None:
+    """The catalog with one's own rows; None is the shipped one."""
+    from tokenfleet.catalog import load_catalog, merge_files
+
+    return merge_files(load_catalog(), files) if files else None
 
 
 def _calibration(name: str | None) -> Calibration | None:

@@ -11,7 +11,7 @@ import typer
 
 from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
-from tokenfleet.cli.options import ForceOption, JsonOption
+from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption
 from tokenfleet.errors import SchemaError
 from tokenfleet.text import plain
 
@@ -49,11 +49,17 @@ def import_files(
     input_tokens: Annotated[float | None, typer.Option(help="Mean prompt, tokens.")] = None,
     output_tokens: Annotated[float | None, typer.Option(help="Mean output, tokens.")] = None,
     date: Annotated[str | None, typer.Option(help="Day of the run, 2026-07-01.")] = None,
-    catalog: Annotated[
-        list[Path] | None, typer.Option(help="Catalog file with own models or systems.")
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Key of a config.json to leave out of the reading.")
     ] = None,
+    catalog: CatalogOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV to write; for Mélange a scenario.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="CSV to write; of a config.json a catalog file, of Mélange a scenario.",
+        ),
     ] = None,
     form: Annotated[
         Form, typer.Option("--as", help="One row a figure; or a run, for backtest or `columns`.")
@@ -78,9 +84,11 @@ def import_files(
     }  # fmt: skip
     with answering(as_json):
         refuse_existing(output, force)
-        found = _read(files, catalog or [], given)
+        found = _read(files, catalog or [], {**given, "ignore": tuple(ignore or ())})
         if output is not None and any(f.melange for f in found):
             _write_scenario(found, output, model, force)
+        elif output is not None and any(f.model for f in found):
+            _write_models(files, found, output, force)
         elif output is not None:
             _write(found, output, form, (workload, request_class), force)
         (_say_json if as_json else _say)(files, found)
@@ -108,13 +116,32 @@ def _write(
     if not measurements:
         raise SchemaError(
             "there are no measurements to write",
-            "a scenario names a trace under lengths, and a catalog file a config.json under models",
+            "a scenario names a trace under lengths",
         )
     content, left_out = _content(measurements, form, names)
     write_atomic(output, content, force)
     note(f"wrote {content.count(chr(10)) - 1} rows to {output}")
     for text in left_out:
         note(f"left out: {text}")
+
+
+def _write_models(
+    files: Sequence[Path], found: Sequence[Imported], output: Path, force: bool
+) -> None:
+    """A catalog file with the architectures of some configs."""
+    import yaml
+
+    from tokenfleet.importers.export import models
+
+    if output.suffix not in (".yaml", ".yml") or not all(f.model for f in found):
+        raise SchemaError(
+            "a config.json becomes a model of a catalog file",
+            "import configs alone, with -o NAME.yaml, and name that file under `catalog`",
+        )
+    rows = models([(p.name, f.model) for p, f in zip(files, found, strict=True) if f.model])
+    content = yaml.safe_dump({"models": rows}, sort_keys=False, allow_unicode=True)
+    write_atomic(output, content, force)
+    note(f"wrote {len(rows)} models to {output}")
 
 
 def _write_scenario(

@@ -13,6 +13,9 @@ ScenarioArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON with stable keys, and nothing else.")
 ]
+CatalogOption = Annotated[
+    list[Path] | None, typer.Option("--catalog", help="Catalog file with own models or systems.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite the output file.")]
 GapOption = Annotated[float | None, typer.Option("--gap", help="Relative gap to prove.")]
 TimeLimitOption = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,13 @@ class Imported:
     rejected: tuple[Rejected, ...] = ()
 
 
-def import_file(path: Path, catalog: Catalog | None = None, **given: Any) -> Imported:
+def import_file(
+    path: Path, catalog: Catalog | None = None, *, ignore: Sequence[str] = (), **given: Any
+) -> Imported:
     """Reads a file of any kind that is known.
 
     `given` says what the file does not: `model`, `system`, `tp` and the other fields of `Given`.
+    `ignore` are keys of a config that are left out of the reading.
 
     Raises:
         SchemaError: unreadable, of no known kind, or a run lacks a fact that must be given.
@@ -104,7 +107,7 @@ def import_file(path: Path, catalog: Catalog | None = None, **given: Any) -> Imp
     content = read_text(path, MAX_RUN_BYTES)
     kind = kind or _json_kind(content, path)
     if kind == "huggingface":
-        model = read_config(path, told.model)
+        model = read_config(path, told.model, ignore)
         return Imported(kind, model=model, warnings=model.warnings)
     if kind == "melange":
         return Imported(kind, melange=read_melange(content, str(path)))

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tokenfleet.errors import SchemaError
+from tokenfleet.importers.huggingface import ImportedModel
 from tokenfleet.importers.measurements import Measurement, figure, group_runs
 from tokenfleet.text import cell
 
@@ -108,6 +110,27 @@ def _column(run: Measurement, rate: float, workload: str, request_class: str) ->
         "rate_rps": rate,
         "source": f"{run.source}:{run.run}",
     }
+
+
+def models(imported: Iterable[tuple[str, ImportedModel]]) -> list[dict[str, Any]]:
+    """Rows of a catalog file, each with the file it was read from.
+
+    Raises:
+        SchemaError: two configs of one id.
+    """
+    rows = [
+        {
+            **model.architecture.model_dump(mode="json", exclude_none=True, exclude_defaults=False),
+            "source": f"imported from {name}",
+            **({"notes": "; ".join(model.warnings)} if model.warnings else {}),
+        }
+        for name, model in imported
+    ]
+    ids = [row["id"] for row in rows]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise SchemaError(f"two models of the id {twice[0]!r}", "import one, with --model NAME")
+    return rows
 
 
 def _table(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
