@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from tokenfleet.cli import calibrations, catalogs, imports, plans, points, published, schemas
+from tokenfleet.cli import (
+    batches,
+    calibrations,
+    catalogs,
+    imports,
+    plans,
+    points,
+    published,
+    schemas,
+)
 
 app = typer.Typer(
     name="tokenfleet",
@@ -19,6 +28,7 @@ app.command()(plans.demo)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(points.evaluate)
+app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)
 app.command()(calibrations.backtest)

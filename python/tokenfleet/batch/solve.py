@@ -1,0 +1,104 @@
+"""One scenario, in a child process: what it was made of, its plan or its error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.batch.files import digest
+from tokenfleet.batch.inputs import inputs_of, opened_files, package_digest
+from tokenfleet.errors import SolverError, TokenfleetError
+from tokenfleet.optimize import optimize_fleet
+from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.schema import SolverOptions, validate
+
+OK, FAILED, UNPROVEN = 0, 1, 4
+MEANINGS = {
+    0: "done",
+    1: "failed",
+    2: "bad input",
+    3: "infeasible",
+    4: "stopped with a plan that is not proven",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A scenario and the solver settings over its own; `attempt` counts from 0."""
+
+    name: str
+    path: str
+    solver: tuple[tuple[str, Any], ...]
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one scenario gave. `text` is the JSON of its plan or of its error."""
+
+    key: str
+    inputs: Mapping[str, str | None]
+    exit_code: int
+    text: str
+
+
+def solve(task: Task) -> Answer:
+    """Loads, plans, and says how it ended; errors of the input are answers too.
+
+    Raises:
+        Exception: a bug, or the solver failed; another attempt may do better.
+    """
+    path = Path(task.path)
+    inputs: dict[str, str | None] = {}
+    try:
+        with opened_files() as found:
+            try:
+                loaded = _load(path, dict(task.solver), task.attempt)
+            finally:
+                inputs = inputs_of(path, found)
+        code, answer = _plan(loaded)
+    except SolverError:
+        raise
+    except TokenfleetError as error:
+        code, answer = error.exit_code, {"error": error_row(error)}
+    return Answer(key_of(task, inputs), inputs, code, _text(answer))
+
+
+def key_of(task: Task, inputs: Mapping[str, str | None]) -> str:
+    """Digest of everything that the answer depends on. An attempt's number is no part of it."""
+    files = json.dumps(inputs, sort_keys=True)
+    return digest(task.name, files, package_digest(), json.dumps(sorted(task.solver)))
+
+
+def error_row(error: TokenfleetError) -> dict[str, Any]:
+    """An error as the commands print it."""
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "conflicts": list(getattr(error, "conflicts", ())),
+    }
+
+
+def _load(path: Path, solver: dict[str, Any], attempt: int) -> LoadedScenario:
+    """The scenario with the batch's settings over its own; a later attempt has another seed."""
+    loaded = load_scenario(path)
+    merged = {**loaded.scenario.solver.model_dump(), **solver}
+    merged["seed"] = (merged.get("seed") or 0) + attempt
+    options = validate(SolverOptions, merged, "command line")
+    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
+
+
+def _plan(loaded: LoadedScenario) -> tuple[int, dict[str, Any]]:
+    plan = optimize_fleet(loaded)
+    answer = plan.to_json()
+    # The clock is no part of the answer: equal inputs give equal bytes. It is in the manifest.
+    answer.pop("seconds", None)
+    return (UNPROVEN if plan.status == "feasible_time_limit" else OK), answer
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    return json.dumps(answer, indent=2, allow_nan=False) + "\n"
