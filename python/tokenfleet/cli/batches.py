@@ -33,6 +33,8 @@ _SHOWN = {
     "systems": "systems",
 }
 
+_WIDEST = 60  # characters of a cell; the files have the rest
+
 
 def batch(
     scenarios: Annotated[
@@ -142,4 +144,5 @@ def _brief(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return plain(value).replace("\n", " ")
+    text = plain(value).replace("\n", " ")
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
