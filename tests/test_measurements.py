@@ -29,6 +29,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("sglang.jsonl", "sglang_bench", QWEN),
     ("aiperf.json", "aiperf_json", {"tp": 2}),
     ("aiperf.csv", "aiperf_csv", {**QWEN, "concurrency": 8}),
+    ("aiperf_records.jsonl", "aiperf_records", {**QWEN, "concurrency": 2}),
     ("inferencex.json", "inferencex", {}),
     ("aic_agg.csv", "aiconfigurator", {}),
     ("aic_disagg.csv", "aiconfigurator", {}),
@@ -104,6 +105,28 @@ def test_vllm_rate_and_unknown_engine_and_hardware() -> None:
     assert json.loads(found.rejected[0].raw)["gpu"] == "H999"
 
 
+@pytest.mark.parametrize("rate", ["inf", "Infinity", " INF "])
+def test_a_rate_without_limit_is_no_rate(rate: str, tmp_path: Path) -> None:
+    for name, told in (("vllm.json", {}), ("sglang.jsonl", QWEN)):
+        row = json_rows((FILES / name).read_text(), name).rows[0][1]
+        file = tmp_path / "x.json"
+        file.write_text(json.dumps({**row, "request_rate": rate}))
+        found = import_file(file, **told)
+        assert {m.request_rate for m in found.measurements} == {None}
+        file.write_text(json.dumps({**row, "request_rate": "many"}))
+        assert "request_rate" in import_file(file, **told).rejected[0].reason
+
+
+def test_goodput_may_have_a_colon_in_its_name(tmp_path: Path) -> None:
+    row = json_rows((FILES / "vllm.json").read_text(), "x").rows[1][1]
+    row = {k: v for k, v in row.items() if k != "request_goodput"}
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({**row, "request_goodput:": 0.7}))
+    assert values(import_file(file).measurements)["goodput", "total"] == 0.7
+    file.write_text(json.dumps({**row, "request_goodput:": None}))
+    assert ("goodput", "total") not in values(import_file(file).measurements)
+
+
 def test_sglang_needs_model_and_system() -> None:
     found = read("sglang.jsonl")
     assert {m.model for m in found.measurements} == {"qwen3-32b"}
@@ -163,6 +186,42 @@ def test_aiperf_cancelled_run_is_rejected(tmp_path: Path) -> None:
     found = import_file(file, tp=2)
     assert not found.measurements
     assert "cancelled" in found.rejected[0].reason
+
+
+def test_aiperf_records_are_one_run() -> None:
+    """Two answered requests, of 0 to 2 s and 1 to 4 s; the others are left out or rejected."""
+    found = read("aiperf_records.jsonl")
+    first = found.measurements[0]
+    assert (first.n, first.date, first.concurrency) == (2, date(2026, 7, 2), 2)
+    assert (first.input_tokens, first.output_tokens) == (600, 150)
+    got = values(found.measurements)
+    assert got["ttft", "mean"] == 200.0  # 100 ms and 0.3 s
+    assert got["ttft", "p50"] == 200.0
+    assert got["ttft", "p90"] == 280.0  # 100 + 0.9 * 200
+    assert got["tpot", "mean"] == 16.0  # 19 ms and 13,000 us
+    assert got["itl", "mean"] == 17.0  # over all three gaps
+    assert got["e2el", "mean"] == 2500.0
+    assert got["request_throughput", "total"] == 0.5  # 2 in 4 s
+    assert got["output_throughput", "total"] == 75.0  # 300 / 4
+    assert got["total_throughput", "total"] == 375.0
+    assert got["in_flight", "mean"] == 1.25  # (2 + 3) / 4
+    assert found.warnings == (
+        "left out: 1 requests of phase warmup",
+        "left out: 1 requests that failed (ServerError)",
+        "left out: 1 requests that were cancelled",
+    )
+    assert [line for line, _ in reasons(found)] == [6, 7]
+    assert "fortnights" in reasons(found)[0][1]
+    assert "before request_start_ns" in reasons(found)[1][1]
+
+
+def test_aiperf_records_without_an_answer_are_rejected(tmp_path: Path) -> None:
+    lines = (FILES / "aiperf_records.jsonl").read_text().splitlines()
+    file = tmp_path / "profile_export.jsonl"
+    file.write_text("\n".join(lines[2:4]))
+    found = import_file(file, **QWEN)
+    assert not found.measurements
+    assert "no request was answered" in found.rejected[0].reason
 
 
 def test_inferencex_seconds_and_text_booleans() -> None:
@@ -504,3 +563,134 @@ def test_command_writes_points(tmp_path: Path) -> None:
     refused = run_import(FILES / "vllm.json", "-o", tmp_path / "c.csv", "--as", "columns")
     assert refused.exit_code == 2
     assert "--workload" in refused.output
+
+
+# From a benchmark's file to a backtest, a calibration and a plan
+
+
+def run_command(*arguments: object) -> Any:
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout) if "--json" in arguments else done.output
+
+
+def benchmark(folder: Path) -> Path:
+    """Twelve runs of vLLM in one file, as `--append-result` writes them."""
+    rows = [
+        {
+            "date": "20260701-120000",
+            "backend": "vllm",
+            "engine_version": "0.12.0",
+            "model_id": "meta-llama/Llama-3.1-8B",
+            "gpu": "H100",
+            "tp": "1",
+            "dtype": "bfloat16",
+            "max_concurrency": n,
+            "request_rate": "inf",
+            "completed": 100,
+            "total_input_tokens": 100 * isl,
+            "total_output_tokens": 20_000,
+            "request_throughput": 0.3 * n,
+            "output_throughput": 60.0 * n,
+            "total_token_throughput": 360.0 * n,
+            "mean_ttft_ms": 60.0 + 3.0 * n,
+            "mean_tpot_ms": 8.0 + 0.05 * n,
+        }
+        for n in (1, 4, 16, 64)
+        for isl in (500, 1000, 2000)
+    ]
+    file = folder / "results.json"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return file
+
+
+def test_points_go_into_backtest_and_calibrate(tmp_path: Path) -> None:
+    points, own = tmp_path / "points.csv", tmp_path / "own.json"
+    run_command("import", benchmark(tmp_path), "--as", "points", "-o", points)
+    found = run_command("backtest", points, "--calibration", "none", "--json")
+    assert found["skipped"] == []
+    assert found["overall"]["n"] == 12
+    bare = found["overall"]["tpot_mape_pct"]
+    fitted = run_command("calibrate", points, "-o", own, "--json")
+    assert fitted["points"] == 12
+    assert fitted["measured_from"] == "2026-07-01"
+    assert {e["key"] for e in fitted["effects"] if e["kind"] == "version_cell"} == {
+        "vllm 0.12.0 | h100_sxm_8 | llama-3.1-8b"
+    }
+    again = run_command("backtest", points, "--calibration", own, "--json")
+    assert again["overall"]["tpot_mape_pct"] < bare
+
+
+def test_a_calibration_of_ones_own_goes_into_a_plan(tmp_path: Path) -> None:
+    """Runs 30 % slower than modelled: the plan takes most of it, and shows the version."""
+    points, own = tmp_path / "points.csv", tmp_path / "own.json"
+    run_command("import", benchmark(tmp_path), "--as", "points", "-o", points)
+    run_command("calibrate", points, "-o", own)
+    asked = {"calibration": "own.json", "engine_versions": {"vllm": "0.12.0"}}
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps({**small_scenario(), **asked}))
+    plan = run_command("plan", file, "--json")
+    row = next(r for r in plan["provenance"] if r["what"].startswith("throughput"))
+    (model,) = row["models"]
+    assert (row["engine_version"], model["known"], model["runs"]) == ("0.12.0", "known_cell", 12)
+    assert model["tpot_bias_pct"] != 0.0
+
+
+def small_scenario(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "small",
+        "as_of": "2026-07-01",
+        "systems": ["h100_sxm_8"],
+        "engines": ["vllm"],
+        "workloads": [
+            {
+                "id": "chat",
+                "model": "llama-3.1-8b",
+                "precisions": ["bf16"],
+                "classes": [
+                    {"id": "short", "share": 1.0, "input_tokens": 1000, "output_tokens": 200}
+                ],
+                "demand": {"requests_per_s": 60.0},
+            }
+        ],
+        "sites": [
+            {
+                "id": "hall",
+                "region": "eu",
+                "power_kw": "unlimited",
+                "power_basis": "it",
+                "pue": 1.3,
+                "electricity_usd_per_kwh": 0.1,
+                "hosting_usd_per_kw_month": 10.0,
+                "cooling": ["air"],
+            }
+        ],
+        "offers": [
+            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
+        ],
+        "search": {"tensor_parallel": [1], "pipeline_parallel": [1], "class_sets": "singles"},
+        **changes,
+    }
+
+
+def test_columns_go_into_a_plan(tmp_path: Path) -> None:
+    """The fastest run serves 19.2 requests/s on one GPU: 60 take 4 GPUs, in one server."""
+    columns = tmp_path / "columns.csv"
+    names = ("--workload", "chat", "--class", "short")
+    run_command("import", benchmark(tmp_path), "--as", "columns", *names, "-o", columns)
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps(small_scenario(columns="columns.csv")))
+    plan = run_command("plan", file, "--json")
+    assert sum(row["count"] for row in plan["systems"]) == 1
+    assert sum(row["count"] for row in plan["replicas"]) == 4
+    (row,) = [r for r in plan["provenance"] if r["what"] == "rates"]
+    assert row["class"] == "measured"
+
+
+def test_requests_of_aiperf_go_into_backtest_too(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    told = ("--model", "qwen3-32b", "--system", "h200_sxm_8", "--tp", 4, "--engine", "sglang")
+    records = FILES / "aiperf_records.jsonl"
+    run_command("import", records, *told, "--concurrency", 2, "--as", "points", "-o", points)
+    found = run_command("backtest", points, "--json")
+    assert (found["overall"]["n"], found["skipped"]) == (1, [])

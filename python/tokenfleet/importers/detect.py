@@ -13,6 +13,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.importers import (
     aiconfigurator,
     aiperf,
+    aiperf_records,
     inferencex,
     mlperf,
     sglang_bench,
@@ -44,6 +45,7 @@ FORMATS: Mapping[str, Format] = {
     "sglang_bench": sglang_bench.FORMAT,
     "aiperf_json": aiperf.JSON_FORMAT,
     "aiperf_csv": aiperf.CSV_FORMAT,
+    "aiperf_records": aiperf_records.FORMAT,
     "inferencex": inferencex.FORMAT,
     "aiconfigurator": aiconfigurator.FORMAT,
     "mlperf_summary": mlperf.SUMMARY_FORMAT,
@@ -67,6 +69,7 @@ _JSON: Mapping[str, tuple[str, ...]] = {
     "inferencex": ("isl", "osl", "conc"),
     "sglang_bench": ("mean_e2e_latency_ms", "request_throughput"),
     "vllm_bench": ("completed", "total_token_throughput"),
+    "aiperf_records": ("metadata", "metrics"),
     "huggingface": ("num_hidden_layers",),
 }
 

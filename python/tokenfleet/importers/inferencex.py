@@ -12,11 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tokenfleet.importers.client import LATENCIES, statistics
 from tokenfleet.importers.readings import (
-    E2EL,
-    ITL,
-    TPOT,
-    TTFT,
     Format,
     Reading,
     Run,
@@ -30,10 +27,7 @@ from tokenfleet.importers.readings import (
 )
 from tokenfleet.importers.trace import RowError
 
-_METRICS = {"ttft": TTFT, "tpot": TPOT, "itl": ITL, "e2el": E2EL}
-_STATISTICS = {"mean": "mean", "median": "p50", "std": "std"} | {
-    f"p{p}": f"p{p}" for p in ("75", "90", "95", "99", "99.9")
-}
+_STATISTICS = statistics("75", "90", "95", "99", "99.9")
 _POWER_VERSION = 2
 _POWER = {
     "avg_total_gpu_power_w": ("gpu_power", "mean", "W", "all GPUs of the run, mean"),
@@ -140,7 +134,7 @@ def _pools(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _latencies(row: Mapping[str, Any]) -> Iterator[Reading]:
-    for metric, definition in _METRICS.items():
+    for metric, definition in LATENCIES.items():
         keys = {f"{s}_{metric}": statistic for s, statistic in _STATISTICS.items()}
         yield from readings(row, metric, keys, "s", definition)
     # The spread of a reciprocal says nothing, so std_intvty is not taken.

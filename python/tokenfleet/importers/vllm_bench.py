@@ -13,10 +13,8 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tokenfleet.importers.client import DONE, LATENCIES, workload
 from tokenfleet.importers.readings import (
-    E2EL,
-    ITL,
-    TPOT,
     TTFT,
     Format,
     Reading,
@@ -24,18 +22,15 @@ from tokenfleet.importers.readings import (
     count,
     day,
     json_rows,
-    number,
-    positive,
-    ratio,
     readings,
     text,
 )
 from tokenfleet.importers.trace import RowError
 
-_METRICS = {"ttft": TTFT, "tpot": TPOT, "itl": ITL, "e2el": E2EL}
 _STATISTIC = re.compile(r"(mean|median|std|p\d\d?(?:\.\d{1,3})?)_(ttft|tpot|itl|e2el)_ms")
 _ENGINES = ("vllm", "sglang", "tensorrt-llm")
 _SYSTEM = ("system", "hardware", "accelerator", "gpu_type", "gpu_name", "gpu", "device")
+_GOODPUT = ("request_goodput", "request_goodput:")
 _WHOLE = ("p50", "p90", "p95", "p99")
 
 
@@ -45,41 +40,20 @@ def run(row: Mapping[str, Any]) -> Run:
     Raises:
         RowError: not a completed run, or a value that is not a number.
     """
-    facts = {**_workload(row), **_metadata(row)}
-    if facts["n"] is None:
-        raise RowError("completed is 0 or missing: no request was answered")
+    facts = {**workload(row), **_metadata(row)}
     notes = [] if facts["request_rate"] or facts["concurrency"] else [_BURST]
-    return Run(facts, tuple(_figures(row, facts["n"])), tuple(notes))
+    return Run(facts, tuple(_figures(row)), tuple(notes))
 
 
 _BURST = "neither rate nor concurrency was limited: all requests were sent at once"
-
-
-def _workload(row: Mapping[str, Any]) -> dict[str, Any]:
-    done = count(row, "completed")
-    return {
-        "model": text(row, "model_id", "model"),
-        "n": done,
-        "date": day(row.get("date")),
-        "concurrency": count(row, "max_concurrency"),
-        "request_rate": _rate(row),
-        "input_tokens": ratio(number(row, "total_input_tokens"), done),
-        "output_tokens": ratio(number(row, "total_output_tokens"), done),
-    }
-
-
-def _rate(row: Mapping[str, Any]) -> float | None:
-    """Arrival rate in requests/s; None for "inf", which sends everything at once."""
-    value = row.get("request_rate")
-    if isinstance(value, str) and value.strip().casefold() in ("inf", "infinity"):
-        return None
-    return positive(row, "request_rate")
 
 
 def _metadata(row: Mapping[str, Any]) -> dict[str, Any]:
     """What users write with `--metadata`, and the engine where the client names one."""
     backend = text(row, "engine", "backend")
     return {
+        "model": text(row, "model_id", "model"),
+        "date": day(row.get("date")),
         "engine": backend if backend in _ENGINES else None,
         "engine_version": text(row, "engine_version", "vllm_version", "version"),
         "system": text(row, *_SYSTEM),
@@ -92,28 +66,31 @@ def _metadata(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figures(row: Mapping[str, Any], done: int) -> Iterator[Reading]:
+def _figures(row: Mapping[str, Any]) -> Iterator[Reading]:
     for key in row:
         match = _STATISTIC.fullmatch(key)
         if match:
             statistic, metric = match.groups()
             name = {"median": "p50"}.get(statistic, statistic)
-            yield from readings(row, metric, {key: name}, "ms", _METRICS[metric])
+            yield from readings(row, metric, {key: name}, "ms", LATENCIES[metric])
     yield from _rates(row)
     yield from _from_array(row)
 
 
 def _rates(row: Mapping[str, Any]) -> Iterator[Reading]:
-    per_s = "completed, over the whole run"
-    total = {"request_throughput": "request_throughput", "request_goodput": "goodput"}
-    for key, metric in total.items():
-        yield from readings(row, metric, {key: "total"}, "requests/s", f"requests {per_s}")
+    yield from readings(
+        row, "request_throughput", {"request_throughput": "total"}, "requests/s", f"requests {DONE}"
+    )
+    # Some versions write the key with a colon.
+    goodput = next((key for key in _GOODPUT if row.get(key) is not None), _GOODPUT[0])
+    kept = f"requests within the limits, {DONE}"
+    yield from readings(row, "goodput", {goodput: "total"}, "requests/s", kept)
     tokens = {
         "output_throughput": "output_throughput",
         "total_token_throughput": "total_throughput",
     }
     for key, metric in tokens.items():
-        yield from readings(row, metric, {key: "total"}, "tokens/s", f"tokens {per_s}")
+        yield from readings(row, metric, {key: "total"}, "tokens/s", f"tokens {DONE}")
 
 
 def _from_array(row: Mapping[str, Any]) -> Iterator[Reading]:
