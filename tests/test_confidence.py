@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import measure_confidence
 from core_spec import spec as whole_spec
 from core_spec import spec_of
-from tokenfleet import _core, optimize_fleet
+from tokenfleet import _core, evaluate, optimize_fleet
 from tokenfleet.backtest import backtest
 from tokenfleet.calibration import METRICS, SHIPPED, Calibration, Spread
 from tokenfleet.catalog import load_catalog
@@ -261,6 +261,19 @@ def test_efficiencies_of_another_generation_are_wider_and_of_the_same_are_not() 
     known = Judge(near.loaded, near.specification).of(0, {**routed, "tp": 8})
     assert known.provenance == "inherited"
     assert dict(known.half_width) == spreads(Calibration.read(SHIPPED), "new_cell")
+
+
+def test_every_operating_point_says_how_it_is_known() -> None:
+    table = evaluate(scenario(systems=["h100_sxm_8", "mi300x_8"], engines=["vllm"], offers=[]))
+    wide = spreads(Calibration.read(SHIPPED), "new_cell")
+    own = table["system"] == "h100_sxm_8"
+    assert own.any() and (~own).any()
+    assert set(table["provenance"][own]) == {"calibrated"}
+    assert set(table["provenance"][~own]) == {"inherited"}
+    for metric in METRICS:
+        column = table[f"{metric}_interval80_pct"]
+        assert column[own] == pytest.approx(100 * math.expm1(wide[metric]))
+        assert (column[~own] > column[own].max()).all()
 
 
 # --- biases -------------------------------------------------------------------------------------

@@ -168,6 +168,18 @@ def test_aiperf_units_are_read() -> None:
     assert len(found.rejected) == 1
 
 
+def test_genai_perf_keeps_its_load_under_perf_analyzer(tmp_path: Path) -> None:
+    row = json.loads((FILES / "aiperf.json").read_text())
+    row["input_config"] = {
+        "model_names": ["Qwen/Qwen3-32B"],
+        "perf_analyzer": {"stimulus": {"concurrency": 24}},
+    }
+    file = tmp_path / "profile_export_genai_perf.json"
+    file.write_text(json.dumps(row))
+    first = import_file(file, tp=2).measurements[0]
+    assert (first.model, first.concurrency) == ("qwen3-32b", 24)
+
+
 def test_aiperf_csv_has_two_blocks() -> None:
     found = read("aiperf.csv")
     got = values(found.measurements)

@@ -5,6 +5,7 @@ load ▸ build (evaluate, prune) ▸ solve (re-check, tighten, again) ▸ verify
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.calibration import METRICS
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
@@ -20,6 +22,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
+from tokenfleet.problem.knowledge import Judge
 from tokenfleet.promises import recheck, slo_rows
 from tokenfleet.provenance import (
     confidence_warnings,
@@ -167,8 +170,10 @@ def evaluate(
 ) -> dict[str, NDArray[Any]]:
     """Operating points of the kept candidates, as columns of equal length.
 
-    Names carry units; latencies are at capacity, under the worst mix of the admitted classes. Make
-    a table of it with `polars.DataFrame(...)` or `pandas.DataFrame(...)`.
+    Names carry units; latencies are at capacity, under the worst mix of the admitted classes. Each
+    point says how it is known (`provenance`, `known`, `runs`) and the half-widths of its 80 %
+    intervals (`*_interval80_pct`: x/(1 + w) to x (1 + w)). Make a table of it with
+    `polars.DataFrame(...)` or `pandas.DataFrame(...)`.
 
     Raises:
         SchemaError: as `optimize_fleet`; or the scenario brings its own columns.
@@ -197,7 +202,21 @@ def _points(built: Built) -> dict[str, NDArray[Any]]:
     groups = np.array([group for _, group in origin])
     columns["latency_group"] = groups
     columns.update(_by_group(built, np.array([n for n, _ in origin], dtype=np.uint64), groups))
-    return columns
+    return {**columns, **_known(built)}
+
+
+def _known(built: Built) -> dict[str, NDArray[Any]]:
+    """How the times of each candidate are known."""
+    assert built.specification is not None
+    judge = Judge(built.loaded, built.specification)
+    known = [judge.of(c.workload, c.label) for c in built.problem.candidates]
+    widths = {m: [100.0 * math.expm1(k.half_width[m]) for k in known] for m in METRICS}
+    return {
+        "provenance": np.array([k.provenance for k in known]),
+        "known": np.array([k.level for k in known]),
+        "runs": np.array([k.runs for k in known]),
+        **{f"{metric}_interval80_pct": np.array(values) for metric, values in widths.items()},
+    }
 
 
 def _by_group(

@@ -30,7 +30,13 @@ from tokenfleet.schema.fields import (
     quantity,
 )
 from tokenfleet.schema.rows import Row, rejected
-from tokenfleet.schema.supply import OfferKind, PriceTier
+from tokenfleet.schema.supply import (
+    OfferKind,
+    PriceTier,
+    gpu_hour_price,
+    system_price,
+    term,
+)
 from tokenfleet.schema.workload import Length, RequestClass
 
 _PARTIAL_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
@@ -110,26 +116,10 @@ class PriceRow(SourcedRow):
     valid_from: Day = about("First day of the edition")
     system: Name = about("System")
     kind: OfferKind = about("How it is obtained")
-    term_years: Positive | None = quantity("Contract length", "years", default=None)
+    term_years: Positive | None = term("Contract length")
     tier: PriceTier = about("Whose price", default="market")
-    price_usd_per_gpu_h: Positive | None = quantity(
-        "Price per accelerator-hour",
-        "USD/GPU-h",
-        default=None,
-        low=0.05,
-        if_low="USD per GPU-second",
-        high=20,
-        if_high="USD per node-hour, or cents",
-    )
-    price_usd_per_system: Positive | None = quantity(
-        "Price of a whole system",
-        "USD/system",
-        default=None,
-        low=5_000,
-        if_low="thousands of USD",
-        high=2e7,
-        if_high="cents",
-    )
+    price_usd_per_gpu_h: Positive | None = gpu_hour_price("Price per accelerator-hour")
+    price_usd_per_system: Positive | None = system_price("Price of a whole system")
     kw_per_gpu: Positive | None = quantity(
         "Power per accelerator that the price was published with", "kW/GPU", default=None
     )

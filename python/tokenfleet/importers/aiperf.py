@@ -98,6 +98,7 @@ def _statistic(name: str, block: Mapping[str, Any]) -> str:
 def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     config = row.get("input_config")
     levels = [_level(config, name) for name in _NESTED]
+    levels.append(_level(levels[-1], "stimulus"))  # GenAI-Perf, under perf_analyzer
     found = _first(levels)
     return {
         "model": found,

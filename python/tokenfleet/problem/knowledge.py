@@ -66,6 +66,18 @@ def deviations(confidence: float) -> float:
     return normal.inv_cdf(confidence) / normal.inv_cdf(_UPPER_END)
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What layouts share that are known alike."""
+
+    workload: int
+    system: str
+    engine: str
+    precision: str
+    kv: str
+    ranks: tuple[int, int]
+
+
 class Judge:
     """Says what is known of the layouts of a specification."""
 
@@ -77,6 +89,7 @@ class Judge:
         self._runs = {
             (e.kind, e.key): e.n for e in effects if e.time == "tpot" and e.term == "level"
         }
+        self._known: dict[_Kind, Knowledge] = {}
 
     @property
     def biased(self) -> bool:
@@ -85,37 +98,47 @@ class Judge:
 
     def of(self, w: int, layout: Mapping[str, Any]) -> Knowledge:
         """What is known of a layout of workload `w`; `layout` has the labels of a candidate."""
-        system, engine = str(layout["system"]), str(layout["engine"])
-        precision, kv = str(layout["precision"]), str(layout["kv_dtype"])
-        ranks = (int(layout["tp"]), int(layout["attention_dp"]))
-        point = self._point(w, system, engine, precision)
+        kind = _Kind(
+            workload=w,
+            system=str(layout["system"]),
+            engine=str(layout["engine"]),
+            precision=str(layout["precision"]),
+            kv=str(layout["kv_dtype"]),
+            ranks=_group(int(layout["tp"]), int(layout["attention_dp"])),
+        )
+        if kind not in self._known:
+            self._known[kind] = self._judged(kind)
+        return self._known[kind]
+
+    def _judged(self, kind: _Kind) -> Knowledge:
+        point = self._point(kind)
         found = self._corrector.correct(point)
         level = found.level
         cells = [("version_cell", point.version_cell), ("cell", point.cell)]
         known = self.biased and level == "known_cell"
-        taken = self._taken(system, engine, kernels_used(self._spec, w, precision, kv, ranks))
+        taken = self._taken(kind)
         return Knowledge(
             provenance=self._provenance(taken, point),
             level=level,
             runs=next((self._runs[c] for c in cells if c in self._runs), 0),
             inherited_from=taken,
             log_bias=math.log(found.predicted["tpot"]) if known else 0.0,
-            half_width=self._half_width(known, self._foreign(system, taken)),
+            half_width=self._half_width(known, self._foreign(kind.system, taken)),
         )
 
-    def _point(self, w: int, system: str, engine: str, precision: str) -> Point:
+    def _point(self, kind: _Kind) -> Point:
         """The layout as a run at the centre of the slopes, of no layout that was measured."""
         catalog = self._loaded.catalog
-        model = self._spec.workloads[w].model
+        model = self._spec.workloads[kind.workload].model
         return Point(
             where="",
-            accelerator=system,
-            generation=serving_names.generation(catalog.system(system)),
-            engine=engine,
-            version=self._loaded.scenario.engine_version(engine) or "",
+            accelerator=kind.system,
+            generation=serving_names.generation(catalog.system(kind.system)),
+            engine=kind.engine,
+            version=self._loaded.scenario.engine_version(kind.engine) or "",
             family=serving_names.family(catalog.model(model)),
             architecture=serving_names.shape(catalog, model),
-            precision=precision,
+            precision=kind.precision,
             layout="",
             concurrency=CENTRE["concurrency"],
             isl=CENTRE["input"],
@@ -124,8 +147,10 @@ class Judge:
             predicted=dict.fromkeys(METRICS, 1.0),
         )
 
-    def _taken(self, system: str, engine: str, used: set[str]) -> dict[str, str]:
-        notes = self._spec.inherited.notes.get((system, engine), {})
+    def _taken(self, kind: _Kind) -> dict[str, str]:
+        """Kernels of the layout that are a relative's, and whose."""
+        used = kernels_used(self._spec, kind.workload, kind.precision, kind.kv, kind.ranks)
+        notes = self._spec.inherited.notes.get((kind.system, kind.engine), {})
         return {what: whom for what, whom in sorted(notes.items()) if what in used}
 
     def _provenance(self, taken: Mapping[str, str], point: Point) -> Provenance:
@@ -159,6 +184,13 @@ class Judge:
                 own = _LEVEL_ONLY * spreads["known_cell", metric]
                 found[metric] = min(own, found[metric])
         return {m: h * (_OTHER_GENERATION[m] if foreign else 1.0) for m, h in found.items()}
+
+
+def _group(tp: int, attention_dp: int) -> tuple[int, int]:
+    """The ranks of `GROUPS` that run the same kernels."""
+    if attention_dp > 1:
+        return GROUPS[2]
+    return GROUPS[1] if tp > 1 else GROUPS[0]
 
 
 def time_factors(knowledge: Knowledge, confidence: float | None) -> dict[str, float]:

@@ -136,17 +136,10 @@ class Site(Row):
         return self
 
 
-class Offer(Row):
-    """A way to get a system: buy, rent for a term, on demand, spot, owned, all-in $/GPU-h."""
-
-    id: Name = about("Identifier")
-    system: Name = about("Catalog id of the system")
-    kind: OfferKind = about("How it is obtained")
-    term_years: Positive | None = quantity(
-        "Length of a rental contract", "years", default=None, high=12, if_high="months"
-    )
-    price_usd_per_gpu_h: Positive | None = quantity(
-        "Price per accelerator-hour; blank: price book",
+def gpu_hour_price(meaning: str) -> Any:
+    """A price per accelerator-hour, with the band outside of which the unit is doubted."""
+    return quantity(
+        meaning,
         "USD/GPU-h",
         default=None,
         low=0.05,
@@ -154,14 +147,38 @@ class Offer(Row):
         high=20,
         if_high="USD per node-hour, or cents",
     )
-    price_usd_per_system: Positive | None = quantity(
-        "Purchase price of a whole system; blank: price book",
+
+
+def system_price(meaning: str) -> Any:
+    """A price of a whole system, with its band."""
+    return quantity(
+        meaning,
         "USD/system",
         default=None,
         low=5_000,
         if_low="thousands of USD",
         high=2e7,
         if_high="cents or a price for many systems",
+    )
+
+
+def term(meaning: str) -> Any:
+    """Length of a contract in years, with its band."""
+    return quantity(meaning, "years", default=None, high=12, if_high="months")
+
+
+class Offer(Row):
+    """A way to get a system: buy, rent for a term, on demand, spot, owned, all-in $/GPU-h."""
+
+    id: Name = about("Identifier")
+    system: Name = about("Catalog id of the system")
+    kind: OfferKind = about("How it is obtained")
+    term_years: Positive | None = term("Length of a rental contract")
+    price_usd_per_gpu_h: Positive | None = gpu_hour_price(
+        "Price per accelerator-hour; blank: price book"
+    )
+    price_usd_per_system: Positive | None = system_price(
+        "Purchase price of a whole system; blank: price book"
     )
     price_tier: PriceTier | None = about(
         "Whose price, where the price book has several of one kind", default=None
