@@ -494,11 +494,14 @@ class ClassOnReplica:
     prompt_load: float
     prompt_mean: float
     prompt_s: list[float]
+    alone_s: list[float]
+    alone_load: float
     chunks: list[float]
     attention_s: float
     steps: float
     later: list[float]
     spread: float
+    output_spread: float
     new: list[float]
     transfer_s: list[float]
 
@@ -527,6 +530,9 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
     base = 0.0 if layout.role == "prefill" else batch / layout.lanes * tokens_per_sequence(layout)
     own_attention = [prompt_attention_s(layout, n, c) for n, c in zip(new, cached, strict=True)]
     prompt_s = [chunked_s(layout, base, n) + a for n, a in zip(new, own_attention, strict=True)]
+    alone_s = [0.0] * 5
+    if layout.role == "serve":
+        alone_s = [chunked_s(layout, 1.0, n) - chunked_s(layout, base, n) for n in new]
     chunks = [max(math.ceil(n / kernel["chunk_tokens"]), 1.0) for n in new]
     spread = one["input"]["m2"] / one["input"]["at"][0] ** 2
     mean_prompt = prompt_s[0] + own_attention[0] * (spread - 1.0)
@@ -551,11 +557,14 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
         prompt_load,
         prompt_mean,
         prompt_s,
+        alone_s,
+        kernel["interference"] * alone_s[0] / layout.lanes,
         chunks,
         attention_s,
         steps,
         later,
         spread,
+        one["output"]["m2"] / one["output"]["at"][0] ** 2,
         new,
         transfer,
     )
@@ -598,18 +607,46 @@ def tail_quantile(tail: Tail, p: float) -> float:
 class Pressure:
     """What every request on a replica feels."""
 
+    u: float
+    worst: bool
     n: float
+    attention_s: float
     tau: float
     share: float
-    tail: Tail
-    bursts: list[tuple[float, float]]
-    burst_second_moment: float
+    queue: Tail
+    slots: Tail
+    rates: list[tuple[int, float]]
 
     def wait(self, i: int) -> float:
         """Waiting time: mean or percentile."""
-        if i == 0:
-            return sum(weight * scale for weight, scale in self.tail)
-        return tail_quantile(self.tail, QUANTILE[i])
+        return waiting(self.queue + self.slots, i)
+
+
+def waiting(tail: Tail, i: int) -> float:
+    """Mean or percentile of a waiting time."""
+    if i == 0:
+        return sum(weight * scale for weight, scale in tail)
+    return tail_quantile(tail, QUANTILE[i])
+
+
+def beside(u: float, worst: bool, full: float, added: float) -> float:
+    """A prompt's time at load ``u``; with ``worst``, at this load or any lower one."""
+    if worst and added > 0:
+        return full + added
+    return full + (1.0 - u) ** 2 * added
+
+
+def most_up_to(u: float, full: float, added: float) -> float:
+    """The largest ``x·(full + (1-x)²·added)`` for ``x`` up to ``u``: by trying, then closer by."""
+    if added <= 3.0 * full:
+        return u * beside(u, False, full, added)
+    low, high = 0.0, u
+    for _ in range(6):
+        grid = [low + (high - low) * i / 20 for i in range(21)]
+        best = max(grid, key=lambda x: x * beside(x, False, full, added))
+        step = (high - low) / 20
+        low, high = max(best - step, 0.0), min(best + step, u)
+    return best * beside(best, False, full, added)
 
 
 def concurrency(r: Replica, token_rate: float, share: float, attention_s: float) -> float:
@@ -629,12 +666,19 @@ def concurrency(r: Replica, token_rate: float, share: float, attention_s: float)
     return low
 
 
-def prompt_service(r: Replica, k: int, tau: float) -> float:
-    """Time a prompt holds the prefill queue of its rank."""
+def held_beside_full(r: Replica, k: int, tau: float) -> float:
+    """Time a prompt holds the prefill queue of its lane beside a full batch."""
     one, layout = r.classes[k], r.layout
+    if layout.role == "decode":
+        return 0.0
     if layout.role == "serve":
         return float(one.prompt_s[0] + one.new[0] / layout.kernel["chunk_tokens"] * tau)
     return one.prompt_s[0] + one.chunks[0] * overhead_s(layout)
+
+
+def held(r: Replica, k: int, tau: float, u: float, worst: bool) -> float:
+    """The same at load ``u``."""
+    return beside(u, worst, held_beside_full(r, k, tau), r.classes[k].alone_s[0])
 
 
 def longest_step(r: Replica, tau: float) -> float:
@@ -645,25 +689,66 @@ def longest_step(r: Replica, tau: float) -> float:
     return tau + with_chunk - work_s(layout, 1.0, "prefill")
 
 
-def slots_tail(r: Replica, u: float, holding: float) -> Tail:
+def fall_to_full(slots: float, n: float, u: float) -> float:
+    """``-∫ ln(A + C/j) dj`` from ``n`` to ``slots``, by Simpson's rule."""
+    a = (u * slots - n) / (slots - n)
+    c = n * (1.0 - a)
+    pieces, total = 300, 0.0
+    for i in range(pieces + 1):
+        # Points are denser where the function bends, near n.
+        j = n * (slots / n) ** (i / pieces)
+        weight = 1.0 if i in (0, pieces) else (4.0 if i % 2 else 2.0)
+        total -= weight * math.log(a + c / j) * j
+    return total * math.log(slots / n) / pieces / 3.0
+
+
+def all_slots_taken(slots: float, n: float, u: float, prompts: float) -> float:
+    """Probability that every place in the batch is taken."""
+    n = min(n, u * slots)
+    if n <= 0 or u <= 0:
+        return 0.0
+    fall = max(0.8 * (1.0 - prompts) * fall_to_full(slots, n, u), 0.0)
+    if fall > 600:
+        return 0.0
+    root, empty = math.sqrt(2.0 * fall), -math.log(u)
+    mills = 2.0 / (root + math.sqrt(root**2 + 8.0 / math.pi))
+    below = (math.exp(fall) * math.sqrt(2.0 * math.pi) - mills) * root / empty * (1 + empty / 6)
+    return 1.0 / (1.0 + (1.0 - u) * below)
+
+
+def uneven_load(r: Replica, k: int, prompts: float) -> float:
+    """Replica-seconds by which departures vary."""
+    return 0.5 * r.classes[k].load * max(r.classes[k].output_spread, 1.0 + prompts)
+
+
+def slots_tail(r: Replica, u: float, places: float, prompts: float, uneven: float) -> Tail:
     """Waiting for a place in the batch."""
     if r.layout.role == "prefill":
         return []
-    taken = u ** (math.sqrt(2.0 * (r.batch + 1.0)) - 1.0)
-    scale = holding / (r.batch * (1.0 - u))
+    taken = all_slots_taken(r.batch, places, u, prompts)
+    scale = uneven / (1.0 - u)
     return [(taken, scale)] if taken > 0 and scale > 0 else []
 
 
-def burst(r: Replica, k: int, rate: float) -> tuple[float, float]:
-    """Rate on one rank and size of the prompts that interrupt decode there."""
-    return rate / r.layout.adp, r.classes[k].prompt_load * r.layout.adp
+def burst(r: Replica, p: Pressure, k: int) -> float:
+    """How long a prompt holds up decode on its lane."""
+    one = r.classes[k]
+    return r.layout.lanes * beside(p.u, p.worst, one.prompt_load, one.alone_load)
+
+
+def burst_second_moment(r: Replica, p: Pressure) -> float:
+    """``Σ rate·E[size²]`` of the prompts on a lane; the largest term for the worst of any mix."""
+    terms = [rate * burst(r, p, k) ** 2 * r.classes[k].spread for k, rate in p.rates]
+    return max(terms, default=0.0) if p.worst else sum(terms)
 
 
 def of_mix(r: Replica, rates: list[float]) -> Pressure | None:
     """Pressure of one given mix; ``None`` where the queue has no steady state."""
     mix = [(k, f) for k, f in enumerate(rates) if f > 0]
     u = sum(f * r.classes[k].load for k, f in mix)
-    share = 1.0 - sum(f * r.classes[k].prompt_load for k, f in mix)
+    share = 1.0 - sum(
+        f * beside(u, False, r.classes[k].prompt_load, r.classes[k].alone_load) for k, f in mix
+    )
     if u >= 1 or share <= 0:
         return None
     token_rate = sum(f * r.classes[k].steps for k, f in mix)
@@ -671,60 +756,48 @@ def of_mix(r: Replica, rates: list[float]) -> Pressure | None:
     attention = attention / token_rate if token_rate > 0 else 0.0
     n = concurrency(r, token_rate, share, attention)
     tau = r.tau(n, attention)
-    bursts = [burst(r, k, f) for k, f in mix]
-    moments = [
-        rate * size**2 * r.classes[k].spread
-        for (k, _), (rate, size) in zip(mix, bursts, strict=True)
+    lanes = r.layout.lanes
+    services = [(f / lanes, held(r, k, tau, u, False), r.classes[k].spread) for k, f in mix]
+    busy = sum(rate * service for rate, service, _ in services)
+    if busy >= 1:
+        return None
+    queue = [
+        (rate * service, 0.5 * service * spread / (1.0 - busy))
+        for rate, service, spread in services
+        if rate * service > 0
     ]
-    tail: Tail = []
-    if r.layout.role != "decode":
-        services = [
-            (f / r.layout.lanes, prompt_service(r, k, tau), r.classes[k].spread) for k, f in mix
-        ]
-        busy = sum(rate * service for rate, service, _ in services)
-        if busy >= 1:
-            return None
-        for rate, service, spread in services:
-            if rate * service > 0:
-                tail.append((rate * service, 0.5 * service * spread / (1.0 - busy)))
-    holding = token_rate / sum(rates) * tau / share if mix else 0.0
-    tail += slots_tail(r, u, holding)
-    return Pressure(n, tau, share, tail, bursts, sum(moments))
+    uneven = sum(f * r.classes[k].load * uneven_load(r, k, 1.0 - share) for k, f in mix)
+    slots = slots_tail(r, u, n + busy * lanes, 1.0 - share, uneven / u if u > 0 else 0.0)
+    on_lane = [(k, f / lanes) for k, f in mix]
+    return Pressure(u, False, n, attention, tau, share, queue, slots, on_lane)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
     """Each part of the pressure at the corner of the simplex where it is worst."""
-    parts = [u * r.classes[k].prompt_load / r.classes[k].load for k in members]
-    share = 1.0 - max(parts)
-    if u >= 1 or share <= 0:
+    if u >= 1:
         return None
-    shortest = min(r.classes[k].attention_s for k in members)
-    longest = max(r.classes[k].attention_s for k in members)
-    least_prompts = min(parts)
-    token_rate = max(u - least_prompts, 0.0) * r.batch / r.tau(r.batch, shortest)
-    n = concurrency(r, token_rate, 1.0 - least_prompts, shortest)
-    tau = r.tau(n, longest)
-    bursts = [burst(r, k, u / r.classes[k].load) for k in members]
-    moments = [
-        rate * size**2 * r.classes[k].spread
-        for k, (rate, size) in zip(members, bursts, strict=True)
-    ]
-    tail: Tail = []
-    if r.layout.role != "decode":
-        services = [prompt_service(r, k, tau) for k in members]
-        busy = max(
-            u / r.classes[k].load / r.layout.lanes * s
-            for k, s in zip(members, services, strict=True)
-        )
-        residual = max(
-            0.5 * s * r.classes[k].spread for k, s in zip(members, services, strict=True)
-        )
-        if busy >= 1:
-            return None
-        if busy > 0 and residual > 0:
-            tail.append((busy, residual / (1.0 - busy)))
-    tail += slots_tail(r, u, max(r.classes[k].steps for k in members) * tau / share)
-    return Pressure(n, tau, share, tail, bursts, max(moments))
+    ones = {k: r.classes[k] for k in members}
+    taken = {k: most_up_to(u, c.prompt_load, c.alone_load) / c.load for k, c in ones.items()}
+    share = 1.0 - max(taken.values())
+    if share <= 0:
+        return None
+    shortest = min(c.attention_s for c in ones.values())
+    longest = max(c.attention_s for c in ones.values())
+    decode = max(u * (1.0 - c.prompt_load / c.load) / (1.0 - taken[k]) for k, c in ones.items())
+    n = concurrency(r, decode * r.batch / r.tau(r.batch, shortest), 1.0, shortest)
+    tau, lanes = r.tau(n, longest), r.layout.lanes
+    busy = max(
+        most_up_to(u, held_beside_full(r, k, tau), c.alone_s[0]) / c.load / lanes
+        for k, c in ones.items()
+    )
+    if busy >= 1:
+        return None
+    residual = max(0.5 * held(r, k, tau, u, True) * c.spread for k, c in ones.items())
+    queue = [(busy, residual / (1.0 - busy))] if busy > 0 and residual > 0 else []
+    uneven = max(uneven_load(r, k, 1.0 - share) for k in members)
+    slots = slots_tail(r, u, n + busy * lanes, 1.0 - share, uneven)
+    on_lane = [(k, u / c.load / lanes) for k, c in ones.items()]
+    return Pressure(u, True, n, longest, tau, share, queue, slots, on_lane)
 
 
 def own_ttft(r: Replica, p: Pressure, k: int, i: int) -> float:
@@ -732,7 +805,8 @@ def own_ttft(r: Replica, p: Pressure, k: int, i: int) -> float:
     one, kernel = r.classes[k], r.layout.kernel
     if r.layout.role == "serve":
         steps = one.chunks[i] - 1.0 + kernel["ttft_steps"]
-        return float(kernel["ttft_fixed_s"] + one.prompt_s[i] + steps * p.tau)
+        prompt = beside(p.u, p.worst, one.prompt_s[i], one.alone_s[i])
+        return float(kernel["ttft_fixed_s"] + prompt + steps * p.tau)
     if r.layout.role == "prefill":
         own = one.prompt_s[i] + one.chunks[i] * overhead_s(r.layout)
         return float(kernel["ttft_fixed_s"] + own)
@@ -742,8 +816,14 @@ def own_ttft(r: Replica, p: Pressure, k: int, i: int) -> float:
 def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
     """TTFT of class ``k``: mean (0), median (1), or a percentile."""
     own, wait = own_ttft(r, p, k, i), p.wait(i)
-    if i < 2:
+    if i == 0:
         return own + wait + way
+    if i == 1:
+        wide, mean_wait = own_ttft(r, p, k, 2) - own, p.wait(0)
+        shift = 0.0
+        if wide > 0 and mean_wait > wait:
+            shift = (mean_wait - wait) * wide / (wide + mean_wait)
+        return own + wait + shift + way
     candidates = []
     for centre in (0, 1):
         own_centre, wait_centre = own_ttft(r, p, k, centre), p.wait(centre)
@@ -752,25 +832,42 @@ def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
     return max(candidates) + way
 
 
+def crowded_tau(r: Replica, p: Pressure, z: float) -> float:
+    """A decode step with as many sequences as there are at ``z`` standard deviations."""
+    n = min(p.n, p.u * r.batch)
+    spread = math.sqrt(n * (r.batch - n) / ((1.0 - p.u) * r.batch))
+    return r.tau(max(min(n + z * spread, r.batch), p.n), p.attention_s)
+
+
 def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
     """TPOT of class ``k``: mean and median alike, or a percentile."""
-    accepted = r.layout.speculation["accepted"]
-    length = r.layout.workload["classes"][k]["output"]
-    spread = length["m2"] / length["at"][0] ** 2
-    tokens = r.classes[k].later[0] / spread
-    mean = p.tau / (accepted * p.share)
-    if i < 2 or tokens <= 0:
+    one, accepted = r.classes[k], r.layout.speculation["accepted"]
+    steady = p.tau / (accepted * p.share)
+    if one.later[0] <= 0:
+        return float(steady)
+    behind = (1.0 - p.share) / p.share
+    backlog = held(r, k, p.tau, p.u, p.worst) + waiting(p.queue, 0)
+    mean = steady + behind * backlog / one.later[0]
+    if i < 2:
         return float(mean)
-    duration = tokens * mean
-    likely = [
-        size for rate, size in p.bursts if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]
-    ]
-    hit = max(likely, default=0.0)
-    z = NORMAL[i]
-    skewed = z * math.sqrt(duration * p.burst_second_moment) + (z**2 - 1.0) / 6.0 * hit
-    extra = max(skewed, hit) / tokens
-    most = max(longest_step(r, p.tau) / accepted - mean, 0.0)
-    return float(mean + min(extra, most))
+    tokens = one.later[0] / one.output_spread
+    duration = tokens * steady
+    hit = max(
+        (
+            burst(r, p, j)
+            for j, rate in p.rates
+            if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]
+        ),
+        default=0.0,
+    )
+    z, squares, slow = NORMAL[i], burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
+    noise = z * math.sqrt(duration * squares) / p.share
+    later_backlog = behind * max(waiting(p.queue, i) - waiting(p.queue, 0), 0.0)
+    crowd = tokens * (slow - p.tau) / (accepted * p.share)
+    third = hit / p.share + 3.0 * squares / p.share**2
+    skewed = math.hypot(noise, later_backlog, crowd) + (z**2 - 1.0) / 6.0 * third
+    most = max(longest_step(r, slow) / accepted - mean, 0.0)
+    return float(mean + min(max(skewed, hit) / tokens, most))
 
 
 def excesses(

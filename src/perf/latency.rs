@@ -7,7 +7,9 @@
 //! `Σ f_k·load_k = u` each is largest at a corner, where one class takes all; latency rises in each
 //! of them, so holding a limit under the worst of all holds it for every mix.
 
-use crate::perf::queue::{all_slots_taken, Tail};
+use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
+use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
+use crate::perf::queue::{all_slots_taken, Plain, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
 use crate::workload::{Metric, Role, Slo, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
@@ -27,14 +29,18 @@ pub struct Latency {
 pub struct Pressure {
     n: f64,
     tau: f64,
-    /// Slowest decode step with a chunk of prompt in it, s.
-    tau_mixed: f64,
+    /// Decode steps with as many sequences as there are at the percentiles, s.
+    tau_at: [f64; 5],
     /// Decode steps per second of time, as a share of what they would be without prompts.
     decode_share: f64,
-    tail: Tail,
-    /// Waiting time at the percentiles asked for, s.
+    beside: Beside,
+    /// Waiting for the prompts ahead.
+    queue: Tail,
+    /// The same at the percentiles asked for, s.
+    queued: [f64; 5],
+    /// Waiting for those and for a place in the batch, at the percentiles asked for, s.
     wait: [f64; 5],
-    /// Prompts per second and class that interrupt a rank's decode.
+    /// Prompts per second and class that interrupt a lane's decode.
     prompt_rate: [f64; MAX_CLASSES],
     /// `Σ rate·E[size²]` of those prompts, s.
     prompt_noise: f64,
@@ -52,75 +58,6 @@ impl Percentiles {
 /// The classes of a set, as indices.
 pub fn members(set: u32) -> impl Iterator<Item = usize> {
     (0..MAX_CLASSES).filter(move |k| set >> k & 1 == 1)
-}
-
-/// One class's contribution at a rate, on one rank.
-struct Flow {
-    rate: f64,
-    service: f64,
-    residual: f64,
-}
-
-/// A time that grows with that of a decode step: `fixed_s + steps·τ`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StepTime {
-    /// Part that no step changes, s.
-    pub fixed_s: f64,
-    /// Decode steps in it.
-    pub steps: f64,
-}
-
-impl StepTime {
-    /// The time, s.
-    #[inline(always)]
-    pub fn at(&self, tau: f64) -> f64 {
-        self.fixed_s + self.steps * tau
-    }
-}
-
-/// How long one prompt of class `k` holds its rank; decode pools take no prompts.
-pub fn prompt_service(replica: &Replica, k: usize) -> StepTime {
-    let times = &replica.classes[k];
-    match replica.role {
-        Role::Serve => StepTime {
-            fixed_s: times.prompt_s[0],
-            steps: replica.work[k].new[0] / replica.chunk,
-        },
-        Role::Prefill(_) => StepTime {
-            fixed_s: times.prompt_s[0] + replica.step.overhead_s * times.chunks[0],
-            steps: 0.0,
-        },
-        Role::Decode(_) => StepTime::default(),
-    }
-}
-
-/// The part of TTFT of class `k` at percentile index `i` that no other request causes.
-pub fn own_ttft(replica: &Replica, k: usize, i: usize) -> StepTime {
-    let times = &replica.classes[k];
-    let fixed = replica.ttft_fixed_s;
-    match replica.role {
-        Role::Serve => StepTime {
-            fixed_s: fixed + times.prompt_s[i],
-            steps: times.chunks[i] - 1.0 + replica.ttft_steps,
-        },
-        Role::Prefill(_) => StepTime {
-            fixed_s: fixed + times.prompt_s[i] + times.chunks[i] * replica.step.overhead_s,
-            steps: 0.0,
-        },
-        Role::Decode(_) => StepTime {
-            fixed_s: replica.work[k].transfer_s[i],
-            steps: replica.ttft_steps,
-        },
-    }
-}
-
-fn flow(replica: &Replica, k: usize, rate: f64, tau: f64) -> Flow {
-    let service = prompt_service(replica, k).at(tau);
-    Flow {
-        rate: rate / (replica.ranks * replica.stages),
-        service,
-        residual: 0.5 * service * replica.work[k].spread,
-    }
 }
 
 /// Sequences in decode: the largest `n ≤ B` with `n = N·τ(n)/share`, by Little's law.
@@ -141,12 +78,18 @@ fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64)
         .map_or(0.0, |s| s.in_steady_state(rate).min(replica.batch))
 }
 
-fn slot_term(replica: &Replica, u: f64, holding: f64, tail: &mut Tail) {
-    if matches!(replica.role, Role::Prefill(_)) {
-        return;
-    }
-    let taken = all_slots_taken(replica.batch, u);
-    tail.push(taken, holding / (replica.batch * (1.0 - u)));
+/// Standard deviation of the number in decode at load `u`: that of the chain whose most likely number
+/// is `n`.
+#[inline(always)]
+pub fn crowd_spread(batch: f64, n: f64, u: f64) -> f64 {
+    (n * (batch - n) / ((1.0 - u) * batch)).sqrt()
+}
+
+/// Replica-seconds between departures that free a place, doubled by what makes them uneven: answers of
+/// different length (`spread` is `E[O²]/E[O]²`), at least prompts.
+#[inline(always)]
+pub fn uneven_load(load: f64, spread: f64, prompts: f64) -> f64 {
+    0.5 * load * spread.max(1.0 + prompts)
 }
 
 impl Pressure {
@@ -163,104 +106,132 @@ impl Pressure {
                 .sum()
         };
         let u = sum(&|t| t.load);
-        let share = 1.0 - sum(&|t| t.prompt_load);
-        if u >= 1.0 || share <= 0.0 {
+        let beside = Beside::at(u);
+        let prompts = sum(&|t| beside.time(t.prompt_load, t.alone_load));
+        if u >= 1.0 || prompts >= 1.0 {
             return None;
         }
         let steps = sum(&|t| t.steps);
         let weighted = sum(&|t| t.steps * t.attention_s);
         let attention_s = if steps > 0.0 { weighted / steps } else { 0.0 };
-        let n = concurrency(replica, steps, share, attention_s);
-        let tau = replica.tau(n, attention_s);
-        let mut pressure = Self::at(replica, n, tau, share);
-        let flows: Vec<Flow> = active()
-            .map(|(k, rate)| flow(replica, k, rate, tau))
-            .collect();
-        let busy: f64 = flows.iter().map(|q| q.rate * q.service).sum();
+        let n = concurrency(replica, steps, 1.0 - prompts, attention_s);
+        let mut pressure = Self::at(replica, n, attention_s, 1.0 - prompts, beside);
+        let lanes = replica.lanes();
+        let held = |k: usize| prompt_service(replica, k).at(pressure.tau, beside);
+        let busy: f64 = active().map(|(k, rate)| rate / lanes * held(k)).sum();
         if busy >= 1.0 {
             return None;
         }
-        for q in &flows {
-            pressure
-                .tail
-                .push(q.rate * q.service, q.residual / (1.0 - busy));
+        let (mut queue, mut uneven) = (Tail::default(), 0.0);
+        for (k, rate) in active() {
+            let (times, work) = (&replica.classes[k], &replica.work[k]);
+            let residual = 0.5 * held(k) * work.spread;
+            queue.push(rate / lanes * held(k), residual / (1.0 - busy));
+            uneven += rate * times.load * uneven_load(times.load, work.output_spread, prompts);
         }
         for (k, rate) in active() {
-            pressure.prompt_rate[k] = rate / replica.ranks;
-            pressure.prompt_noise += pressure.prompt_rate[k] * replica.classes[k].burst_m2;
+            pressure.prompt_rate[k] = rate / lanes;
+            pressure.prompt_noise += pressure.noise_of(replica, k);
         }
-        let requests: f64 = active().map(|(_, rate)| rate).sum();
-        let decode_s = if requests > 0.0 {
-            steps / requests * tau / share
-        } else {
-            0.0
-        };
-        slot_term(replica, u, decode_s, &mut pressure.tail);
-        pressure.settle(wanted);
+        pressure.queue = queue;
+        let uneven = if u > 0.0 { uneven / u } else { 0.0 };
+        pressure.settle(replica, [u, busy, uneven, attention_s], wanted);
         Some(pressure)
     }
 
     /// The worst over every mix of the classes in `set` at utilisation `u`.
     pub fn of_any_mix(replica: &Replica, set: u32, u: f64, wanted: Percentiles) -> Option<Self> {
-        // Shares of time that prompts take: the most any mix can reach, and the least.
-        let (mut most, mut least) = (0.0f64, 1.0f64);
+        // Prompts take most where one class comes alone; so do sequences in decode over the share of time
+        // left to them, of the load that prompts do not take beside a full batch.
+        let (mut prompts, mut decode) = (0.0f64, 0.0f64);
         let (mut attention_max, mut attention_min) = (0.0f64, f64::INFINITY);
-        let mut steps_max = 0.0f64;
         for k in members(set) {
             let t = &replica.classes[k];
-            most = most.max(u * t.prompt_load / t.load);
-            least = least.min(u * t.prompt_load / t.load);
+            let taken = most_up_to(u, t.prompt_load, t.alone_load) / t.load;
+            if u >= 1.0 || taken >= 1.0 {
+                return None;
+            }
+            prompts = prompts.max(taken);
+            decode = decode.max(u * (1.0 - t.prompt_load / t.load) / (1.0 - taken));
             attention_max = attention_max.max(t.attention_s);
             attention_min = attention_min.min(t.attention_s);
-            steps_max = steps_max.max(t.steps);
         }
-        if u >= 1.0 || most >= 1.0 {
-            return None;
-        }
-        let share = 1.0 - most;
-        // Sequences in decode are most where prompts take least, and contexts are short; steps are
-        // slowest where contexts are long.
-        let token_rate =
-            (u - least).max(0.0) * replica.batch / replica.tau(replica.batch, attention_min);
-        let n = concurrency(replica, token_rate, 1.0 - least, attention_min);
-        let tau = replica.tau(n, attention_max);
-        let mut pressure = Self::at(replica, n, tau, share);
-        let (mut busy, mut residual) = (0.0f64, 0.0f64);
+        // Contexts are short where most sequences run; steps are slowest where contexts are long.
+        let full_rate = replica.batch / replica.tau(replica.batch, attention_min);
+        let n = concurrency(replica, decode * full_rate, 1.0, attention_min);
+        let mut pressure = Self::at(replica, n, attention_max, 1.0 - prompts, Beside::up_to(u));
+        let lanes = replica.lanes();
+        let (mut busy, mut residual, mut uneven) = (0.0f64, 0.0f64, 0.0f64);
         for k in members(set) {
-            let rate = u / replica.classes[k].load;
-            let q = flow(replica, k, rate, tau);
-            busy = busy.max(q.rate * q.service);
-            residual = residual.max(q.residual);
-            pressure.prompt_rate[k] = rate / replica.ranks;
-            let noise = pressure.prompt_rate[k] * replica.classes[k].burst_m2;
-            pressure.prompt_noise = pressure.prompt_noise.max(noise);
+            let (times, work) = (&replica.classes[k], &replica.work[k]);
+            let service = prompt_service(replica, k);
+            let beside_full = service.fixed_s + service.steps * pressure.tau;
+            busy = busy.max(most_up_to(u, beside_full, service.alone_s) / times.load / lanes);
+            let held = service.at(pressure.tau, pressure.beside);
+            residual = residual.max(0.5 * held * work.spread);
+            uneven = uneven.max(uneven_load(times.load, work.output_spread, prompts));
+            pressure.prompt_rate[k] = u / times.load / lanes;
+            pressure.prompt_noise = pressure.prompt_noise.max(pressure.noise_of(replica, k));
         }
         if busy >= 1.0 {
             return None;
         }
-        pressure.tail.push(busy, residual / (1.0 - busy));
-        slot_term(replica, u, steps_max * tau / share, &mut pressure.tail);
-        pressure.settle(wanted);
+        pressure.queue.push(busy, residual / (1.0 - busy));
+        pressure.settle(replica, [u, busy, uneven, attention_max], wanted);
         Some(pressure)
     }
 
-    fn at(replica: &Replica, n: f64, tau: f64, share: f64) -> Self {
+    fn at(replica: &Replica, n: f64, attention_s: f64, share: f64, beside: Beside) -> Self {
+        let tau = replica.tau(n, attention_s);
         Self {
             n,
             tau,
-            tau_mixed: tau + replica.chunk_s,
+            tau_at: [tau; 5],
             decode_share: share,
-            tail: Tail::default(),
+            beside,
+            queue: Tail::default(),
+            queued: [0.0; 5],
             wait: [0.0; 5],
             prompt_rate: [0.0; MAX_CLASSES],
             prompt_noise: 0.0,
         }
     }
 
-    fn settle(&mut self, wanted: Percentiles) {
-        self.wait[0] = self.tail.mean();
+    /// How long a prompt holds up decode on its lane, s.
+    fn burst(&self, replica: &Replica, k: usize) -> f64 {
+        let times = &replica.classes[k];
+        replica.lanes() * self.beside.time(times.prompt_load, times.alone_load)
+    }
+
+    /// `rate·E[size²]` of a class's prompts on a lane, s.
+    fn noise_of(&self, replica: &Replica, k: usize) -> f64 {
+        self.prompt_rate[k] * self.burst(replica, k).powi(2) * replica.work[k].spread
+    }
+
+    /// Waiting and step times at the percentiles, once the prompt queue is known: from the load, how
+    /// busy prompts keep a lane, [`uneven_load`] and the attention per sequence.
+    fn settle(&mut self, replica: &Replica, known: [f64; 4], wanted: Percentiles) {
+        let [u, busy, uneven, attention_s] = known;
+        let (batch, mut tail) = (replica.batch, self.queue);
+        let decodes = !matches!(replica.role, Role::Prefill(_));
+        if decodes {
+            // Prompts that are being read hold places too.
+            let held = self.n + busy * replica.lanes();
+            let prompts = 1.0 - self.decode_share;
+            let taken = all_slots_taken::<Plain>(batch, held, u, prompts);
+            tail.push(taken, uneven / (1.0 - u));
+        }
+        self.queued[0] = self.queue.mean();
+        self.wait[0] = tail.mean();
+        let n = self.n.min(u * batch);
+        let spread = crowd_spread(batch, n, u);
         for i in (1..5).filter(|i| wanted.0[*i]) {
-            self.wait[i] = self.tail.quantile(PERCENTILES[i]);
+            self.queued[i] = self.queue.quantile(PERCENTILES[i]);
+            self.wait[i] = tail.quantile(PERCENTILES[i]);
+            if i > 1 && decodes {
+                let crowded = (n + NORMAL_QUANTILES[i] * spread).min(batch).max(self.n);
+                self.tau_at[i] = replica.tau(crowded, attention_s);
+            }
         }
     }
 
@@ -271,10 +242,11 @@ impl Pressure {
 
     /// TTFT of class `k` at percentile index `i`, s.
     pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
-        let own = |i: usize| own_ttft(replica, k, i).at(self.tau);
+        let own = |i: usize| own_ttft(replica, k, i).at(self.tau, self.beside);
         let parts = |i: usize| (own(i), self.wait[i]);
         let value = match i {
-            0 | 1 => own(i) + self.wait[i],
+            0 => own(0) + self.wait[0],
+            1 => median_ttft(parts(1), own(2), self.wait[0]),
             _ => late_ttft(parts(0), parts(1), parts(i)),
         };
         replica.factors.ttft * value + round_trip_s
@@ -286,34 +258,42 @@ impl Pressure {
     }
 
     fn modelled_tpot(&self, replica: &Replica, k: usize, i: usize) -> f64 {
-        let accepted = replica.step.accepted;
-        let mean = self.tau / (accepted * self.decode_share);
-        let tokens = replica.work[k].noise_tokens;
-        if i < 2 || tokens <= 0.0 {
+        let advance = replica.step.accepted * self.decode_share;
+        let work = &replica.work[k];
+        let answers = Answers {
+            share: self.decode_share,
+            steady: self.tau / advance,
+            later_tokens: work.later_tokens[0],
+            noise_tokens: work.noise_tokens,
+        };
+        if answers.later_tokens <= 0.0 {
+            return answers.steady;
+        }
+        let held = prompt_service(replica, k).at(self.tau, self.beside);
+        let mean = answers.mean(held + self.queued[0]);
+        if i < 2 {
             return mean;
         }
-        let duration = tokens * mean;
-        let hit = self.likely_burst(replica, duration, PERCENTILES[i]);
-        let most = (self.tau_mixed / accepted - mean).max(0.0);
-        late_tpot(
+        let duration = answers.noise_tokens * answers.steady;
+        answers.late(
             mean,
-            tokens,
-            NORMAL_QUANTILES[i],
-            self.prompt_noise,
-            hit,
-            most,
+            &Disturbance {
+                z: NORMAL_QUANTILES[i],
+                noise: self.prompt_noise,
+                hit: self.likely_burst(replica, duration, PERCENTILES[i]),
+                backlog: (self.queued[i] - self.queued[0]).max(0.0),
+                crowded: self.tau_at[i] / advance,
+                longest: (self.tau_at[i] + replica.chunk_s) / replica.step.accepted,
+            },
         )
     }
 
     /// The largest prompt that more than `1−p` of requests of this duration meet, s.
     fn likely_burst(&self, replica: &Replica, duration: f64, p: f64) -> f64 {
         let threshold = -p.ln();
-        replica
-            .classes
-            .iter()
-            .zip(&self.prompt_rate)
-            .filter(|(_, rate)| **rate * duration >= threshold)
-            .fold(0.0, |largest, (class, _)| largest.max(class.burst_s))
+        (0..replica.classes.len())
+            .filter(|k| self.prompt_rate[*k] * duration >= threshold)
+            .fold(0.0, |largest, k| largest.max(self.burst(replica, k)))
     }
 
     /// All percentiles of the classes in `set`; needs a pressure of [`Percentiles::ALL`].
@@ -334,29 +314,6 @@ impl Pressure {
         }
         latency
     }
-}
-
-/// TTFT at a high percentile from (own time, waiting) at the mean, the median and the percentile, s.
-///
-/// Independent parts: deviations add in quadrature. Taken from the mean and from the median, so that
-/// percentiles stay in order wherever the mean lies.
-#[inline(always)]
-pub fn late_ttft(mean: (f64, f64), median: (f64, f64), late: (f64, f64)) -> f64 {
-    let from = |centre: (f64, f64)| {
-        let prompt = (late.0 - centre.0).max(0.0);
-        let queue = (late.1 - centre.1).max(0.0);
-        centre.0 + centre.1 + (prompt * prompt + queue * queue).sqrt()
-    };
-    from(mean).max(from(median))
-}
-
-/// TPOT at the normal quantile `z`, s: of `tokens` tokens with this mean, where prompts of variance
-/// `noise` per second hold up decode, `hit` once at most, and no token is later than `most`.
-#[inline(always)]
-pub fn late_tpot(mean: f64, tokens: f64, z: f64, noise: f64, hit: f64, most: f64) -> f64 {
-    // Cornish–Fisher: a sum of few bursts is skewed by one of them, times (z²−1)/6.
-    let held = z * (tokens * mean * noise).sqrt() + (z * z - 1.0) / 6.0 * hit;
-    mean + (held.max(hit) / tokens).min(most)
 }
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
@@ -588,8 +545,10 @@ mod tests {
                         (mix.ttft(replica, 1, i, 0.0), any.ttft(replica, 1, i, 0.0)),
                         (mix.tpot(replica, 1, i), any.tpot(replica, 1, i)),
                     ];
+                    // The worst of any mix holds at lower loads too, where prompts load weights alone.
                     for (a, b) in pairs {
-                        assert!((a - b).abs() < 1e-9 * b, "{u} {i}: {a} {b}");
+                        let safe = a <= b * (1.0 + 1e-9) && b <= 1.15 * a;
+                        assert!(safe, "{u} {i}: {a} {b}");
                     }
                 }
             }

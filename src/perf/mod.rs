@@ -1,17 +1,20 @@
 //! Performance of a layout: pure functions of a layout and a batch composition.
 //!
 //! Calls go one way: `operators` (time of one kernel) ▸ `layout` (which shapes a layout runs) ▸
-//! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `queue`
-//! (tails of waiting) ▸ `latency` (percentiles and capacity) ▸ `benchmark` (the most a layout
+//! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `prompt`
+//! (times of prompts), `queue` (tails of waiting), `late` (percentiles) ▸ `latency` (all that requests
+//! feel, and capacity) ▸ `benchmark` (the most a layout
 //! serves); `memory` and `closed_loop` read `step`.
 
 pub mod benchmark;
 pub mod closed_loop;
 pub mod factors;
+pub mod late;
 pub mod latency;
 pub mod layout;
 pub mod memory;
 pub mod operators;
+pub mod prompt;
 pub mod queue;
 pub mod replica;
 pub mod step;

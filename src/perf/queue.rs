@@ -86,14 +86,73 @@ pub fn newton_step(value: f64, slope: f64, target: f64) -> f64 {
     2.0 * (value - target) / (value + target) * value / slope
 }
 
-/// Probability that all of `slots` are taken at load `u`, after Sakasegawa (1977).
-pub fn all_slots_taken(slots: f64, u: f64) -> f64 {
-    u.powf(slots_exponent(slots))
+/// Mills' ratio of the normal distribution, `(1 − Φ(x))/φ(x)`: exact at 0 and far out, within 2 %.
+#[inline(always)]
+fn mills(x: f64) -> f64 {
+    2.0 / (x + (x * x + 8.0 / std::f64::consts::PI).sqrt())
 }
 
-/// The exponent of the load in [`all_slots_taken`].
-pub fn slots_exponent(slots: f64) -> f64 {
-    (2.0 * (slots + 1.0)).sqrt() - 1.0
+/// Part of the fall to a full batch that is counted on: errs to the safe side where a percentile
+/// begins to see a full batch and jumps.
+const COUNTED: f64 = 0.8;
+/// Beyond this fall, a full batch is never seen.
+const NEVER: f64 = 600.0;
+/// Numbers and loads below this count as none; their logarithm is finite.
+const NONE: f64 = 1e-300;
+
+/// Exponential and logarithm: the system's, or such that make vector code.
+pub trait Elementary {
+    /// `e^x`.
+    fn exp(x: f64) -> f64;
+    /// `ln x`.
+    fn ln(x: f64) -> f64;
+}
+
+/// The system's own.
+#[derive(Debug)]
+pub struct Plain;
+
+impl Elementary for Plain {
+    fn exp(x: f64) -> f64 {
+        x.exp()
+    }
+    fn ln(x: f64) -> f64 {
+        x.ln()
+    }
+}
+
+/// `ln p(n) − ln p(slots)` of a chain whose number grows in the ratio `A + C/j`, which is 1 at its most
+/// likely number `n` and `u` where all slots are taken.
+#[inline(always)]
+fn fall_to_full<E: Elementary>(slots: f64, n: f64, u: f64) -> f64 {
+    // Vanishes for servers of constant speed: ln(1 + h)/h by its series there.
+    let h = u * slots / n - 1.0;
+    let series = 1.0 - h * (0.5 - h * (1.0 / 3.0 - h * 0.25));
+    let last = if h > 1e-4 { E::ln(1.0 + h) / h } else { series };
+    n * E::ln(slots / n) - (slots - n) * (E::ln(u) + last)
+}
+
+/// Probability that all of `slots` are taken at load `u`, when `n < u·slots` are taken most often and
+/// prompts take `prompts` of the time.
+///
+/// Smooth, and rises in `n`, in `u` and in `prompts`; `docs/model.md`, (22).
+#[inline(always)]
+pub fn all_slots_taken<E: Elementary>(slots: f64, n: f64, u: f64, prompts: f64) -> f64 {
+    let u = if u > NONE { u } else { NONE };
+    let n = if n < u * slots { n } else { u * slots };
+    let some = if n > NONE { n } else { u * slots };
+    let fall = COUNTED * (1.0 - prompts) * fall_to_full::<E>(slots, some, u);
+    let fall = if fall > 0.0 { fall } else { 0.0 };
+    let fall = if fall < NEVER { fall } else { NEVER };
+    let (root, empty) = ((2.0 * fall).sqrt(), -E::ln(u));
+    let circle = std::f64::consts::TAU.sqrt();
+    let below = (circle * E::exp(fall) - mills(root)) * root * (1.0 / empty + 1.0 / 6.0);
+    let taken = 1.0 / (1.0 + (1.0 - u) * below);
+    if n > NONE && fall < NEVER {
+        taken
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]
@@ -110,9 +169,75 @@ mod tests {
         assert_eq!(tail.quantile(0.10), 0.0);
     }
 
+    /// Probability that all are taken, from the chain itself: its number grows in the ratio `A + C/j`
+    /// up to `slots`, and in the ratio `u` beyond.
+    fn by_recursion(slots: u32, n: f64, u: f64) -> f64 {
+        let full = f64::from(slots);
+        let a = (u * full - n) / (full - n);
+        let c = n * (1.0 - a);
+        let (mut p, mut below) = (1.0, 0.0);
+        for j in 1..=slots {
+            below += p;
+            p *= a + c / f64::from(j);
+        }
+        1.0 / (1.0 + (1.0 - u) * below / p)
+    }
+
     #[test]
-    fn one_slot_is_mm1() {
-        assert!((all_slots_taken(1.0, 0.7) - 0.7).abs() < 1e-12);
+    fn servers_of_constant_speed_are_erlangs() {
+        for (slots, u, erlang_c) in [(2, 0.6, 0.45), (8, 0.6, 0.1395), (32, 0.9, 0.4582)] {
+            let offered = u * f64::from(slots) * (1.0 - 1e-12);
+            assert!((by_recursion(slots, offered, u) / erlang_c - 1.0).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_full_batch_is_at_least_as_likely_as_in_the_chain() {
+        for slots in [8u32, 32, 128, 512] {
+            for u in [0.5, 0.7, 0.85, 0.95] {
+                for part in [0.6, 0.8, 0.95] {
+                    let n = part * u * f64::from(slots);
+                    let (exact, said) = (
+                        by_recursion(slots, n, u),
+                        all_slots_taken::<Plain>(f64::from(slots), n, u, 0.0),
+                    );
+                    // Where it matters: below, no percentile sees it.
+                    if exact > 1e-3 {
+                        assert!(
+                            said > 0.8 * exact && said < 0.05 + 2.5 * exact,
+                            "{slots} {u} {part}: {said} {exact}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_batch_is_likelier_the_more_are_in_it_the_higher_the_load_and_with_prompts() {
+        let steps =
+            |from: f64, to: f64| (0..=60).map(move |i| from + (to - from) * f64::from(i) / 60.0);
+        for slots in [1.0, 2.0, 8.0, 64.0, 1024.0] {
+            for u in steps(0.001, 0.9999) {
+                let rising = |values: Vec<f64>| {
+                    let ordered = values.windows(2).all(|w| w[1] >= w[0] * (1.0 - 1e-9));
+                    assert!(
+                        ordered && values.iter().all(|p| (0.0..=1.0).contains(p)),
+                        "{slots} {u}"
+                    );
+                };
+                let at = |part: f64, u: f64, prompts| {
+                    all_slots_taken::<Plain>(slots, part * slots, u, prompts)
+                };
+                rising(steps(0.001, u).map(|part| at(part, u, 0.3)).collect());
+                rising(steps(u, 0.9999).map(|higher| at(u, higher, 0.3)).collect());
+                rising(
+                    steps(0.0, 0.99)
+                        .map(|prompts| at(0.7 * u, u, prompts))
+                        .collect(),
+                );
+            }
+        }
     }
 
     #[test]

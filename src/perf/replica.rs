@@ -20,6 +20,8 @@ pub struct ClassWork {
     pub cached: [f64; 5],
     /// `E[L²]/E[L]²` of the prompt.
     pub spread: f64,
+    /// The same of the output.
+    pub output_spread: f64,
     /// Decode steps per request.
     pub steps: f64,
     /// Output tokens after the first, at the percentiles.
@@ -54,6 +56,7 @@ impl ClassWork {
             new,
             cached,
             spread: class.input.m2 / class.input.at[0].powi(2),
+            output_spread: class.output.m2 / class.output.at[0].powi(2),
             steps: later_tokens[0] / step.accepted,
             later_tokens,
             noise_tokens: later_tokens[0] * class.output.at[0].powi(2) / class.output.m2,
@@ -94,6 +97,10 @@ pub struct ClassTimes {
     pub prompt_load: f64,
     /// Prompt work on one rank, s, at the mean and percentiles of length, while a full batch decodes.
     pub prompt_s: [f64; 5],
+    /// What is added to that beside one decode token, where the prompt loads the weights itself, s.
+    pub alone_s: [f64; 5],
+    /// What is then added to `prompt_load`.
+    pub alone_load: f64,
     /// Mean replica-seconds of prompt work per request.
     pub prompt_mean: f64,
     /// Steps that carry the prompt, at the percentiles.
@@ -102,10 +109,6 @@ pub struct ClassTimes {
     pub attention_s: f64,
     /// Decode steps per request.
     pub steps: f64,
-    /// How long one prompt holds up decode on its rank, s.
-    pub burst_s: f64,
-    /// Second moment of that, s².
-    pub burst_m2: f64,
 }
 
 /// A layout with a batch limit: the unit that is rated, powered and paid.
@@ -168,10 +171,14 @@ impl<'a> Replica<'a> {
         self.factors.load(self.role)
     }
 
+    /// Batches in flight at once: data-parallel ranks times stages.
+    pub fn lanes(&self) -> f64 {
+        self.ranks * self.stages
+    }
+
     /// Time of a decode step with `n` sequences on the replica, each with `attention_s`, s.
     pub fn tau(&self, n: f64, attention_s: f64) -> f64 {
-        self.step
-            .decode_s(n / (self.ranks * self.stages), attention_s)
+        self.step.decode_s(n / self.lanes(), attention_s)
     }
 
     /// The stretch of [`Self::tau`] that `n` sequences on the replica fall on.
@@ -196,20 +203,24 @@ impl<'a> Replica<'a> {
     fn base_tokens(&self) -> f64 {
         match self.role {
             Role::Prefill(_) => 0.0,
-            _ => self.batch / (self.ranks * self.stages) * self.step.tokens_per_sequence,
+            _ => self.batch / self.lanes() * self.step.tokens_per_sequence,
         }
     }
 
     fn class_times(&self, work: &ClassWork, interference: f64) -> ClassTimes {
-        let mut prompt_s = [0.0; 5];
+        let (mut prompt_s, mut alone_s) = ([0.0; 5], [0.0; 5]);
         let mut chunks = [0.0; 5];
         let base = self.base_tokens();
         for i in 0..5 {
-            prompt_s[i] = self.step.prefill_products_s(base, work.new[i], self.chunk)
-                + work.prompt_attention_s[i];
+            let products = |base| self.step.prefill_products_s(base, work.new[i], self.chunk);
+            let beside_full_s = products(base);
+            prompt_s[i] = beside_full_s + work.prompt_attention_s[i];
+            if self.role == Role::Serve {
+                alone_s[i] = products(1.0) - beside_full_s;
+            }
             chunks[i] = (work.new[i] / self.chunk).ceil().max(1.0);
         }
-        let lanes = self.ranks * self.stages;
+        let lanes = self.lanes();
         let decode_load = work.steps * self.tau(self.batch, work.attention_s) / self.batch;
         // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
         let mean_prompt = prompt_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
@@ -229,14 +240,13 @@ impl<'a> Replica<'a> {
             }
             Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0, 0.0),
         };
-        let burst_s = prompt_load * self.ranks;
         ClassTimes {
-            burst_s,
-            burst_m2: burst_s * burst_s * work.spread,
             load,
             prompt_load,
             prompt_mean,
             prompt_s,
+            alone_s,
+            alone_load: interference * alone_s[0] / lanes,
             chunks,
             attention_s: work.attention_s,
             steps: work.steps,

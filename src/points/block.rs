@@ -5,11 +5,13 @@
 //! [`crate::perf`] uses for a single replica, called from here; only the elementary functions
 //! differ ([`super::elementary`]). A point's result does not depend on its neighbours in the block.
 
-use crate::perf::latency::{late_tpot, late_ttft, Percentiles};
-use crate::perf::queue::newton_step;
+use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
+use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
+use crate::perf::prompt::Beside;
+use crate::perf::queue::{all_slots_taken, newton_step};
 use crate::perf::step::Stretch;
 use crate::points::curve::Curve;
-use crate::points::elementary::{exp, ln};
+use crate::points::elementary::{exp, ln, Vectors};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{NORMAL_QUANTILES, PERCENTILES};
 
@@ -59,6 +61,8 @@ pub struct Block {
     u: Lanes,
     share: Lanes,
     tau: Lanes,
+    /// How long a prompt holds its lane, s.
+    service: Lanes,
     prompts: Term,
     slots: Term,
     wait: [Lanes; 5],
@@ -98,6 +102,7 @@ impl Default for Block {
             u: ZERO,
             share: ZERO,
             tau: ZERO,
+            service: ZERO,
             prompts: NO_TERM,
             slots: NO_TERM,
             wait: [ZERO; 5],
@@ -134,7 +139,9 @@ impl Block {
     fn load(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
             let rate = self.rate_rps[j] * curve.slower;
-            let (u, share) = (rate * curve.load, 1.0 - rate * curve.prompt_load);
+            let u = rate * curve.load;
+            let prompts = Beside::at(u).time(curve.prompt_load, curve.alone_load);
+            let share = 1.0 - rate * prompts;
             let stable = u < 1.0 && share > 0.0;
             self.stable[j] = if stable { 1.0 } else { 0.0 };
             self.rate[j] = if stable { rate } else { 0.0 };
@@ -172,7 +179,8 @@ impl Block {
     #[inline(always)]
     fn queue(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let service = curve.service.at(self.tau[j]);
+            let service = curve.service.at(self.tau[j], Beside::at(self.u[j]));
+            self.service[j] = service;
             let busy = self.rate[j] / curve.lanes * service;
             let stable = busy < 1.0;
             self.stable[j] = if stable { self.stable[j] } else { 0.0 };
@@ -198,16 +206,12 @@ impl Block {
     #[inline(always)]
     fn places(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let u = if self.u[j] > NO_WEIGHT {
-                self.u[j]
-            } else {
-                NO_WEIGHT
-            };
-            let ln_weight = curve.slots_exponent * ln(u);
-            let holding = curve.steps * self.tau[j] / self.share[j];
-            let scale = holding / (curve.batch * (1.0 - self.u[j]));
-            self.slots.weight[j] = exp(ln_weight);
-            self.slots.ln_weight[j] = ln_weight;
+            let (u, prompts) = (self.u[j], 1.0 - self.share[j]);
+            let held = self.concurrency[j] + self.prompts.weight[j] * curve.decode_lanes;
+            let taken = all_slots_taken::<Vectors>(curve.batch, held, u, prompts);
+            let scale = uneven_load(curve.load, curve.output_spread, prompts) / (1.0 - u);
+            self.slots.weight[j] = taken;
+            self.slots.ln_weight[j] = ln(if taken > NO_WEIGHT { taken } else { NO_WEIGHT });
             self.slots.scale[j] = scale;
             self.slots.inverse_scale[j] = 1.0 / if scale > NO_WEIGHT { scale } else { 1.0 };
         }
@@ -216,16 +220,14 @@ impl Block {
     /// TTFT at percentile index `i`.
     #[inline(always)]
     fn first_token(&mut self, curve: &Curve, i: usize) {
-        let own = curve.own_ttft;
-        if i < 2 {
-            for j in 0..BLOCK {
-                self.ttft_s[i][j] = own[i].at(self.tau[j]) + self.wait[i][j];
-            }
-        } else {
-            for j in 0..BLOCK {
-                let part = |i: usize| (own[i].at(self.tau[j]), self.wait[i][j]);
-                self.ttft_s[i][j] = late_ttft(part(0), part(1), part(i));
-            }
+        for j in 0..BLOCK {
+            let own = |i: usize| curve.own_ttft[i].at(self.tau[j], Beside::at(self.u[j]));
+            let part = |i: usize| (own(i), self.wait[i][j]);
+            self.ttft_s[i][j] = match i {
+                0 => own(0) + self.wait[0][j],
+                1 => median_ttft(part(1), own(2), self.wait[0][j]),
+                _ => late_ttft(part(0), part(1), part(i)),
+            };
         }
         for j in 0..BLOCK {
             let felt = curve.ttft_factor * self.ttft_s[i][j] + curve.round_trip_s;
@@ -244,19 +246,11 @@ impl Block {
             self.tpot_s[i] = [f64::NAN; BLOCK];
             return;
         }
-        for j in 0..BLOCK {
-            self.tpot_s[i][j] = self.tau[j] / (curve.accepted * self.share[j]);
-        }
-        if i >= 2 && curve.noise_tokens > 0.0 {
-            let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
+        if curve.later_tokens > 0.0 {
+            self.answers(curve, i);
+        } else {
             for j in 0..BLOCK {
-                let mean = self.tpot_s[i][j];
-                let prompt_rate = self.rate[j] / curve.ranks;
-                let met = prompt_rate * (curve.noise_tokens * mean) >= threshold;
-                let hit = if met { curve.burst_s } else { 0.0 };
-                let most = ((self.tau[j] + curve.chunk_s) / curve.accepted - mean).max(0.0);
-                let noise = prompt_rate * curve.burst_m2;
-                self.tpot_s[i][j] = late_tpot(mean, curve.noise_tokens, z, noise, hit, most);
+                self.tpot_s[i][j] = self.tau[j] / (curve.accepted * self.share[j]);
             }
         }
         for j in 0..BLOCK {
@@ -267,6 +261,84 @@ impl Block {
                 f64::INFINITY
             };
         }
+    }
+
+    /// TPOT of answers of more than one token.
+    #[inline(always)]
+    fn answers(&mut self, curve: &Curve, i: usize) {
+        let answers = |share: f64, tau: f64| Answers {
+            share,
+            steady: tau / (curve.accepted * share),
+            later_tokens: curve.later_tokens,
+            noise_tokens: curve.noise_tokens,
+        };
+        for j in 0..BLOCK {
+            let (p, held) = (&self.prompts, self.service[j]);
+            let queued = p.weight[j] * p.scale[j];
+            self.tpot_s[i][j] = answers(self.share[j], self.tau[j]).mean(held + queued);
+        }
+        if i < 2 {
+            return;
+        }
+        let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
+        let ln_target = (1.0 - PERCENTILES[i]).ln();
+        let crowded = self.crowded(curve, z);
+        for j in 0..BLOCK {
+            let (share, p) = (self.share[j], &self.prompts);
+            let answers = answers(share, self.tau[j]);
+            let rate = self.rate[j] / curve.decode_lanes;
+            let beside = Beside::at(self.u[j]);
+            let load = beside.time(curve.prompt_load, curve.alone_load);
+            let burst = curve.decode_lanes * load;
+            let met = rate * (curve.noise_tokens * answers.steady) >= threshold;
+            let queued = (p.scale[j] * (p.ln_weight[j] - ln_target)).max(0.0);
+            let d = Disturbance {
+                z,
+                noise: rate * burst * burst * curve.spread,
+                hit: if met { burst } else { 0.0 },
+                backlog: (queued - p.weight[j] * p.scale[j]).max(0.0),
+                crowded: crowded[j] / (curve.accepted * share),
+                longest: (crowded[j] + curve.chunk_s) / curve.accepted,
+            };
+            self.tpot_s[i][j] = answers.late(self.tpot_s[i][j], &d);
+        }
+    }
+
+    /// Step time of as many sequences as there are at the normal quantile `z`, s.
+    #[inline(always)]
+    fn crowded(&self, curve: &Curve, z: f64) -> Lanes {
+        let mut n = ZERO;
+        for j in 0..BLOCK {
+            let most = self.u[j] * curve.batch;
+            let mean = if self.concurrency[j] < most {
+                self.concurrency[j]
+            } else {
+                most
+            };
+            let many = mean + z * crowd_spread(curve.batch, mean, self.u[j]);
+            let many = if many < curve.batch {
+                many
+            } else {
+                curve.batch
+            };
+            n[j] = many.max(self.concurrency[j]);
+        }
+        let (mut fixed, mut slope) = ([curve.first.fixed_s; BLOCK], [curve.first.slope_s; BLOCK]);
+        for change in &curve.changes[..curve.change_count] {
+            for j in 0..BLOCK {
+                let here = n[j] >= change.from;
+                fixed[j] += if here { change.fixed_s } else { 0.0 };
+                slope[j] += if here { change.slope_s } else { 0.0 };
+            }
+        }
+        std::array::from_fn(|j| {
+            let stretch = Stretch {
+                fixed_s: fixed[j],
+                slope_s: slope[j],
+                ..curve.first
+            };
+            stretch.at(n[j])
+        })
     }
 
     /// Tokens and watts.

@@ -1,17 +1,19 @@
 //! What of an operating point neither the rate nor the prices change.
 
-use crate::perf::latency::{own_ttft, prompt_service, StepTime};
 use crate::perf::layout::Layout;
-use crate::perf::queue::slots_exponent;
+use crate::perf::prompt::{own_ttft, prompt_service, Beside, StepTime};
 use crate::perf::replica::{needed_sequences, sequences_that_fit, Replica, RequestEnergy};
 use crate::perf::step::{Stretch, STRETCHES};
 use crate::workload::{Class, Role};
+
+/// Halvings after which a rate is known to the last bits.
+const HALVINGS: usize = 60;
 
 /// A stretch of the step time, as changes against the stretch before it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Change {
     /// Sequences from which it holds.
-    from: f64,
+    pub from: f64,
     /// Decode steps per second from which the replica runs on it.
     pub entered_at: f64,
     pub fixed_s: f64,
@@ -34,6 +36,8 @@ pub struct Curve {
     pub(super) load: f64,
     /// Replica-seconds of prompts per request.
     pub(super) prompt_load: f64,
+    /// What is added to that on an idle replica.
+    pub(super) alone_load: f64,
     /// Decode steps per request.
     pub(super) steps: f64,
     /// Output tokens per request.
@@ -48,18 +52,21 @@ pub struct Curve {
     pub(super) service: StepTime,
     /// `E[S²]/(2·E[S]²)` of a prompt.
     pub(super) residual: f64,
-    /// Exponent of the load in the probability that all places are taken.
-    pub(super) slots_exponent: f64,
+    /// `E[O²]/E[O]²` of the answer.
+    pub(super) output_spread: f64,
     pub(super) own_ttft: [StepTime; 5],
     pub(super) round_trip_s: f64,
     pub(super) accepted: f64,
+    /// Tokens after the first.
+    pub(super) later_tokens: f64,
     /// Tokens over which disturbances average out.
     pub(super) noise_tokens: f64,
     /// Most time that a chunk of prompt adds to a step, s.
     pub(super) chunk_s: f64,
-    pub(super) ranks: f64,
-    pub(super) burst_s: f64,
-    pub(super) burst_m2: f64,
+    /// Lanes that prompts interrupt.
+    pub(super) decode_lanes: f64,
+    /// `E[L²]/E[L]²` of the prompt.
+    pub(super) spread: f64,
     pub(super) idle_w: f64,
     pub(super) energy: RequestEnergy,
     /// `τ(1)`, s.
@@ -90,6 +97,7 @@ impl Curve {
             tpot_factor: replica.factors.tpot,
             load: times.load,
             prompt_load: times.prompt_load,
+            alone_load: times.alone_load,
             steps: if decodes { times.steps } else { 0.0 },
             output_tokens: class.output.at[0],
             batch: replica.batch,
@@ -98,19 +106,19 @@ impl Curve {
             first: replica.tau_stretch(0, times.attention_s),
             lanes: match replica.role {
                 Role::Decode(_) => f64::INFINITY,
-                _ => replica.ranks * replica.stages,
+                _ => replica.lanes(),
             },
             service: prompt_service(replica, k),
             residual: 0.5 * work.spread,
-            slots_exponent: slots_exponent(replica.batch),
+            output_spread: work.output_spread,
             own_ttft: std::array::from_fn(|i| own_ttft(replica, k, i)),
             round_trip_s,
             accepted: replica.step.accepted,
+            later_tokens: work.later_tokens[0],
             noise_tokens: work.noise_tokens,
             chunk_s: replica.chunk_s,
-            ranks: replica.ranks,
-            burst_s: times.burst_s,
-            burst_m2: times.burst_m2,
+            decode_lanes: replica.lanes(),
+            spread: work.spread,
             idle_w: f64::from(layout.parallel.gpus()) * layout.system.idle_w,
             energy: RequestEnergy::new(layout, replica, k),
             alone_s: replica.tau(1.0, times.attention_s),
@@ -137,7 +145,22 @@ impl Curve {
     /// prefill pool, where none are.
     pub fn rate_at_concurrency(&self, n: f64) -> f64 {
         let per_second = n / self.step_s(n);
-        per_second / (self.steps + per_second * self.prompt_load) / self.slower
+        let wanted = |rate: f64| {
+            let beside = Beside::at((rate * self.load).min(1.0));
+            let prompts = beside.time(self.prompt_load, self.alone_load);
+            per_second / (self.steps + per_second * prompts)
+        };
+        // Prompts take less time each as the load grows: between all and nothing of what is added.
+        let (mut low, mut high) = (0.0, wanted(f64::INFINITY).max(wanted(0.0)));
+        for _ in 0..HALVINGS {
+            let middle = 0.5 * (low + high);
+            if wanted(middle) > middle {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        0.5 * (low + high) / self.slower
     }
 
     /// `τ(n)`, s.

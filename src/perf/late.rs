@@ -1,0 +1,132 @@
+//! Percentiles of latency from the percentiles of its parts: one form for a single replica and for
+//! points in bulk. Equations (24) to (26).
+
+/// TTFT at the median, s: from (own time, waiting) at the median, and the 90th percentile of own time
+/// and the mean of waiting.
+///
+/// The median of a sum lies above the sum of medians by the skew of the wait as far as own times vary.
+#[inline(always)]
+pub fn median_ttft(median: (f64, f64), own_p90: f64, mean_wait: f64) -> f64 {
+    let wide = (own_p90 - median.0).max(0.0);
+    let skew = (mean_wait - median.1).max(0.0);
+    let sum = wide + mean_wait;
+    let shift = skew * wide / if sum > 0.0 { sum } else { 1.0 };
+    median.0 + median.1 + shift
+}
+
+/// TTFT at a high percentile from (own time, waiting) at the mean, the median and the percentile, s.
+///
+/// Independent parts: deviations add in quadrature. Taken from the mean and from the median, so that
+/// percentiles stay in order wherever the mean lies.
+#[inline(always)]
+pub fn late_ttft(mean: (f64, f64), median: (f64, f64), late: (f64, f64)) -> f64 {
+    let from = |centre: (f64, f64)| {
+        let prompt = (late.0 - centre.0).max(0.0);
+        let queue = (late.1 - centre.1).max(0.0);
+        centre.0 + centre.1 + (prompt * prompt + queue * queue).sqrt()
+    };
+    from(mean).max(from(median))
+}
+
+/// Decode of one class's answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers {
+    /// Share of the time in which decode runs; prompts have the rest.
+    pub share: f64,
+    /// Time per token while prompts come at their rate, s.
+    pub steady: f64,
+    /// Tokens after the first.
+    pub later_tokens: f64,
+    /// Tokens over which disturbances average out.
+    pub noise_tokens: f64,
+}
+
+/// What disturbs answers at a percentile.
+#[derive(Debug, Clone, Copy)]
+pub struct Disturbance {
+    /// Normal quantile.
+    pub z: f64,
+    /// `Σ rate·E[size²]` of the prompts, s.
+    pub noise: f64,
+    /// Largest prompt that so many meet, s.
+    pub hit: f64,
+    /// By how much the prompt queue is longer than on average, s.
+    pub backlog: f64,
+    /// Time per token in a batch as crowded as that, s.
+    pub crowded: f64,
+    /// No token is later, s.
+    pub longest: f64,
+}
+
+impl Answers {
+    /// Time per token of the mean answer, s; `backlog` is how long its own prompt took, in which others
+    /// came that are read before it goes on.
+    #[inline(always)]
+    pub fn mean(&self, backlog: f64) -> f64 {
+        self.steady + self.held_up(backlog) / self.later_tokens
+    }
+
+    /// How long answers stand still for the prompts that came in so much time.
+    #[inline(always)]
+    fn held_up(&self, seconds: f64) -> f64 {
+        (1.0 - self.share) / self.share * seconds
+    }
+
+    /// Time per token at a percentile, s.
+    ///
+    /// An answer lasts as long as a busy period that its own steps begin and prompts prolong: its
+    /// variance and third moment are those of that period. Cornish and Fisher's expansion takes the
+    /// percentile from them.
+    #[inline(always)]
+    pub fn late(&self, mean: f64, d: &Disturbance) -> f64 {
+        let tokens = self.noise_tokens;
+        let prompts = d.z / self.share * (tokens * self.steady * d.noise).sqrt();
+        let backlog = self.held_up(d.backlog);
+        let crowd = tokens * (d.crowded - self.steady);
+        let spread = (prompts * prompts + backlog * backlog + crowd * crowd).sqrt();
+        let third = (d.hit + 3.0 * d.noise / self.share) / self.share;
+        let held = (spread + (d.z * d.z - 1.0) / 6.0 * third).max(d.hit);
+        mean + (held / tokens).min((d.longest - mean).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_a_sum_lies_between_two_sums() {
+        assert_eq!(median_ttft((1.0, 0.0), 1.0, 0.5), 1.0);
+        assert!((median_ttft((1.0, 0.0), 1e6, 0.5) - 1.5).abs() < 1e-6);
+        assert_eq!(median_ttft((1.0, 0.0), 1.0, 0.0), 1.0);
+        assert_eq!(median_ttft((1.0, 0.5), 2.0, 0.4), 1.5);
+    }
+
+    #[test]
+    fn a_busy_period_by_hand() {
+        // 50 tokens at 10 ms beside prompts that take half of the time: rate 10/s, 50 ms each.
+        let answers = Answers {
+            share: 0.5,
+            steady: 0.02,
+            later_tokens: 50.0,
+            noise_tokens: 50.0,
+        };
+        // One prompt's worth of arrivals in 100 ms: 50 ms of work, and as much again behind it.
+        assert!((answers.mean(0.1) - (0.02 + 0.1 / 50.0)).abs() < 1e-12);
+        let d = Disturbance {
+            z: 2.0,
+            noise: 10.0 * 0.05 * 0.05,
+            hit: 0.05,
+            backlog: 0.0,
+            crowded: 0.02,
+            longest: 1.0,
+        };
+        // Var = work·λ·E[S²]/(1−π)³ with 0.5 s of own work; κ₃/κ₂ = E[S³]/E[S²]/(1−π) + 3λE[S²]/(1−π)².
+        let deviation = (0.5 * 0.025 / 0.125f64).sqrt();
+        let third = 0.05 / 0.5 + 3.0 * 0.025 / 0.25;
+        let expected = 0.02 + (2.0 * deviation + 0.5 * third) / 50.0;
+        assert!((answers.late(0.02, &d) - expected).abs() < 1e-12);
+        let capped = Disturbance { longest: 0.03, ..d };
+        assert!((answers.late(0.02, &capped) - 0.03).abs() < 1e-12);
+    }
+}
