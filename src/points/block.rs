@@ -283,7 +283,7 @@ impl Block {
         let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
         let ln_target = (1.0 - PERCENTILES[i]).ln();
         let crowded = self.crowded(curve, z);
-        for j in 0..BLOCK {
+        for (j, crowded_s) in crowded.into_iter().enumerate() {
             let (share, p) = (self.share[j], &self.prompts);
             let answers = answers(share, self.tau[j]);
             let rate = self.rate[j] / curve.decode_lanes;
@@ -297,8 +297,8 @@ impl Block {
                 noise: rate * burst * burst * curve.spread,
                 hit: if met { burst } else { 0.0 },
                 backlog: (queued - p.weight[j] * p.scale[j]).max(0.0),
-                crowded: crowded[j] / (curve.accepted * share),
-                longest: (crowded[j] + curve.chunk_s) / curve.accepted,
+                crowded: crowded_s / (curve.accepted * share),
+                longest: (crowded_s + curve.chunk_s) / curve.accepted,
             };
             self.tpot_s[i][j] = answers.late(self.tpot_s[i][j], &d);
         }
@@ -307,8 +307,7 @@ impl Block {
     /// Step time of as many sequences as there are at the normal quantile `z`, s.
     #[inline(always)]
     fn crowded(&self, curve: &Curve, z: f64) -> Lanes {
-        let mut n = ZERO;
-        for j in 0..BLOCK {
+        let n: Lanes = std::array::from_fn(|j| {
             let most = self.u[j] * curve.batch;
             let mean = if self.concurrency[j] < most {
                 self.concurrency[j]
@@ -321,8 +320,8 @@ impl Block {
             } else {
                 curve.batch
             };
-            n[j] = many.max(self.concurrency[j]);
-        }
+            many.max(self.concurrency[j])
+        });
         let (mut fixed, mut slope) = ([curve.first.fixed_s; BLOCK], [curve.first.slope_s; BLOCK]);
         for change in &curve.changes[..curve.change_count] {
             for j in 0..BLOCK {
