@@ -512,3 +512,24 @@ def test_the_command_line_takes_a_confidence(tmp_path: Path) -> None:
     assert json.loads(found.stdout)["confidence"] == 0.9
     wrong = subprocess.run([*command, "0.2"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "confidence" in wrong.stderr
+
+
+@pytest.mark.parametrize("goal", ["least_cost_per_token", "most_tokens", "most_value"])
+def test_free_demand_pays_for_confidence_too(goal: str) -> None:
+    """Eight servers at most: a token costs more, and fewer are made or less is earned."""
+    workloads = deepcopy(scenario()["workloads"])
+    workloads[0]["demand"] = {"free": True, "min_requests_per_s": 100.0, "peak_to_mean": 1.5}
+    workloads[0]["value_usd_per_mtok_output"] = 20.0
+    offers = [{**scenario()["offers"][0], "supply": 8}]
+    values = [
+        optimize_fleet(
+            scenario(
+                workloads=workloads, offers=offers, objective={"kind": goal}, confidence=level
+            ),
+            compare_single=False,
+        ).objective_value
+        for level in (0.5, 0.7, 0.9)
+    ]
+    worse = 1 if goal == "least_cost_per_token" else -1
+    for less, more in pairwise(values):
+        assert worse * more > worse * less
