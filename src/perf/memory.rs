@@ -51,8 +51,8 @@ pub fn kv_bytes(layout: &Layout) -> ContextCost {
                 ..
             } => {
                 let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
-                let slope = kv * f64::from(head_dim + v_head_dim) * element;
-                cost.add(layers * slope, window.map_or(f64::INFINITY, f64::from));
+                let row = row_bytes(layout, kv, head_dim + v_head_dim);
+                cost.add(layers * row, window.map_or(f64::INFINITY, f64::from));
             }
             // One latent per token, on every tensor-parallel rank: there is no head to split.
             Attention::Mla {
@@ -71,6 +71,11 @@ pub fn kv_bytes(layout: &Layout) -> ContextCost {
         }
     }
     cost
+}
+
+/// Bytes of one token in the cache of a grouped-query layer, on the rank that has `kv_heads` of it.
+pub fn row_bytes(layout: &Layout, kv_heads: f64, key_and_value: u32) -> f64 {
+    kv_heads * f64::from(key_and_value) * layout.kv_dtype().bytes
 }
 
 /// Elements of the recurrent state of one linear-attention layer on one rank.

@@ -8,7 +8,7 @@ use crate::catalog::{mla_window, Attention, FeedForward};
 use crate::perf::layout::{
     attention_products, dense_products, head_product, local_heads, Layout, Product,
 };
-use crate::perf::memory::{kv_bytes, linear_state_elements, ContextCost};
+use crate::perf::memory::{kv_bytes, linear_state_elements, row_bytes, ContextCost};
 use crate::perf::operators::{
     exchange_over, gemm, moe, p_norm, prefill_attention, reduce_over, transfer, MoeShape, Time,
 };
@@ -444,7 +444,7 @@ fn decode_attention(
                 ..
             } => {
                 let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
-                let bytes = kv * f64::from(head_dim + v_head_dim) * element;
+                let bytes = row_bytes(layout, kv, head_dim + v_head_dim);
                 let window = window.map_or(f64::INFINITY, f64::from);
                 cost.add(scale * layers * bytes / fit.bw, window);
             }
