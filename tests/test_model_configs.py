@@ -277,3 +277,46 @@ def test_a_key_may_be_left_out_at_ones_own_word() -> None:
     assert "--ignore compress_ratios" in refused.value.hint
     ungated = config("starcoder2", DENSE, **UNTIED)
     assert read(ungated, ignore=["model_type"]).architecture.layer_count == 32
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"type": "float", "num_bits": 8, "strategy": "tensor"}, "fp8"),
+        ({"type": "float", "num_bits": 8, "strategy": "block"}, "fp8_block"),
+        ({"type": "float", "num_bits": 4, "group_size": 16}, "nvfp4"),
+        ({"type": "float", "num_bits": 4, "group_size": 32}, "mxfp4"),
+        ({"type": "int", "num_bits": 4, "group_size": 32}, "int4"),
+        ({"type": "int", "num_bits": 8}, None),
+        ({"type": "float", "num_bits": 4}, None),
+    ],
+)
+def test_formats_of_compressed_tensors(weights: Json, expected: str | None) -> None:
+    quant = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": {"weights": weights}},
+    }
+    model = read({**PHI_4, "quantization_config": quant})
+    assert model.architecture.native_precision == expected
+    assert bool(model.warnings) == (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("FP8", "fp8"),
+        ("FP8_BLOCK_SCALES", "fp8_block"),
+        ("NVFP4", "nvfp4"),
+        ("W4A16_MXFP4", "mxfp4"),
+        ("W4A16_AWQ", None),
+    ],
+)
+def test_algorithms_beside_the_config_win(algorithm: str, expected: str | None) -> None:
+    """`hf_quant_config.json` says what the checkpoint holds; the cache format is its own."""
+    beside = {"quantization": {"quant_algo": algorithm, "kv_cache_quant_algo": "FP8"}}
+    model = read(PHI_4, hf_quant=beside)
+    assert model.architecture.native_precision == expected
+    if expected is not None:
+        assert model.architecture.native_kv == "fp8"
+    else:
+        assert any("W4A16_AWQ" in text for text in model.warnings)

@@ -7,27 +7,20 @@ not known at all is reported as a warning, never guessed at.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers import config_keys as keys
+from tokenfleet.importers.quantisation import Precision, sequence
 from tokenfleet.importers.text import parse_json, read_text
 from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.rows import validate
 
 _MAX_LAYERS = 10_000
 _TIED = "tie_word_embeddings"
-_QUANT_PROBES = {
-    "attention": "model.layers.9.self_attn.q_proj",
-    "dense": "model.layers.9.mlp.gate_proj",
-    "experts": "model.layers.9.mlp.experts.0.gate_proj",
-}
-_PLAIN_DTYPES = {"bfloat16": "bf16", "float16": "bf16"}
-_QUANT_ALGOS = {"FP8": "fp8", "FP8_BLOCK": "fp8_block", "NVFP4": "nvfp4", "MXFP4": "mxfp4"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,7 @@ class _Reader:
             "max_context": self.integer("max_position_embeddings"),
             "layers": list(groups.values()),
             "mtp_layers": self.mtp_layers(),
-            **self.precision(),
+            **Precision(self.c, self.outer, self.hf_quant, self.source, self.warnings).row(),
         }
         architecture = validate(ModelArchitecture, row, self.source)
         return ImportedModel(architecture, tuple(dict.fromkeys(self.warnings)))
@@ -189,17 +182,6 @@ class _Reader:
     def optional(self, *names: str) -> int | None:
         """A count, or None where it is absent or null."""
         return None if self.value(*names) is None else self.integer(*names)
-
-    def sequence(self, level: Mapping[str, Any], key: str) -> list[Any]:
-        """A list of any length; absent or null is empty."""
-        value = level.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise SchemaError(
-                f"{self.source}: {key} should be a list, got {value!r:.60}", "fix the config"
-            )
-        return value
 
     def listed(self, key: str) -> list[Any] | None:
         """A list with one entry per layer, or None."""
@@ -356,7 +338,7 @@ class _Reader:
     def is_sparse(self, layer: int) -> bool:
         """Whether this layer routes to experts, by whichever rule the family uses."""
         dense = range(self.integer("first_k_dense_replace", default=0))
-        if layer in dense or layer in self.sequence(self.c, "mlp_only_layers"):
+        if layer in dense or layer in sequence(self.c, "mlp_only_layers", self.source):
             return False
         if self.c.get("moe_layer_start_index") is not None:
             return self.in_sparse_range(layer)
@@ -421,87 +403,3 @@ class _Reader:
                 continue
             if value not in (None, False, 0) and not isinstance(value, str):
                 self.warnings.append(f"key {key} is not known and was not used")
-
-    # Precision
-
-    def precision(self) -> dict[str, Any]:
-        quant = self.c.get("quantization_config") or self.outer.get("quantization_config")
-        kv = None
-        if isinstance(self.hf_quant, Mapping) and "quantization" in self.hf_quant:
-            stated = self.hf_quant["quantization"]
-            if not isinstance(stated, Mapping):
-                raise SchemaError(f"{self.source}: quantization is not an object", "fix the file")
-            kv = stated.get("kv_cache_quant_algo")
-            native = self.algorithm(stated.get("quant_algo"))
-            ignored = self.sequence(stated, "exclude_modules")
-        elif isinstance(quant, Mapping):
-            native, ignored = self.quantised(quant)
-        else:
-            native, ignored = self.plain_dtype(), []
-        if native is None:
-            return {}
-        parts = {p: _part(native, probe, ignored) for p, probe in _QUANT_PROBES.items()}
-        row: dict[str, Any] = {
-            "native_precision": native,
-            "native_weights": {**parts, "head": "bf16"},
-        }
-        if kv is not None:
-            row["native_kv"] = "fp8" if kv == "FP8" else self.unsupported(f"KV format {kv}")
-        return row
-
-    def plain_dtype(self) -> str | None:
-        dtype = self.value("dtype", "torch_dtype") or self.outer.get("torch_dtype")
-        plain = _PLAIN_DTYPES.get(str(dtype))
-        return plain or self.unsupported(f"dtype {dtype}")
-
-    def quantised(self, quant: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
-        method = quant.get("quant_method")
-        ignored = self.sequence(quant, "modules_to_not_convert") or self.sequence(quant, "ignore")
-        if method == "fp8":
-            return ("fp8_block" if quant.get("weight_block_size") else "fp8"), ignored
-        if method == "mxfp4":
-            return "mxfp4", ignored
-        if method == "compressed-tensors":
-            return self.compressed(quant), ignored
-        if "quant_algo" in quant:
-            return self.algorithm(quant["quant_algo"]), ignored
-        return self.unsupported(f"quant_method {method}"), ignored
-
-    def compressed(self, quant: Mapping[str, Any]) -> str | None:
-        formats = {
-            (str(g["weights"].get("type")), str(g["weights"].get("num_bits")))
-            for g in _values(quant.get("config_groups"))
-            if isinstance(g, Mapping) and isinstance(g.get("weights"), Mapping)
-        }
-        known = {("int", "4"): "int4", ("float", "8"): "fp8", ("float", "4"): "nvfp4"}
-        if len(formats) == 1 and (only := next(iter(formats))) in known:
-            return known[only]
-        return self.unsupported(f"compressed-tensors weights {sorted(map(str, formats))}")
-
-    def algorithm(self, name: Any) -> str | None:
-        return _QUANT_ALGOS.get(str(name)) or self.unsupported(f"quant_algo {name}")
-
-    def unsupported(self, what: str) -> str | None:
-        self.warnings.append(f"{what} is not known: native precision left blank")
-        return None
-
-
-def _values(groups: Any) -> list[Any]:
-    return list(groups.values()) if isinstance(groups, Mapping) else []
-
-
-def _part(native: str, probe: str, ignored: Sequence[str]) -> str:
-    """`bf16` where the quantisation leaves a module of this part out."""
-    return "bf16" if any(_matches(str(p), probe) for p in ignored) else native
-
-
-def _matches(pattern: str, module: str) -> bool:
-    if pattern.startswith("re:"):
-        try:
-            return re.match(pattern[3:], module) is not None
-        except re.error:
-            return False
-    if "*" in pattern:
-        body = re.escape(pattern).replace(r"\*", ".*")
-        return re.match(body + r"(\.|$)", module) is not None
-    return module == pattern or module.startswith(pattern + ".")
