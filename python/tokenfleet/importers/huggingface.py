@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers import config_keys as keys
-from tokenfleet.importers.quantisation import Precision, sequence
+from tokenfleet.importers.precision import Precision, sequence
 from tokenfleet.importers.text import parse_json, read_text
 from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.rows import validate
