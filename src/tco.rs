@@ -194,7 +194,7 @@ pub fn usd_per_gpu_h_with_energy(
     watts_per_gpu: f64,
     energy_usd_per_kwh_it: f64,
 ) -> f64 {
-    usd_per_gpu_h + watts_per_gpu * energy_usd_per_kwh_it / 1000.0
+    usd_per_gpu_h + watts_per_gpu * energy_usd_per_kwh_it * 1e-3
 }
 
 /// Cost of a million tokens from yearly totals.

@@ -91,11 +91,12 @@ impl Stretch {
         let a = left / self.host_half;
         let b = left - steps * self.host_s - c / self.host_half;
         let root = (b * b + 4.0 * a * c).sqrt();
-        if b > 0.0 {
-            2.0 * c / (b + root)
+        let (over, under) = if b > 0.0 {
+            (2.0 * c, b + root)
         } else {
-            (root - b) / (2.0 * a)
-        }
+            (root - b, 2.0 * a)
+        };
+        over / under
     }
 }
 

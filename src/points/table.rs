@@ -1,5 +1,7 @@
 //! Operating points of one curve as slices in and slices out.
 
+use pulp::{Simd, WithSimd};
+
 use crate::perf::latency::Percentiles;
 use crate::points::block::{Block, Lanes, BLOCK};
 use crate::points::curve::Curve;
@@ -53,11 +55,28 @@ pub fn points(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
     let len = inputs.rate_rps.len();
     assert!(inputs.usd_per_gpu_h.len() == len && inputs.usd_per_kwh.len() == len);
     assert!(out.all().iter().all(|column| column.len() == len));
-    pulp::Arch::new().dispatch(|| points_here(curve, inputs, out));
+    pulp::Arch::new().dispatch(Fill { curve, inputs, out });
+}
+
+/// A type of its own, because a closure this large is not inlined into the code of each
+/// instruction set.
+struct Fill<'a, 'b, 'c> {
+    curve: &'a Curve,
+    inputs: &'a Inputs<'b>,
+    out: &'a mut Columns<'c>,
+}
+
+impl WithSimd for Fill<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        fill(self.curve, self.inputs, self.out);
+    }
 }
 
 #[inline(always)]
-fn points_here(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
+fn fill(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
     let mut block = Block::default();
     for first in (0..inputs.rate_rps.len()).step_by(BLOCK) {
         read(inputs.rate_rps, first, &mut block.rate_rps);
