@@ -266,7 +266,7 @@ fn candidate(
     kept
 }
 
-fn class_work(layout: &Layout, step: &StepModel, workload: &Workload) -> Vec<ClassWork> {
+pub(crate) fn class_work(layout: &Layout, step: &StepModel, workload: &Workload) -> Vec<ClassWork> {
     workload
         .classes
         .iter()
@@ -282,7 +282,7 @@ fn set_fits(layout: &Layout, work: &[ClassWork], set: u32) -> f64 {
 }
 
 /// A batch must divide over ranks and fill every stage; a prefill pool has no batch axis.
-fn is_batch(layout: &Layout, position: usize, batch: u32) -> bool {
+pub(crate) fn is_batch(layout: &Layout, position: usize, batch: u32) -> bool {
     let lanes = layout.parallel.adp * layout.parallel.pp;
     match layout.role {
         Role::Prefill(_) => position == 0,

@@ -363,14 +363,21 @@ impl Block {
     #[inline(always)]
     pub fn price(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let watts = self.watts[j] / curve.gpus;
-            let hour = usd_per_gpu_h_with_energy(self.usd_per_gpu_h[j], watts, self.usd_per_kwh[j]);
-            let cost = usd_per_mtok_at(hour, self.tokens_per_s_gpu[j]);
-            self.usd_per_mtok_output[j] = if self.stable[j] > 0.0 {
-                cost
-            } else {
-                f64::INFINITY
-            };
+            let (gpu_h, kwh) = (self.usd_per_gpu_h[j], self.usd_per_kwh[j]);
+            self.usd_per_mtok_output[j] = self.cost_at(curve, j, gpu_h, kwh);
+        }
+    }
+
+    /// USD per million output tokens of point `j` at other prices.
+    #[inline(always)]
+    pub fn cost_at(&self, curve: &Curve, j: usize, usd_per_gpu_h: f64, usd_per_kwh: f64) -> f64 {
+        let watts = self.watts[j] * curve.per_gpu;
+        let hour = usd_per_gpu_h_with_energy(usd_per_gpu_h, watts, usd_per_kwh);
+        let cost = usd_per_mtok_at(hour, self.tokens_per_s_gpu[j]);
+        if self.stable[j] > 0.0 {
+            cost
+        } else {
+            f64::INFINITY
         }
     }
 }

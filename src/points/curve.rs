@@ -69,6 +69,8 @@ pub struct Curve {
     pub(super) spread: f64,
     pub(super) idle_w: f64,
     pub(super) energy: RequestEnergy,
+    /// Output tokens after the first at the percentiles, for limits on the whole request.
+    pub(super) later_tokens: [f64; 5],
     /// `τ(1)`, s.
     pub(super) alone_s: f64,
     pub(super) role: Role,
@@ -120,6 +122,7 @@ impl Curve {
             decode_lanes: replica.lanes(),
             spread: work.spread,
             idle_w: f64::from(layout.parallel.gpus()) * layout.system.idle_w,
+            later_tokens: work.later_tokens,
             energy: RequestEnergy::new(layout, replica, k),
             alone_s: replica.tau(1.0, times.attention_s),
             role: replica.role,

@@ -15,13 +15,19 @@
 //! ```
 //!
 //! A concurrency becomes a rate by [`Curve::rate_at_concurrency`], a utilisation by `u/curve.load`.
-//! Calls go one way: `elementary`, `curve` ▸ `block` ▸ `table`.
+//! Calls go one way: `elementary`, `curve` ▸ `block` ▸ `table`, and ▸ `front`, `grid` ▸
+//! `stream`, which searches a grid of points.
 
 pub mod block;
 pub mod curve;
 pub mod elementary;
+pub mod front;
+pub mod grid;
+pub mod stream;
 pub mod table;
 
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod money;
+mod points;
 mod search;
 
 use numpy::{IntoPyArray, PyReadonlyArray1};
@@ -515,6 +516,8 @@ fn point_columns<'py>(
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Problem>()?;
     m.add_class::<search::Search>()?;
+    m.add_class::<points::PointSearch>()?;
+    m.add_function(wrap_pyfunction!(points::operating_points, m)?)?;
     m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
     m.add_function(wrap_pyfunction!(search::prune, m)?)?;
     m.add_function(wrap_pyfunction!(money::system_year, m)?)?;

@@ -1,0 +1,275 @@
+//! The space of operating points as a range of integers.
+//!
+//! A number is read as mixed digits, slowest first: workload, system | the other digits of a layout
+//! and of its batch limit | class | load | price | tariff. Only layouts that serve whole requests
+//! have operating points. Systems may have different numbers of prices.
+
+use crate::error::{not_negative, positive, Error, Result};
+use crate::evaluate::{class_work, is_batch};
+use crate::perf::memory::kv_budget_bytes;
+use crate::perf::replica::Replica;
+use crate::perf::step::{OperatorTables, StepModel};
+use crate::points::curve::Curve;
+use crate::space::{resolve, Configuration, Space};
+use crate::workload::{Role, Spec, Workload};
+
+/// Axis of load.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Loads {
+    /// Shares of full load, below 1.
+    Utilisation(Vec<f64>),
+    /// Requests/s on one replica.
+    RateRps(Vec<f64>),
+    /// Sequences in decode on one replica.
+    Concurrency(Vec<f64>),
+}
+
+impl Loads {
+    /// The values, rising.
+    pub fn values(&self) -> &[f64] {
+        match self {
+            Self::Utilisation(v) | Self::RateRps(v) | Self::Concurrency(v) => v,
+        }
+    }
+
+    /// Requests/s of load `i` on a replica; infinite where there is no steady state.
+    pub fn rate(&self, curve: &Curve, i: usize) -> f64 {
+        match self {
+            Self::Utilisation(v) => v[i] * curve.full_rate(),
+            Self::RateRps(v) => v[i],
+            Self::Concurrency(v) => curve.rate_at_concurrency(v[i]),
+        }
+    }
+}
+
+/// Axes of operating points beside those of the layouts.
+#[derive(Debug, Clone)]
+pub struct Grid {
+    /// Loads.
+    pub loads: Loads,
+    /// Prices of an accelerator, USD/h, by system.
+    pub usd_per_gpu_h: Vec<Vec<f64>>,
+    /// Prices of energy at the IT equipment, USD/kWh.
+    pub usd_per_kwh: Vec<f64>,
+    /// Latency group: which round trips count.
+    pub latency_group: usize,
+}
+
+/// One operating point, as positions on the axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of its layout and batch limit in the space of configurations, at the first class set.
+    pub configuration: u64,
+    /// Workload.
+    pub workload: usize,
+    /// Class.
+    pub class: usize,
+    /// Load.
+    pub load: usize,
+    /// Price.
+    pub price: usize,
+    /// Tariff.
+    pub tariff: usize,
+}
+
+/// Units of one workload and system: a block of the space of configurations.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    workload: usize,
+    first_unit: u64,
+    units: u64,
+    first_number: u64,
+    /// Prices of the system.
+    prices: u64,
+}
+
+/// Numbers of the points of a grid.
+#[derive(Debug, Clone)]
+pub struct Numbers {
+    spans: Vec<Span>,
+    loads: u64,
+    tariffs: u64,
+    len: u64,
+}
+
+fn serving_layouts(w: &Workload) -> u64 {
+    (w.pp.len() * w.kv.len() * w.speculation.len()) as u64
+}
+
+/// Curves of a unit: layouts that serve × batch limits × classes.
+fn curves(w: &Workload) -> u64 {
+    serving_layouts(w) * (w.batches.len() * w.classes.len()) as u64
+}
+
+impl Grid {
+    /// Checks axes against the specification.
+    pub fn check(&self, spec: &Spec) -> Result<()> {
+        let rising = |what: &str, values: &[f64]| {
+            values.iter().try_for_each(|v| positive(what, *v))?;
+            match values.windows(2).find(|w| w[0] >= w[1]) {
+                Some(w) => Err(Error::Value {
+                    field: what.into(),
+                    value: w[1],
+                    must: "above the load before it",
+                }),
+                None => Ok(()),
+            }
+        };
+        rising("loads", self.loads.values())?;
+        if let Loads::Utilisation(shares) = &self.loads {
+            if let Some(full) = shares.iter().find(|u| **u >= 1.0) {
+                return Err(Error::Value {
+                    field: "loads".into(),
+                    value: *full,
+                    must: "below 1 as a utilisation",
+                });
+            }
+        }
+        if self.usd_per_gpu_h.len() != spec.systems.len() {
+            return Err(Error::Value {
+                field: "usd_per_gpu_h".into(),
+                value: self.usd_per_gpu_h.len() as f64,
+                must: "one list per system",
+            });
+        }
+        for (system, prices) in spec.systems.iter().zip(&self.usd_per_gpu_h) {
+            let field = format!("usd_per_gpu_h of {}", system.id);
+            prices.iter().try_for_each(|p| not_negative(&field, *p))?;
+        }
+        for tariff in &self.usd_per_kwh {
+            not_negative("usd_per_kwh", *tariff)?;
+        }
+        for w in &spec.workloads {
+            crate::error::index("latency group", self.latency_group, w.round_trip_s.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl Numbers {
+    /// Numbers of a grid over the layouts of `space`.
+    pub fn new(spec: &Spec, grid: &Grid) -> Self {
+        let (loads, tariffs) = (
+            grid.loads.values().len() as u64,
+            grid.usd_per_kwh.len() as u64,
+        );
+        let (mut spans, mut unit, mut number) = (Vec::new(), 0, 0);
+        for (workload, w) in spec.workloads.iter().enumerate() {
+            let degrees = w.tp.len() * w.ep.len() * w.adp.len();
+            let units = (w.engines.len() * w.precisions.len() * degrees) as u64;
+            for system in &w.systems {
+                let prices = grid.usd_per_gpu_h[*system].len() as u64;
+                spans.push(Span {
+                    workload,
+                    first_unit: unit,
+                    units,
+                    first_number: number,
+                    prices,
+                });
+                unit += units;
+                number += units * curves(w) * loads * prices * tariffs;
+            }
+        }
+        Self {
+            spans,
+            loads,
+            tariffs,
+            len: number,
+        }
+    }
+
+    /// Points of the grid.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the grid has no point.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn span_of_unit(&self, unit: u64) -> &Span {
+        &self.spans[self.spans.partition_point(|s| s.first_unit <= unit) - 1]
+    }
+
+    fn per_curve(&self, span: &Span) -> u64 {
+        self.loads * span.prices * self.tariffs
+    }
+
+    /// Points of each curve of a unit.
+    pub fn points_per_curve(&self, unit: u64) -> u64 {
+        self.per_curve(self.span_of_unit(unit))
+    }
+
+    /// First number of curve `curve` of a unit.
+    pub fn first_of_curve(&self, spec: &Spec, unit: u64, curve: u64) -> u64 {
+        let span = self.span_of_unit(unit);
+        let before = (unit - span.first_unit) * curves(&spec.workloads[span.workload]) + curve;
+        span.first_number + before * self.per_curve(span)
+    }
+
+    /// Reads a number.
+    pub fn decode(&self, spec: &Spec, space: &Space, number: u64) -> Result<Place> {
+        if number >= self.len {
+            return Err(Error::Unknown {
+                what: "operating point",
+                index: number,
+                len: self.len,
+            });
+        }
+        // Spans without a point begin where the next one does.
+        let span = &self.spans[self.spans.partition_point(|s| s.first_number <= number) - 1];
+        let w = &spec.workloads[span.workload];
+        let (mut rest, mut digit) = (number - span.first_number, 0);
+        let mut next = |base: u64| {
+            digit = rest % base;
+            rest /= base;
+            digit
+        };
+        let tariff = next(self.tariffs) as usize;
+        let price = next(span.prices) as usize;
+        let load = next(self.loads) as usize;
+        let class = next(w.classes.len() as u64) as usize;
+        let batch = next(w.batches.len() as u64) as usize;
+        let layout = next(serving_layouts(w));
+        let unit = space.unit(span.first_unit + next(span.units));
+        let choice = space
+            .layouts(spec, unit)
+            .filter(|c| serves(&c.configuration))
+            .nth(layout as usize)
+            .ok_or(Error::Unknown {
+                what: "operating point",
+                index: number,
+                len: self.len,
+            })?;
+        Ok(Place {
+            configuration: space.point_id(span.workload, choice.first, batch, 0),
+            workload: span.workload,
+            class,
+            load,
+            price,
+            tariff,
+        })
+    }
+}
+
+/// Whether a layout serves whole requests.
+pub fn serves(c: &Configuration) -> bool {
+    c.role == Role::Serve
+}
+
+/// The curve of a configuration for class `k` of its workload. `None`: no layout, no kernel, or not
+/// room for one sequence beside the weights; a curve that does not fit its batch says so itself.
+pub fn curve_of(spec: &Spec, c: &Configuration, k: usize, latency_group: usize) -> Option<Curve> {
+    let workload = &spec.workloads[c.workload];
+    let layout = resolve(spec, c)?;
+    let step = StepModel::build(&layout, &OperatorTables::build(&layout)?)?;
+    let batch = workload.batches[c.batch];
+    if !is_batch(&layout, c.batch, batch) || kv_budget_bytes(&layout) <= 0.0 {
+        return None;
+    }
+    let work = class_work(&layout, &step, workload);
+    let replica = Replica::new(&layout, &step, &work, batch);
+    let way = workload.round_trip_s[latency_group][k];
+    Some(Curve::new(&layout, &replica, &workload.classes[k], k, way))
+}

@@ -1,0 +1,325 @@
+//! Operating points in bulk: of one curve as arrays, and the best of a whole grid.
+
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rayon::prelude::*;
+
+use super::{on_threads, Problem};
+use crate::error::{self, not_negative};
+use crate::points::grid::{curve_of, Grid, Loads, Numbers};
+use crate::points::stream::{Found, Search};
+use crate::points::{points, Columns, Curve, Inputs};
+
+/// Names of the result columns, in the order of [`Columns`].
+const NAMES: [&str; 9] = [
+    "output_tokens_per_s",
+    "output_tokens_per_s_per_gpu",
+    "ttft_p50_ms",
+    "ttft_p99_ms",
+    "tpot_p50_ms",
+    "tpot_p99_ms",
+    "drawn_w",
+    "cost_per_mtok_output_usd",
+    "concurrency",
+];
+/// Rows that a thread works out at once.
+const CHUNK: usize = 1 << 15;
+
+fn columns<'a>(all: &'a mut [&mut [f64]; 9]) -> Columns<'a> {
+    let [a, b, c, d, e, f, g, h, i] = all;
+    Columns {
+        output_tokens_per_s: a,
+        tokens_per_s_gpu: b,
+        ttft_p50_s: c,
+        ttft_p99_s: d,
+        tpot_p50_s: e,
+        tpot_p99_s: f,
+        watts: g,
+        usd_per_mtok_output: h,
+        concurrency: i,
+    }
+}
+
+/// Fills one chunk of rows, times in ms.
+fn fill(curve: &Curve, inputs: &Inputs, mut out: [&mut [f64]; 9]) {
+    points(curve, inputs, &mut columns(&mut out));
+    for column in &mut out[2..6] {
+        column.iter_mut().for_each(|seconds| *seconds *= 1e3);
+    }
+}
+
+/// Operating points of one configuration and class at given rates and prices, as columns.
+///
+/// Arrays of N: `rate_rps` requests/s, `usd_per_gpu_h`, `usd_per_kwh` at the IT equipment. Above
+/// capacity latencies and costs are inf, tokens 0 and watts NaN. `None`: the configuration is no layout
+/// or does not fit.
+#[pyfunction]
+#[pyo3(signature = (
+    problem, id, class_index, rate_rps, usd_per_gpu_h, usd_per_kwh, *, latency_group = 0, threads = 0
+))]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn operating_points<'py>(
+    py: Python<'py>,
+    problem: PyRef<'py, Problem>,
+    id: u64,
+    class_index: usize,
+    rate_rps: PyReadonlyArray1<'py, f64>,
+    usd_per_gpu_h: PyReadonlyArray1<'py, f64>,
+    usd_per_kwh: PyReadonlyArray1<'py, f64>,
+    latency_group: usize,
+    threads: usize,
+) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let c = problem.space.decode(&problem.spec, id)?;
+    problem.check_group(c.workload, latency_group)?;
+    let classes = problem.spec.workloads[c.workload].classes.len();
+    error::index("class", class_index, classes)?;
+    let curve = curve_of(&problem.spec, &c, class_index, latency_group).filter(|c| c.fits);
+    let Some(curve) = curve else {
+        return Ok(None);
+    };
+    let inputs = [
+        ("rate_rps", rate_rps.as_slice()?),
+        ("usd_per_gpu_h", usd_per_gpu_h.as_slice()?),
+        ("usd_per_kwh", usd_per_kwh.as_slice()?),
+    ];
+    let len = inputs[0].1.len();
+    for (name, values) in inputs {
+        if values.len() != len {
+            return Err(PyValueError::new_err(format!(
+                "{name}: {} rows, but rate_rps has {len}",
+                values.len()
+            )));
+        }
+        if let Some(bad) = values.iter().find(|v| !v.is_finite() || **v < 0.0) {
+            not_negative(name, *bad)?;
+        }
+    }
+    let inputs = inputs.map(|(_, values)| values);
+    let arrays: [Bound<'py, PyArray1<f64>>; 9] =
+        std::array::from_fn(|_| PyArray1::zeros(py, len, false));
+    let mut guards = arrays.each_ref().map(|a| a.readwrite());
+    let mut slices = Vec::with_capacity(9);
+    for guard in &mut guards {
+        slices.push(guard.as_slice_mut()?);
+    }
+    py.detach(|| on_threads(threads, || fill_all(&curve, inputs, slices)))?;
+    drop(guards);
+    let out = PyDict::new(py);
+    for (name, array) in NAMES.iter().zip(arrays) {
+        out.set_item(name, array)?;
+    }
+    Ok(Some(out))
+}
+
+fn fill_all(curve: &Curve, inputs: [&[f64]; 3], slices: Vec<&mut [f64]>) {
+    let mut columns: Vec<_> = slices.into_iter().map(|s| s.chunks_mut(CHUNK)).collect();
+    let mut chunks = Vec::new();
+    while let Some(out) = columns
+        .iter_mut()
+        .map(Iterator::next)
+        .collect::<Option<Vec<_>>>()
+    {
+        chunks.push(out);
+    }
+    chunks.into_par_iter().enumerate().for_each(|(i, out)| {
+        let first = i * CHUNK;
+        let [rate_rps, usd_per_gpu_h, usd_per_kwh] =
+            inputs.map(|column| &column[first..first + out[0].len()]);
+        let inputs = Inputs {
+            rate_rps,
+            usd_per_gpu_h,
+            usd_per_kwh,
+        };
+        if let Ok(out) = <[&mut [f64]; 9]>::try_from(out) {
+            fill(curve, &inputs, out);
+        }
+    });
+}
+
+/// Searches a grid of operating points for those worth keeping; see `points/stream.rs`.
+#[pyclass(module = "tokenfleet._core")]
+pub(super) struct PointSearch {
+    problem: Py<Problem>,
+    grid: Grid,
+    numbers: Numbers,
+    cheapest: usize,
+    skip: bool,
+    found: Option<Found>,
+}
+
+#[pymethods]
+impl PointSearch {
+    #[new]
+    #[pyo3(signature = (
+        problem, load_axis, loads, usd_per_gpu_h, usd_per_kwh, *,
+        cheapest = 10, skip = true, latency_group = 0
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        problem: Py<Problem>,
+        load_axis: &str,
+        loads: Vec<f64>,
+        usd_per_gpu_h: Vec<Vec<f64>>,
+        usd_per_kwh: Vec<f64>,
+        cheapest: usize,
+        skip: bool,
+        latency_group: usize,
+    ) -> PyResult<Self> {
+        let loads = match load_axis {
+            "utilisation" => Loads::Utilisation(loads),
+            "rate_rps" => Loads::RateRps(loads),
+            "concurrency" => Loads::Concurrency(loads),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "load_axis = {load_axis:?}: must be utilisation, rate_rps or concurrency"
+                )))
+            }
+        };
+        let grid = Grid {
+            loads,
+            usd_per_gpu_h,
+            usd_per_kwh,
+            latency_group,
+        };
+        let spec = &problem.get().spec;
+        grid.check(spec)?;
+        let numbers = Numbers::new(spec, &grid);
+        Ok(Self {
+            problem,
+            grid,
+            numbers,
+            cheapest,
+            skip,
+            found: None,
+        })
+    }
+
+    /// Points of the grid.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.numbers.len()
+    }
+
+    /// Units of work.
+    #[getter]
+    fn unit_count(&self) -> u64 {
+        self.problem.get().space.unit_count()
+    }
+
+    /// Searches places `first` to `last` (exclusive) of the units, each once.
+    #[pyo3(signature = (first, last, threads = 0))]
+    fn extend(&mut self, py: Python<'_>, first: u64, last: u64, threads: usize) -> PyResult<()> {
+        let units = self.unit_count();
+        if last > units || first > last {
+            return Err(error::Error::Unknown {
+                what: "unit",
+                index: last.max(first),
+                len: units,
+            }
+            .into());
+        }
+        let known = self.found.take();
+        let problem = self.problem.get();
+        let search = Search {
+            spec: &problem.spec,
+            space: &problem.space,
+            grid: &self.grid,
+            numbers: &self.numbers,
+            cheapest: self.cheapest,
+            skip: self.skip,
+        };
+        let found = py.detach(|| on_threads(threads, || search.extend(known, first, last)))?;
+        self.found = Some(found);
+        Ok(())
+    }
+
+    /// What became of the points so far.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = self.found.as_ref().map(|f| f.counts).unwrap_or_default();
+        let out = PyDict::new(py);
+        out.set_item("computed", counts.computed)?;
+        out.set_item("skipped_beyond_limits", counts.beyond_limits)?;
+        out.set_item("skipped_dominated", counts.dominated)?;
+        out.set_item("no_layout", counts.no_layout)?;
+        out.set_item("memory", counts.memory)?;
+        out.set_item("total", counts.total())?;
+        Ok(out)
+    }
+
+    /// Points that no other dominates, by workload, class and number, as columns.
+    fn front<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let numbers = self.found.iter().flat_map(|found| &found.fronts);
+        let numbers = numbers.flat_map(|front| front.sorted()).map(|(n, _)| n);
+        self.columns(py, &numbers.collect::<Vec<_>>())
+    }
+
+    /// The cheapest points by workload and class, cheapest first, as columns.
+    fn cheapest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let lists = self.found.iter().flat_map(|found| &found.cheapest);
+        let numbers = lists.flat_map(|list| list.points()).map(|(_, n)| *n);
+        self.columns(py, &numbers.collect::<Vec<_>>())
+    }
+}
+
+impl PointSearch {
+    /// Where points are on the axes, and their values.
+    fn columns<'py>(&self, py: Python<'py>, numbers: &[u64]) -> PyResult<Bound<'py, PyDict>> {
+        let problem = self.problem.get();
+        let (spec, space) = (&problem.spec, &problem.space);
+        let mut places: [Vec<u64>; 4] = Default::default();
+        let mut inputs: [Vec<f64>; 4] = Default::default();
+        let mut values: [Vec<f64>; 9] = Default::default();
+        for number in numbers {
+            let place = self.numbers.decode(spec, space, *number)?;
+            let c = space.decode(spec, place.configuration)?;
+            let group = self.grid.latency_group;
+            let Some(curve) = curve_of(spec, &c, place.class, group) else {
+                return Err(PyValueError::new_err(format!(
+                    "operating point {number}: no layout"
+                )));
+            };
+            let w = &spec.workloads[place.workload];
+            let rate = self.grid.loads.rate(&curve, place.load);
+            let price = self.grid.usd_per_gpu_h[w.systems[c.system]][place.price];
+            let tariff = self.grid.usd_per_kwh[place.tariff];
+            let mut row = [[0.0]; 9];
+            let one = Inputs {
+                rate_rps: &[rate],
+                usd_per_gpu_h: &[price],
+                usd_per_kwh: &[tariff],
+            };
+            fill(&curve, &one, row.each_mut().map(|v| v.as_mut_slice()));
+            let at = [
+                *number,
+                place.configuration,
+                place.workload as u64,
+                place.class as u64,
+            ];
+            let axes = [rate, rate / curve.full_rate(), price, tariff];
+            push(&mut places, at);
+            push(&mut inputs, axes);
+            push(&mut values, row.map(|[v]| v));
+        }
+        let out = PyDict::new(py);
+        let names = ["number", "configuration", "workload_index", "class_index"];
+        for (name, column) in names.into_iter().zip(places) {
+            out.set_item(name, column.into_pyarray(py))?;
+        }
+        let names = ["rate_rps", "utilisation", "usd_per_gpu_h", "usd_per_kwh"];
+        for (name, column) in names.into_iter().zip(inputs) {
+            out.set_item(name, column.into_pyarray(py))?;
+        }
+        for (name, column) in NAMES.iter().zip(values) {
+            out.set_item(name, column.into_pyarray(py))?;
+        }
+        Ok(out)
+    }
+}
+
+fn push<T, const N: usize>(columns: &mut [Vec<T>; N], row: [T; N]) {
+    for (column, value) in columns.iter_mut().zip(row) {
+        column.push(value);
+    }
+}
