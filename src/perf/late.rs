@@ -33,6 +33,8 @@ pub fn late_ttft(mean: (f64, f64), median: (f64, f64), late: (f64, f64)) -> f64 
 pub struct Answers {
     /// Share of the time in which decode runs; prompts have the rest.
     pub share: f64,
+    /// One over that share.
+    pub stretch: f64,
     /// Time per token while prompts come at their rate, s.
     pub steady: f64,
     /// Tokens after the first.
@@ -63,13 +65,13 @@ impl Answers {
     /// came that are read before it goes on.
     #[inline(always)]
     pub fn mean(&self, backlog: f64) -> f64 {
-        self.steady + self.held_up(backlog) / self.later_tokens
+        self.steady + self.held_up(backlog) * (1.0 / self.later_tokens)
     }
 
     /// How long answers stand still for the prompts that came in so much time.
     #[inline(always)]
     fn held_up(&self, seconds: f64) -> f64 {
-        (1.0 - self.share) / self.share * seconds
+        (1.0 - self.share) * self.stretch * seconds
     }
 
     /// Time per token at a percentile, s.
@@ -80,13 +82,13 @@ impl Answers {
     #[inline(always)]
     pub fn late(&self, mean: f64, d: &Disturbance) -> f64 {
         let tokens = self.noise_tokens;
-        let prompts = d.z / self.share * (tokens * self.steady * d.noise).sqrt();
+        let prompts = d.z * self.stretch * (tokens * self.steady * d.noise).sqrt();
         let backlog = self.held_up(d.backlog);
         let crowd = tokens * (d.crowded - self.steady);
         let spread = (prompts * prompts + backlog * backlog + crowd * crowd).sqrt();
-        let third = (d.hit + 3.0 * d.noise / self.share) / self.share;
+        let third = (d.hit + 3.0 * d.noise * self.stretch) * self.stretch;
         let held = (spread + (d.z * d.z - 1.0) / 6.0 * third).max(d.hit);
-        mean + (held / tokens).min((d.longest - mean).max(0.0))
+        mean + (held * (1.0 / tokens)).min((d.longest - mean).max(0.0))
     }
 }
 
@@ -107,6 +109,7 @@ mod tests {
         // 50 tokens at 10 ms beside prompts that take half of the time: rate 10/s, 50 ms each.
         let answers = Answers {
             share: 0.5,
+            stretch: 2.0,
             steady: 0.02,
             later_tokens: 50.0,
             noise_tokens: 50.0,

@@ -262,6 +262,7 @@ impl Pressure {
         let work = &replica.work[k];
         let answers = Answers {
             share: self.decode_share,
+            stretch: 1.0 / self.decode_share,
             steady: self.tau / advance,
             later_tokens: work.later_tokens[0],
             noise_tokens: work.noise_tokens,

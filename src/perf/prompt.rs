@@ -6,42 +6,46 @@
 use crate::perf::replica::Replica;
 use crate::workload::Role;
 
-/// What prompts find in the steps that carry them at a load.
+/// What prompts find in the steps that carry them: the share of what is added alone, all on an idle
+/// replica and none beside a full batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside {
-    /// Share of what is added alone: all on an idle replica, none beside a full batch.
-    alone: f64,
-    /// Whether prompts are as slow as at this or at any lower load.
-    worst: bool,
+    /// The share where a prompt is slower alone.
+    slower: f64,
+    /// The share where it is faster alone.
+    faster: f64,
 }
 
 impl Beside {
     /// At load `u`.
     #[inline(always)]
     pub fn at(u: f64) -> Self {
-        Self {
-            alone: (1.0 - u) * (1.0 - u),
-            worst: false,
-        }
+        Self::between(u, u)
     }
 
     /// The slowest up to load `u`.
     pub fn up_to(u: f64) -> Self {
+        Self::between(u, 0.0)
+    }
+
+    /// The fastest between two loads, or the slowest where `low` is above `high`.
+    #[inline(always)]
+    pub fn between(low: f64, high: f64) -> Self {
         Self {
-            worst: true,
-            ..Self::at(u)
+            slower: (1.0 - high) * (1.0 - high),
+            faster: (1.0 - low) * (1.0 - low),
         }
     }
 
     /// Time beside a full batch and what is `added` to it alone.
     #[inline(always)]
     pub fn time(&self, full: f64, added: f64) -> f64 {
-        let share = if self.worst && added > 0.0 {
-            1.0
-        } else {
-            self.alone
-        };
-        full + share * added
+        full + added
+            * if added > 0.0 {
+                self.slower
+            } else {
+                self.faster
+            }
     }
 }
 
@@ -126,6 +130,8 @@ mod tests {
         assert_eq!(Beside::at(1.0).time(2.0, 3.0), 2.0);
         assert_eq!(Beside::up_to(0.5).time(2.0, 3.0), 5.0);
         assert_eq!(Beside::up_to(0.5).time(2.0, -1.0), 1.75);
+        assert_eq!(Beside::between(0.0, 0.5).time(2.0, 3.0), 2.75);
+        assert_eq!(Beside::between(0.0, 0.5).time(2.0, -1.0), 1.0);
     }
 
     #[test]

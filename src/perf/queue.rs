@@ -152,11 +152,17 @@ impl Elementary for Plain {
 /// likely number `n` and `u` where all slots are taken.
 #[inline(always)]
 fn fall_to_full<E: Elementary>(slots: f64, n: f64, u: f64) -> f64 {
+    let times = slots / n;
+    let (ln_times, ln_u) = (E::ln(times), E::ln(u));
     // Vanishes for servers of constant speed: ln(1 + h)/h by its series there.
-    let h = u * slots / n - 1.0;
+    let h = u * times - 1.0;
     let series = 1.0 - h * (0.5 - h * (1.0 / 3.0 - h * 0.25));
-    let last = if h > 1e-4 { E::ln(1.0 + h) / h } else { series };
-    n * E::ln(slots / n) - (slots - n) * (E::ln(u) + last)
+    let last = if h > 1e-4 {
+        (ln_u + ln_times) / h
+    } else {
+        series
+    };
+    n * ln_times - (slots - n) * (ln_u + last)
 }
 
 /// Probability that all of `slots` are taken at load `u`, when `n < u·slots` are taken most often and

@@ -78,7 +78,7 @@ impl Stretch {
     /// Step time of `n` sequences, s.
     #[inline(always)]
     pub fn at(&self, n: f64) -> f64 {
-        self.fixed_s + n * (self.slope_s + self.host_s / (1.0 + n / self.host_half))
+        self.fixed_s + n * (self.slope_s + self.host_s / (1.0 + n * (1.0 / self.host_half)))
     }
 
     /// Root of `n = steps·τ(n)`: sequences in decode at so many steps per second, by Little's law.
@@ -88,8 +88,9 @@ impl Stretch {
     pub fn in_steady_state(&self, steps: f64) -> f64 {
         let c = steps * self.fixed_s;
         let left = 1.0 - steps * self.slope_s;
-        let a = left / self.host_half;
-        let b = left - steps * self.host_s - c / self.host_half;
+        let per_half = 1.0 / self.host_half;
+        let a = left * per_half;
+        let b = left - steps * self.host_s - c * per_half;
         let root = (b * b + 4.0 * a * c).sqrt();
         let (over, under) = if b > 0.0 {
             (2.0 * c, b + root)

@@ -8,9 +8,9 @@
 use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
 use crate::perf::prompt::Beside;
-use crate::perf::queue::{all_slots_taken, newton_step};
+use crate::perf::queue::{all_slots_taken, Moments};
 use crate::perf::step::Stretch;
-use crate::points::curve::Curve;
+use crate::points::curve::{Change, Curve};
 use crate::points::elementary::{exp, ln, Vectors};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{NORMAL_QUANTILES, PERCENTILES};
@@ -22,9 +22,9 @@ pub type Lanes = [f64; BLOCK];
 const ZERO: Lanes = [0.0; BLOCK];
 /// Weights below this count as none; their logarithm is finite.
 const NO_WEIGHT: f64 = 1e-300;
-/// A waiting time is found when the last step was below this part of it. Steps shrink at least
-/// quadratically, so what is left is far below.
-const LAST_STEP: f64 = 1e-6;
+/// A waiting time is found when the last step was below this part of the shorter scale: the method
+/// is of third order, so what is left of the step is below its square.
+const LAST_STEP: f64 = 1e-3;
 /// Most steps to a waiting time.
 const MOST_STEPS: usize = 40;
 
@@ -36,6 +36,10 @@ const MOST_STEPS: usize = 40;
 pub struct Block {
     /// Requests/s.
     pub rate_rps: Lanes,
+    /// Rates between which prompts are taken to run.
+    pub beside_low: Lanes,
+    /// The higher of them.
+    pub beside_high: Lanes,
     /// Price of an accelerator, USD/h.
     pub usd_per_gpu_h: Lanes,
     /// Price of energy at the IT equipment, USD/kWh.
@@ -60,6 +64,8 @@ pub struct Block {
     rate: Lanes,
     u: Lanes,
     share: Lanes,
+    /// One over the share.
+    stretch: Lanes,
     tau: Lanes,
     /// How long a prompt holds its lane, s.
     service: Lanes,
@@ -84,10 +90,22 @@ const NO_TERM: Term = Term {
     inverse_scale: ZERO,
 };
 
+impl Term {
+    /// Sets the scale `over/under` of a point and its inverse, by one division.
+    #[inline(always)]
+    fn scale(&mut self, j: usize, over: f64, under: f64) {
+        let inverse = 1.0 / if over > 0.0 { over * under } else { 1.0 };
+        self.scale[j] = over * over * inverse;
+        self.inverse_scale[j] = under * under * inverse;
+    }
+}
+
 impl Default for Block {
     fn default() -> Self {
         Self {
             rate_rps: ZERO,
+            beside_low: ZERO,
+            beside_high: ZERO,
             usd_per_gpu_h: ZERO,
             usd_per_kwh: ZERO,
             stable: ZERO,
@@ -101,6 +119,7 @@ impl Default for Block {
             rate: ZERO,
             u: ZERO,
             share: ZERO,
+            stretch: ZERO,
             tau: ZERO,
             service: ZERO,
             prompts: NO_TERM,
@@ -111,27 +130,42 @@ impl Default for Block {
 }
 
 impl Block {
-    /// Everything that rates decide. The percentiles `wanted` are computed, mean and median always.
+    /// Everything that rates decide. The percentiles `wanted` are computed, and the
+    /// median always; the mean of TPOT is its median.
     #[inline(always)]
     pub fn operate(&mut self, curve: &Curve, wanted: Percentiles) {
+        for j in 0..BLOCK {
+            self.beside_low[j] = self.rate_rps[j];
+            self.beside_high[j] = self.rate_rps[j];
+        }
+        self.operate_beside(curve, wanted);
+    }
+
+    /// [`Self::operate`], but prompts take the least time that any rate from `beside_low` to
+    /// `beside_high` gives them. With those two around the rate, latencies are bounds from below on
+    /// those of every rate from this one to the higher.
+    #[inline(always)]
+    pub fn operate_beside(&mut self, curve: &Curve, wanted: Percentiles) {
         self.load(curve);
         self.decode(curve);
         self.queue(curve);
         for i in (1..5).filter(|i| *i == 1 || wanted.0[*i]) {
-            waiting(
-                &self.prompts,
-                &self.slots,
-                1.0 - PERCENTILES[i],
-                &mut self.wait[i],
-            );
+            let target = 1.0 - PERCENTILES[i];
+            waiting(&self.prompts, &self.slots, target, &mut self.wait[i]);
         }
-        for i in 0..5 {
-            if i < 2 || wanted.0[i] {
-                self.first_token(curve, i);
-                self.later_tokens(curve, i);
-            }
+        for i in (0..5).filter(|i| *i == 1 || wanted.0[*i]) {
+            self.first_token(curve, i);
+            self.later_tokens(curve, i);
         }
         self.deliver(curve);
+    }
+
+    /// Load at which prompts run that come at some rate, below 1.
+    #[inline(always)]
+    fn beside(&self, curve: &Curve, j: usize) -> Beside {
+        let full = curve.slower * curve.load;
+        let load = |rate: f64| if rate * full < 1.0 { rate * full } else { 1.0 };
+        Beside::between(load(self.beside_low[j]), load(self.beside_high[j]))
     }
 
     /// Utilisation, and what prompts leave of the time. Rates without a steady state become zero.
@@ -140,28 +174,28 @@ impl Block {
         for j in 0..BLOCK {
             let rate = self.rate_rps[j] * curve.slower;
             let u = rate * curve.load;
-            let prompts = Beside::at(u).time(curve.prompt_load, curve.alone_load);
+            let prompts = self
+                .beside(curve, j)
+                .time(curve.prompt_load, curve.alone_load);
             let share = 1.0 - rate * prompts;
             let stable = u < 1.0 && share > 0.0;
             self.stable[j] = if stable { 1.0 } else { 0.0 };
             self.rate[j] = if stable { rate } else { 0.0 };
             self.u[j] = if stable { u } else { 0.0 };
-            self.share[j] = if stable { share } else { 1.0 };
+            let share = if stable { share } else { 1.0 };
+            self.share[j] = share;
+            self.stretch[j] = 1.0 / share;
         }
     }
 
     /// Sequences in decode and the time of their step.
     #[inline(always)]
     fn decode(&mut self, curve: &Curve) {
-        let steps: Lanes = std::array::from_fn(|j| self.rate[j] * curve.steps / self.share[j]);
-        let (mut fixed, mut slope) = ([curve.first.fixed_s; BLOCK], [curve.first.slope_s; BLOCK]);
-        for change in &curve.changes[..curve.change_count] {
-            for j in 0..BLOCK {
-                let entered = steps[j] >= change.entered_at;
-                fixed[j] += if entered { change.fixed_s } else { 0.0 };
-                slope[j] += if entered { change.slope_s } else { 0.0 };
-            }
+        let mut steps = ZERO;
+        for j in 0..BLOCK {
+            steps[j] = self.rate[j] * curve.steps * self.stretch[j];
         }
+        let (fixed, slope) = on_stretch(curve, &steps, |change| change.entered_at);
         for j in 0..BLOCK {
             let stretch = Stretch {
                 fixed_s: fixed[j],
@@ -179,17 +213,15 @@ impl Block {
     #[inline(always)]
     fn queue(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let service = curve.service.at(self.tau[j], Beside::at(self.u[j]));
+            let service = curve.service.at(self.tau[j], self.beside(curve, j));
             self.service[j] = service;
-            let busy = self.rate[j] / curve.lanes * service;
+            let busy = self.rate[j] * (1.0 / curve.lanes) * service;
             let stable = busy < 1.0;
             self.stable[j] = if stable { self.stable[j] } else { 0.0 };
             let busy = if stable { busy } else { 0.0 };
-            let scale = curve.residual * service / (1.0 - busy);
             self.prompts.weight[j] = busy;
             self.prompts.ln_weight[j] = ln(if busy > NO_WEIGHT { busy } else { NO_WEIGHT });
-            self.prompts.scale[j] = scale;
-            self.prompts.inverse_scale[j] = 1.0 / if scale > NO_WEIGHT { scale } else { 1.0 };
+            self.prompts.scale(j, curve.residual * service, 1.0 - busy);
         }
         if curve.decodes() {
             self.places(curve);
@@ -209,11 +241,10 @@ impl Block {
             let (u, prompts) = (self.u[j], 1.0 - self.share[j]);
             let held = self.concurrency[j] + self.prompts.weight[j] * curve.decode_lanes;
             let taken = all_slots_taken::<Vectors>(curve.batch, held, u, prompts);
-            let scale = uneven_load(curve.load, curve.output_spread, prompts) / (1.0 - u);
             self.slots.weight[j] = taken;
             self.slots.ln_weight[j] = ln(if taken > NO_WEIGHT { taken } else { NO_WEIGHT });
-            self.slots.scale[j] = scale;
-            self.slots.inverse_scale[j] = 1.0 / if scale > NO_WEIGHT { scale } else { 1.0 };
+            let uneven = uneven_load(curve.load, curve.output_spread, prompts);
+            self.slots.scale(j, uneven, 1.0 - u);
         }
     }
 
@@ -221,16 +252,15 @@ impl Block {
     #[inline(always)]
     fn first_token(&mut self, curve: &Curve, i: usize) {
         for j in 0..BLOCK {
-            let own = |i: usize| curve.own_ttft[i].at(self.tau[j], Beside::at(self.u[j]));
+            let beside = self.beside(curve, j);
+            let own = |i: usize| curve.own_ttft[i].at(self.tau[j], beside);
             let part = |i: usize| (own(i), self.wait[i][j]);
-            self.ttft_s[i][j] = match i {
+            let modelled = match i {
                 0 => own(0) + self.wait[0][j],
                 1 => median_ttft(part(1), own(2), self.wait[0][j]),
                 _ => late_ttft(part(0), part(1), part(i)),
             };
-        }
-        for j in 0..BLOCK {
-            let felt = curve.ttft_factor * self.ttft_s[i][j] + curve.round_trip_s;
+            let felt = curve.ttft_factor * modelled + curve.round_trip_s;
             self.ttft_s[i][j] = if self.stable[j] > 0.0 {
                 felt
             } else {
@@ -246,11 +276,11 @@ impl Block {
             self.tpot_s[i] = [f64::NAN; BLOCK];
             return;
         }
-        if curve.later_tokens > 0.0 {
+        if curve.later_tokens[0] > 0.0 {
             self.answers(curve, i);
         } else {
             for j in 0..BLOCK {
-                self.tpot_s[i][j] = self.tau[j] / (curve.accepted * self.share[j]);
+                self.tpot_s[i][j] = self.tau[j] * self.stretch[j] * (1.0 / curve.accepted);
             }
         }
         for j in 0..BLOCK {
@@ -263,19 +293,25 @@ impl Block {
         }
     }
 
+    /// Decode of the answers of point `j`, of more than one token.
+    #[inline(always)]
+    fn answer(&self, curve: &Curve, j: usize) -> Answers {
+        Answers {
+            share: self.share[j],
+            stretch: self.stretch[j],
+            steady: self.tau[j] * self.stretch[j] * (1.0 / curve.accepted),
+            later_tokens: curve.later_tokens[0],
+            noise_tokens: curve.noise_tokens,
+        }
+    }
+
     /// TPOT of answers of more than one token.
     #[inline(always)]
     fn answers(&mut self, curve: &Curve, i: usize) {
-        let answers = |share: f64, tau: f64| Answers {
-            share,
-            steady: tau / (curve.accepted * share),
-            later_tokens: curve.later_tokens,
-            noise_tokens: curve.noise_tokens,
-        };
         for j in 0..BLOCK {
             let (p, held) = (&self.prompts, self.service[j]);
             let queued = p.weight[j] * p.scale[j];
-            self.tpot_s[i][j] = answers(self.share[j], self.tau[j]).mean(held + queued);
+            self.tpot_s[i][j] = self.answer(curve, j).mean(held + queued);
         }
         if i < 2 {
             return;
@@ -284,60 +320,54 @@ impl Block {
         let ln_target = (1.0 - PERCENTILES[i]).ln();
         let crowded = self.crowded(curve, z);
         for (j, crowded_s) in crowded.into_iter().enumerate() {
-            let (share, p) = (self.share[j], &self.prompts);
-            let answers = answers(share, self.tau[j]);
-            let rate = self.rate[j] / curve.decode_lanes;
-            let beside = Beside::at(self.u[j]);
-            let load = beside.time(curve.prompt_load, curve.alone_load);
+            let p = &self.prompts;
+            let answer = self.answer(curve, j);
+            let rate = self.rate[j] * (1.0 / curve.decode_lanes);
+            let load = self
+                .beside(curve, j)
+                .time(curve.prompt_load, curve.alone_load);
             let burst = curve.decode_lanes * load;
-            let met = rate * (curve.noise_tokens * answers.steady) >= threshold;
+            let met = rate * (curve.noise_tokens * answer.steady) >= threshold;
             let queued = (p.scale[j] * (p.ln_weight[j] - ln_target)).max(0.0);
             let d = Disturbance {
                 z,
                 noise: rate * burst * burst * curve.spread,
                 hit: if met { burst } else { 0.0 },
                 backlog: (queued - p.weight[j] * p.scale[j]).max(0.0),
-                crowded: crowded_s / (curve.accepted * share),
-                longest: (crowded_s + curve.chunk_s) / curve.accepted,
+                crowded: crowded_s * self.stretch[j] * (1.0 / curve.accepted),
+                longest: (crowded_s + curve.chunk_s) * (1.0 / curve.accepted),
             };
-            self.tpot_s[i][j] = answers.late(self.tpot_s[i][j], &d);
+            self.tpot_s[i][j] = answer.late(self.tpot_s[i][j], &d);
         }
     }
 
     /// Step time of as many sequences as there are at the normal quantile `z`, s.
     #[inline(always)]
     fn crowded(&self, curve: &Curve, z: f64) -> Lanes {
-        let n: Lanes = std::array::from_fn(|j| {
+        let mut n = ZERO;
+        for (j, n) in n.iter_mut().enumerate() {
             let most = self.u[j] * curve.batch;
-            let mean = if self.concurrency[j] < most {
-                self.concurrency[j]
-            } else {
-                most
-            };
+            let mean = self.concurrency[j];
+            let mean = if mean < most { mean } else { most };
             let many = mean + z * crowd_spread(curve.batch, mean, self.u[j]);
             let many = if many < curve.batch {
                 many
             } else {
                 curve.batch
             };
-            many.max(self.concurrency[j])
-        });
-        let (mut fixed, mut slope) = ([curve.first.fixed_s; BLOCK], [curve.first.slope_s; BLOCK]);
-        for change in &curve.changes[..curve.change_count] {
-            for j in 0..BLOCK {
-                let here = n[j] >= change.from;
-                fixed[j] += if here { change.fixed_s } else { 0.0 };
-                slope[j] += if here { change.slope_s } else { 0.0 };
-            }
+            let least = self.concurrency[j];
+            *n = if many > least { many } else { least };
         }
-        std::array::from_fn(|j| {
+        let (fixed, slope) = on_stretch(curve, &n, |change| change.from);
+        for j in 0..BLOCK {
             let stretch = Stretch {
                 fixed_s: fixed[j],
                 slope_s: slope[j],
                 ..curve.first
             };
-            stretch.at(n[j])
-        })
+            n[j] = stretch.at(n[j]);
+        }
+        n
     }
 
     /// Tokens and watts.
@@ -345,17 +375,14 @@ impl Block {
     fn deliver(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
             let n = self.concurrency[j];
-            let step_share = if n > 1.0 {
-                self.tau[j] / n
-            } else {
-                curve.alone_s
-            };
+            let shared = self.tau[j] / if n > 1.0 { n } else { 1.0 };
+            let step_share = if n > 1.0 { shared } else { curve.alone_s };
             let drawn = curve.idle_w + self.rate_rps[j] * curve.energy.joules(step_share);
             let stable = self.stable[j] > 0.0;
             self.watts[j] = if stable { drawn } else { f64::NAN };
             let served = if stable { self.rate_rps[j] } else { 0.0 };
             self.output_tokens_per_s[j] = served * curve.output_tokens;
-            self.tokens_per_s_gpu[j] = self.output_tokens_per_s[j] / curve.gpus;
+            self.tokens_per_s_gpu[j] = self.output_tokens_per_s[j] * (1.0 / curve.gpus);
         }
     }
 
@@ -363,23 +390,45 @@ impl Block {
     #[inline(always)]
     pub fn price(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let (gpu_h, kwh) = (self.usd_per_gpu_h[j], self.usd_per_kwh[j]);
-            self.usd_per_mtok_output[j] = self.cost_at(curve, j, gpu_h, kwh);
+            let watts = self.watts[j] * (1.0 / curve.gpus);
+            let hour = usd_per_gpu_h_with_energy(self.usd_per_gpu_h[j], watts, self.usd_per_kwh[j]);
+            let cost = usd_per_mtok_at(hour, self.tokens_per_s_gpu[j]);
+            self.usd_per_mtok_output[j] = if self.stable[j] > 0.0 {
+                cost
+            } else {
+                f64::INFINITY
+            };
         }
     }
+}
 
-    /// USD per million output tokens of point `j` at other prices.
-    #[inline(always)]
-    pub fn cost_at(&self, curve: &Curve, j: usize, usd_per_gpu_h: f64, usd_per_kwh: f64) -> f64 {
-        let watts = self.watts[j] * curve.per_gpu;
-        let hour = usd_per_gpu_h_with_energy(usd_per_gpu_h, watts, usd_per_kwh);
-        let cost = usd_per_mtok_at(hour, self.tokens_per_s_gpu[j]);
-        if self.stable[j] > 0.0 {
-            cost
-        } else {
-            f64::INFINITY
+/// The stretch of the step time that each value falls on: its fixed part and its slope. A change
+/// counts from where `from` says.
+#[inline(always)]
+fn on_stretch(curve: &Curve, values: &Lanes, from: impl Fn(&Change) -> f64) -> (Lanes, Lanes) {
+    let (mut least, mut most) = (u64::MAX, 0);
+    for value in values {
+        // Bits of numbers that are not negative are ordered as the numbers are.
+        least = least.min(value.to_bits());
+        most = most.max(value.to_bits());
+    }
+    let (least, most) = (f64::from_bits(least), f64::from_bits(most));
+    let (mut fixed, mut slope) = (curve.first.fixed_s, curve.first.slope_s);
+    let changes = &curve.changes[..curve.change_count];
+    let all = changes.iter().take_while(|c| from(c) <= least).count();
+    for change in &changes[..all] {
+        fixed += change.fixed_s;
+        slope += change.slope_s;
+    }
+    let (mut fixed, mut slope) = ([fixed; BLOCK], [slope; BLOCK]);
+    for change in changes[all..].iter().take_while(|c| from(c) <= most) {
+        let (at, fixed_s, slope_s) = (from(change), change.fixed_s, change.slope_s);
+        for j in 0..BLOCK {
+            fixed[j] += if values[j] >= at { fixed_s } else { 0.0 };
+            slope[j] += if values[j] >= at { slope_s } else { 0.0 };
         }
     }
+    (fixed, slope)
 }
 
 /// Smallest `t` with `P(W > t) ≤ target`, as [`crate::perf::queue::Tail::quantile`] finds it.
@@ -387,9 +436,10 @@ impl Block {
 fn waiting(a: &Term, b: &Term, target: f64, t: &mut Lanes) {
     let ln_target = target.ln();
     let mut moving = ZERO;
+    let mut any = 0;
     for j in 0..BLOCK {
-        let alone = |term: &Term| term.scale[j] * (term.ln_weight[j] - ln_target);
-        let (one, other) = (alone(a), alone(b));
+        let one = a.scale[j] * (a.ln_weight[j] - ln_target);
+        let other = b.scale[j] * (b.ln_weight[j] - ln_target);
         let larger = if one > other { one } else { other };
         t[j] = if larger > 0.0 { larger } else { 0.0 };
         moving[j] = if a.weight[j] + b.weight[j] > target {
@@ -397,25 +447,26 @@ fn waiting(a: &Term, b: &Term, target: f64, t: &mut Lanes) {
         } else {
             0.0
         };
+        any |= moving[j].to_bits();
     }
     for _ in 0..MOST_STEPS {
-        let mut any = 0.0;
-        for j in 0..BLOCK {
-            let x = a.weight[j] * exp(-t[j] * a.inverse_scale[j]);
-            let y = b.weight[j] * exp(-t[j] * b.inverse_scale[j]);
-            let slope = x * a.inverse_scale[j] + y * b.inverse_scale[j];
-            let step = newton_step(x + y, slope, target) * moving[j];
-            let step = if step > 0.0 { step } else { 0.0 };
-            t[j] += step;
-            moving[j] = if step > LAST_STEP * t[j] {
-                moving[j]
-            } else {
-                0.0
-            };
-            any += moving[j];
-        }
-        if any == 0.0 {
+        if any == 0 {
             break;
+        }
+        any = 0;
+        for j in 0..BLOCK {
+            let (fall, other) = (a.inverse_scale[j], b.inverse_scale[j]);
+            let mut sum = Moments::default();
+            sum.add(a.weight[j] * exp(-t[j] * fall), fall);
+            sum.add(b.weight[j] * exp(-t[j] * other), other);
+            let step = sum.step_to(target);
+            let step = if moving[j] > 0.0 { step } else { 0.0 };
+            let next = t[j] + step;
+            t[j] = if next > 0.0 { next } else { 0.0 };
+            let fastest = if fall > other { fall } else { other };
+            let found = step.abs() * fastest <= LAST_STEP;
+            moving[j] = if found { 0.0 } else { moving[j] };
+            any |= moving[j].to_bits();
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::perf::layout::Layout;
 use crate::perf::prompt::{own_ttft, prompt_service, Beside, StepTime};
 use crate::perf::replica::{needed_sequences, sequences_that_fit, Replica, RequestEnergy};
 use crate::perf::step::{Stretch, STRETCHES};
+use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{Class, Role};
 
 /// Halvings after which a rate is known to the last bits.
@@ -57,8 +58,8 @@ pub struct Curve {
     pub(super) own_ttft: [StepTime; 5],
     pub(super) round_trip_s: f64,
     pub(super) accepted: f64,
-    /// Tokens after the first.
-    pub(super) later_tokens: f64,
+    /// Tokens after the first, at the mean and the percentiles.
+    pub(super) later_tokens: [f64; 5],
     /// Tokens over which disturbances average out.
     pub(super) noise_tokens: f64,
     /// Most time that a chunk of prompt adds to a step, s.
@@ -69,10 +70,10 @@ pub struct Curve {
     pub(super) spread: f64,
     pub(super) idle_w: f64,
     pub(super) energy: RequestEnergy,
-    /// Output tokens after the first at the percentiles, for limits on the whole request.
-    pub(super) later_tokens: [f64; 5],
     /// `τ(1)`, s.
     pub(super) alone_s: f64,
+    /// `τ(B)/B`, s.
+    full_share_s: f64,
     pub(super) role: Role,
 }
 
@@ -116,7 +117,6 @@ impl Curve {
             own_ttft: std::array::from_fn(|i| own_ttft(replica, k, i)),
             round_trip_s,
             accepted: replica.step.accepted,
-            later_tokens: work.later_tokens[0],
             noise_tokens: work.noise_tokens,
             chunk_s: replica.chunk_s,
             decode_lanes: replica.lanes(),
@@ -125,6 +125,7 @@ impl Curve {
             later_tokens: work.later_tokens,
             energy: RequestEnergy::new(layout, replica, k),
             alone_s: replica.tau(1.0, times.attention_s),
+            full_share_s: replica.tau(replica.batch, times.attention_s) / replica.batch,
             role: replica.role,
         }
     }
@@ -142,6 +143,29 @@ impl Curve {
     /// Requests/s at which the replica is full; a utilisation is a share of it.
     pub fn full_rate(&self) -> f64 {
         1.0 / (self.slower * self.load)
+    }
+
+    /// A bound from below on USD per million output tokens at this and every lower rate: a full batch
+    /// shares each step among most.
+    #[inline(always)]
+    pub(super) fn least_cost(&self, rate: f64, usd_per_gpu_h: f64, usd_per_kwh: f64) -> f64 {
+        let watts = self.idle_w + rate * self.energy.joules(self.full_share_s);
+        let per_gpu = 1.0 / self.gpus;
+        let hour = usd_per_gpu_h_with_energy(usd_per_gpu_h, watts * per_gpu, usd_per_kwh);
+        usd_per_mtok_at(hour, rate * self.output_tokens * per_gpu)
+    }
+
+    /// A bound from below on TTFT at percentile index `i` at every rate, s: what a request takes that
+    /// meets no other.
+    pub(super) fn least_ttft(&self, i: usize) -> f64 {
+        let quickest = Beside::between(0.0, 1.0);
+        let own = self.own_ttft[i].at(self.first.fixed_s, quickest);
+        self.ttft_factor * own + self.round_trip_s
+    }
+
+    /// A bound from below on TPOT at every rate, s.
+    pub(super) fn least_tpot(&self) -> f64 {
+        self.tpot_factor * self.first.fixed_s / self.accepted
     }
 
     /// Requests/s at which `n` sequences are in decode on average, by Little's law; NaN in a

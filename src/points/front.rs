@@ -20,7 +20,7 @@ pub struct Merits {
 
 /// Relative margin by which a kept point must beat a bound: far above what rounding can do to the
 /// monotonicity that bounds rest on, far below what anyone can measure.
-const MARGIN: f64 = 1e-9;
+pub const MARGIN: f64 = 1e-9;
 /// Kept points that a whole block is compared with before its points are taken one by one.
 const CHAMPIONS: usize = 12;
 

@@ -1,13 +1,18 @@
 //! Searches a grid of operating points for those worth keeping: within the limits, and either not
 //! dominated in cost, TTFT and TPOT, or among the cheapest of their class.
 //!
-//! On one curve, latencies do not fall and cost per token does not rise with the rate (`docs/model.md`,
-//! [`crate::perf::latency`]), and cost rises with either price. From this follow the bounds:
+//! The bounds, on one curve:
 //!
-//! 1. Loads beyond one that breaks a limit break it too.
-//! 2. Between two loads no point is cheaper than at the upper one, nor faster than at the lower one. If
-//!    a kept point beats that corner, it beats all of them.
+//! 1. While prompts take the same time, latencies do not fall when the rate rises (`docs/model.md`,
+//!    "Every mix"). What prompts find beside them changes with the rate; so between two rates nothing is
+//!    faster than the lower rate would be with the fastest prompts of any rate between
+//!    ([`Block::operate_beside`]).
+//! 2. Cost per token at a rate is above that of the same rate with the energy of a full batch, which
+//!    falls as the rate rises ([`Curve::least_cost`]).
 //! 3. At one load the lowest prices dominate all others, which can only be among the cheapest.
+//!
+//! A stretch of loads goes if 1 breaks a limit all along it, or if a kept point beats 1 and 2 together.
+//! A whole curve goes if a request that meets no other is too late, or is beaten so.
 //!
 //! Every point is counted once: computed, or skipped by one of these bounds, or on a layout that is
 //! none or does not fit. What is kept is exactly what computing every point would keep. Work is cut
@@ -25,7 +30,7 @@ use crate::perf::replica::Replica;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::points::block::{Block, Lanes, BLOCK};
 use crate::points::curve::Curve;
-use crate::points::front::{Cheapest, Front, Merits};
+use crate::points::front::{Cheapest, Front, Merits, MARGIN};
 use crate::points::grid::{serves, Grid, Numbers};
 use crate::space::{resolve, Space};
 use crate::workload::{Metric, Slo, Spec, Workload};
@@ -295,7 +300,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         known: &'a Found,
         found: &'f mut Found,
     ) -> Self {
-        let mut wanted = [true, true, false, false, true];
+        let mut wanted = [false, true, false, false, true];
         for slo in &workload.slos {
             wanted[slo.percentile] = true;
         }
@@ -344,7 +349,20 @@ impl<'a, 'f> Walk<'a, 'f> {
     /// end of a long one and then what lies between them.
     #[inline(always)]
     fn bounded(&mut self, curve: &Curve, k: usize, first: u64, points: u64) {
-        let before = self.found.counts.total();
+        let top = self.search.grid.loads.rate(curve, self.loads - 1);
+        let least = Merits {
+            cost: self.least_cost(curve, top),
+            ttft: curve.least_ttft(4),
+            tpot: curve.least_tpot(),
+        };
+        if self.late_alone(curve, k) {
+            self.found.counts.beyond_limits += points;
+            return;
+        }
+        if self.useless(least) {
+            self.found.counts.dominated += points;
+            return;
+        }
         self.stretches.push((0, self.loads));
         while let Some((from, to)) = self.stretches.pop() {
             let len = (to - from).min(BLOCK);
@@ -355,38 +373,65 @@ impl<'a, 'f> Walk<'a, 'f> {
             };
             self.operate(curve, k, len, probe);
             self.found.counts.computed += len as u64;
-            let broken = self.cost[..len].iter().position(|c| !c.is_finite());
-            let within = broken.unwrap_or(len);
-            if !whole && within > 0 {
-                self.between_probes(within, probe);
+            self.take(curve, first, len);
+            if !whole {
+                self.between_probes(curve, k, probe);
             }
-            self.take(curve, first, within);
         }
-        let seen = self.found.counts.total() - before;
-        self.found.counts.beyond_limits += points - seen;
     }
 
-    /// Puts the stretches between probes on the list, but for those in the shadow of a kept point. The
-    /// first `within` probes keep the limits.
-    #[inline(always)]
-    fn between_probes(&mut self, within: usize, probe: impl Fn(usize) -> usize) {
-        for j in 0..within.min(BLOCK - 1) {
-            let (low, high) = (probe(j) + 1, probe(j + 1));
-            let corner = Merits {
-                cost: self.cost[j + 1],
-                ttft: self.block.ttft_s[4][j],
-                tpot: self.block.tpot_s[4][j],
+    /// Whether a request that meets no other breaks a limit.
+    fn late_alone(&self, curve: &Curve, k: usize) -> bool {
+        let mut slos = self.slos.iter().filter(|s| s.class.is_none_or(|c| c == k));
+        slos.any(|slo| {
+            let i = slo.percentile;
+            let (ttft, tpot) = (curve.least_ttft(i), curve.least_tpot());
+            let least = match slo.metric {
+                Metric::Ttft => ttft,
+                Metric::Tpot => tpot,
+                Metric::E2e => ttft + curve.later_tokens[i] * tpot,
             };
+            least * (1.0 - MARGIN) > slo.limit_s
+        })
+    }
+
+    /// Puts the stretches between probes on the list, but for those that a bound excludes.
+    #[inline(always)]
+    fn between_probes(&mut self, curve: &Curve, k: usize, probe: impl Fn(usize) -> usize) {
+        let rate = |load: usize| self.search.grid.loads.rate(curve, load);
+        for j in 0..BLOCK {
+            let (low, high) = (rate(probe(j)), rate(probe((j + 1).min(BLOCK - 1))));
+            self.block.rate_rps[j] = low;
+            self.block.beside_low[j] = low;
+            self.block.beside_high[j] = high;
+        }
+        self.block.operate_beside(curve, self.wanted);
+        self.cost = [0.0; BLOCK];
+        self.hold_to_limits(curve, k, 1.0 - MARGIN);
+        for j in 0..BLOCK - 1 {
+            let (low, high) = (probe(j) + 1, probe(j + 1));
             if low == high {
                 continue;
             }
-            // Past the last probe within the limits nothing bounds the cost.
-            if j + 1 < within && self.useless(corner) {
-                self.found.counts.dominated += ((high - low) * self.prices.len()) as u64;
+            let corner = Merits {
+                cost: self.least_cost(curve, self.block.beside_high[j]),
+                ttft: self.block.ttft_s[4][j],
+                tpot: self.block.tpot_s[4][j],
+            };
+            let points = ((high - low) * self.prices.len()) as u64;
+            if self.cost[j] > 0.0 {
+                self.found.counts.beyond_limits += points;
+            } else if self.useless(corner) {
+                self.found.counts.dominated += points;
             } else {
                 self.stretches.push((low, high));
             }
         }
+    }
+
+    fn least_cost(&self, curve: &Curve, rate: f64) -> f64 {
+        let (usd_per_gpu_h, usd_per_kwh) = self.prices.at(self.prices.lowest);
+        curve.least_cost(rate, usd_per_gpu_h, usd_per_kwh)
     }
 
     /// Whether nothing that is nowhere better than `least` can be kept.
@@ -408,6 +453,19 @@ impl<'a, 'f> Walk<'a, 'f> {
         }
         self.block.operate(curve, self.wanted);
         self.price(curve, self.prices.lowest);
+        self.hold_to_limits(curve, k, 1.0);
+    }
+
+    /// Makes the cost of points infinite whose latency times `part` breaks a limit.
+    #[inline(always)]
+    fn hold_to_limits(&mut self, curve: &Curve, k: usize, part: f64) {
+        for j in 0..BLOCK {
+            self.cost[j] = if self.block.stable[j] > 0.0 {
+                self.cost[j]
+            } else {
+                f64::INFINITY
+            };
+        }
         for slo in self.slos.iter().filter(|s| s.class.is_none_or(|c| c == k)) {
             let i = slo.percentile;
             let later = match slo.metric {
@@ -419,7 +477,8 @@ impl<'a, 'f> Walk<'a, 'f> {
                 _ => &self.block.ttft_s[i],
             };
             for j in 0..BLOCK {
-                let late = value[j] + later * self.block.tpot_s[0][j] > slo.limit_s;
+                let whole = value[j] + later * self.block.tpot_s[1][j];
+                let late = part * whole > slo.limit_s;
                 self.cost[j] = if late { f64::INFINITY } else { self.cost[j] };
             }
         }
@@ -439,16 +498,22 @@ impl<'a, 'f> Walk<'a, 'f> {
     fn take(&mut self, curve: &Curve, first: u64, len: usize) {
         let lowest = self.cost;
         self.keep(first, len, self.prices.lowest, true);
+        let good = (0..len).filter(|j| lowest[*j] < f64::INFINITY);
+        let (good, top) = good.fold((0, 0.0), |(n, top), j| {
+            (n + 1, self.block.rate_rps[j].max(top))
+        });
         for i in 0..self.prices.len() {
-            if i == self.prices.lowest || len == 0 {
+            if i == self.prices.lowest {
                 continue;
             }
             if self.search.skip {
-                if self.too_dear(curve, len - 1, i) {
-                    self.found.counts.dominated += len as u64;
+                // At the same load a limit breaks at any price.
+                self.found.counts.beyond_limits += (len - good) as u64;
+                if good == 0 || self.too_dear(curve, top, i) {
+                    self.found.counts.dominated += good as u64;
                     continue;
                 }
-                self.found.counts.computed += len as u64;
+                self.found.counts.computed += good as u64;
             }
             self.price(curve, i);
             for (cost, low) in self.cost.iter_mut().zip(&lowest) {
@@ -462,11 +527,11 @@ impl<'a, 'f> Walk<'a, 'f> {
         }
     }
 
-    /// Whether point `j` of the block, the cheapest, is not among the cheapest of all at prices `i`.
+    /// Whether at prices `i` no point up to this rate can be among the cheapest.
     #[inline(always)]
-    fn too_dear(&self, curve: &Curve, j: usize, i: usize) -> bool {
+    fn too_dear(&self, curve: &Curve, rate: f64, i: usize) -> bool {
         let (g, (usd_per_gpu_h, usd_per_kwh)) = (self.group, self.prices.at(i));
-        let cost = self.block.cost_at(curve, j, usd_per_gpu_h, usd_per_kwh);
+        let cost = curve.least_cost(rate, usd_per_gpu_h, usd_per_kwh);
         self.known.cheapest[g].excludes(cost) || self.found.cheapest[g].excludes(cost)
     }
 

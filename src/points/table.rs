@@ -42,7 +42,7 @@ pub struct Columns<'a> {
 }
 
 /// p50 and p99, which every point has.
-pub const REPORTED: Percentiles = Percentiles([true, true, false, false, true]);
+pub const REPORTED: Percentiles = Percentiles([false, true, false, false, true]);
 
 /// Works out the points of one curve.
 ///

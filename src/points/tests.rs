@@ -9,6 +9,7 @@ use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
 use crate::perf::step::{OperatorTables, StepModel};
+use crate::points::block::{Block, BLOCK};
 use crate::points::{points, Columns, Curve, Inputs};
 use crate::tco::usd_per_mtok;
 use crate::workload::{Role, Spec};
@@ -220,4 +221,42 @@ fn a_concurrency_is_reached_at_its_rate() {
         let full = curve.rate_at_concurrency(128.0);
         assert!((full / curve.full_rate() - 1.0).abs() < 1e-12);
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn bounds_lie_below_every_point_between(which in any_replica(), low in 0.0f64..0.999,
+            part in 0.0f64..1.0, inside in prop::collection::vec(0.0f64..1.0, BLOCK)) {
+        with(which, |_, _, curve| -> Result<(), TestCaseError> {
+            let full = curve.full_rate();
+            let high = low + part * (0.9999 - low);
+            let (mut bound, mut points) = (Block::default(), Block::default());
+            for j in 0..BLOCK {
+                bound.rate_rps[j] = low * full;
+                bound.beside_low[j] = low * full;
+                bound.beside_high[j] = high * full;
+                points.rate_rps[j] = (low + inside[j] * (high - low)) * full;
+                points.usd_per_gpu_h[j] = 2.0;
+                points.usd_per_kwh[j] = 0.1;
+            }
+            bound.operate_beside(curve, Percentiles::ALL);
+            points.operate(curve, Percentiles::ALL);
+            points.price(curve);
+            let below = |bound: f64, value: f64| !(bound * (1.0 - 1e-9) > value);
+            for j in 0..BLOCK {
+                for i in 0..5 {
+                    let (least, value) = (bound.ttft_s[i][j], points.ttft_s[i][j]);
+                    prop_assert!(below(least, value), "ttft {i}: {least} {value}");
+                    prop_assert!(below(curve.least_ttft(i), value), "ttft {i} alone");
+                    let (least, value) = (bound.tpot_s[i][j], points.tpot_s[i][j]);
+                    prop_assert!(below(least, value), "tpot {i}: {least} {value}");
+                    prop_assert!(below(curve.least_tpot(), value) || value.is_nan(), "tpot {i} alone");
+                }
+                let least = curve.least_cost(high * full, 2.0, 0.1);
+                prop_assert!(below(least, points.usd_per_mtok_output[j]));
+            }
+            Ok(())
+        })?;
+    }
 }
