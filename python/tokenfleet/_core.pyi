@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HOURS_PER_YEAR",
+    "PointSearch",
     "Problem",
     "Search",
     "__version__",
     "energy_usd_per_kwh_it",
+    "operating_points",
     "prune",
     "system_year",
     "usd_per_mtok",
@@ -263,6 +265,115 @@ class Search:
 
     def kept(self) -> _Kept:
         """Kept candidates."""
+
+class _BulkPoints(TypedDict):
+    """Operating points of one replica serving one class, (N,) each."""
+
+    output_tokens_per_s: NDArray[np.float64]
+    output_tokens_per_s_per_gpu: NDArray[np.float64]
+    ttft_p50_ms: NDArray[np.float64]
+    ttft_p99_ms: NDArray[np.float64]
+    tpot_p50_ms: NDArray[np.float64]
+    tpot_p99_ms: NDArray[np.float64]
+    drawn_w: NDArray[np.float64]
+    cost_per_mtok_output_usd: NDArray[np.float64]  # price and energy, running at this rate
+    concurrency: NDArray[np.float64]  # sequences in decode
+
+class _KeptPoints(_BulkPoints):
+    """Points that a search keeps, with where they lie."""
+
+    number: NDArray[np.uint64]
+    configuration: NDArray[np.uint64]  # for ``Problem.describe``; its classes are another axis here
+    workload_index: NDArray[np.uint64]
+    class_index: NDArray[np.uint64]
+    offer_index: NDArray[np.uint64]
+    rate_rps: NDArray[np.float64]
+    utilisation: NDArray[np.float64]
+    usd_per_gpu_h: NDArray[np.float64]
+    usd_per_kwh: NDArray[np.float64]
+
+class _PointCounts(TypedDict):
+    """What became of the points; each is in exactly one of the first five."""
+
+    computed: int
+    skipped_beyond_limits: int  # a bound breaks a limit
+    skipped_dominated: int  # a kept point beats a bound
+    no_layout: int
+    memory: int
+    total: int
+
+def operating_points(
+    problem: Problem,
+    id: int,
+    class_index: int,
+    rate_rps: NDArray[np.float64],
+    usd_per_gpu_h: NDArray[np.float64],
+    usd_per_kwh: NDArray[np.float64],
+    *,
+    latency_group: int = 0,
+    threads: int = 0,
+) -> _BulkPoints | None:
+    """Operating points of configuration ``id`` serving one class at N rates and prices.
+
+    ``rate_rps`` (N,) requests/s, ``usd_per_gpu_h`` (N,), ``usd_per_kwh`` (N,) at the IT equipment;
+    contiguous, finite, not negative. Above capacity latencies and costs are inf, tokens 0 and
+    watts NaN. ``None``: no layout, or a full batch of its longest contexts does not fit. The GIL is
+    released. Raises ``ValueError`` for other lengths or values, ``IndexError`` past the end.
+    """
+
+@final
+class PointSearch:
+    """The best of a grid: layouts that serve x batch limits x classes x loads x offers.
+
+    Kept are, within the latency limits and for each class, the points that no other beats in cost,
+    TTFT p99 and TPOT p99, and the ``cheapest``. With ``skip``, points that a bound excludes are
+    counted and not computed; what is kept is the same. Nothing depends on the number of threads.
+    """
+
+    def __new__(
+        cls,
+        problem: Problem,
+        load_axis: str,
+        loads: Sequence[float],
+        offers: Sequence[Sequence[tuple[float, float]]],
+        *,
+        cheapest: int = 10,
+        skip: bool = True,
+        latency_group: int = 0,
+    ) -> PointSearch:
+        """``load_axis``: utilisation (below 1), rate_rps or concurrency; ``loads`` rise.
+
+        ``offers``: by system, pairs of USD per accelerator and hour and USD per kWh at the IT
+        equipment.
+
+        Raises ``ValueError`` naming what is out of range, ``IndexError`` for a latency group that
+        does not exist.
+        """
+
+    @property
+    def size(self) -> int:
+        """Points of the grid."""
+
+    @property
+    def unit_count(self) -> int:
+        """Units of work."""
+
+    def extend(self, first: int, last: int, threads: int = 0) -> None:
+        """Searches places ``first`` to ``last`` (exclusive) of the units, each once.
+
+        What earlier places found bounds the later ones. Neighbouring places are far apart in the
+        space. ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` past
+        ``unit_count``.
+        """
+
+    def counts(self) -> _PointCounts:
+        """What became of the points so far."""
+
+    def front(self) -> _KeptPoints:
+        """Points that no other beats, by workload, class and number."""
+
+    def cheapest(self) -> _KeptPoints:
+        """The cheapest points by workload and class, cheapest first."""
 
 def prune(
     load_s: NDArray[np.float64],

@@ -5,6 +5,9 @@
 //! [`crate::perf`] uses for a single replica, called from here; only the elementary functions
 //! differ ([`super::elementary`]). A point's result does not depend on its neighbours in the block.
 
+// Loops run over many arrays of a block at once, by one index.
+#![allow(clippy::needless_range_loop)]
+
 use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
 use crate::perf::prompt::Beside;

@@ -4,6 +4,7 @@ use crate::perf::layout::Layout;
 use crate::perf::prompt::{own_ttft, prompt_service, Beside, StepTime};
 use crate::perf::replica::{needed_sequences, sequences_that_fit, Replica, RequestEnergy};
 use crate::perf::step::{Stretch, STRETCHES};
+use crate::points::offer::Offer;
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{Class, Role};
 
@@ -148,10 +149,11 @@ impl Curve {
     /// A bound from below on USD per million output tokens at this and every lower rate: a full batch
     /// shares each step among most.
     #[inline(always)]
-    pub(super) fn least_cost(&self, rate: f64, usd_per_gpu_h: f64, usd_per_kwh: f64) -> f64 {
+    pub(super) fn least_cost(&self, rate: f64, offer: &Offer) -> f64 {
         let watts = self.idle_w + rate * self.energy.joules(self.full_share_s);
         let per_gpu = 1.0 / self.gpus;
-        let hour = usd_per_gpu_h_with_energy(usd_per_gpu_h, watts * per_gpu, usd_per_kwh);
+        let (price, tariff) = (offer.usd_per_gpu_h, offer.usd_per_kwh);
+        let hour = usd_per_gpu_h_with_energy(price, watts * per_gpu, tariff);
         usd_per_mtok_at(hour, rate * self.output_tokens * per_gpu)
     }
 

@@ -1,8 +1,8 @@
 //! The space of operating points as a range of integers.
 //!
 //! A number is read as mixed digits, slowest first: workload, system | the other digits of a layout
-//! and of its batch limit | class | load | price | tariff. Only layouts that serve whole requests
-//! have operating points. Systems may have different numbers of prices.
+//! and of its batch limit | class | load | offer. Only layouts that serve whole requests have
+//! operating points. Systems may have different numbers of offers.
 
 use crate::error::{not_negative, positive, Error, Result};
 use crate::evaluate::{class_work, is_batch};
@@ -10,6 +10,7 @@ use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::Replica;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::points::curve::Curve;
+use crate::points::offer::Offer;
 use crate::space::{resolve, Configuration, Space};
 use crate::workload::{Role, Spec, Workload};
 
@@ -47,10 +48,8 @@ impl Loads {
 pub struct Grid {
     /// Loads.
     pub loads: Loads,
-    /// Prices of an accelerator, USD/h, by system.
-    pub usd_per_gpu_h: Vec<Vec<f64>>,
-    /// Prices of energy at the IT equipment, USD/kWh.
-    pub usd_per_kwh: Vec<f64>,
+    /// Offers by system: places and ways to have it.
+    pub offers: Vec<Vec<Offer>>,
     /// Latency group: which round trips count.
     pub latency_group: usize,
 }
@@ -66,10 +65,8 @@ pub struct Place {
     pub class: usize,
     /// Load.
     pub load: usize,
-    /// Price.
-    pub price: usize,
-    /// Tariff.
-    pub tariff: usize,
+    /// Offer.
+    pub offer: usize,
 }
 
 /// Units of one workload and system: a block of the space of configurations.
@@ -79,8 +76,8 @@ struct Span {
     first_unit: u64,
     units: u64,
     first_number: u64,
-    /// Prices of the system.
-    prices: u64,
+    /// Offers of the system.
+    offers: u64,
 }
 
 /// Numbers of the points of a grid.
@@ -88,7 +85,6 @@ struct Span {
 pub struct Numbers {
     spans: Vec<Span>,
     loads: u64,
-    tariffs: u64,
     len: u64,
 }
 
@@ -125,19 +121,19 @@ impl Grid {
                 });
             }
         }
-        if self.usd_per_gpu_h.len() != spec.systems.len() {
+        if self.offers.len() != spec.systems.len() {
             return Err(Error::Value {
-                field: "usd_per_gpu_h".into(),
-                value: self.usd_per_gpu_h.len() as f64,
+                field: "offers".into(),
+                value: self.offers.len() as f64,
                 must: "one list per system",
             });
         }
-        for (system, prices) in spec.systems.iter().zip(&self.usd_per_gpu_h) {
-            let field = format!("usd_per_gpu_h of {}", system.id);
-            prices.iter().try_for_each(|p| not_negative(&field, *p))?;
-        }
-        for tariff in &self.usd_per_kwh {
-            not_negative("usd_per_kwh", *tariff)?;
+        for (system, offers) in spec.systems.iter().zip(&self.offers) {
+            for offer in offers {
+                let field = |name| format!("{name} of an offer of {}", system.id);
+                not_negative(field("usd_per_gpu_h"), offer.usd_per_gpu_h)?;
+                not_negative(field("usd_per_kwh"), offer.usd_per_kwh)?;
+            }
         }
         for w in &spec.workloads {
             crate::error::index("latency group", self.latency_group, w.round_trip_s.len())?;
@@ -149,31 +145,27 @@ impl Grid {
 impl Numbers {
     /// Numbers of a grid over the layouts of `space`.
     pub fn new(spec: &Spec, grid: &Grid) -> Self {
-        let (loads, tariffs) = (
-            grid.loads.values().len() as u64,
-            grid.usd_per_kwh.len() as u64,
-        );
+        let loads = grid.loads.values().len() as u64;
         let (mut spans, mut unit, mut number) = (Vec::new(), 0, 0);
         for (workload, w) in spec.workloads.iter().enumerate() {
             let degrees = w.tp.len() * w.ep.len() * w.adp.len();
             let units = (w.engines.len() * w.precisions.len() * degrees) as u64;
             for system in &w.systems {
-                let prices = grid.usd_per_gpu_h[*system].len() as u64;
+                let offers = grid.offers[*system].len() as u64;
                 spans.push(Span {
                     workload,
                     first_unit: unit,
                     units,
                     first_number: number,
-                    prices,
+                    offers,
                 });
                 unit += units;
-                number += units * curves(w) * loads * prices * tariffs;
+                number += units * curves(w) * loads * offers;
             }
         }
         Self {
             spans,
             loads,
-            tariffs,
             len: number,
         }
     }
@@ -193,7 +185,7 @@ impl Numbers {
     }
 
     fn per_curve(&self, span: &Span) -> u64 {
-        self.loads * span.prices * self.tariffs
+        self.loads * span.offers
     }
 
     /// Points of each curve of a unit.
@@ -226,8 +218,7 @@ impl Numbers {
             rest /= base;
             digit
         };
-        let tariff = next(self.tariffs) as usize;
-        let price = next(span.prices) as usize;
+        let offer = next(span.offers) as usize;
         let load = next(self.loads) as usize;
         let class = next(w.classes.len() as u64) as usize;
         let batch = next(w.batches.len() as u64) as usize;
@@ -247,8 +238,7 @@ impl Numbers {
             workload: span.workload,
             class,
             load,
-            price,
-            tariff,
+            offer,
         })
     }
 }

@@ -15,16 +15,18 @@
 //! ```
 //!
 //! A concurrency becomes a rate by [`Curve::rate_at_concurrency`], a utilisation by `u/curve.load`.
-//! Calls go one way: `elementary`, `curve` ▸ `block` ▸ `table`, and ▸ `front`, `grid` ▸
-//! `stream`, which searches a grid of points.
+//! Calls go one way: `elementary`, `offer`, `curve` ▸ `block` ▸ `table`, and ▸ `front`, `grid`,
+//! `walk` ▸ `stream`, which searches a grid of points.
 
 pub mod block;
 pub mod curve;
 pub mod elementary;
 pub mod front;
 pub mod grid;
+pub mod offer;
 pub mod stream;
 pub mod table;
+mod walk;
 
 #[cfg(test)]
 mod stream_tests;

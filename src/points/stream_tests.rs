@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
+use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
 use crate::points::{points, Columns, Inputs};
 use crate::space::Space;
@@ -27,10 +28,11 @@ fn one(spec: &Spec, space: &Space, grid: &Grid, numbers: &Numbers, number: u64) 
     if !curve.fits {
         return None;
     }
+    let offer = grid.offers[workload.systems[c.system]][place.offer];
     let inputs = Inputs {
         rate_rps: &[grid.loads.rate(&curve, place.load)],
-        usd_per_gpu_h: &[grid.usd_per_gpu_h[workload.systems[c.system]][place.price]],
-        usd_per_kwh: &[grid.usd_per_kwh[place.tariff]],
+        usd_per_gpu_h: &[offer.usd_per_gpu_h],
+        usd_per_kwh: &[offer.usd_per_kwh],
     };
     let mut values = [[0.0]; 9];
     let [a, b, p50, p99, q50, q99, g, cost, i] = &mut values;
@@ -101,19 +103,17 @@ fn any_case() -> impl Strategy<Value = Case> {
             _ => Loads::Concurrency(values(120.0 * top)),
         }
     });
-    let prices = || prop::collection::vec(prop::sample::select(vec![1.0, 2.0, 2.5, 4.0]), 0..3);
-    let grid = (
+    let price = prop::sample::select(vec![1.0, 2.0, 2.5, 4.0]);
+    let offer = (price, 0u8..3).prop_map(|(usd_per_gpu_h, tariff)| Offer {
+        usd_per_gpu_h,
+        usd_per_kwh: f64::from(tariff) * 0.05,
+    });
+    let offers = || prop::collection::vec(offer.clone(), 0..4);
+    let grid = (loads, offers(), offers()).prop_map(|(loads, a, b)| Grid {
         loads,
-        prices(),
-        prices(),
-        prop::collection::vec(0u8..3, 1..3),
-    )
-        .prop_map(|(loads, a, b, tariffs)| Grid {
-            loads,
-            usd_per_gpu_h: vec![a, b],
-            usd_per_kwh: tariffs.into_iter().map(|t| f64::from(t) * 0.05).collect(),
-            latency_group: 0,
-        });
+        offers: vec![a, b],
+        latency_group: 0,
+    });
     let limit = (
         any::<bool>(),
         prop::sample::select(vec![1usize, 4]),
@@ -205,13 +205,19 @@ proptest! {
     }
 }
 
+fn rented(usd_per_gpu_h: f64) -> Offer {
+    Offer {
+        usd_per_gpu_h,
+        usd_per_kwh: 0.0,
+    }
+}
+
 #[test]
 fn numbers_name_every_point_once() {
     let case = Case {
         grid: Grid {
             loads: Loads::Utilisation(vec![0.2, 0.5, 0.9]),
-            usd_per_gpu_h: vec![vec![2.0], vec![3.0, 4.0]],
-            usd_per_kwh: vec![0.05, 0.1],
+            offers: vec![vec![rented(2.0)], vec![rented(3.0), rented(4.0)]],
             latency_group: 0,
         },
         batches: vec![8, 64],
@@ -227,7 +233,7 @@ fn numbers_name_every_point_once() {
         let p = numbers.decode(&spec, &space, number).unwrap();
         let c = space.decode(&spec, p.configuration).unwrap();
         assert_eq!((c.workload, c.set), (p.workload, 0));
-        assert!(seen.insert((p.configuration, p.class, p.load, p.price, p.tariff)));
+        assert!(seen.insert((p.configuration, p.class, p.load, p.offer)));
     }
     assert!(numbers.decode(&spec, &space, numbers.len()).is_err());
 }

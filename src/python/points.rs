@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::{on_threads, Problem};
 use crate::error::{self, not_negative};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
+use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
 use crate::points::{points, Columns, Curve, Inputs};
 
@@ -153,7 +154,7 @@ pub(super) struct PointSearch {
 impl PointSearch {
     #[new]
     #[pyo3(signature = (
-        problem, load_axis, loads, usd_per_gpu_h, usd_per_kwh, *,
+        problem, load_axis, loads, offers, *,
         cheapest = 10, skip = true, latency_group = 0
     ))]
     #[allow(clippy::too_many_arguments)]
@@ -161,8 +162,7 @@ impl PointSearch {
         problem: Py<Problem>,
         load_axis: &str,
         loads: Vec<f64>,
-        usd_per_gpu_h: Vec<Vec<f64>>,
-        usd_per_kwh: Vec<f64>,
+        offers: Vec<Vec<(f64, f64)>>,
         cheapest: usize,
         skip: bool,
         latency_group: usize,
@@ -179,8 +179,10 @@ impl PointSearch {
         };
         let grid = Grid {
             loads,
-            usd_per_gpu_h,
-            usd_per_kwh,
+            offers: offers
+                .into_iter()
+                .map(|all| all.into_iter().map(offer).collect())
+                .collect(),
             latency_group,
         };
         let spec = &problem.get().spec;
@@ -268,7 +270,7 @@ impl PointSearch {
     fn columns<'py>(&self, py: Python<'py>, numbers: &[u64]) -> PyResult<Bound<'py, PyDict>> {
         let problem = self.problem.get();
         let (spec, space) = (&problem.spec, &problem.space);
-        let mut places: [Vec<u64>; 4] = Default::default();
+        let mut places: [Vec<u64>; 5] = Default::default();
         let mut inputs: [Vec<f64>; 4] = Default::default();
         let mut values: [Vec<f64>; 9] = Default::default();
         for number in numbers {
@@ -282,8 +284,8 @@ impl PointSearch {
             };
             let w = &spec.workloads[place.workload];
             let rate = self.grid.loads.rate(&curve, place.load);
-            let price = self.grid.usd_per_gpu_h[w.systems[c.system]][place.price];
-            let tariff = self.grid.usd_per_kwh[place.tariff];
+            let offer = self.grid.offers[w.systems[c.system]][place.offer];
+            let (price, tariff) = (offer.usd_per_gpu_h, offer.usd_per_kwh);
             let mut row = [[0.0]; 9];
             let one = Inputs {
                 rate_rps: &[rate],
@@ -296,6 +298,7 @@ impl PointSearch {
                 place.configuration,
                 place.workload as u64,
                 place.class as u64,
+                place.offer as u64,
             ];
             let axes = [rate, rate / curve.full_rate(), price, tariff];
             push(&mut places, at);
@@ -303,7 +306,13 @@ impl PointSearch {
             push(&mut values, row.map(|[v]| v));
         }
         let out = PyDict::new(py);
-        let names = ["number", "configuration", "workload_index", "class_index"];
+        let names = [
+            "number",
+            "configuration",
+            "workload_index",
+            "class_index",
+            "offer_index",
+        ];
         for (name, column) in names.into_iter().zip(places) {
             out.set_item(name, column.into_pyarray(py))?;
         }
@@ -321,5 +330,12 @@ impl PointSearch {
 fn push<T, const N: usize>(columns: &mut [Vec<T>; N], row: [T; N]) {
     for (column, value) in columns.iter_mut().zip(row) {
         column.push(value);
+    }
+}
+
+fn offer((usd_per_gpu_h, usd_per_kwh): (f64, f64)) -> Offer {
+    Offer {
+        usd_per_gpu_h,
+        usd_per_kwh,
     }
 }

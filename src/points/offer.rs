@@ -1,0 +1,10 @@
+//! What a point is paid with.
+
+/// What an accelerator and its energy cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Offer {
+    /// Price of an accelerator, USD/h.
+    pub usd_per_gpu_h: f64,
+    /// Price of energy at the IT equipment, USD/kWh; 0 where the price includes it.
+    pub usd_per_kwh: f64,
+}

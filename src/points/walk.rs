@@ -1,0 +1,352 @@
+//! One curve of a grid: which of its points are computed, which skipped, and what of them is kept. The
+//! bounds and why they hold: [`super::stream`].
+
+// Loops run over many arrays of a block at once, by one index.
+#![allow(clippy::needless_range_loop)]
+
+use pulp::{Simd, WithSimd};
+
+use crate::perf::latency::Percentiles;
+use crate::points::block::{Block, Lanes, BLOCK};
+use crate::points::curve::Curve;
+use crate::points::front::{Merits, MARGIN};
+use crate::points::offer::Offer;
+use crate::points::stream::{Found, Search};
+use crate::workload::{Metric, Slo, Workload};
+
+/// Offers of a system, and whether each is undominated: in price or in energy below every other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Offers<'a> {
+    all: &'a [Offer],
+    undominated: Vec<bool>,
+}
+
+impl<'a> Offers<'a> {
+    pub(super) fn new(all: &'a [Offer]) -> Self {
+        let beats = |(i, a): (usize, &Offer), (j, b): (usize, &Offer)| {
+            let no_worse = a.usd_per_gpu_h <= b.usd_per_gpu_h && a.usd_per_kwh <= b.usd_per_kwh;
+            no_worse && (a != b || i < j)
+        };
+        let beaten = |b| all.iter().enumerate().any(|a| beats(a, b));
+        Self {
+            all,
+            undominated: all.iter().enumerate().map(|b| !beaten(b)).collect(),
+        }
+    }
+
+    fn undominated(&self) -> impl Iterator<Item = &Offer> {
+        let kept = self.all.iter().zip(&self.undominated);
+        kept.filter(|(_, undominated)| **undominated)
+            .map(|(o, _)| o)
+    }
+}
+
+/// Goes along the curves of a unit.
+pub(super) struct Walk<'a, 'f> {
+    search: &'a Search<'a>,
+    slos: &'a [Slo],
+    wanted: Percentiles,
+    loads: usize,
+    known: &'a Found,
+    pub(super) found: &'f mut Found,
+    pub(super) group: usize,
+    pub(super) offers: Offers<'a>,
+    block: Block,
+    cost: Lanes,
+    /// Loads of the block's points.
+    at: [usize; BLOCK],
+    /// Loads still to be looked at, as `from..to`.
+    stretches: Vec<(usize, usize)>,
+}
+
+/// Points at loads of one curve, for the dispatch.
+struct Along<'w, 'a, 'f, 'c> {
+    walk: &'w mut Walk<'a, 'f>,
+    curve: &'c Curve,
+    k: usize,
+    first: u64,
+    points: u64,
+}
+
+impl WithSimd for Along<'_, '_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self {
+            walk,
+            curve,
+            k,
+            first,
+            points,
+        } = self;
+        if walk.search.skip {
+            walk.bounded(curve, k, first, points);
+        } else {
+            walk.every(curve, k, first);
+        }
+    }
+}
+
+impl<'a, 'f> Walk<'a, 'f> {
+    pub(super) fn new(
+        search: &'a Search<'a>,
+        workload: &'a Workload,
+        known: &'a Found,
+        found: &'f mut Found,
+    ) -> Self {
+        let mut wanted = [false, true, false, false, true];
+        for slo in &workload.slos {
+            wanted[slo.percentile] = true;
+        }
+        Self {
+            search,
+            slos: &workload.slos,
+            wanted: Percentiles(wanted),
+            loads: search.grid.loads.values().len(),
+            known,
+            found,
+            group: 0,
+            offers: Offers::default(),
+            block: Block::default(),
+            cost: [0.0; BLOCK],
+            at: [0; BLOCK],
+            stretches: Vec::new(),
+        }
+    }
+
+    pub(super) fn curve(&mut self, curve: &Curve, k: usize, first: u64, points: u64) {
+        if !curve.fits {
+            self.found.counts.memory += points;
+            return;
+        }
+        pulp::Arch::new().dispatch(Along {
+            walk: self,
+            curve,
+            k,
+            first,
+            points,
+        });
+    }
+
+    /// Every point of a curve.
+    #[inline(always)]
+    fn every(&mut self, curve: &Curve, k: usize, first: u64) {
+        for from in (0..self.loads).step_by(BLOCK) {
+            let len = BLOCK.min(self.loads - from);
+            self.operate(curve, k, len, |j| from + j);
+            self.found.counts.computed += (len * self.offers.all.len()) as u64;
+            self.take(curve, first, len);
+        }
+    }
+
+    /// The points of a curve that no bound excludes: all loads of a short stretch, probes from end to
+    /// end of a long one and then what lies between them.
+    #[inline(always)]
+    fn bounded(&mut self, curve: &Curve, k: usize, first: u64, points: u64) {
+        let top = self.search.grid.loads.rate(curve, self.loads - 1);
+        let least = Merits {
+            cost: self.least_cost(curve, top),
+            ttft: curve.least_ttft(4),
+            tpot: curve.least_tpot(),
+        };
+        if self.late_alone(curve, k) {
+            self.found.counts.beyond_limits += points;
+            return;
+        }
+        if self.useless(least) {
+            self.found.counts.dominated += points;
+            return;
+        }
+        self.stretches.push((0, self.loads));
+        while let Some((from, to)) = self.stretches.pop() {
+            let len = (to - from).min(BLOCK);
+            let whole = to - from <= BLOCK;
+            let probe = |j: usize| match whole {
+                true => from + j,
+                false => from + j * (to - from - 1) / (BLOCK - 1),
+            };
+            self.operate(curve, k, len, probe);
+            self.found.counts.computed += len as u64;
+            self.take(curve, first, len);
+            if !whole {
+                self.between_probes(curve, k, probe);
+            }
+        }
+    }
+
+    /// Whether a request that meets no other breaks a limit.
+    fn late_alone(&self, curve: &Curve, k: usize) -> bool {
+        let mut slos = self.slos.iter().filter(|s| s.class.is_none_or(|c| c == k));
+        slos.any(|slo| {
+            let i = slo.percentile;
+            let (ttft, tpot) = (curve.least_ttft(i), curve.least_tpot());
+            let least = match slo.metric {
+                Metric::Ttft => ttft,
+                Metric::Tpot => tpot,
+                Metric::E2e => ttft + curve.later_tokens[i] * tpot,
+            };
+            least * (1.0 - MARGIN) > slo.limit_s
+        })
+    }
+
+    /// Puts the stretches between probes on the list, but for those that a bound excludes.
+    #[inline(always)]
+    fn between_probes(&mut self, curve: &Curve, k: usize, probe: impl Fn(usize) -> usize) {
+        let rate = |load: usize| self.search.grid.loads.rate(curve, load);
+        for j in 0..BLOCK {
+            let (low, high) = (rate(probe(j)), rate(probe((j + 1).min(BLOCK - 1))));
+            self.block.rate_rps[j] = low;
+            self.block.beside_low[j] = low;
+            self.block.beside_high[j] = high;
+        }
+        self.block.operate_beside(curve, self.wanted);
+        self.hold_to_limits(curve, k, 1.0 - MARGIN);
+        for j in 0..BLOCK - 1 {
+            let (low, high) = (probe(j) + 1, probe(j + 1));
+            if low == high {
+                continue;
+            }
+            let corner = Merits {
+                cost: self.least_cost(curve, self.block.beside_high[j]),
+                ttft: self.block.ttft_s[4][j],
+                tpot: self.block.tpot_s[4][j],
+            };
+            let points = ((high - low) * self.offers.all.len()) as u64;
+            if self.cost[j] > 0.0 {
+                self.found.counts.beyond_limits += points;
+            } else if self.useless(corner) {
+                self.found.counts.dominated += points;
+            } else {
+                self.stretches.push((low, high));
+            }
+        }
+    }
+
+    fn least_cost(&self, curve: &Curve, rate: f64) -> f64 {
+        let offers = self.offers.undominated();
+        offers.fold(f64::INFINITY, |least, o| {
+            least.min(curve.least_cost(rate, o))
+        })
+    }
+
+    /// Whether nothing that is nowhere better than `least` can be kept.
+    fn useless(&self, least: Merits) -> bool {
+        let g = self.group;
+        let covered = self.known.fronts[g].covers(least) || self.found.fronts[g].covers(least);
+        covered
+            && (self.known.cheapest[g].excludes(least.cost)
+                || self.found.cheapest[g].excludes(least.cost))
+    }
+
+    /// Works out the points at `len` loads, but for prices; `cost` is infinite where a limit breaks, else 0.
+    #[inline(always)]
+    fn operate(&mut self, curve: &Curve, k: usize, len: usize, load: impl Fn(usize) -> usize) {
+        for j in 0..BLOCK {
+            self.at[j] = load(j.min(len - 1));
+            self.block.rate_rps[j] = self.search.grid.loads.rate(curve, self.at[j]);
+        }
+        self.block.operate(curve, self.wanted);
+        self.hold_to_limits(curve, k, 1.0);
+    }
+
+    /// Sets `cost` to infinity for points whose latency times `part` breaks a limit, to 0 for others.
+    #[inline(always)]
+    fn hold_to_limits(&mut self, curve: &Curve, k: usize, part: f64) {
+        for j in 0..BLOCK {
+            let stable = self.block.stable[j] > 0.0;
+            self.cost[j] = if stable { 0.0 } else { f64::INFINITY };
+        }
+        for slo in self.slos.iter().filter(|s| s.class.is_none_or(|c| c == k)) {
+            let i = slo.percentile;
+            let later = match slo.metric {
+                Metric::E2e => curve.later_tokens[i],
+                _ => 0.0,
+            };
+            let value = match slo.metric {
+                Metric::Tpot => &self.block.tpot_s[i],
+                _ => &self.block.ttft_s[i],
+            };
+            for j in 0..BLOCK {
+                let whole = value[j] + later * self.block.tpot_s[1][j];
+                let late = part * whole > slo.limit_s;
+                self.cost[j] = if late { f64::INFINITY } else { self.cost[j] };
+            }
+        }
+    }
+
+    /// Takes the block's first `len` points with every offer; those with the first have been counted.
+    #[inline(always)]
+    fn take(&mut self, curve: &Curve, first: u64, len: usize) {
+        let broken = self.cost;
+        let good = (0..len).filter(|j| broken[*j] < f64::INFINITY);
+        let (good, top) = good.fold((0, 0.0), |(n, top), j| {
+            (n + 1, self.block.rate_rps[j].max(top))
+        });
+        for (i, offer) in self.offers.all.iter().enumerate() {
+            let undominated = self.offers.undominated[i];
+            if self.search.skip && i > 0 {
+                // At the same load a limit breaks whatever the offer.
+                self.found.counts.beyond_limits += (len - good) as u64;
+                if good == 0 || (!undominated && self.too_dear(curve, top, offer)) {
+                    self.found.counts.dominated += good as u64;
+                    continue;
+                }
+                self.found.counts.computed += good as u64;
+            }
+            self.block.usd_per_gpu_h = [offer.usd_per_gpu_h; BLOCK];
+            self.block.usd_per_kwh = [offer.usd_per_kwh; BLOCK];
+            self.block.price(curve);
+            for (j, cost) in self.cost.iter_mut().enumerate() {
+                *cost = self.block.usd_per_mtok_output[j] + broken[j];
+            }
+            self.keep(first, len, i, undominated);
+        }
+    }
+
+    /// Whether with this offer no point up to this rate can be among the cheapest.
+    #[inline(always)]
+    fn too_dear(&self, curve: &Curve, rate: f64, offer: &Offer) -> bool {
+        let cost = curve.least_cost(rate, offer);
+        let g = self.group;
+        self.known.cheapest[g].excludes(cost) || self.found.cheapest[g].excludes(cost)
+    }
+
+    /// Keeps what is worth it of the block's first `len` points. Those with a dominated offer are
+    /// dominated at the same load.
+    #[inline(always)]
+    fn keep(&mut self, first: u64, len: usize, offer: usize, undominated: bool) {
+        let g = self.group;
+        let limit = self.known.cheapest[g]
+            .limit()
+            .min(self.found.cheapest[g].limit());
+        let per_load = self.offers.all.len() as u64;
+        let number = |at: usize| first + at as u64 * per_load + offer as u64;
+        let mut any = 0u64;
+        for j in 0..BLOCK {
+            any |= u64::from(self.cost[j] <= limit);
+        }
+        if any != 0 {
+            for j in (0..len).filter(|j| self.cost[*j] <= limit) {
+                self.found.cheapest[g].add(self.cost[j], number(self.at[j]));
+            }
+        }
+        if !undominated {
+            return;
+        }
+        let (ttft, tpot) = (&self.block.ttft_s[4], &self.block.tpot_s[4]);
+        let mut left = self.cost;
+        self.known.fronts[g].sift(&mut left, ttft, tpot);
+        self.found.fronts[g].sift(&mut left, ttft, tpot);
+        for j in (0..len).filter(|j| left[*j] < f64::INFINITY) {
+            let merits = Merits {
+                cost: left[j],
+                ttft: ttft[j],
+                tpot: tpot[j],
+            };
+            if !self.known.fronts[g].covers(merits) {
+                self.found.fronts[g].add(merits, number(self.at[j]));
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+"""Operating points in bulk against one replica at a time; a bounded search against a full one."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import core_spec as cs
+from tokenfleet import _core
+
+COLUMNS = ("cost_per_mtok_output_usd", "ttft_p99_ms", "tpot_p99_ms")
+PRICE, TARIFF = 2.5, 0.1
+
+
+@pytest.fixture(scope="module")
+def problem() -> _core.Problem:
+    return _core.Problem(json.dumps(cs.spec()))
+
+
+def serving(problem: _core.Problem, count: int) -> list[int]:
+    """Numbers of some configurations that serve, spread over the space."""
+    step = max(1, problem.space_size // 4000)
+    found = []
+    for number in range(0, problem.space_size, step):
+        row = problem.describe(number)
+        if row["role"] == "serve" and bulk(problem, number, 0, [0.01]) is not None:
+            found.append(number)
+    return found[:: max(1, len(found) // count)]
+
+
+def bulk(
+    problem: _core.Problem, number: int, k: int, rates: list[float]
+) -> dict[str, np.ndarray] | None:
+    rate = np.array(rates)
+    points = _core.operating_points(
+        problem, number, k, rate, np.full(len(rate), PRICE), np.full(len(rate), TARIFF)
+    )
+    return None if points is None else dict(points)
+
+
+def test_points_are_those_of_a_replica_at_its_rate(problem: _core.Problem) -> None:
+    spec = cs.spec()
+    seen = 0
+    for number in serving(problem, 150):
+        row = problem.describe(number)
+        index = [w["id"] for w in spec["workloads"]].index(row["workload"])
+        classes = spec["workloads"][index]["classes"]
+        for k, one in enumerate(classes):
+            if row["classes"] != [one["id"]]:
+                continue
+            for rate in (0.001, 0.1, 1.0, 5.0):
+                points = bulk(problem, number, k, [rate])
+                if points is None:  # The longest contexts of this class do not fit.
+                    continue
+                rates = np.zeros(len(classes))
+                rates[k] = rate
+                known = problem.recheck(number, 0, rates)
+                if known["ttft_s"] is None:
+                    assert math.isinf(points["ttft_p99_ms"][0])
+                    assert points["output_tokens_per_s"][0] == 0
+                    continue
+                assert known["tpot_s"] is not None
+                seen += 1
+                for i, name in ((1, "p50"), (4, "p99")):
+                    ttft, tpot = known["ttft_s"][k][i], known["tpot_s"][k][i]
+                    assert points[f"ttft_{name}_ms"][0] == pytest.approx(1e3 * ttft, rel=1e-6)
+                    assert points[f"tpot_{name}_ms"][0] == pytest.approx(1e3 * tpot, rel=1e-6)
+                assert points["concurrency"][0] == pytest.approx(known["concurrency"], rel=1e-6)
+                tokens = rate * one["output"]["at"][0]
+                assert points["output_tokens_per_s"][0] == pytest.approx(tokens, rel=1e-12)
+                gpus = row["tp"] * row["pp"] * row["attention_dp"]
+                hour = gpus * PRICE + points["drawn_w"][0] / 1000 * TARIFF
+                cost = hour / (tokens * 3600) * 1e6
+                assert points["cost_per_mtok_output_usd"][0] == pytest.approx(cost, rel=1e-9)
+    assert seen > 100
+
+
+def test_rows_may_be_cut_anywhere(problem: _core.Problem) -> None:
+    number = serving(problem, 1)[0]
+    rates = np.linspace(0.0, 3.0, 70_000)
+    whole = bulk(problem, number, 0, list(rates))
+    parts = [bulk(problem, number, 0, list(part)) for part in np.split(rates, [1, 63, 33_000])]
+    assert whole is not None
+    for name, column in whole.items():
+        joined = np.concatenate([part[name] for part in parts if part is not None])
+        assert column.tobytes() == joined.tobytes()
+
+
+def search(problem: _core.Problem, skip: bool, threads: int = 0) -> _core.PointSearch:
+    offers = [[(3.0, 0.1), (2.0, 0.2), (2.0, 0.2), (4.0, 0.3)], [(5.0, 0.0)]]
+    loads = list(np.linspace(0.005, 0.995, 150))
+    found = _core.PointSearch(problem, "utilisation", loads, offers, cheapest=7, skip=skip)
+    middle = found.unit_count // 3
+    found.extend(0, middle, threads)
+    found.extend(middle, found.unit_count, threads)
+    return found
+
+
+def beaten(rows: np.ndarray) -> np.ndarray:
+    """Rows that another beats: no worse in all, better in one."""
+    no_worse = (rows[None, :, :] <= rows[:, None, :]).all(axis=2)
+    better = (rows[None, :, :] < rows[:, None, :]).any(axis=2)
+    return (no_worse & better).any(axis=1)
+
+
+def test_a_bounded_search_keeps_what_a_full_one_keeps(problem: _core.Problem) -> None:
+    bounded, full, alone = (search(problem, s, t) for s, t in ((True, 0), (False, 0), (True, 1)))
+    for kind in ("front", "cheapest"):
+        one, other = getattr(bounded, kind)(), getattr(full, kind)()
+        for name, column in one.items():
+            assert column.tobytes() == other[name].tobytes(), (kind, name)
+    counts, all_counts = bounded.counts(), full.counts()
+    assert counts == alone.counts()
+    assert counts["total"] == all_counts["total"] == bounded.size
+    assert counts["skipped_dominated"] > 0 and counts["skipped_beyond_limits"] > 0
+    assert all_counts["computed"] > 5 * counts["computed"]
+    front = bounded.front()
+    for w, k in {*zip(front["workload_index"], front["class_index"], strict=True)}:
+        of = (front["workload_index"] == w) & (front["class_index"] == k)
+        assert not beaten(np.column_stack([front[name][of] for name in COLUMNS])).any()
+    slos = cs.spec()["workloads"][0]["slos"]
+    ttft = [s["limit_s"] for s in slos if s["metric"] == "ttft" and s["percentile"] == 4]
+    if ttft:
+        assert (front["ttft_p99_ms"][front["workload_index"] == 0] <= 1e3 * min(ttft)).all()
+
+
+def test_what_is_out_of_range_is_refused(problem: _core.Problem) -> None:
+    offers = [[(2.0, 0.1)], [(2.0, 0.1)]]
+    for axis, loads, match in (
+        ("utilisation", [0.5, 1.0], "below 1"),
+        ("utilisation", [0.5, 0.5], "above the load before"),
+        ("rate_rps", [-1.0], "positive"),
+        ("speed", [1.0], "load_axis"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            _core.PointSearch(problem, axis, loads, offers)
+    with pytest.raises(ValueError, match="one list per system"):
+        _core.PointSearch(problem, "rate_rps", [1.0], offers[:1])
+    with pytest.raises(ValueError, match="usd_per_gpu_h"):
+        _core.PointSearch(problem, "rate_rps", [1.0], [[(-1.0, 0.0)], []])
+    with pytest.raises(IndexError):
+        _core.PointSearch(problem, "rate_rps", [1.0], offers).extend(0, problem.unit_count + 1)
+    one = np.ones(1)
+    with pytest.raises(ValueError, match="rate_rps"):
+        _core.operating_points(problem, 0, 0, np.array([math.nan]), one, one)
+    with pytest.raises(ValueError, match="rows"):
+        _core.operating_points(problem, 0, 0, np.ones(2), one, one)
+    with pytest.raises(IndexError):
+        _core.operating_points(problem, 0, 9, one, one, one)
