@@ -103,7 +103,7 @@ class Rater:
         self._systems = sorted(set(systems))
         self._models = sorted(set(models))
         data: dict[str, Any] = {
-            **_plain_scenario(self._models),
+            **plain_scenario(self._models),
             "speculation": [s.model_dump(exclude_none=True) for s in speculation],
         }
         self._specification = build_specification(
@@ -132,7 +132,7 @@ class Rater:
     ) -> Rates | None:
         """Medians at an arrival rate per replica; None above capacity, or without a layout."""
         data = {
-            **_plain_scenario([layout.model], Limits(isl, osl), [layout.precision]),
+            **plain_scenario([layout.model], Limits(isl, osl), [layout.precision]),
             "engines": [layout.engine],
             "search": _only(layout, batch),
         }
@@ -140,7 +140,7 @@ class Rater:
             load_scenario(data, catalog=self._catalog), [layout.system]
         )
         core = Problem(json.dumps(specification.data))
-        if core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
+        if core.space_size == 0 or core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
             return None
         found = core.recheck(0, 0, np.array([requests_s]))
         if found["ttft_s"] is None or found["tpot_s"] is None:
@@ -187,7 +187,7 @@ def best_rate(
     """
     drafts = means.speculation
     data = {
-        **_plain_scenario([model], limits, list(means.precisions)),
+        **plain_scenario([model], limits, list(means.precisions)),
         "search": _space(catalog, system, means.one_system),
         "speculation": [drafts.model_dump(exclude_none=True)] if drafts else [],
     }
@@ -285,7 +285,7 @@ def _only(layout: Layout, batch: int) -> dict[str, Any]:
     }
 
 
-def _plain_scenario(
+def plain_scenario(
     models: Sequence[str], limits: Limits | None = None, precisions: list[str] | None = None
 ) -> dict[str, Any]:
     """A scenario that holds one class per model and nothing that could shape a layout's rate."""

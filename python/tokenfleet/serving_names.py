@@ -14,6 +14,16 @@ from tokenfleet.schema.architecture import ModelArchitecture
 
 ENGINES = ("sglang", "trtllm", "vllm")
 _ENGINE_NAMES = {"tensorrt-llm": "trtllm", "trt": "trtllm", "trt-llm": "trtllm"}
+_FRAMEWORKS = {
+    "tensorrt": "trtllm",
+    "trt": "trtllm",
+    "sglang": "sglang",
+    "vllm": "vllm",
+    "llmboost": "vllm",  # Mango LLMBoost serves with a tuned vLLM
+}
+_VENDOR = re.compile(r"^(nvidia|amd|instinct|intel)_")
+_MEMORY = re.compile(r"_\d+gb(?=_|$)")
+_SIZE = re.compile(r"_(nvl|helios)?\d+$")
 _FORMATS = {
     "bf16": "bf16",
     "bfloat16": "bf16",
@@ -40,31 +50,56 @@ class UnknownNameError(Exception):
 def model(catalog: Catalog, name: str, architecture: str | None) -> str:
     """Catalog model of a serving name, else of the architecture that the row states."""
     for candidate in (name, architecture or ""):
-        plain = _plain(candidate)
-        if plain in catalog.models:
-            return plain
+        known = plain(candidate)
+        if known in catalog.models:
+            return known
         own = {m.casefold(): m for m in catalog.models}  # a user's ids may have capitals
-        for name_of in (candidate.casefold(), candidate.rsplit("/", 1)[-1].casefold(), plain):
+        for name_of in (candidate.casefold(), candidate.rsplit("/", 1)[-1].casefold(), known):
             if name_of in own:
                 return own[name_of]
     raise UnknownNameError(f"model {name} is not in the catalog")
 
 
-def _plain(name: str) -> str:
-    plain = _PREFIX.sub("", name.rsplit("/", 1)[-1].lower())
-    while _SUFFIX.search(plain):
-        plain = _SUFFIX.sub("", plain)
-    return plain
+def plain(name: str) -> str:
+    """A model's name without publisher, tuning, number format and date."""
+    bare = _PREFIX.sub("", name.rsplit("/", 1)[-1].lower())
+    while _SUFFIX.search(bare):
+        bare = _SUFFIX.sub("", bare)
+    return bare
 
 
 def system(catalog: Catalog, name: str) -> str:
-    """Catalog system of an accelerator's name: its own id, or its key in the kernel calibration."""
-    wanted = name.lower().replace("-", "_")
+    """Catalog system of an accelerator's name.
+
+    The name may be the system's id with or without its size, the accelerator's name or its key in
+    the kernel calibration; vendor and memory size do not matter, and a bare name is the SXM form.
+    """
+    wanted = _device(name)
     for row in catalog.systems.values():
-        keys = {row.id, row.id.rsplit("_", 1)[0], row.kernel_key}
+        size = _SIZE.sub("", row.id)
+        keys = {row.id, size, row.kernel_key, _device(row.accelerator), _device(size)}
         if wanted in keys or f"{wanted}_sxm" in keys:
             return row.id
     raise UnknownNameError(f"accelerator {name} is not in the catalog")
+
+
+def _device(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    plain = _MEMORY.sub("", _VENDOR.sub("", plain))
+    return plain.removesuffix("_unstated").removesuffix("_nvl72")
+
+
+def framework(name: str) -> str:
+    """Engine of a framework's full name, version and orchestrator included.
+
+    Raises:
+        UnknownNameError: none of those with constants in the calibration.
+    """
+    lowered = name.lower()
+    for key, found in _FRAMEWORKS.items():
+        if key in lowered:
+            return found
+    raise UnknownNameError(f"framework {name or '(blank)'} has no constants in the calibration")
 
 
 def engine(name: str) -> str:

@@ -6,8 +6,8 @@ The fits express times against the peaks they were made with: multiply shares by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 Fit = Mapping[str, Any]
@@ -43,7 +43,14 @@ class Kernels:
     engines: Mapping[str, Fit]
     multipliers: Mapping[str, float]
     units: Mapping[str, str]
-    engine_error_pct: Mapping[str, tuple[float, float]]
+
+    def with_constants(self, constants: Iterable[tuple[str, str, float]]) -> Kernels:
+        """The same with these constants: name, engine (empty: of all), value."""
+        engines = {engine: dict(own) for engine, own in self.engines.items()}
+        multipliers = dict(self.multipliers)
+        for name, engine, value in constants:
+            (engines[engine] if engine else multipliers)[name] = value
+        return replace(self, engines=engines, multipliers=multipliers)
 
 
 def parse_kernels(data: Mapping[str, Any]) -> Kernels:
@@ -55,9 +62,6 @@ def parse_kernels(data: Mapping[str, Any]) -> Kernels:
         engines=data["engines"],
         multipliers=data["multipliers"],
         units=data["units"],
-        engine_error_pct={
-            k: (float(v[0]), float(v[1])) for k, v in data["engine_error_median_mean_pct"].items()
-        },
     )
 
 

@@ -35,6 +35,7 @@ from tokenfleet.schema.plausibility import SchemaWarning, row_warnings
 from tokenfleet.schema.rows import did_you_mean, validate
 
 DATA = Path(__file__).parent / "data"
+CALIBRATION = DATA / "calibration.json"
 CSV_TABLES: dict[str, type[BaseModel]] = {
     "systems": SystemRow,
     "prices": PriceRow,
@@ -57,7 +58,9 @@ def load_catalog() -> Catalog:
         tco={r.parameter: r for r in csv_table(DATA / "tco_defaults.csv", TcoRow)},
         lengths={r["id"]: validate(LengthRow, r, "lengths.json", r["id"]) for r in lengths},
         points=tuple(csv_table(DATA / "published_points.csv", PointRow)),
-        kernels=parse_kernels(load_data(DATA / "kernels.json")),
+        kernels=parse_kernels(load_data(DATA / "kernels.json")).with_constants(
+            (row["name"], row["engine"], row["value"]) for row in load_data(CALIBRATION)["constants"]
+        ),
     )
 
 
@@ -184,6 +187,16 @@ def _stored(catalog: Catalog, table: str, new: Any) -> Catalog:
 
 def _marked(catalog: Catalog, name: str) -> Catalog:
     return replace(catalog, user_rows=catalog.user_rows | {name})
+
+
+def model_row(path: Path, name: str) -> ModelRow:
+    """The model of a Hugging Face `config.json`.
+
+    Raises:
+        SchemaError: the file is not JSON, or lacks a key; names file and key.
+    """
+    row = {**read_config(path, name).architecture.model_dump(), "source": path.name}
+    return validate(ModelRow, row, str(path), name)
 
 
 def _apply_model(catalog: Catalog, source: str, row: dict[str, Any], path: Path) -> Catalog:

@@ -97,32 +97,42 @@ def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
     }
 
 
-def idle_kw(catalog: Catalog, row: SystemRow) -> float:
-    """IT power of an idle system, kW: sourced, or the share of its rating that B200 nodes show."""
-    if row.idle_kw is not None:
+def idle_kw(catalog: Catalog, row: SystemRow, *, liquid: bool | None = None) -> float:
+    """IT power of an idle system, kW: sourced, or the share of its rating that B200 nodes show.
+
+    Liquid cooling (by default the row's own) has no fans to turn, so its share is its own.
+    """
+    own_liquid = row.cooling is not None and "liquid" in row.cooling
+    wanted = own_liquid if liquid is None else liquid
+    if row.idle_kw is not None and wanted == own_liquid:
         return row.idle_kw
-    reference = catalog.system("b200_sxm_8")
-    share = float(require(reference, "idle_kw")) / float(require(reference, "system_kw"))
-    return share * float(require(row, "system_kw"))
+    return idle_share(catalog, wanted) * float(require(row, "system_kw"))
+
+
+def idle_share(catalog: Catalog, liquid: bool) -> float:
+    """Idle power as a share of a system's rating."""
+    name = "idle_power_share_liquid" if liquid else "idle_power_share_air"
+    return float(require(catalog.tco_row(name), "typical"))
+
+
+def full_load_kw(catalog: Catalog, row: SystemRow, *, liquid: bool | None = None) -> float:
+    """IT power of a system that serves as much as it can, kW."""
+    share = float(require(catalog.tco_row("load_power_share"), "typical"))
+    rating = float(require(row, "system_kw"))
+    return idle_kw(catalog, row, liquid=liquid) + share * rating
 
 
 def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
     """Idle, prefill and decode watts of a system.
 
     Without a rating (a hosted system) the three are equal: no dynamic power is known, none is
-    charged, and the plan says so. Prefill draws the measured share of the rating. Decode draws as
-    much at full batch (MLPerf v5.1 power, decode-heavy Llama-2-70B on 8xB200: 10.40-10.44 kW, the
-    most of all runs) and at few requests in flight a measured share of it; the mean of the two is
-    charged, above idle.
+    charged, and the plan says so. Decode at a full batch draws what prefill does: of the measured
+    nodes the decode-heavy Llama-2-70B drew most (MLPerf v5.1 power).
     """
     if row.system_kw is None:
         return 1.0, 1.0, 1.0
-    idle = 1e3 * idle_kw(catalog, row)
-    derate = float(require(catalog.tco_row("power_derate_measured_over_nameplate"), "high"))
-    few = float(require(catalog.tco_row("gpu_power_fraction_low_concurrency"), "high"))
-    decode_share = 0.5 * (few + 1.0)
-    prefill = max(1e3 * row.system_kw * derate, idle)
-    return idle, prefill, idle + decode_share * (prefill - idle)
+    idle, full = 1e3 * idle_kw(catalog, row), 1e3 * full_load_kw(catalog, row)
+    return idle, full, full
 
 
 def supports(row: SystemRow, dtype: str) -> bool:
@@ -139,6 +149,20 @@ def peak_tflops(row: SystemRow, dtype: str) -> float | None:
         return None
     value: float | None = getattr(row, _PEAK[dtype])
     return value
+
+
+def core_kernels(
+    catalog: Catalog, systems: Sequence[str], engines: Sequence[str]
+) -> tuple[list[dict[str, Any]], Inherited]:
+    """The core's `kernels` of every engine on every system it supports, and what was inherited."""
+    inherited = Inherited()
+    kernels = [
+        core_kernel(catalog, catalog.system(s), (i, j), e, inherited)
+        for i, s in enumerate(systems)
+        for j, e in enumerate(engines)
+        if runs_on(e, catalog.system(s))
+    ]
+    return kernels, inherited
 
 
 def core_kernel(

@@ -14,9 +14,8 @@ from tokenfleet.problem.hardware import (
     EXPERT_KERNELS,
     KV_BYTES,
     Inherited,
-    core_kernel,
+    core_kernels,
     core_system,
-    runs_on,
     supports,
 )
 from tokenfleet.scenario_file import LoadedScenario
@@ -94,7 +93,6 @@ def sorted_classes(classes: Sequence[RequestClass]) -> tuple[RequestClass, ...]:
 def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Specification:
     """The specification of a scenario over these systems."""
     scenario, catalog = loaded.scenario, loaded.catalog
-    inherited = Inherited()
     workloads = tuple(sorted(scenario.workloads, key=lambda w: w.id))
     models = sorted({w.model for w in workloads})
     architectures = {m: catalog.model(m) for m in models}
@@ -107,6 +105,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     by_group = [
         axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
     ]
+    kernels, inherited = core_kernels(catalog, systems, engines)
     indices = _Indices(systems, engines, models, precisions)
     data = {
         "systems": [core_system(catalog, catalog.system(s)) for s in systems],
@@ -115,12 +114,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
         "precisions": [_precision(architectures[m], p) for m, p in precisions],
         "kv_dtypes": [{"id": k, "bytes": b} for k, b in KV_BYTES.items()],
         "engines": [{"id": e} for e in engines],
-        "kernels": [
-            core_kernel(catalog, catalog.system(s), (i, j), e, inherited)
-            for i, s in enumerate(systems)
-            for j, e in enumerate(engines)
-            if runs_on(e, catalog.system(s))
-        ],
+        "kernels": kernels,
         "workloads": [
             _workload(loaded, workload, indices, groups, refused)
             for workload, groups in zip(workloads, by_group, strict=True)

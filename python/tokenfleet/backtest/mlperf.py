@@ -1,0 +1,147 @@
+"""MLPerf inference results: tokens/s of whole systems, offline or under latency limits.
+
+Rows may leave the layout open; then every layout that fits one system is tried, as the submitter
+did. What a workload's requests are like stands in `mlperf_workloads.csv` of the catalog.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from tokenfleet import serving_names
+from tokenfleet.backtest.run import (
+    AtCapacity,
+    Cells,
+    Kind,
+    Limits,
+    Run,
+    Tokens,
+    number,
+)
+from tokenfleet.catalog import Catalog
+from tokenfleet.catalog.load import DATA
+from tokenfleet.catalog.tables import read_csv
+from tokenfleet.layouts import Layout
+from tokenfleet.serving_names import UnknownNameError
+
+COLUMNS = ("accelerator_key", "model", "scenario", "tokens_s_per_accelerator", "framework")
+_LATENCY_BOUND = 0.9  # of its limit a server run must use, or something else stopped it
+# Data sets publish mean lengths. Answers and prompts are taken as log-normal with this standard
+# deviation of the logarithm, which puts p99 at four times the mean, as in the traces we know.
+_LOG_SD = 0.7
+_DEGREES = (1, 2, 4, 8)
+
+
+@lru_cache(maxsize=1)
+def workloads() -> dict[str, dict[str, str]]:
+    """Rows of `mlperf_workloads.csv` by the benchmark's name, without its quality suffix."""
+    _, rows = read_csv(DATA / "mlperf_workloads.csv")
+    return {cells["workload"]: cells for _, cells in rows}
+
+
+def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
+    """The run of a row; raises like `serving.read`."""
+    where = f"{file}: row {row}"
+    if cells.get("duplicate_of"):
+        raise UnknownNameError(f"a copy of {cells['duplicate_of']}")
+    requests = workload(cells["model"])
+    model = serving_names.model(catalog, requests["model"], None)
+    system = serving_names.system(catalog, cells["accelerator_key"])
+    engine = serving_names.framework(cells.get("framework", ""))
+    precision = serving_names.precision(catalog, model, cells.get("precision", ""))
+    kind: Kind = "offline" if cells["scenario"] == "Offline" else "server"
+    if kind == "server" and float(cells.get("slo_utilisation") or 0.0) <= _LATENCY_BOUND:
+        raise UnknownNameError("a server run that is far below its latency limits")
+    plain = {"system": system, "model": model, "engine": engine, "precision": precision}
+    run = Run(
+        file=file,
+        row=row,
+        id=cells.get("row_id", ""),
+        kind=kind,
+        layouts=tuple(_layouts(catalog, {**plain, "kv": "fp8"}, cells)),
+        load=0.0,
+        input=prompts(requests),
+        output=answers(requests, cells),
+        measured={"tokens_s_gpu": number(cells, "tokens_s_per_accelerator", where)},
+        at=_at(cells, requests, kind, where),
+        architecture=serving_names.shape(catalog, model),
+        benchmark=f"MLPerf {cells['scenario'].lower()}",
+        label=cells["model"],
+        date="2025-09",
+        source=cells.get("source_path", "") and "MLPerf inference v5.1",
+    )
+    return (run,)
+
+
+def workload(name: str) -> dict[str, str]:
+    """What the requests of an MLPerf model are like.
+
+    Raises:
+        UnknownNameError: no row.
+    """
+    plain = name.removesuffix(".9").removesuffix("-99")
+    if plain not in workloads():
+        raise UnknownNameError(f"MLPerf workload {name}: no lengths in mlperf_workloads.csv")
+    return workloads()[plain]
+
+
+def prompts(requests: Cells) -> Tokens:
+    """Prompt lengths of a workload.
+
+    Raises:
+        UnknownNameError: their mean has no source.
+    """
+    return _lengths(number(requests, "mean_isl", requests["workload"]), requests.get("max_isl", ""))
+
+
+def answers(requests: Cells, cells: Cells) -> Tokens:
+    """Answer lengths of a workload, with the mean that a result states."""
+    mean = float(cells.get("tokens_per_sample") or requests["mean_osl"])
+    return _lengths(mean, requests.get("max_osl", ""))
+
+
+def _lengths(mean: float, longest: str) -> Tokens:
+    most = float(longest or math.inf)
+    return Tokens(mean, _LOG_SD, most) if mean < most else Tokens(mean)
+
+
+def _at(cells: Cells, requests: Cells, kind: Kind, where: str) -> AtCapacity:
+    # Several configurations in one submission are written with a slash; the first is the largest.
+    batch = cells.get("batch_limit", "").split("/", maxsplit=1)[0]
+    accelerators = number(cells, "total_accelerators", where)
+    seconds = float(requests["min_duration_s"])
+    rate = number(cells, "tokens_s_per_accelerator", where)
+    served = seconds * rate / float(requests["mean_osl"])
+    limits = None
+    if kind == "server":
+        limits = Limits(number(cells, "ttft_limit_ms", where), number(cells, "tpot_limit_ms", where))
+    return AtCapacity(
+        batch_per_rank=int(float(batch)) if batch else None,
+        requests_per_gpu=max(float(requests["samples"]) / accelerators, served),
+        limits=limits,
+    )
+
+
+def _layouts(catalog: Catalog, plain: dict[str, Any], cells: Cells) -> Iterator[Layout]:
+    """The stated layout, or every one within a system of eight. Experts may be whole or cut."""
+    routed = catalog.model(plain["model"]).is_moe
+    tp, pp, ep = (_degree(cells, c) for c in ("tensor_parallel", "pipeline_parallel", "expert_parallel"))
+    most = min(int(catalog.system(plain["system"]).gpus or 1), max(_DEGREES))
+    sizes = [tp] if tp else [d for d in _DEGREES if d <= most]
+    for size in sizes:
+        if routed and size > 1 and (ep or size) > 1 and (pp or 1) == 1:
+            yield Layout(**plain, tp=size, ep=ep or size)
+            yield Layout(**plain, attention_dp=size, ep=ep or size)
+        if routed and ep and ep > 1:
+            continue
+        for stages in [pp] if pp else [1] if tp else [1, 2]:
+            if size * stages <= most:
+                yield Layout(**plain, tp=size, pp=stages)
+
+
+def _degree(cells: Cells, column: str) -> int | None:
+    text = cells.get(column, "").split("/", maxsplit=1)[0]
+    return int(float(text)) if text else None

@@ -1,0 +1,224 @@
+"""What the model says of measured runs.
+
+One specification holds every system and workload of the runs, so that other constants mean other
+kernels and nothing else (`Predictor.with_constants`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tokenfleet import layouts as rates
+from tokenfleet._core import Problem, throughput
+from tokenfleet.backtest.power import system_watts
+from tokenfleet.backtest.run import Limits, Run, Tokens
+from tokenfleet.catalog import Catalog
+from tokenfleet.layouts import Layout
+from tokenfleet.problem.specification import (
+    Specification,
+    build_specification,
+    core_kernels,
+    kernels_used,
+)
+from tokenfleet.scenario_file import load_scenario
+from tokenfleet.serving_names import ENGINES
+
+_KV = ("bf16", "fp8")
+_MS = 1e3
+# Sequences that an engine holds by default (vLLM max_num_seqs); low-rate runs do not reach it.
+_OPEN_BATCH = 256
+_ANY_BATCH = 1 << 20
+# A server's batch is what its operator found best: halvings of the largest are tried.
+_HALVINGS = 8
+
+Shape = tuple[str, Tokens, Tokens, Limits | None]  # model, prompts, answers, limits
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run with its prediction; `regimes` is what it counts under.
+
+    `half_width` of the 80 % interval is a logarithm: x/e^h to x e^h.
+    """
+
+    run: Run
+    layout: Layout
+    predicted: Mapping[str, float]
+    regimes: Mapping[str, str]
+    no_kernels: bool  # of the accelerator's own
+    half_width: Mapping[str, float] = field(default_factory=dict)
+
+
+class Predictor:
+    """Predicts runs. Those that cannot be predicted are in `reasons`, by position."""
+
+    def __init__(self, catalog: Catalog, runs: Sequence[Run]) -> None:
+        self.catalog = catalog
+        self.reasons: dict[int, str] = {}
+        self._runs = tuple(runs)
+        self._missing = {
+            s: missing
+            for s in {x.system for r in runs for x in r.layouts}
+            if (missing := catalog.missing_figures(s, hosted=True))
+        }
+        self._systems = sorted(
+            {x.system for r in runs for x in r.layouts if x.system not in self._missing}
+        )
+        self._shapes = sorted({_shape(r) for r in runs}, key=repr)
+        self._specification = self._build()
+        self._core = Problem(json.dumps(self._specification.data))
+        self.layouts = [self._choose(i, run) for i, run in enumerate(self._runs)]
+
+    def with_constants(self, values: Mapping[tuple[str, str], float]) -> list[dict[str, float]]:
+        """Predictions with other constants (by name and engine), in the order of the runs.
+
+        Runs that cannot be predicted have none; layouts are those chosen at the catalog's constants.
+        """
+        constants = [(name, engine, value) for (name, engine), value in values.items()]
+        kernels = self.catalog.kernels.with_constants(constants)
+        catalog = replace(self.catalog, kernels=kernels)
+        core = self._core.with_kernels(
+            json.dumps(core_kernels(catalog, self._systems, ENGINES)[0])
+        )
+        return [
+            self._rate(core, run, layout) or {} if layout else {}
+            for run, layout in zip(self._runs, self.layouts, strict=True)
+        ]
+
+    def predict(self) -> list[dict[str, float]]:
+        """Predictions at the catalog's constants."""
+        found = [
+            self._rate(self._core, run, layout) or {} if layout else {}
+            for run, layout in zip(self._runs, self.layouts, strict=True)
+        ]
+        for i, one in enumerate(found):
+            if not one and i not in self.reasons:
+                self.reasons[i] = "the model says that this load is above capacity"
+        return found
+
+    def inherited(self, run: Run, layout: Layout) -> dict[str, str]:
+        """Kernel figures this layout takes from a relative or another format, with whose."""
+        notes = self._specification.inherited.notes.get((layout.system, layout.engine), {})
+        w = self._shapes.index(_shape(run))
+        ranks = (layout.tp, layout.attention_dp)
+        used = kernels_used(self._specification, w, layout.precision, layout.kv, ranks)
+        return {what: whom for what, whom in notes.items() if what in used}
+
+    def _build(self) -> Specification:
+        data = {
+            **rates.plain_scenario([]),
+            "workloads": [_workload(f"w{i:05}", s) for i, s in enumerate(self._shapes)],
+        }
+        return build_specification(load_scenario(data, catalog=self.catalog), self._systems)
+
+    def _choose(self, position: int, run: Run) -> Layout | None:
+        """The layout that serves most of those that a row allows; None, with a reason, for none."""
+        missing = self._missing.get(run.layouts[0].system)
+        if missing:
+            system = run.layouts[0].system
+            self.reasons[position] = f"catalog row {system}: no figure for {', '.join(missing)}"
+            return None
+        if run.kind == "open":
+            return run.layouts[0]
+        best: tuple[float, Layout] | None = None
+        for layout in run.layouts:
+            found = self._rate(self._core, run, layout)
+            if found and (best is None or found.get("tokens_s_gpu", 0.0) > best[0]):
+                best = (found.get("tokens_s_gpu", 0.0), layout)
+        if best is None:
+            self.reasons[position] = "no layout that fits, or no kernel figure for its formats"
+            return None
+        return best[1]
+
+    def _rate(self, core: Problem, run: Run, layout: Layout) -> dict[str, float] | None:
+        if run.kind == "open":
+            return self._open(run, layout)
+        axes = self._axes(run, layout)
+        if axes is None:
+            return None
+        degrees = (layout.tp, layout.pp, layout.ep, layout.attention_dp)
+        if run.kind == "closed":
+            load = (run.load, run.input.mean, run.output.mean)
+            closed = core.closed_loop(axes, degrees, load)
+            if closed is None:
+                return None
+            return {"ttft": closed[0] * _MS, "tpot": closed[1] * _MS, "tokens_s_gpu": closed[2]}
+        if run.kind == "power" and run.load == 0.0:
+            return {"watts": system_watts(self.catalog, run, None)}
+        served = _most(core, axes, degrees, run, layout)
+        if served is None:
+            return None
+        if run.kind == "power":
+            return {"watts": system_watts(self.catalog, run, served)}
+        return {"tokens_s_gpu": served}
+
+    def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
+        rater = rates.Rater(self.catalog, [layout.system], [layout.model])
+        found = rater.open_loop(layout, _OPEN_BATCH, run.load, run.input.mean, run.output.mean)
+        return None if found is None else {"ttft": found.ttft_ms, "tpot": found.tpot_ms}
+
+    def _axes(self, run: Run, layout: Layout) -> tuple[int, ...] | None:
+        """Positions on the axes of the run's workload; None for a precision nobody computes."""
+        data = self._specification.data
+        w = self._shapes.index(_shape(run))
+        workload = data["workloads"][w]
+        precisions = [data["precisions"][p]["id"] for p in workload["precisions"]]
+        engines = [e["id"] for e in data["engines"]]
+        if layout.precision not in precisions or layout.engine not in engines:
+            return None
+        return (
+            w,
+            self._systems.index(layout.system),
+            engines.index(layout.engine),
+            precisions.index(layout.precision),
+            _KV.index(layout.kv),
+            0,
+        )
+
+
+def _most(
+    core: Problem, axes: Sequence[int], degrees: Sequence[int], run: Run, layout: Layout
+) -> float | None:
+    """The most output tokens/s/GPU of a layout."""
+    at = run.at
+    limit = (at.batch_per_rank or _ANY_BATCH) * layout.attention_dp
+    requests = max(at.requests_per_gpu * layout.gpus, 1.0)
+    if at.limits is None:
+        found = throughput(core, axes, degrees, limit, reserved=at.reserved, requests=requests)
+        return found[0] if found else None
+    whole = throughput(core, axes, degrees, limit)
+    if whole is None:
+        return None
+    batches = {max(int(whole[1]) >> i, 1) for i in range(_HALVINGS)}
+    rated = [throughput(core, axes, degrees, b, limited=True) for b in sorted(batches)]
+    best = max((r[0] for r in rated if r and r[2] > 0.0), default=None)
+    return best
+
+
+def _shape(run: Run) -> Shape:
+    return (run.layouts[0].model, run.input, run.output, run.at.limits)
+
+
+def _workload(name: str, shape: Shape) -> dict[str, Any]:
+    model, prompts, answers, limits = shape
+    bounds = {"ttft": limits.ttft_ms, "tpot": limits.tpot_ms} if limits else {}
+    request = {
+        "id": "all",
+        "share": 1.0,
+        "input_tokens": prompts.schema(),
+        "output_tokens": answers.schema(),
+    }
+    return {
+        "id": name,
+        "model": model,
+        "classes": [request],
+        "slos": [
+            {"metric": m, "percentile": "p99", "limit_ms": x} for m, x in sorted(bounds.items())
+        ],
+        "demand": {"requests_per_s": 1.0},
+    }
+
+

@@ -1,0 +1,43 @@
+"""What a run counts under: accelerator, engine, model, format, phase, load, provenance."""
+
+from __future__ import annotations
+
+from tokenfleet import serving_names
+from tokenfleet.backtest.run import Run
+from tokenfleet.catalog import Catalog
+from tokenfleet.layouts import Layout
+
+_BANDS = (4, 16, 64, 256)
+# Prompt tokens per answer token past which one phase takes most of the work.
+_PREFILL, _DECODE = 4.0, 0.5
+
+
+def regimes(catalog: Catalog, run: Run, layout: Layout, inherited: bool) -> dict[str, str]:
+    """Regimes of a run on a layout, by name."""
+    return {
+        "loop": run.kind,
+        "accelerator": layout.system,
+        "engine": layout.engine,
+        "model": layout.model,
+        "family": serving_names.family(catalog.model(layout.model)),
+        "precision": layout.precision,
+        "generation": serving_names.generation(catalog.system(layout.system)),
+        "phase": _phase(run.input.mean / run.output.mean),
+        "concurrency": _band(run.load) if run.kind == "closed" else run.kind,
+        "provenance": "inherited" if inherited else "calibrated",
+    }
+
+
+def _phase(ratio: float) -> str:
+    if ratio >= _PREFILL:
+        return "prefill-heavy"
+    return "decode-heavy" if ratio <= _DECODE else "mixed"
+
+
+def _band(concurrency: float) -> str:
+    low = 1
+    for high in _BANDS:
+        if concurrency <= high:
+            return f"{low}-{high}"
+        low = high + 1
+    return f"{low}+"

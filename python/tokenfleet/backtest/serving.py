@@ -1,0 +1,59 @@
+"""Closed-loop runs of serving engines: mean TTFT, mean TPOT, output tokens/s/GPU."""
+
+from __future__ import annotations
+
+from tokenfleet import serving_names
+from tokenfleet.backtest.run import Cells, Run, Tokens, about, count, figures, number
+from tokenfleet.catalog import Catalog
+from tokenfleet.layouts import Layout
+from tokenfleet.serving_names import UnknownNameError
+
+COLUMNS = ("backend", "model", "concurrency", "isl", "osl", "attn_tp", "ttft_ms", "tpot_ms")
+_MEASURED = {"tpot": "tpot_ms", "ttft": "ttft_ms", "tokens_s_gpu": "output_tok_s_gpu"}
+_OTHER = {"tpot": "aic_tpot_ms", "ttft": "aic_ttft_ms", "tokens_s_gpu": "aic_output_tok_s_gpu"}
+
+
+def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
+    """The run of a row.
+
+    Raises:
+        UnknownNameError: a name without counterpart, or a figure that the row does not state.
+        SchemaError: a cell that is no positive number.
+    """
+    where = f"{file}: row {row}"
+    model = serving_names.model(catalog, cells["model"], cells.get("architecture"))
+    precision = serving_names.precision(catalog, model, cells.get("precision", ""))
+    engine = serving_names.engine(cells["backend"])
+    tp, adp, gpus = (count(cells, c, where) for c in ("attn_tp", "attn_dp", "gpus"))
+    if gpus != tp * adp:
+        raise UnknownNameError("gpus is not attn_tp x attn_dp: the layout is not stated")
+    concurrency = number(cells, "concurrency", where)
+    routed = catalog.model(model).is_moe
+    layout = Layout(
+        system=serving_names.system(catalog, cells["system"]),
+        model=model,
+        engine=engine,
+        precision=precision,
+        kv=serving_names.kv_format(engine, precision),
+        tp=tp,
+        ep=count(cells, "ep", where) if routed else 1,
+        attention_dp=adp if routed else 1,
+    )
+    run = Run(
+        file=file,
+        row=row,
+        id=cells.get("id", ""),
+        kind="closed",
+        layouts=(layout,),
+        # Data parallelism of a model without experts is so many copies, which share the requests.
+        load=concurrency if routed else concurrency / adp,
+        input=Tokens(number(cells, "isl", where)),
+        output=Tokens(number(cells, "osl", where)),
+        measured=figures(cells, _MEASURED, where),
+        other=figures(cells, _OTHER, where),
+        flag=cells.get("flag", ""),
+        version=cells.get("backend_version", ""),
+        architecture=serving_names.shape(catalog, model),
+        **about(cells),
+    )
+    return (run,)
