@@ -20,6 +20,7 @@ __all__ = [
     "operating_points",
     "prune",
     "system_year",
+    "throughput",
     "usd_per_mtok",
     "usd_per_mtok_delivered",
 ]
@@ -187,6 +188,12 @@ class Problem:
 
         Raises ``ValueError`` for a negative or non-finite rate, another number of classes, a rate
         of a class that the configuration does not admit, or a configuration that is no layout.
+        """
+
+    def with_kernels(self, kernels_json: str) -> Problem:
+        """The same specification with other kernels: JSON of its ``kernels`` list.
+
+        Raises ``ValueError`` where a kernel is not usable.
         """
 
     def closed_loop(
@@ -389,6 +396,25 @@ def prune(
     ``energy_j`` (N, K): joules per request above idle. ``gpus`` (N,): accelerators in a replica.
     ``idle_w`` (N,): watts of an idle replica above the system's idle. ``quality`` (N,).
     ``per_system``: accelerators in one system. Raises ``ValueError`` for other shapes or NaN.
+    """
+
+def throughput(
+    problem: Problem,
+    axes: Sequence[int],
+    degrees: Sequence[int],
+    batch: int,
+    *,
+    reserved: bool = False,
+    requests: float = ...,
+    limited: bool = False,
+) -> tuple[float, float, float] | None:
+    """The most that one layout serves of the workload's first class.
+
+    Output tokens/s/GPU, sequences in decode, share of full load that limits allow. ``axes`` and
+    ``degrees`` as in :meth:`Problem.closed_loop`. At most ``batch`` sequences decode.
+    ``reserved``: caches are reserved whole; else they hold the mean context. ``requests`` in a run
+    (infinite: its end does not matter). ``limited``: the workload's latency limits hold too.
+    ``None``: no layout, no kernel for it, or not one sequence fits.
     """
 
 def system_year(ownership_json: str) -> _SystemYear:

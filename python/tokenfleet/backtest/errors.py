@@ -1,7 +1,7 @@
 """Errors of predictions: |predicted/measured - 1| in percent, by regime and over everything.
 
-Bias is the median of ``predicted/measured - 1``. Where a file carries another predictor's answer its
-errors stand beside ours, over the same rows.
+Bias is the median of ``predicted/measured - 1``. Where a file carries another predictor's answer
+its errors stand beside ours, over the same rows.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def by_flag(flagged: Sequence[Result]) -> list[dict[str, Any]]:
 def by_cell(results: Sequence[Result], metric: str) -> list[float]:
     """|predicted/measured - 1| in percent of the median of every cell.
 
-    A cell is accelerator, what was served, and number format: submissions to one benchmark differ in
-    their hosts and their tuning, and their median is what the accelerator does.
+    A cell is accelerator, what was served, and number format: submissions to one benchmark differ
+    in their hosts and their tuning, and their median is what the accelerator does.
     """
     cells: dict[tuple[str, str, str], list[Result]] = {}
     for r in results:
@@ -112,7 +112,8 @@ def by_cell(results: Sequence[Result], metric: str) -> list[float]:
     off = []
     for own in cells.values():
         predicted = statistics.median(r.predicted[metric] for r in own)
-        off.append(100.0 * abs(predicted / statistics.median(r.run.measured[metric] for r in own) - 1))
+        measured = statistics.median(r.run.measured[metric] for r in own)
+        off.append(100.0 * abs(predicted / measured - 1.0))
     return off
 
 
@@ -124,9 +125,8 @@ def by_benchmark(results: Sequence[Result]) -> list[dict[str, Any]]:
     rows = []
     for (kind, benchmark), own in sorted(groups.items()):
         cells = by_cell(own, "tokens_s_gpu") if kind != "closed" else []
-        extra = {"cells": len(cells), "tokens_s_gpu_cells_mape_pct": None}
-        if cells:
-            extra["tokens_s_gpu_cells_mape_pct"] = statistics.fmean(cells)
+        mean = statistics.fmean(cells) if cells else None
+        extra = {"cells": len(cells), "tokens_s_gpu_cells_mape_pct": mean}
         rows.append({"kind": kind, "benchmark": benchmark, **stats(own), **extra})
     return rows
 

@@ -7,7 +7,7 @@ did. What a workload's requests are like stands in `mlperf_workloads.csv` of the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -117,7 +117,8 @@ def _at(cells: Cells, requests: Cells, kind: Kind, where: str) -> AtCapacity:
     served = seconds * rate / float(requests["mean_osl"])
     limits = None
     if kind == "server":
-        limits = Limits(number(cells, "ttft_limit_ms", where), number(cells, "tpot_limit_ms", where))
+        columns = ("ttft_limit_ms", "tpot_limit_ms")
+        limits = Limits(*(number(cells, c, where) for c in columns))
     return AtCapacity(
         batch_per_rank=int(float(batch)) if batch else None,
         requests_per_gpu=max(float(requests["samples"]) / accelerators, served),
@@ -127,19 +128,26 @@ def _at(cells: Cells, requests: Cells, kind: Kind, where: str) -> AtCapacity:
 
 def _layouts(catalog: Catalog, plain: dict[str, Any], cells: Cells) -> Iterator[Layout]:
     """The stated layout, or every one within a system of eight. Experts may be whole or cut."""
+    columns = ("tensor_parallel", "pipeline_parallel", "expert_parallel")
+    tp, pp, ep = (_degree(cells, c) for c in columns)
     routed = catalog.model(plain["model"]).is_moe
-    tp, pp, ep = (_degree(cells, c) for c in ("tensor_parallel", "pipeline_parallel", "expert_parallel"))
     most = min(int(catalog.system(plain["system"]).gpus or 1), max(_DEGREES))
-    sizes = [tp] if tp else [d for d in _DEGREES if d <= most]
-    for size in sizes:
-        if routed and size > 1 and (ep or size) > 1 and (pp or 1) == 1:
+    for size in [tp] if tp else [d for d in _DEGREES if d <= most]:
+        if routed and size > 1 and ep != 1 and (pp or 1) == 1:
             yield Layout(**plain, tp=size, ep=ep or size)
             yield Layout(**plain, attention_dp=size, ep=ep or size)
         if routed and ep and ep > 1:
             continue
-        for stages in [pp] if pp else [1] if tp else [1, 2]:
+        for stages in _stages(tp, pp):
             if size * stages <= most:
                 yield Layout(**plain, tp=size, pp=stages)
+
+
+def _stages(tp: int | None, pp: int | None) -> Sequence[int]:
+    """Pipeline depths to try: as stated, or one; two as well where nothing is stated."""
+    if pp:
+        return (pp,)
+    return (1,) if tp else (1, 2)
 
 
 def _degree(cells: Cells, column: str) -> int | None:

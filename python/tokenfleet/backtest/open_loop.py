@@ -91,8 +91,8 @@ def open_ttft_fixed_ms(
     the kernel calibration.
 
     At a low rate nothing waits, so what is measured beyond the predicted prompt and steps is the
-    fixed part. Takes the run of lowest rate of each layout, and the median over an engine's layouts.
-    `fixed_ms` is what the predictions contain.
+    fixed part. Takes the run of lowest rate of each layout, and the median over the layouts of an
+    engine. `fixed_ms` is what the predictions contain.
     """
     lowest: dict[Layout, Result] = {}
     for result in results:

@@ -17,10 +17,10 @@ from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import Limits, Run, Tokens
 from tokenfleet.catalog import Catalog
 from tokenfleet.layouts import Layout
+from tokenfleet.problem.hardware import core_kernels
 from tokenfleet.problem.specification import (
     Specification,
     build_specification,
-    core_kernels,
     kernels_used,
 )
 from tokenfleet.scenario_file import load_scenario
@@ -68,6 +68,8 @@ class Predictor:
             {x.system for r in runs for x in r.layouts if x.system not in self._missing}
         )
         self._shapes = sorted({_shape(r) for r in runs}, key=repr)
+        self._position = {shape: w for w, shape in enumerate(self._shapes)}
+        self._known_axes: dict[tuple[int, Layout], tuple[int, ...] | None] = {}
         self._specification = self._build()
         self._core = Problem(json.dumps(self._specification.data))
         self.layouts = [self._choose(i, run) for i, run in enumerate(self._runs)]
@@ -75,14 +77,12 @@ class Predictor:
     def with_constants(self, values: Mapping[tuple[str, str], float]) -> list[dict[str, float]]:
         """Predictions with other constants (by name and engine), in the order of the runs.
 
-        Runs that cannot be predicted have none; layouts are those chosen at the catalog's constants.
+        Runs that cannot be predicted have none; layouts stay those chosen at the catalog's own.
         """
         constants = [(name, engine, value) for (name, engine), value in values.items()]
         kernels = self.catalog.kernels.with_constants(constants)
         catalog = replace(self.catalog, kernels=kernels)
-        core = self._core.with_kernels(
-            json.dumps(core_kernels(catalog, self._systems, ENGINES)[0])
-        )
+        core = self._core.with_kernels(json.dumps(core_kernels(catalog, self._systems, ENGINES)[0]))
         return [
             self._rate(core, run, layout) or {} if layout else {}
             for run, layout in zip(self._runs, self.layouts, strict=True)
@@ -102,7 +102,7 @@ class Predictor:
     def inherited(self, run: Run, layout: Layout) -> dict[str, str]:
         """Kernel figures this layout takes from a relative or another format, with whose."""
         notes = self._specification.inherited.notes.get((layout.system, layout.engine), {})
-        w = self._shapes.index(_shape(run))
+        w = self._position[_shape(run)]
         ranks = (layout.tp, layout.attention_dp)
         used = kernels_used(self._specification, w, layout.precision, layout.kv, ranks)
         return {what: whom for what, whom in notes.items() if what in used}
@@ -134,26 +134,21 @@ class Predictor:
         return best[1]
 
     def _rate(self, core: Problem, run: Run, layout: Layout) -> dict[str, float] | None:
+        """Predicted figures; None where the layout is none, or the load above capacity."""
         if run.kind == "open":
             return self._open(run, layout)
+        if run.kind == "power" and run.load == 0.0:
+            return {"watts": system_watts(self.catalog, run, None)}
         axes = self._axes(run, layout)
         if axes is None:
             return None
         degrees = (layout.tp, layout.pp, layout.ep, layout.attention_dp)
         if run.kind == "closed":
-            load = (run.load, run.input.mean, run.output.mean)
-            closed = core.closed_loop(axes, degrees, load)
-            if closed is None:
-                return None
-            return {"ttft": closed[0] * _MS, "tpot": closed[1] * _MS, "tokens_s_gpu": closed[2]}
-        if run.kind == "power" and run.load == 0.0:
-            return {"watts": system_watts(self.catalog, run, None)}
+            return _closed(core, axes, degrees, run)
         served = _most(core, axes, degrees, run, layout)
-        if served is None:
-            return None
-        if run.kind == "power":
+        if served is not None and run.kind == "power":
             return {"watts": system_watts(self.catalog, run, served)}
-        return {"tokens_s_gpu": served}
+        return None if served is None else {"tokens_s_gpu": served}
 
     def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
         rater = rates.Rater(self.catalog, [layout.system], [layout.model])
@@ -162,8 +157,13 @@ class Predictor:
 
     def _axes(self, run: Run, layout: Layout) -> tuple[int, ...] | None:
         """Positions on the axes of the run's workload; None for a precision nobody computes."""
+        w = self._position[_shape(run)]
+        if (w, layout) not in self._known_axes:
+            self._known_axes[w, layout] = self._find_axes(w, layout)
+        return self._known_axes[w, layout]
+
+    def _find_axes(self, w: int, layout: Layout) -> tuple[int, ...] | None:
         data = self._specification.data
-        w = self._shapes.index(_shape(run))
         workload = data["workloads"][w]
         precisions = [data["precisions"][p]["id"] for p in workload["precisions"]]
         engines = [e["id"] for e in data["engines"]]
@@ -177,6 +177,15 @@ class Predictor:
             _KV.index(layout.kv),
             0,
         )
+
+
+def _closed(
+    core: Problem, axes: Sequence[int], degrees: Sequence[int], run: Run
+) -> dict[str, float] | None:
+    found = core.closed_loop(axes, degrees, (run.load, run.input.mean, run.output.mean))
+    if found is None:
+        return None
+    return {"ttft": found[0] * _MS, "tpot": found[1] * _MS, "tokens_s_gpu": found[2]}
 
 
 def _most(
@@ -194,8 +203,7 @@ def _most(
         return None
     batches = {max(int(whole[1]) >> i, 1) for i in range(_HALVINGS)}
     rated = [throughput(core, axes, degrees, b, limited=True) for b in sorted(batches)]
-    best = max((r[0] for r in rated if r and r[2] > 0.0), default=None)
-    return best
+    return max((r[0] for r in rated if r and r[2] > 0.0), default=None)
 
 
 def _shape(run: Run) -> Shape:
@@ -220,5 +228,3 @@ def _workload(name: str, shape: Shape) -> dict[str, Any]:
         ],
         "demand": {"requests_per_s": 1.0},
     }
-
-

@@ -39,7 +39,8 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     }
     isl, osl = number(cells, "isl", where), number(cells, "osl", where)
     rate = _output_rate(cells, isl, osl, where)
-    measured = {**figures(cells, {"tpot": "tpot_ms", "ttft": "ttft_ms"}, where), "tokens_s_gpu": rate}
+    times = figures(cells, {"tpot": "tpot_ms", "ttft": "ttft_ms"}, where)
+    measured = {**times, "tokens_s_gpu": rate}
     closed = bool(cells.get("concurrency"))
     load = number(cells, "concurrency", where) if closed else 0.0
     routed = catalog.model(model).is_moe
@@ -77,7 +78,10 @@ def _refuse(cells: Cells) -> None:
 
 
 def _stated(cells: Cells) -> bool:
-    return bool(_TP.match(cells.get("parallelism", "")) or _DATA_PARALLEL.match(cells.get("parallelism", "")))
+    return bool(
+        _TP.match(cells.get("parallelism", ""))
+        or _DATA_PARALLEL.match(cells.get("parallelism", ""))
+    )
 
 
 def _output_rate(cells: Cells, isl: float, osl: float, where: str) -> float:

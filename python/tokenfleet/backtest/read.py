@@ -76,9 +76,7 @@ def read_file(catalog: Catalog, path: Path) -> Read:
     return Read(str(path), kind, len(rows), tuple(runs), tuple(skipped))
 
 
-def read_files(
-    catalog: Catalog, paths: Sequence[str | Path] | None
-) -> tuple[Catalog, list[Read]]:
+def read_files(catalog: Catalog, paths: Sequence[str | Path] | None) -> tuple[Catalog, list[Read]]:
     """All files, without paths those shipped; and the catalog with the models found beside them."""
     files = [Path(p) for p in (SHIPPED if paths is None else paths)]
     for folder in sorted({f.parent / _CONFIGS for f in files}):

@@ -12,8 +12,8 @@ from tokenfleet.layouts import Layout
 from tokenfleet.serving_names import UnknownNameError
 
 # closed: so many requests in flight. offline: all requests at once. server: the most requests/s
-# under latency limits. open: an arrival rate. saturated: more arrivals than are served. power: watts
-# of a whole system.
+# under latency limits. open: an arrival rate. saturated: more arrivals than are served. power:
+# watts of a whole system.
 Kind = Literal["closed", "offline", "server", "open", "saturated", "power"]
 AT_CAPACITY = frozenset({"offline", "server", "saturated"})
 
@@ -24,7 +24,7 @@ _QUANTILES = {"p50": 0.0, "p90": 1.2816, "p95": 1.6449, "p99": 2.3263, "max": 3.
 
 @dataclass(frozen=True, order=True)
 class Tokens:
-    """Length of prompts or answers: fixed, or log-normal with this standard deviation of the log."""
+    """Length of prompts or answers: fixed, or log-normal with `log_sd` of its logarithm."""
 
     mean: float
     log_sd: float = 0.0

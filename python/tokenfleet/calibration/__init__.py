@@ -10,7 +10,8 @@ from tokenfleet.calibration.corrector import Corrected, Corrector, corrected
 from tokenfleet.calibration.fit import calibrate
 from tokenfleet.calibration.folds import LeftOut, left_out_by_level
 from tokenfleet.calibration.points import CENTRE, LEVELS, METRICS, TIMES, Point
-from tokenfleet.calibration.record import SHIPPED, Calibration, Effect, Spread
+from tokenfleet.calibration.record import Calibration, Constant, Effect, Spread
+from tokenfleet.catalog.load import CALIBRATION as SHIPPED
 
 __all__ = [
     "CENTRE",
@@ -19,6 +20,7 @@ __all__ = [
     "SHIPPED",
     "TIMES",
     "Calibration",
+    "Constant",
     "Corrected",
     "Corrector",
     "Effect",

@@ -21,8 +21,8 @@ from tokenfleet.calibration.record import Spread
 
 SPLITS = 10  # seeded halves of every cell
 _COVERED = 0.8
-# A level with fewer points left out takes the half-widths that public runs showed for cells left out
-# whole: about 1.2x on TPOT and throughput, 1.7x on TTFT, 1.3x on capacity.
+# A level with fewer points left out takes the half-widths that public runs showed for cells left
+# out whole: about 1.2x on TPOT and throughput, 1.7x on TTFT, 1.3x on capacity.
 _ENOUGH = 10
 _DEFAULT = {"tpot": 0.2, "ttft": 0.56, "tokens_s_gpu": 0.22, "capacity": 0.3}
 

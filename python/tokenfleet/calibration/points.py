@@ -1,8 +1,8 @@
 """A measured run beside its prediction, and the effects that may explain the difference.
 
-Two kinds of run: a closed loop has TTFT, TPOT and output tokens/s/GPU, and what is explained are the
-two times; a run at capacity (offline, or under latency limits) has output tokens/s/GPU alone, and
-what is explained is that `capacity`.
+Two kinds of run: a closed loop has TTFT, TPOT and output tokens/s/GPU, and what is explained are
+the two times; a run at capacity (offline, or under latency limits) has output tokens/s/GPU alone,
+and what is explained is that `capacity`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 Kind = Literal["closed", "capacity"]
 Target = Literal["tpot", "ttft", "capacity"]
 TIMES = ("tpot", "ttft")
-TARGETS: Mapping[str, tuple[Target, ...]] = {"closed": ("tpot", "ttft"), "capacity": ("capacity",)}
+TARGETS: Mapping[str, tuple[str, ...]] = {"closed": ("tpot", "ttft"), "capacity": ("capacity",)}
 METRICS_OF: Mapping[str, tuple[str, ...]] = {
     "closed": (*TIMES, "tokens_s_gpu"),
     "capacity": ("capacity",),
@@ -155,7 +155,7 @@ class Point:
             "attention_dp": f"{ranks} parallel attention | {self.family}",
             "benchmark": self.benchmark,
             "cell": self.cell,
-            "layout": f"{self.cell} | {self.precision} | {self.engine} | {self.benchmark} | {ranks}",
+            "layout": " | ".join((self.cell, self.precision, self.engine, self.benchmark, ranks)),
         }
 
 

@@ -20,7 +20,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tokenfleet.calibration.points import Target
-from tokenfleet.catalog.load import CALIBRATION as SHIPPED
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.text import load_data
 from tokenfleet.schema.rows import Row, validate

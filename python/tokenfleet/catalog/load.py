@@ -59,7 +59,8 @@ def load_catalog() -> Catalog:
         lengths={r["id"]: validate(LengthRow, r, "lengths.json", r["id"]) for r in lengths},
         points=tuple(csv_table(DATA / "published_points.csv", PointRow)),
         kernels=parse_kernels(load_data(DATA / "kernels.json")).with_constants(
-            (row["name"], row["engine"], row["value"]) for row in load_data(CALIBRATION)["constants"]
+            (row["name"], row["engine"], row["value"])
+            for row in load_data(CALIBRATION)["constants"]
         ),
     )
 

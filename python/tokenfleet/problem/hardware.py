@@ -303,8 +303,8 @@ class _Fits:
         """Kernel of experts in a format.
 
         Where mxfp4 is the accelerator's own four-bit format, the only fits of four-bit products are
-        those of nvfp4. TensorRT-LLM widens activations to 8 bits on Blackwell; elsewhere mxfp4 weights
-        meet 16-bit activations.
+        those of nvfp4. TensorRT-LLM widens activations to 8 bits on Blackwell; elsewhere mxfp4
+        weights meet 16-bit activations.
         """
         native = _NATIVE_FP4.get(self.row.vendor)
         if dtype == "mxfp4" and native == "mxfp4" and self.row.fp4_tflops is not None:
