@@ -16,8 +16,18 @@ from dataclasses import replace
 import numpy as np
 
 from tokenfleet.backtest import Report, backtest
-from tokenfleet.calibrate import SPLIT_OF_LEVEL, calibrate, left_out_by_level
-from tokenfleet.calibration import CENTRE, METRICS, SHIPPED, Calibration, Corrector, Point
+from tokenfleet.calibration import (
+    CENTRE,
+    METRICS,
+    SHIPPED,
+    Calibration,
+    Corrector,
+    Point,
+    Study,
+    calibrate,
+    left_out_by_level,
+)
+from tokenfleet.calibration.folds import SPLIT_OF_LEVEL
 from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.problem.knowledge import deviations
 
@@ -75,11 +85,11 @@ def left_out(
     points: Sequence[Point], split: str, bias: Callable[[Calibration, Point], float]
 ) -> tuple[list[float], list[float]]:
     """Log errors of TPOT on points left out: as predicted, and with a bias fitted to the rest."""
-    spare = left_out_by_level(points)  # intervals are not looked at: any will do
+    spare = left_out_by_level(Study.of(points))  # intervals are not looked at: any will do
     plain, corrected = [], []
     for folds in SPLIT_OF_LEVEL[split](points):
         for fit, out in folds:
-            fitted = calibrate([points[i] for i in fit], left=spare)
+            fitted = calibrate(Study.of([points[i] for i in fit]), left=spare)
             for i in out:
                 plain.append(slower(points[i], "tpot"))
                 corrected.append(plain[-1] - bias(fitted, points[i]))
@@ -117,9 +127,9 @@ def say_open(report: Report) -> None:
     """The same of open-loop runs below saturation: medians of TPOT and TTFT."""
     shipped = Calibration.read(SHIPPED)
     widths = {s.metric: s.log_half_width for s in shipped.spreads if s.level == "new_cell"}
-    engines = sorted({r.run.layout.engine for r in report.unflagged if r.run.loop == "open"})
+    engines = sorted({r.layout.engine for r in report.unflagged if r.run.kind == "open"})
     for engine in engines:
-        own = [r for r in report.unflagged if (r.run.loop, r.run.layout.engine) == ("open", engine)]
+        own = [r for r in report.unflagged if (r.run.kind, r.layout.engine) == ("open", engine)]
         shares = [
             np.mean([math.log(r.run.measured[m] / r.predicted[m]) <= widths[m] for r in own])
             for m in ("tpot", "ttft")
@@ -148,7 +158,11 @@ def say_inheritance(paths: list[str]) -> None:
     for name, generation in GENERATIONS.items():
         system = next(s.id for s in book.systems.values() if s.kernel_key == name)
         groups = [
-            [p for p in run(paths, without(book, gone)).points() if p.accelerator == system]
+            [
+                p
+                for p in run(paths, without(book, gone)).points()
+                if (p.accelerator, p.kind) == (system, "closed")
+            ]
             for gone in ((), (name,), generation)
         ]
         for metric in METRICS:
@@ -159,7 +173,7 @@ def say_inheritance(paths: list[str]) -> None:
 def main(paths: list[str]) -> None:
     """Prints every table."""
     report = run(paths)
-    points = report.points()
+    points = [p for p in report.points() if p.kind == "closed"]
     say_open(report)
     if points:
         say_held(points)

@@ -492,7 +492,6 @@ class ClassOnReplica:
 
     load: float
     prompt_load: float
-    prompt_mean: float
     prompt_s: list[float]
     alone_s: list[float]
     alone_load: float
@@ -542,20 +541,17 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
     transfer = [math.inf if bw is None else kv_bytes(layout, n) / bw for n in one["input"]["at"]]
     link = transfer[0] / layout.adp
     if layout.role == "serve":
-        prompt_mean = mean_prompt / layout.lanes
-        prompt_load = kernel["interference"] * prompt_mean
+        prompt_load = kernel["interference"] * mean_prompt / layout.lanes
         load = prompt_load + decode
     elif layout.role == "prefill":
-        prompt_mean = (mean_prompt + overhead_s(layout) * chunks[0]) / layout.lanes
-        prompt_load = prompt_mean
+        prompt_load = (mean_prompt + overhead_s(layout) * chunks[0]) / layout.lanes
         load = max(prompt_load, link)
     else:
-        prompt_load = prompt_mean = 0.0
+        prompt_load = 0.0
         load = max(decode, link)
     return ClassOnReplica(
         load,
         prompt_load,
-        prompt_mean,
         prompt_s,
         alone_s,
         kernel["interference"] * alone_s[0] / layout.lanes,
@@ -574,6 +570,48 @@ def replica(layout: Layout, batch: float) -> Replica:
     """Rates every class of the workload at a full batch."""
     classes = [class_on_replica(layout, batch, one) for one in layout.workload["classes"]]
     return Replica(layout, batch, classes)
+
+
+# -- throughput benchmarks ------------------------------------------------------------------------
+
+
+def throughput(
+    layout: Layout, batch: int, reserved: bool, requests: float, limited: bool
+) -> tuple[float, float, float] | None:
+    """Output tokens/s/GPU of the first class, sequences in decode, share of full load."""
+    one = layout.workload["classes"][0]
+    prompt, output = one["input"]["at"][0], one["output"]
+    context = prompt + (output["at"][0] if reserved else output["m2"] / (2.0 * output["at"][0]))
+    places = kv_budget(layout) / kv_bytes(layout, context) * layout.adp
+    if places < 1.0:
+        return None
+    n = min(batch, int(places))
+    r = Replica(layout, n, [class_on_replica(layout, n, one)])
+    load, share = r.classes[0].load, 1.0
+    if limited:
+        share = capacity(r, [0], [0.0])
+    elif not math.isinf(requests):
+        last = min(n, requests)
+        end = last * r.classes[0].prompt_load + last_answers_s(r, output, last)
+        load = ((requests - last) * load + end) / requests
+    return share / load * output["at"][0] / layout.gpus, n, share
+
+
+def last_answers_s(r: Replica, output: Json, n: float) -> float:
+    """Decoding answers that start together: their number falls from one percentile to the next."""
+    lengths = [1.0, *output["at"][1:], output["max"]]
+    running = [1.0, 0.5, 0.1, 0.05, 0.01, 0.0]
+    steps = [
+        decode_s(r.layout, max(n * share, 1.0) / r.layout.lanes, r.classes[0].attention_s)
+        for share in running
+    ]
+    return sum(
+        max(lengths[i] - lengths[i - 1], 0.0)
+        / r.layout.speculation["accepted"]
+        * (steps[i - 1] + steps[i])
+        / 2.0
+        for i in range(1, len(lengths))
+    )
 
 
 # -- queues and latency ---------------------------------------------------------------------------
@@ -924,7 +962,7 @@ def capacity(r: Replica, members: list[int], round_trip_s: list[float]) -> float
 def request_joules(r: Replica, k: int, n: float) -> float:
     """Joules of one request above idle at ``n`` sequences in decode."""
     one, system = r.classes[k], r.layout.system
-    joules = one.prompt_mean * (system["prefill_w"] - system["idle_w"])
+    joules = one.prompt_load * (system["prefill_w"] - system["idle_w"])
     if r.layout.role != "prefill":
         decode = one.steps * r.tau(n, one.attention_s) / n
         joules += decode * (system["decode_w"] - system["idle_w"])

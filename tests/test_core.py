@@ -178,11 +178,15 @@ def test_recheck_matches_the_reference(name: str, count: int) -> None:
             assert got["broken"] == (worst[1] if worst[0] > 0 else None)
 
 
-@pytest.mark.parametrize("name", ["main", "kinds"])
-def test_closed_loop_matches_the_reference(name: str) -> None:
-    spec, p, configurations = setting(name)
+Place = tuple[ref.Configuration, tuple[int, ...], tuple[int, int, int, int]]
+
+
+def serving_places(name: str, count: int) -> list[Place]:
+    """Configurations of role serve, with their positions on the axes and their degrees."""
+    spec, _, configurations = setting(name)
     serve = [c for c in configurations if c.fields["role"] == "serve" and c.batch_position == 0]
-    for c in random.Random(5).sample(serve, 150):
+    found = []
+    for c in random.Random(5).sample(serve, count):
         w, f = spec["workloads"][c.workload], c.fields
         names = [precision["id"] for precision in spec["precisions"]]
         engines = [engine["id"] for engine in spec["engines"]]
@@ -195,14 +199,60 @@ def test_closed_loop_matches_the_reference(name: str) -> None:
             w["kv"].index(c.kv),
             depths.index(f["speculative_depth"]),
         )
-        degrees = (f["tp"], f["pp"], f["ep"], f["attention_dp"])
-        got = p.closed_loop(axes, degrees, (24.0, 3000.0, 300.0))
+        found.append((c, axes, (f["tp"], f["pp"], f["ep"], f["attention_dp"])))
+    return found
+
+
+@pytest.mark.parametrize("name", ["main", "kinds"])
+def test_closed_loop_matches_the_reference(name: str) -> None:
+    _, p, _ = setting(name)
+    waited = 0
+    for c, axes, degrees in serving_places(name, 150):
+        for load in ((24.0, 3000.0, 300.0), (5000.0, 3000.0, 300.0)):
+            got = p.closed_loop(axes, degrees, load)
+            if c.layout is None or not ref.has_figures(c.layout):
+                assert got is None
+                continue
+            want = ref.closed_loop(c.layout, *load)
+            assert got is not None
+            assert max(map(relative, got, want)) < 1e-9
+            waited += got[0] > 100.0
+    assert waited > 10  # caches that hold fewer than 5,000 requests
+
+
+RUNS = [(64, False, math.inf, False), (4096, True, 500.0, False), (256, False, math.inf, True)]
+
+
+@pytest.mark.parametrize("name", ["main", "kinds"])
+@pytest.mark.parametrize(("batch", "reserved", "requests", "limited"), RUNS)
+def test_throughput_matches_the_reference(
+    name: str, batch: int, reserved: bool, requests: float, limited: bool
+) -> None:
+    _, p, _ = setting(name)
+    rated = 0
+    for c, axes, degrees in serving_places(name, 60):
+        options = {"reserved": reserved, "requests": requests, "limited": limited}
+        got = _core.throughput(p, axes, degrees, batch, **options)
         if c.layout is None or not ref.has_figures(c.layout):
             assert got is None
             continue
-        want = ref.closed_loop(c.layout, 24.0, 3000.0, 300.0)
-        assert got is not None
-        assert max(map(relative, got, want)) < 1e-9
+        want = ref.throughput(c.layout, batch, reserved, requests, limited)
+        if want is None or got is None:
+            assert want is got is None
+            continue
+        rated += 1
+        assert got[1] == want[1]
+        assert got[0] == pytest.approx(want[0], rel=2e-3 if limited else 1e-9, abs=1e-12)
+    assert rated > 10
+
+
+def test_bad_throughput_runs_are_refused() -> None:
+    _, p, _ = setting("main")
+    for batch, requests in ((0, 1.0), (1, 0.0), (1, math.nan)):
+        with pytest.raises(ValueError, match="throughput"):
+            _core.throughput(p, (0,) * 6, (1, 1, 1, 1), batch, requests=requests)
+    with pytest.raises(IndexError):
+        _core.throughput(p, (9, 0, 0, 0, 0, 0), (1, 1, 1, 1), 1)
 
 
 def test_kept_candidates_carry_load_and_joules() -> None:

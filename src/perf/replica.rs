@@ -101,8 +101,6 @@ pub struct ClassTimes {
     pub alone_s: [f64; 5],
     /// What is then added to `prompt_load`.
     pub alone_load: f64,
-    /// Mean replica-seconds of prompt work per request.
-    pub prompt_mean: f64,
     /// Steps that carry the prompt, at the percentiles.
     pub chunks: [f64; 5],
     /// Decode attention per sequence and step, s.
@@ -224,26 +222,21 @@ impl<'a> Replica<'a> {
         let decode_load = work.steps * self.tau(self.batch, work.attention_s) / self.batch;
         // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
         let mean_prompt = prompt_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
-        let (load, prompt_load, prompt_mean) = match self.role {
+        let (load, prompt_load) = match self.role {
             Role::Serve => {
-                let prompt = mean_prompt / lanes;
-                (
-                    interference * prompt + decode_load,
-                    interference * prompt,
-                    prompt,
-                )
+                let prompt = interference * mean_prompt / lanes;
+                (prompt + decode_load, prompt)
             }
             Role::Prefill(_) => {
                 let overhead = self.step.overhead_s * chunks[0];
                 let prompt = (mean_prompt + overhead) / lanes;
-                (prompt.max(work.transfer_load), prompt, prompt)
+                (prompt.max(work.transfer_load), prompt)
             }
-            Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0, 0.0),
+            Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0),
         };
         ClassTimes {
             load,
             prompt_load,
-            prompt_mean,
             prompt_s,
             alone_s,
             alone_load: interference * alone_s[0] / lanes,
@@ -289,7 +282,7 @@ impl RequestEnergy {
             _ => times.steps,
         };
         Self {
-            prompt_j: gpus * times.prompt_mean * (system.prefill_w - system.idle_w),
+            prompt_j: gpus * times.prompt_load * (system.prefill_w - system.idle_w),
             decode_j_per_s: gpus * steps * (system.decode_w - system.idle_w),
         }
     }
@@ -370,11 +363,13 @@ mod tests {
     fn load_of_a_serving_replica_is_that_of_its_two_phases() {
         let spec = spec();
         with(&spec, Role::Serve, 32, |layout, replica| {
-            for times in &replica.classes {
+            for (times, work) in replica.classes.iter().zip(replica.work) {
                 let decode = times.steps * replica.tau(32.0, times.attention_s) / 32.0;
                 assert!((times.load - times.prompt_load - decode).abs() < 1e-12 * times.load);
-                let prompt = layout.kernel.interference * times.prompt_mean;
-                assert_eq!(times.prompt_load, prompt);
+                // Two stages share the prompt; its attention grows with the square of its length.
+                let longer = work.prompt_attention_s[0] * (work.spread - 1.0);
+                let prompt = layout.kernel.interference * (times.prompt_s[0] + longer) / 2.0;
+                assert!((times.prompt_load - prompt).abs() < 1e-12 * prompt);
             }
         });
     }

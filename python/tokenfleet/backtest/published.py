@@ -19,6 +19,7 @@ from tokenfleet.serving_names import UnknownNameError
 COLUMNS = ("group", "kind", "system", "model", "tok_s_per_gpu", "tok_kind", "concurrency", "isl")
 _SIZES = (1, 2, 4, 8)
 _NEAR = 1.15  # a size this far from what Little's law gives is none
+_VERSION = re.compile(r"\d[\w.-]*$")
 _TP, _DATA_PARALLEL = re.compile(r"^TP(\d+)$"), re.compile(r"^DEP(\d+)$")
 
 
@@ -58,7 +59,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         # TensorRT-LLM's own benchmark reserves the cache of whole requests.
         at=AtCapacity(reserved=engine == "trtllm"),
         architecture=serving_names.shape(catalog, model),
-        version=cells.get("framework", ""),
+        version="".join(_VERSION.findall(cells["framework"])[:1]),
         benchmark=cells["group"],
         date=cells.get("date", ""),
         source=cells.get("source", ""),

@@ -112,7 +112,8 @@ class Report:
         found = {"bare_model": _tables(bare), "in_sample": _tables(fitted)}
         folds = {level: _out_of_fold(ordered, left[level]) for level in left}
         watts = left_out_watts(self.catalog, [r for r in self.unflagged if r.run.kind == "power"])
-        return {**found, **folds, **({"new_model_power": _tables(watts)} if watts else {})}
+        power = {"new_model_power": _tables(watts)} if watts else {}
+        return {**found, **folds, **power}
 
     def _calibrated(self, study: Study, left: Mapping[str, LeftOut] | None) -> Calibration:
         own = self._complete()

@@ -167,7 +167,8 @@ class Study:
         """Logarithms of the constants that fit the points `rows`, from `start`."""
         chosen = set(rows)
         own = np.array([i in chosen for i, _ in self._targets])
-        weights = self._weights[own] / self._weights[own].mean()
+        weights = self._weights[own]
+        weights = weights / (weights.mean() if len(weights) else 1.0)
         slopes = jacobian[own]
         centre = np.log([prior for _, _, prior, _ in PRIORS])
         tight = 1.0 / np.array([spread for *_, spread in PRIORS]) ** 2

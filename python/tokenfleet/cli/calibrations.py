@@ -31,6 +31,17 @@ _ERRORS = {
     "ttft_bias_pct": "bias",
     "interval80_coverage_pct": "in 80 %",
 }
+_BENCHMARKS = {
+    "kind": "run",
+    "benchmark": "of",
+    "n": "points",
+    "tpot": "TPOT",
+    "ttft": "TTFT",
+    "tokens_s_gpu": "tokens/s/GPU",
+    "tokens_s_gpu_cells_mape_pct": "cells",
+    "watts": "watts",
+    "interval80_coverage_pct": "in 80 %",
+}
 _FOLDS = {
     "split": "split",
     "n": "points",
@@ -47,6 +58,7 @@ _SPLITS = {
     "known_cell": "known cell: half of it left out",
     "new_version": "new engine version of a cell",
     "new_cell": "new cell: all of it left out",
+    "new_model_power": "power of a model left out",
 }
 
 
@@ -62,7 +74,7 @@ def calibrate(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the biases of the model to measured points."""
+    """Fit the model's constants and biases to measured points."""
     with answering(as_json):
         from tokenfleet.backtest import backtest as run
 
@@ -72,7 +84,8 @@ def calibrate(
         fitted = report.calibrate()
         if output is not None:
             fitted.write(output)
-            note(f"wrote {len(fitted.effects)} biases from {fitted.points} points to {output}")
+            what = f"{len(fitted.constants)} constants and {len(fitted.effects)} biases"
+            note(f"wrote {what} from {fitted.points} points to {output}")
         for row in report.skipped:
             note(f"skipped {row.file} row {row.row}: {row.reason}")
         if as_json:
@@ -168,7 +181,11 @@ def _calibration(name: str | None) -> Calibration | None:
 
 
 def _show_errors(report: Report) -> None:
-    say("prediction against measurement, % of the measured value (mean absolute error, bias)")
+    say(
+        "prediction against measurement, %: median / mean; cells: the mean over medians of cells"
+    )
+    _show_benchmarks(report.benchmarks())
+    say("by regime, % (mean absolute error, bias)")
     table(report.rows(), _ERRORS)
     fitted = sum(1 for r in report.results if r.regimes.get("knowledge") == "fitted point")
     if fitted:
@@ -177,11 +194,25 @@ def _show_errors(report: Report) -> None:
 
 def _show_folds(by_split: Mapping[str, Mapping[str, Any]]) -> None:
     say("errors in %, median / mean; half-widths of the 80 % interval in % of TPOT, TTFT, tokens/s")
-    rows = [_fold_row(name, split["overall"]) for name, split in by_split.items()]
+    timed = {k: v for k, v in by_split.items() if v["overall"]["tokens_s_gpu_n"]}
+    rows = [_fold_row(name, split["overall"]) for name, split in timed.items()]
     first = by_split["bare_model"]["overall"]
     if first["other_tpot_n"]:
         rows.append({**_fold_row("", first, "other_"), "split": "the other predictor in the files"})
     table(rows, _FOLDS)
+    for name, split in by_split.items():
+        say(f"{_SPLITS.get(name, name)}, by kind of run:")
+        _show_benchmarks(split["benchmarks"])
+
+
+def _show_benchmarks(found: Sequence[Mapping[str, Any]]) -> None:
+    rows = []
+    for row in found:
+        metrics = (*_METRICS, "watts")
+        pairs = {m: _join([row[f"{m}_{kind}_pct"] for kind in ("median", "mape")]) for m in metrics}
+        rows.append({**row, **pairs})
+    shown = {k: v for k, v in _BENCHMARKS.items() if any(r[k] is not None for r in rows)}
+    table(rows, shown)
 
 
 def _fold_row(name: str, stats: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -194,7 +225,7 @@ def _fold_row(name: str, stats: Mapping[str, Any], prefix: str = "") -> dict[str
     wide = None if prefix else _join(widths)
     return {
         "split": _SPLITS.get(name, name),
-        "n": stats[f"{prefix}tpot_n"],
+        "n": stats[f"{prefix}tokens_s_gpu_n"],
         **pairs,
         "interval80_coverage_pct": covered,
         "widths": wide,
