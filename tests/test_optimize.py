@@ -396,10 +396,10 @@ def test_a_plan_keeps_the_short_class_in_time() -> None:
 
 
 def test_a_plan_that_must_mix_keeps_the_short_class_in_time() -> None:
-    """Only replicas that admit both classes are left; they need far more of them."""
+    """Only one replica is left, which admits both classes; it takes far more of them."""
     built = build(load_scenario(two_percent_long(rps=20.0)))
-    both = tuple(c for c in built.problem.candidates if np.isfinite(c.load).all())
-    forced = replace(built.problem, candidates=both)
+    both = next(c for c in built.problem.candidates if np.isfinite(c.load).all())
+    forced = replace(built.problem, candidates=(both,))
     free = solve_mix(built.problem, compare_single=False)
     result = solve_mix(forced, recheck=lambda found: recheck(built, found), compare_single=False)
     assert not result.warnings

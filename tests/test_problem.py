@@ -250,8 +250,9 @@ class TestKernels:
         b200 = core_system(CATALOG, CATALOG.system("b200_sxm_8"))
         h100 = core_system(CATALOG, CATALOG.system("h100_sxm_8"))
         assert b200["idle_w"] == pytest.approx(2876 / 8)
-        assert h100["idle_w"] == pytest.approx(10_200 * 2.876 / 14.3 / 8)
-        assert h100["idle_w"] < h100["decode_w"] < h100["prefill_w"] < 10_200 / 8
+        assert h100["idle_w"] == pytest.approx(10_200 * 0.2011 / 8)
+        # A full load adds 0.522 of the rating, in either phase.
+        assert h100["decode_w"] == h100["prefill_w"] == pytest.approx(10_200 * 0.7231 / 8)
 
 
 class TestSpace:
@@ -389,7 +390,7 @@ def test_measured_columns_replace_the_model() -> None:
     a, b = sorted(result.problem.candidates, key=lambda c: c.load[0])
     assert a.load.tolist() == [0.25, math.inf]
     assert b.load.tolist() == [math.inf, 0.5]
-    idle = 10_200 * 2.876 / 14.3 / 8
+    idle = 10_200 * 0.2011 / 8
     assert b.energy_j[1] == pytest.approx((900 - idle) / 2)
 
 
