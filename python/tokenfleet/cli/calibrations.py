@@ -181,9 +181,7 @@ def _calibration(name: str | None) -> Calibration | None:
 
 
 def _show_errors(report: Report) -> None:
-    say(
-        "prediction against measurement, %: median / mean; cells: the mean over medians of cells"
-    )
+    say("prediction against measurement, %: median / mean; cells: the mean over medians of cells")
     _show_benchmarks(report.benchmarks())
     say("by regime, % (mean absolute error, bias)")
     table(report.rows(), _ERRORS)
