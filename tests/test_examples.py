@@ -80,7 +80,8 @@ def test_ai_factory_fills_its_power() -> None:
     assert plan.status in ("optimal", "within_gap")
     assert plan.seconds < 30
     (power,) = [row for row in plan.limits if row["what"] == "power_kw"]
-    assert power["headroom_share"] < 0.02
+    racks = sum(row["count"] for row in plan.systems)
+    assert power["headroom"] < power["used"] / racks  # not one more fits
     assert plan.free_demand_scale_rps is not None
     assert plan.free_demand_scale_rps > 0
     assert plan.cost_per_mtok_output_usd is not None

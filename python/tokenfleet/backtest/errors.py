@@ -78,11 +78,11 @@ def _errors(name: str, ratios: Sequence[float]) -> Stats:
 
 def by_regime(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Errors under every value of every regime, in the regimes' order."""
-    kinds = list(results[0].regimes) if results else []
+    kinds = list(dict.fromkeys(kind for r in results for kind in r.regimes))
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        for kind in kinds:
-            groups.setdefault((kind, result.regimes[kind]), []).append(result)
+        for regime in result.regimes.items():
+            groups.setdefault(regime, []).append(result)
     ordered = sorted(groups, key=lambda g: (kinds.index(g[0]), _band_order(g[1]), g[1]))
     return [{"by": by, "value": value, **stats(groups[by, value])} for by, value in ordered]
 
