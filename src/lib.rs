@@ -22,6 +22,7 @@
 //! Data go one way: [`catalog`], [`workload`] ▸ [`validate`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`prune`];
 //! [`simulate`] judges a layout by discrete events; [`tco`] stands apart. Only the `python` module knows Python.
 
+pub mod candidates;
 pub mod catalog;
 pub mod error;
 pub mod evaluate;

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BLANK",
     "HOURS_PER_YEAR",
     "PointSearch",
+    "Candidates",
     "Problem",
     "Search",
     "__version__",
+    "distinct_rows",
     "energy_usd_per_kwh_it",
     "operating_points",
     "prune",
@@ -27,6 +30,7 @@ __all__ = [
 
 __version__: Final[str]
 HOURS_PER_YEAR: Final[float]
+BLANK: Final[float]  # an optional number of a candidate that is left out
 
 class _Layout(TypedDict):
     """Fields of one configuration, as names and numbers."""
@@ -255,6 +259,50 @@ class Problem:
         One trace is one sample: half widths are NaN. ``warmup`` is a share of its requests.
         """
 
+class _Answers(TypedDict):
+    """Answers of N rows of a candidate file; NaN where a row has none. Of one replica."""
+
+    output_tokens_per_s: NDArray[np.float64]
+    output_tokens_per_s_per_gpu: NDArray[np.float64]
+    ttft_p50_ms: NDArray[np.float64]
+    ttft_p99_ms: NDArray[np.float64]
+    tpot_p50_ms: NDArray[np.float64]
+    tpot_p99_ms: NDArray[np.float64]
+    watts: NDArray[np.float64]  # IT watts drawn
+    cost_per_mtok_output_usd: NDArray[np.float64]  # NaN without a price
+    ttft_mean_ms: NDArray[np.float64]  # closed loops only
+    tpot_mean_ms: NDArray[np.float64]
+    status: NDArray[np.uint8]  # `Status` of `candidates.rs`: 0 ok, 1 memory, 2 above capacity
+
+@final
+class Candidates:
+    """Layouts of a problem that rows of a candidate file refer to."""
+
+    def __new__(cls, problem: Problem) -> Candidates: ...
+    def add(
+        self,
+        axes: Sequence[int],
+        degrees: Sequence[int],
+        speculation: tuple[int, float, float],
+    ) -> int | None:
+        """Prepares a layout and returns its number; ``None``: it is none, or a figure is missing.
+
+        ``axes`` (5,): index of the workload, then positions on its axes of system, engine,
+        precision and KV dtype. ``degrees`` (4,): tp, pp, ep, attention dp. ``speculation``: draft
+        tokens, tokens accepted per step, time of a draft token as a share of a step.
+        """
+
+    def evaluate(
+        self, layout: NDArray[np.int32], numbers: Sequence[NDArray[np.float64]]
+    ) -> _Answers:
+        """Answers of N rows.
+
+        ``layout`` (N,): numbers from ``add``; negative ones are rejected. ``numbers``, 8 arrays:
+        input tokens, output tokens, concurrency, requests/s, batch limit, USD per accelerator and
+        hour, USD/kWh, PUE; all but the first two may be empty, and hold ``BLANK`` where a row says
+        nothing. The GIL is released. Raises ``ValueError`` for other lengths or numbers.
+        """
+
 @final
 class Search:
     """Counts and kept candidates of the units searched so far. Order and grouping do not matter."""
@@ -381,6 +429,11 @@ class PointSearch:
 
     def cheapest(self) -> _KeptPoints:
         """The cheapest points by workload and class, cheapest first."""
+
+def distinct_rows(
+    columns: Sequence[NDArray[np.uint32]],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """First row of every distinct row of 1 to 12 columns of codes, and for each row which it is."""
 
 def prune(
     load_s: NDArray[np.float64],

@@ -1,6 +1,7 @@
 //! The only place that knows Python: text and arrays in, GIL released, arrays out, errors mapped.
 
 mod benchmark;
+mod candidates;
 mod money;
 mod points;
 mod search;
@@ -518,6 +519,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<search::Search>()?;
     m.add_class::<points::PointSearch>()?;
     m.add_function(wrap_pyfunction!(points::operating_points, m)?)?;
+    candidates::register(m)?;
     m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
     m.add_function(wrap_pyfunction!(search::prune, m)?)?;
     m.add_function(wrap_pyfunction!(money::system_year, m)?)?;

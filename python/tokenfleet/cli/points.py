@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from tokenfleet.cli.answer import answering, console, note, say, say_json
+from tokenfleet.cli.batches import AddressOption, EngineOption, JobsOption
 from tokenfleet.cli.files import refuse_existing, write_atomic
-from tokenfleet.cli.options import ForceOption, JsonOption, ScenarioArgument
+from tokenfleet.cli.options import ForceOption, JsonOption
 from tokenfleet.cli.progress import searching
 from tokenfleet.errors import SchemaError
 from tokenfleet.text import cell, plain
@@ -32,24 +33,69 @@ _SHOWN = {
     "ttft_p95_ms": "TTFT p95",
     "tpot_p95_ms": "TPOT p95",
 }
+_MAGIC = (b"PAR1", b"ARROW1")  # of tables
+_SCENARIOS = (".yaml", ".yml", ".toml", ".json")
+_RANKED_BY = "requests_per_s_per_gpu"
 _ASCENDING = ("_ms", "_w", "_bytes_per_gpu", "gpus")  # names of columns where less is better
 
 
 def evaluate(
-    scenario: ScenarioArgument,
+    scenario: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SCENARIO|TABLE",
+            help="A scenario, or a table of candidates: .parquet, .arrow or .csv.",
+        ),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write all points to this .csv or .parquet file."),
+        typer.Option(
+            "--output", "-o", help="Write all points to this .csv or .parquet (or .arrow) file."
+        ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=0, help="How many points to show.")] = 10,
-    by: Annotated[str, typer.Option("--by", help="Column that ranks them.")] = (
-        "requests_per_s_per_gpu"
-    ),
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=0, help="How many points to show; of a table, to keep."),
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Column that ranks them.")] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            "--select", help="Rows of a table to keep: 'ttft_p99_ms < 500 and watts < 9e3'."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")
+    ] = False,
+    catalog: Annotated[
+        list[Path] | None, typer.Option("--catalog", help="Catalog files for a table's names.")
+    ] = None,
+    engine: EngineOption = "threads",
+    jobs: JobsOption = None,
+    ray_address: AddressOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate the layouts of a scenario and show the best operating points."""
+    """Evaluate the layouts of a scenario, or each row of a table of candidates.
+
+    A table has one layout, load and price in a row; its answers go to the file of `-o`.
+    """
     with answering(as_json):
+        if _is_table(scenario):
+            from tokenfleet.cli.tables import evaluate_table
+
+            given = {"select": select, "top": top, "by": by, "resume": resume, "force": force}
+            evaluate_table(
+                scenario,
+                output,
+                {name: value for name, value in given.items() if value is not None},
+                catalog or [],
+                (engine, jobs, ray_address),
+                as_json,
+            )
+            return
+        _refuse_table_options({"--select": select, "--resume": resume, "--catalog": catalog})
+        by, top = by or _RANKED_BY, 10 if top is None else top
         write = _writer(output)
         refuse_existing(output, force)
         columns = _points(scenario)
@@ -63,6 +109,24 @@ def evaluate(
             say_json({"schema_version": 1, "count": count, "by": by, "points": rows})
         else:
             _show(columns, ranked, by)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a table rather than a scenario, by its first bytes and its ending."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) or path.suffix.lower() not in _SCENARIOS
+
+
+def _refuse_table_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if value:
+            raise SchemaError(
+                f"{name}: is for tables of candidates", "give a .parquet, .arrow or .csv file"
+            )
 
 
 def _points(scenario: Path) -> Columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -59,11 +59,11 @@ class Engine(Protocol):
 
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
-    ) -> Iterator[Outcome[Value]]:
+    ) -> Generator[Outcome[Value], None, None]:
         """Outcomes as pieces end. Closing the iterator cancels the rest."""
 
 
-def in_order(outcomes: Iterable[Outcome[Any]]) -> Iterator[Outcome[Any]]:
+def in_order(outcomes: Iterable[Outcome[Any]]) -> Generator[Outcome[Any], None, None]:
     """The same outcomes by index from 0, each as soon as those before it are there."""
     waiting: dict[int, Outcome[Any]] = {}
     following = 0

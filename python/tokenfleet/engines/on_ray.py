@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -70,7 +70,7 @@ class Ray:
 
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
-    ) -> Iterator[Outcome[Value]]:
+    ) -> Generator[Outcome[Value], None, None]:
         """As `Engine.run`."""
         ray: Any = import_module("ray")
         seconds = (limits or Limits()).seconds

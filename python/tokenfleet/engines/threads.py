@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -22,7 +22,7 @@ class Threads:
 
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
-    ) -> Iterator[Outcome[Value]]:
+    ) -> Generator[Outcome[Value], None, None]:
         """As `Engine.run`.
 
         Raises:
@@ -34,7 +34,7 @@ class Threads:
 
     def _run(
         self, task: Callable[[Item], Value], items: Sequence[Item]
-    ) -> Iterator[Outcome[Value]]:
+    ) -> Generator[Outcome[Value], None, None]:
         left = iter(enumerate(items))
         running: set[Future[Outcome[Value]]] = set()
         with ThreadPoolExecutor(self._jobs) as pool:

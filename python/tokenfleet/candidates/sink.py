@@ -1,0 +1,157 @@
+"""Parts put together into the files that were asked for, in order, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from tokenfleet.candidates.columns import ROW
+from tokenfleet.errors import SchemaError
+from tokenfleet.text import cell
+
+ENDINGS = (".parquet", ".csv", ".arrow")
+
+
+class Sink(Protocol):
+    """Takes tables one after the other."""
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows."""
+
+
+def check_ending(path: Path) -> None:
+    """Refuses a name that says no format.
+
+    Raises:
+        SchemaError: another ending.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise SchemaError(f"{path}: unknown table format", f"end the name in {', '.join(ENDINGS)}")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block ends without an error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def open_sink(file: BinaryIO, ending: str, schema: pa.Schema) -> Iterator[Sink]:
+    """The writer of a format."""
+    if ending == ".csv":
+        yield _Csv(file, schema)
+    elif ending == ".arrow":
+        plain = pa.schema([(f.name, _plain(f.type)) for f in schema])
+        with pa.ipc.new_file(file, plain) as writer:
+            yield _Plain(writer.write_table, plain)
+    else:
+        words = [f.name for f in schema if pa.types.is_dictionary(f.type)]
+        with pyarrow.parquet.ParquetWriter(
+            file, schema, compression="NONE", use_dictionary=words, write_statistics=True
+        ) as writer:
+            yield _Parquet(writer)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+class _Parquet:
+    def __init__(self, writer: pyarrow.parquet.ParquetWriter) -> None:
+        self._writer = writer
+
+    def write(self, table: pa.Table) -> None:
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=1 << 20)
+
+
+class _Plain:
+    """Arrow files: words as words, because dictionaries of the parts differ."""
+
+    def __init__(self, write: Callable[[pa.Table], None], schema: pa.Schema) -> None:
+        self._write, self._schema = write, schema
+
+    def write(self, table: pa.Table) -> None:
+        if table.num_rows:
+            self._write(table.cast(self._schema))
+
+
+class _Csv:
+    """CSV: numbers stay numbers; text that a spreadsheet would run gets a quote before it."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._file = file
+        self._file.write((",".join(schema.names) + "\n").encode())
+
+    def write(self, table: pa.Table) -> None:
+        columns = [_safe(column) for column in table.columns]
+        options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+        pyarrow.csv.write_csv(pa.table(columns, names=table.schema.names), self._file, options)
+
+
+def _safe(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text cells made harmless; each distinct word once."""
+    if not pa.types.is_string(_plain(column.type)):
+        return column
+    chunks = []
+    for chunk in column.chunks:
+        words = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        safe = pa.array([cell(w) for w in words.dictionary.to_pylist()], pa.string())
+        chunks.append(pa.DictionaryArray.from_arrays(words.indices, safe).dictionary_decode())
+    return pa.chunked_array(chunks, pa.string())
+
+
+class Rejects:
+    """The side file of rejected rows; it is there only when a row was rejected."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._context: Any = None
+        self._file: Any = None
+
+    def write(self, table: pa.Table, first: int) -> None:
+        """Appends rows whose numbers count from `first`, as numbers from 1."""
+        if not table.num_rows:
+            return
+        if self._file is None:
+            self._context = whole_file(self._path)
+            self._file = self._context.__enter__()
+            self._file.write((",".join(table.schema.names) + "\n").encode())
+        for row in table.to_pylist():
+            row[ROW] += first + 1
+            self._file.write(_line([cell(value) for value in row.values()]))
+
+    def close(self, error: BaseException | None) -> None:
+        """Gives the file its name, or removes it."""
+        if self._context is None:
+            return
+        kind = type(error) if error is not None else None
+        self._context.__exit__(kind, error, None)
+
+
+def _line(values: list[object]) -> bytes:
+    """A line of CSV."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()

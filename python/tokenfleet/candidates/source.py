@@ -1,0 +1,318 @@
+"""Candidate files of three kinds, cut into parts that can be read alone, and read slice by slice.
+
+A part is a run of Parquet row groups, of Arrow record batches, or a range of bytes of a CSV file.
+What a file says of itself is checked before anything is expanded: rows, bytes, column types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from tokenfleet.candidates.columns import LABEL, TEXTS, named
+from tokenfleet.errors import SchemaError
+
+SLICE_ROWS = 1 << 18
+MOST_ROWS = 1 << 33
+MOST_GROUP_ROWS = 1 << 27
+MOST_GROUP_BYTES = 4 << 30
+_THRIFT_BYTES = 1 << 28  # of a footer's text and lists
+_CSV_PART = 32 << 20  # bytes
+_LONGEST_HEADER = 1 << 16
+_PARQUET, _ARROW = b"PAR1", b"ARROW1"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Row groups, batches or bytes from `first` to before `last`; `rows` where they are known."""
+
+    first: int
+    last: int
+    rows: int | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A candidate file: its kind, its columns by our names, and its parts."""
+
+    path: str
+    kind: str  # parquet, arrow or csv
+    columns: Mapping[str, str]
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> int | None:
+        """Rows, where the file says how many."""
+        known = [p.rows for p in self.parts]
+        return None if any(n is None for n in known) else sum(n or 0 for n in known)
+
+
+def open_source(path: Path) -> Source:
+    """Kind, columns and parts of a file.
+
+    Raises:
+        SchemaError: not a table of candidates, corrupt, or larger than the limits; names what.
+    """
+    if not path.is_file():
+        raise SchemaError(f"{path}: no such file", "check the path")
+    with path.open("rb") as file:
+        head = file.read(8)
+    with _understood(str(path), "its footer"):
+        if head.startswith(_PARQUET):
+            return _parquet(path)
+        if head.startswith(_ARROW):
+            return _arrow(path)
+    return _csv(path, head)
+
+
+@contextmanager
+def _understood(source: str, where: str) -> Iterator[None]:
+    """Errors of the readers as ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise SchemaError(
+            f"{source}: {where}: {text or type(error).__name__}",
+            "the file is cut off or damaged: write it again",
+        ) from None
+
+
+# Parquet and Arrow
+
+
+def _parquet_file(
+    path: str, columns: Mapping[str, str] | None = None
+) -> pyarrow.parquet.ParquetFile:
+    texts = [columns[name] for name in TEXTS if name in columns] if columns else None
+    return pyarrow.parquet.ParquetFile(
+        path,
+        read_dictionary=texts,
+        thrift_string_size_limit=_THRIFT_BYTES,
+        thrift_container_size_limit=_THRIFT_BYTES,
+    )
+
+
+def _parquet(path: Path) -> Source:
+    with _parquet_file(str(path)) as file:
+        columns = _typed(file.schema_arrow, str(path))
+        meta = file.metadata
+        if not 0 <= meta.num_rows <= MOST_ROWS:
+            raise _too_large(path, f"{meta.num_rows:,} rows", MOST_ROWS)
+        groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+        for i, group in enumerate(groups):
+            if not 0 <= group.num_rows <= MOST_GROUP_ROWS:
+                raise _too_large(path, f"row group {i}: {group.num_rows:,} rows", MOST_GROUP_ROWS)
+            if not 0 <= group.total_byte_size <= MOST_GROUP_BYTES:
+                what = f"row group {i}: {group.total_byte_size:,} bytes"
+                raise _too_large(path, what, MOST_GROUP_BYTES)
+        if sum(g.num_rows for g in groups) != meta.num_rows:
+            raise SchemaError(
+                f"{path}: its footer counts {meta.num_rows:,} rows, its row groups "
+                f"{sum(g.num_rows for g in groups):,}",
+                "the file is damaged: write it again",
+            )
+        return Source(str(path), "parquet", columns, _runs([g.num_rows for g in groups]))
+
+
+def _arrow(path: Path) -> Source:
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        columns = _typed(reader.schema, str(path))
+        rows = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+    return Source(str(path), "arrow", columns, _runs(rows))
+
+
+def label_type(source: Source) -> pa.DataType | None:
+    """Type of the rows' own names."""
+    if LABEL not in source.columns or source.kind == "csv":
+        return pa.string() if LABEL in source.columns else None
+    column = source.columns[LABEL]
+    if source.kind == "parquet":
+        with _parquet_file(source.path) as file:
+            return file.schema_arrow.field(column).type
+    with pa.memory_map(source.path) as memory, pa.ipc.open_file(memory) as reader:
+        return reader.schema.field(column).type
+
+
+def _too_large(path: Path, what: str, most: int) -> SchemaError:
+    return SchemaError(
+        f"{path}: {what} is over the limit of {most:,}", "write it in smaller row groups, or files"
+    )
+
+
+def _runs(rows: Sequence[int]) -> tuple[Part, ...]:
+    """Groups brought together into parts of at least a slice."""
+    parts: list[Part] = []
+    first, count = 0, 0
+    for i, n in enumerate(rows):
+        count += n
+        if count >= SLICE_ROWS or i == len(rows) - 1:
+            parts.append(Part(first, i + 1, count))
+            first, count = i + 1, 0
+    return tuple(parts)
+
+
+def _typed(schema: pa.Schema, source: str) -> dict[str, str]:
+    """Columns by our names, whose types can be what they should.
+
+    Raises:
+        SchemaError: a column of another type; names it.
+    """
+    columns = named(schema.names, source)
+    for name, column in columns.items():
+        kind = schema.field(column).type
+        value = kind.value_type if pa.types.is_dictionary(kind) else kind
+        text = pa.types.is_string(value) or pa.types.is_large_string(value)
+        number = pa.types.is_integer(value) or pa.types.is_floating(value)
+        number = number or pa.types.is_decimal(value)
+        blank = pa.types.is_null(value)
+        wanted = "text" if name in TEXTS else "numbers"
+        if not blank and name != LABEL and not (text if name in TEXTS else number):
+            raise SchemaError(
+                f"{source}: column {column!r}: is of type {kind}, must be {wanted}",
+                f"write the column as {wanted}",
+            )
+        if name == LABEL and not (text or pa.types.is_integer(value) or blank):
+            raise SchemaError(
+                f"{source}: column {column!r}: is of type {kind}, must be text or whole numbers",
+                "write the column as text",
+            )
+    return columns
+
+
+# CSV
+
+
+def _csv(path: Path, head: bytes) -> Source:
+    if head.startswith(_UTF16) or b"\x00" in head:
+        raise SchemaError(f"{path}: is UTF-16 or binary", "save it as UTF-8, Parquet or Arrow")
+    with path.open("rb") as file:
+        line = file.readline(_LONGEST_HEADER)
+    if not line.strip() or (len(line) == _LONGEST_HEADER and not line.endswith(b"\n")):
+        raise SchemaError(f"{path}: has no header line", "name the columns in the first line")
+    with _understood(str(path), "its header"):
+        header = _names(line, str(path))
+    columns = named(header, str(path))
+    return Source(str(path), "csv", columns, _ranges(path, len(line)))
+
+
+def _names(line: bytes, source: str) -> list[str]:
+    text = line.removeprefix(_BOM).decode("utf-8")
+    if ";" in text and "," not in text:
+        raise SchemaError(
+            f"{source}: its columns are separated by semicolons",
+            "save it with commas between columns and points in numbers",
+        )
+    options = pyarrow.csv.ReadOptions(use_threads=False)
+    names: list[str] = pyarrow.csv.read_csv(pa.BufferReader(text.encode()), options).column_names
+    return names
+
+
+def _ranges(path: Path, start: int) -> tuple[Part, ...]:
+    """Ranges of bytes that begin and end between rows: at line ends outside quotes."""
+    parts: list[Part] = []
+    with path.open("rb") as file:
+        file.seek(start)
+        position, quoted = start, False
+        while block := file.read(_CSV_PART):
+            quoted ^= block.count(b'"') % 2 == 1
+            position += len(block)
+            while quoted or not block.endswith(b"\n"):
+                block = file.readline(_CSV_PART)
+                if not block:
+                    break
+                quoted ^= block.count(b'"') % 2 == 1
+                position += len(block)
+            if position - start > 2 * _CSV_PART:
+                raise SchemaError(
+                    f"{path}: a quote that opens after byte {start:,} does not close",
+                    "close it, or leave quotes out",
+                )
+            parts.append(Part(start, position, None))
+            start = position
+    return tuple(parts)
+
+
+def read_slices(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+    """Slices of a part in order, with the rows in them that are no rows.
+
+    Raises:
+        SchemaError: what the file holds there cannot be read; names the part.
+    """
+    unit = {"parquet": "row groups", "arrow": "record batches", "csv": "bytes"}[source.kind]
+    where = f"{unit} {part.first:,} to {part.last:,}"
+    readers = {"parquet": _read_parquet, "arrow": _read_arrow, "csv": _read_csv}
+    with _understood(source.path, where):
+        yield from readers[source.kind](source, part)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A line that is no row: its place among the rows of the slice, and why."""
+
+    row: int
+    text: str
+    reason: str
+
+
+def _renamed(source: Source, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Our columns, under our names."""
+    arrays = [batch.column(column) for column in source.columns.values()]
+    return pa.RecordBatch.from_arrays(arrays, names=list(source.columns))
+
+
+def _read_parquet(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+    with _parquet_file(source.path, source.columns) as file:
+        batches = file.iter_batches(
+            SLICE_ROWS,
+            row_groups=list(range(part.first, part.last)),
+            columns=list(source.columns.values()),
+            use_threads=False,
+        )
+        for batch in batches:
+            yield _renamed(source, batch), []
+
+
+def _read_arrow(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+    with pa.memory_map(source.path) as file, pa.ipc.open_file(file) as reader:
+        for i in range(part.first, part.last):
+            batch = reader.get_batch(i)
+            batch.validate(full=True)
+            for first in range(0, batch.num_rows, SLICE_ROWS):
+                yield _renamed(source, batch.slice(first, SLICE_ROWS)), []
+
+
+def _read_csv(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+    bad: list[Bad] = []
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        reason = f"has {row.actual_columns} cells, the header {row.expected_columns}"
+        bad.append(Bad(row.number - 1, row.text or "", reason))
+        return "skip"
+
+    with Path(source.path).open("rb") as file:
+        file.seek(part.first)
+        data = file.read(part.last - part.first)
+    names = list(source.columns.values())
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=_CSV_PART * 2),
+        pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+            null_values=[""],
+        ),
+    )
+    batch = table.combine_chunks().to_batches(max_chunksize=None)
+    one = batch[0] if batch else pa.RecordBatch.from_pylist([], schema=table.schema)
+    yield _renamed(source, one), bad
