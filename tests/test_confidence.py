@@ -22,13 +22,13 @@ from core_spec import spec as whole_spec
 from core_spec import spec_of
 from tokenfleet import _core, evaluate, optimize_fleet
 from tokenfleet.backtest import backtest
-from tokenfleet.calibration import METRICS, SHIPPED, Calibration, Point, Spread
-from tokenfleet.catalog import Catalog, load_catalog
+from tokenfleet.calibration import SHIPPED, Calibration, Spread
+from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import solve_options
 from tokenfleet.problem import Built, build
-from tokenfleet.problem.knowledge import Judge, deviations, time_factors
+from tokenfleet.problem.knowledge import PROMISED, Judge, deviations, time_factors
 from tokenfleet.promises import recheck
 from tokenfleet.scenario_file import load_scenario
 from tokenfleet.verify_latency import verify_latency
@@ -194,14 +194,10 @@ def built(**changes: Any) -> Built:
     return build(load_scenario(scenario(**changes)))
 
 
-def closed_loops(catalog: Catalog | None = None) -> list[Point]:
-    """Shipped closed-loop runs with the model's own predictions."""
-    return [p for p in backtest(catalog=catalog).points() if p.kind == "closed"]
-
-
 def spreads(calibration: Calibration, level: str) -> dict[str, float]:
-    """Half-widths of a level."""
-    return {s.metric: s.log_half_width for s in calibration.spreads if s.level == level}
+    """Half-widths of a level, of what a plan promises."""
+    own = [s for s in calibration.spreads if s.level == level and s.metric in PROMISED]
+    return {s.metric: s.log_half_width for s in own}
 
 
 def test_the_upper_end_of_the_interval_is_ninety_percent() -> None:
@@ -219,13 +215,13 @@ def test_without_biases_the_spread_is_that_of_a_cell_nobody_measured() -> None:
     wide = spreads(Calibration.read(SHIPPED), "new_cell")
     assert known.provenance == "calibrated"
     assert known.log_bias == 0.0
-    assert dict(known.half_width) == {m: wide[m] for m in METRICS}
+    assert dict(known.half_width) == wide
     assert time_factors(known, 0.9) == pytest.approx(
         {
             "ttft": math.exp(wide["ttft"]),
             "tpot": math.exp(wide["tpot"]),
-            "load": math.exp(wide["tokens_s_gpu"]),
-            "prefill_load": math.exp(wide["tokens_s_gpu"]),
+            "load": math.exp(wide["capacity"]),
+            "prefill_load": math.exp(wide["capacity"]),
         }
     )
 
@@ -235,7 +231,7 @@ def test_loads_carry_the_factor_when_no_limit_binds() -> None:
     loose = deepcopy(scenario()["workloads"])
     loose[0]["slos"] = []
     plain, sure = built(workloads=loose), built(workloads=loose, confidence=0.9)
-    h = spreads(Calibration.read(SHIPPED), "new_cell")["tokens_s_gpu"]
+    h = spreads(Calibration.read(SHIPPED), "new_cell")["capacity"]
     loads = [
         {plain.origins[c.id][0]: c.load[0] for c in plain.problem.candidates},
         {sure.origins[c.id][0]: c.load[0] for c in sure.problem.candidates},
@@ -255,7 +251,7 @@ def test_efficiencies_of_another_generation_are_wider_and_of_the_same_are_not() 
     own = judge.of(0, {**layout, "system": "h100_sxm_8"})
     foreign = judge.of(0, {**layout, "system": "mi300x_8"})
     assert foreign.provenance == "inherited"
-    for metric, factor in (("tpot", 2.25), ("tokens_s_gpu", 2.25), ("ttft", 1.25)):
+    for metric, factor in (("tpot", 3.25), ("capacity", 1.5), ("ttft", 2.25)):
         assert foreign.half_width[metric] == pytest.approx(factor * own.half_width[metric])
 
     workloads = deepcopy(scenario()["workloads"])
@@ -265,8 +261,7 @@ def test_efficiencies_of_another_generation_are_wider_and_of_the_same_are_not() 
     routed = {**layout, "precision": "nvfp4", "kv_dtype": "fp8", "system": "b300_sxm_8"}
     known = Judge(near.loaded, near.specification).of(0, {**routed, "tp": 8})
     assert known.provenance == "inherited"
-    wide = spreads(Calibration.read(SHIPPED), "new_cell")
-    assert dict(known.half_width) == {m: wide[m] for m in METRICS}
+    assert dict(known.half_width) == spreads(Calibration.read(SHIPPED), "new_cell")
 
 
 def test_every_operating_point_says_how_it_is_known() -> None:
@@ -276,7 +271,7 @@ def test_every_operating_point_says_how_it_is_known() -> None:
     assert own.any() and (~own).any()
     assert set(table["provenance"][own]) == {"calibrated"}
     assert set(table["provenance"][~own]) == {"inherited"}
-    for metric in METRICS:
+    for metric in PROMISED:
         column = table[f"{metric}_interval80_pct"]
         assert column[own] == pytest.approx(100 * math.expm1(wide[metric]))
         assert (column[~own] > column[own].max()).all()
@@ -369,17 +364,17 @@ def test_a_calibration_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_the_confidence_is_what_measured_runs_show() -> None:
     """Shipped runs at 0.9: nine in ten are no slower. First tokens have the heavier tail."""
-    points = closed_loops()
     widths = spreads(Calibration.read(SHIPPED), "new_cell")
-    tpot, ttft, rate = measure_confidence.held(points, widths, 0.9)
-    assert 0.85 < tpot < 0.97
-    assert 0.85 < rate < 0.97
-    assert 0.80 < ttft < 0.97
+    held = measure_confidence.held(backtest().points(), widths, 0.9)
+    assert {metric: n > 100 for metric, (_, n) in held.items()} == dict.fromkeys(PROMISED, True)
+    assert 0.85 < held["tpot"][0] < 0.98
+    assert 0.85 < held["capacity"][0] < 0.98
+    assert 0.80 < held["ttft"][0] < 0.98
 
 
 def test_a_bias_helps_its_own_version_and_no_other() -> None:
     """Why a plan needs the version's name: mean error of TPOT on runs left out of the fit."""
-    points = closed_loops()
+    points = [p for p in backtest().points() if p.kind == "closed"][::4]
     own = measure_confidence.left_out(points, "known_cell", measure_confidence.level_only)
     other = measure_confidence.left_out(points, "new_version", measure_confidence.predecessors)
     plain, corrected = (float(np.mean(np.abs(logs))) for logs in own)
@@ -393,12 +388,7 @@ def test_inheriting_within_a_generation_costs_no_accuracy_and_across_it_does() -
     book = load_catalog()
     own, near, far = (
         measure_confidence.half_width(
-            [
-                p
-                for p in closed_loops(measure_confidence.without(book, gone))
-                if p.accelerator == "h100_sxm_8"
-            ],
-            "tpot",
+            measure_confidence.of_accelerator(book, gone, "h100_sxm_8", []), "tpot"
         )
         for gone in ((), ("h100_sxm",), ("h100_sxm", "h200_sxm"))
     )
@@ -435,7 +425,7 @@ def test_a_sure_plan_shows_what_it_promises() -> None:
     assert row["class"] == "calibrated"
     model = row["models"][0]
     assert model["runs"] > 0
-    for metric in METRICS:
+    for metric in PROMISED:
         assert model[f"{metric}_interval80_pct"] == pytest.approx(
             100 * math.expm1(half_widths[metric])
         )

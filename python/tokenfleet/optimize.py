@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.calibration import METRICS
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
@@ -22,7 +21,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
-from tokenfleet.problem.knowledge import Judge
+from tokenfleet.problem.knowledge import PROMISED, Judge
 from tokenfleet.promises import recheck, slo_rows
 from tokenfleet.provenance import (
     confidence_warnings,
@@ -210,7 +209,7 @@ def _known(built: Built) -> dict[str, NDArray[Any]]:
     assert built.specification is not None
     judge = Judge(built.loaded, built.specification)
     known = [judge.of(c.workload, c.label) for c in built.problem.candidates]
-    widths = {m: [100.0 * math.expm1(k.half_width[m]) for k in known] for m in METRICS}
+    widths = {m: [100.0 * math.expm1(k.half_width[m]) for k in known] for m in PROMISED}
     return {
         "provenance": np.array([k.provenance for k in known]),
         "known": np.array([k.level for k in known]),

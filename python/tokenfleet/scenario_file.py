@@ -7,7 +7,7 @@ data).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,10 @@ def load_scenario(
     if problems:
         raise schema_error(source, problems)
     calibration = _calibration(parsed, folder, source)
+    if parsed.calibration not in ("none", "shipped"):
+        # Biases of a file are on top of its constants.
+        own_kernels = catalog.kernels.with_constants(calibration.fitted_constants())
+        catalog = replace(catalog, kernels=own_kernels)
     return LoadedScenario(
         scenario=parsed,
         catalog=catalog,

@@ -23,11 +23,16 @@ from tokenfleet.scenario_file import LoadedScenario
 
 # One-sided confidence of the upper end of an 80 % interval.
 _UPPER_END = 0.9
-# Half-widths grow so much where efficiencies come from another generation or vendor. Measured by
-# taking their own kernels away from four accelerators: up to 2.2 and 1.2 times. Within a
-# generation nothing changed.
-_OTHER_GENERATION = {"tpot": 2.25, "ttft": 1.25, "tokens_s_gpu": 2.25}
-# A plan takes the level of a bias and not what belongs to one layout and one load; what those
+# What a plan promises: two times, and the rate of a replica at its capacity.
+PROMISED = ("tpot", "ttft", "capacity")
+# Half-widths grow so much where efficiencies come from another generation, and from another vendor.
+# The first was measured by taking their own kernels away from four accelerators, the second on runs
+# of AMD's. Within a generation nothing changed.
+_WIDER = {
+    "generation": {"tpot": 2.25, "ttft": 1.25, "capacity": 1.5},
+    "vendor": {"tpot": 3.25, "ttft": 2.25, "capacity": 1.5},
+}
+# A plan takes the level of a bias on TPOT and not what belongs to one layout and load; what those
 # explain stays unexplained.
 _LEVEL_ONLY = 1.4
 
@@ -87,7 +92,9 @@ class Judge:
         self._corrector = Corrector(loaded.calibration)
         effects = loaded.calibration.effects
         self._runs = {
-            (e.kind, e.key): e.n for e in effects if e.time == "tpot" and e.term == "level"
+            (e.kind, e.key): e.n
+            for e in sorted(effects, key=lambda e: e.time == "tpot")  # times before capacity
+            if e.time != "ttft" and e.term == "level"
         }
         self._known: dict[_Kind, Knowledge] = {}
 
@@ -123,7 +130,7 @@ class Judge:
             runs=next((self._runs[c] for c in cells if c in self._runs), 0),
             inherited_from=taken,
             log_bias=math.log(found.predicted["tpot"]) if known else 0.0,
-            half_width=self._half_width(known, self._foreign(kind.system, taken)),
+            half_width=self._half_width(known, self._distance(kind.system, taken)),
         )
 
     def _point(self, kind: _Kind) -> Point:
@@ -145,6 +152,7 @@ class Judge:
             osl=1.0,
             measured={},
             predicted=dict.fromkeys(METRICS, 1.0),
+            inherited=catalog.system(kind.system).kernel_key is None,
         )
 
     def _taken(self, kind: _Kind) -> dict[str, str]:
@@ -158,32 +166,35 @@ class Judge:
             return "inherited"
         return "calibrated" if ("cell", point.cell) in self._runs else "modelled"
 
-    def _foreign(self, system: str, taken: Mapping[str, str]) -> bool:
-        """Whether an efficiency comes from another generation or vendor."""
-        own = serving_names.generation(self._loaded.catalog.system(system))
-        return any(self._generations.get(whom, own) != own for whom in taken.values())
+    def _distance(self, system: str, taken: Mapping[str, str]) -> str:
+        """How far efficiencies come from: another `vendor`, another `generation`, or no farther."""
+        row = self._loaded.catalog.system(system)
+        own = (row.vendor, serving_names.generation(row))
+        found = {self._origins.get(whom, own) for whom in taken.values()}
+        if any(vendor != row.vendor for vendor, _ in found):
+            return "vendor"
+        return "generation" if found - {own} else ""
 
     @cached_property
-    def _generations(self) -> dict[str, str]:
-        """Generation of every accelerator in the kernel calibration."""
+    def _origins(self) -> dict[str, tuple[str, str]]:
+        """Vendor and generation of every accelerator in the kernel calibration."""
         catalog = self._loaded.catalog
-        found = dict.fromkeys(catalog.kernels.accelerators, "not in the catalog")
+        found = dict.fromkeys(catalog.kernels.accelerators, ("not in the catalog", ""))
         for row in catalog.systems.values():
             if row.kernel_key in found:
-                found[row.kernel_key] = serving_names.generation(row)
+                found[row.kernel_key] = (row.vendor, serving_names.generation(row))
         return found
 
-    def _half_width(self, known: bool, foreign: bool) -> dict[str, float]:
+    def _half_width(self, known: bool, distance: str) -> dict[str, float]:
         spreads = {
             (str(s.level), str(s.metric)): s.log_half_width
             for s in self._loaded.calibration.spreads
         }
-        found = {m: spreads["new_cell", m] for m in METRICS}
-        if known:  # a bias is on TPOT, and throughput follows
-            for metric in ("tpot", "tokens_s_gpu"):
-                own = _LEVEL_ONLY * spreads["known_cell", metric]
-                found[metric] = min(own, found[metric])
-        return {m: h * (_OTHER_GENERATION[m] if foreign else 1.0) for m, h in found.items()}
+        found = {m: spreads["new_cell", m] for m in PROMISED}
+        if known:
+            found["tpot"] = min(_LEVEL_ONLY * spreads["known_cell", "tpot"], found["tpot"])
+        wider = _WIDER.get(distance, {})
+        return {m: h * wider.get(m, 1.0) for m, h in found.items()}
 
 
 def _group(tp: int, attention_dp: int) -> tuple[int, int]:
@@ -197,7 +208,7 @@ def time_factors(knowledge: Knowledge, confidence: float | None) -> dict[str, fl
     """The core's `TimeFactors`. Pools that only prefill have no bias: none was measured on them."""
     sure = confidence or EXPECTED
     bias = math.exp(knowledge.log_bias)
-    rate = knowledge.factor("tokens_s_gpu", sure)
+    rate = knowledge.factor("capacity", sure)
     return {
         "ttft": knowledge.factor("ttft", sure),
         "tpot": bias * knowledge.factor("tpot", sure),
