@@ -343,18 +343,25 @@ def test_versions_without_a_calibration_draw_a_warning() -> None:
 
 
 def test_a_calibration_file_of_ones_own(tmp_path: Path) -> None:
-    """Twice the shipped half-widths in a file: its spreads are used, and its biases."""
+    """Another step time and twice the shipped half-widths in a file: both are used."""
     shipped = Calibration.read(SHIPPED)
     wider = tuple(
         Spread(level=s.level, metric=s.metric, log_half_width=2 * s.log_half_width, n=s.n)
         for s in shipped.spreads
     )
-    shipped.model_copy(update={"spreads": wider}).write(tmp_path / "own.json")
+    slow = tuple(
+        c.model_copy(update={"value": 7.5}) if (c.name, c.engine) == ("step_ms", "trtllm") else c
+        for c in shipped.constants
+    )
+    own = shipped.model_copy(update={"spreads": wider, "constants": slow})
+    own.write(tmp_path / "own.json")
     data = scenario(calibration="own.json", engine_versions={"trtllm": shipped_version()})
     problem = build(load_scenario(data, tmp_path))
     assert problem.specification is not None
     known = Judge(problem.loaded, problem.specification).of(0, problem.problem.candidates[0].label)
     assert known.half_width["ttft"] == pytest.approx(2 * spreads(shipped, "new_cell")["ttft"])
+    assert problem.loaded.catalog.kernels.engines["trtllm"]["step_ms"] == 7.5
+    assert built().loaded.catalog.kernels.engines["trtllm"]["step_ms"] != 7.5
     with pytest.raises(SchemaError, match=r"absent\.json"):
         load_scenario(scenario(calibration="absent.json"), tmp_path)
 
