@@ -5,6 +5,9 @@
 //! elements, in whatever order points come, and merging two fronts gives the front of both. The
 //! cheapest are ordered by cost and then by number.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
 use crate::points::block::{Lanes, BLOCK};
 
 /// Quantities in which points are compared; less is better.
@@ -21,140 +24,191 @@ pub struct Merits {
 /// Relative margin by which a kept point must beat a bound: far above what rounding can do to the
 /// monotonicity that bounds rest on, far below what anyone can measure.
 pub const MARGIN: f64 = 1e-9;
-/// Kept points that a whole block is compared with before its points are taken one by one.
-const CHAMPIONS: usize = 12;
+/// Points that wait for the next sweep, at least.
+const PENDING: usize = 4096;
 
-/// Points that no other dominates, as columns.
+/// A point with its number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Entry {
+    merits: Merits,
+    number: u64,
+}
+
+/// Points that no other dominates.
+///
+/// New points wait until there are as many as kept ones; then one sweep in order of cost, beside a
+/// staircase of TTFT and TPOT, drops all that is dominated: `O(n log n)` (Kung, Luccio and
+/// Preparata, JACM 22(4), 1975).
 #[derive(Debug, Clone, Default)]
 pub struct Front {
-    cost: Vec<f64>,
-    ttft: Vec<f64>,
-    tpot: Vec<f64>,
-    number: Vec<u64>,
+    /// In order of cost; none dominates another.
+    kept: Vec<Entry>,
+    pending: Vec<Entry>,
+    shadow: Option<Box<Shadow>>,
 }
 
 impl Front {
-    /// Number of points.
-    pub fn len(&self) -> usize {
-        self.number.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.number.is_empty()
-    }
-
     /// The points with their numbers, by number.
     pub fn sorted(&self) -> Vec<(u64, Merits)> {
-        let mut all: Vec<_> = (0..self.len())
-            .map(|i| (self.number[i], self.at(i)))
-            .collect();
+        let mut front = self.clone();
+        front.sweep();
+        let mut all: Vec<_> = front.kept.iter().map(|e| (e.number, e.merits)).collect();
         all.sort_by_key(|(number, _)| *number);
         all
     }
 
-    fn at(&self, i: usize) -> Merits {
-        Merits {
-            cost: self.cost[i],
-            ttft: self.ttft[i],
-            tpot: self.tpot[i],
+    /// Adds a point.
+    pub fn add(&mut self, merits: Merits, number: u64) {
+        self.pending.push(Entry { merits, number });
+        if self.pending.len() >= PENDING.max(self.kept.len()) {
+            self.sweep();
         }
-    }
-
-    /// Whether every point that is nowhere better than `least` is dominated.
-    #[inline(always)]
-    pub fn covers(&self, least: Merits) -> bool {
-        let (c, t, p) = (
-            least.cost * (1.0 - MARGIN),
-            least.ttft * (1.0 - MARGIN),
-            least.tpot * (1.0 - MARGIN),
-        );
-        self.find(|cost, ttft, tpot| (cost <= c) & (ttft <= t) & (tpot <= p))
-            .is_some()
-    }
-
-    /// First place where `test` holds, a stretch of places at a time.
-    #[inline(always)]
-    fn find(&self, test: impl Fn(f64, f64, f64) -> bool) -> Option<usize> {
-        let len = self.len();
-        let (cost, ttft, tpot) = (&self.cost[..len], &self.ttft[..len], &self.tpot[..len]);
-        for first in (0..len).step_by(BLOCK) {
-            let last = (first + BLOCK).min(len);
-            let mut any = 0u64;
-            for i in first..last {
-                any |= u64::from(test(cost[i], ttft[i], tpot[i]));
-            }
-            if any != 0 {
-                return (first..last).find(|i| test(cost[*i], ttft[*i], tpot[*i]));
-            }
-        }
-        None
-    }
-
-    /// Whether some kept point makes this one useless. Moves it forward: it may do so again.
-    #[inline(always)]
-    fn dominated(&mut self, m: Merits, number: u64) -> bool {
-        let mut by = self.find(|c, t, p| (c <= m.cost) & (t <= m.ttft) & (p <= m.tpot));
-        // All equal: the lower number stays.
-        if let Some(i) = by {
-            if self.at(i) == m && self.number[i] > number {
-                by = None;
-            }
-        }
-        if let Some(i) = by {
-            self.swap(i, i / 2);
-        }
-        by.is_some()
-    }
-
-    fn swap(&mut self, i: usize, j: usize) {
-        self.cost.swap(i, j);
-        self.ttft.swap(i, j);
-        self.tpot.swap(i, j);
-        self.number.swap(i, j);
-    }
-
-    /// Adds a point unless it is dominated; drops those it dominates.
-    #[inline(always)]
-    pub fn add(&mut self, m: Merits, number: u64) {
-        if self.dominated(m, number) {
-            return;
-        }
-        let mut i = 0;
-        while i < self.len() {
-            let kept = self.at(i);
-            if m.cost <= kept.cost && m.ttft <= kept.ttft && m.tpot <= kept.tpot {
-                self.cost.swap_remove(i);
-                self.ttft.swap_remove(i);
-                self.tpot.swap_remove(i);
-                self.number.swap_remove(i);
-            } else {
-                i += 1;
-            }
-        }
-        self.cost.push(m.cost);
-        self.ttft.push(m.ttft);
-        self.tpot.push(m.tpot);
-        self.number.push(number);
     }
 
     /// Adds all of another front.
     pub fn merge(&mut self, other: &Self) {
-        for i in 0..other.len() {
-            self.add(other.at(i), other.number[i]);
+        for entry in other.kept.iter().chain(&other.pending) {
+            self.add(entry.merits, entry.number);
         }
     }
 
-    /// Marks points of a block with an infinite cost that one of the first kept points beats.
+    fn sweep(&mut self) {
+        let mut all = std::mem::take(&mut self.pending);
+        all.append(&mut self.kept);
+        all.sort_unstable_by(|a, b| {
+            let key = |e: &Entry| (e.merits.cost, e.merits.ttft, e.merits.tpot);
+            let order = key(a).partial_cmp(&key(b));
+            order
+                .unwrap_or(Ordering::Equal)
+                .then(a.number.cmp(&b.number))
+        });
+        // TTFT in bits, which are ordered as the numbers are, and the least TPOT up to there.
+        let mut stairs: BTreeMap<u64, f64> = BTreeMap::new();
+        for entry in all {
+            let (ttft, tpot) = (entry.merits.ttft.to_bits(), entry.merits.tpot);
+            let before = stairs.range(..=ttft).next_back();
+            if before.is_some_and(|(_, least)| *least <= tpot) {
+                continue;
+            }
+            while let Some((&step, _)) = stairs.range(ttft..).next().filter(|(_, p)| **p >= tpot) {
+                stairs.remove(&step);
+            }
+            stairs.insert(ttft, tpot);
+            self.kept.push(entry);
+        }
+    }
+
+    /// Makes ready for [`Self::covers`] and [`Self::sift`], which see no point that comes later.
+    pub fn settle(&mut self) {
+        self.sweep();
+        self.shadow = (!self.kept.is_empty()).then(|| Box::new(Shadow::new(&self.kept)));
+    }
+
+    /// Whether every point that is nowhere better than `least` is dominated. Where points are near each
+    /// other it may say no.
+    #[inline(always)]
+    pub fn covers(&self, least: Merits) -> bool {
+        let within = |x: f64| x * (1.0 - MARGIN);
+        self.shadow.as_ref().is_some_and(|shadow| {
+            shadow.least_tpot(within(least.cost), within(least.ttft)) <= within(least.tpot)
+        })
+    }
+
+    /// Marks points of a block that are dominated by an infinite cost; not all of them.
     #[inline(always)]
     pub fn sift(&self, cost: &mut Lanes, ttft: &Lanes, tpot: &Lanes) {
-        for i in 0..self.len().min(CHAMPIONS) {
-            let (c, t, p) = (self.cost[i], self.ttft[i], self.tpot[i]);
+        if let Some(shadow) = &self.shadow {
             for j in 0..BLOCK {
-                let beaten = (c < cost[j]) & (t <= ttft[j]) & (p <= tpot[j]);
+                let beaten = shadow.least_tpot(cost[j], ttft[j]) <= tpot[j];
                 cost[j] = if beaten { f64::INFINITY } else { cost[j] };
             }
         }
+    }
+}
+
+/// Cells of the shadow along one axis.
+const CELLS: usize = 128;
+
+/// What a front dominates for certain: for each cell of cost and TTFT the least TPOT of the kept points
+/// in cells that are lower in both.
+#[derive(Debug, Clone)]
+struct Shadow {
+    cost: Axis,
+    ttft: Axis,
+    least: [f64; CELLS * CELLS],
+}
+
+/// Positive numbers in cells of equal width in their bits: nearly equal ratios.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    low: u64,
+    shift: u32,
+}
+
+impl Axis {
+    /// Cells from the least to the most of some numbers; everything below shares the first.
+    fn new(numbers: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = numbers.fold((u64::MAX, 0), |(low, high), x| {
+            (low.min(x.to_bits()), high.max(x.to_bits()))
+        });
+        let bits = u64::BITS - (high - low).leading_zeros();
+        Self {
+            low,
+            shift: bits.saturating_sub(CELLS.ilog2()),
+        }
+    }
+
+    #[inline(always)]
+    fn cell(&self, x: f64) -> usize {
+        // The first cell is for what lies below; one more lies above.
+        let above = x.to_bits().max(self.low) - self.low;
+        let inside = (above >> self.shift).min(CELLS as u64 - 2);
+        (inside + u64::from(x.to_bits() >= self.low)) as usize
+    }
+}
+
+impl Shadow {
+    fn new(kept: &[Entry]) -> Self {
+        let mut shadow = Self {
+            cost: Axis::new(kept.iter().map(|e| e.merits.cost)),
+            ttft: Axis::new(kept.iter().map(|e| e.merits.ttft)),
+            least: [f64::INFINITY; CELLS * CELLS],
+        };
+        for e in kept {
+            // Cells above in both see it.
+            let (c, t) = (
+                shadow.cost.cell(e.merits.cost),
+                shadow.ttft.cell(e.merits.ttft),
+            );
+            if c + 1 < CELLS && t + 1 < CELLS {
+                let cell = &mut shadow.least[(c + 1) * CELLS + t + 1];
+                *cell = cell.min(e.merits.tpot);
+            }
+        }
+        for c in 0..CELLS {
+            for t in 0..CELLS {
+                let left = if t > 0 {
+                    shadow.least[c * CELLS + t - 1]
+                } else {
+                    f64::INFINITY
+                };
+                let below = if c > 0 {
+                    shadow.least[(c - 1) * CELLS + t]
+                } else {
+                    f64::INFINITY
+                };
+                let cell = &mut shadow.least[c * CELLS + t];
+                *cell = cell.min(left).min(below);
+            }
+        }
+        shadow
+    }
+
+    /// The least TPOT of kept points that are below in cost and in TTFT, as far as cells tell.
+    #[inline(always)]
+    fn least_tpot(&self, cost: f64, ttft: f64) -> f64 {
+        let cell = self.cost.cell(cost) * CELLS + self.ttft.cell(ttft);
+        self.least[cell & (CELLS * CELLS - 1)]
     }
 }
 

@@ -17,7 +17,7 @@
 //!
 //! Every point is counted once: computed, or skipped by one of these bounds, or on a layout that is
 //! none or does not fit. What is kept is exactly what computing every point would keep. Work is cut
-//! into rounds of units; bounds come from earlier rounds and from the unit itself, so that counts do
+//! into rounds of units; bounds come from earlier rounds, so that counts do
 //! not depend on the number of threads either.
 
 use rayon::prelude::*;
@@ -133,6 +133,7 @@ impl Search<'_> {
                 .map(|place| self.unit(spread(place, self.space.unit_count()), &found))
                 .reduce(|| self.nothing(), |a, b| a.merge(&b));
             found = found.merge(&round);
+            found.fronts.iter_mut().for_each(Front::settle);
             (from, len) = (to, 4 * len);
         }
         found

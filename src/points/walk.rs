@@ -233,8 +233,7 @@ impl<'a, 'f> Walk<'a, 'f> {
     /// Whether nothing that is nowhere better than `least` can be kept.
     fn useless(&self, least: Merits) -> bool {
         let g = self.group;
-        let covered = self.known.fronts[g].covers(least) || self.found.fronts[g].covers(least);
-        covered
+        self.known.fronts[g].covers(least)
             && (self.known.cheapest[g].excludes(least.cost)
                 || self.found.cheapest[g].excludes(least.cost))
     }
@@ -322,11 +321,7 @@ impl<'a, 'f> Walk<'a, 'f> {
             .min(self.found.cheapest[g].limit());
         let per_load = self.offers.all.len() as u64;
         let number = |at: usize| first + at as u64 * per_load + offer as u64;
-        let mut any = 0u64;
-        for j in 0..BLOCK {
-            any |= u64::from(self.cost[j] <= limit);
-        }
-        if any != 0 {
+        if any_up_to(&self.cost, limit) {
             for j in (0..len).filter(|j| self.cost[*j] <= limit) {
                 self.found.cheapest[g].add(self.cost[j], number(self.at[j]));
             }
@@ -337,16 +332,26 @@ impl<'a, 'f> Walk<'a, 'f> {
         let (ttft, tpot) = (&self.block.ttft_s[4], &self.block.tpot_s[4]);
         let mut left = self.cost;
         self.known.fronts[g].sift(&mut left, ttft, tpot);
-        self.found.fronts[g].sift(&mut left, ttft, tpot);
+        if !any_up_to(&left, f64::MAX) {
+            return;
+        }
         for j in (0..len).filter(|j| left[*j] < f64::INFINITY) {
             let merits = Merits {
                 cost: left[j],
                 ttft: ttft[j],
                 tpot: tpot[j],
             };
-            if !self.known.fronts[g].covers(merits) {
-                self.found.fronts[g].add(merits, number(self.at[j]));
-            }
+            self.found.fronts[g].add(merits, number(self.at[j]));
         }
     }
+}
+
+/// Whether any value is at most `limit`.
+#[inline(always)]
+fn any_up_to(values: &Lanes, limit: f64) -> bool {
+    let mut any = 0u64;
+    for value in values {
+        any |= u64::from(*value <= limit);
+    }
+    any != 0
 }
