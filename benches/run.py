@@ -14,12 +14,13 @@ import ast
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from spread import peak_mb
 
 HERE = Path(__file__).resolve().parent
 #: Marks the one line of a child's output that is its answer.
@@ -80,8 +81,7 @@ def measures(path: Path) -> bool:
 def measured(name: str, quick: bool) -> dict[str, Any]:
     """Figures of one subject, and this process's peak memory, MB."""
     result = dict(import_module(name).measure(quick))
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result["peak_mb"] = usage / (1e6 if sys.platform == "darwin" else 1e3)
+    result["peak_mb"] = peak_mb()
     return result
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypedDict
 
 
@@ -30,3 +33,18 @@ def seconds(work: Callable[[], object], runs: int) -> list[float]:
         work()
         found.append(time.perf_counter() - begun)
     return found
+
+
+def peak_mb() -> float:
+    """Most memory that this process had in use, MB.
+
+    Linux keeps it apart for each program that a process runs; `getrusage` does not, and would give
+    a child the memory of its parent.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / 1e6
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage / (1e6 if sys.platform == "darwin" else 1e3)

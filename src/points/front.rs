@@ -61,7 +61,7 @@ impl Front {
     pub fn add(&mut self, merits: Merits, number: u64) {
         self.pending.push(Entry { merits, number });
         if self.pending.len() >= PENDING.max(self.kept.len()) {
-            self.sweep();
+            self.settle();
         }
     }
 
@@ -98,7 +98,7 @@ impl Front {
         }
     }
 
-    /// Makes ready for [`Self::covers`] and [`Self::sift`], which see no point that comes later.
+    /// Sweeps what waits and makes it seen by [`Self::covers`] and [`Self::sift`].
     pub fn settle(&mut self) {
         self.sweep();
         self.shadow = (!self.kept.is_empty()).then(|| Box::new(Shadow::new(&self.kept)));

@@ -17,7 +17,7 @@
 //!
 //! Every point is counted once: computed, or skipped by one of these bounds, or on a layout that is
 //! none or does not fit. What is kept is exactly what computing every point would keep. Work is cut
-//! into rounds of units; bounds come from earlier rounds, so that counts do
+//! into rounds of units; bounds come from earlier rounds and from the unit itself, so that counts do
 //! not depend on the number of threads either.
 
 use rayon::prelude::*;
@@ -193,7 +193,7 @@ impl Search<'_> {
 }
 
 /// Units in the first round; each later one is four times as long.
-const ROUND: u64 = 16;
+const ROUND: u64 = 4;
 
 /// A permutation of `0..len` that puts neighbours far apart.
 fn spread(place: u64, len: u64) -> u64 {

@@ -233,7 +233,8 @@ impl<'a, 'f> Walk<'a, 'f> {
     /// Whether nothing that is nowhere better than `least` can be kept.
     fn useless(&self, least: Merits) -> bool {
         let g = self.group;
-        self.known.fronts[g].covers(least)
+        let covered = self.known.fronts[g].covers(least) || self.found.fronts[g].covers(least);
+        covered
             && (self.known.cheapest[g].excludes(least.cost)
                 || self.found.cheapest[g].excludes(least.cost))
     }
@@ -332,6 +333,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         let (ttft, tpot) = (&self.block.ttft_s[4], &self.block.tpot_s[4]);
         let mut left = self.cost;
         self.known.fronts[g].sift(&mut left, ttft, tpot);
+        self.found.fronts[g].sift(&mut left, ttft, tpot);
         if !any_up_to(&left, f64::MAX) {
             return;
         }
