@@ -22,20 +22,24 @@ from tokenfleet.errors import (
 if TYPE_CHECKING:
     from tokenfleet.optimize import evaluate, optimize_fleet
     from tokenfleet.plan import Plan
+    from tokenfleet.point_search import FoundPoints, search_points
     from tokenfleet.scenario_file import load_scenario
     from tokenfleet.schema import Scenario
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
+    "FoundPoints": "tokenfleet.point_search",
     "Plan": "tokenfleet.plan",
     "Scenario": "tokenfleet.schema",
     "evaluate": "tokenfleet.optimize",
     "load_scenario": "tokenfleet.scenario_file",
     "optimize_fleet": "tokenfleet.optimize",
+    "search_points": "tokenfleet.point_search",
 }
 
 __all__ = [
     "CatalogError",
+    "FoundPoints",
     "InfeasibleError",
     "Plan",
     "Scenario",
@@ -46,6 +50,7 @@ __all__ = [
     "evaluate",
     "load_scenario",
     "optimize_fleet",
+    "search_points",
 ]
 
 

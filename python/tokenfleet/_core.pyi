@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 __all__ = [
     "BLANK",
     "HOURS_PER_YEAR",
-    "PointSearch",
     "Candidates",
+    "PointSearch",
     "Problem",
     "Search",
     "__version__",

@@ -13,6 +13,7 @@ from tokenfleet.cli import (
     points,
     published,
     schemas,
+    search,
 )
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(plans.demo)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(points.evaluate)
+app.command()(search.search)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

@@ -1,0 +1,92 @@
+"""`search`: the best operating points of a scenario over every load and offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import answering, console, say, say_json
+from tokenfleet.cli.options import JsonOption, ScenarioArgument
+from tokenfleet.cli.progress import searching
+from tokenfleet.text import plain
+
+_SHOWN = {
+    "workload": "workload",
+    "class": "class",
+    "system": "system",
+    "offer": "offer",
+    "precision": "weights",
+    "tp": "TP",
+    "batch_limit": "batch",
+    "utilisation": "load",
+    "cost_per_mtok_output_usd": "$/Mtok",
+    "output_tokens_per_s_per_gpu": "tok/s/GPU",
+    "ttft_p99_ms": "TTFT p99",
+    "tpot_p99_ms": "TPOT p99",
+}
+
+
+def search(
+    scenario: ScenarioArgument,
+    loads: Annotated[
+        int, typer.Option("--loads", min=1, help="Steps of utilisation per replica.")
+    ] = 99,
+    top: Annotated[
+        int, typer.Option("--top", min=0, help="Cheapest points to show per class.")
+    ] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Search every operating point of a scenario for the cheapest and the unbeaten ones."""
+    with answering(as_json):
+        from tokenfleet.point_search import search_points
+
+        with searching("ordering the points") as progress:
+            found = search_points(scenario, loads=loads, cheapest=top, progress=progress)
+        if as_json:
+            say_json(
+                {
+                    "schema_version": 1,
+                    "counts": dict(found.counts),
+                    "seconds": found.seconds,
+                    "cheapest": _records(found.cheapest),
+                    "front": _records(found.front),
+                }
+            )
+            return
+        _say(found.counts, len(found.front.get("workload", ())), found.seconds)
+        _table(_records(found.cheapest))
+
+
+def _records(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lists = {name: values.tolist() for name, values in columns.items()}
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _say(counts: Mapping[str, int], kept: int, seconds: float) -> None:
+    possible = counts.get("total", 0) - counts.get("no_layout", 0) - counts.get("memory", 0)
+    skipped = counts.get("skipped_dominated", 0) + counts.get("skipped_beyond_limits", 0)
+    say(
+        f"{possible:,} operating points that fit: {counts.get('computed', 0):,} computed, "
+        f"{skipped:,} skipped by bounds, in {seconds:.2f} s"
+    )
+    say(f"{kept:,} within limits are not beaten in cost, TTFT and TPOT together; the cheapest:")
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, title in _SHOWN.items():
+        number = bool(rows) and isinstance(rows[0][name], int | float)
+        table.add_column(title, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(Text(_brief(row[name])) for name in _SHOWN))
+    console().print(table)
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else plain(value)
