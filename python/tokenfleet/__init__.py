@@ -25,16 +25,22 @@ if TYPE_CHECKING:
     from tokenfleet.point_search import FoundPoints, search_points
     from tokenfleet.scenario_file import load_scenario
     from tokenfleet.schema import Scenario
+    from tokenfleet.simulation.result import Simulation
+    from tokenfleet.simulation.run import SimulationSettings
+    from tokenfleet.simulation.simulate import simulate
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
     "FoundPoints": "tokenfleet.point_search",
     "Plan": "tokenfleet.plan",
     "Scenario": "tokenfleet.schema",
+    "Simulation": "tokenfleet.simulation.result",
+    "SimulationSettings": "tokenfleet.simulation.run",
     "evaluate": "tokenfleet.optimize",
     "load_scenario": "tokenfleet.scenario_file",
     "optimize_fleet": "tokenfleet.optimize",
     "search_points": "tokenfleet.point_search",
+    "simulate": "tokenfleet.simulation.simulate",
 }
 
 __all__ = [
@@ -44,6 +50,8 @@ __all__ = [
     "Plan",
     "Scenario",
     "SchemaError",
+    "Simulation",
+    "SimulationSettings",
     "SolverError",
     "TokenfleetError",
     "__version__",
@@ -51,6 +59,7 @@ __all__ = [
     "load_scenario",
     "optimize_fleet",
     "search_points",
+    "simulate",
 ]
 
 

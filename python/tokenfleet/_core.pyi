@@ -14,12 +14,14 @@ __all__ = [
     "BLANK",
     "HOURS_PER_YEAR",
     "Candidates",
+    "Durations",
     "PointSearch",
     "Problem",
     "Search",
     "__version__",
     "distinct_rows",
     "energy_usd_per_kwh_it",
+    "estimate",
     "operating_points",
     "prune",
     "system_year",
@@ -120,6 +122,17 @@ class _Conservation(TypedDict):
     rejected: int
     in_flight: int
 
+class _Sample(TypedDict):
+    """Measured requests of one class in one replication."""
+
+    arrived: int
+    finished: int
+    good: int  # finished within every limit that binds the class
+    within: list[int]  # finished within each limit of the workload; 0 where it does not bind
+    ttft: Durations
+    tpot: Durations
+    e2e: Durations
+
 class _SimulatedClass(TypedDict):
     """Measured requests of one class; unfinished and rejected ones are in no latency."""
 
@@ -131,6 +144,7 @@ class _SimulatedClass(TypedDict):
     ttft_s: list[_Estimate]  # (5,), round trip included
     tpot_s: list[_Estimate]
     e2e_s: list[_Estimate]
+    samples: list[_Sample]  # one for each replication
 
 class _Simulated(TypedDict):
     """Result of a simulation."""
@@ -434,6 +448,29 @@ def distinct_rows(
     columns: Sequence[NDArray[np.uint32]],
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """First row of every distinct row of 1 to 12 columns of codes, and for each row which it is."""
+
+@final
+class Durations:
+    """Durations that a simulation measured, in buckets of at most 0.39 %."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    @staticmethod
+    def summary(parts: Sequence[Durations], weights: Sequence[float]) -> list[float]:
+        """Mean, p50, p90, p95, p99 of several samples together, s; NaN without a duration.
+
+        Every duration of a sample counts ``weights`` times. Raises ``ValueError`` for a weight that
+        is negative or not finite, or another number of them.
+        """
+
+def estimate(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean of the values that are numbers, and half the width of its 95 % interval.
+
+    Student's t; the half width is NaN with fewer than two.
+    """
 
 def prune(
     load_s: NDArray[np.float64],

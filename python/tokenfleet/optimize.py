@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from tokenfleet.plan import Extras, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import PROMISED, Judge
+from tokenfleet.problem.origin import origin
 from tokenfleet.promises import recheck, slo_rows
 from tokenfleet.provenance import (
     confidence_warnings,
@@ -32,9 +34,12 @@ from tokenfleet.provenance import (
 )
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
+from tokenfleet.simulation.certainty import MAX_ROUNDS, Certainty, Note
+from tokenfleet.simulation.run import SimulationSettings
 from tokenfleet.verify import verify_mix
 from tokenfleet.verify_latency import verify_latency
 
+Verify = Literal["simulate"]
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
@@ -46,12 +51,20 @@ def optimize_fleet(
     *,
     progress: Progress | None = None,
     compare_single: bool = True,
+    verify: Verify | None = None,
+    simulation: SimulationSettings | None = None,
+    note: Note | None = None,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
 
     `scenario` is a path to a YAML, TOML or JSON file, plain data, or a `Scenario`. `progress(done,
     total)` is called while the space of configurations is searched. Ctrl-C during the solve returns
     the best plan found so far, with `interrupted` set.
+
+    With `verify="simulate"` every replica group of the plan is simulated at its routed mix, by the
+    settings of `simulation`; where a limit fails with confidence the column's capacity is lowered
+    and the mix solved again. `plan.verification` has the rounds and the price of certainty;
+    `note(text)` is told how far it is.
 
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
@@ -62,14 +75,56 @@ def optimize_fleet(
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     built = build(loaded, progress)
     require_candidates(built)
-    result = solve_mix(
-        built.problem,
-        solve_options(loaded.scenario),
-        lambda found: recheck(built, found),
-        compare_single=compare_single,
-    )
+    if verify is None:
+        result = solve_mix(
+            built.problem,
+            solve_options(loaded.scenario),
+            lambda found: recheck(built, found),
+            compare_single=compare_single,
+        )
+        check(result, built)
+        return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
+    judge = _judge(built, verify, simulation, note)
+    result = _solve_verified(built, judge, compare_single)
     check(result, built)
-    return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
+    known = extras(built, result, time.perf_counter() - begun)
+    return Plan.from_mix(result, replace(known, verification=judge.verification()))
+
+
+def _judge(
+    built: Built, verify: str, simulation: SimulationSettings | None, note: Note | None
+) -> Certainty:
+    if verify != "simulate":
+        raise SchemaError(f"verify is {verify!r}", "write simulate, or leave it out")
+    if built.core is None:
+        raise SchemaError(
+            f"{built.loaded.source_name}: measured columns have no layouts to simulate",
+            "plan without verify",
+        )
+    settings = simulation or SimulationSettings()
+    settings.check()
+    named = Extras(origin=origin(built.loaded, built.specification), configurations=built.origins)
+    return Certainty(
+        built,
+        as_plan=lambda found: Plan.from_mix(found, named),
+        analytic=lambda found: recheck(built, found),
+        settings=settings,
+        note=note,
+    )
+
+
+def _solve_verified(built: Built, judge: Certainty, compare_single: bool) -> MixResult:
+    try:
+        result = solve_mix(
+            built.problem,
+            solve_options(built.loaded.scenario),
+            judge,
+            max_rounds=MAX_ROUNDS,
+            compare_single=compare_single,
+        )
+    except InfeasibleError as error:
+        raise judge.missing(error) from None
+    return replace(result, interrupted=result.interrupted or judge.interrupted)
 
 
 def require_candidates(built: Built) -> None:
@@ -161,6 +216,8 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
             *quality_warnings(built, result),
         ),
         dropped=dropped,
+        origin=origin(built.loaded, built.specification),
+        configurations=built.origins,
     )
 
 

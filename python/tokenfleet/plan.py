@@ -18,7 +18,7 @@ from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.problem_data import SECONDS_PER_HOUR, ObjectiveKind, Problem
 from tokenfleet.verify import place_replicas
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Row = dict[str, Any]
 _UNIT: dict[ObjectiveKind, str] = {
     "least_cost": "USD per year",
@@ -43,6 +43,9 @@ class Extras:
     warnings: tuple[str, ...] = ()
     confidence: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    origin: Row | None = None
+    configurations: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    verification: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,9 @@ class Plan:
     warnings: tuple[str, ...]
     rounds: int
     seconds: float
+    blocks: tuple[Row, ...]
+    origin: Row | None  # of the scenario: what `tokenfleet simulate` checks it by
+    verification: Row | None  # rounds of `verify="simulate"`
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
@@ -122,7 +128,7 @@ class Plan:
             free_demand_scale_rps=mix.scale if any(w.free for w in mix.problem.workloads) else None,
             gpus=sum(row["gpus"] for row in systems),
             systems=systems,
-            replicas=reader.replicas(),
+            replicas=reader.replicas(extras.configurations),
             placement=reader.placement(),
             sites=sites,
             routing=reader.routing(),
@@ -141,19 +147,23 @@ class Plan:
             warnings=(*mix.warnings, *extras.warnings),
             rounds=mix.rounds,
             seconds=mix.seconds if extras.seconds is None else extras.seconds,
+            blocks=reader.load_blocks(),
+            origin=extras.origin,
+            verification=extras.verification,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """Plain dicts, lists and numbers; one that is not finite becomes null."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [json_ready(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -212,16 +222,34 @@ class _Reader:
                     "pool": pool.id,
                     "count": count,
                     "gpus": count * pool.gpus_per_system,
+                    "idle_it_kw": pool.idle_it_kw,
+                    "pue": pool.pue,
                     "count_by_block": [round(n) for n in counts] if pool.elastic else None,
                 }
             )
         return tuple(rows)
 
-    def replicas(self) -> tuple[Row, ...]:
-        """Replicas by site, workload and layout; `count` is the peak over the load blocks."""
+    def load_blocks(self) -> tuple[Row, ...]:
+        """Load blocks, in the order of every `..._by_block` and of the rates of the routing."""
+        return tuple(
+            {
+                "hours_per_year": block.hours,
+                "lost_site": None
+                if block.lost_site < 0
+                else self.problem.sites[block.lost_site].id,
+            }
+            for block in self.problem.blocks
+        )
+
+    def replicas(self, configurations: Mapping[int, tuple[int, int]]) -> tuple[Row, ...]:
+        """Replicas by site, workload and layout; `count` is the peak over the load blocks.
+
+        `configurations` gives each candidate's number in the space and its latency group.
+        """
         rows = []
         for (p, c), counts in self._by_block("n").items():
             candidate, pool = self.problem.candidates[c], self.problem.pools[p]
+            number, group = configurations.get(candidate.id, (None, None))
             rows.append(
                 {
                     **candidate.label,
@@ -231,6 +259,10 @@ class _Reader:
                     "pool": pool.id,
                     "role": candidate.role,
                     "candidate": candidate.id,
+                    "configuration": number,
+                    "latency_group": group,
+                    "energy_j_per_request": _by_class(self.problem, c),
+                    "idle_w": candidate.idle_w,
                     "count": round(max(counts)),
                     "gpus": candidate.gpus,
                     "count_by_block": None if len(set(counts)) == 1 else [round(n) for n in counts],
@@ -427,6 +459,14 @@ class _Reader:
             "difference_relative": _ratio(difference, abs(self.mix.value)),
             "systems_by_offer": dict(systems),
         }
+
+
+def _by_class(problem: Problem, c: int) -> dict[str, float]:
+    """IT joules per request above idle, of the classes that candidate c admits."""
+    candidate = problem.candidates[c]
+    ids = problem.workloads[candidate.workload].class_ids
+    pairs = zip(ids, candidate.energy_j, strict=True)
+    return {name: float(joules) for name, joules in pairs if math.isfinite(joules)}
 
 
 def _limit(what: str, where: str, used: float, limit: float) -> Row:

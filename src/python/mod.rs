@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod candidates;
+mod durations;
 mod money;
 mod points;
 mod search;
@@ -17,10 +18,11 @@ use crate::perf::closed_loop::closed_loop;
 use crate::perf::latency::Latency;
 use crate::perf::layout::{Layout, Parallel};
 use crate::perf::step::{OperatorTables, StepModel};
+use crate::python::durations::Durations;
 use crate::simulate::arrivals::{cached, Lengths, Request};
 use crate::simulate::router::Rule;
 use crate::simulate::statistics::Estimate;
-use crate::simulate::{simulate, Options, Refused, Report, Traffic};
+use crate::simulate::{simulate, ClassReport, Options, Refused, Report, Traffic};
 use crate::space::{resolve, Configuration, Space};
 use crate::tco;
 use crate::workload::{Metric, Role, Spec, MAX_CLASSES};
@@ -404,6 +406,23 @@ fn same_rows(what: &str, rows: &[usize]) -> PyResult<()> {
     )))
 }
 
+/// What every replication measured of a class.
+fn samples<'py>(py: Python<'py>, class: &ClassReport) -> PyResult<Bound<'py, PyList>> {
+    let out = PyList::empty(py);
+    for c in &class.replications {
+        let row = PyDict::new(py);
+        row.set_item("arrived", c.arrived)?;
+        row.set_item("finished", c.finished)?;
+        row.set_item("good", c.good)?;
+        row.set_item("within", &c.within)?;
+        row.set_item("ttft", Durations::new(&c.ttft))?;
+        row.set_item("tpot", Durations::new(&c.tpot))?;
+        row.set_item("e2e", Durations::new(&c.e2e))?;
+        out.append(row)?;
+    }
+    Ok(out)
+}
+
 fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let pair = |e: &Estimate| (e.mean, e.half_width);
@@ -434,6 +453,7 @@ fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyD
         row.set_item("ttft_s", class.ttft.each_ref().map(pair))?;
         row.set_item("tpot_s", class.tpot.each_ref().map(pair))?;
         row.set_item("e2e_s", class.e2e.each_ref().map(pair))?;
+        row.set_item("samples", samples(py, class)?)?;
         classes.append(row)?;
     }
     out.set_item("classes", classes)?;
@@ -520,6 +540,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<points::PointSearch>()?;
     m.add_function(wrap_pyfunction!(points::operating_points, m)?)?;
     candidates::register(m)?;
+    m.add_class::<Durations>()?;
+    m.add_function(wrap_pyfunction!(durations::estimate, m)?)?;
     m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
     m.add_function(wrap_pyfunction!(search::prune, m)?)?;
     m.add_function(wrap_pyfunction!(money::system_year, m)?)?;

@@ -2,6 +2,7 @@
 //! what they promise ([`Server`]), so queues with exact answers run through the same loop.
 
 use crate::simulate::arrivals::Request;
+use crate::simulate::judge::Judge;
 use crate::simulate::router::{Router, Rule, Tournament};
 use crate::simulate::statistics::{Histogram, Trend};
 
@@ -100,12 +101,25 @@ pub struct ClassOutcome {
     pub rejected: u64,
     /// Finished between the first and the last measured arrival, whoever they were.
     pub served: u64,
+    /// Of the measured ones, finished within every limit that binds the class.
+    pub good: u64,
+    /// Of the measured ones, finished within each limit of the workload; 0 where it does not bind.
+    pub within: Vec<u64>,
     /// Time to first token.
     pub ttft: Histogram,
     /// Time per output token after the first.
     pub tpot: Histogram,
     /// Whole request.
     pub e2e: Histogram,
+}
+
+impl ClassOutcome {
+    fn judged_by(judge: &Judge) -> Self {
+        Self {
+            within: vec![0; judge.limits()],
+            ..Self::default()
+        }
+    }
 }
 
 /// One replication.
@@ -149,6 +163,7 @@ struct Run<'a, S> {
     router: Router,
     events: Tournament,
     window: Window,
+    judges: &'a [Judge],
     sample_every: u64,
     opened_s: f64,
     closed_s: f64,
@@ -158,7 +173,8 @@ struct Run<'a, S> {
 }
 
 /// Runs until every measured request is finished. While more requests come, unmeasured, that is at most
-/// as long again as the measured ones took to arrive: what is left then is unfinished.
+/// as long again as the measured ones took to arrive: what is left then is unfinished. Every class has
+/// its judge.
 ///
 /// # Panics
 /// When requests got lost: arrived must be finished, rejected or in flight.
@@ -167,7 +183,7 @@ pub fn run<S: Server>(
     rule: Rule,
     source: impl Iterator<Item = Request>,
     window: Window,
-    classes: usize,
+    judges: &[Judge],
 ) -> Outcome {
     let lanes = servers.len();
     let mut run = Run {
@@ -175,13 +191,14 @@ pub fn run<S: Server>(
         router: Router::new(rule, lanes),
         events: Tournament::new(lanes, f64::INFINITY.to_bits()),
         window,
+        judges,
         sample_every: ((window.last - window.first) / SAMPLES).max(1),
         opened_s: f64::NAN,
         closed_s: f64::NAN,
         opening: Meters::default(),
         trend: Trend::default(),
         outcome: Outcome {
-            classes: vec![ClassOutcome::default(); classes],
+            classes: judges.iter().map(ClassOutcome::judged_by).collect(),
             arrived: 0,
             finished: 0,
             rejected: 0,
@@ -276,13 +293,19 @@ impl<S: Server> Run<'_, S> {
         if !measured {
             return 0;
         }
+        let judge = &self.judges[d.request.class as usize];
+        let late_s = d.late_s + judge.shift_s;
+        let ttft_s = d.first_s - d.request.arrived_s + late_s;
+        let e2e_s = d.end_s - d.request.arrived_s + late_s;
+        let later = f64::from(d.request.output - 1);
+        let tpot_s = (later > 0.0).then(|| (d.end_s - d.first_s) / later);
         class.finished += 1;
-        class.ttft.add(d.first_s - d.request.arrived_s + d.late_s);
-        class.e2e.add(d.end_s - d.request.arrived_s + d.late_s);
-        if d.request.output > 1 {
-            let later = f64::from(d.request.output - 1);
-            class.tpot.add((d.end_s - d.first_s) / later);
+        class.ttft.add(ttft_s);
+        class.e2e.add(e2e_s);
+        if let Some(tpot_s) = tpot_s {
+            class.tpot.add(tpot_s);
         }
+        class.good += u64::from(judge.meets(ttft_s, tpot_s, e2e_s, &mut class.within));
         1
     }
 

@@ -6,6 +6,7 @@ use rand_pcg::Pcg64;
 
 use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths, Request};
 use crate::simulate::events::{run, Departure, Meters, Outcome, Server, Window};
+use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
 use crate::simulate::statistics::{estimate, Estimate};
 
@@ -133,7 +134,13 @@ fn sojourn(d: Discipline, service: fn(&mut Pcg64) -> f64, rate: f64, seed: u64) 
         .map(|number| {
             let mut station = [Station::new(d, service, seed, number)];
             let source = Drawn::new(&[rate], &lengths, 1.0, random(seed, number, 0));
-            run(&mut station, Rule::RoundRobin, source, window, 1)
+            run(
+                &mut station,
+                Rule::RoundRobin,
+                source,
+                window,
+                &[Judge::default()],
+            )
         })
         .collect();
     assert!(outcomes.iter().all(|o| !o.unstable && o.finished > 19_000));
@@ -215,7 +222,13 @@ fn overload_is_unstable() {
     for number in 0..10 {
         let mut station = [Station::new(Discipline::Servers(1), exponential, 9, number)];
         let source = Drawn::new(&[1.2], &lengths, 1.0, random(9, number, 0));
-        let outcome = run(&mut station, Rule::RoundRobin, source, window, 1);
+        let outcome = run(
+            &mut station,
+            Rule::RoundRobin,
+            source,
+            window,
+            &[Judge::default()],
+        );
         assert!(outcome.unstable);
     }
 }

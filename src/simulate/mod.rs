@@ -8,6 +8,7 @@ pub mod engine;
 pub mod events;
 #[cfg(test)]
 mod exact;
+pub mod judge;
 pub mod router;
 pub mod statistics;
 
@@ -19,6 +20,7 @@ use crate::perf::step::{OperatorTables, StepModel};
 use crate::simulate::arrivals::{random, Drawn, Lengths, Request};
 use crate::simulate::engine::{Engine, Lane};
 use crate::simulate::events::{run, ClassOutcome, Outcome, Window};
+use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
 use crate::simulate::statistics::{estimate, Estimate};
 use crate::space::{resolve, Configuration};
@@ -84,6 +86,8 @@ pub struct ClassReport {
     pub tpot: [Estimate; 5],
     /// The same of the whole request.
     pub e2e: [Estimate; 5],
+    /// What the figures above were made of, by replication.
+    pub replications: Vec<ClassOutcome>,
 }
 
 /// Result of a simulation.
@@ -142,10 +146,6 @@ pub fn simulate(
         Traffic::Drawn { .. } => options.replications,
         Traffic::Replayed(_) => 1,
     };
-    let outcomes: Vec<Outcome> = (0..replications)
-        .into_par_iter()
-        .map(|number| replication(spec, c, &engine, traffic, options, number))
-        .collect();
     let fixed_s = spec
         .kernel(
             spec.workloads[c.workload].systems[c.system],
@@ -153,9 +153,18 @@ pub fn simulate(
         )
         .map_or(0.0, |kernel| kernel.ttft_fixed_s);
     let round_trip_s = &spec.workloads[c.workload].round_trip_s[options.latency_group];
-    let shifts: Vec<f64> = round_trip_s.iter().map(|s| s + fixed_s).collect();
+    let slos = &spec.workloads[c.workload].slos;
+    let judges: Vec<Judge> = round_trip_s
+        .iter()
+        .enumerate()
+        .map(|(k, s)| Judge::new(slos, k, s + fixed_s))
+        .collect();
+    let outcomes: Vec<Outcome> = (0..replications)
+        .into_par_iter()
+        .map(|number| replication(&engine, traffic, options, &judges, number))
+        .collect();
     let lanes = (options.replicas * engine.lanes) as f64;
-    Ok(report(&outcomes, &shifts, lanes, options.replicas as f64))
+    Ok(report(&outcomes, lanes, options.replicas as f64))
 }
 
 fn engine(
@@ -181,14 +190,12 @@ fn engine(
 }
 
 fn replication(
-    spec: &Spec,
-    c: &Configuration,
     engine: &Engine,
     traffic: &Traffic,
     options: &Options,
+    judges: &[Judge],
     number: u64,
 ) -> Outcome {
-    let classes = spec.workloads[c.workload].classes.len();
     let mut lanes: Vec<Lane> = (0..options.replicas * engine.lanes)
         .map(|lane| {
             let seed = options.seed.wrapping_add(number.rotate_left(32));
@@ -209,7 +216,7 @@ fn replication(
             };
             let rng = random(options.seed, number, ARRIVALS);
             let source = Drawn::new(rates, lengths, *shape, rng);
-            run(&mut lanes, options.rule, source, window, classes)
+            run(&mut lanes, options.rule, source, window, judges)
         }
         Traffic::Replayed(requests) => {
             let window = Window {
@@ -217,18 +224,16 @@ fn replication(
                 last: requests.len() as u64,
             };
             let source = requests.iter().copied();
-            run(&mut lanes, options.rule, source, window, classes)
+            run(&mut lanes, options.rule, source, window, judges)
         }
     }
 }
 
-fn report(outcomes: &[Outcome], shifts: &[f64], lanes: f64, replicas: f64) -> Report {
+fn report(outcomes: &[Outcome], lanes: f64, replicas: f64) -> Report {
     let over = |f: &dyn Fn(&Outcome) -> f64| estimate(outcomes.iter().map(f));
     let sum = |f: &dyn Fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
-    let classes = shifts
-        .iter()
-        .enumerate()
-        .map(|(k, shift)| class_report(outcomes, k, *shift))
+    let classes = (0..outcomes[0].classes.len())
+        .map(|k| class_report(outcomes, k))
         .collect();
     Report {
         classes,
@@ -249,11 +254,11 @@ fn report(outcomes: &[Outcome], shifts: &[f64], lanes: f64, replicas: f64) -> Re
     }
 }
 
-fn class_report(outcomes: &[Outcome], k: usize, shift_s: f64) -> ClassReport {
+fn class_report(outcomes: &[Outcome], k: usize) -> ClassReport {
     let sum = |f: &dyn Fn(&ClassOutcome) -> u64| outcomes.iter().map(|o| f(&o.classes[k])).sum();
-    let columns = |f: &dyn Fn(&ClassOutcome) -> [f64; 5], shift_s: f64| {
+    let columns = |f: &dyn Fn(&ClassOutcome) -> [f64; 5]| {
         let rows: Vec<[f64; 5]> = outcomes.iter().map(|o| f(&o.classes[k])).collect();
-        [0, 1, 2, 3, 4].map(|i| estimate(rows.iter().map(|row| row[i] + shift_s)))
+        [0, 1, 2, 3, 4].map(|i| estimate(rows.iter().map(|row| row[i])))
     };
     let (arrived, finished, rejected) = (
         sum(&|c| c.arrived),
@@ -266,9 +271,10 @@ fn class_report(outcomes: &[Outcome], k: usize, shift_s: f64) -> ClassReport {
         rejected,
         unfinished: arrived - finished - rejected,
         served_per_s: estimate(outcomes.iter().map(|o| o.per_s(o.classes[k].served as f64))),
-        ttft: columns(&|c| c.ttft.summary(), shift_s),
-        tpot: columns(&|c| c.tpot.summary(), 0.0),
-        e2e: columns(&|c| c.e2e.summary(), shift_s),
+        ttft: columns(&|c| c.ttft.summary()),
+        tpot: columns(&|c| c.tpot.summary()),
+        e2e: columns(&|c| c.e2e.summary()),
+        replications: outcomes.iter().map(|o| o.classes[k].clone()).collect(),
     }
 }
 

@@ -66,6 +66,63 @@ impl Histogram {
     }
 }
 
+/// A histogram without its empty buckets: small enough to keep many.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Durations {
+    /// Bucket and count, ascending.
+    buckets: Vec<(u32, u64)>,
+    count: u64,
+    sum: f64,
+}
+
+impl From<&Histogram> for Durations {
+    fn from(histogram: &Histogram) -> Self {
+        let buckets = histogram.counts.iter().enumerate();
+        Self {
+            buckets: buckets
+                .filter(|(_, count)| **count > 0)
+                .map(|(bucket, count)| (bucket as u32, *count))
+                .collect(),
+            count: histogram.count,
+            sum: histogram.sum,
+        }
+    }
+}
+
+impl Durations {
+    /// Mean, p50, p90, p95, p99 of samples of which every duration counts `weight` times; NaN without
+    /// a duration.
+    pub fn summary(parts: &[(&Self, f64)]) -> [f64; 5] {
+        let mut counts = vec![0.0; BUCKETS];
+        let (mut total, mut sum) = (0.0, 0.0);
+        for (part, weight) in parts {
+            for (bucket, count) in &part.buckets {
+                counts[*bucket as usize] += weight * *count as f64;
+            }
+            total += weight * part.count as f64;
+            sum += weight * part.sum;
+        }
+        let quantile = |p: f64| {
+            let mut seen = 0.0;
+            let found = counts.iter().position(|count| {
+                seen += count;
+                *count > 0.0 && seen >= p * total * (1.0 - 1e-12)
+            });
+            found.map_or(f64::NAN, middle)
+        };
+        let mut out = [sum / total; 5];
+        for i in 1..5 {
+            out[i] = quantile(PERCENTILES[i]);
+        }
+        out
+    }
+
+    /// Durations counted.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
 fn middle(bucket: usize) -> f64 {
     let bits = bucket as u64 + (LOWEST_EXPONENT << FRACTION_BITS);
     let shift = 52 - FRACTION_BITS;
@@ -176,6 +233,24 @@ mod tests {
         }
         assert_eq!(histogram.count(), 10_000);
         assert!(Histogram::default().summary().iter().all(|v| v.is_nan()));
+    }
+
+    #[test]
+    fn samples_join_by_their_weights() {
+        let fill = |from: u32, to: u32| {
+            let mut h = Histogram::default();
+            (from..to).for_each(|i| h.add(f64::from(i)));
+            h
+        };
+        let (low, high, both) = (fill(1, 51), fill(51, 101), fill(1, 101));
+        let (a, b) = (Durations::from(&low), Durations::from(&high));
+        assert_eq!(Durations::summary(&[(&a, 1.0), (&b, 1.0)]), both.summary());
+        // Nine tenths of the weight are in the lower half: its 50th value is the 90th percentile.
+        let [mean, p50, p90, ..] = Durations::summary(&[(&a, 9.0), (&b, 1.0)]);
+        assert!((mean - (0.9 * 25.5 + 0.1 * 75.5)).abs() < 1e-9);
+        assert!((p50 / 28.0 - 1.0).abs() < 0.005 && (p90 / 50.0 - 1.0).abs() < 0.005);
+        assert!(Durations::summary(&[]).iter().all(|v| v.is_nan()));
+        assert_eq!(a.count(), 50);
     }
 
     #[test]

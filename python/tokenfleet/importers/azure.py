@@ -34,17 +34,18 @@ def read_azure(path: Path) -> Trace:
     requests, faults = [], []
     for line, row in csv_rows(path, ("TIMESTAMP", "ContextTokens", "GeneratedTokens")):
         try:
-            requests.append(_request(row))
+            requests.append(_request(row, line))
         except RowError as error:
             faults.append(f"row {line}: {error}")
     return build_trace(path, requests, faults)
 
 
-def _request(row: dict[str, str]) -> Request:
+def _request(row: dict[str, str], line: int) -> Request:
     return Request(
         _seconds(cell(row, "TIMESTAMP")),
         token_count("ContextTokens", cell(row, "ContextTokens")),
         token_count("GeneratedTokens", cell(row, "GeneratedTokens")),
+        row=line,
     )
 
 

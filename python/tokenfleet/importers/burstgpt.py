@@ -32,14 +32,14 @@ def read_burstgpt(path: Path) -> Trace:
             if cell(row, "Response tokens") == "0":
                 failed += 1
             else:
-                requests.append(_request(row))
+                requests.append(_request(row, line))
         except RowError as error:
             faults.append(f"row {line}: {error}")
     notes = [f"{path}: {failed} failed requests without output were dropped"] if failed else []
     return build_trace(path, requests, faults, warnings=notes)
 
 
-def _request(row: dict[str, str]) -> Request:
+def _request(row: dict[str, str], line: int) -> Request:
     text = cell(row, "Timestamp")
     try:
         seconds = float(text)
@@ -47,8 +47,11 @@ def _request(row: dict[str, str]) -> Request:
         seconds = math.nan
     if not math.isfinite(seconds):
         raise RowError(f"Timestamp {text[:40]!r} is not a number of seconds")
+    if seconds < 0:
+        raise RowError(f"Timestamp is {text[:40]}; it should not be negative")
     return Request(
         seconds,
         token_count("Request tokens", cell(row, "Request tokens")),
         token_count("Response tokens", cell(row, "Response tokens")),
+        row=line,
     )

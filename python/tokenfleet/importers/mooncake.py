@@ -38,7 +38,7 @@ def read_mooncake(path: Path) -> Trace:
         if not text.strip():
             continue
         try:
-            requests.append(_request(parse_json(text, "line")))
+            requests.append(_request(parse_json(text, "line"), line))
         except RowError as error:
             faults.append(f"row {line}: {error}")
         except SchemaError as error:
@@ -46,7 +46,7 @@ def read_mooncake(path: Path) -> Trace:
     return build_trace(path, requests, faults, BLOCK_TOKENS)
 
 
-def _request(row: Any) -> Request:
+def _request(row: Any, line: int) -> Request:
     if not isinstance(row, dict):
         raise RowError("is not a JSON object")
     for field in ("timestamp", "input_length", "output_length"):
@@ -65,6 +65,7 @@ def _request(row: Any) -> Request:
         token_count("input_length", row["input_length"]),
         token_count("output_length", row["output_length"]),
         tuple(blocks),
+        row=line,
     )
 
 

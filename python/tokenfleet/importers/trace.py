@@ -37,6 +37,8 @@ class Trace:
     blocks: tuple[tuple[int, ...], ...] | None = None
     block_tokens: int = 0
     warnings: tuple[str, ...] = ()
+    rows: Ints | None = None  # line of each request in the file
+    unsorted_row: int | None = None  # first line that comes before the one above it
 
     def __len__(self) -> int:
         return len(self.timestamp_s)
@@ -55,6 +57,7 @@ class Request:
     input_tokens: int
     output_tokens: int
     blocks: tuple[int, ...] = ()
+    row: int = 0
 
 
 class RowError(ValueError):
@@ -128,7 +131,9 @@ def build_trace(
     times = np.array([r.time_s for r in requests], dtype=np.float64)
     notes = list(warnings)
     order = np.argsort(times, kind="stable")
-    if np.any(np.diff(times) < 0):
+    falls = np.flatnonzero(np.diff(times) < 0)
+    rows = np.array([r.row for r in requests], dtype=np.int64)
+    if len(falls):
         notes.append(f"{path}: rows are not in order of time and were sorted")
     blocks = tuple(requests[i].blocks for i in order) if block_tokens else None
     return Trace(
@@ -139,4 +144,6 @@ def build_trace(
         blocks=blocks,
         block_tokens=block_tokens,
         warnings=tuple(notes),
+        rows=rows[order],
+        unsorted_row=int(rows[falls[0] + 1]) if len(falls) else None,
     )

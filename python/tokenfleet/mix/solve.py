@@ -65,7 +65,11 @@ def solve_mix(
     pending = recheck(result) if recheck else ()
     while recheck and pending and rounds < max_rounds and not result.interrupted:
         problem = tighten(problem, pending)
-        result = _solve_once(problem, options, compare_single)
+        try:
+            result = _solve_once(problem, options, compare_single)
+        except KeyboardInterrupt:  # the plan before stands, with what fails in it
+            result = replace(result, interrupted=True)
+            break
         rounds += 1
         pending = recheck(result)
     warnings = result.warnings

@@ -12,6 +12,7 @@ import numpy as np
 
 from tokenfleet import _core
 from tokenfleet import problem_data as data
+from tokenfleet.errors import SchemaError
 from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
 from tokenfleet.problem.knowledge import add_time_factors
@@ -196,10 +197,35 @@ class _Found:
     origins: dict[int, tuple[int, int]]
 
 
-def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
+def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Problem]:
+    """Specification and core that `build` makes of a scenario, without searching its space.
+
+    Raises:
+        SchemaError: as `build`; or the scenario brings its own columns, of which the core knows
+            nothing.
+    """
+    scenario, catalog = loaded.scenario, loaded.catalog
+    if scenario.columns is not None:
+        raise SchemaError(
+            f"{loaded.source_name}: brings measured columns, which have no layouts",
+            "leave `columns` out to have the model's own layouts",
+        )
+    terms = resolve_terms(scenario.finance, catalog)
+    systems = sorted(set(scenario.systems or catalog.systems))
+    supply = build_supply(scenario, catalog, systems, terms)
+    return _specified(loaded, sorted({p.system for p in supply.pools}))
+
+
+def _specified(
+    loaded: LoadedScenario, systems: Sequence[str]
+) -> tuple[Specification, _core.Problem]:
     specification = build_specification(loaded, systems)
     add_time_factors(loaded, specification, loaded.scenario.confidence)
-    core = _core.Problem(json.dumps(specification.data))
+    return specification, _core.Problem(json.dumps(specification.data))
+
+
+def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
+    specification, core = _specified(loaded, systems)
     search = _core.Search()
     threads = loaded.scenario.solver.threads or 0
     total = core.unit_count

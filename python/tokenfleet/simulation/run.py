@@ -1,0 +1,251 @@
+"""One replica group on the simulator: how long, how many replicas, and what came out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tokenfleet import _core
+from tokenfleet.errors import SchemaError
+from tokenfleet.problem.specification import Specification
+from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
+from tokenfleet.simulation.lengths import Pairs
+from tokenfleet.simulation.standing import Group
+from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
+
+# Warm-up lasts this many mean stays in the system, or one long stay if that is more.
+_WARM_STAYS = 3.0
+# Where a group is asked more than it can do, stays are those at this share of it.
+_SHARES = (1.0, 0.8, 0.5, 0.2, 0.01)
+# A replication simulates at most this many times the requests asked for; larger groups are thinned
+# to fewer replicas with the same load each.
+_MOST_TIMES = 10
+_LEAST_REPLICAS = 4
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """How groups are simulated."""
+
+    scale: float = 1.0  # offered load over the plan's
+    hours: float | None = None  # measured time; None: as `requests` and the stays ask for
+    requests: int = 20_000  # measured in each group and replication, at least
+    replications: int = 8
+    seed: int = 0
+    router: str = "join_shortest_queue"
+    burstiness: float = 1.0  # shape of the Gamma times between requests; 1 is Poisson
+    threads: int = 0
+
+    def check(self) -> None:
+        """Refuses settings that make no simulation.
+
+        Raises:
+            SchemaError: names the setting.
+        """
+        for name in ("scale", "requests", "replications", "burstiness", "hours"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e12:
+                raise SchemaError(f"{name} is {value!r}", "it should be a number above zero")
+        if self.seed < 0 or self.threads < 0:
+            raise SchemaError("seed and threads cannot be negative", "write 0 or more")
+        if self.router not in ROUTERS:
+            raise SchemaError(f"unknown router {self.router!r}", f"one of {', '.join(ROUTERS)}")
+
+
+ROUTERS = ("join_shortest_queue", "least_loaded", "round_robin")
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """A group and what the simulator says of it."""
+
+    group: Group
+    replicas: int  # simulated
+    offered: FloatArray  # (K,) requests/s of the whole group, scaled
+    span_s: float  # measured in each replication, about
+    samples: list[list[Any]]  # by class and replication
+    figures: dict[str, tuple[float, float]]  # utilisation, busy, concurrency, backlog
+    unstable_replications: int
+    replications: int
+    preemptions: int
+    steps: int
+    conservation: dict[str, int]
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the queue grew without end in most replications."""
+        return 2 * self.unstable_replications > self.replications
+
+
+@dataclass(frozen=True)
+class _Size:
+    replicas: int
+    requests: int
+    warmup: float  # as a share of the requests
+    span_s: float
+
+
+def simulate_group(
+    core: Any,
+    spec: Specification,
+    group: Group,
+    pairs: Sequence[Pairs],
+    settings: SimulationSettings,
+    *,
+    load: TraceLoad | None = None,
+    totals: FloatArray | None = None,
+) -> Simulated:
+    """Simulates a group under drawn requests, or under its part of a trace.
+
+    Raises:
+        SchemaError: the core refuses the requests; names the group.
+        KeyboardInterrupt: at once; what the core was about is dropped.
+    """
+    size = _size(core, spec, group, settings)
+    part = size.replicas / group.count
+    offered = group.rates * settings.scale
+    options = {
+        "replicas": size.replicas,
+        "router": settings.router,
+        "warmup": size.warmup,
+        "latency_group": group.replica.latency_group,
+    }
+
+    def drawn() -> list[Any]:
+        return [
+            core.simulate(
+                group.replica.configuration,
+                offered * part,
+                list(pairs),
+                burstiness=settings.burstiness,
+                requests=size.requests,
+                replications=settings.replications,
+                seed=group.seed(settings.seed),
+                threads=settings.threads,
+                **options,
+            )
+        ]
+
+    def replayed() -> list[Any]:
+        assert load is not None and totals is not None
+        asked = int(size.requests * (1.0 + size.warmup))
+
+        def one(number: int) -> Any:
+            seed = group.seed(settings.seed + 1_000_003 * (number + 1))
+            r: Replay = deal(
+                load,
+                group,
+                totals,
+                pairs,
+                replicas=size.replicas,
+                requests=asked,
+                seed=seed,
+                scale=settings.scale,
+            )
+            return core.replay(
+                group.replica.configuration,
+                *(r.times_s, r.classes, r.inputs, r.outputs),
+                seed=seed,
+                **{**options, "warmup": size.warmup / (1.0 + size.warmup)},
+            )
+
+        with ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool:
+            return list(pool.map(one, range(settings.replications)))
+
+    try:
+        answers = _interruptible(drawn if load is None else replayed)
+    except ValueError as error:
+        raise SchemaError(f"{group.name}: {error}", "check the plan and its scenario") from None
+    return _simulated(group, size, offered, answers)
+
+
+def _simulated(group: Group, size: _Size, offered: FloatArray, answers: Sequence[Any]) -> Simulated:
+    classes = range(len(offered))
+    figures = {}
+    for name in ("utilisation", "busy", "concurrency", "backlog"):
+        known = [answer[name] for answer in answers]
+        means = np.array([mean for mean, _ in known])
+        figures[name] = known[0] if len(known) == 1 else _core.estimate(means)
+    total = {
+        key: sum(answer["conservation"][key] for answer in answers)
+        for key in ("arrived", "finished", "rejected", "in_flight")
+    }
+    return Simulated(
+        group=group,
+        replicas=size.replicas,
+        offered=offered,
+        span_s=size.span_s,
+        samples=[[s for a in answers for s in a["classes"][k]["samples"]] for k in classes],
+        figures=figures,
+        unstable_replications=sum(a["unstable_replications"] for a in answers),
+        replications=sum(a["replications"] for a in answers),
+        preemptions=sum(a["preemptions"] for a in answers),
+        steps=sum(a["steps"] for a in answers),
+        conservation=total,
+    )
+
+
+def _size(core: Any, spec: Specification, group: Group, settings: SimulationSettings) -> _Size:
+    """Measured time, warm-up and replicas, by how long requests stay."""
+    mean_s, long_s = stays_s(core, spec, group, settings.scale)
+    warm_s = max(_WARM_STAYS * mean_s, long_s)
+    each = float(group.rates.sum()) * settings.scale / group.count
+    most = _MOST_TIMES * settings.requests
+    if settings.hours is not None:
+        span_s = settings.hours * SECONDS_PER_HOUR
+        replicas = _thinned(group, most / (each * (warm_s + span_s)))
+    else:
+        replicas = _thinned(group, most / (each * 3.0 * warm_s))
+        span_s = max(settings.requests / (each * replicas), 2.0 * warm_s)
+    requests = max(int(np.ceil(each * replicas * span_s)), 1)
+    return _Size(replicas, requests, min(max(warm_s / span_s, 0.05), 0.95), span_s)
+
+
+def _thinned(group: Group, replicas: float) -> int:
+    return min(group.count, max(int(replicas), _LEAST_REPLICAS))
+
+
+def stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tuple[float, float]:
+    """How long a request stays by the analytic model, s: mean, and the longest class's p99."""
+    r = group.replica
+    for share in _SHARES:
+        rates = group.rates * (scale * share / group.count)
+        answer = core.recheck(r.configuration, r.latency_group, rates)
+        if answer["ttft_s"] is not None:
+            break
+    else:
+        raise SchemaError(f"{group.name}: cannot serve its classes at any load", "plan again")
+    mean = long = 0.0
+    for k, c in enumerate(spec.classes[group.workload]):
+        if group.rates[k] > 0:
+            ttft, tpot = answer["ttft_s"][k], answer["tpot_s"][k]
+            mean += group.rates[k] * (ttft[0] + c.output_tokens.mean * tpot[0])
+            long = max(long, ttft[4] + c.output_tokens.p99 * tpot[0])
+    return mean / float(group.rates.sum()), long
+
+
+def _interruptible(work: Callable[[], _T]) -> _T:
+    """The work's answer, waited for in a way that Ctrl-C ends at once."""
+    answer: list[_T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answer.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if failed:
+        raise failed[0]
+    return answer[0]

@@ -1,0 +1,262 @@
+"""`simulate`: a plan and its scenario in, what the simulator says of the plan out.
+
+read plan ▸ match scenario ▸ groups of a load block ▸ simulate each ▸ tables
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenfleet.errors import SchemaError
+from tokenfleet.importers.detect import import_file
+from tokenfleet.importers.trace import Trace
+from tokenfleet.plan import Plan
+from tokenfleet.problem.build import respecify
+from tokenfleet.problem.specification import Specification
+from tokenfleet.problem_data import FloatArray
+from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.schema import Scenario, did_you_mean
+from tokenfleet.simulation import tables
+from tokenfleet.simulation.lengths import Pairs
+from tokenfleet.simulation.plan_file import PlanFile, check_match, read_plan, scenario_path
+from tokenfleet.simulation.result import Row, Simulation
+from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
+from tokenfleet.simulation.standing import Group, groups_of, peak_block
+from tokenfleet.simulation.traffic import LengthsFrom, TraceLoad, pairs_of, totals_of, trace_load
+
+PlanSource = Plan | str | Path | Mapping[str, Any]
+ScenarioSource = str | Path | Mapping[str, Any] | Scenario | LoadedScenario
+Progress = Callable[[int, int], None]
+_ONE_ROLE = (
+    "prefill and decode apart: pools of one role are not simulated; the plan's figures stand"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A plan that matches its scenario, ready to be simulated."""
+
+    plan: PlanFile
+    name: str
+    loaded: LoadedScenario
+    spec: Specification
+    core: Any
+    known_pairs: dict[tuple[int, int], tuple[Pairs, ...]] = field(default_factory=dict)
+
+    def pairs(self, workload: int, seed: int) -> tuple[Pairs, ...]:
+        """Lengths to draw from, made once."""
+        key = (workload, seed)
+        if key not in self.known_pairs:
+            self.known_pairs[key] = pairs_of(self.loaded, self.spec, workload, seed)
+        return self.known_pairs[key]
+
+
+def simulate(
+    plan: PlanSource,
+    scenario: ScenarioSource | None = None,
+    *,
+    block: int | None = None,
+    trace: str | Path | Trace | Mapping[str, str | Path | Trace] | None = None,
+    lengths: LengthsFrom = "auto",
+    settings: SimulationSettings | None = None,
+    progress: Progress | None = None,
+) -> Simulation:
+    """Holds a plan against the request-level simulator, in one load block (the busiest).
+
+    `plan` is a `Plan`, its JSON or the file of it; `scenario` the one it was made from (by default
+    the file that the plan names). Without a `trace`, requests are drawn. With one, its arrivals are
+    played at the plan's mean rate, for all workloads or for those named; `lengths` says whether
+    token counts are the trace's or the classes' (`auto`: the trace's where the scenario derives its
+    classes from measured lengths). `progress(done, total)` counts replica groups. Ctrl-C returns
+    what was simulated so far, with `interrupted` set.
+
+    Raises:
+        SchemaError: plan, scenario or trace cannot be used together; names file and row.
+    """
+    begun = time.perf_counter()
+    settings = settings or SimulationSettings()
+    settings.check()
+    bench = open_bench(plan, scenario)
+    block = peak_block(bench.plan) if block is None else block
+    groups = groups_of(bench.plan, bench.spec, block)
+    served = [g for g in groups if g.replica.role == "serve"]
+    if not served:
+        raise SchemaError(
+            f"{bench.name}: has nothing that can be simulated in load block {block}",
+            "replicas of role serve are simulated; hosted APIs and pools of one role are not",
+        )
+    loads = _loads(bench, trace, lengths)
+    totals = totals_of(groups, api_rates(bench.plan, bench.spec, block))
+    done: list[Simulated] = []
+    interrupted = False
+    try:
+        for i, group in enumerate(served):
+            if progress is not None:
+                progress(i, len(served))
+            done.append(run_group(bench, group, settings, loads, totals))
+        if progress is not None:
+            progress(len(served), len(served))
+    except KeyboardInterrupt:
+        interrupted = True
+    return Simulation(
+        name=bench.plan.name,
+        block=block,
+        scale=settings.scale,
+        arrivals=_arrivals(settings, loads),
+        seed=settings.seed,
+        replications=settings.replications,
+        interrupted=interrupted,
+        groups_total=len(served),
+        latency=tables.latency_rows(bench.spec, done),
+        limits=tables.limit_rows(bench.plan, bench.spec, done),
+        groups=tables.group_rows(done),
+        sites=tables.site_rows(bench.plan, bench.spec, done, block),
+        delivered=tables.delivered(
+            bench.plan, bench.spec, class_attainment(bench.spec, done), settings.scale
+        ),
+        not_simulated=_not_simulated(bench, groups, block),
+        warnings=tuple(_warnings(bench, done, loads, settings)),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
+    """Reads a plan and its scenario, and checks that they belong together.
+
+    Raises:
+        SchemaError: as `simulate`.
+    """
+    if isinstance(plan, Plan):
+        plan = plan.to_json()
+    parsed, name = read_plan(plan)
+    if scenario is None:
+        scenario = scenario_path(parsed, name)
+    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    spec, core = respecify(loaded)
+    check_match(parsed, name, loaded, spec, core)
+    return Bench(parsed, name, loaded, spec, core)
+
+
+def run_group(
+    bench: Bench,
+    group: Group,
+    settings: SimulationSettings,
+    loads: Mapping[int, TraceLoad],
+    totals: Mapping[int, FloatArray],
+) -> Simulated:
+    """Simulates one group, under its workload's trace if that has one."""
+    pairs = bench.pairs(group.workload, settings.seed)
+    load = loads.get(group.workload)
+    total = totals.get(group.workload)
+    return simulate_group(bench.core, bench.spec, group, pairs, settings, load=load, totals=total)
+
+
+def api_rates(plan: PlanFile, spec: Specification, block: int) -> dict[int, FloatArray]:
+    """Requests/s that hosted APIs serve, by workload and class."""
+    ids = [w.id for w in spec.workloads]
+    rates: dict[int, FloatArray] = {}
+    for route in plan.routing:
+        if route.api is not None:
+            w = ids.index(route.workload)
+            names = [c.id for c in spec.classes[w]]
+            row = rates.setdefault(w, np.zeros(len(names)))
+            row[names.index(route.cls)] += route.requests_per_s[block]
+    return rates
+
+
+def class_attainment(
+    spec: Specification, groups: Sequence[Simulated]
+) -> dict[tuple[str, str], float]:
+    """Share of good requests by (workload, class), over all sites."""
+    rows = tables.latency_rows(spec, groups)
+    return {(r["workload"], r["class"]): r["attainment"] for r in rows if r["site"] is None}
+
+
+def _loads(
+    bench: Bench,
+    trace: str | Path | Trace | Mapping[str, str | Path | Trace] | None,
+    lengths: LengthsFrom,
+) -> dict[int, TraceLoad]:
+    if trace is None:
+        return {}
+    ids = [w.id for w in bench.spec.workloads]
+    if not isinstance(trace, Mapping):
+        read = _read(trace)
+        given = dict.fromkeys(ids, read)
+    else:
+        for name in trace:
+            if name not in ids:
+                raise SchemaError(f"trace for unknown workload {name!r}", did_you_mean(name, ids))
+        given = {name: _read(value) for name, value in trace.items()}
+    return {
+        ids.index(name): trace_load(t, bench.loaded, bench.spec, ids.index(name), lengths)
+        for name, t in given.items()
+    }
+
+
+def _read(source: str | Path | Trace) -> Trace:
+    if isinstance(source, Trace):
+        return source
+    found = import_file(Path(source))
+    if found.trace is None:
+        raise SchemaError(
+            f"{source}: is no request trace but {found.kind}",
+            "give an Azure, Mooncake or BurstGPT trace",
+        )
+    return found.trace
+
+
+def _arrivals(settings: SimulationSettings, loads: Mapping[int, TraceLoad]) -> str:
+    if loads:
+        return "; ".join(sorted({load.trace.source for load in loads.values()}))
+    if settings.burstiness == 1.0:
+        return "Poisson"
+    return f"Gamma times of shape {settings.burstiness:g}"
+
+
+def _not_simulated(bench: Bench, groups: Sequence[Group], block: int) -> tuple[Row, ...]:
+    rows: list[Row] = [
+        {"what": g.name, "requests_per_s": float(g.rates.sum()), "why": _ONE_ROLE}
+        for g in groups
+        if g.replica.role != "serve"
+    ]
+    rows += [
+        {
+            "what": f"{r.workload}, class {r.cls}, by the API {r.api}",
+            "requests_per_s": r.requests_per_s[block],
+            "why": "a hosted API answers for its own latency; its requests count as good",
+        }
+        for r in bench.plan.routing
+        if r.api is not None and r.requests_per_s[block] > 0
+    ]
+    return tuple(rows)
+
+
+def _warnings(
+    bench: Bench,
+    done: Sequence[Simulated],
+    loads: Mapping[int, TraceLoad],
+    settings: SimulationSettings,
+) -> Iterable[str]:
+    thinned = sum(s.replicas < s.group.count for s in done)
+    if thinned:
+        yield (
+            f"{thinned} groups were simulated with fewer replicas under the same load each: "
+            "fewer replicas share a queue less well, which errs on the safe side"
+        )
+    unstable = [s.group.name for s in done if s.unstable]
+    for name in unstable[:5]:
+        yield f"{name}: unstable, its queue grows without end; latencies depend on how long it ran"
+    if len(unstable) > 5:
+        yield f"{len(unstable) - 5} more groups are unstable"
+    if settings.replications == 1:
+        yield "one replication: no intervals"
+    for w, load in sorted(loads.items()):
+        for text in load.trace.warnings:
+            yield f"{bench.spec.workloads[w].id}: {text}"
