@@ -235,7 +235,7 @@ def trace_file(folder: Path, rows: list[tuple[float, int, int]]) -> Path:
 def test_a_trace_is_replayed_at_the_plan_s_rate(planned: tuple[Json, Json], tmp_path: Path) -> None:
     own, plan = planned
     rng = np.random.default_rng(3)
-    times = np.cumsum(rng.exponential(2.0, 800))
+    times = np.cumsum(rng.exponential(0.5, 6000))
     path = trace_file(tmp_path, [(float(t), 1000, 200) for t in times])
     settings = tf.SimulationSettings(requests=4000, replications=4, scale=0.5)
     found = tf.simulate(plan, own, trace=path, lengths="trace", settings=settings)
@@ -244,7 +244,7 @@ def test_a_trace_is_replayed_at_the_plan_s_rate(planned: tuple[Json, Json], tmp_
     for name in ("utilisation", "concurrency"):
         assert found.groups[0][name] == pytest.approx(drawn.groups[0][name], rel=0.06)
     a, b = found.latency[0], drawn.latency[0]
-    assert a["tpot_p50_ms"]["mean"] == pytest.approx(b["tpot_p50_ms"]["mean"], rel=0.03)
+    assert a["tpot_p50_ms"]["mean"] == pytest.approx(b["tpot_p50_ms"]["mean"], rel=0.04)
 
 
 def test_bursts_of_a_trace_stay(planned: tuple[Json, Json], tmp_path: Path) -> None:
