@@ -199,6 +199,14 @@ def test_what_a_class_leaves_out_is_said() -> None:
     assert not read({**COMMAND_R, "tie_word_embeddings": False}).architecture.tied
 
 
+def test_the_width_of_a_head_has_two_names() -> None:
+    data = config("hunyuan_v1_dense", DENSE, **UNTIED, attention_head_dim=160)
+    head = read(data).architecture.layers[0].attention
+    assert isinstance(head, GqaAttention) and head.head_dim == 160  # not 4096 / 32
+    with pytest.raises(SchemaError, match="contradict"):
+        read({**data, "head_dim": 128})
+
+
 def test_hybrid_attention_of_qwen3_next() -> None:
     layers = read(QWEN3_NEXT).architecture.layers
     assert {g.attention.kind: g.count for g in layers} == {"linear": 36, "gqa": 12}
@@ -249,6 +257,7 @@ REFUSED: dict[str, tuple[str, Json]] = {
     "Step-3": ("moe_", config("step3_text", DENSE, moe_layers_enum="4,5,6", moe_top_k=3)),
     "Nemotron-4": ("model_type", config("nemotron", DENSE, hidden_act="relu2")),
     "Arcee": ("model_type|hidden_act", config("arcee", DENSE, hidden_act="relu2")),
+    "Apertus": ("model_type|hidden_act", config("apertus", DENSE, hidden_act="xielu")),
     "StarCoder2": ("model_type", config("starcoder2", DENSE)),
     "Qwen-7B, the first": ("model_type", config("qwen", DENSE)),
     "DeepSeek-V4": ("compress_ratios", config("deepseek_v4", DENSE, compress_ratios=[4, 128])),

@@ -22,6 +22,7 @@ KNOWN = frozenset(
         "architectures",
         "attention_bias",
         "attention_chunk_size",
+        "attention_head_dim",
         "attention_k_eq_v",
         "attn_output_gate",
         "auto_map",
@@ -132,6 +133,7 @@ SHAPING = re.compile(
 # Feed-forward parts of two matrices; here every one is gated and has three.
 UNGATED = frozenset(
     [
+        "apertus",
         "arcee",
         "falcon",
         "gpt2",
@@ -148,7 +150,7 @@ UNGATED = frozenset(
         "starcoder2",
     ]
 )
-UNGATED_ACTIVATIONS = ("relu2",)
+UNGATED_ACTIVATIONS = ("relu2", "xielu")
 # Model types that mean something else by a key of the same name.
 MISLEADING: Mapping[str, str] = {"qwen": "intermediate_size counts both halves of the gate"}
 # Model types whose layers all slide where a window is given.

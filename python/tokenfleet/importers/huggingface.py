@@ -257,7 +257,7 @@ class _Reader:
     def gqa(self, kind: str) -> dict[str, Any]:
         heads = self.integer("num_attention_heads")
         kv_heads = self.integer("num_key_value_heads", default=heads)
-        dim = self.optional("head_dim")
+        dim = self.optional("head_dim", "attention_head_dim")
         if dim is None:
             dim = self.derived_head_dim(heads)
         full = kind == "full_attention"
