@@ -21,7 +21,7 @@ import pyarrow.parquet
 SEED = 20260701
 ROWS = 10_000_000
 GROUP_ROWS = 1 << 19
-_SYSTEMS = ("h100_sxm_8", "h200_sxm_8", "b200_sxm_8", "mi300x_8", "a100_sxm_8")
+_SYSTEMS = ("h100_sxm_8", "h200_sxm_8", "b200_sxm_8", "mi300x_8", "h20_sxm_8")
 _MODELS = ("llama-3.1-8b", "llama-3.1-70b", "qwen3-32b", "gpt-oss-120b")
 _LENGTHS = ((128, 128), (500, 100), (1024, 1024), (2048, 256), (4000, 500), (8192, 1024))
 
@@ -29,8 +29,7 @@ _LENGTHS = ((128, 128), (500, 100), (1024, 1024), (2048, 256), (4000, 500), (819
 def generate(path: Path, rows: int) -> None:
     """Random layouts, lengths, rates and prices; about a row in seven is in a closed loop.
 
-    Some rows do not fit memory, some are above capacity and some are no layout, as in a sweep that
-    nobody has cleaned.
+    Some rows do not fit memory, some are above capacity and one in a thousand is wrong.
     """
     random = np.random.default_rng(SEED)
     writer = None
@@ -50,6 +49,7 @@ def _table(random: np.random.Generator, rows: int) -> pa.Table:
 
     lengths = np.array(_LENGTHS, dtype=np.int32)[random.integers(0, len(_LENGTHS), rows)]
     closed = random.random(rows) < 1 / 7
+    rates = np.where(random.random(rows) < 1e-3, -1.0, random.uniform(0.1, 8.0, rows))
     return pa.table(
         {
             "system": words(_SYSTEMS),
@@ -59,7 +59,7 @@ def _table(random: np.random.Generator, rows: int) -> pa.Table:
             "input_tokens": np.ascontiguousarray(lengths[:, 0]),
             "output_tokens": np.ascontiguousarray(lengths[:, 1]),
             "concurrency": pa.array(random.integers(1, 257, rows).astype(float), mask=~closed),
-            "rate_rps": pa.array(random.uniform(0.1, 8.0, rows), mask=closed),
+            "rate_rps": pa.array(rates, mask=closed),
             "price_usd_per_gpu_h": random.uniform(1.0, 6.0, rows),
             "tariff_usd_per_kwh": random.uniform(0.04, 0.2, rows),
             "pue": random.uniform(1.1, 1.5, rows),

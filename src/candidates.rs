@@ -12,8 +12,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::ops::Range;
 
-use crate::perf::closed_loop::closed_loop;
+use crate::perf::closed_loop::{closed_loop, ClosedLoop};
 use crate::perf::layout::Layout;
 use crate::perf::replica::{sequences_that_fit, ClassWork, Replica, RequestEnergy};
 use crate::perf::step::{OperatorTables, StepModel};
@@ -125,12 +126,12 @@ pub struct Rows<'a> {
     pub pue: &'a [f64],
 }
 
-/// Answers as columns; NaN where a row has none.
+/// Answers as columns.
 #[derive(Debug, Clone)]
 pub struct Answers {
-    /// [`Status`] as a number.
+    /// [`Status`] of every row as a number.
     pub status: Vec<u8>,
-    /// In the order of [`ANSWERS`].
+    /// In the order of [`ANSWERS`], of the rows that are not rejected; NaN where one has none.
     pub columns: [Vec<f64>; ANSWERS.len()],
 }
 
@@ -149,6 +150,7 @@ pub const ANSWERS: [&str; 10] = [
 ];
 const TOKENS: usize = 0;
 const TOKENS_GPU: usize = 1;
+const TTFT: usize = 2;
 const WATTS: usize = 6;
 const COST: usize = 7;
 const MEAN_TTFT: usize = 8;
@@ -240,37 +242,86 @@ struct Group {
 /// When a layout index is not prepared, or columns differ in length.
 pub fn evaluate(spec: &Spec, prepared: &[Prepared], rows: &Rows) -> Answers {
     let len = rows.layout.len();
-    let mut answers = Answers {
-        status: vec![0; len],
-        columns: std::array::from_fn(|_| vec![f64::NAN; len]),
-    };
-    for (group, members) in bring_together(rows, &mut answers.status) {
+    let mut status = vec![0; len];
+    let (groups, order) = bring_together(rows, &mut status);
+    let mut together = Together::new(rows, &order);
+    let mut first = 0;
+    for (group, count) in groups {
+        let members = first..first + count;
+        first += count;
         let prepared = &prepared[group.layout as usize];
-        let Some(layout) = prepared.layout(spec) else {
-            continue;
-        };
-        evaluate_group(&layout, &prepared.step, rows, &members, &mut answers);
+        if let Some(layout) = prepared.layout(spec) {
+            together.evaluate(&layout, &prepared.step, &group, members);
+        }
     }
-    answers
+    for (row, found) in order.iter().zip(&together.status) {
+        status[*row as usize] = *found;
+    }
+    let columns = apart(&status, &order, together.answers);
+    Answers { status, columns }
 }
 
-/// Rows by what they share, in order of its first row; those that are wrong get their status.
-fn bring_together(rows: &Rows, status: &mut [u8]) -> Vec<(Group, Vec<u32>)> {
-    let mut index: HashMap<Group, usize, BuildHasherDefault<Mixer>> = HashMap::default();
-    let mut groups: Vec<(Group, Vec<u32>)> = Vec::new();
+/// Columns in the order of the rows again, without those that are rejected.
+fn apart<const N: usize>(status: &[u8], order: &[u32], columns: [Vec<f64>; N]) -> [Vec<f64>; N] {
+    const NONE: u32 = u32::MAX;
+    let mut kept = 0;
+    let place: Vec<u32> = status
+        .iter()
+        .map(|s| {
+            if *s >= Status::Layout as u8 {
+                return NONE;
+            }
+            kept += 1;
+            kept - 1
+        })
+        .collect();
+    let places: Vec<u32> = order.iter().map(|row| place[*row as usize]).collect();
+    columns.map(|column| {
+        let mut apart = vec![0.0; kept as usize];
+        for (place, value) in places.iter().zip(column) {
+            if let Some(there) = apart.get_mut(*place as usize) {
+                *there = value;
+            }
+        }
+        apart
+    })
+}
+
+/// Groups with their sizes, in order of their first rows, and the rows one group after the other;
+/// rows that are wrong get their status and are in none.
+fn bring_together(rows: &Rows, status: &mut [u8]) -> (Vec<(Group, usize)>, Vec<u32>) {
+    const NONE: u32 = u32::MAX;
+    let mut index: HashMap<Group, u32, BuildHasherDefault<Mixer>> = HashMap::default();
+    let mut groups: Vec<(Group, usize)> = Vec::new();
+    let mut of_row = vec![NONE; status.len()];
     for (row, status) in status.iter_mut().enumerate() {
         let found = rows.check(row);
         *status = found as u8;
         if found == Status::Ok {
             let group = rows.group(row);
-            let i = *index.entry(group).or_insert_with(|| {
-                groups.push((group, Vec::new()));
-                groups.len() - 1
+            let number = *index.entry(group).or_insert_with(|| {
+                groups.push((group, 0));
+                groups.len() as u32 - 1
             });
-            groups[i].1.push(row as u32);
+            groups[number as usize].1 += 1;
+            of_row[row] = number;
         }
     }
-    groups
+    let mut next: Vec<usize> = groups
+        .iter()
+        .scan(0, |sum, (_, count)| {
+            let start = *sum;
+            *sum += count;
+            Some(start)
+        })
+        .collect();
+    let mut order = vec![0; groups.iter().map(|(_, count)| count).sum()];
+    for (row, number) in of_row.iter().enumerate().filter(|(_, n)| **n != NONE) {
+        let place = &mut next[*number as usize];
+        order[*place] = row as u32;
+        *place += 1;
+    }
+    (groups, order)
 }
 
 /// Multiplies and rotates; keys are short and no one gains by making them collide.
@@ -311,51 +362,6 @@ fn fixed(tokens: f64) -> Length {
     }
 }
 
-fn evaluate_group(
-    layout: &Layout,
-    step: &StepModel,
-    rows: &Rows,
-    members: &[u32],
-    answers: &mut Answers,
-) {
-    let first = members[0] as usize;
-    let (input, output) = (rows.input_tokens[first], rows.output_tokens[first]);
-    let class = Class {
-        id: String::new(),
-        share: 1.0,
-        input: fixed(input),
-        output: fixed(output),
-        hit_rate: 0.0,
-    };
-    let work = [ClassWork::new(layout, step, &class)];
-    let room = sequences_that_fit(layout, work[0].kv_max_bytes);
-    let stated = at(rows.batch_limit, first);
-    let status = if input + output > f64::from(layout.model.max_context) {
-        Err(Status::Context)
-    } else {
-        batch(layout, stated, room)
-    };
-    let limit = match status {
-        Ok(limit) => limit,
-        Err(why) => {
-            for &row in members {
-                answers.status[row as usize] = why as u8;
-            }
-            return;
-        }
-    };
-    let replica = Replica::new(layout, step, &work, limit);
-    let curve = Curve::new(layout, &replica, &class, 0, 0.0);
-    let bench = Bench {
-        layout,
-        step,
-        replica: &replica,
-        input,
-        output,
-    };
-    bench.fill(&curve, rows, members, answers);
-}
-
 /// Batch limit of a replica with room for so many sequences: as stated, or what fits up to the
 /// default. One sequence must fit every lane.
 fn batch(layout: &Layout, stated: f64, room: f64) -> Result<u32, Status> {
@@ -373,101 +379,171 @@ fn batch(layout: &Layout, stated: f64, room: f64) -> Result<u32, Status> {
     Ok(limit as u32)
 }
 
-/// One replica serving requests of fixed lengths.
+/// Rows in the order of their groups: what differs inside a group, and answers.
+struct Together {
+    concurrency: Vec<f64>,
+    rate_rps: Vec<f64>,
+    usd_per_gpu_h: Vec<f64>,
+    usd_per_kwh: Vec<f64>,
+    status: Vec<u8>,
+    answers: [Vec<f64>; ANSWERS.len()],
+    running: Vec<f64>,
+}
+
+impl Together {
+    fn new(rows: &Rows, order: &[u32]) -> Self {
+        let gather = |f: &dyn Fn(usize) -> f64| order.iter().map(|row| f(*row as usize)).collect();
+        Self {
+            concurrency: gather(&|row| at(rows.concurrency, row)),
+            rate_rps: gather(&|row| at(rows.rate_rps, row)),
+            usd_per_gpu_h: gather(&|row| match at(rows.usd_per_gpu_h, row) {
+                BLANK => f64::NAN,
+                price => price,
+            }),
+            usd_per_kwh: gather(&|row| rows.energy_usd_per_kwh(row)),
+            status: vec![Status::Ok as u8; order.len()],
+            answers: std::array::from_fn(|_| vec![f64::NAN; order.len()]),
+            running: vec![f64::NAN; order.len()],
+        }
+    }
+
+    /// Evaluates the rows of a group.
+    fn evaluate(
+        &mut self,
+        layout: &Layout,
+        step: &StepModel,
+        group: &Group,
+        members: Range<usize>,
+    ) {
+        let [input, output] = group.lengths.map(f64::from_bits);
+        let class = Class {
+            id: String::new(),
+            share: 1.0,
+            input: fixed(input),
+            output: fixed(output),
+            hit_rate: 0.0,
+        };
+        let work = [ClassWork::new(layout, step, &class)];
+        let room = sequences_that_fit(layout, work[0].kv_max_bytes);
+        let limit = if input + output > f64::from(layout.model.max_context) {
+            Err(Status::Context)
+        } else {
+            batch(layout, f64::from_bits(group.batch), room)
+        };
+        match limit {
+            Err(why) => self.status[members].fill(why as u8),
+            Ok(limit) => {
+                let replica = Replica::new(layout, step, &work, limit);
+                let curve = Curve::new(layout, &replica, &class, 0, 0.0);
+                let bench = Bench {
+                    layout,
+                    step,
+                    replica: &replica,
+                    energy: RequestEnergy::new(layout, &replica, 0),
+                    input,
+                    output,
+                };
+                self.serve(&bench, &curve, members);
+            }
+        }
+    }
+
+    /// Open loops from the curve; closed loops over them, with percentiles of the same rate.
+    fn serve(&mut self, bench: &Bench, curve: &Curve, members: Range<usize>) {
+        let runs: Vec<(usize, ClosedLoop)> = members
+            .clone()
+            .filter(|i| self.rate_rps[*i] == BLANK)
+            .map(|i| (i, bench.run(self.concurrency[i])))
+            .collect();
+        for (i, run) in &runs {
+            self.rate_rps[*i] = bench.rate_rps(run);
+        }
+        self.bulk(curve, members.clone());
+        for i in members {
+            if self.answers[TTFT][i] == f64::INFINITY {
+                self.status[i] = Status::AboveCapacity as u8;
+                for column in &mut self.answers {
+                    column[i] = f64::NAN;
+                }
+            }
+            for column in &mut self.answers[TTFT..WATTS] {
+                column[i] *= MS;
+            }
+        }
+        for (i, run) in &runs {
+            let watts = bench.watts(run);
+            let gpus = f64::from(bench.layout.parallel.gpus());
+            let per_gpu = watts / gpus;
+            let hour =
+                usd_per_gpu_h_with_energy(self.usd_per_gpu_h[*i], per_gpu, self.usd_per_kwh[*i]);
+            let tokens = run.output_tokens_per_s_gpu;
+            self.status[*i] = Status::Ok as u8;
+            for (column, value) in [
+                (TOKENS, tokens * gpus),
+                (TOKENS_GPU, tokens),
+                (WATTS, watts),
+                (COST, usd_per_mtok_at(hour, tokens)),
+                (MEAN_TTFT, run.ttft_s * MS),
+                (MEAN_TPOT, run.tpot_s * MS),
+            ] {
+                self.answers[column][*i] = value;
+            }
+        }
+    }
+
+    /// Points of one curve.
+    fn bulk(&mut self, curve: &Curve, members: Range<usize>) {
+        let inputs = Inputs {
+            rate_rps: &self.rate_rps[members.clone()],
+            usd_per_gpu_h: &self.usd_per_gpu_h[members.clone()],
+            usd_per_kwh: &self.usd_per_kwh[members.clone()],
+        };
+        let [tokens, tokens_gpu, ttft_50, ttft_99, tpot_50, tpot_99, watts, cost, _, _] =
+            &mut self.answers;
+        let mut out = Columns {
+            output_tokens_per_s: &mut tokens[members.clone()],
+            tokens_per_s_gpu: &mut tokens_gpu[members.clone()],
+            ttft_p50_s: &mut ttft_50[members.clone()],
+            ttft_p99_s: &mut ttft_99[members.clone()],
+            tpot_p50_s: &mut tpot_50[members.clone()],
+            tpot_p99_s: &mut tpot_99[members.clone()],
+            watts: &mut watts[members.clone()],
+            usd_per_mtok_output: &mut cost[members.clone()],
+            concurrency: &mut self.running[members],
+        };
+        points(curve, &inputs, &mut out);
+    }
+}
+
+/// One replica serving requests of fixed lengths in a closed loop.
 struct Bench<'a> {
     layout: &'a Layout<'a>,
     step: &'a StepModel,
     replica: &'a Replica<'a>,
+    energy: RequestEnergy,
     input: f64,
     output: f64,
 }
 
 impl Bench<'_> {
-    fn fill(&self, curve: &Curve, rows: &Rows, members: &[u32], answers: &mut Answers) {
-        let mut inputs: [Vec<f64>; 3] = std::array::from_fn(|_| Vec::with_capacity(members.len()));
-        for &row in members {
-            let row = row as usize;
-            let price = at(rows.usd_per_gpu_h, row);
-            inputs[0].push(match at(rows.rate_rps, row) {
-                BLANK => self.close(rows, row, answers),
-                rate => rate,
-            });
-            inputs[1].push(if price == BLANK { f64::NAN } else { price });
-            inputs[2].push(rows.energy_usd_per_kwh(row));
-        }
-        let mut results: [Vec<f64>; 9] = std::array::from_fn(|_| vec![0.0; members.len()]);
-        bulk(curve, &inputs, &mut results);
-        for (i, &row) in members.iter().enumerate() {
-            let row = row as usize;
-            let closed = at(rows.rate_rps, row) == BLANK;
-            let stable = results[2][i] < f64::INFINITY;
-            if !stable && !closed {
-                answers.status[row] = Status::AboveCapacity as u8;
-            }
-            for column in (2..6).filter(|_| stable) {
-                answers.columns[column][row] = results[column][i] * MS;
-            }
-            for column in [TOKENS, TOKENS_GPU, WATTS, COST] {
-                if stable && !closed {
-                    answers.columns[column][row] = results[column][i];
-                }
-            }
-        }
+    fn run(&self, concurrency: f64) -> ClosedLoop {
+        closed_loop(self.layout, self.step, concurrency, self.input, self.output)
     }
 
-    /// Answers of a closed loop, and the requests/s that it serves.
-    fn close(&self, rows: &Rows, row: usize, answers: &mut Answers) -> f64 {
-        let concurrency = at(rows.concurrency, row);
-        let run = closed_loop(self.layout, self.step, concurrency, self.input, self.output);
-        let gpus = f64::from(self.layout.parallel.gpus());
-        let tokens = run.output_tokens_per_s_gpu * gpus;
-        let rate = tokens / self.output;
+    /// Requests/s that a run serves.
+    fn rate_rps(&self, run: &ClosedLoop) -> f64 {
+        run.output_tokens_per_s_gpu * f64::from(self.layout.parallel.gpus()) / self.output
+    }
+
+    /// IT watts that the replica draws in a run.
+    fn watts(&self, run: &ClosedLoop) -> f64 {
         let running = run.running.max(1.0);
-        let share_s = self
+        let step_s = self
             .replica
-            .tau(running, self.replica.classes[0].attention_s)
-            / running;
-        let joules = RequestEnergy::new(self.layout, self.replica, 0).joules(share_s);
-        let watts = gpus * self.layout.system.idle_w + rate * joules;
-        let hour = usd_per_gpu_h_with_energy(
-            at(rows.usd_per_gpu_h, row),
-            watts / gpus,
-            rows.energy_usd_per_kwh(row),
-        );
-        let columns = &mut answers.columns;
-        columns[TOKENS][row] = tokens;
-        columns[TOKENS_GPU][row] = run.output_tokens_per_s_gpu;
-        columns[WATTS][row] = watts;
-        columns[MEAN_TTFT][row] = run.ttft_s * MS;
-        columns[MEAN_TPOT][row] = run.tpot_s * MS;
-        if at(rows.usd_per_gpu_h, row) != BLANK {
-            columns[COST][row] = usd_per_mtok_at(hour, run.output_tokens_per_s_gpu);
-        }
-        rate
+            .tau(running, self.replica.classes[0].attention_s);
+        let idle_w = f64::from(self.layout.parallel.gpus()) * self.layout.system.idle_w;
+        idle_w + self.rate_rps(run) * self.energy.joules(step_s / running)
     }
-}
-
-/// Points of one curve, in the order of [`ANSWERS`] with the concurrency last.
-fn bulk(curve: &Curve, inputs: &[Vec<f64>; 3], results: &mut [Vec<f64>; 9]) {
-    let [tokens, tokens_gpu, ttft_50, ttft_99, tpot_50, tpot_99, watts, cost, concurrency] =
-        results;
-    let inputs = Inputs {
-        rate_rps: &inputs[0],
-        usd_per_gpu_h: &inputs[1],
-        usd_per_kwh: &inputs[2],
-    };
-    let mut out = Columns {
-        output_tokens_per_s: tokens,
-        tokens_per_s_gpu: tokens_gpu,
-        ttft_p50_s: ttft_50,
-        ttft_p99_s: ttft_99,
-        tpot_p50_s: tpot_50,
-        tpot_p99_s: tpot_99,
-        watts,
-        usd_per_mtok_output: cost,
-        concurrency,
-    };
-    points(curve, &inputs, &mut out);
 }
 
 /// Distinct rows of code columns: the first row of each, and for every row which one it is.

@@ -248,7 +248,8 @@ def test_every_format_and_every_cut_gives_the_same(
     rows = mixed(900)
     pyarrow.parquet.write_table(rows, tmp_path / "a.parquet")
     whole = tmp_path / "whole.parquet"
-    first = evaluate_file(tmp_path / "a.parquet", whole)
+    both = FileOptions(inputs=True)
+    first = evaluate_file(tmp_path / "a.parquet", whole, both)
     assert 0 < first.rejected < 500 and first.not_fitting and first.above_capacity
     wanted = pl.read_parquet(whole)
     monkeypatch.setattr(source, "SLICE_ROWS", 100)
@@ -259,11 +260,15 @@ def test_every_format_and_every_cut_gives_the_same(
     pl.DataFrame(pl.from_arrow(rows)).write_csv(tmp_path / "d.csv")
     for name in ("b.parquet", "c.arrow", "d.csv"):
         output = tmp_path / f"{name}.out.parquet"
-        report = evaluate_file(tmp_path / name, output)
+        report = evaluate_file(tmp_path / name, output, both)
         assert (report.rows, report.rejected) == (900, first.rejected)
         assert wanted.equals(pl.read_parquet(output).cast(dict(wanted.schema))), name
         side = Path(f"{output}.rejected.csv").read_text()
         assert side == Path(f"{whole}.rejected.csv").read_text(), name
+    evaluate_file(tmp_path / "b.parquet", tmp_path / "lean.parquet")
+    lean = pl.read_parquet(tmp_path / "lean.parquet")
+    assert lean.columns == ["row", "id", *wanted.columns[len(rows.column_names) + 1 :]]
+    assert lean.equals(wanted.select(lean.columns))
     for ending in (".arrow", ".csv"):
         output = tmp_path / f"copy{ending}"
         evaluate_file(tmp_path / "b.parquet", output)
@@ -277,7 +282,7 @@ def test_select_and_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(mixed(900), path, row_group_size=50)
     everything = tmp_path / "all.parquet"
-    evaluate_file(path, everything)
+    evaluate_file(path, everything, FileOptions(inputs=True))
     frame = pl.read_parquet(everything)
     options = FileOptions(
         select="ttft_p99_ms < 500 and (system = 'h100_sxm_8' or watts < 900)", top=7, by="watts"

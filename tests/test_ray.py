@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from test_batch import contents, write
+from test_candidates import mixed
+from tokenfleet.batch import run_batch
+from tokenfleet.candidates import evaluate_file
 from tokenfleet.engines import Engine, Limits, open_engine
 from tokenfleet.errors import InfeasibleError
 
@@ -74,3 +78,18 @@ def test_a_piece_out_of_time_is_stopped(cluster: Engine) -> None:
 def test_the_cluster_listens_on_this_machine_only(cluster: Engine) -> None:
     assert cluster.name == "ray"
     assert {node["NodeManagerAddress"] for node in import_module("ray").nodes()} == {"127.0.0.1"}
+
+
+def test_files_and_batches_have_the_bytes_of_the_local_engine(
+    cluster: Engine, tmp_path: Path
+) -> None:
+    table = tmp_path / "in.parquet"
+    import_module("pyarrow.parquet").write_table(mixed(2000), table)
+    for name, engine in (("here", open_engine("threads", 2)), ("ray", cluster)):
+        evaluate_file(table, tmp_path / f"{name}.parquet", engine=engine)
+    assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "ray.parquet").read_bytes()
+    for i in range(3):
+        write(tmp_path / "in", f"s{i}.yaml", name=f"scenario {i}")
+    for name, engine in (("here", open_engine("processes", 2)), ("ray", cluster)):
+        run_batch([tmp_path / "in"], tmp_path / name, engine=engine)
+    assert contents(tmp_path / "here") == contents(tmp_path / "ray")

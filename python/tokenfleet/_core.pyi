@@ -274,7 +274,7 @@ class Problem:
         """
 
 class _Answers(TypedDict):
-    """Answers of N rows of a candidate file; NaN where a row has none. Of one replica."""
+    """Answers to those of N rows that are not rejected, of one replica; NaN where one has none."""
 
     output_tokens_per_s: NDArray[np.float64]
     output_tokens_per_s_per_gpu: NDArray[np.float64]
@@ -286,7 +286,7 @@ class _Answers(TypedDict):
     cost_per_mtok_output_usd: NDArray[np.float64]  # NaN without a price
     ttft_mean_ms: NDArray[np.float64]  # closed loops only
     tpot_mean_ms: NDArray[np.float64]
-    status: NDArray[np.uint8]  # `Status` of `candidates.rs`: 0 ok, 1 memory, 2 above capacity
+    status: NDArray[np.uint8]  # (N,) 0 ok, 1 memory, 2 above capacity, from 3 on rejected
 
 @final
 class Candidates:

@@ -94,7 +94,7 @@ def work(task: Task) -> Record:
                 counts["kept"] += answers.num_rows
                 rows.write(answers)
             else:
-                best = top(pa.concat_tables([best, answers]), task.by, task.keep)
+                best = better(best, answers, task.by, task.keep)
         if task.keep is not None:
             counts["kept"] = best.num_rows
             rows.write(best)
@@ -117,12 +117,21 @@ def _layouts(catalogs: tuple[str, ...]) -> Layouts:
 
 def top(table: pa.Table, by: str, keep: int) -> pa.Table:
     """The best rows by a column, best first; blank ones never, equal ones in order of their row."""
-    values = table.column(by).to_numpy()
-    rows = table.column(ROW).to_numpy()
     sign = -1.0 if by in LARGER_IS_BETTER else 1.0
-    there = np.flatnonzero(~np.isnan(values))
-    order = there[np.lexsort((rows[there], sign * values[there]))]
+    values = sign * table.column(by).to_numpy()
+    if keep < len(values):  # blank ones are NaN, which are sorted last
+        least = np.partition(values, keep - 1)[keep - 1] if keep else -np.inf
+        there = np.flatnonzero(~(values > least) & ~np.isnan(values))
+    else:
+        there = np.flatnonzero(~np.isnan(values))
+    rows = table.column(ROW).take(pa.array(there)).to_numpy()
+    order = there[np.lexsort((rows, values[there]))]
     return table.take(pa.array(order[:keep]))
+
+
+def better(best: pa.Table, table: pa.Table, by: str, keep: int) -> pa.Table:
+    """The best rows of the best so far and of a table."""
+    return top(pa.concat_tables([best, top(table, by, keep)]), by, keep)
 
 
 def _moved(table: pa.Table, first: int) -> pa.Table:
@@ -152,7 +161,7 @@ def _stream(path: Path, schema: pa.Schema) -> Iterator[Any]:
     """A stream of record batches, under its own name when it is whole."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
-        with unfinished.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
             yield stream
         unfinished.replace(path)
     except BaseException:

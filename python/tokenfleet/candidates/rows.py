@@ -43,10 +43,13 @@ _COMMA = r"^\s*[+-]?\d+,\d+\s*$"
 Decode = Callable[[int], Any]
 
 
-def result_schema(columns: Mapping[str, str], label: pa.DataType | None) -> pa.Schema:
-    """Schema of the answers to a file with these columns; `label` is the type of its `id`."""
+def result_schema(
+    columns: Mapping[str, str], label: pa.DataType | None, inputs: bool = True
+) -> pa.Schema:
+    """Schema of the answers to a file with these columns; `label` is the type of its `id`. With
+    `inputs` the columns of the file come first."""
     fields: list[tuple[str, pa.DataType]] = [(ROW, pa.int64())]
-    for name in columns:
+    for name in columns if inputs else [n for n in columns if n == LABEL]:
         kind = _TEXT if name in TEXTS else pa.float64()
         fields.append((name, label if name == LABEL else pa.int64() if name in COUNTS else kind))
     kinds = {"fits": pa.bool_(), "status": _TEXT, "provenance": _TEXT}
@@ -67,18 +70,18 @@ def evaluate_slice(
         layout, [_column(numbers, name) for name in NUMBERS]
     )
     status = found["status"]
-    known = {**_answered(found, layout, layouts), ROW: pa.array(row)}
+    out, texts = _rejected(numbers, layouts, layout, status, wrong)
+    table = pa.table([pa.array(row[out]), *texts], schema=REJECTED)
+    kept = np.flatnonzero(status < _FIRST_REJECTED) if status.max(initial=0) > 2 else None
+    known = {**_answered(found, layout, layouts, kept), ROW: pa.array(_of(row, kept))}
+    if kept is not None:
+        own = [name for name in schema.names if name in numbers]
+        numbers = {**numbers, **{name: numbers[name].take(pa.array(kept)) for name in own}}
     accepted = pa.table([_field(f, numbers, known, found) for f in schema], schema=schema)
-    rejected = _rejected(numbers, layouts, layout, status, wrong)
-    out = np.flatnonzero(status >= _FIRST_REJECTED)
-    places = pa.array(row[out])
-    table = pa.table([places, *rejected], schema=REJECTED)
     if bad:
         lines = [[b.row, "", b.text[:200], b.reason] for b in bad]
         more = pa.table([pa.array(c) for c in zip(*lines, strict=True)], schema=REJECTED)
         table = pa.concat_tables([table, more]).sort_by(ROW)
-    if len(out):
-        accepted = accepted.filter(pa.array(status < _FIRST_REJECTED))
     return accepted, table
 
 
@@ -176,17 +179,23 @@ def _codes(column: pa.Array, name: str) -> tuple[NDArray[np.uint32], Decode]:
 
 
 def _answered(
-    found: Mapping[str, NDArray[Any]], layout: NDArray[np.int32], layouts: Layouts
+    found: Mapping[str, NDArray[Any]],
+    layout: NDArray[np.int32],
+    layouts: Layouts,
+    kept: NDArray[np.int64] | None,
 ) -> dict[str, pa.Array]:
-    """Answers in words, for every row of the slice; those to be rejected are still among them."""
-    status = found["status"]
+    """Answers in words to the rows that are kept."""
+    status = _of(found["status"], kept)
     places = np.array(layouts.provenance, dtype=np.int32)
-    classes = places[np.maximum(layout, 0)] if len(places) else np.zeros(len(layout), np.int32)
     return {
         "fits": pa.array(status != 1),
-        "status": _words(np.minimum(status, _FIRST_REJECTED - 1).astype(np.int32), _STATUS),
-        "provenance": _words(classes, PROVENANCE),
+        "status": _words(status.astype(np.int32), _STATUS),
+        "provenance": _words(places[_of(layout, kept)], PROVENANCE),
     }
+
+
+def _of(values: NDArray[Any], kept: NDArray[np.int64] | None) -> NDArray[Any]:
+    return values if kept is None else values[kept]
 
 
 def _field(
@@ -233,21 +242,45 @@ def _rejected(
     layout: NDArray[np.int32],
     status: NDArray[np.uint8],
     wrong: Mapping[int, tuple[str, str]],
-) -> list[list[str]]:
-    """Column, value and reason of each rejected row."""
-    reasons: list[tuple[str, str, str]] = []
-    for i in np.flatnonzero(status >= _FIRST_REJECTED).tolist():
-        if i in wrong:
-            name, text = wrong[i]
-            reasons.append((name, text[:80], _not_a_number(text)))
-        elif status[i] == _LAYOUT:
-            refusal = layouts.refusal(int(layout[i]))
-            reasons.append((refusal.column, refusal.value, refusal.reason))
-        else:
-            name, reason = _REASONS[int(status[i])]
-            value = columns[name][i].as_py() if name in columns else None
-            reasons.append((name, "" if value is None else f"{value:g}", reason))
-    return [list(column) for column in zip(*reasons, strict=True)] or [[], [], []]
+) -> tuple[NDArray[np.int64], list[pa.Array]]:
+    """Rejected rows of the slice: their places, and column, value and reason of each."""
+    kinds = np.where(status == _LAYOUT, layout.astype(np.int64), status)
+    kinds[list(wrong)] = np.iinfo(np.int64).max
+    out = np.flatnonzero(status >= _FIRST_REJECTED)
+    found: list[tuple[NDArray[np.int64], list[pa.Array]]] = []
+    for kind in np.unique(kinds[out]).tolist():
+        rows = out[kinds[out] == kind]
+        found.append((rows, _why(columns, layouts, kind, rows, wrong)))
+    if not found:
+        return out, [pa.array([], pa.string())] * 3
+    places = np.concatenate([rows for rows, _ in found])
+    order = np.argsort(places, kind="stable")
+    texts = [pa.concat_arrays([parts[i] for _, parts in found]) for i in range(3)]
+    return places[order], [text.take(pa.array(order)) for text in texts]
+
+
+def _why(
+    columns: Mapping[str, pa.Array],
+    layouts: Layouts,
+    kind: int,
+    rows: NDArray[np.int64],
+    wrong: Mapping[int, tuple[str, str]],
+) -> list[pa.Array]:
+    """Column, value and reason of rows that are rejected for one reason."""
+    if kind == np.iinfo(np.int64).max:
+        cells = [(wrong[i][0], wrong[i][1][:80], _not_a_number(wrong[i][1])) for i in rows.tolist()]
+        return [pa.array(texts, pa.string()) for texts in zip(*cells, strict=True)]
+    if kind < 0:
+        refusal = layouts.refusal(kind)
+        name, values = refusal.column, pa.repeat(refusal.value, len(rows))
+        reason = refusal.reason
+    else:
+        name, reason = _REASONS[kind]
+        values = pa.repeat("", len(rows))
+        if name in columns:
+            numbers = columns[name].take(pa.array(rows))
+            values = pa.array(["" if v is None else f"{v:g}" for v in numbers.to_pylist()])
+    return [pa.repeat(name, len(rows)), values.cast(pa.string()), pa.repeat(reason, len(rows))]
 
 
 def _not_a_number(text: str) -> str:

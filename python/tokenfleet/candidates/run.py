@@ -18,11 +18,10 @@ from typing import Any
 import pyarrow as pa
 
 from tokenfleet._core import __version__
-from tokenfleet.candidates.columns import ROW
-from tokenfleet.candidates.part import Record, Task, digest, note, noted, top, work
+from tokenfleet.candidates.part import Record, Task, better, digest, note, noted, work
 from tokenfleet.candidates.rows import result_schema
 from tokenfleet.candidates.select import condition
-from tokenfleet.candidates.sink import Rejects, check_ending, open_sink, whole_file
+from tokenfleet.candidates.sink import Rejects, check_ending, numbered, open_sink, whole_file
 from tokenfleet.candidates.source import Source, label_type, open_source
 from tokenfleet.engines import Engine, Outcome, in_order, open_engine
 from tokenfleet.errors import SchemaError
@@ -37,13 +36,15 @@ class FileOptions:
     """What becomes of the answers.
 
     `select`: a condition that rows must meet. `top`: only so many rows, the best by column `by`.
-    `catalogs`: files with rows over the shipped catalog's. `show`: how many of the best rows the
-    report holds.
+    `inputs`: whether the columns of the file go before the answers; None: only where rows are
+    selected. `catalogs`: files with rows over the shipped catalog's. `show`: how many of the best
+    rows the report holds.
     """
 
     select: str | None = None
     top: int | None = None
     by: str = SHOWN_BY
+    inputs: bool | None = None
     catalogs: tuple[Path, ...] = ()
     resume: bool = False
     force: bool = False
@@ -87,7 +88,7 @@ def evaluate_file(
     options = options or FileOptions()
     check_ending(output)
     source = open_source(path)
-    schema = result_schema(source.columns, label_type(source))
+    schema = result_schema(source.columns, label_type(source), _with_inputs(options))
     _check(options, schema)
     folder = output.with_name(f".{output.name}.parts")
     rejected_file = output.with_name(f"{output.name}.rejected.csv")
@@ -97,6 +98,13 @@ def evaluate_file(
     report = run.go(output, rejected_file, engine or open_engine("threads"), progress)
     shutil.rmtree(folder)
     return report
+
+
+def _with_inputs(options: FileOptions) -> bool:
+    """Whether results repeat the input: asked for, or not in line with it because rows left."""
+    if options.inputs is not None:
+        return options.inputs
+    return options.select is not None or options.top is not None
 
 
 def _check(options: FileOptions, schema: pa.Schema) -> None:
@@ -170,6 +178,7 @@ class _Run:
             "parts": [[p.first, p.last] for p in self.source.parts],
             "select": options.select,
             "top": options.top,
+            "inputs": _with_inputs(options),
             "by": options.by if options.top is not None else None,
         }
 
@@ -190,8 +199,8 @@ class _Run:
                     table, bad = self._read(record)
                     first = totals["rows"]
                     rejects.write(bad, first)
-                    table = _numbered(table, first)
-                    best = top(pa.concat_tables([best, table]), self.options.by, show)
+                    table = numbered(table, first)
+                    best = better(best, table, self.options.by, show)
                     if self.options.top is None:
                         sink.write(table)
                         written += table.num_rows
@@ -277,10 +286,3 @@ def _table(path: Path) -> pa.Table:
     """A part's stream, in place on the disk."""
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
         return stream.read_all()
-
-
-def _numbered(table: pa.Table, first: int) -> pa.Table:
-    """Rows by their number in the file, from 1."""
-    place = table.schema.get_field_index(ROW)
-    numbers = table.column(place).to_numpy() + (first + 1)
-    return table.set_column(place, table.schema.field(place), pa.array(numbers))

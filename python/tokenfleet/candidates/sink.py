@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +18,13 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.text import cell
 
 ENDINGS = (".parquet", ".csv", ".arrow")
+
+
+def numbered(table: pa.Table, first: int) -> pa.Table:
+    """Rows that count from `first` with their numbers in the file, from 1."""
+    place = table.schema.get_field_index(ROW)
+    numbers = table.column(place).to_numpy() + (first + 1)
+    return table.set_column(place, table.schema.field(place), pa.array(numbers))
 
 
 class Sink(Protocol):
@@ -129,18 +134,17 @@ class Rejects:
         self._path = path
         self._context: Any = None
         self._file: Any = None
+        self._sink: Sink | None = None
 
     def write(self, table: pa.Table, first: int) -> None:
         """Appends rows whose numbers count from `first`, as numbers from 1."""
         if not table.num_rows:
             return
-        if self._file is None:
+        if self._sink is None:
             self._context = whole_file(self._path)
             self._file = self._context.__enter__()
-            self._file.write((",".join(table.schema.names) + "\n").encode())
-        for row in table.to_pylist():
-            row[ROW] += first + 1
-            self._file.write(_line([cell(value) for value in row.values()]))
+            self._sink = _Csv(self._file, table.schema)
+        self._sink.write(numbered(table, first))
 
     def close(self, error: BaseException | None) -> None:
         """Gives the file its name, or removes it."""
@@ -148,10 +152,3 @@ class Rejects:
             return
         kind = type(error) if error is not None else None
         self._context.__exit__(kind, error, None)
-
-
-def _line(values: list[object]) -> bytes:
-    """A line of CSV."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()

@@ -96,6 +96,7 @@ def _parquet_file(
     return pyarrow.parquet.ParquetFile(
         path,
         read_dictionary=texts,
+        memory_map=True,
         thrift_string_size_limit=_THRIFT_BYTES,
         thrift_container_size_limit=_THRIFT_BYTES,
     )

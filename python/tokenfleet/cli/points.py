@@ -67,6 +67,13 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")
     ] = False,
+    inputs: Annotated[
+        bool | None,
+        typer.Option(
+            "--inputs/--no-inputs",
+            help="Whether a table's own columns go before the answers; default: where rows leave.",
+        ),
+    ] = None,
     catalog: Annotated[
         list[Path] | None, typer.Option("--catalog", help="Catalog files for a table's names.")
     ] = None,
@@ -85,6 +92,7 @@ def evaluate(
             from tokenfleet.cli.tables import evaluate_table
 
             given = {"select": select, "top": top, "by": by, "resume": resume, "force": force}
+            given["inputs"] = inputs
             evaluate_table(
                 scenario,
                 output,
