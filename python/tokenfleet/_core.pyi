@@ -24,6 +24,7 @@ __all__ = [
     "estimate",
     "operating_points",
     "prune",
+    "simulate_fleet",
     "system_year",
     "throughput",
     "usd_per_mtok",
@@ -160,6 +161,73 @@ class _Simulated(TypedDict):
     preemptions: int
     conservation: _Conservation
     classes: list[_SimulatedClass]
+
+class _FleetConservation(_Conservation):
+    """Every request of all replications; arrived is the sum of the others, always."""
+
+    lost: int  # with a replica that failed
+
+class _FleetCell(TypedDict):
+    """Measured requests of one class on one site."""
+
+    finished: int
+    good: int  # finished within every limit that binds the class
+    served_per_s: _Estimate
+    good_per_s: _Estimate
+    tokens_per_s: _Estimate  # output tokens
+    good_tokens_per_s: _Estimate
+    ttft_s: list[_Estimate]  # (5,), round trip included
+    tpot_s: list[_Estimate]
+    e2e_s: list[_Estimate]
+
+class _FleetClass(_FleetCell):
+    """Measured requests of one class on all sites."""
+
+    arrived: int
+    rejected: int
+    lost: int
+    unfinished: int
+    attainment: _Estimate  # share of those that came, finished within every limit
+    within: list[_Estimate]  # the same for each limit of the workload; 0 where it does not bind
+    sites: list[_FleetCell]
+
+class _FleetGroup(TypedDict):
+    """What a group did in measured time."""
+
+    utilisation: _Estimate
+    busy: _Estimate
+    concurrency: _Estimate  # sequences in decode on one replica
+    hit_rate: _Estimate  # prompt tokens found in prefix caches
+    preemptions: int
+    drawn_w: _Estimate  # IT watts of all its replicas
+    energy_j: _Estimate
+
+class _Series(TypedDict):
+    """What the fleet held over time, in the first replication: 200 to 511 samples."""
+
+    at_s: NDArray[np.float64]
+    waiting: NDArray[np.float64]  # requests
+    running: NDArray[np.float64]  # requests
+    cache_share: NDArray[np.float64]
+    replicas_up: NDArray[np.float64]
+
+class _SimulatedFleet(TypedDict):
+    """Result of :func:`simulate_fleet`."""
+
+    seed: int
+    interrupted: bool  # by Ctrl-C: these are the requests simulated so far
+    replications: int
+    unstable_replications: int
+    unstable: bool
+    backlog: _Estimate
+    window_s: _Estimate  # measured time
+    steps: int
+    restarted: int
+    failures: int  # in measured time
+    conservation: _FleetConservation
+    classes: list[_FleetClass]
+    groups: list[_FleetGroup]
+    series: _Series
 
 class _SystemYear(TypedDict):
     """Yearly cost of one system, USD; energy is apart."""
@@ -470,6 +538,29 @@ def estimate(values: NDArray[np.float64]) -> tuple[float, float]:
     """Mean of the values that are numbers, and half the width of its 95 % interval.
 
     Student's t; the half width is NaN with fewer than two.
+    """
+
+def simulate_fleet(
+    problem: Problem,
+    fleet_json: str,
+    *,
+    trace: tuple[
+        NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]
+    ]
+    | None = None,
+    hashes: tuple[NDArray[np.uint64], NDArray[np.uint64], int] | None = None,
+    lengths: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]] = [],
+    threads: int = 0,
+) -> _SimulatedFleet:
+    """Discrete-event simulation of groups of replicas of one workload behind one router.
+
+    ``fleet_json`` is described in ``docs/simulation.md``, "Fleets". ``trace``: arrival times (s),
+    classes, input and output tokens, equally long and in order of arrival. ``hashes``: of the
+    blocks of its prompts, one after the other; where those of each row begin, with a last entry
+    where they end; tokens in a block. ``lengths``: for each class, pairs to draw from. Ctrl-C ends
+    the run and returns what was simulated so far. The same seed gives the same result on any number
+    of ``threads``; 0 takes all cores. Raises ``ValueError`` naming the row or field of bad input,
+    ``IndexError`` for a configuration or latency group that does not exist.
     """
 
 def prune(

@@ -4,6 +4,8 @@
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
+use crate::simulate::traffic::DayCurve;
+
 /// Random numbers of one purpose in one replication; the same on any thread.
 pub fn random(seed: u64, replication: u64, purpose: u64) -> Pcg64 {
     let number = replication.wrapping_mul(8).wrapping_add(purpose + 1);
@@ -98,6 +100,7 @@ pub struct Drawn<'a> {
     /// Running sums of the rates.
     up_to: Vec<f64>,
     shape: f64,
+    curve: Option<&'a DayCurve>,
     rng: Pcg64,
     now: f64,
     index: u64,
@@ -116,10 +119,16 @@ impl<'a> Drawn<'a> {
             lengths,
             up_to: rates.iter().map(sum).collect(),
             shape,
+            curve: None,
             rng,
             now: 0.0,
             index: 0,
         }
+    }
+
+    /// With rates that follow a curve over time; the ones given are its mean.
+    pub fn following(self, curve: Option<&'a DayCurve>) -> Self {
+        Self { curve, ..self }
     }
 }
 
@@ -133,7 +142,11 @@ impl Iterator for Drawn<'_> {
         } else {
             gamma(&mut self.rng, self.shape) / self.shape
         };
-        self.now += gap / rate;
+        // Times of a clock that runs with the rate: with Poisson gaps, the same law as thinning.
+        self.now = match self.curve {
+            None => self.now + gap / rate,
+            Some(curve) => curve.after(self.now, gap / rate),
+        };
         // From 0 up to, never at, the total: a class without rate is never drawn.
         let point = (1.0 - uniform(&mut self.rng)) * rate;
         let class = self.up_to.partition_point(|sum| *sum <= point);

@@ -8,10 +8,14 @@ use std::collections::VecDeque;
 use rand_pcg::Pcg64;
 
 use crate::perf::layout::Layout;
-use crate::perf::memory::{kv_budget_bytes, ContextCost};
+use crate::perf::memory::kv_budget_bytes;
 use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{uniform, Request};
 use crate::simulate::events::{Departure, Meters, Server};
+use crate::simulate::prefix::{Blocks, PrefixCache};
+use crate::simulate::station::{Entry, Occupancy, Station};
+use crate::simulate::sum::Sum;
+use crate::workload::Role;
 
 /// Tokens in a block of cache.
 const BLOCK: u32 = 16;
@@ -43,15 +47,30 @@ pub struct Engine {
     /// Probability that at least j drafted tokens are accepted, j from 1.
     accept: Vec<f64>,
     waiting_limit: usize,
+    role: Role,
+    /// What measurements say about the times: every step takes so many times as long, and delays
+    /// count so many times more.
+    slower: f64,
+    ttft_scale: f64,
+    tpot_scale: f64,
+    fixed_s: f64,
+    /// Link of an accelerator to others beyond the scale-up domain, bytes/s.
+    link_bw: Option<f64>,
 }
 
 impl Engine {
-    /// A serving replica with a batch limit; `waiting_limit` requests may wait on a lane.
+    /// A replica with a batch limit; `waiting_limit` requests may wait on a lane.
     pub fn new(layout: &Layout, step: &StepModel, batch: u32, waiting_limit: usize) -> Self {
         let p = layout.parallel;
         let lanes = p.adp * p.pp;
-        let limit = (batch / lanes).max(1);
+        let limit = match layout.role {
+            // Bound by its tokens in a step and by its cache.
+            Role::Prefill(_) => u32::MAX,
+            _ => (batch / lanes).max(1),
+        };
         let full = f64::from(limit);
+        let factors = layout.factors;
+        let slower = factors.load(layout.role);
         Self {
             step: step.clone(),
             lanes: lanes as usize,
@@ -64,7 +83,33 @@ impl Engine {
             full_s: step.decode_s(full, 0.0) / full,
             accept: acceptance(layout.speculation.depth, step.accepted),
             waiting_limit,
+            role: layout.role,
+            slower,
+            ttft_scale: factors.ttft / slower,
+            tpot_scale: factors.tpot / slower,
+            fixed_s: layout.kernel.ttft_fixed_s,
+            link_bw: layout.system.scale_out_bw,
         }
+    }
+
+    /// Fixed part of the time to first token, s.
+    pub fn fixed_s(&self) -> f64 {
+        self.fixed_s
+    }
+
+    /// Sequences in decode at once on one lane; none limits a prefill pool.
+    pub fn places(&self) -> usize {
+        self.limit
+    }
+
+    /// Time that a prompt's cache takes over the link of its rank, s; infinite without a figure for it.
+    pub fn transfer_s(&self, tokens: u32) -> f64 {
+        let bytes = self.step.kv.at(f64::from(tokens));
+        self.link_bw.map_or(f64::INFINITY, |bw| bytes / bw)
+    }
+
+    fn is_prefill(&self) -> bool {
+        matches!(self.role, Role::Prefill(_))
     }
 
     /// Whether a request of this length could ever run.
@@ -90,58 +135,14 @@ fn acceptance(depth: u32, mean: f64) -> Vec<f64> {
     (1..=depth).map(|j| high.powi(j as i32)).collect()
 }
 
-/// `Σ cost(context)` over the sequences of a lane, in whole tokens, so that it never drifts.
-#[derive(Debug, Clone)]
-struct Sum {
-    fixed: f64,
-    terms: Vec<(f64, u32, u64)>,
-}
-
-impl Sum {
-    fn new(cost: &ContextCost) -> Self {
-        // Beyond u32 a window is none.
-        let terms = cost.terms.iter().map(|&(slope, w)| (slope, w as u32, 0));
-        Self {
-            fixed: cost.fixed,
-            terms: terms.collect(),
-        }
-    }
-
-    fn add(&mut self, context: u32) {
-        self.replace(0, context);
-    }
-
-    fn remove(&mut self, context: u32) {
-        self.replace(context, 0);
-    }
-
-    fn replace(&mut self, old: u32, new: u32) {
-        for (_, window, sum) in &mut self.terms {
-            *sum = *sum + u64::from(new.min(*window)) - u64::from(old.min(*window));
-        }
-    }
-
-    /// Contexts of all sequences have grown by one token to these.
-    fn grown_by_one(&mut self, contexts: &[u32]) {
-        for (_, window, sum) in &mut self.terms {
-            *sum += if *window == u32::MAX {
-                contexts.len() as u64
-            } else {
-                contexts.iter().filter(|c| **c <= *window).count() as u64
-            };
-        }
-    }
-
-    fn value(&self, sequences: usize) -> f64 {
-        let slopes = self.terms.iter().map(|(slope, _, sum)| slope * *sum as f64);
-        self.fixed * sequences as f64 + slopes.sum::<f64>()
-    }
-}
-
 /// A request with what was done of it.
 #[derive(Debug, Clone, Copy)]
 struct Job {
     request: Request,
+    /// Prompt tokens whose cache is there.
+    cached: u32,
+    /// Blocks of the prefix cache that it holds.
+    held: usize,
     generated: u32,
     first_s: f64,
     late_s: f64,
@@ -182,12 +183,31 @@ pub struct Lane<'a> {
     tokens: u64,
     admitted: u64,
     meters: Meters,
+    /// Sequences at the end of `jobs` whose first token the running step makes.
+    fresh: usize,
+    /// Prompts read that go on elsewhere.
+    handed: Vec<Request>,
+    blocks: Option<&'a Blocks>,
+    prefix: PrefixCache,
+}
+
+/// What became of the first waiting request.
+#[derive(PartialEq)]
+enum Admitted {
+    Nobody,
+    Prompt,
+    /// Its prompt was read elsewhere: it is in decode.
+    Answer,
 }
 
 impl<'a> Lane<'a> {
-    /// An empty lane.
-    pub fn new(engine: &'a Engine, rng: Pcg64) -> Self {
+    /// An empty lane; with the hashes of its trace's `blocks`, prompts share their prefixes.
+    pub fn new(engine: &'a Engine, rng: Pcg64, blocks: Option<&'a Blocks>) -> Self {
         Self {
+            fresh: 0,
+            handed: Vec::new(),
+            blocks,
+            prefix: PrefixCache::default(),
             engine,
             rng,
             waiting: VecDeque::new(),
@@ -210,48 +230,99 @@ impl<'a> Lane<'a> {
     }
 
     /// Lets the first waiting request in if there is a place and cache for its prompt.
-    fn admit(&mut self) -> bool {
+    fn admit(&mut self) -> Admitted {
         let Some(&job) = self.waiting.front() else {
-            return false;
+            return Admitted::Nobody;
         };
         let running = self.running();
         if running >= self.engine.limit {
-            return false;
+            return Admitted::Nobody;
         }
         let context = whole_blocks(job.context());
         self.cache.add(context);
         let room = (1.0 - WATERMARK) * self.engine.cache_bytes;
         if running > 0 && self.cache.value(running + 1) > room {
             self.cache.remove(context);
-            return false;
+            return Admitted::Nobody;
         }
         self.waiting.pop_front();
         self.admitted += 1;
+        let mut job = Job {
+            order: self.admitted,
+            ..job
+        };
+        if job.cached >= job.context() {
+            self.meters.prompt_tokens += u64::from(job.request.input);
+            self.push(job);
+            self.fresh += 1;
+            return Admitted::Answer;
+        }
+        self.look_up(&mut job);
+        self.meters.prompt_tokens += u64::from(job.request.input);
+        self.meters.cached_tokens += u64::from(job.cached);
         self.prompts.push_back(Prompt {
-            job: Job {
-                order: self.admitted,
-                ..job
-            },
-            done: job.request.cached,
+            job,
+            done: job.cached,
         });
-        true
+        Admitted::Prompt
+    }
+
+    /// Finds the beginning of a prompt in the prefix cache; at least one token is always computed.
+    fn look_up(&mut self, job: &mut Job) {
+        if let Some(blocks) = self.blocks {
+            let hashes = blocks.of(job.request.index);
+            job.held = self.prefix.hits(hashes);
+            self.prefix.hold(&hashes[..job.held]);
+            let tokens = (job.held as u32).saturating_mul(blocks.tokens);
+            job.cached = tokens.min(job.request.input - 1);
+        }
+    }
+
+    /// A prompt is read: its blocks are there for others.
+    fn remember(&mut self, job: &mut Job) {
+        if let Some(blocks) = self.blocks {
+            let hashes = blocks.of(job.request.index);
+            self.prefix.hold(&hashes[job.held..]);
+            job.held = hashes.len();
+        }
+    }
+
+    /// A request leaves: its blocks stay while there is room.
+    fn forget(&mut self, job: &mut Job) {
+        if let Some(blocks) = self.blocks {
+            let hashes = blocks.of(job.request.index);
+            self.prefix.release(&hashes[..job.held]);
+            job.held = 0;
+        }
+    }
+
+    /// Drops blocks that none needs where running requests want the room.
+    fn trim(&mut self) {
+        if let Some(blocks) = self.blocks {
+            let room = self.engine.cache_bytes - self.cache.value(self.running());
+            let block = self.engine.step.kv.at(f64::from(blocks.tokens));
+            self.prefix.keep((room / block).max(0.0) as u64);
+        }
     }
 
     /// Reads prompts up to the token budget; what they add to the step and to one with a full batch, s.
     fn read_prompts(&mut self) -> (f64, f64) {
-        let step = &self.engine.step;
-        let base = self.jobs.len() as f64 * step.tokens_per_sequence;
-        let budget = self.engine.budget;
-        let mut left = budget.saturating_sub(base as u32).max(1);
+        let base = self.jobs.len() as f64 * self.engine.step.tokens_per_sequence;
+        let mut left = self.engine.budget.saturating_sub(base as u32).max(1);
         let (mut tokens, mut attention_s) = (0u32, 0.0);
         let mut next = 0;
         while left > 0 {
-            if next == self.prompts.len() && !self.admit() {
-                break;
+            if next == self.prompts.len() {
+                match self.admit() {
+                    Admitted::Nobody => break,
+                    Admitted::Answer => continue,
+                    Admitted::Prompt => {}
+                }
             }
             let prompt = &mut self.prompts[next];
             let new = left.min(prompt.job.context() - prompt.done);
-            attention_s += step.prompt_attention_s(f64::from(new), f64::from(prompt.done));
+            let (now, done) = (f64::from(new), f64::from(prompt.done));
+            attention_s += self.engine.step.prompt_attention_s(now, done);
             prompt.done += new;
             tokens += new;
             left -= new;
@@ -260,8 +331,13 @@ impl<'a> Lane<'a> {
         if tokens == 0 {
             return (0.0, 0.0);
         }
+        let step = &self.engine.step;
         let tokens = f64::from(tokens);
-        let full = self.engine.limit as f64 * step.tokens_per_sequence;
+        let base = self.jobs.len() as f64 * step.tokens_per_sequence;
+        let full = match self.engine.is_prefill() {
+            true => 0.0,
+            false => self.engine.limit as f64 * step.tokens_per_sequence,
+        };
         let products_s = |base| step.prefill_products_s(base, tokens, tokens);
         (
             products_s(base) + attention_s,
@@ -270,12 +346,13 @@ impl<'a> Lane<'a> {
     }
 
     fn start(&mut self, now: f64) {
-        let sequences = self.jobs.len() as f64;
+        self.fresh = 0;
         let (prompt_s, full_prompt_s) = self.read_prompts();
         if self.running() == 0 {
             self.ends_s = f64::INFINITY;
             return;
         }
+        let sequences = self.jobs.len() as f64;
         let engine = self.engine;
         let (decode_s, prompt_s, work_s) = if sequences > 0.0 {
             let attention_s = self.attention.value(self.jobs.len()) / sequences;
@@ -287,17 +364,29 @@ impl<'a> Lane<'a> {
         } else {
             (engine.step.overhead_s, prompt_s, 0.0)
         };
+        // A pool that only reads prompts is full when it always runs a step.
+        let work_s = match engine.is_prefill() {
+            true => decode_s + prompt_s,
+            false => work_s + engine.interference * full_prompt_s,
+        };
+        let (decode_s, prompt_s) = (engine.slower * decode_s, engine.slower * prompt_s);
         let duration = decode_s + prompt_s;
         self.decode_s = decode_s;
         self.ends_s = now + duration;
         self.meters.steps += 1;
         self.meters.busy_s += duration;
-        self.meters.work_s += work_s + engine.interference * full_prompt_s;
+        self.meters.prompt_s += if sequences > 0.0 { prompt_s } else { duration };
+        self.meters.work_s += engine.slower * work_s;
         self.meters.sequence_s += sequences * duration;
     }
 
     /// Every sequence in decode gets its tokens.
     fn decode(&mut self, now: f64, done: &mut Vec<Departure>) {
+        let late_s = self.engine.late_steps * self.decode_s;
+        let first = self.jobs.len() - self.fresh;
+        for job in self.jobs[first..].iter_mut().filter(|j| j.first_s.is_nan()) {
+            (job.first_s, job.late_s) = (now, late_s);
+        }
         let finished = if self.engine.accept.is_empty() {
             self.decode_one()
         } else {
@@ -309,7 +398,7 @@ impl<'a> Lane<'a> {
         for i in (0..self.jobs.len()).rev() {
             if self.left[i] == 0 {
                 let job = self.take(i);
-                self.depart(&job, now, done);
+                self.depart(job, now, done);
             }
         }
     }
@@ -361,7 +450,15 @@ impl<'a> Lane<'a> {
         job
     }
 
-    /// Prompts read to their end give a token and go to decode.
+    /// Puts a request into decode.
+    fn push(&mut self, job: Job) {
+        self.attention.add(job.context());
+        self.contexts.push(job.context());
+        self.left.push(job.request.output - job.generated);
+        self.jobs.push(job);
+    }
+
+    /// Prompts read to their end give a token and go to decode, or are handed over.
     fn end_prompts(&mut self, now: f64, done: &mut Vec<Departure>) {
         while let Some(prompt) = self.prompts.front() {
             let mut job = prompt.job;
@@ -370,30 +467,39 @@ impl<'a> Lane<'a> {
             }
             self.prompts.pop_front();
             self.cache.remove(whole_blocks(job.context()));
+            self.remember(&mut job);
+            if self.engine.is_prefill() {
+                self.forget(&mut job);
+                self.tokens -= job.request.tokens();
+                self.handed.push(job.request);
+                continue;
+            }
             job.generated += 1;
             if job.first_s.is_nan() {
                 job.first_s = now;
                 job.late_s = self.engine.late_steps * self.decode_s;
             }
             if job.generated == job.request.output {
-                self.depart(&job, now, done);
+                self.depart(job, now, done);
                 continue;
             }
-            self.attention.add(job.context());
             self.cache.add(whole_blocks(job.context()));
-            self.contexts.push(job.context());
-            self.left.push(job.request.output - job.generated);
-            self.jobs.push(job);
+            self.push(job);
         }
     }
 
-    fn depart(&mut self, job: &Job, now: f64, done: &mut Vec<Departure>) {
+    fn depart(&mut self, mut job: Job, now: f64, done: &mut Vec<Departure>) {
+        self.forget(&mut job);
         self.tokens -= job.request.tokens();
+        let engine = self.engine;
+        let waited = job.first_s - job.request.arrived_s;
+        let first_s = job.request.arrived_s + engine.ttft_scale * waited;
         done.push(Departure {
             request: job.request,
-            first_s: job.first_s,
-            end_s: now,
-            late_s: job.late_s,
+            first_s,
+            end_s: first_s + engine.tpot_scale * (now - job.first_s),
+            late_s: engine.ttft_scale * job.late_s
+                + (engine.ttft_scale * engine.slower - 1.0) * engine.fixed_s,
         });
     }
 
@@ -411,6 +517,10 @@ impl<'a> Lane<'a> {
                     self.take(latest.unwrap_or(0))
                 }
             };
+            let mut job = job;
+            self.forget(&mut job);
+            // A cache that came over the link is gone as well.
+            job.cached = job.cached.min(job.request.cached);
             self.waiting.push_front(job);
             self.meters.preemptions += 1;
         }
@@ -419,21 +529,7 @@ impl<'a> Lane<'a> {
 
 impl Server for Lane<'_> {
     fn arrive(&mut self, request: Request) -> bool {
-        if self.waiting.len() >= self.engine.waiting_limit || !self.engine.holds(&request) {
-            return false;
-        }
-        self.tokens += request.tokens();
-        self.waiting.push_back(Job {
-            request,
-            generated: 0,
-            first_s: f64::NAN,
-            late_s: 0.0,
-            order: 0,
-        });
-        if self.ends_s == f64::INFINITY {
-            self.start(request.arrived_s);
-        }
-        true
+        self.enter(Entry::new(request))
     }
 
     fn next_s(&self) -> f64 {
@@ -446,6 +542,7 @@ impl Server for Lane<'_> {
         self.end_prompts(now, done);
         self.preempt();
         self.start(now);
+        self.trim();
     }
 
     fn requests(&self) -> u64 {
@@ -458,5 +555,60 @@ impl Server for Lane<'_> {
 
     fn meters(&self) -> Meters {
         self.meters
+    }
+}
+
+impl Station for Lane<'_> {
+    fn enter(&mut self, entry: Entry) -> bool {
+        let request = entry.request;
+        if self.waiting.len() >= self.engine.waiting_limit || !self.engine.holds(&request) {
+            return false;
+        }
+        self.tokens += request.tokens();
+        self.waiting.push_back(Job {
+            request,
+            cached: request.cached.max(entry.read),
+            held: 0,
+            generated: 0,
+            first_s: entry.first_s,
+            late_s: entry.late_s,
+            order: 0,
+        });
+        if self.ends_s == f64::INFINITY {
+            self.start(entry.now_s);
+        }
+        true
+    }
+
+    fn handed(&mut self, out: &mut Vec<Request>) {
+        out.append(&mut self.handed);
+    }
+
+    fn halt(&mut self, out: &mut Vec<Entry>) {
+        let prompts = self.prompts.drain(..).map(|prompt| prompt.job);
+        let jobs = self
+            .jobs
+            .drain(..)
+            .chain(prompts)
+            .chain(self.waiting.drain(..));
+        out.extend(jobs.map(|job| Entry {
+            first_s: job.first_s,
+            late_s: job.late_s,
+            ..Entry::new(job.request)
+        }));
+        self.contexts.clear();
+        self.left.clear();
+        self.attention = Sum::new(&self.engine.step.attention);
+        self.cache = Sum::new(&self.engine.step.kv);
+        self.prefix = PrefixCache::default();
+        (self.ends_s, self.tokens, self.fresh) = (f64::INFINITY, 0, 0);
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            waiting: self.waiting.len() as u64,
+            running: self.running() as u64,
+            cache_share: self.cache.value(self.running()) / self.engine.cache_bytes,
+        }
     }
 }

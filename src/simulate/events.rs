@@ -38,29 +38,45 @@ pub struct Meters {
     pub work_s: f64,
     /// Sequences in decode, summed over time, s.
     pub sequence_s: f64,
+    /// Part of `busy_s` in which prompts are read, s.
+    pub prompt_s: f64,
+    /// Prompt tokens of requests let in.
+    pub prompt_tokens: u64,
+    /// Of these, found in a prefix cache.
+    pub cached_tokens: u64,
 }
 
 impl Meters {
-    fn sum<S: Server>(servers: &[S]) -> Self {
-        servers.iter().fold(Self::default(), |sum, server| {
-            let m = server.meters();
-            Self {
-                steps: sum.steps + m.steps,
-                preemptions: sum.preemptions + m.preemptions,
-                busy_s: sum.busy_s + m.busy_s,
-                work_s: sum.work_s + m.work_s,
-                sequence_s: sum.sequence_s + m.sequence_s,
-            }
-        })
+    /// Of all servers together.
+    pub fn sum<S: Server>(servers: &[S]) -> Self {
+        let mut sum = Self::default();
+        servers.iter().for_each(|server| sum.add(server.meters()));
+        sum
     }
 
-    fn since(self, start: Self) -> Self {
+    /// Adds what another counted.
+    pub fn add(&mut self, m: Self) {
+        self.steps += m.steps;
+        self.preemptions += m.preemptions;
+        self.busy_s += m.busy_s;
+        self.work_s += m.work_s;
+        self.sequence_s += m.sequence_s;
+        self.prompt_s += m.prompt_s;
+        self.prompt_tokens += m.prompt_tokens;
+        self.cached_tokens += m.cached_tokens;
+    }
+
+    /// What was counted since `start`.
+    pub fn since(self, start: Self) -> Self {
         Self {
             steps: self.steps - start.steps,
             preemptions: self.preemptions - start.preemptions,
             busy_s: self.busy_s - start.busy_s,
             work_s: self.work_s - start.work_s,
             sequence_s: self.sequence_s - start.sequence_s,
+            prompt_s: self.prompt_s - start.prompt_s,
+            prompt_tokens: self.prompt_tokens - start.prompt_tokens,
+            cached_tokens: self.cached_tokens - start.cached_tokens,
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The loop and its statistics against queues with exact answers.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
 use rand_pcg::Pcg64;
 
 use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths, Request};
+use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::events::{run, Departure, Meters, Outcome, Server, Window};
 use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
+use crate::simulate::run::{run as fleet_run, Fleet, FleetOutcome};
+use crate::simulate::station::{Entry, Occupancy, Station as FleetServer};
 use crate::simulate::statistics::{estimate, Estimate};
 
 /// How requests that are being served share the station.
@@ -28,6 +32,9 @@ struct Station {
     /// Served now, with the work that is left at `now`, s.
     served: Vec<(Request, f64)>,
     now: f64,
+    /// Requests served go on elsewhere.
+    hands_on: bool,
+    handed: Vec<Request>,
 }
 
 impl Station {
@@ -39,6 +46,8 @@ impl Station {
             waiting: VecDeque::new(),
             served: Vec::new(),
             now: 0.0,
+            hands_on: false,
+            handed: Vec::new(),
         }
     }
 
@@ -80,10 +89,7 @@ impl Station {
 
 impl Server for Station {
     fn arrive(&mut self, request: Request) -> bool {
-        self.advance(request.arrived_s);
-        self.waiting.push_back(request);
-        self.fill();
-        true
+        self.enter(Entry::new(request))
     }
 
     fn next_s(&self) -> f64 {
@@ -96,6 +102,11 @@ impl Server for Station {
         self.advance(self.next_s());
         let i = self.shortest().unwrap();
         let (request, _) = self.served.swap_remove(i);
+        if self.hands_on {
+            self.handed.push(request);
+            self.fill();
+            return;
+        }
         done.push(Departure {
             request,
             first_s: self.now,
@@ -118,18 +129,110 @@ impl Server for Station {
     }
 }
 
+impl FleetServer for Station {
+    fn enter(&mut self, entry: Entry) -> bool {
+        self.advance(entry.now_s);
+        self.waiting.push_back(entry.request);
+        self.fill();
+        true
+    }
+
+    fn handed(&mut self, out: &mut Vec<Request>) {
+        out.append(&mut self.handed);
+    }
+
+    fn halt(&mut self, out: &mut Vec<Entry>) {
+        let served = self.served.drain(..).map(|(request, _)| request);
+        out.extend(served.chain(self.waiting.drain(..)).map(Entry::new));
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy::default()
+    }
+}
+
 const REPLICATIONS: u64 = 12;
+const WINDOW: Window = Window {
+    first: 4_000,
+    last: 20_000,
+};
+
+fn one_token() -> [Lengths; 1] {
+    [Lengths {
+        pairs: vec![(1, 1)],
+        hit_rate: 0.0,
+    }]
+}
+
+/// Mean time in a fleet of single servers of mean service 1 s, one for each of `shares`.
+fn fleet_sojourn(
+    stages: &[Stage],
+    shares: &[f64],
+    rule: (Choice, Rule),
+    rate: f64,
+    seed: u64,
+) -> Estimate {
+    let lengths = one_token();
+    let outcomes: Vec<FleetOutcome> = (0..REPLICATIONS)
+        .map(|number| {
+            let mut servers = Vec::new();
+            let mut groups = Vec::new();
+            for (i, (stage, share)) in stages.iter().zip(shares).enumerate() {
+                let seed = seed + 1000 * i as u64;
+                let mut server = Station::new(Discipline::Servers(1), exponential, seed, number);
+                server.hands_on = *stage == Stage::Prompts;
+                servers.push(server);
+                groups.push(Group::new(*stage, i, 1, 1.0, vec![*share]));
+            }
+            let dispatch = Dispatch::new(groups, rule.0, rule.1, random(seed, number, 2));
+            let fleet = Fleet {
+                replicas: (0..servers.len()).map(|i| (i, i + 1)).collect(),
+                rank_of: (0..servers.len()).collect(),
+                site_of: vec![0; servers.len()],
+                judges: &[vec![Judge::default()]],
+                failures: None,
+                maintenance: &[],
+                sample_s: 100.0,
+            };
+            let source = Drawn::new(&[rate], &lengths, 1.0, random(seed, number, 0));
+            let (rng, stop) = (random(seed, number, 3), AtomicBool::new(false));
+            fleet_run(
+                &mut servers,
+                &fleet,
+                dispatch,
+                rng,
+                source,
+                WINDOW,
+                &|_, _| 0.0,
+                &stop,
+            )
+        })
+        .collect();
+    assert!(outcomes
+        .iter()
+        .all(|o| !o.unstable && o.all.finished > 19_000));
+    estimate(outcomes.iter().map(|o| o.cells[0][0].e2e.summary()[0]))
+}
+
+/// Mean time in a server of mean service 1 s to which every second of Poisson requests goes: the
+/// probability of waiting is the root σ of `σ = (2λ/(2λ + 1 − σ))²` below one.
+fn every_second(rate: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0 - 1e-9);
+    for _ in 0..100 {
+        let sigma: f64 = 0.5 * (low + high);
+        let transform = (2.0 * rate / (2.0 * rate + 1.0 - sigma)).powi(2);
+        if transform > sigma {
+            low = sigma;
+        } else {
+            high = sigma;
+        }
+    }
+    1.0 / (1.0 - low)
+}
 
 /// Mean time in a station of mean service 1 s and load `rate`, over replications.
 fn sojourn(d: Discipline, service: fn(&mut Pcg64) -> f64, rate: f64, seed: u64) -> [Estimate; 2] {
-    let lengths = [Lengths {
-        pairs: vec![(1, 1)],
-        hit_rate: 0.0,
-    }];
-    let window = Window {
-        first: 4_000,
-        last: 20_000,
-    };
+    let lengths = one_token();
     let outcomes: Vec<Outcome> = (0..REPLICATIONS)
         .map(|number| {
             let mut station = [Station::new(d, service, seed, number)];
@@ -138,7 +241,7 @@ fn sojourn(d: Discipline, service: fn(&mut Pcg64) -> f64, rate: f64, seed: u64) 
                 &mut station,
                 Rule::RoundRobin,
                 source,
-                window,
+                WINDOW,
                 &[Judge::default()],
             )
         })
@@ -200,6 +303,25 @@ fn exact_queues_are_inside_their_intervals() {
             let wait = erlang_c(c, offered) / (c as f64 - offered);
             judge("M/M/c mean", mean, 1.0 + wait);
         }
+        // One queue after the other: by Burke's theorem the second is M/M/1 as well.
+        let (pools, best) = ([Stage::Prompts, Stage::Answers], Choice::Best);
+        let e = fleet_sojourn(
+            &pools,
+            &[1.0, 1.0],
+            (best, Rule::ShortestQueue),
+            rho,
+            seed + 400,
+        );
+        judge("M/M/1 -> M/M/1 mean", e, 2.0 / (1.0 - rho));
+        // A plan's shares split Poisson arrivals into Poisson arrivals.
+        let whole = [Stage::Whole; 2];
+        let (shares, plan) = ([0.6, 0.4], (Choice::Shares, Rule::ShortestQueue));
+        let e = fleet_sojourn(&whole, &shares, plan, 1.5 * rho, seed + 500);
+        let part = |share: f64| share / (1.0 - 1.5 * rho * share);
+        judge("M/M/1 in shares mean", e, part(0.6) + part(0.4));
+        let turns = (Choice::Best, Rule::RoundRobin);
+        let e = fleet_sojourn(&whole, &[1.0, 1.0], turns, 2.0 * rho, seed + 600);
+        judge("E2/M/1 in turn mean", e, every_second(rho));
         // Processor sharing: the mean does not depend on the distribution of service.
         let [mean, _] = sojourn(Discipline::Sharing, two_phases, rho, seed + 300);
         judge("M/G/1-PS mean", mean, 1.0 / (1.0 - rho));

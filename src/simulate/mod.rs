@@ -4,13 +4,22 @@
 //! events only. What is assumed, and when to distrust it: `docs/simulation.md`.
 
 pub mod arrivals;
+pub mod dispatch;
 pub mod engine;
 pub mod events;
 #[cfg(test)]
 mod exact;
+pub mod fleet;
 pub mod judge;
+pub mod prefix;
 pub mod router;
+pub mod run;
+pub mod series;
+pub mod station;
 pub mod statistics;
+mod sum;
+pub mod timers;
+pub mod traffic;
 
 use rayon::prelude::*;
 
@@ -199,7 +208,7 @@ fn replication(
     let mut lanes: Vec<Lane> = (0..options.replicas * engine.lanes)
         .map(|lane| {
             let seed = options.seed.wrapping_add(number.rotate_left(32));
-            Lane::new(engine, random(seed, lane as u64, ACCEPTANCE))
+            Lane::new(engine, random(seed, lane as u64, ACCEPTANCE), None)
         })
         .collect();
     match traffic {

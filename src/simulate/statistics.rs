@@ -39,6 +39,15 @@ impl Histogram {
         self.sum += seconds;
     }
 
+    /// Adds what another holds.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum += count;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+
     /// Durations added.
     pub fn count(&self) -> u64 {
         self.count

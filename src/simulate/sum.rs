@@ -1,0 +1,56 @@
+//! Sums over the sequences of a lane that change by a token at a time.
+
+use crate::perf::memory::ContextCost;
+
+/// `Σ cost(context)` over the sequences of a lane, in whole tokens, so that it never drifts.
+#[derive(Debug, Clone)]
+pub struct Sum {
+    fixed: f64,
+    terms: Vec<(f64, u32, u64)>,
+}
+
+impl Sum {
+    /// Over no sequence.
+    pub fn new(cost: &ContextCost) -> Self {
+        // Beyond u32 a window is none.
+        let terms = cost.terms.iter().map(|&(slope, w)| (slope, w as u32, 0));
+        Self {
+            fixed: cost.fixed,
+            terms: terms.collect(),
+        }
+    }
+
+    /// A sequence comes.
+    pub fn add(&mut self, context: u32) {
+        self.replace(0, context);
+    }
+
+    /// A sequence goes.
+    pub fn remove(&mut self, context: u32) {
+        self.replace(context, 0);
+    }
+
+    /// A sequence grows.
+    pub fn replace(&mut self, old: u32, new: u32) {
+        for (_, window, sum) in &mut self.terms {
+            *sum = *sum + u64::from(new.min(*window)) - u64::from(old.min(*window));
+        }
+    }
+
+    /// Contexts of all sequences have grown by one token to these.
+    pub fn grown_by_one(&mut self, contexts: &[u32]) {
+        for (_, window, sum) in &mut self.terms {
+            *sum += if *window == u32::MAX {
+                contexts.len() as u64
+            } else {
+                contexts.iter().filter(|c| **c <= *window).count() as u64
+            };
+        }
+    }
+
+    /// The sum, for so many sequences.
+    pub fn value(&self, sequences: usize) -> f64 {
+        let slopes = self.terms.iter().map(|(slope, _, sum)| slope * *sum as f64);
+        self.fixed * sequences as f64 + slopes.sum::<f64>()
+    }
+}
