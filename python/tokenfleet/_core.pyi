@@ -544,12 +544,10 @@ def simulate_fleet(
     problem: Problem,
     fleet_json: str,
     *,
-    trace: tuple[
-        NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]
-    ]
+    trace: tuple[NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]
     | None = None,
     hashes: tuple[NDArray[np.uint64], NDArray[np.uint64], int] | None = None,
-    lengths: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]] = [],
+    lengths: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]] | None = None,
     threads: int = 0,
 ) -> _SimulatedFleet:
     """Discrete-event simulation of groups of replicas of one workload behind one router.

@@ -34,7 +34,7 @@ type Pairs<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>)>;
 /// Discrete-event simulation of groups of replicas behind one router; see `simulate/fleet.rs`.
 #[pyfunction]
 #[pyo3(signature = (
-    problem, fleet_json, *, trace = None, hashes = None, lengths = vec![], threads = 0
+    problem, fleet_json, *, trace = None, hashes = None, lengths = None, threads = 0
 ))]
 pub(super) fn simulate_fleet<'py>(
     py: Python<'py>,
@@ -42,14 +42,14 @@ pub(super) fn simulate_fleet<'py>(
     fleet_json: &str,
     trace: Option<Trace<'py>>,
     hashes: Option<Hashes<'py>>,
-    lengths: Pairs<'py>,
+    lengths: Option<Pairs<'py>>,
     threads: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
     let fleet: FleetSpec = serde_json::from_str(fleet_json)
         .map_err(|e| PyValueError::new_err(format!("fleet: {e}")))?;
     let hit_rates = problem.hit_rates(&fleet)?;
     let given = Given {
-        lengths: drawn_lengths(&lengths, &hit_rates)?,
+        lengths: drawn_lengths(&lengths.unwrap_or_default(), &hit_rates)?,
         trace: trace.map_or(Ok(vec![]), |t| requests(&t, &hit_rates, hashes.is_some()))?,
         blocks: hashes.map(|h| blocks(&h)).transpose()?,
     };
