@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 import tokenfleet as tf
+from test_cli import answer, run
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import Length
 from tokenfleet.simulation.lengths import class_pairs, quantiles
 from tokenfleet.simulation.plan_file import read_plan
+from tokenfleet.simulation.plot import capacity, curves, draw, sweep
 from tokenfleet.simulation.simulate import open_bench
 
 Json = dict[str, Any]
@@ -360,3 +362,66 @@ def test_what_no_plan_can_hold_says_what_is_missing() -> None:
 def test_verification_is_named() -> None:
     with pytest.raises(SchemaError, match="verify"):
         tf.optimize_fleet(scenario(), verify="guess")  # type: ignore[arg-type]
+
+
+# Command line
+
+
+def test_the_command_prints_json_words_and_files(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(json.dumps(scenario()))
+    plan = tmp_path / "plan.json"
+    assert run("plan", own, "-o", plan, "--verify", "simulate", "--requests", "800").returncode == 0
+    few = ("--requests", "800", "--replications", "2")
+    shown = answer("simulate", plan, *few)
+    assert shown["schema_version"] == 1 and shown["latency"][0]["ttft_p95_ms"]["mean"] > 0
+    assert set(shown["latency"][0]["e2e_p99_ms"]) == {"mean", "half_width"}
+    words = run("simulate", plan, *few, "-o", tmp_path / "found.json")
+    assert words.returncode == 0 and "per million good output tokens" in words.stdout
+    held = json.loads((tmp_path / "found.json").read_text())
+    assert {**held, "seconds": 0} == {**shown, "seconds": 0}
+    # A confidence asked for beside the file is the plan's own, and found again.
+    sure = tmp_path / "sure.json"
+    assert run("plan", own, "-o", sure, "--confidence", "0.7").returncode == 0
+    assert run("simulate", sure, *few).returncode == 0
+
+
+def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(json.dumps(scenario()))
+    plan = tmp_path / "plan.json"
+    run("plan", own, "-o", plan)
+    for arguments, words in (
+        (("simulate", own), "is not a plan"),
+        (("simulate", plan, "--scale", "0"), "scale"),
+        (("simulate", plan, "--trace", "none.csv"), "none.csv"),
+        (("simulate", plan, "--trace", "chat=a.csv", "--trace", "chat=b.csv"), "WORKLOAD=FILE"),
+        (("simulate", plan, "--plot", tmp_path / "a.gif"), ".svg"),
+        (("simulate", plan, "--block", "3"), "block 3"),
+        (("plan", own, "--verify", "guess"), "verify"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+        assert "hint:" in done.stderr
+    own.rename(tmp_path / "gone.yaml")
+    done = run("simulate", plan)
+    assert done.returncode == 2 and "--scenario" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["curve.png", "curve.svg"])
+def test_the_plot_marks_capacity(planned: tuple[Json, Json], tmp_path: Path, name: str) -> None:
+    pytest.importorskip("matplotlib")
+    own, plan = planned
+    few = tf.SimulationSettings(requests=1500, replications=3)
+    points = sweep(lambda s: tf.simulate(plan, own, settings=s), few, (0.5, 1.0, 2.0))
+    assert [one.scale for one in points] == [0.5, 1.0, 2.0]
+    # Utilisation is offered load over capacity, so capacity is the same from any stable load.
+    stable = points[0].scale / points[0].groups[0]["utilisation"]
+    assert capacity(points[:2]) == pytest.approx(stable, rel=0.05)
+    columns = curves(points)
+    assert columns["ttft_p50_ms"] == sorted(columns["ttft_p50_ms"])
+    # The same cost over half the tokens.
+    costs = columns["cost_per_mtok_output_usd"]
+    assert costs[0] == pytest.approx(2 * costs[1])
+    data = draw(points, tmp_path / name)
+    assert data.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")

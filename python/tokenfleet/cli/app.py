@@ -14,6 +14,7 @@ from tokenfleet.cli import (
     published,
     schemas,
     search,
+    simulations,
 )
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(points.evaluate)
 app.command()(search.search)
+app.command()(simulations.simulate)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

@@ -26,4 +26,13 @@ ConfidenceOption = Annotated[
     typer.Option("--confidence", help="Hold limits and rates at this confidence, 0.5 to 0.99."),
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads; default: all.")]
+VerifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--verify",
+        metavar="simulate",
+        help="Simulate the plan; where a limit fails with confidence lower that capacity and plan "
+        "again.",
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from tokenfleet.cli.options import (
     SeedOption,
     ThreadsOption,
     TimeLimitOption,
+    VerifyOption,
 )
 from tokenfleet.cli.progress import searching
 
@@ -69,6 +71,14 @@ def plan(
     threads: ThreadsOption = None,
     seed: SeedOption = None,
     confidence: ConfidenceOption = None,
+    verify: VerifyOption = None,
+    requests: Annotated[
+        int, typer.Option(help="With --verify: simulated requests of each group and replication.")
+    ] = 20_000,
+    burstiness: Annotated[
+        float,
+        typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
+    ] = 1.0,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
@@ -77,7 +87,9 @@ def plan(
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
         sure = {} if confidence is None else {"confidence": confidence}
-        _plan(_load(scenario, given, sure), as_json, output, force)
+        judge = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
+        how = None if verify is None else (verify, {**judge, "threads": threads or 0})
+        _plan(_load(scenario, given, sure), as_json, (output, force), how)
 
 
 def _load(
@@ -102,12 +114,26 @@ def _load(
 
 
 def _plan(
-    loaded: LoadedScenario, as_json: bool, output: Path | None = None, force: bool = False
+    loaded: LoadedScenario,
+    as_json: bool,
+    file: tuple[Path | None, bool] = (None, False),
+    verify: tuple[str, dict[str, Any]] | None = None,
 ) -> None:
     from tokenfleet.optimize import optimize_fleet
 
+    output, force = file
+    extra: dict[str, Any] = {}
+    if verify is not None:
+        from tokenfleet.simulation.run import SimulationSettings
+
+        watched = note if sys.stderr.isatty() else None
+        extra = {
+            "simulation": SimulationSettings(**verify[1]),
+            "verify": verify[0],
+            "note": watched,
+        }
     with searching("solving (Ctrl-C keeps the plan)") as progress:
-        found = optimize_fleet(loaded, progress=progress)
+        found = optimize_fleet(loaded, progress=progress, **extra)
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
     if as_json:
@@ -133,6 +159,11 @@ def _say_plan(found: Plan, loaded: LoadedScenario) -> None:
     systems = {row["system"] for row in found.systems}
     names = {name: loaded.catalog.system(name).accelerator for name in systems}
     render(found, console(), names)
+    if found.verification is not None:
+        from tokenfleet.simulation.words import verified
+
+        for line in verified(found.verification):
+            say(line)
 
 
 def _say_checked(checked: Checked) -> None:

@@ -109,6 +109,7 @@ class PlanFile(_Part):
     replicas: tuple[Standing, ...]
     routing: tuple[Route, ...]
     slo: tuple[Promise, ...]
+    confidence: float | None = None
     annual_cost_usd: float
     cost_items: dict[str, float]
     cost_per_mtok_output_usd: float | None

@@ -137,7 +137,12 @@ def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
     parsed, name = read_plan(plan)
     if scenario is None:
         scenario = scenario_path(parsed, name)
-    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    if isinstance(scenario, LoadedScenario):
+        loaded = scenario
+    else:  # a plan's confidence may have been asked for beside the file
+        asked = {} if parsed.confidence is None else {"confidence": parsed.confidence}
+        file = isinstance(scenario, str | Path)
+        loaded = load_scenario(scenario, given=asked if file else None)
     spec, core = respecify(loaded)
     check_match(parsed, name, loaded, spec, core)
     return Bench(parsed, name, loaded, spec, core)

@@ -1,0 +1,185 @@
+"""`simulate`: a plan held against the request-level simulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tokenfleet.cli.answer import INTERRUPTED, answering, console, note, say_json
+from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from tokenfleet.simulation.result import Simulation
+    from tokenfleet.simulation.run import SimulationSettings
+
+PlanArgument = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="Plan file, written by `tokenfleet plan -o`.")
+]
+
+
+class LengthsSource(str, Enum):
+    """Where token counts of a replayed trace come from."""
+
+    auto = "auto"
+    classes = "classes"
+    trace = "trace"
+
+
+class Router(str, Enum):
+    """How requests are spread over the replicas of a group."""
+
+    join_shortest_queue = "join_shortest_queue"
+    least_loaded = "least_loaded"
+    round_robin = "round_robin"
+
+
+def simulate(
+    plan: PlanArgument,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Its scenario; default: the file that the plan names.")
+    ] = None,
+    trace: Annotated[
+        list[str] | None,
+        typer.Option(help="Trace to replay, for all workloads or as WORKLOAD=FILE; repeatable."),
+    ] = None,
+    lengths: Annotated[
+        LengthsSource, typer.Option(help="Token counts of a replay: of the trace or the classes.")
+    ] = LengthsSource.auto,
+    scale: Annotated[float, typer.Option(help="Offered load over the plan's.")] = 1.0,
+    hours: Annotated[float | None, typer.Option(help="Measured hours of each replication.")] = None,
+    requests: Annotated[
+        int, typer.Option(help="Measured requests of each group and replication, at least.")
+    ] = 20_000,
+    replications: Annotated[int, typer.Option(help="Independent runs, for the intervals.")] = 8,
+    block: Annotated[int | None, typer.Option(help="Load block; default: the busiest.")] = None,
+    router: Annotated[
+        Router, typer.Option(help="Router within a group of replicas.")
+    ] = Router.join_shortest_queue,
+    burstiness: Annotated[
+        float, typer.Option(help="Shape of Gamma times between requests; 1: Poisson, less: bursts.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same one gives the same bytes.")] = 0,
+    threads: ThreadsOption = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw latency and cost against load: .png or .svg.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a plan request by request, beside its own figures."""
+    with answering(as_json):
+        from tokenfleet.simulation.run import SimulationSettings
+
+        refuse_existing(output, force)
+        settings = SimulationSettings(
+            scale=scale,
+            hours=hours,
+            requests=requests,
+            replications=replications,
+            seed=seed,
+            router=router.value,
+            burstiness=burstiness,
+            threads=threads or 0,
+        )
+        settings.check()
+        given = {"scenario": scenario, "trace": _traces(trace), "block": block}
+        _simulate(
+            plan, {**given, "lengths": lengths.value}, settings, (plot, output, force), as_json
+        )
+
+
+def _traces(given: list[str] | None) -> str | dict[str, str] | None:
+    """One file for all workloads, or files by workload.
+
+    Raises:
+        SchemaError: both at once, or a workload named twice.
+    """
+    from tokenfleet.errors import SchemaError
+
+    if not given:
+        return None
+    if len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
+        return given[0]
+    found: dict[str, str] = {}
+    for text in given:
+        workload, _, path = text.partition("=")
+        if not path or workload in found:
+            raise SchemaError(f"--trace {text}", "give one FILE, or WORKLOAD=FILE once for each")
+        found[workload] = path
+    return found
+
+
+def _simulate(
+    plan: Path,
+    given: dict[str, Any],
+    settings: SimulationSettings,
+    files: tuple[Path | None, Path | None, bool],
+    as_json: bool,
+) -> None:
+    from tokenfleet.simulation.plot import check_plot, draw, sweep
+    from tokenfleet.simulation.simulate import simulate as simulate_plan
+    from tokenfleet.simulation.words import render
+
+    picture, output, force = files
+    if picture is not None:
+        check_plot(picture)
+        refuse_existing(picture, force)
+    with _groups() as progress:
+        found = simulate_plan(plan, settings=settings, progress=progress, **given)
+    shown: dict[str, Any] = found.to_json()
+    if picture is not None and not found.interrupted:
+        with _groups() as progress:
+            points = sweep(
+                lambda s: simulate_plan(plan, settings=s, progress=progress, **given), settings
+            )
+        points = [one for one in points if not one.interrupted]
+        if points:
+            write_atomic(picture, draw(points, picture), force)
+            note(f"wrote {picture}")
+    if output is not None:
+        write_atomic(output, json.dumps(shown, indent=2, allow_nan=False) + "\n", force)
+    if as_json:
+        say_json(shown)
+    else:
+        render(found, console())
+        if output is not None:
+            note(f"wrote {output}")
+    _exit(found)
+
+
+def _exit(found: Simulation) -> None:
+    if found.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _groups() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar that counts replica groups, where a person is watching."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("simulating replica groups"), BarColumn(bar_width=12))
+    with Progress(
+        *columns,
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
