@@ -411,6 +411,7 @@ def test_half_is_what_the_model_expects() -> None:
     half = optimize_fleet(scenario(confidence=0.5)).to_json()
     for plan in (plain, half):
         plan.pop("seconds")
+        plan["origin"].pop("scenario_sha256")  # one states the field; the model is the same
     assert (plain.pop("confidence"), half.pop("confidence")) == (None, 0.5)
     assert plain == half
 
@@ -536,3 +537,50 @@ def test_free_demand_pays_for_confidence_too(goal: str) -> None:
     worse = 1 if goal == "least_cost_per_token" else -1
     for less, more in pairwise(values):
         assert worse * more > worse * less
+
+
+# --- the simulator ------------------------------------------------------------------------------
+
+
+def simulated(spec: Json, rate: float, limit_s: float = 0.5) -> Any:
+    """One replica of Llama-3.1-8B at the same seeded requests."""
+    spec = deepcopy(spec)
+    spec["workloads"][0]["slos"] = [
+        {"metric": "ttft", "percentile": 3, "limit_s": limit_s, "class": None}
+    ]
+    core = _core.Problem(json.dumps(spec))
+    lengths = (np.array([1000, 400], dtype=np.uint32), np.array([100, 300], dtype=np.uint32))
+    none = (np.array([], dtype=np.uint32), np.array([], dtype=np.uint32))
+    return core.simulate(
+        0, np.array([rate, 0.0]), [lengths, none], requests=2000, replications=2, seed=5
+    )
+
+
+def test_the_simulator_runs_the_slower_fleet_too() -> None:
+    """As above: factors alike are kernels, links and engine as slow, in all that is measured."""
+    spec = spec_of("llama-8b", class_sets=[0b11], batches=[4])
+    rated = simulated(with_factors(spec, ttft=1.5, tpot=1.5, load=1.5), 1.0)
+    slow = simulated(slowed(spec, 1.5), 1.0)
+    plain = simulated(spec, 1.0)
+    for name in ("utilisation", "busy", "concurrency"):
+        assert rated[name] == pytest.approx(slow[name], rel=1e-6)
+    mine, theirs, fast = (found["classes"][0] for found in (rated, slow, plain))
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        a, b = np.array(mine[name])[:, 0], np.array(theirs[name])[:, 0]
+        assert a == pytest.approx(b, rel=0.01)  # buckets of 0.4 %
+        assert (a > 1.2 * np.array(fast[name])[:, 0]).all()
+    assert mine["served_per_s"] == pytest.approx(theirs["served_per_s"], rel=1e-6)
+
+
+def test_a_replayed_trace_is_felt_slower_too() -> None:
+    spec = spec_of("llama-8b", class_sets=[0b11], batches=[4], slos=[])
+    times = np.cumsum(np.full(400, 0.8))
+    classes = np.zeros(400, dtype=np.uint32)
+    tokens = (np.full(400, 900, dtype=np.uint32), np.full(400, 120, dtype=np.uint32))
+    rated, slow = (
+        _core.Problem(json.dumps(s)).replay(0, times, classes, *tokens)
+        for s in (with_factors(spec, ttft=1.5, tpot=1.5, load=1.5), slowed(spec, 1.5))
+    )
+    for name in ("ttft_s", "tpot_s", "e2e_s", "served_per_s"):
+        a, b = (np.array(found["classes"][0][name]) for found in (rated, slow))
+        assert a.ravel() == pytest.approx(b.ravel(), rel=0.01, nan_ok=True)
