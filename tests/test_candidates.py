@@ -252,7 +252,8 @@ def test_every_format_and_every_cut_gives_the_same(
     first = evaluate_file(tmp_path / "a.parquet", whole, both)
     assert 0 < first.rejected < 500 and first.not_fitting and first.above_capacity
     wanted = pl.read_parquet(whole)
-    monkeypatch.setattr(source, "SLICE_ROWS", 100)
+    monkeypatch.setattr(source, "SLICE_ROWS", 70)
+    monkeypatch.setattr(source, "PART_ROWS", 100)
     monkeypatch.setattr(source, "_CSV_PART", 2000)
     pyarrow.parquet.write_table(rows, tmp_path / "b.parquet", row_group_size=37)
     with pa.ipc.new_file(tmp_path / "c.arrow", rows.schema) as file:
@@ -278,7 +279,7 @@ def test_every_format_and_every_cut_gives_the_same(
 
 
 def test_select_and_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "SLICE_ROWS", 100)
+    monkeypatch.setattr(source, "PART_ROWS", 100)
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(mixed(900), path, row_group_size=50)
     everything = tmp_path / "all.parquet"
@@ -365,14 +366,14 @@ def test_what_a_file_says_of_itself_is_checked_first(
 def test_a_killed_run_resumes_to_equal_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "SLICE_ROWS", 500)
+    monkeypatch.setattr(source, "PART_ROWS", 500)
     path = tmp_path / "in.parquet"
     pyarrow.parquet.write_table(mixed(20_000), path, row_group_size=500)
     evaluate_file(path, tmp_path / "whole.parquet")
     script = (
         "import sys, time\nfrom pathlib import Path\n"
         "from tokenfleet.candidates import evaluate_file, source\n"
-        "source.SLICE_ROWS = 500\n"
+        "source.PART_ROWS = 500\n"
         "evaluate_file(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda *_: time.sleep(0.05))"
     )
     output = tmp_path / "cut.parquet"
@@ -431,3 +432,25 @@ def test_the_command_answers_tables_and_scenarios(tmp_path: Path) -> None:
     ):
         refused = run("evaluate", path, *arguments)
         assert refused.returncode == 2 and "hint:" in refused.stderr, arguments
+
+
+def test_ctrl_c_keeps_the_parts(tmp_path: Path) -> None:
+    path, output = tmp_path / "in.csv", tmp_path / "out.parquet"
+    line = "h100_sxm_8,llama-3.1-8b,bf16,1,%d,100,2\n"
+    with path.open("w") as file:
+        file.write("system,model,precision,tp,isl,osl,rate\n")
+        for block in range(15):  # lengths that differ: slow enough to be stopped
+            file.writelines(line % (500 + (i + block) % 5000) for i in range(200_000))
+    command = [sys.executable, "-m", "tokenfleet", "evaluate", str(path), "-o", str(output)]
+    child = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    parts = tmp_path / ".out.parquet.parts"
+    while not (parts / "part-000000.json").exists():
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    printed, said = child.communicate()
+    assert child.returncode == 130, said
+    assert "--resume" in json.loads(printed)["error"]["hint"]
+    assert not output.exists()
+    report = evaluate_file(path, output, FileOptions(resume=True))
+    assert report.parts_done_before >= 1 and report.rows == report.written == 3_000_000

@@ -17,6 +17,7 @@ from tokenfleet.candidates.columns import ROW
 from tokenfleet.errors import SchemaError
 from tokenfleet.text import cell
 
+_PAGE_BYTES, _PAGE_ROWS = 4 << 20, 1 << 16
 ENDINGS = (".parquet", ".csv", ".arrow")
 
 
@@ -73,7 +74,13 @@ def open_sink(file: BinaryIO, ending: str, schema: pa.Schema) -> Iterator[Sink]:
     else:
         words = [f.name for f in schema if pa.types.is_dictionary(f.type)]
         with pyarrow.parquet.ParquetWriter(
-            file, schema, compression="NONE", use_dictionary=words, write_statistics=True
+            file,
+            schema,
+            compression="NONE",  # numbers without a pattern do not get smaller
+            use_dictionary=words,
+            write_statistics=[ROW],
+            data_page_size=_PAGE_BYTES,
+            write_batch_size=_PAGE_ROWS,
         ) as writer:
             yield _Parquet(writer)
 

@@ -18,7 +18,8 @@ import pyarrow.parquet
 from tokenfleet.candidates.columns import LABEL, TEXTS, named
 from tokenfleet.errors import SchemaError
 
-SLICE_ROWS = 1 << 18
+SLICE_ROWS = 1 << 17
+PART_ROWS = 1 << 18  # at least, where row groups are smaller
 MOST_ROWS = 1 << 33
 MOST_GROUP_ROWS = 1 << 27
 MOST_GROUP_BYTES = 4 << 30
@@ -155,7 +156,7 @@ def _runs(rows: Sequence[int]) -> tuple[Part, ...]:
     first, count = 0, 0
     for i, n in enumerate(rows):
         count += n
-        if count >= SLICE_ROWS or i == len(rows) - 1:
+        if count >= PART_ROWS or i == len(rows) - 1:
             parts.append(Part(first, i + 1, count))
             first, count = i + 1, 0
     return tuple(parts)

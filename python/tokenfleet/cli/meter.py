@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def metered(title: str, unit: str) -> Iterator[Callable[[int, int], None] | None]:
-    """`report(done, total)` moves the meter; None where nobody is watching."""
+    """`report(done, total)` moves the meter, 0 for a total that is not known; None where nobody is
+    watching."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -44,6 +45,6 @@ def metered(title: str, unit: str) -> Iterator[Callable[[int, int], None] | None
         task = bar.add_task(title, total=None)
 
         def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total or None)
 
         yield report

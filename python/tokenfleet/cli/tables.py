@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenfleet.cli.answer import console, note, say, say_json
+import typer
+
+from tokenfleet.cli.answer import INTERRUPTED, console, note, say, say_json
 from tokenfleet.cli.meter import metered
 from tokenfleet.errors import SchemaError
 from tokenfleet.text import plain
@@ -56,12 +58,22 @@ def evaluate_table(
         try:
             report = evaluate_file(path, output, options, engine=_engine(*where), progress=progress)
         except KeyboardInterrupt:
-            note("interrupted: --resume goes on from here")
-            raise
+            _interrupted(as_json)
+            raise typer.Exit(INTERRUPTED) from None
     if as_json:
         say_json(_as_json(report, options.by))
     else:
         _show(report, options.by)
+
+
+def _interrupted(as_json: bool) -> None:
+    message = "stopped by the user"
+    hint = "what is done is kept: --resume goes on from here"
+    if as_json:
+        row = {"type": "Interrupted", "message": message, "hint": hint, "conflicts": []}
+        say_json({"error": row})
+    note(f"error: {message}")
+    note(f"hint: {hint}")
 
 
 def _engine(name: str, jobs: int | None, address: str | None) -> Engine:
