@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from tokenfleet.catalog import Catalog, SystemRow
+from tokenfleet.catalog.rows import NATIVE_FP4
 from tokenfleet.schema.architecture import ModelArchitecture
 
 ENGINES = ("sglang", "trtllm", "vllm")
@@ -110,10 +111,11 @@ def engine(name: str) -> str:
     return plain
 
 
-def precision(catalog: Catalog, name: str, text: str) -> str:
+def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> str:
     """Weight format of a catalog model under a benchmark's label; blank is the model as published.
 
-    "fp8" is block-scaled where the published 8-bit checkpoint is.
+    "fp8" is block-scaled where the published 8-bit checkpoint is; "fp4" is the own format of the
+    system that it runs `on`.
     """
     if not text:
         return catalog.model(name).native_precision or "bf16"
@@ -125,6 +127,8 @@ def precision(catalog: Catalog, name: str, text: str) -> str:
         return "fp8_block"
     if found in {"nvfp4", "fp8"} and catalog.model(name).native_precision == "mxfp4":
         return "mxfp4"  # its one published checkpoint, whatever the kernels around it compute in
+    if found == "nvfp4" and on is not None:
+        return NATIVE_FP4.get(catalog.system(on).vendor, found)
     return found
 
 

@@ -51,7 +51,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     model = serving_names.model(catalog, requests["model"], None)
     system = serving_names.system(catalog, cells["accelerator_key"])
     engine = serving_names.framework(cells.get("framework", ""))
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""))
+    precision = serving_names.precision(catalog, model, cells.get("precision", ""), system)
     kind: Kind = "offline" if cells["scenario"] == "Offline" else "server"
     if kind == "server" and float(cells.get("slo_utilisation") or 0.0) <= _LATENCY_BOUND:
         raise UnknownNameError("a server run that is far below its latency limits")

@@ -29,10 +29,10 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     _refuse(cells)
     model = serving_names.model(catalog, cells.get("model", ""), None)
     engine = serving_names.framework(cells.get("framework", ""))
-    # Published names of four-bit checkpoints do not tell whose four bits: the model's own, if any.
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""))
+    system = serving_names.system(catalog, cells["system"])
+    precision = serving_names.precision(catalog, model, cells.get("precision", ""), system)
     plain = {
-        "system": serving_names.system(catalog, cells["system"]),
+        "system": system,
         "model": model,
         "engine": engine,
         "precision": precision,

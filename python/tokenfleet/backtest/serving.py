@@ -22,7 +22,8 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     """
     where = f"{file}: row {row}"
     model = serving_names.model(catalog, cells["model"], cells.get("architecture"))
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""))
+    system = serving_names.system(catalog, cells["system"])
+    precision = serving_names.precision(catalog, model, cells.get("precision", ""), system)
     engine = serving_names.engine(cells["backend"])
     tp, adp, gpus = (count(cells, c, where) for c in ("attn_tp", "attn_dp", "gpus"))
     if gpus != tp * adp:
@@ -30,7 +31,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     concurrency = number(cells, "concurrency", where)
     routed = catalog.model(model).is_moe
     layout = Layout(
-        system=serving_names.system(catalog, cells["system"]),
+        system=system,
         model=model,
         engine=engine,
         precision=precision,

@@ -62,6 +62,10 @@ class SourcedRow(Row):
     notes: Text | None = about("What to know about the figures", default=None)
 
 
+# The four-bit format that a vendor's FP4 peak is for.
+NATIVE_FP4 = {"NVIDIA": "nvfp4", "AMD": "mxfp4"}
+
+
 class SystemRow(SourcedRow):
     """A system that is bought or rented whole. Rates are dense peaks per accelerator."""
 

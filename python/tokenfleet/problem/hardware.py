@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from tokenfleet.catalog import AcceleratorKernels, Catalog, SystemRow, require
 from tokenfleet.catalog.kernels import Fit
+from tokenfleet.catalog.rows import NATIVE_FP4
 
 _Value = TypeVar("_Value")
 
@@ -33,8 +34,8 @@ DTYPES: Mapping[str, float] = {
 EXPERT_KERNELS: Mapping[str, str] = {"mxfp4": "w4a16_mxfp4"}
 KV_BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0}
 # Matrix products of a weight format. Published 8-bit checkpoints carry the scales of activations
-# (static). A weight-only format runs the bf16 product; only the bytes of its weights differ.
-_GEMM_KERNELS: Mapping[str, tuple[str, ...]] = {"fp8": ("fp8_static", "fp8"), "mxfp4": ("bf16",)}
+# (static). Of four-bit products only nvfp4 was measured.
+_GEMM_KERNELS: Mapping[str, tuple[str, ...]] = {"fp8": ("fp8_static", "fp8"), "mxfp4": ("nvfp4",)}
 # Peak that a format computes at. mxfp4 is weight-only (operands are widened to bf16) except on
 # accelerators whose own four-bit format it is.
 _PEAK = {
@@ -44,8 +45,6 @@ _PEAK = {
     "nvfp4": "fp4_tflops",
     "mxfp4": "bf16_tflops",
 }
-# The four-bit format that a vendor's FP4 peak is for.
-_NATIVE_FP4 = {"NVIDIA": "nvfp4", "AMD": "mxfp4"}
 _CALIBRATED_PEAK = {
     "bf16": "bf16_flops",
     "fp8": "fp8_flops",
@@ -140,9 +139,14 @@ def supports(row: SystemRow, dtype: str) -> bool:
     return peak_tflops(row, dtype) is not None
 
 
+def computes_mxfp4(row: SystemRow) -> bool:
+    """Whether mxfp4 is the accelerator's own four-bit format, and not only one of its weights."""
+    return NATIVE_FP4.get(row.vendor) == "mxfp4" and row.fp4_tflops is not None
+
+
 def peak_tflops(row: SystemRow, dtype: str) -> float | None:
     """Peak at which a weight format computes; None where it does not, or nobody says."""
-    native = _NATIVE_FP4.get(row.vendor)
+    native = NATIVE_FP4.get(row.vendor)
     if dtype == native and row.fp4_tflops is not None:
         return row.fp4_tflops
     if dtype == "nvfp4" and native != "nvfp4":
@@ -286,6 +290,8 @@ class _Fits:
 
     def gemm(self, dtype: str) -> dict[str, float] | None:
         """Matrix product in a weight format."""
+        if dtype == "mxfp4" and not computes_mxfp4(self.row):
+            return None  # a weight-only product of which there is no measurement
         family = self.block_family if dtype == "fp8_block" else self.family
         found = self._fitted("gemm", _GEMM_KERNELS.get(dtype, (dtype,)), (family,), dtype)
         return None if found is None else _roofline(*found)
@@ -306,8 +312,7 @@ class _Fits:
         those of nvfp4. TensorRT-LLM widens activations to 8 bits on Blackwell; elsewhere mxfp4
         weights meet 16-bit activations.
         """
-        native = _NATIVE_FP4.get(self.row.vendor)
-        if dtype == "mxfp4" and native == "mxfp4" and self.row.fp4_tflops is not None:
+        if dtype == "mxfp4" and computes_mxfp4(self.row):
             return "nvfp4"
         if dtype == "mxfp4" and self.engine == "trtllm" and self._computes_fp4():
             return "w4a8_mxfp4_mxfp8"

@@ -14,6 +14,7 @@ from tokenfleet.problem.hardware import (
     EXPERT_KERNELS,
     KV_BYTES,
     Inherited,
+    computes_mxfp4,
     core_kernels,
     core_system,
     supports,
@@ -178,12 +179,12 @@ def _layer_group(group: dict[str, Any]) -> dict[str, Any]:
 
 def _precision(model: ModelArchitecture, precision: str) -> dict[str, Any]:
     """Dtype per part. Four-bit formats are of the feed-forward weights; attention stays in bf16
-    where its layers are not plain grouped-query ones or the format is weight-only, as published
-    four-bit checkpoints have it. Embedding and head stay in bf16."""
+    where its layers are not plain grouped-query ones, and mxfp4 is of routed experts where there
+    are any, as published four-bit checkpoints have it. Embedding and head stay in bf16."""
     four_bit = precision in ("nvfp4", "mxfp4")
     plain = all(g.attention.kind == "gqa" for g in model.layers)
-    wide_attention = four_bit and (not plain or precision == "mxfp4")
     wide_dense = precision == "mxfp4" and model.is_moe
+    wide_attention = four_bit and (not plain or wide_dense)
     return {
         "id": precision,
         "attention": _DTYPE["bf16" if wide_attention else precision],
@@ -289,7 +290,7 @@ def _allowed_precisions(
             why = ("quality", f"quality {score:g} is below the floor {floor:g}")
         elif precision not in PRECISIONS:
             why = ("no_figure", "no kernel figures for this format")
-        elif precision == "mxfp4" and not moe:
+        elif precision == "mxfp4" and not moe and not any(computes_mxfp4(row) for row in rows):
             why = ("no_figure", "kernel figures exist for routed experts only")
         elif any(supports(row, precision) for row in rows):
             kept.append(precision)
