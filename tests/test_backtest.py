@@ -366,6 +366,17 @@ def test_power_rows(tmp_path: Path) -> None:
     assert wet.predicted["watts"] == pytest.approx(0.165 * 14_300)
 
 
+def test_cards_on_a_bus_exchange_over_it(tmp_path: Path) -> None:
+    """L40S has no link between cards; PCIe at 32 GB/s joins the eight of a server."""
+    rows = [
+        GOOD.replace("h100_sxm", "l40s").replace(",4,4,1,1,", f",{n},{n},1,1,") for n in (4, 8, 16)
+    ]
+    report = backtest([written(tmp_path, *rows)])
+    four, eight = report.results
+    assert four.predicted["tpot"] < eight.predicted["tpot"] * 2
+    assert "no layout" in report.skipped[0].reason
+
+
 def test_models_beside_a_file_are_read(tmp_path: Path) -> None:
     fixture = Path(__file__).parent / "fixtures" / "tiny_config.json"
     folder = tmp_path / "model_configs"

@@ -87,13 +87,24 @@ def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "gpus": gpus,
-        "scale_up_domain": require(row, "scale_up_domain"),
+        "scale_up_domain": _domain(row),
         "mem_bytes": require(row, "mem_gb") * 1e9,
         "scale_out_bw": None if out is None else out * 1e9 / BITS,
         "idle_w": idle_w / gpus,
         "prefill_w": prefill_w / gpus,
         "decode_w": decode_w / gpus,
     }
+
+
+def _domain(row: SystemRow) -> int:
+    """Accelerators that exchange at the scale-up rate.
+
+    Where no link joins any but a rate is given, it is that of the server's own bus, and the bus joins
+    them all.
+    """
+    linked = int(require(row, "scale_up_domain"))
+    bus = linked == 1 and row.scale_up_gb_per_s_per_gpu is not None
+    return int(require(row, "gpus")) if bus else linked
 
 
 def idle_kw(catalog: Catalog, row: SystemRow, *, liquid: bool | None = None) -> float:
