@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tokenfleet import serving_names
-from tokenfleet.backtest import Report, backtest, file_kind, open_ttft_fixed_ms
+from tokenfleet.backtest import Report, Run, backtest, file_kind, open_ttft_fixed_ms
+from tokenfleet.backtest.predict import Predictor
+from tokenfleet.backtest.run import Tokens
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import SchemaError
-from tokenfleet.layouts import Layout, Limits, Means, Rater, best_rate
+from tokenfleet.layouts import Layout, Limits, Means, best_rate
 from tokenfleet.serving_names import UnknownNameError
 
 FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
@@ -136,12 +138,19 @@ def test_error_by_hand(tmp_path: Path) -> None:
 
 
 def test_closed_loop_keeps_littles_law() -> None:
-    rater = Rater(load_catalog(), ["h100_sxm_8"], ["llama-3.1-70b"])
     layout = Layout("h100_sxm_8", "llama-3.1-70b", "vllm", "fp8", "fp8", tp=4)
-    rates = rater.closed_loop(layout, 16, 1024, 1024)
-    assert rates is not None
-    seconds = (rates.ttft_ms + 1023 * rates.tpot_ms) / 1e3
-    assert rates.tokens_s_gpu == pytest.approx(16 * 1024 / seconds / layout.gpus)
+    (rates,), _ = closed_loops(layout)
+    seconds = (rates["ttft"] + 1023 * rates["tpot"]) / 1e3
+    assert rates["tokens_s_gpu"] == pytest.approx(16 * 1024 / seconds / layout.gpus)
+
+
+def closed_loops(*layouts: Layout) -> tuple[list[dict[str, float]], list[dict[str, str]]]:
+    """Sixteen requests of 1,024 + 1,024 tokens on each layout, and the kernels it inherits."""
+    length = Tokens(1024.0)
+    runs = [Run("", 0, "", "closed", (x,), 16.0, length, length, {}) for x in layouts]
+    predictor = Predictor(load_catalog(), runs)
+    inherited = [predictor.inherited(r, x) for r, x in zip(runs, layouts, strict=True)]
+    return predictor.predict(), inherited
 
 
 @pytest.mark.parametrize(
@@ -393,11 +402,8 @@ def test_models_beside_a_file_are_read(tmp_path: Path) -> None:
 
 
 def test_hopper_experts_in_8_bits_are_marked_and_not_slower_than_16() -> None:
-    rater = Rater(load_catalog(), ["h100_sxm_8"], ["qwen3-235b-a22b"])
     wide = Layout("h100_sxm_8", "qwen3-235b-a22b", "trtllm", "bf16", "bf16", tp=8, ep=8)
     narrow = Layout("h100_sxm_8", "qwen3-235b-a22b", "trtllm", "fp8", "fp8", tp=8, ep=8)
-    assert rater.inherited(narrow) == {"moe fp8": "fp8_block kernels"}
-    rates = [rater.closed_loop(layout, 64, 1024, 1024) for layout in (wide, narrow)]
-    assert rates[0] is not None
-    assert rates[1] is not None
-    assert rates[1].tpot_ms < rates[0].tpot_ms
+    (wider, narrower), (_, inherited) = closed_loops(wide, narrow)
+    assert inherited == {"moe fp8": "fp8_block kernels"}
+    assert narrower["tpot"] < wider["tpot"]

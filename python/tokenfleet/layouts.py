@@ -1,6 +1,6 @@
-"""Rates of named layouts without a scenario: closed loop, and the best a system can do.
+"""Rates of named layouts without a scenario: at an arrival rate, and the best a system can do.
 
-`Rater` predicts a benchmark run of one layout (a fixed number of requests in flight).
+`open_loop` predicts medians of one layout at a rate of arrivals.
 `best_rate` searches every layout of a system for the most requests per second and accelerator under
 limits on time per output token and time to first token, in `serve` replicas and in pairs of prefill
 and decode pools. Both ask the core that plans are made with.
@@ -9,7 +9,7 @@ and decode pools. Both ask the core that plans are made with.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,10 @@ from tokenfleet.catalog import Catalog, require
 from tokenfleet.problem.specification import (
     Specification,
     build_specification,
-    kernels_used,
 )
 from tokenfleet.scenario_file import load_scenario
 from tokenfleet.schema import Speculation
 
-_KV = ("bf16", "fp8")
 _SPLITS = (0.5, 0.85)
 _MEDIAN = 1  # among the percentiles of the core
 _MS = 1e3
@@ -54,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a run shows: means in a closed loop, medians in an open one."""
+    """What a run at an arrival rate shows: medians."""
 
     ttft_ms: float
     tpot_ms: float
@@ -89,93 +87,24 @@ class BestRate:
     layout: str  # one replica, or a prefill and a decode pool
 
 
-class Rater:
-    """Predicts closed-loop runs of layouts of some systems and models."""
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        systems: Iterable[str],
-        models: Iterable[str],
-        speculation: Sequence[Speculation] = (),
-    ) -> None:
-        self._catalog = catalog
-        self._systems = sorted(set(systems))
-        self._models = sorted(set(models))
-        data: dict[str, Any] = {
-            **plain_scenario(self._models),
-            "speculation": [s.model_dump(exclude_none=True) for s in speculation],
-        }
-        self._specification = build_specification(
-            load_scenario(data, catalog=catalog), self._systems
-        )
-        self._core = Problem(json.dumps(self._specification.data))
-
-    def closed_loop(
-        self, layout: Layout, concurrency: float, isl: float, osl: float
-    ) -> Rates | None:
-        """Means of a run; None when the layout is none, or a kernel or link has no figure.
-
-        Memory is not checked: a benchmark that ran did fit. `concurrency` is of the whole replica.
-        """
-        axes = self._axes(layout)
-        if axes is None:
-            return None
-        degrees = (layout.tp, layout.pp, layout.ep, layout.attention_dp)
-        found = self._core.closed_loop(axes, degrees, (concurrency, isl, osl))
-        if found is None:
-            return None
-        return Rates(found[0] * _MS, found[1] * _MS, found[2])
-
-    def open_loop(
-        self, layout: Layout, batch: int, requests_s: float, isl: float, osl: float
-    ) -> Rates | None:
-        """Medians at an arrival rate per replica; None above capacity, or without a layout."""
-        data = {
-            **plain_scenario([layout.model], Limits(isl, osl), [layout.precision]),
-            "engines": [layout.engine],
-            "search": _only(layout, batch),
-        }
-        specification = build_specification(
-            load_scenario(data, catalog=self._catalog), [layout.system]
-        )
-        core = Problem(json.dumps(specification.data))
-        if core.space_size == 0 or core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
-            return None
-        found = core.recheck(0, 0, np.array([requests_s]))
-        if found["ttft_s"] is None or found["tpot_s"] is None:
-            return None
-        ttft_s, tpot_s = found["ttft_s"][0][_MEDIAN], found["tpot_s"][0][_MEDIAN]
-        return Rates(ttft_s * _MS, tpot_s * _MS, requests_s * osl / layout.gpus)
-
-    def inherited(self, layout: Layout) -> dict[str, str]:
-        """Kernel figures this layout takes from a relative or another format, with whose."""
-        notes = self._specification.inherited.notes.get((layout.system, layout.engine), {})
-        w = self._models.index(layout.model)
-        ranks = (layout.tp, layout.attention_dp)
-        used = kernels_used(self._specification, w, layout.precision, layout.kv, ranks)
-        return {what: whom for what, whom in notes.items() if what in used}
-
-    def _axes(self, layout: Layout) -> tuple[int, ...] | None:
-        """Positions on the axes of the model's workload; None for a precision nobody computes."""
-        data = self._specification.data
-        w = self._models.index(layout.model)
-        workload = data["workloads"][w]
-        precisions = [data["precisions"][p]["id"] for p in workload["precisions"]]
-        engines = [e["id"] for e in data["engines"]]
-        depths = [s["depth"] for s in workload["speculation"]]
-        known = (precisions, engines, depths)
-        wanted = (layout.precision, layout.engine, layout.speculative_depth)
-        if any(item not in axis for item, axis in zip(wanted, known, strict=True)):
-            return None
-        return (
-            w,
-            self._systems.index(layout.system),
-            engines.index(layout.engine),
-            precisions.index(layout.precision),
-            _KV.index(layout.kv),
-            depths.index(layout.speculative_depth),
-        )
+def open_loop(
+    catalog: Catalog, layout: Layout, batch: int, requests_s: float, lengths: Limits
+) -> Rates | None:
+    """Medians at an arrival rate per replica; None above capacity, or without a layout."""
+    data = {
+        **plain_scenario([layout.model], lengths, [layout.precision]),
+        "engines": [layout.engine],
+        "search": _only(layout, batch),
+    }
+    specification = build_specification(load_scenario(data, catalog=catalog), [layout.system])
+    core = Problem(json.dumps(specification.data))
+    if core.space_size == 0 or core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
+        return None
+    found = core.recheck(0, 0, np.array([requests_s]))
+    if found["ttft_s"] is None or found["tpot_s"] is None:
+        return None
+    ttft_s, tpot_s = found["ttft_s"][0][_MEDIAN], found["tpot_s"][0][_MEDIAN]
+    return Rates(ttft_s * _MS, tpot_s * _MS, requests_s * lengths.osl / layout.gpus)
 
 
 def best_rate(

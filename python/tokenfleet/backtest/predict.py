@@ -151,8 +151,8 @@ class Predictor:
         return None if served is None else {"tokens_s_gpu": served}
 
     def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
-        rater = rates.Rater(self.catalog, [layout.system], [layout.model])
-        found = rater.open_loop(layout, _OPEN_BATCH, run.load, run.input.mean, run.output.mean)
+        lengths = rates.Limits(run.input.mean, run.output.mean)
+        found = rates.open_loop(self.catalog, layout, _OPEN_BATCH, run.load, lengths)
         return None if found is None else {"ttft": found.ttft_ms, "tpot": found.tpot_ms}
 
     def _axes(self, run: Run, layout: Layout) -> tuple[int, ...] | None:

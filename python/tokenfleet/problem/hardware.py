@@ -99,8 +99,8 @@ def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
 def _domain(row: SystemRow) -> int:
     """Accelerators that exchange at the scale-up rate.
 
-    Where no link joins any but a rate is given, it is that of the server's own bus, and the bus joins
-    them all.
+    Where no link joins any but a rate is given, it is that of the server's own bus, and the bus
+    joins them all.
     """
     linked = int(require(row, "scale_up_domain"))
     bus = linked == 1 and row.scale_up_gb_per_s_per_gpu is not None
