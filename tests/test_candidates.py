@@ -258,8 +258,12 @@ def test_every_format_and_every_cut_gives_the_same(
     pyarrow.parquet.write_table(rows, tmp_path / "b.parquet", row_group_size=37)
     with pa.ipc.new_file(tmp_path / "c.arrow", rows.schema) as file:
         file.write_table(rows, max_chunksize=61)
-    pl.DataFrame(pl.from_arrow(rows)).write_csv(tmp_path / "d.csv")
-    for name in ("b.parquet", "c.arrow", "d.csv"):
+    frame = pl.DataFrame(pl.from_arrow(rows))
+    frame.write_csv(tmp_path / "d.csv")
+    narrow = {"system": pl.Categorical, "tp": pl.UInt8, "input_tokens": pl.Float32}
+    frame.cast(narrow).write_ipc(tmp_path / "e.arrow")  # text as views
+    frame.cast(narrow).write_parquet(tmp_path / "f.parquet")
+    for name in ("b.parquet", "c.arrow", "d.csv", "e.arrow", "f.parquet"):
         output = tmp_path / f"{name}.out.parquet"
         report = evaluate_file(tmp_path / name, output, both)
         assert (report.rows, report.rejected) == (900, first.rejected)
@@ -323,6 +327,7 @@ def test_damaged_files_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
         "foot.parquet": data[:-30] + data[-20:],
         "pages.parquet": data[:4] + b"\xff" * (len(data) // 2) + data[4 + len(data) // 2 :],
         "empty.csv": b"",
+        "stream.arrow": b"\xff\xff\xff\xff\x00\x01\x00\x00",
         "utf16.csv": "system,model".encode("utf-16"),
         "semicolons.csv": b"system;model;precision\nx;y;z\n",
         "header.csv": b"system,model,precision,isl,osl,rate,colour\n",

@@ -27,6 +27,7 @@ _THRIFT_BYTES = 1 << 28  # of a footer's text and lists
 _CSV_PART = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 16
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
+_STREAM = b"\xff\xff\xff\xff"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 
@@ -139,9 +140,16 @@ def label_type(source: Source) -> pa.DataType | None:
     column = source.columns[LABEL]
     if source.kind == "parquet":
         with _parquet_file(source.path) as file:
-            return file.schema_arrow.field(column).type
-    with pa.memory_map(source.path) as memory, pa.ipc.open_file(memory) as reader:
-        return reader.schema.field(column).type
+            kind = file.schema_arrow.field(column).type
+    else:
+        with pa.memory_map(source.path) as memory, pa.ipc.open_file(memory) as reader:
+            kind = reader.schema.field(column).type
+    return pa.string() if _is_text(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    views = pa.types.is_string_view(kind)
+    return bool(views or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _too_large(path: Path, what: str, most: int) -> SchemaError:
@@ -172,7 +180,7 @@ def _typed(schema: pa.Schema, source: str) -> dict[str, str]:
     for name, column in columns.items():
         kind = schema.field(column).type
         value = kind.value_type if pa.types.is_dictionary(kind) else kind
-        text = pa.types.is_string(value) or pa.types.is_large_string(value)
+        text = _is_text(value)
         number = pa.types.is_integer(value) or pa.types.is_floating(value)
         number = number or pa.types.is_decimal(value)
         blank = pa.types.is_null(value)
@@ -194,6 +202,8 @@ def _typed(schema: pa.Schema, source: str) -> dict[str, str]:
 
 
 def _csv(path: Path, head: bytes) -> Source:
+    if head.startswith(_STREAM):
+        raise SchemaError(f"{path}: is an Arrow stream", "write it as an Arrow file, or Parquet")
     if head.startswith(_UTF16) or b"\x00" in head:
         raise SchemaError(f"{path}: is UTF-16 or binary", "save it as UTF-8, Parquet or Arrow")
     with path.open("rb") as file:
@@ -267,8 +277,15 @@ class Bad:
 
 def _renamed(source: Source, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Our columns, under our names."""
-    arrays = [batch.column(column) for column in source.columns.values()]
+    arrays = [_plain(batch.column(column)) for column in source.columns.values()]
     return pa.RecordBatch.from_arrays(arrays, names=list(source.columns))
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Text in the layout that every function of Arrow takes."""
+    if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
+        return pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.string()))
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 
 def _read_parquet(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
