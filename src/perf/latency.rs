@@ -9,7 +9,7 @@
 
 use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
-use crate::perf::queue::{all_slots_taken, Plain, Tail};
+use crate::perf::queue::{all_slots_taken, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
 use crate::workload::{Metric, Role, Slo, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
@@ -218,7 +218,7 @@ impl Pressure {
             // Prompts that are being read hold places too.
             let held = self.n + busy * replica.lanes();
             let prompts = 1.0 - self.decode_share;
-            let taken = all_slots_taken::<Plain>(batch, held, u, prompts);
+            let taken = all_slots_taken(batch, held, u, prompts);
             tail.push(taken, uneven / (1.0 - u));
         }
         self.queued[0] = self.queue.mean();

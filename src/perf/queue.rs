@@ -113,10 +113,11 @@ impl Moments {
     }
 }
 
-/// Mills' ratio of the normal distribution, `(1 − Φ(x))/φ(x)`: exact at 0 and far out, within 2 %.
+/// Mills' ratio of the normal distribution, `(1 − Φ(x))/φ(x)`, as numerator and denominator: exact at 0
+/// and far out, within 2 %.
 #[inline(always)]
-fn mills(x: f64) -> f64 {
-    2.0 / (x + (x * x + 8.0 / std::f64::consts::PI).sqrt())
+fn mills_ratio(x: f64) -> (f64, f64) {
+    (2.0, x + (x * x + 8.0 / std::f64::consts::PI).sqrt())
 }
 
 /// Part of the fall to a full batch that is counted on: errs to the safe side where a percentile
@@ -127,65 +128,63 @@ const NEVER: f64 = 600.0;
 /// Numbers and loads below this count as none; their logarithm is finite.
 const NONE: f64 = 1e-300;
 
-/// Exponential and logarithm: the system's, or such that make vector code.
-pub trait Elementary {
-    /// `e^x`.
-    fn exp(x: f64) -> f64;
-    /// `ln x`.
-    fn ln(x: f64) -> f64;
-}
-
-/// The system's own.
-#[derive(Debug)]
-pub struct Plain;
-
-impl Elementary for Plain {
-    fn exp(x: f64) -> f64 {
-        x.exp()
-    }
-    fn ln(x: f64) -> f64 {
-        x.ln()
-    }
-}
-
-/// `ln p(n) − ln p(slots)` of a chain whose number grows in the ratio `A + C/j`, which is 1 at its most
-/// likely number `n` and `u` where all slots are taken.
+/// Load and most likely number, kept from zero so that their logarithms are finite.
 #[inline(always)]
-fn fall_to_full<E: Elementary>(slots: f64, n: f64, u: f64) -> f64 {
-    let times = slots / n;
-    let (ln_times, ln_u) = (E::ln(times), E::ln(u));
+pub fn some_taken(slots: f64, n: f64, u: f64) -> (f64, f64) {
+    let u = if u > NONE { u } else { NONE };
+    let n = if n < u * slots { n } else { u * slots };
+    (u, if n > NONE { n } else { u * slots })
+}
+
+/// What counts of `ln p(n) − ln p(slots)` of a chain whose number grows in the ratio `A + C/j`, which is
+/// 1 at its most likely number `n` and `u` where all slots are taken; `times` is `slots/n`.
+#[inline(always)]
+pub fn fall_to_full(slots: f64, n: f64, u: f64, prompts: f64, ln_times: f64, ln_u: f64) -> f64 {
     // Vanishes for servers of constant speed: ln(1 + h)/h by its series there.
-    let h = u * times - 1.0;
+    let h = u * (slots / n) - 1.0;
     let series = 1.0 - h * (0.5 - h * (1.0 / 3.0 - h * 0.25));
     let last = if h > 1e-4 {
         (ln_u + ln_times) / h
     } else {
         series
     };
-    n * ln_times - (slots - n) * (ln_u + last)
+    let fall = COUNTED * (1.0 - prompts) * (n * ln_times - (slots - n) * (ln_u + last));
+    let fall = if fall > 0.0 { fall } else { 0.0 };
+    if fall < NEVER {
+        fall
+    } else {
+        NEVER
+    }
+}
+
+/// Probability that all slots are taken after such a fall from `n`, with `e^fall`.
+///
+/// `1/(1 + (1−u)·below)`, `below = (√(2π)·e^fall − mills(root))·root·(1/empty + 1/6)`, over one
+/// denominator.
+#[inline(always)]
+pub fn taken_after(fall: f64, exp_fall: f64, n: f64, u: f64, ln_u: f64) -> f64 {
+    let (root, empty) = ((2.0 * fall).sqrt(), -ln_u);
+    let (two, mills) = mills_ratio(root);
+    let whole = 6.0 * empty * mills;
+    let circle = std::f64::consts::TAU.sqrt();
+    let below = (circle * exp_fall * mills - two) * root * (6.0 + empty);
+    let taken = whole / (whole + (1.0 - u) * below);
+    if n > NONE && fall < NEVER {
+        taken
+    } else {
+        0.0
+    }
 }
 
 /// Probability that all of `slots` are taken at load `u`, when `n < u·slots` are taken most often and
 /// prompts take `prompts` of the time.
 ///
 /// Smooth, and rises in `n`, in `u` and in `prompts`; `docs/model.md`, (22).
-#[inline(always)]
-pub fn all_slots_taken<E: Elementary>(slots: f64, n: f64, u: f64, prompts: f64) -> f64 {
-    let u = if u > NONE { u } else { NONE };
-    let n = if n < u * slots { n } else { u * slots };
-    let some = if n > NONE { n } else { u * slots };
-    let fall = COUNTED * (1.0 - prompts) * fall_to_full::<E>(slots, some, u);
-    let fall = if fall > 0.0 { fall } else { 0.0 };
-    let fall = if fall < NEVER { fall } else { NEVER };
-    let (root, empty) = ((2.0 * fall).sqrt(), -E::ln(u));
-    let circle = std::f64::consts::TAU.sqrt();
-    let below = (circle * E::exp(fall) - mills(root)) * root * (1.0 / empty + 1.0 / 6.0);
-    let taken = 1.0 / (1.0 + (1.0 - u) * below);
-    if n > NONE && fall < NEVER {
-        taken
-    } else {
-        0.0
-    }
+pub fn all_slots_taken(slots: f64, n: f64, u: f64, prompts: f64) -> f64 {
+    let (some_u, some) = some_taken(slots, n, u);
+    let (ln_times, ln_u) = ((slots / some).ln(), some_u.ln());
+    let fall = fall_to_full(slots, some, some_u, prompts, ln_times, ln_u);
+    taken_after(fall, fall.exp(), n, some_u, ln_u)
 }
 
 #[cfg(test)]
@@ -232,7 +231,7 @@ mod tests {
                     let n = part * u * f64::from(slots);
                     let (exact, said) = (
                         by_recursion(slots, n, u),
-                        all_slots_taken::<Plain>(f64::from(slots), n, u, 0.0),
+                        all_slots_taken(f64::from(slots), n, u, 0.0),
                     );
                     // Where it matters: below, no percentile sees it.
                     if exact > 1e-3 {
@@ -259,9 +258,8 @@ mod tests {
                         "{slots} {u}"
                     );
                 };
-                let at = |part: f64, u: f64, prompts| {
-                    all_slots_taken::<Plain>(slots, part * slots, u, prompts)
-                };
+                let at =
+                    |part: f64, u: f64, prompts| all_slots_taken(slots, part * slots, u, prompts);
                 rising(steps(0.001, u).map(|part| at(part, u, 0.3)).collect());
                 rising(steps(u, 0.9999).map(|higher| at(u, higher, 0.3)).collect());
                 rising(

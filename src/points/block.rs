@@ -11,10 +11,10 @@
 use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
 use crate::perf::prompt::Beside;
-use crate::perf::queue::{all_slots_taken, Moments};
+use crate::perf::queue::{fall_to_full, some_taken, taken_after, Moments};
 use crate::perf::step::Stretch;
 use crate::points::curve::{Change, Curve};
-use crate::points::elementary::{exp, ln, Vectors};
+use crate::points::elementary::{exp, ln};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{NORMAL_QUANTILES, PERCENTILES};
 
@@ -66,6 +66,8 @@ pub struct Block {
     /// What the model sees of the rate.
     rate: Lanes,
     u: Lanes,
+    /// Places taken, those of prompts included.
+    held: Lanes,
     share: Lanes,
     /// One over the share.
     stretch: Lanes,
@@ -121,6 +123,7 @@ impl Default for Block {
             usd_per_mtok_output: ZERO,
             rate: ZERO,
             u: ZERO,
+            held: ZERO,
             share: ZERO,
             stretch: ZERO,
             tau: ZERO,
@@ -237,33 +240,69 @@ impl Block {
         }
     }
 
-    /// Waiting for a place in the batch.
+    /// Waiting for a place in the batch. Short loops: a long chain of dependent operations would keep
+    /// the processor waiting for itself.
     #[inline(always)]
     fn places(&mut self, curve: &Curve) {
+        let (mut n, mut u, mut ln_u, mut ln_times) = (ZERO, ZERO, ZERO, ZERO);
         for j in 0..BLOCK {
-            let (u, prompts) = (self.u[j], 1.0 - self.share[j]);
             let held = self.concurrency[j] + self.prompts.weight[j] * curve.decode_lanes;
-            let taken = all_slots_taken::<Vectors>(curve.batch, held, u, prompts);
+            self.held[j] = held;
+            (u[j], n[j]) = some_taken(curve.batch, held, self.u[j]);
+            ln_u[j] = ln(u[j]);
+        }
+        for j in 0..BLOCK {
+            ln_times[j] = ln(curve.batch / n[j]);
+        }
+        let (mut fall, mut exp_fall) = (ZERO, ZERO);
+        for j in 0..BLOCK {
+            let prompts = 1.0 - self.share[j];
+            fall[j] = fall_to_full(curve.batch, n[j], u[j], prompts, ln_times[j], ln_u[j]);
+        }
+        for j in 0..BLOCK {
+            exp_fall[j] = exp(fall[j]);
+        }
+        for j in 0..BLOCK {
+            let taken = taken_after(fall[j], exp_fall[j], self.held[j], u[j], ln_u[j]);
             self.slots.weight[j] = taken;
+            let uneven = uneven_load(curve.load, curve.output_spread, 1.0 - self.share[j]);
+            self.slots.scale(j, uneven, 1.0 - self.u[j]);
+        }
+        for j in 0..BLOCK {
+            let taken = self.slots.weight[j];
             self.slots.ln_weight[j] = ln(if taken > NO_WEIGHT { taken } else { NO_WEIGHT });
-            let uneven = uneven_load(curve.load, curve.output_spread, prompts);
-            self.slots.scale(j, uneven, 1.0 - u);
         }
     }
 
     /// TTFT at percentile index `i`.
     #[inline(always)]
     fn first_token(&mut self, curve: &Curve, i: usize) {
+        let own = |block: &Self, j: usize, i: usize| {
+            curve.own_ttft[i].at(block.tau[j], block.beside(curve, j))
+        };
+        let part = |block: &Self, j: usize, i: usize| (own(block, j, i), block.wait[i][j]);
+        // A loop for each form: inside one loop all forms would be worked out.
+        match i {
+            0 => {
+                for j in 0..BLOCK {
+                    self.ttft_s[0][j] = own(self, j, 0) + self.wait[0][j];
+                }
+            }
+            1 => {
+                for j in 0..BLOCK {
+                    let p90 = own(self, j, 2);
+                    self.ttft_s[1][j] = median_ttft(part(self, j, 1), p90, self.wait[0][j]);
+                }
+            }
+            _ => {
+                for j in 0..BLOCK {
+                    let (mean, median) = (part(self, j, 0), part(self, j, 1));
+                    self.ttft_s[i][j] = late_ttft(mean, median, part(self, j, i));
+                }
+            }
+        }
         for j in 0..BLOCK {
-            let beside = self.beside(curve, j);
-            let own = |i: usize| curve.own_ttft[i].at(self.tau[j], beside);
-            let part = |i: usize| (own(i), self.wait[i][j]);
-            let modelled = match i {
-                0 => own(0) + self.wait[0][j],
-                1 => median_ttft(part(1), own(2), self.wait[0][j]),
-                _ => late_ttft(part(0), part(1), part(i)),
-            };
-            let felt = curve.ttft_factor * modelled + curve.round_trip_s;
+            let felt = curve.ttft_factor * self.ttft_s[i][j] + curve.round_trip_s;
             self.ttft_s[i][j] = if self.stable[j] > 0.0 {
                 felt
             } else {
@@ -457,11 +496,18 @@ fn waiting(a: &Term, b: &Term, target: f64, t: &mut Lanes) {
             break;
         }
         any = 0;
+        let (mut first, mut second) = (ZERO, ZERO);
+        for j in 0..BLOCK {
+            first[j] = a.weight[j] * exp(-t[j] * a.inverse_scale[j]);
+        }
+        for j in 0..BLOCK {
+            second[j] = b.weight[j] * exp(-t[j] * b.inverse_scale[j]);
+        }
         for j in 0..BLOCK {
             let (fall, other) = (a.inverse_scale[j], b.inverse_scale[j]);
             let mut sum = Moments::default();
-            sum.add(a.weight[j] * exp(-t[j] * fall), fall);
-            sum.add(b.weight[j] * exp(-t[j] * other), other);
+            sum.add(first[j], fall);
+            sum.add(second[j], other);
             let step = sum.step_to(target);
             let step = if moving[j] > 0.0 { step } else { 0.0 };
             let next = t[j] + step;

@@ -3,23 +3,6 @@
 //! Only additions, multiplications, divisions and operations on bits, none of them fused: every
 //! instruction set gives the same bits. Relative error below 1e-13 (tested against the system's).
 
-use crate::perf::queue::Elementary;
-
-/// The functions of this module.
-#[derive(Debug)]
-pub struct Vectors;
-
-impl Elementary for Vectors {
-    #[inline(always)]
-    fn exp(x: f64) -> f64 {
-        exp(x)
-    }
-    #[inline(always)]
-    fn ln(x: f64) -> f64 {
-        ln(x)
-    }
-}
-
 /// Adding this to a small float leaves its nearest integer in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 /// `2^52`, whose low bits are those of an integer put there.
@@ -78,12 +61,23 @@ pub fn ln(x: f64) -> f64 {
     let k = f64::from_bits(exponent | INTEGER.to_bits()) - (INTEGER + 1023.0);
     let m = f64::from_bits(x.to_bits().wrapping_sub(exponent << 52).wrapping_add(BIAS));
     // ln m = 2·artanh(s), s = (m−1)/(m+1), |s| ≤ 0.172.
-    let s = (m - 1.0) / (m + 1.0);
+    let s = (m - 1.0) * inverse(m + 1.0);
     let z = s * s;
     let (z2, z4) = (z * z, z * z * (z * z));
     let low = (1.0 + z * (1.0 / 3.0)) + z2 * (1.0 / 5.0 + z * (1.0 / 7.0));
     let high = (1.0 / 9.0 + z * (1.0 / 11.0)) + z2 * (1.0 / 13.0 + z * (1.0 / 15.0));
     k * LN_2_HIGH + (2.0 * s * (low + z4 * high) + k * LN_2_LOW)
+}
+
+/// `1/x` for `√½ + 1 ≤ x ≤ √2 + 1`: a parabola within 2e-3, then Newton's steps, each of which doubles
+/// the digits. Cheaper than a division where many run at once.
+#[inline(always)]
+fn inverse(x: f64) -> f64 {
+    let mut r = 1.474_1 + x * (-0.718_8 + x * 0.116);
+    for _ in 0..3 {
+        r *= 2.0 - x * r;
+    }
+    r
 }
 
 #[cfg(test)]
