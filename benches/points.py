@@ -31,11 +31,14 @@ import core_spec  # noqa: E402
 import reference  # noqa: E402
 
 LOADS = 1024
-#: Price and tariff of each system's one offer: every point of the main figure has its own rate.
-OFFERS = [[(2.5, 0.08)], [(4.0, 0.08)]]
+#: Two prices and two tariffs for each system; the dearer price with the dearer tariff is dominated.
+OFFERS = [[(p * s, t) for p in (2.2, 2.5) for t in (0.06, 0.10)] for s in (1.0, 1.6)]
+#: Every point has a rate of its own: nothing is shared between prices.
+ONE_OFFER = [[(2.5 * s, 0.08)] for s in (1.0, 1.6)]
 #: For the billion: five prices and four tariffs.
 MANY_OFFERS = [[(p * s, t) for p in (1.9, 2.2, 2.5, 3.0, 4.0) for t in (0.05, 0.08, 0.1, 0.14)]
                for s in (1.0, 1.6)]  # fmt: skip
+GRIDS = {"offers": OFFERS, "one": ONE_OFFER, "many": MANY_OFFERS}
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -43,13 +46,15 @@ def measure(quick: bool) -> dict[str, Any]:
     runs = 3 if quick else 7
     figures: dict[str, Any] = bulk(quick, runs)
     size = 2_000_000 if quick else 50_000_000
-    two, one, gain = [], [], []
+    two, one, gain, single = [], [], [], []
     for _ in range(runs):
         two.append(rate(searched(size, threads=2, skip=False)))
         one.append(rate(searched(size, threads=1, skip=False)))
         gain.append(arithmetic_gain())
+        single.append(rate(searched(size // 4, threads=2, skip=False, offers="one")))
     figures["points_per_s"] = spread(two)
     figures["points_per_s_1_thread"] = spread(one)
+    figures["points_per_s_one_offer"] = spread(single)
     gains = [t / o / g for t, o, g in zip(two, one, gain, strict=True)]
     figures["thread_gain_of_arithmetic"] = spread(gains)
     figures["scaling"] = [
@@ -183,9 +188,9 @@ def grid(points: int, offers: list[list[tuple[float, float]]]) -> tuple[str, int
         limits = max(limits + 1, int(limits * points / max(here, 1)))
 
 
-def searched(points: int, *, threads: int, skip: bool, many: bool = False) -> dict[str, Any]:
+def searched(points: int, *, threads: int, skip: bool, offers: str = "offers") -> dict[str, Any]:
     """One search in a process of its own: points, seconds, peak memory."""
-    asked = json.dumps({"points": points, "threads": threads, "skip": skip, "many": many})
+    asked = json.dumps({"points": points, "threads": threads, "skip": skip, "named": offers})
     command = [sys.executable, __file__, asked]
     child = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(child.stdout))
@@ -196,9 +201,9 @@ def rate(found: dict[str, Any]) -> float:
     return float(found["computed"] / found["seconds"])
 
 
-def search_here(points: int, threads: int, skip: bool, many: bool) -> dict[str, Any]:
+def search_here(points: int, threads: int, skip: bool, named: str) -> dict[str, Any]:
     """The search itself."""
-    offers = MANY_OFFERS if many else OFFERS
+    offers = GRIDS[named]
     text, _ = grid(points, offers)
     loads = list(np.linspace(0.99 / LOADS, 0.99, LOADS))
     problem = _core.Problem(text)
@@ -221,8 +226,8 @@ def search_here(points: int, threads: int, skip: bool, many: bool) -> dict[str, 
 def billion(quick: bool) -> dict[str, Any]:
     """The exact Pareto set of a billion candidates: the same as from working out each of them."""
     points = 10**7 if quick else 10**9
-    bounded = [searched(points, threads=2, skip=True, many=True) for _ in range(3)]
-    full = searched(points, threads=2, skip=False, many=True)
+    bounded = [searched(points, threads=2, skip=True, offers="many") for _ in range(3)]
+    full = searched(points, threads=2, skip=False, offers="many")
     if full["digest"] != bounded[0]["digest"]:
         raise SystemExit("a bound lost a point")
     best = bounded[0]

@@ -213,7 +213,7 @@ def _block(c: Curve, rate: Rows, price: Rows, tariff: Rows) -> list[Rows]:  # no
     # Tokens, watts and money.
     shared = np.where(n > 1.0, tau / np.maximum(n, 1.0), c.alone_s)
     above_idle = system["prefill_w"] - system["idle_w"], system["decode_w"] - system["idle_w"]
-    joules = one.prompt_mean * above_idle[0] + one.steps * shared * above_idle[1]
+    joules = one.prompt_load * above_idle[0] + one.steps * shared * above_idle[1]
     watts = layout.gpus * (system["idle_w"] + rate * joules)
     out = rate * c.output_tokens
     per_gpu = out / layout.gpus

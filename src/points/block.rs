@@ -361,8 +361,8 @@ impl Block {
         let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
         let ln_target = (1.0 - PERCENTILES[i]).ln();
         let crowded = self.crowded(curve, z);
-        for (j, crowded_s) in crowded.into_iter().enumerate() {
-            let p = &self.prompts;
+        for j in 0..BLOCK {
+            let (p, crowded_s) = (&self.prompts, crowded[j]);
             let answer = self.answer(curve, j);
             let rate = self.rate[j] * (1.0 / curve.decode_lanes);
             let load = self
@@ -387,7 +387,7 @@ impl Block {
     #[inline(always)]
     fn crowded(&self, curve: &Curve, z: f64) -> Lanes {
         let mut n = ZERO;
-        for (j, n) in n.iter_mut().enumerate() {
+        for j in 0..BLOCK {
             let most = self.u[j] * curve.batch;
             let mean = self.concurrency[j];
             let mean = if mean < most { mean } else { most };
@@ -398,7 +398,7 @@ impl Block {
                 curve.batch
             };
             let least = self.concurrency[j];
-            *n = if many > least { many } else { least };
+            n[j] = if many > least { many } else { least };
         }
         let (fixed, slope) = on_stretch(curve, &n, |change| change.from);
         for j in 0..BLOCK {

@@ -127,7 +127,7 @@ impl Front {
 }
 
 /// Cells of the shadow along one axis.
-const CELLS: usize = 128;
+const CELLS: usize = 256;
 
 /// What a front dominates for certain: for each cell of cost and TTFT the least TPOT of the kept points
 /// in cells that are lower in both.

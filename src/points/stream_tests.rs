@@ -160,7 +160,7 @@ fn spec(case: &Case) -> Spec {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
     #[test]
     fn bounds_lose_nothing(case in any_case()) {
         let spec = spec(&case);

@@ -297,8 +297,8 @@ impl<'a, 'f> Walk<'a, 'f> {
             self.block.usd_per_gpu_h = [offer.usd_per_gpu_h; BLOCK];
             self.block.usd_per_kwh = [offer.usd_per_kwh; BLOCK];
             self.block.price(curve);
-            for (j, cost) in self.cost.iter_mut().enumerate() {
-                *cost = self.block.usd_per_mtok_output[j] + broken[j];
+            for j in 0..BLOCK {
+                self.cost[j] = self.block.usd_per_mtok_output[j] + broken[j];
             }
             self.keep(first, len, i, undominated);
         }

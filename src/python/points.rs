@@ -273,17 +273,23 @@ impl PointSearch {
         let mut places: [Vec<u64>; 5] = Default::default();
         let mut inputs: [Vec<f64>; 4] = Default::default();
         let mut values: [Vec<f64>; 9] = Default::default();
+        let group = self.grid.latency_group;
+        // Kept points come in runs of one curve.
+        let mut last: Option<((u64, usize), Curve)> = None;
         for number in numbers {
             let place = self.numbers.decode(spec, space, *number)?;
             let c = space.decode(spec, place.configuration)?;
-            let group = self.grid.latency_group;
-            let Some(curve) = curve_of(spec, &c, place.class, group) else {
+            let key = (place.configuration, place.class);
+            if last.as_ref().is_none_or(|(known, _)| *known != key) {
+                last = curve_of(spec, &c, place.class, group).map(|curve| (key, curve));
+            }
+            let Some((_, curve)) = &last else {
                 return Err(PyValueError::new_err(format!(
                     "operating point {number}: no layout"
                 )));
             };
             let w = &spec.workloads[place.workload];
-            let rate = self.grid.loads.rate(&curve, place.load);
+            let rate = self.grid.loads.rate(curve, place.load);
             let offer = self.grid.offers[w.systems[c.system]][place.offer];
             let (price, tariff) = (offer.usd_per_gpu_h, offer.usd_per_kwh);
             let mut row = [[0.0]; 9];
@@ -292,7 +298,7 @@ impl PointSearch {
                 usd_per_gpu_h: &[price],
                 usd_per_kwh: &[tariff],
             };
-            fill(&curve, &one, row.each_mut().map(|v| v.as_mut_slice()));
+            fill(curve, &one, row.each_mut().map(|v| v.as_mut_slice()));
             let at = [
                 *number,
                 place.configuration,
