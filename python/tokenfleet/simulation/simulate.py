@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ def simulate(
 
     `plan` is a `Plan`, its JSON or the file of it; `scenario` the one it was made from (by default
     the file that the plan names). Without a `trace`, requests are drawn. With one, its arrivals are
-    played at the plan's mean rate, for all workloads or for those named; `lengths` says whether
+    played to the replicas of the block at the workload's mean rate over the year, because a trace
+    has peaks of its own (at the block's rate if a `block` is asked for), for all workloads or for
+    those named; `lengths` says whether
     token counts are the trace's or the classes' (`auto`: the trace's where the scenario derives its
     classes from measured lengths). `progress(done, total)` counts replica groups. Ctrl-C returns
     what was simulated so far, with `interrupted` set.
@@ -83,6 +85,7 @@ def simulate(
     settings = settings or SimulationSettings()
     settings.check()
     bench = open_bench(plan, scenario)
+    whole_year = block is None
     block = peak_block(bench.plan) if block is None else block
     groups = groups_of(bench.plan, bench.spec, block)
     served = [g for g in groups if g.replica.role == "serve"]
@@ -93,13 +96,15 @@ def simulate(
         )
     loads = _loads(bench, trace, lengths)
     totals = totals_of(groups, api_rates(bench.plan, bench.spec, block))
+    paces = {w: _pace(bench, w, block) for w in loads} if whole_year else {}
     done: list[Simulated] = []
     interrupted = False
     try:
         for i, group in enumerate(served):
             if progress is not None:
                 progress(i, len(served))
-            done.append(run_group(bench, group, settings, loads, totals))
+            own = replace(settings, scale=settings.scale * paces.get(group.workload, 1.0))
+            done.append(run_group(bench, group, own, loads, totals))
         if progress is not None:
             progress(len(served), len(served))
     except KeyboardInterrupt:
@@ -181,6 +186,21 @@ def class_attainment(
     """Share of good requests by (workload, class), over all sites."""
     rows = tables.latency_rows(spec, groups)
     return {(r["workload"], r["class"]): r["attainment"] for r in rows if r["site"] is None}
+
+
+def _pace(bench: Bench, workload: int, block: int) -> float:
+    """A workload's mean rate over the year, over its rate in the block: a trace has peaks too."""
+    name = bench.spec.workloads[workload].id
+    rates = np.sum(
+        [
+            route.requests_per_s
+            for route in bench.plan.routing
+            if route.workload == name and route.role != "prefill"
+        ],
+        axis=0,
+    )
+    hours = np.array([b.hours_per_year for b in bench.plan.blocks])
+    return float(rates @ hours / hours.sum() / rates[block])
 
 
 def _loads(
