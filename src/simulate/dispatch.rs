@@ -268,6 +268,16 @@ mod tests {
     }
 
     #[test]
+    fn rules_look_at_requests_or_at_tokens() {
+        for (rule, lane) in [(Rule::ShortestQueue, 0), (Rule::LeastLoaded, 1)] {
+            let mut d = two(Choice::Best, rule);
+            d.update(0, 1, 900);
+            d.update(1, 2, 100);
+            assert_eq!(d.choose(1, false), Some(lane));
+        }
+    }
+
+    #[test]
     fn shares_are_kept_and_spill_goes_where_there_is_room() {
         let mut d = two(Choice::Shares, Rule::ShortestQueue);
         let second = (0..20_000)

@@ -1,16 +1,14 @@
-//! The loop: the next arrival or the next end of a step, whichever comes first. It knows lanes only by
-//! what they promise ([`Server`]), so queues with exact answers run through the same loop.
+//! What servers promise and count, and one group of them behind one rule.
 
-use crate::simulate::arrivals::Request;
+use std::sync::atomic::AtomicBool;
+
+use crate::simulate::arrivals::{random, Request};
+use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::judge::Judge;
-use crate::simulate::router::{Router, Rule, Tournament};
-use crate::simulate::statistics::{Histogram, Trend};
-
-/// Samples of the backlog in a run.
-const SAMPLES: u64 = 512;
-/// A run is unstable when its backlog grows by more than this share of what arrives, and as much of
-/// it is not served.
-const GROWTH: f64 = 0.05;
+use crate::simulate::router::Rule;
+use crate::simulate::run::{run, Cell, Counts, Fleet, FleetOutcome};
+use crate::simulate::station::Station;
+use crate::simulate::statistics::Histogram;
 
 /// A request that is finished.
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +45,6 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// Of all servers together.
-    pub fn sum<S: Server>(servers: &[S]) -> Self {
-        let mut sum = Self::default();
-        servers.iter().for_each(|server| sum.add(server.meters()));
-        sum
-    }
-
     /// Adds what another counted.
     pub fn add(&mut self, m: Self) {
         self.steps += m.steps;
@@ -130,10 +121,17 @@ pub struct ClassOutcome {
 }
 
 impl ClassOutcome {
-    fn judged_by(judge: &Judge) -> Self {
+    fn new(counts: Counts, cell: Cell) -> Self {
         Self {
-            within: vec![0; judge.limits()],
-            ..Self::default()
+            arrived: counts.arrived,
+            finished: counts.finished,
+            rejected: counts.rejected,
+            served: cell.served,
+            good: cell.good,
+            within: cell.within,
+            ttft: cell.ttft,
+            tpot: cell.tpot,
+            e2e: cell.e2e,
         }
     }
 }
@@ -174,179 +172,63 @@ impl Outcome {
     }
 }
 
-struct Run<'a, S> {
-    servers: &'a mut [S],
-    router: Router,
-    events: Tournament,
-    window: Window,
-    judges: &'a [Judge],
-    sample_every: u64,
-    opened_s: f64,
-    closed_s: f64,
-    opening: Meters,
-    trend: Trend,
-    outcome: Outcome,
-}
-
-/// Runs until every measured request is finished. While more requests come, unmeasured, that is at most
-/// as long again as the measured ones took to arrive: what is left then is unfinished. Every class has
-/// its judge.
-///
-/// # Panics
-/// When requests got lost: arrived must be finished, rejected or in flight.
-pub fn run<S: Server>(
+/// Runs replicas of so many lanes each behind one rule, as [`crate::simulate::run::run`] runs a fleet.
+pub fn run_group<S: Station>(
     servers: &mut [S],
+    lanes: usize,
     rule: Rule,
     source: impl Iterator<Item = Request>,
     window: Window,
     judges: &[Judge],
 ) -> Outcome {
-    let lanes = servers.len();
-    let mut run = Run {
-        servers,
-        router: Router::new(rule, lanes),
-        events: Tournament::new(lanes, f64::INFINITY.to_bits()),
-        window,
-        judges,
-        sample_every: ((window.last - window.first) / SAMPLES).max(1),
-        opened_s: f64::NAN,
-        closed_s: f64::NAN,
-        opening: Meters::default(),
-        trend: Trend::default(),
-        outcome: Outcome {
-            classes: judges.iter().map(ClassOutcome::judged_by).collect(),
-            arrived: 0,
-            finished: 0,
-            rejected: 0,
-            in_flight: 0,
-            window_s: 0.0,
-            meters: Meters::default(),
-            steps: 0,
-            backlog: 0.0,
-            unstable: false,
-        },
+    let count = servers.len();
+    let shares = vec![1.0; judges.len()];
+    let groups = vec![Group::new(Stage::Whole, 0, count, 1.0, shares)];
+    // Nothing is drawn: there is one group, and no replica fails.
+    let none = || random(0, 0, 0);
+    let dispatch = Dispatch::new(groups, Choice::Best, rule, none());
+    let judges = [judges.to_vec()];
+    let fleet = Fleet {
+        replicas: (0..count).step_by(lanes).map(|i| (i, i + lanes)).collect(),
+        rank_of: (0..count).collect(),
+        site_of: vec![0; count],
+        judges: &judges,
+        failures: None,
+        maintenance: &[],
+        sample_s: f64::INFINITY,
     };
-    run.events(source);
-    run.finish()
+    let stop = AtomicBool::new(false);
+    let link = |_: usize, _: u32| f64::INFINITY;
+    run(
+        servers,
+        &fleet,
+        dispatch,
+        none(),
+        source,
+        window,
+        &link,
+        &stop,
+    )
+    .into()
 }
 
-impl<S: Server> Run<'_, S> {
-    fn events(&mut self, mut source: impl Iterator<Item = Request>) {
-        let mut done = Vec::new();
-        let mut deadline = f64::INFINITY;
-        let mut open = self.window.last - self.window.first;
-        let mut coming = source.next();
-        while open > 0 {
-            let (lane, bits) = self.events.least();
-            let event = f64::from_bits(bits);
-            let arrival = coming.map_or(f64::INFINITY, |r| r.arrived_s);
-            let now = event.min(arrival);
-            if now > deadline || now == f64::INFINITY {
-                break;
-            }
-            // At equal times a step ends before a request comes.
-            if event <= arrival {
-                self.servers[lane].fire(&mut done);
-                open -= done.drain(..).map(|d| self.depart(&d)).sum::<u64>();
-                self.settle(lane);
-            } else if let Some(request) = coming {
-                coming = source.next();
-                if !self.arrive(request) && self.measured(&request) {
-                    open -= 1;
-                }
-                if request.index + 1 == self.window.last {
-                    self.close(now);
-                    if coming.is_some() {
-                        deadline = now + self.outcome.window_s;
-                    }
-                }
-            }
+impl From<FleetOutcome> for Outcome {
+    fn from(mut fleet: FleetOutcome) -> Self {
+        let cells = fleet.cells.swap_remove(0);
+        let classes = fleet.measured.into_iter().zip(cells);
+        Self {
+            classes: classes
+                .map(|(n, cell)| ClassOutcome::new(n, cell))
+                .collect(),
+            arrived: fleet.all.arrived,
+            finished: fleet.all.finished,
+            rejected: fleet.all.rejected,
+            in_flight: fleet.in_flight,
+            window_s: fleet.window_s,
+            meters: fleet.meters[0],
+            steps: fleet.steps,
+            backlog: fleet.backlog,
+            unstable: fleet.unstable,
         }
-    }
-
-    fn measured(&self, request: &Request) -> bool {
-        (self.window.first..self.window.last).contains(&request.index)
-    }
-
-    fn settle(&mut self, lane: usize) {
-        let server = &self.servers[lane];
-        self.events.set(lane, server.next_s().to_bits());
-        self.router.update(lane, server.requests(), server.tokens());
-    }
-
-    fn arrive(&mut self, request: Request) -> bool {
-        if request.index == self.window.first {
-            self.opened_s = request.arrived_s;
-            self.opening = Meters::sum(self.servers);
-        }
-        let measured = self.measured(&request);
-        let lane = self.router.choose();
-        let taken = self.servers[lane].arrive(request);
-        self.settle(lane);
-        let class = &mut self.outcome.classes[request.class as usize];
-        self.outcome.arrived += 1;
-        self.outcome.rejected += u64::from(!taken);
-        if measured {
-            class.arrived += 1;
-            class.rejected += u64::from(!taken);
-            if request.index % self.sample_every == 0 {
-                let o = &self.outcome;
-                let backlog = o.arrived - o.finished - o.rejected;
-                self.trend.add(request.arrived_s, backlog as f64);
-            }
-        }
-        taken
-    }
-
-    /// Folds a finished request into the statistics; 1 when it is a measured one.
-    fn depart(&mut self, d: &Departure) -> u64 {
-        let measured = self.measured(&d.request);
-        let class = &mut self.outcome.classes[d.request.class as usize];
-        self.outcome.finished += 1;
-        if d.end_s >= self.opened_s && self.closed_s.is_nan() {
-            class.served += 1;
-        }
-        if !measured {
-            return 0;
-        }
-        let judge = &self.judges[d.request.class as usize];
-        let late_s = d.late_s + judge.shift_s;
-        let ttft_s = d.first_s - d.request.arrived_s + late_s;
-        let e2e_s = d.end_s - d.request.arrived_s + late_s;
-        let later = f64::from(d.request.output - 1);
-        let tpot_s = (later > 0.0).then(|| (d.end_s - d.first_s) / later);
-        class.finished += 1;
-        class.ttft.add(ttft_s);
-        class.e2e.add(e2e_s);
-        if let Some(tpot_s) = tpot_s {
-            class.tpot.add(tpot_s);
-        }
-        class.good += u64::from(judge.meets(ttft_s, tpot_s, e2e_s, &mut class.within));
-        1
-    }
-
-    fn close(&mut self, now: f64) {
-        self.closed_s = now;
-        self.outcome.window_s = now - self.opened_s;
-        self.outcome.meters = Meters::sum(self.servers).since(self.opening);
-        self.outcome.backlog = self.trend.mean();
-        let sum = |f: &dyn Fn(&ClassOutcome) -> u64| self.outcome.classes.iter().map(f).sum();
-        let came: u64 = sum(&|c| c.arrived - c.rejected);
-        let served: u64 = sum(&|c| c.served);
-        let came = came as f64;
-        let grown = self.trend.slope() * self.outcome.window_s;
-        self.outcome.unstable = grown > GROWTH * came && (served as f64) < (1.0 - GROWTH) * came;
-    }
-
-    fn finish(mut self) -> Outcome {
-        self.outcome.steps = Meters::sum(self.servers).steps;
-        self.outcome.in_flight = self.servers.iter().map(Server::requests).sum();
-        let o = &self.outcome;
-        assert_eq!(
-            o.arrived,
-            o.finished + o.rejected + o.in_flight,
-            "every request is finished, rejected or in flight"
-        );
-        self.outcome
     }
 }

@@ -7,7 +7,7 @@ use rand_pcg::Pcg64;
 
 use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths, Request};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
-use crate::simulate::events::{run, Departure, Meters, Outcome, Server, Window};
+use crate::simulate::events::{run_group, Departure, Meters, Outcome, Server, Window};
 use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
 use crate::simulate::run::{run as fleet_run, Fleet, FleetOutcome};
@@ -237,8 +237,9 @@ fn sojourn(d: Discipline, service: fn(&mut Pcg64) -> f64, rate: f64, seed: u64) 
         .map(|number| {
             let mut station = [Station::new(d, service, seed, number)];
             let source = Drawn::new(&[rate], &lengths, 1.0, random(seed, number, 0));
-            run(
+            run_group(
                 &mut station,
+                1,
                 Rule::RoundRobin,
                 source,
                 WINDOW,
@@ -344,8 +345,9 @@ fn overload_is_unstable() {
     for number in 0..10 {
         let mut station = [Station::new(Discipline::Servers(1), exponential, 9, number)];
         let source = Drawn::new(&[1.2], &lengths, 1.0, random(9, number, 0));
-        let outcome = run(
+        let outcome = run_group(
             &mut station,
+            1,
             Rule::RoundRobin,
             source,
             window,

@@ -28,7 +28,7 @@ use crate::evaluate::NoPoint;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::simulate::arrivals::{random, Drawn, Lengths, Request};
 use crate::simulate::engine::{Engine, Lane};
-use crate::simulate::events::{run, ClassOutcome, Outcome, Window};
+use crate::simulate::events::{run_group, ClassOutcome, Outcome, Window};
 use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
 use crate::simulate::statistics::{estimate, Estimate};
@@ -225,7 +225,14 @@ fn replication(
             };
             let rng = random(options.seed, number, ARRIVALS);
             let source = Drawn::new(rates, lengths, *shape, rng);
-            run(&mut lanes, options.rule, source, window, judges)
+            run_group(
+                &mut lanes,
+                engine.lanes,
+                options.rule,
+                source,
+                window,
+                judges,
+            )
         }
         Traffic::Replayed(requests) => {
             let window = Window {
@@ -233,7 +240,14 @@ fn replication(
                 last: requests.len() as u64,
             };
             let source = requests.iter().copied();
-            run(&mut lanes, options.rule, source, window, judges)
+            run_group(
+                &mut lanes,
+                engine.lanes,
+                options.rule,
+                source,
+                window,
+                judges,
+            )
         }
     }
 }

@@ -80,46 +80,6 @@ impl Tournament {
     }
 }
 
-/// A rule with what it has to remember.
-#[derive(Debug, Clone)]
-pub struct Router {
-    rule: Rule,
-    next: usize,
-    lanes: usize,
-    loads: Tournament,
-}
-
-impl Router {
-    /// Over `lanes` empty lanes.
-    pub fn new(rule: Rule, lanes: usize) -> Self {
-        Self {
-            rule,
-            next: 0,
-            lanes,
-            loads: Tournament::new(lanes, 0),
-        }
-    }
-
-    /// Lane of the next request.
-    pub fn choose(&mut self) -> usize {
-        if self.rule != Rule::RoundRobin {
-            return self.loads.least().0;
-        }
-        let lane = self.next;
-        self.next = (lane + 1) % self.lanes;
-        lane
-    }
-
-    /// Takes note of what a lane holds now.
-    pub fn update(&mut self, lane: usize, requests: u64, tokens: u64) {
-        match self.rule {
-            Rule::RoundRobin => {}
-            Rule::ShortestQueue => self.loads.set(lane, requests),
-            Rule::LeastLoaded => self.loads.set(lane, tokens),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,19 +103,6 @@ mod tests {
                 assert_eq!(tree.least(), (first, least));
             }
         }
-    }
-
-    #[test]
-    fn rules_choose_by_what_they_say() {
-        let mut turns = Router::new(Rule::RoundRobin, 3);
-        assert_eq!([0; 4].map(|_| turns.choose()), [0, 1, 2, 0]);
-        let mut queue = Router::new(Rule::ShortestQueue, 2);
-        let mut load = Router::new(Rule::LeastLoaded, 2);
-        for router in [&mut queue, &mut load] {
-            router.update(0, 1, 900);
-            router.update(1, 2, 100);
-        }
-        assert_eq!((queue.choose(), load.choose()), (0, 1));
     }
 
     #[test]
