@@ -91,6 +91,7 @@ class Outcome:
     solver_status: str
     values: Mapping[str, float] = field(default_factory=dict)
     reduced_costs: Mapping[str, float] = field(default_factory=dict)
+    row_duals: Mapping[str, float] = field(default_factory=dict)
     ray: tuple[str, ...] = ()  # columns along which the objective improves without end
 
     @property
@@ -327,7 +328,6 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
     value = info.objective_function_value / run_.factor if feasible else math.nan
     bound = _bound(code, info, is_mip) / run_.factor
     solution = solver.getSolution()
-    duals = np.array(solution.col_dual) / abs(run_.factor)
     return Outcome(
         status=_status(code, feasible, value, bound, run_.gap),
         value=value,
@@ -338,9 +338,17 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
         values=dict(zip(matrix.names, solution.col_value, strict=True)) if feasible else {},
         reduced_costs={}
         if is_mip or not feasible
-        else dict(zip(matrix.names, duals.tolist(), strict=True)),
+        else _named(matrix.names, solution.col_dual, run_.factor),
+        row_duals={}
+        if is_mip or not feasible
+        else _named([row.name for row in matrix.rows], solution.row_dual, run_.factor),
         ray=_ray(solver, matrix, run_.mip) if code in _UNBOUNDED else (),
     )
+
+
+def _named(names: list[str], duals: Any, factor: float) -> dict[str, float]:
+    """Duals of a minimisation in the model's unit, by name of column or row."""
+    return dict(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
 
 
 def _bound(code: Any, info: Any, is_mip: bool) -> float:

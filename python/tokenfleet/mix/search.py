@@ -5,7 +5,7 @@
 3. A small model goes to HiGHS whole. A large one is first solved over the candidates the
    relaxation uses, then over those whose reduced cost is small against the price of their
    systems, each stage starting from the last plan; the whole model comes last, for whatever
-   time is left.
+   time is left, or as soon as what a better plan may use (`fixing`) is small.
 4. Bound = the better of the relaxation's and that of the whole model. Restricted stages prove
    nothing and their bounds are not used. The search stops as soon as value and bound are within
    the gap.
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import pulp
 
+from tokenfleet.mix.fixing import may_improve
 from tokenfleet.mix.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.mix.model.columns import per_block
@@ -100,7 +101,15 @@ def _improve(
     hopeless = large and best.plan is not None and deadline.left() < best.whole_s
     if not best.done() and not hopeless:
         limit = _within(options, max(deadline.left(), 1.0))
-        best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+        with only(m, _worth_trying(m, relaxed, best)):
+            best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+
+
+def _worth_trying(m: FleetModel, relaxed: Outcome, best: _Best) -> set[tuple[int, int]]:
+    """(pool, candidate) that a better plan may use; leaving the others out proves as much."""
+    if best.plan is None:
+        return {(p, c) for p, candidates in m.eligible.items() for c in candidates}
+    return may_improve(m, relaxed, best.value)
 
 
 def _restricted_stages(
@@ -116,14 +125,20 @@ def _restricted_stages(
     if rounded is not None:
         best.offer_plan(rounded)
     for reduced, share in _STAGES:
-        if best.done():
+        if best.done() or (best.plan is not None and _few_left(m, relaxed, best)):
             return
         left = deadline.left()
         last = reduced == _STAGES[-1][0] and left * (1.0 - share) < best.whole_s
         limit = _within(options, left if last else left * share)
-        limit = replace(limit, gap=options.gap / 4, heuristic_effort=_EFFORT)
+        gap = options.gap / 4 if reduced else options.gap
+        limit = replace(limit, gap=gap, heuristic_effort=_EFFORT)
         with only(m, attractive(m, relaxed, reduced)):
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
+
+
+def _few_left(m: FleetModel, relaxed: Outcome, best: _Best) -> bool:
+    with only(m, _worth_trying(m, relaxed, best)):
+        return _integers(m) <= SMALL
 
 
 def _within(options: SolveOptions, seconds: float) -> SolveOptions:

@@ -6,6 +6,7 @@ for having no plan are `diagnose`.
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.ratio import least_relaxed_ratio, search_ratio
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
 from tokenfleet.mix.search import Deadline, Found, only, search
+from tokenfleet.mix.single import quick_bounds
 from tokenfleet.problem_data import ObjectiveKind, Problem
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
@@ -240,37 +242,50 @@ def best_single_system(
 ) -> tuple[str, Found, FleetModel] | None:
     """The best plan that uses one system type (and APIs), by the problem's objective.
 
-    Types are tried in the order of their relaxation's bound; a type whose bound is no better than
-    a plan already found is left out, which loses nothing.
+    Types are tried in the order of their bounds, first a quick one, then that of the relaxation; a
+    type whose bound is no better than a plan already found is left out, which loses nothing.
     """
     m = contest.fresh()
-    systems = sorted({pool.system for pool in m.problem.pools})
-    if len(systems) < 2:
+    if len({pool.system for pool in m.problem.pools}) < 2:
         return None
-    ranked = []
-    for system in systems:
-        with only(m, _of_system(m, system)):
-            relaxed = contest.relaxed(m, replace(options, time_limit_s=5.0))
-        if relaxed is not None:
-            ranked.append((contest.sign * relaxed, system))
-    ranked.sort()
+    systems = sorted({m.problem.pools[p].system for p, found in m.eligible.items() if found})
+    bounds = quick_bounds(m, systems)
+    ranked = [(bounds[system], system, False) for system in systems]
+    heapq.heapify(ranked)
     best: tuple[str, Found, FleetModel] | None = None
-    for bound, system in ranked:
+    proven = math.inf  # least bound of the types already solved
+    while ranked:
+        bound, system, relaxed = ranked[0]
         if best is not None and (bound >= contest.sign * best[1].value or deadline.left() <= 0):
             break
+        heapq.heappop(ranked)
+        if not relaxed:
+            least = _relaxed_single(contest, m, system, options)
+            if least is not None:
+                heapq.heappush(ranked, (max(bound, least), system, True))
+            continue
         m = contest.fresh()
         with only(m, _of_system(m, system)):
             found = contest.solve(m, options, Deadline(max(deadline.left() * 0.5, 0.5)))
         if found.interrupted:
             raise KeyboardInterrupt
+        proven = min(proven, max(bound, contest.sign * found.bound) if found.values else bound)
         better = best is None or contest.sign * found.value < contest.sign * best[1].value
         if found.values and better:
             best = (system, found, m)
     if best is None:
         return None
     system, found, m = best
-    least = contest.sign * min(ranked[0][0], contest.sign * found.value)
-    return system, replace(found, bound=least), m
+    least = min(proven, *(bound for bound, _, _ in ranked[:1]), contest.sign * found.value)
+    return system, replace(found, bound=contest.sign * least), m
+
+
+def _relaxed_single(
+    contest: _Contest, m: FleetModel, system: str, options: SolveOptions
+) -> float | None:
+    with only(m, _of_system(m, system)):
+        relaxed = contest.relaxed(m, replace(options, time_limit_s=5.0))
+    return None if relaxed is None else contest.sign * relaxed
 
 
 def _of_system(m: FleetModel, system: str) -> set[tuple[int, int]]:

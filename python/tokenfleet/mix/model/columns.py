@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pulp
 
+from tokenfleet.mix.model.dominance import dominated_systems
 from tokenfleet.mix.model.order import Order, canonical_order
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
@@ -151,7 +152,7 @@ def systems_per_replica(gpus: int, gpus_per_system: int) -> int:
 
 
 def define_replicas(m: FleetModel) -> None:
-    """n[b, p, c], bounded by the demand each could serve alone."""
+    """n[b, p, c], bounded by the demand each could serve alone; none of dominated systems."""
     problem = m.problem
     demand = [peak_demand(problem, w, m.scale_max) for w in range(len(problem.workloads))]
     needed = {c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
@@ -163,6 +164,10 @@ def define_replicas(m: FleetModel) -> None:
             for c in m.order.candidates
             if needed[c] > 0 and may_run(problem, pool, problem.candidates[c])
         ]
+    gone = dominated_systems(problem, m.order, m.eligible)
+    for p in m.order.pools:
+        if problem.pools[p].system in gone:
+            m.eligible[p] = []
         for b in scopes_of(problem, p, replicas=True):
             for c in m.eligible[p]:
                 _define_replica(m, b, p, c, needed[c])

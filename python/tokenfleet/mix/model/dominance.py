@@ -1,0 +1,113 @@
+"""System types that no plan needs, because another type takes their place at no loss.
+
+System type A goes if one type B has, for every pool p of A, a pool q at the same site such that one
+system of q is as good as one of p in everything that the model looks at:
+
+- the same accelerators per system, and as elastic; usable wherever p is; in the provider's hall or
+  no more provisioned kW and no fewer systems per rack; no larger reserve; no more idle kW, energy
+  price, PUE and carbon;
+- for every offer of p an offer of q with **unlimited supply** and no higher yearly, hourly or
+  capital price;
+- for every candidate that may run in p one of q, of the same workload, role, pair and size, with no
+  more load and joules for any class, no more idle watts and no less quality.
+
+*No optimum is lost.* Take any plan and move all systems, replicas and flows of p into q, one for
+one. Numbers of systems stay whole, so this holds for the integer model: demand is served, replicas
+find their places, `ceil((x + y)/r) <= ceil(x/r) + ceil(y/r)` bounds the racks, and every cost, kWh
+and kg is no higher. Since one B replaces A everywhere, the best plan of one system type survives as
+well. The relation is reflexive and transitive; of types that replace each other the first in
+canonical order stays. There is no tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenfleet.mix.model.order import Order
+from tokenfleet.problem_data import Candidate, FloatArray, OfferData, Pool, Problem
+
+_Kind = tuple[int, str, int, int]  # workload, role, pair, accelerators
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """What the model sees of a pool."""
+
+    pool: Pool
+    offers: Sequence[OfferData]
+    candidates: dict[_Kind, FloatArray]  # rows of numbers, each the better the smaller
+
+
+def dominated_systems(
+    problem: Problem, order: Order, eligible: dict[int, list[int]]
+) -> frozenset[str]:
+    """System types whose pools another type replaces; `eligible`: candidates of each pool."""
+    types: dict[str, list[_Pool]] = {}
+    for p in order.pools:
+        types.setdefault(problem.pools[p].system, []).append(_seen(problem, p, eligible[p]))
+    gone: set[str] = set()
+    for name in reversed(types):
+        others = (n for n in types if n != name and n not in gone)
+        if any(_replaces(problem, types[other], types[name]) for other in others):
+            gone.add(name)
+    return frozenset(gone)
+
+
+def _seen(problem: Problem, p: int, candidates: Iterable[int]) -> _Pool:
+    rows: dict[_Kind, list[FloatArray]] = {}
+    for c in candidates:
+        found = problem.candidates[c]
+        kind = (found.workload, found.role, found.pair, found.gpus)
+        rows.setdefault(kind, []).append(_numbers(found))
+    offers = [o for o in problem.offers if o.pool == p]
+    return _Pool(problem.pools[p], offers, {kind: np.array(r) for kind, r in rows.items()})
+
+
+def _numbers(c: Candidate) -> FloatArray:
+    return np.concatenate([c.load, c.energy_j, [c.idle_w, -c.quality]])
+
+
+def _replaces(problem: Problem, others: Sequence[_Pool], pools: Sequence[_Pool]) -> bool:
+    return all(any(_as_good(problem, q, p) for q in others) for p in pools)
+
+
+def _as_good(problem: Problem, q: _Pool, p: _Pool) -> bool:
+    """Whether one system of q stands in for one of p at no loss."""
+    return (
+        _fits_in_place(problem, q.pool, p.pool)
+        and all(any(_as_cheap(x, o) for x in q.offers) for o in p.offers)
+        and all(kind in q.candidates for kind in p.candidates)
+        and all(_all_covered(q.candidates[kind], rows) for kind, rows in p.candidates.items())
+    )
+
+
+def _fits_in_place(problem: Problem, q: Pool, p: Pool) -> bool:
+    utility = problem.sites[p.site].power_is_utility
+    q_kw, p_kw = (x.provisioned_it_kw * (x.pue if utility else 1.0) for x in (q, p))
+    in_hall = not p.hosted and q_kw <= p_kw and q.systems_per_rack >= p.systems_per_rack
+    return (
+        (q.site, q.gpus_per_system, q.elastic) == (p.site, p.gpus_per_system, p.elastic)
+        and (p.interruptible or not q.interruptible)
+        and (q.hosted or in_hall)
+        and q.reserve <= p.reserve
+        and q.idle_it_kw <= p.idle_it_kw
+        and q.energy_usd_per_kwh_it <= p.energy_usd_per_kwh_it
+        and q.pue <= p.pue
+        and q.carbon_kg_per_kwh_it <= p.carbon_kg_per_kwh_it
+    )
+
+
+def _as_cheap(x: OfferData, o: OfferData) -> bool:
+    """Whether offer x is unlimited and costs no more than o."""
+    fixed = sum(x.annual_cost_items_usd.values()) <= sum(o.annual_cost_items_usd.values())
+    unlimited = math.isinf(x.supply) and not x.supply_group
+    return unlimited and fixed and x.hourly_usd <= o.hourly_usd and x.capex_usd <= o.capex_usd
+
+
+def _all_covered(q: FloatArray, p: FloatArray) -> bool:
+    """Whether every row of p has a row of q that is nowhere above it."""
+    return all(bool((q <= row).all(axis=1).any()) for row in p)
