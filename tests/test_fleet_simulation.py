@@ -251,6 +251,26 @@ def test_energy_is_idle_watts_and_what_steps_add() -> None:
     assert group["energy_j"][0] == pytest.approx(watts * result["window_s"][0], rel=1e-6)
 
 
+def test_a_layout_rated_slower_is_simulated_slower() -> None:
+    prompt, output = map(measured, lengths()[0])
+    only = cs.request_class("only", 1.0, prompt, output)
+    base: Json = {"classes": [only], "class_sets": [1], "slos": [], "round_trip_s": [[0.0]]}
+    spec = cs.spec_of("llama-8b", **base)
+    plain = _core.Problem(json.dumps(spec))
+    factors = {"ttft": 1.4, "tpot": 1.2, "load": 1.1, "prefill_load": 1.0}
+    spec["workloads"][0] |= {"time_factors": [factors], "time_factors_of": [0, 0, 0]}
+    slower = _core.Problem(json.dumps(spec))
+    assert load_s(slower) == pytest.approx(1.1 * load_s(plain))
+    # At the same utilisation every time is longer by its own factor.
+    seen = [simulate(x, [{"id": 0}], rate=0.6 / load_s(x), seed=9) for x in (plain, slower)]
+    for metric, factor in (("ttft_s", 1.4), ("tpot_s", 1.2)):
+        for i in range(4):
+            ratio = p(seen[1], metric, i) / p(seen[0], metric, i)
+            assert ratio == pytest.approx(factor, rel=0.01), (metric, i)
+    used = [result["groups"][0]["utilisation"][0] for result in seen]
+    assert used[1] == pytest.approx(used[0], rel=0.01)
+
+
 def test_good_requests_meet_their_limits() -> None:
     sizes = varied(1000, 200)
     prompt, output = map(measured, sizes[0])
