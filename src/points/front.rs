@@ -135,35 +135,58 @@ const CELLS: usize = 256;
 struct Shadow {
     cost: Axis,
     ttft: Axis,
-    least: [f64; CELLS * CELLS],
+    least: Vec<f64>,
 }
 
-/// Positive numbers in cells of equal width in their bits: nearly equal ratios.
-#[derive(Debug, Clone, Copy)]
+/// Positive numbers in cells that hold equally many of some numbers.
+#[derive(Debug, Clone)]
 struct Axis {
     low: u64,
     shift: u32,
+    /// Cell of each bin; bins are of equal width in the bits of the numbers: nearly equal ratios.
+    cells: [u16; BINS],
 }
 
+/// Bins along an axis.
+const BINS: usize = 2048;
+
 impl Axis {
-    /// Cells from the least to the most of some numbers; everything below shares the first.
-    fn new(numbers: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = numbers.fold((u64::MAX, 0), |(low, high), x| {
-            (low.min(x.to_bits()), high.max(x.to_bits()))
-        });
-        let bits = u64::BITS - (high - low).leading_zeros();
-        Self {
+    /// Cells for some numbers; everything below the least shares the first.
+    fn new(numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
+        let count = numbers.len();
+        let bits = numbers.map(f64::to_bits);
+        let low = bits.clone().min().unwrap_or(0);
+        let high = bits.clone().max().unwrap_or(0);
+        let width = u64::BITS - (high - low).leading_zeros();
+        let mut axis = Self {
             low,
-            shift: bits.saturating_sub(CELLS.ilog2()),
+            shift: width.saturating_sub(BINS.ilog2()),
+            cells: [0; BINS],
+        };
+        let mut inside = [0usize; BINS];
+        bits.for_each(|x| inside[axis.bin(x)] += 1);
+        let mut before = 0;
+        for (cell, inside) in axis.cells.iter_mut().zip(inside) {
+            *cell = (1 + before * (CELLS - 2) / count) as u16;
+            before += inside;
         }
+        axis
     }
 
     #[inline(always)]
+    fn bin(&self, bits: u64) -> usize {
+        ((bits.max(self.low) - self.low) >> self.shift).min(BINS as u64 - 1) as usize
+    }
+
+    /// Numbers in a lower cell are lower.
+    #[inline(always)]
     fn cell(&self, x: f64) -> usize {
-        // The first cell is for what lies below; one more lies above.
-        let above = x.to_bits().max(self.low) - self.low;
-        let inside = (above >> self.shift).min(CELLS as u64 - 2);
-        (inside + u64::from(x.to_bits() >= self.low)) as usize
+        let bits = x.to_bits();
+        if bits >= self.low {
+            usize::from(self.cells[self.bin(bits) & (BINS - 1)])
+        } else {
+            0
+        }
     }
 }
 
@@ -172,7 +195,7 @@ impl Shadow {
         let mut shadow = Self {
             cost: Axis::new(kept.iter().map(|e| e.merits.cost)),
             ttft: Axis::new(kept.iter().map(|e| e.merits.ttft)),
-            least: [f64::INFINITY; CELLS * CELLS],
+            least: vec![f64::INFINITY; CELLS * CELLS],
         };
         for e in kept {
             // Cells above in both see it.
@@ -208,7 +231,7 @@ impl Shadow {
     #[inline(always)]
     fn least_tpot(&self, cost: f64, ttft: f64) -> f64 {
         let cell = self.cost.cell(cost) * CELLS + self.ttft.cell(ttft);
-        self.least[cell & (CELLS * CELLS - 1)]
+        self.least[cell]
     }
 }
 
