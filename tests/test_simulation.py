@@ -19,6 +19,7 @@ import tokenfleet as tf
 from test_cli import answer, run
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import Length
+from tokenfleet.simulation.fleet import Failures, Whole
 from tokenfleet.simulation.lengths import class_pairs, quantiles
 from tokenfleet.simulation.plan_file import read_plan
 from tokenfleet.simulation.plot import capacity, curves, draw, sweep
@@ -320,6 +321,67 @@ def test_ctrl_c_keeps_what_was_simulated(
     assert len(found.groups) == 1 and found.latency[0]["finished"] > 0
 
 
+# Groups together
+
+
+def test_groups_together_without_failures_are_the_group_alone(planned: tuple[Json, Json]) -> None:
+    own, plan = planned
+    settings = tf.SimulationSettings(requests=4000, replications=4)
+    found = tf.simulate(plan, own, settings=settings, whole=Whole())
+    (fleet,) = found.fleets
+    assert len(found.groups) == 1 and fleet["failures"] == 0
+    for name in ("ttft_p50_ms", "tpot_p50_ms"):
+        alone = found.latency[0][name]["mean"]
+        assert fleet["classes"][0][name]["mean"] == pytest.approx(alone, rel=0.03)
+    assert fleet["classes"][0]["attainment"] == pytest.approx(
+        found.latency[0]["attainment"], abs=0.02
+    )
+    series = fleet["series"]
+    assert len(series["at_s"]) == len(series["waiting"]) >= 200
+    assert max(series["replicas_up"]) == fleet["replicas_simulated"]
+    assert all(0 <= share <= 1 for share in series["cache_share"])
+    total = fleet["requests"]
+    ends = total["finished"] + total["rejected"] + total["lost"] + total["in_flight"]
+    assert total["arrived"] == ends
+
+
+def test_failures_cost_good_tokens(planned: tuple[Json, Json]) -> None:
+    own, plan = planned
+    settings = tf.SimulationSettings(requests=4000, replications=2, hours=0.05)
+    # Up half the time.
+    broken = Whole(failures=Failures(0.02, 0.02))
+    well, ill = (tf.simulate(plan, own, settings=settings, whole=w) for w in (Whole(), broken))
+    assert ill.fleets[0]["failures"] > 0
+    assert ill.delivered["good_share"] < well.delivered["good_share"]
+    assert min(ill.fleets[0]["series"]["replicas_up"]) < ill.fleets[0]["replicas_simulated"]
+    rare = Whole(failures=Failures(1e9, 1.0))
+    told = tf.simulate(plan, own, settings=settings, whole=rare).warnings
+    assert any("no replica failed" in text for text in told)
+    with pytest.raises(SchemaError, match="above zero"):
+        Failures(0.0, 1.0)
+
+
+def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
+    own = scenario(
+        slos=[
+            {"metric": "ttft", "percentile": "p95", "limit_ms": 400},
+            {"metric": "tpot", "percentile": "p95", "limit_ms": 9},
+        ],
+        demand={"requests_per_s": 300},
+    )
+    own["workloads"][0]["classes"][0]["input_tokens"] = 6000
+    own["search"]["disaggregate"] = True
+    own["sites"][0]["power_kw"] = 2000
+    plan = tf.optimize_fleet(own)
+    assert {r["role"] for r in plan.replicas} >= {"prefill", "decode"}
+    found = tf.simulate(plan, own, settings=tf.SimulationSettings(requests=3000, replications=3))
+    told = tf.optimize_fleet(own, verify="simulate", simulation=LIGHT).verification
+    assert told is not None and told["holds"] is None and len(told["not_judged"]) >= 2
+    (fleet,) = found.fleets
+    assert fleet["classes"][0]["finished"] > 0 and not fleet["unstable_replications"]
+    assert 0.5 < fleet["classes"][0]["attainment"] <= 1.0
+
+
 # Verification
 
 
@@ -398,6 +460,7 @@ def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:
         (("simulate", plan, "--trace", "chat=a.csv", "--trace", "chat=b.csv"), "WORKLOAD=FILE"),
         (("simulate", plan, "--plot", tmp_path / "a.gif"), ".svg"),
         (("simulate", plan, "--block", "3"), "block 3"),
+        (("simulate", plan, "--failures", "often"), "--failures often"),
         (("plan", own, "--verify", "guess"), "verify"),
     ):
         done = run(*arguments)

@@ -16,6 +16,7 @@ from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption
 
 if TYPE_CHECKING:
+    from tokenfleet.simulation.fleet import Whole
     from tokenfleet.simulation.result import Simulation
     from tokenfleet.simulation.run import SimulationSettings
 
@@ -65,6 +66,19 @@ def simulate(
     burstiness: Annotated[
         float, typer.Option(help="Shape of Gamma times between requests; 1: Poisson, less: bursts.")
     ] = 1.0,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Also all groups of a workload behind one router.")
+    ] = False,
+    failures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MTBF:REPAIR",
+            help="Hours between failures of a replica, and of its repair; implies --whole.",
+        ),
+    ] = None,
+    no_spill: Annotated[
+        bool, typer.Option("--no-spill", help="With --whole: keep the plan's shares when full.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Random seed; the same one gives the same bytes.")] = 0,
     threads: ThreadsOption = None,
     plot: Annotated[
@@ -92,7 +106,8 @@ def simulate(
             threads=threads or 0,
         )
         settings.check()
-        given = {"scenario": scenario, "trace": _traces(trace), "block": block}
+        given: dict[str, Any] = {"scenario": scenario, "trace": _traces(trace), "block": block}
+        given["whole"] = _whole(whole or no_spill, failures, spill=not no_spill)
         _simulate(
             plan, {**given, "lengths": lengths.value}, settings, (plot, output, force), as_json
         )
@@ -117,6 +132,27 @@ def _traces(given: list[str] | None) -> str | dict[str, str] | None:
             raise SchemaError(f"--trace {text}", "give one FILE, or WORKLOAD=FILE once for each")
         found[workload] = path
     return found
+
+
+def _whole(whole: bool, failures: str | None, *, spill: bool) -> Whole | None:
+    """How groups are simulated together, or None.
+
+    Raises:
+        SchemaError: failures are not two numbers.
+    """
+    from tokenfleet.errors import SchemaError
+    from tokenfleet.simulation.fleet import Failures, Whole
+
+    if failures is None:
+        return Whole(spill) if whole else None
+    try:
+        mtbf_h, mttr_h = (float(part) for part in failures.split(":"))
+    except ValueError:
+        raise SchemaError(
+            f"--failures {failures}: should be two numbers",
+            "give hours between failures and hours of a repair, as 2000:6",
+        ) from None
+    return Whole(spill, Failures(mtbf_h, mttr_h))
 
 
 def _simulate(

@@ -60,6 +60,7 @@ class Certainty:
     note: Note | None = None
     rounds: list[Row] = field(default_factory=list)
     interrupted: bool = False
+    not_judged: list[str] = field(default_factory=list)
     _known: dict[tuple[Any, ...], _Judged] = field(default_factory=dict)
     _pairs: dict[tuple[int, int], tuple[Pairs, ...]] = field(default_factory=dict)
 
@@ -80,14 +81,13 @@ class Certainty:
     def _simulate(self, found: MixResult) -> list[Tightening]:
         plan = self.as_plan(found)
         bench = self._open(plan)
-        groups = hardest(
-            [
-                group
-                for b in range(len(bench.plan.blocks))
-                for group in groups_of(bench.plan, bench.spec, b)
-                if group.replica.role == "serve"
-            ]
-        )
+        standing = [
+            group
+            for b in range(len(bench.plan.blocks))
+            for group in groups_of(bench.plan, bench.spec, b)
+        ]
+        groups = hardest([g for g in standing if g.replica.role == "serve"])
+        self.not_judged = sorted({g.name for g in standing if g.replica.role != "serve"})
         judged = []
         tightened: dict[int, float] = {}
         for i, group in enumerate(groups):
@@ -184,7 +184,8 @@ class Certainty:
         first, last = self.rounds[0], self.rounds[-1]
         return {
             "method": "simulate",
-            "holds": None if self.interrupted else not last["failed"],
+            "holds": self._holds(last),
+            "not_judged": self.not_judged,
             "rounds": list(self.rounds),
             "requests": self.settings.requests,
             "replications": self.settings.replications,
@@ -197,6 +198,12 @@ class Certainty:
             ),
             "price_of_certainty_objective": last["objective_value"] - first["objective_value"],
         }
+
+    def _holds(self, last: Row) -> bool | None:
+        """Whether the plan holds; None where it was not judged to the end, or not as a whole."""
+        if last["failed"]:
+            return False
+        return None if self.interrupted or self.not_judged else True
 
     def missing(self, error: InfeasibleError) -> InfeasibleError:
         """The error, with what simulation took away before no plan was left."""

@@ -16,7 +16,9 @@ class Simulation:
     """A plan held against the simulator in one load block.
 
     `latency` has one row for every class at each site and, with `site` None, over all of them;
-    `limits` one for every limit on every class of every replica group, with its verdict. Figures
+    `limits` one for every limit on every class of every replica group, with its verdict; `fleets`
+    one for every workload whose groups were simulated together, with what waited, ran, filled the
+    caches and was up over time. Figures
     with a half width are means over replications with a 95 % interval.
     """
 
@@ -32,6 +34,7 @@ class Simulation:
     limits: tuple[Row, ...]
     groups: tuple[Row, ...]
     sites: tuple[Row, ...]
+    fleets: tuple[Row, ...]
     delivered: Row
     not_simulated: tuple[Row, ...]
     warnings: tuple[str, ...]

@@ -20,12 +20,12 @@ from tokenfleet.simulation.standing import Group
 from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
 
 # Warm-up lasts this many mean stays in the system, or one long stay if that is more.
-_WARM_STAYS = 3.0
+WARM_STAYS = 3.0
 # Where a group is asked more than it can do, stays are those at this share of it.
 _SHARES = (1.0, 0.8, 0.5, 0.2, 0.01)
 # A replication simulates at most this many times the requests asked for; larger groups are thinned
 # to fewer replicas with the same load each.
-_MOST_TIMES = 10
+MOST_TIMES = 10
 _LEAST_REPLICAS = 4
 _T = TypeVar("_T")
 
@@ -195,9 +195,9 @@ def _simulated(group: Group, size: _Size, offered: FloatArray, answers: Sequence
 def _size(core: Any, spec: Specification, group: Group, settings: SimulationSettings) -> _Size:
     """Measured time, warm-up and replicas, by how long requests stay."""
     mean_s, long_s = stays_s(core, spec, group, settings.scale)
-    warm_s = max(_WARM_STAYS * mean_s, long_s)
+    warm_s = max(WARM_STAYS * mean_s, long_s)
     each = float(group.rates.sum()) * settings.scale / group.count
-    most = _MOST_TIMES * settings.requests
+    most = MOST_TIMES * settings.requests
     if settings.hours is not None:
         span_s = settings.hours * SECONDS_PER_HOUR
         replicas = _thinned(group, most / (each * (warm_s + span_s)))

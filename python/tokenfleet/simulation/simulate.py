@@ -23,6 +23,7 @@ from tokenfleet.problem_data import FloatArray
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario, did_you_mean
 from tokenfleet.simulation import tables
+from tokenfleet.simulation.fleet import Whole, simulate_whole
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.plan_file import PlanFile, check_match, read_plan, scenario_path
 from tokenfleet.simulation.result import Row, Simulation
@@ -33,9 +34,6 @@ from tokenfleet.simulation.traffic import LengthsFrom, TraceLoad, pairs_of, tota
 PlanSource = Plan | str | Path | Mapping[str, Any]
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario | LoadedScenario
 Progress = Callable[[int, int], None]
-_ONE_ROLE = (
-    "prefill and decode apart: pools of one role are not simulated; the plan's figures stand"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +63,7 @@ def simulate(
     trace: str | Path | Trace | Mapping[str, str | Path | Trace] | None = None,
     lengths: LengthsFrom = "auto",
     settings: SimulationSettings | None = None,
+    whole: Whole | None = None,
     progress: Progress | None = None,
 ) -> Simulation:
     """Holds a plan against the request-level simulator, in one load block (the busiest).
@@ -75,7 +74,9 @@ def simulate(
     has peaks of its own (at the block's rate if a `block` is asked for), for all workloads or for
     those named; `lengths` says whether
     token counts are the trace's or the classes' (`auto`: the trace's where the scenario derives its
-    classes from measured lengths). `progress(done, total)` counts replica groups. Ctrl-C returns
+    classes from measured lengths). With `whole`, the groups of each workload are simulated together
+    as well, with spill-over and failures, and over time; so are pools that only prefill or only
+    decode. `progress(done, total)` counts replica groups. Ctrl-C returns
     what was simulated so far, with `interrupted` set.
 
     Raises:
@@ -89,24 +90,34 @@ def simulate(
     block = peak_block(bench.plan) if block is None else block
     groups = groups_of(bench.plan, bench.spec, block)
     served = [g for g in groups if g.replica.role == "serve"]
-    if not served:
+    together = _together(bench, groups, whole)
+    if not served and not together:
         raise SchemaError(
             f"{bench.name}: has nothing that can be simulated in load block {block}",
-            "replicas of role serve are simulated; hosted APIs and pools of one role are not",
+            "replicas are simulated, hosted APIs are not",
         )
     loads = _loads(bench, trace, lengths)
     totals = totals_of(groups, api_rates(bench.plan, bench.spec, block))
     paces = {w: _pace(bench, w, block) for w in loads} if whole_year else {}
     done: list[Simulated] = []
+    fleets: list[Row] = []
     interrupted = False
+    steps = len(served) + len(together)
     try:
         for i, group in enumerate(served):
             if progress is not None:
-                progress(i, len(served))
+                progress(i, steps)
             own = replace(settings, scale=settings.scale * paces.get(group.workload, 1.0))
             done.append(run_group(bench, group, own, loads, totals))
+        for i, (workload, crew) in enumerate(sorted(together.items())):
+            if progress is not None:
+                progress(len(served) + i, steps)
+            own = replace(settings, scale=settings.scale * paces.get(workload, 1.0))
+            fleets.append(_run_whole(bench, crew, own, whole or Whole(), (loads, totals)))
+            if fleets[-1]["interrupted"]:
+                raise KeyboardInterrupt
         if progress is not None:
-            progress(len(served), len(served))
+            progress(steps, steps)
     except KeyboardInterrupt:
         interrupted = True
     return Simulation(
@@ -123,10 +134,14 @@ def simulate(
         groups=tables.group_rows(done),
         sites=tables.site_rows(bench.plan, bench.spec, done, block),
         delivered=tables.delivered(
-            bench.plan, bench.spec, class_attainment(bench.spec, done), settings.scale
+            bench.plan,
+            bench.spec,
+            {**class_attainment(bench.spec, done), **_fleet_attainment(fleets)},
+            settings.scale,
         ),
-        not_simulated=_not_simulated(bench, groups, block),
-        warnings=tuple(_warnings(bench, done, loads, settings)),
+        fleets=tuple(fleets),
+        not_simulated=_not_simulated(bench, block),
+        warnings=(*_warnings(bench, done, loads, settings), *_fleet_warnings(fleets, whole)),
         seconds=time.perf_counter() - begun,
     )
 
@@ -165,6 +180,49 @@ def run_group(
     load = loads.get(group.workload)
     total = totals.get(group.workload)
     return simulate_group(bench.core, bench.spec, group, pairs, settings, load=load, totals=total)
+
+
+def _together(bench: Bench, groups: Sequence[Group], whole: Whole | None) -> dict[int, list[Group]]:
+    """Groups by workload, of those that are simulated as one fleet."""
+    apart = {g.workload for g in groups if g.replica.role != "serve"}
+    crews: dict[int, list[Group]] = {}
+    for group in groups:
+        if whole is not None or group.workload in apart:
+            crews.setdefault(group.workload, []).append(group)
+    return crews
+
+
+def _run_whole(
+    bench: Bench,
+    crew: Sequence[Group],
+    settings: SimulationSettings,
+    whole: Whole,
+    traffic: tuple[Mapping[int, TraceLoad], Mapping[int, FloatArray]],
+) -> Row:
+    workload = crew[0].workload
+    return simulate_whole(
+        bench.core,
+        bench.spec,
+        crew,
+        bench.pairs(workload, settings.seed),
+        settings,
+        whole=whole,
+        load=traffic[0].get(workload),
+        totals=traffic[1].get(workload),
+    )
+
+
+def _fleet_attainment(fleets: Iterable[Row]) -> dict[tuple[str, str], float]:
+    return {(f["workload"], c["class"]): c["attainment"] for f in fleets for c in f["classes"]}
+
+
+def _fleet_warnings(fleets: Sequence[Row], whole: Whole | None) -> Iterable[str]:
+    for fleet in fleets:
+        name = fleet["workload"]
+        if whole is not None and whole.failures is not None and not fleet["failures"]:
+            yield f"{name}: no replica failed in the measured time; measure longer with hours"
+        if 2 * fleet["unstable_replications"] > fleet["replications"]:
+            yield f"{name}: its groups together are unstable: the queue grows without end"
 
 
 def api_rates(plan: PlanFile, spec: Specification, block: int) -> dict[int, FloatArray]:
@@ -245,13 +303,8 @@ def _arrivals(settings: SimulationSettings, loads: Mapping[int, TraceLoad]) -> s
     return f"Gamma times of shape {settings.burstiness:g}"
 
 
-def _not_simulated(bench: Bench, groups: Sequence[Group], block: int) -> tuple[Row, ...]:
-    rows: list[Row] = [
-        {"what": g.name, "requests_per_s": float(g.rates.sum()), "why": _ONE_ROLE}
-        for g in groups
-        if g.replica.role != "serve"
-    ]
-    rows += [
+def _not_simulated(bench: Bench, block: int) -> tuple[Row, ...]:
+    return tuple(
         {
             "what": f"{r.workload}, class {r.cls}, by the API {r.api}",
             "requests_per_s": r.requests_per_s[block],
@@ -259,8 +312,7 @@ def _not_simulated(bench: Bench, groups: Sequence[Group], block: int) -> tuple[R
         }
         for r in bench.plan.routing
         if r.api is not None and r.requests_per_s[block] > 0
-    ]
-    return tuple(rows)
+    )
 
 
 def _warnings(

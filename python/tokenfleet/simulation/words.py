@@ -22,7 +22,7 @@ def render(found: Simulation, console: Console) -> None:
     """Prints the verdict, then latency, limits, groups and sites."""
     for line in summary(found):
         console.print(Text(plain(line)))
-    for table in (_latency(found), _limits(found), _groups(found), _sites(found)):
+    for table in (_latency(found), _limits(found), _groups(found), _fleets(found), _sites(found)):
         if table.row_count:
             console.print(table)
     for title, rows in (
@@ -76,8 +76,11 @@ def verified(verification: Row) -> list[str]:
             f"simulation round {row['round']}: {dollars(row['annual_cost_usd'])} a year, "
             f"{percent(row['good_share'] or 0.0)} of tokens good: {what}{more}"
         )
+    if verification["not_judged"]:
+        count = len(verification["not_judged"])
+        lines.append(f"{count} pools of one role were not judged: see tokenfleet simulate")
     price = dollars(verification["price_of_certainty_usd"])
-    end = {True: "holds", False: "still fails a limit", None: "was not judged to the end"}
+    end = {True: "holds", False: "still fails a limit", None: "was not judged as a whole"}
     lines.append(
         f"the plan {end[verification['holds']]}; certainty costs {price} a year; without it "
         f"{percent(verification['unverified_good_share'] or 0.0)} of tokens would be good, now "
@@ -179,6 +182,30 @@ def _groups(found: Simulation) -> Table:
             number(row["concurrency"]),
             number(waiting),
         )
+    return table
+
+
+def _fleets(found: Simulation) -> Table:
+    columns = (("workload", ""), ("class", ""), ("replicas", _RIGHT), ("failures", _RIGHT))
+    more = (("attained", _RIGHT), ("TTFT p95", _RIGHT), ("TPOT p95", _RIGHT))
+    last = (("most waiting", _RIGHT), ("fullest cache", _RIGHT))
+    table = _table("Groups together", *columns, *more, *last)
+    for fleet in found.fleets:
+        waiting = max(fleet["series"]["waiting"], default=0.0)
+        cache = max(fleet["series"]["cache_share"], default=0.0)
+        for row in fleet["classes"]:
+            _row(
+                table,
+                fleet["workload"],
+                row["class"],
+                f"{fleet['replicas']:,}",
+                f"{fleet['failures']:,}",
+                percent(row["attainment"]),
+                _between(row["ttft_p95_ms"]),
+                _between(row["tpot_p95_ms"]),
+                number(waiting),
+                percent(cache),
+            )
     return table
 
 

@@ -1,0 +1,222 @@
+"""All groups of a workload behind one router: spill-over, one-role pools, failures, over time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokenfleet import _core
+from tokenfleet.errors import SchemaError
+from tokenfleet.problem.specification import PERCENTILES, Specification
+from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
+from tokenfleet.simulation.lengths import Pairs
+from tokenfleet.simulation.run import MOST_TIMES, WARM_STAYS, SimulationSettings, stays_s
+from tokenfleet.simulation.standing import Group
+from tokenfleet.simulation.traffic import TraceLoad, deal
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Failures of each replica by itself; both times are exponential."""
+
+    mtbf_h: float  # mean time between repair and failure
+    mttr_h: float  # mean time to repair
+
+    def __post_init__(self) -> None:
+        if not (0 < self.mtbf_h < 1e12 and 0 < self.mttr_h < 1e12):
+            raise SchemaError(
+                f"failures: {self.mtbf_h:g}:{self.mttr_h:g} should be two numbers above zero",
+                "give hours between failures and hours of a repair, as 2000:6",
+            )
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How the groups of a workload are simulated together."""
+
+    spill: bool = True  # to another group, where every place of the planned one is taken
+    failures: Failures | None = None
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """The replicas of a workload that are simulated."""
+
+    groups: Sequence[Group]
+    replicas: Sequence[int]
+    shares: Sequence[FloatArray]  # (K,) requests/s of each group
+    rates: FloatArray  # (K,) that come
+
+
+def simulate_whole(
+    core: Any,
+    spec: Specification,
+    groups: Sequence[Group],
+    pairs: Sequence[Pairs],
+    settings: SimulationSettings,
+    *,
+    whole: Whole,
+    load: TraceLoad | None = None,
+    totals: FloatArray | None = None,
+) -> Row:
+    """Simulates all groups of one workload, routed by the plan's shares.
+
+    Ctrl-C ends it and keeps what was simulated so far (`interrupted`).
+
+    Raises:
+        SchemaError: the core refuses the fleet; names the workload.
+    """
+    warm_s = _warm_s(core, spec, groups, settings.scale)
+    crew = _crew(groups, settings, warm_s)
+    rate = float(crew.rates.sum())
+    if settings.hours is not None:
+        span_s = settings.hours * SECONDS_PER_HOUR
+    else:
+        span_s = max(settings.requests / rate, 2.0 * warm_s)
+    requests = max(int(np.ceil(rate * span_s)), 1)
+    warmup = min(max(warm_s / span_s, 0.05), 0.95)
+    drawn = {
+        "kind": "drawn",
+        "rates": crew.rates.tolist(),
+        "burstiness": settings.burstiness,
+    }
+    trace = None
+    if load is not None and totals is not None:
+        trace = _trace(load, crew, totals, pairs, requests=requests, warmup=warmup,
+                       settings=settings)  # fmt: skip
+        warmup /= 1.0 + warmup
+    failures = whole.failures
+    fleet = {
+        "groups": _described(crew),
+        "router": "plan",
+        "spill": whole.spill,
+        "arrivals": [drawn] if trace is None else [{"kind": "trace", "scale": 1.0}],
+        "failures": None
+        if failures is None
+        else {"mtbf_h": failures.mtbf_h, "mttr_h": failures.mttr_h, "restart": True},
+        "requests": requests if trace is None else None,
+        "warmup": warmup,
+        "replications": settings.replications,
+        "seed": groups[0].seed(settings.seed),
+    }
+    try:
+        found = _core.simulate_fleet(
+            core, json.dumps(fleet), trace=trace, lengths=list(pairs), threads=settings.threads
+        )
+    except ValueError as error:
+        name = spec.workloads[groups[0].workload].id
+        raise SchemaError(f"workload {name}: {error}", "check the plan and its scenario") from None
+    return _row(spec, crew, found)
+
+
+def _warm_s(core: Any, spec: Specification, groups: Sequence[Group], scale: float) -> float:
+    """Seconds of warm-up: that of the group in which requests stay longest."""
+    stays = [stays_s(core, spec, g, scale) for g in groups if g.replica.role != "prefill"]
+    return max(max(WARM_STAYS * mean, long) for mean, long in stays)
+
+
+def _crew(groups: Sequence[Group], settings: SimulationSettings, warm_s: float) -> _Crew:
+    """All replicas, or the same part of every group where they would serve too many requests.
+
+    Pools of one role are kept whole: rounding would upset the balance between them.
+    """
+    served = [g for g in groups if g.replica.role != "prefill"]
+    rate = sum(float(g.rates.sum()) for g in served) * settings.scale
+    part = min(1.0, MOST_TIMES * settings.requests / (rate * 3.0 * warm_s))
+    if any(g.replica.role != "serve" for g in groups) or settings.hours is not None:
+        part = 1.0
+    replicas = [max(1, round(g.count * part)) for g in groups]
+    shares = [
+        g.rates * (settings.scale * n / g.count) for g, n in zip(groups, replicas, strict=True)
+    ]
+    rates = np.sum(
+        [s for g, s in zip(groups, shares, strict=True) if g.replica.role != "prefill"], axis=0
+    )
+    return _Crew(groups, replicas, shares, rates)
+
+
+def _described(crew: _Crew) -> list[Row]:
+    sites = sorted({g.replica.site for g in crew.groups})
+    return [
+        {
+            "id": g.replica.configuration,
+            "replicas": n,
+            "site": sites.index(g.replica.site),
+            "latency_group": g.replica.latency_group,
+            "shares": shares.tolist(),
+        }
+        for g, n, shares in zip(crew.groups, crew.replicas, crew.shares, strict=True)
+    ]
+
+
+def _trace(
+    load: TraceLoad,
+    crew: _Crew,
+    totals: FloatArray,
+    pairs: Sequence[Pairs],
+    *,
+    requests: int,
+    warmup: float,
+    settings: SimulationSettings,
+) -> Any:
+    first = crew.groups[0]
+    one = Group(first.block, first.workload, first.replica, 1, crew.rates / settings.scale)
+    r = deal(
+        load,
+        one,
+        totals,
+        pairs,
+        replicas=1,
+        requests=int(requests * (1.0 + warmup)),
+        seed=first.seed(settings.seed),
+        scale=settings.scale,
+    )
+    return r.times_s, r.classes, r.inputs, r.outputs
+
+
+def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
+    workload = crew.groups[0].workload
+    series = {name: [float(x) for x in values] for name, values in found["series"].items()}
+    return {
+        "workload": spec.workloads[workload].id,
+        "replicas": sum(g.count for g in crew.groups),
+        "replicas_simulated": sum(crew.replicas),
+        "interrupted": found["interrupted"],
+        "unstable_replications": found["unstable_replications"],
+        "replications": found["replications"],
+        "failures": found["failures"],
+        "restarted": found["restarted"],
+        "requests": dict(found["conservation"]),
+        "drawn_it_kw": sum(
+            group["drawn_w"][0] / 1e3 * g.count / n
+            for group, g, n in zip(found["groups"], crew.groups, crew.replicas, strict=True)
+        ),
+        "classes": [
+            _class_row(c.id, cell)
+            for c, cell, rate in zip(
+                spec.classes[workload], found["classes"], crew.rates, strict=True
+            )
+            if rate > 0
+        ],
+        "series": series,
+    }
+
+
+def _class_row(name: str, cell: Any) -> Row:
+    attainment, half = cell["attainment"]
+    row: Row = {
+        "class": name,
+        "attainment": attainment,
+        "attainment_half_width": half,
+        **{key: cell[key] for key in ("arrived", "finished", "rejected", "lost", "unfinished")},
+    }
+    for metric in ("ttft", "tpot", "e2e"):
+        for i, (mean, width) in enumerate(cell[f"{metric}_s"]):
+            row[f"{metric}_{PERCENTILES[i]}_ms"] = {"mean": 1e3 * mean, "half_width": 1e3 * width}
+    return row
