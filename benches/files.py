@@ -1,6 +1,6 @@
 """Candidate files from end to end: a seeded Parquet file in, a Parquet file out, rows per second.
 
-python benches/files.py [--quick] [--json]
+python benches/files.py [--quick]
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+from spread import spread
 
+HERE = Path(__file__).resolve().parent
 SEED = 20260701
 ROWS = 10_000_000
 GROUP_ROWS = 1 << 19
@@ -68,38 +69,32 @@ def _table(random: np.random.Generator, rows: int) -> pa.Table:
 
 
 _CHILD = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
+from spread import peak_mb
 from tokenfleet.candidates import FileOptions, evaluate_file
 begun = time.perf_counter()
 report = evaluate_file(Path(sys.argv[1]), Path(sys.argv[2]), FileOptions(force=True))
 seconds = time.perf_counter() - begun
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": seconds, "peak_mb": peak, "rows": report.rows,
-                  "written": report.written, "rejected": report.rejected}))
+print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "rejected": report.rejected}))
 """
 
 
-def run(rows: int, repetitions: int) -> dict[str, float]:
-    """Median rows/s of repetitions, each in its own process, with the largest peak of memory."""
+def run(rows: int, runs: int) -> dict[str, Any]:
+    """Rows/s of some runs, each in its own process, and the largest peak of memory, MB."""
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, "candidates.parquet"), Path(folder, "results.parquet")
         generate(source, rows)
-        runs = []
-        for _ in range(repetitions):
+        found = []
+        for _ in range(runs):
             command = [sys.executable, "-c", _CHILD, str(source), str(output)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            runs.append(json.loads(done.stdout))
-        rates = sorted(rows / r["seconds"] for r in runs)
+            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE)
+            found.append(json.loads(done.stdout))
         return {
             "rows": rows,
-            "rows_per_s": rates[len(rates) // 2],
-            "rows_per_s_low": rates[0],
-            "rows_per_s_high": rates[-1],
-            "peak_mb": max(r["peak_mb"] for r in runs),
-            "input_mb": source.stat().st_size / 1e6,
-            "output_mb": output.stat().st_size / 1e6,
-            "rejected_share": runs[0]["rejected"] / rows,
+            "rows_per_s": spread([rows / r["seconds"] for r in found]),
+            "peak_mb": max(r["peak_mb"] for r in found),
+            "rejected": found[0]["rejected"],
         }
 
 
@@ -109,8 +104,8 @@ def measure(quick: bool) -> dict[str, Any]:
     swept = [run(rows, 3) for rows in sizes]
     return {
         "parquet_rows_per_s": swept[-1]["rows_per_s"],
-        "peak_mb": max(s["peak_mb"] for s in swept),
-        "swept": swept,
+        "parquet_peak_mb": max(s["peak_mb"] for s in swept),
+        "parquet_by_rows": {str(s["rows"]): s["rows_per_s"]["median"] for s in swept},
     }
 
 
@@ -118,20 +113,7 @@ def main() -> None:
     """Prints the measurement."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    begun = time.perf_counter()
-    found = measure(options.quick)
-    if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    for row in found["swept"]:
-        print(
-            f"{row['rows']:>12,} rows: {row['rows_per_s'] / 1e6:.2f} million rows/s "
-            f"({row['rows_per_s_low'] / 1e6:.2f} to {row['rows_per_s_high'] / 1e6:.2f}), "
-            f"{row['peak_mb']:,.0f} MB, {row['rejected_share']:.1%} rejected"
-        )
-    print(f"{time.perf_counter() - begun:.0f} s")
+    print(json.dumps(measure(parser.parse_args().quick), indent=2))
 
 
 if __name__ == "__main__":

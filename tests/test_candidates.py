@@ -22,13 +22,16 @@ pl = pytest.importorskip("polars")
 
 import pyarrow.parquet  # noqa: E402
 
+from tokenfleet._core import Problem  # noqa: E402
 from tokenfleet.candidates import FileOptions, evaluate_file, source  # noqa: E402
 from tokenfleet.candidates.rows import result_schema  # noqa: E402
 from tokenfleet.candidates.select import condition  # noqa: E402
 from tokenfleet.catalog import load_catalog  # noqa: E402
 from tokenfleet.engines import open_engine  # noqa: E402
 from tokenfleet.errors import SchemaError  # noqa: E402
-from tokenfleet.layouts import Layout, Rater  # noqa: E402
+from tokenfleet.layouts import Layout, Limits, open_loop, plain_scenario  # noqa: E402
+from tokenfleet.problem.specification import build_specification  # noqa: E402
+from tokenfleet.scenario_file import load_scenario  # noqa: E402
 from tokenfleet.schema import Speculation  # noqa: E402
 
 CLOSED = {
@@ -90,25 +93,36 @@ def mixed(rows: int) -> Any:
     )
 
 
+def closed_loop(drafts: Speculation | None = None) -> tuple[float, float, float]:
+    """TTFT and TPOT in ms and tokens/s/GPU of the closed row, from a problem of its own."""
+    data = plain_scenario(["llama-3.1-70b"])
+    if drafts is not None:
+        data["speculation"] = [drafts.model_dump(exclude_none=True)]
+    spec = build_specification(load_scenario(data), ["h100_sxm_8"]).data
+    precisions = [spec["precisions"][p]["id"] for p in spec["workloads"][0]["precisions"]]
+    engines = [e["id"] for e in spec["engines"]]
+    depth = drafts.max_depth if drafts else 0
+    axes = (0, 0, engines.index("vllm"), precisions.index("fp8"), 1, depth)
+    found = Problem(json.dumps(spec)).closed_loop(axes, (4, 1, 1, 1), (32.0, 1000.0, 200.0))
+    assert found is not None
+    return 1e3 * found[0], 1e3 * found[1], found[2]
+
+
 # Answers
 
 
-def test_a_closed_loop_is_the_raters(tmp_path: Path) -> None:
+def test_a_closed_loop_is_the_models(tmp_path: Path) -> None:
     (row,) = written(tmp_path, CLOSED)
-    layout = Layout("h100_sxm_8", "llama-3.1-70b", "vllm", "fp8", "fp8", tp=4)
-    rates = Rater(load_catalog(), ["h100_sxm_8"], ["llama-3.1-70b"]).closed_loop(
-        layout, 32, 1000, 200
-    )
-    assert rates is not None
+    ttft_ms, tpot_ms, tokens_s_gpu = closed_loop()
     assert row["fits"] and row["status"] == "ok" and row["row"] == 1
-    assert row["ttft_mean_ms"] == pytest.approx(rates.ttft_ms, rel=1e-12)
-    assert row["tpot_mean_ms"] == pytest.approx(rates.tpot_ms, rel=1e-12)
-    assert row["output_tokens_per_s_per_gpu"] == pytest.approx(rates.tokens_s_gpu, rel=1e-12)
-    assert row["output_tokens_per_s"] == pytest.approx(4 * rates.tokens_s_gpu, rel=1e-12)
+    assert row["ttft_mean_ms"] == pytest.approx(ttft_ms, rel=1e-12)
+    assert row["tpot_mean_ms"] == pytest.approx(tpot_ms, rel=1e-12)
+    assert row["output_tokens_per_s_per_gpu"] == pytest.approx(tokens_s_gpu, rel=1e-12)
+    assert row["output_tokens_per_s"] == pytest.approx(4 * tokens_s_gpu, rel=1e-12)
     # 2 $/h and the energy of an accelerator, over its million tokens an hour.
     hour = 2.0 + row["watts"] / 4 / 1000 * 0.1 * 1.2
     assert row["cost_per_mtok_output_usd"] == pytest.approx(
-        hour / (rates.tokens_s_gpu * 0.0036), rel=1e-12
+        hour / (tokens_s_gpu * 0.0036), rel=1e-12
     )
     # Its percentiles are those of the same requests/s at random.
     (same,) = written(tmp_path, {**OPEN, "rate_rps": row["output_tokens_per_s"] / 200})
@@ -116,12 +130,10 @@ def test_a_closed_loop_is_the_raters(tmp_path: Path) -> None:
         assert row[name] == pytest.approx(same[name], rel=1e-12)
 
 
-def test_an_open_loop_is_the_raters(tmp_path: Path) -> None:
+def test_an_open_loop_is_the_models(tmp_path: Path) -> None:
     (row,) = written(tmp_path, OPEN)
     layout = Layout("h100_sxm_8", "llama-3.1-70b", "vllm", "fp8", "fp8", tp=4)
-    rates = Rater(load_catalog(), ["h100_sxm_8"], ["llama-3.1-70b"]).open_loop(
-        layout, 256, 3.0, 1000, 200
-    )
+    rates = open_loop(load_catalog(), layout, 256, 3.0, Limits(1000, 200))
     assert rates is not None
     assert row["ttft_p50_ms"] == pytest.approx(rates.ttft_ms, rel=1e-5)
     assert row["tpot_p50_ms"] == pytest.approx(rates.tpot_ms, rel=1e-6)
@@ -136,11 +148,9 @@ def test_speculation_takes_its_acceptance_from_the_row(tmp_path: Path) -> None:
     speculation = Speculation(
         model="llama-3.1-70b", max_depth=3, acceptance=0.7, draft_cost_fraction=0.05, source="here"
     )
-    rater = Rater(load_catalog(), ["h100_sxm_8"], ["llama-3.1-70b"], [speculation])
-    layout = Layout("h100_sxm_8", "llama-3.1-70b", "vllm", "fp8", "fp8", tp=4, speculative_depth=3)
-    rates = rater.closed_loop(layout, 32, 1000, 200)
-    assert rates is not None
-    assert row["tpot_mean_ms"] == pytest.approx(rates.tpot_ms, rel=1e-12)
+    _, tpot_ms, _ = closed_loop(speculation)
+    assert row["tpot_mean_ms"] == pytest.approx(tpot_ms, rel=1e-12)
+    assert tpot_ms < closed_loop()[1]
 
 
 def test_memory_capacity_and_blank_prices(tmp_path: Path) -> None:
