@@ -76,6 +76,7 @@ MODELS: dict[str, float] = {
 }
 REGIONS = ("us", "eu", "apac")
 USD_PER_SPEED_YEAR = 9_000.0  # of one accelerator, all costs, before the draw
+NOMINAL = 2.04  # limits and rates are drawn for this many times the systems the answer holds
 RATE = 2.6e6  # request rate times billions of parameters times tokens, per system of the fleet
 
 
@@ -84,18 +85,19 @@ def scenario(
 ) -> dict[str, Any]:
     """A scenario, without the catalog file that `catalog` makes for it."""
     rng = np.random.default_rng(seed)
+    fleet *= NOMINAL
     names = tuple(SYSTEMS)[:systems]
     places = [_site(rng, i, fleet / sites) for i in range(sites)]
     return {
-        "name": f"generated-{seed}, about {fleet:g} systems",
+        "name": f"generated-{seed}, about {fleet / NOMINAL:g} systems",
         "as_of": "2026-07-15",
         "catalog": ["catalog.json"],
         "systems": list(names),
         "workloads": [_workload(rng, i, fleet / workloads) for i in range(workloads)],
         "sites": places,
-        "offers": [offer for name in names for offer in _offers(rng, name, fleet)],
+        "offers": [offer for name in names for offer in _offers(rng, name, fleet * 20 / systems)],
         "search": {"max_gpus_per_replica": 32, "pipeline_parallel": [1]},
-        "solver": {"gap": 0.01 if fleet > 5_000 else 0.03, "time_limit_s": 60, "seed": seed},
+        "solver": {"gap": 0.01 if fleet > 10_000 else 0.03, "time_limit_s": 60, "seed": seed},
     }  # fmt: skip
 
 

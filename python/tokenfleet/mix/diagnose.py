@@ -20,7 +20,7 @@ from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import FleetModel, Label, build
 from tokenfleet.mix.model.columns import ALL_YEAR, may_run
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Pool, Problem
 
 BoolArray = NDArray[np.bool_]
 
@@ -78,13 +78,17 @@ def _servable(problem: Problem, w: int, lost_site: int) -> BoolArray:
             served |= np.isfinite(api.cost_usd_per_request)
     phases: dict[tuple[int, int], dict[str, BoolArray]] = {}
     with_offer = {offer.pool for offer in problem.offers if offer.supply >= 1}
+    pools: dict[str, list[Pool]] = {}
     for p, pool in enumerate(problem.pools):
-        if p not in with_offer or pool.site == lost_site:
-            continue
-        for c in problem.candidates:
-            if c.workload != w or not may_run(problem, pool, c):
+        if p in with_offer and pool.site != lost_site:
+            pools.setdefault(pool.system, []).append(pool)
+    for c in (c for c in problem.candidates if c.workload == w):
+        admitted = np.isfinite(c.load)
+        for pool in pools.get(c.system, []):
+            if c.role == "serve" and served[admitted].all():
+                break
+            if not may_run(problem, pool, c):
                 continue
-            admitted = np.isfinite(c.load)
             if c.role == "serve":
                 served |= admitted
             else:

@@ -68,14 +68,22 @@ def search(
     options: SolveOptions,
     deadline: Deadline,
     start: Mapping[str, float] | None = None,
+    bound: float | None = None,
 ) -> Found:
-    """Solve the model with the objective it has now."""
+    """Solve the model with the objective it has now.
+
+    With `bound` the model holds only a part of the columns: the bound is that of the whole, and
+    nothing that the part proves about itself is claimed.
+    """
     begun = time.perf_counter()
     relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
     seconds = time.perf_counter() - begun
     if not relaxed.has_incumbent:
         return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
-    best = _Best(m, options.gap, relaxed.bound, _ROOTS * seconds)
+    partial = bound is not None
+    best = _Best(
+        m, options.gap, relaxed.bound if bound is None else bound, _ROOTS * seconds, partial
+    )
     if start is not None:
         best.offer_plan(start)
     try:
@@ -152,10 +160,13 @@ def _integers(m: FleetModel) -> int:
 class _Best:
     """The incumbent and the bound, kept apart from the order in which they arrive."""
 
-    def __init__(self, m: FleetModel, gap: float, bound: float, whole_s: float) -> None:
+    def __init__(
+        self, m: FleetModel, gap: float, bound: float, whole_s: float, partial: bool = False
+    ) -> None:
         self.m = m
         self.gap = gap
         self.bound = bound
+        self.partial = partial  # the model lacks columns: what it proves is of itself alone
         self.whole_s = whole_s  # seconds below which the whole model cannot help
         self.value = math.nan
         self.plan: dict[str, float] | None = None
@@ -175,7 +186,7 @@ class _Best:
         self.interrupted |= outcome.interrupted
         if outcome.has_incumbent:
             self.offer_plan(outcome.values)
-        if whole:
+        if whole and not self.partial:
             self.status = outcome.status
             if math.isfinite(outcome.bound):
                 self.bound = self.sign * max(self.sign * self.bound, self.sign * outcome.bound)

@@ -20,6 +20,7 @@ from tokenfleet.mix.diagnose import (
     describe,
     explain_infeasible,
 )
+from tokenfleet.mix.generation import applies, generate, is_large
 from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
 from tokenfleet.mix.model import FleetModel, build, scale_limit
 from tokenfleet.mix.model import objectives as objective
@@ -96,6 +97,10 @@ def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
 
 def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -> MixResult:
     deadline = Deadline(options.time_limit_s)
+    if applies(problem) and is_large(problem):
+        result = _solve_large(problem, options, deadline)
+        if result is not None:
+            return result
     scale_max = bounded_scale(problem, options)
     m = build(problem, scale_max=scale_max)
     check_scaling(m)
@@ -115,6 +120,27 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
         except KeyboardInterrupt:
             return replace(result, interrupted=True)
     return result
+
+
+def _solve_large(problem: Problem, options: SolveOptions, deadline: Deadline) -> MixResult | None:
+    """A plan from the pairs that the whole relaxation asks for, with its bound; None without one.
+
+    Plans of one system type are not sought: the bound says how much any plan could save.
+    """
+    generated = generate(problem, options)
+    if generated is None:
+        return None
+    m = build(problem, pairs=generated.pairs)
+    check_scaling(m)
+    _SETTERS[problem.objective.kind](m)
+    found = search(m, options, Deadline(deadline.left()), bound=generated.bound)
+    if found.interrupted and not found.values:
+        raise KeyboardInterrupt
+    if not found.values:
+        return None
+    result = _result(m, options, found)
+    note = "the best plan of one system type was not sought: the problem is large"
+    return replace(result, warnings=(*result.warnings, note))
 
 
 @dataclass(frozen=True)

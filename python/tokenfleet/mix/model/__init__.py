@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from tokenfleet.mix.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
 from tokenfleet.mix.model.limits import FAMILIES
+from tokenfleet.mix.model.order import Order
 from tokenfleet.problem_data import Problem
 
 __all__ = ["ALL_YEAR", "FleetModel", "Label", "Term", "build", "scale_limit"]
@@ -27,13 +28,19 @@ def build(
     *,
     scale_max: float | None = None,
     relax: frozenset[str] = frozenset(),
+    pairs: frozenset[tuple[int, int]] | None = None,
+    order: Order | None = None,
 ) -> FleetModel:
     """Columns and constraints of the problem, without an objective.
 
     `scale_max` bounds the common scale of free demand (default: as the workloads say); `relax`
-    names families ("demand", "power", "racks", "supply", "capex", "budget") that get slack.
+    names families ("demand", "power", "racks", "supply", "capex", "budget") that get slack;
+    `pairs` are the (pool, candidate) that get columns (default: all that may run), see
+    `mix.generation`; `order` saves sorting when several models of one problem are built.
     """
-    m = new_model(problem, scale_limit(problem) if scale_max is None else scale_max, relax)
+    m = new_model(
+        problem, scale_limit(problem) if scale_max is None else scale_max, relax, pairs, order
+    )
     for family in FAMILIES:
         family(m)
     return m

@@ -66,7 +66,11 @@ class FleetModel:
     rows: dict[str, Label] = field(default_factory=dict)
     terms: list[Term] = field(default_factory=list)
     it_kwh: list[tuple[Label, int, float]] = field(default_factory=list)  # column, pool, kWh/unit
-    eligible: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates
+    pairs: frozenset[tuple[int, int]] | None = None  # (pool, candidate) built; None: all
+    able: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates that may run
+    eligible: dict[int, list[int]] = field(default_factory=dict)  # those of them that are built
+    needed: dict[int, float] = field(default_factory=dict)  # candidate -> replicas ever useful
+    offers: dict[int, list[int]] = field(default_factory=dict)  # by pool, in canonical order
     constant_usd: float = 0.0
 
     def column(
@@ -155,22 +159,34 @@ def define_replicas(m: FleetModel) -> None:
     """n[b, p, c], bounded by the demand each could serve alone; none of dominated systems."""
     problem = m.problem
     demand = [peak_demand(problem, w, m.scale_max) for w in range(len(problem.workloads))]
-    needed = {c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
-              for c in m.order.candidates}  # fmt: skip
+    m.needed = {c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
+                for c in m.order.candidates}  # fmt: skip
+    able = able_candidates(problem, m.order, m.needed)
+    gone = dominated_systems(problem, m.order, able)
     for p in m.order.pools:
-        pool = problem.pools[p]
-        m.eligible[p] = [
-            c
-            for c in m.order.candidates
-            if needed[c] > 0 and may_run(problem, pool, problem.candidates[c])
-        ]
-    gone = dominated_systems(problem, m.order, m.eligible)
-    for p in m.order.pools:
-        if problem.pools[p].system in gone:
-            m.eligible[p] = []
+        m.able[p] = [] if problem.pools[p].system in gone else able[p]
+        m.eligible[p] = [c for c in m.able[p] if m.pairs is None or (p, c) in m.pairs]
         for b in scopes_of(problem, p, replicas=True):
             for c in m.eligible[p]:
-                _define_replica(m, b, p, c, needed[c])
+                _define_replica(m, b, p, c, m.needed[c])
+
+
+def able_candidates(
+    problem: Problem, order: Order, needed: dict[int, float]
+) -> dict[int, list[int]]:
+    """Candidates that may run in each pool and have something to serve, in canonical order."""
+    of_system: dict[str, list[int]] = {}
+    for c in order.candidates:
+        if needed[c] > 0:
+            of_system.setdefault(problem.candidates[c].system, []).append(c)
+    return {
+        p: [
+            c
+            for c in of_system.get(pool.system, [])
+            if may_run(problem, pool, problem.candidates[c])
+        ]
+        for p, pool in enumerate(problem.pools)
+    }
 
 
 def _define_replica(m: FleetModel, b: int, p: int, c: int, needed: float) -> None:
@@ -212,10 +228,11 @@ def _book_energy(m: FleetModel, label: Label, p: int, kwh: float) -> None:
 
 def define_systems(m: FleetModel) -> None:
     """x[b, o] with its fixed items, its hourly price and the idle energy of the pool."""
+    useful = {p: useful_systems(m, p) for p in m.order.pools}
     for o in m.order.offers:
         offer = m.problem.offers[o]
         pool = m.problem.pools[offer.pool]
-        bound = useful_systems(m, offer.pool)
+        bound = useful[offer.pool]
         if "supply" not in m.relax and not offer.supply_group:
             bound = min(bound, _floor(offer.supply))
         for b in scopes_of(m.problem, offer.pool, replicas=False):
@@ -234,13 +251,12 @@ def _floor(value: float) -> float:
 
 
 def useful_systems(m: FleetModel, p: int) -> float:
-    """Systems beyond which the pool has nothing left to hold."""
+    """Systems beyond which the pool has nothing left to hold, of all that may run in it."""
     pool = m.problem.pools[p]
     total = float(pool.reserve)
-    scope = scopes_of(m.problem, p, replicas=True)[0] if m.eligible[p] else ALL_YEAR
-    for c in m.eligible[p]:
-        count = m.columns[("n", scope, p, c)].upBound
-        if count is None:
+    for c in m.able[p]:
+        count = m.needed[c]
+        if not math.isfinite(count):
             return math.inf
         gpus = m.problem.candidates[c].gpus
         per_system = pool.gpus_per_system // gpus
@@ -313,11 +329,22 @@ DEFINITIONS: tuple[Callable[[FleetModel], None], ...] = (
 )
 
 
-def new_model(problem: Problem, scale_max: float, relax: frozenset[str]) -> FleetModel:
+def new_model(
+    problem: Problem,
+    scale_max: float,
+    relax: frozenset[str],
+    pairs: frozenset[tuple[int, int]] | None = None,
+    order: Order | None = None,
+) -> FleetModel:
     """An empty model with every column defined and no constraint yet."""
     m = FleetModel(
-        problem, canonical_order(problem), pulp.LpProblem("fleet"), scale_max, relax
-    )  # fmt: skip
+        problem,
+        order or canonical_order(problem),
+        pulp.LpProblem("fleet"),
+        scale_max,
+        relax,
+        pairs=pairs,
+    )
     m.constant_usd = sum(site.contracted_power_usd_per_year for site in problem.sites)
     for define in DEFINITIONS:
         define(m)

@@ -87,7 +87,7 @@ def maximal_patterns(gpus: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
 def pack_pools(m: FleetModel) -> None:
     """Rows and patterns of every pool, in every block whose counts may differ."""
     for p in m.order.pools:
-        if not m.eligible[p]:
+        if not m.able[p]:
             continue
         by_block = per_block(m.problem, p)
         for b in blocks_of(m.problem, p) if by_block else [ALL_YEAR]:
@@ -120,14 +120,15 @@ def _pack(m: FleetModel, p: int, b: int) -> None:
 
 def _room(m: FleetModel, p: int, b: int) -> _Room:
     gpus = m.problem.pools[p].gpus_per_system
-    inside: dict[int, list[pulp.LpVariable]] = {}
+    sizes = {m.problem.candidates[c].gpus for c in m.able[p]}
+    inside: dict[int, list[pulp.LpVariable]] = {size: [] for size in sizes if size < gpus}
     whole: list[tuple[pulp.LpVariable, float]] = []
     for c in m.eligible[p]:
         size, column = m.problem.candidates[c].gpus, m.replica(b, p, c)
         if size >= gpus:
             whole.append((column, float(systems_per_replica(size, gpus))))
         else:
-            inside.setdefault(size, []).append(column)
+            inside[size].append(column)
     return _Room(p, b, gpus, inside, whole, usable_systems(m, p, b))
 
 
@@ -142,7 +143,10 @@ def usable_systems(m: FleetModel, p: int, b: int) -> list[tuple[pulp.LpVariable,
 
 def offers_of(m: FleetModel, p: int) -> list[int]:
     """Offers of the pool in canonical order."""
-    return [o for o in m.order.offers if m.problem.offers[o].pool == p]
+    if not m.offers:
+        for o in m.order.offers:
+            m.offers.setdefault(m.problem.offers[o].pool, []).append(o)
+    return m.offers.get(p, [])
 
 
 def _size_row(m: FleetModel, room: _Room, size: int) -> None:
