@@ -162,7 +162,8 @@ def define_replicas(m: FleetModel) -> None:
     m.needed = {c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
                 for c in m.order.candidates}  # fmt: skip
     able = able_candidates(problem, m.order, m.needed)
-    gone = dominated_systems(problem, m.order, able)
+    # Where columns are generated, pricing finds out which systems pay, and sooner.
+    gone = dominated_systems(problem, m.order, able) if m.pairs is None else frozenset()
     for p in m.order.pools:
         m.able[p] = [] if problem.pools[p].system in gone else able[p]
         m.eligible[p] = [c for c in m.able[p] if m.pairs is None or (p, c) in m.pairs]
