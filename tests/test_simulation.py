@@ -7,6 +7,9 @@ in ``test_simulate.py`` and in the core's own tests against exact queues.
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,7 @@ import numpy as np
 import pytest
 
 import tokenfleet as tf
-from test_cli import answer, run
+from test_cli import COMMAND, answer, run
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import Length
 from tokenfleet.simulation.fleet import Failures, Whole
@@ -380,6 +383,25 @@ def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
     (fleet,) = found.fleets
     assert fleet["classes"][0]["finished"] > 0 and not fleet["unstable_replications"]
     assert 0.5 < fleet["classes"][0]["attainment"] <= 1.0
+    limits = fleet["classes"][0]["limits"]
+    assert [row["metric"] for row in limits] == ["ttft", "tpot"]
+    assert found.held == all(row["verdict"] != "failed" for row in limits)
+
+
+def test_ctrl_c_prints_what_was_simulated(planned: tuple[Json, Json], tmp_path: Path) -> None:
+    own, plan = tmp_path / "own.yaml", tmp_path / "plan.json"
+    own.write_text(json.dumps(planned[0]))
+    assert run("plan", own, "-o", plan).returncode == 0
+    arguments = ["simulate", str(plan), "--hours", "4000", "--json"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(15)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = json.loads(output)
+    assert found["interrupted"] is True and found["held"] is False
 
 
 # Verification

@@ -13,9 +13,11 @@ from tokenfleet import _core
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
+from tokenfleet.schema import Slo, Workload
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.run import MOST_TIMES, WARM_STAYS, SimulationSettings, stays_s
 from tokenfleet.simulation.standing import Group
+from tokenfleet.simulation.tables import LEVELS, verdict
 from tokenfleet.simulation.traffic import TraceLoad, deal
 
 Row = dict[str, Any]
@@ -198,7 +200,7 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
             for group, g, n in zip(found["groups"], crew.groups, crew.replicas, strict=True)
         ),
         "classes": [
-            _class_row(c.id, cell)
+            _class_row(spec.workloads[workload], c.id, cell, unstable=found["unstable"])
             for c, cell, rate in zip(
                 spec.classes[workload], found["classes"], crew.rates, strict=True
             )
@@ -208,15 +210,34 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
     }
 
 
-def _class_row(name: str, cell: Any) -> Row:
+def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool) -> Row:
     attainment, half = cell["attainment"]
     row: Row = {
         "class": name,
         "attainment": attainment,
         "attainment_half_width": half,
+        "limits": [
+            _limit_row(slo, *cell["within"][j], unstable=unstable)
+            for j, slo in enumerate(workload.slos)
+            if slo.percentile in LEVELS and slo.cls in (None, name)
+        ],
         **{key: cell[key] for key in ("arrived", "finished", "rejected", "lost", "unfinished")},
     }
     for metric in ("ttft", "tpot", "e2e"):
         for i, (mean, width) in enumerate(cell[f"{metric}_s"]):
             row[f"{metric}_{PERCENTILES[i]}_ms"] = {"mean": 1e3 * mean, "half_width": 1e3 * width}
     return row
+
+
+def _limit_row(slo: Slo, within: float, half_width: float, *, unstable: bool) -> Row:
+    """A limit on a percentile, over all groups together."""
+    target = LEVELS[slo.percentile]
+    return {
+        "metric": slo.metric,
+        "percentile": slo.percentile,
+        "limit_ms": slo.limit_ms,
+        "within": within,
+        "within_half_width": half_width,
+        "target": target,
+        "verdict": verdict(within - target, half_width, unstable),
+    }

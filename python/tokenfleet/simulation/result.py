@@ -45,7 +45,9 @@ class Simulation:
     def held(self) -> bool:
         """Whether no limit failed with confidence and everything that can be was simulated."""
         complete = len(self.groups) == self.groups_total
-        return complete and not self.interrupted and not self.failed
+        together = [lim for f in self.fleets for c in f["classes"] for lim in c["limits"]]
+        fails = bool(self.failed) or any(lim["verdict"] == "failed" for lim in together)
+        return complete and not self.interrupted and not fails
 
     @property
     def failed(self) -> tuple[Row, ...]:
@@ -55,8 +57,9 @@ class Simulation:
 
     @property
     def unstable(self) -> bool:
-        """Whether the queue of any group grows without end."""
-        return any(2 * g["unstable_replications"] > g["replications"] for g in self.groups)
+        """Whether the queue of any group, or of groups together, grows without end."""
+        rows = (*self.groups, *self.fleets)
+        return any(2 * row["unstable_replications"] > row["replications"] for row in rows)
 
     def stopped(self) -> Simulation:
         """The same, marked as interrupted."""

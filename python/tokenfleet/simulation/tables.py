@@ -155,12 +155,12 @@ def limit_row(s: Simulated, k: int, j: int, slo: Slo) -> Row:
         "within": share,
         "within_half_width": attained([(s, k)], j)[1],
         "target": target,
-        "verdict": _verdict(above, spread, s.unstable),
+        "verdict": verdict(above, spread, s.unstable),
     }
 
 
-def _verdict(above: float, half_width: float, unstable: bool) -> str:
-    """`above` is how far the figure is on the right side of its limit."""
+def verdict(above: float, half_width: float, unstable: bool) -> str:
+    """`held`, `failed` or `unclear`, by how far the figure is above where it must be."""
     if unstable or above + half_width < 0 or math.isnan(above):
         return "failed"
     if above - half_width >= 0:
