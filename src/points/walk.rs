@@ -57,6 +57,8 @@ pub(super) struct Walk<'a, 'f> {
     at: [usize; BLOCK],
     /// Loads still to be looked at, as `from..to`.
     stretches: Vec<(usize, usize)>,
+    /// Loads of stretches that fill no block.
+    singles: Vec<usize>,
 }
 
 /// Points at loads of one curve, for the dispatch.
@@ -112,6 +114,7 @@ impl<'a, 'f> Walk<'a, 'f> {
             cost: [0.0; BLOCK],
             at: [0; BLOCK],
             stretches: Vec::new(),
+            singles: Vec::new(),
         }
     }
 
@@ -158,21 +161,54 @@ impl<'a, 'f> Walk<'a, 'f> {
             self.found.counts.dominated += points;
             return;
         }
-        self.stretches.push((0, self.loads));
+        self.push(0, self.loads);
         while let Some((from, to)) = self.stretches.pop() {
-            let len = (to - from).min(BLOCK);
-            let whole = to - from <= BLOCK;
-            let probe = |j: usize| match whole {
-                true => from + j,
-                false => from + j * (to - from - 1) / (BLOCK - 1),
-            };
-            self.operate(curve, k, len, probe);
-            self.found.counts.computed += len as u64;
-            self.take(curve, first, len);
-            if !whole {
-                self.between_probes(curve, k, probe);
+            let probe = |j: usize| from + j * (to - from - 1) / (BLOCK - 1);
+            self.compute(curve, k, first, BLOCK, probe);
+            self.between_probes(curve, k, probe);
+            while self.singles.len() >= BLOCK {
+                self.compute_singles(curve, k, first);
             }
         }
+        if !self.singles.is_empty() {
+            self.compute_singles(curve, k, first);
+        }
+    }
+
+    /// Notes loads `from..to` to be looked at: one by one where they fill no block.
+    fn push(&mut self, from: usize, to: usize) {
+        if to - from > BLOCK {
+            self.stretches.push((from, to));
+        } else {
+            self.singles.extend(from..to);
+        }
+    }
+
+    /// Computes and takes a block of single loads.
+    #[inline(always)]
+    fn compute_singles(&mut self, curve: &Curve, k: usize, first: u64) {
+        let first_single = self.singles.len().saturating_sub(BLOCK);
+        let len = self.singles.len() - first_single;
+        let mut loads = [0; BLOCK];
+        for (load, single) in loads.iter_mut().zip(self.singles.drain(first_single..)) {
+            *load = single;
+        }
+        self.compute(curve, k, first, len, |j| loads[j]);
+    }
+
+    /// Computes and takes points at `len` loads.
+    #[inline(always)]
+    fn compute(
+        &mut self,
+        curve: &Curve,
+        k: usize,
+        first: u64,
+        len: usize,
+        load: impl Fn(usize) -> usize,
+    ) {
+        self.operate(curve, k, len, load);
+        self.found.counts.computed += len as u64;
+        self.take(curve, first, len);
     }
 
     /// Whether a request that meets no other breaks a limit.
@@ -218,7 +254,7 @@ impl<'a, 'f> Walk<'a, 'f> {
             } else if self.useless(corner) {
                 self.found.counts.dominated += points;
             } else {
-                self.stretches.push((low, high));
+                self.push(low, high);
             }
         }
     }
