@@ -132,7 +132,7 @@ def _restricted_stages(
         rounded = round_up(m, relaxed, _within(options, deadline.left()))
     if rounded is not None:
         best.offer_plan(rounded)
-    for reduced, share in _STAGES:
+    for reduced, share in _STAGES[1:] if best.partial else _STAGES:
         if best.done() or (best.plan is not None and _few_left(m, relaxed, best)):
             return
         left = deadline.left()
