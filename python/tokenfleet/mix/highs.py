@@ -320,6 +320,14 @@ def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -
     lp.solverModel.setSolution(solution)
 
 
+def _within_bounds(solver: Any, matrix: Matrix, solution: Any) -> dict[str, float]:
+    """Columns of a solution. The solver lets them pass their bounds by its tolerance; no rate is
+    below zero."""
+    lp = solver.getLp()
+    found = np.clip(solution.col_value, lp.col_lower_, lp.col_upper_)
+    return dict(zip(matrix.names, found.tolist(), strict=True))
+
+
 def _read(run_: QuietHighs, solver: Any) -> Outcome:
     """Status, value, bound and columns of the finished run, in the model's own sense and unit."""
     code, info, matrix = solver.getModelStatus(), solver.getInfo(), run_.matrix
@@ -335,7 +343,7 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
         gap=relative_gap(value, bound),
         interrupted=run_.interrupted or code == highspy.HighsModelStatus.kInterrupt,
         solver_status=solver.modelStatusToString(code),
-        values=dict(zip(matrix.names, solution.col_value, strict=True)) if feasible else {},
+        values=_within_bounds(solver, matrix, solution) if feasible else {},
         reduced_costs={}
         if is_mip or not feasible
         else _named(matrix.names, solution.col_dual, run_.factor),
