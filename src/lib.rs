@@ -26,6 +26,7 @@ pub mod candidates;
 pub mod catalog;
 pub mod error;
 pub mod evaluate;
+pub mod fleets;
 pub mod perf;
 pub mod points;
 pub mod prune;

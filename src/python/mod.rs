@@ -4,6 +4,7 @@ mod benchmark;
 mod candidates;
 mod durations;
 mod fleet;
+mod fleets;
 mod money;
 mod points;
 mod search;
@@ -544,6 +545,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Durations>()?;
     m.add_function(wrap_pyfunction!(durations::estimate, m)?)?;
     m.add_function(wrap_pyfunction!(fleet::simulate_fleet, m)?)?;
+    m.add_function(wrap_pyfunction!(fleets::route_fleets, m)?)?;
     m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
     m.add_function(wrap_pyfunction!(search::prune, m)?)?;
     m.add_function(wrap_pyfunction!(money::system_year, m)?)?;

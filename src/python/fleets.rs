@@ -1,0 +1,59 @@
+//! Routing of many fleets: arrays in, GIL released, arrays out; see `fleets.rs`.
+
+use numpy::{
+    IntoPyArray, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::on_threads;
+use crate::fleets::Routing;
+
+/// Best routing of every fleet: rows of `fleets` are right sides' parts, `demands` rows come first.
+#[pyfunction]
+#[pyo3(signature = (a, cost, b0, per_part, usual, weights, demands, fleets, demand = 1.0, threads = 0))]
+pub(super) fn route_fleets<'py>(
+    py: Python<'py>,
+    a: PyReadonlyArray2<'py, f64>,
+    cost: PyReadonlyArray1<'py, f64>,
+    b0: PyReadonlyArray1<'py, f64>,
+    per_part: PyReadonlyArray2<'py, f64>,
+    usual: PyReadonlyArray1<'py, f64>,
+    weights: PyReadonlyArray2<'py, f64>,
+    demands: usize,
+    fleets: PyReadonlyArray2<'py, f64>,
+    demand: f64,
+    threads: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let list =
+        |array: &PyReadonlyArray2<'py, f64>| array.as_array().iter().copied().collect::<Vec<f64>>();
+    let routing = Routing {
+        rows: a.shape()[0],
+        columns: a.shape()[1],
+        demands,
+        a: list(&a),
+        cost: cost.as_array().to_vec(),
+        b0: b0.as_array().to_vec(),
+        parts: per_part.shape()[1],
+        per_part: list(&per_part),
+        usual: usual.as_array().to_vec(),
+        figures: weights.shape()[0],
+        weights: list(&weights),
+    };
+    let (count, figures) = (fleets.shape()[0], weights.shape()[0]);
+    let fleets = list(&fleets);
+    let found = py.detach(|| on_threads(threads, || routing.route(&fleets, demand)))??;
+    let out = PyDict::new(py);
+    out.set_item("cost", found.cost.into_pyarray(py))?;
+    out.set_item("gap", found.gap.into_pyarray(py))?;
+    out.set_item(
+        "unmet",
+        found.unmet.into_pyarray(py).reshape([count, demands])?,
+    )?;
+    out.set_item(
+        "figures",
+        found.figures.into_pyarray(py).reshape([count, figures])?,
+    )?;
+    out.set_item("pivots", found.pivots.into_pyarray(py))?;
+    Ok(out)
+}
