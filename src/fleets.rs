@@ -55,7 +55,7 @@ pub struct Routing {
     pub usual: Vec<f64>,
     /// Figures asked of each routing.
     pub figures: usize,
-    /// Weight of each column in each figure (figures × columns).
+    /// Weight of each column in each figure (columns × figures).
     pub weights: Vec<f64>,
 }
 
@@ -528,9 +528,12 @@ impl<'a> Work<'a> {
             }
             let amount = value * self.solver.column_scale[*column];
             cost += problem.cost[*column] * amount;
-            for (i, figure) in figures.iter_mut().enumerate() {
-                *figure += problem.weights[i * problem.columns + column] * amount;
-            }
+            let weights =
+                &problem.weights[column * problem.figures..(column + 1) * problem.figures];
+            figures
+                .iter_mut()
+                .zip(weights)
+                .for_each(|(figure, weight)| *figure += weight * amount);
         }
         cost
     }

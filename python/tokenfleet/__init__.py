@@ -20,6 +20,7 @@ from tokenfleet.errors import (
 )
 
 if TYPE_CHECKING:
+    from tokenfleet.fleets import FleetAnswers, evaluate_fleets
     from tokenfleet.optimize import evaluate, optimize_fleet
     from tokenfleet.plan import Plan
     from tokenfleet.point_search import FoundPoints, search_points
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
+    "FleetAnswers": "tokenfleet.fleets",
     "FoundPoints": "tokenfleet.point_search",
     "Plan": "tokenfleet.plan",
     "Scenario": "tokenfleet.schema",
     "Simulation": "tokenfleet.simulation.result",
     "SimulationSettings": "tokenfleet.simulation.run",
     "evaluate": "tokenfleet.optimize",
+    "evaluate_fleets": "tokenfleet.fleets",
     "load_scenario": "tokenfleet.scenario_file",
     "optimize_fleet": "tokenfleet.optimize",
     "search_points": "tokenfleet.point_search",
@@ -45,6 +48,7 @@ _LAZY = {
 
 __all__ = [
     "CatalogError",
+    "FleetAnswers",
     "FoundPoints",
     "InfeasibleError",
     "Plan",
@@ -56,6 +60,7 @@ __all__ = [
     "TokenfleetError",
     "__version__",
     "evaluate",
+    "evaluate_fleets",
     "load_scenario",
     "optimize_fleet",
     "search_points",

@@ -5,7 +5,7 @@ order mean, p50, p90, p95, p99. What the numbers mean: ``docs/model.md``.
 """
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias, TypedDict, final
+from typing import Any, Final, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -617,3 +617,25 @@ def usd_per_mtok(usd_per_gpu_h: float, tokens_per_s_gpu: float) -> float:
 
 def usd_per_mtok_delivered(annual_usd: float, tokens_per_year: float) -> float:
     """USD per million tokens from a year's cost and a year's tokens."""
+
+def route_fleets(
+    a: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    b0: NDArray[np.float64],
+    per_part: NDArray[np.float64],
+    usual: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    demands: int,
+    fleets: NDArray[np.float64],
+    demand: float = 1.0,
+    threads: int = 0,
+) -> dict[str, NDArray[Any]]:
+    """Best routing of every fleet (N, parts): `min cost @ x, a @ x <= b0 + per_part @ fleet`.
+
+    The first `demands` rows are equalities with unmet demand. Returns `cost` (N,) without unmet
+    demand, `unmet` (N, demands), `figures` (N, F) = x @ `weights` (C, F), the certified relative
+    `gap` (N,; NaN: not certified) and `pivots` (N,).
+
+    Raises:
+        ValueError: shapes that do not agree, or a number that is not finite or below zero.
+    """

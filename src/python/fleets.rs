@@ -37,10 +37,10 @@ pub(super) fn route_fleets<'py>(
         parts: per_part.shape()[1],
         per_part: list(&per_part),
         usual: usual.as_array().to_vec(),
-        figures: weights.shape()[0],
+        figures: weights.shape()[1],
         weights: list(&weights),
     };
-    let (count, figures) = (fleets.shape()[0], weights.shape()[0]);
+    let (count, figures) = (fleets.shape()[0], weights.shape()[1]);
     let fleets = list(&fleets);
     let found = py.detach(|| on_threads(threads, || routing.route(&fleets, demand)))??;
     let out = PyDict::new(py);

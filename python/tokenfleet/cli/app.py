@@ -8,6 +8,7 @@ from tokenfleet.cli import (
     batches,
     calibrations,
     catalogs,
+    fleets,
     imports,
     plans,
     points,
@@ -30,6 +31,7 @@ app.command()(plans.demo)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(points.evaluate)
+app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
 app.command()(batches.batch)

@@ -1,0 +1,441 @@
+"""`evaluate_fleets`: each row a whole mix; feasible or not and why, its cost and its power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.fleets import limits, routing
+from tokenfleet.optimize import ScenarioSource, require_candidates
+from tokenfleet.problem import build
+from tokenfleet.problem_data import HOURS_PER_YEAR, FloatArray, Problem
+from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.schema import did_you_mean
+
+#: Unmet demand up to this share of the demand is rounding of the solver.
+DEMAND_TOLERANCE = 1e-6
+_LIMIT_TOLERANCE = 1e-9
+_PER_MTOK = 1e6
+
+
+@dataclass(frozen=True)
+class FleetAnswers:
+    """Answers by column; every array is (scenarios, fleets).
+
+    `routing` has requests/s by flow where they were asked for, (scenarios, fleets, flows), with
+    `flows` to say which: block, site, system, workload, class, candidate or API.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    flows: tuple[dict[str, object], ...] = ()
+    routing: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+
+def evaluate_fleets(
+    scenario: ScenarioSource | LoadedScenario,
+    counts: ArrayLike | Mapping[str, ArrayLike],
+    *,
+    demand: ArrayLike = 1.0,
+    energy_price: ArrayLike = 1.0,
+    system_price: ArrayLike = 1.0,
+    routing: bool = False,
+    threads: int = 0,
+) -> FleetAnswers:
+    """What each fleet costs and draws, and whether it serves the demand within every limit.
+
+    `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
+    columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` and
+    `system_price` multiply the scenario's; each is a number, or one for every scenario of prices
+    and demand.
+    Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
+
+    Raises:
+        SchemaError: a scenario without fixed demand, an unknown column, or a count that is not a
+            whole number of 0 or more; names row and column.
+        SolverError: a routing could not be certified.
+    """
+    evaluator = FleetEvaluator(scenario)
+    table = evaluator.counts(counts)
+    return evaluator.evaluate(
+        table,
+        demand=demand,
+        energy_price=energy_price,
+        system_price=system_price,
+        routing=routing,
+        threads=threads,
+    )
+
+
+class FleetEvaluator:
+    """A scenario made ready to evaluate any number of fleets."""
+
+    def __init__(self, scenario: ScenarioSource | LoadedScenario | Problem) -> None:
+        problem = scenario if isinstance(scenario, Problem) else _problem(scenario)
+        if routing.is_free(problem):
+            raise SchemaError(
+                "evaluating fleets needs demand with a stated rate, and this scenario's is free",
+                "give requests_per_s for every workload",
+            )
+        self.problem = problem
+        self.model = routing.routing_model(problem)
+        self.parts = routing.routing_parts(self.model)
+        self.limits = limits.linear_limits(self.model)
+        self._items = _system_items(self)
+
+    @property
+    def offers(self) -> list[str]:
+        """Columns of a fleet: `offer@site`."""
+        return [offer.id for offer in self.problem.offers]
+
+    def counts(self, given: ArrayLike | Mapping[str, ArrayLike], first_row: int = 0) -> FloatArray:
+        """Counts as (fleets, offers), checked.
+
+        Raises:
+            SchemaError: an unknown column or a bad count; names it.
+        """
+        table = self._by_name(given) if isinstance(given, Mapping) else _numbers(given, "counts")
+        if table.ndim != 2 or table.shape[1] != len(self.offers):
+            raise SchemaError(
+                f"counts: has the shape {table.shape}, must be (fleets, {len(self.offers)})",
+                f"the columns are {', '.join(self.offers)[:300]}",
+            )
+        with np.errstate(invalid="ignore"):
+            bad = ~(
+                np.isfinite(table) & (table >= 0) & (table == np.floor(table)) & (table < 2**53)
+            )
+        if bad.any():
+            row, o = (int(i) for i in np.argwhere(bad)[0])
+            raise SchemaError(
+                f"row {first_row + row + 1}, column {self.offers[o]!r}: {table[row, o]:g} is not a "
+                "number of systems",
+                "write a whole number of 0 or more",
+            )
+        return table
+
+    def _by_name(self, given: Mapping[str, ArrayLike]) -> FloatArray:
+        columns = {name: _numbers(values, f"column {name!r}") for name, values in given.items()}
+        for name in columns:
+            if name not in self.offers:
+                raise SchemaError(f"unknown column {name!r}", did_you_mean(name, self.offers))
+        lengths = {len(np.atleast_1d(values)) for values in columns.values()}
+        if len(lengths) != 1:
+            raise SchemaError("counts: columns of different lengths", "give every fleet each count")
+        table = np.zeros((lengths.pop(), len(self.offers)))
+        for name, values in columns.items():
+            table[:, self.offers.index(name)] = values
+        return table
+
+    def evaluate(
+        self,
+        counts: FloatArray,
+        *,
+        demand: ArrayLike = 1.0,
+        energy_price: ArrayLike = 1.0,
+        system_price: ArrayLike = 1.0,
+        routing: bool = False,
+        threads: int = 0,
+    ) -> FleetAnswers:
+        """Answers for checked counts; see `evaluate_fleets`."""
+        scenarios = _scenarios(demand, energy_price, system_price)
+        held = _Held.of(self, counts)
+        found = [self._under(held, *s, routing=routing, threads=threads) for s in scenarios]
+        columns = {name: np.stack([f[name] for f, _ in found]) for name in found[0][0]}
+        if not routing:
+            return FleetAnswers(columns)
+        return FleetAnswers(columns, self._flows(), np.stack([flows for _, flows in found]))
+
+    def _under(
+        self,
+        held: _Held,
+        demand: float,
+        energy_price: float,
+        system_price: float,
+        *,
+        routing: bool,
+        threads: int,
+    ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
+        """All columns under one scenario, and the flows."""
+        routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
+        columns: dict[str, NDArray[Any]] = {}
+        items = {
+            name: usd * (energy_price if name == "energy" else system_price)
+            for name, usd in held.items.items()
+        }
+        items["energy"] = items.get("energy", 0.0) + routed.energy_usd * energy_price
+        for name, usd in routed.items.items():
+            items[name] = items.get(name, 0.0) + usd
+        if self.model.constant_usd:
+            items["contracted_power"] = np.full(len(held.counts), self.model.constant_usd)
+        cost = np.sum([np.broadcast_to(v, len(held.counts)) for v in items.values()], axis=0)
+        verdict = _Verdict(len(held.counts))
+        unmet = routed.unmet_by_workload
+        for w, workload in enumerate(self.problem.workloads):
+            verdict.over(
+                f"demand of {workload.id}", "requests_per_s", unmet[:, w], routed.allowed[w]
+            )
+        for name, (unit, left) in held.headroom.items():
+            verdict.over(name, unit, -left, _LIMIT_TOLERANCE * np.maximum(np.abs(left), 1.0))
+        budget = self.problem.objective.annual_budget_usd
+        if budget is not None:
+            verdict.over("annual budget", "usd", cost - budget, _LIMIT_TOLERANCE * abs(budget))
+        columns["feasible"] = verdict.broken == 0
+        columns["limits_broken"] = verdict.broken
+        columns["limit"] = verdict.limit
+        columns["limit_unit"] = verdict.unit
+        columns["excess"] = verdict.excess
+        columns["annual_cost_usd"] = cost
+        total = routed.output_tokens + routed.input_tokens
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns["cost_per_mtok_output_usd"] = _ratio(cost, routed.output_tokens)
+            columns["cost_per_mtok_total_usd"] = _ratio(cost, total)
+            used = routed.busy.sum(axis=1) / held.gpus
+        columns["tokens_per_year_output"] = routed.output_tokens
+        columns["capex_usd"] = held.capex
+        columns["provisioned_kw"] = held.provisioned_kw
+        columns["drawn_kw"] = held.idle_kw + routed.kwh / HOURS_PER_YEAR
+        columns["utilisation"] = np.where(held.gpus > 0, used, 0.0)
+        columns |= {f"{n}_usd": np.broadcast_to(v, len(cost)) for n, v in sorted(items.items())}
+        for w, workload in enumerate(self.problem.workloads):
+            columns[f"unmet_{workload.id}_requests_per_s"] = unmet[:, w]
+        for name, (unit, left) in held.headroom.items():
+            columns[f"headroom_{_word(name)}_{unit}"] = left
+        columns["routing_gap"] = routed.gap
+        return columns, routed.flows
+
+    def _flows(self) -> tuple[dict[str, object], ...]:
+        return tuple(
+            _flow(self, label) for part in self.parts for label in part.columns if _moves(label)
+        )
+
+
+def _problem(scenario: ScenarioSource | LoadedScenario) -> Problem:
+    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    built = build(loaded)
+    require_candidates(built)
+    return built.problem
+
+
+def _numbers(values: ArrayLike, what: str) -> FloatArray:
+    try:
+        raw = np.asarray(values)
+        if raw.dtype == bool:
+            raise TypeError
+        return raw.astype(np.float64)
+    except (TypeError, ValueError):
+        raise SchemaError(f"{what}: is not numbers", "write numbers of systems") from None
+
+
+def _scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
+    """One (demand, energy price, system price) for each scenario.
+
+    Raises:
+        SchemaError: different lengths, or a multiplier that is not positive (prices: 0 or more).
+    """
+    names = ("demand", "energy_price", "system_price")
+    arrays = [
+        np.atleast_1d(_numbers(values, name)) for name, values in zip(names, given, strict=True)
+    ]
+    for name, values in zip(names, arrays, strict=True):
+        least = values.min(initial=1.0)
+        if not np.isfinite(values).all() or least < 0 or (name == "demand" and least == 0):
+            raise SchemaError(
+                f"{name}: a multiplier is not finite and above 0", "1 leaves it as it is"
+            )
+    try:
+        demand, energy, system = np.broadcast_arrays(*arrays)
+    except ValueError:
+        raise SchemaError(
+            f"{', '.join(names)}: have {[len(a) for a in arrays]} scenarios", "give each as many"
+        ) from None
+    return [(float(d), float(e), float(s)) for d, e, s in zip(demand, energy, system, strict=True)]
+
+
+def _system_items(evaluator: FleetEvaluator) -> dict[str, FloatArray]:
+    """USD a year of one system of each offer, by item; idle energy among them."""
+    items: dict[str, FloatArray] = {}
+    for term in evaluator.model.terms:
+        if term.label[0] == "x":
+            item = items.setdefault(term.item, np.zeros(len(evaluator.problem.offers)))
+            item[term.label[2]] += term.usd
+    return items
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """What fleets hold, whatever runs on them."""
+
+    counts: FloatArray
+    usable: FloatArray
+    items: dict[str, FloatArray]
+    headroom: dict[str, tuple[str, FloatArray]]
+    gpus: FloatArray
+    provisioned_kw: FloatArray
+    idle_kw: FloatArray
+    capex: FloatArray
+
+    @classmethod
+    def of(cls, evaluator: FleetEvaluator, counts: FloatArray) -> _Held:
+        m, problem = evaluator.model, evaluator.problem
+        pools = limits.by_pool(m, counts)
+        headroom = {li.name: (li.unit, li.headroom(counts)) for li in evaluator.limits}
+        racks = limits.rack_headroom(m, pools)
+        headroom |= {name: ("racks", left) for name, left in racks.items()}
+        if any(pool.reserve for pool in problem.pools):
+            headroom["reserve"] = ("systems", -limits.reserve_missing(m, pools))
+        kwh = np.zeros(len(problem.offers))
+        for label, _, value in m.it_kwh:
+            if label[0] == "x":
+                kwh[label[2]] += value
+        return cls(
+            counts=counts,
+            usable=limits.usable(m, pools),
+            items={name: limits.weighted(counts, usd) for name, usd in evaluator._items.items()},
+            headroom=headroom,
+            gpus=limits.weighted(
+                pools, np.array([float(p.gpus_per_system) for p in problem.pools])
+            ),
+            provisioned_kw=limits.weighted(
+                pools, np.array([p.provisioned_it_kw for p in problem.pools])
+            ),
+            idle_kw=limits.weighted(counts, kwh) / HOURS_PER_YEAR,
+            capex=limits.weighted(counts, np.array([o.capex_usd for o in problem.offers])),
+        )
+
+
+@dataclass(eq=False)
+class _Routed:
+    """The best routing of fleets, added up over the parts of the problem."""
+
+    items: dict[str, FloatArray]
+    energy_usd: FloatArray
+    kwh: FloatArray
+    output_tokens: FloatArray
+    input_tokens: FloatArray
+    busy: FloatArray
+    unmet_by_workload: FloatArray
+    allowed: FloatArray  # by workload: unmet requests/s that are rounding
+    gap: FloatArray
+    flows: FloatArray
+
+
+def _route(
+    evaluator: FleetEvaluator,
+    held: _Held,
+    demand: float,
+    energy_price: float,
+    *,
+    with_flows: bool,
+    threads: int,
+) -> _Routed:
+    m, problem = evaluator.model, evaluator.problem
+    n = len(held.counts)
+    zero = np.zeros(n)
+    out = _Routed(
+        items={},
+        energy_usd=zero.copy(),
+        kwh=zero.copy(),
+        output_tokens=zero.copy(),
+        input_tokens=zero.copy(),
+        busy=np.zeros((n, len(problem.pools))),
+        unmet_by_workload=np.zeros((n, len(problem.workloads))),
+        allowed=np.array([demand * w.demand_rps.max(initial=0.0) for w in problem.workloads])
+        * DEMAND_TOLERANCE,
+        gap=zero.copy(),
+        flows=np.zeros((n, 0)),
+    )
+    most = np.zeros((n, len(problem.blocks), len(problem.workloads)))
+    for part in evaluator.parts:
+        energy = routing.operating_costs(m, part.columns, "energy")
+        other = {
+            item: routing.operating_costs(m, part.columns, item)
+            for item in ("api_tokens", "shortfall")
+        }
+        figures = [
+            energy,
+            routing.energy_kwh(m, part.columns),
+            routing.tokens_per_year(m, part.columns, "output"),
+            routing.tokens_per_year(m, part.columns, "input"),
+            *other.values(),
+            *routing.busy_gpus(m, part.columns).T,
+        ]
+        moving = [j for j, label in enumerate(part.columns) if _moves(label)]
+        if with_flows:
+            figures += list(np.eye(len(part.columns))[moving])
+        cost = energy * energy_price + sum(other.values())
+        answer = part.route(held.usable, cost, np.array(figures).T.copy(), demand, threads)
+        if np.isnan(answer["gap"]).any():
+            row = int(np.flatnonzero(np.isnan(answer["gap"]))[0])
+            raise SolverError(
+                f"row {row + 1}: its routing could not be certified", "report the scenario"
+            )
+        f = answer["figures"]
+        out.energy_usd += f[:, 0]
+        out.kwh += f[:, 1]
+        out.output_tokens += f[:, 2]
+        out.input_tokens += f[:, 3]
+        for i, item in enumerate(other):
+            if other[item].any():
+                out.items[item] = out.items.get(item, zero) + f[:, 4 + i]
+        pools = len(problem.pools)
+        out.busy += f[:, 6 : 6 + pools]
+        out.flows = np.hstack([out.flows, f[:, 6 + pools :]])
+        for d, (b, w, _) in enumerate(part.demands):
+            most[:, b, w] += answer["unmet"][:, d]
+        out.gap = np.maximum(out.gap, answer["gap"])
+    out.unmet_by_workload = most.max(axis=1, initial=0.0)
+    return out
+
+
+class _Verdict:
+    """The first broken limit of each fleet by its relative place, and how many are broken."""
+
+    def __init__(self, n: int) -> None:
+        self.broken: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
+        self.limit: NDArray[np.object_] = np.full(n, "", dtype=object)
+        self.unit: NDArray[np.object_] = np.full(n, "", dtype=object)
+        self.excess = np.zeros(n)
+
+    def over(self, name: str, unit: str, excess: FloatArray, allowed: FloatArray | float) -> None:
+        """Books a limit where it is exceeded by more than what is allowed for rounding."""
+        broken = excess > allowed
+        first = broken & (self.broken == 0)
+        self.limit[first] = name
+        self.unit[first] = unit
+        self.excess[first] = excess[first]
+        self.broken += broken
+
+
+def _ratio(cost: FloatArray, tokens: FloatArray) -> FloatArray:
+    found: FloatArray = np.where(tokens > 0, cost / tokens * _PER_MTOK, np.nan)
+    return found
+
+
+def _word(name: str) -> str:
+    return name.replace(" of ", "_").replace(" ", "_")
+
+
+def _moves(label: Sequence[Any]) -> bool:
+    return label[0] in ("f", "api", "short")
+
+
+def _flow(evaluator: FleetEvaluator, label: Sequence[Any]) -> dict[str, object]:
+    problem = evaluator.problem
+    if label[0] == "f":
+        _, b, p, c, k = label
+        w = problem.candidates[c].workload
+        pool = problem.pools[p]
+        place = {"site": problem.sites[pool.site].id, "system": pool.system, "candidate": c}
+    else:
+        w = problem.apis[label[2]].workload if label[0] == "api" else label[2]
+        b, k = label[1], label[3]
+        place = {"api": problem.apis[label[2]].id} if label[0] == "api" else {"shortfall": True}
+    workload = problem.workloads[w]
+    return {"block": b, "workload": workload.id, "class": workload.class_ids[k], **place}

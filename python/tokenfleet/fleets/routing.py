@@ -1,0 +1,261 @@
+"""The routing of demand through given systems as a linear programme, read off the mix model.
+
+The rows are those of `mix.model`: demand, capacity, pairs of phases, packing, API rates. Systems
+are given, so they move to the right side; replicas are relaxed. A column of replicas that one
+capacity row bounds is as large as its flows make it, since it takes room and saves nothing: it is
+put in by its flows, which is exact. What is left falls into parts that share no column and no row;
+each is solved alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenfleet import _core
+from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label, build
+from tokenfleet.mix.model.columns import per_block
+from tokenfleet.problem_data import (
+    HOURS_PER_YEAR,
+    SECONDS_PER_HOUR,
+    FloatArray,
+    Problem,
+)
+
+_ROUTED = ("demand", "capacity", "pair", "pack", "place", "slots", "whole", "api_rate")
+_Row = dict[Label, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One linear programme: `A x (=, <=) b0 + per_pool t`; the first `demands` rows are equalities."""
+
+    columns: tuple[Label, ...]
+    a: FloatArray  # (R, C)
+    b0: FloatArray  # (R,)
+    per_pool: FloatArray  # (R, P) for all pools of the problem
+    demands: tuple[tuple[int, int, int], ...]  # block, workload, class
+    usual: FloatArray  # (P,) usable systems about which fleets lie
+
+    def route(
+        self,
+        usable: FloatArray,
+        cost: FloatArray,
+        weights: FloatArray,
+        demand: float,
+        threads: int,
+    ) -> dict[str, FloatArray]:
+        """Best routing of each fleet: cost (N,), unmet (N, D), figures (N, F), gap (N,)."""
+        return _core.route_fleets(
+            self.a,
+            cost,
+            self.b0,
+            self.per_pool,
+            self.usual,
+            weights,
+            len(self.demands),
+            usable,
+            demand,
+            threads,
+        )
+
+
+def routing_model(problem: Problem) -> FleetModel:
+    """The mix model with every column that may run and the supply of every offer as a row."""
+    pairs = frozenset(
+        (p, c) for p in range(len(problem.pools)) for c in range(len(problem.candidates))
+    )
+    return build(problem, relax=frozenset({"supply"}), pairs=pairs)
+
+
+def routing_parts(m: FleetModel) -> tuple[Part, ...]:
+    """The parts of the routing problem of a model."""
+    rows = _rows(m)
+    _put_in_flows(m, rows)
+    return tuple(_part(m, found) for found in _components(rows))
+
+
+@dataclass(eq=False)
+class _Line:
+    """A row: what it sums, what it may not exceed (or equals, for demand), systems on the right."""
+
+    label: Label
+    coefficients: _Row
+    right: float
+    pools: dict[int, float]
+
+
+def _rows(m: FleetModel) -> list[_Line]:
+    labels = {v.name: label for label, v in m.columns.items()}
+    constraints = {row.name: row for row in m.prob.constraints()}
+    lines = []
+    for name, label in m.rows.items():
+        if label[0] not in _ROUTED:
+            continue
+        row = constraints[name]
+        coefficients: _Row = {}
+        pools: dict[int, float] = {}
+        for variable, value in row.items():
+            column = labels[variable.name]
+            if column[0] == "x":
+                pools[m.problem.offers[column[2]].pool] = -float(value)
+            elif column[0] != "used":  # a reserve is taken off the systems before
+                coefficients[column] = float(value)
+        lines.append(_Line(label, coefficients, -float(row.constant), pools))
+        if label[0] == "pair":
+            opposite = {column: -value for column, value in coefficients.items()}
+            lines.append(_Line(label, opposite, float(row.constant), {}))
+    return lines
+
+
+def _put_in_flows(m: FleetModel, lines: list[_Line]) -> None:
+    """Replaces replicas that one capacity row bounds by the load of their flows."""
+    bounds: dict[Label, list[_Line]] = {}
+    for line in lines:
+        if line.label[0] == "capacity":
+            replica = next(column for column in line.coefficients if column[0] == "n")
+            bounds.setdefault(replica, []).append(line)
+    alone = {replica: found[0] for replica, found in bounds.items() if len(found) == 1}
+    for line in lines:
+        if line.label[0] == "capacity":
+            continue
+        for replica in [c for c in line.coefficients if c in alone]:
+            per_replica = line.coefficients.pop(replica)
+            for column, load in alone[replica].coefficients.items():
+                if column != replica:
+                    value = line.coefficients.get(column, 0.0) + per_replica * load
+                    line.coefficients[column] = value
+    gone = {id(line) for line in alone.values()}
+    lines[:] = [line for line in lines if id(line) not in gone]
+
+
+def _components(lines: Sequence[_Line]) -> list[list[_Line]]:
+    """Rows that hang together by columns, in order of their first row."""
+    leader: dict[Label, Label] = {}
+
+    def find(column: Label) -> Label:
+        while leader[column] != column:
+            leader[column] = leader[leader[column]]
+            column = leader[column]
+        return column
+
+    for line in lines:
+        first, *others = line.coefficients or [("row", *line.label)]
+        for column in (first, *others):
+            leader.setdefault(column, column)
+            leader[find(column)] = find(first)
+    found: dict[Label, list[_Line]] = {}
+    for line in lines:
+        first = next(iter(line.coefficients), ("row", *line.label))
+        found.setdefault(find(first), []).append(line)
+    return list(found.values())
+
+
+def _part(m: FleetModel, lines: Iterable[_Line]) -> Part:
+    ordered = sorted(lines, key=lambda line: line.label[0] != "demand")
+    columns = tuple(dict.fromkeys(c for line in ordered for c in line.coefficients))
+    place = {column: j for j, column in enumerate(columns)}
+    a = np.zeros((len(ordered), len(columns)))
+    per_pool = np.zeros((len(ordered), len(m.problem.pools)))
+    for r, line in enumerate(ordered):
+        for column, value in line.coefficients.items():
+            a[r, place[column]] = value
+        for p, value in line.pools.items():
+            per_pool[r, p] = value
+    b0 = np.array([line.right for line in ordered])
+    demands = tuple(
+        (line.label[1], line.label[2], line.label[3])
+        for line in ordered
+        if line.label[0] == "demand"
+    )
+    return Part(columns, a, b0, per_pool, demands, _usual(a, b0, per_pool, len(demands)))
+
+
+def _usual(a: FloatArray, b0: FloatArray, per_pool: FloatArray, demands: int) -> FloatArray:
+    """Systems of each pool if every pool carried an equal share of the demand it can serve."""
+    usual = np.zeros(per_pool.shape[1])
+    pools = np.flatnonzero(per_pool.any(axis=0))
+    for p in pools:
+        r = int(np.argmax(per_pool[:, p]))
+        for k in range(demands):
+            uses = a[r, (a[k] > 0) & (a[r] > 0)]
+            if uses.size:
+                usual[p] += b0[k] * uses.min() / per_pool[r, p] / len(pools)
+    return usual
+
+
+# What a unit of a column is worth
+
+
+def operating_costs(m: FleetModel, columns: Sequence[Label], item: str | None) -> FloatArray:
+    """USD a year for each unit of the columns, of one cost item or of all but energy (None)."""
+    usd: dict[Label, float] = {}
+    for term in m.terms:
+        if (term.item == item) if item is not None else (term.item != "energy"):
+            usd[term.label] = usd.get(term.label, 0.0) + term.usd
+    return _with_replicas(m, columns, usd)
+
+
+def energy_kwh(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
+    """IT kWh a year for each unit of the columns."""
+    kwh: dict[Label, float] = {}
+    for label, _, value in m.it_kwh:
+        kwh[label] = kwh.get(label, 0.0) + value
+    return _with_replicas(m, columns, kwh)
+
+
+def _with_replicas(m: FleetModel, columns: Sequence[Label], of: dict[Label, float]) -> FloatArray:
+    """What columns are worth by `of`; flows bear that of the replicas that are not columns."""
+    there = set(columns)
+    values = np.array([of.get(column, 0.0) for column in columns])
+    for j, column in enumerate(columns):
+        if column[0] == "f":
+            replica = replica_of(m, column)
+            if replica not in there:
+                load = float(m.problem.candidates[column[3]].load[column[4]])
+                values[j] += of.get(replica, 0.0) * load
+    return values
+
+
+def replica_of(m: FleetModel, flow: Label) -> Label:
+    """The column of the replicas that a flow runs through."""
+    _, b, p, c, _ = flow
+    return ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
+
+
+def busy_gpus(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
+    """Accelerators that a unit of each column keeps busy, mean over the year, by pool (C, P)."""
+    busy = np.zeros((len(columns), len(m.problem.pools)))
+    for j, column in enumerate(columns):
+        if column[0] == "f":
+            _, b, p, c, k = column
+            candidate = m.problem.candidates[c]
+            share = m.problem.blocks[b].hours / HOURS_PER_YEAR
+            busy[j, p] = float(candidate.load[k]) * candidate.gpus * share
+    return busy
+
+
+def tokens_per_year(m: FleetModel, columns: Sequence[Label], kind: str) -> FloatArray:
+    """Tokens delivered in a year for each unit of the columns: "output" or "input"."""
+    tokens = np.zeros(len(columns))
+    for j, column in enumerate(columns):
+        if column[0] == "f" and m.problem.candidates[column[3]].role != "prefill":
+            w, k = m.problem.candidates[column[3]].workload, column[4]
+        elif column[0] == "api":
+            w, k = m.problem.apis[column[2]].workload, column[3]
+        else:
+            continue
+        data = m.problem.workloads[w]
+        each = data.output_tokens[k] if kind == "output" else data.input_tokens[k]
+        tokens[j] = m.problem.blocks[column[1]].hours * SECONDS_PER_HOUR * float(each)
+    return tokens
+
+
+def is_free(problem: Problem) -> bool:
+    """Whether some demand has no stated rate."""
+    return any(w.free for w in problem.workloads) or any(
+        math.isinf(float(w.demand_rps.max(initial=0.0))) for w in problem.workloads
+    )
