@@ -29,6 +29,7 @@ SEED = 5
 SYSTEMS, WORKLOADS, GPUS = 20, 5, 8
 SIZES, QUICK = (10_000, 100_000, 1_000_000), (10_000,)
 SAMPLE = 200
+POWER_KW = 5_000.0
 _SERVED = 1e-6  # of the demand
 
 
@@ -46,10 +47,9 @@ def problem() -> Problem:
             WorkloadData(f"w{w}", ("k",), demand[w] * one[None], 300 * one, 900 * one, 0 * one)
             for w in range(WORKLOADS)
         ),
-        sites=(SiteData("s", power_limit_kw=4_000.0, rack_limit=250.0),),
+        sites=(SiteData("s", power_limit_kw=POWER_KW),),
         pools=tuple(
-            Pool(f"p{s}", 0, f"s{s}", GPUS, 10.0, 2.0, pue=1.2, energy_usd_per_kwh_it=0.1,
-                 systems_per_rack=4.0)
+            Pool(f"p{s}", 0, f"s{s}", GPUS, 10.0, 2.0, pue=1.2, energy_usd_per_kwh_it=0.1)
             for s in range(SYSTEMS)
         ),
         offers=tuple(
@@ -65,12 +65,14 @@ def problem() -> Problem:
 
 
 def mixes(evaluator: FleetEvaluator, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Seeded counts: need split at random between types, times 0.8 to 1.2."""
+    """Seeded counts: the systems that mean speeds need, split at random, times 0.35 to 0.8."""
     draw = np.random.default_rng(SEED)
-    (part,) = evaluator.parts
-    need = part.usual.mean()
+    case = evaluator.problem
+    loads = np.array([c.load[0] * c.gpus / GPUS for c in case.candidates]).reshape(SYSTEMS, -1)
+    demand = np.array([w.demand_rps[0, 0] for w in case.workloads])
+    need = float((loads @ demand).mean()) / SYSTEMS
     shares = draw.dirichlet(np.ones(SYSTEMS), count) * SYSTEMS
-    return np.rint(shares * need * draw.uniform(0.8, 1.6, (count, 1))) + 0.0
+    return np.rint(shares * need * draw.uniform(0.35, 0.8, (count, 1))) + 0.0
 
 
 def exact(case: Problem, fleet: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, bool]:

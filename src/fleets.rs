@@ -11,18 +11,24 @@
 //!
 //! **Certificate.** Each answer is checked against the matrix as given: `x ≥ 0`, `A x ≤ b`, and by weak
 //! duality [2] no routing costs less than `y·b` minus what dual infeasibility could be worth. An
-//! answer whose gap is above the tolerance is solved again from the first basis. Every fleet starts
-//! from one reference basis, so that answers depend neither on threads nor on the fleets around.
+//! answer whose gap is above the tolerance is solved again from the first basis. Fleets start
+//! from one of a few reference bases that come from the problem alone, so that answers depend neither
+//! on threads nor on the fleets around: all are dual feasible, and `y·b` tells which is nearest.
 //!
 //! 1. C. Lemke, *The dual method of solving the linear programming problem*, Naval Res. Log. Q. 1, 1954
 //! 2. G. Dantzig, *Linear Programming and Extensions*, 1963
 
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
 /// Fleets that a thread takes at once.
 const CHUNK: usize = 128;
+/// Bases from which fleets start, at most, and numbers in all their tableaux.
+const REFERENCES: usize = 48;
+const REFERENCE_NUMBERS: usize = 1 << 18;
 /// Smallest pivot, in a tableau whose rows and columns are scaled to about one.
 const PIVOT: f64 = 1e-9;
 /// Reduced costs and basic values above `-TINY` count as nonnegative (scaled).
@@ -94,7 +100,9 @@ struct Solver<'a> {
     row_scale: Vec<f64>,
     column_scale: Vec<f64>,
     first: Tableau,
-    reference: Tableau,
+    references: Vec<Tableau>,
+    /// Dual prices of the references (references × rows), scaled.
+    prices: Vec<f64>,
     starts: Vec<usize>,
     entries: Vec<(usize, f64)>,
 }
@@ -143,7 +151,7 @@ impl Routing {
         let count = fleets.len().checked_div(self.parts).unwrap_or(0);
         let mut middle = vec![0.0; self.rows];
         self.right_side(&self.usual, demand, &mut middle);
-        let solver = Solver::new(self, &middle);
+        let solver = Solver::new(self, &middle, demand);
         let mut out = Routed {
             cost: vec![0.0; count],
             gap: vec![0.0; count],
@@ -308,20 +316,37 @@ impl Tableau {
         0
     }
 
+    /// The row whose negative value is largest in units of the length of its row of `B⁻¹`.
+    #[inline(always)]
+    fn steepest(&self) -> Option<usize> {
+        let (mut at, mut most) = (None, 0.0);
+        for (r, value) in self.value.iter().enumerate() {
+            if *value < -TINY {
+                let inverse = &self.t[r * self.width + self.n..(r + 1) * self.width];
+                let length: f64 = inverse.iter().map(|a| a * a).sum();
+                if value * value > most * length {
+                    (at, most) = (Some(r), value * value / length);
+                }
+            }
+        }
+        at
+    }
+
     /// Dual simplex from a dual feasible basis; `None` when it gets nowhere.
     #[inline(always)]
     fn dual(&mut self, limit: u32) -> Option<u32> {
         for step in 0..limit {
-            let Some(row) = least(&self.value) else {
+            let Some(row) = self.steepest() else {
                 return Some(step);
             };
             let line = &self.t[row * self.width..(row + 1) * self.width];
-            let (mut best, mut ratio, mut size) = (usize::MAX, f64::INFINITY, 0.0);
+            // The least reduced cost over coefficient, compared without dividing.
+            let (mut best, mut cost, mut size) = (usize::MAX, 1.0, 0.0);
             for (j, (a, z)) in line.iter().zip(&self.reduced).enumerate() {
                 if *a < -PIVOT {
-                    let at = z.max(0.0) / -a;
-                    if at < ratio || (at == ratio && -a > size) {
-                        (best, ratio, size) = (j, at, -a);
+                    let (new, old) = (z.max(0.0) * size, cost * -a);
+                    if best == usize::MAX || new < old || (new == old && -a > size) {
+                        (best, cost, size) = (j, z.max(0.0), -a);
                     }
                 }
             }
@@ -361,7 +386,7 @@ fn balance(sizes: impl Iterator<Item = f64>) -> f64 {
 }
 
 impl<'a> Solver<'a> {
-    fn new(problem: &'a Routing, middle: &[f64]) -> Self {
+    fn new(problem: &'a Routing, middle: &[f64], demand: f64) -> Self {
         let (m, n) = (problem.rows, problem.columns);
         let at = |r: usize, j: usize| problem.a[r * n + j];
         // Rows are scaled by their right sides, so that values are about one; then columns.
@@ -392,10 +417,11 @@ impl<'a> Solver<'a> {
             .map(|r| if r < problem.demands { PENALTY } else { 0.0 })
             .collect();
         let first = Tableau::identity(m, n, scaled, &costs, &penalty);
-        let mut reference = first.clone();
-        let b: Vec<f64> = middle.iter().zip(&row_scale).map(|(b, s)| b * s).collect();
-        reference.load(&b);
-        reference.primal();
+        let references = references(problem, &first, &row_scale, demand);
+        let prices = references
+            .iter()
+            .flat_map(|t| (0..m).map(|r| penalty[r] - t.reduced[n + r]))
+            .collect();
         let (mut starts, mut entries) = (vec![0], Vec::new());
         for j in 0..n {
             entries.extend((0..m).map(|r| (r, scaled(r, j))).filter(|(_, a)| *a != 0.0));
@@ -407,10 +433,23 @@ impl<'a> Solver<'a> {
             row_scale,
             column_scale,
             first,
-            reference,
+            references,
+            prices,
             starts,
             entries,
         }
+    }
+
+    /// The reference with the best bound for a right side; the first of equals.
+    fn nearest(&self, b: &[f64]) -> &Tableau {
+        let (mut at, mut best) = (0, f64::NEG_INFINITY);
+        for (i, y) in self.prices.chunks_exact(b.len().max(1)).enumerate() {
+            let bound: f64 = y.iter().zip(b).map(|(y, b)| y * b).sum();
+            if bound > best {
+                (at, best) = (i, bound);
+            }
+        }
+        &self.references[at]
     }
 
     fn column(&self, j: usize) -> &[(usize, f64)] {
@@ -421,6 +460,42 @@ impl<'a> Solver<'a> {
     fn cost(&self, j: usize) -> f64 {
         self.problem.cost[j] * self.column_scale[j] / self.penalty
     }
+}
+
+/// Optimal tableaux of the usual fleet and of fleets drawn about it, always the same ones.
+fn references(problem: &Routing, first: &Tableau, row_scale: &[f64], demand: f64) -> Vec<Tableau> {
+    let count = (REFERENCE_NUMBERS / first.t.len().max(1)).clamp(1, REFERENCES);
+    let mut draw = Pcg64::seed_from_u64(1);
+    let mut b = vec![0.0; problem.rows];
+    let mut found: Vec<Tableau> = Vec::with_capacity(count);
+    for i in 0..count {
+        let fleet: Vec<f64> = problem
+            .usual
+            .iter()
+            .map(|x| {
+                if i == 0 {
+                    *x
+                } else {
+                    x * exponential(&mut draw)
+                }
+            })
+            .collect();
+        problem.right_side(&fleet, demand, &mut b);
+        b.iter_mut().zip(row_scale).for_each(|(b, s)| *b *= s);
+        let mut tableau = first.clone();
+        tableau.load(&b);
+        tableau.primal();
+        if tableau.reduced.iter().all(|z| *z >= -TINY) || i == 0 {
+            found.push(tableau);
+        }
+    }
+    found
+}
+
+/// An exponential number of mean one.
+fn exponential(draw: &mut Pcg64) -> f64 {
+    let unit = (draw.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    -(1.0 - unit).ln()
 }
 
 /// One thread's tableau and right side.
@@ -437,7 +512,7 @@ impl<'a> Work<'a> {
         let m = solver.problem.rows;
         Self {
             solver,
-            tableau: solver.reference.clone(),
+            tableau: solver.references[0].clone(),
             b: vec![0.0; m],
             left: vec![0.0; m],
             gap: 0.0,
@@ -452,7 +527,7 @@ impl<'a> Work<'a> {
             .zip(&self.solver.row_scale)
             .for_each(|(b, s)| *b *= s);
         let limit = 20 * (self.tableau.m as u32 + 10);
-        self.tableau.copy_from(&self.solver.reference);
+        self.tableau.copy_from(self.solver.nearest(&self.b));
         let pivots = pulp::Arch::new().dispatch(|| {
             self.tableau.load(&self.b);
             self.tableau.dual(limit)

@@ -25,8 +25,10 @@ pub(super) fn route_fleets<'py>(
     demand: f64,
     threads: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let list =
-        |array: &PyReadonlyArray2<'py, f64>| array.as_array().iter().copied().collect::<Vec<f64>>();
+    let list = |array: &PyReadonlyArray2<'py, f64>| match array.as_slice() {
+        Ok(values) => values.to_vec(),
+        Err(_) => array.as_array().iter().copied().collect(),
+    };
     let routing = Routing {
         rows: a.shape()[0],
         columns: a.shape()[1],

@@ -181,8 +181,8 @@ class FleetEvaluator:
             verdict.over(
                 f"demand of {workload.id}", "requests_per_s", unmet[:, w], routed.allowed[w]
             )
-        for name, (unit, left) in held.headroom.items():
-            verdict.over(name, unit, -left, _LIMIT_TOLERANCE * np.maximum(np.abs(left), 1.0))
+        for name, (unit, left, rounding) in held.headroom.items():
+            verdict.over(name, unit, -left, rounding)
         budget = self.problem.objective.annual_budget_usd
         if budget is not None:
             verdict.over("annual budget", "usd", cost - budget, _LIMIT_TOLERANCE * abs(budget))
@@ -196,7 +196,7 @@ class FleetEvaluator:
         with np.errstate(divide="ignore", invalid="ignore"):
             columns["cost_per_mtok_output_usd"] = _ratio(cost, routed.output_tokens)
             columns["cost_per_mtok_total_usd"] = _ratio(cost, total)
-            used = routed.busy.sum(axis=1) / held.gpus
+            used = routed.busy / held.gpus
         columns["tokens_per_year_output"] = routed.output_tokens
         columns["capex_usd"] = held.capex
         columns["provisioned_kw"] = held.provisioned_kw
@@ -205,7 +205,7 @@ class FleetEvaluator:
         columns |= {f"{n}_usd": np.broadcast_to(v, len(cost)) for n, v in sorted(items.items())}
         for w, workload in enumerate(self.problem.workloads):
             columns[f"unmet_{workload.id}_requests_per_s"] = unmet[:, w]
-        for name, (unit, left) in held.headroom.items():
+        for name, (unit, left, _) in held.headroom.items():
             columns[f"headroom_{_word(name)}_{unit}"] = left
         columns["routing_gap"] = routed.gap
         return columns, routed.flows
@@ -275,7 +275,7 @@ class _Held:
     counts: FloatArray
     usable: FloatArray
     items: dict[str, FloatArray]
-    headroom: dict[str, tuple[str, FloatArray]]
+    headroom: dict[str, tuple[str, FloatArray, float]]  # unit, what is left, rounding
     gpus: FloatArray
     provisioned_kw: FloatArray
     idle_kw: FloatArray
@@ -284,19 +284,24 @@ class _Held:
     @classmethod
     def of(cls, evaluator: FleetEvaluator, counts: FloatArray) -> _Held:
         m, problem = evaluator.model, evaluator.problem
-        pools = limits.by_pool(m, counts)
-        headroom = {li.name: (li.unit, li.headroom(counts)) for li in evaluator.limits}
+        counts = np.asfortranarray(counts)  # whole columns are read
+        pools = np.asfortranarray(limits.by_pool(m, counts))
+        headroom = {
+            li.name: (li.unit, li.headroom(counts), _LIMIT_TOLERANCE * max(li.most, 1.0))
+            for li in evaluator.limits
+        }
         racks = limits.rack_headroom(m, pools)
-        headroom |= {name: ("racks", left) for name, left in racks.items()}
+        headroom |= {name: ("racks", left, _LIMIT_TOLERANCE) for name, left in racks.items()}
         if any(pool.reserve for pool in problem.pools):
-            headroom["reserve"] = ("systems", -limits.reserve_missing(m, pools))
+            missing = limits.reserve_missing(m, pools)
+            headroom["reserve"] = ("systems", -missing, _LIMIT_TOLERANCE)
         kwh = np.zeros(len(problem.offers))
         for label, _, value in m.it_kwh:
             if label[0] == "x":
                 kwh[label[2]] += value
         return cls(
             counts=counts,
-            usable=limits.usable(m, pools),
+            usable=np.ascontiguousarray(limits.usable(m, pools)),
             items={name: limits.weighted(counts, usd) for name, usd in evaluator._items.items()},
             headroom=headroom,
             gpus=limits.weighted(
@@ -344,7 +349,7 @@ def _route(
         kwh=zero.copy(),
         output_tokens=zero.copy(),
         input_tokens=zero.copy(),
-        busy=np.zeros((n, len(problem.pools))),
+        busy=zero.copy(),
         unmet_by_workload=np.zeros((n, len(problem.workloads))),
         allowed=np.array([demand * w.demand_rps.max(initial=0.0) for w in problem.workloads])
         * DEMAND_TOLERANCE,
@@ -364,7 +369,7 @@ def _route(
             routing.tokens_per_year(m, part.columns, "output"),
             routing.tokens_per_year(m, part.columns, "input"),
             *other.values(),
-            *routing.busy_gpus(m, part.columns).T,
+            routing.busy_gpus(m, part.columns),
         ]
         moving = [j for j, label in enumerate(part.columns) if _moves(label)]
         if with_flows:
@@ -384,9 +389,8 @@ def _route(
         for i, item in enumerate(other):
             if other[item].any():
                 out.items[item] = out.items.get(item, zero) + f[:, 4 + i]
-        pools = len(problem.pools)
-        out.busy += f[:, 6 : 6 + pools]
-        out.flows = np.hstack([out.flows, f[:, 6 + pools :]])
+        out.busy += f[:, 6]
+        out.flows = np.hstack([out.flows, f[:, 7:]])
         for d, (b, w, _) in enumerate(part.demands):
             most[:, b, w] += answer["unmet"][:, d]
         out.gap = np.maximum(out.gap, answer["gap"])

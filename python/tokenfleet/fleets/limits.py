@@ -32,7 +32,7 @@ class Limit:
 
 
 def weighted(counts: FloatArray, weights: FloatArray) -> FloatArray:
-    """`counts @ weights` (N,), added up in the same order for every row, whatever stands around it."""
+    """`counts @ weights` (N,), added up in one order for every row, whatever is around it."""
     total = np.zeros(len(counts))
     for column in np.flatnonzero(weights):
         total += counts[:, column] * weights[column]

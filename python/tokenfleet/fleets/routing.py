@@ -26,6 +26,9 @@ from tokenfleet.problem_data import (
 )
 
 _ROUTED = ("demand", "capacity", "pair", "pack", "place", "slots", "whole", "api_rate")
+# Systems about which fleets lie, over those of the mean type: answers do not depend on it (each is
+# certified), the number of pivots does.
+_ROOM = 0.9
 _Row = dict[Label, float]
 
 
@@ -175,7 +178,7 @@ def _part(m: FleetModel, lines: Iterable[_Line]) -> Part:
 
 
 def _usual(a: FloatArray, b0: FloatArray, per_pool: FloatArray, demands: int) -> FloatArray:
-    """Systems of each pool if every pool carried an equal share of the demand it can serve."""
+    """Systems of each pool with room for an equal share of the demand that it can serve."""
     usual = np.zeros(per_pool.shape[1])
     pools = np.flatnonzero(per_pool.any(axis=0))
     for p in pools:
@@ -183,7 +186,7 @@ def _usual(a: FloatArray, b0: FloatArray, per_pool: FloatArray, demands: int) ->
         for k in range(demands):
             uses = a[r, (a[k] > 0) & (a[r] > 0)]
             if uses.size:
-                usual[p] += b0[k] * uses.min() / per_pool[r, p] / len(pools)
+                usual[p] += _ROOM * b0[k] * uses.mean() / per_pool[r, p] / len(pools)
     return usual
 
 
@@ -227,14 +230,14 @@ def replica_of(m: FleetModel, flow: Label) -> Label:
 
 
 def busy_gpus(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
-    """Accelerators that a unit of each column keeps busy, mean over the year, by pool (C, P)."""
-    busy = np.zeros((len(columns), len(m.problem.pools)))
+    """Accelerators that a unit of each column keeps busy, mean over the year (C,)."""
+    busy = np.zeros(len(columns))
     for j, column in enumerate(columns):
         if column[0] == "f":
-            _, b, p, c, k = column
+            _, b, _, c, k = column
             candidate = m.problem.candidates[c]
             share = m.problem.blocks[b].hours / HOURS_PER_YEAR
-            busy[j, p] = float(candidate.load[k]) * candidate.gpus * share
+            busy[j] = float(candidate.load[k]) * candidate.gpus * share
     return busy
 
 
