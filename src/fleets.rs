@@ -544,7 +544,7 @@ impl<'a> Work<'a> {
         self.tableau.load(&self.b);
         let pivots = self.tableau.primal();
         self.gap = self.certificate();
-        if !(self.gap <= GAP) {
+        if self.gap > GAP {
             self.gap = f64::NAN;
         }
         pivots

@@ -19,7 +19,9 @@ from problems import candidate, one_pool, random_problem, workload
 from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator, evaluate_fleets
-from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.highs import SolveOptions, run
+from tokenfleet.mix.model import build
+from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.problem_data import Block, OfferData, Pool, Problem, SiteData
 
@@ -299,10 +301,6 @@ def test_the_optimal_plan_costs_what_it_said_and_no_fleet_beats_the_bound(seed: 
 
 
 def _relaxed_bound(problem: Problem) -> float:
-    from tokenfleet.mix.highs import run
-    from tokenfleet.mix.model import build
-    from tokenfleet.mix.model import objectives as objective
-
     model = build(problem)
     objective.least_cost(model)
     return run(model.prob, SolveOptions(), mip=False).value

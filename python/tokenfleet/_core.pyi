@@ -24,6 +24,7 @@ __all__ = [
     "estimate",
     "operating_points",
     "prune",
+    "route_fleets",
     "simulate_fleet",
     "system_year",
     "throughput",

@@ -11,6 +11,7 @@ use crate::fleets::Routing;
 
 /// Best routing of every fleet: rows of `fleets` are right sides' parts, `demands` rows come first.
 #[pyfunction]
+#[allow(clippy::too_many_arguments)] // Python's keywords
 #[pyo3(signature = (a, cost, b0, per_part, usual, weights, demands, fleets, demand = 1.0, threads = 0))]
 pub(super) fn route_fleets<'py>(
     py: Python<'py>,

@@ -34,7 +34,7 @@ _Row = dict[Label, float]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One linear programme: `A x (=, <=) b0 + per_pool t`; the first `demands` rows are equalities."""
+    """One linear programme: `A x (=, <=) b0 + per_pool t`; `demands` are rows of equality."""
 
     columns: tuple[Label, ...]
     a: FloatArray  # (R, C)

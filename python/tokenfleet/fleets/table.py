@@ -58,8 +58,8 @@ def evaluate_fleet_file(
 ) -> FleetReport:
     """Answers for every fleet of a .parquet, .arrow or .csv file, in a file.
 
-    Columns are `offer@site` and, if wanted, `id`; offers without a column are not bought. The output
-    gets its name when it is whole. Under several scenarios a fleet has one row for each.
+    Columns are `offer@site` and, if wanted, `id`; offers without a column are not bought. The
+    output gets its name when it is whole. Under several scenarios a fleet has one row for each.
 
     Raises:
         SchemaError: bad input or options, or an output that is there; names row and column.
@@ -74,18 +74,31 @@ def evaluate_fleet_file(
     with _opened(path) as (names, slices, total):
         label = _checked(names, evaluator.offers, path)
         schema = _answer(evaluator, _none(label), 0, options, label).schema
-        return _evaluated(evaluator, slices, output, options, label, schema, (progress, total))
+        answered = (
+            (table.num_rows, _answer(evaluator, table, first, options, label))
+            for first, table in _counted(slices)
+        )
+        return _written(
+            answered, output, options, schema, lambda n: progress and progress(n, total)
+        )
 
 
-def _evaluated(
-    evaluator: FleetEvaluator,
-    slices: Iterator[pa.Table],
+def _counted(slices: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+    """Slices with the number of rows before them."""
+    first = 0
+    for table in slices:
+        yield first, table
+        first += table.num_rows
+
+
+def _written(
+    answered: Iterator[tuple[int, pa.Table]],
     output: Path,
     options: FleetOptions,
-    label: bool,
     schema: pa.Schema,
-    meter: tuple[Callable[[int, int], None] | None, int],
+    report: Callable[[int], object],
 ) -> FleetReport:
+    """Selects, ranks and writes answers as they come: (fleets, their answers)."""
     expression = condition(options.select, schema) if options.select is not None else None
     numeric = [f.name for f in schema if pa.types.is_floating(f.type)]
     if options.by not in numeric:
@@ -95,19 +108,16 @@ def _evaluated(
     rows = answers = feasible = written = 0
     best = schema.empty_table()
     with whole_file(output) as file, open_sink(file, output.suffix.lower(), schema) as sink:
-        for table in slices:
-            found = _answer(evaluator, table, rows, options, label)
-            rows += table.num_rows
+        for count, found in answered:
+            rows += count
             answers += found.num_rows
             feasible += int(np.count_nonzero(found.column("feasible").to_numpy()))
-            if expression is not None:
-                found = matching(expression, found)
-            best = better(best, found, options.by, options.top or 10)
+            kept = found if expression is None else matching(expression, found)
+            best = better(best, kept, options.by, options.top or 10)
             if options.top is None:
-                sink.write(found)
-                written += found.num_rows
-            if meter[0] is not None:
-                meter[0](rows, meter[1])
+                sink.write(kept)
+                written += kept.num_rows
+            report(rows)
         if options.top is not None:
             sink.write(best)
             written = best.num_rows
