@@ -8,7 +8,7 @@
 //!    faster than the lower rate would be with the fastest prompts of any rate between
 //!    ([`crate::points::block::Block::operate_beside`]).
 //! 2. Cost per token at a rate is above that of the same rate with the energy of a full batch, which
-//!    falls as the rate rises ([`Curve::least_cost`]).
+//!    falls as the rate rises (`Curve::least_cost`).
 //! 3. At one load an offer dominates those that are dearer in price and in energy, which can only be
 //!    among the cheapest.
 //!
