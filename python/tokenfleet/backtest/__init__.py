@@ -5,9 +5,9 @@ Files are read as they are, told apart by their columns (a module each: `serving
 """
 
 from tokenfleet.backtest.open_loop import open_ttft_fixed_ms
-from tokenfleet.backtest.predict import Result
 from tokenfleet.backtest.read import SHIPPED, file_kind
 from tokenfleet.backtest.report import Report, backtest
+from tokenfleet.backtest.result import Result
 from tokenfleet.backtest.run import Run, Skipped
 
 __all__ = [

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tokenfleet.backtest.predict import Result
+from tokenfleet.backtest.result import Result
 
 METRICS = ("tpot", "ttft", "tokens_s_gpu", "watts")
 _OTHERS = METRICS[:3]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from tokenfleet import serving_names
+from tokenfleet.backtest.result import Result
 from tokenfleet.backtest.run import (
     AtCapacity,
     Cells,
@@ -23,9 +23,6 @@ from tokenfleet.backtest.run import (
 from tokenfleet.catalog import Catalog
 from tokenfleet.layouts import Layout
 from tokenfleet.serving_names import UnknownNameError
-
-if TYPE_CHECKING:
-    from tokenfleet.backtest.predict import Result
 
 COLUMNS = ("engine", "model", "hardware", "lambda_rps", "isl_tokens_mean", "ttft_p50_ms")
 _BELOW = {"tpot": "tpot_p50_ms", "ttft": "ttft_p50_ms"}

@@ -9,18 +9,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from tokenfleet import serving_names
 from tokenfleet.backtest import mlperf
+from tokenfleet.backtest.result import Result
 from tokenfleet.backtest.run import AtCapacity, Cells, Run, Tokens, count, number
 from tokenfleet.catalog import Catalog, require
 from tokenfleet.layouts import Layout
 from tokenfleet.problem.hardware import full_load_kw, idle_kw
 from tokenfleet.serving_names import UnknownNameError
-
-if TYPE_CHECKING:
-    from tokenfleet.backtest.predict import Result
 
 COLUMNS = ("accelerator", "accelerators", "cooling", "model", "average_watts", "pre_run_min_watts")
 IDLE = "idle"

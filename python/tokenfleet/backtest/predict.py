@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from tokenfleet import layouts as rates
@@ -35,21 +35,6 @@ _ANY_BATCH = 1 << 20
 _HALVINGS = 8
 
 Shape = tuple[str, Tokens, Tokens, Limits | None]  # model, prompts, answers, limits
-
-
-@dataclass(frozen=True)
-class Result:
-    """A run with its prediction; `regimes` is what it counts under.
-
-    `half_width` of the 80 % interval is a logarithm: x/e^h to x e^h.
-    """
-
-    run: Run
-    layout: Layout
-    predicted: Mapping[str, float]
-    regimes: Mapping[str, str]
-    no_kernels: bool  # of the accelerator's own
-    half_width: Mapping[str, float] = field(default_factory=dict)
 
 
 class Predictor:
@@ -83,17 +68,11 @@ class Predictor:
         kernels = self.catalog.kernels.with_constants(constants)
         catalog = replace(self.catalog, kernels=kernels)
         core = self._core.with_kernels(json.dumps(core_kernels(catalog, self._systems, ENGINES)[0]))
-        return [
-            self._rate(core, run, layout) or {} if layout else {}
-            for run, layout in zip(self._runs, self.layouts, strict=True)
-        ]
+        return self._rates(core)
 
     def predict(self) -> list[dict[str, float]]:
         """Predictions at the catalog's constants."""
-        found = [
-            self._rate(self._core, run, layout) or {} if layout else {}
-            for run, layout in zip(self._runs, self.layouts, strict=True)
-        ]
+        found = self._rates(self._core)
         for i, one in enumerate(found):
             if not one and i not in self.reasons:
                 self.reasons[i] = "the model says that this load is above capacity"
@@ -106,6 +85,12 @@ class Predictor:
         ranks = (layout.tp, layout.attention_dp)
         used = kernels_used(self._specification, w, layout.precision, layout.kv, ranks)
         return {what: whom for what, whom in notes.items() if what in used}
+
+    def _rates(self, core: Problem) -> list[dict[str, float]]:
+        return [
+            self._rate(core, run, layout) or {} if layout else {}
+            for run, layout in zip(self._runs, self.layouts, strict=True)
+        ]
 
     def _build(self) -> Specification:
         data = {

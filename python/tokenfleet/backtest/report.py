@@ -21,9 +21,10 @@ from tokenfleet.backtest.errors import (
     stats,
 )
 from tokenfleet.backtest.power import left_out_watts
-from tokenfleet.backtest.predict import Predictor, Result
+from tokenfleet.backtest.predict import Predictor
 from tokenfleet.backtest.read import Read, read_files
 from tokenfleet.backtest.regimes import regimes
+from tokenfleet.backtest.result import Result
 from tokenfleet.backtest.run import AT_CAPACITY, Skipped
 from tokenfleet.calibration import (
     Calibration,
