@@ -1,6 +1,6 @@
 """Operating points: in bulk against NumPy, plain Rust and memcpy; over sizes; a billion searched.
 
-Needs the repository around it: `tests/reference.py` for the NumPy form, cargo for plain Rust.
+Needs the repository around it: `tests/reference/` for the NumPy form, cargo for plain Rust.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Operating points of one curve in NumPy: what a careful user of arrays would write.
 
 Hoisted as the core is: what no rate and no price changes is worked out once, from
-`tests/reference.py`. Blocked for the cache: rows go through in blocks whose temporary arrays stay
+`tests/reference/`. Blocked for the cache: rows go through in blocks whose temporary arrays stay
 in it. The formulas are those of `docs/model.md`, (20) to (27), (32).
 """
 

@@ -1,0 +1,81 @@
+"""Measured set-ups: closed loops and throughput runs."""
+
+from __future__ import annotations
+
+import math
+
+from reference.latency import capacity
+from reference.layout import Layout
+from reference.memory import kv_budget, kv_bytes
+from reference.replicas import Replica, class_on_replica
+from reference.step import (
+    chunked_s,
+    decode_attention_s,
+    decode_s,
+    prompt_attention_s,
+    tokens_per_sequence,
+)
+from reference.units import Json
+
+
+def closed_loop(
+    layout: Layout, concurrency: float, prompt: float, output: float
+) -> tuple[float, float, float]:
+    """TTFT, TPOT (s) and output tokens/s/GPU of a benchmark at fixed concurrency."""
+    kernel = layout.kernel
+    context = prompt + output / 2
+    places = kv_budget(layout) / kv_bytes(layout, context) * layout.adp
+    running = min(concurrency, places) if places >= 1.0 else concurrency
+    n = max(running / layout.lanes, 1.0)
+    step = decode_s(layout, n, decode_attention_s(layout, context))
+    attention = prompt_attention_s(layout, prompt, 0.0)
+    mixed = chunked_s(layout, n * tokens_per_sequence(layout), prompt) + attention
+    alone = chunked_s(layout, 0.0, prompt) + attention
+    accepted = layout.speculation["accepted"]
+    tpot = step / accepted + kernel["interference"] * mixed * (n - 1.0) / output
+    fixed, own, queue, power = kernel["closed_ttft"]
+    weight = kernel["attention_dp_prefill"] if layout.adp > 1 else 1.0
+    ttft = fixed + weight * alone * (own + queue * (n - 1.0) ** power)
+    ttft += kernel["ttft_steps"] * step
+    request = ttft + (output - 1.0) * tpot
+    waiting = (concurrency / running - 1.0) * request
+    return ttft + waiting, tpot, running / request * output / layout.gpus
+
+
+def throughput(
+    layout: Layout, batch: int, reserved: bool, requests: float, limited: bool
+) -> tuple[float, float, float] | None:
+    """Output tokens/s/GPU of the first class, sequences in decode, share of full load."""
+    one = layout.workload["classes"][0]
+    prompt, output = one["input"]["at"][0], one["output"]
+    context = prompt + (output["at"][0] if reserved else output["m2"] / (2.0 * output["at"][0]))
+    places = kv_budget(layout) / kv_bytes(layout, context) * layout.adp
+    if places < 1.0:
+        return None
+    n = min(batch, int(places))
+    r = Replica(layout, n, [class_on_replica(layout, n, one)])
+    load, share = r.classes[0].load, 1.0
+    if limited:
+        share = capacity(r, [0], [0.0])
+    elif not math.isinf(requests):
+        last = min(n, requests)
+        end = last * r.classes[0].prompt_load + last_answers_s(r, output, last)
+        load = ((requests - last) * load + end) / requests
+    return share / load * output["at"][0] / layout.gpus, n, share
+
+
+def last_answers_s(r: Replica, output: Json, n: float) -> float:
+    """Decoding answers that start together: their number falls from one percentile to the next."""
+    lengths = [1.0, *output["at"][1:], output["max"]]
+    running = [1.0, 0.5, 0.1, 0.05, 0.01, 0.0]
+    steps = [
+        decode_s(r.layout, max(n * share, 1.0) / r.layout.lanes, r.classes[0].attention_s)
+        for share in running
+    ]
+    return sum(
+        max(lengths[i] - lengths[i - 1], 0.0)
+        / r.layout.speculation["accepted"]
+        * (steps[i - 1] + steps[i])
+        / 2.0
+        for i in range(1, len(lengths))
+    )

@@ -1,0 +1,154 @@
+"""TTFT, TPOT, limits and capacity; joules."""
+
+from __future__ import annotations
+
+import math
+
+from reference.pressure import (
+    Pressure,
+    beside,
+    burst,
+    burst_second_moment,
+    held,
+    longest_step,
+    of_any_mix,
+)
+from reference.queue import waiting
+from reference.replicas import Replica
+from reference.step import overhead_s
+from reference.units import QUANTILE
+
+NORMAL = (0.0, 0.0, 1.2815515655, 1.644853627, 2.326347874)
+HALVINGS = 30
+IDLE = 1e-6
+
+
+def own_ttft(r: Replica, p: Pressure, k: int, i: int) -> float:
+    """The part of TTFT that no other request causes."""
+    one, kernel = r.classes[k], r.layout.kernel
+    if r.layout.role == "serve":
+        steps = one.chunks[i] - 1.0 + kernel["ttft_steps"]
+        prompt = beside(p.u, p.worst, one.prompt_s[i], one.alone_s[i])
+        return float(kernel["ttft_fixed_s"] + prompt + steps * p.tau)
+    if r.layout.role == "prefill":
+        own = one.prompt_s[i] + one.chunks[i] * overhead_s(r.layout)
+        return float(kernel["ttft_fixed_s"] + own)
+    return float(one.transfer_s[i] + kernel["ttft_steps"] * p.tau)
+
+
+def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
+    """TTFT of class ``k``: mean (0), median (1), or a percentile."""
+    own, wait = own_ttft(r, p, k, i), p.wait(i)
+    if i == 0:
+        return own + wait + way
+    if i == 1:
+        wide, mean_wait = own_ttft(r, p, k, 2) - own, p.wait(0)
+        shift = 0.0
+        if wide > 0 and mean_wait > wait:
+            shift = (mean_wait - wait) * wide / (wide + mean_wait)
+        return own + wait + shift + way
+    candidates = []
+    for centre in (0, 1):
+        own_centre, wait_centre = own_ttft(r, p, k, centre), p.wait(centre)
+        off = math.hypot(max(own - own_centre, 0.0), max(wait - wait_centre, 0.0))
+        candidates.append(own_centre + wait_centre + off)
+    return max(candidates) + way
+
+
+def crowded_tau(r: Replica, p: Pressure, z: float) -> float:
+    """A decode step with as many sequences as there are at ``z`` standard deviations."""
+    n = min(p.n, p.u * r.batch)
+    spread = math.sqrt(n * (r.batch - n) / ((1.0 - p.u) * r.batch))
+    return r.tau(max(min(n + z * spread, r.batch), p.n), p.attention_s)
+
+
+def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
+    """TPOT of class ``k``: mean and median alike, or a percentile."""
+    one, accepted = r.classes[k], r.layout.speculation["accepted"]
+    steady = p.tau / (accepted * p.share)
+    if one.later[0] <= 0:
+        return float(steady)
+    behind = (1.0 - p.share) / p.share
+    backlog = held(r, k, p.tau, p.u, p.worst) + waiting(p.queue, 0)
+    mean = steady + behind * backlog / one.later[0]
+    if i < 2:
+        return float(mean)
+    tokens = one.later[0] / one.output_spread
+    duration = tokens * steady
+    hit = max(
+        (
+            burst(r, p, j)
+            for j, rate in p.rates
+            if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]
+        ),
+        default=0.0,
+    )
+    z, squares, slow = NORMAL[i], burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
+    noise = z * math.sqrt(duration * squares) / p.share
+    later_backlog = behind * max(waiting(p.queue, i) - waiting(p.queue, 0), 0.0)
+    crowd = tokens * (slow - p.tau) / (accepted * p.share)
+    third = hit / p.share + 3.0 * squares / p.share**2
+    skewed = math.hypot(noise, later_backlog, crowd) + (z**2 - 1.0) / 6.0 * third
+    most = max(longest_step(r, slow) / accepted - mean, 0.0)
+    return float(mean + min(max(skewed, hit) / tokens, most))
+
+
+def excesses(
+    r: Replica, p: Pressure, members: list[int], round_trip_s: list[float]
+) -> list[tuple[float, str]]:
+    """``1 - limit/value`` of every limit and class: above zero the limit is broken."""
+    role, found = r.layout.role, []
+    for limit in r.layout.workload["slos"]:
+        metric, i, budget = limit["metric"], limit["percentile"], limit["limit_s"]
+        if role == "prefill" and metric == "tpot":
+            continue
+        if role != "serve" and metric != "tpot":
+            split = r.layout.workload["splits"][r.layout.split]
+            budget *= split if role == "prefill" else 1.0 - split
+        for k in members:
+            if limit["class"] not in (None, k):
+                continue
+            way = 0.0 if role == "decode" else round_trip_s[k]
+            if metric == "tpot":
+                value = tpot(r, p, k, i)
+            else:
+                value = ttft(r, p, k, i, way)
+                if metric == "e2e" and role != "prefill":
+                    value += r.classes[k].later[i] * tpot(r, p, k, 0)
+            found.append((1.0 - budget / value, metric))
+    return found
+
+
+def excess_of_any_mix(r: Replica, members: list[int], u: float, way: list[float]) -> float:
+    """The largest excess over every mix at ``u``; 1 where the queue has no steady state."""
+    p = of_any_mix(r, members, u)
+    return 1.0 if p is None else max(excess for excess, _ in excesses(r, p, members, way))
+
+
+def capacity(r: Replica, members: list[int], round_trip_s: list[float]) -> float:
+    """Largest utilisation at which every limit holds for every mix, by bisection."""
+    concerned = [s for s in r.layout.workload["slos"] if s["class"] in (None, *members)]
+    if r.layout.role == "prefill":
+        concerned = [s for s in concerned if s["metric"] != "tpot"]
+    if not concerned:
+        return 1.0
+    if excess_of_any_mix(r, members, IDLE, round_trip_s) > 0:
+        return 0.0
+    holds, fails = IDLE, 1.0
+    for _ in range(HALVINGS):
+        u = (holds + fails) / 2
+        if excess_of_any_mix(r, members, u, round_trip_s) > 0:
+            fails = u
+        else:
+            holds = u
+    return holds
+
+
+def request_joules(r: Replica, k: int, n: float) -> float:
+    """Joules of one request above idle at ``n`` sequences in decode."""
+    one, system = r.classes[k], r.layout.system
+    joules = one.prompt_load * (system["prefill_w"] - system["idle_w"])
+    if r.layout.role != "prefill":
+        decode = one.steps * r.tau(n, one.attention_s) / n
+        joules += decode * (system["decode_w"] - system["idle_w"])
+    return float(r.layout.gpus * joules)
