@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scenarios import hall
 from tokenfleet.cli.app import app
 from tokenfleet.cli.plans import DEMO
 from tokenfleet.text import cell, plain
@@ -75,18 +76,7 @@ def small() -> dict[str, Any]:
                 "demand": {"requests_per_s": 20},
             }
         ],
-        "sites": [
-            {
-                "id": "hall",
-                "region": "eu",
-                "power_kw": 100,
-                "power_basis": "it",
-                "pue": 1.3,
-                "electricity_usd_per_kwh": 0.1,
-                "hosting_usd_per_kw_month": 0,
-                "cooling": ["air"],
-            }
-        ],
+        "sites": [hall(power_kw=100, hosting_usd_per_kw_month=0)],
         "offers": [{"id": "h100", "system": "h100_sxm_8", "kind": "buy"}],
         "columns": [
             {

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import measure_confidence
 from core_spec import spec as whole_spec
 from core_spec import spec_of
+from scenarios import buy, hall
 from tokenfleet import _core, evaluate, optimize_fleet
 from tokenfleet.backtest import backtest
 from tokenfleet.calibration import SHIPPED, Calibration, Spread
@@ -168,21 +169,8 @@ def scenario(**changes: Any) -> Json:
                 "demand": {"requests_per_s": 150.0, "peak_to_mean": 1.5},
             }
         ],
-        "sites": [
-            {
-                "id": "hall",
-                "region": "eu",
-                "power_kw": "unlimited",
-                "power_basis": "it",
-                "pue": 1.3,
-                "electricity_usd_per_kwh": 0.1,
-                "hosting_usd_per_kw_month": 10.0,
-                "cooling": ["air"],
-            }
-        ],
-        "offers": [
-            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
-        ],
+        "sites": [hall(power_kw="unlimited")],
+        "offers": [buy(id="buy")],
         "search": {"tensor_parallel": [1, 2], "pipeline_parallel": [1], "class_sets": "singles"},
         "solver": {"gap": 1e-6},
     }

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from scenarios import buy, hall
 from tokenfleet.backtest import file_kind
 from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
@@ -665,21 +666,8 @@ def small_scenario(**changes: Any) -> dict[str, Any]:
                 "demand": {"requests_per_s": 60.0},
             }
         ],
-        "sites": [
-            {
-                "id": "hall",
-                "region": "eu",
-                "power_kw": "unlimited",
-                "power_basis": "it",
-                "pue": 1.3,
-                "electricity_usd_per_kwh": 0.1,
-                "hosting_usd_per_kw_month": 10.0,
-                "cooling": ["air"],
-            }
-        ],
-        "offers": [
-            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
-        ],
+        "sites": [hall(power_kw="unlimited")],
+        "offers": [buy(id="buy")],
         "search": {"tensor_parallel": [1], "pipeline_parallel": [1], "class_sets": "singles"},
         **changes,
     }

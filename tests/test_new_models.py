@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from scenarios import buy, hall
 from test_model_configs import PUBLISHED
 from tokenfleet import evaluate, optimize_fleet
 from tokenfleet.cli.app import app
@@ -68,21 +69,8 @@ def scenario(model: str, catalogs: list[str], **changes: Any) -> Json:
                 "demand": {"requests_per_s": 20.0},
             }
         ],
-        "sites": [
-            {
-                "id": "hall",
-                "region": "eu",
-                "power_kw": "unlimited",
-                "power_basis": "it",
-                "pue": 1.3,
-                "electricity_usd_per_kwh": 0.1,
-                "hosting_usd_per_kw_month": 10.0,
-                "cooling": ["air"],
-            }
-        ],
-        "offers": [
-            {"id": "buy", "system": "acme_x1_8", "kind": "buy", "price_usd_per_system": 150_000}
-        ],
+        "sites": [hall(power_kw="unlimited")],
+        "offers": [buy("acme_x1_8", usd=150_000, id="buy")],
         "search": {
             "tensor_parallel": [1, 4, 8],
             "pipeline_parallel": [1],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scenarios import buy, hall
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
 from tokenfleet.optimize import require_candidates
@@ -55,21 +56,8 @@ def scenario(**changes: Any) -> dict[str, Any]:
                 "demand": {"requests_per_s": 8.0},
             }
         ],
-        "sites": [
-            {
-                "id": "hall",
-                "region": "eu",
-                "power_kw": 100,
-                "power_basis": "it",
-                "pue": 1.5,
-                "electricity_usd_per_kwh": 0.1,
-                "hosting_usd_per_kw_month": 10.0,
-                "cooling": ["air"],
-            }
-        ],
-        "offers": [
-            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
-        ],
+        "sites": [hall(power_kw=100, pue=1.5)],
+        "offers": [buy(id="buy")],
     }
     return {**base, **changes}
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from problems import candidate, one_pool, workload
+from scenarios import buy
 from tokenfleet import _core
 from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
@@ -310,9 +311,7 @@ def real_scenario() -> dict[str, Any]:
                 "cooling": ["air"],
             }
         ],
-        "offers": [
-            {"id": "buy", "system": "h100_sxm_8", "kind": "buy", "price_usd_per_system": 200_000}
-        ],
+        "offers": [buy(id="buy")],
     }
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import tokenfleet as tf
+from scenarios import hall
 from test_cli import COMMAND, answer, run
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import Length
@@ -54,18 +55,7 @@ def scenario(**workload: Any) -> Json:
                 **workload,
             }
         ],
-        "sites": [
-            {
-                "id": "hall",
-                "region": "eu",
-                "power_kw": 200,
-                "power_basis": "it",
-                "pue": 1.3,
-                "electricity_usd_per_kwh": 0.1,
-                "hosting_usd_per_kw_month": 10.0,
-                "cooling": ["air"],
-            }
-        ],
+        "sites": [hall()],
         "systems": ["h100_sxm_8"],
         "engines": ["vllm"],
         "offers": [{"id": "h100", "system": "h100_sxm_8", "kind": "buy"}],
