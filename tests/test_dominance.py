@@ -15,7 +15,7 @@ from test_melange import plan_of, usd_per_h
 from tokenfleet.mix import solve
 from tokenfleet.mix.fixing import may_improve
 from tokenfleet.mix.highs import SolveOptions, run
-from tokenfleet.mix.model import build, columns
+from tokenfleet.mix.model import ALL_YEAR, build, frame
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.search import only
 from tokenfleet.problem_data import (
@@ -188,7 +188,7 @@ def test_the_optimum_is_that_of_the_whole_model(seed: int, monkeypatch: pytest.M
         loads[f"S{i}"] = [draw.choice([0.5, 0.7, 1.0]), draw.choice([0.5, 0.7, np.inf])]
     case = problem(pools, offers, loads)
     found = solve.solve_mix(case, EXACT)
-    monkeypatch.setattr(columns, "dominated_systems", lambda *_: frozenset())
+    monkeypatch.setattr(frame, "dominated_systems", lambda *_: frozenset())
     whole = build(case)
     objective.least_cost(whole)
     assert found.value == pytest.approx(run(whole.prob, EXACT).value, rel=1e-7)
@@ -224,7 +224,7 @@ def test_replicas_ruled_out_are_in_no_better_plan(seed: int, tmp_path: Path) -> 
     with only(model, kept):
         assert run(model.prob, EXACT).value * 1.02 == pytest.approx(value)
     for p, c in everything - kept:
-        column = model.columns["n", columns.ALL_YEAR, p, c]
+        column = model.columns["n", ALL_YEAR, p, c]
         column.lowBound = 1.0
         assert run(model.prob, EXACT).value > value
         column.lowBound = 0.0

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from typing import Any
 
+import highspy
 import pytest
 
 from problems import random_problem
 from reference_mix import scip_cost
 from tokenfleet.mix import generation
+from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.highs import SolveOptions, run
-from tokenfleet.mix.model import build
+from tokenfleet.mix.master import Master
+from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.pricing import Pairs
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.problem_data import ObjectiveKind, Problem
 from tokenfleet.verify import verify_mix
@@ -35,6 +41,10 @@ def of_kind(seed: int, kind: ObjectiveKind) -> Problem:
     return replace(problem, pools=pools, candidates=candidates, relayout=False, objective=kept)
 
 
+def pairs_of(problem: Problem) -> Pairs:
+    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
+
+
 @pytest.mark.parametrize("kind", list(SETTERS))
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: ObjectiveKind) -> None:
@@ -43,8 +53,8 @@ def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: Objecti
     whole = build(problem)
     SETTERS[kind](whole)
     relaxed = run(whole.prob, EXACT, mip=False).value
-    found = generation.generate(problem, EXACT)
-    assert found is not None
+    found = generation.generate(pairs_of(problem), EXACT, Deadline(30.0))
+    assert found.served and not found.infeasible
     assert found.bound == pytest.approx(relaxed, rel=1e-6)
     assert found.bound <= relaxed * (1.0 + 1e-9)
 
@@ -52,16 +62,67 @@ def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: Objecti
 @pytest.mark.parametrize("seed", range(12))
 def test_reduced_costs_are_those_of_the_whole_model(seed: int) -> None:
     """With every pair built, no pair prices below zero and every pair in use prices at zero."""
-    problem = of_kind(seed, "least_cost")
-    pricing = generation._Pricing(problem)
-    every = frozenset(pricing.index)
-    m, outcome = generation._relaxation(problem, every, pricing, EXACT)
-    reduced = pricing.reduced_costs(m, outcome)
-    scale = outcome.value
+    pairs = pairs_of(of_kind(seed, "least_cost"))
+    master = Master(pairs, EXACT)
+    prices = master.objective_prices()
+    master.use(prices)
+    master.add(range(len(pairs)))
+    answer = master.solve(30.0)
+    reduced = pairs.reduced_costs(master.duals(answer), prices.kwh)
+    scale = answer.value
     assert (reduced >= -1e-6 * scale).all()
-    for label, v in m.columns.items():
-        if label[0] == "n" and outcome.values[v.name] > 1e-6:
-            assert reduced[pricing.index[label[2], label[3]]] <= 1e-6 * scale
+    used = pairs.rows_of(master.used(answer))
+    assert len(used) and (reduced[used] <= 1e-6 * scale).all()
+
+
+@pytest.mark.parametrize("kind", list(SETTERS))
+@pytest.mark.parametrize("seed", range(6))
+def test_the_arrays_are_the_pulp_model(seed: int, kind: ObjectiveKind) -> None:
+    """Pairs added in two lots make the matrix, costs and rows of the model built with them."""
+    pairs = pairs_of(of_kind(seed, kind))
+    master = Master(pairs, EXACT)
+    first = master.lp.columns
+    master.use(master.objective_prices())
+    chosen = list(range(0, len(pairs), 2))
+    master.add(chosen[1:])
+    master.add(chosen[:1])
+    model = build(
+        pairs.problem,
+        relax=frozenset({"demand"}),
+        pairs=pairs.named(chosen),
+        frame=pairs.frame,
+    )
+    SETTERS[kind](model)
+    costs = {v.name: a for v, a in model.prob.objective.items()}
+    label_of = {v.name: label for label, v in model.columns.items()}
+    wanted = {
+        (model.rows[row.name], label_of[v.name]): float(a)
+        for row in model.prob.constraints()
+        for v, a in row.items()
+    }
+    right = {model.rows[row.name]: -float(row.constant) for row in model.prob.constraints()}
+    lp = master.lp._solver.getLp()
+    columns = {**{i: la for la, i in master.base.items()}, **dict(enumerate(master.labels, first))}
+    rows = {i: label for label, i in master.rows.items()}
+    assert {repr(la) for la in columns.values()} == {repr(la) for la in model.columns}
+    entries, upper = entries_of(lp)
+    assert {(rows[r], columns[c]): a for (r, c), a in entries.items()} == pytest.approx(wanted)
+    assert {rows[i]: u for i, u in enumerate(upper)} == pytest.approx(right)
+    for i, cost in enumerate(master.lp.costs().tolist()):
+        if columns[i][0] != "slack":
+            assert cost == pytest.approx(costs.get(model.columns[columns[i]].name, 0.0), rel=1e-12)
+
+
+def entries_of(lp: Any) -> tuple[dict[tuple[int, int], float], list[float]]:
+    """Matrix by (row, column), and upper bounds of the rows."""
+    matrix = lp.a_matrix_
+    by_column = matrix.format_ == highspy.MatrixFormat.kColwise
+    found = {}
+    for line, (low, high) in enumerate(itertools.pairwise(matrix.start_)):
+        for i in range(low, high):
+            other = int(matrix.index_[i])
+            found[(other, line) if by_column else (line, other)] = float(matrix.value_[i])
+    return found, list(lp.row_upper_)
 
 
 @pytest.mark.parametrize("seed", range(8))

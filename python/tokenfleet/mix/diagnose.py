@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.highs import SolveOptions, run
-from tokenfleet.mix.model import FleetModel, Label, build
-from tokenfleet.mix.model.columns import ALL_YEAR, may_run
+from tokenfleet.mix.model import FleetModel, Frame, Label, build
+from tokenfleet.mix.model.columns import ALL_YEAR
+from tokenfleet.mix.model.frame import may_run
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
 from tokenfleet.problem_data import Pool, Problem
 
@@ -154,19 +156,25 @@ def describe_label(problem: Problem, label: Label) -> str:
     return f"{kind} of pool {problem.pools[label[-2 if kind == 'slot' else -1]].id}"
 
 
-def explain_infeasible(problem: Problem, scale_max: float | None = None) -> InfeasibleError:
+def explain_infeasible(problem: Problem, frame: Frame | None = None) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much."""
-    trials = [_repair(problem, (family,), scale_max) for family in FAMILIES]
-    repairs = sorted((r for r in trials if r is not None), key=lambda r: r.relative)
+    trials = [_repair(problem, (family,), frame) for family in FAMILIES]
+    repairs = [r for r in trials if r is not None]
     if not repairs:
-        together = _repair(problem, FAMILIES, scale_max)
+        together = _repair(problem, FAMILIES, frame)
         repairs = [together] if together is not None else []
-    conflicts = [text for repair in repairs for text in repair.messages]
+    return infeasible(repairs)
+
+
+def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
+    """The error that names repairs, the smallest first."""
+    ordered = sorted(repairs, key=lambda r: r.relative)
+    conflicts = [text for repair in ordered for text in repair.messages]
     if not conflicts:
         return InfeasibleError(
             "no plan meets every requirement, and none of them alone is the cause", ()
         )
-    alternatives = "; or ".join(", ".join(repair.messages) for repair in repairs)
+    alternatives = "; or ".join(", ".join(repair.messages) for repair in ordered)
     return InfeasibleError(
         f"no plan meets every requirement: {alternatives}",
         conflicts,
@@ -174,24 +182,31 @@ def explain_infeasible(problem: Problem, scale_max: float | None = None) -> Infe
     )
 
 
-def _repair(problem: Problem, families: tuple[str, ...], scale_max: float | None) -> Repair | None:
+def _repair(problem: Problem, families: tuple[str, ...], frame: Frame | None) -> Repair | None:
     """Least relative slack when only these families may give way; None if that is no cure."""
-    m = build(problem, scale_max=scale_max, relax=frozenset(families))
+    m = build(problem, relax=frozenset(families), frame=frame)
     slacks = [label for label in m.columns if label[0] == "slack"]
     if not slacks:
         return None
-    weights = {label: 1.0 / max(_size(problem, label), 1e-6) for label in slacks}
-    set_objective(m, weights)
+    set_objective(m, {label: 1.0 / max(size_of_limit(problem, label), 1e-6) for label in slacks})
     outcome = run(m.prob, _TRIAL)
     if not outcome.has_incumbent:
         return None
-    short = [(label, outcome.values[m.columns[label].name]) for label in slacks]
-    short = [(label, amount) for label, amount in short if amount > 1e-6 * _size(problem, label)]
-    texts = tuple(dict.fromkeys(_message(problem, label, amount) for label, amount in short))
-    return Repair(sum(weights[la] * amount for la, amount in short), texts) if texts else None
+    return repair_of(problem, {la: outcome.values[m.columns[la].name] for la in slacks})
 
 
-def _size(problem: Problem, label: Label) -> float:
+def repair_of(problem: Problem, slack: Mapping[Label, float]) -> Repair | None:
+    """The repair that slack columns ask for; None if they ask for none."""
+    sizes = {label: max(size_of_limit(problem, label), 1e-6) for label in slack}
+    short = {label: amount for label, amount in slack.items() if amount > 1e-6 * sizes[label]}
+    texts = tuple(
+        dict.fromkeys(_message(problem, label, amount) for label, amount in short.items())
+    )
+    relative = sum(amount / sizes[label] for label, amount in short.items())
+    return Repair(relative, texts) if texts else None
+
+
+def size_of_limit(problem: Problem, label: Label) -> float:
     """The limit that a slack relaxes, in its own unit."""
     family, key = label[1], label[2:]
     objective = problem.objective
@@ -212,7 +227,7 @@ def _size(problem: Problem, label: Label) -> float:
 
 def _message(problem: Problem, label: Label, amount: float) -> str:
     family, key = label[1], label[2:]
-    size = _size(problem, label)
+    size = size_of_limit(problem, label)
     if family == "power":
         site = problem.sites[key[0]]
         basis = "utility" if site.power_is_utility else "IT"

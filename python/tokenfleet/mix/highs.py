@@ -153,8 +153,8 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         self.matrix = compiled(lp)
         self.factor = _sign(lp)
         if self.as_arrays:
-            self.factor *= _scale(lp)
-            lp.solverModel.passModel(_arrays(lp, self.matrix, self.mip, self.factor))
+            self.factor *= power_of_two(largest_price(lp))
+            lp.solverModel.passModel(arrays_of(lp, self.matrix, self.mip, self.factor))
         else:
             super().buildSolverModel(lp)
             lp.solverModel.changeObjectiveOffset(self.factor * lp.objective.constant)
@@ -164,20 +164,8 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             _set_start(lp, self.matrix, self.start)
 
     def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
-        """Run in a thread and wait; the first Ctrl-C stops the search, the third gives up."""
-        solver = lp.solverModel
-        solver.startSolve()
-        presses = 0
-        while True:
-            try:
-                if solver.wait(0.1)[0]:
-                    return
-            except KeyboardInterrupt:
-                presses += 1
-                self.interrupted = True
-                solver.cancelSolve()
-                if presses >= 3:
-                    raise
+        """Run in a thread and wait, so that Ctrl-C is heard."""
+        self.interrupted |= wait_for(lp.solverModel)
 
     def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802
         """Read the outcome; PuLP's own pair of codes is derived from it."""
@@ -186,6 +174,22 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             for variable in self.matrix.variables:
                 variable.varValue = self.outcome.values[variable.name]
         return _PULP_CODES[self.outcome.status]
+
+
+def wait_for(solver: Any) -> bool:
+    """Run HiGHS in a thread and wait; the first Ctrl-C stops it (the answer is then True), the
+    third gives up."""
+    solver.startSolve()
+    presses = 0
+    while True:
+        try:
+            if solver.wait(0.1)[0]:
+                return presses > 0
+        except KeyboardInterrupt:
+            presses += 1
+            solver.cancelSolve()
+            if presses >= 3:
+                raise
 
 
 _PULP_CODES: dict[Status, tuple[int, int]] = {
@@ -274,16 +278,20 @@ def compiled(lp: pulp.LpProblem) -> Matrix:
     return matrix
 
 
-def _scale(lp: pulp.LpProblem) -> float:
+def largest_price(lp: pulp.LpProblem) -> float:
+    """Largest objective coefficient."""
+    return max((abs(a) for a in lp.objective.values()), default=0.0)
+
+
+def power_of_two(largest: float) -> float:
     """A power of two (exact) that brings the largest objective coefficient near 1,000.
 
     Tokens and dollars of a year reach 1e10 for one unit of a column, where tolerances lose sense.
     """
-    largest = max((abs(a) for a in lp.objective.values()), default=0.0)
     return 2.0 ** -math.floor(math.log2(largest / 1e3)) if largest > 0 else 1.0
 
 
-def _arrays(lp: pulp.LpProblem, matrix: Matrix, mip: bool, factor: float) -> Any:
+def arrays_of(lp: pulp.LpProblem, matrix: Matrix, mip: bool, factor: float) -> Any:
     """The model as HiGHS arrays: rows sparse, objective always minimised and scaled."""
     inf = highspy.kHighsInf
     highs_lp = highspy.HighsLp()
@@ -364,6 +372,14 @@ def _bound(code: Any, info: Any, is_mip: bool) -> float:
     if is_mip:
         return float(info.mip_dual_bound)
     return float(info.objective_function_value) if code in _SOLVED else -math.inf
+
+
+def status_of_relaxation(solver: Any) -> Status:
+    """Status of a linear programme; "error" for one that was stopped."""
+    code = solver.getModelStatus()
+    if code in _SOLVED:
+        return "optimal"
+    return _status(code, False, math.nan, math.nan, 0.0)
 
 
 def _status(code: Any, feasible: bool, value: float, bound: float, gap: float) -> Status:

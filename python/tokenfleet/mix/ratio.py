@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import pulp
 
 from tokenfleet.errors import SolverError
+from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.highs import OPTIMAL_GAP, SolveOptions, certify, run
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model.objectives import (
@@ -31,7 +32,7 @@ from tokenfleet.mix.model.objectives import (
     set_objective,
     token_coefficients,
 )
-from tokenfleet.mix.search import Deadline, Found, search
+from tokenfleet.mix.search import Found, search
 
 MAX_STEPS = 40
 _SIGN_KNOWN = 0.999

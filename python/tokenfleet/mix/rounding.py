@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import pulp
 
+from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.highs import Outcome, SolveOptions, run
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.mix.model.columns import per_block, systems_per_replica
+from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.packing import offers_of, split_sizes
 from tokenfleet.mix.result import WHOLE
 
@@ -48,7 +51,9 @@ def systems_for(gpus: int, counts: Mapping[int, int]) -> int | None:
     return whole + max(needed, default=0)
 
 
-def round_up(m: FleetModel, relaxed: Outcome, options: SolveOptions) -> dict[str, float] | None:
+def round_up(
+    m: FleetModel, relaxed: Outcome, options: SolveOptions, deadline: Deadline
+) -> dict[str, float] | None:
     """A feasible plan near the relaxation, by column name; None if none was found."""
     lowered: dict[Limit, float] = {}
     try:
@@ -60,7 +65,10 @@ def round_up(m: FleetModel, relaxed: Outcome, options: SolveOptions) -> dict[str
             for limit, excess in broken:
                 _lower(limit, 1.1 * excess)
                 lowered[limit] = lowered.get(limit, 0.0) + 1.1 * excess
-            relaxed = run(m.prob, options, mip=False)
+            if deadline.left() <= 0:
+                return None
+            limited = replace(options, time_limit_s=deadline.left())
+            relaxed = run(m.prob, limited, mip=False)
             if not relaxed.has_incumbent:
                 return None
         return None

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import pulp
 
+from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.fixing import may_improve
 from tokenfleet.mix.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
@@ -32,17 +33,6 @@ _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 # (reduced cost / price of the systems, share of the time left)
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
-
-
-class Deadline:
-    """Seconds left of a budget that runs from its creation."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.perf_counter() + seconds
-
-    def left(self) -> float:
-        """Seconds left, never negative."""
-        return max(self.end - time.perf_counter(), 0.0)
 
 
 @dataclass(frozen=True)
@@ -95,6 +85,16 @@ def search(
     return best.found()
 
 
+def first_plan(m: FleetModel, options: SolveOptions, deadline: Deadline, bound: float) -> Found:
+    """The relaxation rounded up and nothing more, for a search that was stopped."""
+    relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
+    best = _Best(m, options.gap, bound, 0.0, partial=True)
+    if relaxed.has_incumbent:
+        _round(m, options, deadline, relaxed, best)
+    best.interrupted = True
+    return best.found()
+
+
 def _improve(
     m: FleetModel,
     options: SolveOptions,
@@ -128,10 +128,7 @@ def _restricted_stages(
     best: _Best,
 ) -> None:
     """Stages over few candidates; they take all the time that cannot help the whole model."""
-    with only(m, attractive(m, relaxed, _STAGES[-1][0])):
-        rounded = round_up(m, relaxed, _within(options, deadline.left()))
-    if rounded is not None:
-        best.offer_plan(rounded)
+    _round(m, options, deadline, relaxed, best)
     for reduced, share in _STAGES[1:] if best.partial else _STAGES:
         if best.done() or (best.plan is not None and _few_left(m, relaxed, best)):
             return
@@ -142,6 +139,15 @@ def _restricted_stages(
         limit = replace(limit, gap=gap, heuristic_effort=_EFFORT)
         with only(m, attractive(m, relaxed, reduced)):
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
+
+
+def _round(
+    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: _Best
+) -> None:
+    with only(m, attractive(m, relaxed, _STAGES[-1][0])):
+        rounded = round_up(m, relaxed, options, deadline)
+    if rounded is not None:
+        best.offer_plan(rounded)
 
 
 def _few_left(m: FleetModel, relaxed: Outcome, best: _Best) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tokenfleet.errors import SolverError
+from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.diagnose import (
     UnboundedError,
     check_problem,
@@ -20,19 +21,22 @@ from tokenfleet.mix.diagnose import (
     describe,
     explain_infeasible,
 )
-from tokenfleet.mix.generation import applies, generate, is_large
+from tokenfleet.mix.diagnose_large import explain_large
+from tokenfleet.mix.generation import Generated, applies, generate, is_large
 from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
-from tokenfleet.mix.model import FleetModel, build, scale_limit
+from tokenfleet.mix.model import FleetModel, Frame, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.pricing import Pairs
 from tokenfleet.mix.ratio import least_relaxed_ratio, search_ratio
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
-from tokenfleet.mix.search import Deadline, Found, only, search
+from tokenfleet.mix.search import Found, first_plan, only, search
 from tokenfleet.mix.single import quick_bounds
 from tokenfleet.problem_data import ObjectiveKind, Problem
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
 PER_MTOK = 1e6
+_GENERATION_SHARE = 0.6  # of the time limit, for the relaxation of a large problem
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
 _SETTERS: dict[ObjectiveKind, Callable[[FleetModel], None]] = {
     "least_cost": objective.least_cost,
@@ -98,11 +102,9 @@ def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
 def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -> MixResult:
     deadline = Deadline(options.time_limit_s)
     if applies(problem) and is_large(problem):
-        result = _solve_large(problem, options, deadline)
-        if result is not None:
-            return result
-    scale_max = bounded_scale(problem, options)
-    m = build(problem, scale_max=scale_max)
+        return _solve_large(problem, options, deadline)
+    frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
+    m = build(problem, frame=frame)
     check_scaling(m)
     kind = problem.objective.kind
     share = 1.0 - _SINGLE_SHARE if compare_single else 1.0
@@ -112,35 +114,48 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
     else:
         _SETTERS[kind](m)
         found = search(m, options, budget)
-    _require_plan(m, found, scale_max)
+    _require_plan(m, found)
     result = _result(m, options, found)
     if compare_single and not found.interrupted:
         try:
-            return _with_single(_contest(m, scale_max), result, options, deadline)
+            return _with_single(_contest(m), result, options, deadline)
         except KeyboardInterrupt:
             return replace(result, interrupted=True)
     return result
 
 
-def _solve_large(problem: Problem, options: SolveOptions, deadline: Deadline) -> MixResult | None:
-    """A plan from the pairs that the whole relaxation asks for, with its bound; None without one.
+def _solve_large(problem: Problem, options: SolveOptions, deadline: Deadline) -> MixResult:
+    """A plan from the pairs that the whole relaxation asks for, with its bound.
 
     Plans of one system type are not sought: the bound says how much any plan could save.
     """
-    generated = generate(problem, options)
-    if generated is None:
-        return None
-    m = build(problem, pairs=generated.pairs)
-    check_scaling(m)
-    _SETTERS[problem.objective.kind](m)
-    found = search(m, options, Deadline(deadline.left()), bound=generated.bound)
-    if found.interrupted and not found.values:
-        raise KeyboardInterrupt
+    pairs = Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
+    generated = generate(pairs, options, deadline.part(_GENERATION_SHARE))
+    if generated.infeasible:
+        raise explain_large(pairs, generated.pairs, options)
+    if not generated.served:
+        raise KeyboardInterrupt if generated.interrupted else _no_plan()
+    try:
+        if generated.interrupted:
+            raise KeyboardInterrupt
+        m = _restricted(problem, pairs.frame, generated)
+        found = search(m, options, deadline, bound=generated.bound)
+    except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
+        m = _restricted(problem, pairs.frame, generated)
+        found = first_plan(m, options, deadline, generated.bound)
     if not found.values:
-        return None
+        raise KeyboardInterrupt if found.interrupted else _no_plan()
     result = _result(m, options, found)
     note = "the best plan of one system type was not sought: the problem is large"
     return replace(result, warnings=(*result.warnings, note))
+
+
+def _restricted(problem: Problem, frame: Frame, generated: Generated) -> FleetModel:
+    """The model of the generated pairs, with the problem's objective."""
+    m = build(problem, pairs=generated.pairs, frame=frame)
+    check_scaling(m)
+    _SETTERS[problem.objective.kind](m)
+    return m
 
 
 @dataclass(frozen=True)
@@ -153,10 +168,10 @@ class _Contest:
     sign: float  # +1 when less is better
 
 
-def _contest(m: FleetModel, scale_max: float) -> _Contest:
+def _contest(m: FleetModel) -> _Contest:
     if m.problem.objective.kind == "least_cost_per_token":
         return _Contest(
-            lambda: build(m.problem, scale_max=scale_max), least_relaxed_ratio, search_ratio, 1.0
+            lambda: build(m.problem, frame=m.frame), least_relaxed_ratio, search_ratio, 1.0
         )
 
     def relaxed(model: FleetModel, options: SolveOptions) -> float | None:
@@ -168,16 +183,20 @@ def _contest(m: FleetModel, scale_max: float) -> _Contest:
     )
 
 
-def _require_plan(m: FleetModel, found: Found, scale_max: float) -> None:
+def _require_plan(m: FleetModel, found: Found) -> None:
     if found.values:
         return
     if found.interrupted:
         raise KeyboardInterrupt
     if found.status == "infeasible":
-        raise explain_infeasible(m.problem, scale_max)
+        raise explain_infeasible(m.problem, m.frame)
     if found.status == "unbounded":
         raise _unbounded(m, found.ray)
-    raise SolverError(
+    raise _no_plan()
+
+
+def _no_plan() -> SolverError:
+    return SolverError(
         "no plan was found within the time limit", "give the solver more time or a larger gap"
     )
 

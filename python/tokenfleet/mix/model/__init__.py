@@ -16,11 +16,11 @@ per constraint family, `objectives` one per objective. Nothing here solves or lo
 from __future__ import annotations
 
 from tokenfleet.mix.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
+from tokenfleet.mix.model.frame import Frame, frame_of
 from tokenfleet.mix.model.limits import FAMILIES
-from tokenfleet.mix.model.order import Order
 from tokenfleet.problem_data import Problem
 
-__all__ = ["ALL_YEAR", "FleetModel", "Label", "Term", "build", "scale_limit"]
+__all__ = ["ALL_YEAR", "FleetModel", "Frame", "Label", "Term", "build", "frame_of", "scale_limit"]
 
 
 def build(
@@ -29,18 +29,20 @@ def build(
     scale_max: float | None = None,
     relax: frozenset[str] = frozenset(),
     pairs: frozenset[tuple[int, int]] | None = None,
-    order: Order | None = None,
+    frame: Frame | None = None,
 ) -> FleetModel:
     """Columns and constraints of the problem, without an objective.
 
     `scale_max` bounds the common scale of free demand (default: as the workloads say); `relax`
     names families ("demand", "power", "racks", "supply", "capex", "budget") that get slack;
     `pairs` are the (pool, candidate) that get columns (default: all that may run), see
-    `mix.generation`; `order` saves sorting when several models of one problem are built.
+    `mix.generation`; `frame` saves work when several models of one problem are built, and then
+    holds the `scale_max`.
     """
-    m = new_model(
-        problem, scale_limit(problem) if scale_max is None else scale_max, relax, pairs, order
-    )
+    if frame is None:
+        limit = scale_limit(problem) if scale_max is None else scale_max
+        frame = frame_of(problem, limit, every_system=pairs is not None)
+    m = new_model(problem, frame, relax, pairs)
     for family in FAMILIES:
         family(m)
     return m

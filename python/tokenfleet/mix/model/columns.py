@@ -24,24 +24,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pulp
 
-from tokenfleet.mix.model.dominance import dominated_systems
-from tokenfleet.mix.model.order import Order, canonical_order
+from tokenfleet.mix.model.frame import Frame, peak_demand, whole_systems
+from tokenfleet.mix.model.order import Order
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
     JOULES_PER_KWH,
     SECONDS_PER_HOUR,
-    Candidate,
-    FloatArray,
-    Pool,
     Problem,
 )
 
 Label = tuple[Any, ...]
 ALL_YEAR = -1
-_ROUND = 1e-9  # a bound is never cut by a rounding error of its own computation
 
 
 @dataclass(frozen=True)
@@ -58,20 +53,26 @@ class FleetModel:
     """A PuLP model with its side table; the constraint families fill it."""
 
     problem: Problem
-    order: Order
+    frame: Frame
     prob: pulp.LpProblem
-    scale_max: float
     relax: frozenset[str]
     columns: dict[Label, pulp.LpVariable] = field(default_factory=dict)
     rows: dict[str, Label] = field(default_factory=dict)
     terms: list[Term] = field(default_factory=list)
     it_kwh: list[tuple[Label, int, float]] = field(default_factory=list)  # column, pool, kWh/unit
     pairs: frozenset[tuple[int, int]] | None = None  # (pool, candidate) built; None: all
-    able: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates that may run
-    eligible: dict[int, list[int]] = field(default_factory=dict)  # those of them that are built
-    needed: dict[int, float] = field(default_factory=dict)  # candidate -> replicas ever useful
-    offers: dict[int, list[int]] = field(default_factory=dict)  # by pool, in canonical order
+    eligible: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates built
     constant_usd: float = 0.0
+
+    @property
+    def order(self) -> Order:
+        """Canonical order of the problem's tables."""
+        return self.frame.order
+
+    @property
+    def scale_max(self) -> float:
+        """Upper bound of the common scale of free demand."""
+        return self.frame.scale_max
 
     def column(
         self, label: Label, up: float = math.inf, *, low: float = 0.0, integer: bool = False
@@ -126,68 +127,13 @@ def scope_hours(problem: Problem, p: int, b: int) -> float:
     return sum(problem.blocks[i].hours for i in blocks_of(problem, p))
 
 
-def may_run(problem: Problem, pool: Pool, candidate: Candidate) -> bool:
-    """System, site and interruption agree."""
-    return (
-        candidate.system == pool.system
-        and pool.site in candidate.sites
-        and (not pool.interruptible or problem.workloads[candidate.workload].interruptible)
-    )
-
-
-def peak_demand(problem: Problem, w: int, scale_max: float) -> FloatArray:
-    """Highest requests/s (B, K) a plan may have to serve; inf for an unlimited scale."""
-    data = problem.workloads[w]
-    if not data.free:
-        return data.demand_rps
-    return np.where(data.demand_rps > 0, data.demand_rps * scale_max, 0.0)
-
-
-def replicas_needed(candidate: Candidate, demand: FloatArray) -> float:
-    """Replicas that would carry all the demand the candidate admits: never more are useful."""
-    admitted = np.isfinite(candidate.load)
-    busiest = float((demand[:, admitted] * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
-    return math.ceil(busiest * (1.0 + _ROUND)) if math.isfinite(busiest) else math.inf
-
-
-def systems_per_replica(gpus: int, gpus_per_system: int) -> int:
-    """Whole systems taken by a replica larger than one system."""
-    return -(-gpus // gpus_per_system)
-
-
 def define_replicas(m: FleetModel) -> None:
     """n[b, p, c], bounded by the demand each could serve alone; none of dominated systems."""
-    problem = m.problem
-    demand = [peak_demand(problem, w, m.scale_max) for w in range(len(problem.workloads))]
-    m.needed = {c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
-                for c in m.order.candidates}  # fmt: skip
-    able = able_candidates(problem, m.order, m.needed)
-    # Where columns are generated, pricing finds out which systems pay, and sooner.
-    gone = dominated_systems(problem, m.order, able) if m.pairs is None else frozenset()
     for p in m.order.pools:
-        m.able[p] = [] if problem.pools[p].system in gone else able[p]
-        m.eligible[p] = [c for c in m.able[p] if m.pairs is None or (p, c) in m.pairs]
-        for b in scopes_of(problem, p, replicas=True):
+        m.eligible[p] = [c for c in m.frame.able[p] if m.pairs is None or (p, c) in m.pairs]
+        for b in scopes_of(m.problem, p, replicas=True):
             for c in m.eligible[p]:
-                _define_replica(m, b, p, c, m.needed[c])
-
-
-def able_candidates(
-    problem: Problem, order: Order, needed: dict[int, float]
-) -> dict[int, list[int]]:
-    """Candidates that may run in each pool and have something to serve, in canonical order."""
-    of_system: dict[str, list[int]] = {}
-    for c in order.candidates:
-        if needed[c] > 0:
-            of_system.setdefault(problem.candidates[c].system, []).append(c)
-    return {
-        p: [
-            c
-            for c in of_system.get(pool.system, [])
-            if may_run(problem, pool, problem.candidates[c])
-        ]
-        for p, pool in enumerate(problem.pools)
-    }
+                _define_replica(m, b, p, c, m.frame.needed[c])
 
 
 def _define_replica(m: FleetModel, b: int, p: int, c: int, needed: float) -> None:
@@ -229,13 +175,12 @@ def _book_energy(m: FleetModel, label: Label, p: int, kwh: float) -> None:
 
 def define_systems(m: FleetModel) -> None:
     """x[b, o] with its fixed items, its hourly price and the idle energy of the pool."""
-    useful = {p: useful_systems(m, p) for p in m.order.pools}
     for o in m.order.offers:
         offer = m.problem.offers[o]
         pool = m.problem.pools[offer.pool]
-        bound = useful[offer.pool]
+        bound = m.frame.useful[offer.pool]
         if "supply" not in m.relax and not offer.supply_group:
-            bound = min(bound, _floor(offer.supply))
+            bound = min(bound, whole_systems(offer.supply))
         for b in scopes_of(m.problem, offer.pool, replicas=False):
             label = ("x", b, o)
             m.column(label, bound, integer=True)
@@ -245,28 +190,6 @@ def define_systems(m: FleetModel) -> None:
             if pool.elastic and offer.hourly_usd:
                 m.terms.append(Term("rental", label, offer.hourly_usd * hours))
             _book_energy(m, label, offer.pool, pool.idle_it_kw * hours)
-
-
-def _floor(value: float) -> float:
-    return math.floor(value * (1.0 + _ROUND)) if math.isfinite(value) else math.inf
-
-
-def useful_systems(m: FleetModel, p: int) -> float:
-    """Systems beyond which the pool has nothing left to hold, of all that may run in it."""
-    pool = m.problem.pools[p]
-    total = float(pool.reserve)
-    for c in m.able[p]:
-        count = m.needed[c]
-        if not math.isfinite(count):
-            return math.inf
-        gpus = m.problem.candidates[c].gpus
-        per_system = pool.gpus_per_system // gpus
-        total += (
-            math.ceil(count / per_system)
-            if per_system
-            else count * systems_per_replica(gpus, pool.gpus_per_system)
-        )
-    return total
 
 
 def define_apis(m: FleetModel) -> None:
@@ -332,20 +255,12 @@ DEFINITIONS: tuple[Callable[[FleetModel], None], ...] = (
 
 def new_model(
     problem: Problem,
-    scale_max: float,
+    frame: Frame,
     relax: frozenset[str],
     pairs: frozenset[tuple[int, int]] | None = None,
-    order: Order | None = None,
 ) -> FleetModel:
     """An empty model with every column defined and no constraint yet."""
-    m = FleetModel(
-        problem,
-        order or canonical_order(problem),
-        pulp.LpProblem("fleet"),
-        scale_max,
-        relax,
-        pairs=pairs,
-    )
+    m = FleetModel(problem, frame, pulp.LpProblem("fleet"), relax, pairs=pairs)
     m.constant_usd = sum(site.contracted_power_usd_per_year for site in problem.sites)
     for define in DEFINITIONS:
         define(m)

@@ -46,9 +46,17 @@ def dominated_systems(
     problem: Problem, order: Order, eligible: dict[int, list[int]]
 ) -> frozenset[str]:
     """System types whose pools another type replaces; `eligible`: candidates of each pool."""
+    offers: dict[int, list[OfferData]] = {}
+    for offer in problem.offers:
+        offers.setdefault(offer.pool, []).append(offer)
+    numbers = [_numbers(c) for c in problem.candidates]
+    seen: dict[tuple[int, ...], dict[_Kind, FloatArray]] = {}  # many pools run the same candidates
     types: dict[str, list[_Pool]] = {}
     for p in order.pools:
-        types.setdefault(problem.pools[p].system, []).append(_seen(problem, p, eligible[p]))
+        pool, runs = problem.pools[p], tuple(eligible[p])
+        if runs not in seen:
+            seen[runs] = _by_kind(problem, runs, numbers)
+        types.setdefault(pool.system, []).append(_Pool(pool, offers.get(p, ()), seen[runs]))
     gone: set[str] = set()
     for name in reversed(types):
         others = (n for n in types if n != name and n not in gone)
@@ -57,14 +65,15 @@ def dominated_systems(
     return frozenset(gone)
 
 
-def _seen(problem: Problem, p: int, candidates: Iterable[int]) -> _Pool:
+def _by_kind(
+    problem: Problem, candidates: Iterable[int], numbers: Sequence[FloatArray]
+) -> dict[_Kind, FloatArray]:
     rows: dict[_Kind, list[FloatArray]] = {}
     for c in candidates:
         found = problem.candidates[c]
         kind = (found.workload, found.role, found.pair, found.gpus)
-        rows.setdefault(kind, []).append(_numbers(found))
-    offers = [o for o in problem.offers if o.pool == p]
-    return _Pool(problem.pools[p], offers, {kind: np.array(r) for kind, r in rows.items()})
+        rows.setdefault(kind, []).append(numbers[c])
+    return {kind: np.array(r) for kind, r in rows.items()}
 
 
 def _numbers(c: Candidate) -> FloatArray:

@@ -16,7 +16,6 @@ from tokenfleet.mix.model.columns import (
     FleetModel,
     blocks_of,
     scopes_of,
-    useful_systems,
 )
 from tokenfleet.mix.model.packing import offers_of, pack_pools
 
@@ -98,7 +97,7 @@ def keep_reserve(m: FleetModel) -> None:
         if not m.problem.pools[p].reserve or not m.eligible[p]:
             continue
         used = m.column(("used", p), 1.0, integer=True)
-        most = useful_systems(m, p)
+        most = m.frame.useful[p]
         for b in scopes_of(m.problem, p, replicas=False):
             systems = [m.columns[("x", b, o)] for o in offers_of(m, p)]
             bound = min(most, sum(math.inf if v.upBound is None else v.upBound for v in systems))

@@ -35,8 +35,8 @@ from tokenfleet.mix.model.columns import (
     FleetModel,
     blocks_of,
     per_block,
-    systems_per_replica,
 )
+from tokenfleet.mix.model.frame import systems_per_replica
 
 MAX_PATTERNS = 5_000
 
@@ -87,7 +87,7 @@ def maximal_patterns(gpus: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
 def pack_pools(m: FleetModel) -> None:
     """Rows and patterns of every pool, in every block whose counts may differ."""
     for p in m.order.pools:
-        if not m.able[p]:
+        if not m.frame.able[p]:
             continue
         by_block = per_block(m.problem, p)
         for b in blocks_of(m.problem, p) if by_block else [ALL_YEAR]:
@@ -113,15 +113,14 @@ def _pack(m: FleetModel, p: int, b: int) -> None:
         _size_row(m, room, size)
     if by_patterns:
         _pattern_rows(m, room, by_patterns)
-    elif room.whole and not by_rows:
+    elif not by_rows:
         pairs = room.whole + [(v, -a) for v, a in room.usable]
         m.row(("whole", p, b), pairs, pulp.LpConstraintLE, 0.0)
 
 
 def _room(m: FleetModel, p: int, b: int) -> _Room:
     gpus = m.problem.pools[p].gpus_per_system
-    sizes = {m.problem.candidates[c].gpus for c in m.able[p]}
-    inside: dict[int, list[pulp.LpVariable]] = {size: [] for size in sizes if size < gpus}
+    inside: dict[int, list[pulp.LpVariable]] = {g: [] for g in m.frame.sizes[p] if g < gpus}
     whole: list[tuple[pulp.LpVariable, float]] = []
     for c in m.eligible[p]:
         size, column = m.problem.candidates[c].gpus, m.replica(b, p, c)
@@ -143,10 +142,7 @@ def usable_systems(m: FleetModel, p: int, b: int) -> list[tuple[pulp.LpVariable,
 
 def offers_of(m: FleetModel, p: int) -> list[int]:
     """Offers of the pool in canonical order."""
-    if not m.offers:
-        for o in m.order.offers:
-            m.offers.setdefault(m.problem.offers[o].pool, []).append(o)
-    return m.offers.get(p, [])
+    return m.frame.offers[p]
 
 
 def _size_row(m: FleetModel, room: _Room, size: int) -> None:

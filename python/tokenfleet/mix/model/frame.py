@@ -1,0 +1,138 @@
+"""What all models of one problem share, worked out once: order, candidates of each pool, bounds.
+
+A search builds several models of one problem, with other columns or other families relaxed. None of
+what stands here depends on that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenfleet.mix.model.dominance import dominated_systems
+from tokenfleet.mix.model.order import Order, canonical_order
+from tokenfleet.problem_data import Candidate, FloatArray, Pool, Problem
+
+_ROUND = 1e-9  # a bound is never cut by a rounding error of its own computation
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Order of the tables, and what is known of pools and candidates before any model."""
+
+    order: Order
+    scale_max: float
+    needed: dict[int, float]  # candidate -> replicas ever useful
+    able: dict[int, list[int]]  # pool -> candidates that may run, none of dominated systems
+    sizes: dict[int, list[int]]  # pool -> accelerators of their replicas, ascending
+    useful: dict[int, float]  # pool -> systems beyond which nothing is left to hold
+    offers: dict[int, list[int]]  # pool -> its offers in canonical order
+
+
+def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame:
+    """The frame of a problem; `every_system` keeps those that another takes the place of.
+
+    Where columns are generated, pricing finds out which systems pay, and sooner.
+    """
+    order = canonical_order(problem)
+    demand = [peak_demand(problem, w, scale_max) for w in range(len(problem.workloads))]
+    needed = {
+        c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
+        for c in order.candidates
+    }
+    able = able_candidates(problem, order, needed)
+    if not every_system:
+        gone = dominated_systems(problem, order, able)
+        able = {p: [] if problem.pools[p].system in gone else found for p, found in able.items()}
+    offers: dict[int, list[int]] = {p: [] for p in order.pools}
+    for o in order.offers:
+        offers[problem.offers[o].pool].append(o)
+    return Frame(
+        order=order,
+        scale_max=scale_max,
+        needed=needed,
+        able=able,
+        sizes={p: sorted({problem.candidates[c].gpus for c in found}) for p, found in able.items()},
+        useful={
+            p: useful_systems(problem, problem.pools[p], found, needed) for p, found in able.items()
+        },
+        offers=offers,
+    )
+
+
+def may_run(problem: Problem, pool: Pool, candidate: Candidate) -> bool:
+    """System, site and interruption agree."""
+    return (
+        candidate.system == pool.system
+        and pool.site in candidate.sites
+        and (not pool.interruptible or problem.workloads[candidate.workload].interruptible)
+    )
+
+
+def able_candidates(
+    problem: Problem, order: Order, needed: dict[int, float]
+) -> dict[int, list[int]]:
+    """Candidates that may run in each pool and have something to serve, in canonical order.
+
+    Pools of the same system and site share one list.
+    """
+    of_system: dict[str, list[int]] = {}
+    for c in order.candidates:
+        if needed[c] > 0:
+            of_system.setdefault(problem.candidates[c].system, []).append(c)
+    known: dict[tuple[str, int, bool], list[int]] = {}
+    able = {}
+    for p, pool in enumerate(problem.pools):
+        key = (pool.system, pool.site, pool.interruptible)
+        if key not in known:
+            found = of_system.get(pool.system, [])
+            known[key] = [c for c in found if may_run(problem, pool, problem.candidates[c])]
+        able[p] = known[key]
+    return able
+
+
+def peak_demand(problem: Problem, w: int, scale_max: float) -> FloatArray:
+    """Highest requests/s (B, K) a plan may have to serve; inf for an unlimited scale."""
+    data = problem.workloads[w]
+    if not data.free:
+        return data.demand_rps
+    return np.where(data.demand_rps > 0, data.demand_rps * scale_max, 0.0)
+
+
+def replicas_needed(candidate: Candidate, demand: FloatArray) -> float:
+    """Replicas that would carry all the demand the candidate admits: never more are useful."""
+    admitted = np.isfinite(candidate.load)
+    busiest = float((demand[:, admitted] * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
+    return math.ceil(busiest * (1.0 + _ROUND)) if math.isfinite(busiest) else math.inf
+
+
+def systems_per_replica(gpus: int, gpus_per_system: int) -> int:
+    """Whole systems taken by a replica larger than one system."""
+    return -(-gpus // gpus_per_system)
+
+
+def useful_systems(
+    problem: Problem, pool: Pool, candidates: Iterable[int], needed: dict[int, float]
+) -> float:
+    """Systems beyond which the pool has nothing left to hold, of all that may run in it."""
+    total = float(pool.reserve)
+    for c in candidates:
+        count = needed[c]
+        if not math.isfinite(count):
+            return math.inf
+        gpus = problem.candidates[c].gpus
+        per_system = pool.gpus_per_system // gpus
+        total += (
+            math.ceil(count / per_system)
+            if per_system
+            else count * systems_per_replica(gpus, pool.gpus_per_system)
+        )
+    return total
+
+
+def whole_systems(value: float) -> float:
+    """A supply rounded down to whole systems."""
+    return math.floor(value * (1.0 + _ROUND)) if math.isfinite(value) else math.inf

@@ -1,0 +1,215 @@
+"""Every pair of pool and candidate as arrays: its columns, and what building it can save.
+
+A replica of candidate c in pool p with its flows is worth building only if it can pay. With the
+duals of a relaxation over some of the pairs (p, c), y of the demand rows and mu >= 0 of the packing
+rows, the best that a missing pair can do in block b is
+
+    value[b] = max(0, max over k of (y[b, w, k] - energy[b, p, c, k]) / load[c, k])
+
+per replica, because its capacity rows take whatever dual is best. Its reduced cost is
+
+    idle energy of the replica + sum over packing rows of mu * coefficient - sum over b of value[b]
+
+(per block where counts may differ by block). Systems at zero with reduced cost to spare lend it to
+the packing row of the least size, which is dual feasible and keeps pools that nobody uses from
+looking free.
+
+Pools that are copies of one another (the same provider's hall, seen from several sites) are one
+pool: any plan that uses several is a plan that uses the first.
+
+Energy is priced at `kwh` of the pool, so that one text serves every objective that adds up energy
+and systems; at a price of 0, only what demand pays counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.mix.model import ALL_YEAR, Frame, Label
+from tokenfleet.mix.model.columns import blocks_of, scope_hours, scopes_of
+from tokenfleet.mix.model.frame import systems_per_replica
+from tokenfleet.problem_data import (
+    JOULES_PER_KWH,
+    SECONDS_PER_HOUR,
+    FloatArray,
+    OfferData,
+    Problem,
+)
+
+IntArray = NDArray[np.int64]
+Scope = tuple[int, int]  # pool, and block or ALL_YEAR
+
+
+@dataclass(frozen=True, eq=False)
+class Duals:
+    """Of demand (B, W, K), -inf where nothing is asked; of packing rows, as costs >= 0."""
+
+    demand: FloatArray
+    packing: Mapping[Scope, Sequence[tuple[Label, float]]]
+    spare: Mapping[Scope, float]  # least reduced cost of a system
+
+
+class Pairs:
+    """The pairs of a problem in canonical order, row by row."""
+
+    def __init__(self, problem: Problem, frame: Frame) -> None:
+        self.problem = problem
+        self.frame = frame
+        pools = _distinct_pools(problem, frame)
+        self.pool = np.array([p for p in pools for _ in frame.able[p]], dtype=np.int64)
+        self.candidate = np.array([c for p in pools for c in frame.able[p]], dtype=np.int64)
+        candidates = problem.candidates
+        widest = max(len(w.class_ids) for w in problem.workloads)
+        self.load = np.full((len(candidates), widest), math.inf)
+        self.energy_j = np.zeros((len(candidates), widest))
+        for i, candidate in enumerate(candidates):
+            self.load[i, : len(candidate.load)] = candidate.load
+            admitted = np.isfinite(candidate.load)
+            self.energy_j[i, : len(admitted)] = np.where(admitted, candidate.energy_j, 0.0)
+        self.workload = np.array([c.workload for c in candidates], dtype=np.int64)
+        self.gpus = np.array([c.gpus for c in candidates], dtype=np.int64)
+        self.idle_kw = np.array([c.idle_w for c in candidates]) / 1000.0
+        self.needed = np.array([frame.needed[c] for c in range(len(candidates))])
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    def named(self, rows: Iterable[int]) -> frozenset[tuple[int, int]]:
+        """(pool, candidate) of rows."""
+        return frozenset((int(self.pool[i]), int(self.candidate[i])) for i in rows)
+
+    def rows_of(self, pairs: Iterable[tuple[int, int]]) -> IntArray:
+        """Rows of (pool, candidate), ascending; pairs that are none are left out."""
+        wanted = frozenset(pairs)
+        together = zip(self.pool.tolist(), self.candidate.tolist(), strict=True)
+        return np.array([i for i, pair in enumerate(together) if pair in wanted], dtype=np.int64)
+
+    def by_pool(self) -> Iterator[tuple[int, slice]]:
+        """Each pool with its rows, which lie together."""
+        starts = np.flatnonzero(np.diff(self.pool, prepend=-1)).tolist()
+        for first, last in zip(starts, [*starts[1:], len(self.pool)], strict=True):
+            yield int(self.pool[first]), slice(int(first), int(last))
+
+    def cheapest_of_each(self, price: FloatArray) -> list[int]:
+        """For each class the pair of each system that serves a request/s at the least price.
+
+        `price` is that of one replica of each pair.
+        """
+        rates = price[:, None] * self.load[self.candidate]
+        systems = sorted({pool.system for pool in self.problem.pools})
+        rank = {system: i for i, system in enumerate(systems)}
+        system = np.array([rank[pool.system] for pool in self.problem.pools])[self.pool]
+        chosen: set[int] = set()
+        for k in range(rates.shape[1]):
+            order = np.lexsort((np.arange(len(self)), rates[:, k]))
+            order = order[np.isfinite(rates[order, k])]
+            key = self.workload[self.candidate[order]] * len(systems) + system[order]
+            _, first = np.unique(key, return_index=True)
+            chosen |= set(order[first].tolist())
+        return sorted(chosen)
+
+    def reduced_costs(self, duals: Duals, kwh: FloatArray) -> FloatArray:
+        """Reduced cost of each pair, energy at `kwh` by pool."""
+        problem = self.problem
+        total = np.full(len(self), math.inf)
+        value = np.stack([self._value(duals, b, kwh) for b in range(len(problem.blocks))])
+        for p, rows in self.by_pool():
+            c = self.candidate[rows]
+            sizes, which = np.unique(self.gpus[c], return_inverse=True)
+            for scope in scopes_of(problem, p, replicas=True):
+                up = blocks_of(problem, p) if scope == ALL_YEAR else [scope]
+                packed = [self._packed(duals, (p, scope), int(size)) for size in sizes]
+                cost = self.idle_kw[c] * scope_hours(problem, p, scope) * kwh[p]
+                cost = cost + np.array(packed)[which] - value[up, rows].sum(axis=0)
+                total[rows] = np.minimum(total[rows], cost)
+        return total
+
+    def _value(self, duals: Duals, b: int, kwh: FloatArray) -> FloatArray:
+        energy = self._kwh(b, self.energy_j)[self.candidate] * kwh[self.pool][:, None]
+        load = self.load[self.candidate]
+        paid = duals.demand[b][self.workload[self.candidate]]
+        margin = np.where(np.isfinite(load), paid - energy, 0.0) / load
+        return np.asarray(margin.max(axis=1, initial=0.0))
+
+    def _kwh(self, b: int, energy_j: FloatArray) -> FloatArray:
+        """IT kWh a year of one request/s in block b at so many joules per request."""
+        seconds = self.problem.blocks[b].hours * SECONDS_PER_HOUR
+        kwh: FloatArray = seconds * energy_j / JOULES_PER_KWH
+        return kwh
+
+    def _packed(self, duals: Duals, place: Scope, size: int) -> float:
+        """What the packing rows of a pool take of a replica, its systems' spare cost lent."""
+        room = self.problem.pools[place[0]].gpus_per_system
+        rows = duals.packing.get(place, ())
+        sizes = [label[3] for label, _ in rows if label[0] == "pack"]
+        spare = duals.spare.get(place, 0.0)
+        total = 0.0
+        for label, mu in rows:
+            held = room // label[3] * label[3] if label[0] == "pack" else 1
+            lent = label[0] == "whole" or (label[0] == "pack" and label[3] == min(sizes))
+            total += (mu + spare / held if lent else mu) * packing_coefficient(label, room, size)
+        return total
+
+    def replica_columns(
+        self, row: int, packing: Mapping[Scope, Sequence[tuple[Label, int]]]
+    ) -> Iterator[tuple[Label, float, list[tuple[int, float]]]]:
+        """Label, kWh a year and entries in packing rows of the replica columns of a pair."""
+        p, c = int(self.pool[row]), int(self.candidate[row])
+        room, size = self.problem.pools[p].gpus_per_system, int(self.gpus[c])
+        for scope in scopes_of(self.problem, p, replicas=True):
+            found = ((i, packing_coefficient(la, room, size)) for la, i in packing[p, scope])
+            kwh = float(self.idle_kw[c]) * scope_hours(self.problem, p, scope)
+            yield ("n", scope, p, c), kwh, [(i, a) for i, a in found if a]
+
+    def flow_columns(self, row: int) -> Iterator[tuple[Label, float, float]]:
+        """Label, kWh a year and load of the flow columns of a pair."""
+        p, c = int(self.pool[row]), int(self.candidate[row])
+        w = int(self.workload[c])
+        for b in blocks_of(self.problem, p):
+            kwh = self._kwh(b, self.energy_j[c])
+            for k in self.frame.order.classes[w]:
+                load = float(self.load[c, k])
+                if self.problem.workloads[w].demand_rps[b, k] > 0 and math.isfinite(load):
+                    yield ("f", b, p, c, k), float(kwh[k]), load
+
+
+def packing_coefficient(label: Label, room: int, size: int) -> float:
+    """Coefficient of a replica of `size` in a packing row of systems of `room` accelerators."""
+    whole = float(systems_per_replica(size, room)) if size >= room else 0.0
+    if label[0] == "pack":
+        inside = float(size if size >= label[3] else 0)
+        return room // label[3] * label[3] * whole if whole else inside
+    if label[0] == "place":
+        return float(size == label[3])
+    return whole
+
+
+def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
+    """Pools in canonical order without those that are copies of an earlier one."""
+    lost = any(block.lost_site >= 0 for block in problem.blocks)
+    seen: set[object] = set()
+    distinct = []
+    for p in frame.order.pools:
+        if not frame.able[p]:
+            continue
+        pool = problem.pools[p]
+        offers = frozenset(_terms(problem.offers[o]) for o in frame.offers[p])
+        grouped = all(problem.offers[o].supply_group for o in frame.offers[p])
+        key = (replace(pool, id="", site=-1), offers, tuple(frame.able[p]))
+        if pool.hosted and grouped and not lost:
+            if key in seen:
+                continue
+            seen.add(key)
+        distinct.append(p)
+    return distinct
+
+
+def _terms(offer: OfferData) -> tuple[object, ...]:
+    """What tells two offers apart, their pools aside."""
+    items = tuple(sorted(offer.annual_cost_items_usd.items()))
+    return (offer.supply_group, offer.hourly_usd, offer.capex_usd, items)
