@@ -18,7 +18,7 @@ use crate::perf::closed_loop::{closed_loop, ClosedLoop};
 use crate::perf::layout::Layout;
 use crate::perf::replica::{sequences_that_fit, ClassWork, Replica, RequestEnergy};
 use crate::perf::step::{OperatorTables, StepModel};
-use crate::points::{points, Columns, Curve, Inputs};
+use crate::points::{points, Columns, Curve, Inputs, NAMES};
 use crate::space::{resolve, Configuration};
 use crate::tco::{energy_usd_per_kwh_it, usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{Class, Length, Spec, Speculation};
@@ -135,19 +135,27 @@ pub struct Answers {
     pub columns: [Vec<f64>; ANSWERS.len()],
 }
 
-/// Names of the numeric answers. Throughput and watts are of one replica.
-pub const ANSWERS: [&str; 10] = [
-    "output_tokens_per_s",
-    "output_tokens_per_s_per_gpu",
-    "ttft_p50_ms",
-    "ttft_p99_ms",
-    "tpot_p50_ms",
-    "tpot_p99_ms",
-    "watts",
-    "cost_per_mtok_output_usd",
-    "ttft_mean_ms",
-    "tpot_mean_ms",
+/// Names of the numbers of a row, in the order of [`Rows`]; the first two must be there.
+pub const NUMBERS: [&str; 8] = [
+    "input_tokens",
+    "output_tokens",
+    "concurrency",
+    "rate_rps",
+    "batch_limit",
+    "price_usd_per_gpu_h",
+    "tariff_usd_per_kwh",
+    "pue",
 ];
+
+/// Names of the numeric answers: those of a point, without its concurrency, and the means of a
+/// closed loop. Throughput and watts are of one replica.
+pub const ANSWERS: [&str; 10] = {
+    let [tokens, tokens_gpu, ttft_50, ttft_99, tpot_50, tpot_99, _, cost, _] = NAMES;
+    let means = ["ttft_mean_ms", "tpot_mean_ms"];
+    [
+        tokens, tokens_gpu, ttft_50, ttft_99, tpot_50, tpot_99, "watts", cost, means[0], means[1],
+    ]
+};
 const TOKENS: usize = 0;
 const TOKENS_GPU: usize = 1;
 const TTFT: usize = 2;

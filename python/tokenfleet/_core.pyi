@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BLANK",
+    "CANDIDATE_ANSWERS",
+    "CANDIDATE_NUMBERS",
     "HOURS_PER_YEAR",
+    "POINT_COLUMNS",
     "Candidates",
     "Durations",
     "PointSearch",
@@ -34,6 +37,9 @@ __all__ = [
 
 __version__: Final[str]
 HOURS_PER_YEAR: Final[float]
+CANDIDATE_ANSWERS: Final[tuple[str, ...]]  # numbers; means of closed loops last
+CANDIDATE_NUMBERS: Final[tuple[str, ...]]  # as Candidates.evaluate takes them
+POINT_COLUMNS: Final[tuple[str, ...]]  # numbers of an operating point
 BLANK: Final[float]  # an optional number of a candidate that is left out
 
 class _Layout(TypedDict):

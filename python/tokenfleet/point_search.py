@@ -47,14 +47,7 @@ _VALUES = (
     "concurrency",
     "usd_per_gpu_h",
     "usd_per_kwh",
-    "output_tokens_per_s",
-    "output_tokens_per_s_per_gpu",
-    "ttft_p50_ms",
-    "ttft_p99_ms",
-    "tpot_p50_ms",
-    "tpot_p99_ms",
-    "drawn_w",
-    "cost_per_mtok_output_usd",
+    *(name for name in _core.POINT_COLUMNS if name != "concurrency"),
 )
 
 

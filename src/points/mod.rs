@@ -23,6 +23,7 @@ pub mod curve;
 pub mod elementary;
 pub mod front;
 pub mod grid;
+pub mod names;
 pub mod offer;
 pub mod stream;
 pub mod table;
@@ -34,4 +35,5 @@ mod stream_tests;
 mod tests;
 
 pub use curve::Curve;
+pub use names::NAMES;
 pub use table::{points, Columns, Inputs};

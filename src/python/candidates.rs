@@ -3,11 +3,12 @@
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::Problem;
-use crate::candidates::{self, evaluate, Prepared, Rows, ANSWERS, BLANK, MOST_CODES};
+use crate::candidates::{self, evaluate, Prepared, Rows, ANSWERS, BLANK, MOST_CODES, NUMBERS};
 use crate::perf::layout::Parallel;
+use crate::points::NAMES;
 use crate::space::Configuration;
 use crate::workload::{Role, Speculation};
 
@@ -79,16 +80,17 @@ impl Candidates {
         &self,
         py: Python<'py>,
         layout: PyReadonlyArray1<'py, i32>,
-        numbers: [PyReadonlyArray1<'py, f64>; 8],
+        numbers: [PyReadonlyArray1<'py, f64>; NUMBERS.len()],
     ) -> PyResult<Bound<'py, PyDict>> {
         let layout = layout.as_slice()?;
-        let mut columns: [&[f64]; 8] = [&[]; 8];
+        let mut columns: [&[f64]; NUMBERS.len()] = [&[]; NUMBERS.len()];
         for (i, (column, array)) in columns.iter_mut().zip(&numbers).enumerate() {
             *column = array.as_slice()?;
             let optional = i >= 2 && column.is_empty();
             if column.len() != layout.len() && !optional {
                 return Err(PyValueError::new_err(format!(
-                    "column {i} has {} rows, layout has {}",
+                    "{} has {} rows, layout has {}",
+                    NUMBERS[i],
                     column.len(),
                     layout.len()
                 )));
@@ -147,5 +149,8 @@ pub(super) fn distinct_rows<'py>(
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Candidates>()?;
     m.add_function(wrap_pyfunction!(distinct_rows, m)?)?;
+    m.add("POINT_COLUMNS", PyTuple::new(m.py(), NAMES)?)?;
+    m.add("CANDIDATE_NUMBERS", PyTuple::new(m.py(), NUMBERS)?)?;
+    m.add("CANDIDATE_ANSWERS", PyTuple::new(m.py(), ANSWERS)?)?;
     m.add("BLANK", BLANK)
 }

@@ -1,4 +1,4 @@
-//! Routing of many fleets: arrays in, GIL released, arrays out; see `fleets.rs`.
+//! Routing of many fleets: arrays in, GIL released, arrays out; see `fleets/`.
 
 use numpy::{
     IntoPyArray, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,

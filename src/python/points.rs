@@ -11,20 +11,8 @@ use crate::error::{self, not_negative};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
-use crate::points::{points, Columns, Curve, Inputs};
+use crate::points::{points, Columns, Curve, Inputs, NAMES};
 
-/// Names of the result columns, in the order of [`Columns`].
-const NAMES: [&str; 9] = [
-    "output_tokens_per_s",
-    "output_tokens_per_s_per_gpu",
-    "ttft_p50_ms",
-    "ttft_p99_ms",
-    "tpot_p50_ms",
-    "tpot_p99_ms",
-    "drawn_w",
-    "cost_per_mtok_output_usd",
-    "concurrency",
-];
 /// Rows that a thread works out at once.
 const CHUNK: usize = 1 << 15;
 

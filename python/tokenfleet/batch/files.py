@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.whole_file import write_whole
 
 ENDINGS = (".yaml", ".yml", ".toml", ".json")
 _SLUG = 40  # characters of a name that are kept
@@ -98,16 +97,5 @@ def write_inside(folder: Path, name: str, data: bytes) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise SchemaError(f"{name!r}: is not a plain file name", "this is a bug: please report it")
     target = folder / name
-    handle, part_name = tempfile.mkstemp(dir=folder, prefix=".tokenfleet.", suffix=".part")
-    part = Path(part_name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(target, data)
     return target

@@ -11,8 +11,6 @@ them: that is the 80 % interval.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +21,7 @@ from tokenfleet.calibration.points import Target
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.text import load_data
 from tokenfleet.schema.rows import Row, validate
+from tokenfleet.whole_file import write_whole
 
 SCHEMA_VERSION = 2
 
@@ -105,22 +104,12 @@ class Calibration(Row):
         return "{\n" + ",\n".join((*head, *body)) + "\n}\n"
 
     def write(self, path: str | Path) -> None:
-        """Writes beside the target, then renames: a reader sees the old file or the whole new one.
+        """Writes the text into a file, as `write_whole`.
 
         Raises:
             OSError: the disk is full or read-only; no half file stays.
         """
-        target = Path(path)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".calibration.", suffix=".part")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.text())
-            part.chmod(0o644)
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_whole(Path(path), self.text())
 
 
 def _lines(values: Iterable[Any]) -> str:

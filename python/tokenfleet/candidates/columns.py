@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tokenfleet._core import CANDIDATE_ANSWERS, CANDIDATE_NUMBERS
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import did_you_mean
 
@@ -12,17 +13,7 @@ TEXTS = ("system", "model", "precision", "engine", "kv")
 COUNTS = ("tp", "pp", "ep", "attention_dp", "speculative_depth")
 SHARES = ("acceptance", "draft_cost_fraction")
 KEYS = (*TEXTS, *COUNTS, *SHARES)
-# In the core's order; the first two must be there.
-NUMBERS = (
-    "input_tokens",
-    "output_tokens",
-    "concurrency",
-    "rate_rps",
-    "batch_limit",
-    "price_usd_per_gpu_h",
-    "tariff_usd_per_kwh",
-    "pue",
-)
+NUMBERS = CANDIDATE_NUMBERS  # the first two must be there
 LABEL = "id"  # the user's own name of a row, handed through
 KNOWN = (LABEL, *KEYS, *NUMBERS)
 _REQUIRED = ("system", "model", "precision", "input_tokens", "output_tokens")
@@ -36,21 +27,9 @@ _ALIASES = {
 }
 
 ROW = "row"
-ANSWERS = (
-    "fits",
-    "status",
-    "output_tokens_per_s",
-    "output_tokens_per_s_per_gpu",
-    "ttft_p50_ms",
-    "ttft_p99_ms",
-    "tpot_p50_ms",
-    "tpot_p99_ms",
-    "watts",
-    "cost_per_mtok_output_usd",
-    "provenance",
-)
 # Closed loops only: files without a concurrency do not have them.
-MEANS = ("ttft_mean_ms", "tpot_mean_ms")
+MEANS = CANDIDATE_ANSWERS[-2:]
+ANSWERS = ("fits", "status", *CANDIDATE_ANSWERS[:-2], "provenance")
 LARGER_IS_BETTER = ("output_tokens_per_s", "output_tokens_per_s_per_gpu")
 
 

@@ -21,11 +21,12 @@ from tokenfleet._core import __version__
 from tokenfleet.candidates.part import Record, Task, better, digest, note, noted, work
 from tokenfleet.candidates.rows import result_schema
 from tokenfleet.candidates.select import condition
-from tokenfleet.candidates.sink import Rejects, check_ending, numbered, open_sink, whole_file
+from tokenfleet.candidates.sink import Rejects, check_ending, numbered, open_sink
 from tokenfleet.candidates.source import Source, label_type, open_source
 from tokenfleet.engines import Engine, Outcome, in_order, open_engine
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import did_you_mean
+from tokenfleet.whole_file import whole_file
 
 Progress = Callable[[int, int], None]
 SHOWN_BY = "cost_per_mtok_output_usd"

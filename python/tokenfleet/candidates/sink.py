@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ import pyarrow.parquet
 from tokenfleet.candidates.columns import ROW
 from tokenfleet.errors import SchemaError
 from tokenfleet.text import cell
+from tokenfleet.whole_file import whole_file
 
 _PAGE_BYTES, _PAGE_ROWS = 4 << 20, 1 << 16
 ENDINGS = (".parquet", ".csv", ".arrow")
@@ -43,23 +42,6 @@ def check_ending(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise SchemaError(f"{path}: unknown table format", f"end the name in {', '.join(ENDINGS)}")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when the block ends without an error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

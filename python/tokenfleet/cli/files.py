@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.whole_file import write_whole
 
 
 def refuse_existing(path: Path | None, force: bool) -> None:
@@ -24,30 +23,11 @@ def refuse_existing(path: Path | None, force: bool) -> None:
 
 
 def write_atomic(path: Path, content: str | bytes, force: bool) -> None:
-    """Writes beside the target, then renames: a reader sees the old file or the whole new one.
+    """Writes a file whole, as `write_whole`, and over an existing one only with `force`.
 
     Raises:
         SchemaError: as `refuse_existing`.
         OSError: the disk is full or read-only; no half file stays.
     """
     refuse_existing(path, force)
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """Rights that new files do not get; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, content)

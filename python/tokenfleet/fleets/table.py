@@ -14,10 +14,11 @@ import pyarrow.parquet
 
 from tokenfleet.candidates.part import better
 from tokenfleet.candidates.select import condition, matching
-from tokenfleet.candidates.sink import check_ending, open_sink, whole_file
+from tokenfleet.candidates.sink import check_ending, open_sink
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets.evaluate import FleetAnswers, FleetEvaluator
 from tokenfleet.schema import did_you_mean
+from tokenfleet.whole_file import whole_file
 
 SLICE_ROWS = 1 << 16
 ROW, SCENARIO, LABEL = "row", "scenario", "id"
