@@ -25,6 +25,13 @@ pub enum Error {
         /// How many there are.
         len: u64,
     },
+    /// A file that cannot be read or written.
+    File {
+        /// Its name.
+        path: String,
+        /// What the system or the format says.
+        why: String,
+    },
 }
 
 impl fmt::Display for Error {
@@ -33,6 +40,7 @@ impl fmt::Display for Error {
             Self::Spec(text) => write!(f, "problem specification: {text}"),
             Self::Value { field, value, must } => write!(f, "{field} = {value}: must be {must}"),
             Self::Unknown { what, index, len } => write!(f, "no {what} {index}: there are {len}"),
+            Self::File { path, why } => write!(f, "{path}: {why}"),
         }
     }
 }

@@ -24,6 +24,7 @@
 
 pub mod candidates;
 pub mod catalog;
+pub mod checksum;
 pub mod error;
 pub mod evaluate;
 pub mod fleets;
@@ -32,6 +33,7 @@ pub mod points;
 pub mod prune;
 pub mod simulate;
 pub mod space;
+pub mod splice;
 pub mod tco;
 pub mod validate;
 pub mod workload;

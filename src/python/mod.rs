@@ -8,9 +8,10 @@ mod fleets;
 mod money;
 mod points;
 mod search;
+mod tables;
 
 use numpy::{IntoPyArray, PyReadonlyArray1};
-use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -33,6 +34,7 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
             Error::Unknown { .. } => PyIndexError::new_err(error.to_string()),
+            Error::File { .. } => PyOSError::new_err(error.to_string()),
             _ => PyValueError::new_err(error.to_string()),
         }
     }
@@ -542,6 +544,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<points::PointSearch>()?;
     m.add_function(wrap_pyfunction!(points::operating_points, m)?)?;
     candidates::register(m)?;
+    tables::register(m)?;
     m.add_class::<Durations>()?;
     m.add_function(wrap_pyfunction!(durations::estimate, m)?)?;
     m.add_function(wrap_pyfunction!(fleet::simulate_fleet, m)?)?;

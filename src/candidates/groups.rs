@@ -1,0 +1,125 @@
+//! Rows brought together that share a curve: same layout, lengths and batch limit.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
+
+use crate::candidates::mixer::Mixer;
+use crate::candidates::rows::{at, Rows, Status, BLANK};
+
+/// What rows share that share a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Group {
+    pub layout: i32,
+    lengths: [u64; 2],
+    batch: u64,
+}
+
+impl Group {
+    fn of(rows: &Rows, row: usize) -> Self {
+        Self {
+            layout: rows.layout[row],
+            lengths: [rows.input_tokens[row], rows.output_tokens[row]].map(f64::to_bits),
+            batch: at(rows.batch_limit, row).to_bits(),
+        }
+    }
+
+    /// Input and output tokens.
+    pub fn lengths(&self) -> [f64; 2] {
+        self.lengths.map(f64::from_bits)
+    }
+
+    /// Batch limit, or blank.
+    pub fn batch(&self) -> f64 {
+        f64::from_bits(self.batch)
+    }
+}
+
+/// What differs inside a group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Load {
+    pub concurrency: f64,
+    pub rate_rps: f64,
+    /// NaN where blank.
+    pub usd_per_gpu_h: f64,
+    pub usd_per_kwh: f64,
+}
+
+impl Load {
+    fn of(rows: &Rows, row: usize) -> Self {
+        let price = at(rows.usd_per_gpu_h, row);
+        Self {
+            concurrency: at(rows.concurrency, row),
+            rate_rps: at(rows.rate_rps, row),
+            usd_per_gpu_h: if price == BLANK { f64::NAN } else { price },
+            usd_per_kwh: rows.energy_usd_per_kwh(row),
+        }
+    }
+}
+
+/// Place of a row that is in no group.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// Rows one group after the other. Both ways between the orders are walked row by row, so that only
+/// one place of each group is touched at a time: that stays in the cache.
+#[derive(Debug)]
+pub(super) struct Groups {
+    /// Groups in order of their first rows, with their places.
+    pub members: Vec<(Group, Range<usize>)>,
+    /// Loads by place.
+    pub loads: Vec<Load>,
+    /// Place of every row, or [`NOWHERE`].
+    pub places: Vec<u32>,
+}
+
+impl Groups {
+    /// Brings rows together; rows that are wrong get their status and are nowhere.
+    pub fn of(rows: &Rows, status: &mut [u8]) -> Self {
+        let (groups, mut places) = numbered(rows, status);
+        let mut members = Vec::with_capacity(groups.len());
+        let mut next = Vec::with_capacity(groups.len());
+        let mut first = 0;
+        for (group, count) in groups {
+            next.push(first as u32);
+            members.push((group, first..first + count));
+            first += count;
+        }
+        let mut loads = vec![Load::default(); first];
+        for (row, place) in places
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, n)| **n != NOWHERE)
+        {
+            let next = &mut next[*place as usize];
+            *place = *next;
+            *next += 1;
+            loads[*place as usize] = Load::of(rows, row);
+        }
+        Self {
+            members,
+            loads,
+            places,
+        }
+    }
+}
+
+/// Groups with their sizes, and the number of each row's group.
+fn numbered(rows: &Rows, status: &mut [u8]) -> (Vec<(Group, usize)>, Vec<u32>) {
+    let mut index: HashMap<Group, u32, BuildHasherDefault<Mixer>> = HashMap::default();
+    let mut groups: Vec<(Group, usize)> = Vec::new();
+    let mut of_row = vec![NOWHERE; status.len()];
+    for (row, status) in status.iter_mut().enumerate() {
+        let found = rows.check(row);
+        *status = found as u8;
+        if found == Status::Ok {
+            let group = Group::of(rows, row);
+            let number = *index.entry(group).or_insert_with(|| {
+                groups.push((group, 0));
+                groups.len() as u32 - 1
+            });
+            groups[number as usize].1 += 1;
+            of_row[row] = number;
+        }
+    }
+    (groups, of_row)
+}

@@ -1,0 +1,38 @@
+//! A layout made ready for all rows that name it.
+
+use crate::perf::layout::Layout;
+use crate::perf::step::{OperatorTables, StepModel};
+use crate::space::{resolve, Configuration};
+use crate::workload::{Spec, Speculation};
+
+/// A layout with its tables, prepared once for all its rows.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    configuration: Configuration,
+    speculation: Speculation,
+    pub(super) step: StepModel,
+}
+
+impl Prepared {
+    /// `None`: it is no layout, or a kernel or link that it needs has no figure.
+    pub fn new(
+        spec: &Spec,
+        configuration: Configuration,
+        speculation: Speculation,
+    ) -> Option<Self> {
+        let mut layout = resolve(spec, &configuration)?;
+        layout.speculation = speculation;
+        let step = StepModel::build(&layout, &OperatorTables::build(&layout)?)?;
+        Some(Self {
+            configuration,
+            speculation,
+            step,
+        })
+    }
+
+    pub(super) fn layout<'a>(&self, spec: &'a Spec) -> Option<Layout<'a>> {
+        let mut layout = resolve(spec, &self.configuration)?;
+        layout.speculation = self.speculation;
+        Some(layout)
+    }
+}
