@@ -5,6 +5,7 @@ order mean, p50, p90, p95, p99. What the numbers mean: ``docs/model.md``.
 """
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Final, TypeAlias, TypedDict, final
 
 import numpy as np
@@ -21,10 +22,12 @@ __all__ = [
     "PointSearch",
     "Problem",
     "Search",
+    "Splicer",
     "__version__",
     "distinct_rows",
     "energy_usd_per_kwh_it",
     "estimate",
+    "file_checksum",
     "operating_points",
     "prune",
     "route_fleets",
@@ -645,4 +648,30 @@ def route_fleets(
 
     Raises:
         ValueError: shapes that do not agree, or a number that is not finite or below zero.
+    """
+
+@final
+class Splicer:
+    """Writes one Parquet file from the row groups of others, copied as they are encoded.
+
+    Args:
+        target: The file to write; it is there and empty.
+        like: A Parquet file of the schema, with or without rows.
+
+    Raises:
+        OSError: A file cannot be read or written, is damaged, or has another schema; names it.
+    """
+
+    def __new__(cls, target: str | PathLike[str], like: str | PathLike[str]) -> Splicer: ...
+    def append(self, path: str | PathLike[str]) -> int:
+        """Appends all row groups of a file; returns its rows."""
+
+    def close(self) -> None:
+        """Writes the footer."""
+
+def file_checksum(path: str | PathLike[str]) -> str:
+    """XXH3-128 of a file's bytes, 32 hexadecimal digits: finds accidents, not forgers.
+
+    Raises:
+        OSError: The file cannot be read.
     """
