@@ -1,6 +1,8 @@
 //! Engine steps and requests per second of the simulator on one thread: 512 tokens in, 128 out, batch
 //! 64, at 85 % of capacity, with 1 and with 256 replicas.
 
+use std::sync::atomic::AtomicBool;
+
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use tokenfleet::simulate::arrivals::Lengths;
 use tokenfleet::simulate::router::Rule;
@@ -29,6 +31,7 @@ fn run(spec: &Spec, c: &Configuration, replicas: usize, rate: f64) -> Report {
         rates: vec![rate * replicas as f64, 0.0],
         lengths: vec![class(), class()],
         shape: 1.0,
+        curve: None,
         requests: (800 * replicas as u64).max(20_000),
     };
     let options = Options {
@@ -40,7 +43,7 @@ fn run(spec: &Spec, c: &Configuration, replicas: usize, rate: f64) -> Report {
         latency_group: 0,
         waiting_limit: usize::MAX,
     };
-    simulate(spec, c, &traffic, &options).expect("a serving replica")
+    simulate(spec, c, &traffic, &options, &AtomicBool::new(false)).expect("a serving replica")
 }
 
 fn simulations(criterion: &mut Criterion) {

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -391,22 +388,3 @@ def test_hashes_that_do_not_fit_their_rows_are_refused() -> None:
         with pytest.raises(ValueError, match=message):
             simulate(one_class("llama-8b"), [{"id": 0}], trace=trace, hashes=hashes,
                      arrivals=arrivals)  # fmt: skip
-
-
-def test_an_interrupt_ends_a_run_with_what_was_simulated() -> None:
-    problem = one_class("llama-8b")
-    rate = 0.6 / load_s(problem)
-
-    def interrupt() -> None:
-        time.sleep(0.3)
-        signal.raise_signal(signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    try:
-        result = simulate(problem, [{"id": 0}], rate=rate, requests=2_000_000_000, replications=2)
-    except KeyboardInterrupt:
-        pytest.fail("the interrupt was not taken up by the run")
-    assert result["interrupted"] and closed(result)
-    assert result["conservation"]["finished"] > 0
-    row = result["classes"][0]
-    assert row["unfinished"] == row["arrived"] - row["finished"]

@@ -23,6 +23,7 @@ __all__ = [
     "Problem",
     "Search",
     "Splicer",
+    "StopFlag",
     "__version__",
     "distinct_rows",
     "energy_usd_per_kwh_it",
@@ -137,6 +138,9 @@ class _Sample(TypedDict):
     """Measured requests of one class in one replication."""
 
     arrived: int
+    judged: (
+        int  # what `good` and `within` are shares of: all, or if it was stopped those that ended
+    )
     finished: int
     good: int  # finished within every limit that binds the class
     within: list[int]  # finished within each limit of the workload; 0 where it does not bind
@@ -160,6 +164,7 @@ class _SimulatedClass(TypedDict):
 class _Simulated(TypedDict):
     """Result of a simulation."""
 
+    interrupted: bool  # by `stop`: replications that came to their end, or without one all parts
     replications: int
     unstable_replications: int  # the backlog grew through the run, and less was served than came
     unstable: bool  # in most replications: latencies are those of a queue that diverges
@@ -167,6 +172,11 @@ class _Simulated(TypedDict):
     busy: _Estimate  # share of time with a step running
     concurrency: _Estimate  # sequences in decode on one replica
     backlog: _Estimate  # requests waiting or running in the fleet
+    hit_rate: _Estimate  # prompt tokens found in prefix caches
+    lanes: int  # of one replica
+    cache_bytes: float  # of one lane
+    cache_tokens: float  # of short sequences that fill it
+    series: _Series
     steps: int
     preemptions: int
     conservation: _Conservation
@@ -213,7 +223,7 @@ class _FleetGroup(TypedDict):
     energy_j: _Estimate
 
 class _Series(TypedDict):
-    """What the fleet held over time, in the first replication: 200 to 511 samples."""
+    """What replicas held over time, in the first replication: at most 511 samples."""
 
     at_s: NDArray[np.float64]
     waiting: NDArray[np.float64]  # requests
@@ -311,6 +321,7 @@ class Problem:
         replicas: int = 1,
         router: str = "join_shortest_queue",
         burstiness: float = 1.0,
+        curve: tuple[Sequence[float], float] | None = None,
         requests: int = 20_000,
         warmup: float = 0.25,
         replications: int = 10,
@@ -318,17 +329,20 @@ class Problem:
         latency_group: int = 0,
         waiting_limit: int | None = None,
         threads: int = 0,
+        stop: StopFlag | None = None,
     ) -> _Simulated:
         """Discrete-event simulation of ``replicas`` of a serving configuration.
 
         ``rates`` (K,): requests/s of the whole fleet. ``lengths``: for each class its input and
         output tokens, arrays of equal length from which pairs are drawn with replacement.
         ``router``: round_robin, join_shortest_queue or least_loaded. ``burstiness``: shape of the
-        Gamma times between arrivals; 1 is Poisson, less is burstier. ``requests`` are measured,
+        Gamma times between arrivals; 1 is Poisson, less is burstier. ``curve``: weights of the
+        rates in equal parts of a period, and its length in s. ``requests`` are measured,
         after ``warmup`` times as many. ``waiting_limit``: requests that may wait on a lane; more
         are rejected. The same seed gives the same result on any number of ``threads``; 0 takes all
-        cores. The GIL is released. Raises ``ValueError`` naming the row of bad input, or for a
-        configuration that is no serving layout; ``IndexError`` for one that does not exist.
+        cores. The GIL is released; ``stop``, set by another thread, ends the run. Raises
+        ``ValueError`` naming the row of bad input, or for a configuration that is no serving
+        layout; ``IndexError`` for one that does not exist.
         """
 
     def replay(
@@ -339,16 +353,24 @@ class Problem:
         inputs: NDArray[np.uint32],
         outputs: NDArray[np.uint32],
         *,
+        hashes: tuple[NDArray[np.uint64], NDArray[np.uint64], int] | None = None,
+        mixed: tuple[
+            NDArray[np.float64], Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]], float
+        ]
+        | None = None,
         replicas: int = 1,
         router: str = "join_shortest_queue",
         warmup: float = 0.0,
         seed: int = 0,
         latency_group: int = 0,
         waiting_limit: int | None = None,
+        stop: StopFlag | None = None,
     ) -> _Simulated:
         """The same, of N requests given one by one: ``times`` in s from 0, not falling.
 
         One trace is one sample: half widths are NaN. ``warmup`` is a share of its requests.
+        ``hashes`` as in :func:`simulate_fleet`. ``mixed``: rates, lengths and burstiness of drawn
+        requests that come among those of the trace, until its last.
         """
 
 class _Answers(TypedDict):
@@ -543,6 +565,14 @@ class Durations:
         Every duration of a sample counts ``weights`` times. Raises ``ValueError`` for a weight that
         is negative or not finite, or another number of them.
         """
+
+@final
+class StopFlag:
+    """Ends a simulation from another thread."""
+
+    def __new__(cls) -> StopFlag: ...
+    def set(self) -> None:
+        """Simulations that were given it end within some thousand events."""
 
 def estimate(values: NDArray[np.float64]) -> tuple[float, float]:
     """Mean of the values that are numbers, and half the width of its 95 % interval.

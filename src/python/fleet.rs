@@ -22,14 +22,14 @@ use crate::simulate::Refused;
 /// How often a running simulation lets Ctrl-C through.
 const LOOK: Duration = Duration::from_millis(50);
 
-type Trace<'py> = (
+pub(super) type Trace<'py> = (
     PyReadonlyArray1<'py, f64>,
     PyReadonlyArray1<'py, u32>,
     PyReadonlyArray1<'py, u32>,
     PyReadonlyArray1<'py, u32>,
 );
-type Hashes<'py> = (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>, u32);
-type Pairs<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>)>;
+pub(super) type Hashes<'py> = (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>, u32);
+pub(super) type Pairs<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>)>;
 
 /// Discrete-event simulation of groups of replicas behind one router; see `simulate/fleet.rs`.
 #[pyfunction]
@@ -77,8 +77,7 @@ impl Problem {
         for group in &fleet.groups {
             self.check_group(c.workload, group.latency_group)?;
         }
-        let classes = &self.spec.workloads[c.workload].classes;
-        Ok(classes.iter().map(|class| class.hit_rate).collect())
+        Ok(self.class_hit_rates(c.workload))
     }
 }
 
@@ -112,7 +111,7 @@ fn interruptible<T: Send>(
     })
 }
 
-fn drawn_lengths(lengths: &Pairs<'_>, hit_rates: &[f64]) -> PyResult<Vec<Lengths>> {
+pub(super) fn drawn_lengths(lengths: &Pairs<'_>, hit_rates: &[f64]) -> PyResult<Vec<Lengths>> {
     let one = |(k, (input, output)): (usize, &(_, PyReadonlyArray1<'_, u32>))| {
         let input: &PyReadonlyArray1<'_, u32> = input;
         same_rows(&format!("lengths[{k}]"), &[input.len()?, output.len()?])?;
@@ -126,7 +125,11 @@ fn drawn_lengths(lengths: &Pairs<'_>, hit_rates: &[f64]) -> PyResult<Vec<Lengths
 }
 
 /// Rows of a trace; where it has hashes, these say what is cached, and no hit rate.
-fn requests(trace: &Trace<'_>, hit_rates: &[f64], hashed: bool) -> PyResult<Vec<Request>> {
+pub(super) fn requests(
+    trace: &Trace<'_>,
+    hit_rates: &[f64],
+    hashed: bool,
+) -> PyResult<Vec<Request>> {
     let (times, classes, inputs, outputs) = trace;
     let rows = [times.len()?, classes.len()?, inputs.len()?, outputs.len()?];
     same_rows("times, classes, inputs, outputs", &rows)?;
@@ -151,7 +154,7 @@ fn requests(trace: &Trace<'_>, hit_rates: &[f64], hashed: bool) -> PyResult<Vec<
     Ok((0..rows[0]).map(request).collect())
 }
 
-fn blocks(hashes: &Hashes<'_>) -> PyResult<Blocks> {
+pub(super) fn blocks(hashes: &Hashes<'_>) -> PyResult<Blocks> {
     let (ids, starts, tokens) = hashes;
     let ids = ids.as_array().to_vec();
     let starts: Vec<usize> = starts.as_array().iter().map(|s| *s as usize).collect();
@@ -237,12 +240,12 @@ fn classes<'py>(py: Python<'py>, outcomes: &[FleetOutcome]) -> PyResult<Bound<'p
         let joined: Vec<Cell> = outcomes.iter().map(|o| joined(o, k)).collect();
         let all: Vec<(&FleetOutcome, &Cell)> = outcomes.iter().zip(&joined).collect();
         fill_cell(&row, &all)?;
-        let attained = |o: &FleetOutcome, c: &Cell| c.good as f64 / o.measured[k].arrived as f64;
+        let judged = |o: &FleetOutcome| o.measured[k].judged(o.stopped) as f64;
+        let attained = |o: &FleetOutcome, c: &Cell| c.good as f64 / judged(o);
         let e = estimate(all.iter().map(|(o, c)| attained(o, c)));
         row.set_item("attainment", (e.mean, e.half_width))?;
         let within = |i: usize| {
-            let share =
-                |(o, c): &(&FleetOutcome, &Cell)| c.within[i] as f64 / o.measured[k].arrived as f64;
+            let share = |(o, c): &(&FleetOutcome, &Cell)| c.within[i] as f64 / judged(o);
             let e = estimate(all.iter().map(share));
             (e.mean, e.half_width)
         };
@@ -328,7 +331,7 @@ fn groups<'py>(
 }
 
 /// Columns over time of the first replication.
-fn series<'py>(py: Python<'py>, samples: &[Sample]) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn series<'py>(py: Python<'py>, samples: &[Sample]) -> PyResult<Bound<'py, PyDict>> {
     let out = PyDict::new(py);
     let column = |name: &str, f: &dyn Fn(&Sample) -> f64| {
         let values: Vec<f64> = samples.iter().map(f).collect();

@@ -5,6 +5,7 @@ mod candidates;
 mod durations;
 mod fleet;
 mod fleets;
+mod group;
 mod money;
 mod points;
 mod search;
@@ -13,7 +14,7 @@ mod tables;
 use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
 use crate::error::{self, Error};
 use crate::evaluate::{point, recheck, NoPoint, Point};
@@ -22,10 +23,10 @@ use crate::perf::latency::Latency;
 use crate::perf::layout::{Layout, Parallel};
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::python::durations::Durations;
-use crate::simulate::arrivals::{cached, Lengths, Request};
+use crate::python::fleet::{drawn_lengths, Hashes, Pairs};
 use crate::simulate::router::Rule;
-use crate::simulate::statistics::Estimate;
-use crate::simulate::{simulate, ClassReport, Options, Refused, Report, Traffic};
+use crate::simulate::traffic::DayCurve;
+use crate::simulate::{Options, Traffic};
 use crate::space::{resolve, Configuration, Space};
 use crate::tco;
 use crate::workload::{Metric, Role, Spec, MAX_CLASSES};
@@ -210,11 +211,11 @@ impl Problem {
         }))
     }
 
-    /// Discrete-event simulation of a fleet under drawn requests; see `simulate/`.
+    /// Discrete-event simulation of a group under drawn requests; see `simulate/`.
     #[pyo3(signature = (
         id, rates, lengths, *, replicas = 1, router = "join_shortest_queue", burstiness = 1.0,
-        requests = 20_000, warmup = 0.25, replications = 10, seed = 0, latency_group = 0,
-        waiting_limit = None, threads = 0
+        curve = None, requests = 20_000, warmup = 0.25, replications = 10, seed = 0,
+        latency_group = 0, waiting_limit = None, threads = 0, stop = None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn simulate<'py>(
@@ -222,10 +223,11 @@ impl Problem {
         py: Python<'py>,
         id: u64,
         rates: PyReadonlyArray1<'py, f64>,
-        lengths: Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>)>,
+        lengths: Pairs<'py>,
         replicas: usize,
         router: &str,
         burstiness: f64,
+        curve: Option<(Vec<f64>, f64)>,
         requests: u64,
         warmup: f64,
         replications: u64,
@@ -233,6 +235,7 @@ impl Problem {
         latency_group: usize,
         waiting_limit: Option<usize>,
         threads: usize,
+        stop: Option<Py<group::StopFlag>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let c = self.space.decode(&self.spec, id)?;
         let options = Options {
@@ -244,32 +247,26 @@ impl Problem {
             latency_group,
             waiting_limit: waiting_limit.unwrap_or(usize::MAX),
         };
-        let classes = &self.spec.workloads[c.workload].classes;
-        let lengths: Vec<Lengths> = lengths
-            .iter()
-            .enumerate()
-            .map(|(k, (input, output))| {
-                same_rows(&format!("lengths[{k}]"), &[input.len()?, output.len()?])?;
-                let (input, output) = (input.as_array(), output.as_array());
-                Ok(Lengths {
-                    pairs: input.iter().copied().zip(output.iter().copied()).collect(),
-                    hit_rate: classes.get(k).map_or(0.0, |class| class.hit_rate),
-                })
-            })
-            .collect::<PyResult<_>>()?;
         let traffic = Traffic::Drawn {
             rates: rates.as_array().to_vec(),
-            lengths,
+            lengths: drawn_lengths(&lengths, &self.class_hit_rates(c.workload))?,
             shape: burstiness,
+            curve: curve.map(|(weights, period_s)| DayCurve {
+                weights,
+                period_s,
+                start_s: 0.0,
+            }),
             requests,
         };
-        self.simulated(py, id, &c, &traffic, &options, threads)
+        self.simulated(py, id, &traffic, &options, threads, stop)
     }
 
-    /// The same, of requests with given arrival times (s), classes and lengths.
+    /// The same, of requests with given arrival times (s), classes and lengths, with drawn ones among
+    /// them where `mixed` gives their rates, lengths and burstiness.
     #[pyo3(signature = (
-        id, times, classes, inputs, outputs, *, replicas = 1, router = "join_shortest_queue",
-        warmup = 0.0, seed = 0, latency_group = 0, waiting_limit = None
+        id, times, classes, inputs, outputs, *, hashes = None, mixed = None, replicas = 1,
+        router = "join_shortest_queue", warmup = 0.0, seed = 0, latency_group = 0,
+        waiting_limit = None, stop = None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn replay<'py>(
@@ -280,12 +277,15 @@ impl Problem {
         classes: PyReadonlyArray1<'py, u32>,
         inputs: PyReadonlyArray1<'py, u32>,
         outputs: PyReadonlyArray1<'py, u32>,
+        hashes: Option<Hashes<'py>>,
+        mixed: Option<(PyReadonlyArray1<'py, f64>, Pairs<'py>, f64)>,
         replicas: usize,
         router: &str,
         warmup: f64,
         seed: u64,
         latency_group: usize,
         waiting_limit: Option<usize>,
+        stop: Option<Py<group::StopFlag>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let c = self.space.decode(&self.spec, id)?;
         let options = Options {
@@ -297,53 +297,31 @@ impl Problem {
             latency_group,
             waiting_limit: waiting_limit.unwrap_or(usize::MAX),
         };
-        let rows = [times.len()?, classes.len()?, inputs.len()?, outputs.len()?];
-        same_rows("times, classes, inputs, outputs", &rows)?;
-        let hit_rates = &self.spec.workloads[c.workload].classes;
-        let (times, classes) = (times.as_array(), classes.as_array());
-        let (inputs, outputs) = (inputs.as_array(), outputs.as_array());
-        let requests = (0..rows[0])
-            .map(|row| {
-                let hit_rate = hit_rates.get(classes[row] as usize);
-                Request {
-                    index: row as u64,
-                    arrived_s: times[row],
-                    class: classes[row],
-                    input: inputs[row],
-                    cached: cached(inputs[row], hit_rate.map_or(0.0, |class| class.hit_rate)),
-                    output: outputs[row],
-                }
-            })
-            .collect();
-        self.simulated(py, id, &c, &Traffic::Replayed(requests), &options, 1)
+        let hit_rates = self.class_hit_rates(c.workload);
+        let trace = (times, classes, inputs, outputs);
+        let trace = fleet::requests(&trace, &hit_rates, hashes.is_some())?;
+        let blocks = hashes.map(|h| fleet::blocks(&h)).transpose()?;
+        let traffic = match mixed {
+            None => Traffic::Replayed {
+                requests: trace,
+                blocks,
+            },
+            Some((rates, lengths, shape)) => group::mixed(
+                (&trace, blocks.as_ref()),
+                &rates.as_array().to_vec(),
+                &drawn_lengths(&lengths, &hit_rates)?,
+                shape,
+                seed,
+            )?,
+        };
+        self.simulated(py, id, &traffic, &options, 1, stop)
     }
 }
 
 impl Problem {
-    fn simulated<'py>(
-        &self,
-        py: Python<'py>,
-        id: u64,
-        c: &Configuration,
-        traffic: &Traffic,
-        options: &Options,
-        threads: usize,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        self.check_group(c.workload, options.latency_group)?;
-        let result =
-            py.detach(|| on_threads(threads, || simulate(&self.spec, c, traffic, options)))?;
-        match result {
-            Ok(report) => report_dict(py, &report),
-            Err(Refused::Input(error)) => Err(error.into()),
-            Err(Refused::Point(why)) => Err(PyValueError::new_err(format!(
-                "configuration {id}: {}",
-                reason(why)
-            ))),
-            Err(Refused::Role) => Err(PyValueError::new_err(format!(
-                "configuration {id}: only replicas of role serve are simulated, not {}",
-                c.role.name()
-            ))),
-        }
+    fn class_hit_rates(&self, workload: usize) -> Vec<f64> {
+        let classes = &self.spec.workloads[workload].classes;
+        classes.iter().map(|class| class.hit_rate).collect()
     }
 
     /// The `serve` layout at positions (workload, system, engine, precision, kv, speculation) with
@@ -408,60 +386,6 @@ fn same_rows(what: &str, rows: &[usize]) -> PyResult<()> {
     Err(PyValueError::new_err(format!(
         "{what}: arrays of {rows:?} rows, must be equally long"
     )))
-}
-
-/// What every replication measured of a class.
-fn samples<'py>(py: Python<'py>, class: &ClassReport) -> PyResult<Bound<'py, PyList>> {
-    let out = PyList::empty(py);
-    for c in &class.replications {
-        let row = PyDict::new(py);
-        row.set_item("arrived", c.arrived)?;
-        row.set_item("finished", c.finished)?;
-        row.set_item("good", c.good)?;
-        row.set_item("within", &c.within)?;
-        row.set_item("ttft", Durations::new(&c.ttft))?;
-        row.set_item("tpot", Durations::new(&c.tpot))?;
-        row.set_item("e2e", Durations::new(&c.e2e))?;
-        out.append(row)?;
-    }
-    Ok(out)
-}
-
-fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
-    let out = PyDict::new(py);
-    let pair = |e: &Estimate| (e.mean, e.half_width);
-    out.set_item("replications", report.replications)?;
-    out.set_item("unstable_replications", report.unstable)?;
-    out.set_item("unstable", 2 * report.unstable > report.replications)?;
-    out.set_item("utilisation", pair(&report.utilisation))?;
-    out.set_item("busy", pair(&report.busy))?;
-    out.set_item("concurrency", pair(&report.concurrency))?;
-    out.set_item("backlog", pair(&report.backlog))?;
-    out.set_item("steps", report.steps)?;
-    out.set_item("preemptions", report.preemptions)?;
-    let [arrived, finished, rejected, in_flight] = report.conservation;
-    let all = PyDict::new(py);
-    all.set_item("arrived", arrived)?;
-    all.set_item("finished", finished)?;
-    all.set_item("rejected", rejected)?;
-    all.set_item("in_flight", in_flight)?;
-    out.set_item("conservation", all)?;
-    let classes = PyList::empty(py);
-    for class in &report.classes {
-        let row = PyDict::new(py);
-        row.set_item("arrived", class.arrived)?;
-        row.set_item("finished", class.finished)?;
-        row.set_item("rejected", class.rejected)?;
-        row.set_item("unfinished", class.unfinished)?;
-        row.set_item("served_per_s", pair(&class.served_per_s))?;
-        row.set_item("ttft_s", class.ttft.each_ref().map(pair))?;
-        row.set_item("tpot_s", class.tpot.each_ref().map(pair))?;
-        row.set_item("e2e_s", class.e2e.each_ref().map(pair))?;
-        row.set_item("samples", samples(py, class)?)?;
-        classes.append(row)?;
-    }
-    out.set_item("classes", classes)?;
-    Ok(out)
 }
 
 fn split_of(w: &crate::workload::Workload, role: Role) -> Option<f64> {
@@ -546,6 +470,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     candidates::register(m)?;
     tables::register(m)?;
     m.add_class::<Durations>()?;
+    m.add_class::<group::StopFlag>()?;
     m.add_function(wrap_pyfunction!(durations::estimate, m)?)?;
     m.add_function(wrap_pyfunction!(fleet::simulate_fleet, m)?)?;
     m.add_function(wrap_pyfunction!(fleets::route_fleets, m)?)?;

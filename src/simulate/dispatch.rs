@@ -43,6 +43,8 @@ pub struct Group {
     pub places: f64,
     /// Share of each class that a plan sends here; 0 of classes that it does not admit.
     pub shares: Vec<f64>,
+    /// Prompts read here are answered by groups of the same number.
+    pub partner: usize,
     keys: Vec<u64>,
     tree: Tournament,
     open: usize,
@@ -58,6 +60,7 @@ impl Group {
             lanes,
             places,
             shares,
+            partner: 0,
             keys: vec![0; lanes],
             tree: Tournament::new(lanes, 0),
             open: lanes,
@@ -65,8 +68,18 @@ impl Group {
         }
     }
 
-    fn takes(&self, class: usize, answers: bool) -> bool {
-        self.open > 0 && (self.stage == Stage::Answers) == answers && self.shares[class] > 0.0
+    /// The same, with partners of another number.
+    pub fn with_partner(self, partner: usize) -> Self {
+        Self { partner, ..self }
+    }
+
+    /// Whether it takes requests of a class as they come, or answers to prompts read by `partner`.
+    fn takes(&self, class: usize, partner: Option<usize>) -> bool {
+        let stage = match partner {
+            None => self.stage != Stage::Answers,
+            Some(number) => self.stage == Stage::Answers && self.partner == number,
+        };
+        self.open > 0 && stage && self.shares[class] > 0.0
     }
 
     /// Requests or tokens of the best lane, per place.
@@ -115,20 +128,26 @@ impl Dispatch {
         self.group_of[lane]
     }
 
+    /// The number that the partners of a lane's group have.
+    pub fn partner_of(&self, lane: usize) -> usize {
+        self.groups[self.group_of[lane]].partner
+    }
+
     /// Whether a lane takes requests.
     pub fn is_open(&self, lane: usize) -> bool {
         self.closed[lane] == 0
     }
 
-    /// Lane for a request of a class, or for an answer whose prompt was read; `None`: no lane is open.
-    pub fn choose(&mut self, class: usize, answers: bool) -> Option<usize> {
+    /// Lane for a request of a class, or for an answer to a prompt that `partner` read; `None`: no lane
+    /// is open.
+    pub fn choose(&mut self, class: usize, partner: Option<usize>) -> Option<usize> {
         let group = match self.choice {
-            Choice::Best if self.rule == Rule::RoundRobin => return self.in_turn(class, answers),
-            Choice::Best => self.best(class, answers),
-            Choice::Shares => self.by_shares(class, answers),
-            Choice::SharesThenSpill => self.by_shares(class, answers).map(|g| {
+            Choice::Best if self.rule == Rule::RoundRobin => return self.in_turn(class, partner),
+            Choice::Best => self.best(class, partner),
+            Choice::Shares => self.by_shares(class, partner),
+            Choice::SharesThenSpill => self.by_shares(class, partner).map(|g| {
                 let full = self.least_requests(g) >= self.groups[g].places;
-                match self.best(class, answers) {
+                match self.best(class, partner) {
                     Some(best) if full && self.groups[best].load() < self.groups[g].load() => best,
                     _ => g,
                 }
@@ -138,13 +157,13 @@ impl Dispatch {
     }
 
     /// The group whose best lane has least per place.
-    fn best(&self, class: usize, answers: bool) -> Option<usize> {
-        let open = (0..self.groups.len()).filter(|g| self.groups[*g].takes(class, answers));
+    fn best(&self, class: usize, partner: Option<usize>) -> Option<usize> {
+        let open = (0..self.groups.len()).filter(|g| self.groups[*g].takes(class, partner));
         open.min_by(|a, b| self.groups[*a].load().total_cmp(&self.groups[*b].load()))
     }
 
-    fn by_shares(&mut self, class: usize, answers: bool) -> Option<usize> {
-        let open = |group: &&Group| group.takes(class, answers);
+    fn by_shares(&mut self, class: usize, partner: Option<usize>) -> Option<usize> {
+        let open = |group: &&Group| group.takes(class, partner);
         let total: f64 = self
             .groups
             .iter()
@@ -154,7 +173,7 @@ impl Dispatch {
         let mut point = (1.0 - uniform(&mut self.rng)) * total;
         let mut last = None;
         for (g, group) in self.groups.iter().enumerate() {
-            if group.takes(class, answers) {
+            if group.takes(class, partner) {
                 last = Some(g);
                 point -= group.shares[class];
                 if point < 0.0 {
@@ -186,12 +205,12 @@ impl Dispatch {
     }
 
     /// The next open lane of any group that takes the class.
-    fn in_turn(&mut self, class: usize, answers: bool) -> Option<usize> {
+    fn in_turn(&mut self, class: usize, partner: Option<usize>) -> Option<usize> {
         for _ in 0..self.group_of.len() {
             let lane = self.turn;
             self.turn = (lane + 1) % self.group_of.len();
             let group = &self.groups[self.group_of[lane]];
-            if self.closed[lane] == 0 && group.takes(class, answers) {
+            if self.closed[lane] == 0 && group.takes(class, partner) {
                 return Some(lane);
             }
         }
@@ -256,15 +275,15 @@ mod tests {
         d.update(1, 4, 0);
         d.update(2, 12, 0);
         // 4 of 10 against 12 of 40.
-        assert_eq!(d.choose(0, false), Some(2));
+        assert_eq!(d.choose(0, None), Some(2));
         // The second group does not take the second class.
-        assert_eq!(d.choose(1, false), Some(1));
+        assert_eq!(d.choose(1, None), Some(1));
         d.close(1);
-        assert_eq!(d.choose(1, false), Some(0));
+        assert_eq!(d.choose(1, None), Some(0));
         d.close(0);
-        assert_eq!((d.choose(1, false), d.choose(0, true)), (None, None));
+        assert_eq!((d.choose(1, None), d.choose(0, Some(0))), (None, None));
         d.open(1);
-        assert_eq!(d.choose(1, false), Some(1));
+        assert_eq!(d.choose(1, None), Some(1));
     }
 
     #[test]
@@ -273,32 +292,54 @@ mod tests {
             let mut d = two(Choice::Best, rule);
             d.update(0, 1, 900);
             d.update(1, 2, 100);
-            assert_eq!(d.choose(1, false), Some(lane));
+            assert_eq!(d.choose(1, None), Some(lane));
         }
     }
 
     #[test]
     fn shares_are_kept_and_spill_goes_where_there_is_room() {
         let mut d = two(Choice::Shares, Rule::ShortestQueue);
-        let second = (0..20_000)
-            .filter(|_| d.choose(0, false) == Some(2))
-            .count();
+        let second = (0..20_000).filter(|_| d.choose(0, None) == Some(2)).count();
         assert!((second as f64 / 20_000.0 - 0.75).abs() < 0.02, "{second}");
         let mut d = two(Choice::SharesThenSpill, Rule::ShortestQueue);
         d.update(2, 40, 0);
-        assert!((0..100).all(|_| d.choose(0, false) != Some(2)));
+        assert!((0..100).all(|_| d.choose(0, None) != Some(2)));
         // Full everywhere: the plan's shares again, as far as none is better.
         d.update(0, 40, 0);
         d.update(1, 40, 0);
-        assert!((0..100).any(|_| d.choose(0, false) == Some(2)));
+        assert!((0..100).any(|_| d.choose(0, None) == Some(2)));
+    }
+
+    #[test]
+    fn answers_go_to_partners_only() {
+        let pool = |stage, first, partner| {
+            Group::new(stage, first, 1, 1.0, vec![1.0]).with_partner(partner)
+        };
+        let groups = [
+            pool(Stage::Prompts, 0, 0),
+            pool(Stage::Answers, 1, 0),
+            pool(Stage::Prompts, 2, 1),
+            pool(Stage::Answers, 3, 1),
+        ];
+        for choice in [Choice::Best, Choice::Shares, Choice::SharesThenSpill] {
+            for rule in [Rule::ShortestQueue, Rule::RoundRobin] {
+                let groups = groups.iter().map(|g| pool(g.stage, g.first, g.partner));
+                let mut d = Dispatch::new(groups.collect(), choice, rule, random(1, 0, 2));
+                for prompts in [0, 2] {
+                    let answers = d.choose(0, Some(d.partner_of(prompts)));
+                    assert_eq!(answers, Some(prompts + 1));
+                }
+                assert_eq!(d.choose(0, Some(7)), None);
+            }
+        }
     }
 
     #[test]
     fn turns_pass_over_closed_lanes() {
         let mut d = two(Choice::Best, Rule::RoundRobin);
-        assert_eq!([0; 4].map(|_| d.choose(0, false).unwrap()), [0, 1, 2, 0]);
+        assert_eq!([0; 4].map(|_| d.choose(0, None).unwrap()), [0, 1, 2, 0]);
         d.close(1);
-        assert_eq!([0; 3].map(|_| d.choose(0, false).unwrap()), [2, 0, 2]);
-        assert_eq!([0; 2].map(|_| d.choose(1, false).unwrap()), [0, 0]);
+        assert_eq!([0; 3].map(|_| d.choose(0, None).unwrap()), [2, 0, 2]);
+        assert_eq!([0; 2].map(|_| d.choose(1, None).unwrap()), [0, 0]);
     }
 }

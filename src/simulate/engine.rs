@@ -108,6 +108,17 @@ impl Engine {
         self.link_bw.map_or(f64::INFINITY, |bw| bytes / bw)
     }
 
+    /// Cache of one lane, bytes.
+    pub fn cache_bytes(&self) -> f64 {
+        self.cache_bytes
+    }
+
+    /// Tokens of short sequences that fill it; with windows of attention, long ones take less each.
+    pub fn cache_tokens(&self) -> f64 {
+        let block = self.step.kv.at(f64::from(BLOCK));
+        self.cache_bytes / block * f64::from(BLOCK)
+    }
+
     fn is_prefill(&self) -> bool {
         matches!(self.role, Role::Prefill(_))
     }
@@ -271,6 +282,9 @@ impl<'a> Lane<'a> {
     fn look_up(&mut self, job: &mut Job) {
         if let Some(blocks) = self.blocks {
             let hashes = blocks.of(job.request.index);
+            if hashes.is_empty() {
+                return; // no request of the trace: its class's share is found
+            }
             job.held = self.prefix.hits(hashes);
             self.prefix.hold(&hashes[..job.held]);
             let tokens = (job.held as u32).saturating_mul(blocks.tokens);

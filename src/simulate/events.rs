@@ -7,6 +7,7 @@ use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
 use crate::simulate::run::{run, Cell, Counts, Fleet, FleetOutcome};
+use crate::simulate::series::Sample;
 use crate::simulate::station::Station;
 use crate::simulate::statistics::Histogram;
 
@@ -97,11 +98,34 @@ pub struct Window {
     pub last: u64,
 }
 
+/// How a run is watched.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// Time between the first samples over time, s.
+    pub sample_s: f64,
+    /// Ends the run when it is set.
+    pub stop: &'a AtomicBool,
+}
+
+impl Default for Watch<'static> {
+    /// One sample, at the start, and no end before the last request.
+    fn default() -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Self {
+            sample_s: f64::INFINITY,
+            stop: &NEVER,
+        }
+    }
+}
+
 /// What became of the measured requests of one class.
 #[derive(Debug, Clone, Default)]
 pub struct ClassOutcome {
     /// Measured requests.
     pub arrived: u64,
+    /// Those that shares of good ones are shares of: all that arrived, or, in a run that was stopped,
+    /// all that ended.
+    pub judged: u64,
     /// Of these, finished.
     pub finished: u64,
     /// Of these, turned away.
@@ -121,9 +145,10 @@ pub struct ClassOutcome {
 }
 
 impl ClassOutcome {
-    fn new(counts: Counts, cell: Cell) -> Self {
+    fn new(counts: Counts, cell: Cell, stopped: bool) -> Self {
         Self {
             arrived: counts.arrived,
+            judged: counts.judged(stopped),
             finished: counts.finished,
             rejected: counts.rejected,
             served: cell.served,
@@ -159,6 +184,10 @@ pub struct Outcome {
     pub backlog: f64,
     /// The backlog grew through the run, and less was served than came.
     pub unstable: bool,
+    /// The run was stopped before its end.
+    pub stopped: bool,
+    /// What the servers held over time.
+    pub series: Vec<Sample>,
 }
 
 impl Outcome {
@@ -180,6 +209,7 @@ pub fn run_group<S: Station>(
     source: impl Iterator<Item = Request>,
     window: Window,
     judges: &[Judge],
+    watch: Watch<'_>,
 ) -> Outcome {
     let count = servers.len();
     let shares = vec![1.0; judges.len()];
@@ -195,9 +225,8 @@ pub fn run_group<S: Station>(
         judges: &judges,
         failures: None,
         maintenance: &[],
-        sample_s: f64::INFINITY,
+        sample_s: watch.sample_s,
     };
-    let stop = AtomicBool::new(false);
     let link = |_: usize, _: u32| f64::INFINITY;
     run(
         servers,
@@ -207,7 +236,7 @@ pub fn run_group<S: Station>(
         source,
         window,
         &link,
-        &stop,
+        watch.stop,
     )
     .into()
 }
@@ -218,7 +247,7 @@ impl From<FleetOutcome> for Outcome {
         let classes = fleet.measured.into_iter().zip(cells);
         Self {
             classes: classes
-                .map(|(n, cell)| ClassOutcome::new(n, cell))
+                .map(|(n, cell)| ClassOutcome::new(n, cell, fleet.stopped))
                 .collect(),
             arrived: fleet.all.arrived,
             finished: fleet.all.finished,
@@ -229,6 +258,8 @@ impl From<FleetOutcome> for Outcome {
             steps: fleet.steps,
             backlog: fleet.backlog,
             unstable: fleet.unstable,
+            stopped: fleet.stopped,
+            series: fleet.series,
         }
     }
 }

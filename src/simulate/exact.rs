@@ -7,7 +7,7 @@ use rand_pcg::Pcg64;
 
 use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths, Request};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
-use crate::simulate::events::{run_group, Departure, Meters, Outcome, Server, Window};
+use crate::simulate::events::{run_group, Departure, Meters, Outcome, Server, Watch, Window};
 use crate::simulate::judge::Judge;
 use crate::simulate::router::Rule;
 use crate::simulate::run::{run as fleet_run, Fleet, FleetOutcome};
@@ -244,6 +244,7 @@ fn sojourn(d: Discipline, service: fn(&mut Pcg64) -> f64, rate: f64, seed: u64) 
                 source,
                 WINDOW,
                 &[Judge::default()],
+                Watch::default(),
             )
         })
         .collect();
@@ -352,6 +353,7 @@ fn overload_is_unstable() {
             source,
             window,
             &[Judge::default()],
+            Watch::default(),
         );
         assert!(outcome.unstable);
     }

@@ -15,7 +15,7 @@ use crate::simulate::events::Window;
 use crate::simulate::judge::Judge;
 use crate::simulate::prefix::Blocks;
 use crate::simulate::router::Rule;
-use crate::simulate::run::{run, Failures, Fleet, FleetOutcome, Maintenance};
+use crate::simulate::run::{complete, run, Failures, Fleet, FleetOutcome, Maintenance};
 use crate::simulate::traffic::{DayCurve, Mixed};
 use crate::simulate::{check_length, Refused};
 use crate::space::{resolve, Configuration, Space};
@@ -79,6 +79,9 @@ pub struct GroupSpec {
     pub latency_group: usize,
     /// Requests/s or share of each class that the plan sends here; 0 of classes that it keeps away.
     pub shares: Vec<f64>,
+    /// Prompts read here are answered by groups of the same number.
+    #[serde(default)]
+    pub partner: usize,
 }
 
 /// One stream of requests.
@@ -200,6 +203,7 @@ pub fn simulate_fleet(
         .into_par_iter()
         .map(|number| setup.replication(number, stop))
         .collect();
+    let outcomes = complete(outcomes, |o| o.stopped);
     let energy_j = outcomes.iter().map(|o| energy(&groups, o)).collect();
     let lanes = groups.iter().map(|g| g.spec.replicas * g.engine.lanes);
     Ok(FleetReport {
@@ -329,7 +333,8 @@ impl Setup<'_> {
                 _ => group.engine.places() as f64,
             };
             let shares = group.spec.shares.clone();
-            dispatched.push(Group::new(group.stage, lanes.len(), count, places, shares));
+            let one = Group::new(group.stage, lanes.len(), count, places, shares);
+            dispatched.push(one.with_partner(group.spec.partner));
             for _ in 0..count {
                 let rng = random(lane_seed, lanes.len() as u64, ACCEPTANCE);
                 let blocks = self.given.blocks.as_ref();
@@ -544,14 +549,15 @@ fn check_rates(at: &str, rates: &[f64], classes: usize) -> std::result::Result<(
 fn check_pools(groups: &[Built]) -> std::result::Result<(), Refused> {
     let classes = groups[0].spec.shares.len();
     for k in 0..classes {
-        let any = |stage: Stage| {
-            groups
-                .iter()
-                .any(|g| g.stage == stage && g.spec.shares[k] > 0.0)
-        };
-        if any(Stage::Prompts) != any(Stage::Answers) {
-            let text = format!("groups: class {k} has a share in pools of one role only");
-            return Err(Error::Spec(text).into());
+        for partner in groups.iter().map(|g| g.spec.partner) {
+            let any = |stage: Stage| {
+                let mut own = groups.iter().filter(|g| g.spec.partner == partner);
+                own.any(|g| g.stage == stage && g.spec.shares[k] > 0.0)
+            };
+            if any(Stage::Prompts) != any(Stage::Answers) {
+                let text = format!("groups: class {k} has a share in pools of one role only");
+                return Err(Error::Spec(text).into());
+            }
         }
     }
     Ok(())
@@ -578,18 +584,7 @@ fn check_trace(given: &Given, longest: u32, classes: usize) -> std::result::Resu
     let Some(blocks) = &given.blocks else {
         return Ok(());
     };
-    positive("tokens in a block", f64::from(blocks.tokens))?;
-    for (row, r) in given.trace.iter().enumerate() {
-        let most = f64::from(r.input.div_ceil(blocks.tokens)) + 1.0;
-        let count = blocks.of(row as u64).len() as f64;
-        within(
-            format!("row {row}: hashes"),
-            count,
-            0.0..most,
-            "at most the blocks of its prompt",
-        )?;
-    }
-    Ok(())
+    Ok(blocks.check(&given.trace)?)
 }
 
 fn check_arrivals(
@@ -619,17 +614,7 @@ fn check_arrivals(
                 positive(format!("{at}: sum of rates"), rates.iter().sum())?;
                 positive(format!("{at}.burstiness"), *burstiness)?;
                 if let Some(curve) = curve {
-                    positive(format!("{at}.curve.period_s"), curve.period_s)?;
-                    at_least_0(format!("{at}.curve.start_s"), curve.start_s)?;
-                    check_rates(
-                        &format!("{at}.curve.weights"),
-                        &curve.weights,
-                        curve.weights.len(),
-                    )?;
-                    positive(
-                        format!("{at}.curve: sum of weights"),
-                        curve.weights.iter().sum(),
-                    )?;
+                    curve.check(&format!("{at}.curve"))?;
                 }
                 for (k, _) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0.0) {
                     let rows = given.lengths.get(k).map_or(0, |l| l.pairs.len());

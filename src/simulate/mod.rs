@@ -21,6 +21,8 @@ mod sum;
 pub mod timers;
 pub mod traffic;
 
+use std::sync::atomic::AtomicBool;
+
 use rayon::prelude::*;
 
 use crate::error::{positive, within, Error, Result};
@@ -28,10 +30,14 @@ use crate::evaluate::NoPoint;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::simulate::arrivals::{random, Drawn, Lengths, Request};
 use crate::simulate::engine::{Engine, Lane};
-use crate::simulate::events::{run_group, ClassOutcome, Outcome, Window};
+use crate::simulate::events::{run_group, ClassOutcome, Outcome, Watch, Window};
 use crate::simulate::judge::Judge;
+use crate::simulate::prefix::Blocks;
 use crate::simulate::router::Rule;
+use crate::simulate::run::complete;
+use crate::simulate::series::Sample;
 use crate::simulate::statistics::{estimate, Estimate};
+use crate::simulate::traffic::DayCurve;
 use crate::space::{resolve, Configuration};
 use crate::workload::{Role, Spec};
 
@@ -69,11 +75,30 @@ pub enum Traffic {
         lengths: Vec<Lengths>,
         /// Shape of the Gamma times between arrivals; 1 is Poisson, less is burstier.
         shape: f64,
+        /// How the rates change over time; those given are their mean.
+        curve: Option<DayCurve>,
         /// Requests measured.
         requests: u64,
     },
     /// The same in each, in order of arrival.
-    Replayed(Vec<Request>),
+    Replayed {
+        /// The requests.
+        requests: Vec<Request>,
+        /// Hashes of the blocks of their prompts: what is found of these is what each lane holds.
+        blocks: Option<Blocks>,
+    },
+}
+
+impl Traffic {
+    /// How long it takes to come, s, about.
+    fn span_s(&self, warmup: f64) -> f64 {
+        match self {
+            Self::Drawn {
+                rates, requests, ..
+            } => (1.0 + warmup) * *requests as f64 / rates.iter().sum::<f64>(),
+            Self::Replayed { requests, .. } => requests.last().map_or(0.0, |r| r.arrived_s),
+        }
+    }
 }
 
 /// One class over all replications.
@@ -116,6 +141,19 @@ pub struct Report {
     pub unstable: u64,
     /// Replications.
     pub replications: u64,
+    /// Share of the prompt tokens that prefix caches held.
+    pub hit_rate: Estimate,
+    /// Cache of one lane, bytes.
+    pub cache_bytes: f64,
+    /// Tokens of short sequences that fill it.
+    pub cache_tokens: f64,
+    /// Lanes of one replica.
+    pub lanes: usize,
+    /// Whether it was stopped: the figures are those of whole replications, or where there is none of
+    /// the parts.
+    pub stopped: bool,
+    /// What the replicas held over time, in the first replication.
+    pub series: Vec<Sample>,
     /// Engine steps of all replications.
     pub steps: u64,
     /// Sequences put back and computed again, in measured time.
@@ -142,18 +180,23 @@ impl From<Error> for Refused {
     }
 }
 
-/// Simulates replicas of a configuration, replications in parallel on the current rayon pool.
+/// Samples over time of a run that lasts as long as it should.
+const SAMPLES: f64 = 100.0;
+
+/// Simulates replicas of a configuration, replications in parallel on the current rayon pool, until
+/// `stop` is set.
 pub fn simulate(
     spec: &Spec,
     c: &Configuration,
     traffic: &Traffic,
     options: &Options,
+    stop: &AtomicBool,
 ) -> std::result::Result<Report, Refused> {
     check(spec, c, traffic, options)?;
     let engine = engine(spec, c, options.waiting_limit)?;
     let replications = match traffic {
         Traffic::Drawn { .. } => options.replications,
-        Traffic::Replayed(_) => 1,
+        Traffic::Replayed { .. } => 1,
     };
     let fixed_s = spec
         .kernel(
@@ -168,12 +211,17 @@ pub fn simulate(
         .enumerate()
         .map(|(k, s)| Judge::new(slos, k, s + fixed_s))
         .collect();
+    let watch = Watch {
+        sample_s: (traffic.span_s(options.warmup) / SAMPLES).max(1e-6),
+        stop,
+    };
     let outcomes: Vec<Outcome> = (0..replications)
         .into_par_iter()
-        .map(|number| replication(&engine, traffic, options, &judges, number))
+        .map(|number| replication(&engine, traffic, options, &judges, watch, number))
         .collect();
-    let lanes = (options.replicas * engine.lanes) as f64;
-    Ok(report(&outcomes, lanes, options.replicas as f64))
+    let stopped = outcomes.iter().any(|o| o.stopped);
+    let outcomes = complete(outcomes, |o| o.stopped);
+    Ok(report(&outcomes, &engine, options.replicas as f64, stopped))
 }
 
 fn engine(
@@ -203,12 +251,17 @@ fn replication(
     traffic: &Traffic,
     options: &Options,
     judges: &[Judge],
+    watch: Watch<'_>,
     number: u64,
 ) -> Outcome {
+    let blocks = match traffic {
+        Traffic::Replayed { blocks, .. } => blocks.as_ref(),
+        Traffic::Drawn { .. } => None,
+    };
     let mut lanes: Vec<Lane> = (0..options.replicas * engine.lanes)
         .map(|lane| {
             let seed = options.seed.wrapping_add(number.rotate_left(32));
-            Lane::new(engine, random(seed, lane as u64, ACCEPTANCE), None)
+            Lane::new(engine, random(seed, lane as u64, ACCEPTANCE), blocks)
         })
         .collect();
     match traffic {
@@ -216,6 +269,7 @@ fn replication(
             rates,
             lengths,
             shape,
+            curve,
             requests,
         } => {
             let first = (options.warmup * *requests as f64).ceil() as u64;
@@ -224,7 +278,7 @@ fn replication(
                 last: first + requests,
             };
             let rng = random(options.seed, number, ARRIVALS);
-            let source = Drawn::new(rates, lengths, *shape, rng);
+            let source = Drawn::new(rates, lengths, *shape, rng).following(curve.as_ref());
             run_group(
                 &mut lanes,
                 engine.lanes,
@@ -232,9 +286,10 @@ fn replication(
                 source,
                 window,
                 judges,
+                watch,
             )
         }
-        Traffic::Replayed(requests) => {
+        Traffic::Replayed { requests, .. } => {
             let window = Window {
                 first: (options.warmup * requests.len() as f64) as u64,
                 last: requests.len() as u64,
@@ -247,12 +302,14 @@ fn replication(
                 source,
                 window,
                 judges,
+                watch,
             )
         }
     }
 }
 
-fn report(outcomes: &[Outcome], lanes: f64, replicas: f64) -> Report {
+fn report(outcomes: &[Outcome], engine: &Engine, replicas: f64, stopped: bool) -> Report {
+    let lanes = replicas * engine.lanes as f64;
     let over = |f: &dyn Fn(&Outcome) -> f64| estimate(outcomes.iter().map(f));
     let sum = |f: &dyn Fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
     let classes = (0..outcomes[0].classes.len())
@@ -266,6 +323,12 @@ fn report(outcomes: &[Outcome], lanes: f64, replicas: f64) -> Report {
         backlog: over(&|o| o.backlog),
         unstable: sum(&|o| u64::from(o.unstable)),
         replications: outcomes.len() as u64,
+        hit_rate: over(&|o| o.meters.cached_tokens as f64 / o.meters.prompt_tokens as f64),
+        cache_bytes: engine.cache_bytes(),
+        cache_tokens: engine.cache_tokens(),
+        lanes: engine.lanes,
+        stopped,
+        series: outcomes[0].series.clone(),
         steps: sum(&|o| o.steps),
         preemptions: sum(&|o| o.meters.preemptions),
         conservation: [
@@ -323,8 +386,12 @@ fn check(
             rates,
             lengths,
             shape,
+            curve,
             requests,
         } => {
+            if let Some(curve) = curve {
+                curve.check("curve")?;
+            }
             positive("burstiness", *shape)?;
             positive("requests", *requests as f64)?;
             check_count("rates", rates.len(), classes)?;
@@ -347,7 +414,10 @@ fn check(
                 }
             }
         }
-        Traffic::Replayed(requests) => {
+        Traffic::Replayed { requests, blocks } => {
+            if let Some(blocks) = blocks {
+                blocks.check(requests)?;
+            }
             check_count_positive("times", requests.len())?;
             let mut last = 0.0;
             for (row, r) in requests.iter().enumerate() {

@@ -6,6 +6,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::error::{positive, within, Result};
+use crate::simulate::arrivals::Request;
+
 /// Hashes of the blocks of every prompt of a trace, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Blocks {
@@ -25,6 +28,36 @@ impl Blocks {
             (Some(from), Some(to)) => &self.hashes[*from..*to],
             _ => &[],
         }
+    }
+
+    /// The hashes of some requests, in another order; none for those that are no row here.
+    pub fn picked(&self, rows: &[Option<u64>]) -> Self {
+        let mut picked = Self {
+            hashes: Vec::new(),
+            starts: vec![0],
+            tokens: self.tokens,
+        };
+        for row in rows {
+            let own = row.map_or(&[][..], |row| self.of(row));
+            picked.hashes.extend_from_slice(own);
+            picked.starts.push(picked.hashes.len());
+        }
+        picked
+    }
+
+    /// Refuses hashes that do not fit the prompts they are of.
+    pub fn check(&self, requests: &[Request]) -> Result<()> {
+        positive("tokens in a block", f64::from(self.tokens))?;
+        for (row, r) in requests.iter().enumerate() {
+            let most = f64::from(r.input.div_ceil(self.tokens)) + 1.0;
+            within(
+                format!("row {row}: hashes"),
+                self.of(row as u64).len() as f64,
+                0.0..most,
+                "at most the blocks of its prompt",
+            )?;
+        }
+        Ok(())
     }
 }
 

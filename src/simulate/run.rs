@@ -121,6 +121,25 @@ pub struct Counts {
     pub lost: u64,
 }
 
+impl Counts {
+    /// What shares of good requests are shares of: all that came, or, in a run that was stopped, all
+    /// that ended.
+    pub fn judged(&self, stopped: bool) -> u64 {
+        match stopped {
+            true => self.finished + self.rejected + self.lost,
+            false => self.arrived,
+        }
+    }
+}
+
+/// Runs that came to their end, where there is one; else all.
+pub fn complete<T>(runs: Vec<T>, stopped: impl Fn(&T) -> bool) -> Vec<T> {
+    if runs.iter().all(&stopped) {
+        return runs;
+    }
+    runs.into_iter().filter(|run| !stopped(run)).collect()
+}
+
 /// One replication.
 #[derive(Debug, Clone)]
 pub struct FleetOutcome {
@@ -164,8 +183,8 @@ struct Run<'a, S> {
     links: Vec<f64>,
     transfer_s: &'a dyn Fn(usize, u32) -> f64,
     down: Vec<bool>,
-    /// Requests that no lane could take.
-    stranded: Vec<(Entry, bool)>,
+    /// Requests that no lane could take, and who read their prompts.
+    stranded: Vec<(Entry, Option<usize>)>,
     sample_every: u64,
     opened_s: f64,
     closed_s: f64,
@@ -353,14 +372,14 @@ impl<S: Station> Run<'_, S> {
                 self.trend.add(request.arrived_s, backlog as f64);
             }
         }
-        self.place(Entry::new(request), false);
+        self.place(Entry::new(request), None);
     }
 
-    /// Finds a lane for a request, or for an answer whose prompt was read.
-    fn place(&mut self, entry: Entry, answer: bool) {
-        match self.dispatch.choose(entry.request.class as usize, answer) {
+    /// Finds a lane for a request, or for an answer to a prompt that a group of `partner` read.
+    fn place(&mut self, entry: Entry, partner: Option<usize>) {
+        match self.dispatch.choose(entry.request.class as usize, partner) {
             Some(lane) => self.enter(lane, entry),
-            None => self.stranded.push((entry, answer)),
+            None => self.stranded.push((entry, partner)),
         }
     }
 
@@ -395,8 +414,9 @@ impl<S: Station> Run<'_, S> {
             read: request.input,
             ..Entry::new(request)
         };
-        let Some(lane) = self.dispatch.choose(request.class as usize, true) else {
-            self.stranded.push((entry, true));
+        let partner = Some(self.dispatch.partner_of(from));
+        let Some(lane) = self.dispatch.choose(request.class as usize, partner) else {
+            self.stranded.push((entry, partner));
             return;
         };
         let (a, b) = (self.fleet.rank_of[from], self.fleet.rank_of[lane]);
@@ -412,7 +432,9 @@ impl<S: Station> Run<'_, S> {
             Some(Happening::Transferred(lane, entry)) if self.dispatch.is_open(lane) => {
                 self.enter(lane, entry);
             }
-            Some(Happening::Transferred(_, entry)) => self.place(entry, true),
+            Some(Happening::Transferred(lane, entry)) => {
+                self.place(entry, Some(self.dispatch.partner_of(lane)));
+            }
             Some(Happening::Fails(replica)) => self.fail(replica),
             Some(Happening::Repaired(replica)) => {
                 self.down[replica] = false;
@@ -433,8 +455,8 @@ impl<S: Station> Run<'_, S> {
     fn open_lanes(&mut self, replica: usize) {
         let (first, last) = self.fleet.replicas[replica];
         (first..last).for_each(|lane| self.dispatch.open(lane));
-        for (entry, answer) in std::mem::take(&mut self.stranded) {
-            self.place(entry, answer);
+        for (entry, partner) in std::mem::take(&mut self.stranded) {
+            self.place(entry, partner);
         }
     }
 
@@ -457,7 +479,7 @@ impl<S: Station> Run<'_, S> {
         for entry in entries {
             if failures.restart {
                 self.outcome.restarted += 1;
-                self.place(entry, false);
+                self.place(entry, None);
             } else {
                 self.drop(&entry.request, true);
             }

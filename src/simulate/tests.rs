@@ -36,6 +36,7 @@ fn drawn(rate: f64, pair: (u32, u32), requests: u64) -> Traffic {
         rates: vec![rate, 0.0],
         lengths: vec![class(), class()],
         shape: 1.0,
+        curve: None,
         requests,
     }
 }
@@ -62,6 +63,22 @@ fn analytic_load(spec: &mut Spec, c: &Configuration, pair: (u32, u32)) -> f64 {
     Replica::new(&layout, &step, &work, batch).classes[0].load
 }
 
+fn simulate(
+    spec: &Spec,
+    c: &Configuration,
+    traffic: &Traffic,
+    options: &Options,
+) -> std::result::Result<Report, Refused> {
+    super::simulate(spec, c, traffic, options, &AtomicBool::new(false))
+}
+
+fn replayed(requests: Vec<Request>) -> Traffic {
+    Traffic::Replayed {
+        requests,
+        blocks: None,
+    }
+}
+
 #[test]
 fn one_request_alone_takes_the_steps_it_needs() {
     let spec = spec();
@@ -74,7 +91,7 @@ fn one_request_alone_takes_the_steps_it_needs() {
         cached: 0,
         output: 3,
     };
-    let report = simulate(&spec, &c, &Traffic::Replayed(vec![request]), &options(1)).unwrap();
+    let report = simulate(&spec, &c, &replayed(vec![request]), &options(1)).unwrap();
     let layout = resolve(&spec, &c).unwrap();
     let step = StepModel::build(&layout, &OperatorTables::build(&layout).unwrap()).unwrap();
     let kernel = layout.kernel;

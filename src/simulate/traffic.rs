@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
+use crate::error::{positive, within, Result};
 use crate::simulate::arrivals::Request;
+use crate::simulate::prefix::Blocks;
 
 /// A rate over time: its weights in equal parts of a period that repeats.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -23,6 +25,18 @@ fn day_s() -> f64 {
 }
 
 impl DayCurve {
+    /// Refuses what is no curve; `at` names it.
+    pub fn check(&self, at: &str) -> Result<()> {
+        let at_least_0 =
+            |field, value| within(field, value, 0.0..f64::INFINITY, "finite and at least 0");
+        positive(format!("{at}.period_s"), self.period_s)?;
+        at_least_0(format!("{at}.start_s"), self.start_s)?;
+        for (i, weight) in self.weights.iter().enumerate() {
+            at_least_0(format!("{at}.weights[{i}]"), *weight)?;
+        }
+        positive(format!("{at}: sum of weights"), self.weights.iter().sum())
+    }
+
     /// When, from `now` on, `amount` seconds at the mean rate have passed: the rate's integral, inverted.
     pub fn after(&self, now: f64, mut amount: f64) -> f64 {
         let parts = self.weights.len();
@@ -91,6 +105,31 @@ impl Iterator for Mixed<'_> {
             ..request
         })
     }
+}
+
+/// A trace and drawn requests together, until the last of the trace: in order of arrival, numbered
+/// anew, with the hashes of its prompts where the trace has some.
+pub fn joined(
+    trace: &[Request],
+    blocks: Option<&Blocks>,
+    drawn: impl Iterator<Item = Request>,
+) -> (Vec<Request>, Option<Blocks>) {
+    let end = trace.last().map_or(0.0, |r| r.arrived_s);
+    let mut drawn = drawn.take_while(|r| r.arrived_s <= end).peekable();
+    let mut requests: Vec<Request> = Vec::with_capacity(trace.len());
+    let mut rows = Vec::with_capacity(trace.len());
+    for (row, request) in trace.iter().enumerate() {
+        while let Some(other) = drawn.next_if(|r| r.arrived_s <= request.arrived_s) {
+            requests.push(other);
+            rows.push(None);
+        }
+        requests.push(*request);
+        rows.push(Some(row as u64));
+    }
+    for (index, request) in requests.iter_mut().enumerate() {
+        request.index = index as u64;
+    }
+    (requests, blocks.map(|b| b.picked(&rows)))
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption
 
 if TYPE_CHECKING:
     from tokenfleet.simulation.fleet import Whole
-    from tokenfleet.simulation.result import Simulation
     from tokenfleet.simulation.run import SimulationSettings
 
 PlanArgument = Annotated[
@@ -27,6 +26,14 @@ PlanArgument = Annotated[
 
 class LengthsSource(str, Enum):
     """Where token counts of a replayed trace come from."""
+
+    auto = "auto"
+    classes = "classes"
+    trace = "trace"
+
+
+class PrefixesSource(str, Enum):
+    """What prefix caches go by in a replay."""
 
     auto = "auto"
     classes = "classes"
@@ -53,6 +60,18 @@ def simulate(
     lengths: Annotated[
         LengthsSource, typer.Option(help="Token counts of a replay: of the trace or the classes.")
     ] = LengthsSource.auto,
+    prefixes: Annotated[
+        PrefixesSource,
+        typer.Option(
+            help="Prefix caches of a replay: by the trace's blocks, or the classes' hits."
+        ),
+    ] = PrefixesSource.auto,
+    trace_share: Annotated[
+        float, typer.Option(help="Share of the requests that the trace gives; the rest is drawn.")
+    ] = 1.0,
+    day: Annotated[
+        bool, typer.Option("--day", help="Drawn rates follow the workload's load over 24 hours.")
+    ] = False,
     scale: Annotated[float, typer.Option(help="Offered load over the plan's.")] = 1.0,
     hours: Annotated[float | None, typer.Option(help="Measured hours of each replication.")] = None,
     requests: Annotated[
@@ -103,14 +122,15 @@ def simulate(
             seed=seed,
             router=router.value,
             burstiness=burstiness,
+            trace_share=trace_share,
+            day=day,
             threads=threads or 0,
         )
         settings.check()
         given: dict[str, Any] = {"scenario": scenario, "trace": _traces(trace), "block": block}
         given["whole"] = _whole(whole or no_spill, failures, spill=not no_spill)
-        _simulate(
-            plan, {**given, "lengths": lengths.value}, settings, (plot, output, force), as_json
-        )
+        given |= {"lengths": lengths.value, "prefixes": prefixes.value}
+        _simulate(plan, given, settings, (plot, output, force), as_json)
 
 
 def _traces(given: list[str] | None) -> str | dict[str, str] | None:
@@ -162,7 +182,7 @@ def _simulate(
     files: tuple[Path | None, Path | None, bool],
     as_json: bool,
 ) -> None:
-    from tokenfleet.simulation.plot import check_plot, draw, sweep
+    from tokenfleet.simulation.plot import LOADS, check_plot, draw, sweep
     from tokenfleet.simulation.simulate import simulate as simulate_plan
     from tokenfleet.simulation.words import render
 
@@ -173,14 +193,18 @@ def _simulate(
     with _groups() as progress:
         found = simulate_plan(plan, settings=settings, progress=progress, **given)
     shown: dict[str, Any] = found.to_json()
+    interrupted = found.interrupted
     if picture is not None and not found.interrupted:
         with _groups() as progress:
             points = sweep(
                 lambda s: simulate_plan(plan, settings=s, progress=progress, **given), settings
             )
+        interrupted = any(one.interrupted for one in points)
         points = [one for one in points if not one.interrupted]
+        if interrupted:
+            note(f"interrupted: {len(points)} of {len(LOADS)} loads were simulated")
         if points:
-            write_atomic(picture, draw(points, picture), force)
+            write_atomic(picture, draw(points, picture, over_time=found), force)
             note(f"wrote {picture}")
     if output is not None:
         write_atomic(output, json.dumps(shown, indent=2, allow_nan=False) + "\n", force)
@@ -190,11 +214,7 @@ def _simulate(
         render(found, console())
         if output is not None:
             note(f"wrote {output}")
-    _exit(found)
-
-
-def _exit(found: Simulation) -> None:
-    if found.interrupted:
+    if interrupted:
         raise typer.Exit(INTERRUPTED)
 
 

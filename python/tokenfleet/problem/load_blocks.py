@@ -47,6 +47,23 @@ def load_blocks(shapes: Sequence[LoadShape], curves: Sequence[FloatArray | None]
     return LoadBlocks(hours * (HOURS_PER_YEAR / HOURS_PER_DAY), multiplier)
 
 
+def day_weights(shape: LoadShape, curve: FloatArray | None) -> FloatArray:
+    """Rates over a day, mean 1, in parts of equal length: hours of a curve, else five minutes with
+    the peak in the middle."""
+    if curve is not None:
+        return np.asarray(curve, dtype=float)
+    parts = 12 * HOURS_PER_DAY
+    order = np.argsort(np.abs(np.arange(parts) - (parts - 1) / 2), kind="stable")
+    cuts = np.array([0.0, shape.peak_hours_per_day, HOURS_PER_DAY])
+    none = np.zeros(0, dtype=np.int64)
+    rates = [_rate_at(shape, None, none, start) for start in cuts[:-1]]
+    integral = np.array([0.0, *np.cumsum(np.diff(cuts) * rates)])
+    edges = np.arange(parts + 1) * (HOURS_PER_DAY / parts)
+    weights = np.empty(parts)
+    weights[order] = np.diff(np.interp(edges, cuts, integral)) * (parts / HOURS_PER_DAY)
+    return weights
+
+
 def _busiest_first(curves: Sequence[FloatArray]) -> NDArray[np.int64]:
     total = np.sum(curves, axis=0) if curves else np.zeros(HOURS_PER_DAY)
     return np.argsort(-total, kind="stable")

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema
 
 from tokenfleet.schema.fields import (
     AtLeastOne,
+    Correlation,
     Flag,
     Fraction,
     Limit,
@@ -154,6 +155,11 @@ class RequestClass(Row):
     output_tokens: Length = about("Generated length")
     prefix_hit_rate: OpenFraction = quantity(
         "Share of prompt tokens found in the prefix cache", "fraction", default=0.0
+    )
+    length_correlation: Correlation = quantity(
+        "Rank correlation (Spearman) of prompt and output length within the class, as simulated",
+        "correlation",
+        default=0.0,
     )
     value_usd_per_mtok_output: NonNegative | None = quantity(
         "Value of the output before quality; blank takes the workload's",

@@ -15,10 +15,16 @@ from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
 from tokenfleet.schema import Slo, Workload
 from tokenfleet.simulation.lengths import Pairs
-from tokenfleet.simulation.run import MOST_TIMES, WARM_STAYS, SimulationSettings, stays_s
+from tokenfleet.simulation.run import (
+    DAY_S,
+    MOST_TIMES,
+    WARM_STAYS,
+    SimulationSettings,
+    stays_s,
+)
 from tokenfleet.simulation.standing import Group
 from tokenfleet.simulation.tables import LEVELS, verdict
-from tokenfleet.simulation.traffic import TraceLoad, deal
+from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
 
 Row = dict[str, Any]
 
@@ -66,10 +72,13 @@ def simulate_whole(
     whole: Whole,
     load: TraceLoad | None = None,
     totals: FloatArray | None = None,
+    day: Sequence[float] | None = None,
 ) -> Row:
     """Simulates all groups of one workload, routed by the plan's shares.
 
-    Ctrl-C ends it and keeps what was simulated so far (`interrupted`).
+    Prompts that a pool of one role has read are answered by its partners. `day` are weights of the
+    drawn rates in equal parts of a day. Ctrl-C ends it and keeps what was simulated so far
+    (`interrupted`).
 
     Raises:
         SchemaError: the core refuses the fleet; names the workload.
@@ -83,33 +92,36 @@ def simulate_whole(
         span_s = max(settings.requests / rate, 2.0 * warm_s)
     requests = max(int(np.ceil(rate * span_s)), 1)
     warmup = min(max(warm_s / span_s, 0.05), 0.95)
-    drawn = {
-        "kind": "drawn",
-        "rates": crew.rates.tolist(),
-        "burstiness": settings.burstiness,
-    }
-    trace = None
+    replay = None
     if load is not None and totals is not None:
-        trace = _trace(load, crew, totals, pairs, requests=requests, warmup=warmup,
-                       settings=settings)  # fmt: skip
-        warmup /= 1.0 + warmup
+        replay = _replay(load, crew, totals, pairs, requests=int(requests * (1.0 + warmup)),
+                         settings=settings)  # fmt: skip
+    alone = replay is not None and settings.trace_share == 1.0
+    warmup = warmup / (1.0 + warmup) if alone else warmup
     failures = whole.failures
     fleet = {
         "groups": _described(crew),
         "router": "plan",
         "spill": whole.spill,
-        "arrivals": [drawn] if trace is None else [{"kind": "trace", "scale": 1.0}],
+        "arrivals": _arrivals(crew, settings, replay is not None, day),
         "failures": None
         if failures is None
         else {"mtbf_h": failures.mtbf_h, "mttr_h": failures.mttr_h, "restart": True},
-        "requests": requests if trace is None else None,
+        "requests": None if alone else requests,
         "warmup": warmup,
         "replications": settings.replications,
         "seed": groups[0].seed(settings.seed),
     }
     try:
         found = _core.simulate_fleet(
-            core, json.dumps(fleet), trace=trace, lengths=list(pairs), threads=settings.threads
+            core,
+            json.dumps(fleet),
+            trace=None
+            if replay is None
+            else (replay.times_s, replay.classes, replay.inputs, replay.outputs),
+            hashes=replay.hashes if replay is not None and alone else None,
+            lengths=list(pairs),
+            threads=settings.threads,
         )
     except ValueError as error:
         name = spec.workloads[groups[0].workload].id
@@ -143,8 +155,24 @@ def _crew(groups: Sequence[Group], settings: SimulationSettings, warm_s: float) 
     return _Crew(groups, replicas, shares, rates)
 
 
+def _arrivals(
+    crew: _Crew, settings: SimulationSettings, traced: bool, day: Sequence[float] | None
+) -> list[Row]:
+    """Streams of requests: drawn ones, a trace, or both."""
+    trace: Row = {"kind": "trace", "scale": 1.0}
+    share = 1.0 - settings.trace_share if traced else 1.0
+    drawn: Row = {
+        "kind": "drawn",
+        "rates": (crew.rates * share).tolist(),
+        "burstiness": settings.burstiness,
+        "curve": None if day is None else {"weights": list(day), "period_s": DAY_S},
+    }
+    return [*([trace] if traced else []), *([drawn] if share > 0 else [])]
+
+
 def _described(crew: _Crew) -> list[Row]:
     sites = sorted({g.replica.site for g in crew.groups})
+    partners = sorted({g.partner for g in crew.groups}, key=repr)
     return [
         {
             "id": g.replica.configuration,
@@ -152,39 +180,41 @@ def _described(crew: _Crew) -> list[Row]:
             "site": sites.index(g.replica.site),
             "latency_group": g.replica.latency_group,
             "shares": shares.tolist(),
+            "partner": partners.index(g.partner),
         }
         for g, n, shares in zip(crew.groups, crew.replicas, crew.shares, strict=True)
     ]
 
 
-def _trace(
+def _replay(
     load: TraceLoad,
     crew: _Crew,
     totals: FloatArray,
     pairs: Sequence[Pairs],
     *,
     requests: int,
-    warmup: float,
     settings: SimulationSettings,
-) -> Any:
+) -> Replay:
     first = crew.groups[0]
     one = Group(first.block, first.workload, first.replica, 1, crew.rates / settings.scale)
-    r = deal(
+    return deal(
         load,
         one,
         totals,
         pairs,
         replicas=1,
-        requests=int(requests * (1.0 + warmup)),
+        requests=max(int(requests * settings.trace_share), 1),
         seed=first.seed(settings.seed),
-        scale=settings.scale,
+        scale=settings.scale * settings.trace_share,
     )
-    return r.times_s, r.classes, r.inputs, r.outputs
 
 
 def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
     workload = crew.groups[0].workload
     series = {name: [float(x) for x in values] for name, values in found["series"].items()}
+    partial = found["interrupted"] and any(
+        c["arrived"] > c["finished"] + c["rejected"] + c["lost"] for c in found["classes"]
+    )
     return {
         "workload": spec.workloads[workload].id,
         "replicas": sum(g.count for g in crew.groups),
@@ -200,26 +230,48 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
             for group, g, n in zip(found["groups"], crew.groups, crew.replicas, strict=True)
         ),
         "classes": [
-            _class_row(spec.workloads[workload], c.id, cell, unstable=found["unstable"])
+            {
+                "offered_requests_per_s": float(rate),
+                **_class_row(
+                    spec.workloads[workload],
+                    c.id,
+                    cell,
+                    unstable=found["unstable"],
+                    partial=partial,
+                ),
+            }
             for c, cell, rate in zip(
                 spec.classes[workload], found["classes"], crew.rates, strict=True
             )
             if rate > 0
         ],
+        "groups": [
+            _group_row(g, n, one)
+            for g, n, one in zip(crew.groups, crew.replicas, found["groups"], strict=True)
+        ],
         "series": series,
     }
 
 
-def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool) -> Row:
+def _group_row(group: Group, replicas: int, one: Any) -> Row:
+    r = group.replica
+    row: Row = {name: getattr(r, name) for name in ("site", "pool", "system", "role", "candidate")}
+    row["replicas_simulated"] = replicas
+    for name in ("utilisation", "busy", "concurrency", "hit_rate"):
+        row[name], row[f"{name}_half_width"] = one[name]
+    return row
+
+
+def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool, partial: bool) -> Row:
     attainment, half = cell["attainment"]
     row: Row = {
         "class": name,
         "attainment": attainment,
         "attainment_half_width": half,
         "limits": [
-            _limit_row(slo, *cell["within"][j], unstable=unstable)
+            _limit_row(slo, cell, j, unstable=unstable, partial=partial)
             for j, slo in enumerate(workload.slos)
-            if slo.percentile in LEVELS and slo.cls in (None, name)
+            if slo.cls in (None, name)
         ],
         **{key: cell[key] for key in ("arrived", "finished", "rejected", "lost", "unfinished")},
     }
@@ -229,15 +281,23 @@ def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool) -> R
     return row
 
 
-def _limit_row(slo: Slo, within: float, half_width: float, *, unstable: bool) -> Row:
-    """A limit on a percentile, over all groups together."""
-    target = LEVELS[slo.percentile]
+def _limit_row(slo: Slo, cell: Any, j: int, *, unstable: bool, partial: bool) -> Row:
+    """Limit `j` of the workload on a class, over all groups together."""
+    value, spread = cell[f"{slo.metric}_s"][PERCENTILES.index(slo.percentile)]
+    share, half = cell["within"][j]
+    target = LEVELS.get(slo.percentile)
+    if target is None:  # a limit on the mean
+        above, width = slo.limit_ms - 1e3 * value, 1e3 * spread
+    else:
+        above, width = share - target, half
     return {
         "metric": slo.metric,
         "percentile": slo.percentile,
         "limit_ms": slo.limit_ms,
-        "within": within,
-        "within_half_width": half_width,
+        "simulated_ms": 1e3 * value,
+        "half_width_ms": 1e3 * spread,
+        "within": share,
+        "within_half_width": half,
         "target": target,
-        "verdict": verdict(within - target, half_width, unstable),
+        "verdict": "unclear" if partial else verdict(above, width, unstable),
     }

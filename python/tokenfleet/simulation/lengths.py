@@ -48,9 +48,17 @@ def quantiles(length: Length, levels: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def class_pairs(c: RequestClass, seed: int, samples: int = SAMPLES) -> Pairs:
-    """Equally likely (input, output) tokens of a class; the two are independent within it."""
+    """Equally likely (input, output) tokens of a class, with its rank correlation.
+
+    Both keep their distributions; which output goes with which prompt is that of a Gaussian copula,
+    whose correlation for a rank correlation of r is 2 sin(pi r / 6).
+    """
     levels = (np.arange(samples) + 0.5) / samples
-    order = np.random.default_rng(seed).permutation(samples)
+    rng = np.random.default_rng(seed)
+    first, other = rng.standard_normal((2, samples))
+    r = 2.0 * np.sin(np.pi * c.length_correlation / 6.0)
+    second = r * first + np.sqrt(max(1.0 - r * r, 0.0)) * other
+    order = np.argsort(np.argsort(second[np.argsort(first)]))
     return whole(quantiles(c.input_tokens, levels)), whole(
         quantiles(c.output_tokens, levels)[order]
     )

@@ -41,6 +41,10 @@ class Standing(_Part):
     candidate: Count
     configuration: Count | None
     latency_group: Count | None
+    kv_dtype: str | None = None
+    ttft_split: float | None = None
+    attention_dp: Annotated[int, Field(strict=True, ge=1)] = 1
+    pp: Annotated[int, Field(strict=True, ge=1)] = 1
     count: Count
     count_by_block: tuple[Count, ...] | None
     gpus: Count

@@ -1,4 +1,5 @@
-"""Latency and cost per good token against offered load, with the capacity marked.
+"""Latency and cost per good token against offered load, with the capacity marked; queue and caches
+over time.
 
 Needs matplotlib: `pip install tokenfleet[plot]`.
 """
@@ -82,8 +83,23 @@ def capacity(points: Sequence[Simulation]) -> float | None:
     return float(last.scale / max(row["utilisation"] for row in last.groups))
 
 
-def draw(points: Sequence[Simulation], path: Path) -> bytes:
-    """The picture, in the format that the file's name asks for.
+def time_columns(one: Simulation) -> dict[str, list[float]]:
+    """Seconds, requests waiting per replica, and share of the caches in use, of the group or fleet
+    with the fullest caches: in its first replication."""
+    rows = [(g["series"], g["replicas_simulated"]) for g in (*one.groups, *one.fleets)]
+    if not rows:
+        return {"at_s": [], "waiting": [], "cache_share": []}
+    series, replicas = max(rows, key=lambda row: max(row[0]["cache_share"], default=0.0))
+    return {
+        "at_s": series["at_s"],
+        "waiting": [waiting / replicas for waiting in series["waiting"]],
+        "cache_share": series["cache_share"],
+    }
+
+
+def draw(points: Sequence[Simulation], path: Path, *, over_time: Simulation) -> bytes:
+    """The picture, in the format that the file's name asks for: `points` against their load, below
+    them what one of the plan's groups held over time.
 
     Raises:
         SchemaError: as `check_plot`.
@@ -94,8 +110,10 @@ def draw(points: Sequence[Simulation], path: Path) -> bytes:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     columns = curves(points)
-    figure = Figure(figsize=(7, 9), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    figure = Figure(figsize=(7, 13), layout="constrained")
+    parts = figure.add_gridspec(2, 1, height_ratios=(3, 2))
+    top, middle, bottom = figure.add_subfigure(parts[0]).subplots(3, 1, sharex=True)
+    _draw_over_time(figure.add_subfigure(parts[1]).subplots(2, 1, sharex=True), over_time)
     for axis, metric in ((top, "ttft"), (middle, "tpot")):
         for level in ("p50", "p95", "p99"):
             axis.plot(columns["load"], columns[f"{metric}_{level}_ms"], "o-", label=level)
@@ -119,3 +137,15 @@ def draw(points: Sequence[Simulation], path: Path) -> bytes:
     metadata = {"Date": None} if kind == "svg" else {}
     figure.savefig(held, format=kind, dpi=150, metadata=metadata)
     return held.getvalue()
+
+
+def _draw_over_time(axes: Any, one: Simulation) -> None:
+    columns = time_columns(one)
+    names = (("waiting", "requests waiting per replica"), ("cache_share", "KV cache in use, share"))
+    for axis, (name, label) in zip(axes, names, strict=True):
+        axis.plot(columns["at_s"], columns[name], linewidth=1)
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[0].set_title("at the plan's load, the group with the fullest caches")
+    axes[1].set_xlabel("simulated time, s")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,9 +25,10 @@ WARM_STAYS = 3.0
 # Where a group is asked more than it can do, stays are those at this share of it.
 _SHARES = (1.0, 0.8, 0.5, 0.2, 0.01)
 # A replication simulates at most this many times the requests asked for; larger groups are thinned
-# to fewer replicas with the same load each.
+# to fewer replicas with the same load each, which have at least so many lanes to choose from.
 MOST_TIMES = 10
-_LEAST_REPLICAS = 4
+_LEAST_LANES = 8
+DAY_S = 24 * SECONDS_PER_HOUR
 _T = TypeVar("_T")
 
 
@@ -41,6 +43,8 @@ class SimulationSettings:
     seed: int = 0
     router: str = "join_shortest_queue"
     burstiness: float = 1.0  # shape of the Gamma times between requests; 1 is Poisson
+    trace_share: float = 1.0  # of the requests, where there is a trace; the others are drawn
+    day: bool = False  # drawn rates follow the workload's load over a day
     threads: int = 0
 
     def check(self) -> None:
@@ -53,6 +57,10 @@ class SimulationSettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e12:
                 raise SchemaError(f"{name} is {value!r}", "it should be a number above zero")
+        if not 0 < self.trace_share <= 1:
+            raise SchemaError(
+                f"trace_share is {self.trace_share!r}", "it should be above zero and at most 1"
+            )
         if self.seed < 0 or self.threads < 0:
             raise SchemaError("seed and threads cannot be negative", "write 0 or more")
         if self.router not in ROUTERS:
@@ -71,17 +79,31 @@ class Simulated:
     offered: FloatArray  # (K,) requests/s of the whole group, scaled
     span_s: float  # measured in each replication, about
     samples: list[list[Any]]  # by class and replication
-    figures: dict[str, tuple[float, float]]  # utilisation, busy, concurrency, backlog
+    figures: dict[str, tuple[float, float]]  # by name, see _FIGURES
     unstable_replications: int
     replications: int
     preemptions: int
     steps: int
     conservation: dict[str, int]
+    lanes: int = 1  # of one replica
+    cache_tokens: float = math.nan  # of one lane
+    cache_bytes: float = math.nan
+    series: dict[str, list[float]] = field(default_factory=dict)  # of the first replication
+    interrupted: bool = False  # by Ctrl-C: fewer replications than asked for
+    partial: bool = False  # none of them came to its end: nothing can be said with confidence
+
+    @property
+    def measured(self) -> bool:
+        """Whether any request was measured; not if Ctrl-C came before the end of the warm-up."""
+        return any(sample["judged"] for samples in self.samples for sample in samples)
 
     @property
     def unstable(self) -> bool:
         """Whether the queue grew without end in most replications."""
         return 2 * self.unstable_replications > self.replications
+
+
+_FIGURES = ("utilisation", "busy", "concurrency", "backlog", "hit_rate")
 
 
 @dataclass(frozen=True)
@@ -101,21 +123,26 @@ def simulate_group(
     *,
     load: TraceLoad | None = None,
     totals: FloatArray | None = None,
+    day: Sequence[float] | None = None,
 ) -> Simulated:
     """Simulates a group under drawn requests, or under its part of a trace.
 
+    `day` are weights of the drawn rates in equal parts of a day. Ctrl-C ends it and keeps what was
+    simulated so far (`interrupted`).
+
     Raises:
         SchemaError: the core refuses the requests; names the group.
-        KeyboardInterrupt: at once; what the core was about is dropped.
     """
     size = _size(core, spec, group, settings)
     part = size.replicas / group.count
     offered = group.rates * settings.scale
+    stop = _core.StopFlag()
     options = {
         "replicas": size.replicas,
         "router": settings.router,
         "warmup": size.warmup,
         "latency_group": group.replica.latency_group,
+        "stop": stop,
     }
 
     def drawn() -> list[Any]:
@@ -125,6 +152,7 @@ def simulate_group(
                 offered * part,
                 list(pairs),
                 burstiness=settings.burstiness,
+                curve=None if day is None else (list(day), DAY_S),
                 requests=size.requests,
                 replications=settings.replications,
                 seed=group.seed(settings.seed),
@@ -135,7 +163,10 @@ def simulate_group(
 
     def replayed() -> list[Any]:
         assert load is not None and totals is not None
-        asked = int(size.requests * (1.0 + size.warmup))
+        share = settings.trace_share
+        asked = max(int(size.requests * (1.0 + size.warmup) * share), 1)
+        others = offered * part * (1.0 - share)
+        mixed = (others, list(pairs), settings.burstiness) if share < 1 else None
 
         def one(number: int) -> Any:
             seed = group.seed(settings.seed + 1_000_003 * (number + 1))
@@ -147,12 +178,14 @@ def simulate_group(
                 replicas=size.replicas,
                 requests=asked,
                 seed=seed,
-                scale=settings.scale,
+                scale=settings.scale * share,
             )
             return core.replay(
                 group.replica.configuration,
                 *(r.times_s, r.classes, r.inputs, r.outputs),
                 seed=seed,
+                hashes=r.hashes,
+                mixed=mixed,
                 **{**options, "warmup": size.warmup / (1.0 + size.warmup)},
             )
 
@@ -160,16 +193,21 @@ def simulate_group(
             return list(pool.map(one, range(settings.replications)))
 
     try:
-        answers = _interruptible(drawn if load is None else replayed)
+        answers, interrupted = _interruptible(drawn if load is None else replayed, stop)
     except ValueError as error:
         raise SchemaError(f"{group.name}: {error}", "check the plan and its scenario") from None
-    return _simulated(group, size, offered, answers)
+    return _simulated(group, size, offered, answers, interrupted=interrupted)
 
 
-def _simulated(group: Group, size: _Size, offered: FloatArray, answers: Sequence[Any]) -> Simulated:
+def _simulated(
+    group: Group, size: _Size, offered: FloatArray, answers: Sequence[Any], *, interrupted: bool
+) -> Simulated:
+    partial = all(answer["interrupted"] for answer in answers)
+    if not partial:  # replications that came to their end
+        answers = [answer for answer in answers if not answer["interrupted"]]
     classes = range(len(offered))
     figures = {}
-    for name in ("utilisation", "busy", "concurrency", "backlog"):
+    for name in _FIGURES:
         known = [answer[name] for answer in answers]
         means = np.array([mean for mean, _ in known])
         figures[name] = known[0] if len(known) == 1 else _core.estimate(means)
@@ -189,6 +227,12 @@ def _simulated(group: Group, size: _Size, offered: FloatArray, answers: Sequence
         preemptions=sum(a["preemptions"] for a in answers),
         steps=sum(a["steps"] for a in answers),
         conservation=total,
+        lanes=answers[0]["lanes"],
+        cache_tokens=answers[0]["cache_tokens"],
+        cache_bytes=answers[0]["cache_bytes"],
+        series={n: [float(x) for x in values] for n, values in answers[0]["series"].items()},
+        interrupted=interrupted,
+        partial=partial,
     )
 
 
@@ -209,7 +253,7 @@ def _size(core: Any, spec: Specification, group: Group, settings: SimulationSett
 
 
 def _thinned(group: Group, replicas: float) -> int:
-    return min(group.count, max(int(replicas), _LEAST_REPLICAS))
+    return min(group.count, max(int(replicas), math.ceil(_LEAST_LANES / group.lanes)))
 
 
 def stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tuple[float, float]:
@@ -231,21 +275,33 @@ def stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tuple
     return mean / float(group.rates.sum()), long
 
 
-def _interruptible(work: Callable[[], _T]) -> _T:
-    """The work's answer, waited for in a way that Ctrl-C ends at once."""
+def _interruptible(work: Callable[[], _T], stop: _core.StopFlag) -> tuple[_T, bool]:
+    """The work's answer, and whether Ctrl-C ended it early; a second one is let through."""
     answer: list[_T] = []
     failed: list[BaseException] = []
+    done = threading.Event()  # `Thread.join` takes a thread for ended when Ctrl-C comes
 
     def run() -> None:
         try:
             answer.append(work())
         except BaseException as error:
             failed.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
+    interrupted = False
+    try:
+        threading.Thread(target=run, daemon=True).start()
+        while not done.is_set():
+            try:
+                done.wait(0.1)
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                stop.set()
+                interrupted = True
+    finally:
+        stop.set()
     if failed:
         raise failed[0]
-    return answer[0]
+    return answer[0], interrupted

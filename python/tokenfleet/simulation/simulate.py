@@ -18,6 +18,7 @@ from tokenfleet.importers.detect import import_file
 from tokenfleet.importers.trace import Trace
 from tokenfleet.plan import Plan
 from tokenfleet.problem.build import respecify
+from tokenfleet.problem.load_blocks import day_weights
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
@@ -29,7 +30,14 @@ from tokenfleet.simulation.plan_file import PlanFile, check_match, read_plan, sc
 from tokenfleet.simulation.result import Row, Simulation
 from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
 from tokenfleet.simulation.standing import Group, groups_of, peak_block
-from tokenfleet.simulation.traffic import LengthsFrom, TraceLoad, pairs_of, totals_of, trace_load
+from tokenfleet.simulation.traffic import (
+    LengthsFrom,
+    PrefixesFrom,
+    TraceLoad,
+    pairs_of,
+    totals_of,
+    trace_load,
+)
 
 PlanSource = Plan | str | Path | Mapping[str, Any]
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario | LoadedScenario
@@ -54,6 +62,23 @@ class Bench:
             self.known_pairs[key] = pairs_of(self.loaded, self.spec, workload, seed)
         return self.known_pairs[key]
 
+    def day(self, workload: int) -> list[float]:
+        """The workload's load over a day, as weights."""
+        own = self.spec.workloads[workload]
+        curve = self.loaded.day_curves.get(own.id)
+        weights = day_weights(own.demand, None if curve is None else np.asarray(curve))
+        return [float(weight) for weight in weights]
+
+
+@dataclass(frozen=True)
+class _Arrivals:
+    """What comes, and on which part of the year."""
+
+    loads: dict[int, TraceLoad]  # traces by workload
+    totals: dict[int, FloatArray]  # requests/s of the block, by workload
+    paces: dict[int, float]  # rates over those of the block
+    day: bool
+
 
 def simulate(
     plan: PlanSource,
@@ -62,6 +87,7 @@ def simulate(
     block: int | None = None,
     trace: str | Path | Trace | Mapping[str, str | Path | Trace] | None = None,
     lengths: LengthsFrom = "auto",
+    prefixes: PrefixesFrom = "auto",
     settings: SimulationSettings | None = None,
     whole: Whole | None = None,
     progress: Progress | None = None,
@@ -69,15 +95,20 @@ def simulate(
     """Holds a plan against the request-level simulator, in one load block (the busiest).
 
     `plan` is a `Plan`, its JSON or the file of it; `scenario` the one it was made from (by default
-    the file that the plan names). Without a `trace`, requests are drawn. With one, its arrivals are
-    played to the replicas of the block at the workload's mean rate over the year, because a trace
-    has peaks of its own (at the block's rate if a `block` is asked for), for all workloads or for
-    those named; `lengths` says whether
-    token counts are the trace's or the classes' (`auto`: the trace's where the scenario derives its
-    classes from measured lengths). With `whole`, the groups of each workload are simulated together
-    as well, with spill-over and failures, and over time; so are pools that only prefill or only
-    decode. `progress(done, total)` counts replica groups. Ctrl-C returns
-    what was simulated so far, with `interrupted` set.
+    the file that the plan names). Without a `trace`, requests are drawn; with `settings.day` their
+    rates follow the workload's load over a day.
+
+    The arrivals of a `trace`, for all workloads or for those named, are played to the replicas of
+    the block at the workload's mean rate over the year, because a trace has peaks of its own (at
+    the block's rate if a `block` is asked for). `lengths` says whether token counts are the trace's
+    or the classes' (`auto`: the trace's where the scenario derives its classes from measured
+    lengths), `prefixes` whether prefix caches go by the blocks of the trace or by the classes' hit
+    rates (`auto`: the trace's where it has some and its lengths are taken). With
+    `settings.trace_share` below 1 the other requests are drawn.
+
+    With `whole`, the groups of each workload are simulated together as well, with spill-over and
+    failures; so are pools that only prefill or only decode. `progress(done, total)` counts replica
+    groups. Ctrl-C returns what was simulated so far, with `interrupted` set.
 
     Raises:
         SchemaError: plan, scenario or trace cannot be used together; names file and row.
@@ -85,6 +116,9 @@ def simulate(
     begun = time.perf_counter()
     settings = settings or SimulationSettings()
     settings.check()
+    _check_day(settings, trace)
+    if settings.day and settings.hours is None:
+        settings = replace(settings, hours=24.0)
     bench = open_bench(plan, scenario)
     whole_year = block is None
     block = peak_block(bench.plan) if block is None else block
@@ -96,9 +130,15 @@ def simulate(
             f"{bench.name}: has nothing that can be simulated in load block {block}",
             "replicas are simulated, hosted APIs are not",
         )
-    loads = _loads(bench, trace, lengths)
-    totals = totals_of(groups, api_rates(bench.plan, bench.spec, block))
-    paces = {w: _pace(bench, w, block) for w in loads} if whole_year else {}
+    loads = _loads(bench, trace, lengths, prefixes)
+    here = {g.workload for g in groups}
+    paced = here if settings.day else here & set(loads) if whole_year else set()
+    arrivals = _Arrivals(
+        loads,
+        totals_of(groups, api_rates(bench.plan, bench.spec, block)),
+        {w: _pace(bench, w, block) for w in paced},
+        settings.day,
+    )
     done: list[Simulated] = []
     fleets: list[Row] = []
     interrupted = False
@@ -107,14 +147,18 @@ def simulate(
         for i, group in enumerate(served):
             if progress is not None:
                 progress(i, steps)
-            own = replace(settings, scale=settings.scale * paces.get(group.workload, 1.0))
-            done.append(run_group(bench, group, own, loads, totals))
-        for i, (workload, crew) in enumerate(sorted(together.items())):
+            one = _run_group(bench, group, settings, arrivals)
+            if one.measured:
+                done.append(one)
+            if one.interrupted:
+                raise KeyboardInterrupt
+        for i, (_, crew) in enumerate(sorted(together.items())):
             if progress is not None:
                 progress(len(served) + i, steps)
-            own = replace(settings, scale=settings.scale * paces.get(workload, 1.0))
-            fleets.append(_run_whole(bench, crew, own, whole or Whole(), (loads, totals)))
-            if fleets[-1]["interrupted"]:
+            fleet = _run_whole(bench, crew, settings, whole or Whole(), arrivals)
+            if any(row["arrived"] for row in fleet["classes"]):
+                fleets.append(fleet)
+            if fleet["interrupted"]:
                 raise KeyboardInterrupt
         if progress is not None:
             progress(steps, steps)
@@ -131,13 +175,14 @@ def simulate(
         groups_total=len(served),
         latency=tables.latency_rows(bench.spec, done),
         limits=tables.limit_rows(bench.plan, bench.spec, done),
-        groups=tables.group_rows(done),
+        groups=tables.group_rows(done, _blocks(loads)),
         sites=tables.site_rows(bench.plan, bench.spec, done, block),
         delivered=tables.delivered(
             bench.plan,
             bench.spec,
             {**class_attainment(bench.spec, done), **_fleet_attainment(fleets)},
             settings.scale,
+            interrupted=interrupted,
         ),
         fleets=tuple(fleets),
         not_simulated=_not_simulated(bench, block),
@@ -168,18 +213,38 @@ def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
     return Bench(parsed, name, loaded, spec, core)
 
 
-def run_group(
-    bench: Bench,
-    group: Group,
-    settings: SimulationSettings,
-    loads: Mapping[int, TraceLoad],
-    totals: Mapping[int, FloatArray],
+def _check_day(settings: SimulationSettings, trace: object) -> None:
+    if settings.day and trace is not None:
+        raise SchemaError(
+            "a day curve and a trace at once: a trace has a load over time of its own",
+            "give one of them",
+        )
+
+
+def _blocks(loads: Mapping[int, TraceLoad]) -> dict[int, tuple[int, float]]:
+    """Tokens in a block, and hits of a cache without end, where caches go by the trace's blocks."""
+    return {
+        w: (load.prefixes.tokens, load.unlimited_hit_rate())
+        for w, load in loads.items()
+        if load.prefixes is not None
+    }
+
+
+def _run_group(
+    bench: Bench, group: Group, settings: SimulationSettings, arrivals: _Arrivals
 ) -> Simulated:
     """Simulates one group, under its workload's trace if that has one."""
-    pairs = bench.pairs(group.workload, settings.seed)
-    load = loads.get(group.workload)
-    total = totals.get(group.workload)
-    return simulate_group(bench.core, bench.spec, group, pairs, settings, load=load, totals=total)
+    w = group.workload
+    return simulate_group(
+        bench.core,
+        bench.spec,
+        group,
+        bench.pairs(w, settings.seed),
+        replace(settings, scale=settings.scale * arrivals.paces.get(w, 1.0)),
+        load=arrivals.loads.get(w),
+        totals=arrivals.totals.get(w),
+        day=bench.day(w) if arrivals.day else None,
+    )
 
 
 def _together(bench: Bench, groups: Sequence[Group], whole: Whole | None) -> dict[int, list[Group]]:
@@ -197,18 +262,19 @@ def _run_whole(
     crew: Sequence[Group],
     settings: SimulationSettings,
     whole: Whole,
-    traffic: tuple[Mapping[int, TraceLoad], Mapping[int, FloatArray]],
+    arrivals: _Arrivals,
 ) -> Row:
-    workload = crew[0].workload
+    w = crew[0].workload
     return simulate_whole(
         bench.core,
         bench.spec,
         crew,
-        bench.pairs(workload, settings.seed),
-        settings,
+        bench.pairs(w, settings.seed),
+        replace(settings, scale=settings.scale * arrivals.paces.get(w, 1.0)),
         whole=whole,
-        load=traffic[0].get(workload),
-        totals=traffic[1].get(workload),
+        load=arrivals.loads.get(w),
+        totals=arrivals.totals.get(w),
+        day=bench.day(w) if arrivals.day else None,
     )
 
 
@@ -265,22 +331,23 @@ def _loads(
     bench: Bench,
     trace: str | Path | Trace | Mapping[str, str | Path | Trace] | None,
     lengths: LengthsFrom,
+    prefixes: PrefixesFrom,
 ) -> dict[int, TraceLoad]:
     if trace is None:
         return {}
     ids = [w.id for w in bench.spec.workloads]
     if not isinstance(trace, Mapping):
-        read = _read(trace)
-        given = dict.fromkeys(ids, read)
+        given = dict.fromkeys(ids, _read(trace))
     else:
         for name in trace:
             if name not in ids:
                 raise SchemaError(f"trace for unknown workload {name!r}", did_you_mean(name, ids))
         given = {name: _read(value) for name, value in trace.items()}
-    return {
-        ids.index(name): trace_load(t, bench.loaded, bench.spec, ids.index(name), lengths)
-        for name, t in given.items()
-    }
+    found = {}
+    for name, read in given.items():
+        w = ids.index(name)
+        found[w] = trace_load(read, bench.loaded, bench.spec, w, source=lengths, prefixes=prefixes)
+    return found
 
 
 def _read(source: str | Path | Trace) -> Trace:
@@ -296,11 +363,14 @@ def _read(source: str | Path | Trace) -> Trace:
 
 
 def _arrivals(settings: SimulationSettings, loads: Mapping[int, TraceLoad]) -> str:
-    if loads:
-        return "; ".join(sorted({load.trace.source for load in loads.values()}))
-    if settings.burstiness == 1.0:
-        return "Poisson"
-    return f"Gamma times of shape {settings.burstiness:g}"
+    drawn = "Poisson"
+    if settings.burstiness != 1.0:
+        drawn = f"Gamma times of shape {settings.burstiness:g}"
+    if not loads:
+        return f"{drawn}, over a day" if settings.day else drawn
+    traces = "; ".join(sorted({load.trace.source for load in loads.values()}))
+    share = settings.trace_share
+    return traces if share == 1.0 else f"{share:.0%} of {traces}, {1 - share:.0%} {drawn}"
 
 
 def _not_simulated(bench: Bench, block: int) -> tuple[Row, ...]:
@@ -332,6 +402,8 @@ def _warnings(
         yield f"{name}: unstable, its queue grows without end; latencies depend on how long it ran"
     if len(unstable) > 5:
         yield f"{len(unstable) - 5} more groups are unstable"
+    if settings.trace_share < 1 and any(load.prefixes for load in loads.values()):
+        yield "requests drawn among a trace's find the share of their class in prefix caches"
     if settings.replications == 1:
         yield "one replication: no intervals"
     for w, load in sorted(loads.items()):

@@ -32,6 +32,18 @@ class Group:
         r = self.replica
         return f"{r.workload} at {r.site}, {r.system}, candidate {r.candidate}"
 
+    @property
+    def lanes(self) -> int:
+        """Lanes of one replica: data-parallel ranks times micro-batches of the pipeline."""
+        return self.replica.attention_dp * self.replica.pp
+
+    @property
+    def partner(self) -> tuple[str, str, str | None, float | None]:
+        """Pools of one role with the same are two halves of one service: at one site, with one
+        format of the cache and one split of the limit on the first token."""
+        r = self.replica
+        return r.workload, r.site, r.kv_dtype, r.ttft_split
+
     def seed(self, seed: int) -> int:
         """A seed of its own that does not depend on the order of the groups."""
         key = f"{seed}|{self.replica.pool}|{self.replica.configuration}|{self.block}"

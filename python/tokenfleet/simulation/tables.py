@@ -22,6 +22,7 @@ from tokenfleet.simulation.run import Simulated
 Row = dict[str, Any]
 LEVELS = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 METRICS = ("ttft", "tpot", "e2e")
+_SHOWN = ("utilisation", "busy", "concurrency", "backlog")
 _Part = tuple[Simulated, int]  # a group and a class of it
 
 
@@ -89,7 +90,8 @@ def _percentiles(parts: Sequence[_Part], metric: str) -> list[tuple[float, float
 def attained(parts: Sequence[_Part], limit: int | None = None) -> tuple[float, float]:
     """Share of requests within a limit of the workload, or within all of them, with half width.
 
-    Requests that were rejected or left unfinished are within none.
+    Requests that were rejected or left unfinished are within none; of a replication that Ctrl-C
+    ended, those that were under way are not counted.
     """
 
     def share(r: int) -> float:
@@ -98,8 +100,8 @@ def attained(parts: Sequence[_Part], limit: int | None = None) -> tuple[float, f
             sample = s.samples[k][r]
             count = sample["good"] if limit is None else sample["within"][limit]
             rate = float(s.offered[k])
-            if sample["arrived"]:
-                met += rate * count / sample["arrived"]
+            if sample["judged"]:
+                met += rate * count / sample["judged"]
                 came += rate
         return met / came if came else math.nan
 
@@ -155,7 +157,7 @@ def limit_row(s: Simulated, k: int, j: int, slo: Slo) -> Row:
         "within": share,
         "within_half_width": attained([(s, k)], j)[1],
         "target": target,
-        "verdict": verdict(above, spread, s.unstable),
+        "verdict": "unclear" if s.partial else verdict(above, spread, s.unstable),
     }
 
 
@@ -173,8 +175,14 @@ def verdict(above: float, half_width: float, unstable: bool) -> str:
 # Groups and sites
 
 
-def group_rows(groups: Iterable[Simulated]) -> tuple[Row, ...]:
-    """Every simulated group: load, batch, queue."""
+def group_rows(
+    groups: Iterable[Simulated], blocks: Mapping[int, tuple[int, float]] | None = None
+) -> tuple[Row, ...]:
+    """Every simulated group: load, batch, queue, caches, and what it held over time.
+
+    `blocks` are, by workload, the tokens in a block of the trace that prefix caches go by, and the
+    hit rate of one cache without end.
+    """
     rows = []
     for s in groups:
         r = s.group.replica
@@ -189,7 +197,8 @@ def group_rows(groups: Iterable[Simulated]) -> tuple[Row, ...]:
             "offered_requests_per_s": float(s.offered.sum()),
             "measured_s": s.span_s,
         }
-        for name, (mean, half) in s.figures.items():
+        for name in _SHOWN:
+            mean, half = s.figures[name]
             row[name], row[f"{name}_half_width"] = mean, half
         rows.append(
             {
@@ -198,10 +207,29 @@ def group_rows(groups: Iterable[Simulated]) -> tuple[Row, ...]:
                 "steps": s.steps,
                 "unstable_replications": s.unstable_replications,
                 "replications": s.replications,
+                "interrupted": s.interrupted,
                 "requests": dict(s.conservation),
+                "cache_tokens_per_replica": s.lanes * s.cache_tokens,
+                "cache_gib_per_replica": s.lanes * s.cache_bytes / 2**30,
+                "prefix_cache": _prefix_cache(s, (blocks or {}).get(s.group.workload)),
+                "series": s.series,
             }
         )
     return tuple(rows)
+
+
+def _prefix_cache(s: Simulated, blocks: tuple[int, float] | None) -> Row:
+    """What prefix caches found, and by what: each lane has its own, in the room that is left."""
+    hits, half = s.figures["hit_rate"]
+    return {
+        "source": "class hit rates" if blocks is None else "trace blocks",
+        "hit_rate": hits,
+        "hit_rate_half_width": half,
+        "caches": s.replicas * s.lanes,
+        "tokens_per_cache": s.cache_tokens,
+        "block_tokens": None if blocks is None else blocks[0],
+        "unlimited_hit_rate": None if blocks is None else blocks[1],
+    }
 
 
 def site_rows(
@@ -272,13 +300,19 @@ def _requests_kw(s: Simulated, class_ids: Sequence[str], rates: FloatArray) -> f
 
 
 def delivered(
-    plan: PlanFile, spec: Specification, attainment: Mapping[tuple[str, str], float], scale: float
+    plan: PlanFile,
+    spec: Specification,
+    attainment: Mapping[tuple[str, str], float],
+    scale: float,
+    *,
+    interrupted: bool = False,
 ) -> Row:
     """Tokens of a year, those of good requests among them, and what one costs.
 
     `attainment` is by (workload, class). The plan's whole yearly cost is divided, in the core, by
-    what is delivered: cost has one definition. Requests served by hosted APIs, and classes that
-    were not simulated, count as good.
+    what is delivered: cost has one definition. Requests served by hosted APIs, and classes without
+    a request in the simulated block, count as good. Where Ctrl-C came before a class was simulated,
+    nothing is said of good tokens.
     """
     tokens = good = 0.0
     ids = [w.id for w in spec.workloads]
@@ -290,7 +324,8 @@ def delivered(
         for block, rate in zip(plan.blocks, route.requests_per_s, strict=True):
             amount = rate * scale * block.hours_per_year * SECONDS_PER_HOUR * length
             key = (route.workload, route.cls)
-            share = 1.0 if route.api is not None else attainment.get(key, 1.0)
+            unknown = math.nan if interrupted else 1.0
+            share = 1.0 if route.api is not None else attainment.get(key, unknown)
             tokens += amount
             good += amount * share
     return {
@@ -298,7 +333,7 @@ def delivered(
         "cost_items": dict(plan.cost_items),
         "tokens_per_year_output": tokens,
         "good_tokens_per_year_output": good,
-        "good_share": good / tokens if tokens else None,
+        "good_share": good / tokens if tokens and not math.isnan(good) else None,
         "planned_cost_per_mtok_output_usd": plan.cost_per_mtok_output_usd,
         "cost_per_mtok_output_usd": _per_mtok(plan.annual_cost_usd, tokens),
         "cost_per_mtok_good_output_usd": _per_mtok(plan.annual_cost_usd, good),

@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.lengths import read_trace
+from tokenfleet.importers.mooncake import cached_tokens
 from tokenfleet.importers.trace import Trace
 from tokenfleet.problem.specification import Specification, architecture
 from tokenfleet.problem_data import FloatArray
 from tokenfleet.scenario_file import LoadedScenario
 from tokenfleet.simulation.lengths import Pairs, class_pairs, classes_of, row_of
+from tokenfleet.simulation.prefixes import Hashes, Prefixes, prefixes_of
 from tokenfleet.simulation.standing import Group
 
 LengthsFrom = Literal["auto", "classes", "trace"]
+PrefixesFrom = Literal["auto", "classes", "trace"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Replay:
     classes: NDArray[np.uint32]
     inputs: NDArray[np.uint32]
     outputs: NDArray[np.uint32]
+    hashes: Hashes | None = None  # of the blocks of the prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,11 @@ class TraceLoad:
     trace: Trace
     classes: NDArray[np.int64] | None  # of each request; None: classes and lengths are drawn
     gap_s: float  # from the last request to the first of the next round
+    prefixes: Prefixes | None = None  # blocks of its prompts, where caches go by them
+
+    def unlimited_hit_rate(self) -> float:
+        """Share of the trace's prompt tokens that one cache without end would hold."""
+        return float(cached_tokens(self.trace).sum() / self.trace.input_tokens.sum())
 
     @property
     def round_s(self) -> float:
@@ -90,15 +99,24 @@ def check_trace(trace: Trace) -> None:
 
 
 def trace_load(
-    trace: Trace, loaded: LoadedScenario, spec: Specification, workload: int, source: LengthsFrom
+    trace: Trace,
+    loaded: LoadedScenario,
+    spec: Specification,
+    workload: int,
+    *,
+    source: LengthsFrom,
+    prefixes: PrefixesFrom = "auto",
 ) -> TraceLoad:
     """A trace as the load of a workload, its lengths checked.
 
     `auto` takes lengths from the trace where the workload's own classes come from measured lengths,
-    and draws them from the classes where the scenario states these.
+    and draws them from the classes where the scenario states these. What prefix caches find goes by
+    the blocks of the trace where it has some and its lengths are taken (`auto`, `trace`), else by
+    the classes' hit rates.
 
     Raises:
-        SchemaError: a request longer than its class or the model's context; names the row.
+        SchemaError: a request longer than its class or the model's context, or with more blocks
+            than its prompt has; names the row. Blocks asked for that are not there.
     """
     check_trace(trace)
     own = spec.workloads[workload]
@@ -116,7 +134,16 @@ def trace_load(
                 "remove the row, or replay only the times: --lengths classes",
             )
         members = classes_of(trace, spec.classes[workload])
-    return TraceLoad(trace, members, trace.span_s / (len(trace) - 1))
+    blocks = None
+    if prefixes != "classes" and take and trace.blocks is not None:
+        blocks = prefixes_of(trace)
+    elif prefixes == "trace":
+        why = "its lengths are drawn" if trace.blocks is not None else "it has none"
+        raise SchemaError(
+            f"{trace.source}: prefix caches should go by the blocks of the trace, but {why}",
+            "take lengths from a trace with blocks (--lengths trace), or --prefixes classes",
+        )
+    return TraceLoad(trace, members, trace.span_s / (len(trace) - 1), blocks)
 
 
 def deal(
@@ -164,7 +191,11 @@ def deal(
         np.concatenate(column)[:requests] for column in zip(*parts, strict=True)
     )
     inputs, outputs = _lengths(load, members, rows, pairs, rng)
-    return Replay(times - times[0], members.astype(np.uint32), inputs, outputs)
+    hashes = None
+    if load.prefixes is not None:
+        turns = np.repeat(np.arange(len(parts)), [len(rows) for _, _, rows in parts])
+        hashes = load.prefixes.of(rows, turns[: len(rows)])
+    return Replay(times - times[0], members.astype(np.uint32), inputs, outputs, hashes)
 
 
 def _expected(load: TraceLoad, kept: FloatArray, totals: FloatArray) -> float:

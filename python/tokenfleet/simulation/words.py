@@ -26,6 +26,7 @@ def render(found: Simulation, console: Console) -> None:
         if table.row_count:
             console.print(table)
     for title, rows in (
+        ("Prefix caches, by the blocks of the trace", _prefixes(found)),
         ("Not simulated", [f"{r['what']}: {r['why']}" for r in found.not_simulated]),
         ("Warnings", list(found.warnings)),
     ):
@@ -66,7 +67,7 @@ def verified(verification: Row) -> list[str]:
     """The rounds of `verify="simulate"`, and the price of certainty."""
     rounds = verification["rounds"]
     if not rounds:
-        return ["simulation: interrupted before the plan was judged"]
+        return [f"simulation: interrupted {_position(verification['interrupted'])}"]
     lines = []
     for row in rounds:
         failed = [_failure(f) for f in row["failed"]]
@@ -76,17 +77,23 @@ def verified(verification: Row) -> list[str]:
             f"simulation round {row['round']}: {dollars(row['annual_cost_usd'])} a year, "
             f"{percent(row['good_share'] or 0.0)} of tokens good: {what}{more}"
         )
-    if verification["not_judged"]:
-        count = len(verification["not_judged"])
-        lines.append(f"{count} pools of one role were not judged: see tokenfleet simulate")
+    if verification["interrupted"]:
+        lines.append(f"simulation: interrupted {_position(verification['interrupted'])}")
     price = dollars(verification["price_of_certainty_usd"])
-    end = {True: "holds", False: "still fails a limit", None: "was not judged as a whole"}
+    end = {True: "holds", False: "still fails a limit", None: "was not judged to the end"}
     lines.append(
         f"the plan {end[verification['holds']]}; certainty costs {price} a year; without it "
         f"{percent(verification['unverified_good_share'] or 0.0)} of tokens would be good, now "
         f"{percent(verification['verified_good_share'] or 0.0)}"
     )
     return lines
+
+
+def _position(at: Row | None) -> str:
+    """Where verification was when Ctrl-C came."""
+    if at is None:
+        return "before the plan was judged"
+    return f"in round {at['round']}, {at['groups_judged']} of {at['groups']} groups judged"
 
 
 def _failure(row: Row) -> str:
@@ -168,7 +175,8 @@ def _limits(found: Simulation) -> Table:
 def _groups(found: Simulation) -> Table:
     columns = (("workload", ""), ("site", ""), ("system", ""), ("replicas", _RIGHT))
     more = (("requests/s", _RIGHT), ("utilised", _RIGHT), ("in batch", _RIGHT), ("queue", _RIGHT))
-    table = _table("Replica groups", *columns, *more)
+    last = (("most waiting", _RIGHT), ("fullest cache", _RIGHT), ("prefix hits", _RIGHT))
+    table = _table("Replica groups", *columns, *more, *last)
     for row in sorted(found.groups, key=lambda r: -r["utilisation"])[:_SHOWN]:
         waiting = max(row["backlog"] - row["concurrency"] * row["replicas_simulated"], 0.0)
         _row(
@@ -181,8 +189,27 @@ def _groups(found: Simulation) -> Table:
             percent(row["utilisation"]),
             number(row["concurrency"]),
             number(waiting),
+            number(max(row["series"]["waiting"], default=0.0)),
+            percent(max(row["series"]["cache_share"], default=0.0)),
+            percent(row["prefix_cache"]["hit_rate"]),
         )
     return table
+
+
+def _prefixes(found: Simulation) -> list[str]:
+    """What prefix caches were taken to hold, where they go by the blocks of a trace."""
+    lines = []
+    for row in found.groups:
+        cache = row["prefix_cache"]
+        if cache["source"] == "trace blocks":
+            where = f"{row['workload']} at {row['site']} on {row['system']}"
+            lines.append(
+                f"{where}: {cache['caches']:,} caches, each of "
+                f"{number(cache['tokens_per_cache'])} tokens in blocks of "
+                f"{cache['block_tokens']:,}, hold {percent(cache['hit_rate'])} of prompt tokens; "
+                f"one without end would hold {percent(cache['unlimited_hit_rate'])}"
+            )
+    return lines
 
 
 def _fleets(found: Simulation) -> Table:

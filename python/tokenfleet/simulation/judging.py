@@ -1,0 +1,206 @@
+"""What stands in a load block, simulated and held against its limits; nothing is simulated twice.
+
+Two things are judged: a group of serving replicas, and a crew, the pools of one role that answer
+each other's prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tokenfleet.problem_data import FloatArray
+from tokenfleet.simulation import tables
+from tokenfleet.simulation.fleet import Whole, simulate_whole
+from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
+from tokenfleet.simulation.simulate import Bench
+from tokenfleet.simulation.standing import Group
+
+Row = dict[str, Any]
+# The pools of a plan as the plan has them: its shares, and no replica lost.
+_AS_PLANNED = Whole(spill=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Crew:
+    """Pools of one role of one workload that answer each other's prompts, in one load block."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def block(self) -> int:
+        """Its load block."""
+        return self.groups[0].block
+
+    @property
+    def workload(self) -> int:
+        """Its workload, an index in the specification."""
+        return self.groups[0].workload
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        r = self.groups[0].replica
+        return f"pools of {r.workload} at {r.site}"
+
+    def served(self) -> FloatArray:
+        """(K,) requests/s."""
+        answers = [g.rates for g in self.groups if g.replica.role == "decode"]
+        rates: FloatArray = np.sum(answers, axis=0)
+        return rates
+
+
+def crews_of(groups: Sequence[Group]) -> list[Crew]:
+    """Pools of one role in one block, by what belongs together."""
+    found: dict[Any, list[Group]] = {}
+    for group in groups:
+        if group.replica.role != "serve":
+            found.setdefault(group.partner, []).append(group)
+    return [Crew(tuple(crew)) for crew in found.values()]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Limits of every class that a group or a crew serves, with their verdicts."""
+
+    limits: list[Row]
+    unstable: bool
+    simulated: Simulated | None = None  # of a group
+    fleet: Row | None = None  # of a crew
+
+    @property
+    def failed(self) -> Row | None:
+        """The limit that fails worst with confidence."""
+        rows = [row for row in self.limits if row["verdict"] == "failed"]
+        return max(rows, key=lambda row: row["simulated_ms"] / row["limit_ms"], default=None)
+
+    @property
+    def unclear(self) -> int:
+        """Limits that neither hold nor fail with confidence."""
+        return sum(row["verdict"] == "unclear" for row in self.limits)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figures themselves are on the right side of every limit."""
+        return not self.unstable and all(_right(row) for row in self.limits)
+
+
+def _right(row: Row) -> bool:
+    if row["target"] is None:
+        return bool(row["simulated_ms"] <= row["limit_ms"])
+    return bool(row["within"] >= row["target"])
+
+
+@dataclass
+class Judging:
+    """Simulates what it is asked about, once.
+
+    Raises KeyboardInterrupt where Ctrl-C ended a simulation: what is half judged is not judged.
+    """
+
+    bench: Bench
+    settings: SimulationSettings
+    known: dict[tuple[Any, ...], Judged] = field(default_factory=dict)
+
+    def group(self, group: Group, scale: float = 1.0, *, quick: bool = False) -> Judged:
+        """A group at `scale` times its requests; `quick`: in half of the replications."""
+        return self._once(("group", quick, _key(group, scale)), lambda: self._group(
+            group, replace(self._effort(quick), scale=scale)
+        ))  # fmt: skip
+
+    def crew(self, crew: Crew, *, quick: bool = False) -> Judged:
+        """A crew at its requests."""
+        key = ("crew", quick, *(_key(g, 1.0) for g in crew.groups))
+        return self._once(key, lambda: self._crew(crew, self._effort(quick)))
+
+    def _once(self, key: tuple[Any, ...], judge: Any) -> Judged:
+        if key not in self.known:
+            self.known[key] = judge()
+        return self.known[key]
+
+    def _effort(self, quick: bool) -> SimulationSettings:
+        if not quick:
+            return self.settings
+        return replace(self.settings, replications=math.ceil(self.settings.replications / 2))
+
+    def _group(self, group: Group, settings: SimulationSettings) -> Judged:
+        bench, w = self.bench, group.workload
+        pairs = bench.pairs(w, settings.seed)
+        s = simulate_group(bench.core, bench.spec, group, pairs, settings)
+        if s.interrupted:
+            raise KeyboardInterrupt
+        limits = [
+            {"class": c.id, **tables.limit_row(s, k, j, slo)}
+            for k, c in enumerate(bench.spec.classes[w])
+            if s.offered[k] > 0
+            for j, slo in enumerate(bench.spec.workloads[w].slos)
+            if slo.cls in (None, c.id)
+        ]
+        return Judged(limits, s.unstable, simulated=s)
+
+    def _crew(self, crew: Crew, settings: SimulationSettings) -> Judged:
+        bench = self.bench
+        pairs = bench.pairs(crew.workload, settings.seed)
+        fleet = simulate_whole(
+            bench.core, bench.spec, crew.groups, pairs, settings, whole=_AS_PLANNED
+        )
+        if fleet["interrupted"]:
+            raise KeyboardInterrupt
+        limits = [
+            {"class": row["class"], **limit} for row in fleet["classes"] for limit in row["limits"]
+        ]
+        unstable = 2 * fleet["unstable_replications"] > fleet["replications"]
+        return Judged(limits, unstable, fleet=fleet)
+
+
+def _key(group: Group, scale: float) -> tuple[Any, ...]:
+    rates = tuple(float(f"{rate:.9g}") for rate in group.rates * scale)
+    return (group.replica.configuration, group.replica.latency_group, group.count, rates)
+
+
+# What need not be judged
+
+
+def hardest(groups: Sequence[Group]) -> list[Group]:
+    """Groups but those that have no more of any class per replica than one of the same column.
+
+    Limits that hold under more requests of every class hold under fewer.
+    """
+    kept = {id(crew.groups[0]) for crew in hardest_crews([Crew((group,)) for group in groups])}
+    return [group for group in groups if id(group) in kept]
+
+
+def hardest_crews(crews: Sequence[Crew]) -> list[Crew]:
+    """Crews but those of the same columns that are nowhere busier than another."""
+    by_columns: dict[tuple[int, ...], list[Crew]] = {}
+    for crew in crews:
+        key = tuple(g.replica.candidate for g in crew.groups)
+        by_columns.setdefault(key, []).append(crew)
+    kept = []
+    for same in by_columns.values():
+        for i, crew in enumerate(same):
+            others = [(j, other) for j, other in enumerate(same) if j != i]
+            if not any(_harder(other, crew, first=j < i) for j, other in others):
+                kept.append(crew)
+    return kept
+
+
+def _harder(a: Crew, b: Crew, *, first: bool) -> bool:
+    """Whether `a` has `b`'s rates per replica or more, on no more replicas; the first of equals."""
+    pairs = list(zip(a.groups, b.groups, strict=True))
+    if any(x.count > y.count or np.any(_each(x) < _each(y) * (1 - 1e-9)) for x, y in pairs):
+        return False
+    equal = all(
+        x.count == y.count and np.allclose(_each(x), _each(y), rtol=1e-9, atol=0.0)
+        for x, y in pairs
+    )
+    return first if equal else True
+
+
+def _each(group: Group) -> FloatArray:
+    each: FloatArray = group.rates / group.count
+    return each

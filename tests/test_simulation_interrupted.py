@@ -1,0 +1,262 @@
+"""Ctrl-C during simulations: it is pressed at an event, never after a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tokenfleet as tf
+from test_cli import COMMAND, run
+from test_fleet_simulation import closed
+from test_fleet_simulation import simulate as simulate_fleet
+from test_simulate import lengths, load_s, one_class
+from test_simulation import LIGHT, scenario, trace_file
+from tokenfleet import _core
+from tokenfleet.simulation import simulate as simulation
+from tokenfleet.simulation.plot import sweep
+from tokenfleet.simulation.run import simulate_group
+
+Json = dict[str, Any]
+ENDLESS = replace(LIGHT, requests=2_000_000_000)
+
+
+@pytest.fixture(scope="module")
+def planned() -> tuple[Json, Json]:
+    """A scenario, and its plan as JSON."""
+    own = scenario()
+    return own, tf.optimize_fleet(own).to_json()
+
+
+def strike() -> None:
+    """Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Struck:
+    """The core, with Ctrl-C pressed as its `call`-th simulation begins."""
+
+    def __init__(self, core: Any, call: int) -> None:
+        self.core, self.left, self.lock = core, call, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.core, name)
+
+    def _begin(self) -> None:
+        with self.lock:
+            self.left -= 1
+            if self.left == 0:
+                strike()
+
+    def simulate(self, *args: Any, **options: Any) -> Any:
+        self._begin()
+        return self.core.simulate(*args, **options)
+
+    def replay(self, *args: Any, **options: Any) -> Any:
+        self._begin()
+        return self.core.replay(*args, **options)
+
+
+def striking(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Presses Ctrl-C as a simulation begins, counted over all of them."""
+    struck: list[Struck] = []
+
+    def group(core: Any, *args: Any, **options: Any) -> Any:
+        if not struck:
+            struck.append(Struck(core, call))
+        return simulate_group(struck[0], *args, **options)
+
+    monkeypatch.setattr(simulation, "simulate_group", group)
+
+
+# Core
+
+
+def test_a_flag_ends_a_run_with_what_was_simulated() -> None:
+    """It is looked at every few thousand events: by then some requests are finished."""
+    problem, flag = one_class("llama-8b"), _core.StopFlag()
+    flag.set()
+    rate = np.array([0.6 / load_s(problem)])
+    found = problem.simulate(0, rate, lengths(), requests=2_000_000_000, warmup=0.0, stop=flag)
+    total, row = found["conservation"], found["classes"][0]
+    assert found["interrupted"] and found["replications"] == 10
+    assert total["arrived"] == total["finished"] + total["rejected"] + total["in_flight"]
+    assert 0 < row["finished"] < row["arrived"]
+    assert all(s["judged"] == s["finished"] < s["arrived"] for s in row["samples"])
+    whole = problem.simulate(0, rate, lengths(), requests=20, warmup=0.0, stop=_core.StopFlag())
+    assert not whole["interrupted"]
+    assert all(s["judged"] == s["arrived"] for s in whole["classes"][0]["samples"])
+
+
+def test_an_interrupt_ends_a_fleet_with_what_was_simulated() -> None:
+    """Pressed when the run lets other threads in: nothing else does, the interval is an hour."""
+    problem, begun = one_class("llama-8b"), threading.Event()
+
+    class Signalling(list[Any]):
+        """Lengths that say when they are read, just before the run begins."""
+
+        def __iter__(self) -> Iterator[Any]:
+            begun.set()
+            return super().__iter__()
+
+    def press() -> None:
+        begun.wait()
+        strike()
+
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=press, daemon=True)
+    thread.start()
+    sys.setswitchinterval(3600.0)
+    try:
+        found = simulate_fleet(
+            problem,
+            [{"id": 0}],
+            Signalling(lengths()),
+            rate=0.6 / load_s(problem),
+            requests=2_000_000_000,
+            warmup=0.0,
+            replications=2,
+        )
+    except KeyboardInterrupt:
+        pytest.fail("the interrupt was not taken up by the run")
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert found["interrupted"] and closed(found)
+    row = found["classes"][0]
+    assert 0 < row["finished"] < row["arrived"]
+    assert row["unfinished"] == row["arrived"] - row["finished"]
+    # Those under way are not counted as failed.
+    assert row["attainment"][0] == row["good"] / row["finished"]
+
+
+# Plans
+
+
+def test_groups_that_were_simulated_stay(planned: tuple[Json, Json]) -> None:
+    own, plan = planned
+
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    found = tf.simulate(plan, own, settings=LIGHT, progress=stop)
+    assert found.interrupted and not found.held
+    assert len(found.groups) == 1 and found.latency[0]["finished"] > 0
+
+
+def test_replications_that_were_simulated_stay(
+    planned: tuple[Json, Json], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, plan = planned
+    path = trace_file(tmp_path, [(0.5 * i, 1000, 200) for i in range(400)])
+    settings = replace(LIGHT, replications=50, threads=1)
+    striking(monkeypatch, 3)
+    found = tf.simulate(plan, own, trace=path, lengths="trace", settings=settings)
+    assert found.interrupted and not found.held
+    (group,) = found.groups
+    assert group["interrupted"] and 1 <= group["replications"] < 50
+    assert {row["verdict"] for row in found.limits} <= {"held", "failed", "unclear"}
+    assert found.delivered["good_share"] is not None
+
+
+def test_nothing_is_said_of_what_was_not_measured(
+    planned: tuple[Json, Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, plan = planned
+    striking(monkeypatch, 1)
+    found = tf.simulate(plan, own, settings=ENDLESS)
+    assert found.interrupted and not found.held
+    assert found.groups == () and found.limits == ()
+    assert found.delivered["good_share"] is None
+    assert found.delivered["cost_per_mtok_good_output_usd"] is None
+
+
+def test_loads_that_were_simulated_stay(
+    planned: tuple[Json, Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, plan = planned
+    striking(monkeypatch, 2)
+    points = sweep(lambda s: tf.simulate(plan, own, settings=s), LIGHT, (0.5, 1.0, 2.0))
+    assert [one.interrupted for one in points] == [False, True]
+
+
+@pytest.mark.parametrize("when", ["round 1: simulating group 1", "round 2: simulating group 1"])
+def test_a_verified_plan_says_in_which_round_it_was(when: str) -> None:
+    """Bursts that the formulas do not know make the first plan fail."""
+    own = scenario(slos=[{"metric": "ttft", "percentile": "p95", "limit_ms": 120}])
+    bursts = replace(LIGHT, burstiness=0.1)
+
+    def note(text: str) -> None:
+        if text.startswith(when):
+            raise KeyboardInterrupt
+
+    plan = tf.optimize_fleet(own, verify="simulate", simulation=bursts, note=note)
+    told, number = plan.verification, int(when[6])
+    assert plan.interrupted and plan.systems and told is not None
+    assert told["holds"] is None and len(told["rounds"]) == number - 1
+    assert told["interrupted"] == {"round": number, "groups_judged": 0, "groups": 1}
+
+
+# Command line
+
+
+def until(master: int, text: bytes) -> bytes:
+    """Reads a terminal until it shows a text."""
+    shown = b""
+    while text not in shown:
+        shown += os.read(master, 4096)
+    return shown
+
+
+@pytest.mark.parametrize("options", [(), ("--plot", "load.svg")], ids=["simulate", "plot"])
+def test_the_command_prints_what_was_simulated(
+    planned: tuple[Json, Json], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Pressed when the meter shows the first group, or the second load of a plot."""
+    if options:
+        pytest.importorskip("matplotlib")
+    own, plan = tmp_path / "own.yaml", tmp_path / "plan.json"
+    own.write_text(json.dumps(planned[0]))
+    assert run("plan", own, "-o", plan).returncode == 0
+    many = ("--hours", "4000") if not options else ("--requests", "1500")
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "simulate", str(plan), *many, "--json", *options],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    ) as process:
+        os.close(slave)
+        until(master, b"0/1")
+        if options:
+            until(master, b"0/1")
+        process.send_signal(signal.SIGINT)
+        drain = threading.Thread(target=_drain, args=(master,), daemon=True)
+        drain.start()
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    found = json.loads(output)
+    assert found["interrupted"] is not bool(options)
+    if options:  # the plan itself was simulated to the end
+        assert found["groups"]
+
+
+def _drain(master: int) -> None:
+    try:
+        while os.read(master, 4096):
+            pass
+    except OSError:
+        pass
