@@ -5,20 +5,35 @@
 
 Writes a scenario and the catalog file it names. Models and systems are those of the catalog;
 lengths, limits, rates, tariffs, prices and the figures that the catalog leaves blank are drawn at
-random in the range of real ones: nothing here is a fact about a product. `fleet` is about how many
-systems the answer holds. Power is short at every site and rented systems are scarce, so the plan
-must spread over systems, sites and offers: bought, rented for one or for three years, on demand.
+random in the range of real ones: nothing here is a fact about a product. Power is short at every
+site and rented systems are scarce, so the plan must spread over systems, sites and offers: bought,
+rented for one or for three years, on demand.
+
+Demand, power and supply are drawn in proportion to a number of `units`. How many systems a unit
+takes depends on all that the planner knows, so it is not a constant here: `--fleet` first plans a
+probe of the same draw as a linear relaxation, in which systems grow in proportion to units, and
+then writes the scenario whose relaxation holds as many systems as asked. The plan in whole systems
+holds a little more.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tokenfleet.mix.generation import relaxation, unserved
+from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.model import frame_of, scale_limit
+from tokenfleet.mix.pricing import Pairs
+from tokenfleet.problem import build
+from tokenfleet.problem_data import Problem
+from tokenfleet.scenario_file import load_scenario
 
 # Accelerators per system and relative speed of one (drawn once, about its real rank).
 SYSTEMS: dict[str, tuple[int, float]] = {
@@ -76,29 +91,73 @@ MODELS: dict[str, float] = {
 }
 REGIONS = ("us", "eu", "apac")
 USD_PER_SPEED_YEAR = 9_000.0  # of one accelerator, all costs, before the draw
-NOMINAL = 2.04  # limits and rates are drawn for this many times the systems the answer holds
-RATE = 2.6e6  # request rate times billions of parameters times tokens, per system of the fleet
+PROBE = 20_000.0  # units, so many that rounding supplies to whole systems does not matter
+_DIGITS = 3  # of the units: a solver that ends at another vertex must not change them
+RATE = 2.6e6  # request rate times billions of parameters times tokens, per unit
+
+
+# 4 to 4,096 in powers of two, and one step between, so that 10^7 candidates are evaluated.
+BATCH_LIMITS = sorted([*(2**i for i in range(2, 13)), 192])
 
 
 def scenario(
-    seed: int, fleet: float, *, sites: int = 20, systems: int = 20, workloads: int = 30
+    seed: int,
+    units: float,
+    *,
+    gap: float = 0.01,
+    sites: int = 20,
+    systems: int = 20,
+    workloads: int = 30,
 ) -> dict[str, Any]:
     """A scenario, without the catalog file that `catalog` makes for it."""
     rng = np.random.default_rng(seed)
-    fleet *= NOMINAL
     names = tuple(SYSTEMS)[:systems]
-    places = [_site(rng, i, fleet / sites) for i in range(sites)]
+    places = [_site(rng, i, units / sites) for i in range(sites)]
     return {
-        "name": f"generated-{seed}, about {fleet / NOMINAL:g} systems",
+        "name": f"generated-{seed}, {units:g} units",
         "as_of": "2026-07-15",
         "catalog": ["catalog.json"],
         "systems": list(names),
-        "workloads": [_workload(rng, i, fleet / workloads) for i in range(workloads)],
+        "workloads": [_workload(rng, i, units / workloads) for i in range(workloads)],
         "sites": places,
-        "offers": [offer for name in names for offer in _offers(rng, name, fleet * 20 / systems)],
-        "search": {"max_gpus_per_replica": 32, "pipeline_parallel": [1]},
-        "solver": {"gap": 0.01 if fleet > 10_000 else 0.03, "time_limit_s": 60, "seed": seed},
-    }  # fmt: skip
+        "offers": [offer for name in names for offer in _offers(rng, name, units * 20 / systems)],
+        "search": {
+            "max_gpus_per_replica": 32,
+            "pipeline_parallel": [1],
+            "batch_limits": BATCH_LIMITS,
+        },
+        "solver": {"gap": gap, "time_limit_s": 60, "seed": seed},
+    }
+
+
+def units_per_system(seed: int, **shape: int) -> float:
+    """Units for each system that the relaxation of a scenario of this shape takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load_scenario(write(Path(folder), scenario(seed, PROBE, **shape)))
+    return PROBE / relaxed_systems(build(loaded).problem)
+
+
+def relaxed_systems(problem: Problem) -> float:
+    """Systems of the least-cost plan in which nothing need be whole.
+
+    Raises:
+        SystemExit: demand cannot be met, so the draw is of no use.
+    """
+    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    master, answer = relaxation(Pairs(problem, frame), SolveOptions(threads=1))
+    if unserved(master, answer) > 0:
+        raise SystemExit("this draw has no plan: power or supply is too short for its demand")
+    return sum(float(answer.columns[i]) for label, i in master.base.items() if label[0] == "x")
+
+
+def sized(fleet: float, per_system: float) -> float:
+    """Units of a scenario whose plan holds about so many systems."""
+    return float(f"{fleet * per_system:.{_DIGITS}g}")
+
+
+def gap_for(fleet: float) -> float:
+    """The gap to ask for: a whole system is a larger part of a smaller fleet."""
+    return 0.01 if fleet >= 10_000 else 0.03
 
 
 def catalog() -> dict[str, Any]:
@@ -123,7 +182,7 @@ def _lengths(rng: np.random.Generator, median: float) -> dict[str, float]:
     return {"mean": round(median * float(np.exp(sigma**2 / 2))), **found}
 
 
-def _workload(rng: np.random.Generator, i: int, systems: float) -> dict[str, Any]:
+def _workload(rng: np.random.Generator, i: int, units: float) -> dict[str, Any]:
     model = tuple(MODELS)[i % len(MODELS)]
     count = int(rng.integers(1, 4))
     shares = np.round(rng.dirichlet(np.full(count, 3.0)) * 1000) / 1000
@@ -139,7 +198,7 @@ def _workload(rng: np.random.Generator, i: int, systems: float) -> dict[str, Any
             "input_tokens": inputs, "output_tokens": outputs,
             "prefix_hit_rate": round(float(rng.uniform(0.0, 0.5)), 2),
         })  # fmt: skip
-    rate = RATE * systems * float(rng.uniform(0.5, 1.5)) / (MODELS[model] * work)
+    rate = RATE * units * float(rng.uniform(0.5, 1.5)) / (MODELS[model] * work)
     row: dict[str, Any] = {
         "id": f"workload{i:02d}",
         "model": model,
@@ -158,11 +217,11 @@ def _workload(rng: np.random.Generator, i: int, systems: float) -> dict[str, Any
     return row
 
 
-def _site(rng: np.random.Generator, i: int, systems: float) -> dict[str, Any]:
+def _site(rng: np.random.Generator, i: int, units: float) -> dict[str, Any]:
     return {
         "id": f"site{i:02d}",
         "region": REGIONS[i % len(REGIONS)],
-        "power_kw": round(systems * 9.0 * float(rng.uniform(0.5, 1.5))),
+        "power_kw": round(units * 9.0 * float(rng.uniform(0.5, 1.5))),
         "power_basis": "utility" if rng.random() < 0.7 else "it",
         "pue": {
             "air": round(float(rng.uniform(1.2, 1.5)), 2),
@@ -174,10 +233,10 @@ def _site(rng: np.random.Generator, i: int, systems: float) -> dict[str, Any]:
     }
 
 
-def _offers(rng: np.random.Generator, system: str, fleet: float) -> Sequence[dict[str, Any]]:
+def _offers(rng: np.random.Generator, system: str, units: float) -> Sequence[dict[str, Any]]:
     gpus, speed = SYSTEMS[system]
     hourly = USD_PER_SPEED_YEAR / 8760.0 * speed * float(rng.uniform(0.85, 1.15))
-    supply = max(1, round(fleet * 8 / gpus * float(rng.uniform(0.02, 0.06))))
+    supply = max(1, round(units * 8 / gpus * float(rng.uniform(0.02, 0.06))))
     buy = {"id": f"{system}-buy", "system": system, "kind": "buy", "supply": 6 * supply,
            "price_usd_per_system": round(hourly * 8760 * 2.2 * gpus)}  # fmt: skip
     terms = {"rent1": ("rent", 1, 1.6), "rent3": ("rent", 3, 1.3), "demand": ("on_demand", None, 2)}
@@ -194,13 +253,17 @@ def main() -> None:
     """Write one scenario."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fleet", type=float, default=12_000.0)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--fleet", type=float, default=12_000.0, help="systems of the plan, about")
+    size.add_argument("--units", type=float, help="size of the draw, without a probe")
     for name, default in (("sites", 20), ("systems", 20), ("workloads", 30)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    size = {"sites": args.sites, "systems": args.systems, "workloads": args.workloads}
-    print(write(args.output, scenario(args.seed, args.fleet, **size)))
+    shape = {"sites": args.sites, "systems": args.systems, "workloads": args.workloads}
+    units = args.units or sized(args.fleet, units_per_system(args.seed, **shape))
+    found = scenario(args.seed, units, gap=gap_for(args.fleet), **shape)
+    print(write(args.output, found), f"({units:g} units)")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ relaxation: a plan in whole systems may need a little more.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.deadline import Deadline
@@ -19,30 +20,52 @@ from tokenfleet.mix.master import Master
 from tokenfleet.mix.pricing import Pairs
 from tokenfleet.problem_data import FloatArray
 
-_TRIAL_S = 5.0  # for each family
 _LAST_RESORT = 1e4  # weight of unmet demand beside another family
 _CURED = 1e-6
 _CLOSE = 1e-3  # of the slack: an explanation need not be more exact
 
 
 def explain_large(
-    pairs: Pairs, start: Iterable[tuple[int, int]], options: SolveOptions
+    pairs: Pairs, start: Iterable[tuple[int, int]], options: SolveOptions, deadline: Deadline
 ) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much."""
     rows = pairs.rows_of(start).tolist()
-    repairs = [_repair(pairs, rows, family, options) for family in FAMILIES]
-    return infeasible([repair for repair in repairs if repair is not None])
+    trials = [frozenset({family}) for family in FAMILIES]
+    found = [_repair(pairs, rows, families, options, deadline) for families in trials]
+    if not any(trial.repair for trial in found):
+        found.append(_repair(pairs, rows, frozenset(FAMILIES), options, deadline))
+    repairs = [trial.repair for trial in found if trial.repair is not None]
+    if not repairs and not all(trial.ended for trial in found):
+        return InfeasibleError(
+            "no plan meets every requirement; which one is in the way was not found in the time",
+            (),
+            "give the solver more time, or loosen power, supply or demand",
+        )
+    return infeasible(repairs)
 
 
-def _repair(pairs: Pairs, rows: list[int], family: str, options: SolveOptions) -> Repair | None:
-    """Least relative slack of one family in the relaxation; None if that is no cure."""
-    master = Master(pairs, options, frozenset({family}))
+@dataclass(frozen=True)
+class _Trial:
+    """What slack in some families would cure, and whether that question was answered."""
+
+    repair: Repair | None
+    ended: bool
+
+
+def _repair(
+    pairs: Pairs,
+    rows: list[int],
+    families: frozenset[str],
+    options: SolveOptions,
+    deadline: Deadline,
+) -> _Trial:
+    """Least relative slack of some families in the relaxation."""
+    master = Master(pairs, options, families)
     of = weights(master)
-    if not any(label[1] == family for label in of):
-        return None
-    heavy = 1.0 if family == "demand" else _LAST_RESORT
+    if not any(label[1] in families for label in of):
+        return _Trial(None, True)
     prices = master.slack_prices(
-        {label: a * heavy if label[1] == "demand" else a for label, a in of.items()}
+        {la: a if la[1] in families else a * _LAST_RESORT for la, a in of.items()}
     )
     master.use(prices)
     master.add(rows)
@@ -52,8 +75,9 @@ def _repair(pairs: Pairs, rows: list[int], family: str, options: SolveOptions) -
         last[:] = [answer]
         return answer.value - bound <= _CLOSE * answer.value
 
-    converge(master, prices, Deadline(_TRIAL_S), close)
-    if not last or (family != "demand" and unserved(master, last[0]) > _CURED):
-        return None
+    ended = converge(master, prices, deadline, close)
+    if not last or ("demand" not in families and unserved(master, last[0]) > _CURED):
+        return _Trial(None, ended)
     slack = master.slack(last[0])
-    return repair_of(pairs.problem, {la: x for la, x in slack.items() if la[1] == family})
+    repair = repair_of(pairs.problem, {la: x for la, x in slack.items() if la[1] in families})
+    return _Trial(repair, ended)

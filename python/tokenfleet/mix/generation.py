@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tokenfleet.errors import SolverError
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.diagnose import size_of_limit
 from tokenfleet.mix.growing import Answer
@@ -87,6 +88,19 @@ def generate(
     except KeyboardInterrupt:
         return replace(generation.generated(), interrupted=True)
     return generation.generated()
+
+
+def relaxation(pairs: Pairs, options: SolveOptions) -> tuple[Master, Answer]:
+    """The relaxation within a fiftieth of the gap, and its last solution.
+
+    Raises:
+        SolverError: the time limit ended it before any solution.
+    """
+    generation = _Generation(pairs, options, Deadline(options.time_limit_s))
+    generation.run(())
+    if generation.last is None:
+        raise SolverError("the relaxation was not solved within the time limit", "give more time")
+    return generation.last[:2]
 
 
 class _Generation:

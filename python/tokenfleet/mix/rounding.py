@@ -2,15 +2,16 @@
 
 The relaxation's flows f are kept. Replicas become n = ceil(sum load * f), systems become the least
 number that holds them (`systems_for`), reserve included. Rounding up can break a power, rack,
-supply or budget row by some excess e; that row's right-hand side is lowered by 1.1 e, the
-relaxation solved again and rounded again, at most `ATTEMPTS` times. The plan found costs little
-more than the bound when the fleet is large, and starts the exact search.
+supply or budget row by some excess e; that row's right-hand side is lowered by 1.1 e (by less where
+the relaxation then has no solution), and the relaxation solved and rounded again, at most
+`ATTEMPTS` times. The plan found costs little more than the bound when the fleet is large, and
+starts the exact search.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -26,7 +27,8 @@ from tokenfleet.mix.result import WHOLE
 
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
 
-ATTEMPTS = 5
+ATTEMPTS = 12
+HALVINGS = 4
 _NOISE = 1e-7
 _BROKEN = 1e-6
 
@@ -62,19 +64,39 @@ def round_up(
             broken = _broken(m, plan, lowered) if plan is not None else []
             if plan is None or not broken:
                 return plan
-            for limit, excess in broken:
-                _lower(limit, 1.1 * excess)
-                lowered[limit] = lowered.get(limit, 0.0) + 1.1 * excess
-            if deadline.left() <= 0:
+            tighter = _tightened(m, broken, lowered, options, deadline)
+            if tighter is None:
                 return None
-            limited = replace(options, time_limit_s=deadline.left())
-            relaxed = run(m.prob, limited, mip=False)
-            if not relaxed.has_incumbent:
-                return None
+            relaxed = tighter
         return None
     finally:
         for limit, excess in lowered.items():
             _lower(limit, -excess)
+
+
+def _tightened(
+    m: FleetModel,
+    broken: Sequence[tuple[Limit, float]],
+    lowered: dict[Limit, float],
+    options: SolveOptions,
+    deadline: Deadline,
+) -> Outcome | None:
+    """The relaxation with what was broken lowered, by less where nothing meets the limits then."""
+    part = 1.1
+    for _ in range(HALVINGS):
+        for limit, excess in broken:
+            _lower(limit, part * excess)
+            lowered[limit] = lowered.get(limit, 0.0) + part * excess
+        if deadline.left() <= 0:
+            return None
+        relaxed = run(m.prob, replace(options, time_limit_s=deadline.left()), mip=False)
+        if relaxed.has_incumbent:
+            return relaxed
+        for limit, excess in broken:
+            _lower(limit, -part * excess)
+            lowered[limit] -= part * excess
+        part /= 2.0
+    return None
 
 
 def _lower(limit: Limit, excess: float) -> None:

@@ -37,6 +37,9 @@ Recheck = Callable[[MixResult], Sequence[Tightening]]
 
 PER_MTOK = 1e6
 _GENERATION_SHARE = 0.6  # of the time limit, for the relaxation of a large problem
+_ROUND_SHARE = 0.7  # of the time left, for a round that another may follow
+_LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
+_LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
 _SETTERS: dict[ObjectiveKind, Callable[[FleetModel], None]] = {
     "least_cost": objective.least_cost,
@@ -60,31 +63,61 @@ def solve_mix(
 
     After each solve `recheck` may name candidates whose load was too small for the mix they were
     given; the problem is tightened and solved again, at most `max_rounds` times, and a warning
-    says so if the last round still had something to tighten.
+    says so if the last round still had something to tighten. The time limit is that of all rounds
+    together, re-checks aside.
 
-    Raises InfeasibleError (with `.conflicts`), UnboundedError, SolverError.
+    Raises InfeasibleError (with `.conflicts`), UnboundedError, SolverError; KeyboardInterrupt when
+    Ctrl-C comes before any plan.
     """
     options = options or SolveOptions()
     begun = time.perf_counter()
     check_problem(problem)
-    result = _solve_once(problem, options, compare_single)
-    rounds = 1
+    rounds = _Rounds(options, compare_single)
+    result = rounds.solve(problem, last=recheck is None or max_rounds == 1)
     pending = recheck(result) if recheck else ()
-    while recheck and pending and rounds < max_rounds and not result.interrupted:
+    while recheck and pending and rounds.done < max_rounds and not result.interrupted:
         problem = tighten(problem, pending)
         try:
-            result = _solve_once(problem, options, compare_single)
+            result = rounds.solve(problem, last=rounds.done == max_rounds - 1)
         except KeyboardInterrupt:  # the plan before stands, with what fails in it
             result = replace(result, interrupted=True)
             break
-        rounds += 1
+        except NoPlanError:
+            break
         pending = recheck(result)
     warnings = result.warnings
     if pending:
         warnings += (f"{len(pending)} replica types still fail their limits at the routed mix",)
     return replace(
-        result, rounds=rounds, warnings=warnings, seconds=time.perf_counter() - begun
+        result, rounds=rounds.done, warnings=warnings, seconds=time.perf_counter() - begun
     )  # fmt: skip
+
+
+class NoPlanError(SolverError):
+    """The time limit came before any plan, and before a proof that there is none."""
+
+
+class _Rounds:
+    """Solves that share one time limit; what happens between them is not counted."""
+
+    def __init__(self, options: SolveOptions, compare_single: bool) -> None:
+        self.options = options
+        self.compare_single = compare_single
+        self.left = options.time_limit_s
+        self.done = 0
+
+    def solve(self, problem: Problem, *, last: bool) -> MixResult:
+        """One round, which leaves time for another unless it is the last."""
+        limit = self.left if last else self.left * _ROUND_SHARE
+        limit = max(limit, min(_LEAST_S, self.options.time_limit_s))
+        begun = time.perf_counter()
+        try:
+            options = replace(self.options, time_limit_s=limit)
+            result = _solve_once(problem, options, self.compare_single)
+        finally:
+            self.left -= time.perf_counter() - begun
+        self.done += 1
+        return result
 
 
 def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
@@ -132,7 +165,8 @@ def _solve_large(problem: Problem, options: SolveOptions, deadline: Deadline) ->
     pairs = Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
     generated = generate(pairs, options, deadline.part(_GENERATION_SHARE))
     if generated.infeasible:
-        raise explain_large(pairs, generated.pairs, options)
+        time_to_explain = Deadline(max(deadline.left(), _LEAST_EXPLAIN_S))
+        raise explain_large(pairs, generated.pairs, options, time_to_explain)
     if not generated.served:
         raise KeyboardInterrupt if generated.interrupted else _no_plan()
     try:
@@ -195,9 +229,10 @@ def _require_plan(m: FleetModel, found: Found) -> None:
     raise _no_plan()
 
 
-def _no_plan() -> SolverError:
-    return SolverError(
-        "no plan was found within the time limit", "give the solver more time or a larger gap"
+def _no_plan() -> NoPlanError:
+    return NoPlanError(
+        "no plan was found within the time limit, and no proof that there is none",
+        "give the solver more time, or loosen the limits",
     )
 
 
