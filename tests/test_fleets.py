@@ -9,16 +9,11 @@ from typing import Any
 
 import highspy
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import pytest
-from typer.testing import CliRunner
 
 from problems import candidate, one_pool, random_problem, workload
-from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
-from tokenfleet.fleets import FleetEvaluator, evaluate_fleets
+from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import build
 from tokenfleet.mix.model import objectives as objective
@@ -343,78 +338,3 @@ def test_unknown_columns_and_free_demand_are_refused() -> None:
     free = replace(workload("w", [[1.0]]), free=True)
     with pytest.raises(SchemaError, match="is free"):
         FleetEvaluator(replace(one_pool([[1.0]]), workloads=(free,)))
-
-
-# Files
-
-OFFER = "h100-buy@eu-frankfurt"
-
-
-def shortlist(folder: Path, ending: str = ".parquet", **changes: list[Any]) -> Path:
-    path = folder / f"fleets{ending}"
-    columns = {"id": ["a", "b", "c"], OFFER: [1, 2, 3], "a100-stock@eu-dublin": [0, 3, 3]}
-    table = pa.table({**columns, **changes})
-    if ending == ".parquet":
-        pyarrow.parquet.write_table(table, path)
-    elif ending == ".csv":
-        pyarrow.csv.write_csv(table, path)
-    else:
-        with pa.ipc.new_file(str(path), table.schema) as file:
-            file.write_table(table)
-    return path
-
-
-def command(*given: object) -> Any:
-    return CliRunner().invoke(app, ["evaluate-fleets", *map(str, given)])
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow"])
-def test_a_file_gives_what_the_function_gives(ending: str, tmp_path: Path) -> None:
-    out = tmp_path / "out.parquet"
-    done = command(shortlist(tmp_path, ending), "-s", ENTERPRISE, "-o", out, "--json")
-    assert done.exit_code == 0, done.output
-    found = pyarrow.parquet.read_table(out)
-    counts = {OFFER: [1, 2, 3], "a100-stock@eu-dublin": [0, 3, 3]}
-    answers = evaluate_fleets(ENTERPRISE, counts)
-    assert found.column("id").to_pylist() == ["a", "b", "c"]
-    for name, values in answers.columns.items():
-        expected = values[0].tolist()
-        assert found.column(name).to_pylist() == expected, name
-
-
-def test_a_file_under_scenarios_selected_and_ranked(tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
-    path = shortlist(tmp_path)
-    options = ["--demand", 1, "--demand", 2, "--select", "feasible and scenario = 2", "--top", 1]
-    done = command(path, "-s", ENTERPRISE, "-o", out, *options)
-    assert done.exit_code == 0, done.output
-    lines = out.read_text().splitlines()
-    assert lines[0].startswith("row,id,scenario,feasible")
-    assert len(lines) == 2
-    again = command(path, "-s", ENTERPRISE, "-o", out)
-    assert again.exit_code == 2 and "already there" in again.output
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({OFFER: [1, -2, 3]}, "row 2"),
-        ({OFFER: [1.0, 2.0, 2.5]}, "row 3"),
-        ({OFFER: [1, None, 3]}, "is blank"),
-        ({OFFER: ["1", "x", "3"]}, "'x' is not a number"),
-        ({"h100-bye@eu-frankfurt": [1, 1, 1]}, "unknown column"),
-    ],
-)
-def test_bad_files_leave_nothing(changes: dict[str, list[Any]], text: str, tmp_path: Path) -> None:
-    out = tmp_path / "out.parquet"
-    done = command(shortlist(tmp_path, **changes), "-s", ENTERPRISE, "-o", out)
-    assert done.exit_code == 2
-    assert text in " ".join(done.output.split())
-    assert not out.exists()
-
-
-def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
-    path = shortlist(tmp_path)
-    path.write_bytes(path.read_bytes()[:-20])
-    done = command(path, "-s", ENTERPRISE, "-o", tmp_path / "out.parquet")
-    assert done.exit_code == 2 and "damaged" in done.output

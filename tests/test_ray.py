@@ -9,15 +9,21 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from problems import random_problem
 from test_batch import contents, write
 from test_candidates import mixed
+from test_fleet_files import fleets
 from tokenfleet.batch import run_batch
 from tokenfleet.candidates import evaluate_file
 from tokenfleet.engines import Engine, Limits, open_engine
 from tokenfleet.errors import InfeasibleError
+from tokenfleet.fleets.question import FleetQuestion
+from tokenfleet.fleets.table import evaluate_fleet_file
+from tokenfleet.tables import evaluate_table, source
 
 if find_spec("ray") is None:
     pytest.skip("needs the extra tokenfleet[ray]", allow_module_level=True)
@@ -33,6 +39,29 @@ def fragile(item: tuple[str, int]) -> int:
     if x == 5:
         raise InfeasibleError("too little power", ["power_kw"], "add some")
     return x * x
+
+
+class FragileQuestion(FleetQuestion):
+    """A question whose worker is killed in mid-run, once: when it first has answered a slice."""
+
+    folder: str
+
+    def answerer(self, threads: int) -> Any:
+        """The answerer that kills."""
+        return _Fragile(super().answerer(threads), Path(self.folder, "killed"))
+
+
+class _Fragile:
+    def __init__(self, answerer: Any, marker: Path) -> None:
+        self.answerer, self.marker = answerer, marker
+
+    def answer(self, *given: Any) -> Any:
+        """Answers; the first time the process dies of it."""
+        found = self.answerer.answer(*given)
+        if not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
 
 
 def sleepy(seconds: float) -> float:
@@ -70,6 +99,24 @@ def test_a_killed_worker_is_survived(cluster: Engine, tmp_path: Path) -> None:
     assert caught.value.hint == "add some"
 
 
+def test_fleets_survive_a_killed_worker(
+    cluster: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = random_problem(3, classes=2, peak_rps=30.0)
+    path = fleets(tmp_path / "in.parquet", problem, 400, 100)
+    monkeypatch.setattr(source, "PART_ROWS", 100)
+    question = FragileQuestion(problem)
+    object.__setattr__(question, "folder", str(tmp_path))
+    evaluate_table(question, path, tmp_path / "killed.parquet", engine=cluster)
+    assert (tmp_path / "killed").exists()
+    evaluate_table(FleetQuestion(problem), path, tmp_path / "whole.parquet")
+    for ending in ("", ".rejected.csv"):
+        whole, killed = (
+            Path(f"{tmp_path}/{n}.parquet{ending}").read_bytes() for n in ("whole", "killed")
+        )
+        assert whole == killed
+
+
 def test_a_piece_out_of_time_is_stopped(cluster: Engine) -> None:
     found = list(cluster.run(sleepy, [600.0, 0.0], Limits(seconds=6.0)))
     assert [(o.index, o.kind) for o in found] == [(1, "done"), (0, "timeout")]
@@ -81,13 +128,19 @@ def test_the_cluster_listens_on_this_machine_only(cluster: Engine) -> None:
 
 
 def test_files_and_batches_have_the_bytes_of_the_local_engine(
-    cluster: Engine, tmp_path: Path
+    cluster: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "in.parquet"
     import_module("pyarrow.parquet").write_table(mixed(2000), table)
     for name, engine in (("here", open_engine("threads", 2)), ("ray", cluster)):
         evaluate_file(table, tmp_path / f"{name}.parquet", engine=engine)
     assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "ray.parquet").read_bytes()
+    problem = random_problem(3, classes=3, peak_rps=30.0)
+    shortlist = fleets(tmp_path / "fleets.parquet", problem, 600, 100)
+    monkeypatch.setattr(source, "PART_ROWS", 100)
+    for name, engine in (("here", open_engine("threads", 2)), ("ray", cluster)):
+        evaluate_fleet_file(problem, shortlist, tmp_path / f"{name}-fleets.csv", engine=engine)
+    assert (tmp_path / "here-fleets.csv").read_bytes() == (tmp_path / "ray-fleets.csv").read_bytes()
     for i in range(3):
         write(tmp_path / "in", f"s{i}.yaml", name=f"scenario {i}")
     for name, engine in (("here", open_engine("processes", 2)), ("ray", cluster)):

@@ -24,16 +24,17 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when the block ends without an error, else leaves nothing.
+    """A file that gets its name when the block ends without an error, else leaves nothing. Until
+    then it is called `file.name`.
 
     Raises:
         OSError: the disk is full or read-only, or the folder is not there.
     """
     part = path.with_name(f".{path.name[:_NAME]}.{secrets.token_hex(8)}.part")
     rights = _rights(path)
-    handle = os.open(part, _NEW, 0o666 if rights is None else rights)
+    mode = 0o666 if rights is None else rights
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(str(part), "wb", opener=lambda name, _: os.open(name, _NEW, mode)) as file:
             if rights is not None:
                 part.chmod(rights)  # the umask has taken its share when it was made
             yield file

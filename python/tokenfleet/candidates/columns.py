@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tokenfleet._core import CANDIDATE_ANSWERS, CANDIDATE_NUMBERS
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import did_you_mean
+from tokenfleet.tables.source import LABEL
 
 # A layout's names, degrees and speculation; rows that agree in all of them share its tables.
 TEXTS = ("system", "model", "precision", "engine", "kv")
@@ -14,7 +15,6 @@ COUNTS = ("tp", "pp", "ep", "attention_dp", "speculative_depth")
 SHARES = ("acceptance", "draft_cost_fraction")
 KEYS = (*TEXTS, *COUNTS, *SHARES)
 NUMBERS = CANDIDATE_NUMBERS  # the first two must be there
-LABEL = "id"  # the user's own name of a row, handed through
 KNOWN = (LABEL, *KEYS, *NUMBERS)
 _REQUIRED = ("system", "model", "precision", "input_tokens", "output_tokens")
 _ALIASES = {
@@ -26,7 +26,6 @@ _ALIASES = {
     "kv_dtype": "kv",
 }
 
-ROW = "row"
 # Closed loops only: files without a concurrency do not have them.
 MEANS = CANDIDATE_ANSWERS[-2:]
 ANSWERS = ("fits", "status", *CANDIDATE_ANSWERS[:-2], "provenance")

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tokenfleet._core import BLANK, distinct_rows
-from tokenfleet.candidates.columns import COUNTS, KEYS, LABEL, NUMBERS, ROW, TEXTS, answers
+from tokenfleet.candidates.columns import COUNTS, KEYS, NUMBERS, TEXTS, answers
 from tokenfleet.candidates.layouts import PROVENANCE, Layouts
-from tokenfleet.candidates.source import Bad
-
-REJECTED = pa.schema(
-    [(ROW, pa.int64()), ("column", pa.string()), ("value", pa.string()), ("reason", pa.string())]
+from tokenfleet.tables.cells import (
+    TEXT,
+    as_type,
+    inputs_schema,
+    not_a_number,
+    numeric,
+    row_numbers,
+    with_lines,
 )
-_TEXT = pa.dictionary(pa.int32(), pa.string())
+from tokenfleet.tables.question import REJECTED, ROW, Answered
+from tokenfleet.tables.source import LABEL, Bad
+
 _STATUS = ("ok", "memory", "above_capacity")
+#: Counts of a report, by the core's status.
+COUNTED = {"not_fitting": 1, "above_capacity": 2}
 _FIRST_REJECTED = len(_STATUS)
 _LAYOUT = 3
 # By the core's status: the column to look at, and what is wrong with it.
@@ -37,9 +44,6 @@ _REASONS = {
     14: ("tariff_usd_per_kwh", "must be a number from 0"),
     15: ("pue", "must be a number from 1"),
 }
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-_COMMA = r"^\s*[+-]?\d+,\d+\s*$"
-
 Decode = Callable[[int], Any]
 
 
@@ -48,21 +52,18 @@ def result_schema(
 ) -> pa.Schema:
     """Schema of the answers to a file with these columns; `label` is the type of its `id`. With
     `inputs` the columns of the file come first."""
-    fields: list[tuple[str, pa.DataType]] = [(ROW, pa.int64())]
-    for name in columns if inputs else [n for n in columns if n == LABEL]:
-        kind = _TEXT if name in TEXTS else pa.float64()
-        fields.append((name, label if name == LABEL else pa.int64() if name in COUNTS else kind))
-    kinds = {"fits": pa.bool_(), "status": _TEXT, "provenance": _TEXT}
-    fields += [(name, kinds.get(name, pa.float64())) for name in answers(columns)]
-    return pa.schema(fields)
+    own = [name for name in columns if inputs or name == LABEL]
+    kinds = {"fits": pa.bool_(), "status": TEXT, "provenance": TEXT}
+    found = [(name, kinds.get(name, pa.float64())) for name in answers(columns)]
+    return pa.schema([(ROW, pa.int64()), *inputs_schema(own, TEXTS, label, COUNTS), *found])
 
 
 def evaluate_slice(
-    layouts: Layouts, batch: pa.RecordBatch, bad: list[Bad], schema: pa.Schema
-) -> tuple[pa.Table, pa.Table]:
+    layouts: Layouts, batch: pa.RecordBatch, bad: Sequence[Bad], schema: pa.Schema
+) -> Answered:
     """Answers and rejected rows; both count rows from 0 at the slice's first."""
-    row = _row_numbers(batch.num_rows, bad)
-    numbers, wrong = _numeric(batch)
+    row = row_numbers(batch.num_rows, bad)
+    numbers, wrong = numeric(batch, TEXTS, COUNTS)
     of_row, handles = _layouts(layouts, numbers)
     layout = handles[of_row]
     layout[list(wrong)] = -1
@@ -78,56 +79,8 @@ def evaluate_slice(
         own = [name for name in schema.names if name in numbers]
         numbers = {**numbers, **{name: numbers[name].take(pa.array(kept)) for name in own}}
     accepted = pa.table([_field(f, numbers, known, found) for f in schema], schema=schema)
-    if bad:
-        lines = [[b.row, "", b.text[:200], b.reason] for b in bad]
-        more = pa.table([pa.array(c) for c in zip(*lines, strict=True)], schema=REJECTED)
-        table = pa.concat_tables([table, more]).sort_by(ROW)
-    return accepted, table
-
-
-def _row_numbers(count: int, bad: list[Bad]) -> NDArray[np.int64]:
-    """Place of each row among the lines of the slice, those that are no rows counted."""
-    places = np.arange(count + len(bad), dtype=np.int64)
-    return np.delete(places, [b.row for b in bad]) if bad else places
-
-
-# Reading cells
-
-
-def _numeric(batch: pa.RecordBatch) -> tuple[dict[str, pa.Array], dict[int, tuple[str, str]]]:
-    """Columns with numbers as numbers; and rows whose text is no number, with column and text."""
-    columns: dict[str, pa.Array] = {}
-    wrong: dict[int, tuple[str, str]] = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if name in TEXTS:
-            columns[name] = _encoded(column)
-        elif name == LABEL:
-            columns[name] = column
-        else:
-            columns[name] = _parsed(column, name, wrong)
-    return columns, wrong
-
-
-def _encoded(column: pa.Array) -> pa.DictionaryArray:
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.string())
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    return column if column.type == _TEXT else column.cast(_TEXT)
-
-
-def _parsed(column: pa.Array, name: str, wrong: dict[int, tuple[str, str]]) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        whole = name in COUNTS and pa.types.is_integer(kind)
-        return column if whole else column.cast(pa.float64(), safe=False)
-    number = pc.match_substring_regex(column, _NUMBER)
-    clean = pc.utf8_trim_whitespace(pc.if_else(number, column, None))
-    for i in np.flatnonzero(pc.fill_null(pc.invert(number), False).to_numpy(zero_copy_only=False)):
-        wrong.setdefault(int(i), (name, column[int(i)].as_py()))
-    return clean.cast(pa.float64())
+    counts = {name: int(np.count_nonzero(status == code)) for name, code in COUNTED.items()}
+    return Answered(accepted, with_lines(table, bad), counts)
 
 
 def _column(columns: Mapping[str, pa.Array], name: str) -> NDArray[np.float64]:
@@ -208,19 +161,8 @@ def _field(
     if field.name in known:
         return known[field.name]
     if field.name in columns:
-        column = columns[field.name]
-        return column if column.type == field.type else _cast(column, field.type)
+        return as_type(columns[field.name], field.type)
     return _known(found[field.name])
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The column in another type; a count that is no whole number, in a row that is rejected, is
-    blank."""
-    if pa.types.is_integer(kind) and pa.types.is_floating(column.type):
-        whole = pc.and_(pc.is_finite(column), pc.equal(pc.trunc(column), column))
-        inside = pc.and_(whole, pc.less(pc.abs(column), 2.0**53))
-        column = pc.if_else(pc.fill_null(inside, False), column, None)
-    return column.cast(kind, safe=False)
 
 
 def _words(codes: NDArray[np.int32], words: tuple[str, ...]) -> pa.DictionaryArray:
@@ -268,7 +210,7 @@ def _why(
 ) -> list[pa.Array]:
     """Column, value and reason of rows that are rejected for one reason."""
     if kind == np.iinfo(np.int64).max:
-        cells = [(wrong[i][0], wrong[i][1][:80], _not_a_number(wrong[i][1])) for i in rows.tolist()]
+        cells = [(wrong[i][0], wrong[i][1][:80], not_a_number(wrong[i][1])) for i in rows.tolist()]
         return [pa.array(texts, pa.string()) for texts in zip(*cells, strict=True)]
     if kind < 0:
         refusal = layouts.refusal(kind)
@@ -281,8 +223,3 @@ def _why(
             numbers = columns[name].take(pa.array(rows))
             values = pa.array(["" if v is None else f"{v:g}" for v in numbers.to_pylist()])
     return [pa.repeat(name, len(rows)), values.cast(pa.string()), pa.repeat(reason, len(rows))]
-
-
-def _not_a_number(text: str) -> str:
-    comma = bool(pc.match_substring_regex(pa.scalar(text), _COMMA).as_py())
-    return "is not a number" + (": write a decimal point, not a comma" if comma else "")

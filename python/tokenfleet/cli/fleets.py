@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tokenfleet.cli.answer import answering, console, note, say, say_json
-from tokenfleet.cli.meter import metered
-from tokenfleet.cli.options import ForceOption, JsonOption
-from tokenfleet.errors import SchemaError
-from tokenfleet.text import plain
+from tokenfleet.cli.answer import answering, say, say_json
+from tokenfleet.cli.batches import AddressOption, EngineOption, JobsOption
+from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, ResumeOption
+from tokenfleet.cli.tables import report_json, run_table, show_report, table_packages
 
-_SHOWN = (
-    "row",
-    "id",
-    "scenario",
-    "feasible",
-    "annual_cost_usd",
-    "cost_per_mtok_output_usd",
-    "limit",
-)
+_SHOWN = {
+    "row": "row",
+    "id": "id",
+    "scenario": "scenario",
+    "feasible": "feasible",
+    "annual_cost_usd": "USD/year",
+    "cost_per_mtok_output_usd": "USD/Mtok out",
+    "limit": "limit",
+}
 
 
 def evaluate_fleets(
@@ -49,7 +48,14 @@ def evaluate_fleets(
         str | None, typer.Option("--select", help="Answers to keep: 'feasible and drawn_kw < 90'.")
     ] = None,
     top: Annotated[int | None, typer.Option("--top", help="How many answers to keep.")] = None,
-    by: Annotated[str, typer.Option("--by", help="Column that ranks them.")] = "annual_cost_usd",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Column that ranks them; default: annual_cost_usd.")
+    ] = None,
+    resume: ResumeOption = False,
+    inputs: InputsOption = None,
+    engine: EngineOption = "threads",
+    jobs: JobsOption = None,
+    ray_address: AddressOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,57 +64,34 @@ def evaluate_fleets(
     Every row is a mix of systems; the demand goes where it costs least, with replicas relaxed.
     """
     with answering(as_json):
-        try:
+        with table_packages(fleets):
             from tokenfleet.fleets.table import FleetOptions, evaluate_fleet_file
-        except ImportError as error:
-            raise SchemaError(
-                f"{fleets}: tables need the packages polars and pyarrow ({error.name})",
-                "pip install 'tokenfleet[tables]'",
-            ) from None
-        from tokenfleet.fleets import FleetEvaluator
 
         options = FleetOptions(
-            tuple(demand or [1.0]),
-            tuple(energy_price or [1.0]),
-            tuple(system_price or [1.0]),
-            select,
-            top,
-            by,
+            select=select,
+            top=top,
+            by=by,
+            inputs=inputs,
+            resume=resume,
             force=force,
+            demand=tuple(demand or [1.0]),
+            energy_price=tuple(energy_price or [1.0]),
+            system_price=tuple(system_price or [1.0]),
         )
-        evaluator = FleetEvaluator(scenario)
-        with metered(fleets.name, "rows") as progress:
-            report = evaluate_fleet_file(evaluator, fleets, output, options, progress=progress)
-        note(f"wrote {report.written:,} answers to {output}")
-        best = report.best.to_pylist()
+        report = run_table(
+            fleets.name,
+            lambda where, progress: evaluate_fleet_file(
+                scenario, fleets, output, options, engine=where, progress=progress
+            ),
+            (engine, jobs, ray_address),
+            as_json,
+        )
         if as_json:
-            say_json(
-                {
-                    "schema_version": 1,
-                    "rows": report.rows,
-                    "answers": report.answers,
-                    "feasible": report.feasible,
-                    "written": report.written,
-                    "output": str(output),
-                    "by": by,
-                    "best": best,
-                }
-            )
-        else:
-            say(f"{report.feasible:,} of {report.answers:,} answers are feasible")
-            _show(best)
-
-
-def _show(best: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    names = [name for name in _SHOWN if best and name in best[0]]
-    table = Table(*names)
-    for row in best:
-        table.add_row(*(_text(row[name]) for name in names))
-    if best:
-        console().print(table)
-
-
-def _text(value: Any) -> str:
-    return f"{value:,.6g}" if isinstance(value, float) else plain(str(value))
+            say_json(report_json(report))
+            return
+        counts = report.counts
+        say(
+            f"{report.rows:,} fleets, {report.rejected:,} rejected: {counts['feasible']:,} of "
+            f"{counts['answers']:,} answers are feasible"
+        )
+        show_report(report, _SHOWN)

@@ -36,3 +36,13 @@ VerifyOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")
+]
+InputsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--inputs/--no-inputs",
+        help="Whether a table's own columns go before the answers; default: where rows leave.",
+    ),
+]

@@ -14,7 +14,7 @@ import typer
 from tokenfleet.cli.answer import answering, console, note, say, say_json
 from tokenfleet.cli.batches import AddressOption, EngineOption, JobsOption
 from tokenfleet.cli.files import refuse_existing, write_atomic
-from tokenfleet.cli.options import ForceOption, JsonOption
+from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, ResumeOption
 from tokenfleet.cli.progress import searching
 from tokenfleet.errors import SchemaError
 from tokenfleet.text import cell, plain
@@ -64,16 +64,8 @@ def evaluate(
             "--select", help="Rows of a table to keep: 'ttft_p99_ms < 500 and watts < 9e3'."
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")
-    ] = False,
-    inputs: Annotated[
-        bool | None,
-        typer.Option(
-            "--inputs/--no-inputs",
-            help="Whether a table's own columns go before the answers; default: where rows leave.",
-        ),
-    ] = None,
+    resume: ResumeOption = False,
+    inputs: InputsOption = None,
     catalog: Annotated[
         list[Path] | None, typer.Option("--catalog", help="Catalog files for a table's names.")
     ] = None,
@@ -89,11 +81,11 @@ def evaluate(
     """
     with answering(as_json):
         if _is_table(scenario):
-            from tokenfleet.cli.tables import evaluate_table
+            from tokenfleet.cli.tables import evaluate_candidates
 
             given = {"select": select, "top": top, "by": by, "resume": resume, "force": force}
             given["inputs"] = inputs
-            evaluate_table(
+            evaluate_candidates(
                 scenario,
                 output,
                 {name: value for name, value in given.items() if value is not None},

@@ -1,8 +1,9 @@
-"""`evaluate` of a table of candidates: one row in, one answer out."""
+"""Commands on tables: one row in, answers out, on this machine or on a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.text import plain
 
 if TYPE_CHECKING:
-    from tokenfleet.candidates import FileReport
     from tokenfleet.engines import Engine
+    from tokenfleet.tables import TableReport
 
-_SHOWN = {
+Where = tuple[str, int | None, str | None]  # engine, jobs, address of a Ray cluster
+_CANDIDATES = {
     "row": "row",
     "system": "system",
     "model": "model",
@@ -31,39 +33,77 @@ _SHOWN = {
 }
 
 
-def evaluate_table(
+@contextmanager
+def table_packages(path: Path) -> Iterator[None]:
+    """Says what to install where a package for tables is missing.
+
+    Raises:
+        SchemaError: one is.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise SchemaError(
+            f"{path}: tables need the packages polars and pyarrow ({error.name})",
+            "pip install 'tokenfleet[tables]'",
+        ) from None
+
+
+def evaluate_candidates(
     path: Path,
     output: Path | None,
     given: Mapping[str, Any],
     catalogs: Sequence[Path],
-    where: tuple[str, int | None, str | None],
+    where: Where,
     as_json: bool,
 ) -> None:
-    """Evaluates a table into a file and says what came out.
+    """Evaluates a table of candidates into a file and says what came out.
 
     Raises:
         SchemaError: no output, bad input or options, or the packages for tables are missing.
     """
     if output is None:
         raise SchemaError(f"{path}: is a table, and its answers need a file", "-o results.parquet")
-    try:
+    with table_packages(path):
         from tokenfleet.candidates import FileOptions, evaluate_file
-    except ImportError as error:
-        raise SchemaError(
-            f"{path}: tables need the packages polars and pyarrow ({error.name})",
-            "pip install 'tokenfleet[tables]'",
-        ) from None
+
     options = FileOptions(catalogs=tuple(catalogs), **given)
-    with metered(path.name, "rows") as progress:
+    report = run_table(
+        path.name,
+        lambda engine, progress: evaluate_file(
+            path, output, options, engine=engine, progress=progress
+        ),
+        where,
+        as_json,
+    )
+    if as_json:
+        say_json(report_json(report))
+        return
+    counts = report.counts
+    say(
+        f"{report.rows:,} rows: {counts['not_fitting']:,} do not fit memory, "
+        f"{counts['above_capacity']:,} are above capacity, {report.rejected:,} rejected"
+    )
+    show_report(report, _CANDIDATES)
+
+
+def run_table(
+    title: str,
+    work: Callable[[Engine, Callable[[int, int], None] | None], TableReport],
+    where: Where,
+    as_json: bool,
+) -> TableReport:
+    """Runs work on rows under a meter; Ctrl-C says how to go on."""
+    from tokenfleet.engines import open_engine
+
+    name, jobs, address = where
+    engine = open_engine(name, jobs, **({"address": address} if name == "ray" else {}))
+    with metered(title, "rows") as progress:
         try:
-            report = evaluate_file(path, output, options, engine=_engine(*where), progress=progress)
+            return work(engine, progress)
         except KeyboardInterrupt:
             _interrupted(as_json)
             raise typer.Exit(INTERRUPTED) from None
-    if as_json:
-        say_json(_as_json(report, options.by))
-    else:
-        _show(report, options.by)
 
 
 def _interrupted(as_json: bool) -> None:
@@ -76,48 +116,41 @@ def _interrupted(as_json: bool) -> None:
     note(f"hint: {hint}")
 
 
-def _engine(name: str, jobs: int | None, address: str | None) -> Engine:
-    from tokenfleet.engines import open_engine
-
-    return open_engine(name, jobs, **({"address": address} if name == "ray" else {}))
-
-
-def _as_json(report: FileReport, by: str) -> dict[str, Any]:
+def report_json(report: TableReport) -> dict[str, Any]:
+    """What was done, for programs."""
     return {
         "schema_version": 1,
         "rows": report.rows,
         "written": report.written,
         "rejected": report.rejected,
-        "not_fitting": report.not_fitting,
-        "above_capacity": report.above_capacity,
+        **report.counts,
         "parts_done_before": report.parts_done_before,
         "output": str(report.output),
         "rejected_file": str(report.rejected_file) if report.rejected_file else None,
-        "by": by,
+        "by": report.by,
         "best": report.best.to_pylist(),
         "notes": list(report.notes),
     }
 
 
-def _show(report: FileReport, by: str) -> None:
+def show_report(report: TableReport, titles: Mapping[str, str]) -> None:
+    """Notes, the best rows, and the files, for people. `titles` of the columns that are shown."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    say(
-        f"{report.rows:,} rows: {report.not_fitting:,} do not fit memory, "
-        f"{report.above_capacity:,} are above capacity, {report.rejected:,} rejected"
-    )
     for text in report.notes:
         note(text)
     if report.best.num_rows:
-        say(f"the best by {by}:")
+        say(f"the best by {report.by}:")
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        shown = {n: t for n, t in {**_SHOWN, by: _SHOWN.get(by, by)}.items() if n in _names(report)}
+        rows: list[dict[str, Any]] = report.best.to_pylist()
+        shown = {**titles, report.by: titles.get(report.by, report.by)}
+        shown = {name: title for name, title in shown.items() if name in rows[0]}
         for name, title in shown.items():
-            text_like = name in ("system", "model", "precision")
-            table.add_column(title, justify="left" if text_like else "right")
-        for row in report.best.to_pylist():
+            words = any(isinstance(row[name], str) for row in rows)
+            table.add_column(title, justify="left" if words else "right")
+        for row in rows:
             table.add_row(*(Text(_brief(row[name])) for name in shown))
         console().print(table)
     say(f"wrote {report.written:,} rows to {report.output}")
@@ -125,12 +158,9 @@ def _show(report: FileReport, by: str) -> None:
         say(f"rejected rows with their reasons: {report.rejected_file}")
 
 
-def _names(report: FileReport) -> Sequence[str]:
-    names: Sequence[str] = report.best.schema.names
-    return names
-
-
 def _brief(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else plain(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return plain(value)

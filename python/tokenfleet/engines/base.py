@@ -57,6 +57,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """Name on the command line."""
 
+    @property
+    def jobs(self) -> int:
+        """Pieces at a time."""
+
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
     ) -> Generator[Outcome[Value], None, None]:

@@ -66,7 +66,7 @@ class Ray:
     name = "ray"
 
     def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
 
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
@@ -79,7 +79,7 @@ class Ray:
         running: dict[Any, tuple[int, float]] = {}
         try:
             while True:
-                while len(running) < self._jobs and (piece := next(left, None)) is not None:
+                while len(running) < self.jobs and (piece := next(left, None)) is not None:
                     running[remote.remote(task, *piece)] = (piece[0], time.monotonic())
                 if not running:
                     return

@@ -31,7 +31,7 @@ class Processes:
     name = "processes"
 
     def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
 
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
@@ -39,7 +39,7 @@ class Processes:
         """As `Engine.run`."""
         seconds = (limits or Limits()).seconds
         left = deque(enumerate(items))
-        workers = [_Worker(task) for _ in range(min(self._jobs, len(left)))]
+        workers = [_Worker(task) for _ in range(min(self.jobs, len(left)))]
         try:
             for worker in workers:
                 worker.give(*left.popleft())

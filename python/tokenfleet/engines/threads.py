@@ -18,7 +18,7 @@ class Threads:
     name = "threads"
 
     def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
 
     def run(
         self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
@@ -37,10 +37,10 @@ class Threads:
     ) -> Generator[Outcome[Value], None, None]:
         left = iter(enumerate(items))
         running: set[Future[Outcome[Value]]] = set()
-        with ThreadPoolExecutor(self._jobs) as pool:
+        with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 while True:
-                    while len(running) < self._jobs and (piece := next(left, None)) is not None:
+                    while len(running) < self.jobs and (piece := next(left, None)) is not None:
                         running.add(pool.submit(attempt, task, piece[0], piece[1]))
                     if not running:
                         return

@@ -21,6 +21,8 @@ from tokenfleet.schema import did_you_mean
 DEMAND_TOLERANCE = 1e-6
 _LIMIT_TOLERANCE = 1e-9
 _PER_MTOK = 1e6
+#: Fleets that are evaluated at once.
+SLICE_FLEETS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,7 @@ class FleetEvaluator:
     """A scenario made ready to evaluate any number of fleets."""
 
     def __init__(self, scenario: ScenarioSource | LoadedScenario | Problem) -> None:
-        problem = scenario if isinstance(scenario, Problem) else _problem(scenario)
-        if routing.is_free(problem):
-            raise SchemaError(
-                "evaluating fleets needs demand with a stated rate, and this scenario's is free",
-                "give requests_per_s for every workload",
-            )
+        problem = fixed_problem(scenario)
         self.problem = problem
         self.model = routing.routing_model(problem)
         self.parts = routing.routing_parts(self.model)
@@ -144,13 +141,23 @@ class FleetEvaluator:
         threads: int = 0,
     ) -> FleetAnswers:
         """Answers for checked counts; see `evaluate_fleets`."""
-        scenarios = _scenarios(demand, energy_price, system_price)
-        held = _Held.of(self, counts)
-        found = [self._under(held, *s, routing=routing, threads=threads) for s in scenarios]
-        columns = {name: np.stack([f[name] for f, _ in found]) for name in found[0][0]}
+        given = scenarios(demand, energy_price, system_price)
+        firsts = range(0, max(len(counts), 1), SLICE_FLEETS)
+        columns: dict[str, NDArray[Any]] = {}
+        flows: list[NDArray[np.float64]] = []
+        for first in firsts:  # so that what is worked with does not grow with the fleets
+            held = _Held.of(self, counts[first : first + SLICE_FLEETS])
+            found = [self._under(held, *s, routing=routing, threads=threads) for s in given]
+            for s, (answers, _) in enumerate(found):
+                for name, values in answers.items():
+                    if name not in columns:
+                        columns[name] = np.empty((len(given), len(counts)), values.dtype)
+                    columns[name][s, first : first + SLICE_FLEETS] = values
+            if routing:
+                flows.append(np.stack([f for _, f in found]))
         if not routing:
             return FleetAnswers(columns)
-        return FleetAnswers(columns, self._flows(), np.stack([flows for _, flows in found]))
+        return FleetAnswers(columns, self._flows(), np.concatenate(flows, axis=1))
 
     def _under(
         self,
@@ -216,7 +223,22 @@ class FleetEvaluator:
         )
 
 
-def _problem(scenario: ScenarioSource | LoadedScenario) -> Problem:
+def fixed_problem(scenario: ScenarioSource | LoadedScenario | Problem) -> Problem:
+    """The problem of a scenario whose demand is fixed.
+
+    Raises:
+        SchemaError: some demand is free.
+    """
+    problem = scenario if isinstance(scenario, Problem) else _built(scenario)
+    if routing.is_free(problem):
+        raise SchemaError(
+            "evaluating fleets needs demand with a stated rate, and this scenario's is free",
+            "give requests_per_s for every workload",
+        )
+    return problem
+
+
+def _built(scenario: ScenarioSource | LoadedScenario) -> Problem:
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     built = build(loaded)
     require_candidates(built)
@@ -233,7 +255,7 @@ def _numbers(values: ArrayLike, what: str) -> FloatArray:
         raise SchemaError(f"{what}: is not numbers", "write numbers of systems") from None
 
 
-def _scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
+def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
     """One (demand, energy price, system price) for each scenario.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -11,20 +11,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tokenfleet.candidates.columns import ROW
+from tokenfleet._core import Splicer
 from tokenfleet.errors import SchemaError
+from tokenfleet.tables.question import ROW
 from tokenfleet.text import cell
 from tokenfleet.whole_file import whole_file
 
 _PAGE_BYTES, _PAGE_ROWS = 4 << 20, 1 << 16
+GROUP_ROWS = 1 << 17  # of a row group that is written, at least
 ENDINGS = (".parquet", ".csv", ".arrow")
-
-
-def numbered(table: pa.Table, first: int) -> pa.Table:
-    """Rows that count from `first` with their numbers in the file, from 1."""
-    place = table.schema.get_field_index(ROW)
-    numbers = table.column(place).to_numpy() + (first + 1)
-    return table.set_column(place, table.schema.field(place), pa.array(numbers))
 
 
 class Sink(Protocol):
@@ -54,17 +49,32 @@ def open_sink(file: BinaryIO, ending: str, schema: pa.Schema) -> Iterator[Sink]:
         with pa.ipc.new_file(file, plain) as writer:
             yield _Plain(writer.write_table, plain)
     else:
-        words = [f.name for f in schema if pa.types.is_dictionary(f.type)]
-        with pyarrow.parquet.ParquetWriter(
-            file,
-            schema,
-            compression="NONE",  # numbers without a pattern do not get smaller
-            use_dictionary=words,
-            write_statistics=[ROW],
-            data_page_size=_PAGE_BYTES,
-            write_batch_size=_PAGE_ROWS,
-        ) as writer:
+        with parquet_writer(file, schema) as writer:
             yield _Parquet(writer)
+
+
+def parquet_writer(file: Any, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
+    """The writer of Parquet files and of parts, so that either has the same bytes."""
+    return pyarrow.parquet.ParquetWriter(
+        file,
+        schema,
+        compression="NONE",  # numbers without a pattern do not get smaller
+        use_dictionary=[f.name for f in schema if pa.types.is_dictionary(f.type)],
+        write_statistics=[ROW],
+        data_page_size=_PAGE_BYTES,
+        write_batch_size=_PAGE_ROWS,
+    )
+
+
+@contextmanager
+def spliced(file: BinaryIO, like: Path, schema: pa.Schema) -> Iterator[Splicer]:
+    """Puts Parquet parts of this schema together as they are; `like` is a name for a scratch file
+    of it without rows."""
+    with parquet_writer(str(like), schema):
+        pass
+    splicer = Splicer(file.name, like)
+    yield splicer
+    splicer.close()
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -121,23 +131,20 @@ class Rejects:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._context: Any = None
-        self._file: Any = None
+        self._stack = ExitStack()
         self._sink: Sink | None = None
 
-    def write(self, table: pa.Table, first: int) -> None:
-        """Appends rows whose numbers count from `first`, as numbers from 1."""
-        if not table.num_rows:
-            return
-        if self._sink is None:
-            self._context = whole_file(self._path)
-            self._file = self._context.__enter__()
-            self._sink = _Csv(self._file, table.schema)
-        self._sink.write(numbered(table, first))
+    def __enter__(self) -> Rejects:
+        return self
 
-    def close(self, error: BaseException | None) -> None:
+    def write(self, table: pa.Table) -> None:
+        """Appends rows."""
+        if table.num_rows:
+            if self._sink is None:
+                file = self._stack.enter_context(whole_file(self._path))
+                self._sink = _Csv(file, table.schema)
+            self._sink.write(table)
+
+    def __exit__(self, *error: Any) -> None:
         """Gives the file its name, or removes it."""
-        if self._context is None:
-            return
-        kind = type(error) if error is not None else None
-        self._context.__exit__(kind, error, None)
+        self._stack.__exit__(*error)

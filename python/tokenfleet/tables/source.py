@@ -1,4 +1,4 @@
-"""Candidate files of three kinds, cut into parts that can be read alone, and read slice by slice.
+"""Tables of three kinds, cut into parts that can be read alone, and read slice by slice.
 
 A part is a run of Parquet row groups, of Arrow record batches, or a range of bytes of a CSV file.
 What a file says of itself is checked before anything is expanded: rows, bytes, column types.
@@ -6,7 +6,7 @@ What a file says of itself is checked before anything is expanded: rows, bytes, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tokenfleet.candidates.columns import LABEL, TEXTS, named
 from tokenfleet.errors import SchemaError
 
+LABEL = "id"  # the user's own name of a row, handed through
 SLICE_ROWS = 1 << 17
 PART_ROWS = 1 << 18  # at least, where row groups are smaller
 MOST_ROWS = 1 << 33
@@ -43,11 +43,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A candidate file: its kind, its columns by our names, and its parts."""
+    """A table: its kind, its columns by our names, and its parts. `texts` are columns of words."""
 
     path: str
     kind: str  # parquet, arrow or csv
     columns: Mapping[str, str]
+    texts: Sequence[str]
     parts: tuple[Part, ...]
 
     @property
@@ -57,11 +58,14 @@ class Source:
         return None if any(n is None for n in known) else sum(n or 0 for n in known)
 
 
-def open_source(path: Path) -> Source:
-    """Kind, columns and parts of a file.
+Named = Callable[[Sequence[str], str], dict[str, str]]
+
+
+def open_source(path: Path, named: Named, texts: Sequence[str]) -> Source:
+    """Kind, columns and parts of a file; `named(header, source)` are its columns by our names.
 
     Raises:
-        SchemaError: not a table of candidates, corrupt, or larger than the limits; names what.
+        SchemaError: not such a table, corrupt, or larger than the limits; names what.
     """
     if not path.is_file():
         raise SchemaError(f"{path}: no such file", "check the path")
@@ -69,10 +73,10 @@ def open_source(path: Path) -> Source:
         head = file.read(8)
     with _understood(str(path), "its footer"):
         if head.startswith(_PARQUET):
-            return _parquet(path)
+            return _parquet(path, named, texts)
         if head.startswith(_ARROW):
-            return _arrow(path)
-    return _csv(path, head)
+            return _arrow(path, named, texts)
+    return _csv(path, head, named, texts)
 
 
 @contextmanager
@@ -91,22 +95,19 @@ def _understood(source: str, where: str) -> Iterator[None]:
 # Parquet and Arrow
 
 
-def _parquet_file(
-    path: str, columns: Mapping[str, str] | None = None
-) -> pyarrow.parquet.ParquetFile:
-    texts = [columns[name] for name in TEXTS if name in columns] if columns else None
+def _parquet_file(path: str, words: Sequence[str] = ()) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(
         path,
-        read_dictionary=texts,
+        read_dictionary=list(words),
         memory_map=True,
         thrift_string_size_limit=_THRIFT_BYTES,
         thrift_container_size_limit=_THRIFT_BYTES,
     )
 
 
-def _parquet(path: Path) -> Source:
+def _parquet(path: Path, named: Named, texts: Sequence[str]) -> Source:
     with _parquet_file(str(path)) as file:
-        columns = _typed(file.schema_arrow, str(path))
+        columns = _typed(file.schema_arrow, str(path), named, texts)
         meta = file.metadata
         if not 0 <= meta.num_rows <= MOST_ROWS:
             raise _too_large(path, f"{meta.num_rows:,} rows", MOST_ROWS)
@@ -123,14 +124,14 @@ def _parquet(path: Path) -> Source:
                 f"{sum(g.num_rows for g in groups):,}",
                 "the file is damaged: write it again",
             )
-        return Source(str(path), "parquet", columns, _runs([g.num_rows for g in groups]))
+        return Source(str(path), "parquet", columns, texts, _runs([g.num_rows for g in groups]))
 
 
-def _arrow(path: Path) -> Source:
+def _arrow(path: Path, named: Named, texts: Sequence[str]) -> Source:
     with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        columns = _typed(reader.schema, str(path))
+        columns = _typed(reader.schema, str(path), named, texts)
         rows = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-    return Source(str(path), "arrow", columns, _runs(rows))
+    return Source(str(path), "arrow", columns, texts, _runs(rows))
 
 
 def label_type(source: Source) -> pa.DataType | None:
@@ -170,7 +171,7 @@ def _runs(rows: Sequence[int]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _typed(schema: pa.Schema, source: str) -> dict[str, str]:
+def _typed(schema: pa.Schema, source: str, named: Named, texts: Sequence[str]) -> dict[str, str]:
     """Columns by our names, whose types can be what they should.
 
     Raises:
@@ -184,8 +185,8 @@ def _typed(schema: pa.Schema, source: str) -> dict[str, str]:
         number = pa.types.is_integer(value) or pa.types.is_floating(value)
         number = number or pa.types.is_decimal(value)
         blank = pa.types.is_null(value)
-        wanted = "text" if name in TEXTS else "numbers"
-        if not blank and name != LABEL and not (text if name in TEXTS else number):
+        wanted = "text" if name in texts else "numbers"
+        if not blank and name != LABEL and not (text if name in texts else number):
             raise SchemaError(
                 f"{source}: column {column!r}: is of type {kind}, must be {wanted}",
                 f"write the column as {wanted}",
@@ -201,7 +202,7 @@ def _typed(schema: pa.Schema, source: str) -> dict[str, str]:
 # CSV
 
 
-def _csv(path: Path, head: bytes) -> Source:
+def _csv(path: Path, head: bytes, named: Named, texts: Sequence[str]) -> Source:
     if head.startswith(_STREAM):
         raise SchemaError(f"{path}: is an Arrow stream", "write it as an Arrow file, or Parquet")
     if head.startswith(_UTF16) or b"\x00" in head:
@@ -213,7 +214,7 @@ def _csv(path: Path, head: bytes) -> Source:
     with _understood(str(path), "its header"):
         header = _names(line, str(path))
     columns = named(header, str(path))
-    return Source(str(path), "csv", columns, _ranges(path, len(line)))
+    return Source(str(path), "csv", columns, texts, _ranges(path, len(line)))
 
 
 def _names(line: bytes, source: str) -> list[str]:
@@ -289,7 +290,8 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def _read_parquet(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
-    with _parquet_file(source.path, source.columns) as file:
+    words = [source.columns[name] for name in source.texts if name in source.columns]
+    with _parquet_file(source.path, words) as file:
         batches = file.iter_batches(
             SLICE_ROWS,
             row_groups=list(range(part.first, part.last)),
