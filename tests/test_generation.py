@@ -90,6 +90,7 @@ def test_the_arrays_are_the_pulp_model(seed: int, kind: ObjectiveKind) -> None:
         pairs.problem,
         relax=frozenset({"demand"}),
         pairs=pairs.named(chosen),
+        pools=pairs.pool.tolist(),
         frame=pairs.frame,
     )
     SETTERS[kind](model)

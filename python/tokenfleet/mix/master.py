@@ -56,7 +56,11 @@ class Master:
     ) -> None:
         self.pairs = pairs
         self.model = build(
-            pairs.problem, relax=relax | {"demand"}, pairs=frozenset(), frame=pairs.frame
+            pairs.problem,
+            relax=relax | {"demand"},
+            pairs=frozenset(),
+            pools=pairs.pool.tolist(),
+            frame=pairs.frame,
         )
         objective.set_objective(self.model, dict.fromkeys(self.model.columns, 1.0))
         self.lp = GrowingLp(self.model.prob, options)

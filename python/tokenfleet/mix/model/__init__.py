@@ -15,6 +15,8 @@ per constraint family, `objectives` one per objective. Nothing here solves or lo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tokenfleet.mix.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
 from tokenfleet.mix.model.frame import Frame, frame_of
 from tokenfleet.mix.model.limits import FAMILIES
@@ -29,6 +31,7 @@ def build(
     scale_max: float | None = None,
     relax: frozenset[str] = frozenset(),
     pairs: frozenset[tuple[int, int]] | None = None,
+    pools: Iterable[int] | None = None,
     frame: Frame | None = None,
 ) -> FleetModel:
     """Columns and constraints of the problem, without an objective.
@@ -36,13 +39,14 @@ def build(
     `scale_max` bounds the common scale of free demand (default: as the workloads say); `relax`
     names families ("demand", "power", "racks", "supply", "capex", "budget") that get slack;
     `pairs` are the (pool, candidate) that get columns (default: all that may run), see
-    `mix.generation`; `frame` saves work when several models of one problem are built, and then
+    `mix.generation`; `pools` are those that may hold systems (default: all, or those of `pairs`);
+    `frame` saves work when several models of one problem are built, and then
     holds the `scale_max`.
     """
     if frame is None:
         limit = scale_limit(problem) if scale_max is None else scale_max
         frame = frame_of(problem, limit, every_system=pairs is not None)
-    m = new_model(problem, frame, relax, pairs)
+    m = new_model(problem, frame, relax, pairs, pools)
     for family in FAMILIES:
         family(m)
     return m

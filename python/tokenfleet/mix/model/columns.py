@@ -20,7 +20,7 @@ column and its dollars per unit; objective and report both read this one list.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,7 @@ class FleetModel:
     terms: list[Term] = field(default_factory=list)
     it_kwh: list[tuple[Label, int, float]] = field(default_factory=list)  # column, pool, kWh/unit
     pairs: frozenset[tuple[int, int]] | None = None  # (pool, candidate) built; None: all
+    open: frozenset[int] = frozenset()  # pools that may hold systems
     eligible: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates built
     constant_usd: float = 0.0
 
@@ -129,8 +130,12 @@ def scope_hours(problem: Problem, p: int, b: int) -> float:
 
 def define_replicas(m: FleetModel) -> None:
     """n[b, p, c], bounded by the demand each could serve alone; none of dominated systems."""
+    chosen: dict[int, set[int]] = {}
+    for p, c in m.pairs or ():
+        chosen.setdefault(p, set()).add(c)
     for p in m.order.pools:
-        m.eligible[p] = [c for c in m.frame.able[p] if m.pairs is None or (p, c) in m.pairs]
+        able, kept = m.frame.able[p], chosen.get(p, ())
+        m.eligible[p] = able if m.pairs is None else [c for c in able if c in kept] if kept else []
         for b in scopes_of(m.problem, p, replicas=True):
             for c in m.eligible[p]:
                 _define_replica(m, b, p, c, m.frame.needed[c])
@@ -177,6 +182,8 @@ def define_systems(m: FleetModel) -> None:
     """x[b, o] with its fixed items, its hourly price and the idle energy of the pool."""
     for o in m.order.offers:
         offer = m.problem.offers[o]
+        if offer.pool not in m.open:
+            continue
         pool = m.problem.pools[offer.pool]
         bound = m.frame.useful[offer.pool]
         if "supply" not in m.relax and not offer.supply_group:
@@ -258,9 +265,13 @@ def new_model(
     frame: Frame,
     relax: frozenset[str],
     pairs: frozenset[tuple[int, int]] | None = None,
+    pools: Iterable[int] | None = None,
 ) -> FleetModel:
     """An empty model with every column defined and no constraint yet."""
-    m = FleetModel(problem, frame, pulp.LpProblem("fleet"), relax, pairs=pairs)
+    if pools is None:
+        pools = range(len(problem.pools)) if pairs is None else (p for p, _ in pairs)
+    prob = pulp.LpProblem("fleet")
+    m = FleetModel(problem, frame, prob, relax, pairs=pairs, open=frozenset(pools))
     m.constant_usd = sum(site.contracted_power_usd_per_year for site in problem.sites)
     for define in DEFINITIONS:
         define(m)

@@ -56,9 +56,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
         needed=needed,
         able=able,
         sizes={p: sorted({problem.candidates[c].gpus for c in found}) for p, found in able.items()},
-        useful={
-            p: useful_systems(problem, problem.pools[p], found, needed) for p, found in able.items()
-        },
+        useful=_useful(problem, able, needed),
         offers=offers,
     )
 
@@ -112,6 +110,21 @@ def replicas_needed(candidate: Candidate, demand: FloatArray) -> float:
 def systems_per_replica(gpus: int, gpus_per_system: int) -> int:
     """Whole systems taken by a replica larger than one system."""
     return -(-gpus // gpus_per_system)
+
+
+def _useful(
+    problem: Problem, able: dict[int, list[int]], needed: dict[int, float]
+) -> dict[int, float]:
+    """`useful_systems` of every pool, once for those that share candidates and sizes."""
+    known: dict[tuple[int, int, int], float] = {}
+    useful = {}
+    for p, found in able.items():
+        pool = problem.pools[p]
+        key = (id(found), pool.gpus_per_system, pool.reserve)
+        if key not in known:
+            known[key] = useful_systems(problem, pool, found, needed)
+        useful[p] = known[key]
+    return useful
 
 
 def useful_systems(

@@ -127,7 +127,7 @@ def limit_power(m: FleetModel) -> None:
 
 
 def _stands_in(m: FleetModel, p: int, s: int) -> bool:
-    return m.problem.pools[p].site == s and not m.problem.pools[p].hosted
+    return p in m.open and m.problem.pools[p].site == s and not m.problem.pools[p].hosted
 
 
 def _site_scopes(m: FleetModel, pools: list[int]) -> list[int]:
@@ -177,6 +177,8 @@ def limit_supply(m: FleetModel) -> None:
         for b in sorted(scopes - {ALL_YEAR}) or [ALL_YEAR]:
             labels = dict.fromkeys(("x", t, o) for o in offers for t in (ALL_YEAR, b))
             pairs = [(m.columns[label], 1.0) for label in labels if label in m.columns]
+            if not pairs:
+                continue
             m.row(("supply", key, b), pairs + m.slack("supply", (key, b)), LE, math.floor(supply))
 
 

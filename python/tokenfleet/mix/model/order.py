@@ -43,7 +43,10 @@ def canonical_order(problem: Problem) -> Order:
     workloads = _sorted(problem.workloads, lambda w: _workload_key(problem, w, classes[w]))
     sites = _sorted(problem.sites, lambda s: _site_key(problem, s))
     site_rank = _rank(sites)
-    pools = _sorted(problem.pools, lambda p: _pool_key(problem, p, site_rank))
+    offers: dict[int, list[int]] = {}
+    for o, offer in enumerate(problem.offers):
+        offers.setdefault(offer.pool, []).append(o)
+    pools = _sorted(problem.pools, lambda p: _pool_key(problem, p, site_rank, offers.get(p, ())))
     pool_rank = _rank(pools)
     ranks = _Ranks(_rank(workloads), site_rank, _system_rank(problem, pools), classes)
     return Order(
@@ -121,9 +124,11 @@ def _pool_numbers(problem: Problem, p: int) -> tuple[float, ...]:
     )
 
 
-def _pool_key(problem: Problem, p: int, site_rank: dict[int, int]) -> tuple[Any, ...]:
-    offers = sorted(_offer_numbers(problem, o) for o, x in enumerate(problem.offers) if x.pool == p)
-    return (site_rank[problem.pools[p].site], _pool_numbers(problem, p), tuple(offers))
+def _pool_key(
+    problem: Problem, p: int, site_rank: dict[int, int], offers: Sequence[int]
+) -> tuple[Any, ...]:
+    numbers = sorted(_offer_numbers(problem, o) for o in offers)
+    return (site_rank[problem.pools[p].site], _pool_numbers(problem, p), tuple(numbers))
 
 
 def _offer_numbers(problem: Problem, o: int) -> tuple[float, ...]:

@@ -87,7 +87,7 @@ def maximal_patterns(gpus: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
 def pack_pools(m: FleetModel) -> None:
     """Rows and patterns of every pool, in every block whose counts may differ."""
     for p in m.order.pools:
-        if not m.frame.able[p]:
+        if p not in m.open or not m.frame.able[p]:
             continue
         by_block = per_block(m.problem, p)
         for b in blocks_of(m.problem, p) if by_block else [ALL_YEAR]:
@@ -141,8 +141,8 @@ def usable_systems(m: FleetModel, p: int, b: int) -> list[tuple[pulp.LpVariable,
 
 
 def offers_of(m: FleetModel, p: int) -> list[int]:
-    """Offers of the pool in canonical order."""
-    return m.frame.offers[p]
+    """Offers of the pool in canonical order; none where it may hold no systems."""
+    return m.frame.offers[p] if p in m.open else []
 
 
 def _size_row(m: FleetModel, room: _Room, size: int) -> None:
