@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from generate_scenario import gap_for, scenario, sized, units_per_system, write
+from generate_scenario import gap_for, scenario, sized, systems_in, units_per_system, write
 from spread import peak_mb
 
 from tokenfleet import optimize
@@ -85,7 +85,7 @@ def _one(drawn: dict[str, Any]) -> dict[str, float]:
         "peak_mb": peak_mb(),
         "rounds": mix.rounds,
         "candidates": plan.candidates_evaluated,
-        "systems": sum(value for label, value in mix.values.items() if label[0] == "x"),
+        "systems": systems_in(mix.values),
         "full_sites": _full_sites(mix),
     }
 

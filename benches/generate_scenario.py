@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ import numpy as np
 
 from tokenfleet.mix.generation import relaxation, unserved
 from tokenfleet.mix.highs import SolveOptions
-from tokenfleet.mix.model import frame_of, scale_limit
+from tokenfleet.mix.model import Label, frame_of, scale_limit
 from tokenfleet.mix.pricing import Pairs
 from tokenfleet.problem import build
 from tokenfleet.problem_data import Problem
@@ -145,9 +145,18 @@ def relaxed_systems(problem: Problem) -> float:
     """
     frame = frame_of(problem, scale_limit(problem), every_system=True)
     master, answer = relaxation(Pairs(problem, frame), SolveOptions(threads=1))
-    if unserved(master, answer) > 0:
+    if unserved(master, answer) > 1e-6:
         raise SystemExit("this draw has no plan: power or supply is too short for its demand")
-    return sum(float(answer.columns[i]) for label, i in master.base.items() if label[0] == "x")
+    return systems_in({label: float(answer.columns[i]) for label, i in master.base.items()})
+
+
+def systems_in(values: Mapping[Label, float]) -> float:
+    """Systems of a plan; those whose number differs by load block count at their peak."""
+    peak: dict[int, float] = {}
+    for label, value in values.items():
+        if label[0] == "x":
+            peak[label[2]] = max(peak.get(label[2], 0.0), value)
+    return sum(peak.values())
 
 
 def sized(fleet: float, per_system: float) -> float:
