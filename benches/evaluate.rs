@@ -3,8 +3,9 @@
 //! `spec.json` is written by `python tests/core_spec.py benches/spec.json`.
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
-use tokenfleet::evaluate::{point, search};
+use tokenfleet::evaluate::point;
 use tokenfleet::perf::step::{OperatorTables, StepModel};
+use tokenfleet::search::search;
 use tokenfleet::space::{resolve, Space};
 use tokenfleet::workload::Spec;
 
@@ -20,13 +21,13 @@ fn search_all(c: &mut Criterion) {
         .num_threads(1)
         .build()
         .expect("one thread");
-    let found = one.install(|| search(&spec, &space, 0, space.unit_count()));
+    let found = one.install(|| search(&spec, &space, 0, space.block_count()));
     let mut group = c.benchmark_group("search");
     group.throughput(Throughput::Elements(
         found.counts.values().map(|counts| counts.evaluated()).sum(),
     ));
     group.bench_function("one thread", |b| {
-        b.iter(|| one.install(|| search(&spec, &space, 0, space.unit_count())));
+        b.iter(|| one.install(|| search(&spec, &space, 0, space.block_count())));
     });
     group.finish();
 }

@@ -1,269 +1,61 @@
-//! Evaluates ranges of the space in parallel: operating points, capacities, counts of what was
-//! dropped and why, and the candidates that survive pruning.
+//! Configurations one at a time: operating point, capacity, latency at a routed mix.
 
-use std::collections::BTreeMap;
-
-use rayon::prelude::*;
-
-use crate::perf::latency::{members, Latency, Limits, Percentiles, Pressure};
+use crate::perf::latency::{members, Latency, Percentiles, Pressure};
 use crate::perf::layout::Layout;
+use crate::perf::limits::Limits;
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
 use crate::perf::step::{OperatorTables, StepModel};
-use crate::prune::{Front, Kept};
-use crate::space::{resolve, Configuration, Space, Unit};
+use crate::prune::Kept;
+use crate::space::{resolve, Configuration};
 use crate::workload::{Metric, Role, Spec, Workload, MAX_CLASSES};
 
-/// How many integers of the space ended how. Every integer is counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Degrees, batch or role that make no layout, or no kernel for the dtype.
-    pub no_layout: u64,
-    /// Weights or caches do not fit.
-    pub memory: u64,
-    /// Evaluated, but the first token is late even on an idle replica, at every group of sites.
-    pub ttft: u64,
-    /// Evaluated, but tokens are late even on an idle replica.
-    pub tpot: u64,
-    /// Evaluated, but the whole request is late even on an idle replica.
-    pub e2e: u64,
-    /// Evaluated and usable.
-    pub usable: u64,
+/// A replica that admits a set of classes, with what it is rated by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rated<'a> {
+    pub(crate) workload: &'a Workload,
+    pub(crate) layout: &'a Layout<'a>,
+    pub(crate) replica: &'a Replica<'a>,
+    /// Admitted classes.
+    pub(crate) set: u32,
+    /// Answer quality.
+    pub(crate) quality: f64,
+    /// Number in the space.
+    pub(crate) id: u64,
 }
 
-impl Counts {
-    /// Candidates: distinct configurations that fit memory and were evaluated in full.
-    pub fn evaluated(&self) -> u64 {
-        self.ttft + self.tpot + self.e2e + self.usable
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.no_layout += other.no_layout;
-        self.memory += other.memory;
-        self.ttft += other.ttft;
-        self.tpot += other.tpot;
-        self.e2e += other.e2e;
-        self.usable += other.usable;
-    }
-
-    fn late(&mut self, metric: Metric) {
-        match metric {
-            Metric::Ttft => self.ttft += 1,
-            Metric::Tpot => self.tpot += 1,
-            Metric::E2e => self.e2e += 1,
-        }
-    }
-}
-
-/// Candidates that may replace each other: same workload, latency group, system, role and, for
-/// pools that hand over a cache, KV format and TTFT split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GroupKey {
-    /// Workload.
-    pub workload: usize,
-    /// Latency group.
-    pub latency_group: usize,
-    /// System (index in the specification).
-    pub system: usize,
-    /// Role.
-    pub role: Role,
-    /// KV dtype; 0 for `serve`, where nothing is handed over.
-    pub kv: usize,
-}
-
-/// Result of a search: counts per workload and kept candidates per group.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// Counts by workload.
-    pub counts: BTreeMap<usize, Counts>,
-    /// Kept candidates.
-    pub fronts: BTreeMap<GroupKey, Front>,
-}
-
-impl Found {
-    /// Joins two results; the order does not matter.
-    pub fn merge(mut self, other: Self) -> Self {
-        for (workload, counts) in &other.counts {
-            self.counts.entry(*workload).or_default().add(counts);
-        }
-        for (key, front) in other.fronts {
-            self.fronts.entry(key).or_default().merge(front);
-        }
-        self
-    }
-}
-
-/// Searches units `first..last` on the current rayon pool.
-pub fn search(spec: &Spec, space: &Space, first: u64, last: u64) -> Found {
-    (first..last)
-        .into_par_iter()
-        .fold(Found::default, |mut found, index| {
-            search_unit(spec, space, space.unit(index), &mut found);
-            found
-        })
-        .reduce(Found::default, Found::merge)
-}
-
-fn search_unit(spec: &Spec, space: &Space, unit: Unit, found: &mut Found) {
-    let workload = &spec.workloads[unit.workload];
-    let mut counts = Counts::default();
-    let points = space.points_per_layout(unit.workload);
-    let mut tables = None;
-    for choice in space.layouts(spec, unit) {
-        let evaluated = resolve(spec, &choice.configuration).and_then(|layout| {
-            let tables = (*tables.get_or_insert_with(|| OperatorTables::build(&layout)))?;
-            let step = StepModel::build(&layout, &tables)?;
-            Some((layout, step))
-        });
-        match evaluated {
-            None => counts.no_layout += points,
-            Some((layout, step)) => {
-                let mut sink = Sink {
-                    space,
-                    workload,
-                    counts: &mut counts,
-                    fronts: &mut found.fronts,
-                };
-                search_layout(
-                    &mut sink,
-                    &layout,
-                    &step,
-                    &choice.configuration,
-                    choice.first,
-                );
-            }
-        }
-    }
-    found.counts.entry(unit.workload).or_default().add(&counts);
-}
-
-/// Where the points of a layout go.
-struct Sink<'a> {
-    space: &'a Space,
-    workload: &'a Workload,
-    counts: &'a mut Counts,
-    fronts: &'a mut BTreeMap<GroupKey, Front>,
-}
-
-fn search_layout(
-    sink: &mut Sink,
-    layout: &Layout,
-    step: &StepModel,
-    c: &Configuration,
-    first: u64,
-) {
-    let workload = sink.workload;
-    let sets = workload.class_sets.len() as u64;
-    if kv_budget_bytes(layout) <= 0.0 {
-        sink.counts.memory += sink.space.points_per_layout(c.workload);
-        return;
-    }
-    let work = class_work(layout, step, workload);
-    let fits: Vec<f64> = workload
-        .class_sets
-        .iter()
-        .map(|s| set_fits(layout, &work, *s))
-        .collect();
-    for (b, &batch) in workload.batches.iter().enumerate() {
-        if !is_batch(layout, b, batch) {
-            sink.counts.no_layout += sets;
-            continue;
-        }
-        let replica = Replica::new(layout, step, &work, batch);
-        for (s, &set) in workload.class_sets.iter().enumerate() {
-            if fits[s] < needed_sequences(layout, batch) {
-                sink.counts.memory += 1;
-                continue;
-            }
-            let id = sink.space.point_id(c.workload, first, b, s);
-            search_point(sink, layout, &replica, c, set, id);
-        }
-    }
-}
-
-fn search_point(
-    sink: &mut Sink,
-    layout: &Layout,
-    replica: &Replica,
-    c: &Configuration,
-    set: u32,
-    id: u64,
-) {
-    let workload = sink.workload;
-    let mut late = None;
-    let mut usable = false;
-    for (group, round_trip_s) in workload.round_trip_s.iter().enumerate() {
-        let limits = Limits {
-            slos: &workload.slos,
-            splits: &workload.splits,
-            round_trip_s,
+impl Rated<'_> {
+    /// What a plan looks at, at a capacity where `n` sequences share a step.
+    pub(crate) fn kept(&self, capacity: f64, n: f64) -> Kept {
+        let (layout, replica) = (self.layout, self.replica);
+        let mut kept = Kept {
+            id: self.id,
+            gpus: layout.parallel.gpus(),
+            per_system: layout.system.gpus,
+            classes: self.workload.classes.len(),
+            load: [f64::INFINITY; MAX_CLASSES],
+            joules: [f64::INFINITY; MAX_CLASSES],
+            idle_w: 0.0,
+            quality: self.quality,
+            capacity,
         };
-        let (capacity, stopped_by) = limits.capacity(replica, set);
-        if capacity <= 0.0 {
-            late = stopped_by;
-            continue;
+        for k in members(self.set) {
+            kept.load[k] = replica.load_factor() * replica.classes[k].load / capacity;
+            kept.joules[k] = request_joules(layout, replica, k, n);
         }
-        usable = true;
-        let point = operating_point(replica, set, capacity, round_trip_s);
-        let kept = candidate(workload, layout, replica, c, set, id, capacity, &point);
-        let key = GroupKey {
-            workload: c.workload,
-            latency_group: group,
-            system: workload.systems[c.system],
-            role: c.role,
-            kv: if c.role == Role::Serve { 0 } else { layout.kv },
-        };
-        sink.fronts.entry(key).or_default().add(kept);
-    }
-    match late {
-        Some(metric) if !usable => sink.counts.late(metric),
-        _ => sink.counts.usable += 1,
+        kept
     }
 }
 
-/// Latency at capacity under the worst mix; without limits, of a replica that is all but full.
-fn operating_point(
-    replica: &Replica,
-    set: u32,
-    capacity: f64,
-    round_trip_s: &[f64],
-) -> Option<Latency> {
-    Pressure::of_any_mix(replica, set, capacity, Percentiles::ALL)
-        .map(|p| p.latency(replica, set, round_trip_s))
-}
-
-#[allow(clippy::too_many_arguments)]
-fn candidate(
-    workload: &Workload,
-    layout: &Layout,
-    replica: &Replica,
-    c: &Configuration,
-    set: u32,
-    id: u64,
-    capacity: f64,
-    point: &Option<Latency>,
-) -> Kept {
-    let mut kept = Kept {
-        id,
-        gpus: layout.parallel.gpus(),
-        per_system: layout.system.gpus,
-        classes: workload.classes.len(),
-        load: [f64::INFINITY; MAX_CLASSES],
-        joules: [f64::INFINITY; MAX_CLASSES],
-        idle_w: 0.0,
-        quality: workload.quality[c.precision],
-        capacity,
-    };
-    let n = point
-        .as_ref()
-        .map_or(replica.batch, |p| p.concurrency.max(1.0));
-    for k in members(set) {
-        kept.load[k] = replica.load_factor() * replica.classes[k].load / capacity;
-        kept.joules[k] = request_joules(layout, replica, k, n);
+/// What a replica of the workload is held to at a latency group.
+pub(crate) fn limits(workload: &Workload, group: usize) -> Limits<'_> {
+    Limits {
+        slos: &workload.slos,
+        splits: &workload.splits,
+        round_trip_s: &workload.round_trip_s[group],
     }
-    kept
 }
 
 pub(crate) fn class_work(layout: &Layout, step: &StepModel, workload: &Workload) -> Vec<ClassWork> {
@@ -274,11 +66,11 @@ pub(crate) fn class_work(layout: &Layout, step: &StepModel, workload: &Workload)
         .collect()
 }
 
-fn set_fits(layout: &Layout, work: &[ClassWork], set: u32) -> f64 {
-    let longest = members(set)
+/// KV bytes on one accelerator of the longest context that a class of the set has.
+pub(crate) fn longest_kv(work: &[ClassWork], set: u32) -> f64 {
+    members(set)
         .map(|k| work[k].kv_max_bytes)
-        .fold(0.0, f64::max);
-    sequences_that_fit(layout, longest)
+        .fold(0.0, f64::max)
 }
 
 /// A batch must divide over ranks and fill every stage; a prefill pool has no batch axis.
@@ -343,7 +135,7 @@ fn with_replica<T>(
         return Err(NoPoint::NoLayout);
     }
     let work = class_work(&layout, &step, workload);
-    let fits = set_fits(&layout, &work, workload.class_sets[c.set]);
+    let fits = sequences_that_fit(&layout, longest_kv(&work, workload.class_sets[c.set]));
     if kv_budget_bytes(&layout) <= 0.0 || fits < needed_sequences(&layout, batch) {
         return Err(NoPoint::Memory);
     }
@@ -353,17 +145,19 @@ fn with_replica<T>(
 /// Evaluates one configuration at a latency group.
 pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Result<Point, NoPoint> {
     let workload = &spec.workloads[c.workload];
-    let round_trip_s = &workload.round_trip_s[group];
     let set = workload.class_sets[c.set];
     with_replica(spec, c, |layout, replica| {
-        let limits = Limits {
-            slos: &workload.slos,
-            splits: &workload.splits,
-            round_trip_s,
+        let (capacity, stopped_by) = limits(workload, group).capacity(replica, set);
+        let pressure = Pressure::of_any_mix(replica, set, capacity, Percentiles::ALL);
+        let rated = Rated {
+            workload,
+            layout,
+            replica,
+            set,
+            quality: workload.quality[c.precision],
+            id: 0,
         };
-        let (capacity, stopped_by) = limits.capacity(replica, set);
-        let latency = operating_point(replica, set, capacity, round_trip_s);
-        let kept = candidate(workload, layout, replica, c, set, 0, capacity, &latency);
+        let kept = rated.kept(capacity, sharing(replica, pressure.as_ref()));
         let (requests_per_s, output_tokens_per_s, dynamic_w) = own_mix(workload, set, &kept);
         Point {
             configuration: *c,
@@ -372,7 +166,7 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
             stopped_by,
             requests_per_s,
             output_tokens_per_s,
-            latency,
+            latency: pressure.map(|p| p.latency(replica, set, &workload.round_trip_s[group])),
             drawn_w: f64::from(layout.parallel.gpus()) * layout.system.idle_w + dynamic_w,
             weight_bytes: crate::perf::memory::weight_bytes(layout),
             kv_bytes: kv_of_batch(layout, replica, set),
@@ -381,11 +175,14 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
     })
 }
 
+/// Sequences that share a step under a pressure; without one the replica is full.
+pub(crate) fn sharing(replica: &Replica, pressure: Option<&Pressure>) -> f64 {
+    pressure.map_or(replica.batch, |p| p.concurrency().max(1.0))
+}
+
 fn kv_of_batch(layout: &Layout, replica: &Replica, set: u32) -> f64 {
-    let longest = members(set)
-        .map(|k| replica.work[k].kv_max_bytes)
-        .fold(0.0, f64::max);
-    longest * needed_sequences(layout, replica.batch as u32) / f64::from(layout.parallel.adp)
+    longest_kv(replica.work, set) * needed_sequences(layout, replica.batch as u32)
+        / f64::from(layout.parallel.adp)
 }
 
 /// Requests/s, output tokens/s and watts above idle when the set's classes come in their own shares.
@@ -442,11 +239,7 @@ pub fn recheck(
             .iter()
             .enumerate()
             .fold(0, |set, (k, f)| set | u32::from(*f > 0.0) << k);
-        let limits = Limits {
-            slos: &workload.slos,
-            splits: &workload.splits,
-            round_trip_s,
-        };
+        let limits = limits(workload, group);
         let pressure = Pressure::of_mix(replica, rates, Percentiles::ALL);
         let broken = match &pressure {
             Some(p) => limits.broken(replica, p, set),

@@ -16,10 +16,10 @@
 //! | `τ(n)` time of a decode step with n sequences | [`perf::replica::Replica::tau`] | s |
 //! | `P` prompt work of a request | [`perf::replica::ClassTimes::prompt_s`] | s |
 //! | `load` | [`perf::replica::ClassTimes::load`] | s |
-//! | `cap` | [`perf::latency::Limits::capacity`] | – |
+//! | `cap` | [`perf::limits::Limits::capacity`] | – |
 //! | `P(W > t)` tail of waiting | [`perf::queue::Tail`] | – |
 //!
-//! Data go one way: [`catalog`], [`workload`] ▸ [`validate`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`prune`];
+//! Data go one way: [`catalog`], [`workload`] ▸ [`validate`] ▸ [`space`] ▸ [`perf`] ▸ [`evaluate`] ▸ [`search`] ▸ [`prune`];
 //! [`simulate`] judges a layout by discrete events; [`tco`] stands apart. Only the `python` module knows Python.
 
 pub mod candidates;
@@ -31,6 +31,7 @@ pub mod fleets;
 pub mod perf;
 pub mod points;
 pub mod prune;
+pub mod search;
 pub mod simulate;
 pub mod space;
 pub mod splice;

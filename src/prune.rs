@@ -56,6 +56,26 @@ impl Kept {
         other.gpus % self.gpus == 0 && (other.gpus <= other.per_system || fills_systems)
     }
 
+    /// The largest capacity below which `floor` is surely dominated by this one, if it is above `least`:
+    /// its load is that at capacity 1, and its joules are no more than at any capacity below.
+    #[inline(always)]
+    fn beats_up_to(&self, floor: &Self, least: f64) -> Option<f64> {
+        let (a, b) = (f64::from(self.gpus), f64::from(floor.gpus));
+        let above_least = none_above(&self.load, a * least, &floor.load, b);
+        if !above_least || !none_above(&self.joules, 1.0, &floor.joules, 1.0) {
+            return None;
+        }
+        if self.quality < floor.quality || self.idle_w * b > floor.idle_w * a {
+            return None;
+        }
+        let admitted = (0..floor.classes).filter(|k| floor.load[*k].is_finite());
+        let most = admitted
+            .map(|k| floor.load[k] * b / (self.load[k] * a))
+            .fold(f64::INFINITY, f64::min);
+        // Strictly below, so that a tie in all else is broken by load whatever the numbers round to.
+        self.packs_into(floor).then_some(most * (1.0 - CLOSE))
+    }
+
     /// Strictly better somewhere, given that it is nowhere worse and of equal size.
     fn better(&self, other: &Self) -> bool {
         (0..self.classes).any(|k| self.load[k] < other.load[k] || self.joules[k] < other.joules[k])
@@ -63,6 +83,9 @@ impl Kept {
             || self.quality > other.quality
     }
 }
+
+/// Relative distance that bounds keep: far more than numbers are rounded by.
+const CLOSE: f64 = 1e-9;
 
 /// Whether `x·a ≤ y·b` everywhere. No early exit: the loop becomes a few vector instructions.
 /// Places past the last class hold infinity on both sides.
@@ -78,6 +101,11 @@ fn none_above(x: &[f64; MAX_CLASSES], a: f64, y: &[f64; MAX_CLASSES], b: f64) ->
 pub struct Front(Vec<Kept>);
 
 impl Front {
+    /// No candidate.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Adds a candidate unless it is dominated; drops those it dominates.
     ///
     /// Compiled for AVX-512, AVX2 and plain x86-64; the processor decides at run time.
@@ -94,6 +122,17 @@ impl Front {
         }
         self.0.retain(|kept| !candidate.dominates(kept));
         self.0.push(candidate);
+    }
+
+    /// The largest capacity below which a candidate is surely dominated by one that is kept, at least
+    /// `least`; see [`Kept::beats_up_to`].
+    pub fn beat_up_to(&self, floor: &Kept, least: f64) -> f64 {
+        pulp::Arch::new().dispatch(|| {
+            let better = |most: f64, kept: &Kept| kept.beats_up_to(floor, most).unwrap_or(most);
+            self.0
+                .iter()
+                .fold(least, |most, kept| better(most, kept).max(most))
+        })
     }
 
     /// Adds all of another front.

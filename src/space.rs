@@ -2,8 +2,11 @@
 //!
 //! A number is read as mixed digits, slowest first: workload | system, engine, precision, tp, ep,
 //! adp | pp, kv, speculation, role | batch limit, class set. The first block after the workload is a
-//! **unit**: its configurations share operator tables, so a range of units is the unit of work for
-//! threads, processes and machines.
+//! **unit**: its configurations share operator tables. The units of a workload on one system are a
+//! **block**: its configurations may replace each other, so a range of blocks is the work of threads,
+//! processes and machines.
+
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::perf::layout::{is_layout, Layout, Parallel};
@@ -98,6 +101,8 @@ pub struct Space {
     units: Vec<u64>,
     /// First number of each workload, and the end.
     starts: Vec<u64>,
+    /// First block of each workload, and the end.
+    blocks: Vec<u64>,
 }
 
 /// Part of a configuration that shares operator tables.
@@ -123,8 +128,9 @@ impl Space {
     /// Axes of every workload.
     pub fn new(spec: &Spec) -> Self {
         let axes: Vec<Axes> = spec.workloads.iter().map(Axes::new).collect();
-        let (mut units, mut starts) = (vec![0], vec![0]);
+        let (mut units, mut starts, mut blocks) = (vec![0], vec![0], vec![0]);
         for a in &axes {
+            blocks.push(blocks.last().copied().unwrap_or(0) + a.unit[0] as u64);
             units.push(units.last().copied().unwrap_or(0) + size(&a.unit));
             starts.push(starts.last().copied().unwrap_or(0) + a.total());
         }
@@ -132,12 +138,26 @@ impl Space {
             axes,
             units,
             starts,
+            blocks,
         }
     }
 
     /// Number of units.
     pub fn unit_count(&self) -> u64 {
         self.units.last().copied().unwrap_or(0)
+    }
+
+    /// Number of blocks: a workload on a system each.
+    pub fn block_count(&self) -> u64 {
+        self.blocks.last().copied().unwrap_or(0)
+    }
+
+    /// Units of the block with this number.
+    pub fn block(&self, index: u64) -> Range<u64> {
+        let workload = self.blocks.partition_point(|first| *first <= index) - 1;
+        let per_system = size(&self.axes[workload].unit[1..]);
+        let first = self.units[workload] + (index - self.blocks[workload]) * per_system;
+        first..first + per_system
     }
 
     /// Number of integers in the space; not all of them are layouts.

@@ -6,8 +6,8 @@
 //! or of their whole one where the engine reserves it.
 
 use crate::perf::closed_loop::sequences_in_memory;
-use crate::perf::latency::Limits;
 use crate::perf::layout::Layout;
+use crate::perf::limits::Limits;
 use crate::perf::replica::{mean_context, ClassWork, Replica};
 use crate::perf::step::StepModel;
 use crate::workload::{Class, Length, Metric};

@@ -1,4 +1,4 @@
-//! Open-loop latency of a replica and the utilisation up to which it holds its limits.
+//! Open-loop latency of a replica.
 //!
 //! [`Pressure`] is what requests feel: concurrency, share of time taken by prompts, the prompt
 //! queue, the batch slots. It is computed two ways by the same formulas: for a given mix of rates
@@ -11,7 +11,7 @@ use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
 use crate::perf::queue::{all_slots_taken, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
-use crate::workload::{Metric, Role, Slo, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
+use crate::workload::{Role, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
 /// Latency of every class at the percentiles, s.
 #[derive(Debug, Clone, Copy)]
@@ -53,29 +53,40 @@ pub struct Percentiles(pub [bool; 5]);
 impl Percentiles {
     /// Every percentile.
     pub const ALL: Self = Self([true; 5]);
+    /// None: waiting times are left out.
+    pub const NONE: Self = Self([false; 5]);
 }
+
+/// Mean number of events of which at most `1−p` of requests see none, `−ln p`, by percentile index.
+const UNMET: [f64; 5] = [
+    f64::NAN,
+    std::f64::consts::LN_2,
+    0.105_360_515_657_826_3,
+    0.051_293_294_387_550_58,
+    0.010_050_335_853_501_45,
+];
 
 /// The classes of a set, as indices.
 pub fn members(set: u32) -> impl Iterator<Item = usize> {
-    (0..MAX_CLASSES).filter(move |k| set >> k & 1 == 1)
+    let mut left = set;
+    std::iter::from_fn(move || {
+        let k = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        (k < u32::BITS).then_some(k as usize)
+    })
 }
 
-/// Sequences in decode: the largest `n ≤ B` with `n = N·τ(n)/share`, by Little's law.
-///
-/// Between the nodes of its table `τ` has a closed root.
-fn concurrency(replica: &Replica, token_rate: f64, share: f64, attention_s: f64) -> f64 {
-    let rate = token_rate / share;
+/// Sequences in decode: the largest `n ≤ B` with `n = rate·τ(n)`, by Little's law, where a full batch
+/// steps in `full_s` and `steady` finds the root on a lane.
+fn concurrency(replica: &Replica, rate: f64, full_s: f64, steady: impl Fn(f64) -> f64) -> f64 {
     if matches!(replica.role, Role::Prefill(_)) || rate <= 0.0 {
         return 0.0;
     }
-    if replica.batch <= rate * replica.tau(replica.batch, attention_s) {
+    if replica.batch <= rate * full_s {
         return replica.batch;
     }
-    (0..=replica.stretch_of(replica.batch))
-        .rev()
-        .map(|i| replica.tau_stretch(i, attention_s))
-        .find(|s| s.from <= rate * s.at(s.from))
-        .map_or(0.0, |s| s.in_steady_state(rate).min(replica.batch))
+    let lanes = replica.lanes();
+    (lanes * steady(rate / lanes)).min(replica.batch)
 }
 
 /// Standard deviation of the number in decode at load `u`: that of the chain whose most likely number
@@ -114,7 +125,11 @@ impl Pressure {
         let steps = sum(&|t| t.steps);
         let weighted = sum(&|t| t.steps * t.attention_s);
         let attention_s = if steps > 0.0 { weighted / steps } else { 0.0 };
-        let n = concurrency(replica, steps, 1.0 - prompts, attention_s);
+        let full_s = replica.tau(replica.batch, attention_s);
+        let n = concurrency(replica, steps / (1.0 - prompts), full_s, |rate| {
+            let last = replica.last_stretch;
+            replica.step.in_steady_state(rate, last, attention_s)
+        });
         let mut pressure = Self::at(replica, n, attention_s, 1.0 - prompts, beside);
         let lanes = replica.lanes();
         let held = |k: usize| prompt_service(replica, k).at(pressure.tau, beside);
@@ -144,7 +159,8 @@ impl Pressure {
         // Prompts take most where one class comes alone; so do sequences in decode over the share of time
         // left to them, of the load that prompts do not take beside a full batch.
         let (mut prompts, mut decode) = (0.0f64, 0.0f64);
-        let (mut attention_max, mut attention_min) = (0.0f64, f64::INFINITY);
+        let (mut attention_max, mut shortest) = (0.0f64, 0);
+        let mut attention_min = f64::INFINITY;
         for k in members(set) {
             let t = &replica.classes[k];
             let taken = most_up_to(u, t.prompt_load, t.alone_load) / t.load;
@@ -154,11 +170,16 @@ impl Pressure {
             prompts = prompts.max(taken);
             decode = decode.max(u * (1.0 - t.prompt_load / t.load) / (1.0 - taken));
             attention_max = attention_max.max(t.attention_s);
-            attention_min = attention_min.min(t.attention_s);
+            if t.attention_s < attention_min {
+                (attention_min, shortest) = (t.attention_s, k);
+            }
         }
         // Contexts are short where most sequences run; steps are slowest where contexts are long.
-        let full_rate = replica.batch / replica.tau(replica.batch, attention_min);
-        let n = concurrency(replica, decode * full_rate, 1.0, attention_min);
+        let full_s = replica.classes[shortest].full_s;
+        let n = concurrency(replica, decode * replica.batch / full_s, full_s, |rate| {
+            let curve = &replica.work[shortest].decode;
+            curve.in_steady_state(rate, replica.last_stretch)
+        });
         let mut pressure = Self::at(replica, n, attention_max, 1.0 - prompts, Beside::up_to(u));
         let lanes = replica.lanes();
         let (mut busy, mut residual, mut uneven) = (0.0f64, 0.0f64, 0.0f64);
@@ -281,7 +302,7 @@ impl Pressure {
             &Disturbance {
                 z: NORMAL_QUANTILES[i],
                 noise: self.prompt_noise,
-                hit: self.likely_burst(replica, duration, PERCENTILES[i]),
+                hit: self.likely_burst(replica, duration, i),
                 backlog: (self.queued[i] - self.queued[0]).max(0.0),
                 crowded: self.tau_at[i] / advance,
                 longest: (self.tau_at[i] + replica.chunk_s) / replica.step.accepted,
@@ -289,11 +310,11 @@ impl Pressure {
         )
     }
 
-    /// The largest prompt that more than `1−p` of requests of this duration meet, s.
-    fn likely_burst(&self, replica: &Replica, duration: f64, p: f64) -> f64 {
-        let threshold = -p.ln();
+    /// The largest prompt that more than `1−p` of requests of this duration meet, p being percentile
+    /// `i`, s.
+    fn likely_burst(&self, replica: &Replica, duration: f64, i: usize) -> f64 {
         (0..replica.classes.len())
-            .filter(|k| self.prompt_rate[*k] * duration >= threshold)
+            .filter(|k| self.prompt_rate[*k] * duration >= UNMET[i])
             .fold(0.0, |largest, k| largest.max(self.burst(replica, k)))
     }
 
@@ -317,136 +338,8 @@ impl Pressure {
     }
 }
 
-/// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits<'a> {
-    /// Latency limits.
-    pub slos: &'a [Slo],
-    /// Shares of the TTFT budget that prefill pools may use.
-    pub splits: &'a [f64],
-    /// Round-trip time per class, s.
-    pub round_trip_s: &'a [f64],
-}
-
-/// Share of a limit that a role must keep; `None` when the role has no part in the metric.
-fn budget_share(role: Role, metric: Metric, splits: &[f64]) -> Option<f64> {
-    match (role, metric) {
-        (Role::Serve, _) => Some(1.0),
-        (Role::Prefill(_), Metric::Tpot) => None,
-        (Role::Decode(_), Metric::Tpot) => Some(1.0),
-        (Role::Prefill(i), _) => Some(splits[i]),
-        (Role::Decode(i), _) => Some(1.0 - splits[i]),
-    }
-}
-
-impl Limits<'_> {
-    /// Percentiles that the limits read; waiting times at others need not be computed.
-    pub fn percentiles(&self) -> Percentiles {
-        let mut wanted = Percentiles([true, true, false, false, false]);
-        for slo in self.slos {
-            wanted.0[slo.percentile] = true;
-        }
-        wanted
-    }
-
-    /// The limit that is nearest to breaking for a class of `set`, and `1 − limit/value`: above zero
-    /// it is broken. `None` when no limit concerns this role.
-    fn tightest(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<(f64, Metric)> {
-        let mut tightest: Option<(f64, Metric)> = None;
-        for slo in self.slos {
-            let Some(share) = budget_share(replica.role, slo.metric, self.splits) else {
-                continue;
-            };
-            for k in members(set).filter(|k| slo.class.is_none_or(|only| only == *k)) {
-                let excess = 1.0 - share * slo.limit_s / self.value(replica, pressure, k, slo);
-                if tightest.is_none_or(|(most, _)| excess > most) {
-                    tightest = Some((excess, slo.metric));
-                }
-            }
-        }
-        tightest
-    }
-
-    /// The limit that `pressure` breaks, if any.
-    pub fn broken(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<Metric> {
-        let (excess, metric) = self.tightest(replica, pressure, set)?;
-        (excess > 0.0).then_some(metric)
-    }
-
-    fn value(&self, replica: &Replica, pressure: &Pressure, k: usize, slo: &Slo) -> f64 {
-        let i = slo.percentile;
-        // The way to the user is paid once, by the pool that sends the first token's prompt.
-        let way = match replica.role {
-            Role::Decode(_) => 0.0,
-            _ => self.round_trip_s[k],
-        };
-        let ttft = || pressure.ttft(replica, k, i, way);
-        match (slo.metric, replica.role) {
-            (Metric::Ttft, _) | (Metric::E2e, Role::Prefill(_)) => ttft(),
-            (Metric::Tpot, _) => pressure.tpot(replica, k, i),
-            (Metric::E2e, _) => {
-                ttft() + replica.work[k].later_tokens[i] * pressure.tpot(replica, k, 0)
-            }
-        }
-    }
-
-    /// Largest utilisation at which every limit holds for every mix of `set`, and the limit that
-    /// stops it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
-    ///
-    /// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
-    /// position needs few steps. The answer is always a point where limits held.
-    pub fn capacity(&self, replica: &Replica, set: u32) -> (f64, Option<Metric>) {
-        let wanted = self.percentiles();
-        let excess = |u: f64| match Pressure::of_any_mix(replica, set, u, wanted) {
-            Some(p) => self.tightest(replica, &p, set),
-            None => Some((1.0, Metric::Ttft)),
-        };
-        let Some((mut excess_low, first)) = excess(IDLE) else {
-            return (1.0, None);
-        };
-        if excess_low > 0.0 {
-            return (0.0, Some(first));
-        }
-        let mut stopped_by = first;
-        let (mut low, mut high, mut excess_high) = (IDLE, 1.0, 1.0);
-        let mut width = high - low;
-        for step in 0..CAPACITY_STEPS {
-            // Aim a little below the root, so that the lower end closes in on it. Where the limit is
-            // far from straight and two steps have not halved the bracket, halve it.
-            let straight = excess_low * (high - low) / (excess_low - excess_high);
-            let u = if step % 2 == 0 || high - low < 0.5 * width {
-                (low + (1.0 - CAPACITY_TOLERANCE) * straight).clamp(low, high)
-            } else {
-                0.5 * (low + high)
-            };
-            if step % 2 == 1 {
-                width = high - low;
-            }
-            let (value, metric) = excess(u).unwrap_or((1.0, first));
-            if value > 0.0 {
-                (high, excess_high, stopped_by) = (u, value, metric);
-            } else {
-                (low, excess_low) = (u, value);
-            }
-            let at_limit = (-2.0 * CAPACITY_TOLERANCE..=0.0).contains(&value);
-            if at_limit || high - low < CAPACITY_TOLERANCE * low {
-                stopped_by = metric;
-                break;
-            }
-        }
-        (low, Some(stopped_by))
-    }
-}
-
-/// A replica with next to no load.
-const IDLE: f64 = 1e-6;
-/// Relative distance to a limit at which the search for the capacity stops.
-const CAPACITY_TOLERANCE: f64 = 5e-4;
-/// Most steps of that search.
-const CAPACITY_STEPS: usize = 24;
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::perf::factors::TimeFactors;
     use crate::perf::layout::{Layout, Parallel};
@@ -455,12 +348,13 @@ mod tests {
     use crate::workload::Spec;
     use proptest::prelude::*;
 
-    fn spec() -> Spec {
+    /// Two systems, three models, three workloads.
+    pub fn spec() -> Spec {
         Spec::from_json(include_str!("../../benches/spec.json")).unwrap()
     }
 
     /// Calls `f` on a replica of the MoE model with a batch limit of 32 on two ranks.
-    fn with<T>(spec: &Spec, role: Role, f: impl FnOnce(&Replica) -> T) -> T {
+    pub fn with<T>(spec: &Spec, role: Role, f: impl FnOnce(&Replica) -> T) -> T {
         let layout = Layout {
             spec,
             system: &spec.systems[1],
@@ -487,25 +381,6 @@ mod tests {
             .collect();
         f(&Replica::new(&layout, &step, &work, 32))
     }
-
-    fn limits<'a>(slos: &'a [Slo], way: &'a [f64]) -> Limits<'a> {
-        Limits {
-            slos,
-            splits: &[0.7],
-            round_trip_s: way,
-        }
-    }
-
-    fn slo(metric: Metric, percentile: usize, limit_s: f64) -> Slo {
-        Slo {
-            metric,
-            percentile,
-            limit_s,
-            class: None,
-        }
-    }
-
-    const NEAR: [f64; 2] = [0.0, 0.0];
 
     #[test]
     fn concurrency_is_littles_law() {
@@ -554,72 +429,6 @@ mod tests {
                 }
             }
         });
-    }
-
-    #[test]
-    fn a_limit_holds_just_inside_the_capacity_and_breaks_just_outside() {
-        with(&spec(), Role::Serve, |replica| {
-            for slo in [slo(Metric::Ttft, 4, 5.0), slo(Metric::Tpot, 0, 0.02)] {
-                let slos = [slo];
-                let limits = limits(&slos, &NEAR);
-                let (cap, by) = limits.capacity(replica, 0b11);
-                assert!(cap > 0.05 && cap < 0.99, "{cap}");
-                assert_eq!(by, Some(slos[0].metric));
-                let at = |u| Pressure::of_any_mix(replica, 0b11, u, Percentiles::ALL).unwrap();
-                assert_eq!(limits.broken(replica, &at(cap), 0b11), None);
-                let outside = (cap * 1.01).min(0.9999);
-                assert_eq!(limits.broken(replica, &at(outside), 0b11), by);
-            }
-        });
-    }
-
-    #[test]
-    fn limits_that_break_when_idle_or_concern_nobody() {
-        let spec = spec();
-        let tpot = [slo(Metric::Tpot, 0, 1e-6)];
-        with(&spec, Role::Serve, |replica| {
-            let late = limits(&tpot, &NEAR).capacity(replica, 0b01);
-            assert_eq!(late, (0.0, Some(Metric::Tpot)));
-            assert_eq!(limits(&[], &NEAR).capacity(replica, 0b01), (1.0, None));
-        });
-        // A prefill pool has no time per output token to keep.
-        with(&spec, Role::Prefill(0), |replica| {
-            assert_eq!(limits(&tpot, &NEAR).capacity(replica, 0b01), (1.0, None));
-        });
-    }
-
-    #[test]
-    fn the_way_to_the_user_is_paid_once() {
-        let spec = spec();
-        let ttft = [slo(Metric::Ttft, 0, 1.0)];
-        let far = [5.0, 5.0];
-        let capacity =
-            |role, way: &[f64]| with(&spec, role, |r| limits(&ttft, way).capacity(r, 0b01).0);
-        for role in [Role::Serve, Role::Prefill(0)] {
-            assert!(capacity(role, &NEAR) > 0.0);
-            assert_eq!(capacity(role, &far), 0.0);
-        }
-        let decode = Role::Decode(0);
-        assert_eq!(capacity(decode, &NEAR), capacity(decode, &far));
-    }
-
-    #[test]
-    fn the_budget_is_split_between_pools() {
-        let splits = [0.7];
-        assert_eq!(budget_share(Role::Serve, Metric::Ttft, &splits), Some(1.0));
-        assert_eq!(
-            budget_share(Role::Prefill(0), Metric::Ttft, &splits),
-            Some(0.7)
-        );
-        assert_eq!(
-            budget_share(Role::Decode(0), Metric::E2e, &splits),
-            Some(1.0 - 0.7)
-        );
-        assert_eq!(
-            budget_share(Role::Decode(0), Metric::Tpot, &splits),
-            Some(1.0)
-        );
-        assert_eq!(budget_share(Role::Prefill(0), Metric::Tpot, &splits), None);
     }
 
     proptest! {

@@ -93,9 +93,10 @@ pub fn linear_state_elements(layout: &Layout, attention: &Attention) -> f64 {
     }
 }
 
-/// Bytes of KV cache that one sequence of `context` tokens moves between pools (all ranks together).
-pub fn kv_transfer_bytes(layout: &Layout, context: f64) -> f64 {
-    kv_bytes(layout).at(context) * f64::from(layout.parallel.tp * layout.parallel.pp)
+/// Bytes of KV cache that one sequence of `context` tokens moves between pools (all ranks together);
+/// `kv` is [`kv_bytes`] of the layout.
+pub fn kv_transfer_bytes(layout: &Layout, kv: &ContextCost, context: f64) -> f64 {
+    kv.at(context) * f64::from(layout.parallel.tp * layout.parallel.pp)
 }
 
 /// Weight bytes on one accelerator.

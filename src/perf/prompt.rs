@@ -87,7 +87,7 @@ pub fn prompt_service(replica: &Replica, k: usize) -> StepTime {
         Role::Serve => StepTime {
             fixed_s: times.prompt_s[0],
             alone_s: times.alone_s[0],
-            steps: replica.work[k].new[0] / replica.chunk,
+            steps: replica.work[k].prompt_steps,
         },
         Role::Prefill(_) => StepTime {
             fixed_s: times.prompt_s[0] + replica.step.overhead_s * times.chunks[0],

@@ -8,7 +8,7 @@
 use crate::perf::factors::TimeFactors;
 use crate::perf::layout::Layout;
 use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
-use crate::perf::step::{StepModel, Stretch};
+use crate::perf::step::{Chunks, DecodeCurve, StepModel, StepsBeside, Stretch};
 use crate::workload::{Class, Role};
 
 /// What a class needs from this layout, whatever the batch limit.
@@ -30,6 +30,16 @@ pub struct ClassWork {
     pub noise_tokens: f64,
     /// Decode attention per sequence and step, s, at the mean context.
     pub attention_s: f64,
+    /// Decode steps of a lane when every sequence has that attention.
+    pub decode: DecodeCurve,
+    /// Uncached prompt tokens, cut into steps, at the mean and percentiles.
+    pub prompt: [Chunks; 5],
+    /// Steps that carry the prompt, at the same points.
+    pub chunks: [f64; 5],
+    /// Steps that the mean prompt fills.
+    pub prompt_steps: f64,
+    /// Matrix products of the prompt beside one decode token, s, at the same points.
+    pub alone_products_s: [f64; 5],
     /// Prompt attention, s, at the percentiles.
     pub prompt_attention_s: [f64; 5],
     /// KV bytes of the longest context on one accelerator.
@@ -46,12 +56,11 @@ impl ClassWork {
         let new = class.input.at.map(|len| len * (1.0 - class.hit_rate));
         let cached = class.input.at.map(|len| len * class.hit_rate);
         let later_tokens = class.output.at.map(|len| (len - 1.0).max(0.0));
-        let context = mean_context(class);
-        let mut prompt_attention_s = [0.0; 5];
-        for (i, t) in prompt_attention_s.iter_mut().enumerate() {
-            *t = step.prompt_attention_s(new[i], cached[i]);
-        }
-        let (transfer_s, transfer_load) = transfer(layout, class);
+        let attention_s = step.attention.at(mean_context(class));
+        let chunk = f64::from(layout.kernel.chunk_tokens);
+        let prompt = new.map(|tokens| Chunks::of(tokens, chunk));
+        let alone = step.beside(1.0, chunk);
+        let (transfer_s, transfer_load) = transfer(layout, step, class);
         Self {
             new,
             cached,
@@ -60,8 +69,13 @@ impl ClassWork {
             steps: later_tokens[0] / step.accepted,
             later_tokens,
             noise_tokens: later_tokens[0] * class.output.at[0].powi(2) / class.output.m2,
-            attention_s: step.attention.at(context),
-            prompt_attention_s,
+            attention_s,
+            decode: step.decode_curve(attention_s),
+            prompt,
+            chunks: new.map(|tokens| (tokens / chunk).ceil().max(1.0)),
+            prompt_steps: new[0] / chunk,
+            alone_products_s: prompt.map(|tokens| alone.products_s(tokens)),
+            prompt_attention_s: std::array::from_fn(|i| step.prompt_attention_s(new[i], cached[i])),
             kv_max_bytes: step.kv.at(class.input.max + class.output.max),
             transfer_s,
             transfer_load,
@@ -76,7 +90,7 @@ pub fn mean_context(class: &Class) -> f64 {
 }
 
 /// Seconds to move a request's cache (by percentile) and replica-seconds of link it takes.
-fn transfer(layout: &Layout, class: &Class) -> ([f64; 5], f64) {
+fn transfer(layout: &Layout, step: &StepModel, class: &Class) -> ([f64; 5], f64) {
     let Some(bw) = layout.system.scale_out_bw else {
         return ([f64::INFINITY; 5], f64::INFINITY);
     };
@@ -84,7 +98,7 @@ fn transfer(layout: &Layout, class: &Class) -> ([f64; 5], f64) {
     let seconds = class
         .input
         .at
-        .map(|len| kv_transfer_bytes(layout, len) / rank);
+        .map(|len| kv_transfer_bytes(layout, &step.kv, len) / rank);
     (seconds, seconds[0] / f64::from(layout.parallel.adp))
 }
 
@@ -93,6 +107,8 @@ fn transfer(layout: &Layout, class: &Class) -> ([f64; 5], f64) {
 pub struct ClassTimes {
     /// Replica-seconds per request at a full batch.
     pub load: f64,
+    /// Decode step of a full batch, s.
+    pub full_s: f64,
     /// Replica-seconds of prompt work per request, weighted by its interference with decode.
     pub prompt_load: f64,
     /// Prompt work on one rank, s, at the mean and percentiles of length, while a full batch decodes.
@@ -120,6 +136,8 @@ pub struct Replica<'a> {
     pub role: Role,
     /// Sequences in decode at most, on the whole replica.
     pub batch: f64,
+    /// Stretch of the decode step that a full batch falls on.
+    pub last_stretch: usize,
     /// Data-parallel ranks.
     pub ranks: f64,
     /// Pipeline stages.
@@ -146,6 +164,7 @@ impl<'a> Replica<'a> {
             work,
             role: layout.role,
             batch: f64::from(batch),
+            last_stretch: 0,
             ranks: f64::from(layout.parallel.adp),
             stages: f64::from(layout.parallel.pp),
             chunk: f64::from(layout.kernel.chunk_tokens),
@@ -155,10 +174,12 @@ impl<'a> Replica<'a> {
             factors: layout.factors,
             classes: Vec::with_capacity(work.len()),
         };
-        replica.chunk_s = step.most_added_s(replica.base_tokens(), replica.chunk);
-        let interference = layout.kernel.interference;
+        let base = replica.base_tokens();
+        replica.last_stretch = replica.stretch_of(replica.batch);
+        replica.chunk_s = step.most_added_s(base, replica.chunk);
+        let (full, interference) = (step.beside(base, replica.chunk), layout.kernel.interference);
         for class in work {
-            let times = replica.class_times(class, interference);
+            let times = replica.class_times(class, full, interference);
             replica.classes.push(times);
         }
         replica
@@ -205,21 +226,17 @@ impl<'a> Replica<'a> {
         }
     }
 
-    fn class_times(&self, work: &ClassWork, interference: f64) -> ClassTimes {
-        let (mut prompt_s, mut alone_s) = ([0.0; 5], [0.0; 5]);
-        let mut chunks = [0.0; 5];
-        let base = self.base_tokens();
-        for i in 0..5 {
-            let products = |base| self.step.prefill_products_s(base, work.new[i], self.chunk);
-            let beside_full_s = products(base);
-            prompt_s[i] = beside_full_s + work.prompt_attention_s[i];
-            if self.role == Role::Serve {
-                alone_s[i] = products(1.0) - beside_full_s;
-            }
-            chunks[i] = (work.new[i] / self.chunk).ceil().max(1.0);
-        }
+    /// `full`: steps that carry a full batch.
+    fn class_times(&self, work: &ClassWork, full: StepsBeside, interference: f64) -> ClassTimes {
+        let beside_full_s = work.prompt.map(|tokens| full.products_s(tokens));
+        let prompt_s = std::array::from_fn(|i| beside_full_s[i] + work.prompt_attention_s[i]);
+        let alone_s = match self.role {
+            Role::Serve => std::array::from_fn(|i| work.alone_products_s[i] - beside_full_s[i]),
+            _ => [0.0; 5],
+        };
+        let full_s = self.tau(self.batch, work.attention_s);
         let lanes = self.lanes();
-        let decode_load = work.steps * self.tau(self.batch, work.attention_s) / self.batch;
+        let decode_load = work.steps * full_s / self.batch;
         // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
         let mean_prompt = prompt_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
         let (load, prompt_load) = match self.role {
@@ -228,7 +245,7 @@ impl<'a> Replica<'a> {
                 (prompt + decode_load, prompt)
             }
             Role::Prefill(_) => {
-                let overhead = self.step.overhead_s * chunks[0];
+                let overhead = self.step.overhead_s * work.chunks[0];
                 let prompt = (mean_prompt + overhead) / lanes;
                 (prompt.max(work.transfer_load), prompt)
             }
@@ -236,11 +253,12 @@ impl<'a> Replica<'a> {
         };
         ClassTimes {
             load,
+            full_s,
             prompt_load,
             prompt_s,
             alone_s,
             alone_load: interference * alone_s[0] / lanes,
-            chunks,
+            chunks: work.chunks,
             attention_s: work.attention_s,
             steps: work.steps,
         }
@@ -249,7 +267,12 @@ impl<'a> Replica<'a> {
 
 /// Sequences of these KV sizes that fit one replica at once.
 pub fn sequences_that_fit(layout: &Layout, kv_max_bytes: f64) -> f64 {
-    let per_rank = kv_budget_bytes(layout) / kv_max_bytes;
+    sequences_in(kv_budget_bytes(layout), layout, kv_max_bytes)
+}
+
+/// The same in a budget that is known: [`kv_budget_bytes`] of the layout.
+pub fn sequences_in(budget_bytes: f64, layout: &Layout, kv_max_bytes: f64) -> f64 {
+    let per_rank = budget_bytes / kv_max_bytes;
     // Each stage holds its own layers' cache of every sequence in the pipeline.
     (per_rank.max(0.0)).floor() * f64::from(layout.parallel.adp)
 }

@@ -4,7 +4,7 @@
 //! What depends on the layout alone (matrix products, experts, collectives over a token count) is
 //! tabulated once at powers of two and interpolated; what depends on contexts is linear in them.
 
-use crate::catalog::{mla_window, Attention, FeedForward};
+use crate::catalog::{mla_window, Attention, FeedForward, LayerGroup};
 use crate::perf::layout::{
     attention_products, dense_products, head_product, local_heads, Layout, Product,
 };
@@ -25,17 +25,19 @@ const INNER_PASSES: f64 = 3.0;
 /// Bytes per token and hidden unit in one expert exchange: fp8 out, bf16 back, on average.
 const EXCHANGE_BYTES: f64 = 1.5;
 
+/// Tokens at node `i` of a table.
+fn node(i: usize) -> f64 {
+    (1u64 << i) as f64
+}
+
 /// Time over token counts, s: exact at powers of two, linear between them.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenTable([f64; NODES]);
 
 impl TokenTable {
-    fn build(mut f: impl FnMut(f64) -> Option<f64>) -> Option<Self> {
-        let mut nodes = [0.0; NODES];
-        for (i, node) in nodes.iter_mut().enumerate() {
-            *node = f((1u64 << i) as f64)?;
-        }
-        Some(Self(nodes))
+    #[cfg(test)]
+    fn build(f: impl Fn(f64) -> f64) -> Self {
+        Self(std::array::from_fn(|i| f(node(i))))
     }
 
     /// Time of `tokens`; below one token it is that of one, past the last node it is extended.
@@ -104,6 +106,30 @@ impl Stretch {
 /// Most stretches of a decode step: below one token, then between the nodes of the table.
 pub const STRETCHES: usize = NODES;
 
+/// Sequences on a lane at `rate` steps per second: the largest root of `n = rate·τ(n)`, by Little's
+/// law. `last_first` are the stretches of τ from the last to the first, each with `τ(from)`.
+///
+/// Between the nodes of its table `τ` has a closed root.
+fn largest_root(rate: f64, mut last_first: impl Iterator<Item = (Stretch, f64)>) -> f64 {
+    last_first
+        .find(|(stretch, from_s)| stretch.from <= rate * from_s)
+        .map_or(0.0, |(stretch, _)| stretch.in_steady_state(rate))
+}
+
+/// Decode steps of a lane over its sequences, each with the same attention.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeCurve {
+    /// Each stretch with the step time where it begins, s.
+    stretches: [(Stretch, f64); STRETCHES],
+}
+
+impl DecodeCurve {
+    /// As [`StepModel::in_steady_state`], with the stretches already there.
+    pub fn in_steady_state(&self, rate: f64, last: usize) -> f64 {
+        largest_root(rate, self.stretches[..=last].iter().rev().copied())
+    }
+}
+
 /// Attention over a prompt: quadratic in its new tokens, linear in the cached ones.
 #[derive(Debug, Clone, Copy)]
 struct PromptAttention {
@@ -140,6 +166,39 @@ pub struct StepModel {
     pub overhead_s: f64,
 }
 
+/// New tokens of a prompt, cut into steps.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chunks {
+    whole: f64,
+    rest: f64,
+}
+
+impl Chunks {
+    /// `new` tokens in steps of at most `chunk`.
+    pub fn of(new: f64, chunk: f64) -> Self {
+        let whole = (new / chunk).floor();
+        Self {
+            whole,
+            rest: new - whole * chunk,
+        }
+    }
+}
+
+/// Steps that carry some decode tokens, as prompts find them.
+#[derive(Debug, Clone, Copy)]
+pub struct StepsBeside<'a> {
+    table: &'a TokenTable,
+    base: f64,
+    chunk_s: f64,
+}
+
+impl StepsBeside<'_> {
+    /// Time that the matrix products of a prompt add, s.
+    pub fn products_s(&self, prompt: Chunks) -> f64 {
+        prompt.whole * self.chunk_s + self.table.added(self.base, prompt.rest)
+    }
+}
+
 /// Operator tables of (system, engine, model, precision, tp, ep, adp): what every context, batch,
 /// pipeline depth, KV dtype, speculative depth and role shares.
 #[derive(Debug, Clone, Copy)]
@@ -151,10 +210,30 @@ pub struct OperatorTables {
 impl OperatorTables {
     /// `None` when the accelerator has no kernel for a dtype or no link for the group.
     pub fn build(layout: &Layout) -> Option<Self> {
-        let decode = TokenTable::build(|t| decode_work(layout, t))?;
-        let prefill = TokenTable::build(|t| prefill_work(layout, t))?;
-        Some(Self { decode, prefill })
+        let mut tables = Self {
+            decode: TokenTable([0.0; NODES]),
+            prefill: TokenTable([0.0; NODES]),
+        };
+        let products: Vec<Vec<Product>> = layout
+            .model
+            .layers
+            .iter()
+            .map(|g| products_of(layout, g))
+            .collect();
+        for i in 0..NODES {
+            let ops = operators(layout, &products, node(i))?;
+            tables.decode.0[i] = decode_work(layout, &ops, node(i))?;
+            tables.prefill.0[i] = prefill_work(layout, &ops);
+        }
+        Some(tables)
     }
+}
+
+/// Matrix products of one layer of a group on one rank, the routed experts left out.
+fn products_of(layout: &Layout, group: &LayerGroup) -> Vec<Product> {
+    let mut products = attention_products(layout, &group.attention);
+    products.extend(dense_products(layout, &group.ffn));
+    products
 }
 
 /// Sum of the operators of a whole model over one token count, before multipliers.
@@ -165,8 +244,7 @@ struct Operators {
     elementwise: f64,
 }
 
-fn decode_work(layout: &Layout, tokens: f64) -> Option<f64> {
-    let ops = operators(layout, tokens)?;
+fn decode_work(layout: &Layout, ops: &Operators, tokens: f64) -> Option<f64> {
     let s = &layout.kernel.scales;
     let head = product_time(layout, &head_product(layout), tokens)?;
     let layers = f64::from(layout.model.layer_count());
@@ -183,16 +261,13 @@ fn decode_work(layout: &Layout, tokens: f64) -> Option<f64> {
     )
 }
 
-fn prefill_work(layout: &Layout, tokens: f64) -> Option<f64> {
-    let ops = operators(layout, tokens)?;
+fn prefill_work(layout: &Layout, ops: &Operators) -> f64 {
     let s = &layout.kernel.scales;
     let uneven = imbalance(layout);
-    Some(
-        s.gemm * ops.gemm.work
-            + s.prefill_moe * uneven * ops.moe.work
-            + s.prefill_comm * uneven * ops.comm
-            + ops.elementwise,
-    )
+    s.gemm * ops.gemm.work
+        + s.prefill_moe * uneven * ops.moe.work
+        + s.prefill_comm * uneven * ops.comm
+        + ops.elementwise
 }
 
 /// Ranks of data-parallel attention hold different numbers of tokens; experts and exchanges end with
@@ -205,17 +280,17 @@ fn imbalance(layout: &Layout) -> f64 {
     }
 }
 
-fn operators(layout: &Layout, tokens: f64) -> Option<Operators> {
+/// `products` by layer group.
+fn operators(layout: &Layout, products: &[Vec<Product>], tokens: f64) -> Option<Operators> {
     let mut sum = Operators {
         gemm: Time::default(),
         moe: Time::default(),
         comm: 0.0,
         elementwise: 0.0,
     };
-    for group in &layout.model.layers {
+    for (group, products) in layout.model.layers.iter().zip(products) {
         let layers = f64::from(group.count);
-        let attention = attention_products(layout, &group.attention);
-        for product in attention.iter().chain(&dense_products(layout, &group.ffn)) {
+        for product in products {
             let t = product_time(layout, product, tokens)?;
             sum.gemm.t0 += layers * t.t0;
             sum.gemm.work += layers * t.work;
@@ -370,6 +445,32 @@ impl StepModel {
         }
     }
 
+    /// Whether a sequence's share `τ(n)/n` of a step falls with every sequence more: true of every
+    /// stretch whose fixed part is not negative.
+    pub fn shares_fall(&self) -> bool {
+        (0..STRETCHES).all(|i| self.decode_stretch(i, 0.0).fixed_s >= 0.0)
+    }
+
+    /// Stretch `i` with the step time where it begins, s.
+    fn entered(&self, i: usize, attention_s: f64) -> (Stretch, f64) {
+        let stretch = self.decode_stretch(i, attention_s);
+        (stretch, stretch.at(stretch.from))
+    }
+
+    /// Every stretch of [`Self::decode_s`].
+    pub fn decode_curve(&self, attention_s: f64) -> DecodeCurve {
+        DecodeCurve {
+            stretches: std::array::from_fn(|i| self.entered(i, attention_s)),
+        }
+    }
+
+    /// Sequences in decode on a lane, each with `attention_s`, at so many steps per second; no stretch
+    /// after `last` is looked at.
+    pub fn in_steady_state(&self, rate: f64, last: usize, attention_s: f64) -> f64 {
+        let last_first = (0..=last).rev();
+        largest_root(rate, last_first.map(|i| self.entered(i, attention_s)))
+    }
+
     /// Time that `new` prompt tokens after `cached` ones add to steps that carry `base` decode
     /// tokens, split into steps of at most `chunk`, s.
     pub fn prefill_s(&self, base: f64, new: f64, cached: f64, chunk: f64) -> f64 {
@@ -378,9 +479,16 @@ impl StepModel {
 
     /// The matrix-product part of [`Self::prefill_s`]: linear in whole chunks.
     pub fn prefill_products_s(&self, base: f64, new: f64, chunk: f64) -> f64 {
-        let whole = (new / chunk).floor();
-        let rest = new - whole * chunk;
-        whole * self.prefill.added(base, chunk) + self.prefill.added(base, rest)
+        self.beside(base, chunk).products_s(Chunks::of(new, chunk))
+    }
+
+    /// What prompts add to steps that carry `base` decode tokens, `chunk` of theirs in each.
+    pub fn beside(&self, base: f64, chunk: f64) -> StepsBeside<'_> {
+        StepsBeside {
+            table: &self.prefill,
+            base,
+            chunk_s: self.prefill.added(base, chunk),
+        }
     }
 
     /// Bound on what `chunk` prompt tokens add to a step of any number of tokens up to `base`, s.
@@ -483,7 +591,7 @@ fn decode_attention(
 }
 
 /// Attention of a group over a prompt; a sparse index scores every pair beside it.
-fn prompt_attention(layout: &Layout, group: &crate::catalog::LayerGroup) -> Vec<PromptAttention> {
+fn prompt_attention(layout: &Layout, group: &LayerGroup) -> Vec<PromptAttention> {
     let tp = layout.parallel.tp;
     let layers = f64::from(group.count);
     let over = |pair_flop: f64, token_bytes: f64, window: f64| PromptAttention {
@@ -565,7 +673,7 @@ mod tests {
 
     #[test]
     fn table_is_exact_at_nodes_and_linear_between() {
-        let table = TokenTable::build(|t| Some(3.0 + 2.0 * t)).unwrap();
+        let table = TokenTable::build(|t| 3.0 + 2.0 * t);
         for tokens in [1.0, 2.0, 3.0, 100.0, 5000.0, 131_072.0, 300_000.0] {
             assert!((table.at(tokens) - (3.0 + 2.0 * tokens)).abs() < 1e-6);
         }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use super::Problem;
 use crate::perf::benchmark;
-use crate::perf::latency::Limits;
+use crate::perf::limits::Limits;
 use crate::perf::step::{OperatorTables, StepModel};
 
 /// The most that one layout serves of the workload's first class:

@@ -86,6 +86,12 @@ impl Problem {
         self.space.unit_count()
     }
 
+    /// Workloads on a system each: what a search is fed; see `space.rs`.
+    #[getter]
+    fn block_count(&self) -> u64 {
+        self.space.block_count()
+    }
+
     /// Integers in the space.
     #[getter]
     fn space_size(&self) -> u64 {

@@ -7,8 +7,9 @@ use pyo3::types::{PyDict, PyList};
 
 use super::{on_threads, Problem};
 use crate::error::Error;
-use crate::evaluate::{search, Counts, Found, GroupKey};
+
 use crate::prune::{Front, Kept};
+use crate::search::{search, Counts, Found, GroupKey};
 use crate::workload::{Role, MAX_CLASSES};
 
 /// A search that is fed ranges of units and can be read at any time.
@@ -25,7 +26,7 @@ impl Search {
         Self::default()
     }
 
-    /// Adds units `first..last` of a problem, on `threads` threads (0: all cores).
+    /// Adds blocks `first..last` of a problem, on `threads` threads (0: all cores).
     #[pyo3(signature = (problem, first, last, threads = 0))]
     fn extend(
         &mut self,
@@ -35,10 +36,10 @@ impl Search {
         last: u64,
         threads: usize,
     ) -> PyResult<()> {
-        let len = problem.space.unit_count();
+        let len = problem.space.block_count();
         if first > last || last > len {
             return Err(Error::Unknown {
-                what: "unit",
+                what: "block",
                 index: last,
                 len,
             }
@@ -84,6 +85,7 @@ fn counts_dict<'py>(py: Python<'py>, counts: &Counts) -> PyResult<Bound<'py, PyD
     let out = PyDict::new(py);
     out.set_item("evaluated", counts.evaluated())?;
     out.set_item("usable", counts.usable)?;
+    out.set_item("dominated", counts.dominated)?;
     out.set_item("no_layout", counts.no_layout)?;
     out.set_item("memory", counts.memory)?;
     out.set_item("ttft", counts.ttft)?;

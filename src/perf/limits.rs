@@ -1,0 +1,275 @@
+//! Latency limits of a replica: which one breaks, and the utilisation up to which all hold.
+
+use crate::perf::latency::{members, Percentiles, Pressure};
+use crate::perf::replica::Replica;
+use crate::workload::{Metric, Role, Slo};
+
+/// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// Latency limits.
+    pub slos: &'a [Slo],
+    /// Shares of the TTFT budget that prefill pools may use.
+    pub splits: &'a [f64],
+    /// Round-trip time per class, s.
+    pub round_trip_s: &'a [f64],
+}
+
+/// Share of a limit that a role must keep; `None` when the role has no part in the metric.
+fn budget_share(role: Role, metric: Metric, splits: &[f64]) -> Option<f64> {
+    match (role, metric) {
+        (Role::Serve, _) => Some(1.0),
+        (Role::Prefill(_), Metric::Tpot) => None,
+        (Role::Decode(_), Metric::Tpot) => Some(1.0),
+        (Role::Prefill(i), _) => Some(splits[i]),
+        (Role::Decode(i), _) => Some(1.0 - splits[i]),
+    }
+}
+
+impl Limits<'_> {
+    /// Percentiles that the limits read; waiting times at others need not be computed.
+    pub fn percentiles(&self) -> Percentiles {
+        let mut wanted = Percentiles([true, true, false, false, false]);
+        for slo in self.slos {
+            wanted.0[slo.percentile] = true;
+        }
+        wanted
+    }
+
+    /// `1 − limit/value` of each limit and class of `set` that it binds, as far as the role has a part
+    /// in it: above zero the limit is broken.
+    fn excesses<'a>(
+        &'a self,
+        replica: &'a Replica,
+        pressure: &'a Pressure,
+        set: u32,
+    ) -> impl Iterator<Item = (f64, Metric)> + 'a {
+        self.binding(replica.role, set).map(move |(slo, k, share)| {
+            let value = self.value(replica, pressure, k, slo);
+            (1.0 - share * slo.limit_s / value, slo.metric)
+        })
+    }
+
+    /// Limits that bind a role, with each class of `set` and the share of the limit that it has.
+    fn binding(&self, role: Role, set: u32) -> impl Iterator<Item = (&Slo, usize, f64)> {
+        let shared = self.slos.iter().filter_map(move |slo| {
+            budget_share(role, slo.metric, self.splits).map(|share| (slo, share))
+        });
+        shared.flat_map(move |(slo, share)| {
+            members(set)
+                .filter(|k| slo.class.is_none_or(|only| only == *k))
+                .map(move |k| (slo, k, share))
+        })
+    }
+
+    /// The limit that is nearest to breaking, with its excess. `None` when no limit concerns this role.
+    fn tightest(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<(f64, Metric)> {
+        self.excesses(replica, pressure, set)
+            .reduce(|most, other| if other.0 > most.0 { other } else { most })
+    }
+
+    /// The same under the worst of any mix at utilisation `u`.
+    fn of_any_mix(&self, replica: &Replica, set: u32, u: f64) -> Option<(f64, Metric)> {
+        match Pressure::of_any_mix(replica, set, u, self.percentiles()) {
+            Some(pressure) => self.tightest(replica, &pressure, set),
+            None => Some((1.0, Metric::Ttft)),
+        }
+    }
+
+    /// The limit that `pressure` breaks, if any.
+    pub fn broken(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<Metric> {
+        let (excess, metric) = self.tightest(replica, pressure, set)?;
+        (excess > 0.0).then_some(metric)
+    }
+
+    /// The limit that breaks on an idle replica, if any.
+    pub fn late_when_idle(&self, replica: &Replica, set: u32) -> Option<Metric> {
+        let (excess, metric) = self.of_any_mix(replica, set, IDLE)?;
+        (excess > 0.0).then_some(metric)
+    }
+
+    /// Classes of `set` whose limits surely hold on an idle replica, whichever others of `set` are
+    /// admitted: nobody feels less where more classes may come.
+    pub fn held_when_idle(&self, replica: &Replica, set: u32) -> u32 {
+        let Some(pressure) = Pressure::of_any_mix(replica, set, IDLE, self.percentiles()) else {
+            return 0;
+        };
+        let holds = |k: &usize| {
+            let mut excesses = self.excesses(replica, &pressure, 1 << k);
+            excesses.all(|(excess, _)| excess < -SURE)
+        };
+        members(set).filter(holds).fold(0, |held, k| held | 1 << k)
+    }
+
+    /// Whether the capacity of `set` is surely below `u`; then the most sequences that are in decode
+    /// at any utilisation up to `u`.
+    pub fn most_below(&self, replica: &Replica, set: u32, u: f64) -> Option<f64> {
+        self.binding(replica.role, set).next()?;
+        let Some(pressure) = Pressure::of_any_mix(replica, set, u, self.percentiles()) else {
+            return Some(replica.batch);
+        };
+        let mut excesses = self.excesses(replica, &pressure, set);
+        let broken = excesses.any(|(excess, _)| excess > SURE);
+        broken.then_some(pressure.concurrency())
+    }
+
+    fn value(&self, replica: &Replica, pressure: &Pressure, k: usize, slo: &Slo) -> f64 {
+        let i = slo.percentile;
+        // The way to the user is paid once, by the pool that sends the first token's prompt.
+        let way = match replica.role {
+            Role::Decode(_) => 0.0,
+            _ => self.round_trip_s[k],
+        };
+        let ttft = || pressure.ttft(replica, k, i, way);
+        match (slo.metric, replica.role) {
+            (Metric::Ttft, _) | (Metric::E2e, Role::Prefill(_)) => ttft(),
+            (Metric::Tpot, _) => pressure.tpot(replica, k, i),
+            (Metric::E2e, _) => {
+                ttft() + replica.work[k].later_tokens[i] * pressure.tpot(replica, k, 0)
+            }
+        }
+    }
+
+    /// Largest utilisation at which every limit holds for every mix of `set`, and the limit that
+    /// stops it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
+    ///
+    /// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
+    /// position needs few steps. The answer is always a point where limits held.
+    pub fn capacity(&self, replica: &Replica, set: u32) -> (f64, Option<Metric>) {
+        let excess = |u: f64| self.of_any_mix(replica, set, u);
+        let Some((mut excess_low, first)) = excess(IDLE) else {
+            return (1.0, None);
+        };
+        if excess_low > 0.0 {
+            return (0.0, Some(first));
+        }
+        let mut stopped_by = first;
+        let (mut low, mut high, mut excess_high) = (IDLE, 1.0, 1.0);
+        let mut width = high - low;
+        for step in 0..CAPACITY_STEPS {
+            // Aim a little below the root, so that the lower end closes in on it. Where the limit is
+            // far from straight and two steps have not halved the bracket, halve it.
+            let straight = excess_low * (high - low) / (excess_low - excess_high);
+            let u = if step % 2 == 0 || high - low < 0.5 * width {
+                (low + (1.0 - CAPACITY_TOLERANCE) * straight).clamp(low, high)
+            } else {
+                0.5 * (low + high)
+            };
+            if step % 2 == 1 {
+                width = high - low;
+            }
+            let (value, metric) = excess(u).unwrap_or((1.0, first));
+            if value > 0.0 {
+                (high, excess_high, stopped_by) = (u, value, metric);
+            } else {
+                (low, excess_low) = (u, value);
+            }
+            let at_limit = (-2.0 * CAPACITY_TOLERANCE..=0.0).contains(&value);
+            if at_limit || high - low < CAPACITY_TOLERANCE * low {
+                stopped_by = metric;
+                break;
+            }
+        }
+        (low, Some(stopped_by))
+    }
+}
+
+/// A replica with next to no load.
+pub const IDLE: f64 = 1e-6;
+/// Relative distance from a limit that leaves no doubt: quantiles are found to 1e-9.
+const SURE: f64 = 1e-6;
+/// Relative distance to a limit at which the search for the capacity stops.
+const CAPACITY_TOLERANCE: f64 = 5e-4;
+/// Most steps of that search.
+const CAPACITY_STEPS: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::latency::tests::{spec, with};
+
+    fn limits<'a>(slos: &'a [Slo], way: &'a [f64]) -> Limits<'a> {
+        Limits {
+            slos,
+            splits: &[0.7],
+            round_trip_s: way,
+        }
+    }
+
+    fn slo(metric: Metric, percentile: usize, limit_s: f64) -> Slo {
+        Slo {
+            metric,
+            percentile,
+            limit_s,
+            class: None,
+        }
+    }
+
+    const NEAR: [f64; 2] = [0.0, 0.0];
+
+    #[test]
+    fn a_limit_holds_just_inside_the_capacity_and_breaks_just_outside() {
+        with(&spec(), Role::Serve, |replica| {
+            for slo in [slo(Metric::Ttft, 4, 5.0), slo(Metric::Tpot, 0, 0.02)] {
+                let slos = [slo];
+                let limits = limits(&slos, &NEAR);
+                let (cap, by) = limits.capacity(replica, 0b11);
+                assert!(cap > 0.05 && cap < 0.99, "{cap}");
+                assert_eq!(by, Some(slos[0].metric));
+                let at = |u| Pressure::of_any_mix(replica, 0b11, u, Percentiles::ALL).unwrap();
+                assert_eq!(limits.broken(replica, &at(cap), 0b11), None);
+                let outside = (cap * 1.01).min(0.9999);
+                assert_eq!(limits.broken(replica, &at(outside), 0b11), by);
+            }
+        });
+    }
+
+    #[test]
+    fn limits_that_break_when_idle_or_concern_nobody() {
+        let spec = spec();
+        let tpot = [slo(Metric::Tpot, 0, 1e-6)];
+        with(&spec, Role::Serve, |replica| {
+            let late = limits(&tpot, &NEAR).capacity(replica, 0b01);
+            assert_eq!(late, (0.0, Some(Metric::Tpot)));
+            assert_eq!(limits(&[], &NEAR).capacity(replica, 0b01), (1.0, None));
+        });
+        // A prefill pool has no time per output token to keep.
+        with(&spec, Role::Prefill(0), |replica| {
+            assert_eq!(limits(&tpot, &NEAR).capacity(replica, 0b01), (1.0, None));
+        });
+    }
+
+    #[test]
+    fn the_way_to_the_user_is_paid_once() {
+        let spec = spec();
+        let ttft = [slo(Metric::Ttft, 0, 1.0)];
+        let far = [5.0, 5.0];
+        let capacity =
+            |role, way: &[f64]| with(&spec, role, |r| limits(&ttft, way).capacity(r, 0b01).0);
+        for role in [Role::Serve, Role::Prefill(0)] {
+            assert!(capacity(role, &NEAR) > 0.0);
+            assert_eq!(capacity(role, &far), 0.0);
+        }
+        let decode = Role::Decode(0);
+        assert_eq!(capacity(decode, &NEAR), capacity(decode, &far));
+    }
+
+    #[test]
+    fn the_budget_is_split_between_pools() {
+        let splits = [0.7];
+        assert_eq!(budget_share(Role::Serve, Metric::Ttft, &splits), Some(1.0));
+        assert_eq!(
+            budget_share(Role::Prefill(0), Metric::Ttft, &splits),
+            Some(0.7)
+        );
+        assert_eq!(
+            budget_share(Role::Decode(0), Metric::E2e, &splits),
+            Some(1.0 - 0.7)
+        );
+        assert_eq!(
+            budget_share(Role::Decode(0), Metric::Tpot, &splits),
+            Some(1.0)
+        );
+        assert_eq!(budget_share(Role::Prefill(0), Metric::Tpot, &splits), None);
+    }
+}

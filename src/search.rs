@@ -1,0 +1,326 @@
+//! The planner's search: blocks of the space in parallel, counts of what was dropped and why, and the
+//! candidates that survive pruning.
+//!
+//! Most candidates are beaten by some other whatever their capacity turns out to be. What is kept so
+//! far says up to which capacity a candidate would be useless; where its limits break there already,
+//! its capacity is not searched. A block is searched in rounds, and bounds come from the rounds before
+//! and from the unit at hand, so that counts depend on neither threads nor order.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::evaluate::{class_work, is_batch, limits, longest_kv, sharing, Rated};
+use crate::perf::latency::{Percentiles, Pressure};
+use crate::perf::layout::Layout;
+use crate::perf::limits::{Limits, IDLE};
+use crate::perf::memory::kv_budget_bytes;
+use crate::perf::replica::{needed_sequences, sequences_in, Replica};
+use crate::perf::step::{OperatorTables, StepModel};
+use crate::prune::{Front, Kept};
+use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
+use crate::workload::{Metric, Role, Spec, Workload, MAX_CLASSES};
+
+/// How many integers of the space ended how. Every integer is counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Degrees, batch or role that make no layout, or no kernel for the dtype.
+    pub no_layout: u64,
+    /// Weights or caches do not fit.
+    pub memory: u64,
+    /// Evaluated, but the first token is late even on an idle replica, at every group of sites.
+    pub ttft: u64,
+    /// Evaluated, but tokens are late even on an idle replica.
+    pub tpot: u64,
+    /// Evaluated, but the whole request is late even on an idle replica.
+    pub e2e: u64,
+    /// Evaluated and usable.
+    pub usable: u64,
+    /// Usable as well, but shown by a bound to be beaten by another candidate at every group of sites:
+    /// its capacity was not searched.
+    pub dominated: u64,
+}
+
+impl Counts {
+    /// Candidates that were evaluated in full: distinct configurations that fit memory, without those
+    /// that a bound left out.
+    pub fn evaluated(&self) -> u64 {
+        self.ttft + self.tpot + self.e2e + self.usable
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.no_layout += other.no_layout;
+        self.memory += other.memory;
+        self.ttft += other.ttft;
+        self.tpot += other.tpot;
+        self.e2e += other.e2e;
+        self.usable += other.usable;
+        self.dominated += other.dominated;
+    }
+
+    fn late(&mut self, metric: Metric) {
+        match metric {
+            Metric::Ttft => self.ttft += 1,
+            Metric::Tpot => self.tpot += 1,
+            Metric::E2e => self.e2e += 1,
+        }
+    }
+}
+
+/// Candidates that may replace each other: same workload, latency group, system, role and, for
+/// pools that hand over a cache, KV format and TTFT split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    /// Workload.
+    pub workload: usize,
+    /// Latency group.
+    pub latency_group: usize,
+    /// System (index in the specification).
+    pub system: usize,
+    /// Role.
+    pub role: Role,
+    /// KV dtype; 0 for `serve`, where nothing is handed over.
+    pub kv: usize,
+}
+
+type Fronts = BTreeMap<GroupKey, Front>;
+
+/// Result of a search: counts per workload and kept candidates per group.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Counts by workload.
+    pub counts: BTreeMap<usize, Counts>,
+    /// Kept candidates.
+    pub fronts: Fronts,
+}
+
+impl Found {
+    /// Joins two results; the order does not matter.
+    pub fn merge(mut self, other: Self) -> Self {
+        for (workload, counts) in &other.counts {
+            self.counts.entry(*workload).or_default().add(counts);
+        }
+        for (key, front) in other.fronts {
+            self.fronts.entry(key).or_default().merge(front);
+        }
+        self
+    }
+}
+
+/// Searches blocks `first..last` on the current rayon pool.
+pub fn search(spec: &Spec, space: &Space, first: u64, last: u64) -> Found {
+    (first..last)
+        .into_par_iter()
+        .map(|index| search_block(spec, space, index))
+        .reduce(Found::default, Found::merge)
+}
+
+/// Units of a round are those whose place in the block is a multiple of this, and that no earlier
+/// round had. Sevens share no factor with the usual sizes of axes, so that each round sees all of them.
+const STRIDES: [u64; 3] = [49, 7, 1];
+
+fn search_block(spec: &Spec, space: &Space, index: u64) -> Found {
+    let units = space.block(index);
+    let mut found = Found::default();
+    for (round, stride) in STRIDES.into_iter().enumerate() {
+        let seen = |place: &u64| STRIDES[..round].iter().any(|s| place % s == 0);
+        let fresh: Vec<u64> = (0..units.end - units.start)
+            .step_by(stride as usize)
+            .filter(|place| !seen(place))
+            .collect();
+        let more = fresh
+            .into_par_iter()
+            .map(|place| search_unit(spec, space, space.unit(units.start + place), &found.fronts))
+            .reduce(Found::default, Found::merge);
+        found = found.merge(more);
+    }
+    found
+}
+
+fn search_unit(spec: &Spec, space: &Space, unit: Unit, known: &Fronts) -> Found {
+    let mut at = Place {
+        space,
+        workload: &spec.workloads[unit.workload],
+        known,
+        counts: Counts::default(),
+        fronts: Fronts::new(),
+    };
+    let points = space.points_per_layout(unit.workload);
+    let mut tables = None;
+    for choice in space.layouts(spec, unit) {
+        let evaluated = resolve(spec, &choice.configuration).and_then(|layout| {
+            let tables = (*tables.get_or_insert_with(|| OperatorTables::build(&layout)))?;
+            let step = StepModel::build(&layout, &tables)?;
+            Some((layout, step))
+        });
+        match evaluated {
+            None => at.counts.no_layout += points,
+            Some((layout, step)) => at.search_layout(&layout, &step, &choice),
+        }
+    }
+    Found {
+        counts: BTreeMap::from([(unit.workload, at.counts)]),
+        fronts: at.fronts,
+    }
+}
+
+/// Where a unit is searched, and what it has found.
+struct Place<'a> {
+    space: &'a Space,
+    workload: &'a Workload,
+    /// What earlier rounds kept.
+    known: &'a Fronts,
+    counts: Counts,
+    fronts: Fronts,
+}
+
+/// How a candidate ends at one group of sites.
+enum End {
+    Late(Metric),
+    Dominated,
+    Usable(Kept),
+}
+
+impl Place<'_> {
+    fn search_layout(&mut self, layout: &Layout, step: &StepModel, choice: &LayoutChoice) {
+        let (workload, c) = (self.workload, &choice.configuration);
+        let sets = &workload.class_sets;
+        let budget = kv_budget_bytes(layout);
+        if budget <= 0.0 {
+            self.counts.memory += self.space.points_per_layout(c.workload);
+            return;
+        }
+        let work = class_work(layout, step, workload);
+        let fit = |set: &u32| sequences_in(budget, layout, longest_kv(&work, *set));
+        let fits: Vec<f64> = sets.iter().map(fit).collect();
+        for (b, &batch) in workload.batches.iter().enumerate() {
+            if !is_batch(layout, b, batch) {
+                self.counts.no_layout += sets.len() as u64;
+                continue;
+            }
+            let needed = needed_sequences(layout, batch);
+            let fitting = fits.iter().filter(|fit| **fit >= needed).count();
+            self.counts.memory += (sets.len() - fitting) as u64;
+            if fitting == 0 {
+                continue;
+            }
+            let replica = Replica::new(layout, step, &work, batch);
+            let held = self.held_when_idle(&replica);
+            for (s, &set) in sets.iter().enumerate().filter(|(s, _)| fits[*s] >= needed) {
+                let rated = Rated {
+                    workload,
+                    layout,
+                    replica: &replica,
+                    set,
+                    quality: workload.quality[c.precision],
+                    id: self.space.point_id(c.workload, choice.first, b, s),
+                };
+                self.search_point(&rated, c, &held);
+            }
+        }
+    }
+
+    /// By group of sites, the classes whose limits hold on an idle replica with every class.
+    fn held_when_idle(&self, replica: &Replica) -> Vec<u32> {
+        let all = self
+            .workload
+            .class_sets
+            .iter()
+            .fold(0, |all, set| all | set);
+        (0..self.workload.round_trip_s.len())
+            .map(|group| limits(self.workload, group).held_when_idle(replica, all))
+            .collect()
+    }
+
+    fn search_point(&mut self, rated: &Rated, c: &Configuration, held: &[u32]) {
+        let (mut late, mut usable, mut dominated) = (None, false, false);
+        for (group, held) in held.iter().enumerate() {
+            let key = GroupKey {
+                workload: c.workload,
+                latency_group: group,
+                system: self.workload.systems[c.system],
+                role: c.role,
+                kv: if c.role == Role::Serve {
+                    0
+                } else {
+                    rated.layout.kv
+                },
+            };
+            let kept = self.fronts.entry(key).or_default();
+            let bounds = Bounds([self.known.get(&key).unwrap_or(&EMPTY), kept]);
+            match rate(rated, &limits(self.workload, group), *held, &bounds) {
+                End::Late(metric) => late = Some(metric),
+                End::Dominated => dominated = true,
+                End::Usable(candidate) => {
+                    usable = true;
+                    kept.add(candidate);
+                }
+            }
+        }
+        match late {
+            _ if usable => self.counts.usable += 1,
+            _ if dominated => self.counts.dominated += 1,
+            Some(metric) => self.counts.late(metric),
+            None => self.counts.usable += 1,
+        }
+    }
+}
+
+static EMPTY: Front = Front::new();
+
+fn rate(rated: &Rated, limits: &Limits, held: u32, bounds: &Bounds) -> End {
+    let Rated { replica, set, .. } = *rated;
+    if set & !held != 0 {
+        if let Some(metric) = limits.late_when_idle(replica, set) {
+            return End::Late(metric);
+        }
+    }
+    if bounds.beat(rated, limits) {
+        return End::Dominated;
+    }
+    let (capacity, _) = limits.capacity(replica, set);
+    let pressure = Pressure::of_any_mix(replica, set, capacity, Percentiles::NONE);
+    End::Usable(rated.kept(capacity, sharing(replica, pressure.as_ref())))
+}
+
+/// Kept candidates that others are compared with before their capacity is known.
+struct Bounds<'a>([&'a Front; 2]);
+
+impl Bounds<'_> {
+    /// Whether a candidate that holds its limits when idle is surely dominated.
+    ///
+    /// Its load is `load/capacity`, and a sequence's share of a step falls with the number in decode.
+    /// So where its limits break at the utilisation below which a kept one has the lower load, and that
+    /// one has no more joules than it would have there, it is useless whatever its capacity.
+    fn beat(&self, rated: &Rated, limits: &Limits) -> bool {
+        let Rated { replica, set, .. } = *rated;
+        if !replica.step.shares_fall() {
+            return false;
+        }
+        let mut floor = rated.kept(1.0, replica.batch);
+        let full = std::mem::replace(&mut floor.joules, [f64::INFINITY; MAX_CLASSES]);
+        let below = self.beat_up_to(&floor).min(NEARLY_FULL);
+        if below <= IDLE {
+            return false;
+        }
+        let (below, joules) = match limits.most_below(replica, set, below) {
+            Some(n) => (below, rated.kept(1.0, n.max(1.0)).joules),
+            None if below < NEARLY_FULL => return false,
+            None => (1.0, full),
+        };
+        floor.joules = joules.map(|j| j * ROUNDED_DOWN);
+        let beaten = self.beat_up_to(&floor);
+        beaten >= below || beaten > IDLE && limits.most_below(replica, set, beaten).is_some()
+    }
+
+    fn beat_up_to(&self, floor: &Kept) -> f64 {
+        let [known, own] = self.0;
+        own.beat_up_to(floor, known.beat_up_to(floor, IDLE))
+    }
+}
+
+/// Utilisation that a candidate is tried at whose load is higher than a kept one's even if it is full:
+/// few capacities are above.
+const NEARLY_FULL: f64 = 0.97;
+/// Keeps a bound below the number that it bounds, far more than numbers are rounded by.
+const ROUNDED_DOWN: f64 = 1.0 - 1e-12;
