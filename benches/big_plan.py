@@ -84,7 +84,7 @@ def _one(drawn: dict[str, Any]) -> dict[str, float]:
         "evaluate_s": _seconds(evaluated),
         "peak_mb": peak_mb(),
         "rounds": mix.rounds,
-        "candidates": plan.candidates_evaluated,
+        "candidates": plan.candidates,
         "systems": systems_in(mix.values),
         "full_sites": _full_sites(mix),
     }

@@ -21,13 +21,13 @@ fn search_all(c: &mut Criterion) {
         .num_threads(1)
         .build()
         .expect("one thread");
-    let found = one.install(|| search(&spec, &space, 0, space.block_count()));
+    let found = one.install(|| search(&spec, &space, 0, space.partition_count()));
     let mut group = c.benchmark_group("search");
     group.throughput(Throughput::Elements(
         found.counts.values().map(|counts| counts.evaluated()).sum(),
     ));
     group.bench_function("one thread", |b| {
-        b.iter(|| one.install(|| search(&spec, &space, 0, space.block_count())));
+        b.iter(|| one.install(|| search(&spec, &space, 0, space.partition_count())));
     });
     group.finish();
 }

@@ -1,10 +1,10 @@
-//! The planner's search: blocks of the space in parallel, counts of what was dropped and why, and the
+//! The planner's search: partitions of the space in parallel, counts of what was dropped and why, and the
 //! candidates that survive pruning.
 //!
 //! Most candidates are beaten by some other whatever their capacity turns out to be. What is kept so
 //! far says up to which capacity a candidate would be useless; where its limits break there already,
-//! its capacity is not searched. A block is searched in rounds, and bounds come from the rounds before
-//! and from the unit at hand, so that counts depend on neither threads nor order.
+//! its capacity is not searched. A partition is searched in rounds, and bounds come from the rounds
+//! before and from the unit at hand, so that counts depend on neither threads nor order.
 
 use std::collections::BTreeMap;
 
@@ -107,20 +107,20 @@ impl Found {
     }
 }
 
-/// Searches blocks `first..last` on the current rayon pool.
+/// Searches partitions `first..last` on the current rayon pool.
 pub fn search(spec: &Spec, space: &Space, first: u64, last: u64) -> Found {
     (first..last)
         .into_par_iter()
-        .map(|index| search_block(spec, space, index))
+        .map(|index| search_partition(spec, space, index))
         .reduce(Found::default, Found::merge)
 }
 
-/// Units of a round are those whose place in the block is a multiple of this, and that no earlier
+/// Units of a partition's round are those whose place in it is a multiple of this, and that no earlier
 /// round had. Sevens share no factor with the usual sizes of axes, so that each round sees all of them.
 const STRIDES: [u64; 3] = [49, 7, 1];
 
-fn search_block(spec: &Spec, space: &Space, index: u64) -> Found {
-    let units = space.block(index);
+fn search_partition(spec: &Spec, space: &Space, index: u64) -> Found {
+    let units = space.partition(index);
     let mut found = Found::default();
     for (round, stride) in STRIDES.into_iter().enumerate() {
         let seen = |place: &u64| STRIDES[..round].iter().any(|s| place % s == 0);
@@ -174,11 +174,10 @@ struct Place<'a> {
     fronts: Fronts,
 }
 
-/// How a candidate ends at one group of sites.
-enum End {
+/// Why a candidate is not kept at one group of sites.
+enum Out {
     Late(Metric),
     Dominated,
-    Usable(Kept),
 }
 
 impl Place<'_> {
@@ -249,9 +248,9 @@ impl Place<'_> {
             let kept = self.fronts.entry(key).or_default();
             let bounds = Bounds([self.known.get(&key).unwrap_or(&EMPTY), kept]);
             match rate(rated, &limits(self.workload, group), *held, &bounds) {
-                End::Late(metric) => late = Some(metric),
-                End::Dominated => dominated = true,
-                End::Usable(candidate) => {
+                Err(Out::Late(metric)) => late = Some(metric),
+                Err(Out::Dominated) => dominated = true,
+                Ok(candidate) => {
                     usable = true;
                     kept.add(candidate);
                 }
@@ -268,19 +267,19 @@ impl Place<'_> {
 
 static EMPTY: Front = Front::new();
 
-fn rate(rated: &Rated, limits: &Limits, held: u32, bounds: &Bounds) -> End {
+fn rate(rated: &Rated, limits: &Limits, held: u32, bounds: &Bounds) -> Result<Kept, Out> {
     let Rated { replica, set, .. } = *rated;
     if set & !held != 0 {
         if let Some(metric) = limits.late_when_idle(replica, set) {
-            return End::Late(metric);
+            return Err(Out::Late(metric));
         }
     }
     if bounds.beat(rated, limits) {
-        return End::Dominated;
+        return Err(Out::Dominated);
     }
     let (capacity, _) = limits.capacity(replica, set);
     let pressure = Pressure::of_any_mix(replica, set, capacity, Percentiles::NONE);
-    End::Usable(rated.kept(capacity, sharing(replica, pressure.as_ref())))
+    Ok(rated.kept(capacity, sharing(replica, pressure.as_ref())))
 }
 
 /// Kept candidates that others are compared with before their capacity is known.
@@ -324,3 +323,92 @@ impl Bounds<'_> {
 const NEARLY_FULL: f64 = 0.97;
 /// Keeps a bound below the number that it bounds, far more than numbers are rounded by.
 const ROUNDED_DOWN: f64 = 1.0 - 1e-12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::{point, Point};
+
+    fn spec() -> Spec {
+        Spec::from_json(include_str!("../benches/spec.json")).unwrap()
+    }
+
+    /// Each integer of the space by itself, with nothing left out.
+    fn one_by_one(spec: &Spec, space: &Space) -> Found {
+        let mut found = Found::default();
+        for id in 0..space.len() {
+            let c = space.decode(spec, id).unwrap();
+            let workload = &spec.workloads[c.workload];
+            let groups = 0..workload.round_trip_s.len();
+            let points: Vec<_> = groups.map(|group| point(spec, &c, group)).collect();
+            let counts = found.counts.entry(c.workload).or_default();
+            match &points[0] {
+                Err(_) => counts.no_layout += 1,
+                Ok(_) => {
+                    let points: Vec<Point> = points.into_iter().map(Result::unwrap).collect();
+                    match points.iter().find(|point| point.capacity > 0.0) {
+                        Some(_) => counts.usable += 1,
+                        None => counts.late(points.last().unwrap().stopped_by.unwrap()),
+                    }
+                    for (latency_group, point) in points.into_iter().enumerate() {
+                        if point.capacity > 0.0 {
+                            let key = GroupKey {
+                                workload: c.workload,
+                                latency_group,
+                                system: workload.systems[c.system],
+                                role: c.role,
+                                kv: match c.role {
+                                    Role::Serve => 0,
+                                    _ => workload.kv[c.kv],
+                                },
+                            };
+                            let kept = Kept { id, ..point.kept };
+                            found.fronts.entry(key).or_default().add(kept);
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn kept(found: &Found) -> Vec<(GroupKey, Vec<Kept>)> {
+        let fronts = found.fronts.iter();
+        let sorted = fronts.map(|(key, front)| (*key, front.clone().into_sorted()));
+        sorted.filter(|(_, front)| !front.is_empty()).collect()
+    }
+
+    #[test]
+    fn bounds_lose_nothing_and_every_integer_is_counted() {
+        let mut left_out = 0;
+        for times in [0.2, 1.0, 5.0, f64::INFINITY] {
+            let mut spec = spec();
+            for workload in &mut spec.workloads {
+                if times.is_infinite() {
+                    workload.slos.clear();
+                }
+                workload
+                    .slos
+                    .iter_mut()
+                    .for_each(|slo| slo.limit_s *= times);
+            }
+            let space = Space::new(&spec);
+            let found = search(&spec, &space, 0, space.partition_count());
+            let all = one_by_one(&spec, &space);
+            assert_eq!(kept(&found), kept(&all), "{times}");
+            for (workload, counts) in &found.counts {
+                left_out += counts.dominated;
+                // What is no layout and does not fit either may count as one or the other.
+                let unbounded = Counts {
+                    usable: counts.usable + counts.dominated,
+                    dominated: 0,
+                    no_layout: counts.no_layout + counts.memory,
+                    memory: 0,
+                    ..*counts
+                };
+                assert_eq!(unbounded, all.counts[workload], "{times}");
+            }
+        }
+        assert!(left_out > 10_000, "{left_out}");
+    }
+}

@@ -3,8 +3,8 @@
 //! A number is read as mixed digits, slowest first: workload | system, engine, precision, tp, ep,
 //! adp | pp, kv, speculation, role | batch limit, class set. The first block after the workload is a
 //! **unit**: its configurations share operator tables. The units of a workload on one system are a
-//! **block**: its configurations may replace each other, so a range of blocks is the work of threads,
-//! processes and machines.
+//! **partition**: its configurations may replace each other, so a range of partitions is the work of
+//! threads, processes and machines.
 
 use std::ops::Range;
 
@@ -101,8 +101,8 @@ pub struct Space {
     units: Vec<u64>,
     /// First number of each workload, and the end.
     starts: Vec<u64>,
-    /// First block of each workload, and the end.
-    blocks: Vec<u64>,
+    /// First partition of each workload, and the end.
+    partitions: Vec<u64>,
 }
 
 /// Part of a configuration that shares operator tables.
@@ -128,9 +128,9 @@ impl Space {
     /// Axes of every workload.
     pub fn new(spec: &Spec) -> Self {
         let axes: Vec<Axes> = spec.workloads.iter().map(Axes::new).collect();
-        let (mut units, mut starts, mut blocks) = (vec![0], vec![0], vec![0]);
+        let (mut units, mut starts, mut partitions) = (vec![0], vec![0], vec![0]);
         for a in &axes {
-            blocks.push(blocks.last().copied().unwrap_or(0) + a.unit[0] as u64);
+            partitions.push(partitions.last().copied().unwrap_or(0) + a.unit[0] as u64);
             units.push(units.last().copied().unwrap_or(0) + size(&a.unit));
             starts.push(starts.last().copied().unwrap_or(0) + a.total());
         }
@@ -138,7 +138,7 @@ impl Space {
             axes,
             units,
             starts,
-            blocks,
+            partitions,
         }
     }
 
@@ -147,16 +147,16 @@ impl Space {
         self.units.last().copied().unwrap_or(0)
     }
 
-    /// Number of blocks: a workload on a system each.
-    pub fn block_count(&self) -> u64 {
-        self.blocks.last().copied().unwrap_or(0)
+    /// Number of partitions: a workload on a system each.
+    pub fn partition_count(&self) -> u64 {
+        self.partitions.last().copied().unwrap_or(0)
     }
 
-    /// Units of the block with this number.
-    pub fn block(&self, index: u64) -> Range<u64> {
-        let workload = self.blocks.partition_point(|first| *first <= index) - 1;
+    /// Units of the partition with this number.
+    pub fn partition(&self, index: u64) -> Range<u64> {
+        let workload = self.partitions.partition_point(|first| *first <= index) - 1;
         let per_system = size(&self.axes[workload].unit[1..]);
-        let first = self.units[workload] + (index - self.blocks[workload]) * per_system;
+        let first = self.units[workload] + (index - self.partitions[workload]) * per_system;
         first..first + per_system
     }
 

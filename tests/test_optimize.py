@@ -594,7 +594,7 @@ def test_prefill_and_decode_pools_never_cost_more() -> None:
     search = {"tensor_parallel": [1, 2], "pipeline_parallel": [1], "batch_limits": [32, 128]}
     together = plan_of(workloads=[workload], search=search)
     apart = plan_of(workloads=[workload], search={**search, "disaggregate": True})
-    assert apart.candidates_evaluated > together.candidates_evaluated
+    assert apart.candidates > together.candidates
     assert apart.annual_cost_usd <= together.annual_cost_usd * (1 + 1e-6)
 
 

@@ -260,11 +260,11 @@ class TestSpace:
         result = built()
         assert result.core is not None
         counts = result.counts["chat"]
-        parts = ("usable", "no_layout", "memory", "ttft", "tpot", "e2e")
+        parts = ("usable", "dominated", "no_layout", "memory", "ttft", "tpot", "e2e")
         assert sum(counts[p] for p in parts) == result.core.space_size
         # One system, TP 1 and 2, two batches, three class sets; bf16 with its own cache and two
         # 8-bit formats with either: five.
-        assert result.evaluated == 2 * 2 * 3 * 5
+        assert result.compared == 2 * 2 * 3 * 5
 
     def test_quality_floor_keeps_precisions_out(self) -> None:
         workload = {**scenario()["workloads"][0], "quality_floor": 0.99}

@@ -74,10 +74,12 @@ class _Recheck(TypedDict):
     tpot_s: list[list[float]] | None  # (K, 5); NaN in a prefill pool
 
 class _Counts(TypedDict):
-    """How the integers of a workload's space ended; every one is in exactly one of the last six."""
+    """How the integers of a workload's space ended; every one is in exactly one of the last
+    seven."""
 
     evaluated: int  # usable + ttft + tpot + e2e
     usable: int
+    dominated: int  # usable too, but a bound shows that another is at least as good; not evaluated
     no_layout: int  # degrees, batch or role that make no layout, or no kernel or link figure
     memory: int
     ttft: int
@@ -276,6 +278,11 @@ class Problem:
         tp, ep, attention dp); they share operator tables."""
 
     @property
+    def partition_count(self) -> int:
+        """Partitions: all configurations of one (workload, system) each, which may replace each
+        other."""
+
+    @property
     def space_size(self) -> int:
         """Integers in the space; not every one is a layout."""
 
@@ -419,14 +426,14 @@ class Candidates:
 
 @final
 class Search:
-    """Counts and kept candidates of the units searched so far. Order and grouping do not matter."""
+    """Counts and kept candidates of what was searched so far. Order and grouping do not matter."""
 
     def __new__(cls) -> Search: ...
     def extend(self, problem: Problem, first: int, last: int, threads: int = 0) -> None:
-        """Adds units ``first`` to ``last`` (exclusive), each once, of one problem.
+        """Adds partitions ``first`` to ``last`` (exclusive), each once, of one problem.
 
         ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` past
-        ``unit_count``.
+        ``partition_count``.
         """
 
     def counts(self) -> dict[int, _Counts]:

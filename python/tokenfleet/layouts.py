@@ -123,7 +123,7 @@ def best_rate(
     specification = build_specification(load_scenario(data, catalog=catalog), [system])
     core = Problem(json.dumps(specification.data))
     search = Search()
-    search.extend(core, 0, core.unit_count)
+    search.extend(core, 0, core.partition_count)
     return _best(specification, core, _candidates(search))
 
 

@@ -96,6 +96,11 @@ class Plan:
     verification: Row | None  # rounds of `verify="simulate"`
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def candidates(self) -> int:
+        """Configurations that fit memory: the evaluated ones and those that a bound left out."""
+        return self.candidates_evaluated + self.dropped.get("dominated", 0)
+
     @classmethod
     def from_mix(cls, mix: MixResult, extras: Extras | None = None) -> Plan:
         """Name everything in the mix."""

@@ -249,11 +249,11 @@ def _summary(plan: Plan, names: Mapping[str, str]) -> Panel:
         Text(""),
         *(Text(f"• {reason}") for reason in reasons(plan)),
     ]
-    looked = f"{plan.candidates_evaluated:,} configurations in {plan.seconds:.1f} s"
+    looked = f"{plan.candidates:,} configurations in {plan.seconds:.1f} s"
     return Panel(
         Group(*lines),
         title=Text(plain(plan.name)),
-        subtitle=Text(looked) if plan.candidates_evaluated else None,
+        subtitle=Text(looked) if plan.candidates else None,
         title_align="left",
         subtitle_align="right",
     )

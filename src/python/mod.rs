@@ -88,8 +88,8 @@ impl Problem {
 
     /// Workloads on a system each: what a search is fed; see `space.rs`.
     #[getter]
-    fn block_count(&self) -> u64 {
-        self.space.block_count()
+    fn partition_count(&self) -> u64 {
+        self.space.partition_count()
     }
 
     /// Integers in the space.

@@ -1,4 +1,4 @@
-//! The search as a class that is fed ranges of units, and pruning by itself.
+//! The search as a class that is fed ranges of partitions, and pruning by itself.
 
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -12,7 +12,7 @@ use crate::prune::{Front, Kept};
 use crate::search::{search, Counts, Found, GroupKey};
 use crate::workload::{Role, MAX_CLASSES};
 
-/// A search that is fed ranges of units and can be read at any time.
+/// A search that is fed ranges of partitions and can be read at any time.
 #[pyclass(module = "tokenfleet._core")]
 #[derive(Default)]
 pub(super) struct Search {
@@ -26,7 +26,7 @@ impl Search {
         Self::default()
     }
 
-    /// Adds blocks `first..last` of a problem, on `threads` threads (0: all cores).
+    /// Adds partitions `first..last` of a problem, on `threads` threads (0: all cores).
     #[pyo3(signature = (problem, first, last, threads = 0))]
     fn extend(
         &mut self,
@@ -36,10 +36,10 @@ impl Search {
         last: u64,
         threads: usize,
     ) -> PyResult<()> {
-        let len = problem.space.block_count();
+        let len = problem.space.partition_count();
         if first > last || last > len {
             return Err(Error::Unknown {
-                what: "block",
+                what: "partition",
                 index: last,
                 len,
             }

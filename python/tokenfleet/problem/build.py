@@ -30,7 +30,7 @@ from tokenfleet.scenario_file import LoadedScenario
 from tokenfleet.schema import FreeDemand, RequestClass, Scenario, Workload, limit_value
 
 Progress = Callable[[int, int], None]
-# Ranges of units handed to the core at once: small enough to report progress and to stop on Ctrl-C.
+# Ranges of the space handed to the core: short enough to report progress and to stop on Ctrl-C.
 _CHUNKS = 50
 
 
@@ -51,12 +51,17 @@ class Built:
 
     @property
     def evaluated(self) -> int:
-        """Candidates: configurations that fit memory and were evaluated in full."""
+        """Configurations that fit memory and were evaluated in full."""
         return sum(c["evaluated"] for c in self.counts.values())
+
+    @property
+    def compared(self) -> int:
+        """Candidates: the evaluated ones and those that a bound showed to be beaten."""
+        return self.evaluated + sum(c["dominated"] for c in self.counts.values())
 
 
 def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
-    """Builds the problem of a scenario; `progress(done, total)` counts units of the space."""
+    """Builds the problem of a scenario; `progress(done, total)` counts partitions of the space."""
     scenario, catalog = loaded.scenario, loaded.catalog
     terms = resolve_terms(scenario.finance, catalog)
     systems = sorted(set(scenario.systems or catalog.systems))
@@ -228,7 +233,7 @@ def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress |
     specification, core = _specified(loaded, systems)
     search = _core.Search()
     threads = loaded.scenario.solver.threads or 0
-    total = core.unit_count
+    total = core.partition_count
     step = max(1, total // _CHUNKS)
     for first in range(0, total, step):
         last = min(first + step, total)
