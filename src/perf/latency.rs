@@ -89,18 +89,24 @@ fn concurrency(replica: &Replica, rate: f64, full_s: f64, steady: impl Fn(f64) -
     (lanes * steady(rate / lanes)).min(replica.batch)
 }
 
-/// Standard deviation of the number in decode at load `u`: that of the chain whose most likely number
-/// is `n`.
+/// Standard deviation of the number in decode at load `u`, `idle` being `1/(1 − u)`: that of the chain
+/// whose most likely number is `n`.
 #[inline(always)]
-pub fn crowd_spread(batch: f64, n: f64, u: f64) -> f64 {
-    (n * (batch - n) / ((1.0 - u) * batch)).sqrt()
+pub fn crowd_spread(batch: f64, n: f64, idle: f64) -> f64 {
+    (n * (batch - n) * idle * (1.0 / batch)).sqrt()
 }
 
 /// Replica-seconds between departures that free a place, doubled by what makes them uneven: answers of
 /// different length (`spread` is `E[O²]/E[O]²`), at least prompts.
 #[inline(always)]
 pub fn uneven_load(load: f64, spread: f64, prompts: f64) -> f64 {
-    0.5 * load * spread.max(1.0 + prompts)
+    let with_prompts = 1.0 + prompts;
+    let spread = if spread > with_prompts {
+        spread
+    } else {
+        with_prompts
+    };
+    0.5 * load * spread
 }
 
 impl Pressure {
@@ -245,7 +251,7 @@ impl Pressure {
         self.queued[0] = self.queue.mean();
         self.wait[0] = tail.mean();
         let n = self.n.min(u * batch);
-        let spread = crowd_spread(batch, n, u);
+        let spread = crowd_spread(batch, n, 1.0 / (1.0 - u));
         for i in (1..5).filter(|i| wanted.0[*i]) {
             self.queued[i] = self.queue.quantile(PERCENTILES[i]);
             self.wait[i] = tail.quantile(PERCENTILES[i]);

@@ -11,9 +11,9 @@ use crate::workload::Role;
 #[derive(Debug, Clone, Copy)]
 pub struct Beside {
     /// The share where a prompt is slower alone.
-    slower: f64,
+    pub slower: f64,
     /// The share where it is faster alone.
-    faster: f64,
+    pub faster: f64,
 }
 
 impl Beside {

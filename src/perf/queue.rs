@@ -137,11 +137,18 @@ pub fn some_taken(slots: f64, n: f64, u: f64) -> (f64, f64) {
 }
 
 /// What counts of `ln p(n) − ln p(slots)` of a chain whose number grows in the ratio `A + C/j`, which is
-/// 1 at its most likely number `n` and `u` where all slots are taken; `times` is `slots/n`.
+/// 1 at its most likely number `n` and `u` where all slots are taken; from `n` with `slots/n`, and the
+/// logarithms of that and of `u`.
 #[inline(always)]
-pub fn fall_to_full(slots: f64, n: f64, u: f64, prompts: f64, ln_times: f64, ln_u: f64) -> f64 {
+pub fn fall_to_full(
+    slots: f64,
+    (n, times): (f64, f64),
+    u: f64,
+    prompts: f64,
+    (ln_times, ln_u): (f64, f64),
+) -> f64 {
     // Vanishes for servers of constant speed: ln(1 + h)/h by its series there.
-    let h = u * (slots / n) - 1.0;
+    let h = u * times - 1.0;
     let series = 1.0 - h * (0.5 - h * (1.0 / 3.0 - h * 0.25));
     let last = if h > 1e-4 {
         (ln_u + ln_times) / h
@@ -182,8 +189,8 @@ pub fn taken_after(fall: f64, exp_fall: f64, n: f64, u: f64, ln_u: f64) -> f64 {
 /// Smooth, and rises in `n`, in `u` and in `prompts`; `docs/model.md`, (22).
 pub fn all_slots_taken(slots: f64, n: f64, u: f64, prompts: f64) -> f64 {
     let (some_u, some) = some_taken(slots, n, u);
-    let (ln_times, ln_u) = ((slots / some).ln(), some_u.ln());
-    let fall = fall_to_full(slots, some, some_u, prompts, ln_times, ln_u);
+    let (times, ln_u) = (slots / some, some_u.ln());
+    let fall = fall_to_full(slots, (some, times), some_u, prompts, (times.ln(), ln_u));
     taken_after(fall, fall.exp(), n, some_u, ln_u)
 }
 

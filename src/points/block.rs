@@ -11,10 +11,11 @@
 use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
 use crate::perf::prompt::Beside;
-use crate::perf::queue::{fall_to_full, some_taken, taken_after, Moments};
+use crate::perf::queue::{fall_to_full, some_taken, taken_after};
 use crate::perf::step::Stretch;
 use crate::points::curve::{Change, Curve};
-use crate::points::elementary::{exp, ln};
+use crate::points::elementary::{exp, ln, ln_nearly};
+use crate::points::waiting::{waiting, Term, NO_TERM};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{NORMAL_QUANTILES, PERCENTILES};
 
@@ -22,15 +23,9 @@ use crate::workload::{NORMAL_QUANTILES, PERCENTILES};
 pub const BLOCK: usize = 64;
 /// One value per point.
 pub type Lanes = [f64; BLOCK];
-const ZERO: Lanes = [0.0; BLOCK];
+pub(super) const ZERO: Lanes = [0.0; BLOCK];
 /// Weights below this count as none; their logarithm is finite.
 const NO_WEIGHT: f64 = 1e-300;
-/// A waiting time is found when the last step was below this part of the shorter scale: the method
-/// is of third order, so what is left of the step is below its square.
-const LAST_STEP: f64 = 1e-3;
-/// Most steps to a waiting time.
-const MOST_STEPS: usize = 40;
-
 /// Inputs, results and what lies between, of one block.
 ///
 /// Above capacity there is no steady state: `stable` is 0, latencies and costs are infinite,
@@ -65,7 +60,11 @@ pub struct Block {
     pub usd_per_mtok_output: Lanes,
     /// What the model sees of the rate.
     rate: Lanes,
+    /// What prompts find beside them.
+    beside: [Lanes; 2],
     u: Lanes,
+    /// `1/(1 − u)`.
+    idle: Lanes,
     /// Places taken, those of prompts included.
     held: Lanes,
     share: Lanes,
@@ -77,32 +76,8 @@ pub struct Block {
     prompts: Term,
     slots: Term,
     wait: [Lanes; 5],
-}
-
-/// One term `weight·exp(−t/scale)` of the tail of waiting.
-#[derive(Debug, Clone)]
-struct Term {
-    weight: Lanes,
-    ln_weight: Lanes,
-    scale: Lanes,
-    inverse_scale: Lanes,
-}
-
-const NO_TERM: Term = Term {
-    weight: ZERO,
-    ln_weight: ZERO,
-    scale: ZERO,
-    inverse_scale: ZERO,
-};
-
-impl Term {
-    /// Sets the scale `over/under` of a point and its inverse, by one division.
-    #[inline(always)]
-    fn scale(&mut self, j: usize, over: f64, under: f64) {
-        let inverse = 1.0 / if over > 0.0 { over * under } else { 1.0 };
-        self.scale[j] = over * over * inverse;
-        self.inverse_scale[j] = under * under * inverse;
-    }
+    /// Time per output token of the mean answer, s.
+    tpot: Lanes,
 }
 
 impl Default for Block {
@@ -122,7 +97,9 @@ impl Default for Block {
             watts: ZERO,
             usd_per_mtok_output: ZERO,
             rate: ZERO,
+            beside: [ZERO; 2],
             u: ZERO,
+            idle: ZERO,
             held: ZERO,
             share: ZERO,
             stretch: ZERO,
@@ -131,6 +108,7 @@ impl Default for Block {
             prompts: NO_TERM,
             slots: NO_TERM,
             wait: [ZERO; 5],
+            tpot: ZERO,
         }
     }
 }
@@ -157,8 +135,9 @@ impl Block {
         self.queue(curve);
         for i in (1..5).filter(|i| *i == 1 || wanted.0[*i]) {
             let target = 1.0 - PERCENTILES[i];
-            waiting(&self.prompts, &self.slots, target, &mut self.wait[i]);
+            self.wait[i] = waiting(&self.prompts, &self.slots, target);
         }
+        self.mean_tpot(curve);
         for i in (0..5).filter(|i| *i == 1 || wanted.0[*i]) {
             self.first_token(curve, i);
             self.later_tokens(curve, i);
@@ -166,23 +145,27 @@ impl Block {
         self.deliver(curve);
     }
 
-    /// Load at which prompts run that come at some rate, below 1.
+    /// What prompts of point `j` find beside them.
     #[inline(always)]
-    fn beside(&self, curve: &Curve, j: usize) -> Beside {
-        let full = curve.slower * curve.load;
-        let load = |rate: f64| if rate * full < 1.0 { rate * full } else { 1.0 };
-        Beside::between(load(self.beside_low[j]), load(self.beside_high[j]))
+    fn beside(&self, j: usize) -> Beside {
+        Beside {
+            slower: self.beside[0][j],
+            faster: self.beside[1][j],
+        }
     }
 
     /// Utilisation, and what prompts leave of the time. Rates without a steady state become zero.
     #[inline(always)]
     fn load(&mut self, curve: &Curve) {
+        let full = curve.slower * curve.load;
+        let below_full = |rate: f64| if rate * full < 1.0 { rate * full } else { 1.0 };
         for j in 0..BLOCK {
+            let (low, high) = (self.beside_low[j], self.beside_high[j]);
+            let beside = Beside::between(below_full(low), below_full(high));
+            (self.beside[0][j], self.beside[1][j]) = (beside.slower, beside.faster);
             let rate = self.rate_rps[j] * curve.slower;
             let u = rate * curve.load;
-            let prompts = self
-                .beside(curve, j)
-                .time(curve.prompt_load, curve.alone_load);
+            let prompts = beside.time(curve.prompt_load, curve.alone_load);
             let share = 1.0 - rate * prompts;
             let stable = u < 1.0 && share > 0.0;
             self.stable[j] = if stable { 1.0 } else { 0.0 };
@@ -219,7 +202,7 @@ impl Block {
     #[inline(always)]
     fn queue(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let service = curve.service.at(self.tau[j], self.beside(curve, j));
+            let service = curve.service.at(self.tau[j], self.beside(j));
             self.service[j] = service;
             let busy = self.rate[j] * (1.0 / curve.lanes) * service;
             let stable = busy < 1.0;
@@ -244,7 +227,8 @@ impl Block {
     /// the processor waiting for itself.
     #[inline(always)]
     fn places(&mut self, curve: &Curve) {
-        let (mut n, mut u, mut ln_u, mut ln_times) = (ZERO, ZERO, ZERO, ZERO);
+        let (mut n, mut u, mut ln_u) = (ZERO, ZERO, ZERO);
+        let (mut times, mut ln_times) = (ZERO, ZERO);
         for j in 0..BLOCK {
             let held = self.concurrency[j] + self.prompts.weight[j] * curve.decode_lanes;
             self.held[j] = held;
@@ -252,12 +236,14 @@ impl Block {
             ln_u[j] = ln(u[j]);
         }
         for j in 0..BLOCK {
-            ln_times[j] = ln(curve.batch / n[j]);
+            times[j] = curve.batch / n[j];
+            ln_times[j] = ln(times[j]);
         }
         let (mut fall, mut exp_fall) = (ZERO, ZERO);
         for j in 0..BLOCK {
             let prompts = 1.0 - self.share[j];
-            fall[j] = fall_to_full(curve.batch, n[j], u[j], prompts, ln_times[j], ln_u[j]);
+            let logarithms = (ln_times[j], ln_u[j]);
+            fall[j] = fall_to_full(curve.batch, (n[j], times[j]), u[j], prompts, logarithms);
         }
         for j in 0..BLOCK {
             exp_fall[j] = exp(fall[j]);
@@ -266,48 +252,65 @@ impl Block {
             let taken = taken_after(fall[j], exp_fall[j], self.held[j], u[j], ln_u[j]);
             self.slots.weight[j] = taken;
             let uneven = uneven_load(curve.load, curve.output_spread, 1.0 - self.share[j]);
-            self.slots.scale(j, uneven, 1.0 - self.u[j]);
+            self.idle[j] = self.slots.scale(j, uneven, 1.0 - self.u[j]);
         }
         for j in 0..BLOCK {
             let taken = self.slots.weight[j];
-            self.slots.ln_weight[j] = ln(if taken > NO_WEIGHT { taken } else { NO_WEIGHT });
+            self.slots.ln_weight[j] = ln_nearly(if taken > NO_WEIGHT { taken } else { NO_WEIGHT });
         }
     }
 
     /// TTFT at percentile index `i`.
     #[inline(always)]
     fn first_token(&mut self, curve: &Curve, i: usize) {
-        let own = |block: &Self, j: usize, i: usize| {
-            curve.own_ttft[i].at(block.tau[j], block.beside(curve, j))
-        };
-        let part = |block: &Self, j: usize, i: usize| (own(block, j, i), block.wait[i][j]);
+        let (mut ttft, wait) = (ZERO, self.wait[i]);
+        let own_ttft = [0, 1, 2, i].map(|i| curve.own_ttft[i]);
+        let own = |block: &Self, j: usize, i: usize| own_ttft[i].at(block.tau[j], block.beside(j));
         // A loop for each form: inside one loop all forms would be worked out.
         match i {
             0 => {
                 for j in 0..BLOCK {
-                    self.ttft_s[0][j] = own(self, j, 0) + self.wait[0][j];
+                    ttft[j] = own(self, j, 0) + wait[j];
                 }
             }
             1 => {
                 for j in 0..BLOCK {
                     let p90 = own(self, j, 2);
-                    self.ttft_s[1][j] = median_ttft(part(self, j, 1), p90, self.wait[0][j]);
+                    ttft[j] = median_ttft((own(self, j, 1), wait[j]), p90, self.wait[0][j]);
                 }
             }
             _ => {
                 for j in 0..BLOCK {
-                    let (mean, median) = (part(self, j, 0), part(self, j, 1));
-                    self.ttft_s[i][j] = late_ttft(mean, median, part(self, j, i));
+                    let mean = (own(self, j, 0), self.wait[0][j]);
+                    let median = (own(self, j, 1), self.wait[1][j]);
+                    ttft[j] = late_ttft(mean, median, (own(self, j, 3), wait[j]));
                 }
             }
         }
         for j in 0..BLOCK {
-            let felt = curve.ttft_factor * self.ttft_s[i][j] + curve.round_trip_s;
-            self.ttft_s[i][j] = if self.stable[j] > 0.0 {
+            let felt = curve.ttft_factor * ttft[j] + curve.round_trip_s;
+            ttft[j] = if self.stable[j] > 0.0 {
                 felt
             } else {
                 f64::INFINITY
             };
+        }
+        self.ttft_s[i] = ttft;
+    }
+
+    /// TPOT of the mean answer before the factor of the layout.
+    #[inline(always)]
+    fn mean_tpot(&mut self, curve: &Curve) {
+        if curve.later_tokens[0] > 0.0 {
+            for j in 0..BLOCK {
+                let (p, held) = (&self.prompts, self.service[j]);
+                let queued = p.weight[j] * p.scale[j];
+                self.tpot[j] = self.answer(curve, j).mean(held + queued);
+            }
+        } else {
+            for j in 0..BLOCK {
+                self.tpot[j] = self.tau[j] * self.stretch[j] * (1.0 / curve.accepted);
+            }
         }
     }
 
@@ -318,21 +321,19 @@ impl Block {
             self.tpot_s[i] = [f64::NAN; BLOCK];
             return;
         }
-        if curve.later_tokens[0] > 0.0 {
-            self.answers(curve, i);
-        } else {
-            for j in 0..BLOCK {
-                self.tpot_s[i][j] = self.tau[j] * self.stretch[j] * (1.0 / curve.accepted);
-            }
+        let mut tpot = self.tpot;
+        if i > 1 && curve.later_tokens[0] > 0.0 {
+            self.late_answers(curve, i, &mut tpot);
         }
         for j in 0..BLOCK {
-            let felt = curve.tpot_factor * self.tpot_s[i][j];
-            self.tpot_s[i][j] = if self.stable[j] > 0.0 {
+            let felt = curve.tpot_factor * tpot[j];
+            tpot[j] = if self.stable[j] > 0.0 {
                 felt
             } else {
                 f64::INFINITY
             };
         }
+        self.tpot_s[i] = tpot;
     }
 
     /// Decode of the answers of point `j`, of more than one token.
@@ -347,17 +348,9 @@ impl Block {
         }
     }
 
-    /// TPOT of answers of more than one token.
+    /// From TPOT of the mean answer that at percentile index `i`, for answers of more than one token.
     #[inline(always)]
-    fn answers(&mut self, curve: &Curve, i: usize) {
-        for j in 0..BLOCK {
-            let (p, held) = (&self.prompts, self.service[j]);
-            let queued = p.weight[j] * p.scale[j];
-            self.tpot_s[i][j] = self.answer(curve, j).mean(held + queued);
-        }
-        if i < 2 {
-            return;
-        }
+    fn late_answers(&self, curve: &Curve, i: usize, tpot: &mut Lanes) {
         let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
         let ln_target = (1.0 - PERCENTILES[i]).ln();
         let crowded = self.crowded(curve, z);
@@ -365,21 +358,21 @@ impl Block {
             let (p, crowded_s) = (&self.prompts, crowded[j]);
             let answer = self.answer(curve, j);
             let rate = self.rate[j] * (1.0 / curve.decode_lanes);
-            let load = self
-                .beside(curve, j)
-                .time(curve.prompt_load, curve.alone_load);
+            let load = self.beside(j).time(curve.prompt_load, curve.alone_load);
             let burst = curve.decode_lanes * load;
             let met = rate * (curve.noise_tokens * answer.steady) >= threshold;
-            let queued = (p.scale[j] * (p.ln_weight[j] - ln_target)).max(0.0);
+            let queued = p.scale[j] * (p.ln_weight[j] - ln_target);
+            let queued = if queued > 0.0 { queued } else { 0.0 };
+            let backlog = queued - p.weight[j] * p.scale[j];
             let d = Disturbance {
                 z,
                 noise: rate * burst * burst * curve.spread,
                 hit: if met { burst } else { 0.0 },
-                backlog: (queued - p.weight[j] * p.scale[j]).max(0.0),
+                backlog: if backlog > 0.0 { backlog } else { 0.0 },
                 crowded: crowded_s * self.stretch[j] * (1.0 / curve.accepted),
                 longest: (crowded_s + curve.chunk_s) * (1.0 / curve.accepted),
             };
-            self.tpot_s[i][j] = answer.late(self.tpot_s[i][j], &d);
+            tpot[j] = answer.late(tpot[j], &d);
         }
     }
 
@@ -391,7 +384,7 @@ impl Block {
             let most = self.u[j] * curve.batch;
             let mean = self.concurrency[j];
             let mean = if mean < most { mean } else { most };
-            let many = mean + z * crowd_spread(curve.batch, mean, self.u[j]);
+            let many = mean + z * crowd_spread(curve.batch, mean, self.idle[j]);
             let many = if many < curve.batch {
                 many
             } else {
@@ -471,51 +464,4 @@ fn on_stretch(curve: &Curve, values: &Lanes, from: impl Fn(&Change) -> f64) -> (
         }
     }
     (fixed, slope)
-}
-
-/// Smallest `t` with `P(W > t) ≤ target`, as [`crate::perf::queue::Tail::quantile`] finds it.
-#[inline(always)]
-fn waiting(a: &Term, b: &Term, target: f64, t: &mut Lanes) {
-    let ln_target = target.ln();
-    let mut moving = ZERO;
-    let mut any = 0;
-    for j in 0..BLOCK {
-        let one = a.scale[j] * (a.ln_weight[j] - ln_target);
-        let other = b.scale[j] * (b.ln_weight[j] - ln_target);
-        let larger = if one > other { one } else { other };
-        t[j] = if larger > 0.0 { larger } else { 0.0 };
-        moving[j] = if a.weight[j] + b.weight[j] > target {
-            1.0
-        } else {
-            0.0
-        };
-        any |= moving[j].to_bits();
-    }
-    for _ in 0..MOST_STEPS {
-        if any == 0 {
-            break;
-        }
-        any = 0;
-        let (mut first, mut second) = (ZERO, ZERO);
-        for j in 0..BLOCK {
-            first[j] = a.weight[j] * exp(-t[j] * a.inverse_scale[j]);
-        }
-        for j in 0..BLOCK {
-            second[j] = b.weight[j] * exp(-t[j] * b.inverse_scale[j]);
-        }
-        for j in 0..BLOCK {
-            let (fall, other) = (a.inverse_scale[j], b.inverse_scale[j]);
-            let mut sum = Moments::default();
-            sum.add(first[j], fall);
-            sum.add(second[j], other);
-            let step = sum.step_to(target);
-            let step = if moving[j] > 0.0 { step } else { 0.0 };
-            let next = t[j] + step;
-            t[j] = if next > 0.0 { next } else { 0.0 };
-            let fastest = if fall > other { fall } else { other };
-            let found = step.abs() * fastest <= LAST_STEP;
-            moving[j] = if found { 0.0 } else { moving[j] };
-            any |= moving[j].to_bits();
-        }
-    }
 }

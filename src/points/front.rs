@@ -5,9 +5,6 @@
 //! elements, in whatever order points come, and merging two fronts gives the front of both. The
 //! cheapest are ordered by cost and then by number.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-
 use crate::points::block::{Lanes, BLOCK};
 
 /// Quantities in which points are compared; less is better.
@@ -34,74 +31,88 @@ struct Entry {
     number: u64,
 }
 
+impl Entry {
+    /// Ordered by cost, TTFT, TPOT and number: bits of numbers that are not negative are ordered as the
+    /// numbers are.
+    fn key(&self) -> [u64; 4] {
+        let m = &self.merits;
+        [
+            m.cost.to_bits(),
+            m.ttft.to_bits(),
+            m.tpot.to_bits(),
+            self.number,
+        ]
+    }
+}
+
 /// Points that no other dominates.
 ///
-/// New points wait until there are as many as kept ones; then one sweep in order of cost, beside a
-/// staircase of TTFT and TPOT, drops all that is dominated: `O(n log n)` (Kung, Luccio and
+/// New points wait until there are as many as half of the kept ones; then one sweep in order of cost,
+/// beside a staircase of TTFT and TPOT, drops all that is dominated: `O(n log n)` (Kung, Luccio and
 /// Preparata, JACM 22(4), 1975).
 #[derive(Debug, Clone, Default)]
 pub struct Front {
-    /// In order of cost; none dominates another.
+    /// In order; none dominates another.
     kept: Vec<Entry>,
     pending: Vec<Entry>,
+    /// Whether the last sweep is newer than the shadow.
+    unseen: bool,
     shadow: Option<Box<Shadow>>,
 }
 
 impl Front {
-    /// The points with their numbers, by number.
-    pub fn sorted(&self) -> Vec<(u64, Merits)> {
-        let mut front = self.clone();
-        front.sweep();
-        let mut all: Vec<_> = front.kept.iter().map(|e| (e.number, e.merits)).collect();
-        all.sort_by_key(|(number, _)| *number);
+    /// Numbers of the points, rising.
+    pub fn numbers(&mut self) -> Vec<u64> {
+        self.sweep();
+        let mut all: Vec<_> = self.kept.iter().map(|e| e.number).collect();
+        all.sort_unstable();
         all
     }
 
     /// Adds a point.
     pub fn add(&mut self, merits: Merits, number: u64) {
         self.pending.push(Entry { merits, number });
-        if self.pending.len() >= PENDING.max(self.kept.len()) {
+        if self.pending.len() >= PENDING.max(self.kept.len() / 2) {
             self.settle();
         }
     }
 
     /// Adds all of another front.
     pub fn merge(&mut self, other: &Self) {
-        for entry in other.kept.iter().chain(&other.pending) {
-            self.add(entry.merits, entry.number);
-        }
+        self.pending.extend_from_slice(&other.kept);
+        self.pending.extend_from_slice(&other.pending);
+        self.sweep();
     }
 
     fn sweep(&mut self) {
-        let mut all = std::mem::take(&mut self.pending);
-        all.append(&mut self.kept);
-        all.sort_unstable_by(|a, b| {
-            let key = |e: &Entry| (e.merits.cost, e.merits.ttft, e.merits.tpot);
-            let order = key(a).partial_cmp(&key(b));
-            order
-                .unwrap_or(Ordering::Equal)
-                .then(a.number.cmp(&b.number))
-        });
-        // TTFT in bits, which are ordered as the numbers are, and the least TPOT up to there.
-        let mut stairs: BTreeMap<u64, f64> = BTreeMap::new();
-        for entry in all {
-            let (ttft, tpot) = (entry.merits.ttft.to_bits(), entry.merits.tpot);
-            let before = stairs.range(..=ttft).next_back();
-            if before.is_some_and(|(_, least)| *least <= tpot) {
-                continue;
-            }
-            while let Some((&step, _)) = stairs.range(ttft..).next().filter(|(_, p)| **p >= tpot) {
-                stairs.remove(&step);
-            }
-            stairs.insert(ttft, tpot);
-            self.kept.push(entry);
+        if self.pending.is_empty() {
+            return;
         }
+        // Along a curve cost falls: what waits comes in runs, which this sort finds.
+        self.pending.sort_by_key(Entry::key);
+        let mut stairs = Stairs::default();
+        let mut kept = Vec::with_capacity(self.kept.len() + self.pending.len() / 4);
+        let mut old = self.kept.iter().peekable();
+        for new in &self.pending {
+            while let Some(entry) = old.next_if(|o| o.key() < new.key()) {
+                stairs.pass(entry, &mut kept);
+            }
+            stairs.pass(new, &mut kept);
+        }
+        old.for_each(|entry| stairs.pass(entry, &mut kept));
+        self.pending.clear();
+        self.kept = kept;
+        self.unseen = true;
     }
 
     /// Sweeps what waits and makes it seen by [`Self::covers`] and [`Self::sift`].
     pub fn settle(&mut self) {
         self.sweep();
-        self.shadow = (!self.kept.is_empty()).then(|| Box::new(Shadow::new(&self.kept)));
+        if self.unseen && !self.kept.is_empty() {
+            let room = self.shadow.take().map(|old| old.least);
+            self.shadow = Some(Box::new(Shadow::new(&self.kept, room.unwrap_or_default())));
+            self.unseen = false;
+        }
     }
 
     /// Whether every point that is nowhere better than `least` is dominated. Where points are near each
@@ -126,6 +137,36 @@ impl Front {
     }
 }
 
+/// TTFT and TPOT of the points so far that no other beats in both, TTFT rising and TPOT falling.
+#[derive(Default)]
+struct Stairs {
+    ttft: Vec<f64>,
+    tpot: Vec<f64>,
+}
+
+impl Stairs {
+    /// Keeps a point unless one before it, which costs no more, is no worse in TTFT and TPOT.
+    fn pass(&mut self, entry: &Entry, kept: &mut Vec<Entry>) {
+        let (ttft, tpot) = (entry.merits.ttft, entry.merits.tpot);
+        let after = self.ttft.partition_point(|t| *t <= ttft);
+        if after > 0 && self.tpot[after - 1] <= tpot {
+            return;
+        }
+        // What it beats stands from its own TTFT on, as long as TPOT is no less.
+        let from = after - usize::from(after > 0 && self.ttft[after - 1] == ttft);
+        let beaten = self.tpot[from..].iter().take_while(|p| **p >= tpot).count();
+        if beaten == 0 {
+            self.ttft.insert(from, ttft);
+            self.tpot.insert(from, tpot);
+        } else {
+            (self.ttft[from], self.tpot[from]) = (ttft, tpot);
+            self.ttft.drain(from + 1..from + beaten);
+            self.tpot.drain(from + 1..from + beaten);
+        }
+        kept.push(*entry);
+    }
+}
+
 /// Cells of the shadow along one axis.
 const CELLS: usize = 256;
 
@@ -135,7 +176,18 @@ const CELLS: usize = 256;
 struct Shadow {
     cost: Axis,
     ttft: Axis,
-    least: Vec<f64>,
+    /// Rounded up.
+    least: Vec<f32>,
+}
+
+/// The next number of single precision that is not below.
+fn rounded_up(x: f64) -> f32 {
+    let near = x as f32;
+    if f64::from(near) < x {
+        f32::from_bits(near.to_bits() + 1)
+    } else {
+        near
+    }
 }
 
 /// Positive numbers in cells that hold equally many of some numbers.
@@ -191,11 +243,14 @@ impl Axis {
 }
 
 impl Shadow {
-    fn new(kept: &[Entry]) -> Self {
+    /// Of the kept points, in the memory of an earlier one.
+    fn new(kept: &[Entry], mut least: Vec<f32>) -> Self {
+        least.clear();
+        least.resize(CELLS * CELLS, f32::INFINITY);
         let mut shadow = Self {
             cost: Axis::new(kept.iter().map(|e| e.merits.cost)),
             ttft: Axis::new(kept.iter().map(|e| e.merits.ttft)),
-            least: vec![f64::INFINITY; CELLS * CELLS],
+            least,
         };
         for e in kept {
             // Cells above in both see it.
@@ -205,24 +260,21 @@ impl Shadow {
             );
             if c + 1 < CELLS && t + 1 < CELLS {
                 let cell = &mut shadow.least[(c + 1) * CELLS + t + 1];
-                *cell = cell.min(e.merits.tpot);
+                *cell = cell.min(rounded_up(e.merits.tpot));
             }
         }
-        for c in 0..CELLS {
-            for t in 0..CELLS {
-                let left = if t > 0 {
-                    shadow.least[c * CELLS + t - 1]
-                } else {
-                    f64::INFINITY
-                };
-                let below = if c > 0 {
-                    shadow.least[(c - 1) * CELLS + t]
-                } else {
-                    f64::INFINITY
-                };
-                let cell = &mut shadow.least[c * CELLS + t];
-                *cell = cell.min(left).min(below);
+        let mut below = [f32::INFINITY; CELLS];
+        for row in shadow.least.chunks_exact_mut(CELLS) {
+            // Prefixes of one, two, four ... cells: loops without a chain.
+            let mut shift = 1;
+            while shift < CELLS {
+                let mut before = [f32::INFINITY; CELLS];
+                before[shift..].copy_from_slice(&row[..CELLS - shift]);
+                lower(row, &before);
+                shift *= 2;
             }
+            lower(row, &below);
+            below.copy_from_slice(row);
         }
         shadow
     }
@@ -231,7 +283,14 @@ impl Shadow {
     #[inline(always)]
     fn least_tpot(&self, cost: f64, ttft: f64) -> f64 {
         let cell = self.cost.cell(cost) * CELLS + self.ttft.cell(ttft);
-        self.least[cell]
+        f64::from(self.least[cell])
+    }
+}
+
+/// Takes the lesser of each two.
+fn lower(row: &mut [f32], other: &[f32; CELLS]) {
+    for (mine, theirs) in row.iter_mut().zip(other) {
+        *mine = if *theirs < *mine { *theirs } else { *mine };
     }
 }
 

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A concurrency becomes a rate by [`Curve::rate_at_concurrency`], a utilisation by `u/curve.load`.
-//! Calls go one way: `elementary`, `offer`, `curve` ▸ `block` ▸ `table`, and ▸ `front`, `grid`,
+//! Calls go one way: `elementary`, `offer`, `curve` ▸ `waiting`, `block` ▸ `table`, and ▸ `front`, `grid`,
 //! `walk` ▸ `stream`, which searches a grid of points.
 
 pub mod block;
@@ -27,6 +27,7 @@ pub mod names;
 pub mod offer;
 pub mod stream;
 pub mod table;
+mod waiting;
 mod walk;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::points::front::Front;
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
@@ -73,12 +74,10 @@ fn dominates(a: &Row, b: &Row) -> bool {
 }
 
 fn kept(found: &Found) -> (Vec<Vec<u64>>, Vec<Vec<u64>>) {
-    let fronts = found.fronts.iter();
+    let mut fronts = found.fronts.clone();
     let cheapest = found.cheapest.iter();
     (
-        fronts
-            .map(|f| f.sorted().iter().map(|(n, _)| *n).collect())
-            .collect(),
+        fronts.iter_mut().map(Front::numbers).collect(),
         cheapest
             .map(|c| c.points().iter().map(|(_, n)| *n).collect())
             .collect(),

@@ -52,10 +52,13 @@ pub const REPORTED: Percentiles = Percentiles([false, true, false, false, true])
 /// # Panics
 /// When slices differ in length.
 pub fn points(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
-    let len = inputs.rate_rps.len();
-    assert!(inputs.usd_per_gpu_h.len() == len && inputs.usd_per_kwh.len() == len);
-    assert!(out.all().iter().all(|column| column.len() == len));
-    pulp::Arch::new().dispatch(Fill { curve, inputs, out });
+    pulp::Arch::new().dispatch(Fill::new(curve, inputs, out));
+}
+
+/// [`points`] with the instructions of `simd`.
+#[cfg(test)]
+pub(super) fn points_with<S: Simd>(simd: S, curve: &Curve, inputs: &Inputs, out: &mut Columns) {
+    simd.vectorize(Fill::new(curve, inputs, out));
 }
 
 /// A type of its own, because a closure this large is not inlined into the code of each
@@ -64,6 +67,15 @@ struct Fill<'a, 'b, 'c> {
     curve: &'a Curve,
     inputs: &'a Inputs<'b>,
     out: &'a mut Columns<'c>,
+}
+
+impl<'a, 'b, 'c> Fill<'a, 'b, 'c> {
+    fn new(curve: &'a Curve, inputs: &'a Inputs<'b>, out: &'a mut Columns<'c>) -> Self {
+        let len = inputs.rate_rps.len();
+        assert!(inputs.usd_per_gpu_h.len() == len && inputs.usd_per_kwh.len() == len);
+        assert!(out.all().iter().all(|column| column.len() == len));
+        Self { curve, inputs, out }
+    }
 }
 
 impl WithSimd for Fill<'_, '_, '_> {

@@ -14,6 +14,7 @@ use crate::perf::replica::{
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::points::block::{Block, BLOCK};
 use crate::points::offer::Offer;
+use crate::points::table::points_with;
 use crate::points::{points, Columns, Curve, Inputs};
 use crate::tco::usd_per_mtok;
 use crate::workload::{Role, Spec};
@@ -63,6 +64,17 @@ fn with<T>(which: Which, f: impl FnOnce(&Layout, &Replica, &Curve) -> T) -> T {
 
 /// Columns in the order of [`Columns`].
 fn bulk(curve: &Curve, rates: &[f64], price: f64, tariff: f64) -> [Vec<f64>; 9] {
+    filled(rates, price, tariff, |inputs, out| {
+        points(curve, inputs, out)
+    })
+}
+
+fn filled(
+    rates: &[f64],
+    price: f64,
+    tariff: f64,
+    fill: impl FnOnce(&Inputs, &mut Columns),
+) -> [Vec<f64>; 9] {
     let len = rates.len();
     let mut columns: [Vec<f64>; 9] = std::array::from_fn(|_| vec![0.0; len]);
     let [a, b, c, d, e, f, g, h, i] = &mut columns;
@@ -82,7 +94,7 @@ fn bulk(curve: &Curve, rates: &[f64], price: f64, tariff: f64) -> [Vec<f64>; 9] 
         usd_per_mtok_output: h,
         concurrency: i,
     };
-    points(curve, &inputs, &mut out);
+    fill(&inputs, &mut out);
     columns
 }
 
@@ -197,6 +209,30 @@ proptest! {
             for c in 0..9 {
                 let parts = left[c].iter().chain(&right[c]);
                 prop_assert!(whole[c].iter().zip(parts).all(|(a, b)| a.to_bits() == b.to_bits()));
+            }
+            Ok(())
+        })?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+    #[test]
+    fn every_instruction_set_gives_the_same_bits(which in any_replica(),
+            used in prop::collection::vec(0.0f64..1.05, 1..200)) {
+        with(which, |_, _, curve| -> Result<(), TestCaseError> {
+            let rates: Vec<f64> = used.iter().map(|u| u * curve.full_rate()).collect();
+            let bits = |columns: [Vec<f64>; 9]| columns.map(|c| c.into_iter().map(f64::to_bits).collect::<Vec<_>>());
+            let plain = bits(filled(&rates, 2.0, 0.1, |inputs, out| {
+                points_with(pulp::Scalar, curve, inputs, out);
+            }));
+            prop_assert_eq!(&bits(bulk(curve, &rates, 2.0, 0.1)), &plain);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = pulp::x86::V3::try_new() {
+                let found = bits(filled(&rates, 2.0, 0.1, |inputs, out| {
+                    points_with(avx2, curve, inputs, out);
+                }));
+                prop_assert_eq!(&found, &plain);
             }
             Ok(())
         })?;

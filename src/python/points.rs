@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{on_threads, Problem};
 use crate::error::{self, not_negative};
+use crate::points::front::Front;
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
@@ -239,10 +240,10 @@ impl PointSearch {
     }
 
     /// Points that no other dominates, by workload, class and number, as columns.
-    fn front<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let numbers = self.found.iter().flat_map(|found| &found.fronts);
-        let numbers = numbers.flat_map(|front| front.sorted()).map(|(n, _)| n);
-        self.columns(py, &numbers.collect::<Vec<_>>())
+    fn front<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fronts = self.found.iter_mut().flat_map(|found| &mut found.fronts);
+        let numbers = fronts.flat_map(Front::numbers).collect::<Vec<_>>();
+        self.columns(py, &numbers)
     }
 
     /// The cheapest points by workload and class, cheapest first, as columns.
