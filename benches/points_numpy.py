@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 import reference as ref
 
 Rows = NDArray[np.float64]
-Z99 = ref.NORMAL[4]
 FEW = 1e-300
+#: Positions of p50 and p99 in the lists of the reference.
+REPORTED = (1, 4)
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,7 @@ class Curve:
     entered: Rows  # steps per second at which it does
     host: float
     half: float
-    own: list[
-        tuple[float, float, float]
-    ]  # at mean, p50, p90, p99: beside a full batch, alone, steps
+    own: list[tuple[float, float, float]]  # at the mean and percentiles: full batch, alone, steps
     chunk_s: float
     alone_s: float  # step of one sequence
     output_tokens: float
@@ -68,7 +67,7 @@ def curve_of(replica: ref.Replica, k: int) -> Curve:
             one.alone_s[i],
             one.chunks[i] - 1.0 + kernel["ttft_steps"],
         )
-        for i in (0, 1, 2, 4)
+        for i in range(5)
     ]
     return Curve(
         replica,
@@ -87,16 +86,48 @@ def curve_of(replica: ref.Replica, k: int) -> Curve:
     )
 
 
+@dataclass(frozen=True)
+class Operated:
+    """What rates decide: latencies in ms by percentile, all else as the core's columns."""
+
+    tokens_per_s: Rows
+    per_gpu: Rows
+    ttft_ms: dict[int, Rows]
+    tpot_ms: dict[int, Rows]
+    watts: Rows
+    concurrency: Rows
+
+
 def points(c: Curve, rate: Rows, price: Rows, tariff: Rows, block: int) -> list[Rows]:
     """Columns in the order of `_core.operating_points`; rates are below capacity."""
     columns = [np.empty(len(rate)) for _ in range(9)]
+    points_into(columns, c, (rate, price, tariff), block)
+    return columns
+
+
+def points_into(columns: list[Rows], c: Curve, inputs: tuple[Rows, Rows, Rows], block: int) -> None:
+    """`points` of rates, prices and tariffs, into columns that are there."""
+    rate, price, tariff = inputs
     for first in range(0, len(rate), block):
         rows = slice(first, first + block)
-        for column, values in zip(
-            columns, _block(c, rate[rows], price[rows], tariff[rows]), strict=True
-        ):
-            column[rows] = values
-    return columns
+        op = operate(c, rate[rows], REPORTED, REPORTED)
+        values = (
+            op.tokens_per_s,
+            op.per_gpu,
+            *op.ttft_ms.values(),
+            *op.tpot_ms.values(),
+            op.watts,
+            cost(c, op, price[rows], tariff[rows]),
+            op.concurrency,
+        )
+        for column, of_block in zip(columns, values, strict=True):
+            column[rows] = of_block
+
+
+def cost(c: Curve, op: Operated, price: Rows | float, tariff: Rows | float) -> Rows:
+    """USD per million output tokens."""
+    per_gpu_watt = op.watts / c.replica.layout.gpus
+    return (price + per_gpu_watt * tariff / 1000.0) / (op.per_gpu * 0.0036)
 
 
 def _step(c: Curve, n: Rows, stretch: NDArray[np.intp]) -> Rows:
@@ -151,7 +182,10 @@ def _wait(tails: list[tuple[Rows, Rows, Rows]], target: float) -> Rows:
     return t
 
 
-def _block(c: Curve, rate: Rows, price: Rows, tariff: Rows) -> list[Rows]:  # noqa: PLR0915
+def operate(  # noqa: PLR0915
+    c: Curve, rate: Rows, ttft_at: tuple[int, ...], tpot_at: tuple[int, ...]
+) -> Operated:
+    """Points at some rates below capacity, with latencies at those percentiles."""
     one, layout = c.one, c.replica.layout
     batch, accepted, system = c.replica.batch, layout.speculation["accepted"], layout.system
     # Load, and what prompts leave to decode.
@@ -175,48 +209,62 @@ def _block(c: Curve, rate: Rows, price: Rows, tariff: Rows) -> list[Rows]:  # no
     uneven = 0.5 * one.load * np.maximum(one.output_spread, 1.0 + prompts)
     slots = (taken, uneven / (1.0 - u), np.log(np.maximum(taken, FEW)))
     mean_wait = queue[0] * queue[1] + slots[0] * slots[1]
-    w50, w99 = _wait([queue, slots], 0.5), _wait([queue, slots], 1.0 - 0.99)
+    waits = {i: _wait([queue, slots], 1.0 - ref.QUANTILE[i]) for i in {1, *ttft_at}}
     # TTFT.
-    own0, own50, own90, own99 = (f + alone * a + s * tau for f, a, s in c.own)
-    wide = np.maximum(own90 - own50, 0.0)
-    skew = np.maximum(mean_wait - w50, 0.0)
-    both = wide + mean_wait
-    ttft50 = own50 + w50 + skew * wide / np.where(both > 0.0, both, 1.0)
-
-    def late(own: Rows, wait: Rows) -> Rows:
-        p, q = np.maximum(own99 - own, 0.0), np.maximum(w99 - wait, 0.0)
-        return own + wait + np.sqrt(p * p + q * q)
-
-    ttft99 = np.maximum(late(own0, mean_wait), late(own50, w50))
+    owns = {i: _own(c, i, alone, tau) for i in {0, 1, 2, *ttft_at}}
+    ttft = {i: _ttft(i, owns, waits, mean_wait) for i in ttft_at}
     # TPOT.
     steady = tau * stretch_of_time / accepted
     behind = prompts * stretch_of_time
     queued = queue[0] * queue[1]
-    tpot50 = steady + behind * (held + queued) / one.later[0]
-    tokens = one.later[0] / one.output_spread
-    on_lane, burst = rate / c.lanes, c.lanes * prompt
-    noise = on_lane * burst * burst * one.spread
-    hit = np.where(on_lane * (tokens * steady) >= -math.log(0.99), burst, 0.0)
-    backlog = np.maximum(queue[1] * (queue[2] - math.log(1.0 - 0.99)), 0.0)
-    backlog = behind * np.maximum(backlog - queued, 0.0)
-    mean = np.minimum(n, u * batch)
-    many = mean + Z99 * np.sqrt(mean * (batch - mean) / ((1.0 - u) * batch))
-    many = np.maximum(np.minimum(many, batch), n)
-    crowded = _step(c, many, np.searchsorted(c.starts, many, side="right"))
-    crowd = tokens * (crowded * stretch_of_time / accepted - steady)
-    disturbed = Z99 * stretch_of_time * np.sqrt(tokens * steady * noise)
-    spread = np.sqrt(disturbed * disturbed + backlog * backlog + crowd * crowd)
-    third = (hit + 3.0 * noise * stretch_of_time) * stretch_of_time
-    most = np.maximum((crowded + c.chunk_s) / accepted - tpot50, 0.0)
-    standing = np.maximum(spread + (Z99 * Z99 - 1.0) / 6.0 * third, hit)
-    tpot99 = tpot50 + np.minimum(standing / tokens, most)
-    # Tokens, watts and money.
+    mean_tpot = steady + behind * (held + queued) / one.later[0]
+    tpot = dict.fromkeys(tpot_at, mean_tpot)
+    if any(i > 1 for i in tpot_at):
+        tokens = one.later[0] / one.output_spread
+        on_lane, burst = rate / c.lanes, c.lanes * prompt
+        noise = on_lane * burst * burst * one.spread
+        met = on_lane * (tokens * steady)
+        third = 3.0 * noise * stretch_of_time
+        least_n = np.minimum(n, u * batch)
+        crowd_spread = np.sqrt(least_n * (batch - least_n) / ((1.0 - u) * batch))
+        variance = stretch_of_time * stretch_of_time * (tokens * steady * noise)
+    for i in (i for i in tpot_at if i > 1):
+        z, p = ref.NORMAL[i], ref.QUANTILE[i]
+        hit = np.where(met >= -math.log(p), burst, 0.0)
+        backlog = np.maximum(queue[1] * (queue[2] - math.log(1.0 - p)), 0.0)
+        backlog = behind * np.maximum(backlog - queued, 0.0)
+        many = np.maximum(np.minimum(least_n + z * crowd_spread, batch), n)
+        crowded = _step(c, many, np.searchsorted(c.starts, many, side="right"))
+        crowd = tokens * (crowded * stretch_of_time / accepted - steady)
+        spread = np.sqrt(z * z * variance + backlog * backlog + crowd * crowd)
+        skew = (hit + third) * stretch_of_time
+        most = np.maximum((crowded + c.chunk_s) / accepted - mean_tpot, 0.0)
+        standing = np.maximum(spread + (z * z - 1.0) / 6.0 * skew, hit)
+        tpot[i] = mean_tpot + np.minimum(standing / tokens, most)
+    # Tokens and watts.
     shared = np.where(n > 1.0, tau / np.maximum(n, 1.0), c.alone_s)
     above_idle = system["prefill_w"] - system["idle_w"], system["decode_w"] - system["idle_w"]
     joules = one.prompt_load * above_idle[0] + one.steps * shared * above_idle[1]
     watts = layout.gpus * (system["idle_w"] + rate * joules)
     out = rate * c.output_tokens
-    per_gpu = out / layout.gpus
-    cost = (price + watts / layout.gpus * tariff / 1000.0) / (per_gpu * 0.0036)
-    seconds = (ttft50, ttft99, tpot50, tpot99)
-    return [out, per_gpu, *(1e3 * s for s in seconds), watts, cost, n]
+    in_ms = [{i: 1e3 * s for i, s in seconds.items()} for seconds in (ttft, tpot)]
+    return Operated(out, out / layout.gpus, in_ms[0], in_ms[1], watts, n)
+
+
+def _own(c: Curve, i: int, alone: Rows, tau: Rows) -> Rows:
+    full, added, steps = c.own[i]
+    return full + alone * added + steps * tau
+
+
+def _ttft(i: int, owns: dict[int, Rows], waits: dict[int, Rows], mean_wait: Rows) -> Rows:
+    if i == 1:
+        wide = np.maximum(owns[2] - owns[1], 0.0)
+        skew = np.maximum(mean_wait - waits[1], 0.0)
+        both = wide + mean_wait
+        return owns[1] + waits[1] + skew * wide / np.where(both > 0.0, both, 1.0)
+
+    def late(own: Rows, wait: Rows) -> Rows:
+        p, q = np.maximum(owns[i] - own, 0.0), np.maximum(waits[i] - wait, 0.0)
+        return own + wait + np.sqrt(p * p + q * q)
+
+    return np.maximum(late(owns[0], mean_wait), late(owns[1], waits[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -73,6 +74,45 @@ def test_what_cannot_be_searched_is_refused() -> None:
     for loads, match in ((0, "at least 1"), ([0.5, 1.0], "below 1"), ([0.5, 0.4], "above")):
         with pytest.raises(tf.SchemaError, match=match):
             tf.search_points(ENTERPRISE, loads=loads)
+
+
+def test_the_best_by_a_latency_need_no_front(found: tf.FoundPoints) -> None:
+    fastest = tf.search_points(ENTERPRISE, loads=49, cheapest=2, by="ttft", front=False)
+    assert fastest.counts["total"] == found.counts["total"]
+    assert all(len(column) == 0 for column in fastest.front.values())
+    keys = set(zip(found.front["workload"], found.front["class"], strict=True))
+    for workload, one in keys:
+        of = (found.front["workload"] == workload) & (found.front["class"] == one)
+        here = (fastest.cheapest["workload"] == workload) & (fastest.cheapest["class"] == one)
+        values = fastest.cheapest["ttft_p99_ms"][here]
+        # No point is faster than the fastest that none beats.
+        assert values.min() == found.front["ttft_p99_ms"][of].min()
+
+
+def test_the_command_writes_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: str) -> int:
+        asked = ["tokenfleet", "search", str(ENTERPRISE), "--loads", "9", "--top", "2", *arguments]
+        monkeypatch.setattr(sys, "argv", asked)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0)
+
+    path = tmp_path / "best.csv"
+    assert run("--by", "tpot", "--no-front", "-o", str(path), "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert "front" not in answer
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["tpot_p99_ms"] for row in rows] == [
+        str(r["tpot_p99_ms"]) for r in answer["cheapest"]
+    ]
+    assert run("-o", str(path)) == 2
+    assert "already there" in capsys.readouterr().err
+    assert run("-o", str(path), "--force") == 0
+    kept = tf.search_points(ENTERPRISE, loads=9).front
+    assert len(path.read_text().splitlines()) == 1 + len(kept["workload"])
+    assert run("-o", str(tmp_path / "best.txt")) == 2
 
 
 def test_the_command_prints_json_and_nothing_else(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -89,6 +90,31 @@ def test_rows_may_be_cut_anywhere(problem: _core.Problem) -> None:
         assert column.tobytes() == joined.tobytes()
 
 
+def test_results_go_into_arrays_that_are_given(problem: _core.Problem) -> None:
+    number = serving(problem, 1)[0]
+    rate, price = np.linspace(0.0, 3.0, 70_000), np.full(70_000, PRICE)
+    known = _core.operating_points(problem, number, 0, rate, price, price)
+    assert known is not None
+    mine: Any = {name: np.full(70_000, np.nan) for name in known}
+    found = _core.operating_points(problem, number, 0, rate, price, price, out=mine)
+    assert found is mine
+    for name, column in known.items():
+        assert mine[name].tobytes() == np.asarray(column).tobytes()
+    short = {**mine, "drawn_w": np.empty(69_999)}
+    wide = {**mine, "drawn_w": np.empty(140_000)[::2]}
+    single = {**mine, "drawn_w": np.empty(70_000, dtype=np.float32)}
+    absent = {name: column for name, column in mine.items() if name != "drawn_w"}
+    for wrong in (short, wide, single, absent):
+        with pytest.raises(ValueError, match=r"out\[.drawn_w.\]: must be a contiguous"):
+            _core.operating_points(problem, number, 0, rate, price, price, out=wrong)  # type: ignore[arg-type]
+    twice = {**mine, "drawn_w": mine["concurrency"]}
+    locked = {**mine, "drawn_w": np.empty(70_000)}
+    locked["drawn_w"].flags.writeable = False
+    for wrong in (twice, locked, {**mine, "concurrency": rate}):
+        with pytest.raises(ValueError, match=r"out\["):
+            _core.operating_points(problem, number, 0, rate, price, price, out=wrong)  # type: ignore[arg-type]
+
+
 def search(problem: _core.Problem, skip: bool, threads: int = 0) -> _core.PointSearch:
     offers = [[(3.0, 0.1), (2.0, 0.2), (2.0, 0.2), (4.0, 0.3)], [(5.0, 0.0)]]
     loads = list(np.linspace(0.005, 0.995, 150))
@@ -127,6 +153,32 @@ def test_a_bounded_search_keeps_what_a_full_one_keeps(problem: _core.Problem) ->
         assert (front["ttft_p99_ms"][front["workload_index"] == 0] <= 1e3 * min(ttft)).all()
 
 
+@pytest.mark.parametrize("by", ["cost", "ttft", "tpot"])
+def test_the_best_alone_are_the_best_of_all(
+    problem: _core.Problem, by: Literal["cost", "ttft", "tpot"]
+) -> None:
+    offers = [[(3.0, 0.1), (2.0, 0.2)], [(5.0, 0.0)]]
+    loads = list(np.linspace(0.005, 0.995, 40))
+
+    def best(most: int, front: bool, skip: bool) -> Any:
+        found = _core.PointSearch(
+            problem, "utilisation", loads, offers, cheapest=most, by=by, front=front, skip=skip
+        )
+        found.extend(0, found.unit_count)
+        assert found.counts()["total"] == found.size
+        assert front or len(found.front()["number"]) == 0
+        return found.cheapest()
+
+    every = best(10**7, True, False)  # All that keep the limits.
+    ranked = {"cost": COLUMNS[0], "ttft": COLUMNS[1], "tpot": COLUMNS[2]}[by]
+    few = best(5, False, True)
+    for w, k in {*zip(every["workload_index"], every["class_index"], strict=True)}:
+        of = (every["workload_index"] == w) & (every["class_index"] == k)
+        keys = zip(every[ranked][of], every[COLUMNS[0]][of], every["number"][of], strict=True)
+        here = (few["workload_index"] == w) & (few["class_index"] == k)
+        assert list(few["number"][here]) == [number for *_, number in sorted(keys)[:5]]
+
+
 def test_what_is_out_of_range_is_refused(problem: _core.Problem) -> None:
     offers = [[(2.0, 0.1)], [(2.0, 0.1)]]
     for axis, loads, match in (
@@ -137,6 +189,8 @@ def test_what_is_out_of_range_is_refused(problem: _core.Problem) -> None:
     ):
         with pytest.raises(ValueError, match=match):
             _core.PointSearch(problem, axis, loads, offers)
+    with pytest.raises(ValueError, match="by"):
+        _core.PointSearch(problem, "rate_rps", [1.0], offers, by="watts")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one list per system"):
         _core.PointSearch(problem, "rate_rps", [1.0], offers[:1])
     with pytest.raises(ValueError, match="usd_per_gpu_h"):

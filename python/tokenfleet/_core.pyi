@@ -6,7 +6,7 @@ order mean, p50, p90, p95, p99. What the numbers mean: ``docs/model.md``.
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Final, TypeAlias, TypedDict, final
+from typing import Any, Final, Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -488,13 +488,16 @@ def operating_points(
     *,
     latency_group: int = 0,
     threads: int = 0,
+    out: _BulkPoints | None = None,
 ) -> _BulkPoints | None:
     """Operating points of configuration ``id`` serving one class at N rates and prices.
 
     ``rate_rps`` (N,) requests/s, ``usd_per_gpu_h`` (N,), ``usd_per_kwh`` (N,) at the IT equipment;
     contiguous, finite, not negative. Above capacity latencies and costs are inf, tokens 0 and
-    watts NaN. ``None``: no layout, or a full batch of its longest contexts does not fit. The GIL is
-    released. Raises ``ValueError`` for other lengths or values, ``IndexError`` past the end.
+    watts NaN. ``out``: columns of an earlier call, or others like them, to write into and return;
+    new memory costs as much as the points. ``None``: no layout, or a full batch of its longest
+    contexts does not fit. The GIL is released. Raises ``ValueError`` for other lengths or values,
+    or an ``out`` that cannot be written, ``IndexError`` past the end.
     """
 
 @final
@@ -502,8 +505,9 @@ class PointSearch:
     """The best of a grid: layouts that serve x batch limits x classes x loads x offers.
 
     Kept are, within the latency limits and for each class, the points that no other beats in cost,
-    TTFT p99 and TPOT p99, and the ``cheapest``. With ``skip``, points that a bound excludes are
-    counted and not computed; what is kept is the same. Nothing depends on the number of threads.
+    TTFT p99 and TPOT p99, unless ``front`` is off, and the ``cheapest`` so many by ``by``. With
+    ``skip``, points that a bound excludes are counted and not computed; what is kept is the same.
+    Nothing depends on the number of threads.
     """
 
     def __new__(
@@ -514,6 +518,8 @@ class PointSearch:
         offers: Sequence[Sequence[tuple[float, float]]],
         *,
         cheapest: int = 10,
+        by: Literal["cost", "ttft", "tpot"] = "cost",
+        front: bool = True,
         skip: bool = True,
         latency_group: int = 0,
     ) -> PointSearch:
@@ -546,10 +552,11 @@ class PointSearch:
         """What became of the points so far."""
 
     def front(self) -> _KeptPoints:
-        """Points that no other beats, by workload, class and number."""
+        """Points that no other beats, by workload, class and number; none with ``front`` off."""
 
     def cheapest(self) -> _KeptPoints:
-        """The cheapest points by workload and class, cheapest first."""
+        """The best points by workload and class, best first; of equals the cheaper, then the lower
+        number."""
 
 def distinct_rows(
     columns: Sequence[NDArray[np.uint32]],

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,8 @@ class FoundPoints:
     """Operating points worth knowing, as columns of equal length, and what became of all others.
 
     `front`: within the latency limits, not beaten in cost, TTFT p99 and TPOT p99 by another point
-    of the same class at sites that look alike from its users. `cheapest`: the cheapest of those.
+    of the same class at sites that look alike from its users; empty where it was not asked for.
+    `cheapest`: the best within the limits by cost, or by the latency asked for.
     `cost_per_mtok_output_usd` is that of a replica which runs at this rate all the time.
     """
 
@@ -81,13 +82,17 @@ def search_points(
     *,
     loads: int | Sequence[float] = 99,
     cheapest: int = 10,
+    by: Literal["cost", "ttft", "tpot"] = "cost",
+    front: bool = True,
     progress: Progress | None = None,
 ) -> FoundPoints:
     """Searches every operating point of a scenario; what a bound excludes is counted, not computed.
 
     `loads`: utilisations of a replica, rising, above 0 and below 1; a number means so many steps
-    of equal size. `cheapest`: how many cheapest points to keep per class and group of sites.
-    `progress(done, total)` counts units of work.
+    of equal size. `cheapest`: how many of the best points to keep per class and group of sites,
+    `by` cost per output token, TTFT p99 or TPOT p99; equals are ordered by cost, then as the
+    layouts are. `front`: whether to keep the points that none beats; without them memory does not
+    grow with the number of points. `progress(done, total)` counts units of work.
 
     Raises:
         SchemaError: the input cannot be understood, or the scenario brings its own columns.
@@ -106,21 +111,21 @@ def search_points(
     spec = build_specification(loaded, sorted({p.system for p in supply.pools}))
     add_time_factors(loaded, spec, loaded.scenario.confidence)
     counts: dict[str, int] = {}
-    front: list[Columns] = []
-    low_cost: list[Columns] = []
+    unbeaten: list[Columns] = []
+    best: list[Columns] = []
     threads = loaded.scenario.solver.threads or 0
     parts = list(_parts(spec))
     for i, (w, group) in enumerate(parts):
         offers = _offers(loaded, spec, supply, w, group)
         core = _core.Problem(json.dumps(_one_workload(spec, w, group)))
         share = None if progress is None else _Share(progress, i, len(parts))
-        search = _new_search(core, offers, utilisations, cheapest)
+        search = _new_search(core, offers, utilisations, cheapest=cheapest, by=by, front=front)
         _run(search, threads, share)
         for name, count in search.counts().items():
             counts[name] = counts.get(name, 0) + int(str(count))
-        front.append(_labelled(core, spec, w, offers, search.front()))
-        low_cost.append(_labelled(core, spec, w, offers, search.cheapest()))
-    return FoundPoints(_joined(front), _joined(low_cost), counts, time.perf_counter() - begun)
+        unbeaten.append(_labelled(core, spec, w, offers, search.front()))
+        best.append(_labelled(core, spec, w, offers, search.cheapest()))
+    return FoundPoints(_joined(unbeaten), _joined(best), counts, time.perf_counter() - begun)
 
 
 @dataclass(frozen=True)
@@ -180,11 +185,11 @@ def _priced(loaded: LoadedScenario, pool: Pool, offer: OfferData) -> _Offer:
 
 
 def _new_search(
-    core: _core.Problem, offers: Sequence[Sequence[_Offer]], loads: list[float], cheapest: int
+    core: _core.Problem, offers: Sequence[Sequence[_Offer]], loads: list[float], **kept: Any
 ) -> _core.PointSearch:
     prices = [[(o.usd_per_gpu_h, o.usd_per_kwh) for o in of] for of in offers]
     try:
-        return _core.PointSearch(core, "utilisation", loads, prices, cheapest=cheapest)
+        return _core.PointSearch(core, "utilisation", loads, prices, **kept)
     except ValueError as error:
         raise SchemaError(str(error)) from None
 

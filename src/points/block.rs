@@ -26,6 +26,25 @@ pub type Lanes = [f64; BLOCK];
 pub(super) const ZERO: Lanes = [0.0; BLOCK];
 /// Weights below this count as none; their logarithm is finite.
 const NO_WEIGHT: f64 = 1e-300;
+/// Percentiles that are worked out; the median always is.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Of TTFT.
+    pub ttft: Percentiles,
+    /// Of TPOT.
+    pub tpot: Percentiles,
+}
+
+impl Wanted {
+    /// The same of both.
+    pub const fn both(percentiles: Percentiles) -> Self {
+        Self {
+            ttft: percentiles,
+            tpot: percentiles,
+        }
+    }
+}
+
 /// Inputs, results and what lies between, of one block.
 ///
 /// Above capacity there is no steady state: `stable` is 0, latencies and costs are infinite,
@@ -117,7 +136,7 @@ impl Block {
     /// Everything that rates decide. The percentiles `wanted` are computed, and the
     /// median always; the mean of TPOT is its median.
     #[inline(always)]
-    pub fn operate(&mut self, curve: &Curve, wanted: Percentiles) {
+    pub fn operate(&mut self, curve: &Curve, wanted: Wanted) {
         for j in 0..BLOCK {
             self.beside_low[j] = self.rate_rps[j];
             self.beside_high[j] = self.rate_rps[j];
@@ -129,17 +148,19 @@ impl Block {
     /// `beside_high` gives them. With those two around the rate, latencies are bounds from below on
     /// those of every rate from this one to the higher.
     #[inline(always)]
-    pub fn operate_beside(&mut self, curve: &Curve, wanted: Percentiles) {
+    pub fn operate_beside(&mut self, curve: &Curve, wanted: Wanted) {
         self.load(curve);
         self.decode(curve);
         self.queue(curve);
-        for i in (1..5).filter(|i| *i == 1 || wanted.0[*i]) {
+        for i in (1..5).filter(|i| *i == 1 || wanted.ttft.0[*i]) {
             let target = 1.0 - PERCENTILES[i];
             self.wait[i] = waiting(&self.prompts, &self.slots, target);
         }
         self.mean_tpot(curve);
-        for i in (0..5).filter(|i| *i == 1 || wanted.0[*i]) {
+        for i in (0..5).filter(|i| *i == 1 || wanted.ttft.0[*i]) {
             self.first_token(curve, i);
+        }
+        for i in (0..5).filter(|i| *i == 1 || wanted.tpot.0[*i]) {
             self.later_tokens(curve, i);
         }
         self.deliver(curve);

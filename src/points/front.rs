@@ -1,9 +1,9 @@
-//! What a search keeps of the points of one class: those that no other makes useless, and the cheapest.
+//! What a search keeps of the points of one class: those that no other makes useless, and the best.
 //!
 //! Point A goes if some B is no worse in cost, TTFT and TPOT, and better in one of them or, where all
 //! are equal, lower in number. That is a strict partial order, so what is left are its minimal
 //! elements, in whatever order points come, and merging two fronts gives the front of both. The
-//! cheapest are ordered by cost and then by number.
+//! best are ordered by cost or a latency, then by cost and by number.
 
 use crate::points::block::{Lanes, BLOCK};
 
@@ -294,14 +294,40 @@ fn lower(row: &mut [f32], other: &[f32; CELLS]) {
     }
 }
 
-/// The cheapest points, by cost and then by number.
-#[derive(Debug, Clone)]
-pub struct Cheapest {
-    most: usize,
-    points: Vec<(f64, u64)>,
+/// What ranks points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranking {
+    /// Cost per output token.
+    Cost,
+    /// TTFT at p99.
+    Ttft,
+    /// TPOT at p99.
+    Tpot,
 }
 
-impl Cheapest {
+impl Ranking {
+    /// What it compares.
+    #[inline(always)]
+    pub fn of(self, merits: Merits) -> f64 {
+        match self {
+            Self::Cost => merits.cost,
+            Self::Ttft => merits.ttft,
+            Self::Tpot => merits.tpot,
+        }
+    }
+}
+
+/// A point among the best: its rank, its cost and its number.
+pub type Ranked = (f64, f64, u64);
+
+/// The best points: by rank, then by cost, then by number.
+#[derive(Debug, Clone)]
+pub struct Best {
+    most: usize,
+    points: Vec<Ranked>,
+}
+
+impl Best {
     /// Room for `most` points.
     pub fn new(most: usize) -> Self {
         Self {
@@ -310,41 +336,41 @@ impl Cheapest {
         }
     }
 
-    /// The points, cheapest first.
-    pub fn points(&self) -> &[(f64, u64)] {
+    /// The points, best first.
+    pub fn points(&self) -> &[Ranked] {
         &self.points
     }
 
-    /// Cost above which no point is among them.
+    /// Rank above which no point is among them.
     #[inline(always)]
     pub fn limit(&self) -> f64 {
         match self.points.last() {
             _ if self.most == 0 => f64::NEG_INFINITY,
-            Some((cost, _)) if self.points.len() == self.most => *cost,
+            Some((rank, ..)) if self.points.len() == self.most => *rank,
             _ => f64::MAX,
         }
     }
 
-    /// Whether no point of at least this cost is among them, by more than rounding.
+    /// Whether no point of at least this rank is among them, by more than rounding.
     #[inline(always)]
-    pub fn excludes(&self, least_cost: f64) -> bool {
-        least_cost * (1.0 - MARGIN) > self.limit()
+    pub fn excludes(&self, least: f64) -> bool {
+        least * (1.0 - MARGIN) > self.limit()
     }
 
     /// Adds a point.
-    pub fn add(&mut self, cost: f64, number: u64) {
-        if cost > self.limit() {
+    pub fn add(&mut self, point: Ranked) {
+        if point.0 > self.limit() {
             return;
         }
-        let place = self.points.partition_point(|p| *p < (cost, number));
-        self.points.insert(place, (cost, number));
+        let place = self.points.partition_point(|p| *p < point);
+        self.points.insert(place, point);
         self.points.truncate(self.most);
     }
 
     /// Adds all of another list.
     pub fn merge(&mut self, other: &Self) {
-        for (cost, number) in &other.points {
-            self.add(*cost, *number);
+        for point in &other.points {
+            self.add(*point);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Searches a grid of operating points for those worth keeping: within the limits, and either not
-//! dominated in cost, TTFT and TPOT, or among the cheapest of their class.
+//! dominated in cost, TTFT and TPOT, or among the best of their class.
 //!
 //! The bounds, on one curve:
 //!
@@ -10,7 +10,7 @@
 //! 2. Cost per token at a rate is above that of the same rate with the energy of a full batch, which
 //!    falls as the rate rises (`Curve::least_cost`).
 //! 3. At one load an offer dominates those that are dearer in price and in energy, which can only be
-//!    among the cheapest.
+//!    among the best.
 //!
 //! A stretch of loads goes if 1 breaks a limit all along it, or if a kept point beats 1 and 2 together.
 //! A whole curve goes if a request that meets no other is too late, or is beaten so.
@@ -27,7 +27,7 @@ use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::Replica;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::points::curve::Curve;
-use crate::points::front::{Cheapest, Front};
+use crate::points::front::{Best, Front, Ranking};
 use crate::points::grid::{serves, Grid, Numbers};
 use crate::points::walk::{Offers, Walk};
 use crate::space::{resolve, Space};
@@ -63,15 +63,15 @@ impl Counts {
     }
 }
 
-/// What a search keeps and counts; fronts and cheapest points by workload and class.
+/// What a search keeps and counts; fronts and best points by workload and class.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Counts.
     pub counts: Counts,
-    /// Points not dominated.
+    /// Points not dominated; empty where they are not kept.
     pub fronts: Vec<Front>,
-    /// Cheapest points.
-    pub cheapest: Vec<Cheapest>,
+    /// Best points.
+    pub best: Vec<Best>,
 }
 
 impl Found {
@@ -80,7 +80,7 @@ impl Found {
         for (mine, theirs) in self.fronts.iter_mut().zip(&other.fronts) {
             mine.merge(theirs);
         }
-        for (mine, theirs) in self.cheapest.iter_mut().zip(&other.cheapest) {
+        for (mine, theirs) in self.best.iter_mut().zip(&other.best) {
             mine.merge(theirs);
         }
         self
@@ -98,8 +98,12 @@ pub struct Search<'a> {
     pub grid: &'a Grid,
     /// Numbers of the points.
     pub numbers: &'a Numbers,
-    /// How many of the cheapest points of a class are kept.
-    pub cheapest: usize,
+    /// How many of the best points of a class are kept.
+    pub best: usize,
+    /// What ranks them.
+    pub by: Ranking,
+    /// Whether the points are kept that no other dominates.
+    pub front: bool,
     /// Whether bounds may skip points; without, every point that fits is computed.
     pub skip: bool,
 }
@@ -116,7 +120,7 @@ impl Search<'_> {
         Found {
             counts: Counts::default(),
             fronts: vec![Front::default(); groups],
-            cheapest: vec![Cheapest::new(self.cheapest); groups],
+            best: vec![Best::new(self.best); groups],
         }
     }
 

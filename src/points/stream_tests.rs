@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::points::front::Front;
+use crate::points::front::{Front, Merits, Ranking};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
@@ -75,11 +75,10 @@ fn dominates(a: &Row, b: &Row) -> bool {
 
 fn kept(found: &Found) -> (Vec<Vec<u64>>, Vec<Vec<u64>>) {
     let mut fronts = found.fronts.clone();
-    let cheapest = found.cheapest.iter();
+    let best = found.best.iter();
     (
         fronts.iter_mut().map(Front::numbers).collect(),
-        cheapest
-            .map(|c| c.points().iter().map(|(_, n)| *n).collect())
+        best.map(|c| c.points().iter().map(|(_, _, n)| *n).collect())
             .collect(),
     )
 }
@@ -90,6 +89,7 @@ struct Case {
     batches: Vec<u32>,
     limits: Vec<(bool, usize, f64)>,
     cheapest: usize,
+    by: Ranking,
     cut: u64,
 }
 
@@ -124,13 +124,15 @@ fn any_case() -> impl Strategy<Value = Case> {
         batches,
         prop::collection::vec(limit, 0..3),
         0usize..6,
+        prop::sample::select(vec![Ranking::Cost, Ranking::Ttft, Ranking::Tpot]),
         any::<u64>(),
     )
-        .prop_map(|(grid, batches, limits, cheapest, cut)| Case {
+        .prop_map(|(grid, batches, limits, cheapest, by, cut)| Case {
             grid,
             batches,
             limits,
             cheapest,
+            by,
             cut,
         })
 }
@@ -168,7 +170,7 @@ proptest! {
         let numbers = Numbers::new(&spec, &case.grid);
         let search = |skip| Search {
             spec: &spec, space: &space, grid: &case.grid, numbers: &numbers,
-            cheapest: case.cheapest, skip,
+            best: case.cheapest, by: case.by, front: true, skip,
         };
         let units = space.unit_count();
         let bounded = search(true).extend(None, 0, units);
@@ -177,6 +179,11 @@ proptest! {
         prop_assert_eq!(every.counts.total(), numbers.len());
         prop_assert_eq!(every.counts.dominated + every.counts.beyond_limits, 0);
         prop_assert_eq!(kept(&bounded), kept(&every));
+        // Without a front the best are the same.
+        let short = Search { front: false, ..search(true) }.extend(None, 0, units);
+        prop_assert_eq!(short.counts.total(), numbers.len());
+        prop_assert_eq!(&kept(&short).1, &kept(&every).1);
+        prop_assert!(kept(&short).0.iter().all(Vec::is_empty));
         // Cut into ranges, with bounds from the ones before, and on one thread.
         let cut = case.cut % units;
         let left = search(true).extend(None, 0, cut);
@@ -190,16 +197,17 @@ proptest! {
             return Ok(());
         }
         let rows = one_by_one(&spec, &space, &case.grid, &numbers);
-        for (group, (front, cheapest)) in kept(&bounded).0.iter().zip(kept(&bounded).1).enumerate() {
+        for (group, (front, best)) in kept(&bounded).0.iter().zip(kept(&bounded).1).enumerate() {
             let of: Vec<&Row> = rows.iter().filter(|r| r.1 == group).collect();
             let left: Vec<u64> = of.iter()
                 .filter(|r| !of.iter().any(|o| dominates(o, r)))
                 .map(|r| r.0).collect();
             prop_assert_eq!(front, &left);
-            let mut by_cost: Vec<(f64, u64)> = of.iter().map(|r| (r.2, r.0)).collect();
-            by_cost.sort_by(|a, b| a.partial_cmp(b).unwrap());
-            by_cost.truncate(case.cheapest);
-            prop_assert_eq!(cheapest, by_cost.iter().map(|p| p.1).collect::<Vec<_>>());
+            let rank = |r: &Row| case.by.of(Merits { cost: r.2, ttft: r.3, tpot: r.4 });
+            let mut ranked: Vec<(f64, f64, u64)> = of.iter().map(|r| (rank(r), r.2, r.0)).collect();
+            ranked.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            ranked.truncate(case.cheapest);
+            prop_assert_eq!(best, ranked.iter().map(|p| p.2).collect::<Vec<_>>());
         }
     }
 }
@@ -222,6 +230,7 @@ fn numbers_name_every_point_once() {
         batches: vec![8, 64],
         limits: vec![],
         cheapest: 0,
+        by: Ranking::Cost,
         cut: 0,
     };
     let spec = spec(&case);

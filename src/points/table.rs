@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::perf::latency::Percentiles;
-use crate::points::block::{Block, Lanes, BLOCK};
+use crate::points::block::{Block, Lanes, Wanted, BLOCK};
 use crate::points::curve::Curve;
 
 /// Rates and prices of the points of one curve: slices of equal length.
@@ -42,7 +42,7 @@ pub struct Columns<'a> {
 }
 
 /// p50 and p99, which every point has.
-pub const REPORTED: Percentiles = Percentiles([false, true, false, false, true]);
+pub const REPORTED: Wanted = Wanted::both(Percentiles([false, true, false, false, true]));
 
 /// Works out the points of one curve.
 ///

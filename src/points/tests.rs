@@ -12,7 +12,7 @@ use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
 use crate::perf::step::{OperatorTables, StepModel};
-use crate::points::block::{Block, BLOCK};
+use crate::points::block::{Block, Wanted, BLOCK};
 use crate::points::offer::Offer;
 use crate::points::table::points_with;
 use crate::points::{points, Columns, Curve, Inputs};
@@ -280,8 +280,8 @@ proptest! {
                 points.usd_per_gpu_h[j] = 2.0;
                 points.usd_per_kwh[j] = 0.1;
             }
-            bound.operate_beside(curve, Percentiles::ALL);
-            points.operate(curve, Percentiles::ALL);
+            bound.operate_beside(curve, Wanted::both(Percentiles::ALL));
+            points.operate(curve, Wanted::both(Percentiles::ALL));
             points.price(curve);
             let below = |bound: f64, value: f64| value.is_nan() || bound * (1.0 - 1e-9) <= value;
             for j in 0..BLOCK {

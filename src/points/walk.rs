@@ -6,12 +6,12 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::perf::latency::Percentiles;
-use crate::points::block::{Block, Lanes, BLOCK};
+use crate::points::block::{Block, Lanes, Wanted, BLOCK};
 use crate::points::curve::Curve;
-use crate::points::front::{Merits, MARGIN};
+use crate::points::front::{Merits, Ranking, MARGIN};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
+use crate::points::table::REPORTED;
 use crate::workload::{Metric, Slo, Workload};
 
 /// Offers of a system, and whether each is undominated: in price or in energy below every other.
@@ -45,7 +45,7 @@ impl<'a> Offers<'a> {
 pub(super) struct Walk<'a, 'f> {
     search: &'a Search<'a>,
     slos: &'a [Slo],
-    wanted: Percentiles,
+    wanted: Wanted,
     loads: usize,
     known: &'a Found,
     pub(super) found: &'f mut Found,
@@ -97,14 +97,18 @@ impl<'a, 'f> Walk<'a, 'f> {
         known: &'a Found,
         found: &'f mut Found,
     ) -> Self {
-        let mut wanted = [false, true, false, false, true];
+        let mut wanted = REPORTED;
         for slo in &workload.slos {
-            wanted[slo.percentile] = true;
+            // End to end is TTFT and the median of TPOT.
+            match slo.metric {
+                Metric::Tpot => wanted.tpot.0[slo.percentile] = true,
+                Metric::Ttft | Metric::E2e => wanted.ttft.0[slo.percentile] = true,
+            }
         }
         Self {
             search,
             slos: &workload.slos,
-            wanted: Percentiles(wanted),
+            wanted,
             loads: search.grid.loads.values().len(),
             known,
             found,
@@ -269,10 +273,16 @@ impl<'a, 'f> Walk<'a, 'f> {
     /// Whether nothing that is nowhere better than `least` can be kept.
     fn useless(&self, least: Merits) -> bool {
         let g = self.group;
-        let covered = self.known.fronts[g].covers(least) || self.found.fronts[g].covers(least);
-        covered
-            && (self.known.cheapest[g].excludes(least.cost)
-                || self.found.cheapest[g].excludes(least.cost))
+        let (known, found) = (&self.known.fronts[g], &self.found.fronts[g]);
+        let covered = !self.search.front || known.covers(least) || found.covers(least);
+        covered && self.ranks_below(self.search.by.of(least))
+    }
+
+    /// Whether no point of at least this rank can be among the best.
+    #[inline(always)]
+    fn ranks_below(&self, rank: f64) -> bool {
+        let g = self.group;
+        self.known.best[g].excludes(rank) || self.found.best[g].excludes(rank)
     }
 
     /// Works out the points at `len` loads, but for prices; `cost` is infinite where a limit breaks, else 0.
@@ -340,12 +350,11 @@ impl<'a, 'f> Walk<'a, 'f> {
         }
     }
 
-    /// Whether with this offer no point up to this rate can be among the cheapest.
+    /// Whether with this offer no point up to this rate can be among the best.
     #[inline(always)]
     fn too_dear(&self, curve: &Curve, rate: f64, offer: &Offer) -> bool {
-        let cost = curve.least_cost(rate, offer);
-        let g = self.group;
-        self.known.cheapest[g].excludes(cost) || self.found.cheapest[g].excludes(cost)
+        // Offers do not change latencies.
+        self.search.by == Ranking::Cost && self.ranks_below(curve.least_cost(rate, offer))
     }
 
     /// Keeps what is worth it of the block's first `len` points. Those with a dominated offer are
@@ -353,20 +362,23 @@ impl<'a, 'f> Walk<'a, 'f> {
     #[inline(always)]
     fn keep(&mut self, first: u64, len: usize, offer: usize, undominated: bool) {
         let g = self.group;
-        let limit = self.known.cheapest[g]
-            .limit()
-            .min(self.found.cheapest[g].limit());
+        let limit = self.known.best[g].limit().min(self.found.best[g].limit());
         let per_load = self.offers.all.len() as u64;
         let number = |at: usize| first + at as u64 * per_load + offer as u64;
-        if any_up_to(&self.cost, limit) {
-            for j in (0..len).filter(|j| self.cost[*j] <= limit) {
-                self.found.cheapest[g].add(self.cost[j], number(self.at[j]));
+        let (ttft, tpot) = (&self.block.ttft_s[4], &self.block.tpot_s[4]);
+        let by = match self.search.by {
+            Ranking::Cost => &self.cost,
+            Ranking::Ttft => ttft,
+            Ranking::Tpot => tpot,
+        };
+        if any_up_to(by, limit) {
+            for j in (0..len).filter(|j| by[*j] <= limit && self.cost[*j] < f64::INFINITY) {
+                self.found.best[g].add((by[j], self.cost[j], number(self.at[j])));
             }
         }
-        if !undominated {
+        if !undominated || !self.search.front {
             return;
         }
-        let (ttft, tpot) = (&self.block.ttft_s[4], &self.block.tpot_s[4]);
         let mut left = self.cost;
         self.known.fronts[g].sift(&mut left, ttft, tpot);
         self.found.fronts[g].sift(&mut left, ttft, tpot);

@@ -1,6 +1,6 @@
 //! Operating points in bulk: of one curve as arrays, and the best of a whole grid.
 
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{on_threads, Problem};
 use crate::error::{self, not_negative};
-use crate::points::front::Front;
+use crate::points::front::{Front, Ranking};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
@@ -16,6 +16,8 @@ use crate::points::{points, Columns, Curve, Inputs, NAMES};
 
 /// Rows that a thread works out at once.
 const CHUNK: usize = 1 << 15;
+/// Rows whose results are still in the first-level cache when their times become ms.
+const WARM: usize = 512;
 
 fn columns<'a>(all: &'a mut [&mut [f64]; 9]) -> Columns<'a> {
     let [a, b, c, d, e, f, g, h, i] = all;
@@ -34,20 +36,31 @@ fn columns<'a>(all: &'a mut [&mut [f64]; 9]) -> Columns<'a> {
 
 /// Fills one chunk of rows, times in ms.
 fn fill(curve: &Curve, inputs: &Inputs, mut out: [&mut [f64]; 9]) {
-    points(curve, inputs, &mut columns(&mut out));
-    for column in &mut out[2..6] {
-        column.iter_mut().for_each(|seconds| *seconds *= 1e3);
+    let len = inputs.rate_rps.len();
+    for first in (0..len).step_by(WARM) {
+        let rows = first..len.min(first + WARM);
+        let inputs = Inputs {
+            rate_rps: &inputs.rate_rps[rows.clone()],
+            usd_per_gpu_h: &inputs.usd_per_gpu_h[rows.clone()],
+            usd_per_kwh: &inputs.usd_per_kwh[rows.clone()],
+        };
+        let mut warm = out.each_mut().map(|column| &mut column[rows.clone()]);
+        points(curve, &inputs, &mut columns(&mut warm));
+        for column in &mut warm[2..6] {
+            column.iter_mut().for_each(|seconds| *seconds *= 1e3);
+        }
     }
 }
 
 /// Operating points of one configuration and class at given rates and prices, as columns.
 ///
 /// Arrays of N: `rate_rps` requests/s, `usd_per_gpu_h`, `usd_per_kwh` at the IT equipment. Above
-/// capacity latencies and costs are inf, tokens 0 and watts NaN. `None`: the configuration is no layout
-/// or does not fit.
+/// capacity latencies and costs are inf, tokens 0 and watts NaN. `out`: columns to write into and
+/// return. `None`: the configuration is no layout or does not fit.
 #[pyfunction]
 #[pyo3(signature = (
-    problem, id, class_index, rate_rps, usd_per_gpu_h, usd_per_kwh, *, latency_group = 0, threads = 0
+    problem, id, class_index, rate_rps, usd_per_gpu_h, usd_per_kwh, *,
+    latency_group = 0, threads = 0, out = None
 ))]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn operating_points<'py>(
@@ -60,6 +73,7 @@ pub(super) fn operating_points<'py>(
     usd_per_kwh: PyReadonlyArray1<'py, f64>,
     latency_group: usize,
     threads: usize,
+    out: Option<Bound<'py, PyDict>>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
     let c = problem.space.decode(&problem.spec, id)?;
     problem.check_group(c.workload, latency_group)?;
@@ -87,20 +101,52 @@ pub(super) fn operating_points<'py>(
         }
     }
     let inputs = inputs.map(|(_, values)| values);
-    let arrays: [Bound<'py, PyArray1<f64>>; 9] =
-        std::array::from_fn(|_| PyArray1::zeros(py, len, false));
-    let mut guards = arrays.each_ref().map(|a| a.readwrite());
+    let out = match out {
+        Some(out) => out,
+        None => new_columns(py, len)?,
+    };
+    let arrays = written_columns(&out, len)?;
+    let mut guards = Vec::with_capacity(9);
+    for (name, array) in NAMES.iter().zip(&arrays) {
+        let guard = array.try_readwrite();
+        guards.push(guard.map_err(|e| PyValueError::new_err(format!("out[{name:?}]: {e}")))?);
+    }
     let mut slices = Vec::with_capacity(9);
     for guard in &mut guards {
         slices.push(guard.as_slice_mut()?);
     }
     py.detach(|| on_threads(threads, || fill_all(&curve, inputs, slices)))?;
     drop(guards);
-    let out = PyDict::new(py);
-    for (name, array) in NAMES.iter().zip(arrays) {
-        out.set_item(name, array)?;
-    }
     Ok(Some(out))
+}
+
+fn new_columns(py: Python<'_>, len: usize) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    for name in NAMES {
+        out.set_item(name, PyArray1::<f64>::zeros(py, len, false))?;
+    }
+    Ok(out)
+}
+
+/// The arrays of `out` that results go into.
+fn written_columns<'py>(
+    out: &Bound<'py, PyDict>,
+    len: usize,
+) -> PyResult<Vec<Bound<'py, PyArray1<f64>>>> {
+    let column = |name: &str| {
+        let wrong = || {
+            PyValueError::new_err(format!(
+                "out[{name:?}]: must be a contiguous array of {len} float64"
+            ))
+        };
+        let array = out.get_item(name)?.ok_or_else(wrong)?;
+        let array = array.cast_into::<PyArray1<f64>>().map_err(|_| wrong())?;
+        if array.shape() != [len] || !array.is_c_contiguous() {
+            return Err(wrong());
+        }
+        Ok(array)
+    };
+    NAMES.into_iter().map(column).collect()
 }
 
 fn fill_all(curve: &Curve, inputs: [&[f64]; 3], slices: Vec<&mut [f64]>) {
@@ -135,6 +181,8 @@ pub(super) struct PointSearch {
     grid: Grid,
     numbers: Numbers,
     cheapest: usize,
+    by: Ranking,
+    front: bool,
     skip: bool,
     found: Option<Found>,
 }
@@ -144,7 +192,7 @@ impl PointSearch {
     #[new]
     #[pyo3(signature = (
         problem, load_axis, loads, offers, *,
-        cheapest = 10, skip = true, latency_group = 0
+        cheapest = 10, by = "cost", front = true, skip = true, latency_group = 0
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -153,9 +201,21 @@ impl PointSearch {
         loads: Vec<f64>,
         offers: Vec<Vec<(f64, f64)>>,
         cheapest: usize,
+        by: &str,
+        front: bool,
         skip: bool,
         latency_group: usize,
     ) -> PyResult<Self> {
+        let by = match by {
+            "cost" => Ranking::Cost,
+            "ttft" => Ranking::Ttft,
+            "tpot" => Ranking::Tpot,
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "by = {by:?}: must be cost, ttft or tpot"
+                )))
+            }
+        };
         let loads = match load_axis {
             "utilisation" => Loads::Utilisation(loads),
             "rate_rps" => Loads::RateRps(loads),
@@ -182,6 +242,8 @@ impl PointSearch {
             grid,
             numbers,
             cheapest,
+            by,
+            front,
             skip,
             found: None,
         })
@@ -218,7 +280,9 @@ impl PointSearch {
             space: &problem.space,
             grid: &self.grid,
             numbers: &self.numbers,
-            cheapest: self.cheapest,
+            best: self.cheapest,
+            by: self.by,
+            front: self.front,
             skip: self.skip,
         };
         let found = py.detach(|| on_threads(threads, || search.extend(known, first, last)))?;
@@ -246,10 +310,10 @@ impl PointSearch {
         self.columns(py, &numbers)
     }
 
-    /// The cheapest points by workload and class, cheapest first, as columns.
+    /// The best points by workload and class, best first, as columns.
     fn cheapest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let lists = self.found.iter().flat_map(|found| &found.cheapest);
-        let numbers = lists.flat_map(|list| list.points()).map(|(_, n)| *n);
+        let lists = self.found.iter().flat_map(|found| &found.best);
+        let numbers = lists.flat_map(|list| list.points()).map(|(_, _, n)| *n);
         self.columns(py, &numbers.collect::<Vec<_>>())
     }
 }
@@ -259,9 +323,10 @@ impl PointSearch {
     fn columns<'py>(&self, py: Python<'py>, numbers: &[u64]) -> PyResult<Bound<'py, PyDict>> {
         let problem = self.problem.get();
         let (spec, space) = (&problem.spec, &problem.space);
-        let mut places: [Vec<u64>; 5] = Default::default();
-        let mut inputs: [Vec<f64>; 4] = Default::default();
-        let mut values: [Vec<f64>; 9] = Default::default();
+        let len = numbers.len();
+        let mut places: [Vec<u64>; 5] = std::array::from_fn(|_| Vec::with_capacity(len));
+        let mut inputs: [Vec<f64>; 4] = std::array::from_fn(|_| Vec::with_capacity(len));
+        let mut values: [Vec<f64>; 9] = std::array::from_fn(|_| Vec::with_capacity(len));
         let group = self.grid.latency_group;
         // Kept points come in runs of one curve.
         let mut last: Option<((u64, usize), Curve)> = None;

@@ -96,7 +96,7 @@ def evaluate(
             return
         _refuse_table_options({"--select": select, "--resume": resume, "--catalog": catalog})
         by, top = by or _RANKED_BY, 10 if top is None else top
-        write = _writer(output)
+        write = table_writer(output)
         refuse_existing(output, force)
         columns = _points(scenario)
         ranked = _ranked(columns, by)[:top]
@@ -181,7 +181,7 @@ def _brief(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else plain("–" if value is None else value)
 
 
-def _writer(output: Path | None) -> Any:
+def table_writer(output: Path | None) -> Any:
     """The function that writes columns in the format of the file's name.
 
     Raises:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import answering, console, say, say_json
-from tokenfleet.cli.options import JsonOption, ScenarioArgument
+from tokenfleet.cli.answer import answering, console, note, say, say_json
+from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.options import ForceOption, JsonOption, ScenarioArgument
+from tokenfleet.cli.points import table_writer
 from tokenfleet.cli.progress import searching
 from tokenfleet.text import plain
 
@@ -28,34 +32,83 @@ _SHOWN = {
 }
 
 
+class Ranking(str, Enum):
+    """What ranks points; less is better."""
+
+    cost = "cost"
+    ttft = "ttft"
+    tpot = "tpot"
+
+
+_TITLES = {Ranking.cost: "$/Mtok", Ranking.ttft: "TTFT p99", Ranking.tpot: "TPOT p99"}
+
+
 def search(
     scenario: ScenarioArgument,
     loads: Annotated[
         int, typer.Option("--loads", min=1, help="Steps of utilisation per replica.")
     ] = 99,
-    top: Annotated[
-        int, typer.Option("--top", min=0, help="Cheapest points to show per class.")
-    ] = 5,
+    top: Annotated[int, typer.Option("--top", min=0, help="Best points to show per class.")] = 5,
+    by: Annotated[
+        Ranking,
+        typer.Option("--by", help="What ranks them: cost per Mtok, TTFT p99 or TPOT p99."),
+    ] = Ranking.cost,
+    front: Annotated[
+        bool,
+        typer.Option(
+            "--front/--no-front",
+            help="Whether to keep all points that none beats; without, only the best: memory "
+            "does not grow with the number of points.",
+        ),
+    ] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write the unbeaten points, or with --no-front the best, to this .csv or .parquet "
+            "file.",
+        ),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Search every operating point of a scenario for the cheapest and the unbeaten ones."""
+    """Search every operating point of a scenario for the best and the unbeaten ones."""
     with answering(as_json):
         from tokenfleet.point_search import search_points
 
+        write = table_writer(output)
+        refuse_existing(output, force)
         with searching("ordering the points") as progress:
-            found = search_points(scenario, loads=loads, cheapest=top, progress=progress)
+            found = search_points(
+                scenario,
+                loads=loads,
+                cheapest=top,
+                by=by.value,
+                front=front,
+                progress=progress,
+            )
+        if output is not None and write is not None:
+            columns = found.front if front else found.cheapest
+            write_atomic(output, write(columns), force)
+            note(f"wrote {len(columns.get('workload', ()))} points to {output}")
         if as_json:
             say_json(
                 {
                     "schema_version": 1,
+                    "by": by.value,
                     "counts": dict(found.counts),
                     "seconds": found.seconds,
                     "cheapest": _records(found.cheapest),
-                    "front": _records(found.front),
+                    **({"front": _records(found.front)} if front else {}),
                 }
             )
             return
-        _say(found.counts, len(found.front.get("workload", ())), found.seconds)
+        _say(found.counts, found.seconds)
+        if front:
+            kept = len(found.front.get("workload", ()))
+            say(f"{kept:,} within limits are not beaten in cost, TTFT and TPOT together.")
+        say(f"The best within limits by {_TITLES[by]}:")
         _table(_records(found.cheapest))
 
 
@@ -64,14 +117,13 @@ def _records(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
-def _say(counts: Mapping[str, int], kept: int, seconds: float) -> None:
+def _say(counts: Mapping[str, int], seconds: float) -> None:
     possible = counts.get("total", 0) - counts.get("no_layout", 0) - counts.get("memory", 0)
     skipped = counts.get("skipped_dominated", 0) + counts.get("skipped_beyond_limits", 0)
     say(
         f"{possible:,} operating points that fit: {counts.get('computed', 0):,} computed, "
         f"{skipped:,} skipped by bounds, in {seconds:.2f} s"
     )
-    say(f"{kept:,} within limits are not beaten in cost, TTFT and TPOT together; the cheapest:")
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
