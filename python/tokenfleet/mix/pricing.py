@@ -75,9 +75,22 @@ class Pairs:
         self.gpus = np.array([c.gpus for c in candidates], dtype=np.int64)
         self.idle_kw = np.array([c.idle_w for c in candidates]) / 1000.0
         self.needed = np.array([frame.needed[c] for c in range(len(candidates))])
+        self._load: list[list[float]] = self.load.tolist()
+        self._energy_j: list[list[float]] = self.energy_j.tolist()
+        self._asked = [self._where_asked(w) for w in range(len(problem.workloads))]
 
     def __len__(self) -> int:
         return len(self.pool)
+
+    def _where_asked(self, w: int) -> list[tuple[int, int, float]]:
+        """Block, class and the block's seconds a year, wherever the workload has demand."""
+        demand = self.problem.workloads[w].demand_rps
+        return [
+            (b, k, block.hours * SECONDS_PER_HOUR)
+            for b, block in enumerate(self.problem.blocks)
+            for k in self.frame.order.classes[w]
+            if demand[b, k] > 0
+        ]
 
     def named(self, rows: Iterable[int]) -> frozenset[tuple[int, int]]:
         """(pool, candidate) of rows."""
@@ -160,22 +173,20 @@ class Pairs:
     ) -> Iterator[tuple[Label, float, list[tuple[int, float]]]]:
         """Label, kWh a year and entries in packing rows of the replica columns of a pair."""
         p, c = int(self.pool[row]), int(self.candidate[row])
-        room, size = self.problem.pools[p].gpus_per_system, int(self.gpus[c])
+        room, size = self.problem.pools[p].gpus_per_system, self.problem.candidates[c].gpus
         for scope in scopes_of(self.problem, p, replicas=True):
             found = ((i, packing_coefficient(la, room, size)) for la, i in packing[p, scope])
-            kwh = float(self.idle_kw[c]) * scope_hours(self.problem, p, scope)
+            kwh = self.problem.candidates[c].idle_w / 1000.0 * scope_hours(self.problem, p, scope)
             yield ("n", scope, p, c), kwh, [(i, a) for i, a in found if a]
 
     def flow_columns(self, row: int) -> Iterator[tuple[Label, float, float]]:
         """Label, kWh a year and load of the flow columns of a pair."""
         p, c = int(self.pool[row]), int(self.candidate[row])
-        w = int(self.workload[c])
-        for b in blocks_of(self.problem, p):
-            kwh = self._kwh(b, self.energy_j[c])
-            for k in self.frame.order.classes[w]:
-                load = float(self.load[c, k])
-                if self.problem.workloads[w].demand_rps[b, k] > 0 and math.isfinite(load):
-                    yield ("f", b, p, c, k), float(kwh[k]), load
+        load, energy_j = self._load[c], self._energy_j[c]
+        up = set(blocks_of(self.problem, p))
+        for b, k, seconds in self._asked[self.problem.candidates[c].workload]:
+            if b in up and math.isfinite(load[k]):
+                yield ("f", b, p, c, k), seconds * energy_j[k] / JOULES_PER_KWH, load[k]
 
 
 def packing_coefficient(label: Label, room: int, size: int) -> float:

@@ -7,7 +7,7 @@ what stands here depends on that.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
         scale_max=scale_max,
         needed=needed,
         able=able,
-        sizes={p: sorted({problem.candidates[c].gpus for c in found}) for p, found in able.items()},
+        sizes=_sizes(problem, able),
         useful=_useful(problem, able, needed),
         offers=offers,
     )
@@ -75,21 +75,36 @@ def able_candidates(
 ) -> dict[int, list[int]]:
     """Candidates that may run in each pool and have something to serve, in canonical order.
 
-    Pools of the same system and site share one list.
+    Pools that may run the same share one list.
     """
     of_system: dict[str, list[int]] = {}
     for c in order.candidates:
         if needed[c] > 0:
             of_system.setdefault(problem.candidates[c].system, []).append(c)
     known: dict[tuple[str, int, bool], list[int]] = {}
+    same: dict[tuple[int, ...], list[int]] = {}
     able = {}
     for p, pool in enumerate(problem.pools):
         key = (pool.system, pool.site, pool.interruptible)
         if key not in known:
-            found = of_system.get(pool.system, [])
-            known[key] = [c for c in found if may_run(problem, pool, problem.candidates[c])]
+            found = _that_may_run(problem, pool, of_system.get(pool.system, ()))
+            known[key] = same.setdefault(tuple(found), found)
         able[p] = known[key]
     return able
+
+
+def _that_may_run(problem: Problem, pool: Pool, candidates: Sequence[int]) -> list[int]:
+    """Those that may run in the pool, asked once of all with the same sites and interruption."""
+    answers: dict[tuple[tuple[int, ...], bool], bool] = {}
+    found = []
+    for c in candidates:
+        candidate = problem.candidates[c]
+        key = (candidate.sites, problem.workloads[candidate.workload].interruptible)
+        if key not in answers:
+            answers[key] = may_run(problem, pool, candidate)
+        if answers[key]:
+            found.append(c)
+    return found
 
 
 def peak_demand(problem: Problem, w: int, scale_max: float) -> FloatArray:
@@ -110,6 +125,14 @@ def replicas_needed(candidate: Candidate, demand: FloatArray) -> float:
 def systems_per_replica(gpus: int, gpus_per_system: int) -> int:
     """Whole systems taken by a replica larger than one system."""
     return -(-gpus // gpus_per_system)
+
+
+def _sizes(problem: Problem, able: dict[int, list[int]]) -> dict[int, list[int]]:
+    known: dict[int, list[int]] = {}
+    for found in able.values():
+        if id(found) not in known:
+            known[id(found)] = sorted({problem.candidates[c].gpus for c in found})
+    return {p: known[id(found)] for p, found in able.items()}
 
 
 def _useful(

@@ -69,7 +69,8 @@ def _rank(order: Sequence[int]) -> dict[int, int]:
 
 
 def _numbers(values: FloatArray, order: Sequence[int]) -> tuple[float, ...]:
-    return tuple(float(values[k]) for k in order)
+    plain = values.tolist()
+    return tuple(plain[k] for k in order)
 
 
 def _classes(problem: Problem, w: int) -> tuple[int, ...]:
