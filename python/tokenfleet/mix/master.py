@@ -17,7 +17,7 @@ from tokenfleet.mix.growing import Answer, GrowingLp
 from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.model import ALL_YEAR, Label, build
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.pricing import Duals, Pairs, Scope
+from tokenfleet.mix.pricing import Duals, Pairs, Scope, packing_coefficient
 from tokenfleet.problem_data import FloatArray
 
 _PACKING = ("pack", "place", "slots", "whole")
@@ -72,6 +72,7 @@ class Master:
         self._solved = False
         self.rows = {la: self.lp.row_index[name] for name, la in self.model.rows.items()}
         self.base = {la: self.lp.column_index[v.name] for la, v in self.model.columns.items()}
+        self._rooms: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
         self._packing: dict[Scope, list[tuple[Label, int]]] = {}
         for label, i in self.rows.items():
             if label[0] in _PACKING:
@@ -130,11 +131,11 @@ class Master:
             flows = list(self.pairs.flow_columns(row))
             for (_, b, p, c, _), _, _ in flows:
                 capacity.setdefault(("capacity", b, p, c), self.lp.rows + len(capacity))
-            for label, kwh, packed in self.pairs.replica_columns(row, self._packing):
+            for label, kwh in self.pairs.replica_columns(row):
                 labels.append(label)
                 self._kwh.append(kwh)
                 costs.append(kwh * price)
-                entries.append(packed + self._held(capacity, label))
+                entries.append(self._packed(label) + self._held(capacity, label))
             for label, kwh, load in flows:
                 _, b, p, c, k = label
                 labels.append(label)
@@ -148,6 +149,17 @@ class Master:
         self.lp.add_rows(len(capacity))
         self.lp.add_columns(costs, entries)
         self.labels += labels
+
+    def _packed(self, label: Label) -> list[tuple[int, float]]:
+        """Packing rows that a replica column takes room in."""
+        _, scope, p, c = label
+        size = self.pairs.problem.candidates[c].gpus
+        if (p, scope, size) not in self._rooms:
+            gpus = self.pairs.problem.pools[p].gpus_per_system
+            rows = self._packing[p, scope]
+            found = ((i, packing_coefficient(la, gpus, size)) for la, i in rows)
+            self._rooms[p, scope, size] = [(i, a) for i, a in found if a]
+        return self._rooms[p, scope, size]
 
     def _held(self, capacity: Mapping[Label, int], label: Label) -> list[tuple[int, float]]:
         """Capacity rows that a replica column gives room in."""

@@ -168,16 +168,12 @@ class Pairs:
             total += (mu + spare / held if lent else mu) * packing_coefficient(label, room, size)
         return total
 
-    def replica_columns(
-        self, row: int, packing: Mapping[Scope, Sequence[tuple[Label, int]]]
-    ) -> Iterator[tuple[Label, float, list[tuple[int, float]]]]:
-        """Label, kWh a year and entries in packing rows of the replica columns of a pair."""
+    def replica_columns(self, row: int) -> Iterator[tuple[Label, float]]:
+        """Label and kWh a year of the replica columns of a pair."""
         p, c = int(self.pool[row]), int(self.candidate[row])
-        room, size = self.problem.pools[p].gpus_per_system, self.problem.candidates[c].gpus
+        idle_kw = self.problem.candidates[c].idle_w / 1000.0
         for scope in scopes_of(self.problem, p, replicas=True):
-            found = ((i, packing_coefficient(la, room, size)) for la, i in packing[p, scope])
-            kwh = self.problem.candidates[c].idle_w / 1000.0 * scope_hours(self.problem, p, scope)
-            yield ("n", scope, p, c), kwh, [(i, a) for i, a in found if a]
+            yield ("n", scope, p, c), idle_kw * scope_hours(self.problem, p, scope)
 
     def flow_columns(self, row: int) -> Iterator[tuple[Label, float, float]]:
         """Label, kWh a year and load of the flow columns of a pair."""

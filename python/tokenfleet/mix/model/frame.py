@@ -39,10 +39,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
     """
     order = canonical_order(problem)
     demand = [peak_demand(problem, w, scale_max) for w in range(len(problem.workloads))]
-    needed = {
-        c: replicas_needed(problem.candidates[c], demand[problem.candidates[c].workload])
-        for c in order.candidates
-    }
+    needed = replicas_needed(problem.candidates, demand)
     able = able_candidates(problem, order, needed)
     if not every_system:
         gone = dominated_systems(problem, order, able)
@@ -115,11 +112,22 @@ def peak_demand(problem: Problem, w: int, scale_max: float) -> FloatArray:
     return np.where(data.demand_rps > 0, data.demand_rps * scale_max, 0.0)
 
 
-def replicas_needed(candidate: Candidate, demand: FloatArray) -> float:
-    """Replicas that would carry all the demand the candidate admits: never more are useful."""
-    admitted = np.isfinite(candidate.load)
-    busiest = float((demand[:, admitted] * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
-    return math.ceil(busiest * (1.0 + _ROUND)) if math.isfinite(busiest) else math.inf
+def replicas_needed(
+    candidates: Sequence[Candidate], demand: Sequence[FloatArray]
+) -> dict[int, float]:
+    """Replicas that would carry all the demand a candidate admits: never more are useful."""
+    of_workload: dict[int, list[int]] = {}
+    for c, candidate in enumerate(candidates):
+        of_workload.setdefault(candidate.workload, []).append(c)
+    needed: dict[int, float] = {}
+    for w, found in of_workload.items():
+        load = np.stack([candidates[c].load for c in found])  # (C, K)
+        asked = np.isfinite(load)[:, None, :] & (demand[w] > 0)  # (C, B, K)
+        with np.errstate(invalid="ignore"):  # 0 * inf where nothing is asked
+            work = np.where(asked, load[:, None, :] * demand[w], 0.0)
+        busiest = work.sum(axis=2).max(axis=1, initial=0.0) * (1.0 + _ROUND)
+        needed |= dict(zip(found, np.ceil(busiest).tolist(), strict=True))
+    return needed
 
 
 def systems_per_replica(gpus: int, gpus_per_system: int) -> int:
