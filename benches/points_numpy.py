@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reference as ref
+from reference.units import QUANTILE
 
 Rows = NDArray[np.float64]
 FEW = 1e-300
@@ -209,7 +210,7 @@ def operate(  # noqa: PLR0915
     uneven = 0.5 * one.load * np.maximum(one.output_spread, 1.0 + prompts)
     slots = (taken, uneven / (1.0 - u), np.log(np.maximum(taken, FEW)))
     mean_wait = queue[0] * queue[1] + slots[0] * slots[1]
-    waits = {i: _wait([queue, slots], 1.0 - ref.QUANTILE[i]) for i in {1, *ttft_at}}
+    waits = {i: _wait([queue, slots], 1.0 - QUANTILE[i]) for i in {1, *ttft_at}}
     # TTFT.
     owns = {i: _own(c, i, alone, tau) for i in {0, 1, 2, *ttft_at}}
     ttft = {i: _ttft(i, owns, waits, mean_wait) for i in ttft_at}
@@ -229,7 +230,7 @@ def operate(  # noqa: PLR0915
         crowd_spread = np.sqrt(least_n * (batch - least_n) / ((1.0 - u) * batch))
         variance = stretch_of_time * stretch_of_time * (tokens * steady * noise)
     for i in (i for i in tpot_at if i > 1):
-        z, p = ref.NORMAL[i], ref.QUANTILE[i]
+        z, p = ref.NORMAL[i], QUANTILE[i]
         hit = np.where(met >= -math.log(p), burst, 0.0)
         backlog = np.maximum(queue[1] * (queue[2] - math.log(1.0 - p)), 0.0)
         backlog = behind * np.maximum(backlog - queued, 0.0)
