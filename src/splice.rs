@@ -2,7 +2,8 @@
 //! and a new footer names them.
 
 use std::fs::{File, OpenOptions};
-use std::path::Path;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -11,10 +12,14 @@ use parquet::file::writer::SerializedFileWriter;
 
 use crate::error::{Error, Result};
 
+/// Bytes handed to the system at once.
+const BUFFER: usize = 1 << 20;
+
 /// Writes one Parquet file from the row groups of others.
 pub struct Splicer {
-    writer: SerializedFileWriter<File>,
+    writer: SerializedFileWriter<BufWriter<File>>,
     schema: ParquetMetaData,
+    target: PathBuf,
 }
 
 impl Splicer {
@@ -31,9 +36,14 @@ impl Splicer {
             .set_key_value_metadata(of_file.key_value_metadata().cloned())
             .build();
         let root = of_file.schema_descr().root_schema_ptr();
+        let file = BufWriter::with_capacity(BUFFER, file);
         let writer = SerializedFileWriter::new(file, root, properties.into())
             .map_err(|e| failed(target, &e))?;
-        Ok(Self { writer, schema })
+        Ok(Self {
+            writer,
+            schema,
+            target: target.into(),
+        })
     }
 
     /// Appends all row groups of a file of the same schema; returns its rows.
@@ -73,8 +83,8 @@ impl Splicer {
 
     /// Writes the footer.
     pub fn close(self) -> Result<()> {
-        let close = self.writer.close();
-        close.map(drop).map_err(|e| failed(Path::new("output"), &e))
+        let written = self.writer.close();
+        written.map(drop).map_err(|e| failed(&self.target, &e))
     }
 }
 

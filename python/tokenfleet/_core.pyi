@@ -380,21 +380,6 @@ class Problem:
         requests that come among those of the trace, until its last.
         """
 
-class _Answers(TypedDict):
-    """Answers to those of N rows that are not rejected, of one replica; NaN where one has none."""
-
-    output_tokens_per_s: NDArray[np.float64]
-    output_tokens_per_s_per_gpu: NDArray[np.float64]
-    ttft_p50_ms: NDArray[np.float64]
-    ttft_p99_ms: NDArray[np.float64]
-    tpot_p50_ms: NDArray[np.float64]
-    tpot_p99_ms: NDArray[np.float64]
-    watts: NDArray[np.float64]  # IT watts drawn
-    cost_per_mtok_output_usd: NDArray[np.float64]  # NaN without a price
-    ttft_mean_ms: NDArray[np.float64]  # closed loops only
-    tpot_mean_ms: NDArray[np.float64]
-    status: NDArray[np.uint8]  # (N,) 0 ok, 1 memory, 2 above capacity, from 3 on rejected
-
 @final
 class Candidates:
     """Layouts of a problem that rows of a candidate file refer to."""
@@ -414,14 +399,22 @@ class Candidates:
         """
 
     def evaluate(
-        self, layout: NDArray[np.int32], numbers: Sequence[NDArray[np.float64]]
-    ) -> _Answers:
-        """Answers of N rows.
+        self,
+        layout: NDArray[np.int32],
+        numbers: Sequence[NDArray[np.float64]],
+        status: NDArray[np.uint8],
+        values: Sequence[NDArray[np.float64]],
+        valid: Sequence[NDArray[np.uint8]],
+    ) -> tuple[int, list[int]]:
+        """Answers N rows into the room that is given.
 
-        ``layout`` (N,): numbers from ``add``; negative ones are rejected. ``numbers``, 8 arrays:
-        input tokens, output tokens, concurrency, requests/s, batch limit, USD per accelerator and
-        hour, USD/kWh, PUE; all but the first two may be empty, and hold ``BLANK`` where a row says
-        nothing. The GIL is released. Raises ``ValueError`` for other lengths or numbers.
+        ``layout`` (N,): numbers from ``add``; negative ones are rejected. ``numbers``: an array for
+        each of ``CANDIDATE_NUMBERS``; all but the first two may be empty, and hold ``BLANK`` where
+        a row says nothing. ``status`` (N,), ``values`` (N,) and ``valid`` (N/8, rounded up) for
+        each of ``CANDIDATE_ANSWERS`` are written: how rows ended (``candidates/rows.rs``), numbers,
+        and a bit for each that is there, the first row in the lowest. Returns how many rows are not
+        rejected, whose numbers come first, and how many of them lack each answer. The GIL is
+        released. Raises ``ValueError`` for other lengths or numbers.
         """
 
 @final

@@ -2,14 +2,49 @@
 
 use crate::points::NAMES;
 
-/// Answers as columns.
-#[derive(Debug, Clone)]
-pub struct Answers {
-    /// [`Status`] of every row as a number.
-    pub status: Vec<u8>,
-    /// In the order of [`ANSWERS`], of the rows that are not rejected; NaN where one has none.
-    pub columns: [Vec<f64>; ANSWERS.len()],
+/// Room for the answers to rows.
+#[derive(Debug)]
+pub struct Answers<'a> {
+    /// [`crate::candidates::Status`] of every row as a number.
+    pub status: &'a mut [u8],
+    /// In the order of [`ANSWERS`], as long as there are rows.
+    pub columns: [Column<'a>; ANSWERS.len()],
 }
+
+/// Numbers, and a bit for each that says whether there is one: the first row in the lowest bit.
+#[derive(Debug)]
+pub struct Column<'a> {
+    /// Values; NaN where there is none.
+    pub values: &'a mut [f64],
+    /// Bits, eight rows in a byte.
+    pub valid: &'a mut [u8],
+    /// How many have none.
+    pub missing: usize,
+}
+
+impl Column<'_> {
+    /// Writes values from a row on whose number is a multiple of eight.
+    pub(super) fn write(&mut self, first: usize, values: impl Iterator<Item = f64>) {
+        let mut bits = 0_u8;
+        let mut end = first;
+        for (value, room) in values.zip(&mut self.values[first..]) {
+            *room = value;
+            let there = !value.is_nan();
+            self.missing += usize::from(!there);
+            bits |= u8::from(there) << (end % 8);
+            end += 1;
+            if end % 8 == 0 {
+                self.valid[end / 8 - 1] = std::mem::take(&mut bits);
+            }
+        }
+        if end % 8 != 0 {
+            self.valid[end / 8] = bits;
+        }
+    }
+}
+
+/// How many of the answers are means of a closed loop: the last ones.
+pub const MEANS: usize = 2;
 
 /// Names of the numeric answers: those of a point, without its concurrency, and the means of a
 /// closed loop. Throughput and watts are of one replica.

@@ -1,6 +1,8 @@
 //! Rows in, answers out, one curve for each group of rows.
 
-use crate::candidates::answers::{Answers, ANSWERS};
+use std::ops::Range;
+
+use crate::candidates::answers::{Answers, ANSWERS, MEANS};
 use crate::candidates::bench::Bench;
 use crate::candidates::groups::{Group, Groups, Load, NOWHERE};
 use crate::candidates::prepared::Prepared;
@@ -8,7 +10,7 @@ use crate::candidates::rows::{Rows, Status, BLANK};
 use crate::perf::layout::Layout;
 use crate::perf::replica::{sequences_that_fit, ClassWork, Replica, RequestEnergy};
 use crate::perf::step::StepModel;
-use crate::points::{points, Columns, Curve, Inputs};
+use crate::points::{points, Columns, Curve, Inputs, NAMES};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{Class, Length, Spec};
 
@@ -21,59 +23,126 @@ const TTFT: usize = 2;
 const WATTS: usize = 6;
 const MS: f64 = 1e3;
 
-type Numbers = [f64; ANSWERS.len()];
+/// Numbers of a row as they are found, without the means of a closed loop: a line of the cache.
+type Numbers = [f64; ANSWERS.len() - MEANS];
+type Means = [f64; MEANS];
 
-/// Answers to a row, at the place of the row in its group.
-#[derive(Debug, Clone, Copy)]
+const UNKNOWN: Numbers = [f64::NAN; ANSWERS.len() - MEANS];
+const NO_MEANS: Means = [f64::NAN; MEANS];
+
+/// Evaluates rows of files. Holds the room to work in, so that it is not asked for again.
+#[derive(Default)]
+pub struct Evaluator {
+    groups: Groups,
+    found: Found,
+    kept: Vec<u32>,
+    chunk: Chunk,
+}
+
+/// Answers by place of the row in its group.
+#[derive(Default)]
 struct Found {
-    status: Status,
-    numbers: Numbers,
+    status: Vec<Status>,
+    numbers: Vec<Numbers>,
+    means: Vec<Means>,
 }
 
-const NONE: Found = Found {
-    status: Status::Layout,
-    numbers: [f64::NAN; ANSWERS.len()],
-};
-
-/// Evaluates rows of a file.
-///
-/// # Panics
-/// When a layout index is not prepared, or columns differ in length.
-pub fn evaluate(spec: &Spec, prepared: &[Prepared], rows: &Rows) -> Answers {
-    let mut status = vec![0; rows.layout.len()];
-    let groups = Groups::of(rows, &mut status);
-    let mut found = vec![NONE; groups.loads.len()];
-    let mut scratch = Scratch::default();
-    for (group, members) in &groups.members {
-        let prepared = &prepared[group.layout as usize];
-        let loads = &groups.loads[members.clone()];
-        let found = &mut found[members.clone()];
-        if let Some(layout) = prepared.layout(spec) {
-            scratch.group(&layout, &prepared.step, group, loads, found);
-        }
-    }
-    in_rows(status, &groups.places, &found)
+/// The answers of one group, or of a chunk of it.
+struct Places<'a> {
+    status: &'a mut [Status],
+    numbers: &'a mut [Numbers],
+    means: &'a mut [Means],
 }
 
-/// Answers in the order of the rows again, without those that are rejected.
-fn in_rows(mut status: Vec<u8>, places: &[u32], found: &[Found]) -> Answers {
-    let mut kept = Vec::with_capacity(places.len());
-    for (status, place) in status.iter_mut().zip(places) {
-        if *place != NOWHERE {
-            *status = found[*place as usize].status as u8;
-            if *status < Status::Layout as u8 {
-                kept.push(*place);
+impl Evaluator {
+    /// Evaluates rows; returns how many are answered and not rejected. Their numbers come first in
+    /// the columns of `out`.
+    ///
+    /// # Panics
+    /// When a layout index is not prepared, or columns differ in length.
+    pub fn evaluate(
+        &mut self,
+        spec: &Spec,
+        prepared: &[Prepared],
+        rows: &Rows,
+        out: &mut Answers,
+    ) -> usize {
+        self.groups.fill(rows, out.status);
+        self.found.resize(self.groups.loads.len());
+        for (group, members) in &self.groups.members {
+            let prepared = &prepared[group.layout as usize];
+            let loads = &self.groups.loads[members.clone()];
+            let places = self.found.places(members.clone());
+            match prepared.layout(spec) {
+                Some(layout) => self
+                    .chunk
+                    .group(&layout, &prepared.step, group, loads, places),
+                None => places.reject(Status::Layout),
             }
         }
+        self.in_rows(out)
     }
-    let mut columns: [Vec<f64>; ANSWERS.len()] =
-        std::array::from_fn(|_| Vec::with_capacity(kept.len()));
-    for chunk in kept.chunks(CHUNK) {
-        for (c, column) in columns.iter_mut().enumerate() {
-            column.extend(chunk.iter().map(|place| found[*place as usize].numbers[c]));
+
+    /// Answers in the order of the rows again, without those that are rejected.
+    fn in_rows(&mut self, out: &mut Answers) -> usize {
+        self.kept.clear();
+        for (status, place) in out.status.iter_mut().zip(&self.groups.places) {
+            if *place != NOWHERE {
+                *status = self.found.status[*place as usize] as u8;
+                if *status < Status::Layout as u8 {
+                    self.kept.push(*place);
+                }
+            }
+        }
+        for (i, places) in self.kept.chunks(CHUNK).enumerate() {
+            for c in 0..ANSWERS.len() {
+                let value = |place: &u32| match c.checked_sub(UNKNOWN.len()) {
+                    None => self.found.numbers[*place as usize][c],
+                    Some(mean) => self.found.means[*place as usize][mean],
+                };
+                out.columns[c].write(i * CHUNK, places.iter().map(value));
+            }
+        }
+        self.kept.len()
+    }
+}
+
+impl Found {
+    /// Makes room; what is in it stays until a group is evaluated.
+    fn resize(&mut self, len: usize) {
+        self.status.resize(len, Status::Layout);
+        self.numbers.resize(len, UNKNOWN);
+        self.means.resize(len, NO_MEANS);
+    }
+
+    fn places(&mut self, members: Range<usize>) -> Places<'_> {
+        Places {
+            status: &mut self.status[members.clone()],
+            numbers: &mut self.numbers[members.clone()],
+            means: &mut self.means[members],
         }
     }
-    Answers { status, columns }
+}
+
+impl Places<'_> {
+    /// Nothing is known of any row.
+    fn reject(self, status: Status) {
+        self.status.fill(status);
+        self.numbers.fill(UNKNOWN);
+        self.means.fill(NO_MEANS);
+    }
+
+    fn chunks(self) -> impl Iterator<Item = Self> {
+        let places = self.status.chunks_mut(CHUNK);
+        let places = places.zip(self.numbers.chunks_mut(CHUNK));
+        places
+            .zip(self.means.chunks_mut(CHUNK))
+            .map(|((status, numbers), means)| Places {
+                status,
+                numbers,
+                means,
+            })
+    }
 }
 
 fn fixed(tokens: f64) -> Length {
@@ -102,25 +171,25 @@ fn batch(layout: &Layout, stated: f64, room: f64) -> Result<u32, Status> {
 }
 
 /// Columns of a chunk of rows: inputs, and points in the order of [`crate::points::NAMES`].
-struct Scratch {
+struct Chunk {
     rate_rps: [f64; CHUNK],
     usd_per_gpu_h: [f64; CHUNK],
     usd_per_kwh: [f64; CHUNK],
-    points: [[f64; CHUNK]; 9],
+    points: [[f64; CHUNK]; NAMES.len()],
 }
 
-impl Default for Scratch {
+impl Default for Chunk {
     fn default() -> Self {
         Self {
             rate_rps: [0.0; CHUNK],
             usd_per_gpu_h: [0.0; CHUNK],
             usd_per_kwh: [0.0; CHUNK],
-            points: [[0.0; CHUNK]; 9],
+            points: [[0.0; CHUNK]; NAMES.len()],
         }
     }
 }
 
-impl Scratch {
+impl Chunk {
     /// Evaluates the rows of a group.
     fn group(
         &mut self,
@@ -128,7 +197,7 @@ impl Scratch {
         step: &StepModel,
         group: &Group,
         loads: &[Load],
-        found: &mut [Found],
+        places: Places,
     ) {
         let [input, output] = group.lengths();
         let class = Class {
@@ -146,7 +215,7 @@ impl Scratch {
             batch(layout, group.batch(), room)
         };
         match limit {
-            Err(status) => found.fill(Found { status, ..NONE }),
+            Err(status) => places.reject(status),
             Ok(limit) => {
                 let replica = Replica::new(layout, step, &work, limit);
                 let curve = Curve::new(layout, &replica, &class, 0, 0.0);
@@ -158,15 +227,15 @@ impl Scratch {
                     input,
                     output,
                 };
-                for (loads, found) in loads.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
-                    self.serve(&bench, &curve, loads, found);
+                for (loads, places) in loads.chunks(CHUNK).zip(places.chunks()) {
+                    self.serve(&bench, &curve, loads, places);
                 }
             }
         }
     }
 
     /// Open loops from the curve; closed loops over them, with percentiles of the same rate.
-    fn serve(&mut self, bench: &Bench, curve: &Curve, loads: &[Load], found: &mut [Found]) {
+    fn serve(&mut self, bench: &Bench, curve: &Curve, loads: &[Load], places: Places) {
         let mut runs = Vec::new();
         for (i, load) in loads.iter().enumerate() {
             self.usd_per_gpu_h[i] = load.usd_per_gpu_h;
@@ -180,8 +249,14 @@ impl Scratch {
             };
         }
         self.bulk(curve, loads.len());
-        for (i, found) in found.iter_mut().enumerate() {
-            *found = self.open(i);
+        places.means.fill(NO_MEANS);
+        for (i, (status, numbers)) in places
+            .status
+            .iter_mut()
+            .zip(places.numbers.iter_mut())
+            .enumerate()
+        {
+            (*status, *numbers) = self.open(i);
         }
         for (i, run) in &runs {
             let watts = bench.watts(run);
@@ -190,15 +265,13 @@ impl Scratch {
             let hour =
                 usd_per_gpu_h_with_energy(load.usd_per_gpu_h, watts / gpus, load.usd_per_kwh);
             let tokens = run.output_tokens_per_s_gpu;
-            let found = &mut found[*i];
-            found.status = Status::Ok;
-            let [total, per_gpu, _, _, _, _, drawn, cost, ttft, tpot] = &mut found.numbers;
+            places.status[*i] = Status::Ok;
+            let [total, per_gpu, _, _, _, _, drawn, cost] = &mut places.numbers[*i];
             *total = tokens * gpus;
             *per_gpu = tokens;
             *drawn = watts;
             *cost = usd_per_mtok_at(hour, tokens);
-            *ttft = run.ttft_s * MS;
-            *tpot = run.tpot_s * MS;
+            places.means[*i] = [run.ttft_s * MS, run.tpot_s * MS];
         }
     }
 
@@ -226,47 +299,55 @@ impl Scratch {
     }
 
     /// An open loop: nothing is known above capacity.
-    fn open(&self, i: usize) -> Found {
+    fn open(&self, i: usize) -> (Status, Numbers) {
         if self.points[TTFT][i] == f64::INFINITY {
-            return Found {
-                status: Status::AboveCapacity,
-                ..NONE
-            };
+            return (Status::AboveCapacity, UNKNOWN);
         }
-        let mut numbers = NONE.numbers;
-        for (c, (number, column)) in numbers.iter_mut().zip(&self.points[..8]).enumerate() {
+        let mut numbers = UNKNOWN;
+        for (c, (number, column)) in numbers.iter_mut().zip(&self.points).enumerate() {
             let unit = if (TTFT..WATTS).contains(&c) { MS } else { 1.0 };
             *number = column[i] * unit;
         }
-        Found {
-            status: Status::Ok,
-            numbers,
-        }
+        (Status::Ok, numbers)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidates::answers::Column;
 
     #[test]
     fn answers_come_in_rows_without_those_that_are_rejected() {
-        let of = |status, x: f64| Found {
-            status,
-            numbers: [x; ANSWERS.len()],
-        };
         // Row 1 was in no group; rows came together as 3, 0, 4, 2, and row 4 turned out too long.
-        let found = [
-            of(Status::Ok, 30.0),
-            of(Status::Ok, 0.5),
-            of(Status::Context, 9.0),
-            of(Status::Memory, 20.0),
-        ];
-        let status = vec![0, Status::Rate as u8, 0, 0, 0];
-        let answers = in_rows(status, &[1, NOWHERE, 3, 0, 2], &found);
         let [ok, memory, context, rate] =
-            [Status::Ok, Status::Memory, Status::Context, Status::Rate].map(|s| s as u8);
-        assert_eq!(answers.status, [ok, rate, memory, ok, context]);
-        assert!(answers.columns.iter().all(|c| *c == [0.5, 20.0, 30.0]));
+            [Status::Ok, Status::Memory, Status::Context, Status::Rate];
+        let mut evaluator = Evaluator::default();
+        evaluator.groups.places = vec![1, NOWHERE, 3, 0, 2];
+        evaluator.found.status = vec![ok, ok, context, memory];
+        evaluator.found.numbers = vec![[30.0; 8], [0.5; 8], [9.0; 8], UNKNOWN];
+        evaluator.found.means = vec![[3.0; 2], NO_MEANS, NO_MEANS, NO_MEANS];
+        let mut status = [0, rate as u8, 0, 0, 0];
+        let mut values = [[0.0; 5]; ANSWERS.len()];
+        let mut valid = [[0; 1]; ANSWERS.len()];
+        let mut columns = values.iter_mut().zip(&mut valid);
+        let mut out = Answers {
+            status: &mut status,
+            columns: std::array::from_fn(|_| {
+                let (values, valid) = columns.next().unwrap();
+                Column {
+                    values,
+                    valid,
+                    missing: 0,
+                }
+            }),
+        };
+        assert_eq!(evaluator.in_rows(&mut out), 3);
+        let missing = out.columns.map(|c| c.missing);
+        assert_eq!(status, [ok, rate, memory, ok, context].map(|s| s as u8));
+        assert_eq!(missing, [1, 1, 1, 1, 1, 1, 1, 1, 2, 2]);
+        assert_eq!(valid[0], [0b101]);
+        assert_eq!((values[0][0], values[0][2]), (0.5, 30.0));
+        assert_eq!((valid[9], values[9][2]), ([0b100], 3.0));
     }
 }

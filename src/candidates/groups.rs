@@ -62,7 +62,7 @@ pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// Rows one group after the other. Both ways between the orders are walked row by row, so that only
 /// one place of each group is touched at a time: that stays in the cache.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Groups {
     /// Groups in order of their first rows, with their places.
     pub members: Vec<(Group, Range<usize>)>,
@@ -70,56 +70,51 @@ pub(super) struct Groups {
     pub loads: Vec<Load>,
     /// Place of every row, or [`NOWHERE`].
     pub places: Vec<u32>,
+    index: HashMap<Group, u32, BuildHasherDefault<Mixer>>,
+    next: Vec<u32>,
 }
 
 impl Groups {
     /// Brings rows together; rows that are wrong get their status and are nowhere.
-    pub fn of(rows: &Rows, status: &mut [u8]) -> Self {
-        let (groups, mut places) = numbered(rows, status);
-        let mut members = Vec::with_capacity(groups.len());
-        let mut next = Vec::with_capacity(groups.len());
+    pub fn fill(&mut self, rows: &Rows, status: &mut [u8]) {
+        self.number(rows, status);
         let mut first = 0;
-        for (group, count) in groups {
-            next.push(first as u32);
-            members.push((group, first..first + count));
-            first += count;
+        for ((_, members), next) in self.members.iter_mut().zip(&mut self.next) {
+            *next = first as u32;
+            *members = first..first + members.len();
+            first = members.end;
         }
-        let mut loads = vec![Load::default(); first];
-        for (row, place) in places
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, n)| **n != NOWHERE)
-        {
-            let next = &mut next[*place as usize];
-            *place = *next;
-            *next += 1;
-            loads[*place as usize] = Load::of(rows, row);
-        }
-        Self {
-            members,
-            loads,
-            places,
+        self.loads.resize(first, Load::default());
+        for (row, place) in self.places.iter_mut().enumerate() {
+            if *place != NOWHERE {
+                let next = &mut self.next[*place as usize];
+                *place = *next;
+                *next += 1;
+                self.loads[*place as usize] = Load::of(rows, row);
+            }
         }
     }
-}
 
-/// Groups with their sizes, and the number of each row's group.
-fn numbered(rows: &Rows, status: &mut [u8]) -> (Vec<(Group, usize)>, Vec<u32>) {
-    let mut index: HashMap<Group, u32, BuildHasherDefault<Mixer>> = HashMap::default();
-    let mut groups: Vec<(Group, usize)> = Vec::new();
-    let mut of_row = vec![NOWHERE; status.len()];
-    for (row, status) in status.iter_mut().enumerate() {
-        let found = rows.check(row);
-        *status = found as u8;
-        if found == Status::Ok {
+    /// Groups with their sizes, and as the place of each row the number of its group.
+    fn number(&mut self, rows: &Rows, status: &mut [u8]) {
+        self.index.clear();
+        self.members.clear();
+        self.places.clear();
+        for (row, status) in status.iter_mut().enumerate() {
+            let found = rows.check(row);
+            *status = found as u8;
+            if found != Status::Ok {
+                self.places.push(NOWHERE);
+                continue;
+            }
             let group = Group::of(rows, row);
-            let number = *index.entry(group).or_insert_with(|| {
-                groups.push((group, 0));
-                groups.len() as u32 - 1
+            let number = *self.index.entry(group).or_insert_with(|| {
+                self.members.push((group, 0..0));
+                self.members.len() as u32 - 1
             });
-            groups[number as usize].1 += 1;
-            of_row[row] = number;
+            self.members[number as usize].1.end += 1;
+            self.places.push(number);
         }
+        self.next.resize(self.members.len(), 0);
     }
-    (groups, of_row)
 }

@@ -21,8 +21,8 @@ mod mixer;
 mod prepared;
 mod rows;
 
-pub use answers::{Answers, ANSWERS};
+pub use answers::{Answers, Column, ANSWERS};
 pub use distinct::{distinct_rows, MOST_CODES};
-pub use evaluate::evaluate;
+pub use evaluate::Evaluator;
 pub use prepared::Prepared;
 pub use rows::{Rows, Status, BLANK, NUMBERS};

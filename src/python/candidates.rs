@@ -1,12 +1,14 @@
 //! Rows of candidate files: layouts are added by name positions, rows come as arrays.
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 
 use super::Problem;
-use crate::candidates::{self, evaluate, Prepared, Rows, ANSWERS, BLANK, MOST_CODES, NUMBERS};
+use crate::candidates::{
+    self, Answers, Column, Evaluator, Prepared, Rows, ANSWERS, BLANK, MOST_CODES, NUMBERS,
+};
 use crate::perf::layout::Parallel;
 use crate::points::NAMES;
 use crate::space::Configuration;
@@ -17,6 +19,7 @@ use crate::workload::{Role, Speculation};
 pub(super) struct Candidates {
     problem: Py<Problem>,
     prepared: Vec<Prepared>,
+    evaluator: Evaluator,
 }
 
 #[pymethods]
@@ -26,6 +29,7 @@ impl Candidates {
         Self {
             problem,
             prepared: Vec::new(),
+            evaluator: Evaluator::default(),
         }
     }
 
@@ -75,13 +79,19 @@ impl Candidates {
         Ok(Some(self.prepared.len() - 1))
     }
 
-    /// Answers of rows as columns, and the status of each; see `candidates.rs`.
+    /// Answers rows into the room that is given; see `candidates/`.
+    ///
+    /// `values` and `valid` are a column and its bits for each answer. Returns how many rows are not
+    /// rejected, whose answers come first, and how many of them lack each answer.
     fn evaluate<'py>(
-        &self,
+        &mut self,
         py: Python<'py>,
         layout: PyReadonlyArray1<'py, i32>,
         numbers: [PyReadonlyArray1<'py, f64>; NUMBERS.len()],
-    ) -> PyResult<Bound<'py, PyDict>> {
+        mut status: PyReadwriteArray1<'py, u8>,
+        mut values: [PyReadwriteArray1<'py, f64>; ANSWERS.len()],
+        mut valid: [PyReadwriteArray1<'py, u8>; ANSWERS.len()],
+    ) -> PyResult<(usize, [usize; ANSWERS.len()])> {
         let layout = layout.as_slice()?;
         let mut columns: [&[f64]; NUMBERS.len()] = [&[]; NUMBERS.len()];
         for (i, (column, array)) in columns.iter_mut().zip(&numbers).enumerate() {
@@ -112,14 +122,30 @@ impl Candidates {
             usd_per_kwh,
             pue,
         };
-        let spec = &self.problem.get().spec;
-        let answers = py.detach(|| evaluate(spec, &self.prepared, &rows));
-        let out = PyDict::new(py);
-        for (name, column) in ANSWERS.iter().zip(answers.columns) {
-            out.set_item(name, column.into_pyarray(py))?;
+        let status = status.as_slice_mut()?;
+        let mut columns = Vec::with_capacity(ANSWERS.len());
+        for (values, valid) in values.iter_mut().zip(&mut valid) {
+            let (values, valid) = (values.as_slice_mut()?, valid.as_slice_mut()?);
+            if values.len() < layout.len() || valid.len() * 8 < layout.len() {
+                return Err(PyValueError::new_err("there is no room for the answers"));
+            }
+            columns.push(Column {
+                values,
+                valid,
+                missing: 0,
+            });
         }
-        out.set_item("status", answers.status.into_pyarray(py))?;
-        Ok(out)
+        let columns: [Column; ANSWERS.len()] = columns
+            .try_into()
+            .map_err(|_| PyValueError::new_err("there is no room for the answers"))?;
+        if status.len() != layout.len() {
+            return Err(PyValueError::new_err("status: as long as layout"));
+        }
+        let mut out = Answers { status, columns };
+        let spec = &self.problem.get().spec;
+        let (evaluator, prepared) = (&mut self.evaluator, &self.prepared);
+        let kept = py.detach(|| evaluator.evaluate(spec, prepared, &rows, &mut out));
+        Ok((kept, out.columns.map(|c| c.missing)))
     }
 }
 

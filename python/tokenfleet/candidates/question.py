@@ -16,8 +16,9 @@ from tokenfleet.candidates.layouts import Layouts
 from tokenfleet.candidates.rows import COUNTED, evaluate_slice, result_schema
 from tokenfleet.catalog import load_catalog, merge_files
 from tokenfleet.tables.question import Answered
-from tokenfleet.tables.source import Bad, Source, label_type
+from tokenfleet.tables.source import SLICE_ROWS, Bad, Source, label_type
 
+_lock = threading.Lock()
 _prepared = threading.local()  # layouts of this thread, by catalog files
 
 
@@ -30,6 +31,7 @@ class CandidateQuestion:
     larger_is_better: Sequence[str] = LARGER_IS_BETTER
     ranked_by: str = "cost_per_mtok_output_usd"
     counted: Sequence[str] = tuple(COUNTED)
+    rows_at_once: int = SLICE_ROWS
 
     def columns(self, header: Sequence[str], source: str) -> dict[str, str]:
         """As `Question.columns`."""
@@ -46,8 +48,9 @@ class CandidateQuestion:
     def answerer(self, threads: int) -> _Answerer:
         """As `Question.answerer`; layouts that were prepared stay for the thread's next part."""
         if getattr(_prepared, "catalogs", None) != self.catalogs:
-            files = [Path(c) for c in self.catalogs]
-            _prepared.layouts = Layouts(merge_files(load_catalog(), files))
+            with _lock:  # one loads the catalog, the others find it
+                files = [Path(c) for c in self.catalogs]
+                _prepared.layouts = Layouts(merge_files(load_catalog(), files))
             _prepared.catalogs = self.catalogs
         return _Answerer(_prepared.layouts)
 

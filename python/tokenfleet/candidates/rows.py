@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenfleet._core import BLANK, distinct_rows
+from tokenfleet._core import BLANK, CANDIDATE_ANSWERS, distinct_rows
 from tokenfleet.candidates.columns import COUNTS, KEYS, NUMBERS, TEXTS, answers
 from tokenfleet.candidates.layouts import PROVENANCE, Layouts
 from tokenfleet.tables.cells import (
@@ -67,18 +67,15 @@ def evaluate_slice(
     of_row, handles = _layouts(layouts, numbers)
     layout = handles[of_row]
     layout[list(wrong)] = -1
-    found: Mapping[str, Any] = layouts.core.evaluate(
-        layout, [_column(numbers, name) for name in NUMBERS]
-    )
-    status = found["status"]
+    status, found = _found(layouts, layout, [_column(numbers, name) for name in NUMBERS])
     out, texts = _rejected(numbers, layouts, layout, status, wrong)
     table = pa.table([pa.array(row[out]), *texts], schema=REJECTED)
     kept = np.flatnonzero(status < _FIRST_REJECTED) if status.max(initial=0) > 2 else None
-    known = {**_answered(found, layout, layouts, kept), ROW: pa.array(_of(row, kept))}
+    known = {**found, **_words_of(status, layout, layouts, kept), ROW: pa.array(_of(row, kept))}
     if kept is not None:
         own = [name for name in schema.names if name in numbers]
         numbers = {**numbers, **{name: numbers[name].take(pa.array(kept)) for name in own}}
-    accepted = pa.table([_field(f, numbers, known, found) for f in schema], schema=schema)
+    accepted = pa.table([_field(f, numbers, known) for f in schema], schema=schema)
     counts = {name: int(np.count_nonzero(status == code)) for name, code in COUNTED.items()}
     return Answered(accepted, with_lines(table, bad), counts)
 
@@ -131,14 +128,38 @@ def _codes(column: pa.Array, name: str) -> tuple[NDArray[np.uint32], Decode]:
 # Answers
 
 
-def _answered(
-    found: Mapping[str, NDArray[Any]],
+def _found(
+    layouts: Layouts, layout: NDArray[np.int32], numbers: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.uint8], dict[str, pa.Array]]:
+    """How rows ended, and answers in numbers to those that are not rejected.
+
+    The core writes them where Arrow keeps them, so that nothing is copied.
+    """
+    room = max(len(layout), 1)
+    status = np.empty(len(layout), np.uint8)
+    values = [pa.allocate_buffer(8 * room) for _ in CANDIDATE_ANSWERS]
+    valid = [pa.allocate_buffer((room + 7) // 8) for _ in CANDIDATE_ANSWERS]
+    kept, missing = layouts.core.evaluate(
+        layout,
+        numbers,
+        status,
+        [np.frombuffer(b, np.float64) for b in values],
+        [np.frombuffer(b, np.uint8) for b in valid],
+    )
+    return status, {
+        name: pa.Array.from_buffers(pa.float64(), kept, [bits if none else None, data], none)
+        for name, data, bits, none in zip(CANDIDATE_ANSWERS, values, valid, missing, strict=True)
+    }
+
+
+def _words_of(
+    status: NDArray[np.uint8],
     layout: NDArray[np.int32],
     layouts: Layouts,
     kept: NDArray[np.int64] | None,
 ) -> dict[str, pa.Array]:
     """Answers in words to the rows that are kept."""
-    status = _of(found["status"], kept)
+    status = _of(status, kept)
     places = np.array(layouts.provenance, dtype=np.int32)
     return {
         "fits": pa.array(status != 1),
@@ -152,27 +173,16 @@ def _of(values: NDArray[Any], kept: NDArray[np.int64] | None) -> NDArray[Any]:
 
 
 def _field(
-    field: pa.Field,
-    columns: Mapping[str, pa.Array],
-    known: Mapping[str, pa.Array],
-    found: Mapping[str, NDArray[np.float64]],
+    field: pa.Field, columns: Mapping[str, pa.Array], known: Mapping[str, pa.Array]
 ) -> pa.Array:
-    """A column of the result: in words, of the row itself, or a number found."""
+    """A column of the result: an answer, or of the row itself."""
     if field.name in known:
         return known[field.name]
-    if field.name in columns:
-        return as_type(columns[field.name], field.type)
-    return _known(found[field.name])
+    return as_type(columns[field.name], field.type)
 
 
 def _words(codes: NDArray[np.int32], words: tuple[str, ...]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words))
-
-
-def _known(values: NDArray[np.float64]) -> pa.Array:
-    """Numbers; blank where there is none."""
-    missing = np.isnan(values)
-    return pa.array(values, mask=missing) if missing.any() else pa.array(values)
 
 
 # Rejected rows

@@ -40,7 +40,8 @@ class Threads:
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 while True:
-                    while len(running) < self.jobs and (piece := next(left, None)) is not None:
+                    # One more than run, so that no thread waits for the taker of outcomes.
+                    while len(running) <= self.jobs and (piece := next(left, None)) is not None:
                         running.add(pool.submit(attempt, task, piece[0], piece[1]))
                     if not running:
                         return

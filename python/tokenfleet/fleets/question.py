@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.fleets.evaluate import FleetAnswers, FleetEvaluator, scenarios
+from tokenfleet.fleets.evaluate import SLICE_FLEETS, FleetAnswers, FleetEvaluator, scenarios
 from tokenfleet.problem_data import FloatArray, Problem
 from tokenfleet.schema import did_you_mean
 from tokenfleet.tables.cells import Wrong, not_a_number, numeric, row_numbers, with_lines
@@ -58,6 +58,11 @@ class FleetQuestion:
         """Columns of counts: `offer@site`."""
         return [offer.id for offer in self.problem.offers]
 
+    @property
+    def rows_at_once(self) -> int:
+        """As `Question.rows_at_once`: each row has an answer under every scenario."""
+        return max(1, SLICE_FLEETS // self._scenarios)
+
     def columns(self, header: Sequence[str], source: str) -> dict[str, str]:
         """As `Question.columns`: any of the offers, and `id`."""
         for name in header:
@@ -82,7 +87,7 @@ class FleetQuestion:
                 found.append((LABEL, label_type(source)))
             elif inputs:
                 found.append((name, pa.int64()))
-        if self._many:
+        if self._scenarios > 1:
             found.append((SCENARIO, pa.int64()))
         kinds = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64(), "O": pa.string()}
         none = self.evaluate(self._evaluator(), np.zeros((0, len(self.offers))), 1)
@@ -104,8 +109,8 @@ class FleetQuestion:
         return [f"not bought, for want of a column: {', '.join(left)[:300]}"] if left else []
 
     @property
-    def _many(self) -> bool:
-        return max(len(s) for s in (self.demand, self.energy_price, self.system_price)) > 1
+    def _scenarios(self) -> int:
+        return max(len(s) for s in (self.demand, self.energy_price, self.system_price))
 
     def _evaluator(self) -> FleetEvaluator:
         """The evaluator of this process: threads share it, it is not changed by its work."""

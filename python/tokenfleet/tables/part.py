@@ -71,7 +71,7 @@ def work(task: Task) -> Record:
         bests = opened(kept.BEST, lambda file: pa.ipc.new_stream(file, schema))
         bad = opened(kept.REJECTED, lambda file: pa.ipc.new_stream(file, REJECTED))
         best = schema.empty_table()
-        for batch, lines in read_slices(task.source, task.part):
+        for batch, lines in read_slices(task.source, task.part, task.question.rows_at_once):
             found = answerer.answer(batch, lines, schema)
             counts.update(found.counts)
             answers = found.rows if expression is None else matching(expression, found.rows)

@@ -49,6 +49,10 @@ class Question(Protocol):
         """The column that ranks answers where the user names none."""
 
     @property
+    def rows_at_once(self) -> int:
+        """Rows of a slice, at most: answers to so many must not take much memory."""
+
+    @property
     def counted(self) -> Sequence[str]:
         """Names of the counts."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.parquet
 from tokenfleet.errors import SchemaError
 
 LABEL = "id"  # the user's own name of a row, handed through
-SLICE_ROWS = 1 << 17
+SLICE_ROWS = 1 << 18  # at most
 PART_ROWS = 1 << 18  # at least, where row groups are smaller
 MOST_ROWS = 1 << 33
 MOST_GROUP_ROWS = 1 << 27
@@ -254,17 +254,36 @@ def _ranges(path: Path, start: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def read_slices(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
-    """Slices of a part in order, with the rows in them that are no rows.
+def read_slices(
+    source: Source, part: Part, rows: int
+) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+    """Slices of a part in order, of so many rows at most, with the rows in them that are no rows.
 
     Raises:
         SchemaError: what the file holds there cannot be read; names the part.
     """
     unit = {"parquet": "row groups", "arrow": "record batches", "csv": "bytes"}[source.kind]
     where = f"{unit} {part.first:,} to {part.last:,}"
-    readers = {"parquet": _read_parquet, "arrow": _read_arrow, "csv": _read_csv}
+    rows = min(rows, SLICE_ROWS)
     with _understood(source.path, where):
-        yield from readers[source.kind](source, part)
+        if source.kind == "csv":
+            yield from _cut(*_read_csv(source, part), rows)
+        else:
+            read = _read_parquet if source.kind == "parquet" else _read_arrow
+            for batch in read(source, part, rows):
+                yield batch, []
+
+
+def _cut(
+    batch: pa.RecordBatch, bad: Sequence[Bad], rows: int
+) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+    """Lines in slices: rows, and those that are none."""
+    lines, taken = batch.num_rows + len(bad), 0
+    for first in range(0, lines, rows):
+        here = [replace(b, row=b.row - first) for b in bad if first <= b.row < first + rows]
+        count = min(rows, lines - first) - len(here)
+        yield batch.slice(taken, count), here
+        taken += count
 
 
 @dataclass(frozen=True)
@@ -289,29 +308,29 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 
-def _read_parquet(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+def _read_parquet(source: Source, part: Part, rows: int) -> Iterator[pa.RecordBatch]:
     words = [source.columns[name] for name in source.texts if name in source.columns]
     with _parquet_file(source.path, words) as file:
         batches = file.iter_batches(
-            SLICE_ROWS,
+            rows,
             row_groups=list(range(part.first, part.last)),
             columns=list(source.columns.values()),
             use_threads=False,
         )
         for batch in batches:
-            yield _renamed(source, batch), []
+            yield _renamed(source, batch)
 
 
-def _read_arrow(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+def _read_arrow(source: Source, part: Part, rows: int) -> Iterator[pa.RecordBatch]:
     with pa.memory_map(source.path) as file, pa.ipc.open_file(file) as reader:
         for i in range(part.first, part.last):
             batch = reader.get_batch(i)
             batch.validate(full=True)
-            for first in range(0, batch.num_rows, SLICE_ROWS):
-                yield _renamed(source, batch.slice(first, SLICE_ROWS)), []
+            for first in range(0, batch.num_rows, rows):
+                yield _renamed(source, batch.slice(first, rows))
 
 
-def _read_csv(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list[Bad]]]:
+def _read_csv(source: Source, part: Part) -> tuple[pa.RecordBatch, list[Bad]]:
     bad: list[Bad] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -336,4 +355,4 @@ def _read_csv(source: Source, part: Part) -> Iterator[tuple[pa.RecordBatch, list
     )
     batch = table.combine_chunks().to_batches(max_chunksize=None)
     one = batch[0] if batch else pa.RecordBatch.from_pylist([], schema=table.schema)
-    yield _renamed(source, one), bad
+    return _renamed(source, one), bad
