@@ -5,7 +5,9 @@
 Prints JSON. Each size is planned in a process of its own by `optimize_fleet`, which is what the
 command `plan` does: `big_plan_command_s` is the whole of it, `big_plan_evaluate_s` the search of
 the space of configurations, `big_plan_s` the mix with its proof, re-checks and all rounds included,
-and `big_plan_build_fraction` the part of that spent on building models; the same for `mid_plan`.
+and `big_plan_build_fraction` the part of that spent on building models. Of the `_candidates` that
+fit memory, `_computed` were evaluated in full; the others were beaten by a bound before. The same
+for `mid_plan`.
 `--quick` plans a fraction of the size, for a test that the bench runs.
 """
 
@@ -85,6 +87,7 @@ def _one(drawn: dict[str, Any]) -> dict[str, float]:
         "peak_mb": peak_mb(),
         "rounds": mix.rounds,
         "candidates": plan.candidates,
+        "computed": plan.candidates_evaluated,
         "systems": systems_in(mix.values),
         "full_sites": _full_sites(mix),
     }
