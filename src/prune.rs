@@ -57,10 +57,15 @@ impl Kept {
     }
 
     /// The largest capacity below which `floor` is surely dominated by this one, if it is above `least`:
-    /// its load is that at capacity 1, and its joules are no more than at any capacity below.
+    /// its load is that at capacity 1, and its joules are no more than at any capacity below. `some` is
+    /// a class that it admits.
     #[inline(always)]
-    fn beats_up_to(&self, floor: &Self, least: f64) -> Option<f64> {
+    fn beats_up_to(&self, floor: &Self, least: f64, some: usize) -> Option<f64> {
         let (a, b) = (f64::from(self.gpus), f64::from(floor.gpus));
+        // Most are told apart by one class.
+        if self.load[some] * (a * least) > floor.load[some] * b {
+            return None;
+        }
         let above_least = none_above(&self.load, a * least, &floor.load, b);
         if !above_least || !none_above(&self.joules, 1.0, &floor.joules, 1.0) {
             return None;
@@ -124,15 +129,28 @@ impl Front {
         self.0.push(candidate);
     }
 
-    /// The largest capacity below which a candidate is surely dominated by one that is kept, at least
-    /// `least`; see [`Kept::beats_up_to`].
-    pub fn beat_up_to(&self, floor: &Kept, least: f64) -> f64 {
-        pulp::Arch::new().dispatch(|| {
-            let better = |most: f64, kept: &Kept| kept.beats_up_to(floor, most).unwrap_or(most);
-            self.0
-                .iter()
-                .fold(least, |most, kept| better(most, kept).max(most))
-        })
+    /// The largest capacity below which a candidate is surely dominated by one that is kept, between
+    /// `least` and `enough`: its load is that at capacity 1, and its joules are no more than at any
+    /// capacity below.
+    pub fn beat_up_to(&self, floor: &Kept, least: f64, enough: f64) -> f64 {
+        pulp::Arch::new().dispatch(|| self.beat_up_to_here(floor, least, enough))
+    }
+
+    #[inline(always)]
+    fn beat_up_to_here(&self, floor: &Kept, least: f64, enough: f64) -> f64 {
+        let some = floor.load.iter().position(|load| load.is_finite());
+        let (Some(some), mut most) = (some, least) else {
+            return least;
+        };
+        for kept in &self.0 {
+            if most >= enough {
+                return enough;
+            }
+            if let Some(up_to) = kept.beats_up_to(floor, most, some) {
+                most = most.max(up_to);
+            }
+        }
+        most.min(enough)
     }
 
     /// Adds all of another front.

@@ -298,7 +298,7 @@ impl Bounds<'_> {
         }
         let mut floor = rated.kept(1.0, replica.batch);
         let full = std::mem::replace(&mut floor.joules, [f64::INFINITY; MAX_CLASSES]);
-        let below = self.beat_up_to(&floor).min(NEARLY_FULL);
+        let below = self.beat_up_to(&floor, NEARLY_FULL);
         if below <= IDLE {
             return false;
         }
@@ -308,13 +308,13 @@ impl Bounds<'_> {
             None => (1.0, full),
         };
         floor.joules = joules.map(|j| j * ROUNDED_DOWN);
-        let beaten = self.beat_up_to(&floor);
+        let beaten = self.beat_up_to(&floor, below);
         beaten >= below || beaten > IDLE && limits.most_below(replica, set, beaten).is_some()
     }
 
-    fn beat_up_to(&self, floor: &Kept) -> f64 {
+    fn beat_up_to(&self, floor: &Kept, enough: f64) -> f64 {
         let [known, own] = self.0;
-        own.beat_up_to(floor, known.beat_up_to(floor, IDLE))
+        own.beat_up_to(floor, known.beat_up_to(floor, IDLE, enough), enough)
     }
 }
 

@@ -17,7 +17,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 from tokenfleet import serving_names
-from tokenfleet.calibration import CENTRE, METRICS, Corrector, Point
+from tokenfleet.calibration import CENTRE, METRICS, Corrected, Corrector, Point
 from tokenfleet.problem.specification import Specification, kernels_used
 from tokenfleet.scenario_file import LoadedScenario
 
@@ -98,6 +98,7 @@ class Judge:
             if e.time != "ttft" and e.term == "level"
         }
         self._known: dict[_Kind, Knowledge] = {}
+        self._runs_like: dict[tuple[int, str, str, str], tuple[Point, Corrected]] = {}
 
     @property
     def biased(self) -> bool:
@@ -119,8 +120,7 @@ class Judge:
         return self._known[kind]
 
     def _judged(self, kind: _Kind) -> Knowledge:
-        point = self._point(kind)
-        found = self._corrector.correct(point)
+        point, found = self._corrected(kind)
         level = found.level
         cells = [("version_cell", point.version_cell), ("cell", point.cell)]
         known = self.biased and level == "known_cell"
@@ -134,6 +134,14 @@ class Judge:
             half_width=self._half_width(known, self._distance(kind.system, taken)),
         )
 
+    def _corrected(self, kind: _Kind) -> tuple[Point, Corrected]:
+        """The layout as a run, corrected: of every cache format and number of ranks alike."""
+        alike = (kind.workload, kind.system, kind.engine, kind.precision)
+        if alike not in self._runs_like:
+            point = self._point(kind)
+            self._runs_like[alike] = (point, self._corrector.correct(point))
+        return self._runs_like[alike]
+
     def _point(self, kind: _Kind) -> Point:
         """The layout as a run at the centre of the slopes, of no layout that was measured."""
         catalog = self._loaded.catalog
@@ -144,8 +152,8 @@ class Judge:
             generation=serving_names.generation(catalog.system(kind.system)),
             engine=kind.engine,
             version=self._loaded.scenario.engine_version(kind.engine) or "",
-            family=serving_names.family(catalog.model(model)),
-            architecture=serving_names.shape(catalog, model),
+            family=self._shapes[model][0],
+            architecture=self._shapes[model][1],
             precision=kind.precision,
             layout="",
             concurrency=CENTRE["concurrency"],
@@ -177,6 +185,21 @@ class Judge:
         return "generation" if found - {own} else ""
 
     @cached_property
+    def _shapes(self) -> dict[str, tuple[str, str]]:
+        """Family and first of the same shape of every model: looked up once, not for each layout."""
+        catalog = self._loaded.catalog
+        return {
+            model: (serving_names.family(catalog.model(model)), serving_names.shape(catalog, model))
+            for model in {workload.model for workload in self._spec.workloads}
+        }
+
+    @cached_property
+    def _spreads(self) -> dict[tuple[str, str], float]:
+        """Half-widths by level and metric."""
+        spreads = self._loaded.calibration.spreads
+        return {(str(s.level), str(s.metric)): s.log_half_width for s in spreads}
+
+    @cached_property
     def _origins(self) -> dict[str, tuple[str, str]]:
         """Vendor and generation of every accelerator in the kernel calibration."""
         catalog = self._loaded.catalog
@@ -187,10 +210,7 @@ class Judge:
         return found
 
     def _half_width(self, known: bool, distance: str) -> dict[str, float]:
-        spreads = {
-            (str(s.level), str(s.metric)): s.log_half_width
-            for s in self._loaded.calibration.spreads
-        }
+        spreads = self._spreads
         found = {m: spreads["new_cell", m] for m in PROMISED}
         if known:
             found["tpot"] = min(_LEVEL_ONLY * spreads["known_cell", "tpot"], found["tpot"])
