@@ -186,7 +186,7 @@ class Judge:
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[str, str]]:
-        """Family and first of the same shape of every model: looked up once, not for each layout."""
+        """Family and first of the same shape of every model, looked up once."""
         catalog = self._loaded.catalog
         return {
             model: (serving_names.family(catalog.model(model)), serving_names.shape(catalog, model))
