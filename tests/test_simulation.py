@@ -337,28 +337,6 @@ def test_failures_cost_good_tokens(planned: tuple[Json, Json]) -> None:
         Failures(0.0, 1.0)
 
 
-def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
-    own = scenario(
-        slos=[
-            {"metric": "ttft", "percentile": "p95", "limit_ms": 400},
-            {"metric": "tpot", "percentile": "p95", "limit_ms": 9},
-        ],
-        demand={"requests_per_s": 300},
-    )
-    own["workloads"][0]["classes"][0]["input_tokens"] = 6000
-    own["search"]["disaggregate"] = True
-    own["sites"][0]["power_kw"] = 2000
-    plan = tf.optimize_fleet(own)
-    assert {r["role"] for r in plan.replicas} >= {"prefill", "decode"}
-    found = tf.simulate(plan, own, settings=tf.SimulationSettings(requests=3000, replications=3))
-    (fleet,) = found.fleets
-    assert fleet["classes"][0]["finished"] > 0 and not fleet["unstable_replications"]
-    assert 0.5 < fleet["classes"][0]["attainment"] <= 1.0
-    limits = fleet["classes"][0]["limits"]
-    assert [row["metric"] for row in limits] == ["ttft", "tpot"]
-    assert found.held == all(row["verdict"] != "failed" for row in limits)
-
-
 # Verification
 
 

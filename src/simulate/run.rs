@@ -183,6 +183,9 @@ struct Run<'a, S> {
     links: Vec<f64>,
     transfer_s: &'a dyn Fn(usize, u32) -> f64,
     down: Vec<bool>,
+    /// Requests whose cache is on its way to a lane, and their tokens: the lane is chosen, so they count
+    /// with what it has.
+    coming: Vec<(u64, u64)>,
     /// Requests that no lane could take, and who read their prompts.
     stranded: Vec<(Entry, Option<usize>)>,
     sample_every: u64,
@@ -243,6 +246,7 @@ pub fn run<S: Station>(
         links: vec![0.0; ranks],
         transfer_s,
         down: vec![false; fleet.replicas.len()],
+        coming: vec![(0, 0); lanes],
         stranded: Vec::new(),
         sample_every: ((window.last - window.first) / SAMPLES).max(1),
         opened_s: f64::NAN,
@@ -353,9 +357,10 @@ impl<S: Station> Run<'_, S> {
 
     fn settle(&mut self, lane: usize) {
         let server = &self.servers[lane];
+        let (requests, tokens) = self.coming[lane];
         self.events.set(lane, server.next_s().to_bits());
         self.dispatch
-            .update(lane, server.requests(), server.tokens());
+            .update(lane, server.requests() + requests, server.tokens() + tokens);
     }
 
     fn arrive(&mut self, request: Request) {
@@ -425,16 +430,26 @@ impl<S: Station> Run<'_, S> {
         let end = start + takes(from).max(takes(lane));
         (self.links[a], self.links[b]) = (end, end);
         self.timers.set(end, Happening::Transferred(lane, entry));
+        let (requests, tokens) = self.coming[lane];
+        self.coming[lane] = (requests + 1, tokens + request.tokens());
+        self.settle(lane);
+    }
+
+    /// A prompt's cache has come to a lane, which may have closed meanwhile.
+    fn transferred(&mut self, lane: usize, entry: Entry) {
+        let (requests, tokens) = self.coming[lane];
+        self.coming[lane] = (requests - 1, tokens - entry.request.tokens());
+        if self.dispatch.is_open(lane) {
+            self.enter(lane, entry);
+        } else {
+            self.settle(lane);
+            self.place(entry, Some(self.dispatch.partner_of(lane)));
+        }
     }
 
     fn happen(&mut self) {
         match self.timers.take() {
-            Some(Happening::Transferred(lane, entry)) if self.dispatch.is_open(lane) => {
-                self.enter(lane, entry);
-            }
-            Some(Happening::Transferred(lane, entry)) => {
-                self.place(entry, Some(self.dispatch.partner_of(lane)));
-            }
+            Some(Happening::Transferred(lane, entry)) => self.transferred(lane, entry),
             Some(Happening::Fails(replica)) => self.fail(replica),
             Some(Happening::Repaired(replica)) => {
                 self.down[replica] = false;

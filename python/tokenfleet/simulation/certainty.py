@@ -13,20 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.plan import Plan
 from tokenfleet.problem import Built
-from tokenfleet.problem_data import FloatArray
 from tokenfleet.simulation import tables
-from tokenfleet.simulation.judging import Crew, Judged, Judging, crews_of, hardest, hardest_crews
+from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.plan_file import read_plan
 from tokenfleet.simulation.run import SimulationSettings
-from tokenfleet.simulation.simulate import Bench
-from tokenfleet.simulation.standing import Group, groups_of
+from tokenfleet.simulation.simulate import Bench, class_attainment
+from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of
 from tokenfleet.simulation.sustain import Columns, crew_factors, group_factors
 
 MAX_ROUNDS = 8
@@ -112,7 +109,11 @@ class Certainty:
         tightened: dict[int, float],
     ) -> Row:
         verdicts = [one for _, one in judged]
-        attainment = _attainment(bench, verdicts)
+        attainment = class_attainment(
+            bench.spec,
+            [one.simulated for one in verdicts if one.simulated is not None],
+            [one.fleet for one in verdicts if one.fleet is not None],
+        )
         good = tables.delivered(bench.plan, bench.spec, attainment, 1.0)
         failed = [
             {
@@ -214,24 +215,3 @@ _NAMES = ("workload", "site", "system", "pool", "role", "candidate")
 
 def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
-
-
-def _attainment(bench: Bench, judged: Sequence[Judged]) -> dict[tuple[str, str], float]:
-    """Share of good requests by (workload, class), over groups and crews by what they serve."""
-    simulated = [one.simulated for one in judged if one.simulated is not None]
-    parts = [
-        (row["workload"], row["class"], row["offered_requests_per_s"], row["attainment"])
-        for row in tables.latency_rows(bench.spec, simulated)
-        if row["site"] is None
-    ]
-    parts += [
-        (one.fleet["workload"], row["class"], row["offered_requests_per_s"], row["attainment"])
-        for one in judged
-        if one.fleet is not None
-        for row in one.fleet["classes"]
-    ]
-    rates: dict[tuple[str, str], FloatArray] = {}
-    for workload, name, rate, share in parts:
-        sums = rates.setdefault((workload, name), np.zeros(2))
-        sums += (rate, rate * share)
-    return {key: float(good / rate) for key, (rate, good) in rates.items()}

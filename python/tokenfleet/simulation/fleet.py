@@ -89,7 +89,7 @@ def simulate_whole(
     if settings.hours is not None:
         span_s = settings.hours * SECONDS_PER_HOUR
     else:
-        span_s = max(settings.requests / rate, 2.0 * warm_s)
+        span_s = max(settings.needed / rate, 2.0 * warm_s)
     requests = max(int(np.ceil(rate * span_s)), 1)
     warmup = min(max(warm_s / span_s, 0.05), 0.95)
     replay = None
@@ -142,7 +142,7 @@ def _crew(groups: Sequence[Group], settings: SimulationSettings, warm_s: float) 
     """
     served = [g for g in groups if g.replica.role != "prefill"]
     rate = sum(float(g.rates.sum()) for g in served) * settings.scale
-    part = min(1.0, MOST_TIMES * settings.requests / (rate * 3.0 * warm_s))
+    part = min(1.0, MOST_TIMES * settings.needed / (rate * 3.0 * warm_s))
     if any(g.replica.role != "serve" for g in groups) or settings.hours is not None:
         part = 1.0
     replicas = [max(1, round(g.count * part)) for g in groups]
@@ -217,6 +217,7 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
     )
     return {
         "workload": spec.workloads[workload].id,
+        "sites": sorted({g.replica.site for g in crew.groups}),
         "replicas": sum(g.count for g in crew.groups),
         "replicas_simulated": sum(crew.replicas),
         "interrupted": found["interrupted"],

@@ -6,8 +6,7 @@ each other's prompts.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,49 +17,12 @@ from tokenfleet.simulation import tables
 from tokenfleet.simulation.fleet import Whole, simulate_whole
 from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
 from tokenfleet.simulation.simulate import Bench
-from tokenfleet.simulation.standing import Group
+from tokenfleet.simulation.standing import Crew, Group
 
 Row = dict[str, Any]
+_AGAIN = 4  # times the replications, where a limit is doubtful
 # The pools of a plan as the plan has them: its shares, and no replica lost.
 _AS_PLANNED = Whole(spill=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Crew:
-    """Pools of one role of one workload that answer each other's prompts, in one load block."""
-
-    groups: tuple[Group, ...]
-
-    @property
-    def block(self) -> int:
-        """Its load block."""
-        return self.groups[0].block
-
-    @property
-    def workload(self) -> int:
-        """Its workload, an index in the specification."""
-        return self.groups[0].workload
-
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        r = self.groups[0].replica
-        return f"pools of {r.workload} at {r.site}"
-
-    def served(self) -> FloatArray:
-        """(K,) requests/s."""
-        answers = [g.rates for g in self.groups if g.replica.role == "decode"]
-        rates: FloatArray = np.sum(answers, axis=0)
-        return rates
-
-
-def crews_of(groups: Sequence[Group]) -> list[Crew]:
-    """Pools of one role in one block, by what belongs together."""
-    found: dict[Any, list[Group]] = {}
-    for group in groups:
-        if group.replica.role != "serve":
-            found.setdefault(group.partner, []).append(group)
-    return [Crew(tuple(crew)) for crew in found.values()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +41,11 @@ class Judged:
         return max(rows, key=lambda row: row["simulated_ms"] / row["limit_ms"], default=None)
 
     @property
+    def doubtful(self) -> bool:
+        """Whether a limit is unclear, and its figure on the wrong side."""
+        return any(row["verdict"] == "unclear" and not _right(row) for row in self.limits)
+
+    @property
     def unclear(self) -> int:
         """Limits that neither hold nor fail with confidence."""
         return sum(row["verdict"] == "unclear" for row in self.limits)
@@ -87,6 +54,11 @@ class Judged:
     def holds(self) -> bool:
         """Whether the figures themselves are on the right side of every limit."""
         return not self.unstable and all(_right(row) for row in self.limits)
+
+    @property
+    def surely_holds(self) -> bool:
+        """Whether every limit holds with confidence."""
+        return not self.unstable and all(row["verdict"] == "held" for row in self.limits)
 
 
 def _right(row: Row) -> bool:
@@ -107,25 +79,33 @@ class Judging:
     known: dict[tuple[Any, ...], Judged] = field(default_factory=dict)
 
     def group(self, group: Group, scale: float = 1.0, *, quick: bool = False) -> Judged:
-        """A group at `scale` times its requests; `quick`: in half of the replications."""
-        return self._once(("group", quick, _key(group, scale)), lambda: self._group(
-            group, replace(self._effort(quick), scale=scale)
-        ))  # fmt: skip
+        """A group at `scale` times its requests; `quick`: in half of the replications.
+
+        Where a limit is doubtful it is simulated again in four times the replications; `quick`
+        leaves the doubt.
+        """
+        return self._once(
+            ("group", _key(group, scale)),
+            lambda settings: self._group(group, replace(settings, scale=scale)),
+            quick=quick,
+        )
 
     def crew(self, crew: Crew, *, quick: bool = False) -> Judged:
-        """A crew at its requests."""
-        key = ("crew", quick, *(_key(g, 1.0) for g in crew.groups))
-        return self._once(key, lambda: self._crew(crew, self._effort(quick)))
+        """A crew at its requests, in the same way."""
+        key = ("crew", *(_key(g, 1.0) for g in crew.groups))
+        return self._once(key, lambda settings: self._crew(crew, settings), quick=quick)
 
-    def _once(self, key: tuple[Any, ...], judge: Any) -> Judged:
+    def _once(
+        self, key: tuple[Any, ...], judge: Callable[[SimulationSettings], Judged], *, quick: bool
+    ) -> Judged:
+        key = (quick, *key)
         if key not in self.known:
-            self.known[key] = judge()
+            count = self.settings.replications
+            first = judge(replace(self.settings, replications=-(-count // 2) if quick else count))
+            if first.doubtful and not quick:
+                first = judge(replace(self.settings, replications=_AGAIN * count))
+            self.known[key] = first
         return self.known[key]
-
-    def _effort(self, quick: bool) -> SimulationSettings:
-        if not quick:
-            return self.settings
-        return replace(self.settings, replications=math.ceil(self.settings.replications / 2))
 
     def _group(self, group: Group, settings: SimulationSettings) -> Judged:
         bench, w = self.bench, group.workload

@@ -38,7 +38,7 @@ class SimulationSettings:
 
     scale: float = 1.0  # offered load over the plan's
     hours: float | None = None  # measured time; None: as `requests` and the stays ask for
-    requests: int = 20_000  # measured in each group and replication, at least
+    requests: int = 20_000  # measured in each group and replication, at least; in bursts more
     replications: int = 8
     seed: int = 0
     router: str = "join_shortest_queue"
@@ -46,6 +46,11 @@ class SimulationSettings:
     trace_share: float = 1.0  # of the requests, where there is a trace; the others are drawn
     day: bool = False  # drawn rates follow the workload's load over a day
     threads: int = 0
+
+    @property
+    def needed(self) -> int:
+        """Requests to measure: in bursts of shape s, counts vary as those of s times as many."""
+        return math.ceil(self.requests / min(self.burstiness, 1.0))
 
     def check(self) -> None:
         """Refuses settings that make no simulation.
@@ -241,13 +246,13 @@ def _size(core: Any, spec: Specification, group: Group, settings: SimulationSett
     mean_s, long_s = stays_s(core, spec, group, settings.scale)
     warm_s = max(WARM_STAYS * mean_s, long_s)
     each = float(group.rates.sum()) * settings.scale / group.count
-    most = MOST_TIMES * settings.requests
+    most = MOST_TIMES * settings.needed
     if settings.hours is not None:
         span_s = settings.hours * SECONDS_PER_HOUR
         replicas = _thinned(group, most / (each * (warm_s + span_s)))
     else:
         replicas = _thinned(group, most / (each * 3.0 * warm_s))
-        span_s = max(settings.requests / (each * replicas), 2.0 * warm_s)
+        span_s = max(settings.needed / (each * replicas), 2.0 * warm_s)
     requests = max(int(np.ceil(each * replicas * span_s)), 1)
     return _Size(replicas, requests, min(max(warm_s / span_s, 0.05), 0.95), span_s)
 

@@ -29,7 +29,7 @@ from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.plan_file import PlanFile, check_match, read_plan, scenario_path
 from tokenfleet.simulation.result import Row, Simulation
 from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
-from tokenfleet.simulation.standing import Group, groups_of, peak_block
+from tokenfleet.simulation.standing import Group, crews_of, groups_of, peak_block
 from tokenfleet.simulation.traffic import (
     LengthsFrom,
     PrefixesFrom,
@@ -124,7 +124,7 @@ def simulate(
     block = peak_block(bench.plan) if block is None else block
     groups = groups_of(bench.plan, bench.spec, block)
     served = [g for g in groups if g.replica.role == "serve"]
-    together = _together(bench, groups, whole)
+    together = _together(groups, whole)
     if not served and not together:
         raise SchemaError(
             f"{bench.name}: has nothing that can be simulated in load block {block}",
@@ -152,10 +152,10 @@ def simulate(
                 done.append(one)
             if one.interrupted:
                 raise KeyboardInterrupt
-        for i, (_, crew) in enumerate(sorted(together.items())):
+        for i, crew in enumerate(together):
             if progress is not None:
                 progress(len(served) + i, steps)
-            fleet = _run_whole(bench, crew, settings, whole or Whole(), arrivals)
+            fleet = _run_whole(bench, crew, settings, whole or Whole(spill=False), arrivals)
             if any(row["arrived"] for row in fleet["classes"]):
                 fleets.append(fleet)
             if fleet["interrupted"]:
@@ -180,7 +180,7 @@ def simulate(
         delivered=tables.delivered(
             bench.plan,
             bench.spec,
-            {**class_attainment(bench.spec, done), **_fleet_attainment(fleets)},
+            class_attainment(bench.spec, _alone(done, fleets, whole), fleets),
             settings.scale,
             interrupted=interrupted,
         ),
@@ -247,14 +247,23 @@ def _run_group(
     )
 
 
-def _together(bench: Bench, groups: Sequence[Group], whole: Whole | None) -> dict[int, list[Group]]:
-    """Groups by workload, of those that are simulated as one fleet."""
-    apart = {g.workload for g in groups if g.replica.role != "serve"}
-    crews: dict[int, list[Group]] = {}
+def _together(groups: Sequence[Group], whole: Whole | None) -> list[Sequence[Group]]:
+    """Groups that are simulated as one fleet: all of a workload, or pools of one role that answer
+    each other's prompts."""
+    if whole is None:
+        return [crew.groups for crew in crews_of(groups)]
+    found: dict[int, list[Group]] = {}
     for group in groups:
-        if whole is not None or group.workload in apart:
-            crews.setdefault(group.workload, []).append(group)
-    return crews
+        found.setdefault(group.workload, []).append(group)
+    return [found[w] for w in sorted(found)]
+
+
+def _alone(
+    done: Sequence[Simulated], fleets: Sequence[Row], whole: Whole | None
+) -> list[Simulated]:
+    """Groups that no fleet has simulated as well."""
+    twice = set() if whole is None else {fleet["workload"] for fleet in fleets}
+    return [s for s in done if s.group.replica.workload not in twice]
 
 
 def _run_whole(
@@ -276,10 +285,6 @@ def _run_whole(
         totals=arrivals.totals.get(w),
         day=bench.day(w) if arrivals.day else None,
     )
-
-
-def _fleet_attainment(fleets: Iterable[Row]) -> dict[tuple[str, str], float]:
-    return {(f["workload"], c["class"]): c["attainment"] for f in fleets for c in f["classes"]}
 
 
 def _fleet_warnings(fleets: Sequence[Row], whole: Whole | None) -> Iterable[str]:
@@ -305,11 +310,19 @@ def api_rates(plan: PlanFile, spec: Specification, block: int) -> dict[int, Floa
 
 
 def class_attainment(
-    spec: Specification, groups: Sequence[Simulated]
+    spec: Specification, groups: Sequence[Simulated], fleets: Iterable[Row]
 ) -> dict[tuple[str, str], float]:
-    """Share of good requests by (workload, class), over all sites."""
-    rows = tables.latency_rows(spec, groups)
-    return {(r["workload"], r["class"]): r["attainment"] for r in rows if r["site"] is None}
+    """Share of good requests by (workload, class), groups and fleets by what they serve."""
+    parts = [
+        (row["workload"], row) for row in tables.latency_rows(spec, groups) if row["site"] is None
+    ]
+    parts += [(fleet["workload"], row) for fleet in fleets for row in fleet["classes"]]
+    rates: dict[tuple[str, str], FloatArray] = {}
+    for workload, row in parts:
+        sums = rates.setdefault((workload, row["class"]), np.zeros(2))
+        rate = row["offered_requests_per_s"]
+        sums += (rate, rate * row["attainment"])
+    return {key: float(good / rate) for key, (rate, good) in rates.items()}
 
 
 def _pace(bench: Bench, workload: int, block: int) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +50,27 @@ class Group:
         """A seed of its own that does not depend on the order of the groups."""
         key = f"{seed}|{self.replica.pool}|{self.replica.configuration}|{self.block}"
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big")
+
+
+@dataclass(frozen=True, eq=False)
+class Crew:
+    """Pools of one role of one workload that answer each other's prompts, in one load block."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def workload(self) -> int:
+        """Its workload, an index in the specification."""
+        return self.groups[0].workload
+
+
+def crews_of(groups: Sequence[Group]) -> list[Crew]:
+    """Pools of one role in one block, by what belongs together."""
+    found: dict[Any, list[Group]] = {}
+    for group in groups:
+        if group.replica.role != "serve":
+            found.setdefault(group.partner, []).append(group)
+    return [Crew(tuple(crew)) for crew in found.values()]
 
 
 def peak_block(plan: PlanFile) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 
 from tokenfleet.mix.result import MixResult
 from tokenfleet.problem_data import Candidate, FloatArray
-from tokenfleet.simulation.judging import Crew, Judging
-from tokenfleet.simulation.standing import Group
+from tokenfleet.simulation.judging import Judging
+from tokenfleet.simulation.standing import Crew, Group
 
 NEIGHBOURS = 8  # judged beside each column that fails
 _STEPS = (0.9, 0.75, 0.5, 0.25)
@@ -111,16 +111,16 @@ def group_factors(judging: Judging, columns: Columns, group: Group) -> Iterator[
 
 
 def _sustained(judging: Judging, group: Group) -> float:
-    """The load, over the group's, at which its limits hold, to 3 % of it."""
+    """The load, over the group's, at which its limits surely hold, to 3 % of it."""
     low, high = _LEAST_LOAD, 1.0
     for step in _STEPS:
-        if judging.group(group, step, quick=True).holds:
+        if judging.group(group, step, quick=True).surely_holds:
             low = step
             break
         high = step
     while high - low > _FINE * high and high > 2 * _LEAST_LOAD:
         middle = (low + high) / 2
-        if judging.group(group, middle, quick=True).holds:
+        if judging.group(group, middle, quick=True).surely_holds:
             low = middle
         else:
             high = middle
@@ -178,10 +178,10 @@ def _relieved(judging: Judging, crew: Crew) -> Crew:
 
 
 def _grown_to_hold(judging: Judging, crew: Crew, side: Sequence[Group]) -> Crew | None:
-    """The crew with the fewest more replicas of some pools with which its limits hold; None if no
-    number does."""
+    """The crew with the fewest more replicas of some pools with which its limits surely hold; None
+    if no number does."""
     best = _grown(crew, side, _MOST_REPLICAS)
-    if not judging.crew(best, quick=True).holds:
+    if not judging.crew(best, quick=True).surely_holds:
         return None
     low, high = 1.0, float(_MOST_REPLICAS)
     while high / low > 1.0 + _FINE:
@@ -189,7 +189,7 @@ def _grown_to_hold(judging: Judging, crew: Crew, side: Sequence[Group]) -> Crew 
         trial = _grown(crew, side, middle)
         if _counts(trial) == _counts(best):
             high = middle
-        elif judging.crew(trial, quick=True).holds:
+        elif judging.crew(trial, quick=True).surely_holds:
             best, high = trial, middle
         else:
             low = middle
