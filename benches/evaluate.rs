@@ -13,7 +13,7 @@ fn spec() -> Spec {
     Spec::from_json(include_str!("spec.json")).expect("the fixture is a specification")
 }
 
-/// Candidates per second: those that fit memory and were evaluated in full.
+/// Candidates per second: those that fit memory, evaluated in full or shown by a bound to be beaten.
 fn search_all(c: &mut Criterion) {
     let spec = spec();
     let space = Space::new(&spec);
@@ -24,7 +24,11 @@ fn search_all(c: &mut Criterion) {
     let found = one.install(|| search(&spec, &space, 0, space.partition_count()));
     let mut group = c.benchmark_group("search");
     group.throughput(Throughput::Elements(
-        found.counts.values().map(|counts| counts.evaluated()).sum(),
+        found
+            .counts
+            .values()
+            .map(|counts| counts.evaluated() + counts.dominated)
+            .sum(),
     ));
     group.bench_function("one thread", |b| {
         b.iter(|| one.install(|| search(&spec, &space, 0, space.partition_count())));
