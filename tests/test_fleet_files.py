@@ -206,3 +206,15 @@ def test_the_key_of_a_problem_is_of_all_it_holds() -> None:
         replace(base, pools=(replace(base.pools[0], pue=1.5),)),
     ):
         assert FleetQuestion(other).key != FleetQuestion(base).key
+
+
+def test_the_command_takes_engines_and_says_that_all_is_done(tmp_path: Path) -> None:
+    path = shortlist(tmp_path)
+    for name in ("threads", "processes"):
+        options = ["-o", tmp_path / f"{name}.csv", "--engine", name, "--jobs", 1, "--resume"]
+        done = command(path, "-s", ENTERPRISE, *options)
+        assert done.exit_code == 0, done.output
+    both = [(tmp_path / f"{name}.csv").read_bytes() for name in ("threads", "processes")]
+    assert both[0] == both[1]
+    again = command(path, "-s", ENTERPRISE, "-o", tmp_path / "threads.csv", "--resume")
+    assert again.exit_code == 2 and "no unfinished run of it" in again.output
