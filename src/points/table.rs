@@ -52,13 +52,21 @@ pub const REPORTED: Wanted = Wanted::both(Percentiles([false, true, false, false
 /// # Panics
 /// When slices differ in length.
 pub fn points(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
-    pulp::Arch::new().dispatch(Fill::new(curve, inputs, out));
+    points_in(curve, inputs, out, 1.0);
+}
+
+/// [`points`] with latencies in units of which `per_second` make a second.
+///
+/// # Panics
+/// When slices differ in length.
+pub fn points_in(curve: &Curve, inputs: &Inputs, out: &mut Columns, per_second: f64) {
+    pulp::Arch::new().dispatch(Fill::new(curve, inputs, out, per_second));
 }
 
 /// [`points`] with the instructions of `simd`.
 #[cfg(test)]
 pub(super) fn points_with<S: Simd>(simd: S, curve: &Curve, inputs: &Inputs, out: &mut Columns) {
-    simd.vectorize(Fill::new(curve, inputs, out));
+    simd.vectorize(Fill::new(curve, inputs, out, 1.0));
 }
 
 /// A type of its own, because a closure this large is not inlined into the code of each
@@ -67,14 +75,25 @@ struct Fill<'a, 'b, 'c> {
     curve: &'a Curve,
     inputs: &'a Inputs<'b>,
     out: &'a mut Columns<'c>,
+    per_second: f64,
 }
 
 impl<'a, 'b, 'c> Fill<'a, 'b, 'c> {
-    fn new(curve: &'a Curve, inputs: &'a Inputs<'b>, out: &'a mut Columns<'c>) -> Self {
+    fn new(
+        curve: &'a Curve,
+        inputs: &'a Inputs<'b>,
+        out: &'a mut Columns<'c>,
+        per_second: f64,
+    ) -> Self {
         let len = inputs.rate_rps.len();
         assert!(inputs.usd_per_gpu_h.len() == len && inputs.usd_per_kwh.len() == len);
         assert!(out.all().iter().all(|column| column.len() == len));
-        Self { curve, inputs, out }
+        Self {
+            curve,
+            inputs,
+            out,
+            per_second,
+        }
     }
 }
 
@@ -83,12 +102,12 @@ impl WithSimd for Fill<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        fill(self.curve, self.inputs, self.out);
+        fill(self.curve, self.inputs, self.out, self.per_second);
     }
 }
 
 #[inline(always)]
-fn fill(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
+fn fill(curve: &Curve, inputs: &Inputs, out: &mut Columns, per_second: f64) {
     let mut block = Block::default();
     for first in (0..inputs.rate_rps.len()).step_by(BLOCK) {
         read(inputs.rate_rps, first, &mut block.rate_rps);
@@ -96,6 +115,12 @@ fn fill(curve: &Curve, inputs: &Inputs, out: &mut Columns) {
         read(inputs.usd_per_kwh, first, &mut block.usd_per_kwh);
         block.operate(curve, REPORTED);
         block.price(curve);
+        for i in [1, 4] {
+            for (ttft, tpot) in block.ttft_s[i].iter_mut().zip(&mut block.tpot_s[i]) {
+                *ttft *= per_second;
+                *tpot *= per_second;
+            }
+        }
         let results = [
             &block.output_tokens_per_s,
             &block.tokens_per_s_gpu,

@@ -380,10 +380,11 @@ impl<'a, 'f> Walk<'a, 'f> {
             return;
         }
         let mut left = self.cost;
-        self.known.fronts[g].sift(&mut left, ttft, tpot);
-        self.found.fronts[g].sift(&mut left, ttft, tpot);
-        if !any_up_to(&left, f64::MAX) {
-            return;
+        for front in [&self.known.fronts[g], &self.found.fronts[g]] {
+            front.sift(&mut left, ttft, tpot);
+            if !any_up_to(&left, f64::MAX) {
+                return;
+            }
         }
         for j in (0..len).filter(|j| left[*j] < f64::INFINITY) {
             let merits = Merits {

@@ -12,12 +12,11 @@ use crate::points::front::{Front, Ranking};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
-use crate::points::{points, Columns, Curve, Inputs, NAMES};
+use crate::points::table::points_in;
+use crate::points::{Columns, Curve, Inputs, NAMES};
 
 /// Rows that a thread works out at once.
 const CHUNK: usize = 1 << 15;
-/// Rows whose results are still in the first-level cache when their times become ms.
-const WARM: usize = 512;
 
 fn columns<'a>(all: &'a mut [&mut [f64]; 9]) -> Columns<'a> {
     let [a, b, c, d, e, f, g, h, i] = all;
@@ -36,20 +35,16 @@ fn columns<'a>(all: &'a mut [&mut [f64]; 9]) -> Columns<'a> {
 
 /// Fills one chunk of rows, times in ms.
 fn fill(curve: &Curve, inputs: &Inputs, mut out: [&mut [f64]; 9]) {
-    let len = inputs.rate_rps.len();
-    for first in (0..len).step_by(WARM) {
-        let rows = first..len.min(first + WARM);
-        let inputs = Inputs {
-            rate_rps: &inputs.rate_rps[rows.clone()],
-            usd_per_gpu_h: &inputs.usd_per_gpu_h[rows.clone()],
-            usd_per_kwh: &inputs.usd_per_kwh[rows.clone()],
-        };
-        let mut warm = out.each_mut().map(|column| &mut column[rows.clone()]);
-        points(curve, &inputs, &mut columns(&mut warm));
-        for column in &mut warm[2..6] {
-            column.iter_mut().for_each(|seconds| *seconds *= 1e3);
-        }
-    }
+    points_in(curve, inputs, &mut columns(&mut out), 1e3);
+}
+
+/// The first number that is not finite or below 0. In stretches, each without a way out in between, so
+/// that the compiler makes vector code of them.
+fn first_wrong(values: &[f64]) -> Option<f64> {
+    let wrong = |v: &f64| !(v.is_finite() && *v >= 0.0);
+    let mut stretches = values.chunks(1024);
+    let found = stretches.find(|s| s.iter().fold(false, |any, v| any | wrong(v)))?;
+    found.iter().copied().find(wrong)
 }
 
 /// Operating points of one configuration and class at given rates and prices, as columns.
@@ -96,8 +91,8 @@ pub(super) fn operating_points<'py>(
                 values.len()
             )));
         }
-        if let Some(bad) = values.iter().find(|v| !v.is_finite() || **v < 0.0) {
-            not_negative(name, *bad)?;
+        if let Some(bad) = first_wrong(values) {
+            not_negative(name, bad)?;
         }
     }
     let inputs = inputs.map(|(_, values)| values);
