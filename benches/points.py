@@ -363,7 +363,12 @@ def grid(
             system["mem_bytes"] *= 20.0
         text = json.dumps(spec)
         search = _core.PointSearch(
-            _core.Problem(text), "utilisation", [0.5], [o[:1] for o in offers], skip=False
+            _core.Problem(text),
+            "utilisation",
+            [0.5],
+            [o[:1] for o in offers],
+            front=False,
+            skip=False,
         )
         search.extend(0, search.unit_count)
         here = search.counts()["computed"] * loads * len(offers[0])
@@ -399,12 +404,15 @@ def search_here(points: int, threads: int, skip: bool, named: str, front: bool) 
     took = time.perf_counter() - begun
     counts = search.counts()
     kept: Any = search.front() if front else search.cheapest()
+    digest = hashlib.sha256()
+    for column in kept.values():
+        digest.update(column)
     return {
         "points": counts["total"] - counts["no_layout"] - counts["memory"],
         "seconds": took,
         **counts,
         "kept": len(kept["number"]),
-        "digest": hashlib.sha256(b"".join(c.tobytes() for c in kept.values())).hexdigest()[:16],
+        "digest": digest.hexdigest()[:16],
         "peak_mb": peak_mb(),
     }
 
