@@ -34,6 +34,7 @@ from tokenfleet.provenance import (
 )
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
+from tokenfleet.simulation.arrivals import TraceSource, loads_of
 from tokenfleet.simulation.certainty import MAX_ROUNDS, Certainty, Note
 from tokenfleet.simulation.run import SimulationSettings
 from tokenfleet.verify import verify_mix
@@ -53,6 +54,7 @@ def optimize_fleet(
     compare_single: bool = True,
     verify: Verify | None = None,
     simulation: SimulationSettings | None = None,
+    trace: TraceSource = None,
     note: Note | None = None,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
@@ -64,7 +66,8 @@ def optimize_fleet(
     With `verify="simulate"` every replica group of the plan is simulated at its routed mix, by the
     settings of `simulation`; where a limit fails with confidence the column's capacity is lowered
     and the mix solved again. `plan.verification` has the rounds and the price of certainty;
-    `note(text)` is told how far it is.
+    `note(text)` is told how far it is. With a `trace`, for all workloads or by name, limits must
+    also hold when it is replayed in the busiest load block at the mean rate over the year.
 
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
@@ -72,6 +75,8 @@ def optimize_fleet(
         SolverError: the solver failed, or its answer did not pass the independent check.
     """
     begun = time.perf_counter()
+    if trace is not None and verify is None:
+        raise SchemaError("a trace without verify", 'write verify="simulate" (--verify simulate)')
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     built = build(loaded, progress)
     require_candidates(built)
@@ -84,7 +89,7 @@ def optimize_fleet(
         )
         check(result, built)
         return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
-    judge = _judge(built, verify, simulation, note)
+    judge = replace(_judge(built, verify, simulation, trace), note=note)
     result = _solve_verified(built, judge, compare_single)
     check(result, built)
     known = extras(built, result, time.perf_counter() - begun)
@@ -92,11 +97,11 @@ def optimize_fleet(
 
 
 def _judge(
-    built: Built, verify: str, simulation: SimulationSettings | None, note: Note | None
+    built: Built, verify: str, simulation: SimulationSettings | None, trace: TraceSource
 ) -> Certainty:
     if verify != "simulate":
         raise SchemaError(f"verify is {verify!r}", "write simulate, or leave it out")
-    if built.core is None:
+    if built.core is None or built.specification is None:
         raise SchemaError(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
             "plan without verify",
@@ -109,7 +114,7 @@ def _judge(
         as_plan=lambda found: Plan.from_mix(found, named),
         analytic=lambda found: recheck(built, found),
         settings=settings,
-        note=note,
+        loads=loads_of(built.loaded, built.specification, trace),
     )
 
 

@@ -35,6 +35,10 @@ VerifyOption = Annotated[
         "again.",
     ),
 ]
+TraceOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Trace to replay, for all workloads or as WORKLOAD=FILE; repeatable."),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")
@@ -46,3 +50,24 @@ InputsOption = Annotated[
         help="Whether a table's own columns go before the answers; default: where rows leave.",
     ),
 ]
+
+
+def traces(given: list[str] | None) -> str | dict[str, str] | None:
+    """One file for all workloads, or files by workload.
+
+    Raises:
+        SchemaError: both at once, or a workload named twice.
+    """
+    from tokenfleet.errors import SchemaError
+
+    if not given:
+        return None
+    if len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
+        return given[0]
+    found: dict[str, str] = {}
+    for text in given:
+        workload, _, path = text.partition("=")
+        if not path or workload in found:
+            raise SchemaError(f"--trace {text}", "give one FILE, or WORKLOAD=FILE once for each")
+        found[workload] = path
+    return found

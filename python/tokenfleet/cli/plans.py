@@ -20,7 +20,9 @@ from tokenfleet.cli.options import (
     SeedOption,
     ThreadsOption,
     TimeLimitOption,
+    TraceOption,
     VerifyOption,
+    traces,
 )
 from tokenfleet.cli.progress import searching
 
@@ -79,6 +81,7 @@ def plan(
         float,
         typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
     ] = 1.0,
+    trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
@@ -87,8 +90,12 @@ def plan(
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
         sure = {} if confidence is None else {"confidence": confidence}
-        judge = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
-        how = None if verify is None else (verify, {**judge, "threads": threads or 0})
+        judge: dict[str, Any] = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
+        how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
+        if verify is not None:
+            from tokenfleet.simulation.run import SimulationSettings
+
+            how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
         _plan(_load(scenario, given, sure), as_json, (output, force), how)
 
 
@@ -117,23 +124,14 @@ def _plan(
     loaded: LoadedScenario,
     as_json: bool,
     file: tuple[Path | None, bool] = (None, False),
-    verify: tuple[str, dict[str, Any]] | None = None,
+    how: dict[str, Any] | None = None,
 ) -> None:
     from tokenfleet.optimize import optimize_fleet
 
     output, force = file
-    extra: dict[str, Any] = {}
-    if verify is not None:
-        from tokenfleet.simulation.run import SimulationSettings
-
-        watched = note if sys.stderr.isatty() else None
-        extra = {
-            "simulation": SimulationSettings(**verify[1]),
-            "verify": verify[0],
-            "note": watched,
-        }
+    watched = note if sys.stderr.isatty() else None
     with searching("solving (Ctrl-C keeps the plan)") as progress:
-        found = optimize_fleet(loaded, progress=progress, **extra)
+        found = optimize_fleet(loaded, progress=progress, note=watched, **(how or {}))
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
     if as_json:

@@ -13,7 +13,7 @@ import typer
 
 from tokenfleet.cli.answer import INTERRUPTED, answering, console, note, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
-from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption
+from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption, TraceOption, traces
 
 if TYPE_CHECKING:
     from tokenfleet.simulation.fleet import Whole
@@ -53,10 +53,7 @@ def simulate(
     scenario: Annotated[
         Path | None, typer.Option(help="Its scenario; default: the file that the plan names.")
     ] = None,
-    trace: Annotated[
-        list[str] | None,
-        typer.Option(help="Trace to replay, for all workloads or as WORKLOAD=FILE; repeatable."),
-    ] = None,
+    trace: TraceOption = None,
     lengths: Annotated[
         LengthsSource, typer.Option(help="Token counts of a replay: of the trace or the classes.")
     ] = LengthsSource.auto,
@@ -127,31 +124,10 @@ def simulate(
             threads=threads or 0,
         )
         settings.check()
-        given: dict[str, Any] = {"scenario": scenario, "trace": _traces(trace), "block": block}
+        given: dict[str, Any] = {"scenario": scenario, "trace": traces(trace), "block": block}
         given["whole"] = _whole(whole or no_spill, failures, spill=not no_spill)
         given |= {"lengths": lengths.value, "prefixes": prefixes.value}
         _simulate(plan, given, settings, (plot, output, force), as_json)
-
-
-def _traces(given: list[str] | None) -> str | dict[str, str] | None:
-    """One file for all workloads, or files by workload.
-
-    Raises:
-        SchemaError: both at once, or a workload named twice.
-    """
-    from tokenfleet.errors import SchemaError
-
-    if not given:
-        return None
-    if len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
-        return given[0]
-    found: dict[str, str] = {}
-    for text in given:
-        workload, _, path = text.partition("=")
-        if not path or workload in found:
-            raise SchemaError(f"--trace {text}", "give one FILE, or WORKLOAD=FILE once for each")
-        found[workload] = path
-    return found
 
 
 def _whole(whole: bool, failures: str | None, *, spill: bool) -> Whole | None:

@@ -18,18 +18,47 @@ from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.plan import Plan
 from tokenfleet.problem import Built
 from tokenfleet.simulation import tables
+from tokenfleet.simulation.arrivals import Arrivals, arrivals_in, words_of
+from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.plan_file import read_plan
 from tokenfleet.simulation.run import SimulationSettings
-from tokenfleet.simulation.simulate import Bench, class_attainment
-from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of
+from tokenfleet.simulation.simulate import class_attainment
+from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of, peak_block
 from tokenfleet.simulation.sustain import Columns, crew_factors, group_factors
+from tokenfleet.simulation.traffic import TraceLoad
 
 MAX_ROUNDS = 8
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
+_DRAWN = Arrivals({}, {}, {})
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Something that stands in a load block, under the requests that it is judged by."""
+
+    what: Group | Crew
+    judging: Judging
+
+    @property
+    def traced(self) -> bool:
+        """Whether they are those of a trace."""
+        return bool(self.judging.arrivals.loads)
+
+    def judge(self) -> Judged:
+        """Its limits and their verdicts."""
+        if isinstance(self.what, Crew):
+            return self.judging.crew(self.what)
+        return self.judging.group(self.what)
+
+    def factors(self, columns: Columns) -> Iterator[tuple[int, float]]:
+        """Columns, and how many times more load a request must be on them."""
+        if isinstance(self.what, Crew):
+            return crew_factors(self.judging, columns, self.what)
+        return group_factors(self.judging, columns, self.what)
 
 
 @dataclass
@@ -37,6 +66,9 @@ class Certainty:
     """Simulates the plan of every round, and remembers what it found.
 
     `analytic` is the re-check that comes first; `as_plan` names a mix, with its configurations.
+    Requests are drawn, in every load block; those workloads that have `loads` are judged under
+    their traces as well, in the busiest block at their mean rate over the year (as `simulate`
+    replays a trace).
     """
 
     built: Built
@@ -44,6 +76,7 @@ class Certainty:
     analytic: Callable[[MixResult], Sequence[Tightening]]
     settings: SimulationSettings = field(default_factory=SimulationSettings)
     note: Note | None = None
+    loads: Mapping[int, TraceLoad] = field(default_factory=dict)
     rounds: list[Row] = field(default_factory=list)
     interrupted: bool = False
     _position: Row | None = None  # in the round that is not done
@@ -67,31 +100,42 @@ class Certainty:
     def _simulate(self, found: MixResult) -> list[Tightening]:
         plan = self.as_plan(found)
         bench = self._open(plan)
-        judging = Judging(bench, self.settings, self._known)
         columns = Columns(found, self.built.origins)
         tightened: dict[int, float] = {}
         judged = []
-        for what in self._in_turn(_standing(bench)):
-            if isinstance(what, Crew):
-                one, factors = judging.crew(what), crew_factors(judging, columns, what)
-            else:
-                one, factors = judging.group(what), group_factors(judging, columns, what)
-            judged.append((what, one))
-            for c, factor in factors if one.failed is not None else ():
+        for case in self._in_turn(self._cases(bench)):
+            one = case.judge()
+            judged.append((case, one))
+            for c, factor in case.factors(columns) if one.failed is not None else ():
                 if factor > 1.0:
                     tightened[c] = max(tightened.get(c, 1.0), factor)
         self.rounds.append(self._round(bench, columns, plan, judged, tightened))
         self._position = None
         return [Tightening(c, factor) for c, factor in sorted(tightened.items())]
 
-    def _in_turn(self, standing: Sequence[Group | Crew]) -> Iterator[Group | Crew]:
+    def _cases(self, bench: Bench) -> list[_Case]:
+        """What is judged under drawn requests, and what under those of a trace."""
+        blocks = range(len(bench.plan.blocks))
+        by_block = [groups_of(bench.plan, bench.spec, block) for block in blocks]
+        drawn = Judging(bench, self.settings, _DRAWN, self._known)
+        cases = [_Case(what, drawn) for what in _standing(by_block)]
+        if self.loads:
+            peak = peak_block(bench.plan)
+            groups = [g for g in by_block[peak] if g.workload in self.loads]
+            paced = {g.workload for g in groups}
+            arrivals = arrivals_in(bench, by_block[peak], peak, self.loads, paced)
+            traced = Judging(bench, self.settings, arrivals, self._known)
+            cases += [_Case(what, traced) for what in _standing([groups])]
+        return cases
+
+    def _in_turn(self, cases: Sequence[_Case]) -> Iterator[_Case]:
         """Says what is simulated, and remembers how far it is."""
-        number, total = len(self.rounds) + 1, len(standing)
-        for i, what in enumerate(standing):
+        number, total = len(self.rounds) + 1, len(cases)
+        for i, case in enumerate(cases):
             self._position = {"round": number, "groups_judged": i, "groups": total}
             if self.note is not None:
                 self.note(f"round {number}: simulating group {i + 1} of {total}")
-            yield what
+            yield case
 
     def _open(self, plan: Plan) -> Bench:
         built = self.built
@@ -105,27 +149,25 @@ class Certainty:
         bench: Bench,
         columns: Columns,
         plan: Plan,
-        judged: Sequence[tuple[Group | Crew, Judged]],
+        judged: Sequence[tuple[_Case, Judged]],
         tightened: dict[int, float],
     ) -> Row:
-        verdicts = [one for _, one in judged]
-        attainment = class_attainment(
-            bench.spec,
-            [one.simulated for one in verdicts if one.simulated is not None],
-            [one.fleet for one in verdicts if one.fleet is not None],
-        )
+        attainment = _attainment(bench, [one for case, one in judged if not case.traced])
+        traced = _attainment(bench, [one for case, one in judged if case.traced])
         good = tables.delivered(bench.plan, bench.spec, attainment, 1.0)
+        on_trace = tables.delivered(bench.plan, bench.spec, {**attainment, **traced}, 1.0)
         failed = [
             {
                 **{n: getattr(group.replica, n) for n in _NAMES},
                 "block": group.block,
+                "arrivals": words_of(self.settings, case.judging.arrivals.loads),
                 "replicas": group.count,
                 "limit": one.failed,
                 "load_factor": tightened.get(columns.index(group)),
             }
-            for what, one in judged
+            for case, one in judged
             if one.failed is not None
-            for group in _at_fault(what, columns, tightened)
+            for group in _at_fault(case.what, columns, tightened)
         ]
         return {
             "round": len(self.rounds) + 1,
@@ -136,8 +178,9 @@ class Certainty:
             "gpus": plan.gpus,
             "groups": len(judged),
             "failed": failed,
-            "limits_unclear": sum(one.unclear for one in verdicts),
+            "limits_unclear": sum(one.unclear for _, one in judged),
             "good_share": good["good_share"],
+            "trace_good_share": on_trace["good_share"] if self.loads else None,
             "attainment": [
                 {"workload": w, "class": k, "attainment": share}
                 for (w, k), share in sorted(attainment.items())
@@ -159,6 +202,9 @@ class Certainty:
             "seed": self.settings.seed,
             "unverified_good_share": first["good_share"],
             "verified_good_share": last["good_share"],
+            "trace": words_of(self.settings, self.loads) if self.loads else None,
+            "unverified_trace_good_share": first["trace_good_share"],
+            "verified_trace_good_share": last["trace_good_share"],
             "price_of_certainty_usd": last["annual_cost_usd"] - first["annual_cost_usd"],
             "price_of_certainty_per_mtok_output_usd": _difference(
                 last["cost_per_mtok_output_usd"], first["cost_per_mtok_output_usd"]
@@ -202,12 +248,19 @@ def _at_fault(
     return tuple(g for g in groups if columns.index(g) in tightened) or groups
 
 
-def _standing(bench: Bench) -> list[Group | Crew]:
+def _standing(by_block: Sequence[Sequence[Group]]) -> list[Group | Crew]:
     """What is judged: serving groups and crews, each in the blocks in which it is not outdone."""
-    by_block = [groups_of(bench.plan, bench.spec, b) for b in range(len(bench.plan.blocks))]
     serving = [g for groups in by_block for g in groups if g.replica.role == "serve"]
     crews = [crew for groups in by_block for crew in crews_of(groups)]
     return [*hardest(serving), *hardest_crews(crews)]
+
+
+def _attainment(bench: Bench, verdicts: Sequence[Judged]) -> dict[tuple[str, str], float]:
+    return class_attainment(
+        bench.spec,
+        [one.simulated for one in verdicts if one.simulated is not None],
+        [one.fleet for one in verdicts if one.fleet is not None],
+    )
 
 
 _NAMES = ("workload", "site", "system", "pool", "role", "candidate")

@@ -14,9 +14,10 @@ import numpy as np
 
 from tokenfleet.problem_data import FloatArray
 from tokenfleet.simulation import tables
-from tokenfleet.simulation.fleet import Whole, simulate_whole
-from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
-from tokenfleet.simulation.simulate import Bench
+from tokenfleet.simulation.arrivals import Arrivals, run_group, run_whole
+from tokenfleet.simulation.bench import Bench
+from tokenfleet.simulation.fleet import Whole
+from tokenfleet.simulation.run import Simulated, SimulationSettings
 from tokenfleet.simulation.standing import Crew, Group
 
 Row = dict[str, Any]
@@ -69,13 +70,14 @@ def _right(row: Row) -> bool:
 
 @dataclass
 class Judging:
-    """Simulates what it is asked about, once.
+    """Simulates what it is asked about, once, under the requests of `arrivals`.
 
     Raises KeyboardInterrupt where Ctrl-C ended a simulation: what is half judged is not judged.
     """
 
     bench: Bench
     settings: SimulationSettings
+    arrivals: Arrivals
     known: dict[tuple[Any, ...], Judged] = field(default_factory=dict)
 
     def group(self, group: Group, scale: float = 1.0, *, quick: bool = False) -> Judged:
@@ -85,15 +87,25 @@ class Judging:
         leaves the doubt.
         """
         return self._once(
-            ("group", _key(group, scale)),
+            ("group", self._of_trace(group), _key(group, scale)),
             lambda settings: self._group(group, replace(settings, scale=scale)),
             quick=quick,
         )
 
     def crew(self, crew: Crew, *, quick: bool = False) -> Judged:
         """A crew at its requests, in the same way."""
-        key = ("crew", *(_key(g, 1.0) for g in crew.groups))
+        traced = self._of_trace(crew.groups[0])
+        key = ("crew", traced, *(_key(g, 1.0) for g in crew.groups))
         return self._once(key, lambda settings: self._crew(crew, settings), quick=quick)
+
+    def _of_trace(self, group: Group) -> tuple[Any, ...] | None:
+        """What a part of a trace depends on beside the group; None where requests are drawn."""
+        w = group.workload
+        if w not in self.arrivals.loads:
+            return None
+        totals = self.arrivals.totals_for(group)
+        assert totals is not None
+        return (self.arrivals.paces.get(w), _rounded(totals))
 
     def _once(
         self, key: tuple[Any, ...], judge: Callable[[SimulationSettings], Judged], *, quick: bool
@@ -109,8 +121,7 @@ class Judging:
 
     def _group(self, group: Group, settings: SimulationSettings) -> Judged:
         bench, w = self.bench, group.workload
-        pairs = bench.pairs(w, settings.seed)
-        s = simulate_group(bench.core, bench.spec, group, pairs, settings)
+        s = run_group(bench, group, settings, self.arrivals)
         if s.interrupted:
             raise KeyboardInterrupt
         limits = [
@@ -123,11 +134,7 @@ class Judging:
         return Judged(limits, s.unstable, simulated=s)
 
     def _crew(self, crew: Crew, settings: SimulationSettings) -> Judged:
-        bench = self.bench
-        pairs = bench.pairs(crew.workload, settings.seed)
-        fleet = simulate_whole(
-            bench.core, bench.spec, crew.groups, pairs, settings, whole=_AS_PLANNED
-        )
+        fleet = run_whole(self.bench, crew.groups, settings, _AS_PLANNED, self.arrivals)
         if fleet["interrupted"]:
             raise KeyboardInterrupt
         limits = [
@@ -137,9 +144,13 @@ class Judging:
         return Judged(limits, unstable, fleet=fleet)
 
 
+def _rounded(rates: FloatArray) -> tuple[float, ...]:
+    return tuple(float(f"{rate:.9g}") for rate in rates)
+
+
 def _key(group: Group, scale: float) -> tuple[Any, ...]:
-    rates = tuple(float(f"{rate:.9g}") for rate in group.rates * scale)
-    return (group.replica.configuration, group.replica.latency_group, group.count, rates)
+    replica, rates = group.replica, _rounded(group.rates * scale)
+    return (replica.configuration, replica.latency_group, group.count, rates)
 
 
 # What need not be judged

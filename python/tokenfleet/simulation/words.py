@@ -86,6 +86,12 @@ def verified(verification: Row) -> list[str]:
         f"{percent(verification['unverified_good_share'] or 0.0)} of tokens would be good, now "
         f"{percent(verification['verified_good_share'] or 0.0)}"
     )
+    if verification["trace"] is not None:
+        lines.append(
+            f"on {verification['trace']}: "
+            f"{percent(verification['unverified_trace_good_share'] or 0.0)} without it, now "
+            f"{percent(verification['verified_trace_good_share'] or 0.0)}"
+        )
     return lines
 
 
@@ -101,7 +107,7 @@ def _failure(row: Row) -> str:
     return (
         f"{limit['metric'].upper()} {limit['percentile']} of {row['workload']} on "
         f"{row['system']} at {row['site']} is {number(limit['simulated_ms'])} of "
-        f"{number(limit['limit_ms'])} ms"
+        f"{number(limit['limit_ms'])} ms ({row['arrivals']})"
     )
 
 

@@ -1,0 +1,71 @@
+"""A plan and the scenario it was made from, checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenfleet.plan import Plan
+from tokenfleet.problem.build import respecify
+from tokenfleet.problem.load_blocks import day_weights
+from tokenfleet.problem.specification import Specification
+from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.schema import Scenario
+from tokenfleet.simulation.lengths import Pairs
+from tokenfleet.simulation.plan_file import PlanFile, check_match, read_plan, scenario_path
+from tokenfleet.simulation.traffic import pairs_of
+
+PlanSource = Plan | str | Path | Mapping[str, Any]
+ScenarioSource = str | Path | Mapping[str, Any] | Scenario | LoadedScenario
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A plan that matches its scenario, ready to be simulated."""
+
+    plan: PlanFile
+    name: str
+    loaded: LoadedScenario
+    spec: Specification
+    core: Any
+    known_pairs: dict[tuple[int, int], tuple[Pairs, ...]] = field(default_factory=dict)
+
+    def pairs(self, workload: int, seed: int) -> tuple[Pairs, ...]:
+        """Lengths to draw from, made once."""
+        key = (workload, seed)
+        if key not in self.known_pairs:
+            self.known_pairs[key] = pairs_of(self.loaded, self.spec, workload, seed)
+        return self.known_pairs[key]
+
+    def day(self, workload: int) -> list[float]:
+        """The workload's load over a day, as weights."""
+        own = self.spec.workloads[workload]
+        curve = self.loaded.day_curves.get(own.id)
+        weights = day_weights(own.demand, None if curve is None else np.asarray(curve))
+        return [float(weight) for weight in weights]
+
+
+def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
+    """Reads a plan and its scenario, and checks that they belong together.
+
+    Raises:
+        SchemaError: as `simulate`.
+    """
+    if isinstance(plan, Plan):
+        plan = plan.to_json()
+    parsed, name = read_plan(plan)
+    if scenario is None:
+        scenario = scenario_path(parsed, name)
+    if isinstance(scenario, LoadedScenario):
+        loaded = scenario
+    else:  # a plan's confidence may have been asked for beside the file
+        asked = {} if parsed.confidence is None else {"confidence": parsed.confidence}
+        file = isinstance(scenario, str | Path)
+        loaded = load_scenario(scenario, given=asked if file else None)
+    spec, core = respecify(loaded)
+    check_match(parsed, name, loaded, spec, core)
+    return Bench(parsed, name, loaded, spec, core)
