@@ -376,9 +376,34 @@ def test_what_no_plan_can_hold_says_what_is_missing() -> None:
     assert "TTFT p99 is" in str(caught.value)
 
 
+def test_plans_are_verified_on_a_trace(tmp_path: Path) -> None:
+    """Requests that come fifty at a time break a limit that drawn ones keep."""
+    slos = [{"metric": "ttft", "percentile": "p95", "limit_ms": 500}]
+    own = scenario(slos=slos)
+    path = trace_file(tmp_path, [(float(t), 1000, 200) for t in range(40) for _ in range(50)])
+    settings = replace(LIGHT, replications=5)
+    last = tf.optimize_fleet(own, verify="simulate", simulation=settings, trace=path)
+    told = last.verification
+    assert told is not None and told["holds"] is True
+    failed = told["rounds"][0]["failed"]
+    assert {row["arrivals"] for row in failed} == {str(path)} and not told["rounds"][-1]["failed"]
+    first = tf.optimize_fleet(own)
+    assert last.gpus > first.gpus
+    other = replace(settings, seed=99)
+    before, after = (tf.simulate(p, own, trace=path, settings=other) for p in (first, last))
+    assert before.failed and not after.failed
+    drawn = tf.optimize_fleet(own, verify="simulate", simulation=settings)
+    assert drawn.verification is not None and drawn.verification["trace"] is None
+    assert drawn.gpus == first.gpus
+
+
 def test_verification_is_named() -> None:
     with pytest.raises(SchemaError, match="verify"):
         tf.optimize_fleet(scenario(), verify="guess")  # type: ignore[arg-type]
+    with pytest.raises(SchemaError, match="a trace without verify"):
+        tf.optimize_fleet(scenario(), trace="trace.csv")
+    with pytest.raises(SchemaError, match="chta"):
+        tf.optimize_fleet(scenario(), verify="simulate", trace={"chta": "trace.csv"})
 
 
 # Command line

@@ -24,7 +24,7 @@ from test_fleet_simulation import simulate as simulate_fleet
 from test_simulate import lengths, load_s, one_class
 from test_simulation import LIGHT, scenario, trace_file
 from tokenfleet import _core
-from tokenfleet.simulation import simulate as simulation
+from tokenfleet.simulation import arrivals
 from tokenfleet.simulation.plot import sweep
 from tokenfleet.simulation.run import simulate_group
 
@@ -77,7 +77,7 @@ def striking(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
             struck.append(Struck(core, call))
         return simulate_group(struck[0], *args, **options)
 
-    monkeypatch.setattr(simulation, "simulate_group", group)
+    monkeypatch.setattr(arrivals, "simulate_group", group)
 
 
 # Core
@@ -212,25 +212,29 @@ def test_a_verified_plan_says_in_which_round_it_was(when: str) -> None:
 # Command line
 
 
-def until(master: int, text: bytes) -> bytes:
-    """Reads a terminal until it shows a text."""
-    shown = b""
-    while text not in shown:
-        shown += os.read(master, 4096)
-    return shown
+METER = b"\x1b[?25l"  # a meter hides the cursor as it begins
+
+
+def until(master: int, *texts: bytes) -> None:
+    """Reads a terminal until it has shown texts one after the other."""
+    shown, at = b"", 0
+    for text in texts:
+        while text not in shown[at:]:
+            shown += os.read(master, 4096)
+        at = shown.index(text, at) + len(text)
 
 
 @pytest.mark.parametrize("options", [(), ("--plot", "load.svg")], ids=["simulate", "plot"])
 def test_the_command_prints_what_was_simulated(
     planned: tuple[Json, Json], tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Pressed when the meter shows the first group, or the second load of a plot."""
+    """Pressed as the meter of the plan begins, or that of the loads of a plot."""
     if options:
         pytest.importorskip("matplotlib")
     own, plan = tmp_path / "own.yaml", tmp_path / "plan.json"
     own.write_text(json.dumps(planned[0]))
     assert run("plan", own, "-o", plan).returncode == 0
-    many = ("--hours", "4000") if not options else ("--requests", "1500")
+    many = ("--hours", "4000") if not options else ("--requests", "20000")
     master, slave = pty.openpty()
     with subprocess.Popen(
         [*COMMAND, "simulate", str(plan), *many, "--json", *options],
@@ -240,9 +244,7 @@ def test_the_command_prints_what_was_simulated(
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
     ) as process:
         os.close(slave)
-        until(master, b"0/1")
-        if options:
-            until(master, b"0/1")
+        until(master, *[METER] * (2 if options else 1), b"0/1")
         process.send_signal(signal.SIGINT)
         drain = threading.Thread(target=_drain, args=(master,), daemon=True)
         drain.start()

@@ -29,7 +29,7 @@ from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of, pea
 from tokenfleet.simulation.sustain import Columns, crew_factors, group_factors
 from tokenfleet.simulation.traffic import TraceLoad
 
-MAX_ROUNDS = 8
+MAX_ROUNDS = 24
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
