@@ -231,7 +231,8 @@ def arrays(quick: bool, runs: int) -> dict[str, Any]:
     """Arrays in and out, beside the same formulas in NumPy and a copy of the result.
 
     All write into columns that were written before: new memory costs the system as much as a point,
-    whoever asks for it.
+    whoever asks for it. Candidates come as the streamed ones do, four offers at each rate; and
+    apart with a rate of its own for each row, the way NumPy is asked.
     """
     spec = core_spec.spec()
     problem = _core.Problem(json.dumps(spec))
@@ -243,11 +244,16 @@ def arrays(quick: bool, runs: int) -> dict[str, Any]:
     rate_rps = np.linspace(0.01, 0.97, rows) / replica.classes[k].load
     price, tariff = np.full(rows, 2.5), np.full(rows, 0.08)
     inputs = (rate_rps, price, tariff)
+    offers = np.array(OFFERS[0])
+    shared = (
+        np.repeat(rate_rps[:: len(offers)], len(offers)),
+        *(np.tile(column, rows // len(offers)) for column in offers.T),
+    )
     out: Any = _core.operating_points(problem, chosen.id, k, *inputs, threads=2)
     other = [c.copy() for c in out.values()]
 
-    def core(threads: int, into: Any = None) -> Any:
-        return _core.operating_points(problem, chosen.id, k, *inputs, threads=threads, out=into)
+    def core(threads: int, into: Any = None, rows: Any = shared) -> Any:
+        return _core.operating_points(problem, chosen.id, k, *rows, threads=threads, out=into)
 
     few = [column[: rows // 8] for column in other]
     eighth = tuple(column[::8].copy() for column in inputs)
@@ -258,12 +264,13 @@ def arrays(quick: bool, runs: int) -> dict[str, Any]:
     block = best_block(numpy_arrays, [1 << s for s in range(10, 17)])
     numpy_arrays(block)
     agree([column[::8] for column in out.values()], few)
-    times: dict[str, list[float]] = {
-        name: [] for name in ("numpy", "one", "two", "new", "copy", "copy_one")
-    }
+    names = ("numpy", "one", "two", "alone", "alone_one", "new", "copy", "copy_one")
+    times: dict[str, list[float]] = {name: [] for name in names}
     with ThreadPoolExecutor(2) as pool:
         for _ in range(runs):
             times["numpy"] += [8.0 * t for t in seconds(lambda: numpy_arrays(block), 1)]
+            times["alone"] += seconds(lambda: core(2, out, inputs), 1)
+            times["alone_one"] += seconds(lambda: core(1, out, inputs), 1)
             times["one"] += seconds(lambda: core(1, out), 1)
             times["two"] += seconds(lambda: core(2, out), 1)
             times["new"] += seconds(lambda: core(2), 1)
@@ -276,13 +283,15 @@ def arrays(quick: bool, runs: int) -> dict[str, Any]:
     return {
         "arrays_per_s": spread([rows / t for t in times["two"]]),
         "arrays_new_memory_per_s": spread([rows / t for t in times["new"]]),
+        "arrays_one_offer_per_s": spread([rows / t for t in times["alone"]]),
         "numpy_per_s": spread([rows / t for t in times["numpy"]]),
         "numpy_block": block,
-        "ratio_numpy_arrays": ratio("numpy", "two"),
-        "ratio_numpy_arrays_1_thread": ratio("numpy", "one"),
+        "ratio_numpy_arrays": ratio("numpy", "alone"),
+        "ratio_numpy_arrays_1_thread": ratio("numpy", "alone_one"),
         "memcpy_gb_per_s": spread([72e-9 * rows / t for t in times["copy"]]),
         "memcpy_fraction": ratio("copy", "two"),
         "memcpy_fraction_1_thread": ratio("copy_one", "one"),
+        "memcpy_fraction_one_offer": ratio("copy", "alone"),
     }
 
 

@@ -90,6 +90,24 @@ def test_rows_may_be_cut_anywhere(problem: _core.Problem) -> None:
         assert column.tobytes() == joined.tobytes()
 
 
+def test_rows_at_one_rate_are_those_of_each_alone(problem: _core.Problem) -> None:
+    """Rows that share a rate share their latencies; prices differ. Runs of one to three hundred."""
+    number = serving(problem, 1)[0]
+    rng = np.random.default_rng(5)
+    runs = np.concatenate((rng.integers(1, 6, 400), np.ones(70, dtype=int), [300, 4, 64, 257]))
+    rate = np.repeat(10.0 ** rng.uniform(-1.0, 3.0, len(runs)), runs)
+    price, tariff = rng.uniform(1.0, 5.0, len(rate)), rng.uniform(0.0, 0.3, len(rate))
+    together = _core.operating_points(problem, number, 0, rate, price, tariff)
+    assert together is not None
+    order = rng.permutation(len(rate))  # no two neighbours at one rate, but by chance
+    apart = _core.operating_points(
+        problem, number, 0, rate[order], price[order], tariff[order], threads=1
+    )
+    assert apart is not None and np.isinf(apart["cost_per_mtok_output_usd"]).any()
+    for name, column in together.items():
+        assert column[order].tobytes() == apart[name].tobytes()
+
+
 def test_results_go_into_arrays_that_are_given(problem: _core.Problem) -> None:
     number = serving(problem, 1)[0]
     rate, price = np.linspace(0.0, 3.0, 70_000), np.full(70_000, PRICE)

@@ -446,15 +446,33 @@ impl Block {
     #[inline(always)]
     pub fn price(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
-            let watts = self.watts[j] * (1.0 / curve.gpus);
-            let hour = usd_per_gpu_h_with_energy(self.usd_per_gpu_h[j], watts, self.usd_per_kwh[j]);
-            let cost = usd_per_mtok_at(hour, self.tokens_per_s_gpu[j]);
-            self.usd_per_mtok_output[j] = if self.stable[j] > 0.0 {
-                cost
-            } else {
-                f64::INFINITY
-            };
+            self.usd_per_mtok_output[j] = priced(
+                curve,
+                (self.usd_per_gpu_h[j], self.usd_per_kwh[j]),
+                self.watts[j],
+                self.tokens_per_s_gpu[j],
+                self.stable[j] > 0.0,
+            );
         }
+    }
+}
+
+/// USD per million output tokens at prices of an accelerator-hour and of a kWh.
+#[inline(always)]
+pub fn priced(
+    curve: &Curve,
+    (usd_per_gpu_h, usd_per_kwh): (f64, f64),
+    watts: f64,
+    tokens_per_s_gpu: f64,
+    stable: bool,
+) -> f64 {
+    let watts_gpu = watts * (1.0 / curve.gpus);
+    let hour = usd_per_gpu_h_with_energy(usd_per_gpu_h, watts_gpu, usd_per_kwh);
+    let cost = usd_per_mtok_at(hour, tokens_per_s_gpu);
+    if stable {
+        cost
+    } else {
+        f64::INFINITY
     }
 }
 

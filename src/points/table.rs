@@ -1,9 +1,11 @@
 //! Operating points of one curve as slices in and slices out.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use crate::perf::latency::Percentiles;
-use crate::points::block::{Block, Lanes, Wanted, BLOCK};
+use crate::points::block::{priced, Block, Lanes, Wanted, BLOCK};
 use crate::points::curve::Curve;
 
 /// Rates and prices of the points of one curve: slices of equal length.
@@ -40,6 +42,9 @@ pub struct Columns<'a> {
     /// Sequences in decode.
     pub concurrency: &'a mut [f64],
 }
+
+/// Rows that are written at once, where several are at one rate.
+const ROWS: usize = 4 * BLOCK;
 
 /// p50 and p99, which every point has.
 pub const REPORTED: Wanted = Wanted::both(Percentiles([false, true, false, false, true]));
@@ -106,15 +111,16 @@ impl WithSimd for Fill<'_, '_, '_> {
     }
 }
 
+/// Rows that follow each other at one rate share all but the price: tables list offers innermost.
 #[inline(always)]
 fn fill(curve: &Curve, inputs: &Inputs, out: &mut Columns, per_second: f64) {
     let mut block = Block::default();
-    for first in (0..inputs.rate_rps.len()).step_by(BLOCK) {
-        read(inputs.rate_rps, first, &mut block.rate_rps);
-        read(inputs.usd_per_gpu_h, first, &mut block.usd_per_gpu_h);
-        read(inputs.usd_per_kwh, first, &mut block.usd_per_kwh);
+    let mut rates_of = [0; ROWS];
+    let mut first = 0;
+    while first < inputs.rate_rps.len() {
+        let rates = &inputs.rate_rps[first..];
+        let (count, len) = distinct(rates, &mut block.rate_rps, &mut rates_of);
         block.operate(curve, REPORTED);
-        block.price(curve);
         for i in [1, 4] {
             for (ttft, tpot) in block.ttft_s[i].iter_mut().zip(&mut block.tpot_s[i]) {
                 *ttft *= per_second;
@@ -122,31 +128,86 @@ fn fill(curve: &Curve, inputs: &Inputs, out: &mut Columns, per_second: f64) {
             }
         }
         let results = [
-            &block.output_tokens_per_s,
-            &block.tokens_per_s_gpu,
-            &block.ttft_s[1],
-            &block.ttft_s[4],
-            &block.tpot_s[1],
-            &block.tpot_s[4],
-            &block.watts,
-            &block.usd_per_mtok_output,
-            &block.concurrency,
+            (&block.output_tokens_per_s, &mut *out.output_tokens_per_s),
+            (&block.tokens_per_s_gpu, out.tokens_per_s_gpu),
+            (&block.ttft_s[1], out.ttft_p50_s),
+            (&block.ttft_s[4], out.ttft_p99_s),
+            (&block.tpot_s[1], out.tpot_p50_s),
+            (&block.tpot_s[4], out.tpot_p99_s),
+            (&block.watts, out.watts),
+            (&block.concurrency, out.concurrency),
         ];
-        for (result, column) in results.into_iter().zip(out.all()) {
-            let len = BLOCK.min(column.len() - first);
-            column[first..first + len].copy_from_slice(&result[..len]);
+        let rows = first..first + len;
+        for (result, column) in results {
+            let column = &mut column[rows.clone()];
+            if count == len {
+                column.copy_from_slice(&result[..len]);
+            } else {
+                for (to, of) in column.iter_mut().zip(&rates_of) {
+                    *to = result[usize::from(*of) % BLOCK];
+                }
+            }
         }
+        price(curve, inputs, out, rows.clone());
+        first = rows.end;
     }
 }
 
-/// Reads a block; places past the end repeat the last value.
+/// The next rates without repeats, as many as a block holds, and which of them each row is at; how
+/// many rates and rows they are. Places past the last rate repeat it.
 #[inline(always)]
-fn read(from: &[f64], first: usize, to: &mut Lanes) {
-    let rest = &from[first..];
-    let len = BLOCK.min(rest.len());
-    to[..len].copy_from_slice(&rest[..len]);
-    let last = to[len - 1];
-    to[len..].fill(last);
+fn distinct(rates: &[f64], to: &mut Lanes, rates_of: &mut [u8; ROWS]) -> (usize, usize) {
+    let rates = &rates[..rates.len().min(ROWS)];
+    let alone = &rates[..rates.len().min(BLOCK)];
+    let repeats = alone.windows(2).fold(false, |any, w| any | (w[0] == w[1]));
+    let (count, len) = if repeats {
+        without_repeats(rates, to, rates_of)
+    } else {
+        to[..alone.len()].copy_from_slice(alone);
+        (alone.len(), alone.len())
+    };
+    let last = to[count - 1];
+    to[count..].fill(last);
+    (count, len)
+}
+
+#[inline(always)]
+fn without_repeats(rates: &[f64], to: &mut Lanes, rates_of: &mut [u8; ROWS]) -> (usize, usize) {
+    let mut of = 0;
+    to[0] = rates[0];
+    for (row, rate) in rates.iter().enumerate() {
+        if *rate != to[of] {
+            if of + 1 == BLOCK {
+                return (BLOCK, row);
+            }
+            of += 1;
+            to[of] = *rate;
+        }
+        rates_of[row] = of as u8;
+    }
+    (of + 1, rates.len())
+}
+
+/// What prices decide of rows whose other results are written.
+#[inline(always)]
+fn price(curve: &Curve, inputs: &Inputs, out: &mut Columns, rows: Range<usize>) {
+    let prices = inputs.usd_per_gpu_h[rows.clone()]
+        .iter()
+        .zip(&inputs.usd_per_kwh[rows.clone()]);
+    let known = out.watts[rows.clone()]
+        .iter()
+        .zip(&out.tokens_per_s_gpu[rows.clone()]);
+    let costs = out.usd_per_mtok_output[rows].iter_mut();
+    for ((cost, (usd_per_gpu_h, usd_per_kwh)), (watts, tokens)) in costs.zip(prices).zip(known) {
+        let stable = !watts.is_nan();
+        *cost = priced(
+            curve,
+            (*usd_per_gpu_h, *usd_per_kwh),
+            *watts,
+            *tokens,
+            stable,
+        );
+    }
 }
 
 impl Columns<'_> {

@@ -41,10 +41,15 @@ fn fill(curve: &Curve, inputs: &Inputs, mut out: [&mut [f64]; 9]) {
 /// The first number that is not finite or below 0. In stretches, each without a way out in between, so
 /// that the compiler makes vector code of them.
 fn first_wrong(values: &[f64]) -> Option<f64> {
-    let wrong = |v: &f64| !(v.is_finite() && *v >= 0.0);
-    let mut stretches = values.chunks(1024);
-    let found = stretches.find(|s| s.iter().fold(false, |any, v| any | wrong(v)))?;
-    found.iter().copied().find(wrong)
+    let right = |v: &f64| (*v >= 0.0) & (*v <= f64::MAX);
+    // Sums of 64 bits, as wide as what is compared.
+    let all_right =
+        |stretch: &&[f64]| stretch.iter().map(|v| u64::from(!right(v))).sum::<u64>() == 0;
+    let in_chunk = |chunk: &[f64]| {
+        let found = chunk.chunks(1024).find(|stretch| !all_right(stretch))?;
+        found.iter().copied().find(|v| !right(v))
+    };
+    values.par_chunks(CHUNK).find_map_first(in_chunk)
 }
 
 /// Operating points of one configuration and class at given rates and prices, as columns.
@@ -91,11 +96,7 @@ pub(super) fn operating_points<'py>(
                 values.len()
             )));
         }
-        if let Some(bad) = first_wrong(values) {
-            not_negative(name, bad)?;
-        }
     }
-    let inputs = inputs.map(|(_, values)| values);
     let out = match out {
         Some(out) => out,
         None => new_columns(py, len)?,
@@ -110,7 +111,17 @@ pub(super) fn operating_points<'py>(
     for guard in &mut guards {
         slices.push(guard.as_slice_mut()?);
     }
-    py.detach(|| on_threads(threads, || fill_all(&curve, inputs, slices)))?;
+    let work = || {
+        let wrong = |(name, values)| first_wrong(values).map(|bad| (name, bad));
+        let found = inputs.into_iter().find_map(wrong);
+        if found.is_none() {
+            fill_all(&curve, inputs.map(|(_, values)| values), slices);
+        }
+        found
+    };
+    if let Some((name, bad)) = py.detach(|| on_threads(threads, work))? {
+        not_negative(name, bad)?;
+    }
     drop(guards);
     Ok(Some(out))
 }
