@@ -7,10 +7,11 @@ use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::prune::Kept;
 use crate::space::{resolve, Configuration};
-use crate::workload::{Metric, Role, Spec, Workload, MAX_CLASSES};
+use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
 
 /// A replica that admits a set of classes, with what it is rated by.
 #[derive(Debug, Clone, Copy)]

@@ -16,10 +16,11 @@ use crate::perf::layout::Layout;
 use crate::perf::limits::{Limits, IDLE};
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::{needed_sequences, sequences_in, Replica};
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::prune::{Front, Kept};
 use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
-use crate::workload::{Metric, Role, Spec, Workload, MAX_CLASSES};
+use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
 
 /// How many integers of the space ended how. Every integer is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

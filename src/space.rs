@@ -9,8 +9,10 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::perf::layout::{is_layout, Layout, Parallel};
-use crate::workload::{Role, Spec, Workload};
+use crate::perf::layout::{is_layout, Layout};
+use crate::perf::parallel::Parallel;
+use crate::perf::role::Role;
+use crate::workload::{Spec, Workload};
 
 /// Digits of one configuration, as positions on the axes of its workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

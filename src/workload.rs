@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::perf::factors::{self, TimeFactors};
-use crate::perf::layout::Parallel;
+use crate::perf::factors::TimeFactors;
+use crate::perf::parallel::{self, Parallel};
+use crate::perf::role::Role;
 
 /// Percentiles reported and limited: mean, p50, p90, p95, p99.
 pub const PERCENTILES: [f64; 5] = [f64::NAN, 0.50, 0.90, 0.95, 0.99];
@@ -78,28 +79,6 @@ pub struct Speculation {
     pub draft_cost: f64,
 }
 
-/// What a replica does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// Prefill and decode together.
-    Serve,
-    /// Prefill only; the TTFT budget share is `splits[i]`.
-    Prefill(usize),
-    /// Decode only; it has what `splits[i]` leaves.
-    Decode(usize),
-}
-
-impl Role {
-    /// Name used in plans.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Serve => "serve",
-            Self::Prefill(_) => "prefill",
-            Self::Decode(_) => "decode",
-        }
-    }
-}
-
 /// One workload with the axes of its layout space.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,7 +127,7 @@ pub struct Workload {
     #[serde(default)]
     pub time_factors: Vec<TimeFactors>,
     /// Position in `time_factors` by system, engine, precision, KV dtype (positions on this
-    /// workload's axes) and [`factors::group`], the last running fastest.
+    /// workload's axes) and [`parallel::group`], the last running fastest.
     #[serde(default)]
     pub time_factors_of: Vec<usize>,
 }
@@ -165,11 +144,11 @@ impl Workload {
     /// Rows of `time_factors_of`.
     pub fn factor_cells(&self) -> usize {
         let axes = [&self.systems, &self.engines, &self.precisions, &self.kv];
-        axes.iter().map(|axis| axis.len()).product::<usize>() * factors::GROUPS
+        axes.iter().map(|axis| axis.len()).product::<usize>() * parallel::GROUPS
     }
 
     /// Factors on the times of a layout; `at` is its system, engine, precision and KV dtype.
-    pub fn factors(&self, at: [usize; 4], parallel: Parallel) -> TimeFactors {
+    pub fn factors(&self, at: [usize; 4], degrees: Parallel) -> TimeFactors {
         if self.time_factors.is_empty() {
             return TimeFactors::ONE;
         }
@@ -177,7 +156,7 @@ impl Workload {
         let pair = system * self.engines.len() + engine;
         let format = precision * self.kv.len() + kv;
         let cell = pair * self.precisions.len() * self.kv.len() + format;
-        let index = cell * factors::GROUPS + factors::group(parallel);
+        let index = cell * parallel::GROUPS + parallel::group(degrees);
         self.time_factors[self.time_factors_of[index]]
     }
 }

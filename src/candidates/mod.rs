@@ -1,12 +1,12 @@
 //! Candidates as rows of a file: each names its layout, lengths, load and prices.
 //!
-//! Rows that share layout, lengths and batch limit share one [`Curve`], so they are brought together
-//! first; rates and prices are then worked out in bulk. A row does not depend on its neighbours: any
-//! cut of the rows gives the same answers.
+//! Rows that share layout, lengths and batch limit share one [`Curve`](crate::points::Curve), so they
+//! are brought together first; rates and prices are then worked out in bulk. A row does not depend on
+//! its neighbours: any cut of the rows gives the same answers.
 //!
 //! - Open loop (`rate_rps`): the point of [`crate::points`] at that arrival rate per replica.
-//! - Closed loop (`concurrency`): means and throughput of [`closed_loop`], a benchmark that holds so
-//!   many requests in flight. Its percentiles are those of the open loop at the same requests/s: what
+//! - Closed loop (`concurrency`): means and throughput of a benchmark that holds so many requests in
+//!   flight ([`crate::perf::closed_loop`]). Its percentiles are those of the open loop at the same requests/s: what
 //!   users would see if the same requests came at random. Where that rate is above the capacity of
 //!   the open loop there are none.
 //!

@@ -9,8 +9,7 @@
 
 use serde::Deserialize;
 
-use crate::perf::layout::Parallel;
-use crate::workload::Role;
+use crate::perf::role::Role;
 
 /// Factors on the times of a layout; 1 is the model's own.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -41,35 +40,5 @@ impl TimeFactors {
             Role::Prefill(_) => self.prefill_load,
             _ => self.load,
         }
-    }
-}
-
-/// How ranks of a stage are joined; kernels and with them efficiencies differ.
-pub const GROUPS: usize = 3;
-
-/// A lone accelerator, tensor parallel ranks, or ranks with data-parallel attention.
-pub fn group(parallel: Parallel) -> usize {
-    match (parallel.tp, parallel.adp) {
-        (1, 1) => 0,
-        (_, 1) => 1,
-        _ => 2,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_follow_the_ranks() {
-        let of = |tp, adp| {
-            group(Parallel {
-                tp,
-                pp: 4,
-                ep: 1,
-                adp,
-            })
-        };
-        assert_eq!([of(1, 1), of(8, 1), of(1, 8), of(2, 4)], [0, 1, 2, 2]);
     }
 }

@@ -11,7 +11,8 @@ use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
 use crate::perf::queue::{all_slots_taken, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
-use crate::workload::{Role, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
+use crate::perf::role::Role;
+use crate::workload::{MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
 /// Latency of every class at the percentiles, s.
 #[derive(Debug, Clone, Copy)]
@@ -348,7 +349,8 @@ impl Pressure {
 pub(super) mod tests {
     use super::*;
     use crate::perf::factors::TimeFactors;
-    use crate::perf::layout::{Layout, Parallel};
+    use crate::perf::layout::Layout;
+    use crate::perf::parallel::Parallel;
     use crate::perf::replica::ClassWork;
     use crate::perf::step::{OperatorTables, StepModel};
     use crate::workload::Spec;

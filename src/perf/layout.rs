@@ -4,38 +4,9 @@ use crate::catalog::{
     Attention, FeedForward, Kernel, KvDtype, LayerGroup, Model, Precision, System,
 };
 use crate::perf::factors::TimeFactors;
-use crate::workload::{Role, Spec, Speculation};
-
-/// Degrees of parallelism. A pipeline stage has `tp·adp` accelerators; experts are split over the
-/// same ones as `ep` groups of `tp·adp/ep`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parallel {
-    /// Tensor parallel (attention).
-    pub tp: u32,
-    /// Pipeline stages.
-    pub pp: u32,
-    /// Expert parallel.
-    pub ep: u32,
-    /// Attention data parallel.
-    pub adp: u32,
-}
-
-impl Parallel {
-    /// Accelerators in a replica.
-    pub fn gpus(&self) -> u32 {
-        self.tp * self.adp * self.pp
-    }
-
-    /// Accelerators in a pipeline stage.
-    pub fn stage(&self) -> u32 {
-        self.tp * self.adp
-    }
-
-    /// Tensor-parallel degree inside an expert.
-    pub fn expert_tp(&self) -> u32 {
-        self.stage() / self.ep
-    }
-}
+use crate::perf::parallel::Parallel;
+use crate::perf::role::Role;
+use crate::workload::{Spec, Speculation};
 
 /// A layout with everything it needs resolved.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,8 @@
 
 use crate::perf::latency::{members, Percentiles, Pressure};
 use crate::perf::replica::Replica;
-use crate::workload::{Metric, Role, Slo};
+use crate::perf::role::Role;
+use crate::workload::{Metric, Slo};
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
 #[derive(Debug, Clone, Copy)]

@@ -170,8 +170,9 @@ pub fn kv_budget_bytes(layout: &Layout) -> f64 {
 mod tests {
     use super::*;
     use crate::perf::factors::TimeFactors;
-    use crate::perf::layout::Parallel;
-    use crate::workload::{Role, Spec};
+    use crate::perf::parallel::Parallel;
+    use crate::perf::role::Role;
+    use crate::workload::Spec;
 
     fn spec() -> Spec {
         Spec::from_json(include_str!("../../benches/spec.json")).unwrap()

@@ -4,7 +4,7 @@
 //! experts, above all), or is spared the corner where both limits are near. Equation (18).
 
 use crate::perf::replica::Replica;
-use crate::workload::Role;
+use crate::perf::role::Role;
 
 /// What prompts find in the steps that carry them: the share of what is added alone, all on an idle
 /// replica and none beside a full batch.

@@ -8,8 +8,9 @@
 use crate::perf::factors::TimeFactors;
 use crate::perf::layout::Layout;
 use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
+use crate::perf::role::Role;
 use crate::perf::step::{Chunks, DecodeCurve, StepModel, StepsBeside, Stretch};
-use crate::workload::{Class, Role};
+use crate::workload::Class;
 
 /// What a class needs from this layout, whatever the batch limit.
 #[derive(Debug, Clone, Copy)]
@@ -328,7 +329,7 @@ pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf::layout::Parallel;
+    use crate::perf::parallel::Parallel;
     use crate::perf::step::OperatorTables;
     use crate::workload::Spec;
 

@@ -12,7 +12,7 @@ use crate::perf::memory::{kv_bytes, linear_state_elements, row_bytes, ContextCos
 use crate::perf::operators::{
     exchange_over, gemm, moe, p_norm, prefill_attention, reduce_over, transfer, MoeShape, Time,
 };
-use crate::workload::Role;
+use crate::perf::role::Role;
 
 /// Table nodes are `2^0 … 2^(NODES−1)` tokens.
 const NODES: usize = 18;

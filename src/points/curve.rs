@@ -3,10 +3,11 @@
 use crate::perf::layout::Layout;
 use crate::perf::prompt::{own_ttft, prompt_service, Beside, StepTime};
 use crate::perf::replica::{needed_sequences, sequences_that_fit, Replica, RequestEnergy};
+use crate::perf::role::Role;
 use crate::perf::step::{Stretch, STRETCHES};
 use crate::points::offer::Offer;
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
-use crate::workload::{Class, Role};
+use crate::workload::Class;
 
 /// Halvings after which a rate is known to the last bits.
 const HALVINGS: usize = 60;

@@ -8,11 +8,12 @@ use crate::error::{not_negative, positive, Error, Result};
 use crate::evaluate::{class_work, is_batch};
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::Replica;
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::points::curve::Curve;
 use crate::points::offer::Offer;
 use crate::space::{resolve, Configuration, Space};
-use crate::workload::{Role, Spec, Workload};
+use crate::workload::{Spec, Workload};
 
 /// Axis of load.
 #[derive(Debug, Clone, PartialEq)]

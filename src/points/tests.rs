@@ -7,17 +7,19 @@ use proptest::prelude::*;
 
 use crate::perf::factors::TimeFactors;
 use crate::perf::latency::{Percentiles, Pressure};
-use crate::perf::layout::{Layout, Parallel};
+use crate::perf::layout::Layout;
+use crate::perf::parallel::Parallel;
 use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::points::block::{Block, Wanted, BLOCK};
 use crate::points::offer::Offer;
 use crate::points::table::points_with;
 use crate::points::{points, Columns, Curve, Inputs};
 use crate::tco::usd_per_mtok;
-use crate::workload::{Role, Spec};
+use crate::workload::Spec;
 
 const WAY_S: f64 = 0.03;
 

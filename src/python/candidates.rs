@@ -9,10 +9,11 @@ use super::Problem;
 use crate::candidates::{
     self, Answers, Column, Evaluator, Prepared, Rows, ANSWERS, BLANK, MOST_CODES, NUMBERS,
 };
-use crate::perf::layout::Parallel;
+use crate::perf::parallel::Parallel;
+use crate::perf::role::Role;
 use crate::points::NAMES;
 use crate::space::Configuration;
-use crate::workload::{Role, Speculation};
+use crate::workload::Speculation;
 
 /// Layouts of one problem that rows of a file refer to.
 #[pyclass(module = "tokenfleet._core")]

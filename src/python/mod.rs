@@ -20,7 +20,9 @@ use crate::error::{self, Error};
 use crate::evaluate::{point, recheck, NoPoint, Point};
 use crate::perf::closed_loop::closed_loop;
 use crate::perf::latency::Latency;
-use crate::perf::layout::{Layout, Parallel};
+use crate::perf::layout::Layout;
+use crate::perf::parallel::Parallel;
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::python::durations::Durations;
 use crate::python::fleet::{drawn_lengths, Hashes, Pairs};
@@ -29,7 +31,7 @@ use crate::simulate::traffic::DayCurve;
 use crate::simulate::{Options, Traffic};
 use crate::space::{resolve, Configuration, Space};
 use crate::tco;
-use crate::workload::{Metric, Role, Spec, MAX_CLASSES};
+use crate::workload::{Metric, Spec, MAX_CLASSES};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {

@@ -8,9 +8,10 @@ use pyo3::types::{PyDict, PyList};
 use super::{on_threads, Problem};
 use crate::error::Error;
 
+use crate::perf::role::Role;
 use crate::prune::{Front, Kept};
 use crate::search::{search, Counts, Found, GroupKey};
-use crate::workload::{Role, MAX_CLASSES};
+use crate::workload::MAX_CLASSES;
 
 /// A search that is fed ranges of partitions and can be read at any time.
 #[pyclass(module = "tokenfleet._core")]

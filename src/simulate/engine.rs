@@ -9,13 +9,13 @@ use rand_pcg::Pcg64;
 
 use crate::perf::layout::Layout;
 use crate::perf::memory::kv_budget_bytes;
+use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{uniform, Request};
 use crate::simulate::events::{Departure, Meters, Server};
 use crate::simulate::prefix::{Blocks, PrefixCache};
 use crate::simulate::station::{Entry, Occupancy, Station};
 use crate::simulate::sum::Sum;
-use crate::workload::Role;
 
 /// Tokens in a block of cache.
 const BLOCK: u32 = 16;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{index, positive, within, Error};
 use crate::evaluate::NoPoint;
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::simulate::arrivals::{random, Drawn, Lengths, Request};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
@@ -19,7 +20,7 @@ use crate::simulate::run::{complete, run, Failures, Fleet, FleetOutcome, Mainten
 use crate::simulate::traffic::{DayCurve, Mixed};
 use crate::simulate::{check_length, Refused};
 use crate::space::{resolve, Configuration, Space};
-use crate::workload::{Role, Spec, Workload};
+use crate::workload::{Spec, Workload};
 
 /// Purposes of random numbers beside those of a single group.
 const ARRIVALS: u64 = 0;

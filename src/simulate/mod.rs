@@ -27,6 +27,7 @@ use rayon::prelude::*;
 
 use crate::error::{positive, within, Error, Result};
 use crate::evaluate::NoPoint;
+use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
 use crate::simulate::arrivals::{random, Drawn, Lengths, Request};
 use crate::simulate::engine::{Engine, Lane};
@@ -39,7 +40,7 @@ use crate::simulate::series::Sample;
 use crate::simulate::statistics::{estimate, Estimate};
 use crate::simulate::traffic::DayCurve;
 use crate::space::{resolve, Configuration};
-use crate::workload::{Role, Spec};
+use crate::workload::Spec;
 
 /// Purposes of random numbers: arrivals with their lengths, and the acceptance of drafted tokens.
 const ARRIVALS: u64 = 0;

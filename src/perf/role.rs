@@ -1,0 +1,23 @@
+//! What a replica does of a request.
+
+/// What a replica does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Prefill and decode together.
+    Serve,
+    /// Prefill only; the TTFT budget share is `splits[i]`.
+    Prefill(usize),
+    /// Decode only; it has what `splits[i]` leaves.
+    Decode(usize),
+}
+
+impl Role {
+    /// Name used in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Prefill(_) => "prefill",
+            Self::Decode(_) => "decode",
+        }
+    }
+}
