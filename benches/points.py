@@ -61,7 +61,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def rates(quick: bool, runs: int) -> dict[str, Any]:
     """Points per second through limits and front, on two threads and on one."""
-    size = 2_000_000 if quick else 50_000_000
+    size = 2_000_000 if quick else 200_000_000
     two, one, gain, single = [], [], [], []
     for _ in range(runs):
         two.append(rate(searched(size, threads=2, skip=False)))

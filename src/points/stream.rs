@@ -20,6 +20,8 @@
 //! into rounds of units; bounds come from earlier rounds and from the unit itself, so that counts do
 //! not depend on the number of threads either.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::evaluate::{class_work, is_batch};
@@ -132,9 +134,10 @@ impl Search<'_> {
         let (mut from, mut len) = (first, ROUND);
         while from < last {
             let to = last.min(from + len);
-            let round = (from..to)
+            let pieces: Vec<Piece> = (from..to).flat_map(|place| self.pieces(place)).collect();
+            let round = pieces
                 .into_par_iter()
-                .map(|place| self.unit(spread(place, self.space.unit_count()), &found))
+                .map(|piece| self.piece(piece, &found))
                 .reduce(|| self.nothing(), |a, b| a.merge(&b));
             found = found.merge(&round);
             found.fronts.iter_mut().for_each(Front::settle);
@@ -143,13 +146,29 @@ impl Search<'_> {
         found
     }
 
-    fn unit(&self, unit_number: u64, known: &Found) -> Found {
+    /// The unit at a place, cut so that threads end together.
+    fn pieces(&self, place: u64) -> impl Iterator<Item = Piece> {
+        let unit_number = spread(place, self.space.unit_count());
+        let workload = &self.spec.workloads[self.space.unit(unit_number).workload];
+        let len = workload.batches.len();
+        (0..len).step_by(PIECE).map(move |first| Piece {
+            unit_number,
+            batches: first..len.min(first + PIECE),
+        })
+    }
+
+    fn piece(&self, piece: Piece, known: &Found) -> Found {
+        let Piece {
+            unit_number,
+            batches,
+        } = piece;
         let mut found = self.nothing();
         let unit = self.space.unit(unit_number);
         let workload = &self.spec.workloads[unit.workload];
         let per_curve = self.numbers.points_per_curve(unit_number);
         let per_batch = per_curve * workload.classes.len() as u64;
         let per_layout = per_batch * workload.batches.len() as u64;
+        let here = per_batch * batches.len() as u64; // of a layout, in this piece
         if per_curve == 0 {
             return found;
         }
@@ -166,15 +185,16 @@ impl Search<'_> {
                 Some((layout, StepModel::build(&layout, &tables)?))
             });
             match step {
-                None => walk.found.counts.no_layout += per_layout,
+                None => walk.found.counts.no_layout += here,
                 Some((layout, _)) if kv_budget_bytes(&layout) <= 0.0 => {
-                    walk.found.counts.memory += per_layout;
+                    walk.found.counts.memory += here;
                 }
                 Some((layout, step)) => {
                     let work = class_work(&layout, &step, workload);
                     let system = workload.systems[choice.configuration.system];
                     walk.offers = Offers::new(&self.grid.offers[system]);
-                    for (b, &batch) in workload.batches.iter().enumerate() {
+                    for b in batches.clone() {
+                        let batch = workload.batches[b];
                         if !is_batch(&layout, b, batch) {
                             walk.found.counts.no_layout += per_batch;
                             continue;
@@ -194,6 +214,15 @@ impl Search<'_> {
         }
         found
     }
+}
+
+/// Batch limits of a unit that are searched by one thread.
+const PIECE: usize = 8;
+
+/// Some batch limits of a unit.
+struct Piece {
+    unit_number: u64,
+    batches: Range<usize>,
 }
 
 /// Units in the first round; each later one is four times as long.
