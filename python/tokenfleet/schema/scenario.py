@@ -129,7 +129,7 @@ class SolverOptions(Row):
         "Relative gap at which the solver may stop", "fraction", default=1e-4
     )
     time_limit_s: Positive | None = quantity(
-        "Time limit; blank: none", "s", default=None, high=1e6, if_high="ms"
+        "Time limit of all rounds; blank: 60", "s", default=None, high=1e6, if_high="ms"
     )
     threads: PositiveCount | None = about("Threads; blank: all", default=None)
     seed: Count = about("Random seed", default=0)
