@@ -15,15 +15,11 @@ use crate::perf::queue::{fall_to_full, some_taken, taken_after};
 use crate::perf::step::Stretch;
 use crate::points::curve::{Change, Curve};
 use crate::points::elementary::{exp, ln, ln_nearly};
+use crate::points::lanes::{Lanes, BLOCK, ZERO};
 use crate::points::waiting::{waiting, Term, NO_TERM};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
 use crate::workload::{NORMAL_QUANTILES, PERCENTILES};
 
-/// Points in a block.
-pub const BLOCK: usize = 64;
-/// One value per point.
-pub type Lanes = [f64; BLOCK];
-pub(super) const ZERO: Lanes = [0.0; BLOCK];
 /// Weights below this count as none; their logarithm is finite.
 const NO_WEIGHT: f64 = 1e-300;
 /// Percentiles that are worked out; the median always is.

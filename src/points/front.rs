@@ -5,7 +5,7 @@
 //! elements, in whatever order points come, and merging two fronts gives the front of both. The
 //! best are ordered by cost or a latency, then by cost and by number.
 
-use crate::points::block::{Lanes, BLOCK};
+use crate::points::lanes::{Lanes, BLOCK};
 
 /// Quantities in which points are compared; less is better.
 #[derive(Debug, Clone, Copy, PartialEq)]

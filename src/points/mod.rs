@@ -15,14 +15,15 @@
 //! ```
 //!
 //! A concurrency becomes a rate by [`Curve::rate_at_concurrency`], a utilisation by `u/curve.load`.
-//! Calls go one way: `elementary`, `offer`, `curve` ▸ `waiting`, `block` ▸ `table`, and ▸ `front`, `grid`,
-//! `walk` ▸ `stream`, which searches a grid of points.
+//! Calls go one way: `lanes`, `elementary`, `offer`, `curve` ▸ `waiting`, `block` ▸ `table`, and ▸ `front`,
+//! `grid`, `walk` ▸ `stream`, which searches a grid of points.
 
 pub mod block;
 pub mod curve;
 pub mod elementary;
 pub mod front;
 pub mod grid;
+pub mod lanes;
 pub mod names;
 pub mod offer;
 pub mod stream;

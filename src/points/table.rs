@@ -5,8 +5,9 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use crate::perf::latency::Percentiles;
-use crate::points::block::{priced, Block, Lanes, Wanted, BLOCK};
+use crate::points::block::{priced, Block, Wanted};
 use crate::points::curve::Curve;
+use crate::points::lanes::{Lanes, BLOCK};
 
 /// Rates and prices of the points of one curve: slices of equal length.
 #[derive(Debug, Clone, Copy)]

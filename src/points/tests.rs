@@ -14,7 +14,8 @@ use crate::perf::replica::{
 };
 use crate::perf::role::Role;
 use crate::perf::step::{OperatorTables, StepModel};
-use crate::points::block::{Block, Wanted, BLOCK};
+use crate::points::block::{Block, Wanted};
+use crate::points::lanes::BLOCK;
 use crate::points::offer::Offer;
 use crate::points::table::points_with;
 use crate::points::{points, Columns, Curve, Inputs};

@@ -4,8 +4,8 @@
 // Loops run over many arrays of a block at once, by one index.
 #![allow(clippy::needless_range_loop)]
 
-use crate::points::block::{Lanes, BLOCK, ZERO};
 use crate::points::elementary::exp;
+use crate::points::lanes::{Lanes, BLOCK, ZERO};
 
 /// One term `weight·exp(−t/scale)` of the tail of waiting.
 #[derive(Debug, Clone)]

@@ -6,9 +6,10 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::points::block::{Block, Lanes, Wanted, BLOCK};
+use crate::points::block::{Block, Wanted};
 use crate::points::curve::Curve;
 use crate::points::front::{Merits, Ranking, MARGIN};
+use crate::points::lanes::{Lanes, BLOCK};
 use crate::points::offer::Offer;
 use crate::points::stream::{Found, Search};
 use crate::points::table::REPORTED;

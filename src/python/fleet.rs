@@ -11,9 +11,10 @@ use pyo3::types::{PyDict, PyList};
 
 use super::{on_threads, reason, same_rows, Problem};
 use crate::error::Error;
-use crate::simulate::arrivals::{cached, Lengths, Request};
+use crate::simulate::arrivals::{cached, Lengths};
 use crate::simulate::fleet::{self, FleetReport, FleetSpec, Given};
 use crate::simulate::prefix::Blocks;
+use crate::simulate::request::Request;
 use crate::simulate::run::{Cell, Counts, FleetOutcome};
 use crate::simulate::series::Sample;
 use crate::simulate::statistics::estimate;

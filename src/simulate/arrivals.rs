@@ -4,6 +4,7 @@
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
+use crate::simulate::request::Request;
 use crate::simulate::traffic::DayCurve;
 
 /// Random numbers of one purpose in one replication; the same on any thread.
@@ -52,30 +53,6 @@ pub fn gamma(rng: &mut Pcg64, shape: f64) -> f64 {
         if v > 0.0 && uniform(rng).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
             return d * v;
         }
-    }
-}
-
-/// One request.
-#[derive(Debug, Clone, Copy)]
-pub struct Request {
-    /// Position in order of arrival.
-    pub index: u64,
-    /// Arrival, s.
-    pub arrived_s: f64,
-    /// Class.
-    pub class: u32,
-    /// Prompt tokens.
-    pub input: u32,
-    /// Prompt tokens found in the prefix cache; fewer than `input`.
-    pub cached: u32,
-    /// Tokens to generate.
-    pub output: u32,
-}
-
-impl Request {
-    /// Tokens to compute: uncached prompt plus output.
-    pub fn tokens(&self) -> u64 {
-        u64::from(self.input - self.cached) + u64::from(self.output)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::simulate::arrivals::{random, Request};
+use crate::simulate::arrivals::random;
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::judge::Judge;
+use crate::simulate::request::Request;
 use crate::simulate::router::Rule;
 use crate::simulate::run::{run, Cell, Counts, Fleet, FleetOutcome};
 use crate::simulate::series::Sample;

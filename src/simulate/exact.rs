@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 
 use rand_pcg::Pcg64;
 
-use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths, Request};
+use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::events::{run_group, Departure, Meters, Outcome, Server, Watch, Window};
 use crate::simulate::judge::Judge;
+use crate::simulate::request::Request;
 use crate::simulate::router::Rule;
 use crate::simulate::run::{run as fleet_run, Fleet, FleetOutcome};
 use crate::simulate::station::{Entry, Occupancy, Station as FleetServer};

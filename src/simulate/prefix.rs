@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::error::{positive, within, Result};
-use crate::simulate::arrivals::Request;
+use crate::simulate::request::Request;
 
 /// Hashes of the blocks of every prompt of a trace, in order.
 #[derive(Debug, Clone, Default)]

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand_pcg::Pcg64;
 
-use crate::simulate::arrivals::{exponential, Request};
+use crate::simulate::arrivals::exponential;
 use crate::simulate::dispatch::Dispatch;
 use crate::simulate::events::{Departure, Meters, Window};
 use crate::simulate::judge::Judge;
+use crate::simulate::request::Request;
 use crate::simulate::router::Tournament;
 use crate::simulate::series::{Sample, Series};
 use crate::simulate::station::{Entry, Station};

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::error::{positive, within, Result};
-use crate::simulate::arrivals::Request;
 use crate::simulate::prefix::Blocks;
+use crate::simulate::request::Request;
 
 /// A rate over time: its weights in equal parts of a period that repeats.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
