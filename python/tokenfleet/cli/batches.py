@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import INTERRUPTED, answering, console, note, say, say_json
+from tokenfleet.cli.answer import INTERRUPTED, answering, note, say, say_json
+from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.meter import metered
 from tokenfleet.cli.options import GapOption, JsonOption, SeedOption, TimeLimitOption
+from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption, Where, opened
 
-EngineOption = Annotated[
-    str, typer.Option("--engine", help="Where work runs: on this machine, or `ray`.")
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option("--ray-address", help="Ray cluster; default: RAY_ADDRESS, or one started here."),
-]
-JobsOption = Annotated[
-    int | None, typer.Option("--jobs", "-j", help="Pieces at a time; default: one for each core.")
-]
+if TYPE_CHECKING:
+    from tokenfleet.engines import Engine
+
 _SHOWN = {
     "scenario": "scenario",
     "meaning": "ended",
@@ -91,7 +86,7 @@ def batch(
                 scenarios,
                 output,
                 options,
-                engine=_engine(engine, jobs, ray_address),
+                engine=_engine((engine, jobs, ray_address)),
                 progress=progress,
             )
         if as_json:
@@ -111,38 +106,25 @@ def batch(
             raise typer.Exit(INTERRUPTED)
 
 
-def _engine(name: str, jobs: int | None, address: str | None) -> Any:
-    from tokenfleet.engines import open_engine
+def _engine(where: Where) -> Engine:
     from tokenfleet.errors import SchemaError
 
-    if name == "threads":
+    if where[0] == "threads":
         raise SchemaError(
             "--engine: a scenario needs a process of its own", "use processes, or ray"
         )
-    return open_engine(name, jobs, **({"address": address} if name == "ray" else {}))
+    return opened(where)
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, title in _SHOWN.items():
-        number = name in ("annual_cost_usd", "cost_per_mtok_output_usd", "gap", "gpus")
-        table.add_column(title, justify="right" if number else "left")
-    for row in rows:
-        shown = {**row, "systems": row["systems"] or row["error"]}
-        table.add_row(*(Text(_brief(shown[name])) for name in _SHOWN))
-    console().print(table)
+    numbers = ("annual_cost_usd", "cost_per_mtok_output_usd", "gap", "gpus")
+    shown = [{**row, "systems": row["systems"] or row["error"]} for row in rows]
+    show_grid(
+        [(title, name in numbers) for name, title in _SHOWN.items()],
+        ([_short(brief(row[name])) for name in _SHOWN] for row in shown),
+    )
 
 
-def _brief(value: Any) -> str:
-    from tokenfleet.text import plain
-
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    text = plain(value).replace("\n", " ")
+def _short(text: str) -> str:
+    text = text.replace("\n", " ")
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

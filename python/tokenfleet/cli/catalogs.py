@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import answering, console, say, say_json
+from tokenfleet.cli.answer import answering, say, say_json
+from tokenfleet.cli.grid import show_grid
 from tokenfleet.cli.options import JsonOption
 from tokenfleet.errors import CatalogError
 from tokenfleet.text import plain
@@ -135,17 +136,13 @@ def _find(catalog: Catalog, name: str) -> dict[str, Any]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    def number(name: str) -> bool:
+        return all(isinstance(row[name], int | float | None) for row in rows)
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        number = all(isinstance(row[name], int | float | None) for row in rows)
-        table.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*(Text(_shown(row[name])) for name in columns))
-    console().print(table)
+    show_grid(
+        [(name, number(name)) for name in columns],
+        ([_shown(row[name]) for name in columns] for row in rows),
+    )
 
 
 def _shown(value: Any) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tokenfleet.cli.answer import answering, say, say_json
-from tokenfleet.cli.batches import AddressOption, EngineOption, JobsOption
+from tokenfleet.cli.answer import answering
 from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, ResumeOption
-from tokenfleet.cli.tables import report_json, run_table, show_report, table_packages
+from tokenfleet.cli.tables import answer_table, table_packages
+from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption
+
+if TYPE_CHECKING:
+    from tokenfleet.tables import TableReport
 
 _SHOWN = {
     "row": "row",
@@ -78,20 +81,20 @@ def evaluate_fleets(
             energy_price=tuple(energy_price or [1.0]),
             system_price=tuple(system_price or [1.0]),
         )
-        report = run_table(
+
+        def words(report: TableReport) -> str:
+            counts = report.counts
+            return (
+                f"{report.rows:,} fleets, {report.rejected:,} rejected: {counts['feasible']:,} of "
+                f"{counts['answers']:,} answers are feasible"
+            )
+
+        answer_table(
             fleets.name,
             lambda where, progress: evaluate_fleet_file(
                 scenario, fleets, output, options, engine=where, progress=progress
             ),
             (engine, jobs, ray_address),
             as_json,
+            (words, _SHOWN),
         )
-        if as_json:
-            say_json(report_json(report))
-            return
-        counts = report.counts
-        say(
-            f"{report.rows:,} fleets, {report.rejected:,} rejected: {counts['feasible']:,} of "
-            f"{counts['answers']:,} answers are feasible"
-        )
-        show_report(report, _SHOWN)

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import answering, console, note, say, say_json
-from tokenfleet.cli.batches import AddressOption, EngineOption, JobsOption
+from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, ResumeOption
 from tokenfleet.cli.progress import searching
+from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption
 from tokenfleet.errors import SchemaError
-from tokenfleet.text import cell, plain
+from tokenfleet.text import cell
 
 Columns = Mapping[str, Any]
 _SHOWN = {
@@ -161,24 +162,18 @@ def _plain_value(value: Any) -> Any:
 
 
 def _show(columns: Columns, rows: Sequence[int], by: str) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
     count = len(columns["workload"])
     say(f"{count:,} points kept after pruning; the best {len(rows)} by {by}:")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown = {**_SHOWN, by: _SHOWN.get(by, by)}
-    for name, title in shown.items():
-        table.add_column(title, justify="right" if columns[name].dtype.kind in "iuf" else "left")
-    for i in rows:
-        table.add_row(*(Text(_brief(columns[name][i])) for name in shown))
-    console().print(table)
+    show_grid(
+        [(title, columns[name].dtype.kind in "iuf") for name, title in shown.items()],
+        ([_brief(columns[name][i]) for name in shown] for i in rows),
+    )
 
 
 def _brief(value: Any) -> str:
     value = _plain_value(value)
-    return f"{value:.4g}" if isinstance(value, float) else plain("–" if value is None else value)
+    return f"{value:.4g}" if isinstance(value, float) else brief(value)
 
 
 def table_writer(output: Path | None) -> Any:

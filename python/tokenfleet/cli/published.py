@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import answering, console, say, say_json
+from tokenfleet.cli.answer import answering, say, say_json
+from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.options import JsonOption
-from tokenfleet.text import plain
 
 
 def compare(
@@ -40,27 +40,15 @@ def compare(
 
 def table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
     """Columns by title; what the first column repeats is shown once and starts a section."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     first, *others = titles
-    for name, title in titles.items():
-        number = any(isinstance(row[name], int | float) for row in rows)
-        table.add_column(title, justify="right" if number else "left")
-    above = None
-    for row in rows:
-        new = row[first] != above
-        if new and above is not None:
-            table.add_section()
-        above = row[first]
-        cells = [_brief(row[first]) if new else "", *(_brief(row[name]) for name in others)]
-        table.add_row(*(Text(text) for text in cells))
-    console().print(table)
+    firsts = [row[first] for row in rows]
+    new = [i for i, value in enumerate(firsts) if i == 0 or value != firsts[i - 1]]
+    cells = [
+        [brief(row[first]) if i in new else "", *(brief(row[name]) for name in others)]
+        for i, row in enumerate(rows)
+    ]
 
+    def number(name: str) -> bool:
+        return any(isinstance(row[name], int | float) for row in rows)
 
-def _brief(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return "–" if value is None else plain(value)
+    show_grid([(title, number(name)) for name, title in titles.items()], cells, sections=new[1:])

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import answering, console, note, say, say_json
+from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.options import ForceOption, JsonOption, ScenarioArgument
 from tokenfleet.cli.points import table_writer
 from tokenfleet.cli.progress import searching
-from tokenfleet.text import plain
 
 _SHOWN = {
     "workload": "workload",
@@ -127,18 +127,14 @@ def _say(counts: Mapping[str, int], seconds: float) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    def number(name: str) -> bool:
+        return bool(rows) and isinstance(rows[0][name], int | float)
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, title in _SHOWN.items():
-        number = bool(rows) and isinstance(rows[0][name], int | float)
-        table.add_column(title, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*(Text(_brief(row[name])) for name in _SHOWN))
-    console().print(table)
+    show_grid(
+        [(title, number(name)) for name, title in _SHOWN.items()],
+        ([_brief(row[name]) for name in _SHOWN] for row in rows),
+    )
 
 
 def _brief(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else plain(value)
+    return f"{value:.4g}" if isinstance(value, float) else brief(value)

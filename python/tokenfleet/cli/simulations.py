@@ -24,16 +24,8 @@ PlanArgument = Annotated[
 ]
 
 
-class LengthsSource(str, Enum):
-    """Where token counts of a replayed trace come from."""
-
-    auto = "auto"
-    classes = "classes"
-    trace = "trace"
-
-
-class PrefixesSource(str, Enum):
-    """What prefix caches go by in a replay."""
+class Source(str, Enum):
+    """Where token counts of a replayed trace come from, and what its prefix caches go by."""
 
     auto = "auto"
     classes = "classes"
@@ -55,14 +47,14 @@ def simulate(
     ] = None,
     trace: TraceOption = None,
     lengths: Annotated[
-        LengthsSource, typer.Option(help="Token counts of a replay: of the trace or the classes.")
-    ] = LengthsSource.auto,
+        Source, typer.Option(help="Token counts of a replay: of the trace or the classes.")
+    ] = Source.auto,
     prefixes: Annotated[
-        PrefixesSource,
+        Source,
         typer.Option(
             help="Prefix caches of a replay: by the trace's blocks, or the classes' hits."
         ),
-    ] = PrefixesSource.auto,
+    ] = Source.auto,
     trace_share: Annotated[
         float, typer.Option(help="Share of the requests that the trace gives; the rest is drawn.")
     ] = 1.0,

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tokenfleet.cli.answer import INTERRUPTED, console, note, say, say_json
+from tokenfleet.cli.answer import INTERRUPTED, fail, note, say, say_json
+from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.meter import metered
+from tokenfleet.cli.where import Where, opened
 from tokenfleet.errors import SchemaError
-from tokenfleet.text import plain
 
 if TYPE_CHECKING:
     from tokenfleet.engines import Engine
     from tokenfleet.tables import TableReport
 
-Where = tuple[str, int | None, str | None]  # engine, jobs, address of a Ray cluster
 _CANDIDATES = {
     "row": "row",
     "system": "system",
@@ -68,55 +68,52 @@ def evaluate_candidates(
         from tokenfleet.candidates import FileOptions, evaluate_file
 
     options = FileOptions(catalogs=tuple(catalogs), **given)
-    report = run_table(
+
+    def words(report: TableReport) -> str:
+        counts = report.counts
+        return (
+            f"{report.rows:,} rows: {counts['not_fitting']:,} do not fit memory, "
+            f"{counts['above_capacity']:,} are above capacity, {report.rejected:,} rejected"
+        )
+
+    answer_table(
         path.name,
         lambda engine, progress: evaluate_file(
             path, output, options, engine=engine, progress=progress
         ),
         where,
         as_json,
+        (words, _CANDIDATES),
     )
-    if as_json:
-        say_json(report_json(report))
-        return
-    counts = report.counts
-    say(
-        f"{report.rows:,} rows: {counts['not_fitting']:,} do not fit memory, "
-        f"{counts['above_capacity']:,} are above capacity, {report.rejected:,} rejected"
-    )
-    show_report(report, _CANDIDATES)
 
 
-def run_table(
+def answer_table(
     title: str,
     work: Callable[[Engine, Callable[[int, int], None] | None], TableReport],
     where: Where,
     as_json: bool,
-) -> TableReport:
-    """Runs work on rows under a meter; Ctrl-C says how to go on."""
-    from tokenfleet.engines import open_engine
+    shown: tuple[Callable[[TableReport], str], Mapping[str, str]],
+) -> None:
+    """Runs work on rows under a meter and says what came out; Ctrl-C says how to go on.
 
-    name, jobs, address = where
-    engine = open_engine(name, jobs, **({"address": address} if name == "ray" else {}))
+    `shown`: the first line for people, and titles of the columns that they see.
+    """
     with metered(title, "rows") as progress:
         try:
-            return work(engine, progress)
+            report = work(opened(where), progress)
         except KeyboardInterrupt:
-            _interrupted(as_json)
+            hint = "what is done is kept: --resume goes on from here"
+            fail(as_json, "Interrupted", "stopped by the user", hint)
             raise typer.Exit(INTERRUPTED) from None
-
-
-def _interrupted(as_json: bool) -> None:
-    message = "stopped by the user"
-    hint = "what is done is kept: --resume goes on from here"
     if as_json:
-        row = {"type": "Interrupted", "message": message, "hint": hint, "conflicts": []}
-        say_json({"error": row})
-    note(f"error: {message}")
-    note(f"hint: {hint}")
+        say_json(_report_json(report))
+        return
+    words, titles = shown
+    say(words(report))
+    _show_report(report, titles)
 
 
-def report_json(report: TableReport) -> dict[str, Any]:
+def _report_json(report: TableReport) -> dict[str, Any]:
     """What was done, for programs."""
     return {
         "schema_version": 1,
@@ -133,34 +130,23 @@ def report_json(report: TableReport) -> dict[str, Any]:
     }
 
 
-def show_report(report: TableReport, titles: Mapping[str, str]) -> None:
+def _show_report(report: TableReport, titles: Mapping[str, str]) -> None:
     """Notes, the best rows, and the files, for people. `titles` of the columns that are shown."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
     for text in report.notes:
         note(text)
     if report.best.num_rows:
         say(f"the best by {report.by}:")
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         rows: list[dict[str, Any]] = report.best.to_pylist()
         shown = {**titles, report.by: titles.get(report.by, report.by)}
         shown = {name: title for name, title in shown.items() if name in rows[0]}
-        for name, title in shown.items():
-            words = any(isinstance(row[name], str) for row in rows)
-            table.add_column(title, justify="left" if words else "right")
-        for row in rows:
-            table.add_row(*(Text(_brief(row[name])) for name in shown))
-        console().print(table)
+
+        def words(name: str) -> bool:
+            return any(isinstance(row[name], str) for row in rows)
+
+        show_grid(
+            [(title, not words(name)) for name, title in shown.items()],
+            ([brief(row[name]) for name in shown] for row in rows),
+        )
     say(f"wrote {report.written:,} rows to {report.output}")
     if report.rejected_file is not None:
         say(f"rejected rows with their reasons: {report.rejected_file}")
-
-
-def _brief(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return plain(value)
