@@ -104,10 +104,7 @@ class FleetEvaluator:
                 f"counts: has the shape {table.shape}, must be (fleets, {len(self.offers)})",
                 f"the columns are {', '.join(self.offers)[:300]}",
             )
-        with np.errstate(invalid="ignore"):
-            bad = ~(
-                np.isfinite(table) & (table >= 0) & (table == np.floor(table)) & (table < 2**53)
-            )
+        bad = ~are_counts(table)
         if bad.any():
             row, o = (int(i) for i in np.argwhere(bad)[0])
             raise SchemaError(
@@ -253,6 +250,13 @@ def _numbers(values: ArrayLike, what: str) -> FloatArray:
         return raw.astype(np.float64)
     except (TypeError, ValueError):
         raise SchemaError(f"{what}: is not numbers", "write numbers of systems") from None
+
+
+def are_counts(values: FloatArray) -> NDArray[np.bool_]:
+    """Whether each is a whole number of systems, which a float holds exactly."""
+    with np.errstate(invalid="ignore"):
+        whole: NDArray[np.bool_] = np.isfinite(values) & (values == np.floor(values))
+        return whole & (values >= 0) & (values < 2.0**53)
 
 
 def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:

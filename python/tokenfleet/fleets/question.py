@@ -15,7 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.fleets.evaluate import SLICE_FLEETS, FleetAnswers, FleetEvaluator, scenarios
+from tokenfleet.fleets.evaluate import (
+    SLICE_FLEETS,
+    FleetAnswers,
+    FleetEvaluator,
+    are_counts,
+    scenarios,
+)
 from tokenfleet.problem_data import FloatArray, Problem
 from tokenfleet.schema import did_you_mean
 from tokenfleet.tables.cells import Wrong, not_a_number, numeric, row_numbers, with_lines
@@ -166,11 +172,8 @@ def _rejected(
     counts: FloatArray, columns: dict[str, pa.Array], wrong: Wrong, offers: Sequence[str]
 ) -> dict[int, tuple[str, str, str]]:
     """By place of a row: the column to look at, its value and why it is no count."""
-    with np.errstate(invalid="ignore"):
-        right = np.isfinite(counts) & (counts >= 0) & (counts == np.floor(counts))
-        right &= counts < 2.0**53
     found: dict[int, tuple[str, str, str]] = {}
-    for i, o in np.argwhere(~right).tolist():
+    for i, o in np.argwhere(~are_counts(counts)).tolist():
         blank = not columns[offers[o]][i].is_valid
         why = "is blank: write 0 for none" if blank else "must be a whole number from 0"
         value = "" if blank else f"{counts[i, o]:g}"

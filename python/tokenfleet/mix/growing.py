@@ -62,20 +62,18 @@ class GrowingLp:
         self._solver.HandleKeyboardInterrupt = True
         self._solver.passModel(arrays_of(prob, matrix, False, self.factor))
 
-    def add_rows(self, count: int) -> int:
-        """Rows `0 <= 0` for columns to enter; the index of the first."""
-        first = self.rows
+    def add_rows(self, count: int) -> None:
+        """Rows `0 <= 0` for columns to enter, after those that are there."""
         none = np.zeros(count, dtype=np.int32)
         low, up = np.full(count, -highspy.kHighsInf), np.zeros(count)
         self._solver.addRows(count, low, up, 0, none, none[:0], low[:0])
         self.rows += count
-        return first
 
     def add_columns(
         self, costs: Sequence[float], entries: Sequence[Sequence[tuple[int, float]]]
-    ) -> int:
-        """Columns >= 0 with their (row, coefficient); the index of the first."""
-        first, count = self.columns, len(costs)
+    ) -> None:
+        """Columns >= 0 with their (row, coefficient), after those that are there."""
+        count = len(costs)
         starts = np.cumsum([0, *(len(e) for e in entries)], dtype=np.int32)[:-1]
         rows = np.array([r for column in entries for r, _ in column], dtype=np.int32)
         values = np.array([a for column in entries for _, a in column], dtype=float)
@@ -83,7 +81,6 @@ class GrowingLp:
         up = np.full(count, highspy.kHighsInf)
         self._solver.addCols(count, cost, np.zeros(count), up, len(rows), starts, rows, values)
         self.columns += count
-        return first
 
     def reprice(self, costs: FloatArray) -> None:
         """Another objective over the same columns, without a constant."""

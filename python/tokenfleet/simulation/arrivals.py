@@ -17,6 +17,7 @@ from tokenfleet.scenario_file import LoadedScenario
 from tokenfleet.schema import did_you_mean
 from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.fleet import Whole, simulate_whole
+from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.plan_file import PlanFile
 from tokenfleet.simulation.result import Row
 from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
@@ -40,6 +41,10 @@ class Arrivals:
     totals: Mapping[int, FloatArray]  # requests/s of the block, by workload
     paces: Mapping[int, float]  # rates over those of the block
     day: bool = False
+
+    def day_of(self, bench: Bench, workload: int) -> list[float] | None:
+        """Weights of a workload's rates over a day; None where they are even."""
+        return bench.day(workload) if self.day else None
 
     def totals_for(self, group: Group) -> FloatArray | None:
         """The workload's requests/s; more where a group in another's place takes more than all."""
@@ -69,15 +74,16 @@ def run_group(
 ) -> Simulated:
     """Simulates one group, under its workload's trace if that has one."""
     w = group.workload
+    settings, pairs = _paced(bench, w, settings, arrivals)
     return simulate_group(
         bench.core,
         bench.spec,
         group,
-        bench.pairs(w, settings.seed),
-        replace(settings, scale=settings.scale * arrivals.paces.get(w, 1.0)),
+        pairs,
+        settings,
         load=arrivals.loads.get(w),
         totals=arrivals.totals_for(group),
-        day=bench.day(w) if arrivals.day else None,
+        day=arrivals.day_of(bench, w),
     )
 
 
@@ -90,17 +96,26 @@ def run_whole(
 ) -> Row:
     """Simulates groups as one fleet, in the same way."""
     w = crew[0].workload
+    settings, pairs = _paced(bench, w, settings, arrivals)
     return simulate_whole(
         bench.core,
         bench.spec,
         crew,
-        bench.pairs(w, settings.seed),
-        replace(settings, scale=settings.scale * arrivals.paces.get(w, 1.0)),
+        pairs,
+        settings,
         whole=whole,
         load=arrivals.loads.get(w),
         totals=arrivals.totals.get(w),
-        day=bench.day(w) if arrivals.day else None,
+        day=arrivals.day_of(bench, w),
     )
+
+
+def _paced(
+    bench: Bench, workload: int, settings: SimulationSettings, arrivals: Arrivals
+) -> tuple[SimulationSettings, tuple[Pairs, ...]]:
+    """Settings at the workload's pace, and lengths to draw from."""
+    scale = settings.scale * arrivals.paces.get(workload, 1.0)
+    return replace(settings, scale=scale), bench.pairs(workload, settings.seed)
 
 
 def _api_rates(plan: PlanFile, spec: Specification, block: int) -> dict[int, FloatArray]:

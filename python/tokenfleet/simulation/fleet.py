@@ -12,18 +12,18 @@ import numpy as np
 from tokenfleet import _core
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.specification import PERCENTILES, Specification
-from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
-from tokenfleet.schema import Slo, Workload
+from tokenfleet.problem_data import FloatArray
+from tokenfleet.schema import Workload
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.run import (
     DAY_S,
     MOST_TIMES,
-    WARM_STAYS,
     SimulationSettings,
-    stays_s,
+    measured_for,
+    warm_up_s,
 )
 from tokenfleet.simulation.standing import Group
-from tokenfleet.simulation.tables import LEVELS, verdict
+from tokenfleet.simulation.tables import judged_limit, ms
 from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
 
 Row = dict[str, Any]
@@ -83,15 +83,11 @@ def simulate_whole(
     Raises:
         SchemaError: the core refuses the fleet; names the workload.
     """
-    warm_s = _warm_s(core, spec, groups, settings.scale)
+    answering = [g for g in groups if g.replica.role != "prefill"]
+    warm_s = max(warm_up_s(core, spec, g, settings.scale) for g in answering)
     crew = _crew(groups, settings, warm_s)
-    rate = float(crew.rates.sum())
-    if settings.hours is not None:
-        span_s = settings.hours * SECONDS_PER_HOUR
-    else:
-        span_s = max(settings.needed / rate, 2.0 * warm_s)
-    requests = max(int(np.ceil(rate * span_s)), 1)
-    warmup = min(max(warm_s / span_s, 0.05), 0.95)
+    measured = measured_for(settings, float(crew.rates.sum()), warm_s)
+    requests, warmup = measured.requests, measured.warmup
     replay = None
     if load is not None and totals is not None:
         replay = _replay(load, crew, totals, pairs, requests=int(requests * (1.0 + warmup)),
@@ -127,12 +123,6 @@ def simulate_whole(
         name = spec.workloads[groups[0].workload].id
         raise SchemaError(f"workload {name}: {error}", "check the plan and its scenario") from None
     return _row(spec, crew, found)
-
-
-def _warm_s(core: Any, spec: Specification, groups: Sequence[Group], scale: float) -> float:
-    """Seconds of warm-up: that of the group in which requests stay longest."""
-    stays = [stays_s(core, spec, g, scale) for g in groups if g.replica.role != "prefill"]
-    return max(max(WARM_STAYS * mean, long) for mean, long in stays)
 
 
 def _crew(groups: Sequence[Group], settings: SimulationSettings, warm_s: float) -> _Crew:
@@ -270,35 +260,19 @@ def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool, part
         "attainment": attainment,
         "attainment_half_width": half,
         "limits": [
-            _limit_row(slo, cell, j, unstable=unstable, partial=partial)
+            judged_limit(
+                slo,
+                cell[f"{slo.metric}_s"][PERCENTILES.index(slo.percentile)],
+                cell["within"][j],
+                unstable=unstable,
+                partial=partial,
+            )
             for j, slo in enumerate(workload.slos)
             if slo.cls in (None, name)
         ],
         **{key: cell[key] for key in ("arrived", "finished", "rejected", "lost", "unfinished")},
     }
     for metric in ("ttft", "tpot", "e2e"):
-        for i, (mean, width) in enumerate(cell[f"{metric}_s"]):
-            row[f"{metric}_{PERCENTILES[i]}_ms"] = {"mean": 1e3 * mean, "half_width": 1e3 * width}
+        for i, estimate in enumerate(cell[f"{metric}_s"]):
+            row[f"{metric}_{PERCENTILES[i]}_ms"] = ms(estimate)
     return row
-
-
-def _limit_row(slo: Slo, cell: Any, j: int, *, unstable: bool, partial: bool) -> Row:
-    """Limit `j` of the workload on a class, over all groups together."""
-    value, spread = cell[f"{slo.metric}_s"][PERCENTILES.index(slo.percentile)]
-    share, half = cell["within"][j]
-    target = LEVELS.get(slo.percentile)
-    if target is None:  # a limit on the mean
-        above, width = slo.limit_ms - 1e3 * value, 1e3 * spread
-    else:
-        above, width = share - target, half
-    return {
-        "metric": slo.metric,
-        "percentile": slo.percentile,
-        "limit_ms": slo.limit_ms,
-        "simulated_ms": 1e3 * value,
-        "half_width_ms": 1e3 * spread,
-        "within": share,
-        "within_half_width": half,
-        "target": target,
-        "verdict": "unclear" if partial else verdict(above, width, unstable),
-    }

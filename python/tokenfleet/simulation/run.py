@@ -112,11 +112,12 @@ _FIGURES = ("utilisation", "busy", "concurrency", "backlog", "hit_rate")
 
 
 @dataclass(frozen=True)
-class _Size:
-    replicas: int
-    requests: int
-    warmup: float  # as a share of the requests
+class Measured:
+    """How long a replication is measured."""
+
     span_s: float
+    requests: int
+    warmup: float  # before them, as a share of the requests
 
 
 def simulate_group(
@@ -138,12 +139,12 @@ def simulate_group(
     Raises:
         SchemaError: the core refuses the requests; names the group.
     """
-    size = _size(core, spec, group, settings)
-    part = size.replicas / group.count
+    replicas, size = _size(core, spec, group, settings)
+    part = replicas / group.count
     offered = group.rates * settings.scale
     stop = _core.StopFlag()
     options = {
-        "replicas": size.replicas,
+        "replicas": replicas,
         "router": settings.router,
         "warmup": size.warmup,
         "latency_group": group.replica.latency_group,
@@ -180,7 +181,7 @@ def simulate_group(
                 group,
                 totals,
                 pairs,
-                replicas=size.replicas,
+                replicas=replicas,
                 requests=asked,
                 seed=seed,
                 scale=settings.scale * share,
@@ -201,11 +202,17 @@ def simulate_group(
         answers, interrupted = _interruptible(drawn if load is None else replayed, stop)
     except ValueError as error:
         raise SchemaError(f"{group.name}: {error}", "check the plan and its scenario") from None
-    return _simulated(group, size, offered, answers, interrupted=interrupted)
+    return _simulated(group, replicas, size.span_s, offered, answers, interrupted=interrupted)
 
 
 def _simulated(
-    group: Group, size: _Size, offered: FloatArray, answers: Sequence[Any], *, interrupted: bool
+    group: Group,
+    replicas: int,
+    span_s: float,
+    offered: FloatArray,
+    answers: Sequence[Any],
+    *,
+    interrupted: bool,
 ) -> Simulated:
     partial = all(answer["interrupted"] for answer in answers)
     if not partial:  # replications that came to their end
@@ -222,9 +229,9 @@ def _simulated(
     }
     return Simulated(
         group=group,
-        replicas=size.replicas,
+        replicas=replicas,
         offered=offered,
-        span_s=size.span_s,
+        span_s=span_s,
         samples=[[s for a in answers for s in a["classes"][k]["samples"]] for k in classes],
         figures=figures,
         unstable_replications=sum(a["unstable_replications"] for a in answers),
@@ -241,27 +248,41 @@ def _simulated(
     )
 
 
-def _size(core: Any, spec: Specification, group: Group, settings: SimulationSettings) -> _Size:
-    """Measured time, warm-up and replicas, by how long requests stay."""
-    mean_s, long_s = stays_s(core, spec, group, settings.scale)
-    warm_s = max(WARM_STAYS * mean_s, long_s)
+def _size(
+    core: Any, spec: Specification, group: Group, settings: SimulationSettings
+) -> tuple[int, Measured]:
+    """Replicas, and how long they are measured, by how long requests stay."""
+    warm_s = warm_up_s(core, spec, group, settings.scale)
     each = float(group.rates.sum()) * settings.scale / group.count
     most = MOST_TIMES * settings.needed
     if settings.hours is not None:
-        span_s = settings.hours * SECONDS_PER_HOUR
-        replicas = _thinned(group, most / (each * (warm_s + span_s)))
+        replicas = _thinned(group, most / (each * (warm_s + settings.hours * SECONDS_PER_HOUR)))
     else:
         replicas = _thinned(group, most / (each * 3.0 * warm_s))
-        span_s = max(settings.needed / (each * replicas), 2.0 * warm_s)
-    requests = max(int(np.ceil(each * replicas * span_s)), 1)
-    return _Size(replicas, requests, min(max(warm_s / span_s, 0.05), 0.95), span_s)
+    return replicas, measured_for(settings, each * replicas, warm_s)
+
+
+def measured_for(settings: SimulationSettings, rate: float, warm_s: float) -> Measured:
+    """The hours that were asked for, or as long as `rate` requests/s and the warm-up need."""
+    if settings.hours is not None:
+        span_s = settings.hours * SECONDS_PER_HOUR
+    else:
+        span_s = max(settings.needed / rate, 2.0 * warm_s)
+    requests = max(int(np.ceil(rate * span_s)), 1)
+    return Measured(span_s, requests, min(max(warm_s / span_s, 0.05), 0.95))
+
+
+def warm_up_s(core: Any, spec: Specification, group: Group, scale: float) -> float:
+    """Seconds until a group is about in its steady state."""
+    mean_s, long_s = _stays_s(core, spec, group, scale)
+    return max(WARM_STAYS * mean_s, long_s)
 
 
 def _thinned(group: Group, replicas: float) -> int:
     return min(group.count, max(int(replicas), math.ceil(_LEAST_LANES / group.lanes)))
 
 
-def stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tuple[float, float]:
+def _stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tuple[float, float]:
     """How long a request stays by the analytic model, s: mean, and the longest class's p99."""
     r = group.replica
     for share in _SHARES:

@@ -50,7 +50,7 @@ def _latency_row(
     }
     for metric in METRICS:
         for i, estimate in enumerate(_percentiles(parts, metric)):
-            row[f"{metric}_{PERCENTILES[i]}_ms"] = _ms(estimate)
+            row[f"{metric}_{PERCENTILES[i]}_ms"] = ms(estimate)
     attainment = attained(parts)
     row["attainment"], row["attainment_half_width"] = attainment
     row["good_requests_per_s"] = row["offered_requests_per_s"] * attainment[0]
@@ -58,7 +58,8 @@ def _latency_row(
     return row
 
 
-def _ms(estimate: tuple[float, float]) -> Row:
+def ms(estimate: tuple[float, float]) -> Row:
+    """An estimate in s with its half width, in ms."""
     return {"mean": 1e3 * estimate[0], "half_width": 1e3 * estimate[1]}
 
 
@@ -140,28 +141,41 @@ def limit_row(s: Simulated, k: int, j: int, slo: Slo) -> Row:
     `held` are said with 95 % confidence; `unclear` when the interval holds both.
     """
     i = PERCENTILES.index(slo.percentile)
-    value, half = _percentiles([(s, k)], slo.metric)[i]
-    if slo.percentile in LEVELS:
-        share, spread = attained([(s, k)], j)
-        target: float | None = LEVELS[slo.percentile]
-        above = share - LEVELS[slo.percentile]
-    else:
-        share, spread, target = *attained([(s, k)], j), None
+    value = _percentiles([(s, k)], slo.metric)[i]
+    within = attained([(s, k)], j)
+    return judged_limit(slo, value, within, unstable=s.unstable, partial=s.partial)
+
+
+def judged_limit(
+    slo: Slo,
+    value_s: tuple[float, float],
+    within: tuple[float, float],
+    *,
+    unstable: bool,
+    partial: bool,
+) -> Row:
+    """A limit beside what was simulated: its percentile, and the share of requests within it, each
+    with its half width. Of a mean the value itself decides, of a percentile the share."""
+    value, half = value_s
+    target = LEVELS.get(slo.percentile)
+    if target is None:
         above, spread = slo.limit_ms - 1e3 * value, 1e3 * half
+    else:
+        above, spread = within[0] - target, within[1]
     return {
         "metric": slo.metric,
         "percentile": slo.percentile,
         "limit_ms": slo.limit_ms,
         "simulated_ms": 1e3 * value,
         "half_width_ms": 1e3 * half,
-        "within": share,
-        "within_half_width": attained([(s, k)], j)[1],
+        "within": within[0],
+        "within_half_width": within[1],
         "target": target,
-        "verdict": "unclear" if s.partial else verdict(above, spread, s.unstable),
+        "verdict": "unclear" if partial else _verdict(above, spread, unstable),
     }
 
 
-def verdict(above: float, half_width: float, unstable: bool) -> str:
+def _verdict(above: float, half_width: float, unstable: bool) -> str:
     """`held`, `failed` or `unclear`, by how far the figure is above where it must be."""
     if unstable or above + half_width < 0 or math.isnan(above):
         return "failed"

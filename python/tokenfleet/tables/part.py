@@ -7,11 +7,9 @@ it, the question and the options, so it has the same bytes wherever it is made.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import pyarrow as pa
 from tokenfleet.tables import record as kept
 from tokenfleet.tables.question import REJECTED, ROW, Question
 from tokenfleet.tables.rank import Ranking
-from tokenfleet.tables.record import Record, checksums, part_file
+from tokenfleet.tables.record import Record, checksums, part_file, unfinished
 from tokenfleet.tables.select import condition, matching
 from tokenfleet.tables.sink import GROUP_ROWS, parquet_writer
 from tokenfleet.tables.source import Part, Source, read_slices
@@ -65,7 +63,7 @@ def work(task: Task) -> Record:
 
         def opened(ending: str, writer: Callable[[Any], Any]) -> Any:
             path = part_file(Path(task.folder), task.number, ending)
-            return stack.enter_context(writer(stack.enter_context(_unfinished(path))))
+            return stack.enter_context(writer(stack.enter_context(unfinished(path))))
 
         rows = _Rows(opened(kept.ROWS, lambda file: parquet_writer(file, schema)))
         bests = opened(kept.BEST, lambda file: pa.ipc.new_stream(file, schema))
@@ -120,16 +118,3 @@ def moved(table: pa.Table, by: int) -> pa.Table:
     place = table.schema.get_field_index(ROW)
     numbers = table.column(place).to_numpy() + by
     return table.set_column(place, table.schema.field(place), pa.array(numbers))
-
-
-@contextmanager
-def _unfinished(path: Path) -> Iterator[Any]:
-    """A file that gets its name when it is whole."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
-        with pa.OSFile(str(unfinished), "wb") as file:
-            yield file
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from tokenfleet._core import file_checksum
 
@@ -42,10 +46,21 @@ def checksums(folder: Path, number: int) -> dict[str, str]:
 
 def note(folder: Path, record: Record) -> None:
     """Keeps a part's record beside it, whole."""
-    path = part_file(folder, record.number, ".json")
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps(asdict(record), sort_keys=True))
-    unfinished.replace(path)
+    with unfinished(part_file(folder, record.number, ".json")) as file:
+        file.write(json.dumps(asdict(record), sort_keys=True).encode())
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Any]:
+    """A file that gets its name when it is whole; not forced to the disk, see above."""
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        with pa.OSFile(str(part), "wb") as file:
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def noted(folder: Path, number: int) -> Record | None:
