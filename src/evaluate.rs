@@ -8,7 +8,7 @@ use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::prune::Kept;
 use crate::space::{resolve, Configuration};
 use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
@@ -129,8 +129,7 @@ fn with_replica<T>(
 ) -> std::result::Result<T, NoPoint> {
     let workload = &spec.workloads[c.workload];
     let layout = resolve(spec, c).ok_or(NoPoint::NoLayout)?;
-    let tables = OperatorTables::build(&layout).ok_or(NoPoint::NoLayout)?;
-    let step = StepModel::build(&layout, &tables).ok_or(NoPoint::NoLayout)?;
+    let step = StepModel::of(&layout).ok_or(NoPoint::NoLayout)?;
     let batch = workload.batches[c.batch];
     if !is_batch(&layout, c.batch, batch) {
         return Err(NoPoint::NoLayout);

@@ -17,7 +17,7 @@ use crate::perf::limits::{Limits, IDLE};
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::{needed_sequences, sequences_in, Replica};
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::{StepModel, Steps};
 use crate::prune::{Front, Kept};
 use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
 use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
@@ -147,13 +147,10 @@ fn search_unit(spec: &Spec, space: &Space, unit: Unit, known: &Fronts) -> Found 
         fronts: Fronts::new(),
     };
     let points = space.points_per_layout(unit.workload);
-    let mut tables = None;
+    let mut steps = Steps::default();
     for choice in space.layouts(spec, unit) {
-        let evaluated = resolve(spec, &choice.configuration).and_then(|layout| {
-            let tables = (*tables.get_or_insert_with(|| OperatorTables::build(&layout)))?;
-            let step = StepModel::build(&layout, &tables)?;
-            Some((layout, step))
-        });
+        let evaluated = resolve(spec, &choice.configuration)
+            .and_then(|layout| Some((layout, steps.of(&layout)?)));
         match evaluated {
             None => at.counts.no_layout += points,
             Some((layout, step)) => at.search_layout(&layout, &step, &choice),

@@ -1,9 +1,9 @@
 //! Rows of codes that are equal.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
-use crate::candidates::mixer::Mixer;
+use rustc_hash::FxBuildHasher;
 
 /// Distinct rows of code columns: the first row of each, and for every row which one it is.
 ///
@@ -13,7 +13,7 @@ pub fn distinct_rows(columns: &[&[u32]], len: usize) -> (Vec<u32>, Vec<u32>) {
     if let Some(strides) = strides(columns) {
         return distinct_numbers(columns, &strides, len);
     }
-    let mut index: HashMap<Codes, u32, BuildHasherDefault<Mixer>> = HashMap::default();
+    let mut index: HashMap<Codes, u32, FxBuildHasher> = HashMap::default();
     let (mut firsts, mut of_row) = (Vec::new(), Vec::with_capacity(len));
     let mut last = None;
     for row in 0..len {

@@ -1,10 +1,10 @@
 //! Rows brought together that share a curve: same layout, lengths and batch limit.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::ops::Range;
 
-use crate::candidates::mixer::Mixer;
+use rustc_hash::FxBuildHasher;
+
 use crate::candidates::rows::{at, Rows, Status, BLANK};
 
 /// What rows share that share a curve.
@@ -70,7 +70,7 @@ pub(super) struct Groups {
     pub loads: Vec<Load>,
     /// Place of every row, or [`NOWHERE`].
     pub places: Vec<u32>,
-    index: HashMap<Group, u32, BuildHasherDefault<Mixer>>,
+    index: HashMap<Group, u32, FxBuildHasher>,
     next: Vec<u32>,
 }
 

@@ -17,7 +17,6 @@ mod bench;
 mod distinct;
 mod evaluate;
 mod groups;
-mod mixer;
 mod prepared;
 mod rows;
 

@@ -1,7 +1,7 @@
 //! A layout made ready for all rows that name it.
 
 use crate::perf::layout::Layout;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::space::{resolve, Configuration};
 use crate::workload::{Spec, Speculation};
 
@@ -22,7 +22,7 @@ impl Prepared {
     ) -> Option<Self> {
         let mut layout = resolve(spec, &configuration)?;
         layout.speculation = speculation;
-        let step = StepModel::build(&layout, &OperatorTables::build(&layout)?)?;
+        let step = StepModel::of(&layout)?;
         Some(Self {
             configuration,
             speculation,

@@ -368,7 +368,24 @@ fn elementwise(layout: &Layout, ffn: &FeedForward, tokens: f64) -> f64 {
     tokens * width * BF16 / layout.kernel.elementwise_bw
 }
 
+/// Step models of layouts that share operator tables, which the first of them works out.
+#[derive(Debug, Default)]
+pub struct Steps(Option<Option<OperatorTables>>);
+
+impl Steps {
+    /// The step model of a layout; `None` without a kernel for it.
+    pub fn of(&mut self, layout: &Layout) -> Option<StepModel> {
+        let tables = (*self.0.get_or_insert_with(|| OperatorTables::build(layout)))?;
+        StepModel::build(layout, &tables)
+    }
+}
+
 impl StepModel {
+    /// The step model of a layout by itself; `None` without a kernel for it.
+    pub fn of(layout: &Layout) -> Option<Self> {
+        Steps::default().of(layout)
+    }
+
     /// Tables plus what contexts, pipeline depth, KV dtype and speculation add.
     /// `None` when a kernel or a link that the layout needs has no figure.
     pub fn build(layout: &Layout, tables: &OperatorTables) -> Option<Self> {

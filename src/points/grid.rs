@@ -9,7 +9,7 @@ use crate::evaluate::{class_work, is_batch};
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::Replica;
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::points::curve::Curve;
 use crate::points::offer::Offer;
 use crate::space::{resolve, Configuration, Space};
@@ -254,7 +254,7 @@ pub fn serves(c: &Configuration) -> bool {
 pub fn curve_of(spec: &Spec, c: &Configuration, k: usize, latency_group: usize) -> Option<Curve> {
     let workload = &spec.workloads[c.workload];
     let layout = resolve(spec, c)?;
-    let step = StepModel::build(&layout, &OperatorTables::build(&layout)?)?;
+    let step = StepModel::of(&layout)?;
     let batch = workload.batches[c.batch];
     if !is_batch(&layout, c.batch, batch) || kv_budget_bytes(&layout) <= 0.0 {
         return None;

@@ -7,7 +7,7 @@
 //! per group, and call [`points`] once for its rows:
 //!
 //! ```text
-//! let step = StepModel::build(&layout, &OperatorTables::build(&layout)?)?;
+//! let step = StepModel::of(&layout)?;
 //! let work = [ClassWork::new(&layout, &step, &class)];
 //! let replica = Replica::new(&layout, &step, &work, batch_limit);
 //! let curve = Curve::new(&layout, &replica, &class, 0, round_trip_s);

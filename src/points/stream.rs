@@ -27,7 +27,7 @@ use rayon::prelude::*;
 use crate::evaluate::{class_work, is_batch};
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::replica::Replica;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::Steps;
 use crate::points::curve::Curve;
 use crate::points::front::{Best, Front, Ranking};
 use crate::points::grid::{serves, Grid, Numbers};
@@ -173,17 +173,14 @@ impl Search<'_> {
             return found;
         }
         let mut walk = Walk::new(self, workload, known, &mut found);
-        let mut tables = None;
+        let mut steps = Steps::default();
         let mut number = self.numbers.first_of_curve(self.spec, unit_number, 0);
         for choice in self.space.layouts(self.spec, unit) {
             if !serves(&choice.configuration) {
                 continue;
             }
             let layout = resolve(self.spec, &choice.configuration);
-            let step = layout.and_then(|layout| {
-                let tables = (*tables.get_or_insert_with(|| OperatorTables::build(&layout)))?;
-                Some((layout, StepModel::build(&layout, &tables)?))
-            });
+            let step = layout.and_then(|layout| Some((layout, steps.of(&layout)?)));
             match step {
                 None => walk.found.counts.no_layout += here,
                 Some((layout, _)) if kv_budget_bytes(&layout) <= 0.0 => {

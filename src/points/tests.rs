@@ -13,7 +13,7 @@ use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::points::block::{Block, Wanted};
 use crate::points::lanes::BLOCK;
 use crate::points::offer::Offer;
@@ -53,7 +53,7 @@ fn with<T>(which: Which, f: impl FnOnce(&Layout, &Replica, &Curve) -> T) -> T {
         role: which.role,
         factors: which.factors,
     };
-    let step = StepModel::build(&layout, &OperatorTables::build(&layout).unwrap()).unwrap();
+    let step = StepModel::of(&layout).unwrap();
     let classes = &workload.classes;
     let k = which.class % classes.len();
     let work: Vec<ClassWork> = classes

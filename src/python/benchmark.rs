@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::Problem;
 use crate::perf::benchmark;
 use crate::perf::limits::Limits;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 
 /// The most that one layout serves of the workload's first class:
 /// `(output_tokens_per_s_gpu, sequences, utilisation)`.
@@ -35,8 +35,7 @@ pub(super) fn throughput(
         return Ok(None);
     };
     let workload = &problem.spec.workloads[axes[0]];
-    let Some(step) = OperatorTables::build(&layout).and_then(|t| StepModel::build(&layout, &t))
-    else {
+    let Some(step) = StepModel::of(&layout) else {
         return Ok(None);
     };
     let run = benchmark::Run {

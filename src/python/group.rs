@@ -9,13 +9,12 @@ use pyo3::types::{PyDict, PyList};
 use super::durations::Durations;
 use super::fleet::series;
 use super::{on_threads, reason, Problem};
-use crate::error::{positive, within};
 use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::prefix::Blocks;
 use crate::simulate::request::Request;
 use crate::simulate::statistics::Estimate;
 use crate::simulate::traffic::joined;
-use crate::simulate::{simulate, ClassReport, Options, Refused, Report, Traffic};
+use crate::simulate::{check_drawn, simulate, ClassReport, Options, Refused, Report, Traffic};
 
 /// Random numbers of requests that are drawn among those of a trace.
 const MIXED: u64 = 0;
@@ -77,16 +76,7 @@ pub(super) fn mixed(
     shape: f64,
     seed: u64,
 ) -> PyResult<Traffic> {
-    positive("burstiness", shape)?;
-    positive("sum of rates", rates.iter().sum())?;
-    for (k, rate) in rates.iter().enumerate() {
-        let name = format!("rates[{k}]");
-        within(name, *rate, 0.0..f64::INFINITY, "finite and at least 0")?;
-        let rows = lengths.get(k).map_or(0, |l| l.pairs.len());
-        if *rate > 0.0 {
-            positive(format!("number of rows of lengths[{k}]"), rows as f64)?;
-        }
-    }
+    check_drawn(rates, lengths, shape)?;
     let drawn = Drawn::new(rates, lengths, shape, random(seed, 0, MIXED));
     let (requests, blocks) = joined(trace, blocks, drawn);
     Ok(Traffic::Replayed { requests, blocks })

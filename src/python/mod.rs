@@ -23,7 +23,7 @@ use crate::perf::latency::Latency;
 use crate::perf::layout::Layout;
 use crate::perf::parallel::Parallel;
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::python::durations::Durations;
 use crate::python::fleet::{drawn_lengths, Hashes, Pairs};
 use crate::simulate::router::Rule;
@@ -212,8 +212,7 @@ impl Problem {
         let Some(layout) = self.layout(axes, degrees)? else {
             return Ok(None);
         };
-        let step = OperatorTables::build(&layout).and_then(|t| StepModel::build(&layout, &t));
-        Ok(step.map(|step| {
+        Ok(StepModel::of(&layout).map(|step| {
             let r = closed_loop(&layout, &step, load[0], load[1], load[2]);
             (r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu)
         }))

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::error::{index, positive, within, Error};
 use crate::evaluate::NoPoint;
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::engine::{Engine, Lane};
@@ -257,8 +257,7 @@ fn build_group(
     if c.role == Role::Serve && batch % (c.parallel.adp * c.parallel.pp) != 0 {
         return Err(none);
     }
-    let tables = OperatorTables::build(&layout).ok_or(none.clone())?;
-    let step = StepModel::build(&layout, &tables).ok_or(none)?;
+    let step = StepModel::of(&layout).ok_or(none)?;
     if crate::perf::memory::kv_budget_bytes(&layout) <= 0.0 {
         return Err(Refused::Point(NoPoint::Memory));
     }

@@ -29,7 +29,7 @@ use rayon::prelude::*;
 use crate::error::{positive, within, Error, Result};
 use crate::evaluate::NoPoint;
 use crate::perf::role::Role;
-use crate::perf::step::{OperatorTables, StepModel};
+use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::engine::{Engine, Lane};
 use crate::simulate::events::{run_group, ClassOutcome, Outcome, Watch, Window};
@@ -241,8 +241,7 @@ fn engine(
         return Err(none);
     }
     let layout = resolve(spec, c).ok_or(none.clone())?;
-    let tables = OperatorTables::build(&layout).ok_or(none.clone())?;
-    let step = StepModel::build(&layout, &tables).ok_or(none)?;
+    let step = StepModel::of(&layout).ok_or(none)?;
     if crate::perf::memory::kv_budget_bytes(&layout) <= 0.0 {
         return Err(Refused::Point(NoPoint::Memory));
     }
@@ -395,21 +394,13 @@ fn check(
             if let Some(curve) = curve {
                 curve.check("curve")?;
             }
-            positive("burstiness", *shape)?;
             positive("requests", *requests as f64)?;
             check_count("rates", rates.len(), classes)?;
             check_count("lengths", lengths.len(), classes)?;
-            positive("sum of rates", rates.iter().sum())?;
+            check_drawn(rates, lengths, *shape)?;
             for (k, rate) in rates.iter().enumerate() {
-                within(
-                    format!("rates[{k}]"),
-                    *rate,
-                    0.0..f64::INFINITY,
-                    "finite and at least 0",
-                )?;
                 if *rate > 0.0 {
                     check_class(k)?;
-                    check_count_positive(&format!("lengths[{k}]"), lengths[k].pairs.len())?;
                 }
                 for (row, (input, output)) in lengths[k].pairs.iter().enumerate() {
                     let at = format!("lengths[{k}], row {row}");
@@ -446,6 +437,21 @@ fn check(
 
 fn value(field: String, value: f64, must: &'static str) -> Error {
     Error::Value { field, value, must }
+}
+
+/// Refuses a stream that cannot be drawn: rates of Gamma times of a shape, and lengths of classes.
+pub fn check_drawn(rates: &[f64], lengths: &[Lengths], shape: f64) -> Result<()> {
+    positive("burstiness", shape)?;
+    positive("sum of rates", rates.iter().sum())?;
+    for (k, rate) in rates.iter().enumerate() {
+        let name = format!("rates[{k}]");
+        within(name, *rate, 0.0..f64::INFINITY, "finite and at least 0")?;
+        if *rate > 0.0 {
+            let rows = lengths.get(k).map_or(0, |l| l.pairs.len());
+            check_count_positive(&format!("lengths[{k}]"), rows)?;
+        }
+    }
+    Ok(())
 }
 
 fn check_count(field: &str, count: usize, classes: usize) -> Result<()> {

@@ -53,7 +53,7 @@ fn analytic_load(spec: &mut Spec, c: &Configuration, pair: (u32, u32)) -> f64 {
     let class = &mut spec.workloads[c.workload].classes[0];
     (class.input, class.output, class.hit_rate) = (input, output, 0.0);
     let layout = resolve(spec, c).unwrap();
-    let step = StepModel::build(&layout, &OperatorTables::build(&layout).unwrap()).unwrap();
+    let step = StepModel::of(&layout).unwrap();
     let work = [ClassWork::new(
         &layout,
         &step,
@@ -93,7 +93,7 @@ fn one_request_alone_takes_the_steps_it_needs() {
     };
     let report = simulate(&spec, &c, &replayed(vec![request]), &options(1)).unwrap();
     let layout = resolve(&spec, &c).unwrap();
-    let step = StepModel::build(&layout, &OperatorTables::build(&layout).unwrap()).unwrap();
+    let step = StepModel::of(&layout).unwrap();
     let kernel = layout.kernel;
     // Two chunks of at most 8,192 tokens, then two decode steps.
     let late = (kernel.ttft_steps - 1.5) * step.overhead_s;
@@ -147,7 +147,7 @@ fn a_full_cache_sends_requests_back_and_loses_none() {
     let system = spec.workloads[c.workload].systems[c.system];
     let kernel = spec.kernel(system, 0).unwrap().clone();
     let layout = resolve(&spec, &c).unwrap();
-    let step = StepModel::build(&layout, &OperatorTables::build(&layout).unwrap()).unwrap();
+    let step = StepModel::of(&layout).unwrap();
     let activations =
         crate::perf::memory::activation_bytes(&layout, f64::from(kernel.chunk_tokens));
     // Room for ten sequences at their longest, where 128 places are.
