@@ -1,0 +1,217 @@
+"""The Rust core against the slow reference."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+import core_spec as cs
+import reference as ref
+from core_problem import NO_WAY, ids, relative, sample, searched, setting
+from tokenfleet import _core
+
+SAMPLES = [("main", 150), ("kinds", 60)]
+
+
+@pytest.mark.parametrize("name", ["main", "kinds"])
+def test_the_space_is_the_product_of_its_axes_in_order(name: str) -> None:
+    _, p, configurations = setting(name)
+    assert p.space_size == len(configurations)
+    for c in random.Random(3).sample(configurations, 200):
+        assert p.describe(c.id) == c.fields
+
+
+@pytest.mark.parametrize(("name", "count"), SAMPLES)
+def test_points_match_the_reference(name: str, count: int) -> None:
+    _, p, configurations = setting(name)
+    chosen = sorted({*sample(name, count, True), *sample(name, 2 * count, False)})
+    points = p.points(ids(*chosen))
+    for row, number in enumerate(chosen):
+        c = configurations[number]
+        replica = ref.rate(c)
+        if isinstance(replica, str):
+            assert points["status"][row] == replica
+            continue
+        layout = replica.layout
+        assert relative(points["weight_bytes_per_gpu"][row], ref.weight_bytes(layout)) < 1e-9
+        needed = layout.adp if layout.role == "prefill" else c.batch
+        kv = ref.longest_kv(layout, c.members) * needed / layout.adp
+        assert relative(points["kv_bytes_per_gpu"][row], kv) < 1e-9
+        check_capacity(points, row, c, replica)
+        if points["capacity"][row] > 0:
+            check_operating_point(points, row, c, replica)
+
+
+def check_capacity(points: Any, row: int, c: ref.Configuration, replica: ref.Replica) -> None:
+    found = points["capacity"][row]
+    slowest = ref.capacity(replica, c.members, NO_WAY)
+    assert (found > 0) == (slowest > 0)
+    assert (points["status"][row] == "ok") == (found > 0)
+    # Never above the true capacity (but for the tolerance of a quantile), and not far below it.
+    assert 0.95 * slowest - 1e-6 <= found <= slowest * (1 + 1e-3)
+
+
+def check_operating_point(
+    points: Any, row: int, c: ref.Configuration, replica: ref.Replica
+) -> None:
+    u = points["capacity"][row]
+    pressure = ref.of_any_mix(replica, c.members, u)
+    assert pressure is not None
+    for i, name in enumerate(cs.PERCENTILES):
+        ttft = max(ref.ttft(replica, pressure, k, i, 0.0) for k in c.members)
+        assert relative(points[f"ttft_{name}_ms"][row], 1e3 * ttft) < (1e-9 if i == 0 else 1e-3)
+        if replica.layout.role == "prefill":
+            assert math.isnan(points[f"tpot_{name}_ms"][row])
+            continue
+        tpot = max(ref.tpot(replica, pressure, k, i) for k in c.members)
+        assert relative(points[f"tpot_{name}_ms"][row], 1e3 * tpot) < 1e-9
+    assert relative(points["concurrency"][row], pressure.n) < 1e-9
+    shares = [c.layout.workload["classes"][k]["share"] for k in c.members]  # type: ignore[union-attr]
+    weights = [share / sum(shares) for share in shares]
+    load = sum(w * replica.classes[k].load for w, k in zip(weights, c.members, strict=True))
+    rate = u / load
+    assert relative(points["requests_per_s"][row], rate) < 1e-9
+    n = max(pressure.n, 1.0)
+    joules = sum(
+        w * ref.request_joules(replica, k, n) for w, k in zip(weights, c.members, strict=True)
+    )
+    drawn = replica.layout.gpus * replica.layout.system["idle_w"] + rate * joules
+    assert relative(points["drawn_w"][row], drawn) < 1e-9
+
+
+@pytest.mark.parametrize(("name", "count"), SAMPLES)
+def test_recheck_matches_the_reference(name: str, count: int) -> None:
+    _, p, configurations = setting(name)
+    rng = random.Random(11)
+    for number in sample(name, count, True):
+        c = configurations[number]
+        replica = ref.rate(c)
+        assert isinstance(replica, ref.Replica)
+        rates = [0.0] * len(replica.classes)
+        for k in c.members:
+            rates[k] = rng.random() * 1.1 / len(c.members) / replica.classes[k].load
+        got = p.recheck(number, 0, np.array(rates))
+        used = sum(f * one.load for f, one in zip(rates, replica.classes, strict=True))
+        assert relative(got["utilisation"], used) < 1e-9
+        pressure = ref.of_mix(replica, rates)
+        if pressure is None:
+            assert got["ttft_s"] is None
+            assert got["broken"] == "ttft"
+            continue
+        assert got["ttft_s"] is not None
+        assert got["tpot_s"] is not None
+        for k in c.members:
+            for i in range(5):
+                ttft = ref.ttft(replica, pressure, k, i, 0.0)
+                assert relative(got["ttft_s"][k][i], ttft) < (1e-9 if i == 0 else 1e-3)
+                if replica.layout.role == "prefill":
+                    assert math.isnan(got["tpot_s"][k][i])
+                else:
+                    tpot = ref.tpot(replica, pressure, k, i)
+                    assert relative(got["tpot_s"][k][i], tpot) < 1e-9
+        worst = max((e for e in ref.excesses(replica, pressure, c.members, NO_WAY)), default=None)
+        if worst is not None and abs(worst[0]) > 1e-3:
+            assert got["broken"] == (worst[1] if worst[0] > 0 else None)
+
+
+Place = tuple[ref.Configuration, tuple[int, ...], tuple[int, int, int, int]]
+
+
+def serving_places(name: str, count: int) -> list[Place]:
+    """Configurations of role serve, with their positions on the axes and their degrees."""
+    spec, _, configurations = setting(name)
+    serve = [c for c in configurations if c.fields["role"] == "serve" and c.batch_position == 0]
+    found = []
+    for c in random.Random(5).sample(serve, count):
+        w, f = spec["workloads"][c.workload], c.fields
+        names = [precision["id"] for precision in spec["precisions"]]
+        engines = [engine["id"] for engine in spec["engines"]]
+        depths = [one["depth"] for one in w["speculation"]]
+        axes = (
+            c.workload,
+            w["systems"].index(c.system),
+            w["engines"].index(engines.index(f["engine"])),
+            w["precisions"].index(names.index(f["precision"])),
+            w["kv"].index(c.kv),
+            depths.index(f["speculative_depth"]),
+        )
+        found.append((c, axes, (f["tp"], f["pp"], f["ep"], f["attention_dp"])))
+    return found
+
+
+@pytest.mark.parametrize("name", ["main", "kinds"])
+def test_closed_loop_matches_the_reference(name: str) -> None:
+    _, p, _ = setting(name)
+    waited = 0
+    for c, axes, degrees in serving_places(name, 150):
+        for load in ((24.0, 3000.0, 300.0), (5000.0, 3000.0, 300.0)):
+            got = p.closed_loop(axes, degrees, load)
+            if c.layout is None or not ref.has_figures(c.layout):
+                assert got is None
+                continue
+            want = ref.closed_loop(c.layout, *load)
+            assert got is not None
+            assert max(map(relative, got, want)) < 1e-9
+            waited += got[0] > 100.0
+    assert waited > 10  # caches that hold fewer than 5,000 requests
+
+
+RUNS = [(64, False, math.inf, False), (4096, True, 500.0, False), (256, False, math.inf, True)]
+
+
+@pytest.mark.parametrize("name", ["main", "kinds"])
+@pytest.mark.parametrize(("batch", "reserved", "requests", "limited"), RUNS)
+def test_throughput_matches_the_reference(
+    name: str, batch: int, reserved: bool, requests: float, limited: bool
+) -> None:
+    _, p, _ = setting(name)
+    rated = 0
+    for c, axes, degrees in serving_places(name, 60):
+        options = {"reserved": reserved, "requests": requests, "limited": limited}
+        got = _core.throughput(p, axes, degrees, batch, **options)
+        if c.layout is None or not ref.has_figures(c.layout):
+            assert got is None
+            continue
+        want = ref.throughput(c.layout, batch, reserved, requests, limited)
+        if want is None or got is None:
+            assert want is got is None
+            continue
+        rated += 1
+        assert got[1] == want[1]
+        assert got[0] == pytest.approx(want[0], rel=2e-3 if limited else 1e-9, abs=1e-12)
+    assert rated > 10
+
+
+def test_bad_throughput_runs_are_refused() -> None:
+    _, p, _ = setting("main")
+    for batch, requests in ((0, 1.0), (1, 0.0), (1, math.nan)):
+        with pytest.raises(ValueError, match="throughput"):
+            _core.throughput(p, (0,) * 6, (1, 1, 1, 1), batch, requests=requests)
+    with pytest.raises(IndexError):
+        _core.throughput(p, (9, 0, 0, 0, 0, 0), (1, 1, 1, 1), 1)
+
+
+def test_kept_candidates_carry_load_and_joules() -> None:
+    spec, p, configurations = setting("main")
+    kept = searched(p).kept()
+    for row in random.Random(13).sample(range(len(kept["id"])), 100):
+        c = configurations[int(kept["id"][row])]
+        replica = ref.rate(c)
+        assert isinstance(replica, ref.Replica)
+        u = float(kept["capacity"][row])
+        pressure = ref.of_any_mix(replica, c.members, u)
+        n = max(pressure.n, 1.0) if pressure else replica.batch
+        assert spec["systems"][kept["system"][row]]["id"] == c.fields["system"]
+        assert kept["role"][row] == c.fields["role"]
+        assert kept["gpus"][row] == replica.layout.gpus
+        for k, one in enumerate(replica.classes):
+            if k not in c.members:
+                assert kept["load_s"][row][k] == kept["energy_j"][row][k] == math.inf
+                continue
+            assert relative(kept["load_s"][row][k], one.load / u) < 1e-9
+            joules = ref.request_joules(replica, k, n)
+            assert relative(kept["energy_j"][row][k], joules) < 1e-9
