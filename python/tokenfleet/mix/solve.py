@@ -6,13 +6,13 @@ for having no plan are `diagnose`.
 
 from __future__ import annotations
 
-import heapq
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tokenfleet.errors import SolverError
+from tokenfleet.mix.contest import Contest, best_single_system
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.diagnose import (
     UnboundedError,
@@ -27,11 +27,10 @@ from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
 from tokenfleet.mix.model import FleetModel, Frame, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.pricing import Pairs
-from tokenfleet.mix.ratio import least_relaxed_ratio, search_ratio
+from tokenfleet.mix.ratio import search_ratio
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
-from tokenfleet.mix.search import Found, first_plan, only, search
-from tokenfleet.mix.single import quick_bounds
-from tokenfleet.problem_data import ObjectiveKind, Problem
+from tokenfleet.mix.search import Found, first_plan, search
+from tokenfleet.problem_data import Problem
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
@@ -41,14 +40,6 @@ _ROUND_SHARE = 0.7  # of the time left, for a round that another may follow
 _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
 _LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
-_SETTERS: dict[ObjectiveKind, Callable[[FleetModel], None]] = {
-    "least_cost": objective.least_cost,
-    "most_tokens": objective.most_tokens,
-    "most_value": objective.most_value,
-    "least_energy": objective.least_energy,
-    "least_carbon": objective.least_carbon,
-}
-_MINIMISED = ("least_cost", "least_energy", "least_carbon", "least_cost_per_token")
 
 
 def solve_mix(
@@ -145,13 +136,13 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
     if kind == "least_cost_per_token":
         found = search_ratio(m, options, budget)
     else:
-        _SETTERS[kind](m)
+        objective.SETTERS[kind](m)
         found = search(m, options, budget)
     _require_plan(m, found)
     result = _result(m, options, found)
     if compare_single and not found.interrupted:
         try:
-            return _with_single(_contest(m), result, options, deadline)
+            return _with_single(m, result, options, deadline)
         except KeyboardInterrupt:
             return replace(result, interrupted=True)
     return result
@@ -188,33 +179,8 @@ def _restricted(problem: Problem, frame: Frame, generated: Generated) -> FleetMo
     """The model of the generated pairs, with the problem's objective."""
     m = build(problem, pairs=generated.pairs, frame=frame)
     check_scaling(m)
-    _SETTERS[problem.objective.kind](m)
+    objective.SETTERS[problem.objective.kind](m)
     return m
-
-
-@dataclass(frozen=True)
-class _Contest:
-    """How plans of one system type are made and ranked under the problem's objective."""
-
-    fresh: Callable[[], FleetModel]  # a model to solve; one that a ratio was sought on is spent
-    relaxed: Callable[[FleetModel, SolveOptions], float | None]
-    solve: Callable[[FleetModel, SolveOptions, Deadline], Found]
-    sign: float  # +1 when less is better
-
-
-def _contest(m: FleetModel) -> _Contest:
-    if m.problem.objective.kind == "least_cost_per_token":
-        return _Contest(
-            lambda: build(m.problem, frame=m.frame), least_relaxed_ratio, search_ratio, 1.0
-        )
-
-    def relaxed(model: FleetModel, options: SolveOptions) -> float | None:
-        outcome = run(model.prob, options, mip=False)
-        return outcome.value if outcome.has_incumbent else None
-
-    return _Contest(
-        lambda: m, relaxed, search, 1.0 if m.problem.objective.kind in _MINIMISED else -1.0
-    )
 
 
 def _require_plan(m: FleetModel, found: Found) -> None:
@@ -294,16 +260,18 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
 
 
 def _with_single(
-    contest: _Contest, result: MixResult, options: SolveOptions, deadline: Deadline
+    m: FleetModel, result: MixResult, options: SolveOptions, deadline: Deadline
 ) -> MixResult:
     """The result beside the best plan of one system type, or that plan if it is better."""
+    contest = Contest(m)
     found = best_single_system(contest, options, deadline)
     if found is None:
         return result
-    system, single, m = found
+    system, single = found
+    alone = contest.model(system)
     unit = PER_MTOK if result.kind == "least_cost_per_token" else 1.0
     value, bound = single.value * unit, single.bound * unit
-    values = clean_values(m, single.values)
+    values = clean_values(alone, single.values)
     result = replace(result, best_single=SingleSystem(system, value, bound, values))
     if contest.sign * value >= contest.sign * result.value:
         return result
@@ -313,65 +281,5 @@ def _with_single(
         gap=relative_gap(value, result.bound),
         status=certify(value, result.bound, options.gap),
         values=values,
-        cost_items=cost_items(m, values),
+        cost_items=cost_items(alone, values),
     )
-
-
-def best_single_system(
-    contest: _Contest, options: SolveOptions, deadline: Deadline
-) -> tuple[str, Found, FleetModel] | None:
-    """The best plan that uses one system type (and APIs), by the problem's objective.
-
-    Types are tried in the order of their bounds, first a quick one, then that of the relaxation; a
-    type whose bound is no better than a plan already found is left out, which loses nothing.
-    """
-    m = contest.fresh()
-    if len({pool.system for pool in m.problem.pools}) < 2:
-        return None
-    systems = sorted({m.problem.pools[p].system for p, found in m.eligible.items() if found})
-    bounds = quick_bounds(m, systems)
-    ranked = [(bounds[system], system, False) for system in systems]
-    heapq.heapify(ranked)
-    best: tuple[str, Found, FleetModel] | None = None
-    proven = math.inf  # least bound of the types already solved
-    while ranked:
-        bound, system, relaxed = ranked[0]
-        if best is not None and (bound >= contest.sign * best[1].value or deadline.left() <= 0):
-            break
-        heapq.heappop(ranked)
-        if not relaxed:
-            least = _relaxed_single(contest, m, system, options)
-            if least is not None:
-                heapq.heappush(ranked, (max(bound, least), system, True))
-            continue
-        m = contest.fresh()
-        with only(m, _of_system(m, system)):
-            found = contest.solve(m, options, Deadline(max(deadline.left() * 0.5, 0.5)))
-        if found.interrupted:
-            raise KeyboardInterrupt
-        proven = min(proven, max(bound, contest.sign * found.bound) if found.values else bound)
-        better = best is None or contest.sign * found.value < contest.sign * best[1].value
-        if found.values and better:
-            best = (system, found, m)
-    if best is None:
-        return None
-    system, found, m = best
-    least = min(proven, *(bound for bound, _, _ in ranked[:1]), contest.sign * found.value)
-    return system, replace(found, bound=contest.sign * least), m
-
-
-def _relaxed_single(
-    contest: _Contest, m: FleetModel, system: str, options: SolveOptions
-) -> float | None:
-    with only(m, _of_system(m, system)):
-        relaxed = contest.relaxed(m, replace(options, time_limit_s=5.0))
-    return None if relaxed is None else contest.sign * relaxed
-
-
-def _of_system(m: FleetModel, system: str) -> set[tuple[int, int]]:
-    return {
-        (p, c)
-        for p, candidates in m.eligible.items()
-        if m.problem.pools[p].system == system
-        for c in candidates
-    }

@@ -6,12 +6,12 @@ tokens delivered (output, or input + output), value in $.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pulp
 
 from tokenfleet.mix.model.columns import FleetModel, Label
-from tokenfleet.problem_data import SECONDS_PER_HOUR, Denominator, Problem
+from tokenfleet.problem_data import SECONDS_PER_HOUR, Denominator, ObjectiveKind, Problem
 
 Coefficients = dict[Label, float]
 
@@ -128,3 +128,13 @@ def cost_minus_tokens(m: FleetModel, ratio: float) -> None:
 def least_slack(m: FleetModel, weights: Coefficients) -> None:
     """min weighted slack of the relaxed families."""
     set_objective(m, weights)
+
+
+SETTERS: Mapping[ObjectiveKind, Callable[[FleetModel], None]] = {
+    "least_cost": least_cost,
+    "most_tokens": most_tokens,
+    "most_value": most_value,
+    "least_energy": least_energy,
+    "least_carbon": least_carbon,
+}
+MINIMISED = frozenset({"least_cost", "least_energy", "least_carbon", "least_cost_per_token"})
