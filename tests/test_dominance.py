@@ -18,6 +18,7 @@ from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import ALL_YEAR, build, frame
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.search import only
+from tokenfleet.problem import build as build_problem
 from tokenfleet.problem_data import (
     Block,
     Candidate,
@@ -27,6 +28,7 @@ from tokenfleet.problem_data import (
     SiteData,
     WorkloadData,
 )
+from tokenfleet.scenario_file import load_scenario
 
 EXACT = SolveOptions(gap=0.0)
 
@@ -151,7 +153,6 @@ def test_of_equal_types_one_stays_whatever_they_are_called() -> None:
         ({}, {"capex_usd": 1.0}, [0.5, 0.5]),
         ({}, {"hourly_usd": 0.01}, [0.5, 0.5]),
         ({}, {"supply": 1000.0}, [0.5, 0.5]),
-        ({}, {"supply_group": "g"}, [0.5, 0.5]),
         ({}, {}, [0.5, 0.81]),
         ({}, {}, [np.inf, 0.5]),
     ],
@@ -165,6 +166,78 @@ def test_whatever_is_worse_in_one_thing_replaces_nothing(
     worse = replace(better, **pool)
     case = problem([BASE, worse], [DEAR, replace(EQUAL, **offer)], {"A": [1.0, 0.8], "B": load})
     assert "A" in kept_systems(case)
+
+
+def test_supply_is_unlimited_if_all_of_its_group_is() -> None:
+    """Offers of a scenario share one supply, that of their group, at all sites."""
+    better = replace(BASE, id="b", system="B")
+    loads = {"A": [1.0, 0.8], "B": [0.5, 0.5]}
+    grouped = replace(EQUAL, supply_group="g")
+    assert kept_systems(problem([BASE, better], [DEAR, grouped], loads)) == {"B"}
+    limited = OfferData("c", 1, 1000.0, {"rent": 90.0}, supply_group="g")
+    assert "A" in kept_systems(problem([BASE, better], [DEAR, grouped, limited], loads))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_type_and_its_copy_in_a_scenario_one_stays(seed: int, tmp_path: Path) -> None:
+    """Every third type of the file is a dearer or an equal copy of the one before it."""
+    plan_of(melange(seed, types=9), tmp_path)
+    kept = kept_systems(build_problem(load_scenario(tmp_path / "scenario.yaml")).problem)
+    assert not any({f"g{n - 1}", f"g{n}"} <= kept for n in (2, 5, 8))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_types_left_out_are_those_that_a_plain_search_finds(seed: int) -> None:
+    """All pairs of types, in the words of the module's text."""
+    draw = random.Random(seed)
+    pools, offers, loads = [], [], {}
+    for i in range(8):
+        pools.append(
+            replace(
+                BASE,
+                id=f"p{i}",
+                system=f"S{i}",
+                hosted=draw.choice([False, True]),
+                idle_it_kw=draw.choice([1.0, 1.0, 2.0]),
+                gpus_per_system=draw.choice([2, 2, 2, 4]),
+            )
+        )
+        for _ in range(draw.choice([1, 1, 2])):
+            supply = draw.choice([np.inf, np.inf, np.inf, 3.0])
+            group = draw.choice(["", f"own{i}", "shared"])
+            rent = {"rent": draw.choice([60.0, 80.0, 100.0])}
+            offers.append(OfferData(f"o{i}", i, supply, rent, supply_group=group))
+        loads[f"S{i}"] = [draw.choice([0.5, 0.7]), draw.choice([0.5, 0.7, np.inf])]
+    case = problem(pools, offers, loads)
+    kept = kept_systems(case)
+    replaced = {
+        (a, b)
+        for a in range(8)
+        for b in range(8)
+        if a != b and stands_in(case, pools[b], pools[a], loads)
+    }
+    for a in range(8):
+        heirs = {b for x, b in replaced if x == a}
+        if f"S{a}" in kept:  # then only equals could take its place, and they went
+            assert all((b, a) in replaced and f"S{b}" not in kept for b in heirs)
+        else:
+            assert any(f"S{b}" in kept for b in heirs)
+
+
+def stands_in(case: Problem, q: Pool, p: Pool, loads: dict[str, list[float]]) -> bool:
+    """Whether a system of q is as good as one of p in everything."""
+    limited = {o.supply_group for o in case.offers if o.supply < np.inf and o.supply_group}
+    of_q = [o for o in case.offers if case.pools[o.pool] is q]
+    of_p = [o for o in case.offers if case.pools[o.pool] is p]
+    free = [o for o in of_q if o.supply == np.inf and o.supply_group not in limited]
+    cheap = all(
+        any(x.annual_cost_items_usd["rent"] <= o.annual_cost_items_usd["rent"] for x in free)
+        for o in of_p
+    )
+    rates = all(a <= b for a, b in zip(loads[q.system], loads[p.system], strict=True))
+    housed = q.hosted or not p.hosted
+    same = q.gpus_per_system == p.gpus_per_system
+    return cheap and rates and housed and same and q.idle_it_kw <= p.idle_it_kw
 
 
 @pytest.mark.parametrize("seed", range(12))

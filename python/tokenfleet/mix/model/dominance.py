@@ -6,8 +6,8 @@ system of q is as good as one of p in everything that the model looks at:
 - the same accelerators per system, and as elastic; usable wherever p is; in the provider's hall or
   no more provisioned kW and no fewer systems per rack; no larger reserve; no more idle kW, energy
   price, PUE and carbon;
-- for every offer of p an offer of q with **unlimited supply** and no higher yearly, hourly or
-  capital price;
+- for every offer of p an offer of q with **unlimited supply** (its own and that of its group) and
+  no higher yearly, hourly or capital price;
 - for every candidate that may run in p one of q, of the same workload, role, pair and size, with no
   more load and joules for any class, no more idle watts and no less quality.
 
@@ -17,6 +17,9 @@ find their places, `ceil((x + y)/r) <= ceil(x/r) + ceil(y/r)` bounds the racks, 
 and kg is no higher. Since one B replaces A everywhere, the best plan of one system type survives as
 well. The relation is reflexive and transitive; of types that replace each other the first in
 canonical order stays. There is no tolerance.
+
+Few pairs of types are compared in full: the best that q has of every number must be no worse than
+the best of p, which arrays tell for all pools of a place at once.
 """
 
 from __future__ import annotations
@@ -39,7 +42,13 @@ class _Pool:
 
     pool: Pool
     offers: Sequence[OfferData]
+    unlimited: Sequence[OfferData]  # of the offers
     candidates: dict[_Kind, FloatArray]  # rows of numbers, each the better the smaller
+
+    @property
+    def place(self) -> tuple[int, int, bool]:
+        """What must be equal where one pool takes the place of another."""
+        return self.pool.site, self.pool.gpus_per_system, self.pool.elastic
 
 
 def dominated_systems(
@@ -49,6 +58,7 @@ def dominated_systems(
     offers: dict[int, list[OfferData]] = {}
     for offer in problem.offers:
         offers.setdefault(offer.pool, []).append(offer)
+    limited = {o.supply_group for o in problem.offers if math.isfinite(o.supply)} - {""}
     numbers = [_numbers(c) for c in problem.candidates]
     seen: dict[tuple[int, ...], dict[_Kind, FloatArray]] = {}  # many pools run the same candidates
     types: dict[str, list[_Pool]] = {}
@@ -56,13 +66,47 @@ def dominated_systems(
         pool, runs = problem.pools[p], tuple(eligible[p])
         if runs not in seen:
             seen[runs] = _by_kind(problem, runs, numbers)
-        types.setdefault(pool.system, []).append(_Pool(pool, offers.get(p, ()), seen[runs]))
+        own = offers.get(p, ())
+        unlimited = [o for o in own if math.isinf(o.supply) and o.supply_group not in limited]
+        types.setdefault(pool.system, []).append(_Pool(pool, own, unlimited, seen[runs]))
+    possible = _possible(types)
     gone: set[str] = set()
     for name in reversed(types):
-        others = (n for n in types if n != name and n not in gone)
+        others = possible[name] - gone - {name}
         if any(_replaces(problem, types[other], types[name]) for other in others):
             gone.add(name)
     return frozenset(gone)
+
+
+def _possible(types: dict[str, list[_Pool]]) -> dict[str, set[str]]:
+    """Types that may replace each type, as far as the best of every number tells."""
+    pools = [(name, pool) for name, found in types.items() for pool in found]
+    widths = {kind: rows.shape[1] for _, q in pools for kind, rows in q.candidates.items()}
+    places: dict[tuple[int, int, bool], list[tuple[str, _Pool]]] = {}
+    for name, pool in pools:
+        places.setdefault(pool.place, []).append((name, pool))
+    possible = {name: set(types) for name in types}
+    for members in places.values():
+        given = np.stack([_best(q, q.unlimited, widths) for _, q in members])
+        for name, p in members:
+            good = (given <= _best(p, p.offers, widths)).all(axis=1)
+            possible[name] &= {members[i][0] for i in np.flatnonzero(good)}
+    return possible
+
+
+def _best(q: _Pool, offers: Sequence[OfferData], widths: dict[_Kind, int]) -> FloatArray:
+    """The best of each price and number; infinite where there is no offer or candidate."""
+    prices = np.array([_prices(o) for o in offers]).reshape(-1, 3)
+    pool = (
+        q.pool.reserve,
+        q.pool.idle_it_kw,
+        q.pool.energy_usd_per_kwh_it,
+        q.pool.pue,
+        q.pool.carbon_kg_per_kwh_it,
+    )
+    rows = [q.candidates.get(kind, np.empty((0, width))) for kind, width in widths.items()]
+    least = [table.min(axis=0, initial=math.inf) for table in (prices, *rows)]
+    return np.concatenate([pool, *least])
 
 
 def _by_kind(
@@ -87,8 +131,9 @@ def _replaces(problem: Problem, others: Sequence[_Pool], pools: Sequence[_Pool])
 def _as_good(problem: Problem, q: _Pool, p: _Pool) -> bool:
     """Whether one system of q stands in for one of p at no loss."""
     return (
-        _fits_in_place(problem, q.pool, p.pool)
-        and all(any(_as_cheap(x, o) for x in q.offers) for o in p.offers)
+        q.place == p.place
+        and _fits_in_place(problem, q.pool, p.pool)
+        and all(any(_as_cheap(x, o) for x in q.unlimited) for o in p.offers)
         and all(kind in q.candidates for kind in p.candidates)
         and all(_all_covered(q.candidates[kind], rows) for kind, rows in p.candidates.items())
     )
@@ -99,8 +144,7 @@ def _fits_in_place(problem: Problem, q: Pool, p: Pool) -> bool:
     q_kw, p_kw = (x.provisioned_it_kw * (x.pue if utility else 1.0) for x in (q, p))
     in_hall = not p.hosted and q_kw <= p_kw and q.systems_per_rack >= p.systems_per_rack
     return (
-        (q.site, q.gpus_per_system, q.elastic) == (p.site, p.gpus_per_system, p.elastic)
-        and (p.interruptible or not q.interruptible)
+        (p.interruptible or not q.interruptible)
         and (q.hosted or in_hall)
         and q.reserve <= p.reserve
         and q.idle_it_kw <= p.idle_it_kw
@@ -111,10 +155,13 @@ def _fits_in_place(problem: Problem, q: Pool, p: Pool) -> bool:
 
 
 def _as_cheap(x: OfferData, o: OfferData) -> bool:
-    """Whether offer x is unlimited and costs no more than o."""
-    fixed = sum(x.annual_cost_items_usd.values()) <= sum(o.annual_cost_items_usd.values())
-    unlimited = math.isinf(x.supply) and not x.supply_group
-    return unlimited and fixed and x.hourly_usd <= o.hourly_usd and x.capex_usd <= o.capex_usd
+    """Whether offer x costs no more than o."""
+    return all(mine <= other for mine, other in zip(_prices(x), _prices(o), strict=True))
+
+
+def _prices(offer: OfferData) -> tuple[float, float, float]:
+    """Yearly, hourly and capital price of a system."""
+    return sum(offer.annual_cost_items_usd.values()), offer.hourly_usd, offer.capex_usd
 
 
 def _all_covered(q: FloatArray, p: FloatArray) -> bool:
