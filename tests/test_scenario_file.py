@@ -101,7 +101,7 @@ def bomb(levels: int = 9, width: int = 9) -> str:
         ("a: !!python/object/apply:os.system [ls]", "tag"),
         ("a: !x 1", "tag"),
         ("? [a]\n: b", "key"),
-        ("a: [", "line 1"),
+        ("a: [", "node content"),
         ("a:\n\t- b", "line 2"),
         ("a: 1\n---\nb: 2", "document"),
     ],

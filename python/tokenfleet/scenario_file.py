@@ -318,18 +318,19 @@ def _unknown_classes(
     scenario: Scenario, classes: Mapping[str, tuple[RequestClass, ...]]
 ) -> Iterator[Problem]:
     """Limits and columns that name a class which the derived classes do not have."""
+    known = {workload: [c.id for c in found] for workload, found in classes.items()}
     for i, workload in enumerate(scenario.workloads):
-        known = [c.id for c in classes[workload.id]]
+        own = known[workload.id]
         for j, slo in enumerate(workload.slos):
-            if slo.cls is not None and slo.cls not in known:
+            if slo.cls is not None and slo.cls not in own:
                 path = f"workloads[{i}] (id {workload.id!r}).slos[{j}].class"
-                yield Problem(path, f"unknown class {slo.cls!r}", did_you_mean(slo.cls, known))
+                yield Problem(path, f"unknown class {slo.cls!r}", did_you_mean(slo.cls, own))
     if scenario.columns is None or isinstance(scenario.columns, str):
         return
     for i, column in enumerate(scenario.columns):
-        known = [c.id for c in classes.get(column.workload, ())]
-        if known and column.cls not in known:
-            hint = did_you_mean(column.cls, known)
+        own = known.get(column.workload, [])
+        if own and column.cls not in own:
+            hint = did_you_mean(column.cls, own)
             yield Problem(f"columns[{i}].class", f"unknown class {column.cls!r}", hint)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.text import read_text
@@ -32,15 +32,14 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         header = [h.strip() for h in next(reader, [])]
         _check_header(path, header)
         for cells in reader:
-            if not any(c.strip() for c in cells):
-                continue
-            if len(cells) > len(header):
+            filled = {k: v for k, v in zip(header, map(str.strip, cells), strict=False) if v}
+            if len(cells) > len(header) and any(map(str.strip, cells)):
                 raise SchemaError(
                     f"{path}: row {reader.line_num}: {len(cells)} cells for {len(header)} columns",
                     "quote cells that contain a comma; write decimals with a point",
                 )
-            named = zip(header, cells, strict=False)
-            rows.append((reader.line_num, {k: v.strip() for k, v in named if v.strip()}))
+            if filled:
+                rows.append((reader.line_num, filled))
     except csv.Error as error:
         raise SchemaError(f"{path}: row {reader.line_num}: {error}", "fix the CSV") from None
     return header, rows
@@ -56,12 +55,11 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def typed(model: type[BaseModel], cells: dict[str, str], source: str) -> dict[str, Any]:
     """Cells as values: fields that carry a unit become numbers, the others text."""
-    return {k: _value(model.model_fields.get(k), k, v, source) for k, v in cells.items()}
+    numeric = _numeric(model)
+    return {k: _number(k, v, source) if k in numeric else v for k, v in cells.items()}
 
 
-def _value(field: FieldInfo | None, name: str, text: str, source: str) -> Any:
-    if field is None or not _numeric(field):
-        return text
+def _number(name: str, text: str, source: str) -> float:
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
@@ -71,9 +69,13 @@ def _value(field: FieldInfo | None, name: str, text: str, source: str) -> Any:
     raise SchemaError(f"{source}: {name}: {text[:40]!r} is not a number", hint)
 
 
-def _numeric(field: FieldInfo) -> bool:
-    extra = field.json_schema_extra
-    return isinstance(extra, dict) and "unit" in extra
+@cache
+def _numeric(model: type[BaseModel]) -> frozenset[str]:
+    """Fields that carry a unit."""
+    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    return frozenset(
+        n for n, extra in extras.items() if isinstance(extra, dict) and "unit" in extra
+    )
 
 
 def csv_table(path: Path, model: type[_Model]) -> list[_Model]:

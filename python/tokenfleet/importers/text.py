@@ -172,7 +172,11 @@ def _check_depth(data: Any, source: str, depth: int = 0) -> None:
             _check_depth(item, source, depth + 1)
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml's parser where PyYAML was built with it, as its wheels are: the same events, sooner.
+_Safe: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):  # type: ignore[misc, valid-type]
     """A safe loader that also refuses duplicate keys and merge keys."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
@@ -191,7 +195,8 @@ class _Loader(yaml.SafeLoader):
                     problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark
                 )
             seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return found
 
 
 # YAML 1.1 takes `no` for false, 010 for eight, 1:30 for ninety and `1e-4` for text. We read words
@@ -246,7 +251,7 @@ def _expanded_size(data: Any, sizes: dict[int, int]) -> int:
 def _check_yaml_events(text: str, source: str) -> None:
     """Walks the event stream, which is linear in the text, before anything is expanded."""
     depth = aliases = nodes = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_Safe):
         if isinstance(event, yaml.AliasEvent):
             aliases += 1
         elif isinstance(event, yaml.NodeEvent):

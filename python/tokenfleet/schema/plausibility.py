@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -41,13 +42,38 @@ def row_warnings(row: BaseModel) -> tuple[SchemaWarning, ...]:
 
 
 def _bands(row: BaseModel, path: str) -> Iterator[SchemaWarning]:
-    for name, field in type(row).model_fields.items():
+    for name, shown, band in _judged(type(row)):
         value = getattr(row, name)
-        here = f"{path}.{field.alias or name}" if path else (field.alias or name)
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and "unit" in extra:
-            yield from _band(value, here, extra)
+        here = f"{path}.{shown}" if path else shown
+        if band:
+            yield from _band(value, here, band)
         yield from _inside(value, here)
+
+
+@cache
+def _judged(model: type[BaseModel]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Fields with a band or with rows inside: name, name in a file, the band ({}: none).
+
+    A table of rows without any may be long; its rows are not walked.
+    """
+    found = []
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        band = extra if isinstance(extra, dict) and "unit" in extra else {}
+        band = band if band.keys() & {"plausible_low", "plausible_high"} else {}
+        if band or any(_judged(inner) for inner in _rows_in(field.annotation)):
+            found.append((name, field.alias or name, dict(band)))
+    return found
+
+
+def _rows_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Row types that an annotation names, at any depth."""
+    if get_origin(annotation) is None and isinstance(annotation, type):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+    else:
+        for part in get_args(annotation):
+            yield from _rows_in(part)
 
 
 def _inside(value: Any, path: str) -> Iterator[SchemaWarning]:
@@ -55,7 +81,7 @@ def _inside(value: Any, path: str) -> Iterator[SchemaWarning]:
         yield from _bands(value, path)
     elif isinstance(value, tuple):
         for i, item in enumerate(value):
-            if isinstance(item, BaseModel):
+            if isinstance(item, BaseModel) and _judged(type(item)):
                 name = getattr(item, "id", None)
                 label = f" (id {name!r})" if name is not None else ""
                 yield from _bands(item, f"{path}[{i}]{label}")

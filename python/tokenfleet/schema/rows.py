@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -57,19 +58,20 @@ class Row(BaseModel):
     def _known_keys(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        known = _keys(cls)
-        for key in data:
-            if key not in known and key not in cls.model_fields:
-                raise PydanticCustomError(
-                    "unknown_key",
-                    "unknown field",
-                    {"key": str(key), "hint": did_you_mean(str(key), known)},
-                )
-        return data
+        known, accepted = _keys(cls)
+        if accepted.issuperset(data):
+            return data
+        key = str(next(key for key in data if key not in accepted))
+        raise PydanticCustomError(
+            "unknown_key", "unknown field", {"key": key, "hint": did_you_mean(key, known)}
+        )
 
 
-def _keys(cls: type[BaseModel]) -> list[str]:
-    return [f.alias or name for name, f in cls.model_fields.items()]
+@cache
+def _keys(cls: type[BaseModel]) -> tuple[list[str], frozenset[str]]:
+    """Keys of a row as they are documented, and all that are accepted."""
+    keys = [f.alias or name for name, f in cls.model_fields.items()]
+    return keys, frozenset(keys) | cls.model_fields.keys()
 
 
 def rejected(message: str, field: str = "", hint: str = "") -> PydanticCustomError:

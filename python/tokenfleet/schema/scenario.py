@@ -326,13 +326,14 @@ def column_problems(
     columns: Sequence[Column], workloads: Iterable[Workload], path: str
 ) -> Iterator[Problem]:
     """Columns that name a workload or class that does not exist."""
-    by_id = {w.id: w for w in workloads}
+    classes = {w.id: w.class_ids for w in workloads}
     for i, column in enumerate(columns):
-        workload = by_id.get(column.workload)
-        if workload is None:
-            yield _unknown(f"{path}[{i}].workload", "workload", column.workload, by_id)
-        elif workload.class_ids is not None and column.cls not in workload.class_ids:
-            yield _unknown(f"{path}[{i}].class", "class", column.cls, workload.class_ids)
+        if column.workload not in classes:
+            yield _unknown(f"{path}[{i}].workload", "workload", column.workload, classes)
+            continue
+        known = classes[column.workload]
+        if known is not None and column.cls not in known:
+            yield _unknown(f"{path}[{i}].class", "class", column.cls, known)
 
 
 def _measured_confidence(scenario: Scenario) -> Iterator[Problem]:
