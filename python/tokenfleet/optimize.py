@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +34,13 @@ from tokenfleet.provenance import (
 )
 from tokenfleet.scenario_file import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
-from tokenfleet.simulation.arrivals import TraceSource, loads_of
-from tokenfleet.simulation.certainty import MAX_ROUNDS, Certainty, Note
-from tokenfleet.simulation.run import SimulationSettings
 from tokenfleet.verify import verify_mix
 from tokenfleet.verify_latency import verify_latency
+
+if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by it
+    from tokenfleet.simulation.arrivals import TraceSource
+    from tokenfleet.simulation.certainty import Certainty, Note
+    from tokenfleet.simulation.run import SimulationSettings
 
 Verify = Literal["simulate"]
 ScenarioSource = str | Path | Mapping[str, Any] | Scenario
@@ -106,25 +108,29 @@ def _judge(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
             "plan without verify",
         )
-    settings = simulation or SimulationSettings()
+    from tokenfleet.simulation import arrivals, certainty, run  # noqa: PLC0415 (only when asked for)
+
+    settings = simulation or run.SimulationSettings()
     settings.check()
     named = Extras(origin=origin(built.loaded, built.specification), configurations=built.origins)
-    return Certainty(
+    return certainty.Certainty(
         built,
         as_plan=lambda found: Plan.from_mix(found, named),
         analytic=lambda found: recheck(built, found),
         settings=settings,
-        loads=loads_of(built.loaded, built.specification, trace),
+        loads=arrivals.loads_of(built.loaded, built.specification, trace),
     )
 
 
 def _solve_verified(built: Built, judge: Certainty, compare_single: bool) -> MixResult:
+    from tokenfleet.simulation import certainty  # noqa: PLC0415 (only when asked for)
+
     try:
         result = solve_mix(
             built.problem,
             solve_options(built.loaded.scenario),
             judge,
-            max_rounds=MAX_ROUNDS,
+            max_rounds=certainty.MAX_ROUNDS,
             compare_single=compare_single,
         )
     except InfeasibleError as error:

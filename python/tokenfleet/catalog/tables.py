@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.text import read_text
@@ -81,7 +81,10 @@ def _numeric(model: type[BaseModel]) -> frozenset[str]:
 def csv_table(path: Path, model: type[_Model]) -> list[_Model]:
     """All rows of a CSV file as `model`."""
     _, rows = read_csv(path)
-    return [_csv_row(path, model, line, cells) for line, cells in rows]
+    try:
+        return [model.model_validate(typed(model, cells, "")) for _, cells in rows]
+    except (SchemaError, ValidationError):  # again, with the name of every row at hand
+        return [_csv_row(path, model, line, cells) for line, cells in rows]
 
 
 def _csv_row(path: Path, model: type[_Model], line: int, cells: dict[str, str]) -> _Model:

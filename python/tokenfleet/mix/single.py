@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pulp
 
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model.columns import blocks_of, per_block
 
 _Demand = tuple[int, int, int]  # block, workload, class
 
@@ -34,9 +33,17 @@ def quick_bounds(m: FleetModel, systems: list[str]) -> dict[str, float]:
         return dict.fromkeys(systems, -math.inf)
     prices = {label: weight.get(v.name, 0.0) for label, v in m.columns.items()}
     elsewhere, own = _unit_prices(m, prices)
-    return {
-        s: float(m.prob.objective.constant) + _bound(m, own.get(s, {}), elsewhere) for s in systems
-    }
+    constant, demand = float(m.prob.objective.constant), _demand(m)
+    return {s: constant + _bound(demand, own.get(s, {}), elsewhere) for s in systems}
+
+
+def _demand(m: FleetModel) -> list[list[tuple[_Demand, float]]]:
+    """What is asked for in each block, requests/s."""
+    found: list[list[tuple[_Demand, float]]] = [[] for _ in m.problem.blocks]
+    for w, data in enumerate(m.problem.workloads):
+        for b, rates in enumerate(data.demand_rps.tolist()):
+            found[b] += [((b, w, k), rate) for k, rate in enumerate(rates) if rate > 0]
+    return found
 
 
 _Units = dict[
@@ -48,7 +55,8 @@ def _unit_prices(
     m: FleetModel, prices: dict[Label, float]
 ) -> tuple[dict[_Demand, float], dict[str, _Units]]:
     """Least price of each demand outside systems, and every way of each type to serve it."""
-    system = _system_prices(m, prices)
+    replica = _replica_prices(m, prices)
+    load = [candidate.load.tolist() for candidate in m.problem.candidates]
     elsewhere: dict[_Demand, float] = {}
     own: dict[str, _Units] = {}
     for label, price in prices.items():
@@ -61,14 +69,24 @@ def _unit_prices(
             candidate, pool = m.problem.candidates[c], m.problem.pools[p]
             if candidate.role == "prefill":
                 continue
-            scope = b if per_block(m.problem, p) else ALL_YEAR
-            held = (
-                candidate.gpus / pool.gpus_per_system * system[p, b if pool.elastic else ALL_YEAR]
-            )
-            replicas = float(candidate.load[k]) * (prices["n", scope, p, c] + held)
             ways = own.setdefault(pool.system, {}).setdefault((b, candidate.workload, k), [])
-            ways.append((price, replicas, pool.elastic))
+            ways.append((price, load[c][k] * replica[b, p, c], pool.elastic))
     return elsewhere, own
+
+
+def _replica_prices(m: FleetModel, prices: dict[Label, float]) -> dict[tuple[int, int, int], float]:
+    """Least price of a replica that serves in a block, with its share of a system."""
+    system = _system_prices(m, prices)
+    found = {}
+    for p, candidates in m.eligible.items():
+        pool = m.problem.pools[p]
+        for b in blocks_of(m.problem, p):
+            scope = b if per_block(m.problem, p) else ALL_YEAR
+            for c in candidates:
+                gpus = m.problem.candidates[c].gpus
+                held = gpus / pool.gpus_per_system * system[p, b if pool.elastic else ALL_YEAR]
+                found[b, p, c] = prices["n", scope, p, c] + held
+    return found
 
 
 def _system_prices(m: FleetModel, prices: dict[Label, float]) -> dict[tuple[int, int], float]:
@@ -81,22 +99,26 @@ def _system_prices(m: FleetModel, prices: dict[Label, float]) -> dict[tuple[int,
     return least
 
 
-def _bound(m: FleetModel, own: _Units, elsewhere: dict[_Demand, float]) -> float:
+def _bound(
+    demand: list[list[tuple[_Demand, float]]], own: _Units, elsewhere: dict[_Demand, float]
+) -> float:
     """The largest over the block that bears what is shared by blocks."""
-    blocks = range(len(m.problem.blocks))
     return max(
-        sum(_block(m, own, elsewhere, b, b == bearing) for b in blocks) for bearing in blocks
+        sum(_block(asked, own, elsewhere, b == bearing) for b, asked in enumerate(demand))
+        for bearing in range(len(demand))
     )
 
 
 def _block(
-    m: FleetModel, own: _Units, elsewhere: dict[_Demand, float], b: int, bearing: bool
+    asked: list[tuple[_Demand, float]],
+    own: _Units,
+    elsewhere: dict[_Demand, float],
+    bearing: bool,
 ) -> float:
     total = 0.0
-    for w, data in enumerate(m.problem.workloads):
-        for k in np.flatnonzero(data.demand_rps[b] > 0):
-            ways = own.get((b, w, int(k)), [])
-            prices = [f + (n if bearing or elastic else 0.0) for f, n, elastic in ways]
-            least = min([*prices, elsewhere.get((b, w, int(k)), math.inf)])
-            total += float(data.demand_rps[b, k]) * least
+    for key, rate in asked:
+        least = elsewhere.get(key, math.inf)
+        for flow, replicas, elastic in own.get(key, ()):
+            least = min(least, flow + (replicas if bearing or elastic else 0.0))
+        total += rate * least
     return total

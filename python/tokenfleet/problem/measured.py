@@ -25,12 +25,14 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
         raise SchemaError("columns were not read", "load the scenario with load_scenario")
     workloads = sorted(scenario.workloads, key=lambda w: w.id)
     position = {w.id: i for i, w in enumerate(workloads)}
+    orders = {name: sorted_classes(classes) for name, classes in loaded.classes.items()}
+    places = {name: {c.id: k for k, c in enumerate(order)} for name, order in orders.items()}
     candidates = []
     for i, rows in enumerate(_replicas(scenario.columns)):
         column = rows[0]
         w = position[column.workload]
-        classes = [c.id for c in sorted_classes(loaded.classes[column.workload])]
-        found = {classes.index(row.cls): row for row in rows}
+        classes = places[column.workload]
+        found = {classes[row.cls]: row for row in rows}
         candidates.append(
             Candidate(
                 id=i,

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pulp
 
 from tokenfleet.mix.model.frame import Frame, peak_demand, whole_systems
@@ -155,19 +156,21 @@ def define_flows(m: FleetModel) -> None:
     Energy of a flow: hours * 3600 s * energy_j / 3.6e6 kWh of IT energy for each request/s.
     """
     problem = m.problem
-    demand = [peak_demand(problem, w, m.scale_max) for w in range(len(problem.workloads))]
+    demand = [peak_demand(problem, w, m.scale_max).tolist() for w in range(len(problem.workloads))]
     for p in m.order.pools:
         for c in m.eligible[p]:
             candidate = problem.candidates[c]
+            joules = candidate.energy_j.tolist()
+            admitted = np.isfinite(candidate.load).tolist()
+            classes = [k for k in m.order.classes[candidate.workload] if admitted[k]]
             for b in blocks_of(problem, p):
                 seconds = problem.blocks[b].hours * SECONDS_PER_HOUR
-                for k in m.order.classes[candidate.workload]:
-                    peak = float(demand[candidate.workload][b, k])
-                    if peak > 0 and math.isfinite(candidate.load[k]):
+                peaks = demand[candidate.workload][b]
+                for k in classes:
+                    if peaks[k] > 0:
                         label = ("f", b, p, c, k)
-                        m.column(label, peak)
-                        joules = float(candidate.energy_j[k])
-                        _book_energy(m, label, p, seconds * joules / JOULES_PER_KWH)
+                        m.column(label, peaks[k])
+                        _book_energy(m, label, p, seconds * joules[k] / JOULES_PER_KWH)
 
 
 def _book_energy(m: FleetModel, label: Label, p: int, kwh: float) -> None:
