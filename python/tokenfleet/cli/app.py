@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import typer
 
 from tokenfleet.cli import (
@@ -17,6 +19,8 @@ from tokenfleet.cli import (
     search,
     simulations,
 )
+
+_COLLECT_AFTER = 50_000  # new objects, before cycles among them are looked for
 
 app = typer.Typer(
     name="tokenfleet",
@@ -55,5 +59,13 @@ def _version(
 
 
 def main() -> None:
-    """Entry point of the command."""
-    app()
+    """Entry point of the command.
+
+    What a command reads and builds stays until it ends: to look through all of it for cycles, again
+    and again and once more at the end, takes time and finds nothing.
+    """
+    gc.set_threshold(_COLLECT_AFTER)
+    try:
+        app()
+    finally:
+        gc.freeze()
