@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
+
+from rust_modules import Module, modules_in, uses
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "tokenfleet"
@@ -34,6 +38,38 @@ def imported(path: Path) -> set[str]:
 def test_imports_make_no_circle() -> None:
     graph = {name: imported(path) - {name} for name, path in MODULES.items()}
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
+
+
+def test_the_core_makes_no_circle() -> None:
+    graph = uses(modules_in(ROOT / "src"))
+    assert ("points", "search") in graph["points", "walk"]  # the paths are read
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        "use crate::points::stream::Search;",
+        "use crate::{leaf::Leaf, points::{stream::{Found, Search as S}}};",
+        "use super::stream::Search;",
+        "use crate::points::Search; // which the parent passes on",
+        "fn f() -> super::stream::Search { todo!() }",
+    ],
+)
+def test_a_circle_of_the_core_is_seen(walk: str) -> None:
+    made_up: dict[Module, str] = {
+        (): "pub mod points; pub mod leaf;",
+        ("leaf",): "pub struct Leaf;",
+        ("points",): "pub mod stream; mod walk; pub use stream::Search;",
+        ("points", "stream"): "use crate::points::walk::Walk; pub struct Search;",
+        ("points", "walk"): walk,
+    }
+    with pytest.raises(CycleError):
+        list(TopologicalSorter(uses(made_up)).static_order())
+    harmless = f"use crate::leaf::Leaf; // {walk}\n#[cfg(test)]\nmod tests {{\n    {walk}\n}}\n"
+    graph = uses({**made_up, ("points", "walk"): harmless})
+    assert graph["points", "walk"] == {("leaf",)}
+    assert list(TopologicalSorter(graph).static_order())
 
 
 def test_only_one_room_of_the_core_knows_python() -> None:

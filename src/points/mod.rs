@@ -16,7 +16,7 @@
 //!
 //! A concurrency becomes a rate by [`Curve::rate_at_concurrency`], a utilisation by `u/curve.load`.
 //! Calls go one way: `lanes`, `elementary`, `offer`, `curve` ▸ `waiting`, `block` ▸ `table`, and ▸ `front`,
-//! `grid`, `walk` ▸ `stream`, which searches a grid of points.
+//! `grid` ▸ `search` (what is sought and found) ▸ `walk` (one curve) ▸ `stream`, which searches a grid of points.
 
 pub mod block;
 pub mod curve;
@@ -26,6 +26,7 @@ pub mod grid;
 pub mod lanes;
 pub mod names;
 pub mod offer;
+pub mod search;
 pub mod stream;
 pub mod table;
 mod waiting;

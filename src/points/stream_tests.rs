@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::points::front::{Front, Merits, Ranking};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
-use crate::points::stream::{Found, Search};
+use crate::points::search::{Found, Search};
 use crate::points::{points, Columns, Inputs};
 use crate::space::Space;
 use crate::workload::{Metric, Slo, Spec};

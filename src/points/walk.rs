@@ -11,7 +11,7 @@ use crate::points::curve::Curve;
 use crate::points::front::{Merits, Ranking, MARGIN};
 use crate::points::lanes::{Lanes, BLOCK};
 use crate::points::offer::Offer;
-use crate::points::stream::{Found, Search};
+use crate::points::search::{Found, Search};
 use crate::points::table::REPORTED;
 use crate::workload::{Metric, Slo, Workload};
 

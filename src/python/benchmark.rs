@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::perf::benchmark;
 use crate::perf::limits::Limits;
 use crate::perf::step::StepModel;

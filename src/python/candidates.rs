@@ -5,7 +5,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::candidates::{
     self, Answers, Column, Evaluator, Prepared, Rows, ANSWERS, BLANK, MOST_CODES, NUMBERS,
 };

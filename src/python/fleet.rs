@@ -4,33 +4,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::time::Duration;
 
-use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::{on_threads, reason, same_rows, Problem};
+use super::errors::reason;
+use super::problem::Problem;
+use super::requests::{blocks, drawn_lengths, requests, Hashes, Pairs, Trace};
+use super::series::series;
+use super::threads::on_threads;
 use crate::error::Error;
-use crate::simulate::arrivals::{cached, Lengths};
 use crate::simulate::fleet::{self, FleetReport, FleetSpec, Given};
-use crate::simulate::prefix::Blocks;
-use crate::simulate::request::Request;
-use crate::simulate::run::{Cell, Counts, FleetOutcome};
-use crate::simulate::series::Sample;
+use crate::simulate::outcome::{Cell, Counts, FleetOutcome};
 use crate::simulate::statistics::estimate;
 use crate::simulate::Refused;
 
 /// How often a running simulation lets Ctrl-C through.
 const LOOK: Duration = Duration::from_millis(50);
-
-pub(super) type Trace<'py> = (
-    PyReadonlyArray1<'py, f64>,
-    PyReadonlyArray1<'py, u32>,
-    PyReadonlyArray1<'py, u32>,
-    PyReadonlyArray1<'py, u32>,
-);
-pub(super) type Hashes<'py> = (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>, u32);
-pub(super) type Pairs<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>)>;
 
 /// Discrete-event simulation of groups of replicas behind one router; see `simulate/fleet.rs`.
 #[pyfunction]
@@ -109,66 +99,6 @@ fn interruptible<T: Send>(
                 }
             }
         })
-    })
-}
-
-pub(super) fn drawn_lengths(lengths: &Pairs<'_>, hit_rates: &[f64]) -> PyResult<Vec<Lengths>> {
-    let one = |(k, (input, output)): (usize, &(_, PyReadonlyArray1<'_, u32>))| {
-        let input: &PyReadonlyArray1<'_, u32> = input;
-        same_rows(&format!("lengths[{k}]"), &[input.len()?, output.len()?])?;
-        let (input, output) = (input.as_array(), output.as_array());
-        Ok(Lengths {
-            pairs: input.iter().copied().zip(output.iter().copied()).collect(),
-            hit_rate: hit_rates.get(k).copied().unwrap_or(0.0),
-        })
-    };
-    lengths.iter().enumerate().map(one).collect()
-}
-
-/// Rows of a trace; where it has hashes, these say what is cached, and no hit rate.
-pub(super) fn requests(
-    trace: &Trace<'_>,
-    hit_rates: &[f64],
-    hashed: bool,
-) -> PyResult<Vec<Request>> {
-    let (times, classes, inputs, outputs) = trace;
-    let rows = [times.len()?, classes.len()?, inputs.len()?, outputs.len()?];
-    same_rows("times, classes, inputs, outputs", &rows)?;
-    let (times, classes) = (times.as_array(), classes.as_array());
-    let (inputs, outputs) = (inputs.as_array(), outputs.as_array());
-    let request = |row: usize| {
-        let hit_rate = hit_rates.get(classes[row] as usize).copied().unwrap_or(0.0);
-        let whole = inputs[row] > 0 && !hashed;
-        Request {
-            index: row as u64,
-            arrived_s: times[row],
-            class: classes[row],
-            input: inputs[row],
-            cached: if whole {
-                cached(inputs[row], hit_rate)
-            } else {
-                0
-            },
-            output: outputs[row],
-        }
-    };
-    Ok((0..rows[0]).map(request).collect())
-}
-
-pub(super) fn blocks(hashes: &Hashes<'_>) -> PyResult<Blocks> {
-    let (ids, starts, tokens) = hashes;
-    let ids = ids.as_array().to_vec();
-    let starts: Vec<usize> = starts.as_array().iter().map(|s| *s as usize).collect();
-    let ordered = starts.windows(2).all(|w| w[0] <= w[1]);
-    if !ordered || starts.last().is_some_and(|last| *last != ids.len()) {
-        return Err(PyValueError::new_err(
-            "hashes: starts must rise and end at the number of hashes",
-        ));
-    }
-    Ok(Blocks {
-        hashes: ids,
-        starts,
-        tokens: *tokens,
     })
 }
 
@@ -307,7 +237,7 @@ fn groups<'py>(
     let out = PyList::empty(py);
     for (g, (group, lanes)) in fleet.groups.iter().zip(&report.lanes).enumerate() {
         let (replicas, lanes) = (group.replicas as f64, *lanes as f64);
-        let per_s = |f: &dyn Fn(&crate::simulate::events::Meters) -> f64| {
+        let per_s = |f: &dyn Fn(&crate::simulate::server::Meters) -> f64| {
             over(&report.outcomes, |o| f(&o.meters[g]) / o.window_s)
         };
         let row = PyDict::new(py);
@@ -328,20 +258,5 @@ fn groups<'py>(
         row.set_item("energy_j", (e.mean, e.half_width))?;
         out.append(row)?;
     }
-    Ok(out)
-}
-
-/// Columns over time of the first replication.
-pub(super) fn series<'py>(py: Python<'py>, samples: &[Sample]) -> PyResult<Bound<'py, PyDict>> {
-    let out = PyDict::new(py);
-    let column = |name: &str, f: &dyn Fn(&Sample) -> f64| {
-        let values: Vec<f64> = samples.iter().map(f).collect();
-        out.set_item(name, values.into_pyarray(py))
-    };
-    column("at_s", &|s| s.at_s)?;
-    column("waiting", &|s| s.waiting)?;
-    column("running", &|s| s.running)?;
-    column("cache_share", &|s| s.cache_share)?;
-    column("replicas_up", &|s| s.replicas_up)?;
     Ok(out)
 }

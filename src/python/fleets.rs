@@ -6,7 +6,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::on_threads;
+use super::threads::on_threads;
 use crate::fleets::Routing;
 
 /// Best routing of every fleet: rows of `fleets` are right sides' parts, `demands` rows come first.

@@ -7,17 +7,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::durations::Durations;
-use super::fleet::series;
-use super::{on_threads, reason, Problem};
-use crate::simulate::arrivals::{random, Drawn, Lengths};
-use crate::simulate::prefix::Blocks;
-use crate::simulate::request::Request;
+use super::errors::reason;
+use super::series::series;
+use super::threads::on_threads;
 use crate::simulate::statistics::Estimate;
-use crate::simulate::traffic::joined;
-use crate::simulate::{check_drawn, simulate, ClassReport, Options, Refused, Report, Traffic};
-
-/// Random numbers of requests that are drawn among those of a trace.
-const MIXED: u64 = 0;
+use crate::simulate::{simulate, ClassReport, Options, Refused, Report, Traffic};
+use crate::space::Configuration;
+use crate::workload::Spec;
 
 /// Ends a simulation from another thread, once it is set.
 #[pyclass(frozen, module = "tokenfleet._core")]
@@ -37,49 +33,32 @@ impl StopFlag {
     }
 }
 
-impl Problem {
-    pub(super) fn simulated<'py>(
-        &self,
-        py: Python<'py>,
-        id: u64,
-        traffic: &Traffic,
-        options: &Options,
-        threads: usize,
-        stop: Option<Py<StopFlag>>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let c = self.space.decode(&self.spec, id)?;
-        self.check_group(c.workload, options.latency_group)?;
-        let never = StopFlag::default();
-        let flag = &stop.as_ref().map_or(&never, |flag| flag.get()).0;
-        let run = || simulate(&self.spec, &c, traffic, options, flag);
-        let result = py.detach(|| on_threads(threads, run))?;
-        match result {
-            Ok(report) => report_dict(py, &report),
-            Err(Refused::Input(error)) => Err(error.into()),
-            Err(Refused::Point(why)) => Err(PyValueError::new_err(format!(
-                "configuration {id}: {}",
-                reason(why)
-            ))),
-            Err(Refused::Role) => Err(PyValueError::new_err(format!(
-                "configuration {id}: only replicas of role serve are simulated, not {}",
-                c.role.name()
-            ))),
-        }
+/// The report on a configuration, whose number `id` an error names.
+pub(super) fn simulated<'py>(
+    py: Python<'py>,
+    spec: &Spec,
+    (id, c): (u64, &Configuration),
+    traffic: &Traffic,
+    options: &Options,
+    threads: usize,
+    stop: Option<Py<StopFlag>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let never = StopFlag::default();
+    let flag = &stop.as_ref().map_or(&never, |flag| flag.get()).0;
+    let run = || simulate(spec, c, traffic, options, flag);
+    let result = py.detach(|| on_threads(threads, run))?;
+    match result {
+        Ok(report) => report_dict(py, &report),
+        Err(Refused::Input(error)) => Err(error.into()),
+        Err(Refused::Point(why)) => Err(PyValueError::new_err(format!(
+            "configuration {id}: {}",
+            reason(why)
+        ))),
+        Err(Refused::Role) => Err(PyValueError::new_err(format!(
+            "configuration {id}: only replicas of role serve are simulated, not {}",
+            c.role.name()
+        ))),
     }
-}
-
-/// Requests of a trace with others, drawn at `rates` requests/s by class, among them.
-pub(super) fn mixed(
-    (trace, blocks): (&[Request], Option<&Blocks>),
-    rates: &[f64],
-    lengths: &[Lengths],
-    shape: f64,
-    seed: u64,
-) -> PyResult<Traffic> {
-    check_drawn(rates, lengths, shape)?;
-    let drawn = Drawn::new(rates, lengths, shape, random(seed, 0, MIXED));
-    let (requests, blocks) = joined(trace, blocks, drawn);
-    Ok(Traffic::Replayed { requests, blocks })
 }
 
 /// What every replication measured of a class.

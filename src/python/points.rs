@@ -6,12 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rayon::prelude::*;
 
-use super::{on_threads, Problem};
+use super::problem::Problem;
+use super::threads::on_threads;
 use crate::error::{self, not_negative};
 use crate::points::front::{Front, Ranking};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
-use crate::points::stream::{Found, Search};
+use crate::points::search::{Found, Search};
 use crate::points::table::points_in;
 use crate::points::{Columns, Curve, Inputs, NAMES};
 

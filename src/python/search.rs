@@ -5,7 +5,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::{on_threads, Problem};
+use super::problem::Problem;
+use super::threads::on_threads;
 use crate::error::Error;
 
 use crate::perf::role::Role;

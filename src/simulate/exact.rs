@@ -7,11 +7,13 @@ use rand_pcg::Pcg64;
 
 use crate::simulate::arrivals::{exponential, random, uniform, Drawn, Lengths};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
-use crate::simulate::events::{run_group, Departure, Meters, Outcome, Server, Watch, Window};
+use crate::simulate::group::{run_group, Outcome, Watch};
 use crate::simulate::judge::Judge;
-use crate::simulate::request::Request;
+use crate::simulate::outcome::FleetOutcome;
+use crate::simulate::request::{Request, Window};
 use crate::simulate::router::Rule;
-use crate::simulate::run::{run as fleet_run, Fleet, FleetOutcome};
+use crate::simulate::run::{run as fleet_run, Fleet};
+use crate::simulate::server::{Departure, Meters, Server};
 use crate::simulate::station::{Entry, Occupancy, Station as FleetServer};
 use crate::simulate::statistics::{estimate, Estimate};
 

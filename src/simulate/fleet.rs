@@ -12,12 +12,12 @@ use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::engine::{Engine, Lane};
-use crate::simulate::events::Window;
 use crate::simulate::judge::Judge;
+use crate::simulate::outcome::{complete, FleetOutcome};
 use crate::simulate::prefix::Blocks;
-use crate::simulate::request::Request;
+use crate::simulate::request::{Request, Window};
 use crate::simulate::router::Rule;
-use crate::simulate::run::{complete, run, Failures, Fleet, FleetOutcome, Maintenance};
+use crate::simulate::run::{run, Failures, Fleet, Maintenance};
 use crate::simulate::traffic::{DayCurve, Mixed};
 use crate::simulate::{check_length, Refused};
 use crate::space::{resolve, Configuration, Space};
@@ -298,7 +298,7 @@ fn judges(workload: &Workload, groups: &[Built]) -> Vec<Vec<Judge>> {
 
 /// Joules of each group in measured time: idle always, and what prompts and decode add.
 fn energy(groups: &[Built], outcome: &FleetOutcome) -> Vec<f64> {
-    let joules = |(group, m): (&Built, &crate::simulate::events::Meters)| {
+    let joules = |(group, m): (&Built, &crate::simulate::server::Meters)| {
         let [idle, prefill, decode] = group.watts;
         let replicas = group.spec.replicas as f64;
         // A lane takes its part of the replica's accelerators.

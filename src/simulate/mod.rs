@@ -2,20 +2,26 @@
 //!
 //! Steps take the time that [`StepModel`] gives them; waiting, concurrency and mixing arise from
 //! events only. What is assumed, and when to distrust it: `docs/simulation.md`.
+//!
+//! Calls go one way: `request` ▸ `arrivals`, `prefix`, `traffic` (what comes) and `server` ▸ `station` (what
+//! serves) ▸ `engine`; these, `dispatch` (which lane), `timers` and `outcome` (counts) ▸ `run`, the loop ▸
+//! `group`, `fleet`.
 
 pub mod arrivals;
 pub mod dispatch;
 pub mod engine;
-pub mod events;
 #[cfg(test)]
 mod exact;
 pub mod fleet;
+pub mod group;
 pub mod judge;
+pub mod outcome;
 pub mod prefix;
 pub mod request;
 pub mod router;
 pub mod run;
 pub mod series;
+pub mod server;
 pub mod station;
 pub mod statistics;
 mod sum;
@@ -32,12 +38,12 @@ use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::engine::{Engine, Lane};
-use crate::simulate::events::{run_group, ClassOutcome, Outcome, Watch, Window};
+use crate::simulate::group::{run_group, ClassOutcome, Outcome, Watch};
 use crate::simulate::judge::Judge;
+use crate::simulate::outcome::complete;
 use crate::simulate::prefix::Blocks;
-use crate::simulate::request::Request;
+use crate::simulate::request::{Request, Window};
 use crate::simulate::router::Rule;
-use crate::simulate::run::complete;
 use crate::simulate::series::Sample;
 use crate::simulate::statistics::{estimate, Estimate};
 use crate::simulate::traffic::DayCurve;

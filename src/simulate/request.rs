@@ -1,4 +1,4 @@
-//! What is served.
+//! What is served, and what of it is measured.
 
 /// One request.
 #[derive(Debug, Clone, Copy)]
@@ -22,4 +22,13 @@ impl Request {
     pub fn tokens(&self) -> u64 {
         u64::from(self.input - self.cached) + u64::from(self.output)
     }
+}
+
+/// Which requests are measured: those from `first` to before `last`, in order of arrival.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// First one after warm-up.
+    pub first: u64,
+    /// One past the last.
+    pub last: u64,
 }

@@ -1,8 +1,8 @@
 //! What a fleet asks of a server beside serving: to take requests that were begun elsewhere, to hand
 //! prompts on, and to fail.
 
-use crate::simulate::events::Server;
 use crate::simulate::request::Request;
+use crate::simulate::server::Server;
 
 /// A request that comes to a server.
 #[derive(Debug, Clone, Copy)]
