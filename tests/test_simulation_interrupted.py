@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import tokenfleet as tf
+from terminals import METER, rest, until
 from test_cli import COMMAND, run
 from test_fleet_simulation import closed
 from test_fleet_simulation import simulate as simulate_fleet
@@ -212,18 +213,6 @@ def test_a_verified_plan_says_in_which_round_it_was(when: str) -> None:
 # Command line
 
 
-METER = b"\x1b[?25l"  # a meter hides the cursor as it begins
-
-
-def until(master: int, *texts: bytes) -> None:
-    """Reads a terminal until it has shown texts one after the other."""
-    shown, at = b"", 0
-    for text in texts:
-        while text not in shown[at:]:
-            shown += os.read(master, 4096)
-        at = shown.index(text, at) + len(text)
-
-
 @pytest.mark.parametrize("options", [(), ("--plot", "load.svg")], ids=["simulate", "plot"])
 def test_the_command_prints_what_was_simulated(
     planned: tuple[Json, Json], tmp_path: Path, options: tuple[str, ...]
@@ -246,7 +235,7 @@ def test_the_command_prints_what_was_simulated(
         os.close(slave)
         until(master, *[METER] * (2 if options else 1), b"0/1")
         process.send_signal(signal.SIGINT)
-        drain = threading.Thread(target=_drain, args=(master,), daemon=True)
+        drain = threading.Thread(target=rest, args=(master,), daemon=True)
         drain.start()
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -254,11 +243,3 @@ def test_the_command_prints_what_was_simulated(
     assert found["interrupted"] is not bool(options)
     if options:  # the plan itself was simulated to the end
         assert found["groups"]
-
-
-def _drain(master: int) -> None:
-    try:
-        while os.read(master, 4096):
-            pass
-    except OSError:
-        pass

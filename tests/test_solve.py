@@ -416,25 +416,33 @@ def test_a_recheck_that_never_ends_leaves_a_warning() -> None:
     assert "still fail" in result.warnings[0]
 
 
-def test_ctrl_c_returns_the_incumbent_within_seconds() -> None:
+def test_ctrl_c_returns_the_incumbent() -> None:
+    """Pressed when HiGHS has found a plan; unheard, the search would go on for an hour."""
     script = (
-        "import sys, time, signal, os, threading\n"
+        "import signal, os, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'benches')!r})\n"
         "from generate_mix import generate, Shape\n"
+        "from tokenfleet.mix import highs\n"
         "from tokenfleet.mix.solve import solve_mix\n"
-        "from tokenfleet.mix.highs import SolveOptions\n"
         "p = generate(3, Shape(workloads=3, sites=2, systems=4, kept=5))\n"
-        "sent = []\n"
-        "def stop():\n"
-        "    sent.append(time.time()); os.kill(os.getpid(), signal.SIGINT)\n"
-        "threading.Timer(4.0, stop).start()\n"
-        "r = solve_mix(p, SolveOptions(gap=0.0, time_limit_s=60), compare_single=False)\n"
-        "print(r.interrupted, bool(r.values), time.time() - sent[0] < 3.0)\n"
+        "pressed = []\n"
+        "def press(event):\n"
+        "    if not pressed:\n"
+        "        pressed.append(event); os.kill(os.getpid(), signal.SIGINT)\n"
+        "real = highs.QuietHighs.callSolver\n"
+        "def call(self, lp):\n"
+        "    if self.mip:\n"
+        "        lp.solverModel.cbMipImprovingSolution.subscribe(press)\n"
+        "    real(self, lp)\n"
+        "highs.QuietHighs.callSolver = call\n"
+        "options = highs.SolveOptions(gap=0.0, time_limit_s=3600)\n"
+        "r = solve_mix(p, options, compare_single=False)\n"
+        "print(len(pressed), r.interrupted, bool(r.values))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
     )
-    assert done.stdout.split() == ["True", "True", "True"], done.stderr[-2000:]
+    assert done.stdout.split() == ["1", "True", "True"], done.stderr[-2000:]
 
 
 # --- invariants of robustness.md 5.3 ------------------------------------------------------------
