@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from test_cli import run, small
 from tokenfleet.batch import BatchOptions, run_batch
 from tokenfleet.batch.files import find_scenarios, result_name, write_inside
 from tokenfleet.batch.solve import Answer, Task, solve
-from tokenfleet.engines import open_engine
+from tokenfleet.engines import open_engine, processes
 from tokenfleet.errors import SchemaError, SolverError
 
 FLAKY = "first attempt"
@@ -68,8 +70,31 @@ def by_name(rows: Any) -> dict[str, dict[str, Any]]:
     return {row["scenario"]: row for row in rows}
 
 
-def test_each_scenario_ends_its_own_way(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
+class Counted:
+    """An engine, with how many pieces have ended."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.ended = engine, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def run(self, *arguments: Any) -> Iterator[Any]:
+        """As `Engine.run`."""
+        for outcome in self.engine.run(*arguments):
+            self.ended += 1
+            yield outcome
+
+
+def test_each_scenario_ends_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's clock stands still, and leaps when only the piece that hangs is left: after five
+    others, and, with two others that are tried again, after eight in all."""
+    folder, engine = tmp_path / "in", Counted(open_engine("processes", 2))
+
+    def clock() -> float:
+        return 1e6 * ((engine.ended >= 5) + (engine.ended >= 8))
+
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=clock))
     for name in ("dies", "hangs", "flaky", "fine"):
         write(folder, f"{name}.yaml")
     (folder / "broken.yaml").write_text("name: [")
@@ -77,8 +102,8 @@ def test_each_scenario_ends_its_own_way(tmp_path: Path) -> None:
     report = run_batch(
         [folder],
         tmp_path / "out",
-        BatchOptions(retries=1, kill_after_s=8.0, solver={"threads": 1}),
-        engine=open_engine("processes", 2),
+        BatchOptions(retries=1, kill_after_s=1.0, solver={"threads": 1}),
+        engine=engine,
         work=faulty,
     )
     rows = by_name(report.rows)

@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tokenfleet.engines import Limits, Outcome, in_order, open_engine
+from tokenfleet.engines import Limits, Outcome, in_order, open_engine, processes
 from tokenfleet.engines.base import WorkError
 from tokenfleet.errors import InfeasibleError, SchemaError
 
@@ -28,8 +29,6 @@ def moody(x: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
     if x == "exit":
         os._exit(7)
-    if x == "hang":
-        time.sleep(600)
     if x == "unsendable":
         return lambda: None
     if x == "talk":
@@ -77,14 +76,19 @@ def test_a_dead_child_costs_its_own_piece_only(capfd: pytest.CaptureFixture[str]
         found[1].require()
 
 
-def test_a_piece_out_of_time_is_stopped_and_the_rest_goes_on() -> None:
+def test_a_piece_out_of_time_is_stopped_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's clock stands still but for a leap once the first piece is at work."""
+
+    def clock() -> float:
+        return 1000.0 if any(tmp_path.iterdir()) else 0.0
+
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=clock))
     engine = open_engine("processes", 1)
-    found = list(engine.run(moody, ["hang", 1, 2], Limits(seconds=3.0)))
-    assert [(o.index, o.kind, o.value) for o in found] == [
-        (0, "timeout", None),
-        (1, "done", 1),
-        (2, "done", 2),
-    ]
+    found = list(engine.run(mark_or_return, [str(tmp_path), "", ""], Limits(seconds=0.5)))
+    assert [(o.index, o.kind) for o in found] == [(0, "timeout"), (1, "done"), (2, "done")]
+    assert found[0].seconds == 1000.0 and "after 0.5 s" in found[0].error
 
 
 def test_closing_the_iterator_ends_the_children(tmp_path: Path) -> None:

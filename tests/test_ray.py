@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from test_candidates import mixed
 from test_fleet_files import fleets
 from tokenfleet.batch import run_batch
 from tokenfleet.candidates import evaluate_file
-from tokenfleet.engines import Engine, Limits, open_engine
+from tokenfleet.engines import Engine, Limits, on_ray, open_engine
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.fleets.question import FleetQuestion
 from tokenfleet.fleets.table import evaluate_fleet_file
@@ -117,8 +118,14 @@ def test_fleets_survive_a_killed_worker(
         assert whole == killed
 
 
-def test_a_piece_out_of_time_is_stopped(cluster: Engine) -> None:
-    found = list(cluster.run(sleepy, [600.0, 0.0], Limits(seconds=6.0)))
+def test_a_piece_out_of_time_is_stopped(cluster: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's clock stands still until the other piece is done, and leaps then."""
+    now = [0.0]
+    monkeypatch.setattr(on_ray, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    pieces = iter(cluster.run(sleepy, [600.0, 0.0], Limits(seconds=6.0)))
+    first = next(pieces)
+    now[0] = 6.0
+    found = [first, *pieces]
     assert [(o.index, o.kind) for o in found] == [(1, "done"), (0, "timeout")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -108,9 +107,8 @@ def bomb(levels: int = 9, width: int = 9) -> str:
     ids=range(14),
 )
 def test_hostile_yaml(tmp_path: Path, text: str, message: str) -> None:
-    began = time.perf_counter()
+    """Refused for what it says; the first one expanded would fill any memory."""
     assert message in error_of(tmp_path, text).message
-    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(
