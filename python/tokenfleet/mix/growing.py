@@ -2,7 +2,8 @@
 
 A PuLP model is handed over once. Columns and rows are then added as arrays, and each solve starts
 from the basis of the last: with columns added the plan is still feasible, so the primal simplex
-method goes on where it stopped.
+method goes on where it stopped; with rows added or bounds moved its prices still are, and the dual
+simplex method does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tokenfleet.mix.highs import (
     compiled,
     largest_price,
     power_of_two,
+    sign_of,
     status_of_relaxation,
     wait_for,
 )
@@ -42,14 +44,19 @@ class Answer:
 
 
 class GrowingLp:
-    """The relaxation of a PuLP model that is minimised; integer columns count as continuous."""
+    """The relaxation of a PuLP model; integer columns count as continuous."""
 
-    def __init__(self, prob: pulp.LpProblem, options: SolveOptions) -> None:
+    def __init__(
+        self, prob: pulp.LpProblem, options: SolveOptions, *, open_only: bool = False
+    ) -> None:
+        """`open_only` leaves out the columns that may only be zero."""
         matrix = compiled(prob)
-        self.factor = power_of_two(largest_price(prob))
-        self.column_index = matrix.index
+        self.factor = sign_of(prob) * power_of_two(largest_price(prob))
+        closed = [i for i, v in enumerate(matrix.variables) if v.upBound == 0.0 and open_only]
+        self.variables = [v for v in matrix.variables if not (open_only and v.upBound == 0.0)]
+        self.column_index = {v.name: i for i, v in enumerate(self.variables)}
         self.row_index = {row.name: i for i, row in enumerate(matrix.rows)}
-        self.columns = len(matrix.names)
+        self.columns = len(self.variables)
         self.rows = len(matrix.rows)
         self._solver = highspy.Highs()
         for name, value in (
@@ -61,6 +68,7 @@ class GrowingLp:
             self._solver.setOptionValue(name, value)
         self._solver.HandleKeyboardInterrupt = True
         self._solver.passModel(arrays_of(prob, matrix, False, self.factor))
+        self._solver.deleteCols(len(closed), np.array(closed, dtype=np.int32))
 
     def add_rows(self, count: int) -> None:
         """Rows `0 <= 0` for columns to enter, after those that are there."""
@@ -68,6 +76,25 @@ class GrowingLp:
         low, up = np.full(count, -highspy.kHighsInf), np.zeros(count)
         self._solver.addRows(count, low, up, 0, none, none[:0], low[:0])
         self.rows += count
+
+    def add_limits(self, limits: Sequence[tuple[NDArray[np.int64], FloatArray, float]]) -> None:
+        """Rows `sum of coefficient * column <= upper` of (columns, coefficients, upper)."""
+        count = len(limits)
+        starts = np.cumsum([0, *(len(c) for c, _, _ in limits)], dtype=np.int32)[:-1]
+        columns = np.concatenate([c for c, _, _ in limits]).astype(np.int32)
+        values = np.concatenate([a for _, a, _ in limits])
+        low, up = np.full(count, -highspy.kHighsInf), np.array([u for _, _, u in limits])
+        self._solver.addRows(count, low, up, len(columns), starts, columns, values)
+        self.rows += count
+
+    def bounds(self, column: int) -> tuple[float, float]:
+        """Lower and upper bound of a column."""
+        lp = self._solver.getLp()
+        return float(lp.col_lower_[column]), float(lp.col_upper_[column])
+
+    def bound(self, column: int, low: float, up: float) -> None:
+        """Move the bounds of a column."""
+        self._solver.changeColBounds(column, low, up)
 
     def add_columns(
         self, costs: Sequence[float], entries: Sequence[Sequence[tuple[int, float]]]
@@ -95,7 +122,7 @@ class GrowingLp:
         return np.array(self._solver.getLp().col_cost_) / self.factor
 
     def solve(self, seconds: float, *, warm: bool) -> Answer:
-        """The least value; `warm` when only columns were added or costs changed since the last.
+        """The best value; `warm` when only columns were added or costs changed since the last.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the programme may be solved again.
@@ -114,6 +141,6 @@ class GrowingLp:
             status,
             solver.getInfo().objective_function_value / self.factor,
             np.array(solution.col_value),
-            np.array(solution.col_dual) / self.factor,
-            np.array(solution.row_dual) / self.factor,
+            np.array(solution.col_dual) / abs(self.factor),
+            np.array(solution.row_dual) / abs(self.factor),
         )

@@ -151,7 +151,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
     def buildSolverModel(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Hand the model over, as arrays unless the test asks for PuLP's own way."""
         self.matrix = compiled(lp)
-        self.factor = _sign(lp)
+        self.factor = sign_of(lp)
         if self.as_arrays:
             self.factor *= power_of_two(largest_price(lp))
             lp.solverModel.passModel(arrays_of(lp, self.matrix, self.mip, self.factor))
@@ -236,7 +236,8 @@ def _once(prob: pulp.LpProblem, solver: QuietHighs) -> Outcome:
     return solver.outcome
 
 
-def _sign(lp: pulp.LpProblem) -> float:
+def sign_of(lp: pulp.LpProblem) -> float:
+    """-1 for a model that is maximised: HiGHS always minimises."""
     return -1.0 if lp.sense == pulp.LpMaximize else 1.0
 
 

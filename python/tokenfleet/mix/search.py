@@ -26,12 +26,14 @@ from tokenfleet.mix.fixing import may_improve
 from tokenfleet.mix.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.relaxation import probe, tighten
 from tokenfleet.mix.rounding import round_up
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 # (reduced cost / price of the systems, share of the time left)
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
+_ROUGH = 5e-4
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
@@ -71,6 +73,8 @@ def search(
     if not relaxed.has_incumbent:
         return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
     partial = bound is not None
+    if not partial and tighten(m, options, deadline):
+        relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
     best = _Best(
         m, options.gap, relaxed.bound if bound is None else bound, _ROOTS * seconds, partial
     )
@@ -109,7 +113,11 @@ def _improve(
     hopeless = large and best.plan is not None and deadline.left() < best.whole_s
     if not best.done() and not hopeless:
         limit = _within(options, max(deadline.left(), 1.0))
-        with only(m, _worth_trying(m, relaxed, best)):
+        worth = _worth_trying(m, relaxed, best)
+        if best.plan is not None:
+            with only(m, worth):
+                worth = probe(m, options, deadline.part(0.1), worth, best.value)
+        with only(m, worth):
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
 
 
@@ -135,7 +143,7 @@ def _restricted_stages(
         left = deadline.left()
         last = reduced == _STAGES[-1][0] and left * (1.0 - share) < best.whole_s
         limit = _within(options, left if last else left * share)
-        gap = options.gap / 4 if reduced else options.gap
+        gap = options.gap / 4 if reduced else max(options.gap, _ROUGH)
         limit = replace(limit, gap=gap, heuristic_effort=_EFFORT)
         with only(m, attractive(m, relaxed, reduced)):
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
