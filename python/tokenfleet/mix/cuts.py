@@ -11,9 +11,9 @@ Let S be some of the items, D = sum_S a[k] u[k], K = ceil(D) and r = D - (K - 1)
 since the left side is at most D - r n where n >= K, and at most n - r n where n <= K - 1. A
 relaxation that serves half a replica's load with half a replica breaks it: D = 1/2, K = 1, r = 1/2
 says n >= F/u. The set S = {k: F[k]/u[k] > n - floor(n)} is broken most, if floor(n) < D <
-floor(n) + 1, and otherwise none is: one look at each item finds it. Together these
-cuts are all that such a set implies (Magnanti, Mirchandani and Vachani 1993, "The convex hull of two
-core capacitated network design problems"; separation: Atamtürk and Rajan 2002, "On splittable and
+floor(n) + 1, and otherwise none is: one look at each item finds it. Together these cuts are all
+that such a set implies (Magnanti, Mirchandani and Vachani 1993, "The convex hull of two core
+capacitated network design problems"; separation: Atamtürk and Rajan 2002, "On splittable and
 unsplittable flow capacitated network design arc-set polyhedra").
 
 Two kinds of sets stand in the model:
@@ -103,7 +103,10 @@ class Cuts:
         r = full - floor
         excess = loaded - r * n - (1.0 - r) * floor
         found = (part > _WHOLE) & (r > _WHOLE) & (r < 1.0 - _WHOLE) & (excess > _BROKEN)
-        return [self._cut(s, taken, float(r[s]), float(floor[s])) for s in np.flatnonzero(found)]
+        return [
+            self._cut(s, taken, float(r[s]), float(floor[s]))
+            for s in np.flatnonzero(found).tolist()
+        ]
 
     def _cut(self, s: int, taken: NDArray[np.bool_], r: float, floor: float) -> Cut:
         flows = taken[self._flow_item] & (self._set[self._flow_item] == s)

@@ -25,6 +25,7 @@ _GAIN = 0.02  # of the wanted gap, below which a round of cuts is the last
 _TIME = 0.1  # of the time left, that cuts may take
 _PROBE_ROUNDS = 5
 _BINDING = 1e-9
+_MARGIN = 1e-6  # of the plan's value: the relaxation's value is not exact
 
 
 class _Closing:
@@ -96,23 +97,30 @@ def probe(
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    closing = _Closing(m, options)
-    stop = closing.sign * value
-    closing.close(deadline, _ROUNDS, _GAIN * options.gap, stop)
-    columns: dict[tuple[int, int], list[int]] = {}
-    for label, v in m.columns.items():
-        if label[0] == "n" and (label[2], label[3]) in pairs:
-            columns.setdefault((label[2], label[3]), []).append(closing.lp.column_index[v.name])
+    probing = _Closing(m, options)
+    deadline = deadline.part(_TIME)
+    stop = probing.sign * value + _MARGIN * abs(value)
+    least = _GAIN * options.gap
+    probing.close(deadline, _ROUNDS, least, stop)
     kept = set()
-    for pair, found in columns.items():
-        for column in found:
-            low, up = closing.lp.bounds(column)
-            closing.lp.bound(column, 1.0, up)
-            _, answer = closing.close(deadline, _PROBE_ROUNDS, _GAIN * options.gap, stop)
-            beaten = answer.status == "infeasible" or closing.sign * answer.value > stop
-            closing.lp.bound(column, low, low if beaten else up)
-            if not beaten:
-                kept.add(pair)
-                break
-    closing.keep(closing.cuts)
+    for label, v in m.columns.items():
+        pair = (label[2], label[3]) if label[0] == "n" else None
+        if pair in pairs and pair not in kept and not _beaten(probing, v, deadline, least, stop):
+            kept.add(pair)
+    probing.keep(probing.cuts)
     return kept
+
+
+def _beaten(
+    probing: _Closing, replicas: pulp.LpVariable, deadline: Deadline, least: float, stop: float
+) -> bool:
+    """Whether one replica at least costs too much; then there is none from now on."""
+    if deadline.left() <= 0:
+        return False
+    column = probing.lp.column_index[replicas.name]
+    low, up = probing.lp.bounds(column)
+    probing.lp.bound(column, max(low, 1.0), up)
+    _, answer = probing.close(deadline, _PROBE_ROUNDS, least, stop)
+    beaten = answer.status == "infeasible" or probing.sign * answer.value > stop
+    probing.lp.bound(column, low, low if beaten else up)
+    return beaten

@@ -1,11 +1,12 @@
 """One objective, one model: bound, good plan, proof.
 
-1. The linear relaxation gives a bound and the columns worth having.
-2. Rounding it up (`rounding`) gives a plan.
-3. A small model goes to HiGHS whole. A large one is first solved over the candidates the
-   relaxation uses, then over those whose reduced cost is small against the price of their
-   systems, each stage starting from the last plan; the whole model comes last, for whatever
-   time is left, or as soon as what a better plan may use (`fixing`) is small.
+1. The linear relaxation gives a bound and the columns worth having. A small model then goes to
+   HiGHS whole, which finds cuts and plans of its own.
+2. A large one is tightened by cuts first (`relaxation`): HiGHS will hardly see it whole.
+3. Rounding the relaxation up (`rounding`) gives a plan. The model is solved over the candidates
+   the relaxation uses, then over those whose reduced cost is small against the price of their
+   systems, each stage starting from the last plan; all that a better plan may use, by reduced
+   costs (`fixing`) and by probing, comes last, for whatever time is left or as soon as it is small.
 4. Bound = the better of the relaxation's and that of the whole model. Restricted stages prove
    nothing and their bounds are not used. The search stops as soon as value and bound are within
    the gap.
@@ -33,7 +34,7 @@ SMALL = 400  # integer columns up to which the whole model is solved at once
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 # (reduced cost / price of the systems, share of the time left)
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
-_ROUGH = 5e-4
+_ROUGH = 5e-4  # gap at which the first stage, whose bound is not used, has a good plan
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
@@ -73,7 +74,8 @@ def search(
     if not relaxed.has_incumbent:
         return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
     partial = bound is not None
-    if not partial and tighten(m, options, deadline):
+    large = _integers(m) > SMALL
+    if large and not partial and tighten(m, options, deadline):
         relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
     best = _Best(
         m, options.gap, relaxed.bound if bound is None else bound, _ROOTS * seconds, partial
@@ -81,7 +83,8 @@ def search(
     if start is not None:
         best.offer_plan(start)
     try:
-        _improve(m, options, deadline, relaxed, best)
+        improve = _in_stages if large else _at_once
+        improve(m, options, deadline, relaxed, best)
     except KeyboardInterrupt:
         if best.plan is None:
             raise
@@ -99,29 +102,50 @@ def first_plan(m: FleetModel, options: SolveOptions, deadline: Deadline, bound: 
     return best.found()
 
 
-def _improve(
+def _at_once(
     m: FleetModel,
     options: SolveOptions,
     deadline: Deadline,
     relaxed: Outcome,
     best: _Best,
 ) -> None:
-    """Restricted stages for a large model, then the whole of it if that can still help."""
-    large = _integers(m) > SMALL
-    if large:
-        _restricted_stages(m, options, deadline, relaxed, best)
-    hopeless = large and best.plan is not None and deadline.left() < best.whole_s
-    if not best.done() and not hopeless:
-        limit = _within(options, max(deadline.left(), 1.0))
-        worth = _worth_trying(m, relaxed, best)
-        if best.plan is not None:
-            with only(m, worth):
-                worth = probe(m, options, deadline.part(0.1), worth, best.value)
+    """The whole model, but for what no plan better than the start may use."""
+    if not best.done():
+        _solve_among(m, options, deadline, _may_improve(m, relaxed, best), best)
+
+
+def _in_stages(
+    m: FleetModel,
+    options: SolveOptions,
+    deadline: Deadline,
+    relaxed: Outcome,
+    best: _Best,
+) -> None:
+    """Restricted stages, then all that a better plan may use if that can still help."""
+    _restricted_stages(m, options, deadline, relaxed, best)
+    hopeless = best.plan is not None and deadline.left() < best.whole_s
+    if best.done() or hopeless:
+        return
+    worth = _may_improve(m, relaxed, best)
+    if best.plan is not None and not best.partial:
         with only(m, worth):
-            best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+            worth = probe(m, options, deadline, worth, best.value)
+    _solve_among(m, options, deadline, worth, best)
 
 
-def _worth_trying(m: FleetModel, relaxed: Outcome, best: _Best) -> set[tuple[int, int]]:
+def _solve_among(
+    m: FleetModel,
+    options: SolveOptions,
+    deadline: Deadline,
+    worth: set[tuple[int, int]],
+    best: _Best,
+) -> None:
+    limit = _within(options, max(deadline.left(), 1.0))
+    with only(m, worth):
+        best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+
+
+def _may_improve(m: FleetModel, relaxed: Outcome, best: _Best) -> set[tuple[int, int]]:
     """(pool, candidate) that a better plan may use; leaving the others out proves as much."""
     if best.plan is None:
         return {(p, c) for p, candidates in m.eligible.items() for c in candidates}
@@ -159,7 +183,7 @@ def _round(
 
 
 def _few_left(m: FleetModel, relaxed: Outcome, best: _Best) -> bool:
-    with only(m, _worth_trying(m, relaxed, best)):
+    with only(m, _may_improve(m, relaxed, best)):
         return _integers(m) <= SMALL
 
 
