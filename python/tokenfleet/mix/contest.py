@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.highs import SolveOptions, run
+from tokenfleet.mix.incumbent import Found
 from tokenfleet.mix.model import FleetModel, build
 from tokenfleet.mix.model.objectives import MINIMISED, SETTERS
 from tokenfleet.mix.ratio import least_relaxed_ratio, search_ratio
-from tokenfleet.mix.search import Found, search
+from tokenfleet.mix.search import search
 from tokenfleet.mix.single import quick_bounds
 
 _RELAXED_S = 5.0  # at most, for the relaxation of one type

@@ -24,6 +24,7 @@ import pulp
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.highs import OPTIMAL_GAP, SolveOptions, certify, run
+from tokenfleet.mix.incumbent import Found
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model.objectives import (
     Coefficients,
@@ -32,7 +33,7 @@ from tokenfleet.mix.model.objectives import (
     set_objective,
     token_coefficients,
 )
-from tokenfleet.mix.search import Found, search
+from tokenfleet.mix.search import search
 
 MAX_STEPS = 40
 _SIGN_KNOWN = 0.999

@@ -3,10 +3,11 @@
 1. The linear relaxation gives a bound and the columns worth having. A small model then goes to
    HiGHS whole, which finds cuts and plans of its own.
 2. A large one is tightened by cuts first (`relaxation`): HiGHS will hardly see it whole.
-3. Rounding the relaxation up (`rounding`) gives a plan. The model is solved over the candidates
-   the relaxation uses, then over those whose reduced cost is small against the price of their
-   systems, each stage starting from the last plan; all that a better plan may use, by reduced
-   costs (`fixing`) and by probing, comes last, for whatever time is left or as soon as it is small.
+3. Rounding the relaxation up (`rounding`) gives a plan, which is improved two sites at a time
+   (`neighbourhood`). The model is then solved over the candidates the relaxation uses, and over
+   those whose reduced cost is small against the price of their systems, each stage starting from
+   the last plan; all that a better plan may use, by reduced costs (`fixing`) and by probing, comes
+   last, for whatever time is left or as soon as it is small.
 4. Bound = the better of the relaxation's and that of the whole model. Restricted stages prove
    nothing and their bounds are not used. The search stops as soon as value and bound are within
    the gap.
@@ -18,15 +19,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pulp
 
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.fixing import may_improve
-from tokenfleet.mix.highs import Outcome, SolveOptions, Status, certify, relative_gap, run
+from tokenfleet.mix.highs import Outcome, SolveOptions, run
+from tokenfleet.mix.incumbent import Found, Incumbent
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.neighbourhood import improve
 from tokenfleet.mix.relaxation import probe, tighten
 from tokenfleet.mix.rounding import round_up
 
@@ -34,26 +37,9 @@ SMALL = 400  # integer columns up to which the whole model is solved at once
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 # (reduced cost / price of the systems, share of the time left)
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
+_SITES_SHARE = 0.6  # of the time left, for improving the rounded plan a few sites at a time
 _ROUGH = 5e-4  # gap at which the first stage, whose bound is not used, has a good plan
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
-
-
-@dataclass(frozen=True)
-class Found:
-    """Best plan (column name to value) and bound; without a plan `values` is empty."""
-
-    status: Status
-    value: float
-    bound: float
-    values: Mapping[str, float]
-    interrupted: bool = False
-    ray: tuple[str, ...] = ()
-    best_value: float | None = None  # where a stated tolerance let `value` be a little worse
-
-    @property
-    def gap(self) -> float:
-        """Relative gap of the best value found; a stated tolerance is a choice and not a gap."""
-        return relative_gap(self.value if self.best_value is None else self.best_value, self.bound)
 
 
 def search(
@@ -77,14 +63,14 @@ def search(
     large = _integers(m) > SMALL
     if large and not partial and tighten(m, options, deadline):
         relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
-    best = _Best(
+    best = Incumbent(
         m, options.gap, relaxed.bound if bound is None else bound, _ROOTS * seconds, partial
     )
     if start is not None:
         best.offer_plan(start)
     try:
-        improve = _in_stages if large else _at_once
-        improve(m, options, deadline, relaxed, best)
+        solve = _in_stages if large else _at_once
+        solve(m, options, deadline, relaxed, best)
     except KeyboardInterrupt:
         if best.plan is None:
             raise
@@ -95,7 +81,7 @@ def search(
 def first_plan(m: FleetModel, options: SolveOptions, deadline: Deadline, bound: float) -> Found:
     """The relaxation rounded up and nothing more, for a search that was stopped."""
     relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
-    best = _Best(m, options.gap, bound, 0.0, partial=True)
+    best = Incumbent(m, options.gap, bound, 0.0, partial=True)
     if relaxed.has_incumbent:
         _round(m, options, deadline, relaxed, best)
     best.interrupted = True
@@ -107,7 +93,7 @@ def _at_once(
     options: SolveOptions,
     deadline: Deadline,
     relaxed: Outcome,
-    best: _Best,
+    best: Incumbent,
 ) -> None:
     """The whole model, but for what no plan better than the start may use."""
     if not best.done():
@@ -119,7 +105,7 @@ def _in_stages(
     options: SolveOptions,
     deadline: Deadline,
     relaxed: Outcome,
-    best: _Best,
+    best: Incumbent,
 ) -> None:
     """Restricted stages, then all that a better plan may use if that can still help."""
     _restricted_stages(m, options, deadline, relaxed, best)
@@ -138,14 +124,14 @@ def _solve_among(
     options: SolveOptions,
     deadline: Deadline,
     worth: set[tuple[int, int]],
-    best: _Best,
+    best: Incumbent,
 ) -> None:
     limit = _within(options, max(deadline.left(), 1.0))
     with only(m, worth):
         best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
 
 
-def _may_improve(m: FleetModel, relaxed: Outcome, best: _Best) -> set[tuple[int, int]]:
+def _may_improve(m: FleetModel, relaxed: Outcome, best: Incumbent) -> set[tuple[int, int]]:
     """(pool, candidate) that a better plan may use; leaving the others out proves as much."""
     if best.plan is None:
         return {(p, c) for p, candidates in m.eligible.items() for c in candidates}
@@ -157,10 +143,12 @@ def _restricted_stages(
     options: SolveOptions,
     deadline: Deadline,
     relaxed: Outcome,
-    best: _Best,
+    best: Incumbent,
 ) -> None:
     """Stages over few candidates; they take all the time that cannot help the whole model."""
     _round(m, options, deadline, relaxed, best)
+    with only(m, attractive(m, relaxed, _STAGES[-1][0])):
+        improve(m, options, deadline.part(_SITES_SHARE), best)
     for reduced, share in _STAGES[1:] if best.partial else _STAGES:
         if best.done() or (best.plan is not None and _few_left(m, relaxed, best)):
             return
@@ -174,7 +162,7 @@ def _restricted_stages(
 
 
 def _round(
-    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: _Best
+    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: Incumbent
 ) -> None:
     with only(m, attractive(m, relaxed, _STAGES[-1][0])):
         rounded = round_up(m, relaxed, options, deadline)
@@ -182,7 +170,7 @@ def _round(
         best.offer_plan(rounded)
 
 
-def _few_left(m: FleetModel, relaxed: Outcome, best: _Best) -> bool:
+def _few_left(m: FleetModel, relaxed: Outcome, best: Incumbent) -> bool:
     with only(m, _may_improve(m, relaxed, best)):
         return _integers(m) <= SMALL
 
@@ -193,64 +181,6 @@ def _within(options: SolveOptions, seconds: float) -> SolveOptions:
 
 def _integers(m: FleetModel) -> int:
     return sum(v.cat == pulp.LpInteger and v.upBound != 0 for v in m.columns.values())
-
-
-class _Best:
-    """The incumbent and the bound, kept apart from the order in which they arrive."""
-
-    def __init__(
-        self, m: FleetModel, gap: float, bound: float, whole_s: float, partial: bool = False
-    ) -> None:
-        self.m = m
-        self.gap = gap
-        self.bound = bound
-        self.partial = partial  # the model lacks columns: what it proves is of itself alone
-        self.whole_s = whole_s  # seconds below which the whole model cannot help
-        self.value = math.nan
-        self.plan: dict[str, float] | None = None
-        self.status: Status = "error"
-        self.interrupted = False
-        self.sign = -1.0 if m.prob.sense == pulp.LpMaximize else 1.0
-
-    def offer_plan(self, plan: Mapping[str, float]) -> None:
-        """A feasible plan found outside the solver."""
-        objective = self.m.prob.objective
-        value = objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items())
-        if self.plan is None or self.sign * value < self.sign * self.value:
-            self.value, self.plan = value, dict(plan)
-
-    def take(self, outcome: Outcome, *, whole: bool) -> None:
-        """The outcome of a run; its bound counts only when no column was left out."""
-        self.interrupted |= outcome.interrupted
-        if outcome.has_incumbent:
-            self.offer_plan(outcome.values)
-        if whole and not self.partial:
-            self.status = outcome.status
-            if math.isfinite(outcome.bound):
-                self.bound = self.sign * max(self.sign * self.bound, self.sign * outcome.bound)
-
-    def done(self) -> bool:
-        """Whether the gap is reached or the user asked to stop."""
-        proven = self.plan is not None and certify(self.value, self.bound, self.gap) != (
-            "feasible_time_limit"
-        )
-        return proven or (self.interrupted and self.plan is not None)
-
-    def target(self) -> float | None:
-        """The value at which the gap to today's bound is reached."""
-        if self.gap <= 0 or self.bound == 0:
-            return None
-        towards = self.sign * (1.0 if self.bound > 0 else -1.0)
-        return self.bound / (1.0 - towards * self.gap)
-
-    def found(self) -> Found:
-        """Status from the proof, or the solver's own word when there is no plan."""
-        if self.plan is None:
-            return Found(self.status, math.nan, self.bound, {}, self.interrupted)
-        if self.sign * self.bound > self.sign * self.value:  # rounding noise: a proof is a proof
-            self.bound = self.value
-        status = certify(self.value, self.bound, self.gap)
-        return Found(status, self.value, self.bound, self.plan, self.interrupted)
 
 
 def attractive(m: FleetModel, relaxed: Outcome, reduced: float) -> set[tuple[int, int]]:

@@ -24,12 +24,13 @@ from tokenfleet.mix.diagnose import (
 from tokenfleet.mix.diagnose_large import explain_large
 from tokenfleet.mix.generation import Generated, applies, generate, is_large
 from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.mix.incumbent import Found
 from tokenfleet.mix.model import FleetModel, Frame, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.pricing import Pairs
 from tokenfleet.mix.ratio import search_ratio
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
-from tokenfleet.mix.search import Found, first_plan, search
+from tokenfleet.mix.search import first_plan, search
 from tokenfleet.problem_data import Problem
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
