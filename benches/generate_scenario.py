@@ -166,7 +166,7 @@ def sized(fleet: float, per_system: float) -> float:
 
 def gap_for(fleet: float) -> float:
     """The gap to ask for: a whole system is a larger part of a smaller fleet."""
-    return 0.01 if fleet >= 10_000 else 0.03
+    return 0.01 if fleet >= 10_000 else 0.025
 
 
 def catalog() -> dict[str, Any]:

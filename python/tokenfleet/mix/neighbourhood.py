@@ -22,7 +22,7 @@ from tokenfleet.mix.incumbent import Incumbent
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.result import WHOLE
 
-_LEAST_SITES = 3  # with two, a neighbourhood is the whole model
+_PART = 4  # of the sites at most one in so many are opened: more is nearly the whole model
 _SIZES = (2, 4)  # sites opened at a time
 _LEAST_S = 2.0  # for one neighbourhood
 _SHARE = 0.05  # of the time left, for one neighbourhood
@@ -35,9 +35,9 @@ def improve(m: FleetModel, options: SolveOptions, deadline: Deadline, best: Incu
         KeyboardInterrupt: Ctrl-C before a solve; one in a solve ends the search.
     """
     columns = whole_columns(m)
-    if len(columns) < _LEAST_SITES or best.plan is None:
+    if best.plan is None:
         return
-    for size in (size for size in _SIZES if size < len(columns)):
+    for size in (size for size in _SIZES if size * _PART <= len(columns)):
         in_vain = 0
         for free in _together(list(columns), size):
             if best.done() or deadline.left() <= 0 or in_vain == len(columns):
