@@ -142,6 +142,9 @@ fn advance(
 /// where `a = s·n/(2m)` and `c = k·n²/(6m)` (A. Householder, The Numerical Treatment of a Single
 /// Nonlinear Equation, 1970). `ln v ≈ 3(v²−1)/(v²+4v+1)` is exact where it matters, at the root.
 /// All over one denominator.
+///
+/// The logarithm is convex, so left of the root (`v > 1`) Newton's step never passes it: no smaller
+/// step is taken there. Without that bound the fraction vanishes at `a = 1`, far from any root.
 #[inline(always)]
 fn step(x: f64, y: f64, f: f64, g: f64) -> f64 {
     let (v, apart) = (x + y, f - g);
@@ -157,7 +160,10 @@ fn step(x: f64, y: f64, f: f64, g: f64) -> f64 {
     // Far from the root, no more than some of Newton's steps.
     let least = 3.0 * newton * whole * LEAST_UNDER;
     let under = if under > least { under } else { least };
-    3.0 * v * ln_over * (whole - bend) / under
+    let over = 3.0 * newton * (whole - bend);
+    let short = ln_over > 0.0 && over < under;
+    let over = if short { under } else { over };
+    v * ln_over * over / (newton * under)
 }
 
 /// Least of `1 − 2a + c`.
@@ -198,6 +204,15 @@ mod tests {
             let off = (found - known).abs();
             prop_assert!(off <= 1e-9 * known + 1e-9 * one.min(other), "{found} {known}");
         }
+    }
+
+    /// A short wait of many beside a long one of hardly more than the target: where the short term is
+    /// all but gone the long one decides. `0.89·e^−29.8` is nothing, so `t = 6.2e4·ln(w/0.1)`.
+    #[test]
+    fn a_long_wait_just_above_its_target() {
+        let (weight, scale) = (0.1 * (29.8f64 / 6.2e4).exp(), 6.2e4);
+        let found = waiting(&term(0.89, 1.0), &term(weight, scale), 1.0 - 0.9)[0];
+        assert!((found - 29.8).abs() < 1e-4, "{found}");
     }
 
     #[test]
