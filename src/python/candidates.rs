@@ -5,14 +5,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::problem::Problem;
+use super::problem::{serving, Problem};
 use crate::candidates::{
     self, Answers, Column, Evaluator, Prepared, Rows, ANSWERS, BLANK, MOST_CODES, NUMBERS,
 };
-use crate::perf::parallel::Parallel;
-use crate::perf::role::Role;
 use crate::points::NAMES;
-use crate::space::Configuration;
 use crate::workload::Speculation;
 
 /// Layouts of one problem that rows of a file refer to.
@@ -55,19 +52,7 @@ impl Candidates {
                  depth + 1 tokens at a cost of at least 0"
             )));
         }
-        let [tp, pp, ep, adp] = degrees;
-        let configuration = Configuration {
-            workload,
-            system,
-            engine,
-            precision,
-            parallel: Parallel { tp, pp, ep, adp },
-            kv,
-            speculation: 0,
-            role: Role::Serve,
-            batch: 0,
-            set: 0,
-        };
+        let configuration = serving([workload, system, engine, precision, kv, 0], degrees);
         let speculation = Speculation {
             depth,
             accepted,

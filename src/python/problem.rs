@@ -312,27 +312,13 @@ impl Problem {
         axes: [usize; 6],
         degrees: [u32; 4],
     ) -> PyResult<Option<Layout<'_>>> {
-        let [workload, system, engine, precision, kv, speculation] = axes;
-        let [tp, pp, ep, adp] = degrees;
         self.check_axes(axes)?;
         if degrees.contains(&0) {
             return Err(PyValueError::new_err(format!(
                 "degrees {degrees:?} must be positive"
             )));
         }
-        let c = Configuration {
-            workload,
-            system,
-            engine,
-            precision,
-            parallel: Parallel { tp, pp, ep, adp },
-            kv,
-            speculation,
-            role: Role::Serve,
-            batch: 0,
-            set: 0,
-        };
-        Ok(resolve(&self.spec, &c))
+        Ok(resolve(&self.spec, &serving(axes, degrees)))
     }
 
     pub(super) fn check_axes(&self, axes: [usize; 6]) -> PyResult<()> {
@@ -353,6 +339,25 @@ impl Problem {
     pub(super) fn check_group(&self, workload: usize, group: usize) -> PyResult<()> {
         let len = self.spec.workloads[workload].round_trip_s.len();
         Ok(error::index("latency group", group, len)?)
+    }
+}
+
+/// The `serve` configuration at positions (workload, system, engine, precision, kv, speculation)
+/// with degrees (tp, pp, ep, attention dp).
+pub(super) fn serving(axes: [usize; 6], degrees: [u32; 4]) -> Configuration {
+    let [workload, system, engine, precision, kv, speculation] = axes;
+    let [tp, pp, ep, adp] = degrees;
+    Configuration {
+        workload,
+        system,
+        engine,
+        precision,
+        parallel: Parallel { tp, pp, ep, adp },
+        kv,
+        speculation,
+        role: Role::Serve,
+        batch: 0,
+        set: 0,
     }
 }
 

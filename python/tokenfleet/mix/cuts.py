@@ -35,7 +35,7 @@ import pulp
 from numpy.typing import NDArray
 
 from tokenfleet.mix.model import FleetModel, Label
-from tokenfleet.mix.model.frame import peak_demand, systems_per_replica
+from tokenfleet.mix.model.frame import peak_demands, systems_per_replica
 from tokenfleet.mix.model.packing import split_sizes, usable_systems
 from tokenfleet.problem_data import FloatArray
 
@@ -127,7 +127,7 @@ def _columns(pairs: Sequence[tuple[int, int]]) -> tuple[IntArray, IntArray]:
 
 
 def _sets(m: FleetModel, index: Mapping[str, int]) -> Iterator[_Set]:
-    demand = [peak_demand(m.problem, w, m.scale_max) for w in range(len(m.problem.workloads))]
+    demand = peak_demands(m.problem, m.scale_max)
     flows: dict[tuple[int, int, int], dict[int, int]] = {}
     for label, v in m.columns.items():
         if label[0] == "f" and v.name in index:

@@ -16,19 +16,17 @@ from __future__ import annotations
 
 import math
 
-import pulp
-
-from tokenfleet.mix.highs import Outcome
+from tokenfleet.mix.highs import Outcome, sign_of
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.mix.model.columns import per_block
 
-_MARGIN = 1e-6  # of the plan's value: the solver's duals are not exact
+MARGIN = 1e-6  # of the plan's value: values and duals of a relaxation are not exact
 
 
 def may_improve(m: FleetModel, relaxed: Outcome, value: float) -> set[tuple[int, int]]:
     """(pool, candidate) that some plan better than `value` may use; `relaxed` is of this model."""
-    sign = -1.0 if m.prob.sense == pulp.LpMaximize else 1.0
-    room = sign * (value - relaxed.value) + _MARGIN * abs(value)
+    sign = sign_of(m.prob)
+    room = sign * (value - relaxed.value) + MARGIN * abs(value)
     added = _first_replica(m, relaxed)
     systems = _first_system(m, relaxed)
     return {

@@ -8,6 +8,8 @@ simplex method does.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,8 +54,9 @@ class GrowingLp:
         """`open_only` leaves out the columns that may only be zero."""
         matrix = compiled(prob)
         self.factor = sign_of(prob) * power_of_two(largest_price(prob))
-        closed = [i for i, v in enumerate(matrix.variables) if v.upBound == 0.0 and open_only]
-        self.variables = [v for v in matrix.variables if not (open_only and v.upBound == 0.0)]
+        is_closed = [open_only and v.upBound == 0.0 for v in matrix.variables]
+        closed = np.flatnonzero(is_closed).astype(np.int32)
+        self.variables = list(itertools.compress(matrix.variables, map(operator.not_, is_closed)))
         self.column_index = {v.name: i for i, v in enumerate(self.variables)}
         self.row_index = {row.name: i for i, row in enumerate(matrix.rows)}
         self.columns = len(self.variables)
@@ -68,7 +71,7 @@ class GrowingLp:
             self._solver.setOptionValue(name, value)
         self._solver.HandleKeyboardInterrupt = True
         self._solver.passModel(arrays_of(prob, matrix, False, self.factor))
-        self._solver.deleteCols(len(closed), np.array(closed, dtype=np.int32))
+        self._solver.deleteCols(len(closed), closed)
 
     def add_rows(self, count: int) -> None:
         """Rows `0 <= 0` for columns to enter, after those that are there."""

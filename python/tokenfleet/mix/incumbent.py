@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pulp
-
-from tokenfleet.mix.highs import Outcome, Status, certify, relative_gap
+from tokenfleet.mix.highs import Outcome, Status, certify, relative_gap, sign_of
 from tokenfleet.mix.model import FleetModel
 
 
@@ -45,7 +43,7 @@ class Incumbent:
         self.plan: dict[str, float] | None = None
         self.status: Status = "error"
         self.interrupted = False
-        self.sign = -1.0 if m.prob.sense == pulp.LpMaximize else 1.0
+        self.sign = sign_of(m.prob)
 
     def offer_plan(self, plan: Mapping[str, float]) -> None:
         """A feasible plan found outside the solver."""

@@ -10,12 +10,12 @@ there are sites have helped nothing; four at a time follow.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pulp
 
+from tokenfleet.mix.bounds import bounded
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.incumbent import Incumbent
@@ -56,10 +56,12 @@ def _solve_around(
     held: Sequence[pulp.LpVariable],
 ) -> None:
     """The model with the plan's numbers for the columns held."""
-    plan = dict(best.plan or {})
+    assert best.plan is not None
+    plan = dict(best.plan)
+    kept = [(v, float(round(plan.get(v.name, 0.0)))) for v in held]
     limit = min(max(_LEAST_S, _SHARE * deadline.left()), deadline.left())
     narrow = replace(options, time_limit_s=limit, gap=options.gap / 4)
-    with _held(held, plan):
+    with bounded([(v, number, number) for v, number in kept]):
         best.take(run(m.prob, narrow, start=plan, target=best.target()), whole=False)
 
 
@@ -86,16 +88,3 @@ def _together(sites: list[int], size: int) -> Iterator[frozenset[int]]:
     for apart in itertools.cycle(range(1, len(sites))):
         for first in range(len(sites)):
             yield frozenset(sites[(first + apart * j) % len(sites)] for j in range(size))
-
-
-@contextmanager
-def _held(columns: Sequence[pulp.LpVariable], plan: Mapping[str, float]) -> Iterator[None]:
-    """Keep whole columns at the plan's numbers for a while."""
-    bounds = [(v.lowBound, v.upBound) for v in columns]
-    for v in columns:
-        v.lowBound = v.upBound = float(round(plan.get(v.name, 0.0)))
-    try:
-        yield
-    finally:
-        for v, (low, up) in zip(columns, bounds, strict=True):
-            v.lowBound, v.upBound = low, up

@@ -16,6 +16,7 @@ import pulp
 
 from tokenfleet.mix.cuts import Cut, Cuts
 from tokenfleet.mix.deadline import Deadline
+from tokenfleet.mix.fixing import MARGIN
 from tokenfleet.mix.growing import Answer, GrowingLp
 from tokenfleet.mix.highs import SolveOptions, sign_of
 from tokenfleet.mix.model import FleetModel
@@ -25,7 +26,6 @@ _GAIN = 0.02  # of the wanted gap, below which a round of cuts is the last
 _TIME = 0.1  # of the time left, that cuts may take
 _PROBE_ROUNDS = 5
 _BINDING = 1e-9
-_MARGIN = 1e-6  # of the plan's value: the relaxation's value is not exact
 
 
 class _Closing:
@@ -67,15 +67,22 @@ class _Closing:
             self.m.row((*cut.label, len(self.m.rows)), pairs, pulp.LpConstraintLE, cut.upper)
 
 
-def tighten(m: FleetModel, options: SolveOptions, deadline: Deadline) -> bool:
+def tighten(
+    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxation_s: float = 0.0
+) -> bool:
     """Add to the model the cuts that raise the bound of its relaxation; whether there are any.
+
+    A relaxation that takes `relaxation_s`, longer than cuts may take, is not solved again for them.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
+    within = deadline.part(_TIME)
+    if relaxation_s > within.left():
+        return False
     closing = _Closing(m, options)
     least = _GAIN * options.gap
-    first, answer = closing.close(deadline.part(_TIME), _ROUNDS, least, math.inf)
+    first, answer = closing.close(within, _ROUNDS, least, math.inf)
     if answer.status != "optimal" or abs(answer.value - first) <= least * abs(first):
         return False
     holds = np.abs(answer.duals[closing.first :]) > _BINDING
@@ -99,7 +106,7 @@ def probe(
     """
     probing = _Closing(m, options)
     deadline = deadline.part(_TIME)
-    stop = probing.sign * value + _MARGIN * abs(value)
+    stop = probing.sign * value + MARGIN * abs(value)
     least = _GAIN * options.gap
     probing.close(deadline, _ROUNDS, least, stop)
     kept = set()

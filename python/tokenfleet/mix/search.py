@@ -23,6 +23,7 @@ from dataclasses import replace
 
 import pulp
 
+from tokenfleet.mix.bounds import bounded
 from tokenfleet.mix.deadline import Deadline
 from tokenfleet.mix.fixing import may_improve
 from tokenfleet.mix.highs import Outcome, SolveOptions, run
@@ -61,7 +62,7 @@ def search(
         return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
     partial = bound is not None
     large = _integers(m) > SMALL
-    if large and not partial and tighten(m, options, deadline):
+    if large and not partial and tighten(m, options, deadline, seconds):
         relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
     best = Incumbent(
         m, options.gap, relaxed.bound if bound is None else bound, _ROOTS * seconds, partial
@@ -238,15 +239,11 @@ def _replica_prices(m: FleetModel) -> list[float]:
 def only(m: FleetModel, kept: set[tuple[int, int]]) -> Iterator[None]:
     """Close every replica, flow and system outside `kept` (pool, candidate) for a while."""
     pools = {p for p, _ in kept}
-    closed: list[tuple[pulp.LpVariable, float | None]] = []
+    closed = []
     for label, v in m.columns.items():
         outside = label[0] in ("n", "f") and (label[2], label[3]) not in kept
         unused = label[0] == "x" and m.problem.offers[label[2]].pool not in pools
         if outside or unused:
-            closed.append((v, v.upBound))
-            v.upBound = 0.0
-    try:
+            closed.append((v, v.lowBound, 0.0))
+    with bounded(closed):
         yield
-    finally:
-        for v, bound in closed:
-            v.upBound = bound

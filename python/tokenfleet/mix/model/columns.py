@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pulp
 
-from tokenfleet.mix.model.frame import Frame, peak_demand, whole_systems
+from tokenfleet.mix.model.frame import Frame, peak_demand, peak_demands, whole_systems
 from tokenfleet.mix.model.order import Order
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
@@ -156,7 +156,7 @@ def define_flows(m: FleetModel) -> None:
     Energy of a flow: hours * 3600 s * energy_j / 3.6e6 kWh of IT energy for each request/s.
     """
     problem = m.problem
-    demand = [peak_demand(problem, w, m.scale_max).tolist() for w in range(len(problem.workloads))]
+    demand = [rates.tolist() for rates in peak_demands(problem, m.scale_max)]
     for p in m.order.pools:
         for c in m.eligible[p]:
             candidate = problem.candidates[c]

@@ -38,7 +38,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
     Where columns are generated, pricing finds out which systems pay, and sooner.
     """
     order = canonical_order(problem)
-    demand = [peak_demand(problem, w, scale_max) for w in range(len(problem.workloads))]
+    demand = peak_demands(problem, scale_max)
     needed = replicas_needed(problem.candidates, demand)
     able = able_candidates(problem, order, needed)
     if not every_system:
@@ -110,6 +110,11 @@ def peak_demand(problem: Problem, w: int, scale_max: float) -> FloatArray:
     if not data.free:
         return data.demand_rps
     return np.where(data.demand_rps > 0, data.demand_rps * scale_max, 0.0)
+
+
+def peak_demands(problem: Problem, scale_max: float) -> list[FloatArray]:
+    """`peak_demand` of every workload."""
+    return [peak_demand(problem, w, scale_max) for w in range(len(problem.workloads))]
 
 
 def replicas_needed(
