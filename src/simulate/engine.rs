@@ -12,7 +12,6 @@ use crate::perf::memory::kv_budget_bytes;
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::simulate::arrivals::uniform;
-
 use crate::simulate::prefix::{Blocks, PrefixCache};
 use crate::simulate::request::Request;
 use crate::simulate::server::{Departure, Meters, Server};
