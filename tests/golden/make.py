@@ -29,7 +29,7 @@ import melange  # noqa: E402
 
 from tokenfleet import optimize_fleet  # noqa: E402
 from tokenfleet.fleets import FleetEvaluator  # noqa: E402
-from tokenfleet.scenario_file import load_scenario  # noqa: E402
+from tokenfleet.scenario.load import load_scenario  # noqa: E402
 
 LEFT_OUT = frozenset({"seconds", "origin"})  # the clock, the folder and the hash of both
 MELANGE = {"types": 64, "inputs": 4, "outputs": 5}
