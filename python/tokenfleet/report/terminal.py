@@ -7,6 +7,7 @@ a scenario reach the terminal.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.rows import Plan, Row
+from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 
 _OBTAINED = {
     "buy": "bought",
@@ -73,7 +74,7 @@ def headline(plan: Plan, names: Mapping[str, str] | None = None) -> str:
     """What to get, in one sentence."""
     bundles = _bundles(plan)
     parts = [_bundle(key, rows, names or {}) for key, rows in bundles[:_BUNDLES]]
-    rest = sum(row["gpus"] for _, rows in bundles[_BUNDLES:] for row in rows)
+    rest = sum(row.gpus for _, rows in bundles[_BUNDLES:] for row in rows)
     if rest:
         parts.append(f"{rest:,} GPUs of {len(bundles) - _BUNDLES} other kinds")
     total = f"{plan.gpus:,} GPUs: " if plan.gpus else ""
@@ -83,19 +84,19 @@ def headline(plan: Plan, names: Mapping[str, str] | None = None) -> str:
     return total + ("; ".join(parts) if parts else "nothing needs to be bought")
 
 
-def _bundles(plan: Plan) -> list[tuple[tuple[str, str], list[Row]]]:
+def _bundles(plan: Plan) -> list[tuple[tuple[str, str], list[Systems]]]:
     """Systems of one type and kind over all sites, largest first."""
-    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    found: dict[tuple[str, str], list[Systems]] = defaultdict(list)
     for row in plan.systems:
-        found[(row["system"], row["kind"])].append(row)
-    return sorted(found.items(), key=lambda item: (-sum(r["gpus"] for r in item[1]), item[0]))
+        found[(row.system, row.kind)].append(row)
+    return sorted(found.items(), key=lambda item: (-sum(r.gpus for r in item[1]), item[0]))
 
 
-def _bundle(key: tuple[str, str], rows: Sequence[Row], names: Mapping[str, str]) -> str:
+def _bundle(key: tuple[str, str], rows: Sequence[Systems], names: Mapping[str, str]) -> str:
     system, kind = key
-    count = sum(row["count"] for row in rows)
-    each = rows[0]["gpus"] // max(rows[0]["count"], 1)
-    sites = list(dict.fromkeys(row["site"] for row in rows))
+    count = sum(row.count for row in rows)
+    each = rows[0].gpus // max(rows[0].count, 1)
+    sites = list(dict.fromkeys(row.site for row in rows))
     where = ", ".join(sites) if len(sites) <= 3 else f"{len(sites)} sites"
     named = f"{names[system]} ({system})" if system in names else system
     obtained = _OBTAINED.get(kind, kind)
@@ -104,7 +105,7 @@ def _bundle(key: tuple[str, str], rows: Sequence[Row], names: Mapping[str, str])
 
 
 def _api_names(plan: Plan) -> list[str]:
-    return sorted({plain(row["api"]) for row in plan.routing if row["api"] is not None})
+    return sorted({plain(row.api) for row in plan.routing if row.api is not None})
 
 
 def status_words(plan: Plan) -> str:
@@ -138,14 +139,14 @@ def _alternative(plan: Plan) -> str | None:
     single = plan.best_single_system
     if single is None:
         return None
-    relative = single["difference_relative"] or 0.0
+    relative = single.difference_relative or 0.0
     if abs(relative) < 1e-6:
-        return plain(f"one system type is enough: {single['system']}")
+        return plain(f"one system type is enough: {single.system}")
     more = "more" if relative > 0 else "less"
     verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
-    value = _amount(single["objective_value"], plan.objective_unit)
+    value = _amount(single.objective_value, plan.objective_unit)
     return plain(
-        f"the best plan of one system type, {single['system']}, {verb} {percent(abs(relative))} "
+        f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
         f"{more}: {value}"
     )
 
@@ -165,37 +166,35 @@ def _largest_cost(plan: Plan) -> str | None:
     return f"largest cost: {item_name(name)}, {dollars(usd)} a year ({share:.0%})"
 
 
-def tightest(limits: Iterable[Row], count: int) -> list[Row]:
+def tightest(limits: Iterable[Limit], count: int) -> list[Limit]:
     """Limits with the smallest share left, among those that are used at all."""
-    used = [r for r in limits if r["headroom_share"] is not None and r["used"] > 0]
-    return sorted(used, key=lambda r: r["headroom_share"])[:count]
+    used = [(r.headroom_share, r) for r in limits if r.headroom_share is not None and r.used > 0]
+    return [row for _, row in sorted(used, key=lambda pair: pair[0])[:count]]
 
 
-def tightest_promises(slo: Iterable[Row]) -> list[Row]:
+def tightest_promises(slo: Iterable[Promise]) -> list[Promise]:
     """The tightest class of every limit of every workload, tightest first."""
-    worst: dict[tuple[str, str, str], Row] = {}
+    worst: dict[tuple[str, str, str], Promise] = {}
     for row in slo:
-        key = (row["workload"], row["metric"], row["percentile"])
+        key = (row.workload, row.metric, row.percentile)
         if key not in worst or _left(row) < _left(worst[key]):
             worst[key] = row
     return sorted(worst.values(), key=_left)
 
 
-def _left(row: Row) -> float:
-    return float(row["headroom_ms"] / row["limit_ms"])
+def _left(row: Promise) -> float:
+    return -math.inf if row.headroom_ms is None else row.headroom_ms / row.limit_ms
 
 
-def _limit_words(row: Row) -> str:
-    name = _LIMITS.get(row["what"], row["what"])
-    where = "" if row["where"] == "all" else f" of {row['where']}"
-    return plain(f"{name}{where} {number(row['used'])} of {number(row['limit'])}")
+def _limit_words(row: Limit) -> str:
+    name = _LIMITS.get(row.what, row.what)
+    where = "" if row.where == "all" else f" of {row.where}"
+    return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
 
-def _promise_words(row: Row) -> str:
-    what = f"{row['metric'].upper()} {row['percentile']}"
-    return plain(
-        f"{what} of {row['workload']} {number(row['promised_ms'])} of {number(row['limit_ms'])} ms"
-    )
+def _promise_words(row: Promise) -> str:
+    what = f"{row.metric.upper()} {row.percentile}"
+    return plain(f"{what} of {row.workload} {number(row.promised_ms)} of {number(row.limit_ms)} ms")
 
 
 # Numbers
@@ -218,8 +217,10 @@ def percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.01 else f"{100 * share:.2g} %".replace(" %", "%")
 
 
-def number(value: float) -> str:
-    """Four significant digits below ten thousand, whole numbers above."""
+def number(value: float | None) -> str:
+    """Four significant digits below ten thousand, whole numbers above; a dash for none."""
+    if value is None:
+        return "–"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
@@ -290,9 +291,9 @@ def _systems(plan: Plan, names: Mapping[str, str]) -> Table:
     columns = (("site", ""), ("system", ""), ("offer", ""), ("", ""), ("count", right))
     table = _table("Systems", *columns, ("GPUs", right))
     for row in plan.systems:
-        name = names.get(row["system"], row["system"])
-        kind = _OBTAINED.get(row["kind"], row["kind"])
-        _row(table, row["site"], name, row["offer"], kind, f"{row['count']:,}", f"{row['gpus']:,}")
+        name = names.get(row.system, row.system)
+        kind = _OBTAINED.get(row.kind, row.kind)
+        _row(table, row.site, name, row.offer, kind, f"{row.count:,}", f"{row.gpus:,}")
     return table
 
 
@@ -301,36 +302,36 @@ def _replicas(plan: Plan) -> Table:
     right = "right"
     columns = (("workload", ""), ("system", ""), ("weights", ""), ("replicas", right))
     table = _table("Replicas", *columns, ("GPUs", right), ("layouts", ""))
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Replicas]] = defaultdict(list)
     for row in plan.replicas:
-        groups[(row["workload"], row["system"], row.get("precision") or "measured")].append(row)
+        groups[(row.workload, row.system, row.precision or "measured")].append(row)
     for (workload, system, precision), rows in sorted(groups.items()):
-        count = sum(r["count"] for r in rows)
-        gpus = sum(r["count"] * r["gpus"] for r in rows)
+        count = sum(r.count for r in rows)
+        gpus = sum(r.count * r.gpus for r in rows)
         _row(table, workload, system, precision, f"{count:,}", f"{gpus:,}", _layouts(rows))
-    for workload, api in sorted({(r["workload"], r["api"]) for r in plan.routing if r["api"]}):
+    for workload, api in sorted({(r.workload, r.api) for r in plan.routing if r.api is not None}):
         _row(table, workload, f"API {api}", "", "", "", "")
     return table
 
 
-def _layouts(rows: Sequence[Row]) -> str:
+def _layouts(rows: Sequence[Replicas]) -> str:
     """The most used layouts: `4 x TP2 EP8`."""
     counts: dict[str, int] = defaultdict(int)
     for row in rows:
-        counts[_layout(row)] += row["count"]
+        counts[_layout(row)] += row.count
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{n:,} x {name}" for name, n in ranked[:3])
     return f"{shown}, …" if len(ranked) > 3 else shown
 
 
-def _layout(row: Row) -> str:
+def _layout(row: Replicas) -> str:
     degrees = {"tp": "TP", "pp": "PP", "ep": "EP", "attention_dp": "DP"}
-    used = [f"{name}{row[key]}" for key, name in degrees.items() if (row.get(key) or 1) > 1]
-    if row.get("speculative_depth"):
-        used.append(f"MTP{row['speculative_depth']}")
-    if row["role"] != "serve":
-        used.append(row["role"])
-    return " ".join(used) or f"{row['gpus']} GPU"
+    used = [f"{name}{n}" for key, name in degrees.items() if (n := getattr(row, key) or 1) > 1]
+    if row.speculative_depth:
+        used.append(f"MTP{row.speculative_depth}")
+    if row.role != "serve":
+        used.append(row.role)
+    return " ".join(used) or f"{row.gpus} GPU"
 
 
 def _costs(plan: Plan) -> Table:
@@ -349,15 +350,15 @@ def _promises(plan: Plan) -> Table:
     sure = "" if plan.confidence is None else f" with {plan.confidence:.0%} confidence"
     table = _table(f"Latency promised{sure}, ms", *columns, *more)
     for row in tightest_promises(plan.slo):
-        low, high = row["interval_ms"]
+        low, high = row.interval_ms
         _row(
             table,
-            row["workload"],
-            row["class"],
-            f"{row['metric'].upper()} {row['percentile']}",
-            number(row["promised_ms"]),
+            row.workload,
+            row.cls,
+            f"{row.metric.upper()} {row.percentile}",
+            number(row.promised_ms),
             f"{number(low)}–{number(high)}",
-            number(row["limit_ms"]),
+            number(row.limit_ms),
         )
     return table
 
@@ -369,7 +370,7 @@ def _not_considered(plan: Plan) -> Text | None:
     """What shares a reason stands on one line."""
     by_reason: dict[str, list[str]] = defaultdict(list)
     for row in plan.not_considered:
-        by_reason[row["reason"]].append(row["what"])
+        by_reason[row.reason].append(row.what)
     lines = [f"{_several(names)}: {reason}" for reason, names in by_reason.items()]
     return _notes("Not considered", lines, len(plan.not_considered))
 
