@@ -282,6 +282,7 @@ class Origin(Row):
 class SimulatedLimit(Row):
     """A latency limit beside what was simulated."""
 
+    cls: Word = about("Class that it holds for", alias="class")
     metric: Metric = about("What is limited, as in `slo`")
     percentile: Percentile = about("Percentile of the requests, or their mean")
     limit_ms: NonNegative = quantity("The limit", "ms")
