@@ -29,7 +29,7 @@ def systems(found: tf.Plan) -> dict[str, int]:
     return {row["offer"]: row["count"] for row in found.systems}
 
 
-# --- free demand beside a reserve: an H100 server takes 10.2 kW, a B200 server 14.3 kW -------------
+# --- free demand beside a reserve: an H100 server takes 10.2 kW, a B200 server 14.3 kW ------------
 
 
 @pytest.mark.parametrize("name", ["reserve_free", "reserve_free_max"])
