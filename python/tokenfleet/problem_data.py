@@ -140,6 +140,7 @@ class ApiData:
     workload: int
     cost_usd_per_request: FloatArray  # (K,); inf: cannot serve the class
     max_rps: float = math.inf
+    quality: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -167,4 +167,4 @@ def _candidate_key(problem: Problem, c: int, ranks: _Ranks) -> tuple[Any, ...]:
 def _api_key(problem: Problem, a: int, ranks: _Ranks) -> tuple[Any, ...]:
     api = problem.apis[a]
     prices = _numbers(api.cost_usd_per_request, ranks.classes[api.workload])
-    return (ranks.workload[api.workload], prices, api.max_rps)
+    return (ranks.workload[api.workload], prices, api.max_rps, api.quality)
