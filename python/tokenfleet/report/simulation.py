@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import FailedReplicas, Position, Verification
-from tokenfleet.report.terminal import dollars, number, percent, unit_price
+from tokenfleet.report.numbers import dollars, number, percent, unit_price
 from tokenfleet.simulation.result import Row, Simulation
 
 _SHOWN = 12
