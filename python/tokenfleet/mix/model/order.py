@@ -87,9 +87,9 @@ def _sorted(keys: Sequence[_Key]) -> tuple[int, ...]:
     return tuple(sorted(range(len(keys)), key=keys.__getitem__))
 
 
-def _keys_by(rows: Sequence[Any], owners: Sequence[int]) -> dict[int, list[_Key]]:
+def _keys_by(rows: Sequence[Any], owners: Sequence[int]) -> dict[int, tuple[_Key, ...]]:
     """Keys of the rows of each owner, ascending."""
     found: dict[int, list[_Key]] = {}
     for owner, row in zip(owners, rows, strict=True):
         found.setdefault(owner, []).append(sort_key(row, {}))
-    return {owner: sorted(keys) for owner, keys in found.items()}
+    return {owner: tuple(sorted(keys)) for owner, keys in found.items()}
