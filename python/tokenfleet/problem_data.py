@@ -177,6 +177,7 @@ class ApiData:
     workload: Equal[WorkloadIndex]
     cost_usd_per_request: Less[ByClass]  # (K,); inf: cannot serve the class
     max_rps: Limit[float] = math.inf
+    quality: More[float] = 1.0
 
 
 @dataclass(frozen=True)
