@@ -15,19 +15,11 @@ from typing import Any
 
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.mix.solver.highs import Status
-from tokenfleet.problem_data import SECONDS_PER_HOUR, ObjectiveKind, Problem
+from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, ObjectiveKind, Problem
 from tokenfleet.verify.places import place_replicas
 
 SCHEMA_VERSION = 2
 Row = dict[str, Any]
-_UNIT: dict[ObjectiveKind, str] = {
-    "least_cost": "USD per year",
-    "least_cost_per_token": "USD per million tokens",
-    "most_tokens": "tokens per year",
-    "most_value": "USD per year",
-    "least_energy": "kWh per year",
-    "least_carbon": "kg CO2e per year",
-}
 
 
 @dataclass(frozen=True)
@@ -117,7 +109,7 @@ class Plan:
             status=mix.status,
             interrupted=mix.interrupted,
             objective=mix.kind,
-            objective_unit=_UNIT[mix.kind],
+            objective_unit=GOALS[mix.kind].unit,
             objective_value=mix.value,
             bound=_finite(mix.bound),
             gap=_finite(mix.gap),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from tokenfleet.problem_data import Denominator, ObjectiveKind
 from tokenfleet.schema.fields import (
     Count,
     Day,
@@ -36,15 +37,8 @@ SCHEMA_VERSION = 1
 class Objective(Row):
     """What is optimised."""
 
-    kind: Literal[
-        "least_cost",
-        "least_cost_per_token",
-        "most_tokens",
-        "most_value",
-        "least_energy",
-        "least_carbon",
-    ] = about("Goal", default="least_cost")
-    denominator: Literal["output", "total"] = about(
+    kind: ObjectiveKind = about("Goal", default="least_cost")
+    denominator: Denominator = about(
         "Tokens that cost per token and most tokens count", default="output"
     )
     annual_budget_usd: Positive | None = quantity("Cap on yearly cost", "USD/year", default=None)
