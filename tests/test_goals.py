@@ -12,9 +12,9 @@ from problems import one_pool
 from tokenfleet.mix.model.objectives import FIGURES, kwh_weights
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.plan.rows import Plan
+from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.problem_data import GOALS, Goal, Objective, ObjectiveKind, Problem
-from tokenfleet.report.terminal import status_words
+from tokenfleet.report.words import status_words
 
 
 def powered(kind: ObjectiveKind) -> Problem:
@@ -52,13 +52,13 @@ def test_what_a_kwh_adds_to_each_goal() -> None:
     assert told == {"least_cost": [0.1], "least_energy": [1.5], "least_carbon": [0.4]}
 
 
-def test_a_new_goal_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_goal_is_what_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cost with carbon at 0.05 $/kg: model, plan and words know it from the table."""
-    added = Goal("least cost and carbon", "USD per year", {"cost": 1.0, "carbon": 0.05})
-    monkeypatch.setitem(GOALS, "priced_carbon", added)  # type: ignore[arg-type, misc]
-    found = solve_mix(powered("priced_carbon"), SolveOptions(gap=0.0))  # type: ignore[arg-type]
+    changed = Goal("least cost and carbon", "USD per year", {"cost": 1.0, "carbon": 0.05})
+    monkeypatch.setitem(GOALS, "least_carbon", changed)  # type: ignore[misc]
+    found = solve_mix(powered("least_carbon"), SolveOptions(gap=0.0))
     kwh = 3.6 * 8760
     assert found.value == pytest.approx(100 + kwh * 0.1 + 0.05 * kwh * 0.4, rel=1e-9)
-    plan = Plan.from_mix(found)
+    plan = plan_of(found)
     assert plan.objective_unit == "USD per year"
     assert status_words(plan) == "proven: no plan has less cost and carbon"
