@@ -25,7 +25,7 @@ Everything that `import tokenfleet as tf` offers. Names that are not on this pag
 are in the names: `_ms`, `_kw`, `_usd_per_h`. This page is written by `python scripts/api_page.py`.
 """
 KINDS = (
-    ("Functions", lambda thing: inspect.isfunction(thing)),
+    ("Functions", inspect.isfunction),
     ("Classes", lambda thing: inspect.isclass(thing) and not issubclass(thing, Exception)),
     ("Errors", lambda thing: inspect.isclass(thing) and issubclass(thing, Exception)),
 )
