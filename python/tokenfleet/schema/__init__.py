@@ -10,14 +10,13 @@ from tokenfleet.schema.architecture import (
     MoeFfn,
     NativeWeights,
 )
+from tokenfleet.schema.engines import EngineName
 from tokenfleet.schema.fields import (
     Cooling,
-    Engine,
-    KvPrecision,
-    Precision,
     TraceFormat,
     limit_value,
 )
+from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import (
     Problem,
@@ -71,7 +70,7 @@ __all__ = [
     "Cooling",
     "Demand",
     "DenseFfn",
-    "Engine",
+    "EngineName",
     "Finance",
     "FreeDemand",
     "GqaAttention",

@@ -88,9 +88,6 @@ def _day(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_day)]
 
 Cooling = Literal["air", "direct liquid"]
-Engine = Literal["vllm", "sglang", "trtllm"]
-Precision = Literal["bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4"]
-KvPrecision = Literal["bf16", "fp8"]
 TraceFormat = Literal["azure", "mooncake", "burstgpt"]
 
 

@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from tokenfleet.schema.engines import ENGINES, EngineName
 from tokenfleet.schema.fields import (
     Count,
     Day,
-    Engine,
     Flag,
     Fraction,
-    KvPrecision,
     Name,
     NonNegative,
     Number,
@@ -25,6 +24,7 @@ from tokenfleet.schema.fields import (
     about,
     quantity,
 )
+from tokenfleet.schema.formats import KvPrecision
 from tokenfleet.schema.rows import Problem, Row, did_you_mean, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
 from tokenfleet.schema.workload import MAX_CLASSES, Workload
@@ -158,10 +158,10 @@ class Scenario(Row):
     systems: Annotated[tuple[Name, ...], Field(min_length=1)] | None = about(
         "Systems allowed; blank: all in the catalog", default=None
     )
-    engines: Annotated[tuple[Engine, ...], Field(min_length=1)] = about(
-        "Serving engines allowed", default=("vllm", "sglang", "trtllm")
+    engines: Annotated[tuple[EngineName, ...], Field(min_length=1)] = about(
+        "Serving engines allowed", default=tuple(ENGINES)
     )
-    engine_versions: dict[Engine, Name] = about(
+    engine_versions: dict[EngineName, Name] = about(
         "Version of an engine that will run; biases belong to versions", default_factory=dict
     )
     calibration: Name = about(

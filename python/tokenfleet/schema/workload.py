@@ -25,12 +25,12 @@ from tokenfleet.schema.fields import (
     NonNegative,
     OpenFraction,
     Positive,
-    Precision,
     Score,
     TraceFormat,
     about,
     quantity,
 )
+from tokenfleet.schema.formats import Precision
 from tokenfleet.schema.rows import Row, rejected
 
 SHARE_TOLERANCE = 1e-6
