@@ -80,7 +80,7 @@ class Counted:
         return getattr(self.engine, name)
 
     def run(self, *arguments: Any) -> Iterator[Any]:
-        """As `Engine.run`."""
+        """As `ComputeEngine.run`."""
         for outcome in self.engine.run(*arguments):
             self.ended += 1
             yield outcome

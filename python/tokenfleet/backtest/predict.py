@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenfleet._core import Problem, throughput
 from tokenfleet.backtest.power import system_watts
-from tokenfleet.backtest.run import Limits, Run, Tokens
+from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
 from tokenfleet.catalog import Catalog
 from tokenfleet.points import rates
 from tokenfleet.points.rates import Layout
@@ -34,7 +34,7 @@ _ANY_BATCH = 1 << 20
 # A server's batch is what its operator found best: halvings of the largest are tried.
 _HALVINGS = 8
 
-Shape = tuple[str, Tokens, Tokens, Limits | None]  # model, prompts, answers, limits
+Shape = tuple[str, Tokens, Tokens, LatencyLimits | None]  # model, prompts, answers, limits
 
 
 class Predictor:
@@ -137,7 +137,7 @@ class Predictor:
         return None if served is None else {"tokens_s_gpu": served}
 
     def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
-        lengths = rates.Limits(run.input.mean, run.output.mean)
+        lengths = rates.TypicalRequest(run.input.mean, run.output.mean)
         found = rates.open_loop(self.catalog, layout, _OPEN_BATCH, run.load, lengths)
         return None if found is None else {"ttft": found.ttft_ms, "tpot": found.tpot_ms}
 

@@ -19,7 +19,7 @@ from tokenfleet.schema.fields import (
 from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import (
-    Problem,
+    Fault,
     Row,
     did_you_mean,
     nearest,
@@ -34,7 +34,7 @@ from tokenfleet.schema.scenario import (
     Scenario,
     Search,
     SolverOptions,
-    column_problems,
+    column_faults,
 )
 from tokenfleet.schema.supply import (
     EVERYTHING,
@@ -71,6 +71,7 @@ __all__ = [
     "Demand",
     "DenseFfn",
     "EngineName",
+    "Fault",
     "Finance",
     "FreeDemand",
     "GqaAttention",
@@ -90,7 +91,6 @@ __all__ = [
     "OfferKind",
     "Precision",
     "PriceTier",
-    "Problem",
     "Quality",
     "RequestClass",
     "Reserve",
@@ -106,7 +106,7 @@ __all__ = [
     "TraceFormat",
     "Workload",
     "bucket_ids",
-    "column_problems",
+    "column_faults",
     "did_you_mean",
     "limit_value",
     "nearest",

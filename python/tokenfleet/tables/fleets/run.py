@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenfleet.compute import Engine
+from tokenfleet.compute import ComputeEngine
 from tokenfleet.fleets.evaluate import fixed_problem
 from tokenfleet.problem_data import Problem
 from tokenfleet.scenario.load import ScenarioSource
@@ -29,7 +29,7 @@ def evaluate_fleet_file(
     output: Path,
     options: FleetOptions | None = None,
     *,
-    engine: Engine | None = None,
+    engine: ComputeEngine | None = None,
     progress: Progress | None = None,
 ) -> TableReport:
     """Answers for every fleet of a .parquet, .arrow or .csv file, in a file; see `evaluate_table`.
