@@ -16,7 +16,7 @@ from tokenfleet.tables.run import Progress
 
 @dataclass(frozen=True)
 class FleetOptions(TableOptions):
-    """As `TableOptions`, and the scenarios of demand and prices: multipliers, one for each."""
+    """As `TableOptions`, and the cases of demand and prices: multipliers, one for each."""
 
     demand: tuple[float, ...] = (1.0,)
     energy_price: tuple[float, ...] = (1.0,)
@@ -35,7 +35,7 @@ def evaluate_fleet_file(
     """Answers for every fleet of a .parquet, .arrow or .csv file, in a file; see `evaluate_table`.
 
     Columns are `offer@site` and, if wanted, `id`; offers without a column are not bought. Under
-    several scenarios a fleet has one row for each. Counts of the report: `answers`, `feasible`.
+    several cases a fleet has one row for each. Counts of the report: `answers`, `feasible`.
 
     Raises:
         SchemaError: a scenario without fixed demand, bad input or options, an output that is
