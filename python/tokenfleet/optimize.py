@@ -14,10 +14,11 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
-from tokenfleet.plan.rows import Extras, Plan
+from tokenfleet.plan.from_mix import Extras, plan_of
+from tokenfleet.plan.match import origin_of
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
-from tokenfleet.problem.origin import origin
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import Scenario
@@ -76,12 +77,12 @@ def optimize_fleet(
             compare_single=compare_single,
         )
         check(result, built)
-        return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
+        return plan_of(result, extras(built, result, time.perf_counter() - begun))
     judge = replace(_judge(built, verify, simulation, trace), note=note)
     result = _solve_verified(built, judge, compare_single)
     check(result, built)
     known = extras(built, result, time.perf_counter() - begun)
-    return Plan.from_mix(result, replace(known, verification=judge.verification()))
+    return plan_of(result, replace(known, verification=judge.verification()))
 
 
 def _judge(
@@ -99,10 +100,12 @@ def _judge(
 
     settings = simulation or run.SimulationSettings()
     settings.check()
-    named = Extras(origin=origin(built.loaded, built.specification), configurations=built.origins)
+    named = Extras(
+        origin=origin_of(built.loaded, built.specification), configurations=built.origins
+    )
     return SimulationCheck(
         built,
-        as_plan=lambda found: Plan.from_mix(found, named),
+        as_plan=lambda found: plan_of(found, named),
         analytic=lambda found: recheck(built, found),
         settings=settings,
         loads=arrivals.loads_of(built.loaded, built.specification, trace),

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenfleet.files.plain import plain
-from tokenfleet.report.terminal import dollars, number, percent, unit_price
+from tokenfleet.plan.rows import FailedReplicas, Position, Verification
+from tokenfleet.report.numbers import dollars, number, percent, unit_price
 from tokenfleet.simulation.result import Row, Simulation
 
 _SHOWN = 12
@@ -63,51 +64,51 @@ def summary(found: Simulation) -> list[str]:
     return [head + stopped, verdict, money, how]
 
 
-def verified(verification: Row) -> list[str]:
+def verified(verification: Verification) -> list[str]:
     """The rounds of `verify="simulate"`, and the price of certainty."""
-    rounds = verification["rounds"]
+    rounds = verification.rounds
     if not rounds:
-        return [f"simulation: interrupted {_position(verification['interrupted'])}"]
+        return [f"simulation: interrupted {_position(verification.interrupted)}"]
     lines = []
     for row in rounds:
-        failed = [_failure(f) for f in row["failed"]]
+        failed = [_failure(f) for f in row.failed]
         what = "every limit holds" if not failed else "; ".join(failed[:3])
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         lines.append(
-            f"simulation round {row['round']}: {dollars(row['annual_cost_usd'])} a year, "
-            f"{percent(row['good_share'] or 0.0)} of tokens good: {what}{more}"
+            f"simulation round {row.round}: {dollars(row.annual_cost_usd)} a year, "
+            f"{percent(row.good_share or 0.0)} of tokens good: {what}{more}"
         )
-    if verification["interrupted"]:
-        lines.append(f"simulation: interrupted {_position(verification['interrupted'])}")
-    price = dollars(verification["price_of_certainty_usd"])
+    if verification.interrupted:
+        lines.append(f"simulation: interrupted {_position(verification.interrupted)}")
+    price = dollars(verification.price_of_certainty_usd or 0.0)
     end = {True: "holds", False: "still fails a limit", None: "was not judged to the end"}
     lines.append(
-        f"the plan {end[verification['holds']]}; certainty costs {price} a year; without it "
-        f"{percent(verification['unverified_good_share'] or 0.0)} of tokens would be good, now "
-        f"{percent(verification['verified_good_share'] or 0.0)}"
+        f"the plan {end[verification.holds]}; certainty costs {price} a year; without it "
+        f"{percent(verification.unverified_good_share or 0.0)} of tokens would be good, now "
+        f"{percent(verification.verified_good_share or 0.0)}"
     )
-    if verification["trace"] is not None:
+    if verification.trace is not None:
         lines.append(
-            f"on {verification['trace']}: "
-            f"{percent(verification['unverified_trace_good_share'] or 0.0)} without it, now "
-            f"{percent(verification['verified_trace_good_share'] or 0.0)}"
+            f"on {verification.trace}: "
+            f"{percent(verification.unverified_trace_good_share or 0.0)} without it, now "
+            f"{percent(verification.verified_trace_good_share or 0.0)}"
         )
     return lines
 
 
-def _position(at: Row | None) -> str:
+def _position(at: Position | None) -> str:
     """Where verification was when Ctrl-C came."""
     if at is None:
         return "before the plan was judged"
-    return f"in round {at['round']}, {at['groups_judged']} of {at['groups']} groups judged"
+    return f"in round {at.round}, {at.groups_judged} of {at.groups} groups judged"
 
 
-def _failure(row: Row) -> str:
-    limit = row["limit"]
+def _failure(row: FailedReplicas) -> str:
+    limit = row.limit
     return (
-        f"{limit['metric'].upper()} {limit['percentile']} of {row['workload']} on "
-        f"{row['system']} at {row['site']} is {number(limit['simulated_ms'])} of "
-        f"{number(limit['limit_ms'])} ms ({row['arrivals']})"
+        f"{limit.metric.upper()} {limit.percentile} of {row.workload} on "
+        f"{row.system} at {row.site} is {number(limit.simulated_ms)} of "
+        f"{number(limit.limit_ms)} ms ({row.arrivals})"
     )
 
 

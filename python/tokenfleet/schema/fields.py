@@ -88,6 +88,8 @@ def _day(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_day)]
 
 Cooling = Literal["air", "direct liquid"]
+Metric = Literal["ttft", "tpot", "e2e"]
+Percentile = Literal["mean", "p50", "p90", "p95", "p99"]
 TraceFormat = Literal["azure", "mooncake", "burstgpt"]
 
 
