@@ -297,7 +297,7 @@ def test_the_optimal_plan_costs_what_it_said_and_no_fleet_beats_the_bound(seed: 
 
 def _relaxed_bound(problem: Problem) -> float:
     model = build(problem)
-    objective.least_cost(model)
+    objective.set_goal(model, "least_cost")
     return run(model.prob, SolveOptions(), mip=False).value
 
 

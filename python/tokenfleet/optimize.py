@@ -145,7 +145,8 @@ def check(result: MixResult, built: Built | None = None) -> None:
     Raises:
         SolverError: a requirement does not hold, or the cost is not what it was said to be.
     """
-    cost = result.value if result.kind == "least_cost" else None
+    goal = result.problem.objective.goal
+    cost = result.value if goal.is_cost and goal.per is None else None
     violations = verify_mix(result.problem, result.values, result.cost_items, cost)
     violations += verify_latency(built, result) if built is not None else []
     if violations:

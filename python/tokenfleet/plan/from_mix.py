@@ -32,7 +32,7 @@ from tokenfleet.plan.rows import (
     Verification,
     finite,
 )
-from tokenfleet.problem_data import SECONDS_PER_HOUR, Candidate, ObjectiveKind, Problem
+from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Problem
 from tokenfleet.verify.places import place_replicas
 
 # What a layout is known by; measured columns have no layout, and modelled ones no measured rate.
@@ -51,14 +51,6 @@ _LAYOUT = (
     "rate_rps",
     "source",
 )
-_UNIT: dict[ObjectiveKind, str] = {
-    "least_cost": "USD per year",
-    "least_cost_per_token": "USD per million tokens",
-    "most_tokens": "tokens per year",
-    "most_value": "USD per year",
-    "least_energy": "kWh per year",
-    "least_carbon": "kg CO2e per year",
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         status=cast(Proof, mix.status),  # a mix is a plan
         interrupted=mix.interrupted,
         objective=mix.kind,
-        objective_unit=_UNIT[mix.kind],
+        objective_unit=GOALS[mix.kind].unit,
         objective_value=mix.value,
         bound=finite(mix.bound),
         gap=finite(mix.gap),

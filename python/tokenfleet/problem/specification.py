@@ -15,6 +15,7 @@ from tokenfleet.problem.hardware import (
     core_kernels,
     core_system,
 )
+from tokenfleet.problem_data import GOALS
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Length, RequestClass, Scenario, Slo, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
@@ -219,7 +220,7 @@ def _workload(
     precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, refused)
     kv = axes.kv_formats(search)
     class_ids = [c.id for c in classes]
-    valued = scenario.objective.kind == "most_value"
+    valued = "value" in GOALS[scenario.objective.kind].of
     return {
         "id": workload.id,
         "model": indices.models.index(workload.model),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
+from tokenfleet.problem_data import GOALS
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
 
 _OBTAINED = {
@@ -36,14 +37,6 @@ _LIMITS = {
     "api_requests_per_s": "API rate",
     "capex_usd": "capex budget",
     "annual_cost_usd": "annual budget",
-}
-_GOALS = {
-    "least_cost": "least cost",
-    "least_cost_per_token": "least cost per token",
-    "most_tokens": "most tokens",
-    "most_value": "most value",
-    "least_energy": "least energy",
-    "least_carbon": "least carbon",
 }
 _BUNDLES = 3  # kinds of systems named in the headline
 
@@ -88,7 +81,7 @@ def _api_names(plan: Plan) -> list[str]:
 def status_words(plan: Plan) -> str:
     """How far the plan is proven."""
     gap = None if plan.gap is None else percent(plan.gap)
-    goal = _GOALS[plan.objective]
+    goal = GOALS[plan.objective].words
     words = {
         "optimal": f"proven: no plan has {_better(plan)}",
         "within_gap": f"proven within {gap} of the {goal} possible",
@@ -98,7 +91,7 @@ def status_words(plan: Plan) -> str:
 
 
 def _better(plan: Plan) -> str:
-    goal = _GOALS[plan.objective]
+    goal = GOALS[plan.objective].words
     return goal.replace("least", "less").replace("most", "more")
 
 
@@ -120,7 +113,7 @@ def _alternative(plan: Plan) -> str | None:
     if abs(relative) < 1e-6:
         return plain(f"one system type is enough: {single.system}")
     more = "more" if relative > 0 else "less"
-    verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
+    verb = "costs" if GOALS[plan.objective].is_cost else "comes to"
     value = amount(single.objective_value, plan.objective_unit)
     return plain(
         f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from tokenfleet.problem_data import GOALS, Denominator, ObjectiveKind
 from tokenfleet.schema.engines import ENGINES, EngineName
 from tokenfleet.schema.fields import (
     Count,
@@ -36,15 +37,8 @@ SCHEMA_VERSION = 1
 class Objective(Row):
     """What is optimised."""
 
-    kind: Literal[
-        "least_cost",
-        "least_cost_per_token",
-        "most_tokens",
-        "most_value",
-        "least_energy",
-        "least_carbon",
-    ] = about("Goal", default="least_cost")
-    denominator: Literal["output", "total"] = about(
+    kind: ObjectiveKind = about("Goal", default="least_cost")
+    denominator: Denominator = about(
         "Tokens that cost per token and most tokens count", default="output"
     )
     annual_budget_usd: Positive | None = quantity("Cap on yearly cost", "USD/year", default=None)
@@ -304,7 +298,7 @@ def _workload_references(scenario: Scenario) -> Iterator[Fault]:
 
 def _shortfalls(scenario: Scenario) -> Iterator[Fault]:
     """Prices of requests not served under which nothing would be served, or of none at all."""
-    kind = scenario.objective.kind
+    kind, goal = scenario.objective.kind, GOALS[scenario.objective.kind]
     for i, workload in enumerate(scenario.workloads):
         price = workload.shortfall_usd_per_request
         if price is None:
@@ -313,10 +307,10 @@ def _shortfalls(scenario: Scenario) -> Iterator[Fault]:
         if isinstance(workload.demand, FreeDemand):
             hint = "leave it out: what is not served of free demand was not asked for"
             yield Fault(path, "free demand has no shortfall", hint)
-        elif kind in ("least_energy", "least_carbon"):
+        elif "cost" not in goal.of and not goal.gains_by_volume:
             hint = f"leave it out: {kind} does not count USD"
             yield Fault(path, "nothing would be served", hint)
-        elif price == 0 and kind != "most_value":
+        elif price == 0 and "value" not in goal.of:
             hint = "give a price, leave it out, or choose objective.kind: most_value"
             yield Fault(path, "0: nothing would be served", hint)
 
