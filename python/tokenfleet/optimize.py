@@ -28,7 +28,7 @@ from tokenfleet.verify.routed import recheck
 
 if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by it
     from tokenfleet.simulation.arrivals import TraceSource
-    from tokenfleet.simulation.certainty import Certainty, Note
+    from tokenfleet.simulation.check import Note, SimulationCheck
     from tokenfleet.simulation.run import SimulationSettings
 
 Verify = Literal["simulate"]
@@ -87,7 +87,7 @@ def optimize_fleet(
 
 def _judge(
     built: Built, verify: str, simulation: SimulationSettings | None, trace: TraceSource
-) -> Certainty:
+) -> SimulationCheck:
     if verify != "simulate":
         raise SchemaError(f"verify is {verify!r}", "write simulate, or leave it out")
     if built.core is None or built.specification is None:
@@ -95,14 +95,15 @@ def _judge(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
             "plan without verify",
         )
-    from tokenfleet.simulation import arrivals, certainty, run  # noqa: PLC0415 (only when asked for)
+    from tokenfleet.simulation import arrivals, run  # noqa: PLC0415 (only when asked for)
+    from tokenfleet.simulation.check import SimulationCheck  # noqa: PLC0415
 
     settings = simulation or run.SimulationSettings()
     settings.check()
     named = Extras(
         origin=origin_of(built.loaded, built.specification), configurations=built.origins
     )
-    return certainty.Certainty(
+    return SimulationCheck(
         built,
         as_plan=lambda found: plan_of(found, named),
         analytic=lambda found: recheck(built, found),
@@ -111,15 +112,15 @@ def _judge(
     )
 
 
-def _solve_verified(built: Built, judge: Certainty, compare_single: bool) -> MixResult:
-    from tokenfleet.simulation import certainty  # noqa: PLC0415 (only when asked for)
+def _solve_verified(built: Built, judge: SimulationCheck, compare_single: bool) -> MixResult:
+    from tokenfleet.simulation.check import MAX_ROUNDS  # noqa: PLC0415 (only when asked for)
 
     try:
         result = solve_mix(
             built.problem,
             solve_options(built.loaded.scenario),
             judge,
-            max_rounds=certainty.MAX_ROUNDS,
+            max_rounds=MAX_ROUNDS,
             compare_single=compare_single,
         )
     except InfeasibleError as error:

@@ -10,6 +10,7 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.rows import KnownModel, Provenance
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import Judge, Knowledge
+from tokenfleet.schema.formats import WEIGHT_FORMATS
 
 _CLASSES = ("calibrated", "modelled", "inherited")  # surest first
 
@@ -149,10 +150,6 @@ def confidence_warnings(confidence: float | None) -> tuple[str, ...]:
     )
 
 
-# Bits of a weight: fewer than the published ones means that somebody has to round, and to measure.
-_BITS = {"bf16": 16, "fp8": 8, "fp8_block": 8, "nvfp4": 4, "mxfp4": 4, "int4": 4}
-
-
 def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
     """Workloads served below their model's published precision without a measured quality."""
     scenario, catalog = built.loaded.scenario, built.loaded.catalog
@@ -163,8 +160,7 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
         candidate = result.problem.candidates[label[3]]
         precision = str(candidate.label.get("precision", ""))
         workload = result.problem.workloads[candidate.workload].id
-        native = catalog.model(models[workload]).native_precision
-        rounded = precision in _BITS and native is not None and _BITS[precision] < _BITS[native]
+        rounded = _rounded(precision, catalog.model(models[workload]).native_precision)
         if rounded and (models[workload], precision) not in scored:
             found.setdefault(workload, set()).add(precision)
     if not found:
@@ -174,3 +170,12 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
         f"weights below the published precision, without a quality score ({text}): measure the "
         "answers, or set precisions or a quality_floor",
     )
+
+
+def _rounded(precision: str, native: str | None) -> bool:
+    """Whether weights have fewer bits than the published ones: somebody has to round and measure.
+
+    False where the format is a measured column's own, or nobody says what was published.
+    """
+    weights = WEIGHT_FORMATS.get(precision)
+    return bool(weights and native and weights.bits < WEIGHT_FORMATS[native].bits)

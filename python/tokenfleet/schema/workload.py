@@ -27,12 +27,12 @@ from tokenfleet.schema.fields import (
     OpenFraction,
     Percentile,
     Positive,
-    Precision,
     Score,
     TraceFormat,
     about,
     quantity,
 )
+from tokenfleet.schema.formats import Precision
 from tokenfleet.schema.rows import Row, rejected
 
 SHARE_TOLERANCE = 1e-6

@@ -1,10 +1,10 @@
 """`verify="simulate"`: the judge that sends the optimizer back to work.
 
-`Certainty` is a re-check of `solve_mix`, whose loop is the only one: after each solve every replica
-group is simulated at its routed mix, and pools of one role together with those that answer their
-prompts. Where a limit fails with confidence, the load at which it holds is sought by simulation,
-and the column's capacity is lowered to that. A column whose limit fails at almost no load is as
-good as removed.
+`SimulationCheck` is a re-check of `solve_mix`, whose loop is the only one. After each solve every
+replica group is simulated at its routed mix, and pools of one role together with those that answer
+their prompts. Where a limit fails with confidence, the load at which it holds is sought by
+simulation, and the column's capacity is lowered to that. A column whose limit fails at almost no
+load is as good as removed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Case:
 
 
 @dataclass
-class Certainty:
+class SimulationCheck:
     """Simulates the plan of every round, and remembers what it found.
 
     `analytic` is the re-check that comes first; `as_plan` names a mix, with its configurations.
