@@ -15,9 +15,12 @@ from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
 from tokenfleet.mix.solver.highs import Status
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
+    ApiData,
+    Candidate,
     Denominator,
     FloatArray,
     ObjectiveKind,
+    OfferData,
     Problem,
 )
 
@@ -70,6 +73,24 @@ class MixResult:
     def annual_cost_usd(self) -> float:
         """Sum of the cost items."""
         return sum(self.cost_items.values())
+
+    @property
+    def offers(self) -> list[OfferData]:
+        """Offers that systems are obtained by, each once, in the order of the problem."""
+        used = {label[2] for label, value in self.values.items() if label[0] == "x" and value > 0}
+        return [self.problem.offers[o] for o in sorted(used)]
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Candidates that there are replicas of, each once, in the order of the problem."""
+        used = {label[3] for label, value in self.values.items() if label[0] == "n" and value > 0}
+        return [self.problem.candidates[c] for c in sorted(used)]
+
+    @property
+    def apis(self) -> list[ApiData]:
+        """Hosted APIs that requests go to, each once, in the order of the problem."""
+        used = {label[2] for label, value in self.values.items() if label[0] == "api" and value > 0}
+        return [self.problem.apis[a] for a in sorted(used)]
 
     @property
     def scale(self) -> float:

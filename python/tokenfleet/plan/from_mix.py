@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from tokenfleet.mix.result import MixResult, tokens_per_year
+from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
     BestSingle,
+    Hardware,
+    Input,
     Limit,
     LoadBlock,
     NotConsidered,
+    Notice,
     Origin,
     Placement,
     Plan,
@@ -26,7 +30,7 @@ from tokenfleet.plan.rows import (
     Provenance,
     Replicas,
     Route,
-    SitePower,
+    Site,
     Systems,
     Unserved,
     Verification,
@@ -54,16 +58,34 @@ _LAYOUT = (
 
 
 @dataclass(frozen=True)
+class OfferFacts:
+    """Price and terms of an offer, under the names that they have in a row of systems."""
+
+    price_usd_per_system: float | None = None
+    price_usd_per_gpu_h: float | None = None
+    price_source: str | None = None
+    price_as_of: str | None = None
+    term_years: float | None = None
+    includes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Extras:
     """What the plan shows and the mix does not know."""
 
+    as_of: str | None = None
+    price_vintage: str | None = None
     candidates_evaluated: int = 0
     candidates_kept: int = 0
     seconds: float | None = None
     slo: tuple[Promise, ...] = ()
     provenance: tuple[Provenance, ...] = ()
     not_considered: tuple[NotConsidered, ...] = ()
-    warnings: tuple[str, ...] = ()
+    hardware: tuple[Hardware, ...] = ()
+    offers: Mapping[str, OfferFacts] = field(default_factory=dict)  # by id
+    regions: Mapping[str, str] = field(default_factory=dict)  # by site
+    inputs: tuple[Input, ...] = ()
+    notices: tuple[Notice, ...] = ()
     confidence: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     origin: Origin | None = None
@@ -74,7 +96,7 @@ class Extras:
 def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
     """Names everything in the mix; `extras` is what it does not know."""
     extras = extras or Extras()
-    reader = _Reader(mix)
+    reader = _Reader(mix, extras)
     output = tokens_per_year(mix.problem, mix.values, "output")
     total = tokens_per_year(mix.problem, mix.values, "total")
     sites = reader.sites()
@@ -83,6 +105,8 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
     site_kw = sum(reader.mean_site_kw(s) for s in range(len(mix.problem.sites)))
     return Plan(
         name=mix.problem.name,
+        as_of=extras.as_of,
+        price_vintage=extras.price_vintage,
         status=cast(Proof, mix.status),  # a mix is a plan
         interrupted=mix.interrupted,
         objective=mix.kind,
@@ -104,6 +128,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         systems=systems,
         replicas=reader.replicas(extras.configurations),
         placement=reader.placement(),
+        hardware=extras.hardware,
         sites=sites,
         routing=reader.routing(),
         unserved=reader.unserved(),
@@ -118,7 +143,12 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         slo=extras.slo,
         provenance=extras.provenance,
         not_considered=extras.not_considered,
-        warnings=(*mix.warnings, *extras.warnings),
+        inputs=extras.inputs,
+        warnings=(
+            *(Notice(kind="search", text=text) for text in mix.warnings),
+            *extras.notices,
+            *inherited(systems, extras.provenance),
+        ),
         rounds=mix.rounds,
         seconds=mix.seconds if extras.seconds is None else extras.seconds,
         blocks=reader.load_blocks(),
@@ -138,8 +168,9 @@ def _per_mtok(cost: float, tokens: float) -> float | None:
 class _Reader:
     """Reads the rows of a plan out of one mix."""
 
-    def __init__(self, mix: MixResult) -> None:
+    def __init__(self, mix: MixResult, extras: Extras) -> None:
         self.mix = mix
+        self.extras = extras
         self.problem: Problem = mix.problem
         self.blocks = range(len(mix.problem.blocks))
         hours = sum(block.hours for block in mix.problem.blocks)
@@ -179,6 +210,10 @@ class _Reader:
                     idle_it_kw=pool.idle_it_kw,
                     pue=pool.pue,
                     count_by_block=_whole(counts) if pool.elastic else None,
+                    hosted=pool.hosted,
+                    provisioned_it_kw=pool.provisioned_it_kw,
+                    systems_per_rack=finite(pool.systems_per_rack),
+                    **asdict(self.extras.offers.get(offer.supply_group, OfferFacts())),
                 )
             )
         return tuple(rows)
@@ -293,16 +328,18 @@ class _Reader:
         drawn = (self._drawn_kw(s, b, hosted=True) * hours[b] for b in self.blocks)
         return sum(drawn) / sum(hours)
 
-    def sites(self) -> tuple[SitePower, ...]:
+    def sites(self) -> tuple[Site, ...]:
         """Power of every site; drawn is the highest block's mean at the meter."""
         return tuple(
-            SitePower(
+            Site(
                 site=site.id,
+                region=self.extras.regions.get(site.id),
                 provisioned_kw=max(self._provisioned_kw(s, b) for b in self.blocks),
                 drawn_kw=max(self._drawn_kw(s, b, hosted=False) for b in self.blocks),
                 mean_drawn_kw_with_hosted=self.mean_site_kw(s),
                 power_limit_kw=finite(site.power_limit_kw),
                 power_basis="utility" if site.power_is_utility else "it",
+                contracted_power_usd_per_year=site.contracted_power_usd_per_year,
             )
             for s, site in enumerate(self.problem.sites)
         )

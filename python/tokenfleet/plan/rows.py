@@ -67,10 +67,42 @@ class Systems(Row):
     count_by_block: tuple[Count, ...] | None = quantity(
         "Systems in each load block; null where their number is fixed for the year", "systems"
     )
+    hosted: Flag = about(
+        "Whether they stand in the provider's hall, off the site's power and racks"
+    )
+    provisioned_it_kw: NonNegative = quantity("Held by each system against a power limit", "kW")
+    systems_per_rack: NonNegative | None = quantity(
+        "Systems in a rack; null where racks set no limit", "systems"
+    )
+    price_usd_per_system: NonNegative | None = quantity("Purchase price of one", "USD")
+    price_usd_per_gpu_h: NonNegative | None = quantity("Price by the hour", "USD/GPU-h")
+    price_source: Word | None = about("Where the price comes from")
+    price_as_of: Word | None = about("Day of the price; null for the scenario's own")
+    term_years: NonNegative | None = quantity("Length of the contract; null: none", "years")
+    includes: tuple[Word, ...] = about("Costs inside the price")
+
+
+class Hardware(Row):
+    """Figures of a system type that the plan uses."""
+
+    system: Word = about("System type, an id of the catalog")
+    vendor: Word = about("Vendor")
+    accelerator: Word = about("Accelerator")
+    gpus: Count = quantity("Accelerators in a system", "accelerators")
+    form: Word = about("A server in a rack, or a rack of its own")
+    rack_units: Count | None = quantity("Height; null: not sourced", "U")
+    system_kw: NonNegative | None = quantity("Largest IT power; null: not sourced", "kW")
+    cooling: Word | None = about("Cooling kind; null: not sourced")
+    own: Flag = about("Whether the row is of the user's own catalog files")
+    source: Word = about("Where the figures come from")
+    as_of: Word | None = about("Day of the source; null where none is stated")
 
 
 class Placement(Row):
-    """Systems of a pool that hold the same replicas, in the load block in which it is fullest."""
+    """Systems of a pool that hold the same replicas, in the load block in which it is fullest.
+
+    A row without replicas is of systems that stand spare.
+    """
 
     pool: Word = about("Pool of the systems")
     systems: Count = quantity("Systems that hold these replicas", "systems")
@@ -79,10 +111,11 @@ class Placement(Row):
     )
 
 
-class SitePower(Row):
-    """Power at one site."""
+class Site(Row):
+    """Power at one site, and what it costs there."""
 
     site: Word = about("The site")
+    region: Word | None = about("Region; null where the mix was made of plain numbers")
     provisioned_kw: NonNegative = quantity(
         "Held against the site's limit, in the basis of the limit", "kW"
     )
@@ -94,6 +127,9 @@ class SitePower(Row):
     )
     power_limit_kw: NonNegative | None = quantity("The site's limit; null: none", "kW")
     power_basis: Literal["it", "utility"] = about("What the limit counts: IT power or the meter")
+    contracted_power_usd_per_year: NonNegative = quantity(
+        "Paid for contracted power, used or not", "USD/year"
+    )
 
 
 # What runs where
@@ -258,6 +294,27 @@ class Provenance(Row):
     models: tuple[KnownModel, ...] = about("What is known of each model there", default=())
 
 
+class Input(Row):
+    """A figure that the plan was reckoned with, and whose it is."""
+
+    what: Word = about("Its path in the scenario, with the ids of rows in brackets")
+    value: Number | Word = about("The figure")
+    unit: Word = about("Its unit")
+    assumed: Flag = about("Left blank by the scenario: a typical figure or a default stands there")
+    source: Word = about("The scenario, or where the figure comes from")
+    as_of: Word | None = about("Day of the source; null where none is stated")
+    note: Word | None = about("What the source says of the figure's limits")
+
+
+class Notice(Row):
+    """Something to know before signing. Rows of one kind say the same of several systems."""
+
+    kind: Word = about("What it is about, so that rows can be grouped")
+    text: Word = about("The warning, as a sentence")
+    system: Word | None = about("System type that it is about; null: none", default=None)
+    share: Number | None = quantity("Share of the accelerators that it is about", "1", default=None)
+
+
 class NotConsidered(Row):
     """Something the plan was not made over."""
 
@@ -378,6 +435,9 @@ class Plan(Row):
     """A mix in the user's words, with its cost and its proof."""
 
     name: Word = about("Name of the scenario")
+    as_of: Word | None = about("Day of the question, where the scenario says it")
+    price_vintage: Word | None = about("Edition of the price book; null where none was used")
+    currency: Literal["USD"] = about("Currency of every price", default="USD")
     status: Proof = about(
         "Optimal, proven within the gap that was asked for, or the best found in the time given"
     )
@@ -413,7 +473,8 @@ class Plan(Row):
     systems: tuple[Systems, ...] = about("What to get, by site and offer")
     replicas: tuple[Replicas, ...] = about("What runs, by pool and layout")
     placement: tuple[Placement, ...] = about("How replicas stand in systems")
-    sites: tuple[SitePower, ...] = about("Power of every site")
+    hardware: tuple[Hardware, ...] = about("Figures of every system type in the plan")
+    sites: tuple[Site, ...] = about("Power of every site")
     routing: tuple[Route, ...] = about("Which requests go where")
     unserved: tuple[Unserved, ...] = about("Requests that are left unserved")
     cost_items: dict[Word, Number] = quantity("Cost by item; credits are negative", "USD/year")
@@ -429,7 +490,8 @@ class Plan(Row):
     slo: tuple[Promise, ...] = about("Every latency limit, beside what is promised")
     provenance: tuple[Provenance, ...] = about("Where the figures come from")
     not_considered: tuple[NotConsidered, ...] = about("What was left out of the search")
-    warnings: tuple[Word, ...] = about("What to know before signing")
+    inputs: tuple[Input, ...] = about("The figures behind the money, and whose they are")
+    warnings: tuple[Notice, ...] = about("What to know before signing")
     rounds: Count = quantity("Solves until every replica held its limits again", "rounds")
     seconds: NonNegative = quantity("Time taken", "s")
     blocks: Annotated[tuple[LoadBlock, ...], Field(min_length=1)] = about("Load blocks of the year")

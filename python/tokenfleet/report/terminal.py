@@ -6,7 +6,7 @@ Everything that a user named goes through `Text`, so that no markup of a scenari
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -21,15 +21,16 @@ from tokenfleet.report.numbers import dollars, number, share
 _SHOWN = 5  # rows of a list that may be long
 
 
-def render(plan: Plan, console: Console, names: Mapping[str, str] | None = None) -> None:
-    """Print the answer: summary, then tables. `names` gives systems their hardware names."""
-    console.print(_summary(plan, names or {}))
-    for table in (_systems(plan, names or {}), _replicas(plan), _costs(plan), _promises(plan)):
+def render(plan: Plan, console: Console) -> None:
+    """Print the answer: summary, then tables."""
+    console.print(_summary(plan))
+    for table in (_systems(plan), _replicas(plan), _costs(plan), _promises(plan)):
         if table.rows:
             console.print(table)
     for block in (
         _notes("Not considered", words.not_considered(plan), len(plan.not_considered)),
-        _notes("Warnings", plan.warnings, len(plan.warnings)),
+        _notes("Assumed", [words.assumed(row) for row in plan.inputs if row.assumed]),
+        _notes("Warnings", words.warnings(plan)),
     ):
         if block is not None:
             console.print(block)
@@ -38,9 +39,9 @@ def render(plan: Plan, console: Console, names: Mapping[str, str] | None = None)
 # Summary
 
 
-def _summary(plan: Plan, names: Mapping[str, str]) -> Panel:
+def _summary(plan: Plan) -> Panel:
     lines: list[RenderableType] = [
-        Text(words.headline(plan, names), style="bold"),
+        Text(words.headline(plan), style="bold"),
         Text(words.price_line(plan)),
         Text(words.status_words(plan)),
         Text(""),
@@ -59,9 +60,10 @@ def _summary(plan: Plan, names: Mapping[str, str]) -> Panel:
 # Tables
 
 
-def _systems(plan: Plan, names: Mapping[str, str]) -> Grid:
+def _systems(plan: Plan) -> Grid:
     columns = (*texts("site", "system", "offer", ""), *figures("count", "GPUs"))
     grid = Grid("Systems", columns)
+    names = words.accelerators(plan)
     for row in plan.systems:
         name = names.get(row.system, row.system)
         kind = words.obtained(row.kind)
@@ -112,10 +114,10 @@ def _promises(plan: Plan) -> Grid:
 # Notes
 
 
-def _notes(title: str, rows: Sequence[str], count: int) -> Text | None:
+def _notes(title: str, rows: Sequence[str], count: int | None = None) -> Text | None:
     if not rows:
         return None
-    text = Text(f"{title} ({count})", style="bold")
+    text = Text(f"{title} ({count or len(rows)})", style="bold")
     for row in rows[:_SHOWN]:
         text.append(f"\n  {plain(row)}", style="not bold")
     if len(rows) > _SHOWN:

@@ -9,11 +9,30 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+
+
+class Assumed(Protocol):
+    """An input of a plan, or of a scenario that is checked."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def value(self) -> float | str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def as_of(self) -> str | None: ...
+    @property
+    def note(self) -> str | None: ...
+
 
 _OBTAINED = {
     "buy": "bought",
@@ -42,10 +61,10 @@ _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
 
 
-def headline(plan: Plan, names: Mapping[str, str] | None = None) -> str:
+def headline(plan: Plan) -> str:
     """What to get, in one sentence."""
-    bundles = _bundles(plan)
-    parts = [_bundle(key, rows, names or {}) for key, rows in bundles[:_BUNDLES]]
+    bundles, names = _bundles(plan), accelerators(plan)
+    parts = [_bundle(key, rows, names) for key, rows in bundles[:_BUNDLES]]
     rest = sum(row.gpus for _, rows in bundles[_BUNDLES:] for row in rows)
     if rest:
         parts.append(f"{rest:,} GPUs of {len(bundles) - _BUNDLES} other kinds")
@@ -198,6 +217,11 @@ def item_name(item: str) -> str:
     return _ITEMS.get(item, item.replace("_", " "))
 
 
+def accelerators(plan: Plan) -> dict[str, str]:
+    """Names of the accelerators by system type."""
+    return {row.system: row.accelerator for row in plan.hardware}
+
+
 def obtained(kind: str) -> str:
     """How systems are obtained, in words."""
     return _OBTAINED.get(kind, kind)
@@ -232,6 +256,20 @@ def not_considered(plan: Plan) -> list[str]:
     for row in plan.not_considered:
         by_reason[row.reason].append(row.what)
     return [f"{_several(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def warnings(plan: Plan) -> list[str]:
+    """What to know before signing."""
+    return [row.text for row in plan.warnings]
+
+
+def assumed(row: Assumed) -> str:
+    """An input that was left blank: `finance.life_years 5 years: catalog typical of … (2026)`."""
+    value = row.value if isinstance(row.value, str) else number(row.value)
+    stated = f"{value} {row.unit}".strip()
+    dated = f" ({row.as_of})" if row.as_of else ""
+    noted = f"; {row.note}" if row.note else ""
+    return plain(f"{row.what} {stated}: {row.source}{dated}{noted}")
 
 
 def _several(names: Sequence[str]) -> str:
