@@ -57,6 +57,8 @@ _LIMITS = {
     "capex_usd": "capex budget",
     "annual_cost_usd": "annual budget",
 }
+_SAME = 1e-6  # relative difference below which two plans are equal
+_TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
 
@@ -69,7 +71,7 @@ def headline(plan: Plan) -> str:
     if rest:
         parts.append(f"{rest:,} GPUs of {len(bundles) - _BUNDLES} other kinds")
     total = f"{plan.gpus:,} GPUs: " if plan.gpus else ""
-    apis = _api_names(plan)
+    apis = _apis(plan)
     if apis:
         parts.append(f"hosted API {', '.join(apis)}" + (" for the rest" if parts else ""))
     return total + ("; ".join(parts) if parts else "nothing needs to be bought")
@@ -94,7 +96,7 @@ def _bundle(key: tuple[str, str], rows: Sequence[Systems], names: Mapping[str, s
     return plain(f"{count:,} {systems} of {each} {named}, {obtained(kind)}, at {where}")
 
 
-def _api_names(plan: Plan) -> list[str]:
+def _apis(plan: Plan) -> list[str]:
     return sorted({plain(row.api) for row in plan.routing if row.api is not None})
 
 
@@ -105,7 +107,7 @@ def status_words(plan: Plan) -> str:
     words = {
         "optimal": f"proven: no plan has {_better(plan)}",
         "within_gap": f"proven within {gap} of the {goal} possible",
-        "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
+        "feasible_time_limit": f"best plan found; {_unproven(gap, goal)}",
     }.get(plan.status, plan.status)
     return f"interrupted: {words}" if plan.interrupted else words
 
@@ -126,14 +128,22 @@ def reasons(plan: Plan) -> list[str]:
 
 
 def _alternative(plan: Plan) -> str | None:
+    """The plan of one system type beside this one; a tie within the proven gap is no win."""
+    types = {row.system for row in plan.systems}
+    if not types:
+        return "hosted APIs serve it all: no system is bought or rented" if _apis(plan) else None
     single = plan.best_single_system
     if single is None:
         return None
     relative = single.difference_relative or 0.0
-    if abs(relative) < 1e-6:
-        return plain(f"one system type is enough: {single.system}")
+    if abs(relative) <= max(plan.gap or 0.0, _SAME):
+        if types == {single.system}:
+            return plain(f"one system type is enough: {single.system}")
+        return plain(
+            f"the best plan of one system type, {single.system}, is as good, within the proven gap"
+        )
     more = "more" if relative > 0 else "less"
-    verb = "costs" if GOALS[plan.objective].is_cost else "comes to"
+    verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
     value = amount(single.objective_value, plan.objective_unit)
     return plain(
         f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
@@ -142,9 +152,29 @@ def _alternative(plan: Plan) -> str | None:
 
 
 def _binding(plan: Plan) -> str | None:
-    tight = [_limit_words(row) for row in tightest(plan.limits, 1)]
-    tight += [_promise_words(row) for row in tightest_promises(plan.slo)[:1]]
-    return f"what binds: {'; '.join(tight)}" if tight else None
+    """Limits that leave no room; where none does, the closest."""
+    limits, promises = tightest(plan.limits, 1), tightest_promises(plan.slo)[:1]
+    tight = [_limit_words(row) for row in limits if binds(plan, row)]
+    tight += [_promise_words(row) for row in promises if _left(row) <= _TIGHT]
+    if tight:
+        return f"what binds: {'; '.join(tight)}"
+    near = [_limit_words(row) for row in limits] + [_promise_words(row) for row in promises]
+    return f"no limit binds; the closest: {'; '.join(near)}" if near else None
+
+
+def binds(plan: Plan, row: Limit) -> bool:
+    """Whether a limit leaves less than one more of the plan's systems needs, or next to nothing."""
+    least = 0.0
+    if row.what == "power_kw":
+        utility = any(s.site == row.where and s.power_basis == "utility" for s in plan.sites)
+        drawn = [
+            s.provisioned_it_kw * (s.pue if utility else 1.0)
+            for s in plan.systems
+            if s.site == row.where and not s.hosted
+        ]
+        least = min(drawn, default=0.0)
+    share = 1.0 if row.headroom_share is None else row.headroom_share
+    return share <= _TIGHT or row.headroom < least
 
 
 def _largest_cost(plan: Plan) -> str | None:
