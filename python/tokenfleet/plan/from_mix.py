@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from tokenfleet.mix.result import MixResult, tokens_per_year
+from tokenfleet.plan.by_block import ByBlock
+from tokenfleet.plan.ledger import Ledger
 from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
     BestSingle,
@@ -34,11 +36,13 @@ from tokenfleet.plan.rows import (
     Systems,
     Unserved,
     Verification,
+    WorkloadTotal,
     finite,
 )
 from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Problem
 from tokenfleet.verify.places import place_replicas
 
+ENERGY = ("energy", "carbon", "water")  # cost items that follow the energy drawn
 # What a layout is known by; measured columns have no layout, and modelled ones no measured rate.
 _LAYOUT = (
     "engine",
@@ -100,7 +104,8 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
     output = tokens_per_year(mix.problem, mix.values, "output")
     total = tokens_per_year(mix.problem, mix.values, "total")
     sites = reader.sites()
-    systems = reader.systems()
+    systems, routing, unserved = reader.systems(), reader.routing(), reader.unserved()
+    replicas = reader.replicas(extras.configurations)
     cost = mix.annual_cost_usd
     site_kw = sum(reader.mean_site_kw(s) for s in range(len(mix.problem.sites)))
     return Plan(
@@ -126,12 +131,13 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         free_demand_scale_rps=mix.scale if any(w.free for w in mix.problem.workloads) else None,
         gpus=sum(row.gpus for row in systems),
         systems=systems,
-        replicas=reader.replicas(extras.configurations),
+        replicas=replicas,
         placement=reader.placement(),
         hardware=extras.hardware,
         sites=sites,
-        routing=reader.routing(),
-        unserved=reader.unserved(),
+        routing=routing,
+        unserved=unserved,
+        workloads=reader.workloads(replicas, routing, unserved),
         cost_items=dict(mix.cost_items),
         capex_usd=reader.capex(),
         limits=reader.limits(),
@@ -172,32 +178,19 @@ class _Reader:
         self.mix = mix
         self.extras = extras
         self.problem: Problem = mix.problem
-        self.blocks = range(len(mix.problem.blocks))
-        hours = sum(block.hours for block in mix.problem.blocks)
-        self.year_seconds = hours * SECONDS_PER_HOUR
-        self._pool_systems: dict[int, list[float]] = {}
-        for (o,), counts in self._by_block("x").items():
-            p = mix.problem.offers[o].pool
-            sofar = self._pool_systems.get(p, [0.0] * len(counts))
-            self._pool_systems[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
-
-    def _by_block(self, kind: str) -> dict[tuple[int, ...], list[float]]:
-        """Values of a kind over the blocks, keyed by the rest of the label."""
-        table: dict[tuple[int, ...], list[float]] = {}
-        for label, value in self.mix.values.items():
-            if label[0] == kind:
-                row = table.setdefault(tuple(label[2:]), [0.0] * len(self.blocks))
-                for b in self.blocks if label[1] < 0 else [label[1]]:
-                    row[b] = max(value, 0.0)  # below 0 is the solver's tolerance
-        return dict(sorted(table.items()))
+        self.numbers = ByBlock(mix)
+        self.ledger = Ledger(mix, self.numbers)
+        self.blocks = self.numbers.blocks
+        self.year_seconds = sum(self.numbers.hours) * SECONDS_PER_HOUR
 
     def systems(self) -> tuple[Systems, ...]:
         """Systems to get, by site and offer; `count` is the peak over the load blocks."""
         rows = []
-        for (o,), counts in self._by_block("x").items():
+        for o, counts in self.numbers.systems.items():
             offer = self.problem.offers[o]
             pool = self.problem.pools[offer.pool]
-            count = round(max(counts))
+            count, items = round(max(counts)), self.ledger.systems[o]
+            kwh = self._it_kwh(o)
             rows.append(
                 Systems(
                     site=self.problem.sites[pool.site].id,
@@ -214,9 +207,22 @@ class _Reader:
                     provisioned_it_kw=pool.provisioned_it_kw,
                     systems_per_rack=finite(pool.systems_per_rack),
                     **asdict(self.extras.offers.get(offer.supply_group, OfferFacts())),
+                    hours_per_year=self.numbers.over_year(counts),
+                    it_kwh_per_year=kwh,
+                    energy_usd_per_kwh_it=_ratio(sum(items.get(i, 0.0) for i in ENERGY), kwh),
+                    capex_usd=max(counts) * offer.capex_usd,
+                    cost_items_usd=dict(sorted(items.items())),
+                    annual_cost_usd=sum(items.values()),
                 )
             )
         return tuple(rows)
+
+    def _it_kwh(self, o: int) -> float:
+        """IT energy of an offer's systems over the year, with what runs in them."""
+        numbers, p = self.numbers, self.problem.offers[o].pool
+        everything = numbers.over_year(numbers.systems_in(p))
+        drawn = numbers.over_year(numbers.idle_kw[p]) + numbers.over_year(numbers.running_kw[p])
+        return drawn * (_ratio(numbers.over_year(numbers.systems[o]), everything) or 0.0)
 
     def load_blocks(self) -> tuple[LoadBlock, ...]:
         """Load blocks, in the order of every `..._by_block` and of the rates of the routing."""
@@ -234,7 +240,7 @@ class _Reader:
         `configurations` gives each candidate's number in the space and its latency group.
         """
         rows = []
-        for (p, c), counts in self._by_block("n").items():
+        for (p, c), counts in self.numbers.replicas.items():
             candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             number, group = configurations.get(candidate.id, (None, None))
             joules = _by_class(self.problem, candidate)
@@ -259,40 +265,55 @@ class _Reader:
                     count=round(max(counts)),
                     gpus=candidate.gpus,
                     count_by_block=None if len(set(counts)) == 1 else _whole(counts),
+                    load_mean=self._load(p, c, self.numbers.hours),
+                    load_peak=max(self._load(p, c, only) for only in self._each_block()),
                 )
             )
         return tuple(rows)
 
+    def _load(self, p: int, c: int, hours: Sequence[float]) -> float:
+        """Load of replicas over what their latency limits allow, in so many hours of each block."""
+        load, numbers = self.problem.candidates[c].load, self.numbers
+        busy = sum(
+            float(load[k]) * rate * h
+            for k in numbers.flows_of.get((p, c), ())
+            for rate, h in zip(numbers.flows[p, c, k], hours, strict=True)
+        )
+        there = sum(n * h for n, h in zip(numbers.replicas[p, c], hours, strict=True))
+        return busy / there if there > 0 else 0.0
+
+    def _each_block(self) -> Iterator[list[float]]:
+        for b in self.blocks:
+            yield [float(i == b) for i in self.blocks]
+
     def _sizes(self) -> dict[tuple[int, int], dict[int, int]]:
         """Replicas by size, for each (pool, block)."""
         sizes: dict[tuple[int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for (p, c), counts in self._by_block("n").items():
+        for (p, c), counts in self.numbers.replicas.items():
             for b, n in enumerate(counts):
                 sizes[(p, b)][self.problem.candidates[c].gpus] += round(n)
         return sizes
 
     def placement(self) -> tuple[Placement, ...]:
         """What stands in the systems of each pool at its fullest block, equal systems together."""
-        fullest: dict[int, dict[int, int]] = {}
-        for (p, _), counts in self._sizes().items():
-            if sum(g * n for g, n in counts.items()) > sum(
-                g * n for g, n in fullest.get(p, {}).items()
-            ):
-                fullest[p] = counts
+        fullest: dict[int, tuple[int, dict[int, int]]] = {}
+        for (p, b), counts in self._sizes().items():
+            gpus = sum(g * n for g, n in counts.items())
+            if p not in fullest or gpus > sum(g * n for g, n in fullest[p][1].items()):
+                fullest[p] = b, counts
         rows = []
-        for p, counts in sorted(fullest.items()):
+        for p, (b, counts) in sorted(fullest.items()):
             pool = self.problem.pools[p]
             alike: dict[tuple[int, ...], int] = defaultdict(int)
             for standing in place_replicas(pool.gpus_per_system, counts):
                 alike[tuple(standing)] += 1
+            spare = round(self.numbers.systems_in(p)[b]) - sum(alike.values())
+            if spare > 0:
+                alike[()] = spare
             for standing_sizes, systems in sorted(alike.items(), reverse=True):
                 held = Placement(pool=pool.id, systems=systems, replica_gpus=standing_sizes)
                 rows.append(held)
         return tuple(rows)
-
-    def _systems_in(self, p: int, b: int) -> float:
-        counts = self._pool_systems.get(p)
-        return counts[b] if counts else 0.0
 
     def _provisioned_kw(self, s: int, b: int) -> float:
         """kW held against the site's limit in block b, in the basis of the limit."""
@@ -300,33 +321,23 @@ class _Reader:
         for p, pool in enumerate(self.problem.pools):
             if pool.site == s and not pool.hosted:
                 basis = pool.pue if self.problem.sites[s].power_is_utility else 1.0
-                total += self._systems_in(p, b) * pool.provisioned_it_kw * basis
+                total += self.numbers.systems_in(p)[b] * pool.provisioned_it_kw * basis
         return total
 
     def _drawn_kw(self, s: int, b: int, *, hosted: bool) -> float:
-        """Mean IT kW times PUE drawn in block b: idle, loaded idle and requests."""
-        total = 0.0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and (hosted or not pool.hosted):
-                total += self._systems_in(p, b) * pool.idle_it_kw * pool.pue
-        for (p, c), counts in self._by_block("n").items():
-            pool = self.problem.pools[p]
-            if pool.site == s and (hosted or not pool.hosted):
-                total += counts[b] * self.problem.candidates[c].idle_w / 1000.0 * pool.pue
-        for (p, c, k), rates in self._by_block("f").items():
-            pool = self.problem.pools[p]
-            if pool.site == s and (hosted or not pool.hosted):
-                watts = rates[b] * float(self.problem.candidates[c].energy_j[k])
-                total += watts / 1000.0 * pool.pue
-        return total
+        """Mean kW drawn at the meter in block b: idle systems, loaded replicas and requests."""
+        numbers = self.numbers
+        return sum(
+            (numbers.idle_kw[p][b] + numbers.running_kw[p][b]) * pool.pue
+            for p, pool in enumerate(self.problem.pools)
+            if pool.site == s and (hosted or not pool.hosted)
+        )
 
     def mean_site_kw(self, s: int) -> float:
         """Mean kW at the meter over the year, rented systems included."""
-        hours = [block.hours for block in self.problem.blocks]
-        if not sum(hours):
-            return 0.0
-        drawn = (self._drawn_kw(s, b, hosted=True) * hours[b] for b in self.blocks)
-        return sum(drawn) / sum(hours)
+        hours = sum(self.numbers.hours)
+        drawn = [self._drawn_kw(s, b, hosted=True) for b in self.blocks]
+        return self.numbers.over_year(drawn) / hours if hours else 0.0
 
     def sites(self) -> tuple[Site, ...]:
         """Power of every site; drawn is the highest block's mean at the meter."""
@@ -347,7 +358,7 @@ class _Reader:
     def routing(self) -> tuple[Route, ...]:
         """Requests/s of each class through each kind of replica or API, by load block."""
         rows = []
-        for (p, c, k), rates in self._by_block("f").items():
+        for (p, c, k), rates in self.numbers.flows.items():
             candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             workload = self.problem.workloads[candidate.workload]
             rows.append(
@@ -360,9 +371,13 @@ class _Reader:
                     candidate=candidate.id,
                     api=None,
                     requests_per_s=tuple(rates),
+                    **self._year(
+                        candidate.workload, k, rates, delivered=candidate.role != "prefill"
+                    ),
+                    cost_usd_per_year=sum(self.ledger.flows[p, c, k].values()),
                 )
             )
-        for (a, k), rates in self._by_block("api").items():
+        for (a, k), rates in self.numbers.apis.items():
             api = self.problem.apis[a]
             workload = self.problem.workloads[api.workload]
             rows.append(
@@ -375,9 +390,23 @@ class _Reader:
                     candidate=None,
                     api=api.id,
                     requests_per_s=tuple(rates),
+                    **self._year(api.workload, k, rates),
+                    cost_usd_per_year=sum(self.ledger.apis[a, k].values()),
                 )
             )
         return tuple(rows)
+
+    def _year(
+        self, w: int, k: int, rates: list[float], *, delivered: bool = True
+    ) -> dict[str, float]:
+        """Requests and tokens of a year; tokens are counted where a request is delivered."""
+        requests, workload = self.numbers.requests(rates), self.problem.workloads[w]
+        counted = requests if delivered else 0.0
+        return {
+            "requests_per_year": requests,
+            "output_tokens_per_year": counted * float(workload.output_tokens[k]),
+            "input_tokens_per_year": counted * float(workload.input_tokens[k]),
+        }
 
     def unserved(self) -> tuple[Unserved, ...]:
         """Priced shortfall by class and load block."""
@@ -386,14 +415,59 @@ class _Reader:
                 workload=self.problem.workloads[w].id,
                 cls=self.problem.workloads[w].class_ids[k],
                 requests_per_s=tuple(rates),
+                requests_per_year=self.numbers.requests(rates),
+                cost_usd_per_year=sum(self.ledger.unserved[w, k].values()),
             )
-            for (w, k), rates in self._by_block("short").items()
+            for (w, k), rates in self.numbers.unserved.items()
+        )
+
+    def workloads(
+        self, replicas: Sequence[Replicas], routing: Sequence[Route], unserved: Sequence[Unserved]
+    ) -> tuple[WorkloadTotal, ...]:
+        """What each workload gets, and what it pays by the rule of `ledger`."""
+        names = [workload.id for workload in self.problem.workloads]
+        return tuple(
+            self._workload(
+                w,
+                [row for row in replicas if row.workload == name],
+                [row for row in routing if row.workload == name],
+                [row for row in unserved if row.workload == name],
+            )
+            for w, name in enumerate(names)
+        )
+
+    def _workload(
+        self, w: int, replicas: list[Replicas], routing: list[Route], unserved: list[Unserved]
+    ) -> WorkloadTotal:
+        items = self.ledger.of_workload(w)
+        delivered = [row for row in routing if row.role != "prefill"]
+        requests = sum(row.requests_per_year for row in delivered)
+        hosted = sum(row.requests_per_year for row in delivered if row.api is not None)
+        output = sum(row.output_tokens_per_year for row in routing)
+        given = sum(row.input_tokens_per_year for row in routing)
+        cost, held = sum(items.values()), sum(row.count * row.gpus for row in replicas)
+        loads = sum(row.load_mean * row.count * row.gpus for row in replicas)
+        return WorkloadTotal(
+            workload=self.problem.workloads[w].id,
+            requests_per_year=requests,
+            unserved_requests_per_year=sum(row.requests_per_year for row in unserved),
+            api_share=_ratio(hosted, requests),
+            output_tokens_per_year=output,
+            input_tokens_per_year=given,
+            engines=tuple(sorted({row.engine for row in replicas if row.engine is not None})),
+            gpus=held,
+            load_mean=_ratio(loads, held),
+            cost_items_usd=dict(sorted(items.items())),
+            annual_cost_usd=cost,
+            cost_per_mtok_output_usd=_per_mtok(cost, output),
+            cost_per_mtok_input_usd=_per_mtok(cost, given),
+            cost_per_mtok_total_usd=_per_mtok(cost, output + given),
         )
 
     def capex(self) -> float:
         """Capex of what is bought."""
-        table = self._by_block("x").items()
-        return sum(max(counts) * self.problem.offers[o].capex_usd for (o,), counts in table)
+        offers = self.problem.offers
+        return sum(max(counts) * offers[o].capex_usd for o, counts in self.numbers.systems.items())
 
     def limits(self) -> tuple[Limit, ...]:
         """Every stated limit with what is used of it and what is left."""
@@ -419,16 +493,15 @@ class _Reader:
         racks = 0
         for p, pool in enumerate(self.problem.pools):
             if pool.site == s and not pool.hosted:
-                racks += math.ceil(self._systems_in(p, b) / pool.systems_per_rack - 1e-9)
+                racks += math.ceil(self.numbers.systems_in(p)[b] / pool.systems_per_rack - 1e-9)
         return float(racks)
 
     def _supply_limits(self) -> list[Limit | None]:
         used: dict[str, list[float]] = {}
         limit: dict[str, float] = {}
-        table = self._by_block("x")
         for o, offer in enumerate(self.problem.offers):
             name = offer.supply_group or offer.id
-            counts = table.get((o,), [0.0] * len(self.blocks))
+            counts = self.numbers.systems.get(o, [0.0] * len(self.blocks))
             sofar = used.get(name, [0.0] * len(self.blocks))
             used[name] = [a + b for a, b in zip(sofar, counts, strict=True)]
             limit[name] = min(limit.get(name, math.inf), offer.supply)
@@ -438,7 +511,7 @@ class _Reader:
         rows = []
         for a, api in enumerate(self.problem.apis):
             rates = [0.0] * len(self.blocks)
-            for (api_index, _), row in self._by_block("api").items():
+            for (api_index, _), row in self.numbers.apis.items():
                 if api_index == a:
                     rates = [x + y for x, y in zip(rates, row, strict=True)]
             rows.append(_limit("api_requests_per_s", api.id, max(rates), api.max_rps))

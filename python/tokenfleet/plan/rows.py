@@ -15,7 +15,7 @@ Yearly figures are of a year of 8,760 hours; a number that does not exist is nul
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,6 +39,7 @@ from tokenfleet.schema.rows import Row, rejected, validate
 SCHEMA_VERSION = 3
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
+_NO_SYSTEMS = ("api_tokens", "shortfall")  # cost items of what is served by no system
 Word = Annotated[str, Field(strict=True)]
 Proof = Literal["optimal", "within_gap", "feasible_time_limit"]
 Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
@@ -80,6 +81,17 @@ class Systems(Row):
     price_as_of: Word | None = about("Day of the price; null for the scenario's own")
     term_years: NonNegative | None = quantity("Length of the contract; null: none", "years")
     includes: tuple[Word, ...] = about("Costs inside the price")
+    hours_per_year: NonNegative = quantity("Hours that they are there, added up", "system-h")
+    it_kwh_per_year: NonNegative = quantity("IT energy, with what runs in them", "kWh/year")
+    energy_usd_per_kwh_it: Number | None = quantity(
+        "Price of that energy, carbon and water included; 0 where it is inside the price",
+        "USD/kWh",
+    )
+    capex_usd: NonNegative = quantity("Paid up front for all of them", "USD")
+    cost_items_usd: dict[Word, Number] = quantity(
+        "Cost by item; energy of what runs in a pool goes by system-hours", "USD/year"
+    )
+    annual_cost_usd: Number = quantity("Sum of the items", "USD/year")
 
 
 class Hardware(Row):
@@ -177,6 +189,10 @@ class Replicas(Row):
     count_by_block: tuple[Count, ...] | None = quantity(
         "Replicas in each load block; null where their number is the same in all", "replicas"
     )
+    load_mean: NonNegative = quantity(
+        "Load over what the latency limits allow, mean over the year", "1"
+    )
+    load_peak: NonNegative = quantity("The same in the load block where it is highest", "1")
 
 
 class Route(Row):
@@ -190,6 +206,16 @@ class Route(Row):
     candidate: Count | None = about("Layout that serves them, as in `replicas`; null for an API")
     api: Word | None = about("Hosted API that serves them; null for replicas")
     requests_per_s: tuple[NonNegative, ...] = quantity("Rate in each load block", "requests/s")
+    requests_per_year: NonNegative = quantity("Requests", "requests/year")
+    output_tokens_per_year: NonNegative = quantity(
+        "Output tokens, counted where a request is delivered: 0 in a prefill pool", "tokens/year"
+    )
+    input_tokens_per_year: NonNegative = quantity("Input tokens of those requests", "tokens/year")
+    cost_usd_per_year: Number = quantity(
+        "Their part of the cost: what they draw or are charged for, and by accelerator-hours "
+        "their part of the systems that serve them",
+        "USD/year",
+    )
 
 
 class Unserved(Row):
@@ -198,6 +224,33 @@ class Unserved(Row):
     workload: Word = about("Workload of the requests")
     cls: Word = about("Class of the requests", alias="class")
     requests_per_s: tuple[NonNegative, ...] = quantity("Rate in each load block", "requests/s")
+    requests_per_year: NonNegative = quantity("Requests", "requests/year")
+    cost_usd_per_year: Number = quantity("What leaving them is priced at", "USD/year")
+
+
+class WorkloadTotal(Row):
+    """What one workload gets, and its part of the cost: the parts add up to the whole.
+
+    It pays what it sends to APIs or leaves unserved, the energy that its requests draw, and by
+    accelerator-hours of its replicas its part of the systems, spares and contracted power.
+    """
+
+    workload: Word = about("The workload")
+    requests_per_year: NonNegative = quantity("Requests served", "requests/year")
+    unserved_requests_per_year: NonNegative = quantity("Requests left unserved", "requests/year")
+    api_share: NonNegative | None = quantity("Share of requests through hosted APIs", "1")
+    output_tokens_per_year: NonNegative = quantity("Output tokens", "tokens/year")
+    input_tokens_per_year: NonNegative = quantity("Input tokens", "tokens/year")
+    engines: tuple[Word, ...] = about("Serving engines of its replicas")
+    gpus: Count = quantity("Accelerators of its replicas, at the peak", "accelerators")
+    load_mean: NonNegative | None = quantity(
+        "Load of its replicas over what their latency limits allow, mean over the year", "1"
+    )
+    cost_items_usd: dict[Word, Number] = quantity("Its part of each cost item", "USD/year")
+    annual_cost_usd: Number = quantity("Sum of the items", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity("Its cost over output tokens", "USD/Mtok")
+    cost_per_mtok_input_usd: Number | None = quantity("Its cost over input tokens", "USD/Mtok")
+    cost_per_mtok_total_usd: Number | None = quantity("Its cost over all tokens", "USD/Mtok")
 
 
 class LoadBlock(Row):
@@ -477,6 +530,9 @@ class Plan(Row):
     sites: tuple[Site, ...] = about("Power of every site")
     routing: tuple[Route, ...] = about("Which requests go where")
     unserved: tuple[Unserved, ...] = about("Requests that are left unserved")
+    workloads: tuple[WorkloadTotal, ...] = about(
+        "What each workload gets, and its part of the cost"
+    )
     cost_items: dict[Word, Number] = quantity("Cost by item; credits are negative", "USD/year")
     capex_usd: NonNegative = quantity("Paid up front for what is bought", "USD")
     limits: tuple[Limit, ...] = about("Every stated limit")
@@ -519,6 +575,34 @@ class Plan(Row):
                     text = f"has {len(figures)} figures for {blocks} load blocks"
                     raise rejected(text, key.format(i))
         return self
+
+    @model_validator(mode="after")
+    def _cost_adds_up(self) -> Plan:
+        """The cost by item, by systems and what is no system, by workload, and by request."""
+        other = {name: self.cost_items.get(name, 0.0) for name in _NO_SYSTEMS}
+        power = sum(site.contracted_power_usd_per_year for site in self.sites)
+        by_systems = [row.cost_items_usd for row in self.systems]
+        self._same_items([*by_systems, {**other, "contracted_power": power}], "systems")
+        self._same("annual_cost_usd", self.annual_cost_usd, self.cost_items.values())
+        if self.tokens_per_year_output > 0:  # else there is nobody to pay
+            self._same_items([row.cost_items_usd for row in self.workloads], "workloads")
+            paid = [row.cost_usd_per_year for row in self.routing]
+            paid += [row.cost_usd_per_year for row in self.unserved]
+            self._same("annual_cost_usd", self.annual_cost_usd, paid)
+        return self
+
+    def _same_items(self, rows: Iterable[Mapping[str, float]], of: str) -> None:
+        found: dict[str, list[float]] = {item: [] for item in self.cost_items}
+        for row in rows:
+            for item, usd in row.items():
+                found.setdefault(item, []).append(usd)
+        for item, parts in found.items():
+            self._same(f"cost_items.{item}", self.cost_items.get(item, 0.0), parts, of)
+
+    def _same(self, key: str, stated: float, parts: Iterable[float], of: str = "rows") -> None:
+        total = sum(parts)
+        if abs(total - stated) > 1e-6 * max(1.0, sum(map(abs, self.cost_items.values()))):
+            raise rejected(f"is {stated:.6g}, and its {of} add up to {total:.6g}", key)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""

@@ -122,8 +122,8 @@ def _unproven(gap: str | None, goal: str) -> str:
 
 
 def reasons(plan: Plan) -> list[str]:
-    """Why this plan: the alternative, what binds, where the money goes."""
-    found = [_alternative(plan), _binding(plan), _largest_cost(plan)]
+    """Why this plan: the alternative, what binds, where the money goes, what stands spare."""
+    found = [_alternative(plan), _binding(plan), _largest_cost(plan), spares(plan)]
     return [text for text in found if text is not None]
 
 
@@ -217,15 +217,41 @@ def _promise_words(row: Promise) -> str:
     return plain(f"{what} of {row.workload} {number(row.promised_ms)} of {number(row.limit_ms)} ms")
 
 
-def price_line(plan: Plan) -> str:
-    """What a million tokens and a year cost."""
-    output = unit_price(plan.cost_per_mtok_output_usd)
-    total = unit_price(plan.cost_per_mtok_total_usd)
+def token_price(plan: Plan) -> str:
+    """What a million tokens cost: the whole cost over output, over input and over both."""
+    output, given, both = (
+        unit_price(usd)
+        for usd in (
+            plan.cost_per_mtok_output_usd,
+            plan.cost_per_mtok_input_usd,
+            plan.cost_per_mtok_total_usd,
+        )
+    )
+    return (
+        f"{output} per million output tokens; that is {given} per million input tokens, or "
+        f"{both} per million of both"
+    )
+
+
+def money(plan: Plan) -> str:
+    """What is paid up front, by the year and by the month, and for how many tokens."""
+    front = f"{dollars(plan.capex_usd)} up front, " if plan.capex_usd else "nothing up front, "
     tokens = f"{plan.tokens_per_year_output / 1e9:,.0f} G output tokens a year"
     return (
-        f"{output} per million output tokens ({total} counting input too); "
-        f"{dollars(plan.annual_cost_usd)} a year for {tokens}"
+        f"{front}{dollars(plan.annual_cost_usd)} a year ({dollars(plan.annual_cost_usd / 12)} a "
+        f"month) for {tokens}"
     )
+
+
+def spares(plan: Plan) -> str | None:
+    """Systems that hold no replica in the fullest load block of their pool."""
+    systems = {row.pool: row for row in plan.systems}
+    named = []
+    for row in plan.placement:
+        if not row.replica_gpus and row.pool in systems:
+            of = systems[row.pool]
+            named.append(f"{row.systems:,} {of.system} at {of.site}")
+    return plain(f"spare: {', '.join(named)}") if named else None
 
 
 def cost_rows(plan: Plan) -> list[tuple[str, float]]:

@@ -1,0 +1,86 @@
+"""The numbers of a mix, load block by load block: what stands where, and what flows through it.
+
+numbers = ByBlock(mix)
+numbers.systems[3]        # systems under offer 3 in each block, such as [2.0, 2.0]
+numbers.flows[1, 7, 0]    # requests/s of class 0 through candidate 7 in pool 1
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from tokenfleet.mix.result import MixResult
+from tokenfleet.problem_data import SECONDS_PER_HOUR
+
+
+class ByBlock:
+    """Values by block, keyed by the indices of what they are of, in their order."""
+
+    def __init__(self, mix: MixResult) -> None:
+        """Spreads what holds all year over its blocks."""
+        self.problem = mix.problem
+        self.blocks = range(len(mix.problem.blocks))
+        self.hours = [block.hours for block in mix.problem.blocks]
+        self.systems: dict[int, list[float]] = {
+            o: counts for (o,), counts in self._table(mix, "x").items()
+        }
+        self.replicas: dict[tuple[int, int], list[float]] = self._table(mix, "n")
+        self.flows: dict[tuple[int, int, int], list[float]] = self._table(mix, "f")
+        self.apis: dict[tuple[int, int], list[float]] = self._table(mix, "api")
+        self.unserved: dict[tuple[int, int], list[float]] = self._table(mix, "short")
+        self._in_pool: dict[int, list[float]] = {}
+        for o, counts in self.systems.items():
+            p = mix.problem.offers[o].pool
+            sofar = self._in_pool.get(p, [0.0] * len(counts))
+            self._in_pool[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
+
+    def _table(self, mix: MixResult, kind: str) -> dict[Any, list[float]]:
+        table: dict[Any, list[float]] = {}
+        for label, value in mix.values.items():
+            if label[0] == kind:
+                row = table.setdefault(tuple(label[2:]), [0.0] * len(self.blocks))
+                for b in self.blocks if label[1] < 0 else [label[1]]:
+                    row[b] = max(value, 0.0)  # below 0 is the solver's tolerance
+        return dict(sorted(table.items()))
+
+    def systems_in(self, p: int) -> list[float]:
+        """Systems of a pool in each block."""
+        return self._in_pool.get(p, [0.0] * len(self.blocks))
+
+    def over_year(self, by_block: list[float]) -> float:
+        """Each block's value times its hours."""
+        return sum(value * hours for value, hours in zip(by_block, self.hours, strict=True))
+
+    def requests(self, rates: list[float]) -> float:
+        """Requests a year at so many a second in each block."""
+        return self.over_year(rates) * SECONDS_PER_HOUR
+
+    @cached_property
+    def idle_kw(self) -> list[list[float]]:
+        """Mean IT kW of the idle systems of each pool, in each block."""
+        return [
+            [count * pool.idle_it_kw for count in self.systems_in(p)]
+            for p, pool in enumerate(self.problem.pools)
+        ]
+
+    @cached_property
+    def running_kw(self) -> list[list[float]]:
+        """Mean IT kW above idle of the replicas and requests of each pool, in each block."""
+        found = [[0.0] * len(self.blocks) for _ in self.problem.pools]
+        for (p, c), counts in self.replicas.items():
+            for b, count in enumerate(counts):
+                found[p][b] += count * self.problem.candidates[c].idle_w / 1000.0
+        for (p, c, k), rates in self.flows.items():
+            joules = float(self.problem.candidates[c].energy_j[k])
+            for b, rate in enumerate(rates):
+                found[p][b] += rate * joules / 1000.0
+        return found
+
+    @cached_property
+    def flows_of(self) -> dict[tuple[int, int], list[int]]:
+        """Classes that flow through each (pool, candidate)."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for p, c, k in self.flows:
+            found.setdefault((p, c), []).append(k)
+        return found
