@@ -93,7 +93,8 @@ def _bundle(key: tuple[str, str], rows: Sequence[Systems], names: Mapping[str, s
     where = ", ".join(sites) if len(sites) <= 3 else f"{len(sites)} sites"
     named = f"{names[system]} ({system})" if system in names else system
     systems = "system" if count == 1 else "systems"
-    return plain(f"{count:,} {systems} of {each} {named}, {obtained(kind)}, at {where}")
+    how = f", {obtained(kind)}" if kind else ""
+    return plain(f"{count:,} {systems} of {each} {named}{how}, at {where}")
 
 
 def _apis(plan: Plan) -> list[str]:
