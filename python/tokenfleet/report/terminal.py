@@ -8,26 +8,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
 from tokenfleet.report import words
+from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.numbers import dollars, number, share
 
 _SHOWN = 5  # rows of a list that may be long
-_SHARE_OF_NOTE = 0.005  # smaller shares are not worth a reader's seconds
 
 
 def render(plan: Plan, console: Console, names: Mapping[str, str] | None = None) -> None:
     """Print the answer: summary, then tables. `names` gives systems their hardware names."""
     console.print(_summary(plan, names or {}))
     for table in (_systems(plan, names or {}), _replicas(plan), _costs(plan), _promises(plan)):
-        if table.row_count:
+        if table.rows:
             console.print(table)
     for block in (
         _notes("Not considered", words.not_considered(plan), len(plan.not_considered)),
@@ -61,66 +59,46 @@ def _summary(plan: Plan, names: Mapping[str, str]) -> Panel:
 # Tables
 
 
-def _table(title: str, *columns: tuple[str, str]) -> Table:
-    table = Table(
-        title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
-    )
-    for name, justify in columns:
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    return table
-
-
-def _row(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(plain(c)) for c in cells))
-
-
-def _systems(plan: Plan, names: Mapping[str, str]) -> Table:
-    right = "right"
-    columns = (("site", ""), ("system", ""), ("offer", ""), ("", ""), ("count", right))
-    table = _table("Systems", *columns, ("GPUs", right))
+def _systems(plan: Plan, names: Mapping[str, str]) -> Grid:
+    columns = (*texts("site", "system", "offer", ""), *figures("count", "GPUs"))
+    grid = Grid("Systems", columns)
     for row in plan.systems:
         name = names.get(row.system, row.system)
         kind = words.obtained(row.kind)
-        _row(table, row.site, name, row.offer, kind, f"{row.count:,}", f"{row.gpus:,}")
-    return table
+        grid.add(row.site, name, row.offer, kind, f"{row.count:,}", f"{row.gpus:,}")
+    return grid
 
 
-def _replicas(plan: Plan) -> Table:
+def _replicas(plan: Plan) -> Grid:
     """Replicas of one workload, system and format together; their layouts beside them."""
-    right = "right"
-    columns = (("workload", ""), ("system", ""), ("weights", ""), ("replicas", right))
-    table = _table("Replicas", *columns, ("GPUs", right), ("layouts", ""))
+    head = texts("workload", "system", "weights")
+    grid = Grid("Replicas", (*head, *figures("replicas", "GPUs"), *texts("layouts")))
     groups: dict[tuple[str, str, str], list[Replicas]] = defaultdict(list)
     for row in plan.replicas:
         groups[(row.workload, row.system, row.precision or "measured")].append(row)
     for (workload, system, precision), rows in sorted(groups.items()):
         count = sum(r.count for r in rows)
         gpus = sum(r.count * r.gpus for r in rows)
-        _row(table, workload, system, precision, f"{count:,}", f"{gpus:,}", words.layouts(rows))
+        grid.add(workload, system, precision, f"{count:,}", f"{gpus:,}", words.layouts(rows))
     for workload, api in sorted({(r.workload, r.api) for r in plan.routing if r.api is not None}):
-        _row(table, workload, f"API {api}", "", "", "", "")
-    return table
+        grid.add(workload, f"API {api}", "", "", "", "")
+    return grid
 
 
-def _costs(plan: Plan) -> Table:
-    table = _table("Cost", ("item", ""), ("USD a year", "right"), ("share", "right"))
-    for name, usd in sorted(plan.cost_items.items(), key=lambda item: -abs(item[1])):
-        if abs(usd) >= _SHARE_OF_NOTE * plan.annual_cost_usd:
-            _row(table, words.item_name(name), dollars(usd), share(usd, plan.annual_cost_usd))
-    if table.row_count:
-        _row(table, "total", dollars(plan.annual_cost_usd), "100%")
-    return table
+def _costs(plan: Plan) -> Grid:
+    grid = Grid("Cost", (*texts("item"), *figures("USD a year", "share")))
+    for name, usd in words.cost_rows(plan):
+        grid.add(name, dollars(usd), share(usd, plan.annual_cost_usd))
+    return grid
 
 
-def _promises(plan: Plan) -> Table:
-    columns = (("workload", ""), ("tightest class", ""), ("metric", ""), ("promised", "right"))
-    more = (("interval", "right"), ("limit", "right"))
+def _promises(plan: Plan) -> Grid:
     sure = "" if plan.confidence is None else f" with {plan.confidence:.0%} confidence"
-    table = _table(f"Latency promised{sure}, ms", *columns, *more)
+    head = texts("workload", "tightest class", "metric")
+    grid = Grid(f"Latency promised{sure}, ms", (*head, *figures("promised", "interval", "limit")))
     for row in words.tightest_promises(plan.slo):
         low, high = row.interval_ms
-        _row(
-            table,
+        grid.add(
             row.workload,
             row.cls,
             f"{row.metric.upper()} {row.percentile}",
@@ -128,7 +106,7 @@ def _promises(plan: Plan) -> Table:
             f"{number(low)}–{number(high)}",
             number(row.limit_ms),
         )
-    return table
+    return grid
 
 
 # Notes

@@ -39,6 +39,7 @@ _LIMITS = {
     "annual_cost_usd": "annual budget",
 }
 _BUNDLES = 3  # kinds of systems named in the headline
+_SHARE_OF_NOTE = 0.005  # smaller costs stand together
 
 
 def headline(plan: Plan, names: Mapping[str, str] | None = None) -> str:
@@ -176,6 +177,17 @@ def price_line(plan: Plan) -> str:
         f"{output} per million output tokens ({total} counting input too); "
         f"{dollars(plan.annual_cost_usd)} a year for {tokens}"
     )
+
+
+def cost_rows(plan: Plan) -> list[tuple[str, float]]:
+    """Cost items in words, the largest first, USD a year; small ones together; then the total."""
+    items = sorted(plan.cost_items.items(), key=lambda item: -abs(item[1]))
+    least = _SHARE_OF_NOTE * abs(plan.annual_cost_usd)
+    rows = [(item_name(name), usd) for name, usd in items if abs(usd) >= least]
+    small = [usd for _, usd in items if abs(usd) < least]
+    if small:
+        rows.append(("other", sum(small)))
+    return [*rows, ("total", plan.annual_cost_usd)] if rows else []
 
 
 # Names
