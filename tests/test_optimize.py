@@ -238,10 +238,10 @@ def test_provenance_of_every_system_and_engine_used() -> None:
             row = rows[f"throughput and latency of {system} under {engine}"]
             assert row.cls == expected
             assert row.source and row.as_of
-        assert rows[f"figures of {system}"].source
-        assert rows[f"price of offer buy {system}"].source == "scenario"
-        warned = any(text.startswith(f"{system}: 100% of") for text in plan.warnings)
-        assert warned == (expected == "inherited")
+        assert [row.system for row in plan.hardware] == [system]
+        assert plan.systems[0].price_source == "scenario"
+        warned = [(row.system, row.share) for row in plan.warnings if row.kind == "inherited"]
+        assert warned == ([(system, 1.0)] if expected == "inherited" else [])
 
 
 def test_evaluate_gives_a_table() -> None:

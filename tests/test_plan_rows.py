@@ -122,7 +122,8 @@ def test_every_key_says_what_it_means() -> None:
         for key, entry in row["properties"].items():
             assert entry.get("description"), (name, key)
             kinds = {entry.get("type"), *(o.get("type") for o in entry.get("anyOf", ()))}
-            if kinds & {"number", "integer"} and "unit" not in entry:
+            numeric = kinds & {"number", "integer"} and "string" not in kinds
+            if numeric and "unit" not in entry:
                 unitless.add(key)
     numbered = {"candidate", "configuration", "latency_group", "block", "round", "seed"}
     assert unitless == numbered | {"schema_version"}
