@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::evaluate::{class_work, is_batch, limits, longest_kv, sharing, Rated};
 use crate::perf::latency::{Percentiles, Pressure};
@@ -23,7 +24,7 @@ use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
 use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
 
 /// How many integers of the space ended how. Every integer is counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Degrees, batch or role that make no layout, or no kernel for the dtype.
     pub no_layout: u64,
@@ -96,6 +97,16 @@ pub struct Found {
 }
 
 impl Found {
+    /// The kept candidates in canonical order: by group, then by number.
+    pub fn kept(&self) -> Vec<(GroupKey, Kept)> {
+        let sorted = |(key, front): (&GroupKey, &Front)| {
+            let rows = front.clone().into_sorted();
+            let key = *key;
+            rows.into_iter().map(move |kept| (key, kept))
+        };
+        self.fronts.iter().flat_map(sorted).collect()
+    }
+
     /// Joins two results; the order does not matter.
     pub fn merge(mut self, other: Self) -> Self {
         for (workload, counts) in &other.counts {

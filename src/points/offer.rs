@@ -1,7 +1,10 @@
 //! What a point is paid with.
 
+use serde::Deserialize;
+
 /// What an accelerator and its energy cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Offer {
     /// Price of an accelerator, USD/h.
     pub usd_per_gpu_h: f64,

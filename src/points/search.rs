@@ -1,18 +1,23 @@
 //! What is searched for in a grid of operating points, and what is found.
 
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 use crate::points::front::{Best, Front, Ranking};
 use crate::points::grid::{Grid, Numbers};
 use crate::space::Space;
 use crate::workload::Spec;
 
 /// What became of the points. Each is counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Worked out in full.
     pub computed: u64,
     /// Beyond a load that breaks a limit.
+    #[serde(rename = "skipped_beyond_limits")]
     pub beyond_limits: u64,
     /// In the shadow of a point that was kept.
+    #[serde(rename = "skipped_dominated")]
     pub dominated: u64,
     /// On what is no layout, or has no kernel.
     pub no_layout: u64,
@@ -61,6 +66,25 @@ impl Found {
     }
 }
 
+/// What is kept of the points within the limits.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// How many of the best points of a class.
+    pub cheapest: usize,
+    /// What ranks them.
+    pub by: Ranking,
+    /// Whether the points that no other dominates.
+    pub front: bool,
+    /// Whether bounds may skip points; without, every point that fits is computed.
+    #[serde(default = "yes")]
+    pub skip: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// A search over a grid.
 #[derive(Debug, Clone)]
 pub struct Search<'a> {
@@ -72,17 +96,24 @@ pub struct Search<'a> {
     pub grid: &'a Grid,
     /// Numbers of the points.
     pub numbers: &'a Numbers,
-    /// How many of the best points of a class are kept.
-    pub best: usize,
-    /// What ranks them.
-    pub by: Ranking,
-    /// Whether the points are kept that no other dominates.
-    pub front: bool,
-    /// Whether bounds may skip points; without, every point that fits is computed.
-    pub skip: bool,
+    /// What is kept.
+    pub keep: Keep,
 }
 
 impl Search<'_> {
+    /// Refuses places past the last unit.
+    pub fn check_units(&self, first: u64, last: u64) -> Result<()> {
+        let len = self.space.unit_count();
+        if first <= last && last <= len {
+            return Ok(());
+        }
+        Err(Error::Unknown {
+            what: "unit",
+            index: last.max(first),
+            len,
+        })
+    }
+
     /// Class `k` of a workload, in the order of [`Found::fronts`].
     pub fn group(&self, workload: usize, k: usize) -> usize {
         let before = &self.spec.workloads[..workload];
@@ -95,7 +126,7 @@ impl Search<'_> {
         Found {
             counts: Counts::default(),
             fronts: vec![Front::default(); groups],
-            best: vec![Best::new(self.best); groups],
+            best: vec![Best::new(self.keep.cheapest); groups],
         }
     }
 }

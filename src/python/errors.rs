@@ -1,10 +1,10 @@
-//! Errors of the core as exceptions of Python, and checks of what came from there.
+//! Errors of the core as exceptions of Python.
 
 use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::Error;
-use crate::evaluate::NoPoint;
+use crate::simulate::Refused;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -16,21 +16,12 @@ impl From<Error> for PyErr {
     }
 }
 
-/// Why a configuration has no point.
-pub(super) fn reason(e: NoPoint) -> &'static str {
-    match e {
-        NoPoint::NoLayout => "no_layout",
-        NoPoint::Memory => "memory",
-        NoPoint::NotAdmitted => "a rate for a class that it does not admit",
-    }
-}
-
-/// Refuses arrays of different lengths.
-pub(super) fn same_rows(what: &str, rows: &[usize]) -> PyResult<()> {
-    if rows.iter().all(|n| *n == rows[0]) {
-        return Ok(());
-    }
-    Err(PyValueError::new_err(format!(
-        "{what}: arrays of {rows:?} rows, must be equally long"
-    )))
+/// Why `what` is not simulated.
+pub(super) fn refused(what: &str, why: Refused) -> PyErr {
+    let why = match why {
+        Refused::Input(error) => return error.into(),
+        Refused::Point(why) => why.name(),
+        Refused::Role => "only replicas of role serve are simulated by themselves",
+    };
+    PyValueError::new_err(format!("{what}: {why}"))
 }

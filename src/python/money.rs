@@ -1,33 +1,18 @@
-//! Cost functions: plain numbers in and out.
+//! Cost functions: plain numbers in and out; see `tco.rs`.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
+use super::convert::{plain, read};
 use crate::tco;
 
-/// Yearly cost of one system, itemised (USD), from the JSON of an `Ownership`; see `tco.rs`.
+/// Yearly cost of one system, itemised (USD), from the fields of an `Ownership`.
 #[pyfunction]
-pub(super) fn system_year<'py>(
-    py: Python<'py>,
-    ownership_json: &str,
-) -> PyResult<Bound<'py, PyDict>> {
-    let ownership: tco::Ownership =
-        serde_json::from_str(ownership_json).map_err(|e| PyValueError::new_err(e.to_string()))?;
-    let year = tco::system_year(&ownership)?;
-    let out = PyDict::new(py);
-    out.set_item("capex_annuity", year.capex_annuity)?;
-    out.set_item("residual_credit", year.residual_credit)?;
-    out.set_item("maintenance", year.maintenance)?;
-    out.set_item("staff", year.staff)?;
-    out.set_item("licences", year.licences)?;
-    out.set_item("hosting", year.hosting)?;
-    out.set_item("rental", year.rental)?;
-    out.set_item("capex_usd", year.capex_usd)?;
-    Ok(out)
+pub(super) fn system_year<'py>(ownership: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let year = tco::system_year(&read("system_year", ownership)?)?;
+    plain(ownership.py(), &year)
 }
 
-/// Price of one kWh at the IT equipment, USD; see `tco.rs`.
+/// Price of one kWh at the IT equipment, USD.
 #[pyfunction]
 pub(super) fn energy_usd_per_kwh_it(
     tariff_usd_per_kwh: f64,
@@ -37,13 +22,16 @@ pub(super) fn energy_usd_per_kwh_it(
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
 ) -> PyResult<f64> {
-    Ok(tco::energy_usd_per_kwh_it(
+    let (carbon, water) = (carbon_kg_per_kwh, water_l_per_kwh_it);
+    let (carbon_price, water_price) = (carbon_usd_per_t, water_usd_per_m3);
+    let price = tco::energy_usd_per_kwh_it;
+    Ok(price(
         tariff_usd_per_kwh,
         pue,
-        carbon_kg_per_kwh,
-        carbon_usd_per_t,
-        water_l_per_kwh_it,
-        water_usd_per_m3,
+        carbon,
+        carbon_price,
+        water,
+        water_price,
     )?)
 }
 

@@ -43,14 +43,8 @@ fn closed() -> PyErr {
 
 /// XXH3-128 of a file as 32 hexadecimal digits.
 #[pyfunction]
-fn file_checksum(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+pub(super) fn file_checksum(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     let found = py.detach(|| checksum::file_checksum(&path));
     let found = found.map_err(|e| PyOSError::new_err(format!("{}: {e}", path.display())))?;
     Ok(format!("{found:032x}"))
-}
-
-/// Adds the topic to the module.
-pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<Splicer>()?;
-    m.add_function(wrap_pyfunction!(file_checksum, m)?)
 }
