@@ -30,9 +30,10 @@ from generate_scenario import gap_for, scenario, sized, systems_in, units_per_sy
 from spread import Spread, peak_mb, spread
 
 from tokenfleet import optimize
-from tokenfleet.mix import generation, master, solve
+from tokenfleet.mix import solve
+from tokenfleet.mix.generate import generation, master
 from tokenfleet.mix.result import MixResult
-from tokenfleet.scenario_file import load_scenario
+from tokenfleet.scenario.load import load_scenario
 
 SEEDS = (1, 2, 3)
 SIZES = {"big_plan": 12_000.0, "mid_plan": 1_500.0}

@@ -155,8 +155,8 @@ def _candidates(
 
 def main() -> None:
     """Solve one generated problem and print what was proven."""
-    from tokenfleet.mix.highs import SolveOptions  # noqa: PLC0415 (generate needs no solver)
     from tokenfleet.mix.solve import solve_mix  # noqa: PLC0415
+    from tokenfleet.mix.solver.highs import SolveOptions  # noqa: PLC0415 (generate needs no solver)
 
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("seed", 1), ("workloads", 8), ("sites", 4), ("systems", 12)):

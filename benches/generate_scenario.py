@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.mix.generation import relaxation, unserved
-from tokenfleet.mix.highs import SolveOptions
+from tokenfleet.mix.generate.generation import relaxation, unserved
+from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import Label, frame_of, scale_limit
-from tokenfleet.mix.pricing import Pairs
+from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import build
 from tokenfleet.problem_data import Problem
-from tokenfleet.scenario_file import load_scenario
+from tokenfleet.scenario.load import load_scenario
 
 # Accelerators per system and relative speed of one (drawn once, about its real rank).
 SYSTEMS: dict[str, tuple[int, float]] = {

@@ -22,10 +22,10 @@ import numpy as np
 from tokenfleet._core import Problem
 from tokenfleet.backtest import open_loop
 from tokenfleet.catalog import load_catalog
-from tokenfleet.layouts import Layout, Limits, plain_scenario
+from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.points.rates import Layout, Limits, plain_scenario
 from tokenfleet.problem.specification import build_specification
-from tokenfleet.scenario_file import load_scenario
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.scenario.load import load_scenario
 
 #: Sequences at once; both engines' default.
 BATCH = 256

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tokenfleet import serving_names
 from tokenfleet.backtest import Report, Run, backtest, file_kind, open_ttft_fixed_ms
 from tokenfleet.backtest.predict import Predictor
 from tokenfleet.backtest.run import Tokens
-from tokenfleet.catalog import load_catalog
+from tokenfleet.catalog import load_catalog, names
+from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.errors import SchemaError
-from tokenfleet.layouts import Layout, Limits, Means, best_rate
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.points.rates import Layout, Limits, Means, best_rate
 
 FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
@@ -251,27 +250,27 @@ def test_power_and_rate_of_a_full_server(
     ],
 )
 def test_model_names(name: str, architecture: str | None, expected: str) -> None:
-    assert serving_names.model(load_catalog(), name, architecture) == expected
+    assert names.model(load_catalog(), name, architecture) == expected
 
 
 def test_formats() -> None:
     catalog = load_catalog()
-    assert serving_names.precision(catalog, "qwen3-235b-a22b", "fp8") == "fp8_block"
-    assert serving_names.precision(catalog, "llama-3.1-70b", "fp8") == "fp8"
-    assert serving_names.precision(catalog, "llama-3.1-8b", "") == "bf16"
-    assert serving_names.precision(catalog, "gpt-oss-120b", "fp4") == "mxfp4"
-    assert serving_names.kv_format("sglang", "fp8_block") == "bf16"
-    assert serving_names.kv_format("trtllm", "fp8_block") == "fp8"
-    assert serving_names.system(catalog, "GB200") == "gb200_nvl72"
-    assert serving_names.system(catalog, "H100") == "h100_sxm_8"
-    assert serving_names.system(catalog, "A100_80GB_PCIe") == "a100_pcie_8"
-    assert serving_names.system(catalog, "NVIDIA B200-SXM-180GB") == "b200_sxm_8"
-    assert serving_names.system(catalog, "GB300 NVL72") == "gb300_nvl72"
-    assert serving_names.system(catalog, "MI325X-256GB") == "mi325x_8"
-    assert serving_names.system(catalog, "H200-NVL-141GB") == "h200_nvl_8"
+    assert names.precision(catalog, "qwen3-235b-a22b", "fp8") == "fp8_block"
+    assert names.precision(catalog, "llama-3.1-70b", "fp8") == "fp8"
+    assert names.precision(catalog, "llama-3.1-8b", "") == "bf16"
+    assert names.precision(catalog, "gpt-oss-120b", "fp4") == "mxfp4"
+    assert names.kv_format("sglang", "fp8_block") == "bf16"
+    assert names.kv_format("trtllm", "fp8_block") == "fp8"
+    assert names.system(catalog, "GB200") == "gb200_nvl72"
+    assert names.system(catalog, "H100") == "h100_sxm_8"
+    assert names.system(catalog, "A100_80GB_PCIe") == "a100_pcie_8"
+    assert names.system(catalog, "NVIDIA B200-SXM-180GB") == "b200_sxm_8"
+    assert names.system(catalog, "GB300 NVL72") == "gb300_nvl72"
+    assert names.system(catalog, "MI325X-256GB") == "mi325x_8"
+    assert names.system(catalog, "H200-NVL-141GB") == "h200_nvl_8"
     for name in ("H999", "CPU", "mixed MI300X+MI325X"):
         with pytest.raises(UnknownNameError):
-            serving_names.system(catalog, name)
+            names.system(catalog, name)
 
 
 def test_file_kinds() -> None:

@@ -24,7 +24,7 @@ from test_cli import run, small
 from tokenfleet.batch import BatchOptions, run_batch
 from tokenfleet.batch.files import find_scenarios, result_name, write_inside
 from tokenfleet.batch.solve import Answer, Task, solve
-from tokenfleet.engines import open_engine, processes
+from tokenfleet.compute import open_engine, processes
 from tokenfleet.errors import SchemaError, SolverError
 
 FLAKY = "first attempt"

@@ -23,16 +23,16 @@ pl = pytest.importorskip("polars")
 import pyarrow.parquet  # noqa: E402
 
 from tokenfleet._core import Problem  # noqa: E402
-from tokenfleet.candidates import FileOptions, evaluate_file  # noqa: E402
-from tokenfleet.candidates.rows import result_schema  # noqa: E402
 from tokenfleet.catalog import load_catalog  # noqa: E402
-from tokenfleet.engines import open_engine  # noqa: E402
+from tokenfleet.compute import open_engine  # noqa: E402
 from tokenfleet.errors import SchemaError  # noqa: E402
-from tokenfleet.layouts import Layout, Limits, open_loop, plain_scenario  # noqa: E402
+from tokenfleet.points.rates import Layout, Limits, open_loop, plain_scenario  # noqa: E402
 from tokenfleet.problem.specification import build_specification  # noqa: E402
-from tokenfleet.scenario_file import load_scenario  # noqa: E402
+from tokenfleet.scenario.load import load_scenario  # noqa: E402
 from tokenfleet.schema import Speculation  # noqa: E402
 from tokenfleet.tables import source  # noqa: E402
+from tokenfleet.tables.layouts import FileOptions, evaluate_file  # noqa: E402
+from tokenfleet.tables.layouts.rows import result_schema  # noqa: E402
 from tokenfleet.tables.select import condition  # noqa: E402
 
 CLOSED = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tokenfleet.catalog import Catalog, load_catalog, merge_files, require
+from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.errors import CatalogError, SchemaError
-from tokenfleet.importers.huggingface import read_config
 from tokenfleet.schema import Offer
 
 FIXTURES = Path(__file__).parent / "fixtures"

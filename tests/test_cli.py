@@ -27,8 +27,8 @@ from scenarios import hall
 from terminals import METER, rest, until
 from tokenfleet.cli.app import app
 from tokenfleet.cli.plans import DEMO
-from tokenfleet.mix.highs import QuietHighs
-from tokenfleet.text import cell, plain
+from tokenfleet.files.plain import cell, plain
+from tokenfleet.mix.solver.highs import QuietHighs
 
 ROOT = Path(__file__).parent.parent
 HYPERSCALER = ROOT / "examples" / "hyperscaler.yaml"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tokenfleet._core import usd_per_mtok
-from tokenfleet.compare import Comparison, compare
 from tokenfleet.errors import CatalogError, SchemaError
+from tokenfleet.points.compare import Comparison, compare
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "hopper_blackwell.md"
 METRICS = {"usd_per_gpu_h", "tokens_s_gpu", "tokens_s_mw", "usd_per_mtok"}

@@ -30,9 +30,9 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import solve_options
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.knowledge import PROMISED, Judge, deviations, time_factors
-from tokenfleet.promises import recheck
-from tokenfleet.scenario_file import load_scenario
-from tokenfleet.verify_latency import verify_latency
+from tokenfleet.scenario.load import load_scenario
+from tokenfleet.verify.latency import verify_latency
+from tokenfleet.verify.routed import recheck
 
 Json = dict[str, Any]
 ONE = {"ttft": 1.0, "tpot": 1.0, "load": 1.0, "prefill_load": 1.0}

@@ -12,13 +12,13 @@ import pytest
 
 from problems import candidate, one_pool, random_problem
 from test_solve import solve
-from tokenfleet.mix import search
-from tokenfleet.mix.cuts import Cut, Cuts
-from tokenfleet.mix.deadline import Deadline
-from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import FleetModel, build
 from tokenfleet.mix.model.objectives import least_cost
-from tokenfleet.mix.relaxation import probe, tighten
+from tokenfleet.mix.search import stages
+from tokenfleet.mix.search.cuts import Cut, Cuts
+from tokenfleet.mix.search.relaxation import probe, tighten
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import Problem
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
@@ -138,7 +138,7 @@ def test_probing_loses_no_better_plan(seed: int) -> None:
     m = model(problem)
     pairs = {(p, c) for p, candidates in m.eligible.items() for c in candidates}
     kept = probe(m, EXACT, Deadline(10.0), pairs, least * 1.001)
-    with search.only(m, kept):
+    with stages.only(m, kept):
         assert run(m.prob, EXACT).value == pytest.approx(least, rel=1e-6)
     assert kept <= pairs
 

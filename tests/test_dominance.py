@@ -13,11 +13,11 @@ import pytest
 
 from test_melange import plan_of, usd_per_h
 from tokenfleet.mix import solve
-from tokenfleet.mix.fixing import may_improve
-from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import ALL_YEAR, build, frame
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.search import only
+from tokenfleet.mix.search.fixing import may_improve
+from tokenfleet.mix.search.stages import only
+from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem import build as build_problem
 from tokenfleet.problem_data import (
     Block,
@@ -28,7 +28,7 @@ from tokenfleet.problem_data import (
     SiteData,
     WorkloadData,
 )
-from tokenfleet.scenario_file import load_scenario
+from tokenfleet.scenario.load import load_scenario
 
 EXACT = SolveOptions(gap=0.0)
 

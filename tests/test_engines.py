@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tokenfleet.engines import Limits, Outcome, in_order, open_engine, processes
-from tokenfleet.engines.base import WorkError
+from tokenfleet.compute import Limits, Outcome, in_order, open_engine, processes
+from tokenfleet.compute.base import WorkError
 from tokenfleet.errors import InfeasibleError, SchemaError
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from problems import one_pool, random_problem
 from tokenfleet.cli.app import app
-from tokenfleet.engines import open_engine
+from tokenfleet.compute import open_engine
 from tokenfleet.fleets import FleetEvaluator, evaluate_fleets
 from tokenfleet.problem_data import Problem
 
@@ -25,9 +25,9 @@ pytest.importorskip("polars")
 import pyarrow.csv  # noqa: E402
 import pyarrow.parquet  # noqa: E402
 
-from tokenfleet.fleets.question import FleetQuestion  # noqa: E402
-from tokenfleet.fleets.table import FleetOptions, evaluate_fleet_file  # noqa: E402
 from tokenfleet.tables import source  # noqa: E402
+from tokenfleet.tables.fleets.question import FleetQuestion  # noqa: E402
+from tokenfleet.tables.fleets.run import FleetOptions, evaluate_fleet_file  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 ENTERPRISE = ROOT / "examples" / "enterprise.yaml"

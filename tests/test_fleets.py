@@ -14,10 +14,10 @@ import pytest
 from problems import candidate, one_pool, random_problem, workload
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
-from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import Block, OfferData, Pool, Problem, SiteData
 
 ROOT = Path(__file__).parent.parent

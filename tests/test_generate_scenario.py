@@ -12,7 +12,7 @@ import pytest
 
 from tokenfleet import optimize_fleet
 from tokenfleet.problem import build
-from tokenfleet.scenario_file import load_scenario
+from tokenfleet.scenario.load import load_scenario
 
 BENCHES = Path(__file__).parents[1] / "benches"
 SHAPE = {"sites": 3, "systems": 6, "workloads": 3}

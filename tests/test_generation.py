@@ -11,16 +11,16 @@ import pytest
 
 from problems import random_problem
 from reference_mix import scip_cost
-from tokenfleet.mix import generation
-from tokenfleet.mix.deadline import Deadline
-from tokenfleet.mix.highs import SolveOptions, run
-from tokenfleet.mix.master import Master
+from tokenfleet.mix.generate import generation
+from tokenfleet.mix.generate.master import Master
+from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.pricing import Pairs
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import ObjectiveKind, Problem
-from tokenfleet.verify import verify_mix
+from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
 SETTERS = {
@@ -130,7 +130,7 @@ def entries_of(lp: Any) -> tuple[dict[tuple[int, int], float], list[float]]:
 def test_bound_optimum_plan(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bound <= exact optimum (SCIP) <= the plan found among the generated columns."""
     problem = of_kind(seed, "least_cost")
-    monkeypatch.setattr("tokenfleet.mix.generation.LARGE", 0)
+    monkeypatch.setattr("tokenfleet.mix.generate.generation.LARGE", 0)
     result = solve_mix(problem, EXACT)
     assert verify_mix(result.problem, result.values, result.cost_items, result.value) == []
     exact = scip_cost(problem)

@@ -80,4 +80,27 @@ def test_only_one_room_of_the_core_knows_python() -> None:
 
 
 def test_the_model_and_its_check_share_nothing() -> None:
-    assert not any(name.startswith("tokenfleet.mix") for name in imported(PACKAGE / "verify.py"))
+    checks = [name for name in MODULES if name.startswith("tokenfleet.verify")]
+    assert checks
+    for name in checks:
+        assert not any(used.startswith("tokenfleet.mix.model") for used in imported(MODULES[name]))
+    judge = MODULES["tokenfleet.verify.mix"]
+    assert not any(used.startswith("tokenfleet.mix") for used in imported(judge))
+
+
+def room(name: str) -> str:
+    """The room of a module: the folder below the package, or the file itself at the root."""
+    return name.split(".")[1] if "." in name else name
+
+
+def test_rooms_make_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        if name != "tokenfleet":
+            used = {room(other) for other in imported(path) if other != "tokenfleet"}
+            graph.setdefault(room(name), set()).update(used - {room(name)})
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
+def test_the_root_has_five_files() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 5

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tokenfleet.catalog.huggingface import import_config, read_config
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.azure import read_azure
 from tokenfleet.importers.burstgpt import read_burstgpt
-from tokenfleet.importers.huggingface import import_config, read_config
 from tokenfleet.importers.lengths import (
     bucket_edges,
     classes_from_cdf,

@@ -15,19 +15,22 @@ import pytest
 from problems import candidate, one_pool, random_problem
 from reference_mix import scip_cost
 from tokenfleet.errors import InfeasibleError
-from tokenfleet.mix import generation, rounding, search, solve
-from tokenfleet.mix.deadline import Deadline
-from tokenfleet.mix.diagnose import explain_infeasible
-from tokenfleet.mix.diagnose_large import explain_large
-from tokenfleet.mix.highs import SolveOptions, run
-from tokenfleet.mix.master import Master
+from tokenfleet.mix import solve
+from tokenfleet.mix.generate import generation
+from tokenfleet.mix.generate.master import Master
+from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.pricing import Pairs
 from tokenfleet.mix.result import MixResult, Tightening
+from tokenfleet.mix.search import rounding
+from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solve import NoPlanError, solve_mix
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.mix.why.infeasible import explain_infeasible
+from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.problem_data import Problem, SiteData
-from tokenfleet.verify import verify_mix
+from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
 
@@ -120,7 +123,7 @@ def test_the_repairs_are_those_of_the_whole_relaxation(seed: int) -> None:
 
 
 def test_a_low_price_of_unmet_demand_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenfleet.mix.master._UNMET", 1e-3)
+    monkeypatch.setattr("tokenfleet.mix.generate.master._UNMET", 1e-3)
     for seed in range(6):
         problem = hard(seed, 0.5)
         if relaxed_status(problem) != "optimal":
@@ -145,7 +148,7 @@ def test_out_of_time_is_said_and_is_no_proof() -> None:
 
 def test_no_whole_plan_in_the_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The relaxation is met, but neither rounding nor the search comes to a plan."""
-    found = search.Found("error", math.nan, 1.0, {})
+    found = Found("error", math.nan, 1.0, {})
     monkeypatch.setattr(solve, "search", lambda *_, **__: found)
     with pytest.raises(NoPlanError):
         solve_mix(one_pool([[3.0]]), EXACT)

@@ -15,7 +15,7 @@ from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.detect import import_file
 from tokenfleet.optimize import optimize_fleet
-from tokenfleet.plan import Plan
+from tokenfleet.plan.rows import Plan
 
 # 4 requests/s in each bucket. Accelerators needed alone: A 2 and 4, B 1 and 0.5. One B takes all of
 # the second bucket and half of the first, one A the other half: $1 + $3. Only A: $6; only B: 2, $6.

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from problems import candidate, one_pool, random_problem
 from reference_mix import _fewest
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
 from tokenfleet.mix.model import build
 from tokenfleet.mix.model.objectives import least_cost
 from tokenfleet.mix.model.packing import maximal_patterns, split_sizes
-from tokenfleet.mix.rounding import systems_for
-from tokenfleet.verify import fewest_systems, place_replicas
+from tokenfleet.mix.search.rounding import systems_for
+from tokenfleet.mix.solver.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.verify.places import fewest_systems, place_replicas
 
 EXACT = SolveOptions(gap=0.0)
 

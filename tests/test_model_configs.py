@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tokenfleet.catalog.huggingface import ImportedModel, import_config
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.huggingface import ImportedModel, import_config
 from tokenfleet.schema.architecture import GqaAttention
 
 Json = dict[str, Any]

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from problems import one_pool
-from tokenfleet.mix.deadline import Deadline
-from tokenfleet.mix.highs import SolveOptions, run
-from tokenfleet.mix.incumbent import Incumbent
 from tokenfleet.mix.model import FleetModel, build
 from tokenfleet.mix.model.objectives import least_cost
-from tokenfleet.mix.neighbourhood import improve, whole_columns
+from tokenfleet.mix.search.incumbent import Incumbent
+from tokenfleet.mix.search.neighbourhood import improve, whole_columns
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import Problem, SiteData
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)

@@ -15,13 +15,13 @@ import pytest
 from scenarios import PLAN_KEYS, buy, hall
 from tokenfleet import InfeasibleError, Plan, evaluate, optimize_fleet
 from tokenfleet.errors import SchemaError
-from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import Built, build
-from tokenfleet.promises import recheck
-from tokenfleet.scenario_file import load_scenario
-from tokenfleet.verify import verify_mix
+from tokenfleet.scenario.load import load_scenario
+from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.routed import recheck
 
 Json = dict[str, Any]
 YEAR_H = 8760.0

@@ -11,7 +11,6 @@ import pytest
 from scenarios import buy, hall
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
-from tokenfleet.optimize import require_candidates
 from tokenfleet.problem import Built, axes, build
 from tokenfleet.problem.hardware import (
     Inherited,
@@ -21,7 +20,8 @@ from tokenfleet.problem.hardware import (
     runs_on,
 )
 from tokenfleet.problem.load_blocks import load_blocks
-from tokenfleet.scenario_file import load_scenario
+from tokenfleet.problem.required import require_candidates
+from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Demand, Search
 
 CATALOG = load_catalog()

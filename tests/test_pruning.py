@@ -13,9 +13,9 @@ import pytest
 from problems import candidate, one_pool, workload
 from scenarios import buy
 from tokenfleet import _core
-from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import Built, build
 from tokenfleet.problem_data import (
     ApiData,
@@ -29,7 +29,7 @@ from tokenfleet.problem_data import (
     SiteData,
     WorkloadData,
 )
-from tokenfleet.scenario_file import load_scenario
+from tokenfleet.scenario.load import load_scenario
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=60.0, threads=1)
 

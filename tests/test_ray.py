@@ -19,12 +19,12 @@ from test_batch import contents, write
 from test_candidates import mixed
 from test_fleet_files import fleets
 from tokenfleet.batch import run_batch
-from tokenfleet.candidates import evaluate_file
-from tokenfleet.engines import Engine, Limits, on_ray, open_engine
+from tokenfleet.compute import Engine, Limits, on_ray, open_engine
 from tokenfleet.errors import InfeasibleError
-from tokenfleet.fleets.question import FleetQuestion
-from tokenfleet.fleets.table import evaluate_fleet_file
 from tokenfleet.tables import evaluate_table, source
+from tokenfleet.tables.fleets.question import FleetQuestion
+from tokenfleet.tables.fleets.run import evaluate_fleet_file
+from tokenfleet.tables.layouts import evaluate_file
 
 if find_spec("ray") is None:
     pytest.skip("needs the extra tokenfleet[ray]", allow_module_level=True)

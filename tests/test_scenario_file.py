@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tokenfleet.errors import CatalogError, SchemaError
-from tokenfleet.importers.text import MAX_BYTES, parse_json, parse_toml, parse_yaml
-from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.files.read import MAX_BYTES, parse_json, parse_toml, parse_yaml
+from tokenfleet.scenario.load import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
 
 YAML = """\

@@ -19,11 +19,11 @@ import tokenfleet as tf
 from scenarios import hall
 from test_cli import answer, run
 from tokenfleet.errors import SchemaError
+from tokenfleet.plan.file import read_plan
 from tokenfleet.schema import Length
 from tokenfleet.simulation.bench import open_bench
 from tokenfleet.simulation.fleet import Failures, Whole
 from tokenfleet.simulation.lengths import class_pairs, quantiles
-from tokenfleet.simulation.plan_file import read_plan
 from tokenfleet.simulation.plot import capacity, curves, draw, sweep, time_columns
 
 Json = dict[str, Any]

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from problems import candidate, free_problem, one_pool, random_problem, workload
 from reference_mix import brute_force, scip_cost
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.mix.diagnose import UnboundedError
-from tokenfleet.mix.highs import SolveOptions, run
 from tokenfleet.mix.model import build
 from tokenfleet.mix.model.objectives import least_cost
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.mix.why.infeasible import UnboundedError
 from tokenfleet.problem_data import (
     ApiData,
     Block,
@@ -31,7 +31,7 @@ from tokenfleet.problem_data import (
     Problem,
     SiteData,
 )
-from tokenfleet.verify import verify_mix
+from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
 
@@ -73,7 +73,7 @@ def test_optimum_equals_scip(seed: int) -> None:
 def test_large_and_small_way_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(7, classes=3)
     whole = solve(problem).value
-    monkeypatch.setattr("tokenfleet.mix.search.SMALL", 0)
+    monkeypatch.setattr("tokenfleet.mix.search.stages.SMALL", 0)
     assert solve(problem).value == pytest.approx(whole, rel=1e-6)
 
 

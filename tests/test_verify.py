@@ -11,12 +11,13 @@ import pytest
 
 from problems import candidate, one_pool, random_problem
 from scenarios import PLAN_KEYS
-from tokenfleet.mix.highs import SolveOptions
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
-from tokenfleet.plan import Extras, Plan
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.plan.rows import Extras, Plan
 from tokenfleet.problem_data import Objective, SiteData
-from tokenfleet.verify import annual_cost_items, fewest_systems, verify_mix
+from tokenfleet.verify.mix import annual_cost_items, verify_mix
+from tokenfleet.verify.places import fewest_systems
 
 
 @pytest.fixture(scope="module")

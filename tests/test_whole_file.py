@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenfleet.whole_file import whole_file, write_whole
+from tokenfleet.files.whole import whole_file, write_whole
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 
@@ -115,7 +115,7 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from tokenfleet.whole_file import whole_file\n"
+        "from tokenfleet.files.whole import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as file:\n"
         "    file.write(b'half'); file.flush(); print('half', flush=True); time.sleep(600)\n"
     )

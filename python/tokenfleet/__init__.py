@@ -21,10 +21,11 @@ from tokenfleet.errors import (
 
 if TYPE_CHECKING:
     from tokenfleet.fleets import FleetAnswers, evaluate_fleets
-    from tokenfleet.optimize import evaluate, optimize_fleet
-    from tokenfleet.plan import Plan
-    from tokenfleet.point_search import FoundPoints, search_points
-    from tokenfleet.scenario_file import load_scenario
+    from tokenfleet.optimize import optimize_fleet
+    from tokenfleet.plan.rows import Plan
+    from tokenfleet.points.kept import evaluate
+    from tokenfleet.points.search import FoundPoints, search_points
+    from tokenfleet.scenario.load import load_scenario
     from tokenfleet.schema import Scenario
     from tokenfleet.simulation.result import Simulation
     from tokenfleet.simulation.run import SimulationSettings
@@ -33,16 +34,16 @@ if TYPE_CHECKING:
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
     "FleetAnswers": "tokenfleet.fleets",
-    "FoundPoints": "tokenfleet.point_search",
-    "Plan": "tokenfleet.plan",
+    "FoundPoints": "tokenfleet.points.search",
+    "Plan": "tokenfleet.plan.rows",
     "Scenario": "tokenfleet.schema",
     "Simulation": "tokenfleet.simulation.result",
     "SimulationSettings": "tokenfleet.simulation.run",
-    "evaluate": "tokenfleet.optimize",
+    "evaluate": "tokenfleet.points.kept",
     "evaluate_fleets": "tokenfleet.fleets",
-    "load_scenario": "tokenfleet.scenario_file",
+    "load_scenario": "tokenfleet.scenario.load",
     "optimize_fleet": "tokenfleet.optimize",
-    "search_points": "tokenfleet.point_search",
+    "search_points": "tokenfleet.points.search",
     "simulate": "tokenfleet.simulation.simulate",
 }
 

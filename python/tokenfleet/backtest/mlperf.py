@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from tokenfleet import serving_names
 from tokenfleet.backtest.run import (
     AtCapacity,
     Cells,
@@ -21,11 +20,11 @@ from tokenfleet.backtest.run import (
     Tokens,
     number,
 )
-from tokenfleet.catalog import Catalog
+from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.load import DATA
+from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.catalog.tables import read_csv
-from tokenfleet.layouts import Layout
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.points.rates import Layout
 
 COLUMNS = ("accelerator_key", "model", "scenario", "tokens_s_per_accelerator", "framework")
 _LATENCY_BOUND = 0.9  # of its limit a server run must use, or something else stopped it
@@ -48,10 +47,10 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     if cells.get("duplicate_of"):
         raise UnknownNameError(f"a copy of {cells['duplicate_of']}")
     requests = workload(cells["model"])
-    model = serving_names.model(catalog, requests["model"], None)
-    system = serving_names.system(catalog, cells["accelerator_key"])
-    engine = serving_names.framework(cells.get("framework", ""))
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""), system)
+    model = names.model(catalog, requests["model"], None)
+    system = names.system(catalog, cells["accelerator_key"])
+    engine = names.framework(cells.get("framework", ""))
+    precision = names.precision(catalog, model, cells.get("precision", ""), system)
     kind: Kind = "offline" if cells["scenario"] == "Offline" else "server"
     if kind == "server" and float(cells.get("slo_utilisation") or 0.0) <= _LATENCY_BOUND:
         raise UnknownNameError("a server run that is far below its latency limits")
@@ -67,7 +66,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         output=answers(requests, cells),
         measured={"tokens_s_gpu": number(cells, "tokens_s_per_accelerator", where)},
         at=_at(cells, requests, kind, where),
-        architecture=serving_names.shape(catalog, model),
+        architecture=names.shape(catalog, model),
         benchmark=f"MLPerf {cells['scenario'].lower()}",
         label=cells["model"],
         date="2025-09",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from tokenfleet import serving_names
 from tokenfleet.backtest.result import Result
 from tokenfleet.backtest.run import (
     AtCapacity,
@@ -20,9 +19,9 @@ from tokenfleet.backtest.run import (
     figures,
     number,
 )
-from tokenfleet.catalog import Catalog
-from tokenfleet.layouts import Layout
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.catalog import Catalog, names
+from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.points.rates import Layout
 
 COLUMNS = ("engine", "model", "hardware", "lambda_rps", "isl_tokens_mean", "ttft_p50_ms")
 _BELOW = {"tpot": "tpot_p50_ms", "ttft": "ttft_p50_ms"}
@@ -32,14 +31,14 @@ _PAST = {"tokens_s_gpu": "tok_s_output_per_gpu"}
 def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
     """The run of a row; raises like `serving.read`."""
     where = f"{file}: row {row}"
-    model = serving_names.model(catalog, cells["model"], None)
+    model = names.model(catalog, cells["model"], None)
     if number(cells, "gpus", where) != 1:
         raise UnknownNameError("several accelerators, and the layout is not stated")
     layout = Layout(
-        system=serving_names.system(catalog, cells["hardware"]),
+        system=names.system(catalog, cells["hardware"]),
         model=model,
-        engine=serving_names.engine(cells["engine"]),
-        precision=serving_names.precision(catalog, model, cells.get("precision", "")),
+        engine=names.engine(cells["engine"]),
+        precision=names.precision(catalog, model, cells.get("precision", "")),
         kv="bf16",
     )
     saturated = cells.get("saturated") == "1"
@@ -55,7 +54,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         output=Tokens(number(cells, "osl_tokens_mean", where)),
         measured=figures(cells, _PAST if saturated else _BELOW, where),
         at=AtCapacity(),
-        architecture=serving_names.shape(catalog, model),
+        architecture=names.shape(catalog, model),
         benchmark="open loop",
         **about(cells),
     )

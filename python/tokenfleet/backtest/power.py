@@ -10,14 +10,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenfleet import serving_names
 from tokenfleet.backtest import mlperf
 from tokenfleet.backtest.result import Result
 from tokenfleet.backtest.run import AtCapacity, Cells, Run, Tokens, count, number
-from tokenfleet.catalog import Catalog, require
-from tokenfleet.layouts import Layout
+from tokenfleet.catalog import Catalog, names, require
+from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.points.rates import Layout
 from tokenfleet.problem.hardware import full_load_kw, idle_kw
-from tokenfleet.serving_names import UnknownNameError
 
 COLUMNS = ("accelerator", "accelerators", "cooling", "model", "average_watts", "pre_run_min_watts")
 IDLE = "idle"
@@ -27,7 +26,7 @@ _LIQUID = "liquid"
 def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
     """The runs of a row; raises like `serving.read`."""
     where = f"{file}: row {row}"
-    system = serving_names.system(catalog, cells["accelerator"])
+    system = names.system(catalog, cells["accelerator"])
     if catalog.system(system).gpus != count(cells, "accelerators", where):
         raise UnknownNameError("not one whole system of the catalog")
     runs = []
@@ -43,11 +42,11 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
 def _loaded(catalog: Catalog, file: str, row: int, cells: Cells, system: str) -> Run:
     where = f"{file}: row {row}"
     workload = mlperf.workload(cells["model"])
-    model = serving_names.model(catalog, workload["model"], None)
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""))
+    model = names.model(catalog, workload["model"], None)
+    precision = names.precision(catalog, model, cells.get("precision", ""))
     gpus = int(catalog.system(system).gpus or 1)
     engine = "trtllm"
-    plain = (system, model, engine, precision, serving_names.kv_format(engine, precision))
+    plain = (system, model, engine, precision, names.kv_format(engine, precision))
     return Run(
         file=file,
         row=row,
@@ -59,7 +58,7 @@ def _loaded(catalog: Catalog, file: str, row: int, cells: Cells, system: str) ->
         output=mlperf.answers(workload, cells),
         measured={"watts": number(cells, "average_watts", where)},
         at=AtCapacity(),
-        architecture=serving_names.shape(catalog, model),
+        architecture=names.shape(catalog, model),
         benchmark=_cooling(cells),
         label=_model(cells),
         source=cells.get("source", ""),

@@ -11,20 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tokenfleet import layouts as rates
 from tokenfleet._core import Problem, throughput
 from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import Limits, Run, Tokens
 from tokenfleet.catalog import Catalog
-from tokenfleet.layouts import Layout
+from tokenfleet.catalog.names import ENGINES
+from tokenfleet.points import rates
+from tokenfleet.points.rates import Layout
 from tokenfleet.problem.hardware import core_kernels
 from tokenfleet.problem.specification import (
     Specification,
     build_specification,
     kernels_used,
 )
-from tokenfleet.scenario_file import load_scenario
-from tokenfleet.serving_names import ENGINES
+from tokenfleet.scenario.load import load_scenario
 
 _KV = ("bf16", "fp8")
 _MS = 1e3

@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tokenfleet import serving_names
 from tokenfleet.backtest.run import AtCapacity, Cells, Run, Tokens, figures, number
-from tokenfleet.catalog import Catalog
-from tokenfleet.layouts import Layout
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.catalog import Catalog, names
+from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.points.rates import Layout
 
 COLUMNS = ("group", "kind", "system", "model", "tok_s_per_gpu", "tok_kind", "concurrency", "isl")
 _SIZES = (1, 2, 4, 8)
@@ -27,16 +26,16 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     """The run of a row; raises like `serving.read`."""
     where = f"{file}: row {row}"
     _refuse(cells)
-    model = serving_names.model(catalog, cells.get("model", ""), None)
-    engine = serving_names.framework(cells.get("framework", ""))
-    system = serving_names.system(catalog, cells["system"])
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""), system)
+    model = names.model(catalog, cells.get("model", ""), None)
+    engine = names.framework(cells.get("framework", ""))
+    system = names.system(catalog, cells["system"])
+    precision = names.precision(catalog, model, cells.get("precision", ""), system)
     plain = {
         "system": system,
         "model": model,
         "engine": engine,
         "precision": precision,
-        "kv": serving_names.kv_format(engine, precision),
+        "kv": names.kv_format(engine, precision),
     }
     isl, osl = number(cells, "isl", where), number(cells, "osl", where)
     rate = _output_rate(cells, isl, osl, where)
@@ -58,7 +57,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         measured=measured,
         # TensorRT-LLM's own benchmark reserves the cache of whole requests.
         at=AtCapacity(reserved=engine == "trtllm"),
-        architecture=serving_names.shape(catalog, model),
+        architecture=names.shape(catalog, model),
         version="".join(_VERSION.findall(cells["framework"])[:1]),
         benchmark=cells["group"],
         date=cells.get("date", ""),

@@ -7,14 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tokenfleet import serving_names
 from tokenfleet.backtest import mlperf, open_loop, power, published, serving
 from tokenfleet.backtest.run import Cells, Run, Skipped
-from tokenfleet.catalog import Catalog
+from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.load import DATA, model_row
+from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.catalog.tables import read_csv
 from tokenfleet.errors import SchemaError
-from tokenfleet.serving_names import UnknownNameError
 
 _CONFIGS, _CONFIG = "model_configs", "_config.json"
 SHIPPED = tuple(sorted((DATA / "measured").glob("*.csv")))
@@ -88,7 +87,7 @@ def _with_models(catalog: Catalog, folder: Path) -> Catalog:
     """The catalog with the models of a folder of `config.json` files that it does not know."""
     models = dict(catalog.models)
     for path in sorted(folder.glob(f"*{_CONFIG}")):
-        name = serving_names.plain(path.name.removesuffix(_CONFIG).rsplit("--", 1)[-1])
+        name = names.plain(path.name.removesuffix(_CONFIG).rsplit("--", 1)[-1])
         if name in models:
             continue
         with suppress(SchemaError):  # its runs are then skipped, for want of the model

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tokenfleet import serving_names
 from tokenfleet.backtest.run import Run
-from tokenfleet.catalog import Catalog
-from tokenfleet.layouts import Layout
+from tokenfleet.catalog import Catalog, names
+from tokenfleet.points.rates import Layout
 
 _BANDS = (4, 16, 64, 256)
 # Prompt tokens per answer token past which one phase takes most of the work.
@@ -19,9 +18,9 @@ def regimes(catalog: Catalog, run: Run, layout: Layout, inherited: bool) -> dict
         "accelerator": layout.system,
         "engine": layout.engine,
         "model": layout.model,
-        "family": serving_names.family(catalog.model(layout.model)),
+        "family": names.family(catalog.model(layout.model)),
         "precision": layout.precision,
-        "generation": serving_names.generation(catalog.system(layout.system)),
+        "generation": names.generation(catalog.system(layout.system)),
         "phase": _phase(run.input.mean / run.output.mean),
         "concurrency": _band(run.load) if run.kind == "closed" else run.kind,
         "provenance": "inherited" if inherited else "calibrated",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenfleet.backtest.run import Run
-from tokenfleet.layouts import Layout
+from tokenfleet.points.rates import Layout
 
 
 @dataclass(frozen=True)

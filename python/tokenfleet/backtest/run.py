@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.errors import SchemaError
-from tokenfleet.layouts import Layout
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.points.rates import Layout
 
 # closed: so many requests in flight. offline: all requests at once. server: the most requests/s
 # under latency limits. open: an arrival rate. saturated: more arrivals than are served. power:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tokenfleet import serving_names
 from tokenfleet.backtest.run import Cells, Run, Tokens, about, count, figures, number
-from tokenfleet.catalog import Catalog
-from tokenfleet.layouts import Layout
-from tokenfleet.serving_names import UnknownNameError
+from tokenfleet.catalog import Catalog, names
+from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.points.rates import Layout
 
 COLUMNS = ("backend", "model", "concurrency", "isl", "osl", "attn_tp", "ttft_ms", "tpot_ms")
 _MEASURED = {"tpot": "tpot_ms", "ttft": "ttft_ms", "tokens_s_gpu": "output_tok_s_gpu"}
@@ -21,10 +20,10 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         SchemaError: a cell that is no positive number.
     """
     where = f"{file}: row {row}"
-    model = serving_names.model(catalog, cells["model"], cells.get("architecture"))
-    system = serving_names.system(catalog, cells["system"])
-    precision = serving_names.precision(catalog, model, cells.get("precision", ""), system)
-    engine = serving_names.engine(cells["backend"])
+    model = names.model(catalog, cells["model"], cells.get("architecture"))
+    system = names.system(catalog, cells["system"])
+    precision = names.precision(catalog, model, cells.get("precision", ""), system)
+    engine = names.engine(cells["backend"])
     tp, adp, gpus = (count(cells, c, where) for c in ("attn_tp", "attn_dp", "gpus"))
     if gpus != tp * adp:
         raise UnknownNameError("gpus is not attn_tp x attn_dp: the layout is not stated")
@@ -35,7 +34,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         model=model,
         engine=engine,
         precision=precision,
-        kv=serving_names.kv_format(engine, precision),
+        kv=names.kv_format(engine, precision),
         tp=tp,
         ep=count(cells, "ep", where) if routed else 1,
         attention_dp=adp if routed else 1,
@@ -54,7 +53,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         other=figures(cells, _OTHER, where),
         flag=cells.get("flag", ""),
         version=cells.get("backend_version", ""),
-        architecture=serving_names.shape(catalog, model),
+        architecture=names.shape(catalog, model),
         **about(cells),
     )
     return (run,)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.whole_file import write_whole
+from tokenfleet.files.whole import write_whole
 
 ENDINGS = (".yaml", ".yml", ".toml", ".json")
 _SLUG = 40  # characters of a name that are kept

@@ -12,7 +12,7 @@ from tokenfleet.batch.files import find_scenarios, result_name, write_inside
 from tokenfleet.batch.manifest import NAME, Entry, Manifest
 from tokenfleet.batch.solve import FAILED, Answer, Task, solve
 from tokenfleet.batch.summary import summary_rows, write_summary
-from tokenfleet.engines import Engine, Limits, Outcome, open_engine
+from tokenfleet.compute import Engine, Limits, Outcome, open_engine
 from tokenfleet.errors import SchemaError
 
 Row = dict[str, Any]

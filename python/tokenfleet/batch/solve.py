@@ -12,7 +12,7 @@ from tokenfleet.batch.files import digest
 from tokenfleet.batch.inputs import inputs_of, opened_files, package_digest
 from tokenfleet.errors import SolverError, TokenfleetError
 from tokenfleet.optimize import optimize_fleet
-from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.scenario.load import LoadedScenario, load_scenario
 from tokenfleet.schema import SolverOptions, validate
 
 OK, FAILED, UNPROVEN = 0, 1, 4

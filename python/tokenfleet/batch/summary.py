@@ -12,7 +12,7 @@ from typing import Any
 from tokenfleet.batch.files import write_inside
 from tokenfleet.batch.manifest import Entry
 from tokenfleet.batch.solve import MEANINGS
-from tokenfleet.text import cell, plain
+from tokenfleet.files.plain import cell, plain
 
 Row = dict[str, Any]
 _FROM_PLAN = (

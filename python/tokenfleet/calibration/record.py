@@ -19,9 +19,9 @@ from pydantic import Field
 
 from tokenfleet.calibration.points import Target
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.text import load_data
+from tokenfleet.files.read import load_data
+from tokenfleet.files.whole import write_whole
 from tokenfleet.schema.rows import Row, validate
-from tokenfleet.whole_file import write_whole
 
 SCHEMA_VERSION = 2
 

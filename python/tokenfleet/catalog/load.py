@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tokenfleet.catalog.book import Catalog
+from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.kernels import parse_kernels
 from tokenfleet.catalog.rows import (
     LengthRow,
@@ -29,8 +30,7 @@ from tokenfleet.catalog.rows import (
 )
 from tokenfleet.catalog.tables import csv_table, label, pick_table, read_csv, typed
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.huggingface import read_config
-from tokenfleet.importers.text import load_data
+from tokenfleet.files.read import load_data
 from tokenfleet.schema.plausibility import SchemaWarning, row_warnings
 from tokenfleet.schema.rows import did_you_mean, validate
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.text import read_text
+from tokenfleet.files.read import read_text
 from tokenfleet.schema.rows import did_you_mean, validate
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tokenfleet.errors import SchemaError, TokenfleetError
-from tokenfleet.text import plain
+from tokenfleet.files.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,7 +15,7 @@ from tokenfleet.cli.options import GapOption, JsonOption, SeedOption, TimeLimitO
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption, Where, opened
 
 if TYPE_CHECKING:
-    from tokenfleet.engines import Engine
+    from tokenfleet.compute import Engine
 
 _SHOWN = {
     "scenario": "scenario",

@@ -12,7 +12,7 @@ from tokenfleet.cli.answer import answering, say, say_json
 from tokenfleet.cli.grid import show_grid
 from tokenfleet.cli.options import JsonOption
 from tokenfleet.errors import CatalogError
-from tokenfleet.text import plain
+from tokenfleet.files.plain import plain
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.whole_file import write_whole
+from tokenfleet.files.whole import write_whole
 
 
 def refuse_existing(path: Path | None, force: bool) -> None:

@@ -68,7 +68,7 @@ def evaluate_fleets(
     """
     with answering(as_json):
         with table_packages(fleets):
-            from tokenfleet.fleets.table import FleetOptions, evaluate_fleet_file
+            from tokenfleet.tables.fleets.run import FleetOptions, evaluate_fleet_file
 
         options = FleetOptions(
             select=select,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from tokenfleet.cli.answer import console
-from tokenfleet.text import plain
+from tokenfleet.files.plain import plain
 
 
 def show_grid(

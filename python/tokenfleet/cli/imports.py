@@ -13,7 +13,7 @@ from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption
 from tokenfleet.errors import SchemaError
-from tokenfleet.text import plain
+from tokenfleet.files.plain import plain
 
 if TYPE_CHECKING:
     from tokenfleet.importers.detect import Imported

@@ -27,9 +27,9 @@ from tokenfleet.cli.options import (
 from tokenfleet.cli.progress import searching
 
 if TYPE_CHECKING:
-    from tokenfleet.check import Checked
-    from tokenfleet.plan import Plan
-    from tokenfleet.scenario_file import LoadedScenario
+    from tokenfleet.plan.rows import Plan
+    from tokenfleet.problem.check import Checked
+    from tokenfleet.scenario.load import LoadedScenario
 
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Also write the plan as JSON to this file.")
@@ -55,7 +55,7 @@ def demo(
 def check(scenario: ScenarioArgument, as_json: JsonOption = False) -> None:
     """Validate a scenario and count what would be planned over, without solving."""
     with answering(as_json):
-        from tokenfleet.check import check as check_scenario
+        from tokenfleet.problem.check import check as check_scenario
 
         checked = check_scenario(_load(scenario, {}))
         if as_json:
@@ -109,7 +109,7 @@ def _load(
     """
     from dataclasses import replace
 
-    from tokenfleet.scenario_file import load_scenario
+    from tokenfleet.scenario.load import load_scenario
     from tokenfleet.schema import SolverOptions, validate
 
     loaded = load_scenario(path, given=given)
@@ -152,13 +152,13 @@ def _exit_code(found: Plan) -> int:
 
 
 def _say_plan(found: Plan, loaded: LoadedScenario) -> None:
-    from tokenfleet.report import render
+    from tokenfleet.report.terminal import render
 
     systems = {row["system"] for row in found.systems}
     names = {name: loaded.catalog.system(name).accelerator for name in systems}
     render(found, console(), names)
     if found.verification is not None:
-        from tokenfleet.simulation.words import verified
+        from tokenfleet.report.simulation import verified
 
         for line in verified(found.verification):
             say(line)

@@ -18,7 +18,7 @@ from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, Resume
 from tokenfleet.cli.progress import searching
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption
 from tokenfleet.errors import SchemaError
-from tokenfleet.text import cell
+from tokenfleet.files.plain import cell
 
 Columns = Mapping[str, Any]
 _SHOWN = {
@@ -131,7 +131,7 @@ def _refuse_table_options(options: Mapping[str, Any]) -> None:
 
 
 def _points(scenario: Path) -> Columns:
-    from tokenfleet.optimize import evaluate as evaluate_scenario
+    from tokenfleet.points.kept import evaluate as evaluate_scenario
 
     with searching("reading the points") as progress:
         columns = dict(evaluate_scenario(scenario, progress=progress))

@@ -25,7 +25,7 @@ def compare(
 ) -> None:
     """Compare two systems on one model: published figures beside the model's own."""
     with answering(as_json):
-        from tokenfleet.compare import compare as compare_systems
+        from tokenfleet.points.compare import compare as compare_systems
 
         found = compare_systems(first, second, model, tokens_s_user=tokens_s_user, isl=isl, osl=osl)
         if as_json:

@@ -27,7 +27,7 @@ def schema(
         if markdown and as_json:
             raise SchemaError("--markdown and --json exclude each other", "keep one of them")
         from tokenfleet.schema import Scenario
-        from tokenfleet.schema_markdown import schema_markdown
+        from tokenfleet.schema.page import schema_markdown
 
         found = Scenario.json_schema()
         text = schema_markdown(found) if markdown else json.dumps(found, indent=2) + "\n"

@@ -75,7 +75,7 @@ def search(
 ) -> None:
     """Search every operating point of a scenario for the best and the unbeaten ones."""
     with answering(as_json):
-        from tokenfleet.point_search import search_points
+        from tokenfleet.points.search import search_points
 
         write = table_writer(output)
         refuse_existing(output, force)

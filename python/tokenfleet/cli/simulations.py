@@ -150,9 +150,9 @@ def _simulate(
     files: tuple[Path | None, Path | None, bool],
     as_json: bool,
 ) -> None:
+    from tokenfleet.report.simulation import render
     from tokenfleet.simulation.plot import LOADS, check_plot, draw, sweep
     from tokenfleet.simulation.simulate import simulate as simulate_plan
-    from tokenfleet.simulation.words import render
 
     picture, output, force = files
     if picture is not None:

@@ -16,7 +16,7 @@ from tokenfleet.cli.where import Where, opened
 from tokenfleet.errors import SchemaError
 
 if TYPE_CHECKING:
-    from tokenfleet.engines import Engine
+    from tokenfleet.compute import Engine
     from tokenfleet.tables import TableReport
 
 _CANDIDATES = {
@@ -65,7 +65,7 @@ def evaluate_candidates(
     if output is None:
         raise SchemaError(f"{path}: is a table, and its answers need a file", "-o results.parquet")
     with table_packages(path):
-        from tokenfleet.candidates import FileOptions, evaluate_file
+        from tokenfleet.tables.layouts import FileOptions, evaluate_file
 
     options = FileOptions(catalogs=tuple(catalogs), **given)
 

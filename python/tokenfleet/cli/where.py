@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tokenfleet.engines import Engine
+    from tokenfleet.compute import Engine
 
 EngineOption = Annotated[
     str, typer.Option("--engine", help="Where work runs: on this machine, or `ray`.")
@@ -24,7 +24,7 @@ Where = tuple[str, int | None, str | None]  # engine, jobs, address of a Ray clu
 
 def opened(where: Where) -> Engine:
     """The engine that was asked for."""
-    from tokenfleet.engines import open_engine
+    from tokenfleet.compute import open_engine
 
     name, jobs, address = where
     return open_engine(name, jobs, **({"address": address} if name == "ray" else {}))

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
 from tokenfleet.fleets import limits, routing
-from tokenfleet.optimize import ScenarioSource, require_candidates
 from tokenfleet.problem import build
+from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import HOURS_PER_YEAR, FloatArray, Problem
-from tokenfleet.scenario_file import LoadedScenario, load_scenario
+from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import did_you_mean
 
 #: Unmet demand up to this share of the demand is rounding of the solver.
@@ -42,7 +42,7 @@ class FleetAnswers:
 
 
 def evaluate_fleets(
-    scenario: ScenarioSource | LoadedScenario,
+    scenario: ScenarioSource,
     counts: ArrayLike | Mapping[str, ArrayLike],
     *,
     demand: ArrayLike = 1.0,
@@ -79,7 +79,7 @@ def evaluate_fleets(
 class FleetEvaluator:
     """A scenario made ready to evaluate any number of fleets."""
 
-    def __init__(self, scenario: ScenarioSource | LoadedScenario | Problem) -> None:
+    def __init__(self, scenario: ScenarioSource | Problem) -> None:
         problem = fixed_problem(scenario)
         self.problem = problem
         self.model = routing.routing_model(problem)
@@ -220,7 +220,7 @@ class FleetEvaluator:
         )
 
 
-def fixed_problem(scenario: ScenarioSource | LoadedScenario | Problem) -> Problem:
+def fixed_problem(scenario: ScenarioSource | Problem) -> Problem:
     """The problem of a scenario whose demand is fixed.
 
     Raises:
@@ -235,8 +235,8 @@ def fixed_problem(scenario: ScenarioSource | LoadedScenario | Problem) -> Proble
     return problem
 
 
-def _built(scenario: ScenarioSource | LoadedScenario) -> Problem:
-    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+def _built(scenario: ScenarioSource) -> Problem:
+    loaded = load_scenario(scenario)
     built = build(loaded)
     require_candidates(built)
     return built.problem

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.catalog import Catalog, load_catalog
+from tokenfleet.catalog.config_keys import NESTED
+from tokenfleet.catalog.huggingface import ImportedModel, read_config
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.read import decode, parse_json, read_text
 from tokenfleet.importers import (
     aiconfigurator,
     aiperf,
@@ -21,8 +24,6 @@ from tokenfleet.importers import (
 )
 from tokenfleet.importers.azure import read_azure
 from tokenfleet.importers.burstgpt import read_burstgpt
-from tokenfleet.importers.config_keys import NESTED
-from tokenfleet.importers.huggingface import ImportedModel, read_config
 from tokenfleet.importers.lengths import QuantileFunction, read_cdf
 from tokenfleet.importers.measurements import COLUMNS, Measurement, from_cells
 from tokenfleet.importers.melange import Melange, read_melange
@@ -36,7 +37,6 @@ from tokenfleet.importers.readings import (
     raw_text,
 )
 from tokenfleet.importers.resolve import Collected, Given, collect
-from tokenfleet.importers.text import decode, parse_json, read_text
 from tokenfleet.importers.trace import Trace
 from tokenfleet.schema.rows import did_you_mean, validate
 

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tokenfleet.catalog.huggingface import ImportedModel
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.huggingface import ImportedModel
+from tokenfleet.files.plain import cell
 from tokenfleet.importers.measurements import Measurement, figure, group_runs
-from tokenfleet.text import cell
 
 _POINT = (
     "id", "system", "backend", "backend_version", "model", "precision", "gpus", "attn_tp",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tokenfleet.files.plain import cell
 from tokenfleet.schema.fields import (
     Count,
     Day,
@@ -27,7 +28,6 @@ from tokenfleet.schema.fields import (
     quantity,
 )
 from tokenfleet.schema.rows import Row
-from tokenfleet.text import cell
 
 # Metrics and the unit that each is kept in.
 METRICS: Mapping[str, str] = {

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.text import parse_json
+from tokenfleet.files.plain import cell
+from tokenfleet.files.read import parse_json
 from tokenfleet.schema.rows import brief
-from tokenfleet.text import cell
 
 _SHARES = 1e-6  # how far shares may be from 1 in sum: files round them
 _SOURCE = "imported Mélange file"

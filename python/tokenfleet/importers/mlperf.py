@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.read import parse_json
 from tokenfleet.importers.readings import (
     E2EL,
     TTFT,
@@ -29,7 +30,6 @@ from tokenfleet.importers.readings import (
     raw_text,
     text,
 )
-from tokenfleet.importers.text import parse_json
 from tokenfleet.importers.trace import RowError
 
 MARK = ":::MLLOG"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.text import parse_json, read_text
+from tokenfleet.files.read import parse_json, read_text
 from tokenfleet.importers.trace import (
     MAX_TRACE_BYTES,
     Floats,

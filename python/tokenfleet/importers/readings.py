@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.text import parse_json
+from tokenfleet.files.read import parse_json
 from tokenfleet.importers.trace import RowError
 from tokenfleet.schema.rows import brief, did_you_mean
 

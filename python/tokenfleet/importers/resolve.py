@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenfleet import serving_names
-from tokenfleet.catalog import Catalog
+from tokenfleet.catalog import Catalog, names
+from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.plain import plain
 from tokenfleet.importers.measurements import METRICS, Measurement, Parallelism
 from tokenfleet.importers.readings import (
     Format,
@@ -27,8 +28,6 @@ from tokenfleet.importers.readings import (
 from tokenfleet.importers.trace import RowError
 from tokenfleet.schema.fields import Day, Name, Positive, PositiveCount, about, quantity
 from tokenfleet.schema.rows import Row, did_you_mean, validate
-from tokenfleet.serving_names import UnknownNameError
-from tokenfleet.text import plain
 
 _FORMATS = ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4")
 _MEMORY = re.compile(r"\d+gb|hbm\w*|gddr\w*")
@@ -236,7 +235,7 @@ def _model(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
 def _catalog_model(catalog: Catalog, name: str) -> str | None:
     """The model of a serving name, else the one that differs in punctuation only."""
     try:
-        return serving_names.model(catalog, name, None)
+        return names.model(catalog, name, None)
     except UnknownNameError:
         key = _letters(name.rsplit("/", 1)[-1])
         alike = [m for m in catalog.models if _letters(m) == key]
@@ -252,7 +251,7 @@ def _system(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
     short = "_".join(w for w in words if w not in _VENDORS and not _MEMORY.fullmatch(w))
     for candidate in (name, short):
         try:
-            return serving_names.system(catalog, candidate)
+            return names.system(catalog, candidate)
         except UnknownNameError:
             continue
     near = did_you_mean(short or name, catalog.systems)
@@ -262,7 +261,7 @@ def _system(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
 def _engine(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
     """An engine that the catalog knows under its own name; others as the file has them."""
     try:
-        return serving_names.engine(name)
+        return names.engine(name)
     except UnknownNameError:
         return name
 
@@ -274,7 +273,7 @@ def _precision(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
     if model not in catalog.models:
         raise RowError("precision without a known model")
     try:
-        return serving_names.precision(catalog, str(model), name)
+        return names.precision(catalog, str(model), name)
     except UnknownNameError as error:
         raise RowError(f"{error}; {did_you_mean(name, _FORMATS)}") from None
 

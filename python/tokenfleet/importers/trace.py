@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.text import read_text
+from tokenfleet.files.read import read_text
 
 MAX_TRACE_BYTES = 512 * 1024 * 1024
 MAX_TOKENS = 100_000_000

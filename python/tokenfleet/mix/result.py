@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tokenfleet.mix.highs import Status
 from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.mix.solver.highs import Status
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Denominator,

@@ -12,25 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.contest import Contest, best_single_system
-from tokenfleet.mix.deadline import Deadline
-from tokenfleet.mix.diagnose import (
+from tokenfleet.mix.generate.generation import Generated, applies, generate, is_large
+from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.model import FleetModel, Frame, build, frame_of, scale_limit
+from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
+from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.stages import first_plan, search
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.mix.why.infeasible import (
     UnboundedError,
     check_problem,
     check_scaling,
     describe,
     explain_infeasible,
 )
-from tokenfleet.mix.diagnose_large import explain_large
-from tokenfleet.mix.generation import Generated, applies, generate, is_large
-from tokenfleet.mix.highs import SolveOptions, certify, relative_gap, run
-from tokenfleet.mix.incumbent import Found
-from tokenfleet.mix.model import FleetModel, Frame, build, frame_of, scale_limit
-from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.pricing import Pairs
-from tokenfleet.mix.ratio import search_ratio
-from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
-from tokenfleet.mix.search import first_plan, search
+from tokenfleet.mix.why.infeasible_large import explain_large
+from tokenfleet.mix.why.single import Contest, best_single_system
 from tokenfleet.problem_data import Problem
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]

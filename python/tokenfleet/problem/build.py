@@ -26,7 +26,7 @@ from tokenfleet.problem.specification import (
     sorted_classes,
 )
 from tokenfleet.problem.supply import NotConsidered, Supply, build_supply, site_data
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import FreeDemand, RequestClass, Scenario, Workload, limit_value
 
 Progress = Callable[[int, int], None]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tokenfleet.problem.axes import eligible_sites
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem.supply import Supply
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 
 _AXES = ("engines", "tp", "ep", "adp", "pp", "kv", "speculation", "batches", "class_sets")
 

@@ -7,7 +7,7 @@ import numpy as np
 from tokenfleet.problem.specification import sorted_classes
 from tokenfleet.problem.supply import NotConsidered
 from tokenfleet.problem_data import ApiData
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Api, RequestClass, Workload, limit_value
 
 

@@ -16,10 +16,10 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
-from tokenfleet import serving_names
 from tokenfleet.calibration import CENTRE, METRICS, Corrected, Corrector, Point
+from tokenfleet.catalog import names
 from tokenfleet.problem.specification import Specification, kernels_used
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 
 # One-sided confidence of the upper end of an 80 % interval.
 _UPPER_END = 0.9
@@ -149,7 +149,7 @@ class Judge:
         return Point(
             where="",
             accelerator=kind.system,
-            generation=serving_names.generation(catalog.system(kind.system)),
+            generation=names.generation(catalog.system(kind.system)),
             engine=kind.engine,
             version=self._loaded.scenario.engine_version(kind.engine) or "",
             family=self._shapes[model][0],
@@ -178,7 +178,7 @@ class Judge:
     def _distance(self, system: str, taken: Mapping[str, str]) -> str:
         """How far efficiencies come from: another `vendor`, another `generation`, or no farther."""
         row = self._loaded.catalog.system(system)
-        own = (row.vendor, serving_names.generation(row))
+        own = (row.vendor, names.generation(row))
         found = {self._origins.get(whom, own) for whom in taken.values()}
         if any(vendor != row.vendor for vendor, _ in found):
             return "vendor"
@@ -189,7 +189,7 @@ class Judge:
         """Family and first of the same shape of every model, looked up once."""
         catalog = self._loaded.catalog
         return {
-            model: (serving_names.family(catalog.model(model)), serving_names.shape(catalog, model))
+            model: (names.family(catalog.model(model)), names.shape(catalog, model))
             for model in {workload.model for workload in self._spec.workloads}
         }
 
@@ -206,7 +206,7 @@ class Judge:
         found = dict.fromkeys(catalog.kernels.accelerators, ("not in the catalog", ""))
         for row in catalog.systems.values():
             if row.kernel_key in found:
-                found[row.kernel_key] = (row.vendor, serving_names.generation(row))
+                found[row.kernel_key] = (row.vendor, names.generation(row))
         return found
 
     def _half_width(self, known: bool, distance: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from tokenfleet.problem import axes
 from tokenfleet.problem.hardware import idle_kw
 from tokenfleet.problem.specification import sorted_classes
 from tokenfleet.problem_data import Candidate
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Column
 
 

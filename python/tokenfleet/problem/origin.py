@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from tokenfleet.problem.specification import Specification
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 
 Row = dict[str, Any]
 

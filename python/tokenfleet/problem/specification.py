@@ -19,7 +19,7 @@ from tokenfleet.problem.hardware import (
     core_system,
     supports,
 )
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Length, RequestClass, Scenario, Slo, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
 

@@ -11,14 +11,14 @@ import numpy as np
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.detect import import_file
 from tokenfleet.importers.trace import Trace
+from tokenfleet.plan.file import PlanFile
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import did_you_mean
 from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.fleet import Whole, simulate_whole
 from tokenfleet.simulation.lengths import Pairs
-from tokenfleet.simulation.plan_file import PlanFile
 from tokenfleet.simulation.result import Row
 from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
 from tokenfleet.simulation.standing import Group

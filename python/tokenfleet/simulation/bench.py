@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.plan import Plan
+from tokenfleet.plan.file import PlanFile, check_match, read_plan, scenario_path
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.build import respecify
 from tokenfleet.problem.load_blocks import day_weights
 from tokenfleet.problem.specification import Specification
-from tokenfleet.scenario_file import LoadedScenario, load_scenario
-from tokenfleet.schema import Scenario
+from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
 from tokenfleet.simulation.lengths import Pairs
-from tokenfleet.simulation.plan_file import PlanFile, check_match, read_plan, scenario_path
 from tokenfleet.simulation.traffic import pairs_of
 
 PlanSource = Plan | str | Path | Mapping[str, Any]
-ScenarioSource = str | Path | Mapping[str, Any] | Scenario | LoadedScenario
 
 
 @dataclass(frozen=True, eq=False)

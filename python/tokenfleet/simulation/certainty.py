@@ -15,14 +15,14 @@ from typing import Any
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.result import MixResult, Tightening
-from tokenfleet.plan import Plan
+from tokenfleet.plan.file import read_plan
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.simulation import tables
 from tokenfleet.simulation.arrivals import Arrivals, arrivals_in, words_of
 from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
-from tokenfleet.simulation.plan_file import read_plan
 from tokenfleet.simulation.run import SimulationSettings
 from tokenfleet.simulation.simulate import class_attainment
 from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of, peak_block

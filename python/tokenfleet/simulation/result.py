@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tokenfleet.plan import json_ready
+from tokenfleet.plan.rows import json_ready
 
 SCHEMA_VERSION = 1
 Row = dict[str, Any]

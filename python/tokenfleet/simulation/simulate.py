@@ -14,6 +14,7 @@ import numpy as np
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
+from tokenfleet.scenario.load import ScenarioSource
 from tokenfleet.simulation import tables
 from tokenfleet.simulation.arrivals import (
     TraceSource,
@@ -23,7 +24,7 @@ from tokenfleet.simulation.arrivals import (
     run_whole,
     words_of,
 )
-from tokenfleet.simulation.bench import Bench, PlanSource, ScenarioSource, open_bench
+from tokenfleet.simulation.bench import Bench, PlanSource, open_bench
 from tokenfleet.simulation.fleet import Whole
 from tokenfleet.simulation.result import Row, Simulation
 from tokenfleet.simulation.run import Simulated, SimulationSettings

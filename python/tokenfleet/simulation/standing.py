@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.plan.file import PlanFile, Standing
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
-from tokenfleet.simulation.plan_file import PlanFile, Standing
 
 # Share of a block's requests below which a rate is the solver's tolerance, not a route.
 _NOISE = 1e-6

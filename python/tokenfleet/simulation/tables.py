@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tokenfleet import _core
+from tokenfleet.plan.file import PlanFile
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
 from tokenfleet.schema import Slo
-from tokenfleet.simulation.plan_file import PlanFile
 from tokenfleet.simulation.run import Simulated
 
 Row = dict[str, Any]

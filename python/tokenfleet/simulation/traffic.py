@@ -20,7 +20,7 @@ from tokenfleet.importers.mooncake import cached_tokens
 from tokenfleet.importers.trace import Trace
 from tokenfleet.problem.specification import Specification, architecture
 from tokenfleet.problem_data import FloatArray
-from tokenfleet.scenario_file import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.simulation.lengths import Pairs, class_pairs, classes_of, row_of
 from tokenfleet.simulation.prefixes import Hashes, Prefixes, prefixes_of
 from tokenfleet.simulation.standing import Group

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tokenfleet._core import __version__, file_checksum
-from tokenfleet.engines import Engine, Outcome, in_order, open_engine
+from tokenfleet.compute import Engine, Outcome, in_order, open_engine
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.whole import whole_file, write_whole
 from tokenfleet.schema import did_you_mean
 from tokenfleet.tables import record as kept
 from tokenfleet.tables.part import Task, moved, work
@@ -32,7 +33,6 @@ from tokenfleet.tables.record import Record, note, noted, part_file
 from tokenfleet.tables.select import condition
 from tokenfleet.tables.sink import Rejects, check_ending, open_sink, spliced
 from tokenfleet.tables.source import Source, open_source
-from tokenfleet.whole_file import whole_file, write_whole
 
 Progress = Callable[[int, int], None]
 _MANIFEST = "manifest.json"

@@ -13,9 +13,9 @@ import pyarrow.parquet
 
 from tokenfleet._core import Splicer
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.plain import cell
+from tokenfleet.files.whole import whole_file
 from tokenfleet.tables.question import ROW
-from tokenfleet.text import cell
-from tokenfleet.whole_file import whole_file
 
 _PAGE_BYTES, _PAGE_ROWS = 4 << 20, 1 << 16
 GROUP_ROWS = 1 << 17  # of a row group that is written, at least

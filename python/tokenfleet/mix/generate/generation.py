@@ -1,0 +1,232 @@
+"""The relaxation of a problem with more columns than can be built: column generation.
+
+The relaxation over some pairs of pool and candidate (`master`) is solved, the pairs that its duals
+say can pay (`pricing`) are built, and so on; when none is left, its value is that of the whole
+relaxation. What is left below zero is subtracted, times the most replicas that are ever useful, so
+every round proves a bound that holds exactly.
+
+Demand may go unmet at a price above what any service costs. If some does at the end, unmet demand
+alone is minimised in the same way: a bound above zero proves that no plan exists, and a value of
+zero says that the price was too low.
+
+Serves problems whose replicas all do both phases, without annual budget, reserve, free demand or
+re-layout (`applies`); the test compares with the relaxation of the whole model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tokenfleet.errors import SolverError
+from tokenfleet.mix.generate.master import KINDS, Master, Prices
+from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.model import Label
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.growing import Answer
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.mix.why.infeasible import size_of_limit
+from tokenfleet.problem_data import FloatArray, Problem
+
+LARGE = 20_000  # pairs of pool and candidate from which columns are generated
+_MOST_NEW = 1_500  # pairs built in one round
+_TAIL = 0.02  # of the wanted gap, that the last rounds may leave in the bound
+_ZERO = 1e-7  # of a pair's own cost: rounding of the duals
+_UNSERVED = 1e-6  # of a class's demand: rounding of the solver
+_DEARER = 100.0  # times the price of unmet demand that was too low
+_NEAR = 0.01  # reduced cost over the pair's own cost, up to which it may help a whole plan
+_KEPT = 1_500  # pairs of a whole plan's model beside those the relaxation uses
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The pairs worth building, and the proven bound of the whole relaxation."""
+
+    pairs: frozenset[tuple[int, int]]
+    bound: float
+    served: bool = False  # the relaxation over the pairs meets all demand
+    infeasible: bool = False  # proven: no plan meets all demand
+    interrupted: bool = False
+
+
+def applies(problem: Problem) -> bool:
+    """Whether the relaxation of the problem can be had by generation."""
+    return (
+        problem.objective.kind in KINDS
+        and problem.objective.annual_budget_usd is None
+        and not problem.relayout
+        and all(c.role == "serve" for c in problem.candidates)
+        and not any(w.free for w in problem.workloads)
+        and not any(pool.reserve for pool in problem.pools)
+    )
+
+
+def is_large(problem: Problem) -> bool:
+    """Whether the model has too many replicas to be built whole."""
+    by_system: dict[str, int] = {}
+    for candidate in problem.candidates:
+        by_system[candidate.system] = by_system.get(candidate.system, 0) + 1
+    return sum(by_system.get(pool.system, 0) for pool in problem.pools) > LARGE
+
+
+def generate(
+    pairs: Pairs,
+    options: SolveOptions,
+    deadline: Deadline,
+    start: Iterable[tuple[int, int]] = (),
+) -> Generated:
+    """Pairs that the whole relaxation needs, and its bound; `start` is built at once.
+
+    Ctrl-C or the deadline ends it with what there is.
+    """
+    generation = _Generation(pairs, options, deadline)
+    try:
+        generation.run(start)
+    except KeyboardInterrupt:
+        return replace(generation.generated(), interrupted=True)
+    return generation.generated()
+
+
+def relaxation(pairs: Pairs, options: SolveOptions) -> tuple[Master, Answer]:
+    """The relaxation within a fiftieth of the gap, and its last solution.
+
+    Raises:
+        SolverError: the time limit ended it before any solution.
+    """
+    generation = _Generation(pairs, options, Deadline(options.time_limit_s))
+    generation.run(())
+    if generation.last is None:
+        raise SolverError("the relaxation was not solved within the time limit", "give more time")
+    return generation.last[:2]
+
+
+class _Generation:
+    """The rounds under the problem's objective, and those under unmet demand alone."""
+
+    def __init__(self, pairs: Pairs, options: SolveOptions, deadline: Deadline) -> None:
+        self.pairs = pairs
+        self.gap = options.gap
+        self.options = options
+        self.deadline = deadline
+        self.bound = -math.inf
+        self.infeasible = False
+        self.last: tuple[Master, Answer, FloatArray, Prices] | None = None
+
+    def run(self, start: Iterable[tuple[int, int]]) -> None:
+        master = Master(self.pairs, self.options)
+        prices = master.objective_prices()
+        master.use(prices)
+        first = self.pairs.rows_of(start).tolist()
+        master.add(sorted({*first, *self.pairs.cheapest_of_each(prices.own)}))
+        while self._by_cost(master, prices):
+            if not self._can_be_served(master):
+                return
+            most = max(prices.base[label] for label in prices.base if label[0] == "slack")
+            prices = master.objective_prices(_DEARER * most)
+            master.use(prices)
+
+    def _by_cost(self, master: Master, prices: Prices) -> bool:
+        """Rounds under the objective; whether they ended with demand left unmet."""
+
+        def keep(answer: Answer, reduced: FloatArray, bound: float) -> bool:
+            self.last = (master, answer, reduced, prices)
+            self.bound = max(self.bound, bound + prices.constant)
+            return answer.value - bound <= _TAIL * self.gap * abs(answer.value)
+
+        ended = converge(master, prices, self.deadline, keep)
+        return ended and not self._served()
+
+    def _can_be_served(self, master: Master) -> bool:
+        """Whether unmet demand can vanish; if a bound forbids it, no plan exists."""
+
+        def decided(answer: Answer, _: FloatArray, bound: float) -> bool:
+            self.infeasible = bound > _UNSERVED
+            return self.infeasible or answer.value <= _UNSERVED
+
+        prices = master.slack_prices(weights(master))
+        master.use(prices)
+        ended = converge(master, prices, self.deadline, decided)
+        return ended and not self.infeasible
+
+    def _served(self) -> bool:
+        return self.last is not None and unserved(self.last[0], self.last[1]) <= _UNSERVED
+
+    def generated(self) -> Generated:
+        if self.last is None:
+            return Generated(frozenset(), self.bound)
+        master, answer, reduced, prices = self.last
+        near = self.pairs.named(_near(reduced / prices.own))
+        return Generated(
+            master.used(answer) | near, self.bound, self._served(), self.infeasible
+        )  # fmt: skip
+
+
+def weights(master: Master) -> dict[Label, float]:
+    """One over the limit that each slack column relaxes."""
+    problem = master.pairs.problem
+    slacks = (label for label in master.model.columns if label[0] == "slack")
+    return {label: 1.0 / max(size_of_limit(problem, label), 1e-6) for label in slacks}
+
+
+def unserved(master: Master, answer: Answer) -> float:
+    """Largest share of any class's demand that is left unmet."""
+    of = weights(master)
+    slack = master.slack(answer).items()
+    return max((of[la] * amount for la, amount in slack if la[1] == "demand"), default=0.0)
+
+
+def converge(
+    master: Master,
+    prices: Prices,
+    deadline: Deadline,
+    enough: Callable[[Answer, FloatArray, float], bool],
+) -> bool:
+    """Solve, price and build until no pair can pay or `enough(answer, reduced costs, bound)`;
+    False when the deadline came first."""
+    pairs = master.pairs
+    while deadline.left() > 0:
+        answer = master.solve(deadline.left())
+        if answer.status != "optimal":
+            return False
+        reduced = pairs.reduced_costs(master.duals(answer), prices.kwh)
+        if enough(answer, reduced, answer.value - _shortfall(pairs, reduced)):
+            return True
+        new = _cheapest(master, reduced / prices.own)
+        if not new:
+            return True
+        master.add(new)
+    return False
+
+
+def _shortfall(pairs: Pairs, reduced: FloatArray) -> float:
+    """What pairs with a reduced cost below zero could still take off the relaxation."""
+    below = reduced < 0
+    blocks = len(pairs.problem.blocks)  # counts by block: each scope is at most as far below
+    return float(-(reduced[below] * pairs.needed[pairs.candidate[below]]).sum()) * blocks
+
+
+def _cheapest(master: Master, relative: FloatArray) -> list[int]:
+    """The pairs that pay most for their size, at most two of a pool's workload."""
+    pairs = master.pairs
+    worth = np.flatnonzero((relative < -_ZERO) & ~master.built)
+    order = worth[np.lexsort((worth, relative[worth]))]
+    taken: dict[tuple[int, int], int] = {}
+    new: list[int] = []
+    for i in order.tolist():
+        place = (int(pairs.pool[i]), int(pairs.workload[pairs.candidate[i]]))
+        if taken.get(place, 0) < 2:
+            taken[place] = taken.get(place, 0) + 1
+            new.append(i)
+        if len(new) == _MOST_NEW:
+            break
+    return new
+
+
+def _near(relative: FloatArray) -> list[int]:
+    """Pairs whose reduced cost is small: they help to fill systems and to repair limits."""
+    rows = np.flatnonzero(relative <= _NEAR)
+    order = rows[np.lexsort((rows, relative[rows]))]
+    return [int(i) for i in order[:_KEPT]]

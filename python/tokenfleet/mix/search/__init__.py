@@ -1,0 +1,1 @@
+"""How one model is searched: bound, cuts, rounding, neighbourhoods, proof."""

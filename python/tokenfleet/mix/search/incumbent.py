@@ -1,0 +1,86 @@
+"""What a search has in hand: the best plan, the bound, and whether that is enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokenfleet.mix.model import FleetModel
+from tokenfleet.mix.solver.highs import Outcome, Status, certify, relative_gap, sign_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """Best plan (column name to value) and bound; without a plan `values` is empty."""
+
+    status: Status
+    value: float
+    bound: float
+    values: Mapping[str, float]
+    interrupted: bool = False
+    ray: tuple[str, ...] = ()
+    best_value: float | None = None  # where a stated tolerance let `value` be a little worse
+
+    @property
+    def gap(self) -> float:
+        """Relative gap of the best value found; a stated tolerance is a choice and not a gap."""
+        return relative_gap(self.value if self.best_value is None else self.best_value, self.bound)
+
+
+class Incumbent:
+    """The best plan so far and the bound, whatever order they arrive in."""
+
+    def __init__(
+        self, m: FleetModel, gap: float, bound: float, whole_s: float, partial: bool = False
+    ) -> None:
+        self.m = m
+        self.gap = gap
+        self.bound = bound
+        self.partial = partial  # the model lacks columns: what it proves is of itself alone
+        self.whole_s = whole_s  # seconds below which the whole model cannot help
+        self.value = math.nan
+        self.plan: dict[str, float] | None = None
+        self.status: Status = "error"
+        self.interrupted = False
+        self.sign = sign_of(m.prob)
+
+    def offer_plan(self, plan: Mapping[str, float]) -> None:
+        """A feasible plan found outside the solver."""
+        objective = self.m.prob.objective
+        value = objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items())
+        if self.plan is None or self.sign * value < self.sign * self.value:
+            self.value, self.plan = value, dict(plan)
+
+    def take(self, outcome: Outcome, *, whole: bool) -> None:
+        """The outcome of a run; its bound counts only when no column was left out."""
+        self.interrupted |= outcome.interrupted
+        if outcome.has_incumbent:
+            self.offer_plan(outcome.values)
+        if whole and not self.partial:
+            self.status = outcome.status
+            if math.isfinite(outcome.bound):
+                self.bound = self.sign * max(self.sign * self.bound, self.sign * outcome.bound)
+
+    def done(self) -> bool:
+        """Whether the gap is reached or the user asked to stop."""
+        proven = self.plan is not None and certify(self.value, self.bound, self.gap) != (
+            "feasible_time_limit"
+        )
+        return proven or (self.interrupted and self.plan is not None)
+
+    def target(self) -> float | None:
+        """The value at which the gap to today's bound is reached."""
+        if self.gap <= 0 or self.bound == 0:
+            return None
+        towards = self.sign * (1.0 if self.bound > 0 else -1.0)
+        return self.bound / (1.0 - towards * self.gap)
+
+    def found(self) -> Found:
+        """Status from the proof, or the solver's own word when there is no plan."""
+        if self.plan is None:
+            return Found(self.status, math.nan, self.bound, {}, self.interrupted)
+        if self.sign * self.bound > self.sign * self.value:  # rounding noise: a proof is a proof
+            self.bound = self.value
+        status = certify(self.value, self.bound, self.gap)
+        return Found(status, self.value, self.bound, self.plan, self.interrupted)

@@ -1,0 +1,90 @@
+"""A plan improved a few sites at a time.
+
+Rounding up leaves a fraction of a replica and of a system to spare at every site. Two sites are
+opened at a time: their replicas and systems may change and all flows with them, while whole numbers
+elsewhere stay as they are. What the two give up flows where there is room, which takes a small
+model. Neighbours in canonical order come first, then sites further apart, until as many in turn as
+there are sites have helped nothing; four at a time follow.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pulp
+
+from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.result import WHOLE
+from tokenfleet.mix.search.bounds import bounded
+from tokenfleet.mix.search.incumbent import Incumbent
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, run
+
+_PART = 4  # of the sites at most one in so many are opened: more is nearly the whole model
+_SIZES = (2, 4)  # sites opened at a time
+_LEAST_S = 2.0  # for one neighbourhood
+_SHARE = 0.05  # of the time left, for one neighbourhood
+
+
+def improve(m: FleetModel, options: SolveOptions, deadline: Deadline, best: Incumbent) -> None:
+    """Better plans from the one in hand, until the gap is reached or no neighbourhood helps.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before a solve; one in a solve ends the search.
+    """
+    columns = whole_columns(m)
+    if best.plan is None:
+        return
+    for size in (size for size in _SIZES if size * _PART <= len(columns)):
+        in_vain = 0
+        for free in _together(list(columns), size):
+            if best.done() or deadline.left() <= 0 or in_vain == len(columns):
+                break
+            before = best.value
+            held = [v for site, found in columns.items() if site not in free for v in found]
+            _solve_around(m, options, deadline, best, held)
+            in_vain = in_vain + 1 if best.value == before else 0
+
+
+def _solve_around(
+    m: FleetModel,
+    options: SolveOptions,
+    deadline: Deadline,
+    best: Incumbent,
+    held: Sequence[pulp.LpVariable],
+) -> None:
+    """The model with the plan's numbers for the columns held."""
+    assert best.plan is not None
+    plan = dict(best.plan)
+    kept = [(v, float(round(plan.get(v.name, 0.0)))) for v in held]
+    limit = min(max(_LEAST_S, _SHARE * deadline.left()), deadline.left())
+    narrow = replace(options, time_limit_s=limit, gap=options.gap / 4)
+    with bounded([(v, number, number) for v, number in kept]):
+        best.take(run(m.prob, narrow, start=plan, target=best.target()), whole=False)
+
+
+def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:
+    """Whole columns by site, sites in canonical order."""
+    found: dict[int, list[pulp.LpVariable]] = {}
+    places = {p: m.problem.pools[p].site for p in m.order.pools}
+    for site in places.values():
+        found.setdefault(site, [])
+    for label, v in m.columns.items():
+        if label[0] in WHOLE and v.upBound != 0.0:
+            found[places[_pool(m, label)]].append(v)
+    return {site: columns for site, columns in found.items() if columns}
+
+
+def _pool(m: FleetModel, label: Label) -> int:
+    if label[0] == "x":
+        return m.problem.offers[label[2]].pool
+    return int(label[1] if label[0] == "used" else label[2])
+
+
+def _together(sites: list[int], size: int) -> Iterator[frozenset[int]]:
+    """So many sites at a time, without end: those next to each other, then those further apart."""
+    for apart in itertools.cycle(range(1, len(sites))):
+        for first in range(len(sites)):
+            yield frozenset(sites[(first + apart * j) % len(sites)] for j in range(size))

@@ -1,0 +1,203 @@
+"""From the linear relaxation to a real plan: round up, and tighten what that breaks.
+
+The relaxation's flows f are kept. Replicas become n = ceil(sum load * f), systems become the least
+number that holds them (`systems_for`), reserve included. Rounding up can break a power, rack,
+supply or budget row by some excess e; that row's right-hand side is lowered by 1.1 e (by less where
+the relaxation then has no solution), and the relaxation solved and rounded again, at most
+`ATTEMPTS` times. The plan found costs little more than the bound when the fleet is large, and
+starts the exact search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import pulp
+
+from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model.frame import systems_per_replica
+from tokenfleet.mix.model.packing import offers_of, split_sizes
+from tokenfleet.mix.result import WHOLE
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
+
+Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
+
+ATTEMPTS = 12
+HALVINGS = 4
+_NOISE = 1e-7
+_BROKEN = 1e-6
+
+
+def systems_for(gpus: int, counts: Mapping[int, int]) -> int | None:
+    """Least systems of `gpus` accelerators that hold `counts` replicas by size.
+
+    Exact when the sizes form a divisibility chain; None when they do not.
+
+    >>> systems_for(72, {64: 8, 8: 8})
+    8
+    >>> systems_for(72, {64: 9})
+    9
+    """
+    inside = {g: n for g, n in counts.items() if n and g < gpus}
+    whole = sum(n * systems_per_replica(g, gpus) for g, n in counts.items() if g >= gpus)
+    if split_sizes(list(inside))[1]:
+        return None
+    needed = (
+        math.ceil(sum(h * n for h, n in inside.items() if h >= g) / (gpus // g * g)) for g in inside
+    )
+    return whole + max(needed, default=0)
+
+
+def round_up(
+    m: FleetModel, relaxed: Outcome, options: SolveOptions, deadline: Deadline
+) -> dict[str, float] | None:
+    """A feasible plan near the relaxation, by column name; None if none was found."""
+    lowered: dict[Limit, float] = {}
+    try:
+        for _ in range(ATTEMPTS):
+            plan = _rounded(m, relaxed)
+            broken = _broken(m, plan, lowered) if plan is not None else []
+            if plan is None or not broken:
+                return plan
+            tighter = _tightened(m, broken, lowered, options, deadline)
+            if tighter is None:
+                return None
+            relaxed = tighter
+        return None
+    finally:
+        for limit, excess in lowered.items():
+            _lower(limit, -excess)
+
+
+def _tightened(
+    m: FleetModel,
+    broken: Sequence[tuple[Limit, float]],
+    lowered: dict[Limit, float],
+    options: SolveOptions,
+    deadline: Deadline,
+) -> Outcome | None:
+    """The relaxation with what was broken lowered, by less where nothing meets the limits then."""
+    part = 1.1
+    for _ in range(HALVINGS):
+        for limit, excess in broken:
+            _lower(limit, part * excess)
+            lowered[limit] = lowered.get(limit, 0.0) + part * excess
+        if deadline.left() <= 0:
+            return None
+        relaxed = run(m.prob, replace(options, time_limit_s=deadline.left()), mip=False)
+        if relaxed.has_incumbent:
+            return relaxed
+        for limit, excess in broken:
+            _lower(limit, -part * excess)
+            lowered[limit] -= part * excess
+        part /= 2.0
+    return None
+
+
+def _lower(limit: Limit, excess: float) -> None:
+    """Move a row's right-hand side, or a column's upper bound, down by `excess`."""
+    if isinstance(limit, pulp.LpVariable):
+        limit.upBound -= excess
+    else:
+        limit.constant += excess
+
+
+def _broken(
+    m: FleetModel, plan: Mapping[str, float], lowered: Mapping[Limit, float]
+) -> list[tuple[Limit, float]]:
+    """Rows and upper bounds, as stated, that the plan breaks, with the excess in their own unit."""
+    broken: list[tuple[Limit, float]] = []
+    for row in m.prob.constraints():
+        stated = row.constant - lowered.get(row, 0.0)
+        excess = sum(a * plan.get(v.name, 0.0) for v, a in row.items()) + stated
+        if row.sense != pulp.LpConstraintLE:
+            excess = abs(excess) if row.sense == pulp.LpConstraintEQ else -excess
+        if excess > _BROKEN * max(1.0, abs(stated)):
+            broken.append((row, excess))
+    for column in m.columns.values():
+        if column.upBound is not None:
+            excess = plan.get(column.name, 0.0) - column.upBound - lowered.get(column, 0.0)
+            if excess > _BROKEN:
+                broken.append((column, min(excess, column.upBound / 1.1)))
+    return broken
+
+
+def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
+    values = {label: relaxed.values[v.name] for label, v in m.columns.items()}
+    replicas = _replicas(m, values)
+    plan = {label: v for label, v in values.items() if label[0] not in WHOLE}
+    plan.update({label: float(n) for label, n in replicas.items()})
+    for p, needed in _systems(m, replicas).items():
+        if needed is None:
+            return None
+        for scope, systems in needed.items():
+            plan.update(_share_out(m, p, scope, systems, values))
+        if ("used", p) in m.columns:
+            plan[("used", p)] = 1.0
+        plan.update(_racks(m, p, needed))
+    return {m.columns[label].name: v for label, v in plan.items()}
+
+
+def _replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Label, int]:
+    load: dict[tuple[int, int, int], float] = {}
+    for label, value in values.items():
+        if label[0] == "f" and value > _NOISE:
+            _, b, p, c, k = label
+            used = value * float(m.problem.candidates[c].load[k])
+            load[(b, p, c)] = load.get((b, p, c), 0.0) + used
+    replicas: dict[Label, int] = {}
+    for (b, p, c), used in load.items():
+        label = ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
+        replicas[label] = max(replicas.get(label, 0), math.ceil(used - _NOISE))
+    return replicas
+
+
+def _systems(m: FleetModel, replicas: Mapping[Label, int]) -> dict[int, dict[int, int] | None]:
+    """Systems by pool and scope of the `x` columns; None for a pool whose sizes need patterns."""
+    counts: dict[tuple[int, int], dict[int, int]] = {}
+    for (_, b, p, c), n in replicas.items():
+        sizes = counts.setdefault((p, b), {})
+        gpus = m.problem.candidates[c].gpus
+        sizes[gpus] = sizes.get(gpus, 0) + n
+    needed: dict[int, dict[int, int] | None] = {}
+    for (p, b), sizes in counts.items():
+        pool = m.problem.pools[p]
+        systems = systems_for(pool.gpus_per_system, sizes)
+        scope = b if pool.elastic else ALL_YEAR
+        sofar = needed.setdefault(p, {})
+        if systems is None or sofar is None:
+            needed[p] = None
+        else:
+            sofar[scope] = max(sofar.get(scope, 0), systems + pool.reserve)
+    return needed
+
+
+def _share_out(
+    m: FleetModel, p: int, scope: int, systems: int, values: Mapping[Label, float]
+) -> dict[Label, float]:
+    """Split the systems over the pool's offers, those the relaxation liked first."""
+    labels: list[Label] = [("x", scope, o) for o in offers_of(m, p)]
+    labels.sort(key=lambda label: -values[label])
+    shares: dict[Label, float] = {}
+    left = float(systems)
+    for label in labels:
+        bound = m.columns[label].upBound
+        shares[label] = left if bound is None else min(left, float(math.floor(bound)))
+        left -= shares[label]
+    shares[labels[0]] += left  # beyond every bound: `_broken` reports it
+    return shares
+
+
+def _racks(m: FleetModel, p: int, needed: Mapping[int, int]) -> dict[Label, float]:
+    per_rack = m.problem.pools[p].systems_per_rack
+    racks: dict[Label, float] = {}
+    for b in range(ALL_YEAR, len(m.problem.blocks)):
+        if ("racks", b, p) in m.columns:
+            systems = needed.get(b, needed.get(ALL_YEAR, 0))
+            racks[("racks", b, p)] = float(math.ceil(systems / per_rack - _NOISE))
+    return racks

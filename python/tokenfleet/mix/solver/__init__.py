@@ -1,0 +1,1 @@
+"""HiGHS, and how much effort a search may take."""

@@ -1,0 +1,261 @@
+"""Why a mix problem has no plan, in the user's terms, and by how much.
+
+1. `check_problem` finds what no solver is needed for: a class that nothing can serve, numbers too
+   far apart to be trusted.
+2. `explain_infeasible` gives one family of requirements at a time a slack column per row and
+   minimises the slack relative to the row's own size. Each answer is one repair that is enough
+   alone ("site eu-1: power short by 312 kW (limit 500 kW)"); the smallest comes first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.errors import InfeasibleError, SolverError
+from tokenfleet.mix.model import FleetModel, Frame, Label, build
+from tokenfleet.mix.model.columns import ALL_YEAR
+from tokenfleet.mix.model.frame import may_run
+from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
+from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.problem_data import Pool, Problem
+
+BoolArray = NDArray[np.bool_]
+
+FAMILIES = ("power", "racks", "supply", "capex", "budget", "demand")
+MAX_SPREAD = 1e9
+_TRIAL = SolveOptions(gap=1e-3, time_limit_s=5.0)
+
+
+class UnboundedError(SolverError):
+    """The objective improves without end; the message names the columns that grow."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One family relaxed alone: the relative slack needed and what to say about it."""
+
+    relative: float
+    messages: tuple[str, ...]
+
+
+def check_problem(problem: Problem) -> None:
+    """Raise when a class cannot be served by anything, or when numbers spread too far."""
+    conflicts = [text for w in range(len(problem.workloads)) for text in _unserved(problem, w)]
+    if conflicts:
+        raise InfeasibleError(
+            "; ".join(conflicts),
+            conflicts,
+            "loosen its limits, allow another system, offer, site or precision, or add an API",
+        )
+
+
+def _unserved(problem: Problem, w: int) -> list[str]:
+    """Classes of the workload that demand something and that nothing serves, by block."""
+    workload = problem.workloads[w]
+    if workload.shortfall_usd_per_request is not None or (workload.free and not workload.min_scale):
+        return []
+    texts = []
+    for b, block in enumerate(problem.blocks):
+        served = _servable(problem, w, block.lost_site)
+        for k, class_id in enumerate(workload.class_ids):
+            if workload.demand_rps[b, k] > 0 and not served[k]:
+                lost = "" if block.lost_site < 0 else (
+                    f" while site {problem.sites[block.lost_site].id} is lost"
+                )  # fmt: skip
+                text = f"workload {workload.id}: nothing can serve class {class_id}{lost}"
+                texts.append(text)
+    return list(dict.fromkeys(texts))
+
+
+def _servable(problem: Problem, w: int, lost_site: int) -> BoolArray:
+    """Whether some candidate, pair of candidates or API serves each class."""
+    served = np.zeros(len(problem.workloads[w].class_ids), dtype=bool)
+    for api in problem.apis:
+        if api.workload == w:
+            served |= np.isfinite(api.cost_usd_per_request)
+    phases: dict[tuple[int, int], dict[str, BoolArray]] = {}
+    with_offer = {offer.pool for offer in problem.offers if offer.supply >= 1}
+    pools: dict[str, list[Pool]] = {}
+    for p, pool in enumerate(problem.pools):
+        if p in with_offer and pool.site != lost_site:
+            pools.setdefault(pool.system, []).append(pool)
+    for c in (c for c in problem.candidates if c.workload == w):
+        admitted = np.isfinite(c.load)
+        for pool in pools.get(c.system, []):
+            if c.role == "serve" and served[admitted].all():
+                break
+            if not may_run(problem, pool, c):
+                continue
+            if c.role == "serve":
+                served |= admitted
+            else:
+                sides = phases.setdefault((pool.site, c.pair), {})
+                sides[c.role] = sides.get(c.role, np.zeros_like(served)) | admitted
+    for sides in phases.values():
+        if len(sides) == 2:
+            served |= sides["prefill"] & sides["decode"]
+    return served
+
+
+def check_scaling(m: FleetModel) -> None:
+    """Raise when coefficients of one constraint family, or system prices, spread beyond 1e9.
+
+    Small yearly costs of single flows are harmless, so the budget row is not judged by them.
+    """
+    ranges: dict[str, dict[float, str]] = {}
+    for row, label in zip(m.prob.constraints(), m.rows.values(), strict=True):
+        if label[0] == "budget":
+            continue
+        extremes = ranges.setdefault(str(label[0]), {})
+        sizes = [(abs(a), v.name) for v, a in row.items() if a]
+        if sizes:
+            for size, name in (min(sizes), max(sizes)):
+                extremes[size] = name
+    ranges["price"] = {
+        abs(a): m.columns[label].name
+        for label, a in cost_coefficients(m).items()
+        if a and label[0] == "x"
+    }
+    for family, extremes in ranges.items():
+        if extremes and max(extremes) > MAX_SPREAD * min(extremes):
+            low, high = min(extremes), max(extremes)
+            raise SolverError(
+                f"{family}: coefficients from {low:.3g} ({describe(m, extremes[low])}) to "
+                f"{high:.3g} ({describe(m, extremes[high])}) are too far apart to be trusted",
+                "check the units of these rows (ms or s, W or kW, $ per hour or per year)",
+            )
+
+
+def describe(m: FleetModel, name: str) -> str:
+    """A column's name in the user's terms."""
+    label = next((la for la, v in m.columns.items() if v.name == name), None)
+    return name if label is None else describe_label(m.problem, label)
+
+
+def describe_label(problem: Problem, label: Label) -> str:
+    """A label in the user's terms."""
+    kind = label[0]
+    if kind == "x":
+        return f"systems under offer {problem.offers[label[2]].id}"
+    if kind in ("n", "f"):
+        candidate = problem.candidates[label[3]]
+        workload = problem.workloads[candidate.workload].id
+        what = "replicas" if kind == "n" else "requests"
+        return f"{what} of {workload} in pool {problem.pools[label[2]].id}"
+    if kind == "api":
+        return f"requests to API {problem.apis[label[2]].id}"
+    if kind == "short":
+        return f"shortfall of workload {problem.workloads[label[2]].id}"
+    if kind == "theta":
+        return "scale of free demand"
+    return f"{kind} of pool {problem.pools[label[-2 if kind == 'slot' else -1]].id}"
+
+
+def explain_infeasible(problem: Problem, frame: Frame | None = None) -> InfeasibleError:
+    """The error that says which requirement cannot be met and by how much."""
+    trials = [_repair(problem, (family,), frame) for family in FAMILIES]
+    repairs = [r for r in trials if r is not None]
+    if not repairs:
+        together = _repair(problem, FAMILIES, frame)
+        repairs = [together] if together is not None else []
+    return infeasible(repairs)
+
+
+def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
+    """The error that names repairs, the smallest first."""
+    ordered = sorted(repairs, key=lambda r: r.relative)
+    conflicts = [text for repair in ordered for text in repair.messages]
+    if not conflicts:
+        return InfeasibleError(
+            "no plan meets every requirement, and none of them alone is the cause", ()
+        )
+    alternatives = "; or ".join(", ".join(repair.messages) for repair in ordered)
+    return InfeasibleError(
+        f"no plan meets every requirement: {alternatives}",
+        conflicts,
+        "each alternative is enough alone; the first is the smallest change relative to its limit",
+    )
+
+
+def _repair(problem: Problem, families: tuple[str, ...], frame: Frame | None) -> Repair | None:
+    """Least relative slack when only these families may give way; None if that is no cure."""
+    m = build(problem, relax=frozenset(families), frame=frame)
+    slacks = [label for label in m.columns if label[0] == "slack"]
+    if not slacks:
+        return None
+    set_objective(m, {label: 1.0 / max(size_of_limit(problem, label), 1e-6) for label in slacks})
+    outcome = run(m.prob, _TRIAL)
+    if not outcome.has_incumbent:
+        return None
+    return repair_of(problem, {la: outcome.values[m.columns[la].name] for la in slacks})
+
+
+def repair_of(problem: Problem, slack: Mapping[Label, float]) -> Repair | None:
+    """The repair that slack columns ask for; None if they ask for none."""
+    sizes = {label: max(size_of_limit(problem, label), 1e-6) for label in slack}
+    short = {label: amount for label, amount in slack.items() if amount > 1e-6 * sizes[label]}
+    texts = tuple(
+        dict.fromkeys(_message(problem, label, amount) for label, amount in short.items())
+    )
+    relative = sum(amount / sizes[label] for label, amount in short.items())
+    return Repair(relative, texts) if texts else None
+
+
+def size_of_limit(problem: Problem, label: Label) -> float:
+    """The limit that a slack relaxes, in its own unit."""
+    family, key = label[1], label[2:]
+    objective = problem.objective
+    if family == "power":
+        return problem.sites[key[0]].power_limit_kw
+    if family == "racks":
+        return problem.sites[key[0]].rack_limit
+    if family == "supply":
+        return max(problem.offers[key[0]].supply, 1.0)
+    if family == "capex":
+        return objective.capex_budget_usd or 1.0
+    if family == "budget":
+        return objective.annual_budget_usd or 1.0
+    workload = problem.workloads[key[1]]
+    scale = max(workload.min_scale, 1.0) if workload.free else 1.0
+    return float(workload.demand_rps[key[0], key[2]]) * scale
+
+
+def _message(problem: Problem, label: Label, amount: float) -> str:
+    family, key = label[1], label[2:]
+    size = size_of_limit(problem, label)
+    if family == "power":
+        site = problem.sites[key[0]]
+        basis = "utility" if site.power_is_utility else "IT"
+        where = f"site {site.id}: power short by {amount:.6g} kW (limit {size:.6g} kW, {basis})"
+        return where + _in_block(problem, key[1])
+    if family == "racks":
+        site_id = problem.sites[key[0]].id
+        return f"site {site_id}: racks short by {math.ceil(amount - 1e-6)} (limit {size:.6g})"
+    if family == "supply":
+        offer = problem.offers[key[0]]
+        name = offer.supply_group or offer.id
+        return f"offer {name}: supply short by {math.ceil(amount - 1e-6)} (limit {offer.supply:g})"
+    if family == "capex":
+        return f"capex budget short by {amount:,.0f} USD (limit {size:,.0f} USD)"
+    if family == "budget":
+        return f"annual budget short by {amount:,.0f} USD (limit {size:,.0f} USD)"
+    workload = problem.workloads[key[1]]
+    class_id = workload.class_ids[key[2]]
+    return (
+        f"workload {workload.id}, class {class_id}: {amount:.6g} of {size:.6g} requests/s cannot "
+        f"be served{_in_block(problem, key[0])}"
+    )
+
+
+def _in_block(problem: Problem, b: int) -> str:
+    if b == ALL_YEAR or len(problem.blocks) == 1:
+        return ""
+    block = problem.blocks[b]
+    if block.lost_site >= 0:
+        return f" while site {problem.sites[block.lost_site].id} is lost"
+    return f" in load block {b} ({block.hours:g} h a year)"

@@ -1,0 +1,44 @@
+"""What a plan shows beside the mix: promises, provenance, what was left out, warnings."""
+
+from __future__ import annotations
+
+from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.promises import slo_rows
+from tokenfleet.plan.provenance import (
+    confidence_warnings,
+    gpus_by_system,
+    inherited_warnings,
+    provenance_rows,
+    quality_warnings,
+)
+from tokenfleet.plan.rows import Extras
+from tokenfleet.problem import Built
+from tokenfleet.problem.origin import origin
+
+
+def extras(built: Built, result: MixResult, seconds: float) -> Extras:
+    """What the plan shows beside the mix."""
+    provenance = provenance_rows(built, result)
+    dropped = dict(built.never_built)
+    for counts in built.counts.values():
+        for reason, count in counts.items():
+            if reason not in ("evaluated", "usable"):
+                dropped[reason] = dropped.get(reason, 0) + count
+    return Extras(
+        candidates_evaluated=built.evaluated,
+        candidates_kept=len(built.problem.candidates),
+        seconds=seconds,
+        slo=slo_rows(built, result),
+        provenance=provenance,
+        not_considered=tuple({"what": n.what, "reason": n.reason} for n in built.not_considered),
+        confidence=built.loaded.scenario.confidence,
+        warnings=(
+            *(str(w) for w in built.loaded.warnings),
+            *confidence_warnings(built.loaded.scenario.confidence),
+            *inherited_warnings(provenance, gpus_by_system(result)),
+            *quality_warnings(built, result),
+        ),
+        dropped=dropped,
+        origin=origin(built.loaded, built.specification),
+        configurations=built.origins,
+    )

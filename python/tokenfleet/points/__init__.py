@@ -1,0 +1,1 @@
+"""Operating points of single replicas: kept, searched, compared."""

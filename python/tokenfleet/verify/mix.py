@@ -1,0 +1,312 @@
+"""Checks a mix against the problem from first principles; shares no code with the model.
+
+Every figure is computed again from `Problem` and the numbers of systems, replicas and requests/s:
+demand in every block, classes admitted, capacity, prefill = decode, places (each replica is put
+into a system), reserve, power, racks, supply, budgets, whole numbers, and the yearly cost by item.
+`verify_mix` returns what is wrong; an empty list is a clean plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tokenfleet.problem_data import Problem
+from tokenfleet.verify.places import fewest_systems
+
+FEASIBLE = 1e-5  # relative: the solver's own tolerance is 1e-6 of a scaled row
+COST = 1e-9
+OBJECTIVE = 1e-6
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One requirement that does not hold: what, where, and by how much in its own unit."""
+
+    rule: str
+    where: str
+    excess: float
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.where} by {self.excess:.6g}"
+
+
+@dataclass(frozen=True)
+class _Mix:
+    """The numbers under test, keyed as people speak of them."""
+
+    problem: Problem
+    systems: Mapping[tuple[int, int], float]  # (block, offer)
+    replicas: Mapping[tuple[int, int, int], float]  # (block, pool, candidate)
+    flows: Mapping[tuple[int, int, int, int], float]  # (block, pool, candidate, class)
+    api: Mapping[tuple[int, int, int], float]  # (block, api, class)
+    short: Mapping[tuple[int, int, int], float]  # (block, workload, class)
+    scale: float
+
+
+def verify_mix(
+    problem: Problem,
+    values: Mapping[tuple[Any, ...], float],
+    stated_items: Mapping[str, float] | None = None,
+    stated_cost: float | None = None,
+) -> list[Violation]:
+    """Everything that is wrong with the values; cost is compared when it is given.
+
+    `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
+    `stated_cost` is the solver's own objective in $, compared to 1e-6.
+    """
+    mix = _spread(problem, values)
+    found = [
+        *_whole_numbers(values),
+        *_demand(mix),
+        *_capacity(mix),
+        *_pairs(mix),
+        *_places(mix),
+        *_power(mix),
+        *_racks(mix),
+        *_supply(mix),
+        *_api_rates(mix),
+        *_budgets(mix),
+    ]
+    cost = sum(annual_cost_items(mix.problem, values).values())
+    if stated_items is not None:
+        found += _differs("cost items", sum(stated_items.values()), cost, COST)
+    if stated_cost is not None:
+        found += _differs("objective", stated_cost, cost, OBJECTIVE)
+    return found
+
+
+def annual_cost_items(
+    problem: Problem, values: Mapping[tuple[Any, ...], float]
+) -> dict[str, float]:
+    """Yearly cost by item in $, block by block."""
+    mix = _spread(problem, values)
+    items: dict[str, float] = defaultdict(float)
+    for (b, o), count in mix.systems.items():
+        offer = problem.offers[o]
+        pool = problem.pools[offer.pool]
+        hours = problem.blocks[b].hours
+        year_hours = _year_hours(problem, pool.elastic)
+        for item, usd in offer.annual_cost_items_usd.items():
+            items[item] += usd * count * (hours / year_hours)
+        if pool.elastic:
+            items["rental"] += offer.hourly_usd * hours * count
+        idle_hours = hours * 8760.0 / year_hours
+        items["energy"] += count * pool.idle_it_kw * idle_hours * pool.energy_usd_per_kwh_it
+    for (b, p, c), count in mix.replicas.items():
+        kw = problem.candidates[c].idle_w / 1000.0
+        hours = problem.blocks[b].hours
+        items["energy"] += count * kw * hours * problem.pools[p].energy_usd_per_kwh_it
+    for (b, p, c, k), rate in mix.flows.items():
+        requests = rate * problem.blocks[b].hours * 3600.0
+        kwh = requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
+        items["energy"] += kwh * problem.pools[p].energy_usd_per_kwh_it
+    for (b, a, k), rate in mix.api.items():
+        requests = rate * problem.blocks[b].hours * 3600.0
+        items["api_tokens"] += requests * float(problem.apis[a].cost_usd_per_request[k])
+    for (b, w, _), rate in mix.short.items():
+        price = problem.workloads[w].shortfall_usd_per_request or 0.0
+        items["shortfall"] += rate * problem.blocks[b].hours * 3600.0 * price
+    items["contracted_power"] = sum(s.contracted_power_usd_per_year for s in problem.sites)
+    return {item: usd for item, usd in sorted(items.items()) if usd}
+
+
+def _year_hours(problem: Problem, elastic: bool) -> float:
+    """Hours over which a year's price is spread: elastic systems pay by the hour of 8,760."""
+    return 8760.0 if elastic else sum(block.hours for block in problem.blocks)
+
+
+def _spread(problem: Problem, values: Mapping[tuple[Any, ...], float]) -> _Mix:
+    """Numbers per block; what holds all year holds in every block whose site is up."""
+    systems: dict[tuple[int, int], float] = {}
+    replicas: dict[tuple[int, int, int], float] = {}
+    flows, api, short = {}, {}, {}
+    for label, value in values.items():
+        kind = label[0]
+        if kind == "x":
+            site = problem.pools[problem.offers[label[2]].pool].site
+            elastic = problem.pools[problem.offers[label[2]].pool].elastic
+            for b in _blocks(problem, label[1], site if elastic else -1):
+                systems[(b, label[2])] = value
+        elif kind == "n":
+            for b in _blocks(problem, label[1], problem.pools[label[2]].site):
+                replicas[(b, label[2], label[3])] = value
+        elif kind == "f":
+            flows[(label[1], label[2], label[3], label[4])] = value
+        elif kind == "api":
+            api[(label[1], label[2], label[3])] = value
+        elif kind == "short":
+            short[(label[1], label[2], label[3])] = value
+    return _Mix(problem, systems, replicas, flows, api, short, values.get(("theta",), 0.0))
+
+
+def _blocks(problem: Problem, b: int, site: int) -> list[int]:
+    """The one block, or all of them with the site up (site -1: all)."""
+    if b >= 0:
+        return [b]
+    return [i for i, block in enumerate(problem.blocks) if site < 0 or block.lost_site != site]
+
+
+def _differs(rule: str, stated: float, computed: float, tolerance: float) -> list[Violation]:
+    excess = abs(stated - computed)
+    if excess <= tolerance * max(abs(computed), 1.0):
+        return []
+    return [Violation(rule, f"stated {stated:.12g}, recomputed {computed:.12g}", excess)]
+
+
+def _above(rule: str, where: str, amount: float, limit: float) -> list[Violation]:
+    excess = amount - limit
+    return [Violation(rule, where, excess)] if excess > FEASIBLE * max(1.0, abs(limit)) else []
+
+
+def _whole_numbers(values: Mapping[tuple[Any, ...], float]) -> Iterable[Violation]:
+    for label, value in values.items():
+        if label[0] in ("x", "n", "racks", "used", "slot") and value != round(value):
+            yield Violation("whole numbers", str(label), abs(value - round(value)))
+        if value < -FEASIBLE:
+            yield Violation("negative", str(label), -value)
+
+
+def _demand(mix: _Mix) -> Iterable[Violation]:
+    served: dict[tuple[int, int, int], float] = defaultdict(float)
+    for (b, _, c, k), rate in mix.flows.items():
+        candidate = mix.problem.candidates[c]
+        if candidate.role != "prefill":
+            served[(b, candidate.workload, k)] += rate
+    for (b, a, k), rate in mix.api.items():
+        served[(b, mix.problem.apis[a].workload, k)] += rate
+    for key, rate in mix.short.items():
+        if mix.problem.workloads[key[1]].shortfall_usd_per_request is None:
+            yield Violation("shortfall", f"workload {mix.problem.workloads[key[1]].id}", rate)
+        served[key] += rate
+    for w, data in enumerate(mix.problem.workloads):
+        factor = mix.scale if data.free else 1.0
+        if data.free:
+            yield from _above("demand", f"{data.id} below its least scale", data.min_scale, factor)
+            yield from _above("demand", f"{data.id} above its scale", factor, data.max_scale)
+        for b in range(len(mix.problem.blocks)):
+            for k, class_id in enumerate(data.class_ids):
+                want = float(data.demand_rps[b, k]) * factor
+                where = f"workload {data.id}, class {class_id}, block {b}"
+                yield from _above("demand", where, want, served[(b, w, k)])
+                yield from _above("served beyond demand", where, served[(b, w, k)], want)
+
+
+def _capacity(mix: _Mix) -> Iterable[Violation]:
+    used: dict[tuple[int, int, int], float] = defaultdict(float)
+    for (b, p, c, k), rate in mix.flows.items():
+        candidate, pool = mix.problem.candidates[c], mix.problem.pools[p]
+        where = f"pool {pool.id}, candidate {candidate.id}, block {b}"
+        if mix.problem.blocks[b].lost_site == pool.site:
+            yield Violation("site loss", where, rate)
+        if not math.isfinite(candidate.load[k]):
+            yield Violation("class not admitted", where, rate)
+            continue
+        if candidate.system != pool.system or pool.site not in candidate.sites:
+            yield Violation("candidate not allowed in pool", where, rate)
+        if pool.interruptible and not mix.problem.workloads[candidate.workload].interruptible:
+            yield Violation("interruptible pool", where, rate)
+        used[(b, p, c)] += rate * float(candidate.load[k])
+    for (b, p, c), load in used.items():
+        where = f"pool {mix.problem.pools[p].id}, candidate {mix.problem.candidates[c].id}"
+        yield from _above("capacity", where, load, mix.replicas.get((b, p, c), 0.0))
+
+
+def _pairs(mix: _Mix) -> Iterable[Violation]:
+    balance: dict[tuple[int, int, int, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for (b, p, c, k), rate in mix.flows.items():
+        candidate = mix.problem.candidates[c]
+        if candidate.role != "serve":
+            key = (b, mix.problem.pools[p].site, candidate.workload, candidate.pair, k)
+            balance[key][candidate.role == "decode"] += rate
+    for key, (prefill, decode) in balance.items():
+        where = f"block, site, workload, pair, class {key}"
+        yield from _above("prefill above decode", where, prefill, decode)
+        yield from _above("decode above prefill", where, decode, prefill)
+
+
+def _places(mix: _Mix) -> Iterable[Violation]:
+    """Each pool's replicas put into its systems, the reserve left empty."""
+    counts: dict[tuple[int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for (b, p, c), n in mix.replicas.items():
+        counts[(b, p)][mix.problem.candidates[c].gpus] += round(n)
+    for (b, p), sizes in counts.items():
+        pool = mix.problem.pools[p]
+        usable = round(_pool_systems(mix, b, p)) - (pool.reserve if any(sizes.values()) else 0)
+        need = fewest_systems(pool.gpus_per_system, dict(sizes), usable)
+        yield from _above("packing", f"pool {pool.id}, block {b}", need, usable)
+
+
+def _pool_systems(mix: _Mix, b: int, p: int) -> float:
+    offers = [o for o, offer in enumerate(mix.problem.offers) if offer.pool == p]
+    return sum(mix.systems.get((b, o), 0.0) for o in offers)
+
+
+def _power(mix: _Mix) -> Iterable[Violation]:
+    for s, site in enumerate(mix.problem.sites):
+        for b in range(len(mix.problem.blocks)):
+            kw = 0.0
+            for p, pool in enumerate(mix.problem.pools):
+                if pool.site == s and not pool.hosted:
+                    basis = pool.pue if site.power_is_utility else 1.0
+                    kw += _pool_systems(mix, b, p) * pool.provisioned_it_kw * basis
+            yield from _above("power", f"site {site.id}, block {b}, kW", kw, site.power_limit_kw)
+
+
+def _racks(mix: _Mix) -> Iterable[Violation]:
+    for s, site in enumerate(mix.problem.sites):
+        for b in range(len(mix.problem.blocks)):
+            racks = 0.0
+            for p, pool in enumerate(mix.problem.pools):
+                if pool.site == s and not pool.hosted:
+                    racks += math.ceil(_pool_systems(mix, b, p) / pool.systems_per_rack - 1e-9)
+            yield from _above("racks", f"site {site.id}, block {b}", racks, site.rack_limit)
+
+
+def _supply(mix: _Mix) -> Iterable[Violation]:
+    taken: dict[tuple[int, str], float] = defaultdict(float)
+    supply: dict[str, float] = {}
+    for (b, o), count in mix.systems.items():
+        offer = mix.problem.offers[o]
+        name = offer.supply_group or f"offer {offer.id}"
+        taken[(b, name)] += count
+        supply[name] = min(supply.get(name, math.inf), offer.supply)
+    for (b, name), count in taken.items():
+        yield from _above("supply", f"{name}, block {b}", count, supply[name])
+
+
+def _api_rates(mix: _Mix) -> Iterable[Violation]:
+    rates: dict[tuple[int, int], float] = defaultdict(float)
+    for (b, a, _), rate in mix.api.items():
+        rates[(b, a)] += rate
+    for (b, a), rate in rates.items():
+        api = mix.problem.apis[a]
+        yield from _above("API rate", f"API {api.id}, block {b}", rate, api.max_rps)
+
+
+def _budgets(mix: _Mix) -> Iterable[Violation]:
+    objective = mix.problem.objective
+    if objective.capex_budget_usd is not None:
+        most: dict[int, float] = defaultdict(float)
+        for (_, o), count in mix.systems.items():
+            most[o] = max(most[o], count)
+        capex = sum(mix.problem.offers[o].capex_usd * count for o, count in most.items())
+        yield from _above("capex budget", "USD", capex, objective.capex_budget_usd)
+    if objective.annual_budget_usd is not None:
+        cost = sum(annual_cost_items(mix.problem, _labels(mix)).values())
+        yield from _above("annual budget", "USD", cost, objective.annual_budget_usd)
+
+
+def _labels(mix: _Mix) -> dict[tuple[Any, ...], float]:
+    """The mix as values by block, for the cost function."""
+    tables = (
+        ("x", mix.systems),
+        ("n", mix.replicas),
+        ("f", mix.flows),
+        ("api", mix.api),
+        ("short", mix.short),
+    )
+    return {(kind, *key): v for kind, table in tables for key, v in table.items()}
