@@ -1,7 +1,9 @@
 //! Configurations one at a time: operating point, capacity, latency at a routed mix.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::error::{not_negative, same_rows, Error, Result};
 use crate::perf::latency::{members, Latency, Percentiles, Pressure};
 use crate::perf::layout::Layout;
 use crate::perf::limits::Limits;
@@ -12,7 +14,7 @@ use crate::perf::replica::{
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::prune::Kept;
-use crate::space::{resolve, Configuration};
+use crate::space::{resolve, Configuration, Space};
 use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
 
 /// A replica that admits a set of classes, with what it is rated by.
@@ -246,6 +248,17 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
     })
 }
 
+/// Evaluates configurations at a latency group, on the current rayon pool.
+pub fn points(
+    spec: &Spec,
+    space: &Space,
+    ids: &[u64],
+    group: usize,
+) -> Result<Vec<std::result::Result<Point, NoPoint>>> {
+    let one = |id: &u64| Ok(point(spec, &space.decode_at(spec, *id, group)?, group));
+    ids.par_iter().map(one).collect()
+}
+
 /// Sequences that share a step under a pressure; without one the replica is full.
 pub(crate) fn sharing(replica: &Replica, pressure: Option<&Pressure>) -> f64 {
     pressure.map_or(replica.batch, |p| p.concurrency().max(1.0))
@@ -288,41 +301,44 @@ pub struct Recheck {
     pub tpot_s: Option<Vec<[f64; 5]>>,
 }
 
-/// Re-evaluates one replica at its routed mix.
+/// Re-evaluates one replica of configuration `id` at its routed mix.
+///
+/// # Errors
+/// No such configuration or latency group, rates of other classes or that are no rates, or a
+/// configuration that is no point.
 pub fn recheck(
     spec: &Spec,
-    c: &Configuration,
+    space: &Space,
+    id: u64,
     group: usize,
     rates: &[f64],
-) -> std::result::Result<Recheck, NoPoint> {
+) -> Result<Recheck> {
+    let c = space.decode_at(spec, id, group)?;
     let workload = &spec.workloads[c.workload];
-    let round_trip_s = &workload.round_trip_s[group];
-    let admitted = workload.class_sets[c.set];
-    if rates
-        .iter()
-        .enumerate()
-        .any(|(k, f)| *f > 0.0 && admitted >> k & 1 == 0)
-    {
-        return Err(NoPoint::NotAdmitted);
+    same_rows("rates, classes", &[rates.len(), workload.classes.len()])?;
+    for (k, rate) in rates.iter().enumerate() {
+        not_negative(format!("rates[{k}]"), *rate)?;
     }
-    with_replica(spec, c, |_, replica| {
+    let round_trip_s = &workload.round_trip_s[group];
+    let none = |why: NoPoint| Error::Input(format!("configuration {id}: {}", why.name()));
+    let asked = members_of(rates);
+    if asked & !workload.class_sets[c.set] != 0 {
+        return Err(none(NoPoint::NotAdmitted));
+    }
+    let found = with_replica(spec, &c, |_, replica| {
         let utilisation = rates
             .iter()
             .zip(&replica.classes)
             .map(|(f, t)| f * replica.load_factor() * t.load)
             .sum();
-        let set = rates
-            .iter()
-            .enumerate()
-            .fold(0, |set, (k, f)| set | u32::from(*f > 0.0) << k);
         let limits = limits(workload, group);
         let pressure = Pressure::of_mix(replica, rates, Percentiles::ALL);
         let broken = match &pressure {
-            Some(p) => limits.broken(replica, p, set),
+            Some(p) => limits.broken(replica, p, asked),
             None if workload.slos.is_empty() => None,
             None => Some(Metric::Ttft),
         };
-        let latency = pressure.map(|p| p.latency(replica, set, round_trip_s));
+        let latency = pressure.map(|p| p.latency(replica, asked, round_trip_s));
         let rows = |of: &[[f64; 5]]| of[..rates.len()].to_vec();
         Recheck {
             utilisation,
@@ -331,5 +347,12 @@ pub fn recheck(
             ttft_s: latency.as_ref().map(|l| rows(&l.ttft)),
             tpot_s: latency.as_ref().map(|l| rows(&l.tpot)),
         }
-    })
+    });
+    found.map_err(none)
+}
+
+/// Classes that have a rate.
+fn members_of(rates: &[f64]) -> u32 {
+    let bit = |(k, rate): (usize, &f64)| u32::from(*rate > 0.0) << k;
+    rates.iter().enumerate().map(bit).sum()
 }

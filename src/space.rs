@@ -263,6 +263,14 @@ impl Space {
         }
     }
 
+    /// Reads a number of a workload that has the latency group.
+    pub fn decode_at(&self, spec: &Spec, number: u64, group: usize) -> Result<Configuration> {
+        let c = self.decode(spec, number)?;
+        let groups = spec.workloads[c.workload].round_trip_s.len();
+        index("latency group", group, groups)?;
+        Ok(c)
+    }
+
     /// Reads a number.
     pub fn decode(&self, spec: &Spec, id: u64) -> Result<Configuration> {
         if id >= self.len() {

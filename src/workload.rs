@@ -144,6 +144,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// By class, the share of a prompt that is found in prefix caches.
+    pub fn hit_rates(&self) -> Vec<f64> {
+        self.classes.iter().map(|class| class.hit_rate).collect()
+    }
+
     /// Roles in canonical order.
     pub fn roles(&self) -> Vec<Role> {
         let mut roles = vec![Role::Serve];

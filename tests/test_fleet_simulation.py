@@ -15,7 +15,11 @@ from tokenfleet import _core
 
 def simulate(problem: Any, groups: list[Json], sizes: Lengths | None = None, **changes: Any) -> Any:
     """A fleet; ``rate`` is that of Poisson arrivals of its one class."""
-    arrays = {name: changes.pop(name) for name in ("trace", "hashes", "threads") if name in changes}
+    arrays = {
+        name: changes.pop(name)
+        for name in ("trace", "hashes", "threads", "stop")
+        if name in changes
+    }
     rate = changes.pop("rate", None)
     drawn = {"kind": "drawn", "rates": [rate], "burstiness": 1.0}
     fleet: Json = {
@@ -28,7 +32,7 @@ def simulate(problem: Any, groups: list[Json], sizes: Lengths | None = None, **c
         "seed": 5,
         **changes,
     }
-    return _core.simulate_fleet(problem, json.dumps(fleet), lengths=sizes or lengths(), **arrays)
+    return _core.simulate_fleet(problem, fleet, lengths=sizes or lengths(), **arrays)
 
 
 def closed(result: Any) -> bool:
@@ -56,7 +60,7 @@ def test_one_group_is_the_simulation_of_one_configuration() -> None:
     rate = 3 * 0.7 / load_s(problem)
     fleet = simulate(problem, [{"id": 0, "replicas": 3}], rate=rate)
     same: Json = {"replicas": 3, "requests": 4000, "replications": 3, "seed": 5}
-    single = problem.simulate(0, np.array([rate]), lengths(), **same)
+    single = _core.simulate(problem, 0, np.array([rate]), lengths(), **same)
     assert fleet["steps"] == single["steps"] and closed(fleet)
     for metric in ("ttft_s", "tpot_s", "e2e_s"):
         for i in range(5):

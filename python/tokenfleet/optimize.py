@@ -21,6 +21,7 @@ from tokenfleet.problem.origin import origin
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import Scenario
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import verify_mix
 from tokenfleet.verify.routed import recheck
@@ -28,7 +29,6 @@ from tokenfleet.verify.routed import recheck
 if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by it
     from tokenfleet.simulation.arrivals import TraceSource
     from tokenfleet.simulation.certainty import Certainty, Note
-    from tokenfleet.simulation.run import SimulationSettings
 
 Verify = Literal["simulate"]
 # Largest plan search that nobody asked to limit, s.
@@ -94,9 +94,9 @@ def _judge(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
             "plan without verify",
         )
-    from tokenfleet.simulation import arrivals, certainty, run  # noqa: PLC0415 (only when asked for)
+    from tokenfleet.simulation import arrivals, certainty  # noqa: PLC0415 (only when asked for)
 
-    settings = simulation or run.SimulationSettings()
+    settings = simulation or SimulationSettings()
     settings.check()
     named = Extras(origin=origin(built.loaded, built.specification), configurations=built.origins)
     return certainty.Certainty(

@@ -1,28 +1,38 @@
 //! What is searched for in a grid of operating points, and what is found.
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 
-use crate::error::{Error, Result};
 use crate::points::front::{Best, Front, Ranking};
 use crate::points::grid::{Grid, Numbers};
 use crate::space::Space;
 use crate::workload::Spec;
 
 /// What became of the points. Each is counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Worked out in full.
     pub computed: u64,
     /// Beyond a load that breaks a limit.
-    #[serde(rename = "skipped_beyond_limits")]
     pub beyond_limits: u64,
     /// In the shadow of a point that was kept.
-    #[serde(rename = "skipped_dominated")]
     pub dominated: u64,
     /// On what is no layout, or has no kernel.
     pub no_layout: u64,
     /// On a layout that does not fit memory.
     pub memory: u64,
+}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([
+            ("computed", self.computed),
+            ("skipped_beyond_limits", self.beyond_limits),
+            ("skipped_dominated", self.dominated),
+            ("no_layout", self.no_layout),
+            ("memory", self.memory),
+            ("total", self.total()),
+        ])
+    }
 }
 
 impl Counts {
@@ -67,8 +77,7 @@ impl Found {
 }
 
 /// What is kept of the points within the limits.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy)]
 pub struct Keep {
     /// How many of the best points of a class.
     pub cheapest: usize,
@@ -77,12 +86,7 @@ pub struct Keep {
     /// Whether the points that no other dominates.
     pub front: bool,
     /// Whether bounds may skip points; without, every point that fits is computed.
-    #[serde(default = "yes")]
     pub skip: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// A search over a grid.
@@ -101,19 +105,6 @@ pub struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Refuses places past the last unit.
-    pub fn check_units(&self, first: u64, last: u64) -> Result<()> {
-        let len = self.space.unit_count();
-        if first <= last && last <= len {
-            return Ok(());
-        }
-        Err(Error::Unknown {
-            what: "unit",
-            index: last.max(first),
-            len,
-        })
-    }
-
     /// Class `k` of a workload, in the order of [`Found::fronts`].
     pub fn group(&self, workload: usize, k: usize) -> usize {
         let before = &self.spec.workloads[..workload];

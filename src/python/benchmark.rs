@@ -3,10 +3,10 @@
 use pyo3::prelude::*;
 
 use super::problem::Problem;
-use crate::error::{positive, within};
+use crate::error::{positive, Error, Result};
+use crate::evaluate::limits;
 use crate::perf::benchmark;
 use crate::perf::closed_loop::closed_loop as closed;
-use crate::perf::limits::Limits;
 use crate::perf::step::StepModel;
 use crate::space::{resolve, Configuration};
 
@@ -17,14 +17,12 @@ pub(super) fn closed_loop(
     axes: [usize; 6],
     degrees: [u32; 4],
     load: [f64; 3],
-) -> PyResult<Option<(f64, f64, f64)>> {
+) -> Result<Option<(f64, f64, f64)>> {
     load.iter().try_for_each(|x| positive("load", *x))?;
     let c = Configuration::serving(&problem.spec, axes, degrees)?;
-    let built =
-        resolve(&problem.spec, &c).and_then(|layout| Some((layout, StepModel::of(&layout)?)));
-    Ok(built.map(|(layout, step)| {
-        let r = closed(&layout, &step, load[0], load[1], load[2]);
-        (r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu)
+    Ok(resolve(&problem.spec, &c).and_then(|layout| {
+        let r = closed(&layout, &StepModel::of(&layout)?, load[0], load[1], load[2]);
+        Some((r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu))
     }))
 }
 
@@ -40,23 +38,20 @@ pub(super) fn throughput(
     reserved: bool,
     requests: f64,
     limited: bool,
-) -> PyResult<Option<(f64, f64, f64)>> {
+) -> Result<Option<(f64, f64, f64)>> {
     positive("batch", f64::from(batch))?;
-    if requests != f64::INFINITY {
-        within("requests", requests, 1.0..f64::INFINITY, "at least 1")?;
+    let value = requests;
+    if value.is_nan() || value < 1.0 {
+        let (field, must) = ("requests".to_owned(), "at least 1");
+        return Err(Error::Value { field, value, must });
     }
     let c = Configuration::serving(&problem.spec, axes, degrees)?;
     let workload = &problem.spec.workloads[c.workload];
-    let limits = Limits {
-        slos: &workload.slos,
-        splits: &workload.splits,
-        round_trip_s: &workload.round_trip_s[0],
-    };
     let run = benchmark::Run {
         batch,
         reserved,
         requests,
-        limits: limited.then_some(limits),
+        limits: limited.then(|| limits(workload, 0)),
     };
     Ok(resolve(&problem.spec, &c).and_then(|layout| {
         let step = StepModel::of(&layout)?;

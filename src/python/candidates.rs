@@ -3,10 +3,12 @@
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 
-use super::convert::{read, slices};
+use super::convert::{slices, Fields};
 use super::problem::Problem;
 use crate::candidates::{self, Answers, Evaluator, Prepared, Rows, ANSWERS, NUMBERS};
+use crate::error::Result;
 use crate::space::Configuration;
+use crate::workload::Speculation;
 
 /// Layouts of one problem that rows of a file refer to.
 #[pyclass(module = "tokenfleet._core")]
@@ -32,13 +34,13 @@ impl Candidates {
         &mut self,
         axes: [usize; 5],
         degrees: [u32; 4],
-        speculation: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<usize>> {
+        speculation: Fields<Speculation>,
+    ) -> Result<Option<usize>> {
         let spec = &self.problem.get().spec;
         let [workload, system, engine, precision, kv] = axes;
         let axes = [workload, system, engine, precision, kv, 0];
         let c = Configuration::serving(spec, axes, degrees)?;
-        let prepared = Prepared::new(spec, c, read("speculation", speculation)?)?;
+        let prepared = Prepared::new(spec, c, speculation.0)?;
         Ok(prepared.map(|prepared| {
             self.prepared.push(prepared);
             self.prepared.len() - 1

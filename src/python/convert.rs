@@ -4,34 +4,40 @@ use numpy::{Element, IntoPyArray, PyReadonlyArray, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pythonize::{pythonize, Depythonizer};
+use pythonize::{pythonize, Depythonizer, PythonizeError};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-/// Reads a value; an error says `what` it is and where in it the fault lies.
-pub(super) fn read<T: DeserializeOwned>(what: &str, value: &Bound<'_, PyAny>) -> PyResult<T> {
-    let found = serde_path_to_error::deserialize(&mut Depythonizer::from_object(value));
-    found.map_err(|error| {
-        let path = match error.path().to_string() {
-            path if path == "." => what.to_owned(),
-            path => format!("{what}: {path}"),
-        };
-        PyValueError::new_err(format!("{path}: {}", error.inner()))
-    })
-}
+/// A value that is read by the names of its fields; an error says where in it the fault lies.
+#[derive(Default)]
+pub(super) struct Fields<T>(pub(super) T);
 
-/// Reads keyword arguments.
-pub(super) fn options<T: DeserializeOwned>(
-    py: Python<'_>,
-    what: &str,
-    given: Option<&Bound<'_, PyDict>>,
-) -> PyResult<T> {
-    read(what, given.unwrap_or(&PyDict::new(py)))
+impl<'py, T: DeserializeOwned> FromPyObject<'_, 'py> for Fields<T> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let found = serde_path_to_error::deserialize(&mut Depythonizer::from_object(&value));
+        found.map(Self).map_err(|error| {
+            let text = match error.path().to_string().as_str() {
+                "." => error.inner().to_string(),
+                path => format!("{path}: {}", error.inner()),
+            };
+            PyValueError::new_err(text)
+        })
+    }
 }
 
 /// An answer as numbers, strings, lists and dictionaries.
-pub(super) fn plain<'py>(py: Python<'py>, answer: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
-    Ok(pythonize(py, answer)?)
+pub(super) struct Plain<T>(pub(super) T);
+
+impl<'py, T: Serialize> IntoPyObject<'py> for Plain<T> {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PythonizeError;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        pythonize(py, &self.0)
+    }
 }
 
 /// Adds rows to a dictionary of columns, an array for each name.

@@ -4,7 +4,6 @@ use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::Error;
-use crate::simulate::Refused;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -14,14 +13,4 @@ impl From<Error> for PyErr {
             _ => PyValueError::new_err(error.to_string()),
         }
     }
-}
-
-/// Why `what` is not simulated.
-pub(super) fn refused(what: &str, why: Refused) -> PyErr {
-    let why = match why {
-        Refused::Input(error) => return error.into(),
-        Refused::Point(why) => why.name(),
-        Refused::Role => "only replicas of role serve are simulated by themselves",
-    };
-    PyValueError::new_err(format!("{what}: {why}"))
 }

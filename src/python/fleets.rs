@@ -12,7 +12,6 @@ use crate::fleets::Routing;
 
 /// Best routing of every fleet: rows of `fleets` are right sides' parts, `demands` rows come first.
 #[pyfunction]
-#[allow(clippy::too_many_arguments)] // Python's keywords
 #[pyo3(signature = (a, cost, b0, per_part, usual, weights, demands, fleets, demand = 1.0, threads = 0))]
 pub(super) fn route_fleets<'py>(
     py: Python<'py>,
@@ -42,7 +41,7 @@ pub(super) fn route_fleets<'py>(
     };
     let (count, figures) = (fleets.shape()[0], weights.shape()[1]);
     let fleets = numbers(&fleets);
-    let found = py.detach(|| on_threads(threads, || routing.route(&fleets, demand)))??;
+    let found = on_threads(py, threads, || routing.route(&fleets, demand))??;
     let out = PyDict::new(py);
     let table = |values: Vec<f64>, columns| values.into_pyarray(py).reshape([count, columns]);
     out.set_item("cost", found.cost.into_pyarray(py))?;

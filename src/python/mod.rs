@@ -1,7 +1,9 @@
 //! The only place that knows Python: options and arrays in, GIL released, answers out, errors mapped.
 //!
-//! Calls go one way: `convert`, `errors`, `threads`, `requests`, `durations` ▸ `problem` ▸ what takes a
+//! Calls go one way: `convert`, `threads`, `requests`, `durations` ▸ `problem` ▸ what takes a
 //! problem (`simulation`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
+
+#![allow(clippy::too_many_arguments)] // arrays, and Python's keywords
 
 mod benchmark;
 mod candidates;
@@ -26,7 +28,7 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
-    use super::convert::plain;
+    use super::convert::Plain;
     use crate::simulate::Options;
     use crate::{candidates, points, tco};
 
@@ -59,7 +61,7 @@ mod _core {
         m.add("CANDIDATE_ANSWERS", names(&candidates::ANSWERS)?)?;
         m.add("BLANK", candidates::BLANK)?;
         m.add("HOURS_PER_YEAR", tco::HOURS_PER_YEAR)?;
-        m.add("SIMULATION", plain(m.py(), &Options::default())?)?;
+        m.add("SIMULATION", Plain(Options::default()))?;
         m.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -2,14 +2,14 @@
 
 use pyo3::prelude::*;
 
-use super::convert::{plain, read};
+use super::convert::{Fields, Plain};
+use crate::error::Result;
 use crate::tco;
 
 /// Yearly cost of one system, itemised (USD), from the fields of an `Ownership`.
 #[pyfunction]
-pub(super) fn system_year<'py>(ownership: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let year = tco::system_year(&read("system_year", ownership)?)?;
-    plain(ownership.py(), &year)
+pub(super) fn system_year(ownership: Fields<tco::Ownership>) -> Result<Plain<tco::SystemYear>> {
+    tco::system_year(&ownership.0).map(Plain)
 }
 
 /// Price of one kWh at the IT equipment, USD.
@@ -21,28 +21,25 @@ pub(super) fn energy_usd_per_kwh_it(
     carbon_usd_per_t: f64,
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
-) -> PyResult<f64> {
-    let (carbon, water) = (carbon_kg_per_kwh, water_l_per_kwh_it);
-    let (carbon_price, water_price) = (carbon_usd_per_t, water_usd_per_m3);
-    let price = tco::energy_usd_per_kwh_it;
-    Ok(price(
+) -> Result<f64> {
+    tco::energy_usd_per_kwh_it(
         tariff_usd_per_kwh,
         pue,
-        carbon,
-        carbon_price,
-        water,
-        water_price,
-    )?)
+        carbon_kg_per_kwh,
+        carbon_usd_per_t,
+        water_l_per_kwh_it,
+        water_usd_per_m3,
+    )
 }
 
 /// USD per million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.
 #[pyfunction]
-pub(super) fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> PyResult<f64> {
-    Ok(tco::usd_per_mtok(usd_per_gpu_h, tokens_per_s_gpu)?)
+pub(super) fn usd_per_mtok(usd_per_gpu_h: f64, tokens_per_s_gpu: f64) -> Result<f64> {
+    tco::usd_per_mtok(usd_per_gpu_h, tokens_per_s_gpu)
 }
 
 /// USD per million tokens from yearly totals.
 #[pyfunction]
-pub(super) fn usd_per_mtok_delivered(annual_usd: f64, tokens_per_year: f64) -> PyResult<f64> {
-    Ok(tco::usd_per_mtok_delivered(annual_usd, tokens_per_year)?)
+pub(super) fn usd_per_mtok_delivered(annual_usd: f64, tokens_per_year: f64) -> Result<f64> {
+    tco::usd_per_mtok_delivered(annual_usd, tokens_per_year)
 }

@@ -5,15 +5,15 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::convert::{add_columns, options, plain, read};
+use super::convert::{add_columns, Fields, Plain};
 use super::problem::Problem;
 use super::threads::on_threads;
-use crate::error::index;
+use crate::error::{index, Error, Result};
 use crate::points::bulk::fill;
-use crate::points::front::Front;
-use crate::points::grid::{curve_of, Grid, Numbers};
-use crate::points::kept::{ASKED, PLACE};
-use crate::points::search::{Found, Keep, Search};
+use crate::points::grid::curve_of;
+use crate::points::kept::{KeptPoint, ASKED, PLACE};
+use crate::points::search::Counts;
+use crate::points::session::{Question, Session};
 use crate::points::{Inputs, NAMES};
 
 /// Points of one configuration and class at given rates and prices, into the columns of `out`.
@@ -22,7 +22,6 @@ use crate::points::{Inputs, NAMES};
     problem, id, class_index, rate_rps, usd_per_gpu_h, usd_per_kwh, *,
     latency_group = 0, threads = 0, out = None
 ))]
-#[allow(clippy::too_many_arguments)] // arrays, and Python's keywords
 pub(super) fn operating_points<'py>(
     py: Python<'py>,
     problem: &Problem,
@@ -35,12 +34,9 @@ pub(super) fn operating_points<'py>(
     threads: usize,
     out: Option<Bound<'py, PyDict>>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let c = problem.configuration(id, latency_group)?;
-    index(
-        "class",
-        class_index,
-        problem.spec.workloads[c.workload].classes.len(),
-    )?;
+    let c = problem.space.decode_at(&problem.spec, id, latency_group)?;
+    let classes = problem.spec.workloads[c.workload].classes.len();
+    index("class", class_index, classes)?;
     let curve = curve_of(&problem.spec, &c, class_index, latency_group);
     let Some(curve) = curve.filter(|curve| curve.fits) else {
         return Ok(None);
@@ -61,7 +57,7 @@ pub(super) fn operating_points<'py>(
     for (column, guard) in columns.iter_mut().zip(&mut guards) {
         *column = guard.as_slice_mut()?;
     }
-    py.detach(|| on_threads(threads, || fill(&curve, &inputs, columns)))??;
+    on_threads(py, threads, || fill(&curve, &inputs, columns))??;
     drop(guards);
     Ok(Some(out))
 }
@@ -94,43 +90,23 @@ fn written<'py>(
 #[pyclass(module = "tokenfleet._core")]
 pub(super) struct PointSearch {
     problem: Py<Problem>,
-    grid: Grid,
-    numbers: Numbers,
-    keep: Keep,
-    found: Option<Found>,
+    session: Session,
 }
 
 #[pymethods]
 impl PointSearch {
     #[new]
-    #[pyo3(signature = (problem, loads, offers, *, latency_group = 0, **keep))]
-    fn new(
-        py: Python<'_>,
-        problem: Py<Problem>,
-        loads: &Bound<'_, PyAny>,
-        offers: &Bound<'_, PyAny>,
-        latency_group: usize,
-        keep: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Self> {
-        let grid = Grid {
-            loads: read("loads", loads)?,
-            offers: read("offers", offers)?,
-            latency_group,
-        };
-        let spec = &problem.get().spec;
-        grid.check(spec)?;
-        Ok(Self {
-            numbers: Numbers::new(spec, &grid),
-            keep: options(py, "PointSearch", keep)?,
-            found: None,
-            problem,
-            grid,
-        })
+    #[pyo3(signature = (problem, **question))]
+    fn new(problem: Py<Problem>, question: Option<Fields<Question>>) -> Result<Self> {
+        let none = || Error::Input("PointSearch: loads, offers and what to keep".to_owned());
+        let question = question.ok_or_else(none)?.0;
+        let session = Session::new(&problem.get().spec, question)?;
+        Ok(Self { problem, session })
     }
 
     #[getter]
     fn size(&self) -> u64 {
-        self.numbers.len()
+        self.session.size()
     }
 
     #[getter]
@@ -141,61 +117,33 @@ impl PointSearch {
     /// Searches places `first` to `last` (exclusive) of the units, each once.
     #[pyo3(signature = (first, last, threads = 0))]
     fn extend(&mut self, py: Python<'_>, first: u64, last: u64, threads: usize) -> PyResult<()> {
-        self.search().check_units(first, last)?;
-        let known = self.found.take();
-        let search = self.search();
-        let found = py.detach(|| on_threads(threads, || search.extend(known, first, last)))?;
-        self.found = Some(found);
-        Ok(())
+        let Problem { spec, space } = self.problem.get();
+        let work = || self.session.extend(spec, space, first, last);
+        Ok(on_threads(py, threads, work)??)
     }
 
     /// What became of the points so far.
-    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let counts = self
-            .found
-            .as_ref()
-            .map(|found| found.counts)
-            .unwrap_or_default();
-        let out = plain(py, &counts)?;
-        out.set_item("total", counts.total())?;
-        Ok(out)
+    fn counts(&self) -> Plain<Counts> {
+        Plain(self.session.counts())
     }
 
     /// Points that no other dominates, by workload, class and number, as columns.
     fn front<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let fronts = self.found.iter_mut().flat_map(|found| &mut found.fronts);
-        let numbers = fronts.flat_map(Front::numbers).collect::<Vec<_>>();
-        self.columns(py, &numbers)
+        let Problem { spec, space } = self.problem.get();
+        columns(py, &self.session.front(spec, space)?)
     }
 
     /// The best points by workload and class, best first, as columns.
     fn cheapest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let lists = self.found.iter().flat_map(|found| &found.best);
-        let numbers = lists
-            .flat_map(|list| list.points())
-            .map(|(_, _, number)| *number);
-        self.columns(py, &numbers.collect::<Vec<_>>())
+        let Problem { spec, space } = self.problem.get();
+        columns(py, &self.session.cheapest(spec, space)?)
     }
 }
 
-impl PointSearch {
-    fn search(&self) -> Search<'_> {
-        let problem = self.problem.get();
-        Search {
-            spec: &problem.spec,
-            space: &problem.space,
-            grid: &self.grid,
-            numbers: &self.numbers,
-            keep: self.keep,
-        }
-    }
-
-    fn columns<'py>(&self, py: Python<'py>, numbers: &[u64]) -> PyResult<Bound<'py, PyDict>> {
-        let points = self.search().kept(numbers)?;
-        let out = PyDict::new(py);
-        add_columns(&out, PLACE, points.iter().map(|point| point.place))?;
-        add_columns(&out, ASKED, points.iter().map(|point| point.asked))?;
-        add_columns(&out, NAMES, points.iter().map(|point| point.values))?;
-        Ok(out)
-    }
+fn columns<'py>(py: Python<'py>, points: &[KeptPoint]) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    add_columns(&out, PLACE, points.iter().map(|point| point.place))?;
+    add_columns(&out, ASKED, points.iter().map(|point| point.asked))?;
+    add_columns(&out, NAMES, points.iter().map(|point| point.values))?;
+    Ok(out)
 }

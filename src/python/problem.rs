@@ -3,14 +3,13 @@
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rayon::prelude::*;
 
-use super::convert::{add_columns, numbers, plain};
+use super::convert::{add_columns, numbers, Plain};
 use super::threads::on_threads;
-use crate::error::{index, Error, Result};
-use crate::evaluate::{point, recheck, status, Point, FIGURES};
+use crate::error::Result;
+use crate::evaluate::{points, recheck, status, Point, Recheck, FIGURES};
 use crate::labels::Labels;
-use crate::space::{Configuration, Space};
+use crate::space::Space;
 use crate::workload::Spec;
 
 /// A specification and its space of configurations.
@@ -23,14 +22,14 @@ pub(super) struct Problem {
 #[pymethods]
 impl Problem {
     #[new]
-    fn new(spec_json: &str) -> PyResult<Self> {
+    fn new(spec_json: &str) -> Result<Self> {
         let spec = Spec::from_json(spec_json)?;
         let space = Space::new(&spec);
         Ok(Self { spec, space })
     }
 
     /// The same with other kernels (JSON of the `kernels` list).
-    fn with_kernels(&self, kernels_json: &str) -> PyResult<Self> {
+    fn with_kernels(&self, kernels_json: &str) -> Result<Self> {
         let spec = self.spec.with_kernels(kernels_json)?;
         let space = self.space.clone();
         Ok(Self { spec, space })
@@ -52,9 +51,9 @@ impl Problem {
     }
 
     /// Names of a configuration.
-    fn describe<'py>(&self, py: Python<'py>, id: u64) -> PyResult<Bound<'py, PyAny>> {
+    fn describe(&self, id: u64) -> Result<Plain<Labels<'_>>> {
         let c = self.space.decode(&self.spec, id)?;
-        plain(py, &Labels::of(&self.spec, &c))
+        Ok(Plain(Labels::of(&self.spec, &c)))
     }
 
     /// Operating points of configurations at one latency group, as columns.
@@ -66,15 +65,9 @@ impl Problem {
         latency_group: usize,
         threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let read = |id: &u64| self.configuration(*id, latency_group);
-        let all = ids
-            .as_array()
-            .iter()
-            .map(read)
-            .collect::<Result<Vec<_>>>()?;
-        let evaluate = |c| point(&self.spec, c, latency_group);
-        let work = || all.par_iter().map(evaluate).collect::<Vec<_>>();
-        let points = py.detach(|| on_threads(threads, work))?;
+        let ids = ids.as_slice()?;
+        let work = || points(&self.spec, &self.space, ids, latency_group);
+        let points = on_threads(py, threads, work)??;
         let none = [f64::NAN; FIGURES.len()];
         let figures = points
             .iter()
@@ -86,35 +79,13 @@ impl Problem {
     }
 
     /// Latency of a replica at a given mix of rates (requests/s per class).
-    fn recheck<'py>(
+    fn recheck(
         &self,
-        py: Python<'py>,
         id: u64,
         latency_group: usize,
-        rates: PyReadonlyArray1<'py, f64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let c = self.configuration(id, latency_group)?;
+        rates: PyReadonlyArray1<'_, f64>,
+    ) -> Result<Plain<Recheck>> {
         let rates = numbers(&rates);
-        let classes = self.spec.workloads[c.workload].classes.len();
-        if rates.len() != classes || rates.iter().any(|f| !f.is_finite() || *f < 0.0) {
-            let text =
-                format!("rates: {classes} finite values of at least 0 are needed, got {rates:?}");
-            return Err(Error::Input(text).into());
-        }
-        let found = recheck(&self.spec, &c, latency_group, &rates);
-        let none = |why: crate::evaluate::NoPoint| {
-            Error::Input(format!("configuration {id}: {}", why.name()))
-        };
-        plain(py, &found.map_err(none)?)
-    }
-}
-
-impl Problem {
-    /// A configuration of a workload that has the latency group.
-    pub(super) fn configuration(&self, id: u64, latency_group: usize) -> Result<Configuration> {
-        let c = self.space.decode(&self.spec, id)?;
-        let groups = self.spec.workloads[c.workload].round_trip_s.len();
-        index("latency group", latency_group, groups)?;
-        Ok(c)
+        recheck(&self.spec, &self.space, id, latency_group, &rates).map(Plain)
     }
 }

@@ -15,7 +15,7 @@ type Long<'py> = PyReadonlyArray1<'py, u64>;
 /// Input and output tokens to draw from, for each class.
 pub(super) type Pairs<'py> = Vec<(Whole<'py>, Whole<'py>)>;
 /// Arrival times (s), classes, input and output tokens.
-pub(super) type Columns<'py> = (Real<'py>, Whole<'py>, Whole<'py>, Whole<'py>);
+pub(super) type Trace<'py> = (Real<'py>, Whole<'py>, Whole<'py>, Whole<'py>);
 /// Hashes of blocks, where those of each row begin, tokens in a block.
 pub(super) type Hashes<'py> = (Long<'py>, Long<'py>, u32);
 
@@ -32,8 +32,8 @@ pub(super) fn drawn_lengths(pairs: &Pairs<'_>, hit_rates: &[f64]) -> PyResult<Ve
 }
 
 /// Rows of a trace with the blocks of their prompts.
-pub(super) fn trace(
-    (times, classes, inputs, outputs): &Columns<'_>,
+pub(super) fn traced(
+    (times, classes, inputs, outputs): &Trace<'_>,
     hashes: Option<&Hashes<'_>>,
     hit_rates: &[f64],
 ) -> PyResult<(Vec<Request>, Option<Blocks>)> {

@@ -1,15 +1,17 @@
 //! The search as a class that is fed ranges of partitions, and pruning by itself.
 
+use std::collections::BTreeMap;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::convert::{add_columns, plain, read};
+use super::convert::{add_columns, Fields, Plain};
 use super::problem::Problem;
 use super::threads::on_threads;
-use crate::error::Error;
+use crate::error::Result;
 use crate::perf::role::Role;
 use crate::prune::{survivors, Candidate};
-use crate::search::{search, Found};
+use crate::search::{Counts, Found};
 
 /// A search that is fed ranges of partitions and can be read at any time.
 #[pyclass(module = "tokenfleet._core")]
@@ -35,26 +37,14 @@ impl Search {
         last: u64,
         threads: usize,
     ) -> PyResult<()> {
-        let len = problem.space.partition_count();
-        if first > last || last > len {
-            let (what, index) = ("partition", last);
-            return Err(Error::Unknown { what, index, len }.into());
-        }
-        let work = || search(&problem.spec, &problem.space, first, last);
-        let more = py.detach(|| on_threads(threads, work))?;
-        self.found = std::mem::take(&mut self.found).merge(more);
-        Ok(())
+        let Problem { spec, space } = problem;
+        let work = || self.found.extend(spec, space, first, last);
+        Ok(on_threads(py, threads, work)??)
     }
 
     /// Counts by workload: `{workload index: {reason: count}}`.
-    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let out = PyDict::new(py);
-        for (workload, counts) in &self.found.counts {
-            let row = plain(py, counts)?;
-            row.set_item("evaluated", counts.evaluated())?;
-            out.set_item(workload, row)?;
-        }
-        Ok(out)
+    fn counts(&self) -> Plain<&BTreeMap<usize, Counts>> {
+        Plain(&self.found.counts)
     }
 
     /// Kept candidates as columns, in canonical order.
@@ -87,9 +77,6 @@ impl Search {
 
 /// Places of the candidates of one group that no other makes useless; see `prune.rs`.
 #[pyfunction]
-pub(super) fn prune(candidates: &Bound<'_, PyAny>, per_system: u32) -> PyResult<Vec<u64>> {
-    Ok(survivors(
-        &read::<Vec<Candidate>>("prune", candidates)?,
-        per_system,
-    )?)
+pub(super) fn prune(candidates: Fields<Vec<Candidate>>, per_system: u32) -> Result<Vec<u64>> {
+    survivors(&candidates.0, per_system)
 }

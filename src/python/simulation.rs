@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use numpy::PyReadonlyArray1;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyList;
 
-use super::convert::{numbers, options, plain, read};
+use super::convert::{numbers, Fields, Plain};
 use super::durations::Durations;
-use super::errors::refused;
 use super::problem::Problem;
-use super::requests::{drawn_lengths, trace, Columns, Hashes, Pairs};
+use super::requests::{drawn_lengths, traced, Hashes, Pairs, Trace};
 use super::threads::on_threads;
+use crate::error::Result;
 use crate::simulate::fleet::{self, FleetSpec, Given};
+use crate::simulate::summary::Summary;
 use crate::simulate::{self as core, Options, Report, Traffic};
 
 /// Ends simulations from another thread, once it is set.
@@ -42,13 +42,12 @@ fn until<T: Send>(
 ) -> PyResult<T> {
     let never = StopFlag::default();
     let flag = &stop.as_ref().map_or(&never, |flag| flag.get()).0;
-    py.detach(|| on_threads(threads, || work(flag)))
+    on_threads(py, threads, || work(flag))
 }
 
 /// Simulates a group of replicas under requests drawn at `rates`.
 #[pyfunction]
 #[pyo3(signature = (problem, id, rates, lengths, *, threads = 0, stop = None, **settings))]
-#[allow(clippy::too_many_arguments)] // Python's keywords
 pub(super) fn simulate<'py>(
     py: Python<'py>,
     problem: &Problem,
@@ -57,9 +56,9 @@ pub(super) fn simulate<'py>(
     lengths: Pairs<'py>,
     threads: usize,
     stop: Option<Py<StopFlag>>,
-    settings: Option<&Bound<'py, PyDict>>,
+    settings: Option<Fields<Options>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let settings = options(py, "simulate", settings)?;
+    let settings = settings.unwrap_or_default().0;
     let lengths = drawn_lengths(&lengths, &problem.hit_rates(id)?)?;
     let rates = numbers(&rates);
     let traffic = Traffic::Drawn { rates, lengths };
@@ -68,27 +67,20 @@ pub(super) fn simulate<'py>(
 
 /// The same under a trace, with requests drawn at `mixed` rates and lengths among its rows.
 #[pyfunction]
-#[pyo3(signature = (problem, id, rows, *, hashes = None, mixed = None, stop = None, **settings))]
-#[allow(clippy::too_many_arguments)] // Python's keywords
+#[pyo3(signature = (problem, id, trace, *, hashes = None, mixed = None, stop = None, **settings))]
 pub(super) fn replay<'py>(
     py: Python<'py>,
     problem: &Problem,
     id: u64,
-    rows: Columns<'py>,
+    trace: Trace<'py>,
     hashes: Option<Hashes<'py>>,
     mixed: Option<(PyReadonlyArray1<'py, f64>, Pairs<'py>)>,
     stop: Option<Py<StopFlag>>,
-    settings: Option<&Bound<'py, PyDict>>,
+    settings: Option<Fields<Options>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    for name in ["requests", "replications"] {
-        if settings.is_some_and(|given| given.contains(name).unwrap_or(false)) {
-            let text = format!("replay: {name}: a trace is measured whole and once");
-            return Err(PyValueError::new_err(text));
-        }
-    }
-    let settings: Options = options(py, "replay", settings)?;
+    let settings = settings.unwrap_or_default().0;
     let hit_rates = problem.hit_rates(id)?;
-    let (requests, blocks) = trace(&rows, hashes.as_ref(), &hit_rates)?;
+    let (requests, blocks) = traced(&trace, hashes.as_ref(), &hit_rates)?;
     let traffic = match mixed {
         None => Traffic::Replayed { requests, blocks },
         Some((rates, pairs)) => {
@@ -101,11 +93,9 @@ pub(super) fn replay<'py>(
 }
 
 impl Problem {
-    /// By class, the share of prompts of a configuration's workload that is cached.
-    fn hit_rates(&self, id: u64) -> PyResult<Vec<f64>> {
+    fn hit_rates(&self, id: u64) -> Result<Vec<f64>> {
         let c = self.space.decode(&self.spec, id)?;
-        let classes = &self.spec.workloads[c.workload].classes;
-        Ok(classes.iter().map(|class| class.hit_rate).collect())
+        Ok(self.spec.workloads[c.workload].hit_rates())
     }
 
     fn simulated<'py>(
@@ -117,11 +107,13 @@ impl Problem {
         threads: usize,
         stop: Option<Py<StopFlag>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let c = self.configuration(id, settings.latency_group)?;
+        let c = self
+            .space
+            .decode_at(&self.spec, id, settings.latency_group)?;
         let run = |flag: &AtomicBool| core::simulate(&self.spec, &c, traffic, settings, flag);
         let report = until(py, stop, threads, run)?;
-        let report = report.map_err(|why| refused(&format!("configuration {id}"), why))?;
-        let answer = plain(py, &report)?;
+        let report = report.map_err(|why| why.of(&format!("configuration {id}")))?;
+        let answer = Plain(&report).into_pyobject(py)?;
         add_durations(&answer, &report)?;
         Ok(answer)
     }
@@ -143,25 +135,22 @@ fn add_durations(answer: &Bound<'_, PyAny>, report: &Report) -> PyResult<()> {
 
 /// Simulates groups of replicas behind one router; see `simulate/fleet.rs`.
 #[pyfunction]
-#[pyo3(signature = (problem, fleet, *, lengths, rows = None, hashes = None, threads = 0, stop = None))]
-#[allow(clippy::too_many_arguments)]
+#[pyo3(signature = (problem, fleet, *, lengths, trace = None, hashes = None, threads = 0, stop = None))]
 pub(super) fn simulate_fleet<'py>(
     py: Python<'py>,
     problem: &Problem,
-    fleet: &Bound<'py, PyAny>,
+    fleet: Fields<FleetSpec>,
     lengths: Pairs<'py>,
-    rows: Option<Columns<'py>>,
+    trace: Option<Trace<'py>>,
     hashes: Option<Hashes<'py>>,
     threads: usize,
     stop: Option<Py<StopFlag>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let fleet: FleetSpec = read("fleet", fleet)?;
-    let hit_rates = match fleet.groups.first() {
-        Some(first) => problem.hit_rates(first.id)?,
-        None => vec![],
-    };
-    let (trace, blocks) = match &rows {
-        Some(rows) => trace(rows, hashes.as_ref(), &hit_rates)?,
+) -> PyResult<Plain<Summary>> {
+    let fleet = fleet.0;
+    let first = fleet.groups.first();
+    let hit_rates = first.map_or(Ok(vec![]), |group| problem.hit_rates(group.id))?;
+    let (trace, blocks) = match &trace {
+        Some(trace) => traced(trace, hashes.as_ref(), &hit_rates)?,
         None => (vec![], None),
     };
     let lengths = drawn_lengths(&lengths, &hit_rates)?;
@@ -173,6 +162,6 @@ pub(super) fn simulate_fleet<'py>(
     let (spec, space) = (&problem.spec, &problem.space);
     let run = |flag: &AtomicBool| fleet::simulate_fleet(spec, space, &fleet, &given, flag);
     let report = until(py, stop, threads, run)?;
-    let report = report.map_err(|why| refused("a group, or a class that no group takes", why))?;
-    plain(py, &report.summary(&fleet))
+    let report = report.map_err(|why| why.of("a group, or a class that no group takes"))?;
+    Ok(Plain(report.summary(&fleet)))
 }

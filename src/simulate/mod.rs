@@ -224,6 +224,18 @@ pub enum Refused {
     Input(Error),
 }
 
+impl Refused {
+    /// The error that says so of `what`.
+    pub fn of(self, what: &str) -> Error {
+        let why = match self {
+            Self::Input(error) => return error,
+            Self::Point(why) => why.name(),
+            Self::Role => "only replicas of role serve are simulated by themselves",
+        };
+        Error::Input(format!("{what}: {why}"))
+    }
+}
+
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         Self::Input(error)
