@@ -422,7 +422,7 @@ def test_ctrl_c_returns_the_incumbent() -> None:
         "import signal, os, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'benches')!r})\n"
         "from generate_mix import generate, Shape\n"
-        "from tokenfleet.mix import highs\n"
+        "from tokenfleet.mix.solver import highs\n"
         "from tokenfleet.mix.solve import solve_mix\n"
         "p = generate(3, Shape(workloads=3, sites=2, systems=4, kept=5))\n"
         "pressed = []\n"

@@ -9,7 +9,7 @@ table from which answers are read:
     ("api", b, a, k)   requests/s sent to a hosted API                >= 0
     ("short", b, w, k) requests/s not served, at a stated price       >= 0
     ("theta",)         common scale of free demand, requests/s        >= 0
-    ("used", p)        1 when the pool is used (it then keeps a reserve)  binary
+    ("used", b, p)     1 when the pool is used (it then keeps a reserve)  binary
     ("racks", b, p)    racks taken by the pool                        integer
     ("slot", b, p, q)  systems cut by packing pattern q               integer
 
@@ -220,8 +220,9 @@ def define_apis(m: FleetModel) -> None:
 def define_shortfall(m: FleetModel) -> None:
     """short[b, w, k] where a shortfall has a price; a contingency block is served in full."""
     for w in m.order.workloads:
-        price = m.problem.workloads[w].shortfall_usd_per_request
-        if price is None:
+        data = m.problem.workloads[w]
+        price = data.shortfall_usd_per_request
+        if price is None or data.free:  # what is not served of free demand was not asked for
             continue
         demand = peak_demand(m.problem, w, m.scale_max)
         for b, block in enumerate(m.problem.blocks):

@@ -64,7 +64,8 @@ def _ended_requests(m: FleetModel) -> Iterable[tuple[Label, int, int, float, flo
                 continue
             w, k, quality = candidate.workload, label[4], candidate.quality
         elif label[0] == "api":
-            w, k, quality = problem.apis[label[2]].workload, label[3], 1.0
+            api = problem.apis[label[2]]
+            w, k, quality = api.workload, label[3], api.quality
         else:
             continue
         yield label, w, k, quality, problem.blocks[label[1]].hours * SECONDS_PER_HOUR

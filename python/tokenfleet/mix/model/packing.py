@@ -136,7 +136,7 @@ def usable_systems(m: FleetModel, p: int, b: int) -> list[tuple[pulp.LpVariable,
     scope = b if m.problem.pools[p].elastic else ALL_YEAR
     pairs = [(m.columns[("x", scope, o)], 1.0) for o in offers_of(m, p)]
     if m.problem.pools[p].reserve:
-        pairs.append((m.columns[("used", p)], -float(m.problem.pools[p].reserve)))
+        pairs.append((m.columns[("used", scope, p)], -float(m.problem.pools[p].reserve)))
     return pairs
 
 

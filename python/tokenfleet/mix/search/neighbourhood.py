@@ -80,7 +80,7 @@ def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:
 def _pool(m: FleetModel, label: Label) -> int:
     if label[0] == "x":
         return m.problem.offers[label[2]].pool
-    return int(label[1] if label[0] == "used" else label[2])
+    return int(label[2])
 
 
 def _together(sites: list[int], size: int) -> Iterator[frozenset[int]]:

@@ -137,8 +137,8 @@ def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
             return None
         for scope, systems in needed.items():
             plan.update(_share_out(m, p, scope, systems, values))
-        if ("used", p) in m.columns:
-            plan[("used", p)] = 1.0
+            if ("used", scope, p) in m.columns:
+                plan[("used", scope, p)] = 1.0
         plan.update(_racks(m, p, needed))
     return {m.columns[label].name: v for label, v in plan.items()}
 
