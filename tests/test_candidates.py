@@ -389,7 +389,7 @@ def test_a_killed_run_resumes_to_equal_bytes(
     evaluate_file(path, tmp_path / "whole.parquet")
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from tokenfleet.candidates import evaluate_file\n"
+        "from tokenfleet.tables.layouts import evaluate_file\n"
         "from tokenfleet.tables import source\n"
         "source.PART_ROWS = 500\n"
         "evaluate_file(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda *_: time.sleep(0.05))"

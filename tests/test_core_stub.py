@@ -1,4 +1,4 @@
-"""The core's stub tells the truth: answers have the keys that `_core.pyi` says, no more and no less."""
+"""The stub of the core tells the truth: answers have the keys that `_core.pyi` says, no others."""
 
 from __future__ import annotations
 
