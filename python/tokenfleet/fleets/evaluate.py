@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
-from tokenfleet.fleets import limits, routing
+from tokenfleet.fleets import booking, limits, routing
 from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import HOURS_PER_YEAR, Api, FloatArray, Flow, Problem, Short, Systems
@@ -86,7 +86,8 @@ class FleetEvaluator:
         self.model = routing.routing_model(problem)
         self.parts = routing.routing_parts(self.model)
         self.limits = limits.linear_limits(self.model)
-        self._items = _system_items(self)
+        booking.require_known(self.model, self.parts)
+        self._items = booking.system_items(self.model)
 
     @property
     def offers(self) -> list[str]:
@@ -171,12 +172,12 @@ class FleetEvaluator:
         routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
         columns: dict[str, NDArray[Any]] = {}
         items = {
-            name: usd * (energy_price if name == "energy" else system_price)
+            name: usd * (energy_price if name == booking.ENERGY else system_price)
             for name, usd in held.items.items()
         }
-        items["energy"] = items.get("energy", 0.0) + routed.energy_usd * energy_price
         for name, usd in routed.items.items():
-            items[name] = items.get(name, 0.0) + usd
+            price = energy_price if name == booking.ENERGY else 1.0
+            items[name] = items.get(name, 0.0) + usd * price
         if self.model.constant_usd:
             items["contracted_power"] = np.full(len(held.counts), self.model.constant_usd)
         cost = np.sum([np.broadcast_to(v, len(held.counts)) for v in items.values()], axis=0)
@@ -288,16 +289,6 @@ def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
     return [(float(d), float(e), float(s)) for d, e, s in zip(demand, energy, system, strict=True)]
 
 
-def _system_items(evaluator: FleetEvaluator) -> dict[str, FloatArray]:
-    """USD a year of one system of each offer, by item; idle energy among them."""
-    items: dict[str, FloatArray] = {}
-    for term in evaluator.model.terms:
-        if isinstance(term.label, Systems):
-            item = items.setdefault(term.item, np.zeros(len(evaluator.problem.offers)))
-            item[term.label.offer] += term.usd
-    return items
-
-
 @dataclass(frozen=True, eq=False)
 class _Held:
     """What fleets hold, whatever runs on them."""
@@ -349,8 +340,7 @@ class _Held:
 class _Routed:
     """The best routing of fleets, added up over the parts of the problem."""
 
-    items: dict[str, FloatArray]
-    energy_usd: FloatArray
+    items: dict[str, FloatArray]  # USD a year, energy at its own price
     kwh: FloatArray
     output_tokens: FloatArray
     input_tokens: FloatArray
@@ -375,7 +365,6 @@ def _route(
     zero = np.zeros(n)
     out = _Routed(
         items={},
-        energy_usd=zero.copy(),
         kwh=zero.copy(),
         output_tokens=zero.copy(),
         input_tokens=zero.copy(),
@@ -388,39 +377,33 @@ def _route(
     )
     most = np.zeros((n, len(problem.blocks), len(problem.workloads)))
     for part in evaluator.parts:
-        energy = routing.operating_costs(m, part.columns, "energy")
-        other = {
-            item: routing.operating_costs(m, part.columns, item)
-            for item in ("api_tokens", "shortfall")
-        }
+        items = booking.routed_items(m, part.columns)
         figures = [
-            energy,
             routing.energy_kwh(m, part.columns),
             routing.tokens_per_year(m, part.columns, "output"),
             routing.tokens_per_year(m, part.columns, "input"),
-            *other.values(),
             routing.busy_gpus(m, part.columns),
+            *items.values(),
         ]
         moving = [j for j, label in enumerate(part.columns) if isinstance(label, _MOVING)]
         if with_flows:
             figures += list(np.eye(len(part.columns))[moving])
-        cost = energy * energy_price + sum(other.values())
+        cost = booking.priced(items, energy_price)
         answer = part.route(held.usable, cost, np.array(figures).T.copy(), demand, threads)
         if np.isnan(answer["gap"]).any():
             row = int(np.flatnonzero(np.isnan(answer["gap"]))[0])
             raise SolverError(
                 f"row {row + 1}: its routing could not be certified", "report the scenario"
             )
-        f = answer["figures"]
-        out.energy_usd += f[:, 0]
-        out.kwh += f[:, 1]
-        out.output_tokens += f[:, 2]
-        out.input_tokens += f[:, 3]
-        for i, item in enumerate(other):
-            if other[item].any():
-                out.items[item] = out.items.get(item, zero) + f[:, 4 + i]
-        out.busy += f[:, 6]
-        out.flows = np.hstack([out.flows, f[:, 7:]])
+        f = answer["figures"].T
+        out.kwh += f[0]
+        out.output_tokens += f[1]
+        out.input_tokens += f[2]
+        out.busy += f[3]
+        for (item, usd), total in zip(items.items(), f[4:], strict=False):
+            if item == booking.ENERGY or usd.any():
+                out.items[item] = out.items.get(item, zero) + total
+        out.flows = np.hstack([out.flows, f[4 + len(items) :].T])
         for d, asked in enumerate(part.demands):
             most[:, asked.block, asked.workload] += answer["unmet"][:, d]
         out.gap = np.maximum(out.gap, answer["gap"])
