@@ -26,6 +26,7 @@ from tokenfleet.problem_data import (
     OfferData,
     Pool,
     Problem,
+    Replicas,
     SiteData,
     WorkloadData,
 )
@@ -50,11 +51,16 @@ def pruned(problem: Problem) -> Problem:
     kept: list[Candidate] = []
     for (_, system, *_), group in groups.items():
         rows = _core.prune(
-            np.array([c.load for c in group]),
-            np.array([c.energy_j for c in group]),
-            np.array([c.gpus for c in group], dtype=np.uint32),
-            np.array([c.idle_w for c in group]),
-            np.array([c.quality for c in group]),
+            [
+                {
+                    "load_s": list(c.load),
+                    "energy_j": list(c.energy_j),
+                    "gpus": c.gpus,
+                    "idle_w": c.idle_w,
+                    "quality": c.quality,
+                }
+                for c in group
+            ],
             per_system[system],
         )
         kept += [group[i] for i in rows]
@@ -247,7 +253,7 @@ def test_higher_idle_watts_never_prune_what_is_cheaper_at_low_load(
     assert [c.id for c in kept.candidates] == [0, 1]
     result = solve(kept)
     assert result.value == pytest.approx(usd, rel=1e-9)
-    replicas = {label[3] for label in result.values if label[0] == "n"}
+    replicas = {label.candidate for label in result.values if isinstance(label, Replicas)}
     assert replicas == ({0, 1} if used is None else {used})
 
 

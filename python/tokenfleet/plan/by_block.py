@@ -8,10 +8,11 @@ numbers.flows[1, 7, 0]    # requests/s of class 0 through candidate 7 in pool 1
 from __future__ import annotations
 
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from tokenfleet.mix.result import MixResult
-from tokenfleet.problem_data import SECONDS_PER_HOUR
+from tokenfleet.problem_data import SECONDS_PER_HOUR, Api, Flow, Replicas, Short, Systems
 
 
 class ByBlock:
@@ -22,27 +23,39 @@ class ByBlock:
         self.problem = mix.problem
         self.blocks = range(len(mix.problem.blocks))
         self.hours = [block.hours for block in mix.problem.blocks]
-        self.systems: dict[int, list[float]] = {
-            o: counts for (o,), counts in self._table(mix, "x").items()
-        }
-        self.replicas: dict[tuple[int, int], list[float]] = self._table(mix, "n")
-        self.flows: dict[tuple[int, int, int], list[float]] = self._table(mix, "f")
-        self.apis: dict[tuple[int, int], list[float]] = self._table(mix, "api")
-        self.unserved: dict[tuple[int, int], list[float]] = self._table(mix, "short")
+        self.systems: dict[int, list[float]] = self._table(mix, Systems, "offer")
+        self.replicas: dict[tuple[int, int], list[float]] = self._table(
+            mix, Replicas, "pool", "candidate"
+        )
+        self.flows: dict[tuple[int, int, int], list[float]] = self._table(
+            mix, Flow, "pool", "candidate", "cls"
+        )
+        self.apis: dict[tuple[int, int], list[float]] = self._table(mix, Api, "api", "cls")
+        self.unserved: dict[tuple[int, int], list[float]] = self._table(
+            mix, Short, "workload", "cls"
+        )
         self._in_pool: dict[int, list[float]] = {}
         for o, counts in self.systems.items():
             p = mix.problem.offers[o].pool
             sofar = self._in_pool.get(p, [0.0] * len(counts))
             self._in_pool[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
 
-    def _table(self, mix: MixResult, kind: str) -> dict[Any, list[float]]:
+    def _table(self, mix: MixResult, kind: type[Any], *key: str) -> dict[Any, list[float]]:
+        """Values of one kind of label by the fields of `key`."""
         table: dict[Any, list[float]] = {}
+        key_of = attrgetter(*key)
         for label, value in mix.values.items():
-            if label[0] == kind:
-                row = table.setdefault(tuple(label[2:]), [0.0] * len(self.blocks))
-                for b in self.blocks if label[1] < 0 else [label[1]]:
+            if isinstance(label, kind):
+                row = table.setdefault(key_of(label), [0.0] * len(self.blocks))
+                for b in self._blocks_of(label):
                     row[b] = max(value, 0.0)  # below 0 is the solver's tolerance
         return dict(sorted(table.items()))
+
+    def _blocks_of(self, label: Any) -> tuple[int, ...]:
+        """Blocks in which a number holds: those of its scope, or its own."""
+        if isinstance(label, (Systems, Replicas)):
+            return self.problem.scopes[label.scope].blocks
+        return (label.block,)
 
     def systems_in(self, p: int) -> list[float]:
         """Systems of a pool in each block."""

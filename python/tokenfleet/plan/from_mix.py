@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+from tokenfleet import problem_data as labels
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.plan.by_block import ByBlock
 from tokenfleet.plan.ledger import Ledger
@@ -524,8 +525,9 @@ class _Reader:
             return None
         systems: dict[str, int] = defaultdict(int)
         for label, value in single.values.items():
-            if label[0] == "x":
-                name = self.problem.offers[label[2]].id  # per site: the same offer counts in each
+            if isinstance(label, labels.Systems):
+                # per site: the same offer counts in each
+                name = self.problem.offers[label.offer].id
                 systems[name] = max(systems[name], round(value))
         difference = single.value - self.mix.value
         return BestSingle(

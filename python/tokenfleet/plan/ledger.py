@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from tokenfleet.mix.model import Label
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.by_block import ByBlock
+from tokenfleet.problem_data import Api, Flow, Replicas, Short, Systems
 
 Items: TypeAlias = dict[str, float]  # USD a year by cost item
-Flow: TypeAlias = tuple[int, int, int]  # pool, candidate, class
+Through: TypeAlias = tuple[int, int, int]  # pool, candidate, class
 
 
 class Ledger:
@@ -35,7 +37,7 @@ class Ledger:
         self._fixed: dict[int, Items] = defaultdict(dict)  # by offer
         self._running: dict[int, Items] = defaultdict(dict)  # by pool: energy of what runs there
         self._replicas: dict[tuple[int, int], Items] = defaultdict(dict)
-        self.flows: dict[Flow, Items] = {key: {} for key in numbers.flows}
+        self.flows: dict[Through, Items] = {key: {} for key in numbers.flows}
         self.apis: dict[tuple[int, int], Items] = {key: {} for key in numbers.apis}
         self.unserved: dict[tuple[int, int], Items] = {key: {} for key in numbers.unserved}
         for booking in mix.bookings:
@@ -46,18 +48,21 @@ class Ledger:
         self.systems = self._by_systems()
         self._share_pools()
 
-    def _book(self, label: tuple[Any, ...], items: Items) -> None:
-        kind, _, *of = label
-        if kind == "x":
-            _add(self._fixed[of[0]], items)
-        elif kind == "n":
-            _add(self._running[of[0]], items)
-            _add(self._replicas[of[0], of[1]], items)
-        elif kind == "f":
-            _add(self._running[of[0]], items)
-            _add(self.flows[of[0], of[1], of[2]], items)
-        else:
-            _add((self.apis if kind == "api" else self.unserved)[of[0], of[1]], items)
+    def _book(self, label: Label, items: Items) -> None:
+        """A booking of a number, in each of the two cuts."""
+        match label:
+            case Systems():
+                _add(self._fixed[label.offer], items)
+            case Replicas():
+                _add(self._running[label.pool], items)
+                _add(self._replicas[label.pool, label.candidate], items)
+            case Flow():
+                _add(self._running[label.pool], items)
+                _add(self.flows[label.pool, label.candidate, label.cls], items)
+            case Api():
+                _add(self.apis[label.api, label.cls], items)
+            case Short():
+                _add(self.unserved[label.workload, label.cls], items)
 
     def _by_systems(self) -> dict[int, Items]:
         """Items of each offer's systems."""
@@ -111,7 +116,7 @@ class Ledger:
                     _add(self.flows[key], items, share * held / total)
         return total > 0
 
-    def _busy(self, p: int, c: int) -> dict[Flow, float]:
+    def _busy(self, p: int, c: int) -> dict[Through, float]:
         """Shares of the time that each class keeps the replicas of a candidate busy.
 
         What serves in the loss of a site only, which has no hours, is shared by its load there.

@@ -14,7 +14,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import (
+    Api,
+    Flow,
+    Problem,
+    Racks,
+    Replicas,
+    Scale,
+    Short,
+    Slot,
+    Systems,
+    Used,
+)
 from tokenfleet.verify.places import fewest_systems
 
 FEASIBLE = 1e-5  # relative: the solver's own tolerance is 1e-6 of a scaled row
@@ -49,12 +60,13 @@ class _Mix:
 
 def verify_mix(
     problem: Problem,
-    values: Mapping[tuple[Any, ...], float],
+    values: Mapping[Any, float],
     stated_items: Mapping[str, float] | None = None,
     stated_cost: float | None = None,
 ) -> list[Violation]:
     """Everything that is wrong with the values; cost is compared when it is given.
 
+    `values` are keyed by the labels of `problem_data`.
     `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
     `stated_cost` is the solver's own objective in $, compared to 1e-6.
     """
@@ -71,7 +83,7 @@ def verify_mix(
         *_api_rates(mix),
         *_budgets(mix),
     ]
-    cost = sum(annual_cost_items(mix.problem, values).values())
+    cost = sum(_cost_items(mix).values())
     if stated_items is not None:
         found += _differs("cost items", sum(stated_items.values()), cost, COST)
     if stated_cost is not None:
@@ -79,11 +91,13 @@ def verify_mix(
     return found
 
 
-def annual_cost_items(
-    problem: Problem, values: Mapping[tuple[Any, ...], float]
-) -> dict[str, float]:
+def annual_cost_items(problem: Problem, values: Mapping[Any, float]) -> dict[str, float]:
     """Yearly cost by item in $, block by block."""
-    mix = _spread(problem, values)
+    return _cost_items(_spread(problem, values))
+
+
+def _cost_items(mix: _Mix) -> dict[str, float]:
+    problem = mix.problem
     items: dict[str, float] = defaultdict(float)
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
@@ -119,35 +133,33 @@ def _year_hours(problem: Problem, elastic: bool) -> float:
     return 8760.0 if elastic else sum(block.hours for block in problem.blocks)
 
 
-def _spread(problem: Problem, values: Mapping[tuple[Any, ...], float]) -> _Mix:
-    """Numbers per block; what holds all year holds in every block whose site is up."""
+def _spread(problem: Problem, values: Mapping[Any, float]) -> _Mix:
+    """Numbers per block; what holds in several blocks holds where its site is up."""
     systems: dict[tuple[int, int], float] = {}
     replicas: dict[tuple[int, int, int], float] = {}
     flows, api, short = {}, {}, {}
     for label, value in values.items():
-        kind = label[0]
-        if kind == "x":
-            site = problem.pools[problem.offers[label[2]].pool].site
-            elastic = problem.pools[problem.offers[label[2]].pool].elastic
-            for b in _blocks(problem, label[1], site if elastic else -1):
-                systems[(b, label[2])] = value
-        elif kind == "n":
-            for b in _blocks(problem, label[1], problem.pools[label[2]].site):
-                replicas[(b, label[2], label[3])] = value
-        elif kind == "f":
-            flows[(label[1], label[2], label[3], label[4])] = value
-        elif kind == "api":
-            api[(label[1], label[2], label[3])] = value
-        elif kind == "short":
-            short[(label[1], label[2], label[3])] = value
-    return _Mix(problem, systems, replicas, flows, api, short, values.get(("theta",), 0.0))
+        if isinstance(label, Systems):
+            pool = problem.pools[problem.offers[label.offer].pool]
+            for b in _blocks(problem, label.scope, pool.site if pool.elastic else None):
+                systems[(b, label.offer)] = value
+        elif isinstance(label, Replicas):
+            for b in _blocks(problem, label.scope, problem.pools[label.pool].site):
+                replicas[(b, label.pool, label.candidate)] = value
+        elif isinstance(label, Flow):
+            flows[(label.block, label.pool, label.candidate, label.cls)] = value
+        elif isinstance(label, Api):
+            api[(label.block, label.api, label.cls)] = value
+        elif isinstance(label, Short):
+            short[(label.block, label.workload, label.cls)] = value
+    return _Mix(problem, systems, replicas, flows, api, short, values.get(Scale(), 0.0))
 
 
-def _blocks(problem: Problem, b: int, site: int) -> list[int]:
-    """The one block, or all of them with the site up (site -1: all)."""
-    if b >= 0:
-        return [b]
-    return [i for i, block in enumerate(problem.blocks) if site < 0 or block.lost_site != site]
+def _blocks(problem: Problem, scope: int, site: int | None) -> list[int]:
+    """The one block of a scope, or those of several in which the site is up (None: all)."""
+    blocks = problem.scopes[scope].blocks
+    up = [b for b in blocks if site is None or problem.blocks[b].lost_site != site]
+    return list(blocks) if len(blocks) == 1 else up
 
 
 def _differs(rule: str, stated: float, computed: float, tolerance: float) -> list[Violation]:
@@ -162,9 +174,9 @@ def _above(rule: str, where: str, amount: float, limit: float) -> list[Violation
     return [Violation(rule, where, excess)] if excess > FEASIBLE * max(1.0, abs(limit)) else []
 
 
-def _whole_numbers(values: Mapping[tuple[Any, ...], float]) -> Iterable[Violation]:
+def _whole_numbers(values: Mapping[Any, float]) -> Iterable[Violation]:
     for label, value in values.items():
-        if label[0] in ("x", "n", "racks", "used", "slot") and value != round(value):
+        if isinstance(label, (Systems, Replicas, Racks, Used, Slot)) and value != round(value):
             yield Violation("whole numbers", str(label), abs(value - round(value)))
         if value < -FEASIBLE:
             yield Violation("negative", str(label), -value)
@@ -296,17 +308,5 @@ def _budgets(mix: _Mix) -> Iterable[Violation]:
         capex = sum(mix.problem.offers[o].capex_usd * count for o, count in most.items())
         yield from _above("capex budget", "USD", capex, objective.capex_budget_usd)
     if objective.annual_budget_usd is not None:
-        cost = sum(annual_cost_items(mix.problem, _labels(mix)).values())
+        cost = sum(_cost_items(mix).values())
         yield from _above("annual budget", "USD", cost, objective.annual_budget_usd)
-
-
-def _labels(mix: _Mix) -> dict[tuple[Any, ...], float]:
-    """The mix as values by block, for the cost function."""
-    tables = (
-        ("x", mix.systems),
-        ("n", mix.replicas),
-        ("f", mix.flows),
-        ("api", mix.api),
-        ("short", mix.short),
-    )
-    return {(kind, *key): v for kind, table in tables for key, v in table.items()}
