@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -104,3 +105,21 @@ def test_rooms_make_no_circle() -> None:
 
 def test_the_root_has_five_files() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 5
+
+
+CODE_PATH = re.compile(r"[\w./-]*\w\.(?:py|rs)\b")
+# Where a page's paths start: the repository, the package, the core, and its performance model.
+BASES = ("", "python/tokenfleet", "src", "src/perf")
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_code_that_a_page_names_is_there(page: Path) -> None:
+    for path in CODE_PATH.findall(page.read_text(encoding="utf-8")):
+        assert any((ROOT / base / path).is_file() for base in BASES), path
+
+
+def test_every_slow_test_exists() -> None:
+    for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split():
+        file, test = name.split("::", 1)
+        assert f"def {test.rsplit('::', 1)[-1]}(" in (ROOT / "tests" / file).read_text(), name

@@ -7,13 +7,19 @@ a year is 8,760 h. `math.inf` means unlimited (a limit) or impossible (a load or
 
 Symbols used by the model: b load block, s site, p pool, o offer, c candidate, w workload,
 k request class of a workload.
+
+A field's type also says what is better: `Less[float]`, `More[float]`, `Equal[int]`. From that
+`mix.model.better` makes which system types may be left out, which pools are copies of one another
+and the order of the columns. **A field that says nothing is safe:** two rows may then take each
+other's place only where both hold its default, or where it is equal if it has none.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +35,87 @@ ObjectiveKind = Literal[
     "least_carbon",
 ]
 Denominator = Literal["output", "total"]
+Figure = Literal["cost", "energy", "carbon", "tokens", "value"]  # of a year: $, kWh, kg, 1, $
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is best: the least, or the most, of a weighted sum of yearly figures.
+
+    With `per` it is that sum over another figure, as in $ per million tokens.
+    """
+
+    words: str
+    unit: str
+    of: Mapping[Figure, float]  # weights
+    most: bool = False
+    per: Figure | None = None
+    per_amount: float = 1.0  # of the figure under the line
+
+    @property
+    def sign(self) -> float:
+        """1 where less is better, -1 where more is."""
+        return -1.0 if self.most else 1.0
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it is what is paid and nothing else."""
+        return set(self.of) == {"cost"}
+
+    @property
+    def counts_energy(self) -> bool:
+        """Whether energy counts for itself, so that unknown power must not pass for none."""
+        return not {"energy", "carbon"}.isdisjoint(self.of)
+
+    @property
+    def gains_by_volume(self) -> bool:
+        """Whether to serve more of a free demand than its least may be better."""
+        return self.most or self.per is not None
+
+
+GOALS: Mapping[ObjectiveKind, Goal] = {
+    "least_cost": Goal("least cost", "USD per year", {"cost": 1.0}),
+    "least_cost_per_token": Goal(
+        "least cost per token", "USD per million tokens", {"cost": 1.0}, per="tokens",
+        per_amount=1e6,
+    ),
+    "most_tokens": Goal("most tokens", "tokens per year", {"tokens": 1.0}, most=True),
+    "most_value": Goal("most value", "USD per year", {"value": 1.0, "cost": -1.0}, most=True),
+    "least_energy": Goal("least energy", "kWh per year", {"energy": 1.0}),
+    "least_carbon": Goal("least carbon", "kg CO2e per year", {"carbon": 1.0}),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class About:
+    """What a field says beside its value; several of them add up."""
+
+    better: Literal["", "less", "more", "equal", "unlimited", "indifferent"] = ""
+    refers_to: str = ""  # the table that its index points into
+    by_class: bool = False  # its last axis is over the request classes of the workload
+    unless: str = ""  # does not matter where this other field holds
+    shared_by: str = ""  # rows with one value of this other field share the limit
+    decides: int = 0  # in the canonical order: earlier (-1) or later (1) than the other fields
+
+
+# What is better must hold whatever the objective and the limits are.
+T = TypeVar("T")
+Less = Annotated[T, About("less")]  # the less, the better: a price, a load, a draw of power
+More = Annotated[T, About("more")]  # the more, the better: quality, systems per rack
+Equal = Annotated[T, About("equal")]  # only equals may take each other's place
+Limit = Annotated[T, About("unlimited")]  # others count against it: the unlimited take over more
+Name = Annotated[T, About("indifferent")]  # what people call it, or where to look; not compared
+First = Annotated[T, About(decides=-1)]  # classes are cut by this before all else
+Last = Annotated[T, About(decides=1)]  # so that rows keep their order where only this changes
+
+SiteIndex = Annotated[int, About(refers_to="sites")]
+SiteIndices = Annotated[tuple[int, ...], About(refers_to="sites")]
+PoolIndex = Annotated[int, About(refers_to="pools")]
+WorkloadIndex = Annotated[int, About(refers_to="workloads")]
+SystemType = Annotated[str, About(refers_to="systems")]
+ByClass = Annotated[FloatArray, About(by_class=True)]
+SharedInGroup = Annotated[T, About(shared_by="supply_group")]
+AtOwnSite = Annotated[T, About(unless="hosted")]  # the provider's hall has room of its own
 
 HOURS_PER_YEAR = 8760.0
 SECONDS_PER_HOUR = 3600.0
@@ -51,12 +138,12 @@ class WorkloadData:
     the common scale theta (requests/s) multiplies, and `min_scale <= theta <= max_scale`.
     """
 
-    id: str
-    class_ids: tuple[str, ...]
-    demand_rps: FloatArray  # (B, K)
-    output_tokens: FloatArray  # (K,) mean per request
-    input_tokens: FloatArray  # (K,) mean per request
-    value_usd_per_request: FloatArray  # (K,) at quality 1; 0 when no value is stated
+    id: Name[str]
+    class_ids: Name[tuple[str, ...]]
+    demand_rps: Last[ByClass]  # (B, K)
+    output_tokens: ByClass  # (K,) mean per request
+    input_tokens: First[ByClass]  # (K,) mean per request
+    value_usd_per_request: ByClass  # (K,) at quality 1; 0 when no value is stated
     free: bool = False
     min_scale: float = 0.0  # requests/s
     max_scale: float = math.inf  # requests/s
@@ -68,7 +155,7 @@ class WorkloadData:
 class SiteData:
     """Limits of one site, in the basis (IT or utility) that its owner stated."""
 
-    id: str
+    id: Name[str]
     power_limit_kw: float = math.inf
     power_is_utility: bool = False  # True: provisioned IT kW times PUE must fit
     rack_limit: float = math.inf
@@ -79,34 +166,34 @@ class SiteData:
 class Pool:
     """Interchangeable systems: one site, one system type, one tenure."""
 
-    id: str
-    site: int
-    system: str
-    gpus_per_system: int
-    provisioned_it_kw: float  # per system; what a power limit must hold
-    idle_it_kw: float  # per system; drawn all the time it is on
-    elastic: bool = False  # counts may differ by block (on demand, spot)
-    interruptible: bool = False  # spot: serves interruptible workloads only
-    hosted: bool = False  # stands in the provider's hall: takes no site power or racks
-    pue: float = 1.0
-    energy_usd_per_kwh_it: float = 0.0  # tariff x PUE + priced carbon and water; 0: included
-    carbon_kg_per_kwh_it: float = 0.0  # times PUE
-    systems_per_rack: float = math.inf  # 4.0, or 0.5 for a system of two racks
-    reserve: int = 0  # N+k: systems kept idle once the pool is used
+    id: Name[str]
+    site: Equal[SiteIndex]
+    system: Name[SystemType]
+    gpus_per_system: Equal[int]
+    provisioned_it_kw: AtOwnSite[Less[float]]  # per system; what a power limit must hold
+    idle_it_kw: Less[float]  # per system; drawn all the time it is on
+    elastic: Equal[bool] = False  # counts may differ by block (on demand, spot)
+    interruptible: Less[bool] = False  # spot: serves interruptible workloads only
+    hosted: More[bool] = False  # stands in the provider's hall: takes no site power or racks
+    pue: Less[float] = 1.0
+    energy_usd_per_kwh_it: Less[float] = 0.0  # tariff x PUE + priced carbon and water; 0: included
+    carbon_kg_per_kwh_it: Less[float] = 0.0  # times PUE
+    systems_per_rack: AtOwnSite[More[float]] = math.inf  # 4.0, or 0.5 for a system of two racks
+    reserve: Less[int] = 0  # N+k: systems kept idle once the pool is used
 
 
 @dataclass(frozen=True)
 class OfferData:
     """One way to get a system of a pool."""
 
-    id: str
-    pool: int
-    supply: float = math.inf  # systems
-    annual_cost_items_usd: dict[str, float] = field(default_factory=dict)  # per system-year
-    hourly_usd: float = 0.0  # elastic pools: price per system-hour
-    capex_usd: float = 0.0  # per system, counts against the capex budget
-    supply_group: str = ""  # offers of one non-empty group share one supply (several sites)
-    kind: str = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
+    id: Name[str]
+    pool: Name[PoolIndex]
+    supply: SharedInGroup[Last[Limit[float]]] = math.inf  # systems
+    annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
+    hourly_usd: Less[float] = 0.0  # elastic pools: price per system-hour
+    capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
+    supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
+    kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,29 +205,29 @@ class Candidate:
     equal numbers mark compatible prefill and decode partners of one workload.
     """
 
-    id: int
-    workload: int
-    system: str
-    gpus: int
-    sites: tuple[int, ...]
-    load: FloatArray  # (K,)
-    energy_j: FloatArray  # (K,)
-    role: Role = "serve"
-    pair: int = -1
-    quality: float = 1.0
-    idle_w: float = 0.0  # IT watts a loaded replica draws above the idle of its system
-    label: dict[str, object] = field(default_factory=dict)
+    id: Name[int]
+    workload: Equal[WorkloadIndex]
+    system: Name[SystemType]
+    gpus: Equal[int]
+    sites: Name[SiteIndices]
+    load: Less[ByClass]  # (K,)
+    energy_j: Less[ByClass]  # (K,)
+    role: Equal[Role] = "serve"
+    pair: Equal[int] = -1
+    quality: More[float] = 1.0
+    idle_w: Less[float] = 0.0  # IT watts a loaded replica draws above the idle of its system
+    label: Name[dict[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ApiData:
     """A hosted API, priced per request of each class."""
 
-    id: str
-    workload: int
-    cost_usd_per_request: FloatArray  # (K,); inf: cannot serve the class
-    max_rps: float = math.inf
-    quality: float = 1.0
+    id: Name[str]
+    workload: Equal[WorkloadIndex]
+    cost_usd_per_request: Less[ByClass]  # (K,); inf: cannot serve the class
+    max_rps: Limit[float] = math.inf
+    quality: More[float] = 1.0
 
 
 @dataclass(frozen=True)
@@ -152,6 +239,11 @@ class Objective:
     annual_budget_usd: float | None = None
     capex_budget_usd: float | None = None
     ratio_tolerance: float = 1e-3
+
+    @property
+    def goal(self) -> Goal:
+        """What the kind means."""
+        return GOALS[self.kind]
 
 
 @dataclass(frozen=True, eq=False)

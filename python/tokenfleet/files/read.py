@@ -69,7 +69,7 @@ def decode(raw: bytes, source: str) -> str:
         ) from None
 
 
-def load_data(path: Path) -> Any:
+def load_data(path: Path, max_bytes: int = MAX_BYTES) -> Any:
     """Plain data from a YAML, TOML or JSON file, chosen by the file's ending.
 
     Raises:
@@ -81,7 +81,7 @@ def load_data(path: Path) -> Any:
         raise SchemaError(
             f"{path}: unknown ending {path.suffix!r}", "use .yaml, .yml, .toml or .json"
         )
-    return parser(read_text(path), str(path))
+    return parser(read_text(path, max_bytes), str(path))
 
 
 def parse_json(text: str, source: str) -> Any:

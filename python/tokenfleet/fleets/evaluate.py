@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
-from tokenfleet.fleets import limits, routing
+from tokenfleet.fleets import booking, limits, routing
 from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import HOURS_PER_YEAR, FloatArray, Problem
@@ -27,9 +27,9 @@ SLICE_FLEETS = 1 << 16
 
 @dataclass(frozen=True)
 class FleetAnswers:
-    """Answers by column; every array is (scenarios, fleets).
+    """Answers by column; every array is (cases, fleets).
 
-    `routing` has requests/s by flow where they were asked for, (scenarios, fleets, flows), with
+    `routing` has requests/s by flow where they were asked for, (cases, fleets, flows), with
     `flows` to say which: block, site, system, workload, class, candidate or API.
     """
 
@@ -55,7 +55,7 @@ def evaluate_fleets(
 
     `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
     columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` and
-    `system_price` multiply the scenario's; each is a number, or one for every scenario of prices
+    `system_price` multiply the scenario's; each is a number, or one for every case of prices
     and demand.
     Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
 
@@ -85,7 +85,8 @@ class FleetEvaluator:
         self.model = routing.routing_model(problem)
         self.parts = routing.routing_parts(self.model)
         self.limits = limits.linear_limits(self.model)
-        self._items = _system_items(self)
+        booking.require_known(self.model, self.parts)
+        self._items = booking.system_items(self.model)
 
     @property
     def offers(self) -> list[str]:
@@ -138,7 +139,7 @@ class FleetEvaluator:
         threads: int = 0,
     ) -> FleetAnswers:
         """Answers for checked counts; see `evaluate_fleets`."""
-        given = scenarios(demand, energy_price, system_price)
+        given = cases(demand, energy_price, system_price)
         firsts = range(0, max(len(counts), 1), SLICE_FLEETS)
         columns: dict[str, NDArray[Any]] = {}
         flows: list[NDArray[np.float64]] = []
@@ -166,16 +167,16 @@ class FleetEvaluator:
         routing: bool,
         threads: int,
     ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
-        """All columns under one scenario, and the flows."""
+        """All columns in one case, and the flows."""
         routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
         columns: dict[str, NDArray[Any]] = {}
         items = {
-            name: usd * (energy_price if name == "energy" else system_price)
+            name: usd * (energy_price if name == booking.ENERGY else system_price)
             for name, usd in held.items.items()
         }
-        items["energy"] = items.get("energy", 0.0) + routed.energy_usd * energy_price
         for name, usd in routed.items.items():
-            items[name] = items.get(name, 0.0) + usd
+            price = energy_price if name == booking.ENERGY else 1.0
+            items[name] = items.get(name, 0.0) + usd * price
         if self.model.constant_usd:
             items["contracted_power"] = np.full(len(held.counts), self.model.constant_usd)
         cost = np.sum([np.broadcast_to(v, len(held.counts)) for v in items.values()], axis=0)
@@ -259,8 +260,8 @@ def are_counts(values: FloatArray) -> NDArray[np.bool_]:
         return whole & (values >= 0) & (values < 2.0**53)
 
 
-def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
-    """One (demand, energy price, system price) for each scenario.
+def cases(*given: ArrayLike) -> list[tuple[float, float, float]]:
+    """One (demand, energy price, system price) for each case.
 
     Raises:
         SchemaError: different lengths, or a multiplier that is not positive (prices: 0 or more).
@@ -279,19 +280,9 @@ def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
         demand, energy, system = np.broadcast_arrays(*arrays)
     except ValueError:
         raise SchemaError(
-            f"{', '.join(names)}: have {[len(a) for a in arrays]} scenarios", "give each as many"
+            f"{', '.join(names)}: have {[len(a) for a in arrays]} cases", "give each as many"
         ) from None
     return [(float(d), float(e), float(s)) for d, e, s in zip(demand, energy, system, strict=True)]
-
-
-def _system_items(evaluator: FleetEvaluator) -> dict[str, FloatArray]:
-    """USD a year of one system of each offer, by item; idle energy among them."""
-    items: dict[str, FloatArray] = {}
-    for term in evaluator.model.terms:
-        if term.label[0] == "x":
-            item = items.setdefault(term.item, np.zeros(len(evaluator.problem.offers)))
-            item[term.label[2]] += term.usd
-    return items
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,8 +336,7 @@ class _Held:
 class _Routed:
     """The best routing of fleets, added up over the parts of the problem."""
 
-    items: dict[str, FloatArray]
-    energy_usd: FloatArray
+    items: dict[str, FloatArray]  # USD a year, energy at its own price
     kwh: FloatArray
     output_tokens: FloatArray
     input_tokens: FloatArray
@@ -371,7 +361,6 @@ def _route(
     zero = np.zeros(n)
     out = _Routed(
         items={},
-        energy_usd=zero.copy(),
         kwh=zero.copy(),
         output_tokens=zero.copy(),
         input_tokens=zero.copy(),
@@ -384,39 +373,33 @@ def _route(
     )
     most = np.zeros((n, len(problem.blocks), len(problem.workloads)))
     for part in evaluator.parts:
-        energy = routing.operating_costs(m, part.columns, "energy")
-        other = {
-            item: routing.operating_costs(m, part.columns, item)
-            for item in ("api_tokens", "shortfall")
-        }
+        items = booking.routed_items(m, part.columns)
         figures = [
-            energy,
             routing.energy_kwh(m, part.columns),
             routing.tokens_per_year(m, part.columns, "output"),
             routing.tokens_per_year(m, part.columns, "input"),
-            *other.values(),
             routing.busy_gpus(m, part.columns),
+            *items.values(),
         ]
         moving = [j for j, label in enumerate(part.columns) if _moves(label)]
         if with_flows:
             figures += list(np.eye(len(part.columns))[moving])
-        cost = energy * energy_price + sum(other.values())
+        cost = booking.priced(items, energy_price)
         answer = part.route(held.usable, cost, np.array(figures).T.copy(), demand, threads)
         if np.isnan(answer["gap"]).any():
             row = int(np.flatnonzero(np.isnan(answer["gap"]))[0])
             raise SolverError(
                 f"row {row + 1}: its routing could not be certified", "report the scenario"
             )
-        f = answer["figures"]
-        out.energy_usd += f[:, 0]
-        out.kwh += f[:, 1]
-        out.output_tokens += f[:, 2]
-        out.input_tokens += f[:, 3]
-        for i, item in enumerate(other):
-            if other[item].any():
-                out.items[item] = out.items.get(item, zero) + f[:, 4 + i]
-        out.busy += f[:, 6]
-        out.flows = np.hstack([out.flows, f[:, 7:]])
+        f = answer["figures"].T
+        out.kwh += f[0]
+        out.output_tokens += f[1]
+        out.input_tokens += f[2]
+        out.busy += f[3]
+        for (item, usd), total in zip(items.items(), f[4:], strict=False):
+            if item == booking.ENERGY or usd.any():
+                out.items[item] = out.items.get(item, zero) + total
+        out.flows = np.hstack([out.flows, f[4 + len(items) :].T])
         for d, (b, w, _) in enumerate(part.demands):
             most[:, b, w] += answer["unmet"][:, d]
         out.gap = np.maximum(out.gap, answer["gap"])

@@ -193,24 +193,15 @@ def _usual(a: FloatArray, b0: FloatArray, per_pool: FloatArray, demands: int) ->
 # What a unit of a column is worth
 
 
-def operating_costs(m: FleetModel, columns: Sequence[Label], item: str | None) -> FloatArray:
-    """USD a year for each unit of the columns, of one cost item or of all but energy (None)."""
-    usd: dict[Label, float] = {}
-    for term in m.terms:
-        if (term.item == item) if item is not None else (term.item != "energy"):
-            usd[term.label] = usd.get(term.label, 0.0) + term.usd
-    return _with_replicas(m, columns, usd)
-
-
 def energy_kwh(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
     """IT kWh a year for each unit of the columns."""
     kwh: dict[Label, float] = {}
     for label, _, value in m.it_kwh:
         kwh[label] = kwh.get(label, 0.0) + value
-    return _with_replicas(m, columns, kwh)
+    return with_replicas(m, columns, kwh)
 
 
-def _with_replicas(m: FleetModel, columns: Sequence[Label], of: dict[Label, float]) -> FloatArray:
+def with_replicas(m: FleetModel, columns: Sequence[Label], of: dict[Label, float]) -> FloatArray:
     """What columns are worth by `of`; flows bear that of the replicas that are not columns."""
     there = set(columns)
     values = np.array([of.get(column, 0.0) for column in columns])

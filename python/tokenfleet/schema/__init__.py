@@ -10,17 +10,16 @@ from tokenfleet.schema.architecture import (
     MoeFfn,
     NativeWeights,
 )
+from tokenfleet.schema.engines import EngineName
 from tokenfleet.schema.fields import (
     Cooling,
-    Engine,
-    KvPrecision,
-    Precision,
     TraceFormat,
     limit_value,
 )
+from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import (
-    Problem,
+    Fault,
     Row,
     did_you_mean,
     nearest,
@@ -35,7 +34,7 @@ from tokenfleet.schema.scenario import (
     Scenario,
     Search,
     SolverOptions,
-    column_problems,
+    column_faults,
 )
 from tokenfleet.schema.supply import (
     EVERYTHING,
@@ -71,7 +70,8 @@ __all__ = [
     "Cooling",
     "Demand",
     "DenseFfn",
-    "Engine",
+    "EngineName",
+    "Fault",
     "Finance",
     "FreeDemand",
     "GqaAttention",
@@ -91,7 +91,6 @@ __all__ = [
     "OfferKind",
     "Precision",
     "PriceTier",
-    "Problem",
     "Quality",
     "RequestClass",
     "Reserve",
@@ -107,7 +106,7 @@ __all__ = [
     "TraceFormat",
     "Workload",
     "bucket_ids",
-    "column_problems",
+    "column_faults",
     "did_you_mean",
     "limit_value",
     "nearest",

@@ -18,7 +18,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Fault:
     """One fault of the input: where (`path`), what (`message`), and what to do (`hint`)."""
 
     path: str
@@ -89,27 +89,27 @@ def validate(model: type[_Model], data: Any, source: str, where: str = "") -> _M
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise schema_error(source, _problems(error, data, where)) from None
+        raise schema_error(source, _faults(error, data, where)) from None
 
 
-def schema_error(source: str, problems: Sequence[Problem]) -> SchemaError:
-    """One error that lists every problem found in `source`, the first `MAX_SHOWN` in full."""
+def schema_error(source: str, faults: Sequence[Fault]) -> SchemaError:
+    """One error that lists every fault found in `source`, the first `MAX_SHOWN` in full."""
     lines = [
         f"{source}: {p.path}: {p.message}" if p.path else f"{source}: {p.message}"
-        for p in problems[:MAX_SHOWN]
+        for p in faults[:MAX_SHOWN]
     ]
-    if len(problems) > MAX_SHOWN:
-        lines.append(f"{source}: and {len(problems) - MAX_SHOWN} more")
-    hints = list(dict.fromkeys(p.hint for p in problems[:MAX_SHOWN] if p.hint))
+    if len(faults) > MAX_SHOWN:
+        lines.append(f"{source}: and {len(faults) - MAX_SHOWN} more")
+    hints = list(dict.fromkeys(p.hint for p in faults[:MAX_SHOWN] if p.hint))
     return SchemaError("\n".join(lines), "; ".join(hints))
 
 
-def _problems(error: ValidationError, data: Any, where: str) -> list[Problem]:
+def _faults(error: ValidationError, data: Any, where: str) -> list[Fault]:
     found = []
     for item in error.errors(include_url=False):
         context = item.get("ctx", {})
         if item["type"] == "cross_reference":
-            found.extend(context["problems"])
+            found.extend(context["faults"])
             continue
         if item["type"] == "too_short" and len(item["input"]) >= context["min_length"]:
             continue  # pydantic counts valid rows only; the faulty ones are listed themselves
@@ -117,7 +117,7 @@ def _problems(error: ValidationError, data: Any, where: str) -> list[Problem]:
         if context.get("key"):
             loc.append(context["key"])
         path = ".".join(p for p in (where, _path(loc, data)) if p)
-        found.append(Problem(path, _message(item, context, loc, data), _hint(item, context)))
+        found.append(Fault(path, _message(item, context, loc, data), _hint(item, context)))
     return found
 
 

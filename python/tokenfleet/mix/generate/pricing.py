@@ -25,19 +25,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.mix.model import ALL_YEAR, Frame, Label
+from tokenfleet.mix.model.better import copy_of
 from tokenfleet.mix.model.columns import blocks_of, scope_hours, scopes_of
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.problem_data import (
     JOULES_PER_KWH,
     SECONDS_PER_HOUR,
     FloatArray,
-    OfferData,
     Problem,
 )
 
@@ -205,18 +205,11 @@ def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
         if not frame.able[p]:
             continue
         pool = problem.pools[p]
-        offers = frozenset(_terms(problem.offers[o]) for o in frame.offers[p])
-        grouped = all(problem.offers[o].supply_group for o in frame.offers[p])
-        key = (replace(pool, id="", site=-1), offers, tuple(frame.able[p]))
-        if pool.hosted and grouped and not lost:
+        offers = frozenset(copy_of(problem.offers[o]) for o in frame.offers[p])
+        key = (copy_of(pool), offers, tuple(frame.able[p]))
+        if pool.hosted and not lost:
             if key in seen:
                 continue
             seen.add(key)
         distinct.append(p)
     return distinct
-
-
-def _terms(offer: OfferData) -> tuple[object, ...]:
-    """What tells two offers apart, their pools aside."""
-    items = tuple(sorted(offer.annual_cost_items_usd.items()))
-    return (offer.supply_group, offer.hourly_usd, offer.capex_usd, items)
