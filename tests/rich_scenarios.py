@@ -42,7 +42,7 @@ from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import build
 from tokenfleet.problem_data import Candidate, Problem
 from tokenfleet.scenario.load import load_scenario
-from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.mix import goal_value, verify_mix
 
 Json = dict[str, Any]
 KINDS = (
@@ -348,8 +348,7 @@ def _own_checks(problem: Problem, answer: Answer) -> Iterator[str]:
         if answer.refusal not in ("infeasible", "unbounded", "nothing"):
             yield f"no answer: {answer.refusal}"
         return
-    cost = result.value if result.kind == "least_cost" else None
-    for violation in verify_mix(result.problem, result.values, result.cost_items, cost):
+    for violation in verify_mix(result.problem, result.values, result.cost_items, result.value):
         yield f"not a plan: {violation}"
     if result.status not in ("optimal", "within_gap"):
         yield f"not proven: {answer.text} after {result.seconds:.1f} s"
@@ -531,60 +530,11 @@ def _other_objective(problem: Problem, answer: Answer, seed: int) -> Iterator[st
         if judged.refusal != "unbounded":
             yield f"{answer.text}; under {kind}: {judged.text}"
         return
-    value = own_value(answer.result, kind)
+    value = goal_value(other, answer.result.values)
     sign = -1.0 if kind in MAXIMISED else 1.0
     bound = judged.result.bound
     if sign * value < sign * bound and differs(value, bound):
         yield f"a plan has {kind} {value:.9g}, and the bound claimed is {bound:.9g}"
-
-
-def own_value(result: MixResult, kind: str) -> float:
-    """A plan's value under an objective, from its own numbers."""
-    problem, values = result.problem, result.values
-    if kind == "least_cost":
-        return sum(result.cost_items.values())
-    total = 0.0
-    for label, amount in values.items():
-        total += _weight(problem, label, kind) * amount
-    return total - (sum(result.cost_items.values()) if kind == "most_value" else 0.0)
-
-
-def _weight(problem: Problem, label: tuple[Any, ...], kind: str) -> float:
-    if kind in MAXIMISED:
-        return _served_weight(problem, label, kind)
-    if label[0] not in ("x", "n", "f"):
-        return 0.0
-    p = problem.offers[label[2]].pool if label[0] == "x" else label[2]
-    pool = problem.pools[p]
-    up = [b for b, x in enumerate(problem.blocks) if x.lost_site != pool.site]
-    hours = sum(problem.blocks[b].hours for b in (up if label[1] < 0 else [label[1]]))
-    if label[0] == "x":
-        kw = pool.idle_it_kw
-    else:
-        candidate = problem.candidates[label[3]]
-        per_rps = float(candidate.energy_j[label[4]]) if label[0] == "f" else candidate.idle_w
-        kw = per_rps / 1000.0
-    factor = pool.pue if kind == "least_energy" else pool.carbon_kg_per_kwh_it
-    return kw * hours * factor
-
-
-def _served_weight(problem: Problem, label: tuple[Any, ...], kind: str) -> float:
-    if label[0] == "f" and problem.candidates[label[3]].role != "prefill":
-        candidate = problem.candidates[label[3]]
-        w, k, quality = candidate.workload, label[4], candidate.quality
-    elif label[0] == "api":
-        api = problem.apis[label[2]]
-        w, k, quality = api.workload, label[3], api.quality
-    else:
-        return 0.0
-    data = problem.workloads[w]
-    requests = problem.blocks[label[1]].hours * 3600.0
-    if kind == "most_value":
-        return requests * float(data.value_usd_per_request[k]) * quality
-    tokens = float(data.output_tokens[k])
-    if problem.objective.denominator == "total":
-        tokens += float(data.input_tokens[k])
-    return requests * tokens
 
 
 # The command

@@ -18,38 +18,31 @@ A bound on a ratio r holds if no plan has cost - r * tokens below zero.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP, certify, relative_gap
 from tokenfleet.mix.solver.silent import silent_highs
-from tokenfleet.problem_data import FloatArray, Problem
-from tokenfleet.verify.second import FIGURES, Formulation, formulate, unreserved
+from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem
+from tokenfleet.verify.second import Formulation, formulate, unreserved
 
 IntArray = NDArray[np.int64]
-How = Literal["prices", "search", "unproven"]
-
-MAXIMISED = frozenset({"most_tokens", "most_value"})
-_LEAST_VOLUME = frozenset({"least_cost", "least_energy", "least_carbon"})
-_WEIGHTS: Mapping[str, Mapping[str, float]] = {
-    "least_cost": {"usd": 1.0},
-    "least_cost_per_token": {"usd": 1.0},
-    "most_tokens": {"tokens": -1.0},
-    "most_value": {"value": -1.0, "usd": 1.0},
-    "least_energy": {"kwh": 1.0},
-    "least_carbon": {"carbon": 1.0},
-}
 _UNIT = 2.0**-52  # of rounding
 _ROUNDS = 60
 _NEW_PAIRS = 400
 _BOXES = 30  # largest scale of free demand looked at: 4 to this power, in requests/s
 _SAME = 1e-7  # relative: a bound this close is confirmed
 _RATIO_STEPS = 20
+_LEAST_S = 0.5  # for a relaxation, whatever the clock says
+_MOST_WHOLE = 2_000  # whole columns that a search is tried with
+_SIGN_KNOWN = 0.999  # gap at which the sign of a least value is known
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Checked:
     """A bound that holds, as good as the claimed one where that could be confirmed."""
 
     bound: float
-    how: How
+    how: BoundCheck
 
 
 @dataclass(frozen=True)
@@ -69,29 +62,33 @@ class Claim:
     pairs: frozenset[tuple[int, int]]  # (pool, candidate) that the plan uses
 
 
+def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResult:
+    """The result with the bound that could be confirmed, and the status that this bears out."""
+    pairs = frozenset((label[2], label[3]) for label in result.values if label[0] == "n")
+    claim = Claim(result.bound, result.value, pairs)
+    checked = check_bound(result.problem, claim, seconds, gap)
+    if checked.bound == result.bound:
+        return replace(result, bound_check=checked.how)
+    best = result.bound / (1.0 - result.gap) if result.problem.objective.goal.per else result.value
+    return replace(
+        result,
+        bound=checked.bound,
+        gap=relative_gap(best, checked.bound),
+        status=certify(best, checked.bound, gap),
+        bound_check=checked.how,
+    )
+
+
 def check_bound(problem: Problem, claim: Claim, seconds: float, gap: float) -> Checked:
     """The claimed bound if it can be confirmed within the time, else the best that can."""
     try:
         return _Check(problem, claim, seconds, gap).answer()
     except OverflowError:  # more patterns than can be written out
-        return Checked(_worst(problem), "unproven")
+        return Checked(_worst(problem), "none")
 
 
 def _worst(problem: Problem) -> float:
-    return math.inf if problem.objective.kind in MAXIMISED else -math.inf
-
-
-class _Clock:
-    """Solver seconds left."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.perf_counter() + seconds
-
-    def left(self) -> float:
-        return max(self.end - time.perf_counter(), 0.05)
-
-    def over(self) -> bool:
-        return time.perf_counter() >= self.end
+    return -problem.objective.goal.sign * math.inf
 
 
 class _Check:
@@ -99,12 +96,12 @@ class _Check:
 
     def __init__(self, problem: Problem, claim: Claim, seconds: float, gap: float) -> None:
         self.problem, self.gap = problem, gap
-        self.kind = problem.objective.kind
-        self.sign = -1.0 if self.kind in MAXIMISED else 1.0
-        self.claim, self.clock = claim, _Clock(seconds)
+        self.goal = problem.objective.goal
+        self.sign = self.goal.sign
+        self.claim, self.clock = claim, Deadline(seconds)
         scale = self._largest_scale()
         self.form = formulate(problem, scale)
-        self.prices = _Prices(self.form, claim.pairs, self.clock)
+        self.prices = Prices(self.form, claim.pairs, self.clock)
 
     def _largest_scale(self) -> float:
         """Largest scale of free demand that any plan could have, rounded up."""
@@ -112,7 +109,7 @@ class _Check:
         if not free:
             return 0.0
         least, most = max(w.min_scale for w in free), min(w.max_scale for w in free)
-        if self.kind in _LEAST_VOLUME:  # whatever serves more, serves the least at no higher cost
+        if not self.goal.gains_by_volume:  # what serves more costs no less at the least
             return least
         if math.isfinite(most):
             return most
@@ -122,32 +119,34 @@ class _Check:
             form = formulate(unreserved(self.problem), box)
             cost = np.zeros(len(form.up))
             cost[0] = -1.0  # theta is the first column
-            found = -_Prices(form, self.claim.pairs, self.clock).least(cost, 0.0, math.inf).bound
+            found = -Prices(form, self.claim.pairs, self.clock).least(cost, 0.0, math.inf).bound
             if found < 0.9 * box:
                 return found
         return math.inf
 
     def answer(self) -> Checked:
-        if self.kind == "least_cost_per_token":
+        if self.goal.per is not None:
             return self._ratio()
-        weights, constant = self._objective()
+        costs, constant = self._weights(self.goal.of, self.sign)
         claimed, value = self.sign * self.claim.bound, self.sign * self.claim.value
-        priced = self.prices.least(weights, constant, self._enough(claimed))
-        if priced.bound >= self._enough(claimed):
-            return Checked(self.sign * min(claimed, max(priced.bound, claimed)), "prices")
-        searched = _search(self.form, weights, constant, priced, value, self.gap, self.clock)
-        if searched >= self._enough(claimed):
-            return Checked(self.sign * claimed, "search")
-        best = min(max(priced.bound, searched), claimed)
-        return Checked(self.sign * best, "search" if searched > priced.bound else "prices")
+        enough = claimed - _SAME * abs(claimed)
+        priced = self.prices.least(costs, constant, enough)
+        if priced.bound >= enough:
+            return Checked(self.claim.bound, "prices")
+        searched = self._searched(costs, constant, priced, value, self.gap)
+        if searched >= enough:
+            return Checked(self.claim.bound, "search")
+        if searched > priced.bound:
+            return Checked(self.sign * searched, "search")
+        how: BoundCheck = "prices" if math.isfinite(priced.bound) else "none"
+        return Checked(self.sign * priced.bound, how)
 
-    def _enough(self, claimed: float) -> float:
-        return claimed - _SAME * abs(claimed)
-
-    def _objective(self) -> tuple[FloatArray, float]:
-        of = _WEIGHTS[self.kind]
-        weights = sum(of.get(name, 0.0) * self.form.figures[name] for name in FIGURES)
-        return np.asarray(weights), of.get("usd", 0.0) * self.form.usd_constant
+    def _weights(self, of: Mapping[Figure, float], sign: float) -> tuple[FloatArray, float]:
+        """Costs of columns for a weighted sum of figures, and the part that no plan changes."""
+        costs = np.zeros(len(self.form.up))
+        for name, weight in of.items():
+            costs += sign * weight * self.form.figures[name]
+        return costs, sign * of.get("cost", 0.0) * self.form.contracted_usd
 
     def _ratio(self) -> Checked:
         """A cost per token below which no plan is: the claimed one, or that of the relaxation."""
@@ -164,29 +163,50 @@ class _Check:
         ratio *= 1.0 - 1e-6
         return Checked(ratio if self._none_below(ratio, search=False) else 0.0, "prices")
 
-    def _cost_minus(self, ratio: float) -> FloatArray:
-        return self.form.figures["usd"] - ratio * self.form.figures["tokens"]
+    def _over_minus_under(self, ratio: float) -> tuple[FloatArray, float]:
+        """What is above the line less `ratio` times what is below it."""
+        assert self.goal.per is not None
+        under = {self.goal.per: -ratio / self.goal.per_amount}
+        return self._weights({**self.goal.of, **under}, 1.0)
 
     def _none_below(self, ratio: float, *, search: bool) -> bool:
-        weights = self._cost_minus(ratio * (1.0 - _SAME))
-        constant = self.form.usd_constant
-        priced = self.prices.least(weights, constant, 0.0)
+        costs, constant = self._over_minus_under(ratio * (1.0 - _SAME))
+        priced = self.prices.least(costs, constant, 0.0)
         if priced.bound >= 0.0 or not search:
             return priced.bound >= 0.0
-        return _search(self.form, weights, constant, priced, 0.0, 0.999, self.clock) >= 0.0
+        return self._searched(costs, constant, priced, 0.0, _SIGN_KNOWN) >= 0.0
 
     def _relaxed_ratio(self, ratio: float) -> float | None:
-        """Cost per token of the relaxation's best plan at a ratio."""
-        priced = self.prices.least(self._cost_minus(ratio), self.form.usd_constant, 0.0)
-        if priced.plan is None:
+        """The ratio of the plan that is best in the relaxation at a ratio."""
+        costs, constant = self._over_minus_under(ratio)
+        plan = self.prices.least(costs, constant, 0.0).plan
+        if plan is None or self.goal.per is None:
             return None
-        tokens = float(self.form.figures["tokens"] @ priced.plan)
-        cost = float(self.form.figures["usd"] @ priced.plan) + self.form.usd_constant
-        return cost / tokens if tokens > 0 else None
+        under = float(self.form.figures[self.goal.per] @ plan) / self.goal.per_amount
+        return ratio + (float(costs @ plan) + constant) / under if under > 0 else None
+
+    def _searched(
+        self, costs: FloatArray, constant: float, priced: Priced, value: float, gap: float
+    ) -> float:
+        """What every plan costs at least, by a search of the second formulation.
+
+        HiGHS goes without its presolve first, and with it if that takes too long.
+        """
+        best, gap = -math.inf, max(gap, OPTIMAL_GAP / 2)
+        room = value - priced.bound + 1e-6 * abs(value)
+        kept = _may_help(self.form, priced.reduced, room)
+        if not math.isfinite(priced.bound) or (kept & self.form.whole).sum() > _MOST_WHOLE:
+            return best
+        model = _Whole(self.form, costs, constant, kept)
+        for presolve, share in (("off", 0.5), ("on", 1.0)):
+            if self.clock.left() > 0 and best < value - gap * abs(value):
+                within = self.clock.left() * share
+                best = max(best, min(model.least(presolve, gap, within), value))
+        return best
 
 
 @dataclass(frozen=True)
-class _Priced:
+class Priced:
     """A bound that holds, with the reduced costs behind it."""
 
     bound: float
@@ -194,17 +214,20 @@ class _Priced:
     plan: FloatArray | None  # of the relaxation
 
 
-class _Prices:
+class Prices:
     """Prices of rows, sought over the replica types that matter."""
 
-    def __init__(self, form: Formulation, pairs: frozenset[tuple[int, int]], clock: _Clock) -> None:
+    def __init__(
+        self, form: Formulation, pairs: frozenset[tuple[int, int]], clock: Deadline
+    ) -> None:
+        """`pairs` (pool, candidate) are looked at first."""
         self.form, self.clock = form, clock
         self.open = np.array([pair in pairs for pair in form.pairs], dtype=bool)
         self.entry_of_capacity = form.capacity[form.rows]
 
-    def least(self, cost: FloatArray, constant: float, enough: float) -> _Priced:
+    def least(self, cost: FloatArray, constant: float, enough: float) -> Priced:
         """The best bound on the least cost that prices give, or the first that is enough."""
-        best = _Priced(-math.inf, np.zeros(len(cost)), None)
+        best = Priced(-math.inf, np.zeros(len(cost)), None)
         for _ in range(_ROUNDS):
             solved = self._solve(cost)
             if solved is None:
@@ -212,8 +235,8 @@ class _Prices:
             prices, plan = solved
             bound, reduced = self.bound(cost, prices)
             if bound + constant > best.bound or best.plan is None:
-                best = _Priced(max(bound + constant, best.bound), reduced, plan)
-            if best.bound >= enough or self.clock.over() or not self._open_more(reduced):
+                best = Priced(max(bound + constant, best.bound), reduced, plan)
+            if best.bound >= enough or self.clock.left() <= 0 or not self._open_more(reduced):
                 break
         return best
 
@@ -221,7 +244,7 @@ class _Prices:
         """Prices of the relaxation over the open columns, and its plan."""
         form = self.form
         kept = self._columns()
-        solver = silent_highs({"time_limit": self.clock.left(), "threads": 1})
+        solver = silent_highs({"time_limit": max(self.clock.left(), _LEAST_S), "threads": 1})
         factor = _factor(cost)
         solver.passModel(_model(form, kept, factor * cost[kept], integral=False))
         solver.run()
@@ -287,7 +310,8 @@ class _Prices:
 
 def _of_pairs(form: Formulation, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Columns of the chosen (pool, candidate), and all that belong to none."""
-    return np.append(chosen, True)[form.pair]  # -1, of none, is the last
+    of_each: NDArray[np.bool_] = np.append(chosen, True)[form.pair]  # -1, of none, is the last
+    return of_each
 
 
 def _factor(cost: FloatArray) -> float:
@@ -296,49 +320,48 @@ def _factor(cost: FloatArray) -> float:
     return 2.0 ** -math.floor(math.log2(largest / 1e3)) if largest > 0 else 1.0
 
 
-def _search(
-    form: Formulation,
-    cost: FloatArray,
-    constant: float,
-    priced: _Priced,
-    value: float,
-    gap: float,
-    clock: _Clock,
-) -> float:
-    """What every plan costs at least, by a search of the second formulation without presolve."""
-    room = value - priced.bound + 1e-6 * abs(value)
-    if not math.isfinite(priced.bound) or clock.over():
-        return -math.inf
-    kept = np.flatnonzero(_may_help(form, priced.reduced, room))
-    factor = _factor(cost)
-    solver = silent_highs(
-        {
-            "presolve": "off",
-            "mip_rel_gap": gap,
-            "mip_abs_gap": 0.0,
-            "time_limit": clock.left(),
-            "threads": 1,
-            "random_seed": 1,
-        }
-    )
-    model = _model(form, kept, factor * cost[kept], integral=True)
-    model.offset_ = factor * constant
-    solver.passModel(model)
-    solver.run()
-    if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
-        return value
-    return min(float(solver.getInfo().mip_dual_bound) / factor, value)
+@dataclass(frozen=True)
+class _Whole:
+    """The second formulation in whole numbers, over some columns."""
+
+    form: Formulation
+    costs: FloatArray
+    constant: float
+    kept: NDArray[np.bool_]
+
+    def least(self, presolve: str, gap: float, seconds: float) -> float:
+        """The bound that HiGHS proves; infinite if there is no plan at all."""
+        factor = _factor(self.costs)
+        columns = np.flatnonzero(self.kept)
+        solver = silent_highs(
+            {
+                "presolve": presolve,
+                "mip_rel_gap": gap,
+                "mip_abs_gap": 0.0,
+                "time_limit": seconds,
+                "threads": 1,
+                "random_seed": 1,
+            }
+        )
+        model = _model(self.form, columns, factor * self.costs[columns], integral=True)
+        model.offset_ = factor * self.constant
+        solver.passModel(model)
+        solver.run()
+        if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+            return math.inf
+        return float(solver.getInfo().mip_dual_bound) / factor
 
 
 def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np.bool_]:
     """Columns that a plan no worse than the known one may use.
 
     The first replica of a type, the first system of an offer costs at least its reduced cost."""
-    within = ~(form.whole & (form.low == 0) & (reduced > room))
+    within: NDArray[np.bool_] = ~(form.whole & (form.low == 0) & (reduced > room))
     useful = np.zeros(len(form.pairs), dtype=bool)
     replicas = within & form.whole & (form.pair >= 0)
     useful[form.pair[replicas]] = True
-    return within & _of_pairs(form, useful)
+    within &= _of_pairs(form, useful)
+    return within
 
 
 def _model(form: Formulation, kept: IntArray, cost: FloatArray, *, integral: bool) -> Any:

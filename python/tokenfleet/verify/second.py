@@ -18,17 +18,18 @@ stated (supply, power, racks, capital, demand) and from nothing that the search 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.problem_data import FloatArray, Problem
+from tokenfleet.problem_data import Figure, FloatArray, Problem
 
 IntArray = NDArray[np.int64]
-FIGURES = ("usd", "kwh", "carbon", "tokens", "value")
+Figures = dict[Figure, FloatArray]
+FIGURES: tuple[Figure, ...] = ("cost", "energy", "carbon", "tokens", "value")
 _ROUND = 1e-9  # a limit in whole things is not cut by a rounding error
 _MOST_PATTERNS = 20_000
 
@@ -37,8 +38,8 @@ _MOST_PATTERNS = 20_000
 class Formulation:
     """Columns with their figures a year, rows, and the entries where they meet."""
 
-    figures: dict[str, FloatArray]  # by name in FIGURES: of one unit of each column
-    usd_constant: float  # contracted power
+    figures: dict[Figure, FloatArray]  # by name in FIGURES: of one unit of each column
+    contracted_usd: float  # contracted power
     low: FloatArray  # of columns
     up: FloatArray
     whole: NDArray[np.bool_]
@@ -59,7 +60,9 @@ class _Sheet:
 
     problem: Problem
     scale: float  # largest scale of free demand; inf where nothing is known
-    figures: dict[str, list[FloatArray]] = field(default_factory=lambda: {f: [] for f in FIGURES})
+    figures: dict[Figure, list[FloatArray]] = field(
+        default_factory=lambda: {f: [] for f in FIGURES}
+    )
     low: list[FloatArray] = field(default_factory=list)
     up: list[FloatArray] = field(default_factory=list)
     whole: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -79,18 +82,19 @@ class _Sheet:
     def add(
         self,
         up: FloatArray | Sequence[float],
+        figures: Mapping[Figure, FloatArray | float] | None = None,
         *,
         low: float = 0.0,
         whole: bool = False,
         pair: IntArray | None = None,
         flow: bool = False,
-        **figures: FloatArray | float,
     ) -> IntArray:
-        """Columns with these upper bounds; returns their numbers."""
+        """Columns with these upper bounds and figures a year; returns their numbers."""
         up = np.asarray(up, dtype=float)
         size = len(up)
         for name in FIGURES:
-            self.figures[name].append(np.broadcast_to(figures.get(name, 0.0), size).astype(float))
+            given = (figures or {}).get(name, 0.0)
+            self.figures[name].append(np.broadcast_to(given, size).astype(float))
         self.low.append(np.full(size, low))
         self.up.append(up)
         self.whole.append(np.full(size, whole))
@@ -118,7 +122,7 @@ class _Sheet:
         rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
         return Formulation(
             figures={name: np.concatenate(parts) for name, parts in self.figures.items()},
-            usd_constant=sum(s.contracted_power_usd_per_year for s in self.problem.sites),
+            contracted_usd=sum(s.contracted_power_usd_per_year for s in self.problem.sites),
             low=np.concatenate(self.low),
             up=np.concatenate(self.up),
             whole=np.concatenate(self.whole),
@@ -161,7 +165,7 @@ class _Demand:
                 peak = np.where(data.demand_rps > 0, data.demand_rps * scale, 0.0)
             self.peak.append(peak)
 
-    def delivered(self, w: int, b: IntArray, k: IntArray, quality: float) -> dict[str, FloatArray]:
+    def delivered(self, w: int, b: IntArray, k: IntArray, quality: float) -> Figures:
         """Tokens and value a year of one request/s."""
         problem = self.sheet.problem
         data = problem.workloads[w]
@@ -254,12 +258,12 @@ class _Pool:
         for blocks in apart if by_block else [self.up]:
             self._replicas(blocks, room[blocks[0]])
 
-    def _energy(self, kwh: FloatArray | float) -> dict[str, FloatArray | float]:
+    def _energy(self, kwh: FloatArray) -> Figures:
         """Figures of so many kWh a year at the equipment."""
         pool = self.pool
         return {
-            "usd": kwh * pool.energy_usd_per_kwh_it,
-            "kwh": kwh * pool.pue,
+            "cost": kwh * pool.energy_usd_per_kwh_it,
+            "energy": kwh * pool.pue,
             "carbon": kwh * pool.carbon_kg_per_kwh_it,
         }
 
@@ -309,8 +313,8 @@ class _Pool:
         figures = self._energy(np.full(len(offers), pool.idle_it_kw * hours))
         # Prices of a year cover all of it; an hourly one the hours in which the systems are on.
         paid = fixed * hours / 8760.0 + hourly * hours if pool.elastic else fixed
-        figures["usd"] = figures["usd"] + paid
-        x = sheet.add(most, whole=True, **figures)
+        figures["cost"] = figures["cost"] + paid
+        x = sheet.add(most, figures, whole=True)
         for b in blocks:
             self._room(b, x)
         for o, column in zip(offers, x.tolist(), strict=True):
@@ -357,7 +361,7 @@ class _Pool:
         idle = np.array([self.problem.candidates[c].idle_w for c in self.candidates])
         most = [self._most_replicas(c) for c in self.candidates]
         figures = self._energy(idle / 1000.0 * hours)
-        n = sheet.add(most, whole=True, pair=numbers, **figures)
+        n = sheet.add(most, figures, whole=True, pair=numbers)
         self._places(n, room)
         for c, number, column in zip(self.candidates, numbers.tolist(), n.tolist(), strict=True):
             for b in blocks:
@@ -377,9 +381,9 @@ class _Pool:
             figures |= self.demand.delivered(w, block, classes, candidate.quality)
         f = sheet.add(
             self.demand.peak[w][b, classes],
+            figures,
             pair=np.full(len(classes), number),
             flow=True,
-            **figures,
         )
         capacity = sheet.row(-math.inf, 0.0, capacity=True)
         sheet.enter(capacity, f, candidate.load[classes])
@@ -472,8 +476,8 @@ def _write_apis(sheet: _Sheet, demand: _Demand) -> None:
             if not len(classes):
                 continue
             figures = demand.delivered(w, np.full(len(classes), b), classes, api.quality)
-            figures["usd"] = api.cost_usd_per_request[classes] * block.hours * 3600.0
-            rates = sheet.add(demand.peak[w][b, classes], **figures)
+            figures["cost"] = api.cost_usd_per_request[classes] * block.hours * 3600.0
+            rates = sheet.add(demand.peak[w][b, classes], figures)
             sheet.enter(demand.rows[w][b, classes], rates, 1.0)
             if math.isfinite(api.max_rps):
                 sheet.enter(sheet.row(-math.inf, api.max_rps), rates, 1.0)
@@ -488,7 +492,7 @@ def _write_shortfalls(sheet: _Sheet, demand: _Demand) -> None:
             classes = np.flatnonzero(demand.rows[w][b] >= 0)
             if block.hours > 0 and len(classes):
                 usd = price * block.hours * 3600.0
-                short = sheet.add(demand.peak[w][b, classes], usd=usd)
+                short = sheet.add(demand.peak[w][b, classes], {"cost": usd})
                 sheet.enter(demand.rows[w][b, classes], short, 1.0)
 
 
@@ -497,6 +501,6 @@ def _write_budget(sheet: _Sheet) -> None:
     if budget is None:
         return
     contracted = sum(s.contracted_power_usd_per_year for s in sheet.problem.sites)
-    usd = np.concatenate(sheet.figures["usd"])
+    usd = np.concatenate(sheet.figures["cost"])
     paid = np.flatnonzero(usd)
     sheet.enter(sheet.row(-math.inf, budget - contracted), paid, usd[paid])
