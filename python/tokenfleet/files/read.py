@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.yaml_cures import yaml_fault
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -224,9 +225,8 @@ def parse_yaml(text: str, source: str) -> Any:
         _check_yaml_events(text, source)
         data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SchemaError(f"{source}: {where}{error.problem}", "fix the YAML") from None
+        fault, cure = yaml_fault(error, text)
+        raise SchemaError(f"{source}: {fault}", cure) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SchemaError(f"{source}: {str(error)[:200]}", "fix the YAML") from None
     if _expanded_size(data, {}) > MAX_NODES:

@@ -11,6 +11,7 @@ from tokenfleet.schema.architecture import (
     NativeWeights,
 )
 from tokenfleet.schema.engines import EngineName
+from tokenfleet.schema.faults import Fault, did_you_mean, nearest, schema_error
 from tokenfleet.schema.fields import (
     Cooling,
     TraceFormat,
@@ -18,14 +19,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
-from tokenfleet.schema.rows import (
-    Fault,
-    Row,
-    did_you_mean,
-    nearest,
-    schema_error,
-    validate,
-)
+from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
     SCHEMA_VERSION,
     Column,

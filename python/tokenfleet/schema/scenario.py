@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from tokenfleet.problem_data import GOALS, Denominator, ObjectiveKind
 from tokenfleet.schema.engines import ENGINES, EngineName
+from tokenfleet.schema.faults import Fault, did_you_mean
 from tokenfleet.schema.fields import (
     Count,
     Day,
@@ -27,7 +28,7 @@ from tokenfleet.schema.fields import (
     quantity,
 )
 from tokenfleet.schema.formats import KvPrecision
-from tokenfleet.schema.rows import Fault, Row, did_you_mean, validate
+from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
 from tokenfleet.schema.workload import MAX_CLASSES, FreeDemand, Workload
 
