@@ -35,7 +35,6 @@ if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by 
 Verify = Literal["simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
-_CHECK_S = 5.0
 _CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
 
 
@@ -156,9 +155,9 @@ def _checked(result: MixResult, built: Built, options: SolveOptions) -> MixResul
     check(result, built)
     least = _CHECK_SHARE * options.time_limit_s
     left = options.time_limit_s - result.seconds
-    most = max(_CHECK_S, result.seconds)  # a check takes no longer than what it checks
-    seconds = least if result.interrupted else max(least, left)
-    return with_checked_bound(result, options.gap, min(seconds, most))
+    return with_checked_bound(
+        result, options.gap, least if result.interrupted else max(least, left)
+    )
 
 
 def check(result: MixResult, built: Built | None = None) -> None:

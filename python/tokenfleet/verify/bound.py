@@ -41,6 +41,7 @@ _BOXES = 30  # largest scale of free demand looked at: 4 to this power, in reque
 _SAME = 1e-7  # relative: a bound this close is confirmed
 _RATIO_STEPS = 20
 _LEAST_S = 0.5  # for a relaxation, whatever the clock says
+_WORK = 4e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
 _SIGN_KNOWN = 0.999  # gap at which the sign of a least value is known
 
@@ -338,6 +339,7 @@ class _Whole:
                 "presolve": presolve,
                 "mip_rel_gap": gap,
                 "mip_abs_gap": 0.0,
+                "mip_max_nodes": int(_WORK / len(columns)) + 1,
                 "time_limit": seconds,
                 "threads": 1,
                 "random_seed": 1,
