@@ -17,22 +17,32 @@ from problems import one_pool, random_problem, workload
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.fleets.evaluate import FleetAnswers
-from tokenfleet.mix.model import FleetModel, columns
+from tokenfleet.mix.model import FleetModel, Label, columns
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import Block, Problem
+from tokenfleet.problem_data import (
+    EVERY_BLOCK,
+    Api,
+    Block,
+    Flow,
+    Problem,
+    Replicas,
+    Short,
+    Systems,
+    Used,
+    only_block,
+)
 from tokenfleet.verify.mix import annual_cost_items
 
 EXACT = SolveOptions(gap=0.0)
-ALL_YEAR = -1
 
 
-def systems_of(problem: Problem, values: Mapping[tuple[Any, ...], float]) -> list[float]:
+def systems_of(problem: Problem, values: Mapping[Label, float]) -> list[float]:
     """Systems of each offer in a plan, at their peak."""
     counts = [0.0] * len(problem.offers)
     for label, value in values.items():
-        if label[0] == "x":
-            counts[label[2]] = max(counts[label[2]], value)
+        if isinstance(label, Systems):
+            counts[label.offer] = max(counts[label.offer], value)
     return counts
 
 
@@ -45,29 +55,31 @@ def items_of(answers: FleetAnswers, fleet: int) -> dict[str, float]:
 
 def as_plan(
     problem: Problem, counts: np.ndarray[Any, Any], answers: FleetAnswers, fleet: int
-) -> dict[tuple[Any, ...], float]:
+) -> dict[Label, float]:
     """The systems, requests and (fractional) replicas of a fleet as the values of a plan."""
-    blocks = range(len(problem.blocks))
-    values: dict[tuple[Any, ...], float] = {}
+    alone = [only_block(b) for b in range(len(problem.blocks))]
+    values: dict[Label, float] = {}
     for o, offer in enumerate(problem.offers):
-        scopes = blocks if problem.pools[offer.pool].elastic else (ALL_YEAR,)
-        values |= {("x", b, o): float(counts[o]) for b in scopes}
+        scopes = alone if problem.pools[offer.pool].elastic else [EVERY_BLOCK]
+        values |= {Systems(scope, o): float(counts[o]) for scope in scopes}
     assert answers.routing is not None
     busy: dict[tuple[int, int, int], float] = defaultdict(float)
     for flow, rate in zip(answers.flows, answers.routing[0, fleet], strict=True):
-        b, w = flow["block"], [x.id for x in problem.workloads].index(str(flow["workload"]))
+        b = int(str(flow["block"]))
+        w = [x.id for x in problem.workloads].index(str(flow["workload"]))
         k = problem.workloads[w].class_ids.index(str(flow["class"]))
         if "api" in flow:
-            values["api", b, [x.id for x in problem.apis].index(str(flow["api"])), k] = rate
+            values[Api(b, [x.id for x in problem.apis].index(str(flow["api"])), k)] = rate
         elif "shortfall" in flow:
-            values["short", b, w, k] = rate
+            values[Short(b, w, k)] = rate
         else:
             c, p = int(str(flow["candidate"])), pool_of(problem, flow)
-            values["f", b, p, c, k] = rate
-            busy[int(str(b)), p, c] += rate * float(problem.candidates[c].load[k])
+            values[Flow(b, p, c, k)] = rate
+            busy[b, p, c] += rate * float(problem.candidates[c].load[k])
     for (b, p, c), replicas in busy.items():
-        scope = b if problem.pools[p].elastic or problem.relayout else ALL_YEAR
-        values["n", scope, p, c] = max(values.get(("n", scope, p, c), 0.0), replicas)
+        by_block = problem.pools[p].elastic or problem.relayout
+        label = Replicas(only_block(b) if by_block else EVERY_BLOCK, p, c)
+        values[label] = max(values.get(label, 0.0), replicas)
     return values
 
 
@@ -159,9 +171,9 @@ def test_a_new_cost_item_shows_in_plan_and_fleet_alike(monkeypatch: pytest.Monke
 
     def define_flows(m: FleetModel) -> None:
         defined(m)
-        for label in [label for label in m.columns if label[0] == "f"]:
-            hours = m.problem.blocks[label[1]].hours
-            m.terms.append(columns.Term("egress", label, 1e-6 * hours * 3600))
+        for flow in m.of(Flow):
+            hours = m.problem.blocks[flow.block].hours
+            m.terms.append(columns.Term("egress", flow, 1e-6 * hours * 3600))
 
     definitions = [define_flows if d is defined else d for d in columns.DEFINITIONS]
     monkeypatch.setattr(columns, "DEFINITIONS", tuple(definitions))
@@ -180,7 +192,7 @@ def test_a_cost_that_a_fleet_does_not_tell_is_refused(monkeypatch: pytest.Monkey
     base = one_pool([[4.0]])
     problem = replace(base, pools=(replace(base.pools[0], reserve=1),))
     built = FleetEvaluator(problem).model
-    fee = columns.Term("opening", next(label for label in built.columns if label[0] == "used"), 7.0)
+    fee = columns.Term("opening", next(iter(built.of(Used))), 7.0)
     monkeypatch.setattr("tokenfleet.fleets.routing.build", lambda *_, **__: _with(built, fee))
     with pytest.raises(SchemaError, match="cannot add the cost item 'opening'"):
         FleetEvaluator(problem)

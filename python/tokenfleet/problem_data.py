@@ -1,4 +1,7 @@
-"""The mix problem as plain numbers: the only input of the model, the solver and `verify`.
+"""The mix problem as plain numbers, and the labels of the numbers that answer it.
+
+`Problem` is the only input of the model, the solver and `verify`; what they hand on is a number for
+each label (`Systems`, `Replicas`, `Flow` and so on).
 
 Names have become indices here: `Pool.site` points into `Problem.sites`, `Candidate.workload`
 into `Problem.workloads`, `OfferData.pool` into `Problem.pools`. Units are in the field names;
@@ -19,7 +22,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from functools import cached_property
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +133,18 @@ class Block:
 
     hours: float  # per year; 0 for a contingency, which must be served and costs nothing
     lost_site: int = -1  # site that is out in this block; -1: none
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The load blocks in which one number of a plan holds.
+
+    Systems that are bought stand in every block; systems on demand are counted block by block.
+    `Problem.scopes` is the table of them, and the `scope` of a label points into it.
+    """
+
+    blocks: tuple[int, ...]
+    hours: float  # hours that one unit is paid for, of the 8,760 of a yearly price
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,3 +277,98 @@ class Problem:
     apis: tuple[ApiData, ...] = ()
     objective: Objective = field(default_factory=Objective)
     relayout: bool = False  # replicas of fixed pools may differ by block
+
+    @cached_property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The scope of every block together, and then that of each block alone."""
+        together = Scope(tuple(range(len(self.blocks))), HOURS_PER_YEAR)
+        return (together, *(Scope((b,), block.hours) for b, block in enumerate(self.blocks)))
+
+
+#: Number of the scope that holds in every block.
+EVERY_BLOCK = 0
+
+
+def only_block(b: int) -> int:
+    """Number of the scope that holds in block b and in no other."""
+    return EVERY_BLOCK + 1 + b
+
+
+# Labels. Each ends with a tag of its own: tuples of equal content are equal whatever their class,
+# and without it the systems of offer 3 would be taken for the racks of pool 3.
+
+
+class Systems(NamedTuple):
+    """Systems bought or rented under an offer; a whole number."""
+
+    scope: int
+    offer: int
+    tag: Literal["systems"] = "systems"
+
+
+class Replicas(NamedTuple):
+    """Replicas of a candidate in a pool; a whole number."""
+
+    scope: int
+    pool: int
+    candidate: int
+    tag: Literal["replicas"] = "replicas"
+
+
+class Flow(NamedTuple):
+    """Requests/s of a class through the replicas of a candidate in a pool."""
+
+    block: int
+    pool: int
+    candidate: int
+    cls: int
+    tag: Literal["flow"] = "flow"
+
+
+class Api(NamedTuple):
+    """Requests/s of a class sent to a hosted API."""
+
+    block: int
+    api: int
+    cls: int
+    tag: Literal["api"] = "api"
+
+
+class Short(NamedTuple):
+    """Requests/s of a class that are not served, at the workload's stated price."""
+
+    block: int
+    workload: int
+    cls: int
+    tag: Literal["short"] = "short"
+
+
+class Scale(NamedTuple):
+    """The common scale of free demand, requests/s."""
+
+    tag: Literal["scale"] = "scale"
+
+
+class Used(NamedTuple):
+    """1 when a pool is used and so keeps its reserve, else 0."""
+
+    scope: int
+    pool: int
+    tag: Literal["used"] = "used"
+
+
+class Racks(NamedTuple):
+    """Racks that a pool takes; a whole number."""
+
+    scope: int
+    pool: int
+    tag: Literal["racks taken"] = "racks taken"
+
+
+class Slot(NamedTuple):
+    """Systems of a pool that are cut by one packing pattern; a whole number."""
+
+    scope: int
+    pool: int
+    pattern: int
+    tag: Literal["slot"] = "slot"

@@ -13,7 +13,7 @@ import numpy as np
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets.routing import Part, with_replicas
 from tokenfleet.mix.model import FleetModel, Label
-from tokenfleet.problem_data import FloatArray
+from tokenfleet.problem_data import FloatArray, Replicas, Systems
 
 ENERGY = "energy"  # the item that the energy price multiplies
 
@@ -22,9 +22,9 @@ def system_items(m: FleetModel) -> dict[str, FloatArray]:
     """USD a year of one system of each offer, by item; idle energy among them."""
     items: dict[str, FloatArray] = {}
     for term in m.terms:
-        if term.label[0] == "x":
+        if isinstance(term.label, Systems):
             usd = items.setdefault(term.item, np.zeros(len(m.problem.offers)))
-            usd[term.label[2]] += term.usd
+            usd[term.label.offer] += term.usd
     return items
 
 
@@ -32,7 +32,7 @@ def routed_items(m: FleetModel, columns: Sequence[Label]) -> dict[str, FloatArra
     """USD a year for each unit of the columns of a routing, by item, energy always among them."""
     items: dict[str, dict[Label, float]] = {ENERGY: {}}
     for term in m.terms:
-        if term.label[0] != "x":
+        if not isinstance(term.label, Systems):
             usd = items.setdefault(term.item, {})
             usd[term.label] = usd.get(term.label, 0.0) + term.usd
     return {item: with_replicas(m, columns, usd) for item, usd in sorted(items.items())}
@@ -46,10 +46,11 @@ def require_known(m: FleetModel, parts: Iterable[Part]) -> None:
     """
     routed = {label for part in parts for label in part.columns}
     for term in m.terms:
-        if term.usd and term.label[0] not in ("x", "n") and term.label not in routed:
+        known = isinstance(term.label, (Systems, Replicas)) or term.label in routed
+        if term.usd and not known:
             raise SchemaError(
                 f"evaluating fleets cannot add the cost item {term.item!r}: it is booked on "
-                f"{term.label[0]!r}, which a fleet does not tell",
+                f"{term.label.tag!r}, which a fleet does not tell",
                 "leave out what costs it, or find the mix with `plan`",
             )
 

@@ -30,7 +30,7 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, certify, relative_gap
 from tokenfleet.mix.solver.silent import silent_highs
-from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem
+from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, Replicas
 from tokenfleet.verify.second import Formulation, formulate, unreserved
 
 IntArray = NDArray[np.int64]
@@ -65,7 +65,8 @@ class Claim:
 
 def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResult:
     """The result with the bound that could be confirmed, and the status that this bears out."""
-    pairs = frozenset((label[2], label[3]) for label in result.values if label[0] == "n")
+    stand = [label for label in result.values if isinstance(label, Replicas)]
+    pairs = frozenset((label.pool, label.candidate) for label in stand)
     claim = Claim(result.bound, result.value, pairs)
     checked = check_bound(result.problem, claim, seconds, gap)
     if checked.bound == result.bound:

@@ -14,7 +14,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenfleet.problem_data import Figure, Problem
+from tokenfleet.problem_data import (
+    Api,
+    Figure,
+    Flow,
+    Problem,
+    Racks,
+    Replicas,
+    Scale,
+    Short,
+    Slot,
+    Systems,
+    Used,
+)
 from tokenfleet.verify.places import fewest_systems
 
 FEASIBLE = 1e-5  # relative: the solver's own tolerance is 1e-6 of a scaled row
@@ -49,12 +61,13 @@ class _Mix:
 
 def verify_mix(
     problem: Problem,
-    values: Mapping[tuple[Any, ...], float],
+    values: Mapping[Any, float],
     stated_items: Mapping[str, float] | None = None,
     stated_value: float | None = None,
 ) -> list[Violation]:
     """Everything that is wrong with the values; cost and goal are compared when they are given.
 
+    `values` are keyed by the labels of `problem_data`.
     `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
     `stated_value` is that of the goal in its own unit, compared to 1e-6.
     """
@@ -71,19 +84,21 @@ def verify_mix(
         *_api_rates(mix),
         *_budgets(mix),
     ]
-    cost = sum(annual_cost_items(mix.problem, values).values())
+    cost = sum(_cost_items(mix).values())
     if stated_items is not None:
         found += _differs("cost items", sum(stated_items.values()), cost, COST)
     if stated_value is not None:
-        found += _differs("objective", stated_value, goal_value(problem, values), OBJECTIVE)
+        found += _differs("objective", stated_value, _goal_value(mix), OBJECTIVE)
     return found
 
 
-def annual_cost_items(
-    problem: Problem, values: Mapping[tuple[Any, ...], float]
-) -> dict[str, float]:
+def annual_cost_items(problem: Problem, values: Mapping[Any, float]) -> dict[str, float]:
     """Yearly cost by item in $, block by block."""
-    mix = _spread(problem, values)
+    return _cost_items(_spread(problem, values))
+
+
+def _cost_items(mix: _Mix) -> dict[str, float]:
+    problem = mix.problem
     items: dict[str, float] = defaultdict(float)
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
@@ -121,11 +136,9 @@ def _it_kwh(mix: _Mix) -> dict[int, float]:
     return kwh
 
 
-def yearly_figures(
-    problem: Problem, values: Mapping[tuple[Any, ...], float]
-) -> dict[Figure, float]:
+def _figures(mix: _Mix) -> dict[Figure, float]:
     """What goals are made of: cost, energy at the meter, carbon, tokens, value at its quality."""
-    mix = _spread(problem, values)
+    problem = mix.problem
     kwh = _it_kwh(mix).items()
     tokens = value = 0.0
     for b, w, k, rate, quality in _delivered(mix):
@@ -136,7 +149,7 @@ def yearly_figures(
         tokens += requests * each
         value += requests * float(data.value_usd_per_request[k]) * quality
     return {
-        "cost": sum(annual_cost_items(problem, values).values()),
+        "cost": sum(_cost_items(mix).values()),
         "energy": sum(amount * problem.pools[p].pue for p, amount in kwh),
         "carbon": sum(amount * problem.pools[p].carbon_kg_per_kwh_it for p, amount in kwh),
         "tokens": tokens,
@@ -155,9 +168,13 @@ def _delivered(mix: _Mix) -> Iterable[tuple[int, int, int, float, float]]:
         yield b, api.workload, k, rate, api.quality
 
 
-def goal_value(problem: Problem, values: Mapping[tuple[Any, ...], float]) -> float:
+def goal_value(problem: Problem, values: Mapping[Any, float]) -> float:
     """The value of the problem's goal, in its own unit."""
-    goal, figures = problem.objective.goal, yearly_figures(problem, values)
+    return _goal_value(_spread(problem, values))
+
+
+def _goal_value(mix: _Mix) -> float:
+    goal, figures = mix.problem.objective.goal, _figures(mix)
     total = sum(weight * figures[name] for name, weight in goal.of.items())
     if goal.per is None:
         return total
@@ -170,35 +187,33 @@ def _year_hours(problem: Problem, elastic: bool) -> float:
     return 8760.0 if elastic else sum(block.hours for block in problem.blocks)
 
 
-def _spread(problem: Problem, values: Mapping[tuple[Any, ...], float]) -> _Mix:
-    """Numbers per block; what holds all year holds in every block whose site is up."""
+def _spread(problem: Problem, values: Mapping[Any, float]) -> _Mix:
+    """Numbers per block; what holds in several blocks holds where its site is up."""
     systems: dict[tuple[int, int], float] = {}
     replicas: dict[tuple[int, int, int], float] = {}
     flows, api, short = {}, {}, {}
     for label, value in values.items():
-        kind = label[0]
-        if kind == "x":
-            site = problem.pools[problem.offers[label[2]].pool].site
-            elastic = problem.pools[problem.offers[label[2]].pool].elastic
-            for b in _blocks(problem, label[1], site if elastic else -1):
-                systems[(b, label[2])] = value
-        elif kind == "n":
-            for b in _blocks(problem, label[1], problem.pools[label[2]].site):
-                replicas[(b, label[2], label[3])] = value
-        elif kind == "f":
-            flows[(label[1], label[2], label[3], label[4])] = value
-        elif kind == "api":
-            api[(label[1], label[2], label[3])] = value
-        elif kind == "short":
-            short[(label[1], label[2], label[3])] = value
-    return _Mix(problem, systems, replicas, flows, api, short, values.get(("theta",), 0.0))
+        if isinstance(label, Systems):
+            pool = problem.pools[problem.offers[label.offer].pool]
+            for b in _blocks(problem, label.scope, pool.site if pool.elastic else None):
+                systems[(b, label.offer)] = value
+        elif isinstance(label, Replicas):
+            for b in _blocks(problem, label.scope, problem.pools[label.pool].site):
+                replicas[(b, label.pool, label.candidate)] = value
+        elif isinstance(label, Flow):
+            flows[(label.block, label.pool, label.candidate, label.cls)] = value
+        elif isinstance(label, Api):
+            api[(label.block, label.api, label.cls)] = value
+        elif isinstance(label, Short):
+            short[(label.block, label.workload, label.cls)] = value
+    return _Mix(problem, systems, replicas, flows, api, short, values.get(Scale(), 0.0))
 
 
-def _blocks(problem: Problem, b: int, site: int) -> list[int]:
-    """The one block, or all of them with the site up (site -1: all)."""
-    if b >= 0:
-        return [b]
-    return [i for i, block in enumerate(problem.blocks) if site < 0 or block.lost_site != site]
+def _blocks(problem: Problem, scope: int, site: int | None) -> list[int]:
+    """The one block of a scope, or those of several in which the site is up (None: all)."""
+    blocks = problem.scopes[scope].blocks
+    up = [b for b in blocks if site is None or problem.blocks[b].lost_site != site]
+    return list(blocks) if len(blocks) == 1 else up
 
 
 def _differs(rule: str, stated: float, computed: float, tolerance: float) -> list[Violation]:
@@ -213,9 +228,9 @@ def _above(rule: str, where: str, amount: float, limit: float) -> list[Violation
     return [Violation(rule, where, excess)] if excess > FEASIBLE * max(1.0, abs(limit)) else []
 
 
-def _whole_numbers(values: Mapping[tuple[Any, ...], float]) -> Iterable[Violation]:
+def _whole_numbers(values: Mapping[Any, float]) -> Iterable[Violation]:
     for label, value in values.items():
-        if label[0] in ("x", "n", "racks", "used", "slot") and value != round(value):
+        if isinstance(label, (Systems, Replicas, Racks, Used, Slot)) and value != round(value):
             yield Violation("whole numbers", str(label), abs(value - round(value)))
         if value < -FEASIBLE:
             yield Violation("negative", str(label), -value)
@@ -347,17 +362,5 @@ def _budgets(mix: _Mix) -> Iterable[Violation]:
         capex = sum(mix.problem.offers[o].capex_usd * count for o, count in most.items())
         yield from _above("capex budget", "USD", capex, objective.capex_budget_usd)
     if objective.annual_budget_usd is not None:
-        cost = sum(annual_cost_items(mix.problem, _labels(mix)).values())
+        cost = sum(_cost_items(mix).values())
         yield from _above("annual budget", "USD", cost, objective.annual_budget_usd)
-
-
-def _labels(mix: _Mix) -> dict[tuple[Any, ...], float]:
-    """The mix as values by block, for the cost function."""
-    tables = (
-        ("x", mix.systems),
-        ("n", mix.replicas),
-        ("f", mix.flows),
-        ("api", mix.api),
-        ("short", mix.short),
-    )
-    return {(kind, *key): v for kind, table in tables for key, v in table.items()}

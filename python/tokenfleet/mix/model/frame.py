@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.mix.model.dominance import dominated_systems
+from tokenfleet.mix.model.index import Scopes
 from tokenfleet.mix.model.order import Order, canonical_order
 from tokenfleet.problem_data import Candidate, FloatArray, Pool, Problem
 
@@ -24,6 +25,7 @@ class Frame:
     """Order of the tables, and what is known of pools and candidates before any model."""
 
     order: Order
+    scopes: Scopes
     scale_max: float
     needed: dict[int, float]  # candidate -> replicas ever useful
     able: dict[int, list[int]]  # pool -> candidates that may run, none of dominated systems
@@ -49,6 +51,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
         offers[problem.offers[o].pool].append(o)
     return Frame(
         order=order,
+        scopes=Scopes(problem),
         scale_max=scale_max,
         needed=needed,
         able=able,

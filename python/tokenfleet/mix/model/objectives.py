@@ -13,13 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import pulp
 
-from tokenfleet.mix.model.columns import FleetModel, Label
+from tokenfleet.mix.model.columns import FleetModel
+from tokenfleet.mix.model.index import Label
 from tokenfleet.problem_data import (
     GOALS,
     SECONDS_PER_HOUR,
+    Api,
     Denominator,
     Figure,
     FloatArray,
+    Flow,
     Goal,
     ObjectiveKind,
     Pool,
@@ -70,18 +73,15 @@ def tokens_per_request(problem: Problem, w: int, k: int, denominator: Denominato
 def _ended_requests(m: FleetModel) -> Iterable[tuple[Label, int, int, float, float]]:
     """(column, workload, class, quality, requests a year per unit) of columns ending a request."""
     problem = m.problem
-    for label in m.columns:
-        if label[0] == "f":
-            candidate = problem.candidates[label[3]]
-            if candidate.role == "prefill":
-                continue
-            w, k, quality = candidate.workload, label[4], candidate.quality
-        elif label[0] == "api":
-            api = problem.apis[label[2]]
-            w, k, quality = api.workload, label[3], api.quality
-        else:
-            continue
-        yield label, w, k, quality, problem.blocks[label[1]].hours * SECONDS_PER_HOUR
+    seconds = [block.hours * SECONDS_PER_HOUR for block in problem.blocks]
+    for flow in m.of(Flow):
+        candidate = problem.candidates[flow.candidate]
+        if candidate.role != "prefill":
+            requests = seconds[flow.block]
+            yield flow, candidate.workload, flow.cls, candidate.quality, requests
+    for sent in m.of(Api):
+        api = problem.apis[sent.api]
+        yield sent, api.workload, sent.cls, api.quality, seconds[sent.block]
 
 
 def _sum(pairs: Iterable[tuple[Label, float]]) -> Coefficients:
