@@ -24,6 +24,7 @@ import numpy as np
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.generate.master import KINDS, Master, Prices
 from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.model import limits
 from tokenfleet.mix.model.index import Demand, Slack
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.growing import Answer
@@ -56,11 +57,9 @@ def applies(problem: Problem) -> bool:
     """Whether the relaxation of the problem can be had by generation."""
     return (
         problem.objective.kind in KINDS
-        and problem.objective.annual_budget_usd is None
+        and all(f.may_grow() or not f.is_active(problem) for f in limits.FAMILIES)
         and not problem.relayout
-        and all(c.role == "serve" for c in problem.candidates)
         and not any(w.free for w in problem.workloads)
-        and not any(pool.reserve for pool in problem.pools)
     )
 
 
