@@ -20,11 +20,10 @@ from tokenfleet.problem.money import (
     site_pue,
     system_year,
 )
-from tokenfleet.problem_data import HOURS_PER_YEAR, OfferData, Pool, SiteData
+from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, OfferData, Pool, SiteData
 from tokenfleet.schema import Offer, Scenario, Site, limit_value
 
 ELASTIC = frozenset({"on_demand", "spot"})
-COUNT_ENERGY = frozenset({"least_energy", "least_carbon"})  # where unknown power is not zero
 DEFAULT_KINDS = ("buy", "rent", "on_demand")
 
 
@@ -125,7 +124,7 @@ def _add_offer(
 ) -> None:
     row = catalog.system(offer.system)
     rated = scenario.columns is not None
-    metered = scenario.objective.kind in COUNT_ENERGY
+    metered = GOALS[scenario.objective.kind].counts_energy
     missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated, metered=metered)
     if missing:
         supply.refusals[row.id] = "no_figure"

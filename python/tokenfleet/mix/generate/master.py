@@ -24,19 +24,6 @@ from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems
 _PACKING = (Pack, Place, Slots, Whole)
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
 
-# What one IT kWh of each pool weighs in an objective, and what its columns do.
-_KWH = {
-    "least_cost": lambda pool: pool.energy_usd_per_kwh_it,
-    "least_energy": lambda pool: pool.pue,
-    "least_carbon": lambda pool: pool.carbon_kg_per_kwh_it,
-}
-_COEFFICIENTS = {
-    "least_cost": objective.cost_coefficients,
-    "least_energy": objective.energy_coefficients,
-    "least_carbon": objective.carbon_coefficients,
-}
-KINDS = tuple(_KWH)
-
 
 @dataclass(frozen=True, eq=False)
 class Prices:
@@ -87,15 +74,15 @@ class Master:
     def objective_prices(self, unmet: float | None = None) -> Prices:
         """The problem's own objective; demand may go unmet at a price that nothing else costs."""
         problem = self.pairs.problem
-        kind = problem.objective.kind
-        base = _COEFFICIENTS[kind](self.model)
+        goal = problem.objective.goal
+        kwh = objective.kwh_weights(problem, goal)
+        assert kwh is not None  # `generation.applies`
+        base, constant = objective.goal_coefficients(self.model, goal)
         own = self._gpu_prices(base)[self.pairs.pool] * self.pairs.gpus[self.pairs.candidate]
         rates = own[:, None] * self.pairs.load[self.pairs.candidate]
         dearest = float(rates[np.isfinite(rates)].max(initial=1.0))
         unmet = _UNMET * dearest if unmet is None else unmet
         base |= dict.fromkeys(self.model.of(Slack), unmet)
-        kwh = np.array([_KWH[kind](pool) for pool in problem.pools])
-        constant = self.model.constant_usd if kind == "least_cost" else 0.0
         return Prices(base, kwh, own, constant)
 
     def slack_prices(self, weights: Mapping[Slack, float]) -> Prices:

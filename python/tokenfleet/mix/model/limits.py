@@ -243,14 +243,16 @@ def _own_pools(use: Use, site: Place) -> list[int]:
     return [p for p, pool in pools if pool.site in site.rows and not pool.hosted]
 
 
-def _power_places(problem: Problem) -> list[Place]:
+def power_places(problem: Problem) -> list[Place]:
+    """Every site with its power limit, inf where none is stated."""
     return [
         Place(site.id, site.power_limit_kw, (s,), "utility" if site.power_is_utility else "IT")
         for s, site in enumerate(problem.sites)
     ]
 
 
-def _power_used(use: Use, site: Place) -> Amount:
+def power_used(use: Use, site: Place) -> Amount:
+    """kW that systems hold at a site, in the basis of its limit."""
     kw = {p: _held_kw(use.problem, p) for p in _own_pools(use, site)}
     return peak([total(use.in_pool(p, b) * kw[p] for p in kw) for b in use.blocks])
 
@@ -356,8 +358,8 @@ FAMILIES: tuple[Family, ...] = (
         key="power_kw",
         unit=_KW,
         of="site",
-        places=_power_places,
-        used=_power_used,
+        places=power_places,
+        used=power_used,
     ),
     Family(
         "racks",

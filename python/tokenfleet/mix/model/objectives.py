@@ -1,23 +1,31 @@
-"""Objectives over the same columns: each is a PuLP expression and a sense.
+"""Yearly figures per unit of each column, and the objective that a goal makes of them.
 
-Yearly figures: cost in $, energy in kWh at the site's meter (IT energy times PUE), carbon in kg,
-tokens delivered (output, or input + output), value in $.
+Cost in $, energy in kWh at the site's meter (IT energy times PUE), carbon in kg, tokens delivered
+(output, or input + output), value in $. `problem_data.GOALS` says which of them a goal adds up; a
+new goal over these figures is a row there and nothing here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 import pulp
 
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.index import Label
 from tokenfleet.problem_data import (
+    GOALS,
     SECONDS_PER_HOUR,
     Api,
     Denominator,
+    Figure,
+    FloatArray,
     Flow,
+    Goal,
     ObjectiveKind,
+    Pool,
     Problem,
 )
 
@@ -97,31 +105,58 @@ def set_objective(
     m.prob.setObjective(pulp.LpAffineExpression(pairs, constant))
 
 
-def least_cost(m: FleetModel) -> None:
-    """min yearly cost."""
-    set_objective(m, cost_coefficients(m), constant=m.constant_usd)
+@dataclass(frozen=True)
+class _Yearly:
+    """A figure of the year: per unit of each column, and where no column moves it.
+
+    `kwh` is what one IT kWh of a pool adds to it; None where it does not come from systems and
+    energy alone, so that the relaxation of a large problem cannot be had by generation.
+    """
+
+    coefficients: Callable[[FleetModel], Coefficients]
+    constant: Callable[[FleetModel], float] = lambda _: 0.0
+    kwh: Callable[[Pool], float] | None = None
 
 
-def least_energy(m: FleetModel) -> None:
-    """min kWh at the meter."""
-    set_objective(m, energy_coefficients(m))
+FIGURES: Mapping[Figure, _Yearly] = {
+    "cost": _Yearly(
+        cost_coefficients, lambda m: m.constant_usd, lambda pool: pool.energy_usd_per_kwh_it
+    ),
+    "energy": _Yearly(energy_coefficients, kwh=lambda pool: pool.pue),
+    "carbon": _Yearly(carbon_coefficients, kwh=lambda pool: pool.carbon_kg_per_kwh_it),
+    "tokens": _Yearly(lambda m: token_coefficients(m, m.problem.objective.denominator)),
+    "value": _Yearly(value_coefficients),
+}
 
 
-def least_carbon(m: FleetModel) -> None:
-    """min kg CO2e."""
-    set_objective(m, carbon_coefficients(m))
+def goal_coefficients(m: FleetModel, goal: Goal) -> tuple[Coefficients, float]:
+    """The goal's sum of figures per unit of each column, and its constant."""
+    parts = [(weight, FIGURES[figure]) for figure, weight in goal.of.items()]
+    constant = sum(weight * figure.constant(m) for weight, figure in parts)
+    return combine([(weight, figure.coefficients(m)) for weight, figure in parts]), constant
 
 
-def most_tokens(m: FleetModel) -> None:
-    """max tokens delivered in the named basis."""
-    denominator = m.problem.objective.denominator
-    set_objective(m, token_coefficients(m, denominator), maximise=True)
+def set_goal(m: FleetModel, kind: ObjectiveKind | None = None) -> None:
+    """Give the model the sum that a kind of goal asks for, by default the problem's own.
+
+    Of a goal per another figure it is the sum above the line; `search.ratio` does the rest.
+    """
+    goal = m.problem.objective.goal if kind is None else GOALS[kind]
+    coefficients, constant = goal_coefficients(m, goal)
+    set_objective(m, coefficients, maximise=goal.most, constant=constant)
 
 
-def most_value(m: FleetModel) -> None:
-    """max value * quality * requests - cost."""
-    parts = combine([(1.0, value_coefficients(m)), (-1.0, cost_coefficients(m))])
-    set_objective(m, parts, maximise=True, constant=-m.constant_usd)
+def kwh_weights(problem: Problem, goal: Goal) -> FloatArray | None:
+    """What one IT kWh of each pool adds to the goal; None where more counts."""
+    if goal.most or goal.per is not None:
+        return None
+    total = np.zeros(len(problem.pools))
+    for figure, weight in goal.of.items():
+        kwh = FIGURES[figure].kwh
+        if kwh is None:
+            return None
+        total += [weight * kwh(pool) for pool in problem.pools]
+    return total
 
 
 def cost_minus_tokens(m: FleetModel, ratio: float) -> None:
@@ -129,18 +164,3 @@ def cost_minus_tokens(m: FleetModel, ratio: float) -> None:
     tokens = token_coefficients(m, m.problem.objective.denominator)
     parts = combine([(1.0, cost_coefficients(m)), (-ratio, tokens)])
     set_objective(m, parts, constant=m.constant_usd)
-
-
-def least_slack(m: FleetModel, weights: Coefficients) -> None:
-    """min weighted slack of the relaxed families."""
-    set_objective(m, weights)
-
-
-SETTERS: Mapping[ObjectiveKind, Callable[[FleetModel], None]] = {
-    "least_cost": least_cost,
-    "most_tokens": most_tokens,
-    "most_value": most_value,
-    "least_energy": least_energy,
-    "least_carbon": least_carbon,
-}
-MINIMISED = frozenset({"least_cost", "least_energy", "least_carbon", "least_cost_per_token"})
