@@ -72,8 +72,10 @@ def test_numbers_are_the_better_the_smaller() -> None:
     assert numbers(own).tolist() == [3.0, 1.0, 0.0, -0.0, 1.2, 0.1, 0.4, -4.0, 1.0]
     hosted = numbers(replace(own, hosted=True)).tolist()
     assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.4, -math.inf, 1.0]
-    offer = OfferData("o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0)
-    assert numbers(offer).tolist() == [7.0, 0.5, 300.0]  # items count by their sum
+    offer = OfferData(
+        "o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0, embodied_carbon_kg=20.0
+    )
+    assert numbers(offer).tolist() == [7.0, 0.5, 300.0, 20.0]  # items count by their sum
     replica = candidate(0, 0, "A", 2, [0.5, math.inf], quality=0.9, idle_w=3.0)
     assert numbers(replica).tolist() == [0.5, math.inf, 0.0, 0.0, -0.9, 3.0]
 

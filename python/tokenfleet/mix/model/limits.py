@@ -21,6 +21,7 @@ from tokenfleet.mix.model.index import (
     Capacity,
     Capex,
     Demand,
+    EmbodiedCarbon,
     Pair,
     Power,
     RackLimit,
@@ -215,6 +216,22 @@ def limit_capex(m: FleetModel) -> None:
         m.row(Capex(), pairs + m.slack(Capex()), LE, budget)
 
 
+def limit_embodied_carbon(m: FleetModel) -> None:
+    """sum of embodied kg * x within the budget, over all systems that stand at once."""
+    budget = m.problem.objective.embodied_carbon_budget_kg
+    if budget is None:
+        return
+    offers = [o for o in m.order.offers if m.problem.offers[o].embodied_carbon_kg]
+    counted = (scope for o in offers for scope in m.scopes.systems(m.problem.offers[o].pool))
+    for scope in m.scopes.finest(counted):
+        pairs = [
+            (v, m.problem.offers[o].embodied_carbon_kg) for o in offers for v in _under(m, o, scope)
+        ]
+        if pairs:
+            row = EmbodiedCarbon(scope)
+            m.row(row, pairs + m.slack(row), LE, budget)
+
+
 def limit_annual_cost(m: FleetModel) -> None:
     """The yearly cost, contracted power included, within the annual budget."""
     budget = m.problem.objective.annual_budget_usd
@@ -291,8 +308,8 @@ def _api_used(use: Use, api: Place) -> Amount:
     return peak([total(use.requests(a, b) for a in api.rows) for b in use.blocks])
 
 
-def _budget(usd: float | None) -> list[Place]:
-    return [] if usd is None else [Place(ALL, usd)]
+def _budget(most: float | None) -> list[Place]:
+    return [] if most is None else [Place(ALL, most)]
 
 
 def capex_used(use: Use, _: Place | None = None) -> Amount:
@@ -301,6 +318,11 @@ def capex_used(use: Use, _: Place | None = None) -> Amount:
     return total(
         peak([use.systems(o, b) for b in use.blocks]) * offer.capex_usd for o, offer in offers
     )
+
+
+def _embodied_carbon_used(use: Use, _: Place) -> Amount:
+    kg = {o: offer.embodied_carbon_kg for o, offer in enumerate(use.problem.offers)}
+    return peak([total(use.systems(o, b) * kg[o] for o in kg) for b in use.blocks])
 
 
 class _Served(Family):
@@ -328,6 +350,7 @@ _KW = Unit("kw", "{:.6g} kW")
 _RACKS = Unit("racks", "{:.6g}", whole=True)
 _SYSTEMS = Unit("systems", "{:.6g}", whole=True)
 _PER_S = Unit("requests_per_s", "{:.6g} requests/s")
+_KG = Unit("kg", "{:,.0f} kg CO2e")
 _USD = Unit("usd", "{:,.0f} USD")
 
 #: Every family of constraints, in the order in which the model adds them.
@@ -408,6 +431,17 @@ FAMILIES: tuple[Family, ...] = (
         unit=_USD,
         places=lambda problem: _budget(problem.objective.capex_budget_usd),
         used=capex_used,
+    ),
+    Family(
+        "embodied_carbon",
+        limit_embodied_carbon,
+        over="systems",
+        gives_way=True,
+        words="embodied carbon budget",
+        key="embodied_carbon_kg",
+        unit=_KG,
+        places=lambda problem: _budget(problem.objective.embodied_carbon_budget_kg),
+        used=_embodied_carbon_used,
     ),
     Family(
         "budget",
