@@ -125,7 +125,8 @@ def limit_power(m: FleetModel) -> None:
         for scope in _site_scopes(m, pools):
             pairs = []
             for p in pools:
-                pairs += [(v, _held_kw(m.problem, p)) for v in m.systems(p, scope)]
+                kw = m.problem.pools[p].provisioned_it_kw * _basis(m.problem, p)
+                pairs += [(v, kw) for v in m.systems(p, scope)]
             if pairs:
                 row = Power(s, scope)
                 m.row(row, pairs + m.slack(row), LE, site.power_limit_kw)
@@ -248,10 +249,10 @@ def limit_annual_cost(m: FleetModel) -> None:
 # What the limits above say of themselves
 
 
-def _held_kw(problem: Problem, p: int) -> float:
-    """kW that a system of the pool takes of its site's limit, in the basis of the limit."""
+def _basis(problem: Problem, p: int) -> float:
+    """kW of a site's limit over kW of IT in the pool."""
     pool = problem.pools[p]
-    return pool.provisioned_it_kw * (pool.pue if problem.sites[pool.site].power_is_utility else 1.0)
+    return pool.pue if problem.sites[pool.site].power_is_utility else 1.0
 
 
 def _own_pools(use: Use, site: Place) -> list[int]:
@@ -270,8 +271,9 @@ def power_places(problem: Problem) -> list[Place]:
 
 def power_used(use: Use, site: Place) -> Amount:
     """kW that systems hold at a site, in the basis of its limit."""
-    kw = {p: _held_kw(use.problem, p) for p in _own_pools(use, site)}
-    return peak([total(use.in_pool(p, b) * kw[p] for p in kw) for b in use.blocks])
+    kw = {p: use.problem.pools[p].provisioned_it_kw for p in _own_pools(use, site)}
+    held = ([use.in_pool(p, b) * kw[p] * _basis(use.problem, p) for p in kw] for b in use.blocks)
+    return peak([total(amounts) for amounts in held])
 
 
 def _rack_places(problem: Problem) -> list[Place]:
