@@ -97,3 +97,32 @@ class ByBlock:
         for p, c, k in self.flows:
             found.setdefault((p, c), []).append(k)
         return found
+
+
+class Use:
+    """Numbers of a plan that its limits are held against (`family.Use`)."""
+
+    def __init__(self, mix: MixResult, numbers: ByBlock) -> None:
+        """Adds up the requests of each API."""
+        self.problem = mix.problem
+        self.blocks = numbers.blocks
+        self.annual_cost_usd = mix.annual_cost_usd
+        self._numbers = numbers
+        self._requests: dict[int, list[float]] = {}
+        for (a, _), rates in numbers.apis.items():
+            sofar = self._requests.get(a, [0.0] * len(rates))
+            self._requests[a] = [x + y for x, y in zip(sofar, rates, strict=True)]
+
+    def systems(self, o: int, b: int) -> float:
+        """Systems under an offer in a load block."""
+        counts = self._numbers.systems.get(o)
+        return counts[b] if counts else 0.0
+
+    def in_pool(self, p: int, b: int) -> float:
+        """Systems of a pool in a load block."""
+        return self._numbers.systems_in(p)[b]
+
+    def requests(self, a: int, b: int) -> float:
+        """Requests/s of all classes through an API in a load block."""
+        rates = self._requests.get(a)
+        return rates[b] if rates else 0.0

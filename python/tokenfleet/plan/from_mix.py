@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from tokenfleet import problem_data as labels
+from tokenfleet.mix.model import limits as families
+from tokenfleet.mix.model.family import Amount, Place
 from tokenfleet.mix.result import MixResult, tokens_per_year
-from tokenfleet.plan.by_block import ByBlock
+from tokenfleet.plan.by_block import ByBlock, Use
 from tokenfleet.plan.ledger import Ledger
 from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
@@ -120,6 +122,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         objective_value=mix.value,
         bound=finite(mix.bound),
         gap=finite(mix.gap),
+        bound_check=mix.bound_check,
         annual_cost_usd=cost,
         cost_per_mtok_output_usd=_per_mtok(cost, output),
         cost_per_mtok_input_usd=_per_mtok(cost, total - output),
@@ -181,6 +184,7 @@ class _Reader:
         self.problem: Problem = mix.problem
         self.numbers = ByBlock(mix)
         self.ledger = Ledger(mix, self.numbers)
+        self.use = Use(mix, self.numbers)
         self.blocks = self.numbers.blocks
         self.year_seconds = sum(self.numbers.hours) * SECONDS_PER_HOUR
 
@@ -316,15 +320,6 @@ class _Reader:
                 rows.append(held)
         return tuple(rows)
 
-    def _provisioned_kw(self, s: int, b: int) -> float:
-        """kW held against the site's limit in block b, in the basis of the limit."""
-        total = 0.0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and not pool.hosted:
-                basis = pool.pue if self.problem.sites[s].power_is_utility else 1.0
-                total += self.numbers.systems_in(p)[b] * pool.provisioned_it_kw * basis
-        return total
-
     def _drawn_kw(self, s: int, b: int, *, hosted: bool) -> float:
         """Mean kW drawn at the meter in block b: idle systems, loaded replicas and requests."""
         numbers = self.numbers
@@ -342,18 +337,19 @@ class _Reader:
 
     def sites(self) -> tuple[Site, ...]:
         """Power of every site; drawn is the highest block's mean at the meter."""
+        places = families.power_places(self.problem)
         return tuple(
             Site(
                 site=site.id,
                 region=self.extras.regions.get(site.id),
-                provisioned_kw=max(self._provisioned_kw(s, b) for b in self.blocks),
+                provisioned_kw=float(families.power_used(self.use, place)),
                 drawn_kw=max(self._drawn_kw(s, b, hosted=False) for b in self.blocks),
                 mean_drawn_kw_with_hosted=self.mean_site_kw(s),
                 power_limit_kw=finite(site.power_limit_kw),
                 power_basis="utility" if site.power_is_utility else "it",
                 contracted_power_usd_per_year=site.contracted_power_usd_per_year,
             )
-            for s, site in enumerate(self.problem.sites)
+            for s, (site, place) in enumerate(zip(self.problem.sites, places, strict=True))
         )
 
     def routing(self) -> tuple[Route, ...]:
@@ -467,56 +463,16 @@ class _Reader:
 
     def capex(self) -> float:
         """Capex of what is bought."""
-        offers = self.problem.offers
-        return sum(max(counts) * offers[o].capex_usd for o, counts in self.numbers.systems.items())
+        return float(families.capex_used(self.use))
 
     def limits(self) -> tuple[Limit, ...]:
         """Every stated limit with what is used of it and what is left."""
-        objective = self.problem.objective
-        rows = [
-            _limit("power_kw", site.id, max(self._provisioned_kw(s, b) for b in self.blocks),
-                   site.power_limit_kw)
-            for s, site in enumerate(self.problem.sites)
-        ]  # fmt: skip
-        rows += [
-            _limit("racks", site.id, max(self._racks(s, b) for b in self.blocks), site.rack_limit)
-            for s, site in enumerate(self.problem.sites)
-        ]
-        rows += self._supply_limits() + self._api_limits()
-        if objective.capex_budget_usd is not None:
-            rows.append(_limit("capex_usd", "all", self.capex(), objective.capex_budget_usd))
-        if objective.annual_budget_usd is not None:
-            cost = self.mix.annual_cost_usd
-            rows.append(_limit("annual_cost_usd", "all", cost, objective.annual_budget_usd))
-        return tuple(row for row in rows if row is not None)
-
-    def _racks(self, s: int, b: int) -> float:
-        racks = 0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and not pool.hosted:
-                racks += math.ceil(self.numbers.systems_in(p)[b] / pool.systems_per_rack - 1e-9)
-        return float(racks)
-
-    def _supply_limits(self) -> list[Limit | None]:
-        used: dict[str, list[float]] = {}
-        limit: dict[str, float] = {}
-        for o, offer in enumerate(self.problem.offers):
-            name = offer.supply_group or offer.id
-            counts = self.numbers.systems.get(o, [0.0] * len(self.blocks))
-            sofar = used.get(name, [0.0] * len(self.blocks))
-            used[name] = [a + b for a, b in zip(sofar, counts, strict=True)]
-            limit[name] = min(limit.get(name, math.inf), offer.supply)
-        return [_limit("supply_systems", name, max(n), limit[name]) for name, n in used.items()]
-
-    def _api_limits(self) -> list[Limit | None]:
-        rows = []
-        for a, api in enumerate(self.problem.apis):
-            rates = [0.0] * len(self.blocks)
-            for (api_index, _), row in self.numbers.apis.items():
-                if api_index == a:
-                    rates = [x + y for x, y in zip(rates, row, strict=True)]
-            rows.append(_limit("api_requests_per_s", api.id, max(rates), api.max_rps))
-        return rows
+        return tuple(
+            _limit(family.key, place, family.used(self.use, place))
+            for family in families.FAMILIES
+            if family.used is not None
+            for place in family.stated(self.problem)
+        )
 
     def best_single(self) -> BestSingle | None:
         """The best plan of one system type beside the answer."""
@@ -551,12 +507,14 @@ def _whole(counts: Sequence[float]) -> tuple[int, ...]:
     return tuple(round(n) for n in counts)
 
 
-def _limit(what: str, where: str, used: float, limit: float) -> Limit | None:
-    """A limit as a row; None where there is no limit."""
-    if not math.isfinite(limit):
-        return None
-    left = limit - used
-    share = _ratio(left, limit)
+def _limit(what: str, place: Place, used: Amount) -> Limit:
+    """A limit as a row."""
+    left = place.limit - float(used)
     return Limit(
-        what=what, where=where, used=used, limit=limit, headroom=left, headroom_share=share
+        what=what,
+        where=place.name,
+        used=float(used),
+        limit=place.limit,
+        headroom=left,
+        headroom_share=_ratio(left, place.limit),
     )
