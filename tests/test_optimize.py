@@ -401,7 +401,7 @@ solver: {gap: 0}
     plan = optimize_fleet(path)
     assert plan.status == "optimal"
     assert plan.annual_cost_usd / 365 == pytest.approx(1368.0, rel=1e-6)
-    assert plan.cost_items["rental"] == pytest.approx(720 * 365)
+    assert plan.cost_items["all_in"] == pytest.approx(720 * 365)  # no rent
     assert plan.cost_items["api_tokens"] == pytest.approx(648 * 365)
     assert counts(plan) == {("hall", "own"): 1}
     (overflow,) = (row for row in plan.routing if row.api == "api")

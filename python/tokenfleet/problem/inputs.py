@@ -20,6 +20,7 @@ from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site
 
 SCENARIO = "scenario"
+_API_PRICES = ("usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def inputs(
         *_finance(scenario.finance, terms, catalog),
         *(row for site in scenario.sites for row in _site(site, catalog)),
         *_offers(scenario, catalog, {k: p for k, p in prices.items() if k in used}),
-        *_apis(scenario, used),
+        *_apis(scenario, catalog, used),
         *_left_open(scenario),
     )
 
@@ -95,12 +96,14 @@ def _offers(scenario: Scenario, catalog: Catalog, prices: dict[str, Price]) -> I
         yield Input(what, value, unit, assumed, price.source, price.as_of, price.note)
 
 
-def _apis(scenario: Scenario, used: Collection[str]) -> Iterator[Input]:
+def _apis(scenario: Scenario, catalog: Catalog, used: Collection[str]) -> Iterator[Input]:
     for api in scenario.apis:
-        if api.id in used:
-            for name in ("usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request"):
-                what, unit = f"apis[{api.id}].{name}", _unit(type(api), name)
-                yield Input(what, getattr(api, name), unit, False, SCENARIO)
+        row = api.price and catalog.api_price(api.price, scenario.price_vintage)
+        source = f"price book {row.vintage}: {row.source}" if row else SCENARIO
+        of_book = (row.as_of, row.notes) if row else (None, None)
+        for name in _API_PRICES if api.id in used else ():
+            what, unit = f"apis[{api.id}].{name}", _unit(type(api), name)
+            yield Input(what, getattr(api, name), unit, False, source, *of_book)
 
 
 def _left_open(scenario: Scenario) -> Iterator[Input]:

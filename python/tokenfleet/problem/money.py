@@ -167,7 +167,10 @@ def system_year(
         "provisioned_kw": kw,
         "gpus": float(require(row, "gpus")),
     }
-    return {**_core.system_year(ownership)}  # type: ignore[dict-item]
+    items: dict[str, float] = {**_core.system_year(ownership)}  # type: ignore[dict-item]
+    if offer.kind == "all_in":  # an owner's cost by the hour is no rent
+        items["all_in"] = items.pop("rental")
+    return items
 
 
 def site_pue(site: Site, cooling: str | None, catalog: Catalog) -> float | None:

@@ -48,7 +48,7 @@ _ITEMS = {
     "residual_credit": "resale value",
     "api_tokens": "hosted API tokens",
     "contracted_power": "contracted power",
-    "on_demand": "on-demand hours",
+    "all_in": "systems at an all-in price",
 }
 _SAME = 1e-6  # relative difference below which two plans are equal
 _TIGHT = 0.01  # share of a limit below which what is left is next to nothing
