@@ -100,6 +100,13 @@ class SystemRow(SourcedRow):
     idle_kw: Positive | None = quantity(
         "IT power of an idle system", "kW", default=None, high=2_000, if_high="W"
     )
+    embodied_carbon_kg: Positive | None = quantity(
+        "Carbon emitted to make a system, cradle to gate",
+        "kg CO2e",
+        default=None,
+        high=1e6,
+        if_high="g CO2e",
+    )
     rack_units: PositiveCount | None = quantity("Height", "U", default=None)
     cooling: Cooling | None = about("Cooling kind", default=None)
     kernel_key: Name | None = about(

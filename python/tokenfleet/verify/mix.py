@@ -307,6 +307,13 @@ def _budgets(mix: _Mix) -> Iterable[Violation]:
             most[o] = max(most[o], count)
         capex = sum(mix.problem.offers[o].capex_usd * count for o, count in most.items())
         yield from _above("capex budget", "USD", capex, objective.capex_budget_usd)
+    if objective.embodied_carbon_budget_kg is not None:
+        standing: dict[int, float] = defaultdict(float)
+        for (b, o), count in mix.systems.items():
+            standing[b] += mix.problem.offers[o].embodied_carbon_kg * count
+        kg = max(standing.values(), default=0.0)
+        most_kg = objective.embodied_carbon_budget_kg
+        yield from _above("embodied carbon budget", "kg CO2e", kg, most_kg)
     if objective.annual_budget_usd is not None:
         cost = sum(_cost_items(mix).values())
         yield from _above("annual budget", "USD", cost, objective.annual_budget_usd)
