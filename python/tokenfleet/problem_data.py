@@ -3,7 +3,9 @@
 Names have become indices here: `Pool.site` points into `Problem.sites`, `Candidate.workload`
 into `Problem.workloads`, `OfferData.pool` into `Problem.pools`. Units are in the field names;
 a year is 8,760 h. `math.inf` means unlimited (a limit) or impossible (a load or an API price);
-`None` means that the requirement was not stated. Nothing here is ever NaN.
+`None` means that the requirement was not stated. Nothing here is ever NaN. A price that may
+differ by load block (`ByBlock`) is one number, which holds in all of them, or a tuple of one number
+per block: `0.1`, or `(0.2, 0.08)` where the first of two blocks is the dear one.
 
 Symbols used by the model: b load block, s site, p pool, o offer, c candidate, w workload,
 k request class of a workload.
@@ -12,6 +14,7 @@ k request class of a workload.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+ByBlock = float | tuple[float, ...]
 Role = Literal["serve", "prefill", "decode"]
 ObjectiveKind = Literal[
     "least_cost",
@@ -35,12 +39,39 @@ SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
 
 
+def by_block(price: ByBlock, blocks: int) -> FloatArray:
+    """The price in each of so many load blocks, (B,)."""
+    return np.broadcast_to(np.asarray(price, dtype=float), (blocks,))
+
+
+def mean_price(price: ByBlock, hours: Sequence[float]) -> float:
+    """The price of what is drawn evenly while the blocks last; 0 where they have no hours.
+
+    `mean_price((0.2, 0.08), (10, 14))` is 0.13.
+    """
+    if not isinstance(price, tuple):
+        return price
+    return float(np.average(price, weights=hours)) if any(hours) else 0.0
+
+
 @dataclass(frozen=True)
 class Block:
-    """One load block: so many hours a year, with or without a site."""
+    """One load block: so many hours a year, with or without a site.
+
+    A year is all blocks of one period and one outlook. Yearly totals count each hour of a block
+    `weight` times: a dollar paid later, or only in some futures, counts for less.
+    """
 
     hours: float  # per year; 0 for a contingency, which must be served and costs nothing
     lost_site: int = -1  # site that is out in this block; -1: none
+    weight: float = 1.0
+    period: int = 0
+    outlook: int = 0
+
+    @property
+    def counted_hours(self) -> float:
+        """Hours that count in a yearly total of money, energy, carbon or tokens."""
+        return self.hours * self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +120,21 @@ class Pool:
     interruptible: bool = False  # spot: serves interruptible workloads only
     hosted: bool = False  # stands in the provider's hall: takes no site power or racks
     pue: float = 1.0
-    energy_usd_per_kwh_it: float = 0.0  # tariff x PUE + priced carbon and water; 0: included
+    energy_usd_per_kwh_it: ByBlock = 0.0  # tariff x PUE; 0: included in the price of the system
+    carbon_usd_per_kwh_it: ByBlock = 0.0  # the scenario's price of carbon, x PUE
+    water_usd_per_kwh_it: ByBlock = 0.0  # the scenario's price of water
     carbon_kg_per_kwh_it: float = 0.0  # times PUE
     systems_per_rack: float = math.inf  # 4.0, or 0.5 for a system of two racks
     reserve: int = 0  # N+k: systems kept idle once the pool is used
+
+    @property
+    def kwh_prices(self) -> dict[str, ByBlock]:
+        """USD per kWh at the IT equipment by cost item; energy of which all is booked."""
+        return {
+            "energy": self.energy_usd_per_kwh_it,
+            "carbon": self.carbon_usd_per_kwh_it,
+            "water": self.water_usd_per_kwh_it,
+        }
 
 
 @dataclass(frozen=True)
@@ -103,7 +145,7 @@ class OfferData:
     pool: int
     supply: float = math.inf  # systems
     annual_cost_items_usd: dict[str, float] = field(default_factory=dict)  # per system-year
-    hourly_usd: float = 0.0  # elastic pools: price per system-hour
+    hourly_usd: ByBlock = 0.0  # elastic pools: price per system-hour
     capex_usd: float = 0.0  # per system, counts against the capex budget
     supply_group: str = ""  # offers of one non-empty group share one supply (several sites)
     kind: str = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
@@ -138,8 +180,13 @@ class ApiData:
 
     id: str
     workload: int
-    cost_usd_per_request: FloatArray  # (K,); inf: cannot serve the class
+    cost_usd_per_request: FloatArray  # (K,), or (B, K) by block; inf: cannot serve the class
     max_rps: float = math.inf
+
+    def costs(self, blocks: int) -> FloatArray:
+        """USD per request in each of so many load blocks, (B, K)."""
+        shape = (blocks, self.cost_usd_per_request.shape[-1])
+        return np.broadcast_to(self.cost_usd_per_request, shape)
 
 
 @dataclass(frozen=True)
@@ -167,3 +214,14 @@ class Problem:
     apis: tuple[ApiData, ...] = ()
     objective: Objective = field(default_factory=Objective)
     relayout: bool = False  # replicas of fixed pools may differ by block
+
+    def __post_init__(self) -> None:
+        """Refuses prices by block that are not one per block."""
+        for what, price in self._prices_by_block():
+            if isinstance(price, tuple) and len(price) != len(self.blocks):
+                raise ValueError(f"{what}: {len(price)} prices for {len(self.blocks)} load blocks")
+
+    def _prices_by_block(self) -> Iterator[tuple[str, ByBlock]]:
+        for pool in self.pools:
+            yield from ((f"pool {pool.id}, {item}", usd) for item, usd in pool.kwh_prices.items())
+        yield from ((f"offer {offer.id}, hourly", offer.hourly_usd) for offer in self.offers)

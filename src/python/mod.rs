@@ -40,7 +40,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
     m.add_function(wrap_pyfunction!(search::prune, m)?)?;
     m.add_function(wrap_pyfunction!(money::system_year, m)?)?;
-    m.add_function(wrap_pyfunction!(money::energy_usd_per_kwh_it, m)?)?;
+    m.add_function(wrap_pyfunction!(money::kwh_it_cost, m)?)?;
     m.add_function(wrap_pyfunction!(money::usd_per_mtok, m)?)?;
     m.add_function(wrap_pyfunction!(money::usd_per_mtok_delivered, m)?)?;
     m.add("HOURS_PER_YEAR", tco::HOURS_PER_YEAR)?;

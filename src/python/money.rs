@@ -27,24 +27,30 @@ pub(super) fn system_year<'py>(
     Ok(out)
 }
 
-/// Price of one kWh at the IT equipment, USD; see `tco.rs`.
+/// What one kWh at the IT equipment costs, by item (USD); see `tco.rs`.
 #[pyfunction]
-pub(super) fn energy_usd_per_kwh_it(
+pub(super) fn kwh_it_cost(
+    py: Python<'_>,
     tariff_usd_per_kwh: f64,
     pue: f64,
     carbon_kg_per_kwh: f64,
     carbon_usd_per_t: f64,
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
-) -> PyResult<f64> {
-    Ok(tco::energy_usd_per_kwh_it(
+) -> PyResult<Bound<'_, PyDict>> {
+    let cost = tco::kwh_it_cost(
         tariff_usd_per_kwh,
         pue,
         carbon_kg_per_kwh,
         carbon_usd_per_t,
         water_l_per_kwh_it,
         water_usd_per_m3,
-    )?)
+    )?;
+    let out = PyDict::new(py);
+    out.set_item("energy", cost.energy)?;
+    out.set_item("carbon", cost.carbon)?;
+    out.set_item("water", cost.water)?;
+    Ok(out)
 }
 
 /// USD per million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.
