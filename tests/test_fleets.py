@@ -66,8 +66,7 @@ class Judge:
         blocks = [b for b, x in enumerate(problem.blocks) if x.lost_site != pool.site]
         scopes = [[b] for b in blocks] if pool.elastic or problem.relayout else [blocks]
         for scope in scopes:
-            hours = sum(problem.blocks[b].hours for b in scope)
-            usd_per_kw = hours * pool.energy_usd_per_kwh_it
+            usd_per_kw = sum(problem.blocks[b].hours * usd_per_kwh(pool, b) for b in scope)
             n = {c: self.column(problem.candidates[c].idle_w / 1e3 * usd_per_kw) for c in able}
             for size in {problem.candidates[c].gpus for c in able}:
                 held = pool.gpus_per_system // size * size
@@ -85,7 +84,7 @@ class Judge:
             if not math.isfinite(load):
                 continue
             kwh = problem.blocks[b].hours * 3600 * x.energy_j[k] / 3.6e6
-            f = self.column(kwh * pool.energy_usd_per_kwh_it)
+            f = self.column(kwh * usd_per_kwh(pool, b))
             loads.append((f, float(load)))
             if x.role != "prefill":
                 self.served.setdefault((b, x.workload, k), []).append(f)
@@ -97,9 +96,9 @@ class Judge:
 
     def outside(self) -> None:
         for b, block in enumerate(self.problem.blocks):
-            for api in self.problem.apis:
-                for k, usd in enumerate(api.cost_usd_per_request):
-                    j = self.column(usd * block.hours * 3600)
+            for a, api in enumerate(self.problem.apis):
+                for k in range(api.cost_usd_per_request.shape[-1]):
+                    j = self.column(api_usd(self.problem, a, b, k) * block.hours * 3600)
                     self.served.setdefault((b, api.workload, k), []).append(j)
             for w, data in enumerate(self.problem.workloads):
                 for k in range(data.demand_rps.shape[1]):
