@@ -33,6 +33,7 @@ from tokenfleet import optimize
 from tokenfleet.mix import solve
 from tokenfleet.mix.generate import generation, master
 from tokenfleet.mix.result import MixResult
+from tokenfleet.problem_data import Systems
 from tokenfleet.scenario.load import load_scenario
 
 SEEDS = (1, 2, 3)
@@ -102,8 +103,8 @@ def _full_sites(mix: MixResult) -> int:
     problem = mix.problem
     used = [0.0] * len(problem.sites)
     for label, systems in mix.values.items():
-        if label[0] == "x":
-            pool = problem.pools[problem.offers[label[2]].pool]
+        if isinstance(label, Systems):
+            pool = problem.pools[problem.offers[label.offer].pool]
             if not pool.hosted:
                 basis = pool.pue if problem.sites[pool.site].power_is_utility else 1.0
                 used[pool.site] += systems * pool.provisioned_it_kw * basis

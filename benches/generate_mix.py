@@ -23,6 +23,7 @@ from tokenfleet.problem_data import (
     Pool,
     Problem,
     SiteData,
+    Systems,
     WorkloadData,
 )
 
@@ -174,7 +175,7 @@ def main() -> None:
     begun = time.perf_counter()
     result = solve_mix(problem, SolveOptions(gap=args.gap, time_limit_s=args.seconds, threads=2))
     seconds = time.perf_counter() - begun
-    systems = sum(v for label, v in result.values.items() if label[0] == "x")
+    systems = sum(v for label, v in result.values.items() if isinstance(label, Systems))
     print(
         f"{seconds:.1f} s  {result.status}  value {result.value:.6g}  bound {result.bound:.6g}  "
         f"gap {result.gap:.3%}  systems {systems:.0f}"

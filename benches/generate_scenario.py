@@ -32,7 +32,7 @@ from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import Label, frame_of, scale_limit
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import build
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Problem, Systems
 from tokenfleet.scenario.load import load_scenario
 
 # Accelerators per system and relative speed of one (drawn once, about its real rank).
@@ -154,8 +154,8 @@ def systems_in(values: Mapping[Label, float]) -> float:
     """Systems of a plan; those whose number differs by load block count at their peak."""
     peak: dict[int, float] = {}
     for label, value in values.items():
-        if label[0] == "x":
-            peak[label[2]] = max(peak.get(label[2], 0.0), value)
+        if isinstance(label, Systems):
+            peak[label.offer] = max(peak.get(label.offer, 0.0), value)
     return sum(peak.values())
 
 

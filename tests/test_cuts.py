@@ -12,14 +12,15 @@ import pytest
 
 from problems import candidate, one_pool, random_problem
 from test_solve import solve
-from tokenfleet.mix.model import FleetModel, build
+from tokenfleet.mix.model import FleetModel, Label, build
+from tokenfleet.mix.model.index import ReplicaCut
 from tokenfleet.mix.model.objectives import least_cost
 from tokenfleet.mix.search import stages
 from tokenfleet.mix.search.cuts import Cut, Cuts
 from tokenfleet.mix.search.relaxation import probe, tighten
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Flow, Problem, Replicas, Systems
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
 
@@ -65,7 +66,7 @@ def test_the_cut_of_a_set_worked_by_hand() -> None:
     0.6 F1/u1 + ... - 0.5 n <= 0.5 (K - 1) = 0.5, and 1.3 - 0.65 = 0.65 breaks it."""
     m, cuts = _of_two_classes()
     values = _values(m, flows=(0.6, 0.7), replicas=1.3)
-    (cut,) = (c for c in cuts.broken(values) if c.label[1] == "replicas")
+    (cut,) = (c for c in cuts.broken(values) if isinstance(c.row, ReplicaCut))
     assert cut.upper == pytest.approx(0.5)
     assert _left(cut, values) == pytest.approx(0.65)
     assert not cuts.broken(_values(m, flows=(0.6, 0.4), replicas=2.0))
@@ -80,11 +81,11 @@ def _of_two_classes() -> tuple[FleetModel, Cuts]:
 def _values(m: FleetModel, flows: tuple[float, float], replicas: float) -> np.ndarray:
     """Values in the order of the columns, with as many systems as there is no question of."""
     known = {
-        "n": lambda label: replicas,
-        "x": lambda label: 9.0,
-        "f": lambda label: flows[label[4]],
+        Replicas: lambda label: replicas,
+        Systems: lambda label: 9.0,
+        Flow: lambda label: flows[label.cls],
     }
-    return np.array([known[label[0]](label) for label in m.columns])
+    return np.array([known[type(label)](label) for label in m.columns])
 
 
 def _left(cut: Cut, values: np.ndarray) -> float:
@@ -115,9 +116,9 @@ def test_no_whole_plan_breaks_a_cut(seed: int) -> None:
             assert all(_left(cut, values) <= cut.upper + 1e-9 for cut in found)
 
 
-def _at(labels: list[tuple[object, ...]], served: list[float], n: float, x: float) -> np.ndarray:
-    value = {"n": lambda label: n, "x": lambda label: x, "f": lambda label: served[label[4]]}
-    return np.array([value[label[0]](label) for label in labels])
+def _at(labels: list[Label], served: list[float], n: float, x: float) -> np.ndarray:
+    value = {Replicas: lambda _: n, Systems: lambda _: x, Flow: lambda label: served[label.cls]}
+    return np.array([value[type(label)](label) for label in labels])
 
 
 @pytest.mark.parametrize("seed", range(100, 112))

@@ -13,18 +13,20 @@ import pytest
 
 from test_melange import plan_of, usd_per_h
 from tokenfleet.mix import solve
-from tokenfleet.mix.model import ALL_YEAR, build, frame
+from tokenfleet.mix.model import build, frame
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.search.fixing import may_improve
 from tokenfleet.mix.search.stages import only
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem import build as build_problem
 from tokenfleet.problem_data import (
+    EVERY_BLOCK,
     Block,
     Candidate,
     OfferData,
     Pool,
     Problem,
+    Replicas,
     SiteData,
     WorkloadData,
 )
@@ -297,7 +299,7 @@ def test_replicas_ruled_out_are_in_no_better_plan(seed: int, tmp_path: Path) -> 
     with only(model, kept):
         assert run(model.prob, EXACT).value * 1.02 == pytest.approx(value)
     for p, c in everything - kept:
-        column = model.columns["n", ALL_YEAR, p, c]
+        column = model.columns[Replicas(EVERY_BLOCK, p, c)]
         column.lowBound = 1.0
         assert run(model.prob, EXACT).value > value
         column.lowBound = 0.0

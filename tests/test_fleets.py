@@ -18,7 +18,7 @@ from tokenfleet.mix.model import build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions, run
-from tokenfleet.problem_data import Block, OfferData, Pool, Problem, SiteData
+from tokenfleet.problem_data import Block, OfferData, Pool, Problem, SiteData, Systems
 
 ROOT = Path(__file__).parent.parent
 ENTERPRISE = ROOT / "examples" / "enterprise.yaml"
@@ -275,8 +275,8 @@ def test_the_optimal_plan_costs_what_it_said_and_no_fleet_beats_the_bound(seed: 
     result = solve_mix(problem, SolveOptions(gap=1e-6))
     counts = np.zeros((1, len(problem.offers)))
     for label, value in result.values.items():
-        if label[0] == "x":
-            o = label[2]
+        if isinstance(label, Systems):
+            o = label.offer
             counts[0, o] = max(counts[0, o], value)
     evaluator = FleetEvaluator(problem)
     own = evaluator.evaluate(counts)

@@ -29,7 +29,7 @@ from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.mix.why.infeasible_large import explain_large
-from tokenfleet.problem_data import Problem, SiteData
+from tokenfleet.problem_data import Problem, SiteData, Systems
 from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
@@ -270,7 +270,7 @@ def test_rounding_lowers_by_less_where_nothing_is_left(monkeypatch: pytest.Monke
     relaxed = run(model.prob, EXACT, mip=False)
     plan = rounding.round_up(model, relaxed, EXACT, Deadline(30.0))
     assert plan is not None
-    systems = {la[2]: plan[v.name] for la, v in model.columns.items() if la[0] == "x"}
+    systems = {la.offer: plan[v.name] for la, v in model.of(Systems).items()}
     assert systems == {0: 5.0, 1: 1.0}
     monkeypatch.setattr(rounding, "HALVINGS", 1)
     assert rounding.round_up(model, relaxed, EXACT, Deadline(30.0)) is None

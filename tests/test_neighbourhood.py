@@ -14,7 +14,7 @@ from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.search.neighbourhood import improve, whole_columns
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
-from tokenfleet.problem_data import Problem, SiteData
+from tokenfleet.problem_data import Flow, Problem, Replicas, SiteData, Systems
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
 
@@ -40,9 +40,9 @@ def model(problem: Problem) -> FleetModel:
 def spread_out(m: FleetModel, rps: float) -> Incumbent:
     """The same part of the demand at every site, in a system of its own."""
     each = rps / len(m.problem.sites)
-    value = {"x": 1.0, "n": 1.0, "f": each}
+    value = {Systems: 1.0, Replicas: 1.0, Flow: each}
     best = Incumbent(m, 0.0, run(m.prob, OPTIONS, mip=False).value, 0.0)
-    best.offer_plan({v.name: value[label[0]] for label, v in m.columns.items()})
+    best.offer_plan({v.name: value[type(label)] for label, v in m.columns.items()})
     return best
 
 

@@ -19,6 +19,7 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import Built, build
+from tokenfleet.problem_data import EVERY_BLOCK, Flow, Replicas, Systems
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.mix import verify_mix
 from tokenfleet.verify.routed import recheck
@@ -324,11 +325,10 @@ def assert_short_class_holds(built: Built, result: MixResult) -> int:
     mixed = 0
     flows: dict[tuple[int, int], list[float]] = {}
     for label, rate in result.values.items():
-        if label[0] == "f":
-            _, _, p, c, k = label
-            flows.setdefault((p, c), [0.0, 0.0])[k] += rate
+        if isinstance(label, Flow):
+            flows.setdefault((label.pool, label.candidate), [0.0, 0.0])[label.cls] += rate
     for (p, c), total in flows.items():
-        count = result.values[("n", -1, p, c)]
+        count = result.values[Replicas(EVERY_BLOCK, p, c)]
         each = [rate / count for rate in total]
         mixed += all(rate > 0 for rate in each)
         if each[0] > 0:
@@ -622,8 +622,8 @@ def test_verify_catches_what_was_tampered_with() -> None:
     problem, values, items = result.problem, result.values, result.cost_items
     assert verify_mix(problem, values, items, result.value) == []
 
-    system = next(label for label in values if label[0] == "x")
-    flow = max((label for label in values if label[0] == "f"), key=lambda la: values[la])
+    system = next(label for label in values if isinstance(label, Systems))
+    flow = max((la for la in values if isinstance(la, Flow)), key=lambda la: values[la])
     fewer = verify_mix(problem, {**values, system: values[system] - 1})
     assert {v.rule for v in fewer} == {"packing"}
     more = {v.rule for v in verify_mix(problem, {**values, flow: values[flow] * 1.5})}

@@ -26,6 +26,7 @@ from tokenfleet.problem_data import (
     OfferData,
     Pool,
     Problem,
+    Replicas,
     SiteData,
     WorkloadData,
 )
@@ -247,7 +248,7 @@ def test_higher_idle_watts_never_prune_what_is_cheaper_at_low_load(
     assert [c.id for c in kept.candidates] == [0, 1]
     result = solve(kept)
     assert result.value == pytest.approx(usd, rel=1e-9)
-    replicas = {label[3] for label in result.values if label[0] == "n"}
+    replicas = {label.candidate for label in result.values if isinstance(label, Replicas)}
     assert replicas == ({0, 1} if used is None else {used})
 
 

@@ -17,6 +17,7 @@ from problems import candidate, free_problem, one_pool, random_problem, workload
 from reference_mix import brute_force, scip_cost
 from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.model import build
+from tokenfleet.mix.model.index import Power
 from tokenfleet.mix.model.objectives import least_cost
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.solve import solve_mix
@@ -29,7 +30,9 @@ from tokenfleet.problem_data import (
     OfferData,
     Pool,
     Problem,
+    Short,
     SiteData,
+    Systems,
 )
 from tokenfleet.verify.mix import verify_mix
 
@@ -51,8 +54,8 @@ def relaxation(problem: Problem) -> float:
     return run(model.prob, EXACT, mip=False).value
 
 
-def count(result: MixResult, kind: str) -> float:
-    return sum(v for label, v in result.values.items() if label[0] == kind)
+def count(result: MixResult, kind: type) -> float:
+    return sum(v for label, v in result.values.items() if isinstance(label, kind))
 
 
 # --- independent judges -------------------------------------------------------------------------
@@ -148,7 +151,7 @@ def test_surviving_the_loss_of_a_site_doubles_one_box() -> None:
     assert solve(two_sites(contingency=False)).value == pytest.approx(100.0)
     result = solve(two_sites(contingency=True))
     assert result.value == pytest.approx(200.0)
-    assert count(result, "x") == 2
+    assert count(result, Systems) == 2
 
 
 def test_prefill_and_decode_stand_on_different_hardware() -> None:
@@ -274,7 +277,7 @@ def test_most_value_leaves_what_does_not_pay() -> None:
     problem = replace(one_pool([[9.0]]), workloads=(paid,), objective=Objective(kind="most_value"))
     result = solve(problem)
     assert result.value == pytest.approx(8 * 20.0 - 100.0)
-    assert result.values[("short", 0, 0, 0)] == pytest.approx(1.0)
+    assert result.values[Short(0, 0, 0)] == pytest.approx(1.0)
 
 
 def test_least_energy_and_carbon_read_the_same_columns() -> None:
@@ -422,7 +425,7 @@ def test_ctrl_c_returns_the_incumbent() -> None:
         "import signal, os, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'benches')!r})\n"
         "from generate_mix import generate, Shape\n"
-        "from tokenfleet.mix import highs\n"
+        "from tokenfleet.mix.solver import highs\n"
         "from tokenfleet.mix.solve import solve_mix\n"
         "p = generate(3, Shape(workloads=3, sites=2, systems=4, kept=5))\n"
         "pressed = []\n"
@@ -558,7 +561,7 @@ def test_dual_of_power_is_the_slope_of_the_cost() -> None:
     least_cost(model)
     run(model.prob, EXACT, mip=False, as_arrays=False)
     dual = model.prob.solverModel.getSolution().row_dual
-    power = next(i for i, label in enumerate(model.rows.values()) if label[0] == "power")
+    power = next(i for i, label in enumerate(model.rows.values()) if isinstance(label, Power))
     assert dual[power] == pytest.approx(-1500.0, rel=1e-6)
 
 
@@ -576,5 +579,5 @@ def test_a_candidate_enters_when_its_price_falls_by_its_reduced_cost() -> None:
             candidates=(problem.candidates[0], candidate(1, 0, "other", 1, [1.0])),
         )
         result = solve(both)
-        bought = {both.offers[label[2]].id for label in result.values if label[0] == "x"}
+        bought = {both.offers[la.offer].id for la in result.values if isinstance(la, Systems)}
         assert bought == {chosen}

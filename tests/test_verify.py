@@ -11,11 +11,12 @@ import pytest
 
 from problems import candidate, one_pool, random_problem
 from scenarios import PLAN_KEYS
+from tokenfleet.mix.model import Label
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.rows import Extras, Plan
-from tokenfleet.problem_data import Objective, SiteData
+from tokenfleet.problem_data import Flow, Objective, Replicas, SiteData, Systems
 from tokenfleet.verify.mix import annual_cost_items, verify_mix
 from tokenfleet.verify.places import fewest_systems
 
@@ -30,8 +31,8 @@ def rules(mix: MixResult, values: dict[Any, float], **changes: Any) -> set[str]:
     return {violation.rule for violation in verify_mix(problem, values)}
 
 
-def first(mix: MixResult, kind: str) -> tuple[Any, ...]:
-    return next(label for label in mix.values if label[0] == kind)
+def first(mix: MixResult, kind: type) -> Label:
+    return next(label for label in mix.values if isinstance(label, kind))
 
 
 def test_a_solved_mix_is_clean(mix: MixResult) -> None:
@@ -48,22 +49,22 @@ def test_items_sum_to_the_recomputed_cost(mix: MixResult) -> None:
 @pytest.mark.parametrize(
     ("kind", "factor", "rule"),
     [
-        ("f", 0.5, "demand"),
-        ("f", 2.0, "served beyond demand"),
-        ("f", 1000.0, "capacity"),
-        ("n", 0.0, "capacity"),
-        ("n", 0.5, "whole numbers"),
-        ("n", 50.0, "packing"),
-        ("x", 0.0, "packing"),
-        ("x", 100.0, "supply"),
-        ("f", -1.0, "negative"),
+        (Flow, 0.5, "demand"),
+        (Flow, 2.0, "served beyond demand"),
+        (Flow, 1000.0, "capacity"),
+        (Replicas, 0.0, "capacity"),
+        (Replicas, 0.5, "whole numbers"),
+        (Replicas, 50.0, "packing"),
+        (Systems, 0.0, "packing"),
+        (Systems, 100.0, "supply"),
+        (Flow, -1.0, "negative"),
     ],
 )
-def test_a_changed_number_is_seen(mix: MixResult, kind: str, factor: float, rule: str) -> None:
+def test_a_changed_number_is_seen(mix: MixResult, kind: type, factor: float, rule: str) -> None:
     values = dict(mix.values)
     label = first(mix, kind)
     values[label] *= factor
-    if factor == 0.5 and kind == "n":
+    if factor == 0.5 and kind is Replicas:
         values[label] = 0.5
     assert rule in rules(mix, values)
 

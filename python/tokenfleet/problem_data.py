@@ -1,4 +1,7 @@
-"""The mix problem as plain numbers: the only input of the model, the solver and `verify`.
+"""The mix problem as plain numbers, and the labels of the numbers that answer it.
+
+`Problem` is the only input of the model, the solver and `verify`; what they hand on is a number for
+each label (`Systems`, `Replicas`, `Flow` and so on).
 
 Names have become indices here: `Pool.site` points into `Problem.sites`, `Candidate.workload`
 into `Problem.workloads`, `OfferData.pool` into `Problem.pools`. Units are in the field names;
@@ -14,9 +17,11 @@ k request class of a workload.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +50,15 @@ def by_block(price: ByBlock, blocks: int) -> FloatArray:
 
 
 def mean_price(price: ByBlock, hours: Sequence[float]) -> float:
-    """The price of what is drawn evenly while the blocks last; 0 where they have no hours.
+    """The price of what is drawn evenly for so many hours in each block; 0 where for none.
 
     `mean_price((0.2, 0.08), (10, 14))` is 0.13.
     """
     if not isinstance(price, tuple):
         return price
-    return float(np.average(price, weights=hours)) if any(hours) else 0.0
+    total = sum(hours)
+    paid = sum(usd * drawn for usd, drawn in zip(price, hours, strict=True))
+    return paid / total if total > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,18 @@ class Block:
     def counted_hours(self) -> float:
         """Hours that count in a yearly total of money, energy, carbon or tokens."""
         return self.hours * self.weight
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The load blocks in which one number of a plan holds.
+
+    Systems that are bought stand in every block; systems on demand are counted block by block.
+    `Problem.scopes` is the table of them, and the `scope` of a label points into it.
+    """
+
+    blocks: tuple[int, ...]
+    hours: float  # hours that one unit is paid for, of the 8,760 of a yearly price
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,3 +244,109 @@ class Problem:
         for pool in self.pools:
             yield from ((f"pool {pool.id}, {item}", usd) for item, usd in pool.kwh_prices.items())
         yield from ((f"offer {offer.id}, hourly", offer.hourly_usd) for offer in self.offers)
+
+    @cached_property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The scope of every block together, and then that of each block alone."""
+        together = Scope(tuple(range(len(self.blocks))), HOURS_PER_YEAR * self.years)
+        alone = (Scope((b,), block.counted_hours) for b, block in enumerate(self.blocks))
+        return (together, *alone)
+
+    @cached_property
+    def years(self) -> float:
+        """Years that the yearly totals count: 1, or the weights of several added up."""
+        hours: dict[tuple[int, int], float] = defaultdict(float)
+        counted: dict[tuple[int, int], float] = defaultdict(float)
+        for block in self.blocks:
+            year = (block.period, block.outlook)
+            hours[year] += block.hours
+            counted[year] += block.counted_hours
+        return sum(counted[year] / length for year, length in hours.items() if length > 0)
+
+
+#: Number of the scope that holds in every block.
+EVERY_BLOCK = 0
+
+
+def only_block(b: int) -> int:
+    """Number of the scope that holds in block b and in no other."""
+    return EVERY_BLOCK + 1 + b
+
+
+# Labels. Each ends with a tag of its own: tuples of equal content are equal whatever their class,
+# and without it the systems of offer 3 would be taken for the racks of pool 3.
+
+
+class Systems(NamedTuple):
+    """Systems bought or rented under an offer; a whole number."""
+
+    scope: int
+    offer: int
+    tag: Literal["systems"] = "systems"
+
+
+class Replicas(NamedTuple):
+    """Replicas of a candidate in a pool; a whole number."""
+
+    scope: int
+    pool: int
+    candidate: int
+    tag: Literal["replicas"] = "replicas"
+
+
+class Flow(NamedTuple):
+    """Requests/s of a class through the replicas of a candidate in a pool."""
+
+    block: int
+    pool: int
+    candidate: int
+    cls: int
+    tag: Literal["flow"] = "flow"
+
+
+class Api(NamedTuple):
+    """Requests/s of a class sent to a hosted API."""
+
+    block: int
+    api: int
+    cls: int
+    tag: Literal["api"] = "api"
+
+
+class Short(NamedTuple):
+    """Requests/s of a class that are not served, at the workload's stated price."""
+
+    block: int
+    workload: int
+    cls: int
+    tag: Literal["short"] = "short"
+
+
+class Scale(NamedTuple):
+    """The common scale of free demand, requests/s."""
+
+    tag: Literal["scale"] = "scale"
+
+
+class Used(NamedTuple):
+    """1 when a pool is used and so keeps its reserve, else 0."""
+
+    pool: int
+    tag: Literal["used"] = "used"
+
+
+class Racks(NamedTuple):
+    """Racks that a pool takes; a whole number."""
+
+    scope: int
+    pool: int
+    tag: Literal["racks taken"] = "racks taken"
+
+
+class Slot(NamedTuple):
+    """Systems of a pool that are cut by one packing pattern; a whole number."""
+
+    scope: int
+    pool: int
+    pattern: int
+    tag: Literal["slot"] = "slot"

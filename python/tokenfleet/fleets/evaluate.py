@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from tokenfleet.errors import SchemaError, SolverError
 from tokenfleet.fleets import limits, routing
 from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
-from tokenfleet.problem_data import HOURS_PER_YEAR, FloatArray, Problem
+from tokenfleet.problem_data import HOURS_PER_YEAR, Api, FloatArray, Flow, Problem, Short, Systems
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import did_you_mean
 
@@ -21,6 +21,7 @@ from tokenfleet.schema import did_you_mean
 DEMAND_TOLERANCE = 1e-6
 _LIMIT_TOLERANCE = 1e-9
 _PER_MTOK = 1e6
+_MOVING = (Flow, Api, Short)
 #: Fleets that are evaluated at once.
 SLICE_FLEETS = 1 << 16
 
@@ -216,7 +217,10 @@ class FleetEvaluator:
 
     def _flows(self) -> tuple[dict[str, object], ...]:
         return tuple(
-            _flow(self, label) for part in self.parts for label in part.columns if _moves(label)
+            _flow(self, label)
+            for part in self.parts
+            for label in part.columns
+            if isinstance(label, _MOVING)
         )
 
 
@@ -288,9 +292,9 @@ def _system_items(evaluator: FleetEvaluator) -> dict[str, FloatArray]:
     """USD a year of one system of each offer, by item; idle energy among them."""
     items: dict[str, FloatArray] = {}
     for term in evaluator.model.terms:
-        if term.label[0] == "x":
+        if isinstance(term.label, Systems):
             item = items.setdefault(term.item, np.zeros(len(evaluator.problem.offers)))
-            item[term.label[2]] += term.usd
+            item[term.label.offer] += term.usd
     return items
 
 
@@ -323,8 +327,8 @@ class _Held:
             headroom["reserve"] = ("systems", -missing, _LIMIT_TOLERANCE)
         kwh = np.zeros(len(problem.offers))
         for label, _, value in m.it_kwh:
-            if label[0] == "x":
-                kwh[label[2]] += value
+            if isinstance(label, Systems):
+                kwh[label.offer] += value
         return cls(
             counts=counts,
             usable=np.ascontiguousarray(limits.usable(m, pools)),
@@ -397,7 +401,7 @@ def _route(
             *other.values(),
             routing.busy_gpus(m, part.columns),
         ]
-        moving = [j for j, label in enumerate(part.columns) if _moves(label)]
+        moving = [j for j, label in enumerate(part.columns) if isinstance(label, _MOVING)]
         if with_flows:
             figures += list(np.eye(len(part.columns))[moving])
         cost = energy * energy_price + sum(other.values())
@@ -417,8 +421,8 @@ def _route(
                 out.items[item] = out.items.get(item, zero) + f[:, 4 + i]
         out.busy += f[:, 6]
         out.flows = np.hstack([out.flows, f[:, 7:]])
-        for d, (b, w, _) in enumerate(part.demands):
-            most[:, b, w] += answer["unmet"][:, d]
+        for d, asked in enumerate(part.demands):
+            most[:, asked.block, asked.workload] += answer["unmet"][:, d]
         out.gap = np.maximum(out.gap, answer["gap"])
     out.unmet_by_workload = most.max(axis=1, initial=0.0)
     return out
@@ -452,20 +456,17 @@ def _word(name: str) -> str:
     return name.replace(" of ", "_").replace(" ", "_")
 
 
-def _moves(label: Sequence[Any]) -> bool:
-    return label[0] in ("f", "api", "short")
-
-
-def _flow(evaluator: FleetEvaluator, label: Sequence[Any]) -> dict[str, object]:
+def _flow(evaluator: FleetEvaluator, label: Flow | Api | Short) -> dict[str, object]:
     problem = evaluator.problem
-    if label[0] == "f":
-        _, b, p, c, k = label
-        w = problem.candidates[c].workload
-        pool = problem.pools[p]
-        place = {"site": problem.sites[pool.site].id, "system": pool.system, "candidate": c}
+    place: dict[str, object]
+    if isinstance(label, Flow):
+        w, pool = problem.candidates[label.candidate].workload, problem.pools[label.pool]
+        site = problem.sites[pool.site].id
+        place = {"site": site, "system": pool.system, "candidate": label.candidate}
+    elif isinstance(label, Api):
+        w, place = problem.apis[label.api].workload, {"api": problem.apis[label.api].id}
     else:
-        w = problem.apis[label[2]].workload if label[0] == "api" else label[2]
-        b, k = label[1], label[3]
-        place = {"api": problem.apis[label[2]].id} if label[0] == "api" else {"shortfall": True}
+        w, place = label.workload, {"shortfall": True}
     workload = problem.workloads[w]
-    return {"block": b, "workload": workload.id, "class": workload.class_ids[k], **place}
+    named = {"workload": workload.id, "class": workload.class_ids[label.cls]}
+    return {"block": label.block, **named, **place}

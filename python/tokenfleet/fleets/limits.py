@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.mix.model import FleetModel, Label
-from tokenfleet.problem_data import FloatArray
+from tokenfleet.mix.model import FleetModel, Row
+from tokenfleet.mix.model.index import Power, Supply
+from tokenfleet.problem_data import FloatArray, Systems
 
 _ROWS = {"power": "kw", "supply": "systems", "capex": "usd"}
 
@@ -45,26 +46,26 @@ def linear_limits(m: FleetModel) -> list[Limit]:
     constraints = {row.name: row for row in m.prob.constraints()}
     limits: dict[str, Limit] = {}
     for name, label in m.rows.items():
-        if label[0] not in _ROWS:
+        if label.family not in _ROWS:
             continue
         row = constraints[name]
         weights = np.zeros(len(m.problem.offers))
         for variable, value in row.items():
             column = labels[variable.name]
-            if column[0] == "x":
-                weights[column[2]] = float(value)
+            if isinstance(column, Systems):
+                weights[column.offer] = float(value)
         shown = _named(m, label)
-        limits.setdefault(shown, Limit(shown, _ROWS[label[0]], weights, -float(row.constant)))
+        limits.setdefault(shown, Limit(shown, _ROWS[label.family], weights, -float(row.constant)))
     return sorted(
         limits.values(), key=lambda limit: (list(_ROWS.values()).index(limit.unit), limit.name)
     )
 
 
-def _named(m: FleetModel, label: Label) -> str:
-    if label[0] == "power":
-        return f"power of {m.problem.sites[label[1]].id}"
-    if label[0] == "supply":
-        return f"supply of {m.problem.offers[label[1]].id}"
+def _named(m: FleetModel, row: Row) -> str:
+    if isinstance(row, Power):
+        return f"power of {m.problem.sites[row.site].id}"
+    if isinstance(row, Supply):
+        return f"supply of {m.problem.offers[row.offer].id}"
     return "capital budget"
 
 

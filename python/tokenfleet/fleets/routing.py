@@ -16,20 +16,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet import _core
-from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label, build
-from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model import FleetModel, Label, Row, build
+from tokenfleet.mix.model.index import (
+    ApiRate,
+    Capacity,
+    Demand,
+    Pack,
+    Pair,
+    Place,
+    Slots,
+    Whole,
+)
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
     SECONDS_PER_HOUR,
+    Api,
     FloatArray,
+    Flow,
     Problem,
+    Replicas,
+    Systems,
+    Used,
 )
 
-_ROUTED = ("demand", "capacity", "pair", "pack", "place", "slots", "whole", "api_rate")
+_ROUTED = (Demand, Capacity, Pair, Pack, Place, Slots, Whole, ApiRate)
 # Systems about which fleets lie, over those of the mean type: answers do not depend on it (each is
 # certified), the number of pivots does.
 _ROOM = 0.9
-_Row = dict[Label, float]
+_Sum = dict[Label, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +54,7 @@ class Part:
     a: FloatArray  # (R, C)
     b0: FloatArray  # (R,)
     per_pool: FloatArray  # (R, P) for all pools of the problem
-    demands: tuple[tuple[int, int, int], ...]  # block, workload, class
+    demands: tuple[Demand, ...]
     usual: FloatArray  # (P,) usable systems about which fleets lie
 
     def route(
@@ -85,8 +99,8 @@ def routing_parts(m: FleetModel) -> tuple[Part, ...]:
 class _Line:
     """A row: what it sums, what it may not exceed (or equals, for demand), systems on the right."""
 
-    label: Label
-    coefficients: _Row
+    label: Row
+    coefficients: _Sum
     right: float
     pools: dict[int, float]
 
@@ -96,19 +110,19 @@ def _rows(m: FleetModel) -> list[_Line]:
     constraints = {row.name: row for row in m.prob.constraints()}
     lines = []
     for name, label in m.rows.items():
-        if label[0] not in _ROUTED:
+        if not isinstance(label, _ROUTED):
             continue
         row = constraints[name]
-        coefficients: _Row = {}
+        coefficients: _Sum = {}
         pools: dict[int, float] = {}
         for variable, value in row.items():
             column = labels[variable.name]
-            if column[0] == "x":
-                pools[m.problem.offers[column[2]].pool] = -float(value)
-            elif column[0] != "used":  # a reserve is taken off the systems before
+            if isinstance(column, Systems):
+                pools[m.problem.offers[column.offer].pool] = -float(value)
+            elif not isinstance(column, Used):  # a reserve is taken off the systems before
                 coefficients[column] = float(value)
         lines.append(_Line(label, coefficients, -float(row.constant), pools))
-        if label[0] == "pair":
+        if isinstance(label, Pair):
             opposite = {column: -value for column, value in coefficients.items()}
             lines.append(_Line(label, opposite, float(row.constant), {}))
     return lines
@@ -116,16 +130,17 @@ def _rows(m: FleetModel) -> list[_Line]:
 
 def _put_in_flows(m: FleetModel, lines: list[_Line]) -> None:
     """Replaces replicas that one capacity row bounds by the load of their flows."""
-    bounds: dict[Label, list[_Line]] = {}
+    bounds: dict[Replicas, list[_Line]] = {}
     for line in lines:
-        if line.label[0] == "capacity":
-            replica = next(column for column in line.coefficients if column[0] == "n")
+        if isinstance(line.label, Capacity):
+            replica = next(column for column in line.coefficients if isinstance(column, Replicas))
             bounds.setdefault(replica, []).append(line)
     alone = {replica: found[0] for replica, found in bounds.items() if len(found) == 1}
     for line in lines:
-        if line.label[0] == "capacity":
+        if isinstance(line.label, Capacity):
             continue
-        for replica in [c for c in line.coefficients if c in alone]:
+        standing = [la for la in line.coefficients if isinstance(la, Replicas) and la in alone]
+        for replica in standing:
             per_replica = line.coefficients.pop(replica)
             for column, load in alone[replica].coefficients.items():
                 if column != replica:
@@ -137,28 +152,32 @@ def _put_in_flows(m: FleetModel, lines: list[_Line]) -> None:
 
 def _components(lines: Sequence[_Line]) -> list[list[_Line]]:
     """Rows that hang together by columns, in order of their first row."""
-    leader: dict[Label, Label] = {}
+    leader: dict[Label | Row, Label | Row] = {}
 
-    def find(column: Label) -> Label:
+    def find(column: Label | Row) -> Label | Row:
         while leader[column] != column:
             leader[column] = leader[leader[column]]
             column = leader[column]
         return column
 
     for line in lines:
-        first, *others = line.coefficients or [("row", *line.label)]
-        for column in (first, *others):
+        first = _first(line)
+        for column in (first, *line.coefficients):
             leader.setdefault(column, column)
             leader[find(column)] = find(first)
-    found: dict[Label, list[_Line]] = {}
+    found: dict[Label | Row, list[_Line]] = {}
     for line in lines:
-        first = next(iter(line.coefficients), ("row", *line.label))
-        found.setdefault(find(first), []).append(line)
+        found.setdefault(find(_first(line)), []).append(line)
     return list(found.values())
 
 
+def _first(line: _Line) -> Label | Row:
+    """The first column of a row; the row itself where it has none."""
+    return next(iter(line.coefficients), line.label)
+
+
 def _part(m: FleetModel, lines: Iterable[_Line]) -> Part:
-    ordered = sorted(lines, key=lambda line: line.label[0] != "demand")
+    ordered = sorted(lines, key=lambda line: not isinstance(line.label, Demand))
     columns = tuple(dict.fromkeys(c for line in ordered for c in line.coefficients))
     place = {column: j for j, column in enumerate(columns)}
     a = np.zeros((len(ordered), len(columns)))
@@ -169,11 +188,7 @@ def _part(m: FleetModel, lines: Iterable[_Line]) -> Part:
         for p, value in line.pools.items():
             per_pool[r, p] = value
     b0 = np.array([line.right for line in ordered])
-    demands = tuple(
-        (line.label[1], line.label[2], line.label[3])
-        for line in ordered
-        if line.label[0] == "demand"
-    )
+    demands = tuple(line.label for line in ordered if isinstance(line.label, Demand))
     return Part(columns, a, b0, per_pool, demands, _usual(a, b0, per_pool, len(demands)))
 
 
@@ -215,29 +230,22 @@ def _with_replicas(m: FleetModel, columns: Sequence[Label], of: dict[Label, floa
     there = set(columns)
     values = np.array([of.get(column, 0.0) for column in columns])
     for j, column in enumerate(columns):
-        if column[0] == "f":
-            replica = replica_of(m, column)
+        if isinstance(column, Flow):
+            replica = m.replicas_of(column)
             if replica not in there:
-                load = float(m.problem.candidates[column[3]].load[column[4]])
+                load = float(m.problem.candidates[column.candidate].load[column.cls])
                 values[j] += of.get(replica, 0.0) * load
     return values
-
-
-def replica_of(m: FleetModel, flow: Label) -> Label:
-    """The column of the replicas that a flow runs through."""
-    _, b, p, c, _ = flow
-    return ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
 
 
 def busy_gpus(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
     """Accelerators that a unit of each column keeps busy, mean over the year (C,)."""
     busy = np.zeros(len(columns))
     for j, column in enumerate(columns):
-        if column[0] == "f":
-            _, b, _, c, k = column
-            candidate = m.problem.candidates[c]
-            share = m.problem.blocks[b].hours / HOURS_PER_YEAR
-            busy[j] = float(candidate.load[k]) * candidate.gpus * share
+        if isinstance(column, Flow):
+            candidate = m.problem.candidates[column.candidate]
+            share = m.problem.blocks[column.block].hours / HOURS_PER_YEAR
+            busy[j] = float(candidate.load[column.cls]) * candidate.gpus * share
     return busy
 
 
@@ -245,15 +253,18 @@ def tokens_per_year(m: FleetModel, columns: Sequence[Label], kind: str) -> Float
     """Tokens delivered in a year for each unit of the columns: "output" or "input"."""
     tokens = np.zeros(len(columns))
     for j, column in enumerate(columns):
-        if column[0] == "f" and m.problem.candidates[column[3]].role != "prefill":
-            w, k = m.problem.candidates[column[3]].workload, column[4]
-        elif column[0] == "api":
-            w, k = m.problem.apis[column[2]].workload, column[3]
+        if isinstance(column, Flow):
+            candidate = m.problem.candidates[column.candidate]
+            if candidate.role == "prefill":
+                continue
+            w = candidate.workload
+        elif isinstance(column, Api):
+            w = m.problem.apis[column.api].workload
         else:
             continue
         data = m.problem.workloads[w]
-        each = data.output_tokens[k] if kind == "output" else data.input_tokens[k]
-        tokens[j] = m.problem.blocks[column[1]].hours * SECONDS_PER_HOUR * float(each)
+        each = (data.output_tokens if kind == "output" else data.input_tokens)[column.cls]
+        tokens[j] = m.problem.blocks[column.block].counted_hours * SECONDS_PER_HOUR * float(each)
     return tokens
 
 

@@ -1,6 +1,6 @@
 """What the solver found: the columns that are not zero, what they cost, and what is proven.
 
-`MixResult.values` maps the labels of `model.columns` to numbers; everything a report needs is
+`MixResult.values` maps the labels of columns to numbers; everything a report needs is
 read from it. Values are whole where the column is.
 """
 
@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
+from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model.index import WHOLE
 from tokenfleet.mix.solver.highs import Status
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
+    Api,
     Denominator,
     FloatArray,
+    Flow,
     ObjectiveKind,
     Problem,
+    Replicas,
+    Scale,
 )
 
 _ZERO = 1e-9  # requests/s below this are rounding noise
-WHOLE = ("x", "n", "racks", "slot", "used")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class MixResult:
     @property
     def scale(self) -> float:
         """Common scale of free demand in requests/s; 0 when no demand is free."""
-        return self.values.get(("theta",), 0.0)
+        return self.values.get(Scale(), 0.0)
 
 
 def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, float]:
@@ -82,7 +86,7 @@ def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, flo
     values: dict[Label, float] = {}
     for label, column in m.columns.items():
         value = by_name.get(column.name, 0.0)
-        value = float(round(value)) if label[0] in WHOLE else value
+        value = float(round(value)) if isinstance(label, WHOLE) else value
         if abs(value) > _ZERO:
             values[label] = value
     return {label: v for label, v in values.items() if not _does_nothing(m, values, label)}
@@ -91,12 +95,11 @@ def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, flo
 def _does_nothing(m: FleetModel, values: Mapping[Label, float], label: Label) -> bool:
     """Whether replicas serve no request and draw no power: the solver's leftovers, free of charge
     in a system that is there anyway."""
-    if label[0] != "n":
+    if not isinstance(label, Replicas):
         return False
-    _, scope, p, c = label
-    blocks = range(len(m.problem.blocks)) if scope == ALL_YEAR else (scope,)
+    p, c, blocks = label.pool, label.candidate, m.problem.scopes[label.scope].blocks
     classes = range(len(m.problem.candidates[c].load))
-    serves = any(("f", b, p, c, k) in values for b in blocks for k in classes)
+    serves = any(Flow(b, p, c, k) in values for b in blocks for k in classes)
     return not serves and m.problem.candidates[c].idle_w == 0.0
 
 
@@ -116,12 +119,12 @@ def served_rps(problem: Problem, values: Mapping[Label, float], w: int) -> Float
     """Requests/s delivered (B, K) of workload w, by replicas and APIs."""
     served = np.zeros(problem.workloads[w].demand_rps.shape)
     for label, value in values.items():
-        if label[0] == "f":
-            candidate = problem.candidates[label[3]]
+        if isinstance(label, Flow):
+            candidate = problem.candidates[label.candidate]
             if candidate.workload == w and candidate.role != "prefill":
-                served[label[1], label[4]] += value
-        elif label[0] == "api" and problem.apis[label[2]].workload == w:
-            served[label[1], label[3]] += value
+                served[label.block, label.cls] += value
+        elif isinstance(label, Api) and problem.apis[label.api].workload == w:
+            served[label.block, label.cls] += value
     return served
 
 
@@ -129,7 +132,7 @@ def tokens_per_year(
     problem: Problem, values: Mapping[Label, float], denominator: Denominator
 ) -> float:
     """Tokens delivered in a year: output, or input + output."""
-    seconds = np.array([block.hours * SECONDS_PER_HOUR for block in problem.blocks])
+    seconds = np.array([block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks])
     total = 0.0
     for w, workload in enumerate(problem.workloads):
         tokens = workload.output_tokens

@@ -14,7 +14,7 @@ from dataclasses import replace
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.generate.generation import Generated, applies, generate, is_large
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import FleetModel, Frame, build, frame_of, scale_limit
+from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
 from tokenfleet.mix.search.incumbent import Found
@@ -31,7 +31,7 @@ from tokenfleet.mix.why.infeasible import (
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, best_single_system
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
@@ -230,8 +230,8 @@ def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
     )
 
 
-def _warnings(problem: Problem, values: Mapping[tuple[object, ...], float]) -> tuple[str, ...]:
-    uses_api = any(label[0] == "api" for label in values)
+def _warnings(problem: Problem, values: Mapping[Label, float]) -> tuple[str, ...]:
+    uses_api = any(isinstance(label, Api) for label in values)
     if problem.objective.kind in ("least_energy", "least_carbon") and uses_api:
         return ("energy and carbon of hosted APIs are unknown and counted as none",)
     return ()
@@ -251,7 +251,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     if math.isfinite(limit):
         return limit
     m = build(problem, scale_max=math.inf)
-    objective.set_objective(m, {("theta",): 1.0}, maximise=True)
+    objective.set_objective(m, {Scale(): 1.0}, maximise=True)
     outcome = run(m.prob, options, mip=False)
     if outcome.status == "unbounded":
         raise _unbounded(m, outcome.ray)

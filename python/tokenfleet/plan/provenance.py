@@ -9,6 +9,7 @@ from typing import Any
 from tokenfleet.mix.result import MixResult
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import Judge, Knowledge
+from tokenfleet.problem_data import Replicas, Systems
 
 Row = dict[str, Any]
 _CLASSES = ("calibrated", "modelled", "inherited")  # surest first
@@ -17,7 +18,7 @@ _CLASSES = ("calibrated", "modelled", "inherited")  # surest first
 def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
     """One row per source that the plan's numbers rest on."""
     rows = _money(built, result)
-    systems = {result.problem.candidates[label[3]].system for label in _replicas(result)}
+    systems = {result.problem.candidates[label.candidate].system for label in _replicas(result)}
     for system in sorted(systems):
         rows.append(_system(built, system))
     if built.core is None:
@@ -28,8 +29,9 @@ def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _replicas(result: MixResult) -> list[tuple[Any, ...]]:
-    return [label for label, value in result.values.items() if label[0] == "n" and value > 0]
+def _replicas(result: MixResult) -> list[Replicas]:
+    values = result.values.items()
+    return [label for label, value in values if isinstance(label, Replicas) and value > 0]
 
 
 def _knowledge(
@@ -40,7 +42,7 @@ def _knowledge(
     judge = Judge(built.loaded, built.specification)
     found: dict[tuple[str, str], dict[str, list[Knowledge]]] = {}
     for label in _replicas(result):
-        candidate = result.problem.candidates[label[3]]
+        candidate = result.problem.candidates[label.candidate]
         model = built.specification.workloads[candidate.workload].model
         key = (candidate.system, str(candidate.label["engine"]))
         known = judge.of(candidate.workload, candidate.label)
@@ -50,9 +52,9 @@ def _knowledge(
 
 def _money(built: Built, result: MixResult) -> list[Row]:
     used = {
-        result.problem.offers[label[2]].supply_group
+        result.problem.offers[label.offer].supply_group
         for label, value in result.values.items()
-        if label[0] == "x" and value > 0
+        if isinstance(label, Systems) and value > 0
     }
     rows = [
         {"what": f"price of offer {offer}", "class": "catalog", "source": source}
@@ -115,16 +117,15 @@ def _model(model: str, several: list[Knowledge]) -> Row:
 
 def gpus_by_system(result: MixResult) -> dict[str, int]:
     """Accelerators of each system type in the plan, at the peak of the load blocks."""
-    counts: dict[str, dict[int, float]] = {}
+    problem = result.problem
+    counts: dict[str, list[float]] = {}
     for label, value in result.values.items():
-        if label[0] == "x":
-            pool = result.problem.pools[result.problem.offers[label[2]].pool]
-            by_block = counts.setdefault(pool.system, {})
-            by_block[label[1]] = by_block.get(label[1], 0.0) + value * pool.gpus_per_system
-    return {
-        system: round(by.get(-1, 0.0) + max((n for b, n in by.items() if b >= 0), default=0.0))
-        for system, by in counts.items()
-    }
+        if isinstance(label, Systems):
+            pool = problem.pools[problem.offers[label.offer].pool]
+            by_block = counts.setdefault(pool.system, [0.0] * len(problem.blocks))
+            for b in problem.scopes[label.scope].blocks:
+                by_block[b] += value * pool.gpus_per_system
+    return {system: round(max(by_block)) for system, by_block in counts.items()}
 
 
 def inherited_warnings(provenance: tuple[Row, ...], gpus: dict[str, int]) -> tuple[str, ...]:
@@ -164,7 +165,7 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
     models = {w.id: w.model for w in scenario.workloads}
     found: dict[str, set[str]] = {}
     for label in _replicas(result):
-        candidate = result.problem.candidates[label[3]]
+        candidate = result.problem.candidates[label.candidate]
         precision = str(candidate.label.get("precision", ""))
         workload = result.problem.workloads[candidate.workload].id
         native = catalog.model(models[workload]).native_precision

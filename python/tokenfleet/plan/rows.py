@@ -11,11 +11,22 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.mix.solver.highs import Status
-from tokenfleet.problem_data import SECONDS_PER_HOUR, ObjectiveKind, Problem
+from tokenfleet.problem_data import (
+    SECONDS_PER_HOUR,
+    Api,
+    Candidate,
+    Flow,
+    ObjectiveKind,
+    Pool,
+    Problem,
+    Replicas,
+    Short,
+    Systems,
+)
 from tokenfleet.verify.places import place_replicas
 
 SCHEMA_VERSION = 2
@@ -186,6 +197,9 @@ def _per_mtok(cost: float, tokens: float) -> float | None:
     return _ratio(cost * 1e6, tokens)
 
 
+_Kind = TypeVar("_Kind", Systems, Replicas, Flow, Api, Short)
+
+
 class _Reader:
     """Reads the rows of a plan out of one mix."""
 
@@ -196,26 +210,34 @@ class _Reader:
         hours = sum(block.hours for block in mix.problem.blocks)
         self.year_seconds = hours * SECONDS_PER_HOUR
         self._pool_systems: dict[int, list[float]] = {}
-        for (o,), counts in self._by_block("x").items():
-            p = mix.problem.offers[o].pool
+        for bought, counts in self._by_block(Systems).items():
+            p = mix.problem.offers[bought.offer].pool
             sofar = self._pool_systems.get(p, [0.0] * len(counts))
             self._pool_systems[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
 
-    def _by_block(self, kind: str) -> dict[tuple[int, ...], list[float]]:
-        """Values of a kind over the blocks, keyed by the rest of the label."""
-        table: dict[tuple[int, ...], list[float]] = {}
+    def _by_block(self, kind: type[_Kind]) -> dict[_Kind, list[float]]:
+        """Values of a kind over the blocks, keyed by the label in its first block or scope."""
+        table: dict[_Kind, list[float]] = {}
         for label, value in self.mix.values.items():
-            if label[0] == kind:
-                row = table.setdefault(tuple(label[2:]), [0.0] * len(self.blocks))
-                for b in self.blocks if label[1] < 0 else [label[1]]:
+            if isinstance(label, kind):
+                if isinstance(label, (Systems, Replicas)):
+                    key, blocks = label._replace(scope=0), self.problem.scopes[label.scope].blocks
+                else:
+                    key, blocks = label._replace(block=0), (label.block,)
+                row = table.setdefault(key, [0.0] * len(self.blocks))
+                for b in blocks:
                     row[b] = value
         return dict(sorted(table.items()))
+
+    def _of(self, label: Replicas | Flow) -> tuple[Pool, Candidate]:
+        """The pool and the candidate that a label speaks of."""
+        return self.problem.pools[label.pool], self.problem.candidates[label.candidate]
 
     def systems(self) -> tuple[Row, ...]:
         """Systems to get, by site and offer; `count` is the peak over the load blocks."""
         rows = []
-        for (o,), counts in self._by_block("x").items():
-            offer = self.problem.offers[o]
+        for bought, counts in self._by_block(Systems).items():
+            offer = self.problem.offers[bought.offer]
             pool = self.problem.pools[offer.pool]
             count = round(max(counts))
             rows.append(
@@ -252,8 +274,8 @@ class _Reader:
         `configurations` gives each candidate's number in the space and its latency group.
         """
         rows = []
-        for (p, c), counts in self._by_block("n").items():
-            candidate, pool = self.problem.candidates[c], self.problem.pools[p]
+        for label, counts in self._by_block(Replicas).items():
+            pool, candidate = self._of(label)
             number, group = configurations.get(candidate.id, (None, None))
             rows.append(
                 {
@@ -266,7 +288,7 @@ class _Reader:
                     "candidate": candidate.id,
                     "configuration": number,
                     "latency_group": group,
-                    "energy_j_per_request": _by_class(self.problem, c),
+                    "energy_j_per_request": _by_class(self.problem, label.candidate),
                     "idle_w": candidate.idle_w,
                     "count": round(max(counts)),
                     "gpus": candidate.gpus,
@@ -278,9 +300,9 @@ class _Reader:
     def _sizes(self) -> dict[tuple[int, int], dict[int, int]]:
         """Replicas by size, for each (pool, block)."""
         sizes: dict[tuple[int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for (p, c), counts in self._by_block("n").items():
+        for label, counts in self._by_block(Replicas).items():
             for b, n in enumerate(counts):
-                sizes[(p, b)][self.problem.candidates[c].gpus] += round(n)
+                sizes[(label.pool, b)][self.problem.candidates[label.candidate].gpus] += round(n)
         return sizes
 
     def placement(self) -> tuple[Row, ...]:
@@ -321,14 +343,14 @@ class _Reader:
         for p, pool in enumerate(self.problem.pools):
             if pool.site == s and (hosted or not pool.hosted):
                 total += self._systems_in(p, b) * pool.idle_it_kw * pool.pue
-        for (p, c), counts in self._by_block("n").items():
-            pool = self.problem.pools[p]
+        for replica, counts in self._by_block(Replicas).items():
+            pool, candidate = self._of(replica)
             if pool.site == s and (hosted or not pool.hosted):
-                total += counts[b] * self.problem.candidates[c].idle_w / 1000.0 * pool.pue
-        for (p, c, k), rates in self._by_block("f").items():
-            pool = self.problem.pools[p]
+                total += counts[b] * candidate.idle_w / 1000.0 * pool.pue
+        for flow, rates in self._by_block(Flow).items():
+            pool, candidate = self._of(flow)
             if pool.site == s and (hosted or not pool.hosted):
-                watts = rates[b] * float(self.problem.candidates[c].energy_j[k])
+                watts = rates[b] * float(candidate.energy_j[flow.cls])
                 total += watts / 1000.0 * pool.pue
         return total
 
@@ -357,13 +379,13 @@ class _Reader:
     def routing(self) -> tuple[Row, ...]:
         """Requests/s of each class through each kind of replica or API, by load block."""
         rows = []
-        for (p, c, k), rates in self._by_block("f").items():
-            candidate, pool = self.problem.candidates[c], self.problem.pools[p]
+        for flow, rates in self._by_block(Flow).items():
+            pool, candidate = self._of(flow)
             workload = self.problem.workloads[candidate.workload]
             rows.append(
                 {
                     "workload": workload.id,
-                    "class": workload.class_ids[k],
+                    "class": workload.class_ids[flow.cls],
                     "site": self.problem.sites[pool.site].id,
                     "pool": pool.id,
                     "role": candidate.role,
@@ -372,11 +394,11 @@ class _Reader:
                     "requests_per_s": rates,
                 }
             )
-        for (a, k), rates in self._by_block("api").items():
-            api = self.problem.apis[a]
+        for sent, rates in self._by_block(Api).items():
+            api = self.problem.apis[sent.api]
             workload = self.problem.workloads[api.workload]
             where = {"site": None, "pool": None, "role": "serve", "candidate": None, "api": api.id}
-            named = {"workload": workload.id, "class": workload.class_ids[k]}
+            named = {"workload": workload.id, "class": workload.class_ids[sent.cls]}
             rows.append({**named, **where, "requests_per_s": rates})
         return tuple(rows)
 
@@ -384,17 +406,17 @@ class _Reader:
         """Priced shortfall by class and load block."""
         return tuple(
             {
-                "workload": self.problem.workloads[w].id,
-                "class": self.problem.workloads[w].class_ids[k],
+                "workload": self.problem.workloads[short.workload].id,
+                "class": self.problem.workloads[short.workload].class_ids[short.cls],
                 "requests_per_s": rates,
             }
-            for (w, k), rates in self._by_block("short").items()
+            for short, rates in self._by_block(Short).items()
         )
 
     def capex(self) -> float:
         """Capex of what is bought."""
-        table = self._by_block("x").items()
-        return sum(max(counts) * self.problem.offers[o].capex_usd for (o,), counts in table)
+        table, offers = self._by_block(Systems).items(), self.problem.offers
+        return sum(max(counts) * offers[bought.offer].capex_usd for bought, counts in table)
 
     def limits(self) -> tuple[Row, ...]:
         """Every stated limit with what is used of it and what is left."""
@@ -426,10 +448,10 @@ class _Reader:
     def _supply_limits(self) -> list[Row]:
         used: dict[str, list[float]] = {}
         limit: dict[str, float] = {}
-        table = self._by_block("x")
+        table = {bought.offer: counts for bought, counts in self._by_block(Systems).items()}
         for o, offer in enumerate(self.problem.offers):
             name = offer.supply_group or offer.id
-            counts = table.get((o,), [0.0] * len(self.blocks))
+            counts = table.get(o, [0.0] * len(self.blocks))
             sofar = used.get(name, [0.0] * len(self.blocks))
             used[name] = [a + b for a, b in zip(sofar, counts, strict=True)]
             limit[name] = min(limit.get(name, math.inf), offer.supply)
@@ -439,8 +461,8 @@ class _Reader:
         rows = []
         for a, api in enumerate(self.problem.apis):
             rates = [0.0] * len(self.blocks)
-            for (api_index, _), row in self._by_block("api").items():
-                if api_index == a:
+            for sent, row in self._by_block(Api).items():
+                if sent.api == a:
                     rates = [x + y for x, y in zip(rates, row, strict=True)]
             rows.append(_limit("api_requests_per_s", api.id, max(rates), api.max_rps))
         return rows
@@ -452,8 +474,10 @@ class _Reader:
             return None
         systems: dict[str, int] = defaultdict(int)
         for label, value in single.values.items():
-            if label[0] == "x":
-                name = self.problem.offers[label[2]].id  # per site: the same offer counts in each
+            if isinstance(label, Systems):
+                name = self.problem.offers[
+                    label.offer
+                ].id  # per site: the same offer counts in each
                 systems[name] = max(systems[name], round(value))
         difference = single.value - self.mix.value
         return {

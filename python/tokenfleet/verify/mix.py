@@ -14,7 +14,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import (
+    Api,
+    ByBlock,
+    Flow,
+    Pool,
+    Problem,
+    Racks,
+    Replicas,
+    Scale,
+    Short,
+    Slot,
+    Systems,
+    Used,
+)
 from tokenfleet.verify.places import fewest_systems
 
 FEASIBLE = 1e-5  # relative: the solver's own tolerance is 1e-6 of a scaled row
@@ -49,13 +62,14 @@ class _Mix:
 
 def verify_mix(
     problem: Problem,
-    values: Mapping[tuple[Any, ...], float],
+    values: Mapping[Any, float],
     stated_items: Mapping[str, float] | None = None,
     stated_cost: float | None = None,
 ) -> list[Violation]:
     """Everything that is wrong with the values; cost is compared when it is given.
 
-    `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
+    `values` are keyed by the labels of `problem_data`.
+    `stated_items` are the plan's cost items, each of which must be the recomputed one to 1e-9;
     `stated_cost` is the solver's own objective in $, compared to 1e-6.
     """
     mix = _spread(problem, values)
@@ -71,83 +85,106 @@ def verify_mix(
         *_api_rates(mix),
         *_budgets(mix),
     ]
-    cost = sum(annual_cost_items(mix.problem, values).values())
+    items = _cost_items(mix)
+    cost = sum(items.values())
     if stated_items is not None:
-        found += _differs("cost items", sum(stated_items.values()), cost, COST)
+        for item in sorted({*items, *stated_items}):
+            stated, computed = stated_items.get(item, 0.0), items.get(item, 0.0)
+            found += _differs(f"cost item {item}", stated, computed, COST)
     if stated_cost is not None:
         found += _differs("objective", stated_cost, cost, OBJECTIVE)
     return found
 
 
-def annual_cost_items(
-    problem: Problem, values: Mapping[tuple[Any, ...], float]
-) -> dict[str, float]:
+def annual_cost_items(problem: Problem, values: Mapping[Any, float]) -> dict[str, float]:
     """Yearly cost by item in $, block by block."""
-    mix = _spread(problem, values)
+    return _cost_items(_spread(problem, values))
+
+
+def _cost_items(mix: _Mix) -> dict[str, float]:
+    problem = mix.problem
     items: dict[str, float] = defaultdict(float)
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
         pool = problem.pools[offer.pool]
-        hours = problem.blocks[b].hours
-        year_hours = _year_hours(problem, pool.elastic)
+        hours = _paid_hours(problem, b)
+        year_part = hours / (8760.0 if pool.elastic else _year_hours(problem, b))
         for item, usd in offer.annual_cost_items_usd.items():
-            items[item] += usd * count * (hours / year_hours)
+            items[item] += usd * count * year_part
         if pool.elastic:
-            items["rental"] += offer.hourly_usd * hours * count
-        idle_hours = hours * 8760.0 / year_hours
-        items["energy"] += count * pool.idle_it_kw * idle_hours * pool.energy_usd_per_kwh_it
+            items["rental"] += _in_block(offer.hourly_usd, b) * hours * count
+        _add_energy(items, pool, b, count * pool.idle_it_kw * year_part * 8760.0)
     for (b, p, c), count in mix.replicas.items():
         kw = problem.candidates[c].idle_w / 1000.0
-        hours = problem.blocks[b].hours
-        items["energy"] += count * kw * hours * problem.pools[p].energy_usd_per_kwh_it
+        _add_energy(items, problem.pools[p], b, count * kw * _paid_hours(problem, b))
     for (b, p, c, k), rate in mix.flows.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
+        requests = rate * _paid_hours(problem, b) * 3600.0
         kwh = requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
-        items["energy"] += kwh * problem.pools[p].energy_usd_per_kwh_it
+        _add_energy(items, problem.pools[p], b, kwh)
     for (b, a, k), rate in mix.api.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
-        items["api_tokens"] += requests * float(problem.apis[a].cost_usd_per_request[k])
+        price = problem.apis[a].cost_usd_per_request
+        usd = float(price[b, k] if price.ndim == 2 else price[k])
+        items["api_tokens"] += rate * _paid_hours(problem, b) * 3600.0 * usd
     for (b, w, _), rate in mix.short.items():
-        price = problem.workloads[w].shortfall_usd_per_request or 0.0
-        items["shortfall"] += rate * problem.blocks[b].hours * 3600.0 * price
-    items["contracted_power"] = sum(s.contracted_power_usd_per_year for s in problem.sites)
+        usd = problem.workloads[w].shortfall_usd_per_request or 0.0
+        items["shortfall"] += rate * _paid_hours(problem, b) * 3600.0 * usd
+    contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
+    for b, block in enumerate(problem.blocks):
+        if block.hours > 0:
+            year_part = _paid_hours(problem, b) / _year_hours(problem, b)
+            items["contracted_power"] += contracted * year_part
     return {item: usd for item, usd in sorted(items.items()) if usd}
 
 
-def _year_hours(problem: Problem, elastic: bool) -> float:
-    """Hours over which a year's price is spread: elastic systems pay by the hour of 8,760."""
-    return 8760.0 if elastic else sum(block.hours for block in problem.blocks)
+def _add_energy(items: dict[str, float], pool: Pool, b: int, kwh: float) -> None:
+    """Books IT kWh that are drawn in block b."""
+    items["energy"] += kwh * _in_block(pool.energy_usd_per_kwh_it, b)
+    items["carbon"] += kwh * _in_block(pool.carbon_usd_per_kwh_it, b)
+    items["water"] += kwh * _in_block(pool.water_usd_per_kwh_it, b)
 
 
-def _spread(problem: Problem, values: Mapping[tuple[Any, ...], float]) -> _Mix:
-    """Numbers per block; what holds all year holds in every block whose site is up."""
+def _in_block(price: ByBlock, b: int) -> float:
+    return price[b] if isinstance(price, tuple) else price
+
+
+def _paid_hours(problem: Problem, b: int) -> float:
+    """Hours of a block, as often as they count."""
+    return problem.blocks[b].hours * problem.blocks[b].weight
+
+
+def _year_hours(problem: Problem, b: int) -> float:
+    """Hours of all blocks of the block's year, over which a yearly price is spread."""
+    year = (problem.blocks[b].period, problem.blocks[b].outlook)
+    return sum(x.hours for x in problem.blocks if (x.period, x.outlook) == year)
+
+
+def _spread(problem: Problem, values: Mapping[Any, float]) -> _Mix:
+    """Numbers per block; what holds in several blocks holds where its site is up."""
     systems: dict[tuple[int, int], float] = {}
     replicas: dict[tuple[int, int, int], float] = {}
     flows, api, short = {}, {}, {}
     for label, value in values.items():
-        kind = label[0]
-        if kind == "x":
-            site = problem.pools[problem.offers[label[2]].pool].site
-            elastic = problem.pools[problem.offers[label[2]].pool].elastic
-            for b in _blocks(problem, label[1], site if elastic else -1):
-                systems[(b, label[2])] = value
-        elif kind == "n":
-            for b in _blocks(problem, label[1], problem.pools[label[2]].site):
-                replicas[(b, label[2], label[3])] = value
-        elif kind == "f":
-            flows[(label[1], label[2], label[3], label[4])] = value
-        elif kind == "api":
-            api[(label[1], label[2], label[3])] = value
-        elif kind == "short":
-            short[(label[1], label[2], label[3])] = value
-    return _Mix(problem, systems, replicas, flows, api, short, values.get(("theta",), 0.0))
+        if isinstance(label, Systems):
+            pool = problem.pools[problem.offers[label.offer].pool]
+            for b in _blocks(problem, label.scope, pool.site if pool.elastic else None):
+                systems[(b, label.offer)] = value
+        elif isinstance(label, Replicas):
+            for b in _blocks(problem, label.scope, problem.pools[label.pool].site):
+                replicas[(b, label.pool, label.candidate)] = value
+        elif isinstance(label, Flow):
+            flows[(label.block, label.pool, label.candidate, label.cls)] = value
+        elif isinstance(label, Api):
+            api[(label.block, label.api, label.cls)] = value
+        elif isinstance(label, Short):
+            short[(label.block, label.workload, label.cls)] = value
+    return _Mix(problem, systems, replicas, flows, api, short, values.get(Scale(), 0.0))
 
 
-def _blocks(problem: Problem, b: int, site: int) -> list[int]:
-    """The one block, or all of them with the site up (site -1: all)."""
-    if b >= 0:
-        return [b]
-    return [i for i, block in enumerate(problem.blocks) if site < 0 or block.lost_site != site]
+def _blocks(problem: Problem, scope: int, site: int | None) -> list[int]:
+    """The one block of a scope, or those of several in which the site is up (None: all)."""
+    blocks = problem.scopes[scope].blocks
+    up = [b for b in blocks if site is None or problem.blocks[b].lost_site != site]
+    return list(blocks) if len(blocks) == 1 else up
 
 
 def _differs(rule: str, stated: float, computed: float, tolerance: float) -> list[Violation]:
@@ -162,9 +199,9 @@ def _above(rule: str, where: str, amount: float, limit: float) -> list[Violation
     return [Violation(rule, where, excess)] if excess > FEASIBLE * max(1.0, abs(limit)) else []
 
 
-def _whole_numbers(values: Mapping[tuple[Any, ...], float]) -> Iterable[Violation]:
+def _whole_numbers(values: Mapping[Any, float]) -> Iterable[Violation]:
     for label, value in values.items():
-        if label[0] in ("x", "n", "racks", "used", "slot") and value != round(value):
+        if isinstance(label, (Systems, Replicas, Racks, Used, Slot)) and value != round(value):
             yield Violation("whole numbers", str(label), abs(value - round(value)))
         if value < -FEASIBLE:
             yield Violation("negative", str(label), -value)
@@ -296,17 +333,5 @@ def _budgets(mix: _Mix) -> Iterable[Violation]:
         capex = sum(mix.problem.offers[o].capex_usd * count for o, count in most.items())
         yield from _above("capex budget", "USD", capex, objective.capex_budget_usd)
     if objective.annual_budget_usd is not None:
-        cost = sum(annual_cost_items(mix.problem, _labels(mix)).values())
+        cost = sum(_cost_items(mix).values())
         yield from _above("annual budget", "USD", cost, objective.annual_budget_usd)
-
-
-def _labels(mix: _Mix) -> dict[tuple[Any, ...], float]:
-    """The mix as values by block, for the cost function."""
-    tables = (
-        ("x", mix.systems),
-        ("n", mix.replicas),
-        ("f", mix.flows),
-        ("api", mix.api),
-        ("short", mix.short),
-    )
-    return {(kind, *key): v for kind, table in tables for key, v in table.items()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.problem import Built
-from tokenfleet.problem_data import FloatArray
+from tokenfleet.problem_data import FloatArray, Flow, Replicas
 
 # Each failed re-check raises the candidate's load by this much: small against the model's error,
 # large enough to end in a few rounds.
@@ -54,12 +54,16 @@ def loads(result: MixResult) -> Iterator[Load]:
     """Mean rates per replica, for every block, pool and candidate that serves something."""
     problem = result.problem
     rates: dict[tuple[int, int, int], FloatArray] = {}
+    counts: dict[tuple[int, int, int], float] = {}
     for label, value in result.values.items():
-        if label[0] == "f":
-            _, b, p, c, k = label
-            zeros = np.zeros(len(problem.candidates[c].load))
-            rates.setdefault((b, p, c), zeros)[k] += value
+        if isinstance(label, Flow):
+            zeros = np.zeros(len(problem.candidates[label.candidate].load))
+            place = (label.block, label.pool, label.candidate)
+            rates.setdefault(place, zeros)[label.cls] += value
+        elif isinstance(label, Replicas):
+            for b in problem.scopes[label.scope].blocks:
+                counts[b, label.pool, label.candidate] = value
     for (b, p, c), row in sorted(rates.items(), key=lambda item: item[0]):
-        count = result.values.get(("n", -1, p, c)) or result.values.get(("n", b, p, c), 0.0)
+        count = counts.get((b, p, c), 0.0)
         if count > 0:
             yield Load(b, problem.pools[p].site, c, row / count)

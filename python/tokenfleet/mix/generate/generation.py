@@ -24,7 +24,7 @@ import numpy as np
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.generate.master import KINDS, Master, Prices
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import Label
+from tokenfleet.mix.model.index import Demand, Slack
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.growing import Answer
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -124,7 +124,7 @@ class _Generation:
         while self._by_cost(master, prices):
             if not self._can_be_served(master):
                 return
-            most = max(prices.base[label] for label in prices.base if label[0] == "slack")
+            most = max(usd for label, usd in prices.base.items() if isinstance(label, Slack))
             prices = master.objective_prices(_DEARER * most)
             master.use(prices)
 
@@ -164,18 +164,19 @@ class _Generation:
         )  # fmt: skip
 
 
-def weights(master: Master) -> dict[Label, float]:
+def weights(master: Master) -> dict[Slack, float]:
     """One over the limit that each slack column relaxes."""
     problem = master.pairs.problem
-    slacks = (label for label in master.model.columns if label[0] == "slack")
-    return {label: 1.0 / max(size_of_limit(problem, label), 1e-6) for label in slacks}
+    slacks = master.model.of(Slack)
+    return {label: 1.0 / max(size_of_limit(problem, label.row), 1e-6) for label in slacks}
 
 
 def unserved(master: Master, answer: Answer) -> float:
     """Largest share of any class's demand that is left unmet."""
     of = weights(master)
     slack = master.slack(answer).items()
-    return max((of[la] * amount for la, amount in slack if la[1] == "demand"), default=0.0)
+    shares = (of[la] * amount for la, amount in slack if isinstance(la.row, Demand))
+    return max(shares, default=0.0)
 
 
 def converge(

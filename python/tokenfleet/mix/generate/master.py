@@ -8,26 +8,33 @@ test compares the outcome with the PuLP model of the same pairs, number by numbe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.mix.generate.pricing import Duals, Pairs, Scope, packing_coefficient
-from tokenfleet.mix.model import ALL_YEAR, Label, build
+from tokenfleet.mix.generate.pricing import Duals, Pairs, PoolScope, packing_coefficient
+from tokenfleet.mix.model import Label, Row, build
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.model.index import Capacity, Demand, Pack, Packing, Place, Slack, Slots, Whole
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import FloatArray
+from tokenfleet.problem_data import FloatArray, Flow, Pool, Replicas, Systems, only_block
 
-_PACKING = ("pack", "place", "slots", "whole")
+_PACKING = (Pack, Place, Slots, Whole)
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
 
-# What one IT kWh of each pool weighs in an objective, and what its columns do.
-_KWH = {
-    "least_cost": lambda pool: pool.energy_usd_per_kwh_it,
-    "least_energy": lambda pool: pool.pue,
-    "least_carbon": lambda pool: pool.carbon_kg_per_kwh_it,
+
+def _same_in_all_scopes(pairs: Pairs, of: Callable[[Pool], float]) -> FloatArray:
+    each = np.array([of(pool) for pool in pairs.problem.pools])
+    return np.repeat(each[:, None], len(pairs.problem.scopes), axis=1)
+
+
+# What one IT kWh of each pool and scope weighs in an objective, and what its columns do.
+_KWH: dict[str, Callable[[Pairs], FloatArray]] = {
+    "least_cost": Pairs.usd_per_kwh,
+    "least_energy": lambda pairs: _same_in_all_scopes(pairs, lambda pool: pool.pue),
+    "least_carbon": lambda pairs: _same_in_all_scopes(pairs, lambda pool: pool.carbon_kg_per_kwh_it),
 }
 _COEFFICIENTS = {
     "least_cost": objective.cost_coefficients,
@@ -42,7 +49,7 @@ class Prices:
     """What the relaxation minimises, and the size of each pair that a reduced cost is held to."""
 
     base: Mapping[Label, float]  # columns that are there before any pair
-    kwh: FloatArray  # of one IT kWh, by pool
+    kwh: FloatArray  # of one IT kWh, by pool and by the scope in which it is drawn
     own: FloatArray  # by pair
     constant: float = 0.0
 
@@ -65,18 +72,24 @@ class Master:
         objective.set_objective(self.model, dict.fromkeys(self.model.columns, 1.0))
         self.lp = GrowingLp(self.model.prob, options)
         self.built = np.zeros(len(pairs), dtype=bool)
-        self.labels: list[Label] = []  # of the columns added
-        self._kwh: list[float] = []
+        self.labels: list[Replicas | Flow] = []  # of the columns added
+        self._kwh: list[float] = []  # of the columns added, and the scope in which it is drawn
+        self._scopes: list[int] = []
         self._first = self.lp.columns
         self._prices: Prices | None = None
         self._solved = False
-        self.rows = {la: self.lp.row_index[name] for name, la in self.model.rows.items()}
+        self.rows: dict[Row, int] = {
+            la: self.lp.row_index[name] for name, la in self.model.rows.items()
+        }
         self.base = {la: self.lp.column_index[v.name] for la, v in self.model.columns.items()}
         self._rooms: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
-        self._packing: dict[Scope, list[tuple[Label, int]]] = {}
+        self._packing: dict[PoolScope, list[tuple[Packing, int]]] = {}
+        self._demand: dict[tuple[int, int, int], int] = {}  # block, workload, class -> row
         for label, i in self.rows.items():
-            if label[0] in _PACKING:
-                self._packing.setdefault((label[1], label[2]), []).append((label, i))
+            if isinstance(label, _PACKING):
+                self._packing.setdefault((label.pool, label.scope), []).append((label, i))
+            elif isinstance(label, Demand):
+                self._demand[label.block, label.workload, label.cls] = i
 
     def objective_prices(self, unmet: float | None = None) -> Prices:
         """The problem's own objective; demand may go unmet at a price that nothing else costs."""
@@ -87,25 +100,25 @@ class Master:
         rates = own[:, None] * self.pairs.load[self.pairs.candidate]
         dearest = float(rates[np.isfinite(rates)].max(initial=1.0))
         unmet = _UNMET * dearest if unmet is None else unmet
-        base |= {label: unmet for label in self.model.columns if label[0] == "slack"}
-        kwh = np.array([_KWH[kind](pool) for pool in problem.pools])
+        base |= dict.fromkeys(self.model.of(Slack), unmet)
+        kwh = _KWH[kind](self.pairs)
         constant = self.model.constant_usd if kind == "least_cost" else 0.0
         return Prices(base, kwh, own, constant)
 
-    def slack_prices(self, weights: Mapping[Label, float]) -> Prices:
+    def slack_prices(self, weights: Mapping[Slack, float]) -> Prices:
         """Nothing costs but slack; a replica is held to the part of its demand that it carries."""
-        kwh = np.zeros(len(self.pairs.problem.pools))
-        return Prices(weights, kwh, 1.0 / self.pairs.needed[self.pairs.candidate])
+        kwh = _same_in_all_scopes(self.pairs, lambda _: 0.0)
+        base: dict[Label, float] = dict(weights.items())
+        return Prices(base, kwh, 1.0 / self.pairs.needed[self.pairs.candidate])
 
     def _gpu_prices(self, base: Mapping[Label, float]) -> FloatArray:
         """Least objective weight of one accelerator of each pool."""
         problem = self.pairs.problem
         price = np.full(len(problem.pools), math.inf)
-        for label in self.model.columns:
-            if label[0] == "x":
-                p = problem.offers[label[2]].pool
-                each = base.get(label, 0.0) / problem.pools[p].gpus_per_system
-                price[p] = min(price[p], each)
+        for label in self.model.of(Systems):
+            p = problem.offers[label.offer].pool
+            each = base.get(label, 0.0) / problem.pools[p].gpus_per_system
+            price[p] = min(price[p], each)
         return price
 
     def use(self, prices: Prices) -> None:
@@ -114,8 +127,9 @@ class Master:
         costs = np.zeros(self.lp.columns)
         for label, cost in prices.base.items():
             costs[self.base[label]] = cost
-        pools = np.array([label[2] for label in self.labels], dtype=np.int64)
-        costs[self._first :] = np.array(self._kwh) * prices.kwh[pools]
+        pools = np.array([label.pool for label in self.labels], dtype=np.int64)
+        scopes = np.array(self._scopes, dtype=np.int64)
+        costs[self._first :] = np.array(self._kwh) * prices.kwh[pools, scopes]
         self.lp.reprice(costs)
 
     def add(self, rows: Iterable[int]) -> None:
@@ -123,37 +137,42 @@ class Master:
         assert self._prices is not None
         costs: list[float] = []
         entries: list[list[tuple[int, float]]] = []
-        capacity: dict[Label, int] = {}
-        labels: list[Label] = []
+        capacity: dict[Row, int] = {}
+        labels: list[Replicas | Flow] = []
         for row in rows:
             self.built[row] = True
-            price = float(self._prices.kwh[self.pairs.pool[row]])
+            p, c = int(self.pairs.pool[row]), int(self.pairs.candidate[row])
+            price, w = self._prices.kwh[p].tolist(), int(self.pairs.workload[c])
             flows = list(self.pairs.flow_columns(row))
-            for (_, b, p, c, _), _, _ in flows:
-                capacity.setdefault(("capacity", b, p, c), self.lp.rows + len(capacity))
-            for label, kwh in self.pairs.replica_columns(row):
-                labels.append(label)
+            carried: dict[int, int] = {}  # block -> capacity row
+            for flow, _, _ in flows:
+                if flow.block not in carried:
+                    carried[flow.block] = self.lp.rows + len(capacity)
+                    capacity[Capacity(flow.block, p, c)] = carried[flow.block]
+            for replicas, kwh in self.pairs.replica_columns(row):
+                labels.append(replicas)
                 self._kwh.append(kwh)
-                costs.append(kwh * price)
-                entries.append(self._packed(label) + self._held(capacity, label))
-            for label, kwh, load in flows:
-                _, b, p, c, k = label
-                labels.append(label)
+                self._scopes.append(replicas.scope)
+                costs.append(kwh * price[replicas.scope])
+                entries.append(self._packed(replicas) + self._held(carried, replicas))
+            for flow, kwh, load in flows:
+                labels.append(flow)
+                scope = only_block(flow.block)
                 self._kwh.append(kwh)
-                costs.append(kwh * price)
-                w = int(self.pairs.workload[c])
-                entries.append(
-                    [(capacity["capacity", b, p, c], load), (self.rows["demand", b, w, k], 1.0)]
-                )
+                self._scopes.append(scope)
+                costs.append(kwh * price[scope])
+                # plain tuples name demand rows here: one look-up for each of 10^6 flows
+                asked = self._demand[flow.block, w, flow.cls]
+                entries.append([(carried[flow.block], load), (asked, 1.0)])
         self.rows |= capacity
         self.lp.add_rows(len(capacity))
         self.lp.add_columns(costs, entries)
         self.labels += labels
 
-    def _packed(self, label: Label) -> list[tuple[int, float]]:
+    def _packed(self, replicas: Replicas) -> list[tuple[int, float]]:
         """Packing rows that a replica column takes room in."""
-        _, scope, p, c = label
-        size = self.pairs.problem.candidates[c].gpus
+        p, scope = replicas.pool, replicas.scope
+        size = self.pairs.problem.candidates[replicas.candidate].gpus
         if (p, scope, size) not in self._rooms:
             gpus = self.pairs.problem.pools[p].gpus_per_system
             rows = self._packing[p, scope]
@@ -161,11 +180,9 @@ class Master:
             self._rooms[p, scope, size] = [(i, a) for i, a in found if a]
         return self._rooms[p, scope, size]
 
-    def _held(self, capacity: Mapping[Label, int], label: Label) -> list[tuple[int, float]]:
-        """Capacity rows that a replica column gives room in."""
-        _, scope, p, c = label
-        blocks = range(len(self.pairs.problem.blocks)) if scope == ALL_YEAR else (scope,)
-        rows = (capacity.get(("capacity", b, p, c)) for b in blocks)
+    def _held(self, carried: Mapping[int, int], replicas: Replicas) -> list[tuple[int, float]]:
+        """Capacity rows, by block, that a replica column gives room in."""
+        rows = (carried.get(b) for b in self.pairs.problem.scopes[replicas.scope].blocks)
         return [(i, -1.0) for i in rows if i is not None]
 
     def solve(self, seconds: float) -> Answer:
@@ -183,28 +200,26 @@ class Master:
         problem = self.pairs.problem
         widest = self.pairs.load.shape[1]
         demand = np.full((len(problem.blocks), len(problem.workloads), widest), -math.inf)
-        for label, i in self.rows.items():
-            if label[0] == "demand":
-                demand[label[1:]] = answer.duals[i]
+        for place, i in self._demand.items():
+            demand[place] = answer.duals[i]
         packing = {
-            scope: [(label, -float(answer.duals[i])) for label, i in rows]
-            for scope, rows in self._packing.items()
+            at: [(label, -float(answer.duals[i])) for label, i in rows]
+            for at, rows in self._packing.items()
         }
-        spare: dict[Scope, float] = {}
-        for label, i in self.base.items():
-            if label[0] == "x":
-                scope = (problem.offers[label[2]].pool, label[1])
-                cost = max(float(answer.reduced_costs[i]), 0.0)
-                spare[scope] = min(spare.get(scope, math.inf), cost)
+        spare: dict[PoolScope, float] = {}
+        for label in self.model.of(Systems):
+            at = (problem.offers[label.offer].pool, label.scope)
+            cost = max(float(answer.reduced_costs[self.base[label]]), 0.0)
+            spare[at] = min(spare.get(at, math.inf), cost)
         return Duals(demand, packing, spare)
 
-    def slack(self, answer: Answer) -> dict[Label, float]:
+    def slack(self, answer: Answer) -> dict[Slack, float]:
         """Slack columns and how much of each the solution takes."""
-        found = {la: float(answer.columns[i]) for la, i in self.base.items() if la[0] == "slack"}
+        found = {la: float(answer.columns[self.base[la]]) for la in self.model.of(Slack)}
         return {label: amount for label, amount in found.items() if amount > 0.0}
 
     def used(self, answer: Answer) -> frozenset[tuple[int, int]]:
         """Pairs of which the solution takes replicas; it may be older than the last pairs."""
         taken = np.flatnonzero(answer.columns[self._first :] > 1e-9)
         labels = (self.labels[i] for i in taken.tolist())
-        return frozenset((label[2], label[3]) for label in labels if label[0] == "n")
+        return frozenset((la.pool, la.candidate) for la in labels if isinstance(la, Replicas))

@@ -17,8 +17,8 @@ looking free.
 Pools that are copies of one another (the same provider's hall, seen from several sites) are one
 pool: any plan that uses several is a plan that uses the first.
 
-Energy is priced at `kwh` of the pool, so that one text serves every objective that adds up energy
-and systems; at a price of 0, only what demand pays counts.
+Energy is priced at `kwh` of the pool and of the scope in which it is drawn, so that one text serves
+every objective that adds up energy and systems; at a price of 0, only what demand pays counts.
 """
 
 from __future__ import annotations
@@ -30,19 +30,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.mix.model import ALL_YEAR, Frame, Label
-from tokenfleet.mix.model.columns import blocks_of, scope_hours, scopes_of
+from tokenfleet.mix.model import Frame
 from tokenfleet.mix.model.frame import systems_per_replica
+from tokenfleet.mix.model.index import Pack, Packing, Place, Whole
 from tokenfleet.problem_data import (
     JOULES_PER_KWH,
     SECONDS_PER_HOUR,
     FloatArray,
+    Flow,
     OfferData,
     Problem,
+    Replicas,
+    only_block,
 )
 
 IntArray = NDArray[np.int64]
-Scope = tuple[int, int]  # pool, and block or ALL_YEAR
+PoolScope = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +53,8 @@ class Duals:
     """Of demand (B, W, K), -inf where nothing is asked; of packing rows, as costs >= 0."""
 
     demand: FloatArray
-    packing: Mapping[Scope, Sequence[tuple[Label, float]]]
-    spare: Mapping[Scope, float]  # least reduced cost of a system
+    packing: Mapping[PoolScope, Sequence[tuple[Packing, float]]]
+    spare: Mapping[PoolScope, float]  # least reduced cost of a system
 
 
 class Pairs:
@@ -86,11 +89,24 @@ class Pairs:
         """Block, class and the block's seconds a year, wherever the workload has demand."""
         demand = self.problem.workloads[w].demand_rps
         return [
-            (b, k, block.hours * SECONDS_PER_HOUR)
+            (b, k, block.counted_hours * SECONDS_PER_HOUR)
             for b, block in enumerate(self.problem.blocks)
             for k in self.frame.order.classes[w]
             if demand[b, k] > 0
         ]
+
+    def usd_per_kwh(self) -> FloatArray:
+        """Price of an IT kWh by pool and by the scope in which what is up draws it."""
+        frame, scopes = self.frame, range(len(self.problem.scopes))
+        return np.array(
+            [
+                [
+                    sum(usd for _, usd in frame.prices.kwh(p, frame.scopes.up_in(p, scope)))
+                    for scope in scopes
+                ]
+                for p in range(len(self.problem.pools))
+            ]
+        )
 
     def named(self, rows: Iterable[int]) -> frozenset[tuple[int, int]]:
         """(pool, candidate) of rows."""
@@ -127,23 +143,24 @@ class Pairs:
         return sorted(chosen)
 
     def reduced_costs(self, duals: Duals, kwh: FloatArray) -> FloatArray:
-        """Reduced cost of each pair, energy at `kwh` by pool."""
+        """Reduced cost of each pair, energy at `kwh` by pool and scope."""
         problem = self.problem
         total = np.full(len(self), math.inf)
         value = np.stack([self._value(duals, b, kwh) for b in range(len(problem.blocks))])
         for p, rows in self.by_pool():
             c = self.candidate[rows]
             sizes, which = np.unique(self.gpus[c], return_inverse=True)
-            for scope in scopes_of(problem, p, replicas=True):
-                up = blocks_of(problem, p) if scope == ALL_YEAR else [scope]
+            for scope in self.frame.scopes.replicas(p):
+                up = self.frame.scopes.up_in(p, scope)
                 packed = [self._packed(duals, (p, scope), int(size)) for size in sizes]
-                cost = self.idle_kw[c] * scope_hours(problem, p, scope) * kwh[p]
+                cost = self.idle_kw[c] * self.frame.scopes.hours_up(p, scope) * kwh[p, scope]
                 cost = cost + np.array(packed)[which] - value[up, rows].sum(axis=0)
                 total[rows] = np.minimum(total[rows], cost)
         return total
 
     def _value(self, duals: Duals, b: int, kwh: FloatArray) -> FloatArray:
-        energy = self._kwh(b, self.energy_j)[self.candidate] * kwh[self.pool][:, None]
+        price = kwh[self.pool, only_block(b)]
+        energy = self._kwh(b, self.energy_j)[self.candidate] * price[:, None]
         load = self.load[self.candidate]
         paid = duals.demand[b][self.workload[self.candidate]]
         margin = np.where(np.isfinite(load), paid - energy, 0.0) / load
@@ -151,48 +168,50 @@ class Pairs:
 
     def _kwh(self, b: int, energy_j: FloatArray) -> FloatArray:
         """IT kWh a year of one request/s in block b at so many joules per request."""
-        seconds = self.problem.blocks[b].hours * SECONDS_PER_HOUR
+        seconds = self.problem.blocks[b].counted_hours * SECONDS_PER_HOUR
         kwh: FloatArray = seconds * energy_j / JOULES_PER_KWH
         return kwh
 
-    def _packed(self, duals: Duals, place: Scope, size: int) -> float:
+    def _packed(self, duals: Duals, place: PoolScope, size: int) -> float:
         """What the packing rows of a pool take of a replica, its systems' spare cost lent."""
         room = self.problem.pools[place[0]].gpus_per_system
         rows = duals.packing.get(place, ())
-        sizes = [label[3] for label, _ in rows if label[0] == "pack"]
+        sizes = [row.size for row, _ in rows if isinstance(row, Pack)]
         spare = duals.spare.get(place, 0.0)
         total = 0.0
-        for label, mu in rows:
-            held = room // label[3] * label[3] if label[0] == "pack" else 1
-            lent = label[0] == "whole" or (label[0] == "pack" and label[3] == min(sizes))
-            total += (mu + spare / held if lent else mu) * packing_coefficient(label, room, size)
+        for row, mu in rows:
+            if isinstance(row, Pack):
+                held, lent = room // row.size * row.size, row.size == min(sizes)
+            else:
+                held, lent = 1, isinstance(row, Whole)
+            total += (mu + spare / held if lent else mu) * packing_coefficient(row, room, size)
         return total
 
-    def replica_columns(self, row: int) -> Iterator[tuple[Label, float]]:
+    def replica_columns(self, row: int) -> Iterator[tuple[Replicas, float]]:
         """Label and kWh a year of the replica columns of a pair."""
         p, c = int(self.pool[row]), int(self.candidate[row])
         idle_kw = self.problem.candidates[c].idle_w / 1000.0
-        for scope in scopes_of(self.problem, p, replicas=True):
-            yield ("n", scope, p, c), idle_kw * scope_hours(self.problem, p, scope)
+        for scope in self.frame.scopes.replicas(p):
+            yield Replicas(scope, p, c), idle_kw * self.frame.scopes.hours_up(p, scope)
 
-    def flow_columns(self, row: int) -> Iterator[tuple[Label, float, float]]:
+    def flow_columns(self, row: int) -> Iterator[tuple[Flow, float, float]]:
         """Label, kWh a year and load of the flow columns of a pair."""
         p, c = int(self.pool[row]), int(self.candidate[row])
         load, energy_j = self._load[c], self._energy_j[c]
-        up = set(blocks_of(self.problem, p))
+        up = set(self.frame.scopes.up(p))
         for b, k, seconds in self._asked[self.problem.candidates[c].workload]:
             if b in up and math.isfinite(load[k]):
-                yield ("f", b, p, c, k), seconds * energy_j[k] / JOULES_PER_KWH, load[k]
+                yield Flow(b, p, c, k), seconds * energy_j[k] / JOULES_PER_KWH, load[k]
 
 
-def packing_coefficient(label: Label, room: int, size: int) -> float:
+def packing_coefficient(row: Packing, room: int, size: int) -> float:
     """Coefficient of a replica of `size` in a packing row of systems of `room` accelerators."""
     whole = float(systems_per_replica(size, room)) if size >= room else 0.0
-    if label[0] == "pack":
-        inside = float(size if size >= label[3] else 0)
-        return room // label[3] * label[3] * whole if whole else inside
-    if label[0] == "place":
-        return float(size == label[3])
+    if isinstance(row, Pack):
+        inside = float(size if size >= row.size else 0)
+        return room // row.size * row.size * whole if whole else inside
+    if isinstance(row, Place):
+        return float(size == row.size)
     return whole
 
 

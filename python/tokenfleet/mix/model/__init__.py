@@ -9,20 +9,22 @@ r"""The mix as a mixed-integer linear programme (PuLP), built from `Problem` alo
          power, racks, supply, API rate, capex, yearly budget         `limits.limit_*`
          x, n integer; f, api, short >= 0
 
-`columns` defines the unknowns and books what each costs, `packing` and `limits` hold one function
-per constraint family, `objectives` one per objective. Nothing here solves or loops.
+`index` names columns and rows, `columns` defines the unknowns and books what each costs, `packing`
+and `limits` hold one function per constraint family, `objectives` one per objective. Nothing here
+solves or loops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenfleet.mix.model.columns import ALL_YEAR, FleetModel, Label, Term, new_model, scale_limit
+from tokenfleet.mix.model.columns import FleetModel, Term, new_model, scale_limit
 from tokenfleet.mix.model.frame import Frame, frame_of
+from tokenfleet.mix.model.index import Label, Row
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.problem_data import Problem
 
-__all__ = ["ALL_YEAR", "FleetModel", "Frame", "Label", "Term", "build", "frame_of", "scale_limit"]
+__all__ = ["FleetModel", "Frame", "Label", "Row", "Term", "build", "frame_of", "scale_limit"]
 
 
 def build(

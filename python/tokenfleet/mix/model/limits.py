@@ -1,7 +1,7 @@
 """Constraint families of the mix, one function each.
 
 A family named in `FleetModel.relax` gets one slack column per row, so that an infeasible problem
-can say by how much. Slack columns are labelled ("slack", family, ...).
+can say by how much: `Slack` of the row.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ from collections.abc import Callable
 
 import pulp
 
-from tokenfleet.mix.model.columns import (
-    ALL_YEAR,
-    FleetModel,
-    blocks_of,
-    scopes_of,
+from tokenfleet.mix.model.columns import FleetModel
+from tokenfleet.mix.model.index import (
+    ApiRate,
+    Budget,
+    Capacity,
+    Capex,
+    Demand,
+    Pair,
+    Power,
+    RackLimit,
+    RackSpace,
+    Reserve,
+    Supply,
 )
-from tokenfleet.mix.model.packing import offers_of, pack_pools
+from tokenfleet.mix.model.packing import pack_pools
+from tokenfleet.problem_data import Api, Flow, Racks, Scale, Short, Systems, Used
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
 
 
 def meet_demand(m: FleetModel) -> None:
     """serve f + decode f + api + short = demand, for every block, workload and class."""
-    served = _served_flows(m)
-    apis: dict[tuple[int, int, int], list[pulp.LpVariable]] = {}
-    for label, column in m.columns.items():
-        if label[0] == "api":
-            key = (label[1], m.problem.apis[label[2]].workload, label[3])
-            apis.setdefault(key, []).append(column)
+    served = _served(m)
     for w in m.order.workloads:
         data = m.problem.workloads[w]
         for b in range(len(m.problem.blocks)):
@@ -37,58 +41,58 @@ def meet_demand(m: FleetModel) -> None:
                 demand = float(data.demand_rps[b, k])
                 if demand <= 0:
                     continue
-                pairs = [(v, 1.0) for v in served.get((b, w, k), [])]
-                pairs += [(v, 1.0) for v in apis.get((b, w, k), [])]
-                if ("short", b, w, k) in m.columns:
-                    pairs.append((m.columns[("short", b, w, k)], 1.0))
-                pairs += [(v, -a) for v, a in m.slack("demand", (b, w, k))]
+                row, short = Demand(b, w, k), m.columns.get(Short(b, w, k))
+                pairs = [(v, 1.0) for v in served.get(row, [])]
+                if short is not None:
+                    pairs.append((short, 1.0))
+                pairs += [(v, -a) for v, a in m.slack(row)]
                 if data.free:
-                    pairs.append((m.columns[("theta",)], -demand))
-                m.row(("demand", b, w, k), pairs, EQ, 0.0 if data.free else demand)
+                    pairs.append((m.columns[Scale()], -demand))
+                m.row(row, pairs, EQ, 0.0 if data.free else demand)
 
 
-def _served_flows(m: FleetModel) -> dict[tuple[int, int, int], list[pulp.LpVariable]]:
-    """Flows that end a request: a prefill alone serves nobody."""
-    served: dict[tuple[int, int, int], list[pulp.LpVariable]] = {}
-    for label, column in m.columns.items():
-        if label[0] == "f":
-            candidate = m.problem.candidates[label[3]]
-            if candidate.role != "prefill":
-                served.setdefault((label[1], candidate.workload, label[4]), []).append(column)
+def _served(m: FleetModel) -> dict[Demand, list[pulp.LpVariable]]:
+    """Flows that end a request, a prefill alone serves nobody; then requests to APIs."""
+    served: dict[Demand, list[pulp.LpVariable]] = {}
+    for flow, column in m.of(Flow).items():
+        candidate = m.problem.candidates[flow.candidate]
+        if candidate.role != "prefill":
+            row = Demand(flow.block, candidate.workload, flow.cls)
+            served.setdefault(row, []).append(column)
+    for api, column in m.of(Api).items():
+        row = Demand(api.block, m.problem.apis[api.api].workload, api.cls)
+        served.setdefault(row, []).append(column)
     return served
 
 
 def respect_capacity(m: FleetModel) -> None:
     """sum over k of load[c, k] * f[b, p, c, k] <= n[b, p, c]."""
+    flows = m.of(Flow)
     for p in m.order.pools:
         for c in m.eligible[p]:
             load = m.problem.candidates[c].load
             classes = m.order.classes[m.problem.candidates[c].workload]
-            for b in blocks_of(m.problem, p):
-                pairs = [
-                    (m.columns[("f", b, p, c, k)], load[k])
-                    for k in classes
-                    if ("f", b, p, c, k) in m.columns
-                ]
+            for b in m.scopes.up(p):
+                columns = ((flows.get(Flow(b, p, c, k)), load[k]) for k in classes)
+                pairs = [(column, a) for column, a in columns if column is not None]
                 if pairs:
-                    pairs.append((m.replica(b, p, c), -1.0))
-                    m.row(("capacity", b, p, c), pairs, LE, 0.0)
+                    row = Capacity(b, p, c)
+                    pairs.append((m.columns[m.replicas_of(row)], -1.0))
+                    m.row(row, pairs, LE, 0.0)
 
 
 def pair_phases(m: FleetModel) -> None:
     """Prefill rate = decode rate, per site, block, class and compatible pair."""
-    sides: dict[tuple[int, ...], list[tuple[pulp.LpVariable, float]]] = {}
-    for label, column in m.columns.items():
-        if label[0] != "f":
-            continue
-        _, b, p, c, k = label
-        candidate = m.problem.candidates[c]
+    sides: dict[Pair, list[tuple[pulp.LpVariable, float]]] = {}
+    for flow, column in m.of(Flow).items():
+        candidate = m.problem.candidates[flow.candidate]
         if candidate.role != "serve":
-            place = (b, m.problem.pools[p].site, candidate.workload, candidate.pair, k)
+            site = m.problem.pools[flow.pool].site
+            row = Pair(flow.block, site, candidate.workload, candidate.pair, flow.cls)
             sign = 1.0 if candidate.role == "prefill" else -1.0
-            sides.setdefault(place, []).append((column, sign))
-    for key, pairs in sides.items():
-        m.row(("pair", *key), pairs, EQ, 0.0)
+            sides.setdefault(row, []).append((column, sign))
+    for row, pairs in sides.items():
+        m.row(row, pairs, EQ, 0.0)
 
 
 def keep_reserve(m: FleetModel) -> None:
@@ -96,14 +100,14 @@ def keep_reserve(m: FleetModel) -> None:
     for p in m.order.pools:
         if not m.problem.pools[p].reserve or not m.eligible[p]:
             continue
-        used = m.column(("used", p), 1.0, integer=True)
+        used = m.column(Used(p), 1.0, integer=True)
         most = m.frame.useful[p]
-        for b in scopes_of(m.problem, p, replicas=False):
-            systems = [m.columns[("x", b, o)] for o in offers_of(m, p)]
+        for scope in m.scopes.systems(p):
+            systems = m.systems(p, scope)
             bound = min(most, sum(math.inf if v.upBound is None else v.upBound for v in systems))
             if math.isfinite(bound):
                 pairs = [(v, 1.0) for v in systems] + [(used, -bound)]
-                m.row(("reserve", p, b), pairs, LE, 0.0)
+                m.row(Reserve(p, scope), pairs, LE, 0.0)
             else:
                 used.lowBound = 1.0
 
@@ -115,15 +119,15 @@ def limit_power(m: FleetModel) -> None:
         if not math.isfinite(site.power_limit_kw):
             continue
         pools = [p for p in m.order.pools if _stands_in(m, p, s)]
-        for b in _site_scopes(m, pools):
+        for scope in _site_scopes(m, pools):
             pairs = []
             for p in pools:
                 pool = m.problem.pools[p]
                 kw = pool.provisioned_it_kw * (pool.pue if site.power_is_utility else 1.0)
-                pairs += [(v, kw) for v in _systems_in(m, p, b)]
+                pairs += [(v, kw) for v in m.systems(p, scope)]
             if pairs:
-                pairs += m.slack("power", (s, b))
-                m.row(("power", s, b), pairs, LE, site.power_limit_kw)
+                row = Power(s, scope)
+                m.row(row, pairs + m.slack(row), LE, site.power_limit_kw)
 
 
 def _stands_in(m: FleetModel, p: int, s: int) -> bool:
@@ -131,15 +135,8 @@ def _stands_in(m: FleetModel, p: int, s: int) -> bool:
 
 
 def _site_scopes(m: FleetModel, pools: list[int]) -> list[int]:
-    """Every block up when some pool is elastic, else one row for all the year."""
-    if any(m.problem.pools[p].elastic for p in pools):
-        return blocks_of(m.problem, pools[0])
-    return [ALL_YEAR]
-
-
-def _systems_in(m: FleetModel, p: int, b: int) -> list[pulp.LpVariable]:
-    scope = b if m.problem.pools[p].elastic else ALL_YEAR
-    return [m.columns[("x", scope, o)] for o in offers_of(m, p)]
+    """The scopes in which a limit on all systems of some pools of one site must hold."""
+    return m.scopes.finest(scope for p in pools for scope in m.scopes.systems(p))
 
 
 def limit_racks(m: FleetModel) -> None:
@@ -150,16 +147,16 @@ def limit_racks(m: FleetModel) -> None:
         pools = [p for p in pools if math.isfinite(m.problem.pools[p].systems_per_rack)]
         if not math.isfinite(limit) or not pools:
             continue
-        for b in _site_scopes(m, pools):
-            taken = [(_racks(m, p, b), 1.0) for p in pools]
-            m.row(("racks", s, b), taken + m.slack("racks", (s, b)), LE, math.floor(limit))
+        for scope in _site_scopes(m, pools):
+            taken, row = [(_racks(m, p, scope), 1.0) for p in pools], RackLimit(s, scope)
+            m.row(row, taken + m.slack(row), LE, math.floor(limit))
 
 
-def _racks(m: FleetModel, p: int, b: int) -> pulp.LpVariable:
+def _racks(m: FleetModel, p: int, scope: int) -> pulp.LpVariable:
     per_rack = m.problem.pools[p].systems_per_rack
-    racks = m.column(("racks", b, p), integer=True)
-    pairs = [(v, 1.0) for v in _systems_in(m, p, b)] + [(racks, -per_rack)]
-    m.row(("rack_space", p, b), pairs, LE, 0.0)
+    racks = m.column(Racks(scope, p), integer=True)
+    pairs = [(v, 1.0) for v in m.systems(p, scope)] + [(racks, -per_rack)]
+    m.row(RackSpace(p, scope), pairs, LE, 0.0)
     return racks
 
 
@@ -169,17 +166,18 @@ def limit_supply(m: FleetModel) -> None:
         supply = min(m.problem.offers[o].supply for o in offers)
         if not math.isfinite(supply):
             continue
-        scopes = {
-            b
-            for o in offers
-            for b in scopes_of(m.problem, m.problem.offers[o].pool, replicas=False)
-        }
-        for b in sorted(scopes - {ALL_YEAR}) or [ALL_YEAR]:
-            labels = dict.fromkeys(("x", t, o) for o in offers for t in (ALL_YEAR, b))
-            pairs = [(m.columns[label], 1.0) for label in labels if label in m.columns]
-            if not pairs:
-                continue
-            m.row(("supply", key, b), pairs + m.slack("supply", (key, b)), LE, math.floor(supply))
+        counted = (scope for o in offers for scope in m.scopes.systems(m.problem.offers[o].pool))
+        for scope in m.scopes.finest(counted):
+            pairs = [(v, 1.0) for o in offers for v in _under(m, o, scope)]
+            if pairs:
+                row = Supply(key, scope)
+                m.row(row, pairs + m.slack(row), LE, math.floor(supply))
+
+
+def _under(m: FleetModel, o: int, scope: int) -> list[pulp.LpVariable]:
+    """Columns of the systems under an offer that stand throughout a scope."""
+    labels = (Systems(s, o) for s in m.scopes.systems_over(m.problem.offers[o].pool, scope))
+    return [m.columns[label] for label in labels if label in m.columns]
 
 
 def _supply_groups(m: FleetModel) -> dict[int, list[int]]:
@@ -197,10 +195,10 @@ def limit_api_rate(m: FleetModel) -> None:
     for a in m.order.apis:
         api = m.problem.apis[a]
         for b in range(len(m.problem.blocks)):
-            labels = [("api", b, a, k) for k in m.order.classes[api.workload]]
+            labels = [Api(b, a, k) for k in m.order.classes[api.workload]]
             pairs = [(m.columns[la], 1.0) for la in labels if la in m.columns]
             if pairs and math.isfinite(api.max_rps):
-                m.row(("api_rate", a, b), pairs, LE, api.max_rps)
+                m.row(ApiRate(a, b), pairs, LE, api.max_rps)
 
 
 def limit_capex(m: FleetModel) -> None:
@@ -209,12 +207,12 @@ def limit_capex(m: FleetModel) -> None:
     if budget is None:
         return
     pairs = [
-        (column, m.problem.offers[label[2]].capex_usd)
-        for label, column in m.columns.items()
-        if label[0] == "x" and m.problem.offers[label[2]].capex_usd
+        (column, m.problem.offers[label.offer].capex_usd)
+        for label, column in m.of(Systems).items()
+        if m.problem.offers[label.offer].capex_usd
     ]
     if pairs:
-        m.row(("capex",), pairs + m.slack("capex", ()), LE, budget)
+        m.row(Capex(), pairs + m.slack(Capex()), LE, budget)
 
 
 def limit_annual_cost(m: FleetModel) -> None:
@@ -226,8 +224,8 @@ def limit_annual_cost(m: FleetModel) -> None:
     for term in m.terms:
         column = m.columns[term.label]
         usd[column] = usd.get(column, 0.0) + term.usd
-    pairs = list(usd.items()) + m.slack("budget", ())
-    m.row(("budget",), pairs, LE, budget - m.constant_usd)
+    pairs = list(usd.items()) + m.slack(Budget())
+    m.row(Budget(), pairs, LE, budget - m.constant_usd)
 
 
 FAMILIES: tuple[Callable[[FleetModel], None], ...] = (

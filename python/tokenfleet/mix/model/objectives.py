@@ -10,8 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pulp
 
-from tokenfleet.mix.model.columns import FleetModel, Label
-from tokenfleet.problem_data import SECONDS_PER_HOUR, Denominator, ObjectiveKind, Problem
+from tokenfleet.mix.model.columns import FleetModel
+from tokenfleet.mix.model.index import Label
+from tokenfleet.problem_data import (
+    SECONDS_PER_HOUR,
+    Api,
+    Denominator,
+    Flow,
+    ObjectiveKind,
+    Problem,
+)
 
 Coefficients = dict[Label, float]
 
@@ -57,17 +65,14 @@ def tokens_per_request(problem: Problem, w: int, k: int, denominator: Denominato
 def _ended_requests(m: FleetModel) -> Iterable[tuple[Label, int, int, float, float]]:
     """(column, workload, class, quality, requests a year per unit) of columns ending a request."""
     problem = m.problem
-    for label in m.columns:
-        if label[0] == "f":
-            candidate = problem.candidates[label[3]]
-            if candidate.role == "prefill":
-                continue
-            w, k, quality = candidate.workload, label[4], candidate.quality
-        elif label[0] == "api":
-            w, k, quality = problem.apis[label[2]].workload, label[3], 1.0
-        else:
-            continue
-        yield label, w, k, quality, problem.blocks[label[1]].hours * SECONDS_PER_HOUR
+    seconds = [block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks]
+    for flow in m.of(Flow):
+        candidate = problem.candidates[flow.candidate]
+        if candidate.role != "prefill":
+            requests = seconds[flow.block]
+            yield flow, candidate.workload, flow.cls, candidate.quality, requests
+    for api in m.of(Api):
+        yield api, problem.apis[api.api].workload, api.cls, 1.0, seconds[api.block]
 
 
 def _sum(pairs: Iterable[tuple[Label, float]]) -> Coefficients:

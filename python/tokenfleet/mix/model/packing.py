@@ -30,13 +30,10 @@ from typing import Any
 import pulp
 
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.model.columns import (
-    ALL_YEAR,
-    FleetModel,
-    blocks_of,
-    per_block,
-)
+from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.frame import systems_per_replica
+from tokenfleet.mix.model.index import Pack, Place, Slots, Whole
+from tokenfleet.problem_data import Replicas, Slot, Used
 
 MAX_PATTERNS = 5_000
 
@@ -85,29 +82,28 @@ def maximal_patterns(gpus: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def pack_pools(m: FleetModel) -> None:
-    """Rows and patterns of every pool, in every block whose counts may differ."""
+    """Rows and patterns of every pool, in every scope in which its replicas are counted."""
     for p in m.order.pools:
         if p not in m.open or not m.frame.able[p]:
             continue
-        by_block = per_block(m.problem, p)
-        for b in blocks_of(m.problem, p) if by_block else [ALL_YEAR]:
-            _pack(m, p, b)
+        for scope in m.scopes.replicas(p):
+            _pack(m, p, scope)
 
 
 @dataclass(frozen=True)
 class _Room:
-    """One pool in one block: replicas by size, replicas taking whole systems, usable systems."""
+    """One pool in one scope: replicas by size, replicas taking whole systems, usable systems."""
 
     p: int
-    b: int
+    scope: int
     gpus: int
     inside: dict[int, list[pulp.LpVariable]]
     whole: list[tuple[pulp.LpVariable, float]]
     usable: list[tuple[pulp.LpVariable, float]]
 
 
-def _pack(m: FleetModel, p: int, b: int) -> None:
-    room = _room(m, p, b)
+def _pack(m: FleetModel, p: int, scope: int) -> None:
+    room = _room(m, p, scope)
     by_rows, by_patterns = split_sizes(list(room.inside))
     for size in by_rows:
         _size_row(m, room, size)
@@ -115,34 +111,28 @@ def _pack(m: FleetModel, p: int, b: int) -> None:
         _pattern_rows(m, room, by_patterns)
     elif not by_rows:
         pairs = room.whole + [(v, -a) for v, a in room.usable]
-        m.row(("whole", p, b), pairs, pulp.LpConstraintLE, 0.0)
+        m.row(Whole(p, scope), pairs, pulp.LpConstraintLE, 0.0)
 
 
-def _room(m: FleetModel, p: int, b: int) -> _Room:
+def _room(m: FleetModel, p: int, scope: int) -> _Room:
     gpus = m.problem.pools[p].gpus_per_system
     inside: dict[int, list[pulp.LpVariable]] = {g: [] for g in m.frame.sizes[p] if g < gpus}
     whole: list[tuple[pulp.LpVariable, float]] = []
     for c in m.eligible[p]:
-        size, column = m.problem.candidates[c].gpus, m.replica(b, p, c)
+        size, column = m.problem.candidates[c].gpus, m.columns[Replicas(scope, p, c)]
         if size >= gpus:
             whole.append((column, float(systems_per_replica(size, gpus))))
         else:
             inside[size].append(column)
-    return _Room(p, b, gpus, inside, whole, usable_systems(m, p, b))
+    return _Room(p, scope, gpus, inside, whole, usable_systems(m, p, scope))
 
 
-def usable_systems(m: FleetModel, p: int, b: int) -> list[tuple[pulp.LpVariable, float]]:
-    """X = sum of systems - reserve * used."""
-    scope = b if m.problem.pools[p].elastic else ALL_YEAR
-    pairs = [(m.columns[("x", scope, o)], 1.0) for o in offers_of(m, p)]
+def usable_systems(m: FleetModel, p: int, scope: int) -> list[tuple[pulp.LpVariable, float]]:
+    """X = sum of systems - reserve * used, throughout a scope."""
+    pairs = [(v, 1.0) for v in m.systems(p, scope)]
     if m.problem.pools[p].reserve:
-        pairs.append((m.columns[("used", p)], -float(m.problem.pools[p].reserve)))
+        pairs.append((m.columns[Used(p)], -float(m.problem.pools[p].reserve)))
     return pairs
-
-
-def offers_of(m: FleetModel, p: int) -> list[int]:
-    """Offers of the pool in canonical order; none where it may hold no systems."""
-    return m.frame.offers[p] if p in m.open else []
 
 
 def _size_row(m: FleetModel, room: _Room, size: int) -> None:
@@ -150,16 +140,16 @@ def _size_row(m: FleetModel, room: _Room, size: int) -> None:
     pairs: list[Any] = [(v, g) for g, vs in room.inside.items() if g >= size for v in vs]
     pairs += [(v, held * systems) for v, systems in room.whole]
     pairs += [(v, -held * a) for v, a in room.usable]
-    m.row(("pack", room.p, room.b, size), pairs, pulp.LpConstraintLE, 0.0)
+    m.row(Pack(room.p, room.scope, size), pairs, pulp.LpConstraintLE, 0.0)
 
 
 def _pattern_rows(m: FleetModel, room: _Room, sizes: list[int]) -> None:
-    p, b = room.p, room.b
+    p, scope = room.p, room.scope
     patterns = maximal_patterns(room.gpus, sizes)
-    slots = [m.column(("slot", b, p, q), integer=True) for q in range(len(patterns))]
+    slots = [m.column(Slot(scope, p, q), integer=True) for q in range(len(patterns))]
     for i, size in enumerate(sizes):
         places = [(v, -counts[i]) for v, counts in zip(slots, patterns, strict=True) if counts[i]]
         replicas = [(v, 1) for v in room.inside[size]]
-        m.row(("place", p, b, size), replicas + places, pulp.LpConstraintLE, 0.0)
+        m.row(Place(p, scope, size), replicas + places, pulp.LpConstraintLE, 0.0)
     pairs = [(v, 1.0) for v in slots] + room.whole + [(v, -a) for v, a in room.usable]
-    m.row(("slots", p, b), pairs, pulp.LpConstraintLE, 0.0)
+    m.row(Slots(p, scope), pairs, pulp.LpConstraintLE, 0.0)

@@ -34,10 +34,11 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
-from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model.frame import peak_demands, systems_per_replica
+from tokenfleet.mix.model.index import Capacity, Cutting, ReplicaCut, SystemCut
 from tokenfleet.mix.model.packing import split_sizes, usable_systems
-from tokenfleet.problem_data import FloatArray
+from tokenfleet.problem_data import FloatArray, Flow, only_block
 
 IntArray = NDArray[np.int64]
 
@@ -49,7 +50,7 @@ _BROKEN = 1e-5  # replicas or systems by which a cut is broken to be worth a row
 class Cut:
     """`sum of coefficient * column <= upper`; columns by index."""
 
-    label: Label
+    row: Cutting
     columns: IntArray
     coefficients: FloatArray
     upper: float
@@ -68,7 +69,7 @@ class _Item:
 class _Set:
     """One whole number with its items."""
 
-    label: Label
+    row: Cutting
     whole: Sequence[tuple[int, float]]  # columns and coefficients that add up to it
     items: Sequence[_Item]
 
@@ -112,7 +113,7 @@ class Cuts:
         flows = taken[self._flow_item] & (self._set[self._flow_item] == s)
         whole = self._whole_set == s
         return Cut(
-            self._sets[s].label,
+            self._sets[s].row,
             np.concatenate([self._flow[flows], self._whole[whole]]),
             np.concatenate(
                 [self._load[self._flow_item[flows]], -r * self._whole_weight[whole]]
@@ -128,24 +129,25 @@ def _columns(pairs: Sequence[tuple[int, int]]) -> tuple[IntArray, IntArray]:
 
 def _sets(m: FleetModel, index: Mapping[str, int]) -> Iterator[_Set]:
     demand = peak_demands(m.problem, m.scale_max)
-    flows: dict[tuple[int, int, int], dict[int, int]] = {}
-    for label, v in m.columns.items():
-        if label[0] == "f" and v.name in index:
-            _, b, p, c, k = label
-            flows.setdefault((b, p, c), {})[k] = index[v.name]
+    flows: dict[Capacity, dict[int, int]] = {}
+    for flow, v in m.of(Flow).items():
+        if v.name in index:
+            place = Capacity(flow.block, flow.pool, flow.candidate)
+            flows.setdefault(place, {})[flow.cls] = index[v.name]
     of_pool: dict[tuple[int, int], list[tuple[int, dict[int, int]]]] = {}
-    for (b, p, c), columns in flows.items():
+    for place, columns in flows.items():
+        b, p, c = place.block, place.pool, place.candidate
         candidate = m.problem.candidates[c]
         most = demand[candidate.workload][b]
         items = [_Item(float(candidate.load[k]), float(most[k]), [j]) for k, j in columns.items()]
-        replicas = _known([(m.replica(b, p, c), 1.0)], index)
-        yield _Set(("cut", "replicas", b, p, c), replicas, items)
+        replicas = _known([(m.columns[m.replicas_of(place)], 1.0)], index)
+        yield _Set(ReplicaCut(b, p, c), replicas, items)
         of_pool.setdefault((b, p), []).append((c, columns))
     for (b, p), candidates in of_pool.items():
         if len(candidates) == 1 and _part_of_system(m, p, candidates[0][0]) == 1.0:
             continue  # one replica to a system: what is known of replicas says as much
-        whole = _known(usable_systems(m, p, b), index)
-        yield _Set(("cut", "systems", b, p), whole, _pool_items(m, p, b, candidates, demand))
+        whole = _known(usable_systems(m, p, only_block(b)), index)
+        yield _Set(SystemCut(b, p), whole, _pool_items(m, p, b, candidates, demand))
 
 
 def _known(
@@ -171,7 +173,8 @@ def _pool_items(
             loads[key] = min(loads.get(key, math.inf), part * float(candidate.load[k]))
             flows.setdefault(key, []).append(j)
     return [
-        _Item(load, float(demand[key[0]][b, key[1]]), flows[key]) for key, load in loads.items()
+        _Item(load, float(demand[w][b, k]), flows[w, k, begun])
+        for (w, k, begun), load in loads.items()
     ]
 
 

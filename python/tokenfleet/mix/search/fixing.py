@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import math
 
-from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model import FleetModel
+from tokenfleet.mix.model.index import Capacity
 from tokenfleet.mix.solver.highs import Outcome, sign_of
+from tokenfleet.problem_data import Flow, Replicas, Systems
 
 MARGIN = 1e-6  # of the plan's value: values and duals of a relaxation are not exact
 
@@ -30,36 +31,33 @@ def may_improve(m: FleetModel, relaxed: Outcome, value: float) -> set[tuple[int,
     added = _first_replica(m, relaxed)
     systems = _first_system(m, relaxed)
     return {
-        (label[2], label[3])
-        for label, extra in added.items()
-        if extra + systems.get(label[2], 0.0) <= room
+        (replica.pool, replica.candidate)
+        for replica, extra in added.items()
+        if extra + systems.get(replica.pool, 0.0) <= room
     }
 
 
-def _first_replica(m: FleetModel, relaxed: Outcome) -> dict[Label, float]:
+def _first_replica(m: FleetModel, relaxed: Outcome) -> dict[Replicas, float]:
     """Least that the first replica adds to the relaxation, by its column."""
-    cost = {label: max(relaxed.reduced_costs[v.name], 0.0) for label, v in m.columns.items()}
-    flow: dict[Label, float] = {}
-    for label in m.columns:
-        if label[0] == "f":
-            _, b, p, c, k = label
-            per_load = cost[label] / float(m.problem.candidates[c].load[k])
-            flow[b, p, c] = min(flow.get((b, p, c), math.inf), per_load)
-    added = {label: cost[label] for label in m.columns if label[0] == "n"}
-    for name, row in m.rows.items():
-        if row[0] == "capacity":
-            _, b, p, c = row
-            replica = ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
-            added[replica] += min(max(-relaxed.row_duals[name], 0.0), flow[b, p, c])
+    least: dict[Capacity, float] = {}  # reduced cost of a flow over its load
+    for flow, v in m.of(Flow).items():
+        row = Capacity(flow.block, flow.pool, flow.candidate)
+        load = float(m.problem.candidates[flow.candidate].load[flow.cls])
+        per_load = max(relaxed.reduced_costs[v.name], 0.0) / load
+        least[row] = min(least.get(row, math.inf), per_load)
+    added = {la: max(relaxed.reduced_costs[v.name], 0.0) for la, v in m.of(Replicas).items()}
+    for name, label in m.rows.items():
+        if isinstance(label, Capacity):
+            dual = max(-relaxed.row_duals[name], 0.0)
+            added[m.replicas_of(label)] += min(dual, least[label])
     return added
 
 
 def _first_system(m: FleetModel, relaxed: Outcome) -> dict[int, float]:
     """Least reduced cost of a system of each pool, without which it holds no replica."""
     least: dict[int, float] = {}
-    for label, v in m.columns.items():
-        if label[0] == "x":
-            p = m.problem.offers[label[2]].pool
-            extra = max(relaxed.reduced_costs[v.name], 0.0)
-            least[p] = min(least.get(p, math.inf), extra)
+    for label, v in m.of(Systems).items():
+        p = m.problem.offers[label.offer].pool
+        extra = max(relaxed.reduced_costs[v.name], 0.0)
+        least[p] = min(least.get(p, math.inf), extra)
     return least

@@ -15,12 +15,13 @@ from dataclasses import replace
 
 import pulp
 
-from tokenfleet.mix.model import FleetModel, Label
-from tokenfleet.mix.result import WHOLE
+from tokenfleet.mix.model import FleetModel
+from tokenfleet.mix.model.index import WHOLE
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.problem_data import Systems
 
 _PART = 4  # of the sites at most one in so many are opened: more is nearly the whole model
 _SIZES = (2, 4)  # sites opened at a time
@@ -72,15 +73,11 @@ def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:
     for site in places.values():
         found.setdefault(site, [])
     for label, v in m.columns.items():
-        if label[0] in WHOLE and v.upBound != 0.0:
-            found[places[_pool(m, label)]].append(v)
+        if isinstance(label, WHOLE) and v.upBound != 0.0:
+            offers = m.problem.offers
+            p = offers[label.offer].pool if isinstance(label, Systems) else label.pool
+            found[places[p]].append(v)
     return {site: columns for site, columns in found.items() if columns}
-
-
-def _pool(m: FleetModel, label: Label) -> int:
-    if label[0] == "x":
-        return m.problem.offers[label[2]].pool
-    return int(label[1] if label[0] == "used" else label[2])
 
 
 def _together(sites: list[int], size: int) -> Iterator[frozenset[int]]:

@@ -23,6 +23,7 @@ import pulp
 
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.model import FleetModel
+from tokenfleet.mix.model.index import Ratio
 from tokenfleet.mix.model.objectives import (
     Coefficients,
     cost_coefficients,
@@ -174,7 +175,7 @@ def _most_tokens(
     weights |= {name: -cap * a for name, a in ratio.tokens.items() if name not in weights}
     by_name = {v.name: v for v in m.columns.values()}
     pairs = [(by_name[name], a) for name, a in weights.items()]
-    m.row(("ratio",), pairs, pulp.LpConstraintLE, -ratio.constant)
+    m.row(Ratio(), pairs, pulp.LpConstraintLE, -ratio.constant)
     set_objective(m, token_coefficients(m, m.problem.objective.denominator), maximise=True)
     found = search(m, options, Deadline(max(deadline.left(), 1.0)), start=plan)
     better = found.values and ratio.tokens_of(found.values) > ratio.tokens_of(plan)

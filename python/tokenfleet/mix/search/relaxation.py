@@ -20,6 +20,7 @@ from tokenfleet.mix.search.fixing import MARGIN
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions, sign_of
+from tokenfleet.problem_data import Replicas
 
 _ROUNDS = 40
 _GAIN = 0.02  # of the wanted gap, below which a round of cuts is the last
@@ -64,7 +65,9 @@ class _Closing:
         variables = self.lp.variables
         for cut in cuts:
             pairs = [(variables[j], a) for j, a in zip(cut.columns, cut.coefficients, strict=True)]
-            self.m.row((*cut.label, len(self.m.rows)), pairs, pulp.LpConstraintLE, cut.upper)
+            self.m.row(
+                cut.row._replace(number=len(self.m.rows)), pairs, pulp.LpConstraintLE, cut.upper
+            )
 
 
 def tighten(
@@ -110,8 +113,8 @@ def probe(
     least = _GAIN * options.gap
     probing.close(deadline, _ROUNDS, least, stop)
     kept = set()
-    for label, v in m.columns.items():
-        pair = (label[2], label[3]) if label[0] == "n" else None
+    for label, v in m.of(Replicas).items():
+        pair = (label.pool, label.candidate)
         if pair in pairs and pair not in kept and not _beaten(probing, v, deadline, least, stop):
             kept.add(pair)
     probing.keep(probing.cuts)

@@ -17,13 +17,13 @@ from typing import TypeAlias
 
 import pulp
 
-from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.frame import systems_per_replica
-from tokenfleet.mix.model.packing import offers_of, split_sizes
-from tokenfleet.mix.result import WHOLE
+from tokenfleet.mix.model.index import WHOLE, Capacity
+from tokenfleet.mix.model.packing import split_sizes
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
+from tokenfleet.problem_data import Flow, Racks, Replicas, Systems, Used
 
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
 
@@ -130,45 +130,46 @@ def _broken(
 def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
     values = {label: relaxed.values[v.name] for label, v in m.columns.items()}
     replicas = _replicas(m, values)
-    plan = {label: v for label, v in values.items() if label[0] not in WHOLE}
+    plan: dict[Label, float] = {}
+    plan.update((label, v) for label, v in values.items() if not isinstance(label, WHOLE))
     plan.update({label: float(n) for label, n in replicas.items()})
     for p, needed in _systems(m, replicas).items():
         if needed is None:
             return None
         for scope, systems in needed.items():
             plan.update(_share_out(m, p, scope, systems, values))
-        if ("used", p) in m.columns:
-            plan[("used", p)] = 1.0
+        if Used(p) in m.columns:
+            plan[Used(p)] = 1.0
         plan.update(_racks(m, p, needed))
     return {m.columns[label].name: v for label, v in plan.items()}
 
 
-def _replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Label, int]:
-    load: dict[tuple[int, int, int], float] = {}
-    for label, value in values.items():
-        if label[0] == "f" and value > _NOISE:
-            _, b, p, c, k = label
-            used = value * float(m.problem.candidates[c].load[k])
-            load[(b, p, c)] = load.get((b, p, c), 0.0) + used
-    replicas: dict[Label, int] = {}
-    for (b, p, c), used in load.items():
-        label = ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
+def _replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:
+    load: dict[Capacity, float] = {}
+    for flow in m.of(Flow):
+        if values[flow] > _NOISE:
+            place = Capacity(flow.block, flow.pool, flow.candidate)
+            used = values[flow] * float(m.problem.candidates[flow.candidate].load[flow.cls])
+            load[place] = load.get(place, 0.0) + used
+    replicas: dict[Replicas, int] = {}
+    for place, used in load.items():
+        label = m.replicas_of(place)
         replicas[label] = max(replicas.get(label, 0), math.ceil(used - _NOISE))
     return replicas
 
 
-def _systems(m: FleetModel, replicas: Mapping[Label, int]) -> dict[int, dict[int, int] | None]:
-    """Systems by pool and scope of the `x` columns; None for a pool whose sizes need patterns."""
+def _systems(m: FleetModel, replicas: Mapping[Replicas, int]) -> dict[int, dict[int, int] | None]:
+    """Systems by pool and scope of their columns; None for a pool whose sizes need patterns."""
     counts: dict[tuple[int, int], dict[int, int]] = {}
-    for (_, b, p, c), n in replicas.items():
-        sizes = counts.setdefault((p, b), {})
-        gpus = m.problem.candidates[c].gpus
+    for label, n in replicas.items():
+        sizes = counts.setdefault((label.pool, label.scope), {})
+        gpus = m.problem.candidates[label.candidate].gpus
         sizes[gpus] = sizes.get(gpus, 0) + n
     needed: dict[int, dict[int, int] | None] = {}
-    for (p, b), sizes in counts.items():
+    for (p, counted), sizes in counts.items():
         pool = m.problem.pools[p]
         systems = systems_for(pool.gpus_per_system, sizes)
-        scope = b if pool.elastic else ALL_YEAR
+        (scope,) = m.scopes.systems_over(p, counted)
         sofar = needed.setdefault(p, {})
         if systems is None or sofar is None:
             needed[p] = None
@@ -181,7 +182,7 @@ def _share_out(
     m: FleetModel, p: int, scope: int, systems: int, values: Mapping[Label, float]
 ) -> dict[Label, float]:
     """Split the systems over the pool's offers, those the relaxation liked first."""
-    labels: list[Label] = [("x", scope, o) for o in offers_of(m, p)]
+    labels = [Systems(scope, o) for o in m.offers(p)]
     labels.sort(key=lambda label: -values[label])
     shares: dict[Label, float] = {}
     left = float(systems)
@@ -196,8 +197,9 @@ def _share_out(
 def _racks(m: FleetModel, p: int, needed: Mapping[int, int]) -> dict[Label, float]:
     per_rack = m.problem.pools[p].systems_per_rack
     racks: dict[Label, float] = {}
-    for b in range(ALL_YEAR, len(m.problem.blocks)):
-        if ("racks", b, p) in m.columns:
-            systems = needed.get(b, needed.get(ALL_YEAR, 0))
-            racks[("racks", b, p)] = float(math.ceil(systems / per_rack - _NOISE))
+    for scope in range(len(m.problem.scopes)):
+        label = Racks(scope, p)
+        if label in m.columns:
+            systems = sum(needed.get(s, 0) for s in m.scopes.systems_over(p, scope))
+            racks[label] = float(math.ceil(systems / per_rack - _NOISE))
     return racks

@@ -23,8 +23,7 @@ from dataclasses import replace
 
 import pulp
 
-from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.mix.model.columns import per_block
+from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.fixing import may_improve
 from tokenfleet.mix.search.incumbent import Found, Incumbent
@@ -33,6 +32,7 @@ from tokenfleet.mix.search.relaxation import probe, tighten
 from tokenfleet.mix.search.rounding import round_up
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
+from tokenfleet.problem_data import Flow, Replicas, Systems
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
@@ -201,24 +201,21 @@ def attractive(m: FleetModel, relaxed: Outcome, reduced: float) -> set[tuple[int
 
 def _used(m: FleetModel, relaxed: Outcome) -> set[tuple[int, int]]:
     return {
-        (label[2], label[3])
-        for label, v in m.columns.items()
-        if label[0] in ("n", "f") and relaxed.values[v.name] > 1e-9
+        (label.pool, label.candidate) for label, v in m.of_pairs() if relaxed.values[v.name] > 1e-9
     }
 
 
 def _reduced_costs(m: FleetModel, relaxed: Outcome) -> dict[tuple[int, int], float]:
-    extra: dict[Label, float] = {}
-    for label, v in m.columns.items():
-        if label[0] == "f":
-            _, b, p, c, k = label
-            replica = ("n", b if per_block(m.problem, p) else ALL_YEAR, p, c)
-            cost = max(relaxed.reduced_costs[v.name], 0.0) / float(m.problem.candidates[c].load[k])
-            extra[replica] = min(extra.get(replica, math.inf), cost)
+    extra: dict[Replicas, float] = {}
+    for flow, v in m.of(Flow).items():
+        replica = m.replicas_of(flow)
+        load = float(m.problem.candidates[flow.candidate].load[flow.cls])
+        cost = max(relaxed.reduced_costs[v.name], 0.0) / load
+        extra[replica] = min(extra.get(replica, math.inf), cost)
     least: dict[tuple[int, int], float] = {}
     for label, cost in extra.items():
         total = cost + max(relaxed.reduced_costs[m.columns[label].name], 0.0)
-        pair = (label[2], label[3])
+        pair = (label.pool, label.candidate)
         least[pair] = min(least.get(pair, math.inf), total)
     return least
 
@@ -227,11 +224,10 @@ def _replica_prices(m: FleetModel) -> list[float]:
     """Least objective weight of one accelerator of each pool, in absolute value."""
     weight = {v.name: abs(a) for v, a in m.prob.objective.items()}
     prices = [0.0] * len(m.problem.pools)
-    for label, v in m.columns.items():
-        if label[0] == "x":
-            p = m.problem.offers[label[2]].pool
-            price = weight.get(v.name, 0.0) / m.problem.pools[p].gpus_per_system
-            prices[p] = max(prices[p], price)
+    for label, v in m.of(Systems).items():
+        p = m.problem.offers[label.offer].pool
+        price = weight.get(v.name, 0.0) / m.problem.pools[p].gpus_per_system
+        prices[p] = max(prices[p], price)
     return prices
 
 
@@ -239,11 +235,8 @@ def _replica_prices(m: FleetModel) -> list[float]:
 def only(m: FleetModel, kept: set[tuple[int, int]]) -> Iterator[None]:
     """Close every replica, flow and system outside `kept` (pool, candidate) for a while."""
     pools = {p for p, _ in kept}
-    closed = []
-    for label, v in m.columns.items():
-        outside = label[0] in ("n", "f") and (label[2], label[3]) not in kept
-        unused = label[0] == "x" and m.problem.offers[label[2]].pool not in pools
-        if outside or unused:
-            closed.append((v, v.lowBound, 0.0))
-    with bounded(closed):
+    outside = [v for la, v in m.of_pairs() if (la.pool, la.candidate) not in kept]
+    offers = m.problem.offers
+    unused = [v for label, v in m.of(Systems).items() if offers[label.offer].pool not in pools]
+    with bounded([(v, v.lowBound, 0.0) for v in outside + unused]):
         yield

@@ -29,6 +29,7 @@ from tokenfleet.mix.solver.highs import (
     status_of_relaxation,
     wait_for,
 )
+from tokenfleet.mix.solver.silent import silent_highs
 
 FloatArray = NDArray[np.float64]
 _PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
@@ -61,15 +62,7 @@ class GrowingLp:
         self.row_index = {row.name: i for i, row in enumerate(matrix.rows)}
         self.columns = len(self.variables)
         self.rows = len(matrix.rows)
-        self._solver = highspy.Highs()
-        for name, value in (
-            ("output_flag", False),
-            ("log_to_console", False),
-            ("threads", options.threads),
-            ("random_seed", options.seed),
-        ):
-            self._solver.setOptionValue(name, value)
-        self._solver.HandleKeyboardInterrupt = True
+        self._solver = silent_highs({"threads": options.threads, "random_seed": options.seed})
         self._solver.passModel(arrays_of(prob, matrix, False, self.factor))
         self._solver.deleteCols(len(closed), closed)
 

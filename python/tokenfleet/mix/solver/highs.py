@@ -27,6 +27,8 @@ import pulp
 from numpy.typing import NDArray
 from pulp import constants
 
+from tokenfleet.mix.solver.silent import silent_highs
+
 Status = Literal["optimal", "within_gap", "feasible_time_limit", "infeasible", "unbounded", "error"]
 
 FloatArray = NDArray[np.float64]
@@ -118,10 +120,10 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         super().__init__(
             mip=mip,
             msg=False,
-            gapRel=options.gap,
-            gapAbs=0.0,
+            mip_rel_gap=options.gap,
+            mip_abs_gap=0.0,
             threads=options.threads,
-            timeLimit=max(options.time_limit_s, 0.01),
+            time_limit=max(options.time_limit_s, 0.01),
             random_seed=options.seed,
             mip_heuristic_effort=options.heuristic_effort,
         )
@@ -133,11 +135,8 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         self.factor = 1.0  # what HiGHS minimised = factor * the model's objective
 
     def createAndConfigureSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
-        """Make the solver silent before any option can print, and open to Ctrl-C."""
-        super().createAndConfigureSolver(lp)
-        lp.solverModel.setOptionValue("output_flag", False)
-        lp.solverModel.setOptionValue("log_to_console", False)
-        lp.solverModel.HandleKeyboardInterrupt = True
+        """A silent solver with these options, before anything is handed to it."""
+        lp.solverModel = silent_highs({"threads": self.threads, **self.optionsDict})
 
     def actualSolve(self, lp: pulp.LpProblem, callback: object = None) -> int:  # noqa: N802
         """PuLP's own steps, without its passes over every column between them."""

@@ -17,12 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.mix.model import FleetModel, Frame, Label, build
-from tokenfleet.mix.model.columns import ALL_YEAR
+from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build
 from tokenfleet.mix.model.frame import may_run
+from tokenfleet.mix.model.index import (
+    Budget,
+    Capex,
+    Demand,
+    Power,
+    RackLimit,
+    Slack,
+    Supply,
+)
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
 from tokenfleet.mix.solver.highs import SolveOptions, run
-from tokenfleet.problem_data import Pool, Problem
+from tokenfleet.problem_data import (
+    Api,
+    Flow,
+    Pool,
+    Problem,
+    Replicas,
+    Scale,
+    Short,
+    Systems,
+)
 
 BoolArray = NDArray[np.bool_]
 
@@ -109,9 +126,9 @@ def check_scaling(m: FleetModel) -> None:
     """
     ranges: dict[str, dict[float, str]] = {}
     for row, label in zip(m.prob.constraints(), m.rows.values(), strict=True):
-        if label[0] == "budget":
+        if isinstance(label, Budget):
             continue
-        extremes = ranges.setdefault(str(label[0]), {})
+        extremes = ranges.setdefault(label.family, {})
         sizes = [(abs(a), v.name) for v, a in row.items() if a]
         if sizes:
             for size, name in (min(sizes), max(sizes)):
@@ -119,7 +136,7 @@ def check_scaling(m: FleetModel) -> None:
     ranges["price"] = {
         abs(a): m.columns[label].name
         for label, a in cost_coefficients(m).items()
-        if a and label[0] == "x"
+        if a and isinstance(label, Systems)
     }
     for family, extremes in ranges.items():
         if extremes and max(extremes) > MAX_SPREAD * min(extremes):
@@ -139,21 +156,23 @@ def describe(m: FleetModel, name: str) -> str:
 
 def describe_label(problem: Problem, label: Label) -> str:
     """A label in the user's terms."""
-    kind = label[0]
-    if kind == "x":
-        return f"systems under offer {problem.offers[label[2]].id}"
-    if kind in ("n", "f"):
-        candidate = problem.candidates[label[3]]
-        workload = problem.workloads[candidate.workload].id
-        what = "replicas" if kind == "n" else "requests"
-        return f"{what} of {workload} in pool {problem.pools[label[2]].id}"
-    if kind == "api":
-        return f"requests to API {problem.apis[label[2]].id}"
-    if kind == "short":
-        return f"shortfall of workload {problem.workloads[label[2]].id}"
-    if kind == "theta":
-        return "scale of free demand"
-    return f"{kind} of pool {problem.pools[label[-2 if kind == 'slot' else -1]].id}"
+    if isinstance(label, Systems):
+        text = f"systems under offer {problem.offers[label.offer].id}"
+    elif isinstance(label, (Replicas, Flow)):
+        workload = problem.workloads[problem.candidates[label.candidate].workload].id
+        what = "replicas" if isinstance(label, Replicas) else "requests"
+        text = f"{what} of {workload} in pool {problem.pools[label.pool].id}"
+    elif isinstance(label, Api):
+        text = f"requests to API {problem.apis[label.api].id}"
+    elif isinstance(label, Short):
+        text = f"shortfall of workload {problem.workloads[label.workload].id}"
+    elif isinstance(label, Scale):
+        text = "scale of free demand"
+    elif isinstance(label, Slack):
+        text = f"what gives way of the {label.row.family} limits"
+    else:
+        text = f"{label.tag} of pool {problem.pools[label.pool].id}"
+    return text
 
 
 def explain_infeasible(problem: Problem, frame: Frame | None = None) -> InfeasibleError:
@@ -185,76 +204,77 @@ def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
 def _repair(problem: Problem, families: tuple[str, ...], frame: Frame | None) -> Repair | None:
     """Least relative slack when only these families may give way; None if that is no cure."""
     m = build(problem, relax=frozenset(families), frame=frame)
-    slacks = [label for label in m.columns if label[0] == "slack"]
+    slacks = m.of(Slack)
     if not slacks:
         return None
-    set_objective(m, {label: 1.0 / max(size_of_limit(problem, label), 1e-6) for label in slacks})
+    set_objective(m, {la: 1.0 / max(size_of_limit(problem, la.row), 1e-6) for la in slacks})
     outcome = run(m.prob, _TRIAL)
     if not outcome.has_incumbent:
         return None
-    return repair_of(problem, {la: outcome.values[m.columns[la].name] for la in slacks})
+    return repair_of(problem, {la: outcome.values[v.name] for la, v in slacks.items()})
 
 
-def repair_of(problem: Problem, slack: Mapping[Label, float]) -> Repair | None:
+def repair_of(problem: Problem, slack: Mapping[Slack, float]) -> Repair | None:
     """The repair that slack columns ask for; None if they ask for none."""
-    sizes = {label: max(size_of_limit(problem, label), 1e-6) for label in slack}
+    sizes = {label: max(size_of_limit(problem, label.row), 1e-6) for label in slack}
     short = {label: amount for label, amount in slack.items() if amount > 1e-6 * sizes[label]}
     texts = tuple(
-        dict.fromkeys(_message(problem, label, amount) for label, amount in short.items())
+        dict.fromkeys(_message(problem, label.row, amount) for label, amount in short.items())
     )
     relative = sum(amount / sizes[label] for label, amount in short.items())
     return Repair(relative, texts) if texts else None
 
 
-def size_of_limit(problem: Problem, label: Label) -> float:
-    """The limit that a slack relaxes, in its own unit."""
-    family, key = label[1], label[2:]
-    objective = problem.objective
-    if family == "power":
-        return problem.sites[key[0]].power_limit_kw
-    if family == "racks":
-        return problem.sites[key[0]].rack_limit
-    if family == "supply":
-        return max(problem.offers[key[0]].supply, 1.0)
-    if family == "capex":
-        return objective.capex_budget_usd or 1.0
-    if family == "budget":
-        return objective.annual_budget_usd or 1.0
-    workload = problem.workloads[key[1]]
+def size_of_limit(problem: Problem, row: Row) -> float:
+    """The limit that a row holds, in its own unit."""
+    if isinstance(row, Power):
+        return problem.sites[row.site].power_limit_kw
+    if isinstance(row, RackLimit):
+        return problem.sites[row.site].rack_limit
+    if isinstance(row, Supply):
+        return max(problem.offers[row.offer].supply, 1.0)
+    if isinstance(row, Capex):
+        return problem.objective.capex_budget_usd or 1.0
+    if isinstance(row, Budget):
+        return problem.objective.annual_budget_usd or 1.0
+    assert isinstance(row, Demand), row
+    workload = problem.workloads[row.workload]
     scale = max(workload.min_scale, 1.0) if workload.free else 1.0
-    return float(workload.demand_rps[key[0], key[2]]) * scale
+    return float(workload.demand_rps[row.block, row.cls]) * scale
 
 
-def _message(problem: Problem, label: Label, amount: float) -> str:
-    family, key = label[1], label[2:]
-    size = size_of_limit(problem, label)
-    if family == "power":
-        site = problem.sites[key[0]]
+def _message(problem: Problem, row: Row, amount: float) -> str:
+    size = size_of_limit(problem, row)
+    if isinstance(row, Power):
+        site = problem.sites[row.site]
         basis = "utility" if site.power_is_utility else "IT"
         where = f"site {site.id}: power short by {amount:.6g} kW (limit {size:.6g} kW, {basis})"
-        return where + _in_block(problem, key[1])
-    if family == "racks":
-        site_id = problem.sites[key[0]].id
+        return where + _in_blocks(problem, problem.scopes[row.scope].blocks)
+    if isinstance(row, RackLimit):
+        site_id = problem.sites[row.site].id
         return f"site {site_id}: racks short by {math.ceil(amount - 1e-6)} (limit {size:.6g})"
-    if family == "supply":
-        offer = problem.offers[key[0]]
+    if isinstance(row, Supply):
+        offer = problem.offers[row.offer]
         name = offer.supply_group or offer.id
         return f"offer {name}: supply short by {math.ceil(amount - 1e-6)} (limit {offer.supply:g})"
-    if family == "capex":
+    if isinstance(row, Capex):
         return f"capex budget short by {amount:,.0f} USD (limit {size:,.0f} USD)"
-    if family == "budget":
+    if isinstance(row, Budget):
         return f"annual budget short by {amount:,.0f} USD (limit {size:,.0f} USD)"
-    workload = problem.workloads[key[1]]
-    class_id = workload.class_ids[key[2]]
+    assert isinstance(row, Demand), row
+    workload = problem.workloads[row.workload]
+    class_id = workload.class_ids[row.cls]
     return (
         f"workload {workload.id}, class {class_id}: {amount:.6g} of {size:.6g} requests/s cannot "
-        f"be served{_in_block(problem, key[0])}"
+        f"be served{_in_blocks(problem, (row.block,))}"
     )
 
 
-def _in_block(problem: Problem, b: int) -> str:
-    if b == ALL_YEAR or len(problem.blocks) == 1:
+def _in_blocks(problem: Problem, blocks: Sequence[int]) -> str:
+    """The one block of several that is spoken of; nothing where all are."""
+    if len(blocks) == len(problem.blocks):
         return ""
+    (b,) = blocks
     block = problem.blocks[b]
     if block.lost_site >= 0:
         return f" while site {problem.sites[block.lost_site].id} is lost"

@@ -62,10 +62,10 @@ def _repair(
     """Least relative slack of some families in the relaxation."""
     master = Master(pairs, options, families)
     of = weights(master)
-    if not any(label[1] in families for label in of):
+    if not any(label.row.family in families for label in of):
         return _Trial(None, True)
     prices = master.slack_prices(
-        {la: a if la[1] in families else a * _LAST_RESORT for la, a in of.items()}
+        {la: a if la.row.family in families else a * _LAST_RESORT for la, a in of.items()}
     )
     master.use(prices)
     master.add(rows)
@@ -78,6 +78,6 @@ def _repair(
     ended = converge(master, prices, deadline, close)
     if not last or ("demand" not in families and unserved(master, last[0]) > _CURED):
         return _Trial(None, ended)
-    slack = master.slack(last[0])
-    repair = repair_of(pairs.problem, {la: x for la, x in slack.items() if la[1] in families})
+    slack = master.slack(last[0]).items()
+    repair = repair_of(pairs.problem, {la: x for la, x in slack if la.row.family in families})
     return _Trial(repair, ended)

@@ -14,19 +14,21 @@ model, which must not be negative.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 
 import pulp
 
-from tokenfleet.mix.model import ALL_YEAR, FleetModel, Label
-from tokenfleet.mix.model.columns import blocks_of, per_block
+from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.problem_data import Api, Flow, Replicas, Scale, Short, Systems
 
 _Demand = tuple[int, int, int]  # block, workload, class
 
 
 def quick_bounds(m: FleetModel, systems: list[str]) -> dict[str, float]:
     """Lower bounds of the objective by system type; -inf where the closed form does not hold."""
-    if m.prob.objective is None or m.prob.sense != pulp.LpMinimize or ("theta",) in m.columns:
+    if m.prob.objective is None or m.prob.sense != pulp.LpMinimize or Scale() in m.columns:
         return dict.fromkeys(systems, -math.inf)
     weight = {v.name: float(a) for v, a in m.prob.objective.items()}
     if min(weight.values(), default=0.0) < 0:
@@ -59,18 +61,18 @@ def _unit_prices(
     load = [candidate.load.tolist() for candidate in m.problem.candidates]
     elsewhere: dict[_Demand, float] = {}
     own: dict[str, _Units] = {}
-    for label, price in prices.items():
-        if label[0] in ("api", "short"):
-            w = m.problem.apis[label[2]].workload if label[0] == "api" else label[2]
-            demand = (label[1], w, label[3])
-            elsewhere[demand] = min(price, elsewhere.get(demand, math.inf))
-        elif label[0] == "f":
-            _, b, p, c, k = label
-            candidate, pool = m.problem.candidates[c], m.problem.pools[p]
-            if candidate.role == "prefill":
-                continue
-            ways = own.setdefault(pool.system, {}).setdefault((b, candidate.workload, k), [])
-            ways.append((price, load[c][k] * replica[b, p, c], pool.elastic))
+    other: Iterator[Api | Short] = itertools.chain(m.of(Api), m.of(Short))
+    for label in other:
+        w = m.problem.apis[label.api].workload if isinstance(label, Api) else label.workload
+        demand = (label.block, w, label.cls)
+        elsewhere[demand] = min(prices[label], elsewhere.get(demand, math.inf))
+    for flow in m.of(Flow):
+        b, p, c, k = flow.block, flow.pool, flow.candidate, flow.cls
+        candidate, pool = m.problem.candidates[c], m.problem.pools[p]
+        if candidate.role == "prefill":
+            continue
+        ways = own.setdefault(pool.system, {}).setdefault((b, candidate.workload, k), [])
+        ways.append((prices[flow], load[c][k] * replica[b, p, c], pool.elastic))
     return elsewhere, own
 
 
@@ -80,22 +82,21 @@ def _replica_prices(m: FleetModel, prices: dict[Label, float]) -> dict[tuple[int
     found = {}
     for p, candidates in m.eligible.items():
         pool = m.problem.pools[p]
-        for b in blocks_of(m.problem, p):
-            scope = b if per_block(m.problem, p) else ALL_YEAR
+        for b in m.scopes.up(p):
+            scope = m.scopes.replicas_in(p, b)
+            of_system = min(system[p, s] for s in m.scopes.systems_in(p, b))
             for c in candidates:
-                gpus = m.problem.candidates[c].gpus
-                held = gpus / pool.gpus_per_system * system[p, b if pool.elastic else ALL_YEAR]
-                found[b, p, c] = prices["n", scope, p, c] + held
+                held = m.problem.candidates[c].gpus / pool.gpus_per_system * of_system
+                found[b, p, c] = prices[Replicas(scope, p, c)] + held
     return found
 
 
 def _system_prices(m: FleetModel, prices: dict[Label, float]) -> dict[tuple[int, int], float]:
     """Least price of a system of each pool, by scope of its column."""
     least: dict[tuple[int, int], float] = {}
-    for label, price in prices.items():
-        if label[0] == "x":
-            key = (m.problem.offers[label[2]].pool, label[1])
-            least[key] = min(price, least.get(key, math.inf))
+    for label in m.of(Systems):
+        key = (m.problem.offers[label.offer].pool, label.scope)
+        least[key] = min(prices[label], least.get(key, math.inf))
     return least
 
 

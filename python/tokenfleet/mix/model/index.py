@@ -1,0 +1,274 @@
+"""What the columns and rows of the mix model are called, and in which blocks each holds.
+
+A column is labelled by the number that it stands for (`Systems`, `Replicas`, `Flow` and the others
+of `problem_data`), or by the row that it lets give way (`Slack`); a row by its constraint family.
+Fields of a label are read by name; no other module knows in which order they stand.
+
+`Scopes` says in which scopes the systems and the replicas of a pool are counted. Today a scope is
+every block or one block; whatever holds in some other set of blocks is one more entry in
+`Problem.scopes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from tokenfleet.problem_data import (
+    EVERY_BLOCK,
+    Api,
+    Flow,
+    Problem,
+    Racks,
+    Replicas,
+    Scale,
+    Short,
+    Slot,
+    Systems,
+    Used,
+    only_block,
+)
+
+
+class Demand(NamedTuple):
+    """Requests/s of a class in a block are served, by one way or another."""
+
+    block: int
+    workload: int
+    cls: int
+    family: Literal["demand"] = "demand"
+
+
+class Capacity(NamedTuple):
+    """Replicas carry the flows through them in a block."""
+
+    block: int
+    pool: int
+    candidate: int
+    family: Literal["capacity"] = "capacity"
+
+
+class Pair(NamedTuple):
+    """Prefill and decode of a class keep pace at a site in a block."""
+
+    block: int
+    site: int
+    workload: int
+    pair: int
+    cls: int
+    family: Literal["pair"] = "pair"
+
+
+class Reserve(NamedTuple):
+    """A pool holds systems only when it is used."""
+
+    pool: int
+    scope: int
+    family: Literal["reserve"] = "reserve"
+
+
+class Pack(NamedTuple):
+    """Replicas of a size and all larger ones find places in the systems of a pool."""
+
+    pool: int
+    scope: int
+    size: int
+    family: Literal["pack"] = "pack"
+
+
+class Place(NamedTuple):
+    """Replicas of a size find places in the systems that are cut by patterns."""
+
+    pool: int
+    scope: int
+    size: int
+    family: Literal["place"] = "place"
+
+
+class Slots(NamedTuple):
+    """Systems that are cut by patterns, and those that replicas fill, are there."""
+
+    pool: int
+    scope: int
+    family: Literal["slots"] = "slots"
+
+
+class Whole(NamedTuple):
+    """Systems that replicas fill are there; the pool holds no smaller replicas."""
+
+    pool: int
+    scope: int
+    family: Literal["whole"] = "whole"
+
+
+class Power(NamedTuple):
+    """Provisioned kW within the limit of a site."""
+
+    site: int
+    scope: int
+    family: Literal["power"] = "power"
+
+
+class RackLimit(NamedTuple):
+    """Racks within the number that a site has."""
+
+    site: int
+    scope: int
+    family: Literal["racks"] = "racks"
+
+
+class RackSpace(NamedTuple):
+    """Systems of a pool within the racks that it takes."""
+
+    pool: int
+    scope: int
+    family: Literal["rack_space"] = "rack_space"
+
+
+class Supply(NamedTuple):
+    """Systems under an offer, and those that share its supply, within that supply."""
+
+    offer: int
+    scope: int
+    family: Literal["supply"] = "supply"
+
+
+class ApiRate(NamedTuple):
+    """Requests/s of all classes within the rate limit of an API."""
+
+    api: int
+    block: int
+    family: Literal["api_rate"] = "api_rate"
+
+
+class Capex(NamedTuple):
+    """Capital of all systems within the budget."""
+
+    family: Literal["capex"] = "capex"
+
+
+class Budget(NamedTuple):
+    """The yearly cost within the budget."""
+
+    family: Literal["budget"] = "budget"
+
+
+class Ratio(NamedTuple):
+    """Cost per token within what the plan of least cost per token allows."""
+
+    family: Literal["ratio"] = "ratio"
+
+
+class ReplicaCut(NamedTuple):
+    """A cut on the whole number of replicas of a candidate; `number` tells several apart."""
+
+    block: int
+    pool: int
+    candidate: int
+    number: int = 0
+    family: Literal["replica_cut"] = "replica_cut"
+
+
+class SystemCut(NamedTuple):
+    """A cut on the whole number of systems of a pool; `number` tells several apart."""
+
+    block: int
+    pool: int
+    number: int = 0
+    family: Literal["system_cut"] = "system_cut"
+
+
+Cutting: TypeAlias = ReplicaCut | SystemCut
+Packing: TypeAlias = Pack | Place | Slots | Whole
+Row: TypeAlias = (
+    Demand
+    | Capacity
+    | Pair
+    | Reserve
+    | Packing
+    | Power
+    | RackLimit
+    | RackSpace
+    | Supply
+    | ApiRate
+    | Capex
+    | Budget
+    | Ratio
+    | Cutting
+)
+
+
+class Slack(NamedTuple):
+    """By how much a row may be missed, where its family is relaxed."""
+
+    row: Row
+    tag: Literal["slack"] = "slack"
+
+
+Label: TypeAlias = Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Slack
+#: Labels of columns that are whole numbers.
+WHOLE = (Systems, Replicas, Racks, Slot, Used)
+
+
+class Scopes:
+    """In which scopes the systems and the replicas of each pool are counted."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Counts differ by block where systems come and go, replicas also where layouts may."""
+        blocks = list(enumerate(problem.blocks))
+        up = [[b for b, block in blocks if block.lost_site != s] for s in range(len(problem.sites))]
+        together = _Counted(problem, [EVERY_BLOCK])
+        alone = [_Counted(problem, [only_block(b) for b in found]) for found in up]
+        self._hours = [block.counted_hours for block in problem.blocks]
+        self._table = [frozenset(scope.blocks) for scope in problem.scopes]
+        self._up = [up[pool.site] for pool in problem.pools]
+        self._systems = [alone[q.site] if q.elastic else together for q in problem.pools]
+        self._replicas = [
+            alone[q.site] if q.elastic or problem.relayout else together for q in problem.pools
+        ]
+
+    def up(self, p: int) -> Sequence[int]:
+        """Blocks in which the site of the pool is up."""
+        return self._up[p]
+
+    def up_in(self, p: int, scope: int) -> list[int]:
+        """Blocks of a scope in which the site of the pool is up."""
+        return [b for b in self._up[p] if b in self._table[scope]]
+
+    def hours_up(self, p: int, scope: int) -> float:
+        """Hours a year of a scope in which the site of the pool is up."""
+        return sum(self._hours[b] for b in self.up_in(p, scope))
+
+    def systems(self, p: int) -> Sequence[int]:
+        """Scopes in which the systems of the pool are counted."""
+        return self._systems[p].scopes
+
+    def replicas(self, p: int) -> Sequence[int]:
+        """Scopes in which the replicas of the pool are counted."""
+        return self._replicas[p].scopes
+
+    def systems_over(self, p: int, scope: int) -> Sequence[int]:
+        """Scopes of the pool's systems that hold in every block of a scope."""
+        return self._systems[p].over[scope]
+
+    def systems_in(self, p: int, b: int) -> Sequence[int]:
+        """Scopes of the pool's systems that hold in a block."""
+        return self._systems[p].over[only_block(b)]
+
+    def replicas_in(self, p: int, b: int) -> int:
+        """The scope of the pool's replicas that serve in a block."""
+        return self._replicas[p].over[only_block(b)][0]
+
+    def finest(self, scopes: Iterable[int]) -> list[int]:
+        """Those of the scopes that no other is a part of: a limit holds in each of them."""
+        found = sorted(set(scopes))
+        return [s for s in found if not any(self._table[t] < self._table[s] for t in found)]
+
+
+class _Counted:
+    """Scopes in which some number is counted, and those of them that hold throughout each scope."""
+
+    def __init__(self, problem: Problem, scopes: list[int]) -> None:
+        self.scopes = scopes
+        blocks = [frozenset(scope.blocks) for scope in problem.scopes]
+        self.over = [[s for s in scopes if part <= blocks[s]] for part in blocks]
