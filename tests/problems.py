@@ -173,7 +173,9 @@ def priced_by_block(problem: Problem, seed: int) -> Problem:
         for offer in problem.offers
     )
     apis = tuple(
-        replace(api, cost_usd_per_request=api.cost_usd_per_request * rng.uniform(0.5, 2, (blocks, 1)))
+        replace(
+            api, cost_usd_per_request=api.cost_usd_per_request * rng.uniform(0.5, 2, (blocks, 1))
+        )
         for api in problem.apis
     )
     return replace(problem, pools=pools, offers=offers, apis=apis)

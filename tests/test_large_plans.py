@@ -217,7 +217,7 @@ def two_rounds() -> Problem:
     )
 
 
-@pytest.mark.parametrize("target", ["generation.Pairs.reduced_costs", "solve.build"])
+@pytest.mark.parametrize("target", ["generate.generation.Pairs.reduced_costs", "solve.build"])
 def test_ctrl_c_in_the_relaxation_returns_a_plan(
     target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

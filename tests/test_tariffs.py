@@ -18,7 +18,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import build
 from tokenfleet.problem.load_blocks import load_blocks
-from tokenfleet.problem_data import ApiData, Block, OfferData, Problem, by_block, mean_price
+from tokenfleet.problem_data import ApiData, Block, OfferData, Problem, mean_price
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Demand, Site
 from tokenfleet.verify.mix import annual_cost_items, verify_mix
@@ -269,7 +269,6 @@ def test_prices_by_block_are_one_per_block() -> None:
     pool = replace(problem.pools[0], energy_usd_per_kwh_it=(0.1, 0.2, 0.3))
     with pytest.raises(ValueError, match="pool p, energy: 3 prices for 2 load blocks"):
         replace(problem, pools=(pool,))
-    assert by_block(0.1, 3).tolist() == [0.1] * 3
     assert mean_price((0.2, 0.08), (10, 14)) == pytest.approx(0.13)
     assert mean_price((0.2, 0.08), (0, 0)) == 0.0
 

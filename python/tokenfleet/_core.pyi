@@ -664,7 +664,9 @@ def kwh_it_cost(
     water_l_per_kwh_it: float,
     water_usd_per_m3: float,
 ) -> _KwhCost:
-    """USD per kWh at the IT equipment by item: tariff and carbon on utility energy, water on IT energy.
+    """USD per kWh at the IT equipment, by item.
+
+    Tariff and carbon are paid on utility energy, water on IT energy.
 
     Raises ``ValueError`` naming an impossible number.
     """

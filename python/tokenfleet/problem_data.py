@@ -12,6 +12,11 @@ per block: `0.1`, or `(0.2, 0.08)` where the first of two blocks is the dear one
 
 Symbols used by the model: b load block, s site, p pool, o offer, c candidate, w workload,
 k request class of a workload.
+
+A field's type also says what is better: `Less[float]`, `More[float]`, `Equal[int]`. From that
+`mix.model.better` makes which system types may be left out, which pools are copies of one another
+and the order of the columns. **A field that says nothing is safe:** two rows may then take each
+other's place only where both hold its default, or where it is equal if it has none.
 """
 
 from __future__ import annotations
@@ -21,13 +26,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-ByBlock = float | tuple[float, ...]
 Role = Literal["serve", "prefill", "decode"]
 ObjectiveKind = Literal[
     "least_cost",
@@ -39,14 +43,40 @@ ObjectiveKind = Literal[
 ]
 Denominator = Literal["output", "total"]
 
+
+@dataclass(frozen=True)
+class About:
+    """What a field says beside its value; several of them add up."""
+
+    better: Literal["", "less", "more", "equal", "unlimited", "indifferent"] = ""
+    refers_to: str = ""  # the table that its index points into
+    by_class: bool = False  # its last axis is over the request classes of the workload
+    by_block: bool = False  # may have a first axis over the load blocks; without: same in all
+    unless: str = ""  # does not matter where this other field holds
+    shared_by: str = ""  # rows with one value of this other field share the limit
+
+
+# What is better must hold whatever the objective and the limits are.
+T = TypeVar("T")
+Less = Annotated[T, About("less")]  # the less, the better: a price, a load, a draw of power
+More = Annotated[T, About("more")]  # the more, the better: quality, systems per rack
+Equal = Annotated[T, About("equal")]  # only equals may take each other's place
+Limit = Annotated[T, About("unlimited")]  # others count against it: the unlimited take over more
+Name = Annotated[T, About("indifferent")]  # what people call it, or where to look; not compared
+
+SiteIndex = Annotated[int, About(refers_to="sites")]
+SiteIndices = Annotated[tuple[int, ...], About(refers_to="sites")]
+PoolIndex = Annotated[int, About(refers_to="pools")]
+WorkloadIndex = Annotated[int, About(refers_to="workloads")]
+SystemType = Annotated[str, About(refers_to="systems")]
+ByClass = Annotated[FloatArray, About(by_class=True)]
+BY_BLOCK = About(by_block=True)
+ByBlock = Annotated[float | tuple[float, ...], BY_BLOCK]
+AtOwnSite = Annotated[T, About(unless="hosted")]  # the provider's hall has room of its own
+
 HOURS_PER_YEAR = 8760.0
 SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
-
-
-def by_block(price: ByBlock, blocks: int) -> FloatArray:
-    """The price in each of so many load blocks, (B,)."""
-    return np.broadcast_to(np.asarray(price, dtype=float), (blocks,))
 
 
 def mean_price(price: ByBlock, hours: Sequence[float]) -> float:
@@ -101,12 +131,12 @@ class WorkloadData:
     the common scale theta (requests/s) multiplies, and `min_scale <= theta <= max_scale`.
     """
 
-    id: str
-    class_ids: tuple[str, ...]
-    demand_rps: FloatArray  # (B, K)
-    output_tokens: FloatArray  # (K,) mean per request
-    input_tokens: FloatArray  # (K,) mean per request
-    value_usd_per_request: FloatArray  # (K,) at quality 1; 0 when no value is stated
+    id: Name[str]
+    class_ids: Name[tuple[str, ...]]
+    demand_rps: ByClass  # (B, K)
+    output_tokens: ByClass  # (K,) mean per request
+    input_tokens: ByClass  # (K,) mean per request
+    value_usd_per_request: ByClass  # (K,) at quality 1; 0 when no value is stated
     free: bool = False
     min_scale: float = 0.0  # requests/s
     max_scale: float = math.inf  # requests/s
@@ -118,7 +148,7 @@ class WorkloadData:
 class SiteData:
     """Limits of one site, in the basis (IT or utility) that its owner stated."""
 
-    id: str
+    id: Name[str]
     power_limit_kw: float = math.inf
     power_is_utility: bool = False  # True: provisioned IT kW times PUE must fit
     rack_limit: float = math.inf
@@ -129,22 +159,22 @@ class SiteData:
 class Pool:
     """Interchangeable systems: one site, one system type, one tenure."""
 
-    id: str
-    site: int
-    system: str
-    gpus_per_system: int
-    provisioned_it_kw: float  # per system; what a power limit must hold
-    idle_it_kw: float  # per system; drawn all the time it is on
-    elastic: bool = False  # counts may differ by block (on demand, spot)
-    interruptible: bool = False  # spot: serves interruptible workloads only
-    hosted: bool = False  # stands in the provider's hall: takes no site power or racks
-    pue: float = 1.0
-    energy_usd_per_kwh_it: ByBlock = 0.0  # tariff x PUE; 0: included in the price of the system
-    carbon_usd_per_kwh_it: ByBlock = 0.0  # the scenario's price of carbon, x PUE
-    water_usd_per_kwh_it: ByBlock = 0.0  # the scenario's price of water
-    carbon_kg_per_kwh_it: float = 0.0  # times PUE
-    systems_per_rack: float = math.inf  # 4.0, or 0.5 for a system of two racks
-    reserve: int = 0  # N+k: systems kept idle once the pool is used
+    id: Name[str]
+    site: Equal[SiteIndex]
+    system: Name[SystemType]
+    gpus_per_system: Equal[int]
+    provisioned_it_kw: AtOwnSite[Less[float]]  # per system; what a power limit must hold
+    idle_it_kw: Less[float]  # per system; drawn all the time it is on
+    elastic: Equal[bool] = False  # counts may differ by block (on demand, spot)
+    interruptible: Less[bool] = False  # spot: serves interruptible workloads only
+    hosted: More[bool] = False  # stands in the provider's hall: takes no site power or racks
+    pue: Less[float] = 1.0
+    energy_usd_per_kwh_it: Less[ByBlock] = 0.0  # tariff x PUE; 0: included in the system's price
+    carbon_usd_per_kwh_it: Less[ByBlock] = 0.0  # the scenario's price of carbon, x PUE
+    water_usd_per_kwh_it: Less[ByBlock] = 0.0  # the scenario's price of water
+    carbon_kg_per_kwh_it: Less[float] = 0.0  # times PUE
+    systems_per_rack: AtOwnSite[More[float]] = math.inf  # 4.0, or 0.5 for a system of two racks
+    reserve: Less[int] = 0  # N+k: systems kept idle once the pool is used
 
     @property
     def kwh_prices(self) -> dict[str, ByBlock]:
@@ -160,14 +190,14 @@ class Pool:
 class OfferData:
     """One way to get a system of a pool."""
 
-    id: str
-    pool: int
-    supply: float = math.inf  # systems
-    annual_cost_items_usd: dict[str, float] = field(default_factory=dict)  # per system-year
-    hourly_usd: ByBlock = 0.0  # elastic pools: price per system-hour
-    capex_usd: float = 0.0  # per system, counts against the capex budget
-    supply_group: str = ""  # offers of one non-empty group share one supply (several sites)
-    kind: str = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
+    id: Name[str]
+    pool: Name[PoolIndex]
+    supply: Annotated[Limit[float], About(shared_by="supply_group")] = math.inf  # systems
+    annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
+    hourly_usd: Less[ByBlock] = 0.0  # elastic pools: price per system-hour
+    capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
+    supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
+    kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,28 +209,30 @@ class Candidate:
     equal numbers mark compatible prefill and decode partners of one workload.
     """
 
-    id: int
-    workload: int
-    system: str
-    gpus: int
-    sites: tuple[int, ...]
-    load: FloatArray  # (K,)
-    energy_j: FloatArray  # (K,)
-    role: Role = "serve"
-    pair: int = -1
-    quality: float = 1.0
-    idle_w: float = 0.0  # IT watts a loaded replica draws above the idle of its system
-    label: dict[str, object] = field(default_factory=dict)
+    id: Name[int]
+    workload: Equal[WorkloadIndex]
+    system: Name[SystemType]
+    gpus: Equal[int]
+    sites: Name[SiteIndices]
+    load: Less[ByClass]  # (K,)
+    energy_j: Less[ByClass]  # (K,)
+    role: Equal[Role] = "serve"
+    pair: Equal[int] = -1
+    quality: More[float] = 1.0
+    idle_w: Less[float] = 0.0  # IT watts a loaded replica draws above the idle of its system
+    label: Name[dict[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ApiData:
     """A hosted API, priced per request of each class."""
 
-    id: str
-    workload: int
-    cost_usd_per_request: FloatArray  # (K,), or (B, K) by block; inf: cannot serve the class
-    max_rps: float = math.inf
+    id: Name[str]
+    workload: Equal[WorkloadIndex]
+    cost_usd_per_request: Less[
+        Annotated[ByClass, BY_BLOCK]
+    ]  # (K,) or (B, K); inf: cannot serve the class
+    max_rps: Limit[float] = math.inf
 
     def costs(self, blocks: int) -> FloatArray:
         """USD per request in each of so many load blocks, (B, K)."""

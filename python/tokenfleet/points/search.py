@@ -180,9 +180,7 @@ def _offers(
     return list(found.values())
 
 
-def _priced(
-    loaded: LoadedScenario, pool: Pool, offer: OfferData, hours: Sequence[float]
-) -> _Offer:
+def _priced(loaded: LoadedScenario, pool: Pool, offer: OfferData, hours: Sequence[float]) -> _Offer:
     """What an accelerator costs by the hour and its energy by the kWh, as means of the year."""
     yearly = sum(offer.annual_cost_items_usd.values())
     hour = yearly / HOURS_PER_YEAR + mean_price(offer.hourly_usd, hours)

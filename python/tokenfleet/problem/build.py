@@ -133,10 +133,7 @@ def _workloads(loaded: LoadedScenario, load: LoadBlocks) -> tuple[data.WorkloadD
     ordered = _ordered(scenario)
     free = [w for w in ordered if isinstance(w.demand, FreeDemand)]
     mix = sum(w.demand.mix_share for w in free if isinstance(w.demand, FreeDemand))
-    return tuple(
-        _workload(loaded, w, load.multiplier[:, i], mix)
-        for i, w in enumerate(ordered)
-    )
+    return tuple(_workload(loaded, w, load.multiplier[:, i], mix) for i, w in enumerate(ordered))
 
 
 def _workload(

@@ -34,7 +34,9 @@ def _same_in_all_scopes(pairs: Pairs, of: Callable[[Pool], float]) -> FloatArray
 _KWH: dict[str, Callable[[Pairs], FloatArray]] = {
     "least_cost": Pairs.usd_per_kwh,
     "least_energy": lambda pairs: _same_in_all_scopes(pairs, lambda pool: pool.pue),
-    "least_carbon": lambda pairs: _same_in_all_scopes(pairs, lambda pool: pool.carbon_kg_per_kwh_it),
+    "least_carbon": lambda pairs: _same_in_all_scopes(
+        pairs, lambda pool: pool.carbon_kg_per_kwh_it
+    ),
 }
 _COEFFICIENTS = {
     "least_cost": objective.cost_coefficients,

@@ -25,12 +25,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.mix.model import Frame
+from tokenfleet.mix.model.better import copy_of
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import Pack, Packing, Place, Whole
 from tokenfleet.problem_data import (
@@ -38,7 +39,6 @@ from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     FloatArray,
     Flow,
-    OfferData,
     Problem,
     Replicas,
     only_block,
@@ -224,18 +224,11 @@ def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
         if not frame.able[p]:
             continue
         pool = problem.pools[p]
-        offers = frozenset(_terms(problem.offers[o]) for o in frame.offers[p])
-        grouped = all(problem.offers[o].supply_group for o in frame.offers[p])
-        key = (replace(pool, id="", site=-1), offers, tuple(frame.able[p]))
-        if pool.hosted and grouped and not lost:
+        offers = frozenset(copy_of(problem.offers[o]) for o in frame.offers[p])
+        key = (copy_of(pool), offers, tuple(frame.able[p]))
+        if pool.hosted and not lost:
             if key in seen:
                 continue
             seen.add(key)
         distinct.append(p)
     return distinct
-
-
-def _terms(offer: OfferData) -> tuple[object, ...]:
-    """What tells two offers apart, their pools aside."""
-    items = tuple(sorted(offer.annual_cost_items_usd.items()))
-    return (offer.supply_group, offer.hourly_usd, offer.capex_usd, items)

@@ -1,15 +1,15 @@
 """System types that no plan needs, because another type takes their place at no loss.
 
 System type A goes if one type B has, for every pool p of A, a pool q at the same site such that one
-system of q is as good as one of p in everything that the model looks at:
+system of q is as good as one of p in everything that the model looks at. What is as good is what
+the fields of `problem_data` say of themselves (`better`):
 
-- the same accelerators per system, and as elastic; usable wherever p is; in the provider's hall or
-  no more provisioned kW and no fewer systems per rack; no larger reserve; no more idle kW, energy
-  price, PUE and carbon;
-- for every offer of p an offer of q with **unlimited supply** (its own and that of its group) and
-  no higher yearly, hourly or capital price;
-- for every candidate that may run in p one of q, of the same workload, role, pair and size, with no
-  more load and joules for any class, no more idle watts and no less quality.
+- the pool's must-be-equal fields are equal (site, accelerators, elastic) and its numbers nowhere
+  worse (power, energy price, carbon, reserve, ...);
+- for every offer of p an offer of q with **unlimited supply** (its own and that of its group),
+  equal where it must be and with no number worse (yearly, hourly and capital price);
+- for every candidate that may run in p one of q, equal where it must be (workload, role, pair,
+  size), with no number worse (load and joules of any class, idle watts, quality).
 
 *No optimum is lost.* Take any plan and move all systems, replicas and flows of p into q, one for
 one. Numbers of systems stay whole, so this holds for the integer model: demand is served, replicas
@@ -17,6 +17,9 @@ find their places, `ceil((x + y)/r) <= ceil(x/r) + ceil(y/r)` bounds the racks, 
 and kg is no higher. Since one B replaces A everywhere, the best plan of one system type survives as
 well. The relation is reflexive and transitive; of types that replace each other the first in
 canonical order stays. There is no tolerance.
+
+A field's claim must bear this: `Less` says that a plan stays a plan, and gets no worse, where a row
+is replaced by one with less. A field that claims nothing can forbid a replacement, never cause one.
 
 Few pairs of types are compared in full: the best that q has of every number must be no worse than
 the best of p, which arrays tell for all pools of a place at once.
@@ -27,143 +30,123 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from tokenfleet.mix.model.better import Place, are_unlimited, must_be_equal, numbers
 from tokenfleet.mix.model.order import Order
-from tokenfleet.problem_data import Candidate, FloatArray, OfferData, Pool, Problem
+from tokenfleet.problem_data import FloatArray, Problem
 
-_Kind = tuple[int, str, int, int]  # workload, role, pair, accelerators
+_Table = dict[Place, FloatArray]  # rows of numbers, the smaller the better, of equals
 
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
     """What the model sees of a pool."""
 
-    pool: Pool
-    offers: Sequence[OfferData]
-    unlimited: Sequence[OfferData]  # of the offers
-    candidates: dict[_Kind, FloatArray]  # rows of numbers, each the better the smaller
-
-    @property
-    def place(self) -> tuple[int, int, bool]:
-        """What must be equal where one pool takes the place of another."""
-        return self.pool.site, self.pool.gpus_per_system, self.pool.elastic
+    place: Place
+    numbers: FloatArray
+    offers: _Table
+    unlimited: _Table  # of the offers
+    candidates: _Table
 
 
 def dominated_systems(
     problem: Problem, order: Order, eligible: dict[int, list[int]]
 ) -> frozenset[str]:
     """System types whose pools another type replaces; `eligible`: candidates of each pool."""
-    offers: dict[int, list[OfferData]] = {}
-    for offer in problem.offers:
-        offers.setdefault(offer.pool, []).append(offer)
-    limited = {o.supply_group for o in problem.offers if math.isfinite(o.supply)} - {""}
-    numbers = [_numbers(c) for c in problem.candidates]
-    seen: dict[tuple[int, ...], dict[_Kind, FloatArray]] = {}  # many pools run the same candidates
+    blocks = len(problem.blocks)
+    offers = _Compared(problem.offers, blocks)
+    candidates = _Compared(problem.candidates, blocks)
+    of_pool: dict[int, list[int]] = {}
+    for o, offer in enumerate(problem.offers):
+        of_pool.setdefault(offer.pool, []).append(o)
+    free_offers, free_pools = are_unlimited(problem.offers), are_unlimited(problem.pools)
     types: dict[str, list[_Pool]] = {}
     for p in order.pools:
-        pool, runs = problem.pools[p], tuple(eligible[p])
-        if runs not in seen:
-            seen[runs] = _by_kind(problem, runs, numbers)
-        own = offers.get(p, ())
-        unlimited = [o for o in own if math.isinf(o.supply) and o.supply_group not in limited]
-        types.setdefault(pool.system, []).append(_Pool(pool, own, unlimited, seen[runs]))
+        pool, own = problem.pools[p], of_pool.get(p, [])
+        seen = _Pool(
+            place=must_be_equal(pool),
+            numbers=numbers(pool, blocks),
+            offers=offers.table(own),
+            unlimited=offers.table(o for o in own if free_pools[p] and free_offers[o]),
+            candidates=candidates.table(eligible[p]),
+        )
+        types.setdefault(pool.system, []).append(seen)
     possible = _possible(types)
     gone: set[str] = set()
     for name in reversed(types):
         others = possible[name] - gone - {name}
-        if any(_replaces(problem, types[other], types[name]) for other in others):
+        if any(_replaces(types[other], types[name]) for other in others):
             gone.add(name)
     return frozenset(gone)
+
+
+class _Compared:
+    """Rows of a table with their numbers, worked out once."""
+
+    def __init__(self, rows: Sequence[Any], blocks: int) -> None:
+        self.numbers = [numbers(row, blocks) for row in rows]
+        self.places = [must_be_equal(row) for row in rows]
+        self._tables: dict[tuple[int, ...], _Table] = {}  # many pools run the same candidates
+
+    def table(self, rows: Iterable[int]) -> _Table:
+        """The numbers of some rows, equals together."""
+        key = tuple(rows)
+        if key not in self._tables:
+            found: dict[Place, list[FloatArray]] = {}
+            for i in key:
+                found.setdefault(self.places[i], []).append(self.numbers[i])
+            self._tables[key] = {place: np.array(r) for place, r in found.items()}
+        return self._tables[key]
 
 
 def _possible(types: dict[str, list[_Pool]]) -> dict[str, set[str]]:
     """Types that may replace each type, as far as the best of every number tells."""
     pools = [(name, pool) for name, found in types.items() for pool in found]
-    widths = {kind: rows.shape[1] for _, q in pools for kind, rows in q.candidates.items()}
-    places: dict[tuple[int, int, bool], list[tuple[str, _Pool]]] = {}
+    offers = {place: rows.shape[1] for _, q in pools for place, rows in q.offers.items()}
+    runs = {place: rows.shape[1] for _, q in pools for place, rows in q.candidates.items()}
+
+    def best(q: _Pool, bought: _Table) -> FloatArray:
+        return np.concatenate([q.numbers, *_best(bought, offers), *_best(q.candidates, runs)])
+
+    places: dict[Place, list[tuple[str, _Pool]]] = {}
     for name, pool in pools:
         places.setdefault(pool.place, []).append((name, pool))
     possible = {name: set(types) for name in types}
     for members in places.values():
-        given = np.stack([_best(q, q.unlimited, widths) for _, q in members])
+        given = np.stack([best(q, q.unlimited) for _, q in members])
         for name, p in members:
-            good = (given <= _best(p, p.offers, widths)).all(axis=1)
+            good = (given <= best(p, p.offers)).all(axis=1)
             possible[name] &= {members[i][0] for i in np.flatnonzero(good)}
     return possible
 
 
-def _best(q: _Pool, offers: Sequence[OfferData], widths: dict[_Kind, int]) -> FloatArray:
-    """The best of each price and number; infinite where there is no offer or candidate."""
-    prices = np.array([_prices(o) for o in offers]).reshape(-1, 3)
-    pool = (
-        q.pool.reserve,
-        q.pool.idle_it_kw,
-        q.pool.energy_usd_per_kwh_it,
-        q.pool.pue,
-        q.pool.carbon_kg_per_kwh_it,
-    )
-    rows = [q.candidates.get(kind, np.empty((0, width))) for kind, width in widths.items()]
-    least = [table.min(axis=0, initial=math.inf) for table in (prices, *rows)]
-    return np.concatenate([pool, *least])
+def _best(table: _Table, widths: dict[Place, int]) -> list[FloatArray]:
+    """The best of each number of each kind of rows; infinite where there is no such row."""
+    none = {place: np.empty((0, width)) for place, width in widths.items()}
+    return [table.get(place, none[place]).min(axis=0, initial=math.inf) for place in widths]
 
 
-def _by_kind(
-    problem: Problem, candidates: Iterable[int], numbers: Sequence[FloatArray]
-) -> dict[_Kind, FloatArray]:
-    rows: dict[_Kind, list[FloatArray]] = {}
-    for c in candidates:
-        found = problem.candidates[c]
-        kind = (found.workload, found.role, found.pair, found.gpus)
-        rows.setdefault(kind, []).append(numbers[c])
-    return {kind: np.array(r) for kind, r in rows.items()}
+def _replaces(others: Sequence[_Pool], pools: Sequence[_Pool]) -> bool:
+    return all(any(_as_good(q, p) for q in others) for p in pools)
 
 
-def _numbers(c: Candidate) -> FloatArray:
-    return np.concatenate([c.load, c.energy_j, [c.idle_w, -c.quality]])
-
-
-def _replaces(problem: Problem, others: Sequence[_Pool], pools: Sequence[_Pool]) -> bool:
-    return all(any(_as_good(problem, q, p) for q in others) for p in pools)
-
-
-def _as_good(problem: Problem, q: _Pool, p: _Pool) -> bool:
+def _as_good(q: _Pool, p: _Pool) -> bool:
     """Whether one system of q stands in for one of p at no loss."""
     return (
         q.place == p.place
-        and _fits_in_place(problem, q.pool, p.pool)
-        and all(any(_as_cheap(x, o) for x in q.unlimited) for o in p.offers)
-        and all(kind in q.candidates for kind in p.candidates)
-        and all(_all_covered(q.candidates[kind], rows) for kind, rows in p.candidates.items())
+        and bool((q.numbers <= p.numbers).all())
+        and _all_covered(q.unlimited, p.offers)
+        and _all_covered(q.candidates, p.candidates)
     )
 
 
-def _fits_in_place(problem: Problem, q: Pool, p: Pool) -> bool:
-    utility = problem.sites[p.site].power_is_utility
-    q_kw, p_kw = (x.provisioned_it_kw * (x.pue if utility else 1.0) for x in (q, p))
-    in_hall = not p.hosted and q_kw <= p_kw and q.systems_per_rack >= p.systems_per_rack
-    return (
-        (p.interruptible or not q.interruptible)
-        and (q.hosted or in_hall)
-        and q.reserve <= p.reserve
-        and q.idle_it_kw <= p.idle_it_kw
-        and q.energy_usd_per_kwh_it <= p.energy_usd_per_kwh_it
-        and q.pue <= p.pue
-        and q.carbon_kg_per_kwh_it <= p.carbon_kg_per_kwh_it
-    )
+def _all_covered(q: _Table, p: _Table) -> bool:
+    """Whether every row of p has a row of q that is equal where it must be and nowhere above it."""
+    return all(place in q and _covered(q[place], rows) for place, rows in p.items())
 
 
-def _as_cheap(x: OfferData, o: OfferData) -> bool:
-    """Whether offer x costs no more than o."""
-    return all(mine <= other for mine, other in zip(_prices(x), _prices(o), strict=True))
-
-
-def _prices(offer: OfferData) -> tuple[float, float, float]:
-    """Yearly, hourly and capital price of a system."""
-    return sum(offer.annual_cost_items_usd.values()), offer.hourly_usd, offer.capex_usd
-
-
-def _all_covered(q: FloatArray, p: FloatArray) -> bool:
-    """Whether every row of p has a row of q that is nowhere above it."""
+def _covered(q: FloatArray, p: FloatArray) -> bool:
     return all(bool((q <= row).all(axis=1).any()) for row in p)

@@ -1,0 +1,206 @@
+"""Comparisons of rows of the problem, made from what its fields say is better.
+
+`problem_data` says at each field whether less or more of it is better, or that it must be equal.
+Dominance, pricing and the canonical order ask here and name no field of their own, so that a new
+field is compared as it says of itself, and in the safe way if it says nothing.
+
+Example: for `OfferData` the numbers are (yearly price, hourly price, capex); an offer whose numbers
+are nowhere above another's, whose must-be-equal fields are equal and whose supply is unlimited can
+take the other's place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from tokenfleet.problem_data import About, FloatArray
+
+Place = tuple[Hashable, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact(About):
+    """A field of a table with everything that its type says about it."""
+
+    name: str
+    default: Any  # `MISSING` where every row must state the field
+
+    @classmethod
+    def of(cls, declared: Field[Any], hint: Any) -> Fact:
+        """The field, its `About`s added up."""
+        said = [a for a in getattr(hint, "__metadata__", ()) if isinstance(a, About)]
+        words = {
+            name: next((word for about in said if (word := getattr(about, name))), empty)
+            for name, empty in vars(About()).items()
+        }
+        made = declared.default_factory
+        default = declared.default if made is MISSING else made()
+        return cls(**words, name=declared.name, default=default)
+
+
+_KNOWN: dict[type, tuple[Fact, ...]] = {}  # by table
+
+
+def facts(row: Any) -> tuple[Fact, ...]:
+    """The fields of a row of a table, in the order of their declaration."""
+    table = type(row)
+    if table not in _KNOWN:
+        hints = get_type_hints(table, include_extras=True)
+        _KNOWN[table] = tuple(Fact.of(f, hints[f.name]) for f in fields(table))
+    return _KNOWN[table]
+
+
+def numbers(row: Any, blocks: int) -> FloatArray:
+    """What is better less or more, as one array in which the smaller is always the better.
+
+    What may differ by load block is written out for all `blocks`.
+    """
+    values: list[float] = []
+    for fact in facts(row):
+        if fact.better not in ("less", "more"):
+            continue
+        amounts = _amounts(_written_out(fact, getattr(row, fact.name), blocks))
+        if fact.unless and getattr(row, fact.unless):
+            values += [-math.inf] * len(amounts)
+        else:
+            values += amounts if fact.better == "less" else [-amount for amount in amounts]
+    return np.array(values)
+
+
+def _amounts(value: Any) -> list[float]:
+    """A field as numbers; of items only the sum counts."""
+    if isinstance(value, dict):
+        return [float(sum(value.values()))]
+    if isinstance(value, np.ndarray):
+        plain: list[float] = value.ravel().tolist()
+        return plain
+    return [float(value)]
+
+
+def _written_out(fact: Fact, value: Any, blocks: int) -> Any:
+    """The value; of what may differ by load block, that of every block."""
+    if not fact.by_block:
+        return value
+    array = np.asarray(value, dtype=float)
+    return np.broadcast_to(array, (blocks, *(array.shape[-1:] if fact.by_class else ())))
+
+
+def must_be_equal(row: Any) -> Place:
+    """What must be the same in two rows before one can take the other's place.
+
+    A field that says nothing and is used makes the row equal to no other.
+    """
+    stated = (fact for fact in facts(row) if fact.better in ("equal", ""))
+    return tuple(
+        _alone(row) if _unexplained(fact, row) else content(getattr(row, fact.name))
+        for fact in stated
+    )
+
+
+def copy_of(row: Any) -> Place:
+    """Equal for rows that are copies: alike in all but names and the places they point to.
+
+    A limit of its own makes a row a copy of no other; one that a group shares does not.
+    """
+    return tuple(_copied(fact, row) for fact in facts(row) if not fact.refers_to)
+
+
+def _copied(fact: Fact, row: Any) -> Hashable:
+    value = getattr(row, fact.name)
+    if fact.better == "indifferent":
+        return None
+    if _unexplained(fact, row):
+        return _alone(row)
+    if fact.better == "unlimited" and math.isfinite(value):
+        return value, _group(fact, row) or _alone(row)
+    return content(value)
+
+
+def are_unlimited(rows: Sequence[Any]) -> list[bool]:
+    """Of each row, whether no limit is set to it: not its own, nor by any row of its group."""
+    limits = [
+        [(f.name, _group(f, r), getattr(r, f.name)) for f in facts(r)
+         if f.better == "unlimited"]
+        for r in rows
+    ]  # fmt: skip
+    shared = {(name, group) for of in limits for name, group, most in of if math.isfinite(most)}
+    shared = {(name, group) for name, group in shared if group}
+    return [
+        all(math.isinf(most) and (name, group) not in shared for name, group, most in of)
+        for of in limits
+    ]
+
+
+def _group(fact: Fact, row: Any) -> str:
+    return str(getattr(row, fact.shared_by)) if fact.shared_by else ""
+
+
+def _alone(row: Any) -> Hashable:
+    return ("alone", row.id)
+
+
+def _unexplained(fact: Fact, row: Any) -> bool:
+    """Whether a field that says nothing holds something other than its default."""
+    if fact.better or fact.default is MISSING:
+        return False
+    return content(getattr(row, fact.name)) != content(fact.default)
+
+
+def content(value: Any) -> Hashable:
+    """A value of a field, fit to be compared and hashed."""
+    if isinstance(value, np.ndarray):
+        return value.shape, tuple(value.ravel().tolist())
+    if isinstance(value, dict):
+        return tuple(sorted(value.items()))
+    held: Hashable = value
+    return held
+
+
+# Order
+
+
+def sort_key(
+    row: Any, blocks: int, ranks: Mapping[str, Mapping[Any, int]], classes: Sequence[int] = ()
+) -> tuple[Any, ...]:
+    """What a row says, names aside, to sort it by.
+
+    An index counts by the rank of what it points to, as far as `ranks` knows the table; numbers
+    by request class stand in the order `classes`, and what may differ by load block is written
+    out for all `blocks`.
+    """
+    return tuple(
+        _sortable(fact, _written_out(fact, getattr(row, fact.name), blocks), ranks, classes)
+        for fact in facts(row)
+        if (fact.refers_to in ranks if fact.refers_to else fact.better != "indifferent")
+    )
+
+
+def _sortable(
+    fact: Fact, value: Any, ranks: Mapping[str, Mapping[Any, int]], classes: Sequence[int]
+) -> Any:
+    if fact.refers_to:
+        rank = ranks[fact.refers_to]
+        if isinstance(value, tuple):
+            return tuple(sorted(rank[index] for index in value))
+        return rank.get(value, len(rank))
+    if fact.by_class:
+        return tuple(value[..., list(classes)].ravel().tolist())
+    if isinstance(value, np.ndarray):
+        return tuple(value.ravel().tolist())
+    if isinstance(value, dict):
+        return sum(value.values())
+    return (value is not None, value or 0.0) if fact.default is None else value
+
+
+def class_keys(row: Any) -> list[tuple[Any, ...]]:
+    """Of each request class of a workload all its numbers, and its name last."""
+    tables = [getattr(row, fact.name) for fact in facts(row) if fact.by_class]
+    return [
+        (*(tuple(table[..., k].ravel().tolist()) for table in tables), name)
+        for k, name in enumerate(row.class_ids)
+    ]
