@@ -116,9 +116,9 @@ def _system_cost(problem: Problem, replicas: dict[tuple[int, int, int], int]) ->
                 utility = problem.sites[pool.site].power_is_utility
                 kw[pool.site] += systems * pool.provisioned_it_kw * (pool.pue if utility else 1)
     for (b, p, c), n in replicas.items():
-        kw = n * problem.candidates[c].idle_w / 1000.0
+        drawn_kw = n * problem.candidates[c].idle_w / 1000.0
         for t in [b] if b >= 0 else range(len(problem.blocks)):
-            cost += kw * problem.blocks[t].hours * usd_per_kwh(problem.pools[p], t)
+            cost += drawn_kw * problem.blocks[t].hours * usd_per_kwh(problem.pools[p], t)
     over = any(k > s.power_limit_kw + 1e-9 for k, s in zip(kw, problem.sites, strict=True))
     return math.inf if over else cost
 

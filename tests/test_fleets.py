@@ -11,7 +11,8 @@ import highspy
 import numpy as np
 import pytest
 
-from problems import candidate, one_pool, random_problem, workload
+from problems import candidate, one_pool, priced_by_block, random_problem, workload
+from reference_mix import api_usd, usd_per_kwh
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.mix.model import build
@@ -165,6 +166,8 @@ CASES = [
     *(replace(random_problem(seed, classes=2, peak_rps=30.0), relayout=True) for seed in range(3)),
     *(replace(random_problem(seed, classes=2, peak_rps=20.0), apis=()) for seed in range(4)),
     *(phases(seed) for seed in range(4)),
+    *(priced_by_block(random_problem(seed, classes=2, peak_rps=30.0), seed) for seed in range(6)),
+    *(priced_by_block(phases(seed), seed) for seed in range(2)),
 ]
 
 

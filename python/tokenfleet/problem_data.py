@@ -229,9 +229,7 @@ class ApiData:
 
     id: Name[str]
     workload: Equal[WorkloadIndex]
-    cost_usd_per_request: Less[
-        Annotated[ByClass, BY_BLOCK]
-    ]  # (K,) or (B, K); inf: cannot serve the class
+    cost_usd_per_request: Less[Annotated[ByClass, BY_BLOCK]]  # (K,) or (B, K); inf: does not serve
     max_rps: Limit[float] = math.inf
 
     def costs(self, blocks: int) -> FloatArray:

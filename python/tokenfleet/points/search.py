@@ -19,7 +19,7 @@ from tokenfleet import _core
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import add_time_factors
-from tokenfleet.problem.load_blocks import LoadBlocks, scenario_blocks
+from tokenfleet.problem.load_blocks import scenario_blocks
 from tokenfleet.problem.money import resolve_terms
 from tokenfleet.problem.specification import Specification, build_specification
 from tokenfleet.problem.supply import Supply, build_supply
@@ -108,8 +108,8 @@ def search_points(
     utilisations = _utilisations(loads)
     systems = sorted(set(loaded.scenario.systems or loaded.catalog.systems))
     terms = resolve_terms(loaded.scenario.finance, loaded.catalog)
-    load = scenario_blocks(loaded)
-    supply = build_supply(loaded, systems, terms, load)
+    blocks = scenario_blocks(loaded)
+    supply = build_supply(loaded, systems, terms, blocks)
     spec = build_specification(loaded, sorted({p.system for p in supply.pools}))
     add_time_factors(loaded, spec, loaded.scenario.confidence)
     counts: dict[str, int] = {}
@@ -118,7 +118,7 @@ def search_points(
     threads = loaded.scenario.solver.threads or 0
     parts = list(_parts(spec))
     for i, (w, group) in enumerate(parts):
-        offers = _offers(loaded, spec, supply, load, w, group)
+        offers = _offers(loaded, spec, supply, blocks.hours.tolist(), (w, group))
         core = _core.Problem(json.dumps(_one_workload(spec, w, group)))
         share = None if progress is None else _Share(progress, i, len(parts))
         search = _new_search(core, offers, utilisations, cheapest=cheapest, by=by, front=front)
@@ -166,17 +166,20 @@ def _offers(
     loaded: LoadedScenario,
     spec: Specification,
     supply: Supply,
-    load: LoadBlocks,
-    w: int,
-    group: int,
+    hours: Sequence[float],
+    part: tuple[int, int],
 ) -> list[list[_Offer]]:
-    """By system of the specification: what its accelerators cost at the sites of the group."""
+    """By system of the specification: what its accelerators cost at the sites of the group.
+
+    `hours` are those of the load blocks, over which prices are averaged.
+    """
+    w, group = part
     found: dict[str, list[_Offer]] = {name: [] for name in spec.systems}
     for offer in supply.offers:
         pool = supply.pools[offer.pool]
         here = pool.site in spec.groups[w][group]
         if here and (spec.workloads[w].interruptible or not pool.interruptible):
-            found[pool.system].append(_priced(loaded, pool, offer, load.hours.tolist()))
+            found[pool.system].append(_priced(loaded, pool, offer, hours))
     return list(found.values())
 
 

@@ -130,7 +130,7 @@ def build_supply(
             supply.drop(f"system {system}", "no sourced price and no offer: add an offer")
     for offer in offers:
         if offer.system in systems:
-            _add_offer(supply, scenario, catalog, offer, terms, tariffs)
+            _add_offer(supply, loaded, offer, terms, tariffs)
         else:
             supply.drop(f"offer {offer.id}", f"system {offer.system} is not among the allowed ones")
     return supply
@@ -138,12 +138,12 @@ def build_supply(
 
 def _add_offer(
     supply: Supply,
-    scenario: Scenario,
-    catalog: Catalog,
+    loaded: LoadedScenario,
     offer: Offer,
     terms: Terms,
     tariffs: Sequence[ByBlock],
 ) -> None:
+    scenario, catalog = loaded.scenario, loaded.catalog
     row = catalog.system(offer.system)
     rated = scenario.columns is not None
     missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated)

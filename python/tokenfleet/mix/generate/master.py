@@ -25,7 +25,7 @@ _PACKING = (Pack, Place, Slots, Whole)
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
 
 
-def _same_in_all_scopes(pairs: Pairs, of: Callable[[Pool], float]) -> FloatArray:
+def _in_all_scopes(pairs: Pairs, of: Callable[[Pool], float]) -> FloatArray:
     each = np.array([of(pool) for pool in pairs.problem.pools])
     return np.repeat(each[:, None], len(pairs.problem.scopes), axis=1)
 
@@ -33,10 +33,8 @@ def _same_in_all_scopes(pairs: Pairs, of: Callable[[Pool], float]) -> FloatArray
 # What one IT kWh of each pool and scope weighs in an objective, and what its columns do.
 _KWH: dict[str, Callable[[Pairs], FloatArray]] = {
     "least_cost": Pairs.usd_per_kwh,
-    "least_energy": lambda pairs: _same_in_all_scopes(pairs, lambda pool: pool.pue),
-    "least_carbon": lambda pairs: _same_in_all_scopes(
-        pairs, lambda pool: pool.carbon_kg_per_kwh_it
-    ),
+    "least_energy": lambda pairs: _in_all_scopes(pairs, lambda pool: pool.pue),
+    "least_carbon": lambda pairs: _in_all_scopes(pairs, lambda pool: pool.carbon_kg_per_kwh_it),
 }
 _COEFFICIENTS = {
     "least_cost": objective.cost_coefficients,
@@ -109,7 +107,7 @@ class Master:
 
     def slack_prices(self, weights: Mapping[Slack, float]) -> Prices:
         """Nothing costs but slack; a replica is held to the part of its demand that it carries."""
-        kwh = _same_in_all_scopes(self.pairs, lambda _: 0.0)
+        kwh = _in_all_scopes(self.pairs, lambda _: 0.0)
         base: dict[Label, float] = dict(weights.items())
         return Prices(base, kwh, 1.0 / self.pairs.needed[self.pairs.candidate])
 
