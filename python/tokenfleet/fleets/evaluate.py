@@ -21,6 +21,8 @@ from tokenfleet.schema import did_you_mean
 DEMAND_TOLERANCE = 1e-6
 _LIMIT_TOLERANCE = 1e-9
 _PER_MTOK = 1e6
+# Items of a kWh: no price of systems scales them, and only that of energy has a multiplier.
+_OF_A_KWH = ("energy", "carbon", "water")
 _MOVING = (Flow, Api, Short)
 #: Fleets that are evaluated at once.
 SLICE_FLEETS = 1 << 16
@@ -55,9 +57,9 @@ def evaluate_fleets(
     """What each fleet costs and draws, and whether it serves the demand within every limit.
 
     `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
-    columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` and
-    `system_price` multiply the scenario's; each is a number, or one for every scenario of prices
-    and demand.
+    columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` (of the tariffs,
+    not of carbon and water) and `system_price` multiply the scenario's; each is a number, or one
+    for every scenario of prices and demand.
     Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
 
     Raises:
@@ -168,15 +170,12 @@ class FleetEvaluator:
         threads: int,
     ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
         """All columns under one scenario, and the flows."""
-        routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
+        scale = {**dict.fromkeys(_OF_A_KWH, 1.0), "energy": energy_price}
+        routed = _route(self, held, demand, scale, with_flows=routing, threads=threads)
         columns: dict[str, NDArray[Any]] = {}
-        items = {
-            name: usd * (energy_price if name == "energy" else system_price)
-            for name, usd in held.items.items()
-        }
-        items["energy"] = items.get("energy", 0.0) + routed.energy_usd * energy_price
+        items = {name: usd * scale.get(name, system_price) for name, usd in held.items.items()}
         for name, usd in routed.items.items():
-            items[name] = items.get(name, 0.0) + usd
+            items[name] = items.get(name, 0.0) + usd * scale.get(name, 1.0)
         if self.model.constant_usd:
             items["contracted_power"] = np.full(len(held.counts), self.model.constant_usd)
         cost = np.sum([np.broadcast_to(v, len(held.counts)) for v in items.values()], axis=0)
@@ -350,7 +349,6 @@ class _Routed:
     """The best routing of fleets, added up over the parts of the problem."""
 
     items: dict[str, FloatArray]
-    energy_usd: FloatArray
     kwh: FloatArray
     output_tokens: FloatArray
     input_tokens: FloatArray
@@ -365,7 +363,7 @@ def _route(
     evaluator: FleetEvaluator,
     held: _Held,
     demand: float,
-    energy_price: float,
+    scale: Mapping[str, float],
     *,
     with_flows: bool,
     threads: int,
@@ -374,8 +372,7 @@ def _route(
     n = len(held.counts)
     zero = np.zeros(n)
     out = _Routed(
-        items={},
-        energy_usd=zero.copy(),
+        items={"energy": zero},
         kwh=zero.copy(),
         output_tokens=zero.copy(),
         input_tokens=zero.copy(),
@@ -388,23 +385,20 @@ def _route(
     )
     most = np.zeros((n, len(problem.blocks), len(problem.workloads)))
     for part in evaluator.parts:
-        energy = routing.operating_costs(m, part.columns, "energy")
-        other = {
-            item: routing.operating_costs(m, part.columns, item)
-            for item in ("api_tokens", "shortfall")
-        }
+        usd = routing.operating_costs(m, part.columns)
         figures = [
-            energy,
             routing.energy_kwh(m, part.columns),
             routing.tokens_per_year(m, part.columns, "output"),
             routing.tokens_per_year(m, part.columns, "input"),
-            *other.values(),
             routing.busy_gpus(m, part.columns),
+            *usd.values(),
         ]
         moving = [j for j, label in enumerate(part.columns) if isinstance(label, _MOVING)]
         if with_flows:
             figures += list(np.eye(len(part.columns))[moving])
-        cost = energy * energy_price + sum(other.values())
+        cost = np.zeros(len(part.columns))
+        for item, each in usd.items():
+            cost += each * scale.get(item, 1.0)
         answer = part.route(held.usable, cost, np.array(figures).T.copy(), demand, threads)
         if np.isnan(answer["gap"]).any():
             row = int(np.flatnonzero(np.isnan(answer["gap"]))[0])
@@ -412,15 +406,13 @@ def _route(
                 f"row {row + 1}: its routing could not be certified", "report the scenario"
             )
         f = answer["figures"]
-        out.energy_usd += f[:, 0]
-        out.kwh += f[:, 1]
-        out.output_tokens += f[:, 2]
-        out.input_tokens += f[:, 3]
-        for i, item in enumerate(other):
-            if other[item].any():
-                out.items[item] = out.items.get(item, zero) + f[:, 4 + i]
-        out.busy += f[:, 6]
-        out.flows = np.hstack([out.flows, f[:, 7:]])
+        out.kwh += f[:, 0]
+        out.output_tokens += f[:, 1]
+        out.input_tokens += f[:, 2]
+        out.busy += f[:, 3]
+        for i, item in enumerate(usd, start=4):
+            out.items[item] = out.items.get(item, zero) + f[:, i]
+        out.flows = np.hstack([out.flows, f[:, 4 + len(usd) :]])
         for d, asked in enumerate(part.demands):
             most[:, asked.block, asked.workload] += answer["unmet"][:, d]
         out.gap = np.maximum(out.gap, answer["gap"])

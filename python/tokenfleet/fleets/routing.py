@@ -208,13 +208,14 @@ def _usual(a: FloatArray, b0: FloatArray, per_pool: FloatArray, demands: int) ->
 # What a unit of a column is worth
 
 
-def operating_costs(m: FleetModel, columns: Sequence[Label], item: str | None) -> FloatArray:
-    """USD a year for each unit of the columns, of one cost item or of all but energy (None)."""
-    usd: dict[Label, float] = {}
+def operating_costs(m: FleetModel, columns: Sequence[Label]) -> dict[str, FloatArray]:
+    """USD a year for each unit of the columns, by cost item; items that none has are left out."""
+    usd: dict[str, dict[Label, float]] = {}
     for term in m.terms:
-        if (term.item == item) if item is not None else (term.item != "energy"):
-            usd[term.label] = usd.get(term.label, 0.0) + term.usd
-    return _with_replicas(m, columns, usd)
+        of = usd.setdefault(term.item, {})
+        of[term.label] = of.get(term.label, 0.0) + term.usd
+    found = {item: _with_replicas(m, columns, of) for item, of in sorted(usd.items())}
+    return {item: each for item, each in found.items() if each.any()}
 
 
 def energy_kwh(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
