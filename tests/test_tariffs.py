@@ -13,12 +13,13 @@ from reference_mix import brute_force, scip_cost
 from scenarios import buy, hall
 from tokenfleet import optimize_fleet
 from tokenfleet.errors import SchemaError
+from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import build
 from tokenfleet.problem.load_blocks import load_blocks
-from tokenfleet.problem_data import ApiData, Block, OfferData, Problem, mean_price
+from tokenfleet.problem_data import ApiData, Block, OfferData, Problem, Systems, mean_price
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Demand, Site
 from tokenfleet.verify.mix import annual_cost_items, verify_mix
@@ -291,3 +292,40 @@ def test_the_least_cost_is_that_of_scip(seed: int) -> None:
     problem = priced_by_block(random_problem(seed, classes=1 + seed % 3), seed)
     problem = replace(problem, relayout=seed % 4 == 3)
     assert solved(problem).value == pytest.approx(scip_cost(problem), rel=1e-6)
+
+
+# --- whole fleets -------------------------------------------------------------------------------
+
+
+def test_a_fleet_of_the_plan_costs_what_the_plan_costs_by_item() -> None:
+    problem = two_blocks()
+    items = solved(problem).cost_items
+    answers = FleetEvaluator(problem).evaluate(
+        np.array([[1.0]]), energy_price=[1.0, 2.0], system_price=[1.0, 3.0]
+    )
+    for item, factor in (("energy", 2.0), ("carbon", 1.0), ("water", 1.0), ("capex", 3.0)):
+        found = answers[f"{item}_usd"][:, 0].tolist()
+        assert found == pytest.approx([items[item], factor * items[item]]), item
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_fleets_and_plans_agree_under_prices_by_block(seed: int) -> None:
+    """One free replica type of one accelerator to a system: relaxed replicas change nothing."""
+    drawn = priced_by_block(random_problem(seed, classes=2, sizes=(1,), workload_count=1), seed)
+    problem = replace(
+        drawn,
+        pools=tuple(replace(pool, elastic=False) for pool in drawn.pools),
+        offers=tuple(
+            replace(offer, hourly_usd=0.0, annual_cost_items_usd={"capex": 3_000.0 + 500 * o})
+            for o, offer in enumerate(drawn.offers)
+        ),
+        candidates=tuple(replace(c, idle_w=0.0) for c in drawn.candidates),
+    )
+    result = solved(problem)
+    counts = np.zeros((1, len(problem.offers)))
+    for label, value in result.values.items():
+        if isinstance(label, Systems):
+            counts[0, label.offer] = value
+    answers = FleetEvaluator(problem).evaluate(counts)
+    assert answers["feasible"][0, 0]
+    assert answers["annual_cost_usd"][0, 0] == pytest.approx(result.value, rel=1e-6)
