@@ -175,10 +175,12 @@ def test_whatever_is_worse_in_one_thing_replaces_nothing(
     [(0.1, {"B"}), ((0.1, 0.05), {"B"}), ((0.11, 0.0), {"A", "B"}), ((0.0, 0.11), {"A", "B"})],
 )
 def test_a_price_is_compared_in_every_block(usd_per_kwh: Any, kept: set[str]) -> None:
-    better = replace(BASE, id="b", system="B", energy_usd_per_kwh_it=usd_per_kwh)
+    better = replace(BASE, id="b", system="B")
     case = problem([BASE, better], [DEAR, EQUAL], {"A": [1.0, 0.8], "B": [0.5, 0.5]})
     workload = replace(case.workloads[0], demand_rps=np.array([[7.0, 5.0], [6.0, 4.0]]))
-    case = replace(case, blocks=(Block(3650.0), Block(5110.0)), workloads=(workload,))
+    pools = (BASE, replace(better, energy_usd_per_kwh_it=usd_per_kwh))
+    blocks = (Block(3650.0), Block(5110.0))
+    case = replace(case, blocks=blocks, workloads=(workload,), pools=pools)
     assert kept_systems(case) == kept
 
 
