@@ -54,6 +54,7 @@ class About:
     by_block: bool = False  # may have a first axis over the load blocks; without: same in all
     unless: str = ""  # does not matter where this other field holds
     shared_by: str = ""  # rows with one value of this other field share the limit
+    decides: int = 0  # in the canonical order: earlier (-1) or later (1) than the other fields
 
 
 # What is better must hold whatever the objective and the limits are.
@@ -63,6 +64,8 @@ More = Annotated[T, About("more")]  # the more, the better: quality, systems per
 Equal = Annotated[T, About("equal")]  # only equals may take each other's place
 Limit = Annotated[T, About("unlimited")]  # others count against it: the unlimited take over more
 Name = Annotated[T, About("indifferent")]  # what people call it, or where to look; not compared
+First = Annotated[T, About(decides=-1)]  # classes are cut by this before all else
+Last = Annotated[T, About(decides=1)]  # so that rows keep their order where only this changes
 
 SiteIndex = Annotated[int, About(refers_to="sites")]
 SiteIndices = Annotated[tuple[int, ...], About(refers_to="sites")]
@@ -72,6 +75,7 @@ SystemType = Annotated[str, About(refers_to="systems")]
 ByClass = Annotated[FloatArray, About(by_class=True)]
 BY_BLOCK = About(by_block=True)
 ByBlock = Annotated[float | tuple[float, ...], BY_BLOCK]
+SharedInGroup = Annotated[T, About(shared_by="supply_group")]
 AtOwnSite = Annotated[T, About(unless="hosted")]  # the provider's hall has room of its own
 
 HOURS_PER_YEAR = 8760.0
@@ -133,9 +137,9 @@ class WorkloadData:
 
     id: Name[str]
     class_ids: Name[tuple[str, ...]]
-    demand_rps: ByClass  # (B, K)
+    demand_rps: Last[ByClass]  # (B, K)
     output_tokens: ByClass  # (K,) mean per request
-    input_tokens: ByClass  # (K,) mean per request
+    input_tokens: First[ByClass]  # (K,) mean per request
     value_usd_per_request: ByClass  # (K,) at quality 1; 0 when no value is stated
     free: bool = False
     min_scale: float = 0.0  # requests/s
@@ -192,7 +196,7 @@ class OfferData:
 
     id: Name[str]
     pool: Name[PoolIndex]
-    supply: Annotated[Limit[float], About(shared_by="supply_group")] = math.inf  # systems
+    supply: SharedInGroup[Last[Limit[float]]] = math.inf  # systems
     annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
     hourly_usd: Less[ByBlock] = 0.0  # elastic pools: price per system-hour
     capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
@@ -231,6 +235,7 @@ class ApiData:
     workload: Equal[WorkloadIndex]
     cost_usd_per_request: Less[Annotated[ByClass, BY_BLOCK]]  # (K,) or (B, K); inf: does not serve
     max_rps: Limit[float] = math.inf
+    quality: More[float] = 1.0
 
     def costs(self, blocks: int) -> FloatArray:
         """USD per request in each of so many load blocks, (B, K)."""
@@ -361,6 +366,7 @@ class Scale(NamedTuple):
 class Used(NamedTuple):
     """1 when a pool is used and so keeps its reserve, else 0."""
 
+    scope: int
     pool: int
     tag: Literal["used"] = "used"
 

@@ -65,16 +65,18 @@ class Catalog:
         return _lookup("length distribution", name, self.lengths)
 
     def missing_figures(
-        self, system: str, hosted: bool = False, rated: bool = False
+        self, system: str, hosted: bool = False, rated: bool = False, metered: bool = False
     ) -> tuple[str, ...]:
         """Figures a plan needs of a system and the catalog lacks.
 
-        A hosted system needs no power or cooling figures: they are the provider's. A system that is
-        `rated` (its rates are given as columns) needs only its number of accelerators to compute.
+        A hosted system needs no power or cooling figures: they are the provider's, unless energy is
+        what the plan counts (`metered`). A system that is `rated` (its rates are given as columns)
+        needs only its number of accelerators to compute.
         """
         row = self.system(system)
         compute = ("gpus",) if rated else _COMPUTE
-        needed = list(compute if hosted else compute + _HOUSING)
+        power = ("system_kw",) if metered else ()
+        needed = list(compute + (power if hosted else _HOUSING))
         if not rated and (row.scale_up_domain or 1) > 1:
             needed.append("scale_up_gb_per_s_per_gpu")
         return tuple(name for name in needed if getattr(row, name) is None)

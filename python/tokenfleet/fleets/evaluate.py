@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
-from tokenfleet.fleets import limits, routing
+from tokenfleet.fleets import booking, limits, routing
 from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import HOURS_PER_YEAR, Api, FloatArray, Flow, Problem, Short, Systems
@@ -21,8 +21,6 @@ from tokenfleet.schema import did_you_mean
 DEMAND_TOLERANCE = 1e-6
 _LIMIT_TOLERANCE = 1e-9
 _PER_MTOK = 1e6
-# Items of a kWh: no price of systems scales them, and only that of energy has a multiplier.
-_OF_A_KWH = ("energy", "carbon", "water")
 _MOVING = (Flow, Api, Short)
 #: Fleets that are evaluated at once.
 SLICE_FLEETS = 1 << 16
@@ -88,7 +86,8 @@ class FleetEvaluator:
         self.model = routing.routing_model(problem)
         self.parts = routing.routing_parts(self.model)
         self.limits = limits.linear_limits(self.model)
-        self._items = _system_items(self)
+        booking.require_known(self.model, self.parts)
+        self._items = booking.system_items(self.model)
 
     @property
     def offers(self) -> list[str]:
@@ -170,12 +169,14 @@ class FleetEvaluator:
         threads: int,
     ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
         """All columns under one scenario, and the flows."""
-        scale = {**dict.fromkeys(_OF_A_KWH, 1.0), "energy": energy_price}
-        routed = _route(self, held, demand, scale, with_flows=routing, threads=threads)
+        routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
         columns: dict[str, NDArray[Any]] = {}
-        items = {name: usd * scale.get(name, system_price) for name, usd in held.items.items()}
+        items = {
+            name: usd * booking.multiple(name, energy_price, system_price)
+            for name, usd in held.items.items()
+        }
         for name, usd in routed.items.items():
-            items[name] = items.get(name, 0.0) + usd * scale.get(name, 1.0)
+            items[name] = items.get(name, 0.0) + usd * booking.multiple(name, energy_price)
         if self.model.constant_usd:
             items["contracted_power"] = np.full(len(held.counts), self.model.constant_usd)
         cost = np.sum([np.broadcast_to(v, len(held.counts)) for v in items.values()], axis=0)
@@ -287,16 +288,6 @@ def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
     return [(float(d), float(e), float(s)) for d, e, s in zip(demand, energy, system, strict=True)]
 
 
-def _system_items(evaluator: FleetEvaluator) -> dict[str, FloatArray]:
-    """USD a year of one system of each offer, by item; idle energy among them."""
-    items: dict[str, FloatArray] = {}
-    for term in evaluator.model.terms:
-        if isinstance(term.label, Systems):
-            item = items.setdefault(term.item, np.zeros(len(evaluator.problem.offers)))
-            item[term.label.offer] += term.usd
-    return items
-
-
 @dataclass(frozen=True, eq=False)
 class _Held:
     """What fleets hold, whatever runs on them."""
@@ -348,7 +339,7 @@ class _Held:
 class _Routed:
     """The best routing of fleets, added up over the parts of the problem."""
 
-    items: dict[str, FloatArray]
+    items: dict[str, FloatArray]  # USD a year, energy at its own price
     kwh: FloatArray
     output_tokens: FloatArray
     input_tokens: FloatArray
@@ -363,7 +354,7 @@ def _route(
     evaluator: FleetEvaluator,
     held: _Held,
     demand: float,
-    scale: Mapping[str, float],
+    energy_price: float,
     *,
     with_flows: bool,
     threads: int,
@@ -372,7 +363,7 @@ def _route(
     n = len(held.counts)
     zero = np.zeros(n)
     out = _Routed(
-        items={"energy": zero},
+        items={},
         kwh=zero.copy(),
         output_tokens=zero.copy(),
         input_tokens=zero.copy(),
@@ -385,34 +376,33 @@ def _route(
     )
     most = np.zeros((n, len(problem.blocks), len(problem.workloads)))
     for part in evaluator.parts:
-        usd = routing.operating_costs(m, part.columns)
+        items = booking.routed_items(m, part.columns)
         figures = [
             routing.energy_kwh(m, part.columns),
             routing.tokens_per_year(m, part.columns, "output"),
             routing.tokens_per_year(m, part.columns, "input"),
             routing.busy_gpus(m, part.columns),
-            *usd.values(),
+            *items.values(),
         ]
         moving = [j for j, label in enumerate(part.columns) if isinstance(label, _MOVING)]
         if with_flows:
             figures += list(np.eye(len(part.columns))[moving])
-        cost = np.zeros(len(part.columns))
-        for item, each in usd.items():
-            cost += each * scale.get(item, 1.0)
+        cost = booking.priced(items, energy_price)
         answer = part.route(held.usable, cost, np.array(figures).T.copy(), demand, threads)
         if np.isnan(answer["gap"]).any():
             row = int(np.flatnonzero(np.isnan(answer["gap"]))[0])
             raise SolverError(
                 f"row {row + 1}: its routing could not be certified", "report the scenario"
             )
-        f = answer["figures"]
-        out.kwh += f[:, 0]
-        out.output_tokens += f[:, 1]
-        out.input_tokens += f[:, 2]
-        out.busy += f[:, 3]
-        for i, item in enumerate(usd, start=4):
-            out.items[item] = out.items.get(item, zero) + f[:, i]
-        out.flows = np.hstack([out.flows, f[:, 4 + len(usd) :]])
+        f = answer["figures"].T
+        out.kwh += f[0]
+        out.output_tokens += f[1]
+        out.input_tokens += f[2]
+        out.busy += f[3]
+        for (item, usd), total in zip(items.items(), f[4:], strict=False):
+            if item == booking.ENERGY or usd.any():
+                out.items[item] = out.items.get(item, zero) + total
+        out.flows = np.hstack([out.flows, f[4 + len(items) :].T])
         for d, asked in enumerate(part.demands):
             most[:, asked.block, asked.workload] += answer["unmet"][:, d]
         out.gap = np.maximum(out.gap, answer["gap"])

@@ -208,25 +208,15 @@ def _usual(a: FloatArray, b0: FloatArray, per_pool: FloatArray, demands: int) ->
 # What a unit of a column is worth
 
 
-def operating_costs(m: FleetModel, columns: Sequence[Label]) -> dict[str, FloatArray]:
-    """USD a year for each unit of the columns, by cost item; items that none has are left out."""
-    usd: dict[str, dict[Label, float]] = {}
-    for term in m.terms:
-        of = usd.setdefault(term.item, {})
-        of[term.label] = of.get(term.label, 0.0) + term.usd
-    found = {item: _with_replicas(m, columns, of) for item, of in sorted(usd.items())}
-    return {item: each for item, each in found.items() if each.any()}
-
-
 def energy_kwh(m: FleetModel, columns: Sequence[Label]) -> FloatArray:
     """IT kWh a year for each unit of the columns."""
     kwh: dict[Label, float] = {}
     for label, _, value in m.it_kwh:
         kwh[label] = kwh.get(label, 0.0) + value
-    return _with_replicas(m, columns, kwh)
+    return with_replicas(m, columns, kwh)
 
 
-def _with_replicas(m: FleetModel, columns: Sequence[Label], of: dict[Label, float]) -> FloatArray:
+def with_replicas(m: FleetModel, columns: Sequence[Label], of: dict[Label, float]) -> FloatArray:
     """What columns are worth by `of`; flows bear that of the replicas that are not columns."""
     there = set(columns)
     values = np.array([of.get(column, 0.0) for column in columns])

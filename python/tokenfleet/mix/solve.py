@@ -240,8 +240,10 @@ def _warnings(problem: Problem, values: Mapping[Label, float]) -> tuple[str, ...
 def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     """A finite upper bound of the common scale of free demand; 0 when no demand is free.
 
-    Minimising cost, energy or carbon never serves more than the least volume. Otherwise the
-    relaxation's largest scale is a bound; if there is none, the error says what is missing.
+    Minimising cost, energy or carbon never serves more than the least volume. Otherwise the largest
+    scale of the relaxation without any reserve is a bound: how many systems a pool may hold at
+    most, which ties its reserve to its use, follows from it. If there is none, the error says what
+    is missing.
     """
     if not any(w.free for w in problem.workloads):
         return 0.0
@@ -250,7 +252,8 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     limit = scale_limit(problem)
     if math.isfinite(limit):
         return limit
-    m = build(problem, scale_max=math.inf)
+    free_of_reserve = tuple(replace(pool, reserve=0) for pool in problem.pools)
+    m = build(replace(problem, pools=free_of_reserve), scale_max=math.inf)
     objective.set_objective(m, {Scale(): 1.0}, maximise=True)
     outcome = run(m.prob, options, mip=False)
     if outcome.status == "unbounded":

@@ -71,7 +71,8 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
     notes = list(supply.not_considered)
     never: dict[str, int] = {}
     if scenario.columns is not None:
-        candidates = measured_candidates(loaded)
+        candidates, refused = measured_candidates(loaded)
+        notes += refused
         found = _Found(None, None, candidates, {}, {})
     else:
         found = _search(loaded, used, progress)

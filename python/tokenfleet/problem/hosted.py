@@ -29,6 +29,7 @@ def build_apis(loaded: LoadedScenario) -> tuple[tuple[ApiData, ...], list[NotCon
                 workload=position[api.workload],
                 cost_usd_per_request=np.array([_request_usd(api, c) for c in classes]),
                 max_rps=limit_value(api.max_requests_per_s),
+                quality=1.0 if api.quality is None else api.quality,
             )
         )
     return tuple(apis), dropped

@@ -13,13 +13,19 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
 from tokenfleet.problem.hardware import idle_kw
 from tokenfleet.problem.specification import sorted_classes
+from tokenfleet.problem.supply import COUNT_ENERGY, NotConsidered
 from tokenfleet.problem_data import Candidate
 from tokenfleet.scenario.load import LoadedScenario
-from tokenfleet.schema import Column
+from tokenfleet.schema import Column, Scenario, Workload
 
 
-def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
-    """One candidate per column, or per named replica: load is 1/rate, capacity is one."""
+def measured_candidates(
+    loaded: LoadedScenario,
+) -> tuple[tuple[Candidate, ...], list[NotConsidered]]:
+    """One candidate per column, or per named replica: load is 1/rate, capacity is one.
+
+    Those that may not serve their workload, or say too little for the objective, come second.
+    """
     scenario = loaded.scenario
     if isinstance(scenario.columns, str) or scenario.columns is None:
         raise SchemaError("columns were not read", "load the scenario with load_scenario")
@@ -27,9 +33,13 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
     position = {w.id: i for i, w in enumerate(workloads)}
     orders = {name: sorted_classes(classes) for name, classes in loaded.classes.items()}
     places = {name: {c.id: k for k, c in enumerate(order)} for name, order in orders.items()}
-    candidates = []
+    candidates, refused = [], []
     for i, rows in enumerate(_replicas(scenario.columns)):
         column = rows[0]
+        reason = _refusal(scenario, workloads[position[column.workload]], rows)
+        if reason is not None:
+            refused.append(NotConsidered(f"column {_named(column)}", reason))
+            continue
         w = position[column.workload]
         classes = places[column.workload]
         found = {classes[row.cls]: row for row in rows}
@@ -44,6 +54,7 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
                 energy_j=_filled(
                     len(classes), {k: _joules(loaded.catalog, r) for k, r in found.items()}
                 ),
+                quality=_quality(rows),
                 label={
                     "workload": column.workload,
                     "system": column.system,
@@ -54,7 +65,28 @@ def measured_candidates(loaded: LoadedScenario) -> tuple[Candidate, ...]:
                 },
             )
         )
-    return tuple(candidates)
+    return tuple(candidates), refused
+
+
+def _named(column: Column) -> str:
+    """The replica of a column, in the user's terms."""
+    name = f" {column.replica}" if column.replica is not None else f"/{column.cls}"
+    return f"{column.workload}{name} on {column.gpus} GPUs of {column.system}"
+
+
+def _refusal(scenario: Scenario, workload: Workload, rows: Sequence[Column]) -> str | None:
+    """Why a replica may not be planned; None when it may."""
+    floor = workload.quality_floor
+    if floor is not None and _quality(rows) < floor:
+        return f"quality {_quality(rows):g} is below the floor {floor:g}"
+    if scenario.objective.kind in COUNT_ENERGY and any(row.watts is None for row in rows):
+        return f"no watts, which {scenario.objective.kind} counts"
+    return None
+
+
+def _quality(rows: Sequence[Column]) -> float:
+    """The least score that rows of one replica state; 1 where none is stated."""
+    return min((row.quality for row in rows if row.quality is not None), default=1.0)
 
 
 def _replicas(columns: Sequence[Column]) -> list[list[Column]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Offer, Scenario, Site, limit_value
 
 ELASTIC = frozenset({"on_demand", "spot"})
+COUNT_ENERGY = frozenset({"least_energy", "least_carbon"})  # where unknown power is not zero
 DEFAULT_KINDS = ("buy", "rent", "on_demand")
 
 
@@ -146,7 +148,8 @@ def _add_offer(
     scenario, catalog = loaded.scenario, loaded.catalog
     row = catalog.system(offer.system)
     rated = scenario.columns is not None
-    missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated)
+    metered = scenario.objective.kind in COUNT_ENERGY
+    missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated, metered=metered)
     if missing:
         supply.refusals[row.id] = "no_figure"
         supply.drop(f"system {row.id}", f"no sourced figure for {', '.join(missing)}")
@@ -203,7 +206,7 @@ class _Placer:
         elastic = offer.kind in ELASTIC
         self.supply.offers.append(
             OfferData(
-                id=f"{offer.id}@{site.id}",
+                id=f"{_one_part(offer.id, '@')}@{_one_part(site.id, '@')}",
                 pool=self.supply.pool_index(self._pool(s, site, place)),
                 supply=limit_value(offer.supply),
                 annual_cost_items_usd={} if elastic else yearly,
@@ -216,8 +219,8 @@ class _Placer:
 
     def _place(self, site: Site) -> _Place | str:
         """PUE and systems per rack, or why the system cannot stand here."""
-        if self.offer.is_hosted:
-            return _Place(1.0, math.inf)
+        if self.offer.is_hosted:  # no provider states the PUE of the hall: the catalog's typical
+            return _Place(float(require(self.catalog.tco_row("pue"), "typical")), math.inf)
         cooling = str(require(self.row, "cooling"))
         if cooling not in site.cooling:
             return f"the site has no {cooling} cooling"
@@ -240,7 +243,7 @@ class _Placer:
             *([offer.kind] if offer.kind in ELASTIC else []),
         ]
         return Pool(
-            id=f"{site.id} | {row.id} | {', '.join(tenure)}",
+            id=" | ".join([_one_part(site.id, "|"), _one_part(row.id, "|"), ", ".join(tenure)]),
             site=s,
             system=row.id,
             gpus_per_system=int(require(row, "gpus")),
@@ -255,6 +258,15 @@ class _Placer:
             systems_per_rack=place.systems_per_rack,
             reserve=self.scenario.reserve.systems_per_pool,
         )
+
+
+def _one_part(name: str, cut: str) -> str:
+    """A name inside an id whose parts are cut by `cut`: quoted if it holds that, or a quote.
+
+    >>> _one_part("eu-1", "|"), _one_part("A | B", "|")
+    ('eu-1', '"A | B"')
+    """
+    return json.dumps(name, ensure_ascii=False) if cut in name or '"' in name else name
 
 
 def _systems_per_rack(site: Site, row: SystemRow) -> float | str:

@@ -342,6 +342,18 @@ def _unknown_classes(
 
 
 def _unscored(scenario: Scenario) -> Iterator[Problem]:
+    """Floors of quality beside which no quality is stated."""
+    if scenario.columns is not None and not isinstance(scenario.columns, str):
+        floors = {w.id: w.quality_floor for w in scenario.workloads}
+        for i, column in enumerate(scenario.columns):
+            floor = floors.get(column.workload)
+            if floor is not None and column.quality is None:
+                yield Problem(
+                    f"columns[{i}].quality",
+                    f"not stated, and workload {column.workload!r} has quality_floor {floor:g}",
+                    "state the score of what was measured, or leave the floor out",
+                )
+        return
     scored = {q.model for q in scenario.quality}
     for i, workload in enumerate(scenario.workloads):
         if workload.quality_floor is not None and workload.model not in scored:

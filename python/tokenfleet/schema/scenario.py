@@ -21,13 +21,14 @@ from tokenfleet.schema.fields import (
     Number,
     Positive,
     PositiveCount,
+    Score,
     Text,
     about,
     quantity,
 )
 from tokenfleet.schema.rows import Problem, Row, did_you_mean, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
-from tokenfleet.schema.workload import MAX_CLASSES, Workload
+from tokenfleet.schema.workload import MAX_CLASSES, FreeDemand, Workload
 
 SCHEMA_VERSION = 1
 
@@ -75,6 +76,11 @@ class Column(Row):
     replica: Name | None = about(
         "Rows of one workload, system and size with this name are one replica, which serves any "
         "mix of their classes; blank: a replica serves this class alone",
+        default=None,
+    )
+    quality: Score | None = quantity(
+        "Quality score of its answers; needed where the workload has a floor",
+        "score",
         default=None,
     )
     source: Text | None = about("Where it was measured", default=None)
@@ -232,7 +238,7 @@ def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> Problem:
 def _cross_references(scenario: Scenario) -> Iterator[Problem]:
     yield from _duplicates(scenario)
     yield from _workload_references(scenario)
-    yield from _free_shortfall(scenario)
+    yield from _shortfalls(scenario)
     yield from _supply_references(scenario)
     yield from _residency(scenario)
     yield from _quality(scenario)
@@ -298,11 +304,21 @@ def _workload_references(scenario: Scenario) -> Iterator[Problem]:
                     )
 
 
-def _free_shortfall(scenario: Scenario) -> Iterator[Problem]:
-    """A request that costs nothing undone is never done, unless doing it has a value."""
+def _shortfalls(scenario: Scenario) -> Iterator[Problem]:
+    """Prices of requests not served under which nothing would be served, or of none at all."""
+    kind = scenario.objective.kind
     for i, workload in enumerate(scenario.workloads):
-        if workload.shortfall_usd_per_request == 0 and scenario.objective.kind != "most_value":
-            path = f"{_row('workloads', i, workload.id)}.shortfall_usd_per_request"
+        price = workload.shortfall_usd_per_request
+        if price is None:
+            continue
+        path = f"{_row('workloads', i, workload.id)}.shortfall_usd_per_request"
+        if isinstance(workload.demand, FreeDemand):
+            hint = "leave it out: what is not served of free demand was not asked for"
+            yield Problem(path, "free demand has no shortfall", hint)
+        elif kind in ("least_energy", "least_carbon"):
+            hint = f"leave it out: {kind} does not count USD"
+            yield Problem(path, "nothing would be served", hint)
+        elif price == 0 and kind != "most_value":
             hint = "give a price, leave it out, or choose objective.kind: most_value"
             yield Problem(path, "0: nothing would be served", hint)
 

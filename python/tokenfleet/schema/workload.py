@@ -359,7 +359,8 @@ class Workload(Row):
     lengths: LengthSource | None = about("Or: derive the classes from here", default=None)
     demand: AnyDemand = about("Demand over the year")
     shortfall_usd_per_request: NonNegative | None = quantity(
-        "Price of a request not served; blank: all must be served; 0 under most_value only",
+        "Price of a request not served; blank: all must be served; 0 under most_value only; "
+        "not for free demand, least_energy or least_carbon",
         "USD/request",
         default=None,
         high=100,

@@ -47,11 +47,12 @@ _KNOWN: dict[type, tuple[Fact, ...]] = {}  # by table
 
 
 def facts(row: Any) -> tuple[Fact, ...]:
-    """The fields of a row of a table, in the order of their declaration."""
+    """The fields of a row of a table: as declared, but those that decide the order early first."""
     table = type(row)
     if table not in _KNOWN:
         hints = get_type_hints(table, include_extras=True)
-        _KNOWN[table] = tuple(Fact.of(f, hints[f.name]) for f in fields(table))
+        found = [Fact.of(f, hints[f.name]) for f in fields(table)]
+        _KNOWN[table] = tuple(sorted(found, key=lambda fact: fact.decides))
     return _KNOWN[table]
 
 

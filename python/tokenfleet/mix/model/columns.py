@@ -237,8 +237,9 @@ def define_apis(m: FleetModel) -> None:
 def define_shortfall(m: FleetModel) -> None:
     """`Short` where a shortfall has a price; a contingency block is served in full."""
     for w in m.order.workloads:
-        price = m.problem.workloads[w].shortfall_usd_per_request
-        if price is None:
+        data = m.problem.workloads[w]
+        price = data.shortfall_usd_per_request
+        if price is None or data.free:  # what is not served of free demand was not asked for
             continue
         demand = peak_demand(m.problem, w, m.scale_max)
         for b, block in enumerate(m.problem.blocks):

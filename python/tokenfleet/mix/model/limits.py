@@ -96,20 +96,18 @@ def pair_phases(m: FleetModel) -> None:
 
 
 def keep_reserve(m: FleetModel) -> None:
-    """A pool with a reserve of k may hold systems only when used[p] = 1, which costs k of them."""
+    """A pool with a reserve of k may hold systems only when used[b, p] = 1, which costs k of them;
+    where its number differs by block, it keeps them in the blocks in which it holds any."""
     for p in m.order.pools:
         if not m.problem.pools[p].reserve or not m.eligible[p]:
             continue
-        used = m.column(Used(p), 1.0, integer=True)
         most = m.frame.useful[p]
         for scope in m.scopes.systems(p):
+            used = m.column(Used(scope, p), 1.0, integer=True)
             systems = m.systems(p, scope)
             bound = min(most, sum(math.inf if v.upBound is None else v.upBound for v in systems))
-            if math.isfinite(bound):
-                pairs = [(v, 1.0) for v in systems] + [(used, -bound)]
-                m.row(Reserve(p, scope), pairs, LE, 0.0)
-            else:
-                used.lowBound = 1.0
+            pairs = [(v, 1.0) for v in systems] + [(used, -bound)]
+            m.row(Reserve(p, scope), pairs, LE, 0.0)
 
 
 def limit_power(m: FleetModel) -> None:

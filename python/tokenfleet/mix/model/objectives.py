@@ -71,8 +71,9 @@ def _ended_requests(m: FleetModel) -> Iterable[tuple[Label, int, int, float, flo
         if candidate.role != "prefill":
             requests = seconds[flow.block]
             yield flow, candidate.workload, flow.cls, candidate.quality, requests
-    for api in m.of(Api):
-        yield api, problem.apis[api.api].workload, api.cls, 1.0, seconds[api.block]
+    for sent in m.of(Api):
+        api = problem.apis[sent.api]
+        yield sent, api.workload, sent.cls, api.quality, seconds[sent.block]
 
 
 def _sum(pairs: Iterable[tuple[Label, float]]) -> Coefficients:

@@ -79,12 +79,12 @@ class _Sorter:
         self.ranks[table] = {index: rank for rank, index in enumerate(found)}
         return found
 
-    def keys_by(self, rows: Sequence[Any], owners: Sequence[int]) -> dict[int, list[_Key]]:
+    def keys_by(self, rows: Sequence[Any], owners: Sequence[int]) -> dict[int, tuple[_Key, ...]]:
         """Keys of the rows of each owner, ascending."""
         found: dict[int, list[_Key]] = {}
         for owner, row in zip(owners, rows, strict=True):
             found.setdefault(owner, []).append(sort_key(row, self.blocks, {}))
-        return {owner: sorted(keys) for owner, keys in found.items()}
+        return {owner: tuple(sorted(keys)) for owner, keys in found.items()}
 
     def _classes_of(self, table: str, i: int, row: Any) -> Sequence[int]:
         """Order of the classes that the row's numbers are over."""

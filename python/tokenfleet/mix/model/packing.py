@@ -131,7 +131,8 @@ def usable_systems(m: FleetModel, p: int, scope: int) -> list[tuple[pulp.LpVaria
     """X = sum of systems - reserve * used, throughout a scope."""
     pairs = [(v, 1.0) for v in m.systems(p, scope)]
     if m.problem.pools[p].reserve:
-        pairs.append((m.columns[Used(p)], -float(m.problem.pools[p].reserve)))
+        held = -float(m.problem.pools[p].reserve)
+        pairs += [(m.columns[Used(s, p)], held) for s in m.scopes.systems_over(p, scope)]
     return pairs
 
 

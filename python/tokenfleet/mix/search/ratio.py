@@ -66,7 +66,7 @@ def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Fo
     if relaxed.status in ("infeasible", "unbounded", "error"):
         return relaxed
     wanted = max(options.gap, OPTIMAL_GAP / 2)
-    first = _first_plan(m, bound, replace(options, gap=wanted), deadline)
+    first = _first_plan(m, ratio, bound, replace(options, gap=wanted), deadline)
     if not first.values:
         return first
     plan, interrupted = dict(first.values), first.interrupted
@@ -133,14 +133,19 @@ def _relaxed_ratio(m: FleetModel, ratio: _Ratio, options: SolveOptions) -> tuple
     return current * (1.0 - 1e-8), Found("optimal", current, current, outcome.values)
 
 
-def _first_plan(m: FleetModel, bound: float, options: SolveOptions, deadline: Deadline) -> Found:
-    """A whole plan near the relaxation's ratio; else the largest whole plan."""
-    least = max((w.min_scale for w in m.problem.workloads if w.free), default=1.0)
-    if least > 0:
-        cost_minus_tokens(m, bound)
-    else:  # at the bound, the empty plan would be a best plan
+def _first_plan(
+    m: FleetModel, ratio: _Ratio, bound: float, options: SolveOptions, deadline: Deadline
+) -> Found:
+    """A whole plan near the relaxation's ratio; else the largest whole plan.
+
+    At the bound a plan that delivers nothing may be best, where demand may be zero or go unserved.
+    """
+    cost_minus_tokens(m, bound)
+    found = search(m, options, deadline.part(0.25))
+    if found.values and ratio.tokens_of(found.values) <= 0:
         set_objective(m, token_coefficients(m, m.problem.objective.denominator), maximise=True)
-    return search(m, options, Deadline(deadline.left() * 0.5))
+        found = search(m, options, deadline.part(0.5))
+    return found
 
 
 def _try_below(

@@ -138,8 +138,8 @@ def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
             return None
         for scope, systems in needed.items():
             plan.update(_share_out(m, p, scope, systems, values))
-        if Used(p) in m.columns:
-            plan[Used(p)] = 1.0
+            if Used(scope, p) in m.columns:
+                plan[Used(scope, p)] = 1.0
         plan.update(_racks(m, p, needed))
     return {m.columns[label].name: v for label, v in plan.items()}
 

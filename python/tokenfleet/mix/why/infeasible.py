@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build
+from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of
 from tokenfleet.mix.model.frame import may_run
 from tokenfleet.mix.model.index import (
     Budget,
@@ -74,7 +74,8 @@ def check_problem(problem: Problem) -> None:
 def _unserved(problem: Problem, w: int) -> list[str]:
     """Classes of the workload that demand something and that nothing serves, by block."""
     workload = problem.workloads[w]
-    if workload.shortfall_usd_per_request is not None or (workload.free and not workload.min_scale):
+    priced = workload.shortfall_usd_per_request is not None
+    if not workload.min_scale if workload.free else priced:
         return []
     texts = []
     for b, block in enumerate(problem.blocks):
@@ -176,7 +177,14 @@ def describe_label(problem: Problem, label: Label) -> str:
 
 
 def explain_infeasible(problem: Problem, frame: Frame | None = None) -> InfeasibleError:
-    """The error that says which requirement cannot be met and by how much."""
+    """The error that says which requirement cannot be met and by how much.
+
+    Free demand counts at its least scale: whatever meets the requirements at a larger one does so
+    at that.
+    """
+    if frame is None:
+        least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
+        frame = frame_of(problem, least, every_system=False)
     trials = [_repair(problem, (family,), frame) for family in FAMILIES]
     repairs = [r for r in trials if r is not None]
     if not repairs:

@@ -1,0 +1,141 @@
+"""What a field says of worth is what dominance, pricing and order hold to; silence is safe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from problems import candidate, one_pool
+from tokenfleet.mix import model
+from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.model import FleetModel, build, frame_of
+from tokenfleet.mix.model.better import are_unlimited, copy_of, facts, must_be_equal, numbers
+from tokenfleet.mix.model.order import canonical_order
+from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.problem_data import OfferData, Pool, Problem, Systems
+
+EXACT = SolveOptions(gap=0.0)
+CAP_KG = 50.0
+
+
+@dataclass(frozen=True)
+class Offer(OfferData):
+    """An offer with a field that nobody has told the model about."""
+
+    embodied_kg: float = 0.0
+
+
+class Embodied(NamedTuple):
+    """The label of a row that nobody has told the model about."""
+
+    family: str = "embodied"
+
+
+def limit_embodied(m: FleetModel) -> None:
+    """sum of embodied kg * x within the cap."""
+    pairs = [(v, m.problem.offers[label.offer].embodied_kg) for label, v in m.of(Systems).items()]
+    m.row(Embodied(), pairs, model.limits.LE, CAP_KG)
+
+
+def clean_or_cheap() -> Problem:
+    """4 requests/s in one system: of 100 $ and 10 kg, or of 90 $ and 100 kg."""
+    problem = one_pool([[4.0]])
+    pools = (Pool("clean", 0, "A", 8, 1.0, 0.1), Pool("cheap", 0, "B", 8, 1.0, 0.1))
+    offers = (
+        Offer("clean", 0, annual_cost_items_usd={"rent": 100.0}, embodied_kg=10.0),
+        Offer("cheap", 1, annual_cost_items_usd={"rent": 90.0}, embodied_kg=100.0),
+    )
+    candidates = tuple(candidate(i, 0, system, 1, [1.0]) for i, system in enumerate("AB"))
+    return replace(problem, pools=pools, offers=offers, candidates=candidates)
+
+
+def test_a_new_limit_on_an_unexplained_field_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cheap system breaks the cap; the dear one, which the cap needs, was not left out."""
+    problem = clean_or_cheap()
+    assert solve_mix(problem, EXACT).annual_cost_usd == pytest.approx(90.0)
+    monkeypatch.setattr(model, "FAMILIES", (*model.FAMILIES, limit_embodied))
+    capped = solve_mix(problem, EXACT)
+    assert capped.status == "optimal"
+    assert capped.annual_cost_usd == pytest.approx(100.0)
+
+
+def test_pools_that_differ_in_an_unexplained_field_are_no_copies() -> None:
+    """Two hosted pools of one hall, alike but for the field; used but equal is no copy either."""
+    base = one_pool([[4.0]])
+    hosted = Pool("a", 0, "box", 8, 1.0, 0.0, hosted=True)
+    pools = (hosted, replace(hosted, id="b"))
+    for kg, others_kg, distinct in ((0.0, 0.0, 1), (0.0, 7.0, 2), (7.0, 7.0, 2)):
+        offers = tuple(
+            Offer(f"o{p}", p, annual_cost_items_usd={"rent": 9.0}, supply_group="hall",
+                  embodied_kg=each)
+            for p, each in enumerate((kg, others_kg))
+        )  # fmt: skip
+        problem = replace(base, pools=pools, offers=offers)
+        pairs = Pairs(problem, frame_of(problem, 0.0, every_system=True))
+        assert len(set(pairs.pool.tolist())) == distinct
+
+
+def test_an_unexplained_field_settles_the_order_of_rows() -> None:
+    problem = clean_or_cheap()
+    offers = tuple(replace(o, pool=0, annual_cost_items_usd={"rent": 1.0}) for o in problem.offers)
+    for given in (offers, offers[::-1]):
+        order = canonical_order(replace(problem, offers=given)).offers
+        assert [given[o].id for o in order] == ["clean", "cheap"]  # 10 kg before 100 kg
+
+
+def test_numbers_are_the_better_the_smaller() -> None:
+    """provisioned, idle, interruptible, -hosted, PUE, price, carbon, -per rack, reserve."""
+    own = Pool("p", 0, "A", 8, 3.0, 1.0, pue=1.2, energy_usd_per_kwh_it=0.1,
+               carbon_kg_per_kwh_it=0.4, systems_per_rack=4.0, reserve=1)  # fmt: skip
+    assert numbers(own).tolist() == [3.0, 1.0, 0.0, -0.0, 1.2, 0.1, 0.4, -4.0, 1.0]
+    hosted = numbers(replace(own, hosted=True)).tolist()
+    assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.4, -math.inf, 1.0]
+    offer = OfferData("o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0)
+    assert numbers(offer).tolist() == [7.0, 0.5, 300.0]  # items count by their sum
+    replica = candidate(0, 0, "A", 2, [0.5, math.inf], quality=0.9, idle_w=3.0)
+    assert numbers(replica).tolist() == [0.5, math.inf, 0.0, 0.0, -0.9, 3.0]
+
+
+def test_a_finite_supply_counts_for_the_whole_group() -> None:
+    offers = [
+        OfferData("a", 0),
+        OfferData("b", 0, supply=3.0),
+        OfferData("c", 0, supply_group="g"),
+        OfferData("d", 0, supply=3.0, supply_group="g"),
+    ]
+    assert are_unlimited(offers) == [True, False, False, False]
+    assert copy_of(offers[1]) != copy_of(replace(offers[1], id="b2"))  # each has 3 of its own
+    assert copy_of(offers[3]) == copy_of(replace(offers[3], id="d2"))  # they share the 3
+
+
+def test_an_unexplained_field_in_use_equals_nothing() -> None:
+    plain, used = Offer("a", 0), Offer("b", 0, embodied_kg=5.0)
+    assert must_be_equal(plain) == must_be_equal(replace(plain, id="c"))
+    assert must_be_equal(used) != must_be_equal(plain)
+    assert must_be_equal(used) != must_be_equal(replace(used, id="c"))
+
+
+def test_pools_must_agree_on_site_accelerators_and_tenure() -> None:
+    pool = Pool("p", 0, "A", 8, 3.0, 1.0)
+    assert must_be_equal(pool) == must_be_equal(replace(pool, id="q", system="B"))
+    for change in ({"site": 1}, {"gpus_per_system": 4}, {"elastic": True}):
+        assert must_be_equal(pool) != must_be_equal(replace(pool, **change))
+
+
+def test_every_field_of_what_may_be_replaced_says_what_is_better() -> None:
+    """Silence would be safe, but it would also switch dominance off where the field is used."""
+    case = build(one_pool([[4.0]])).problem
+    for row in (case.pools[0], case.offers[0], case.candidates[0]):
+        assert [fact.name for fact in facts(row) if not fact.better] == []
+
+
+def test_classes_are_told_apart_by_every_number() -> None:
+    """Every array of a workload with an axis over its classes says so."""
+    data = one_pool([[1.0, 2.0, 3.0]]).workloads[0]
+    arrays = {f.name for f in fields(data) if isinstance(getattr(data, f.name), np.ndarray)}
+    assert {fact.name for fact in facts(data) if fact.by_class} == arrays
