@@ -72,7 +72,7 @@ _CHILD = """
 import json, sys, time
 from pathlib import Path
 from spread import peak_mb
-from tokenfleet.candidates import FileOptions, evaluate_file
+from tokenfleet.tables.layouts import FileOptions, evaluate_file
 begun = time.perf_counter()
 report = evaluate_file(Path(sys.argv[1]), Path(sys.argv[2]), FileOptions(force=True))
 seconds = time.perf_counter() - begun

@@ -23,7 +23,7 @@ from tokenfleet._core import Problem
 from tokenfleet.backtest import open_loop
 from tokenfleet.catalog import load_catalog
 from tokenfleet.catalog.names import UnknownNameError
-from tokenfleet.points.rates import Layout, Limits, plain_scenario
+from tokenfleet.points.rates import Layout, TypicalRequest, plain_scenario
 from tokenfleet.problem.specification import build_specification
 from tokenfleet.scenario.load import load_scenario
 
@@ -59,7 +59,7 @@ def problem(layout: Layout, isl: float, osl: float) -> Problem:
         "max_gpus_per_replica": layout.gpus,
     }
     data = {
-        **plain_scenario([layout.model], Limits(isl, osl), [layout.precision]),
+        **plain_scenario([layout.model], TypicalRequest(isl, osl), [layout.precision]),
         "engines": [layout.engine],
         "search": search,
     }

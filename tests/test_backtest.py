@@ -17,7 +17,7 @@ from tokenfleet.backtest.run import Tokens
 from tokenfleet.catalog import load_catalog, names
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.errors import SchemaError
-from tokenfleet.points.rates import Layout, Limits, Means, best_rate
+from tokenfleet.points.rates import Allowed, Layout, TypicalRequest, best_rate
 
 FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
@@ -230,8 +230,8 @@ def test_power_and_rate_of_a_full_server(
     with (FACTS / "mlperf_power.csv").open(encoding="utf-8") as lines:
         rows = [r for r in csv.DictReader(lines) if r["model"] == published]
     offline = next(r for r in rows if r["scenario"] == "Offline")
-    limits = Limits(isl, osl, ttft_ms=10_000.0)
-    best = best_rate(load_catalog(), "b200_sxm_8", model, limits, Means(("nvfp4",)))
+    limits = TypicalRequest(isl, osl, ttft_ms=10_000.0)
+    best = best_rate(load_catalog(), "b200_sxm_8", model, limits, Allowed(("nvfp4",)))
     assert best is not None
     assert 8 * best.watts_per_gpu == pytest.approx(float(offline["average_watts"]), rel=0.15)
     tokens = 8 * best.requests_s_gpu * osl

@@ -80,7 +80,7 @@ class Counted:
         return getattr(self.engine, name)
 
     def run(self, *arguments: Any) -> Iterator[Any]:
-        """As `Engine.run`."""
+        """As `ComputeEngine.run`."""
         for outcome in self.engine.run(*arguments):
             self.ended += 1
             yield outcome
@@ -135,7 +135,7 @@ def test_a_killed_batch_resumes_to_equal_bytes(tmp_path: Path) -> None:
     run_batch([folder], tmp_path / "whole", engine=open_engine("processes", 2))
     script = (
         "from pathlib import Path; from test_batch import slow\n"
-        "from tokenfleet.batch import run_batch; from tokenfleet.engines import open_engine\n"
+        "from tokenfleet.batch import run_batch; from tokenfleet.compute import open_engine\n"
         "if __name__ == '__main__':\n"
         f"    run_batch([Path({str(folder)!r})], Path({str(tmp_path / 'cut')!r}),"
         " engine=open_engine('processes', 1), work=slow)\n"

@@ -26,7 +26,7 @@ from tokenfleet._core import Problem  # noqa: E402
 from tokenfleet.catalog import load_catalog  # noqa: E402
 from tokenfleet.compute import open_engine  # noqa: E402
 from tokenfleet.errors import SchemaError  # noqa: E402
-from tokenfleet.points.rates import Layout, Limits, open_loop, plain_scenario  # noqa: E402
+from tokenfleet.points.rates import Layout, TypicalRequest, open_loop, plain_scenario  # noqa: E402
 from tokenfleet.problem.specification import build_specification  # noqa: E402
 from tokenfleet.scenario.load import load_scenario  # noqa: E402
 from tokenfleet.schema import Speculation  # noqa: E402
@@ -134,7 +134,7 @@ def test_a_closed_loop_is_the_models(tmp_path: Path) -> None:
 def test_an_open_loop_is_the_models(tmp_path: Path) -> None:
     (row,) = written(tmp_path, OPEN)
     layout = Layout("h100_sxm_8", "llama-3.1-70b", "vllm", "fp8", "fp8", tp=4)
-    rates = open_loop(load_catalog(), layout, 256, 3.0, Limits(1000, 200))
+    rates = open_loop(load_catalog(), layout, 256, 3.0, TypicalRequest(1000, 200))
     assert rates is not None
     assert row["ttft_p50_ms"] == pytest.approx(rates.ttft_ms, rel=1e-5)
     assert row["tpot_p50_ms"] == pytest.approx(rates.tpot_ms, rel=1e-6)
@@ -388,7 +388,7 @@ def test_a_killed_run_resumes_to_equal_bytes(
     evaluate_file(path, tmp_path / "whole.parquet")
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from tokenfleet.candidates import evaluate_file\n"
+        "from tokenfleet.tables.layouts import evaluate_file\n"
         "from tokenfleet.tables import source\n"
         "source.PART_ROWS = 500\n"
         "evaluate_file(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda *_: time.sleep(0.05))"

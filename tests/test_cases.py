@@ -26,7 +26,7 @@ def tokens(found: tf.Plan) -> float:
 
 def systems(found: tf.Plan) -> dict[str, int]:
     """Systems by offer."""
-    return {row["offer"]: row["count"] for row in found.systems}
+    return {row.offer: row.count for row in found.systems}
 
 
 # --- free demand beside a reserve: an H100 server takes 10.2 kW, a B200 server 14.3 kW ------------
@@ -89,14 +89,14 @@ def changed(name: str, **fields: Any) -> dict[str, Any]:
 
 def test_an_api_has_the_quality_that_it_states() -> None:
     """10 $ at quality 1 for 5.1 $ beats 10 $ at quality 0.01 for 5 $."""
-    assert {row["api"] for row in plan("api_quality").routing} == {"good"}
+    assert {row.api for row in plan("api_quality").routing} == {"good"}
 
 
 @pytest.mark.parametrize("name", ["energy_unknown", "energy_unknown_model"])
 def test_a_system_of_unknown_power_is_left_out_of_least_energy(name: str) -> None:
     found = plan(name)
-    assert {row["system"] for row in found.systems} == {"h100_sxm_8"}
-    assert "system l40s_8" in {row["what"] for row in found.not_considered}
+    assert {row.system for row in found.systems} == {"h100_sxm_8"}
+    assert "system l40s_8" in {row.what for row in found.not_considered}
 
 
 def test_a_column_without_watts_is_left_out_of_least_energy() -> None:
@@ -108,7 +108,7 @@ def test_a_column_without_watts_is_left_out_of_least_energy() -> None:
 
 def test_the_pue_of_a_provider_is_the_catalog_s_not_one() -> None:
     found = plan("energy_pue")
-    assert {row["pue"] for row in found.systems} == {1.2}
+    assert {row.pue for row in found.systems} == {1.2}
 
 
 # --- names, floors, spares -----------------------------------------------------------------------

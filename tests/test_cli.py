@@ -227,10 +227,11 @@ def test_schema_is_a_schema_in_either_form(tmp_path: Path) -> None:
     assert page.read_text() == run("schema", "--markdown").stdout
 
 
-def test_scenario_page_is_up_to_date() -> None:
-    written = (ROOT / "docs" / "scenario.md").read_text()
-    assert written == run("schema", "--markdown").stdout, (
-        "run: tokenfleet schema --markdown -o docs/scenario.md --force"
+@pytest.mark.parametrize(("page", "options"), [("scenario.md", []), ("plan.md", ["--plan"])])
+def test_pages_of_fields_are_up_to_date(page: str, options: list[str]) -> None:
+    written = (ROOT / "docs" / page).read_text()
+    assert written == run("schema", *options, "--markdown").stdout, (
+        f"run: tokenfleet schema {' '.join(options)} --markdown -o docs/{page} --force"
     )
 
 

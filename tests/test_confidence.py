@@ -409,20 +409,20 @@ def test_a_sure_plan_shows_what_it_promises() -> None:
     assert plan.confidence == 0.9
     half_widths = spreads(Calibration.read(SHIPPED), "new_cell")
     for row in plan.slo:
-        low, high = row["interval_ms"]
-        h = half_widths[row["metric"]]
-        assert row["promised_ms"] <= row["limit_ms"] * (1 + 1e-6)
+        low, high = row.interval_ms
+        h = half_widths[row.metric]
+        assert row.promised_ms <= row.limit_ms * (1 + 1e-6)
         # The reserve on the rate is in the promise too: it is e^h times what is expected or more.
-        assert row["promised_ms"] >= math.exp(h) * row["expected_ms"] * (1 - 1e-6)
+        assert row.promised_ms >= math.exp(h) * row.expected_ms * (1 - 1e-6)
         assert (low, high) == pytest.approx(
-            (row["expected_ms"] * math.exp(-h), row["expected_ms"] * math.exp(h))
+            (row.expected_ms * math.exp(-h), row.expected_ms * math.exp(h))
         )
-    row = next(r for r in plan.provenance if r["what"].startswith("throughput"))
-    assert row["class"] == "calibrated"
-    model = row["models"][0]
-    assert model["runs"] > 0
+    row = next(r for r in plan.provenance if r.what.startswith("throughput"))
+    assert row.cls == "calibrated"
+    model = row.models[0]
+    assert model.runs > 0
     for metric in PROMISED:
-        assert model[f"{metric}_interval80_pct"] == pytest.approx(
+        assert getattr(model, f"{metric}_interval80_pct") == pytest.approx(
             100 * math.expm1(half_widths[metric])
         )
 

@@ -14,7 +14,7 @@ from problems import candidate, one_pool, random_problem
 from test_solve import solve
 from tokenfleet.mix.model import FleetModel, Label, build
 from tokenfleet.mix.model.index import ReplicaCut
-from tokenfleet.mix.model.objectives import least_cost
+from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search import stages
 from tokenfleet.mix.search.cuts import Cut, Cuts
 from tokenfleet.mix.search.relaxation import probe, tighten
@@ -27,7 +27,7 @@ EXACT = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
 
 def model(problem: Problem) -> FleetModel:
     m = build(problem)
-    least_cost(m)
+    set_goal(m, "least_cost")
     return m
 
 

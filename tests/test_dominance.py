@@ -279,7 +279,7 @@ def test_the_optimum_is_that_of_the_whole_model(seed: int, monkeypatch: pytest.M
     found = solve.solve_mix(case, EXACT)
     monkeypatch.setattr(frame, "dominated_systems", lambda *_: frozenset())
     whole = build(case)
-    objective.least_cost(whole)
+    objective.set_goal(whole, "least_cost")
     assert found.value == pytest.approx(run(whole.prob, EXACT).value, rel=1e-7)
     single = min(_alone(case, f"S{i}") for i in range(5))
     assert found.best_single is not None
@@ -290,7 +290,7 @@ def test_the_optimum_is_that_of_the_whole_model(seed: int, monkeypatch: pytest.M
 def _alone(case: Problem, system: str) -> float:
     one = replace(case, candidates=tuple(c for c in case.candidates if c.system == system))
     model = build(one)
-    objective.least_cost(model)
+    objective.set_goal(model, "least_cost")
     outcome = run(model.prob, EXACT)
     return outcome.value if outcome.has_incumbent else np.inf
 
@@ -305,7 +305,7 @@ def test_replicas_ruled_out_are_in_no_better_plan(seed: int, tmp_path: Path) -> 
     ]
     loads = {p.system: [draw.uniform(0.4, 1.2), draw.uniform(0.4, 1.2)] for p in pools}
     model = build(problem(pools, offers, loads))
-    objective.least_cost(model)
+    objective.set_goal(model, "least_cost")
     relaxed = run(model.prob, EXACT, mip=False)
     value = run(model.prob, EXACT).value * 1.02
     kept = may_improve(model, relaxed, value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tokenfleet.compute import Limits, Outcome, in_order, open_engine, processes
+from tokenfleet.compute import Outcome, WorkLimits, in_order, open_engine, processes
 from tokenfleet.compute.base import WorkError
 from tokenfleet.errors import InfeasibleError, SchemaError
 
@@ -86,7 +86,7 @@ def test_a_piece_out_of_time_is_stopped_and_the_rest_goes_on(
 
     monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=clock))
     engine = open_engine("processes", 1)
-    found = list(engine.run(mark_or_return, [str(tmp_path), "", ""], Limits(seconds=0.5)))
+    found = list(engine.run(mark_or_return, [str(tmp_path), "", ""], WorkLimits(seconds=0.5)))
     assert [(o.index, o.kind) for o in found] == [(0, "timeout"), (1, "done"), (2, "done")]
     assert found[0].seconds == 1000.0 and "after 0.5 s" in found[0].error
 
@@ -114,4 +114,4 @@ def test_bad_engines_are_refused() -> None:
     with pytest.raises(SchemaError, match="--jobs"):
         open_engine("threads", 0)
     with pytest.raises(ValueError, match="processes"):
-        open_engine("threads").run(square, [1], Limits(seconds=1.0))
+        open_engine("threads").run(square, [1], WorkLimits(seconds=1.0))

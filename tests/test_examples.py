@@ -21,7 +21,7 @@ def systems(plan: tf.Plan) -> Counter[str]:
     """Systems by (type, kind), over all sites."""
     found: Counter[str] = Counter()
     for row in plan.systems:
-        found[f"{row['system']} {row['kind']}"] += row["count"]
+        found[f"{row.system} {row.kind}"] += row.count
     return found
 
 
@@ -47,29 +47,29 @@ def test_enterprise_is_proven_within_seconds(enterprise: tf.Plan) -> None:
 
 def test_enterprise_uses_old_stock_and_buys_for_the_rest(enterprise: tf.Plan) -> None:
     assert systems(enterprise) == {"a100_sxm_8 owned": 3, "h100_sxm_8 buy": 3}
-    assert {row["site"] for row in enterprise.systems} == {"eu-dublin", "eu-frankfurt"}
+    assert {row.site for row in enterprise.systems} == {"eu-dublin", "eu-frankfurt"}
     assert enterprise.best_single_system is not None
-    assert enterprise.best_single_system["difference_relative"] > 0.1
+    assert enterprise.best_single_system.difference_relative > 0.1
 
 
 def test_enterprise_keeps_one_system_of_each_pool_free(enterprise: tf.Plan) -> None:
     """N+1: what runs fits in one system fewer than there are."""
     for system in ("a100_sxm_8", "h100_sxm_8"):
-        running = sum(r["count"] * r["gpus"] for r in enterprise.replicas if r["system"] == system)
+        running = sum(r.count * r.gpus for r in enterprise.replicas if r.system == system)
         assert running <= 8 * (3 - 1)
 
 
 def test_enterprise_holds_residency_and_quality(enterprise: tf.Plan) -> None:
-    assert {row["api"] for row in enterprise.routing} == {None, "eu-api"}
-    assert {row["precision"] for row in enterprise.replicas} <= {"bf16", "fp8"}
-    reasons = {n["what"]: n["reason"] for n in enterprise.not_considered}
+    assert {row.api for row in enterprise.routing} == {None, "eu-api"}
+    assert {row.precision for row in enterprise.replicas} <= {"bf16", "fp8"}
+    reasons = {n.what: n.reason for n in enterprise.not_considered}
     assert "outside the residency" in reasons["API us-api"]
     assert "system_kw" in reasons["system l40s_8"]
 
 
 def test_enterprise_holds_its_limits(enterprise: tf.Plan) -> None:
-    assert all(row["headroom"] >= -1e-6 for row in enterprise.limits)
-    assert all(row["headroom_ms"] >= 0 for row in enterprise.slo)
+    assert all(row.headroom >= -1e-6 for row in enterprise.limits)
+    assert all(row.headroom_ms >= 0 for row in enterprise.slo)
     assert sum(enterprise.cost_items.values()) == pytest.approx(
         enterprise.annual_cost_usd, rel=1e-9
     )
@@ -79,16 +79,16 @@ def test_ai_factory_fills_its_power() -> None:
     plan = tf.optimize_fleet(EXAMPLES / "ai_factory.yaml")
     assert plan.status in ("optimal", "within_gap")
     assert plan.seconds < 30
-    (power,) = [row for row in plan.limits if row["what"] == "power_kw"]
-    racks = sum(row["count"] for row in plan.systems)
-    assert power["headroom"] < power["used"] / racks  # not one more fits
+    (power,) = [row for row in plan.limits if row.what == "power_kw"]
+    racks = sum(row.count for row in plan.systems)
+    assert power.headroom < power.used / racks  # not one more fits
     assert plan.free_demand_scale_rps is not None
     assert plan.free_demand_scale_rps > 0
     assert plan.cost_per_mtok_output_usd is not None
     assert 0.01 < plan.cost_per_mtok_output_usd < 1
-    gpus = sum(row["gpus"] for row in plan.systems if row["system"].endswith("nvl72"))
+    gpus = sum(row.gpus for row in plan.systems if row.system.endswith("nvl72"))
     assert gpus > 0.9 * plan.gpus
-    assert {r["precision"] for r in plan.replicas if r["workload"] == "chat"} <= {"fp8", "mxfp4"}
+    assert {r.precision for r in plan.replicas if r.workload == "chat"} <= {"fp8", "mxfp4"}
 
 
 def test_hyperscaler_is_solved_at_scale() -> None:
@@ -101,7 +101,7 @@ def test_hyperscaler_is_solved_at_scale() -> None:
     assert plan.status in ("optimal", "within_gap")
     assert plan.gap is not None
     assert plan.gap <= 0.005 + 1e-9
-    kinds = {row["kind"] for row in plan.systems}
+    kinds = {row.kind for row in plan.systems}
     assert {"rent", "all_in"} <= kinds
-    assert len({row["site"] for row in plan.systems}) == 4
-    assert all(row["headroom_ms"] >= 0 for row in plan.slo)
+    assert len({row.site for row in plan.systems}) == 4
+    assert all(row.headroom_ms >= 0 for row in plan.slo)

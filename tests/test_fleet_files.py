@@ -73,14 +73,14 @@ def test_a_file_gives_what_the_function_gives(ending: str, tmp_path: Path) -> No
         assert found.column(name).to_pylist() == expected, name
 
 
-def test_a_file_under_scenarios_selected_and_ranked(tmp_path: Path) -> None:
+def test_a_file_in_cases_selected_and_ranked(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     path = shortlist(tmp_path)
-    options = ["--demand", 1, "--demand", 2, "--select", "feasible and scenario = 2", "--top", 1]
+    options = ["--demand", 1, "--demand", 2, "--select", "feasible and case = 2", "--top", 1]
     done = command(path, "-s", ENTERPRISE, "-o", out, *options)
     assert done.exit_code == 0, done.output
     lines = out.read_text().splitlines()
-    assert lines[0].startswith(f"row,id,{OFFER},a100-stock@eu-dublin,scenario,feasible")
+    assert lines[0].startswith(f"row,id,{OFFER},a100-stock@eu-dublin,case,feasible")
     assert len(lines) == 2
     again = command(path, "-s", ENTERPRISE, "-o", out)
     assert again.exit_code == 2 and "already there" in again.output

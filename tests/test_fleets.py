@@ -254,7 +254,7 @@ def test_budgets() -> None:
     assert answers["excess"][0].tolist() == pytest.approx([1.0, 40.0])
 
 
-def test_scenarios_of_demand_and_prices() -> None:
+def test_cases_of_demand_and_prices() -> None:
     base = one_pool([[20.0]])
     pool = replace(base.pools[0], idle_it_kw=1.0, energy_usd_per_kwh_it=0.1)
     evaluator = FleetEvaluator(replace(base, pools=(pool,)))
@@ -266,7 +266,7 @@ def test_scenarios_of_demand_and_prices() -> None:
         [300 + energy, 150 + 2 * energy]
     )
     assert answers["feasible"][:, 0].tolist() == [True, False]
-    with pytest.raises(SchemaError, match="scenarios"):
+    with pytest.raises(SchemaError, match="cases"):
         evaluator.evaluate(np.array([[3.0]]), demand=[1.0, 1.5], energy_price=[1.0, 2.0, 3.0])
     with pytest.raises(SchemaError, match="demand: a multiplier"):
         evaluator.evaluate(np.array([[3.0]]), demand=[0.0])
@@ -299,7 +299,7 @@ def test_the_optimal_plan_costs_what_it_said_and_no_fleet_beats_the_bound(seed: 
 
 def _relaxed_bound(problem: Problem) -> float:
     model = build(problem)
-    objective.least_cost(model)
+    objective.set_goal(model, "least_cost")
     return run(model.prob, SolveOptions(), mip=False).value
 
 

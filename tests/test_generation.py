@@ -24,11 +24,7 @@ from tokenfleet.problem_data import ObjectiveKind, Problem
 from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
-SETTERS = {
-    "least_cost": objective.least_cost,
-    "least_energy": objective.least_energy,
-    "least_carbon": objective.least_carbon,
-}
+KINDS: tuple[ObjectiveKind, ...] = ("least_cost", "least_energy", "least_carbon")
 
 
 def of_kind(seed: int, kind: ObjectiveKind) -> Problem:
@@ -48,13 +44,13 @@ def pairs_of(problem: Problem) -> Pairs:
     return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
 
 
-@pytest.mark.parametrize("kind", list(SETTERS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: ObjectiveKind) -> None:
     problem = of_kind(seed, kind)
     assert generation.applies(problem)
     whole = build(problem)
-    SETTERS[kind](whole)
+    objective.set_goal(whole, kind)
     relaxed = run(whole.prob, EXACT, mip=False).value
     found = generation.generate(pairs_of(problem), EXACT, Deadline(30.0))
     assert found.served and not found.infeasible
@@ -78,7 +74,7 @@ def test_reduced_costs_are_those_of_the_whole_model(seed: int) -> None:
     assert len(used) and (reduced[used] <= 1e-6 * scale).all()
 
 
-@pytest.mark.parametrize("kind", list(SETTERS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(6))
 def test_the_arrays_are_the_pulp_model(seed: int, kind: ObjectiveKind) -> None:
     """Pairs added in two lots make the matrix, costs and rows of the model built with them."""
@@ -96,7 +92,7 @@ def test_the_arrays_are_the_pulp_model(seed: int, kind: ObjectiveKind) -> None:
         pools=pairs.pool.tolist(),
         frame=pairs.frame,
     )
-    SETTERS[kind](model)
+    objective.set_goal(model, kind)
     costs = {v.name: a for v, a in model.prob.objective.items()}
     label_of = {v.name: label for label, v in model.columns.items()}
     wanted = {

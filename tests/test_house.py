@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import itertools
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from rust_modules import Module, modules_in, uses
-from tokenfleet import problem_data
-from tokenfleet.mix.model import index
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "tokenfleet"
@@ -109,77 +107,19 @@ def test_the_root_has_five_files() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 5
 
 
-LABELS = {
-    name: kind
-    for module in (problem_data, index)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
-}
+CODE_PATH = re.compile(r"[\w./-]*\w\.(?:py|rs)\b")
+# Where a page's paths start: the repository, the package, the core, and its performance model.
+BASES = ("", "python/tokenfleet", "src", "src/perf")
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "README.md"])
 
 
-def test_labels_of_two_kinds_are_never_equal() -> None:
-    """Tuples of equal content are equal, so each kind ends with a tag that no other has."""
-    assert len(LABELS) > 20
-    tags = {name: _same(kind)[-1] for name, kind in LABELS.items()}
-    assert len(set(tags.values())) == len(tags)
-    for one, other in itertools.combinations(LABELS.values(), 2):
-        assert _same(one) != _same(other)
-    assert len({_same(kind): name for name, kind in LABELS.items()}) == len(LABELS)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_code_that_a_page_names_is_there(page: Path) -> None:
+    for path in CODE_PATH.findall(page.read_text(encoding="utf-8")):
+        assert any((ROOT / base / path).is_file() for base in BASES), path
 
 
-def _same(kind: type) -> tuple[object, ...]:
-    """A label whose every number is 1."""
-    given = [name for name in kind._fields if name not in ("tag", "family")]
-    return kind(**dict.fromkeys(given, 1))
-
-
-def _is_label(node: ast.AST) -> bool:
-    name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
-    return name in ("label", "la")
-
-
-def _is_number(node: ast.AST) -> bool:
-    return isinstance(getattr(node, "operand", node), ast.Constant) and not isinstance(
-        getattr(getattr(node, "operand", node), "value", None), str
-    )
-
-
-def _knows_position(node: ast.AST) -> bool:
-    """Whether it reads a label by position, takes one apart, or names a scope by its number."""
-    if isinstance(node, ast.Subscript):
-        return _is_label(node.value) and (
-            isinstance(node.slice, ast.Slice) or _is_number(node.slice)
-        )
-    if isinstance(node, ast.Assign):
-        return _is_label(node.value) and isinstance(node.targets[0], ast.Tuple)
-    if isinstance(node, ast.Compare):
-        by_scope = getattr(node.left, "attr", "") == "scope"
-        return by_scope and any(map(_is_number, node.comparators))
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in LABELS:
-        return any(isinstance(a, ast.UnaryOp) and _is_number(a) for a in node.args)
-    return False
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "label[0] == 'f'",
-        "row.label[-1]",
-        "la[1:]",
-        "_, b, p, c = label",
-        "Replicas(-1, p, c)",
-        "label.scope < 0",
-    ],
-)
-def test_a_position_is_seen(text: str) -> None:
-    assert any(map(_knows_position, ast.walk(ast.parse(text))))
-    harmless = ast.parse("label.scope, label['engine'], Replicas(s, p, c)")
-    assert not any(map(_knows_position, ast.walk(harmless)))
-
-
-@pytest.mark.parametrize("folder", ["python/tokenfleet", "tests", "benches"])
-def test_nobody_knows_the_positions_of_a_label(folder: str) -> None:
-    for path in (ROOT / folder).rglob("*.py"):
-        if path != Path(__file__) and path.name != "index.py":
-            nodes = ast.walk(ast.parse(path.read_text()))
-            assert not [node.lineno for node in nodes if _knows_position(node)], path
+def test_every_slow_test_exists() -> None:
+    for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split():
+        file, test = name.split("::", 1)
+        assert f"def {test.rsplit('::', 1)[-1]}(" in (ROOT / "tests" / file).read_text(), name

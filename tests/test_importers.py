@@ -42,6 +42,7 @@ PUBLISHED = {
     "nvidia--Llama-3.1-70B-Instruct-FP8": (70.6, None),
     "mistralai--Mixtral-8x7B-v0.1": (46.7, 12.9),
     "mistralai--Mixtral-8x22B-v0.1": (141, 39),
+    "Qwen--Qwen3-14B": (14.8, None),
     "Qwen--Qwen3-32B": (32.8, None),
     "Qwen--Qwen3-30B-A3B": (30.5, None),
     "Qwen--Qwen3-235B-A22B": (235, 22),
@@ -57,6 +58,7 @@ PUBLISHED = {
     "moonshotai--Kimi-K2.5": (1040, 32),
     "openai--gpt-oss-20b": (20.9, 3.6),
     "openai--gpt-oss-120b": (116.8, 5.1),
+    "zai-org--GLM-4.6": (355, None),
     "MiniMaxAI--MiniMax-M2.5": (229, None),
     "zai-org--GLM-5": (744, None),
 }

@@ -28,8 +28,8 @@ SCRIPT = f"""
 import os, signal, sys
 from pathlib import Path
 from problems import random_problem
-from tokenfleet.candidates import FileOptions, evaluate_file
-from tokenfleet.engines import open_engine
+from tokenfleet.tables.layouts import FileOptions, evaluate_file
+from tokenfleet.compute import open_engine
 from tokenfleet.fleets.table import FleetOptions, evaluate_fleet_file
 from tokenfleet.tables import source
 source.PART_ROWS = 100

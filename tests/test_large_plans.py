@@ -60,7 +60,7 @@ def pairs_of(problem: Problem) -> Pairs:
 
 def relaxed_status(problem: Problem) -> str:
     model = build(problem)
-    objective.least_cost(model)
+    objective.set_goal(model, "least_cost")
     return run(model.prob, EXACT, mip=False).status
 
 
@@ -129,7 +129,7 @@ def test_a_low_price_of_unmet_demand_is_raised(monkeypatch: pytest.MonkeyPatch) 
         if relaxed_status(problem) != "optimal":
             continue
         model = build(problem)
-        objective.least_cost(model)
+        objective.set_goal(model, "least_cost")
         relaxed = run(model.prob, EXACT, mip=False).value
         found = generation.generate(pairs_of(problem), EXACT, Deadline(30.0))
         assert found.served
@@ -266,7 +266,7 @@ def test_rounding_lowers_by_less_where_nothing_is_left(monkeypatch: pytest.Monke
         candidates=tuple(replace(c, sites=(0, 1)) for c in alone),
     )
     model = build(problem)
-    objective.least_cost(model)
+    objective.set_goal(model, "least_cost")
     relaxed = run(model.prob, EXACT, mip=False)
     plan = rounding.round_up(model, relaxed, EXACT, Deadline(30.0))
     assert plan is not None

@@ -14,7 +14,7 @@ from problems import candidate, one_pool, random_problem
 from reference_mix import _fewest
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.model import build
-from tokenfleet.mix.model.objectives import least_cost
+from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.model.packing import maximal_patterns, split_sizes
 from tokenfleet.mix.search.rounding import systems_for
 from tokenfleet.mix.solver.highs import SolveOptions, certify, relative_gap, run
@@ -28,7 +28,7 @@ EXACT = SolveOptions(gap=0.0)
 @pytest.mark.parametrize("seed", range(4))
 def test_arrays_and_calls_give_equal_objectives(seed: int, mip: bool) -> None:
     model = build(random_problem(seed, classes=3))
-    least_cost(model)
+    set_goal(model, "least_cost")
     arrays = run(model.prob, EXACT, mip=mip)
     calls = run(model.prob, EXACT, mip=mip, as_arrays=False)
     assert arrays.value == pytest.approx(calls.value, rel=1e-9)
@@ -36,14 +36,14 @@ def test_arrays_and_calls_give_equal_objectives(seed: int, mip: bool) -> None:
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     model = build(random_problem(1))
-    least_cost(model)
+    set_goal(model, "least_cost")
     run(model.prob, EXACT)
     assert capfd.readouterr() == ("", "")
 
 
 def test_every_column_and_row_has_a_label() -> None:
     model = build(random_problem(2, classes=2))
-    least_cost(model)
+    set_goal(model, "least_cost")
     names = {v.name for v in model.prob.variables()}
     assert names <= {v.name for v in model.columns.values()}
     assert [row.name for row in model.prob.constraints()] == list(model.rows)
@@ -80,7 +80,7 @@ def test_statuses_are_told_apart() -> None:
 
 def test_a_start_is_used_and_a_gap_is_told() -> None:
     model = build(random_problem(5, classes=3))
-    least_cost(model)
+    set_goal(model, "least_cost")
     best = run(model.prob, EXACT)
     again = run(model.prob, EXACT, start=best.values)
     assert again.value == pytest.approx(best.value)
@@ -131,5 +131,5 @@ def test_patterns_equal_a_search_over_every_place(counts: list[int]) -> None:
     )
     candidates = tuple(candidate(i, i, "box", g, [1.0]) for i, g in enumerate(sizes))
     model = build(replace(base, workloads=workloads, candidates=candidates))
-    least_cost(model)
+    set_goal(model, "least_cost")
     assert run(model.prob, EXACT).value == pytest.approx(100.0 * exact)

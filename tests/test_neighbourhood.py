@@ -9,7 +9,7 @@ import pytest
 
 from problems import one_pool
 from tokenfleet.mix.model import FleetModel, build
-from tokenfleet.mix.model.objectives import least_cost
+from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.search.neighbourhood import improve, whole_columns
 from tokenfleet.mix.solver.effort import Deadline
@@ -33,7 +33,7 @@ def sites(count: int, rps: float) -> Problem:
 
 def model(problem: Problem) -> FleetModel:
     m = build(problem)
-    least_cost(m)
+    set_goal(m, "least_cost")
     return m
 
 

@@ -133,15 +133,15 @@ def test_a_plan_says_that_nothing_was_measured(folder: Path) -> None:
     (folder / "s.yaml").write_text(yaml.safe_dump(data))
     plan = optimize_fleet(folder / "s.yaml")
     assert plan.status in ("optimal", "within_gap")
-    row = next(r for r in plan.provenance if r["what"].startswith("throughput"))
-    assert (row["class"], row["models"][0]["known"], row["models"][0]["runs"]) == (
+    row = next(r for r in plan.provenance if r.what.startswith("throughput"))
+    assert (row.cls, row.models[0].known, row.models[0].runs) == (
         "inherited",
         "new_cell",
         0,
     )
     assert any("acme_x1_8" in w and "inherited" in w for w in plan.warnings)
-    figures = next(r for r in plan.provenance if r["what"] == "figures of acme_x1_8")
-    assert (figures["class"], figures["source"]) == ("user", "data sheet")
+    figures = next(r for r in plan.provenance if r.what == "figures of acme_x1_8")
+    assert (figures.cls, figures.source) == ("user", "data sheet")
     said = cli("plan", folder / "s.yaml")
     assert "acme" in said.casefold() or "X1" in said
 

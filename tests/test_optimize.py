@@ -109,7 +109,7 @@ def plan_of(compare_single: bool = False, **changes: Any) -> Plan:
 
 def counts(plan: Plan) -> dict[tuple[str, str], int]:
     """Systems by site and offer."""
-    return {(row["site"], row["offer"]): row["count"] for row in plan.systems}
+    return {(row.site, row.offer): row.count for row in plan.systems}
 
 
 def by_hand(rate_rps: float = 10.0, classes: tuple[str, ...] = ("all",), **changes: Any) -> Json:
@@ -161,7 +161,7 @@ def test_every_key_of_the_design_is_there(plan: Plan) -> None:
         assert set(row) >= {"site", "provisioned_kw", "drawn_kw", "power_limit_kw"}
     for row in shown["limits"]:
         assert row["headroom"] == pytest.approx(row["limit"] - row["used"])
-    assert shown["schema_version"] == 2
+    assert shown["schema_version"] == 3
     assert shown["best_single_system"]["system"] in {"h100_sxm_8", "mi300x_8"}
 
 
@@ -184,15 +184,15 @@ def test_cost_items_sum_to_the_cost(plan: Plan) -> None:
 def test_costs_of_a_plan_by_hand(plan: Plan) -> None:
     """Everything but energy follows from the counts; the annuity is worked out in test_problem."""
     price = {"h100_sxm_8": 200_000, "mi300x_8": 170_000}
-    spent = sum(price[row["system"]] * row["count"] for row in plan.systems)
+    spent = sum(price[row.system] * row.count for row in plan.systems)
     assert plan.capex_usd == pytest.approx(spent / 0.8)
     assert plan.cost_items["capex_annuity"] == pytest.approx(spent / 0.8 * 0.2637974808)
     assert plan.cost_items["residual_credit"] == pytest.approx(-spent / 0.8 * 0.01637974808)
     assert plan.cost_items["maintenance"] == pytest.approx(spent * 0.05)
-    kw = sum(site["provisioned_kw"] for site in plan.sites)
+    kw = sum(site.provisioned_kw for site in plan.sites)
     assert plan.cost_items["hosting"] == pytest.approx(kw * 120)
     assert plan.cost_items["staff"] == pytest.approx(kw * 100)
-    meter_kw = plan.sites[0]["mean_drawn_kw_with_hosted"]
+    meter_kw = plan.sites[0].mean_drawn_kw_with_hosted
     assert plan.cost_items["energy"] == pytest.approx(meter_kw * YEAR_H * 0.1)
 
 
@@ -208,39 +208,39 @@ def test_tokens_are_those_of_the_demand(plan: Plan) -> None:
 def test_every_replica_serves_something(rps: float) -> None:
     """What fits free of charge into a server that is bought anyway is no part of the plan."""
     plan = plan_of(workloads=[two_classes(rps=rps)], offers=[buy()])
-    serving = {(row["pool"], row["candidate"]) for row in plan.routing}
-    assert serving == {(row["pool"], row["candidate"]) for row in plan.replicas}
+    serving = {(row.pool, row.candidate) for row in plan.routing}
+    assert serving == {(row.pool, row.candidate) for row in plan.replicas}
 
 
 def test_routing_adds_up_to_the_demand(plan: Plan) -> None:
     """4 h at twice the mean leave 0.8 of it for the other 20."""
     served = np.zeros((2, 2))
     for row in plan.routing:
-        served[["short", "long"].index(row["class"])] += row["requests_per_s"]
+        served[["short", "long"].index(row.cls)] += row.requests_per_s
     assert served == pytest.approx(np.array([[90.0, 36.0], [30.0, 12.0]]), rel=1e-5)
 
 
 def test_promises_are_within_their_limits(plan: Plan) -> None:
-    shown = {(row["class"], row["metric"]) for row in plan.slo}
+    shown = {(row.cls, row.metric) for row in plan.slo}
     assert shown == {(k, m) for k in ("short", "long") for m in ("ttft", "tpot")}
     for row in plan.slo:
-        assert 0 < row["promised_ms"] <= row["limit_ms"]
-        low, high = row["interval_ms"]
-        assert low < row["promised_ms"] < high
-        assert row["headroom_ms"] == pytest.approx(row["limit_ms"] - row["promised_ms"])
+        assert 0 < row.promised_ms <= row.limit_ms
+        low, high = row.interval_ms
+        assert low < row.promised_ms < high
+        assert row.headroom_ms == pytest.approx(row.limit_ms - row.promised_ms)
 
 
 def test_provenance_of_every_system_and_engine_used() -> None:
     """H100 kernels are fitted; those of MI300X are inherited, and the plan warns of it."""
     for system, expected in (("h100_sxm_8", "calibrated"), ("mi300x_8", "inherited")):
         plan = plan_of(systems=[system])
-        rows = {row["what"]: row for row in plan.provenance}
-        for engine in {row["engine"] for row in plan.replicas}:
+        rows = {row.what: row for row in plan.provenance}
+        for engine in {row.engine for row in plan.replicas}:
             row = rows[f"throughput and latency of {system} under {engine}"]
-            assert row["class"] == expected
-            assert row["source"] and row["as_of"]
-        assert rows[f"figures of {system}"]["source"]
-        assert rows[f"price of offer buy {system}"]["source"] == "scenario"
+            assert row.cls == expected
+            assert row.source and row.as_of
+        assert rows[f"figures of {system}"].source
+        assert rows[f"price of offer buy {system}"].source == "scenario"
         warned = any(text.startswith(f"{system}: 100% of") for text in plan.warnings)
         assert warned == (expected == "inherited")
 
@@ -344,8 +344,8 @@ def test_a_plan_keeps_the_short_class_in_time() -> None:
     result = solve_mix(built.problem, recheck=lambda found: recheck(built, found))
     assert_short_class_holds(built, result)
     (row,) = plan_of(**raw).slo
-    assert (row["class"], row["metric"], row["percentile"]) == ("short", "ttft", "p99")
-    assert row["promised_ms"] <= 600
+    assert (row.cls, row.metric, row.percentile) == ("short", "ttft", "p99")
+    assert row.promised_ms <= 600
 
 
 def test_a_plan_that_must_mix_keeps_the_short_class_in_time() -> None:
@@ -404,8 +404,8 @@ solver: {gap: 0}
     assert plan.cost_items["rental"] == pytest.approx(720 * 365)
     assert plan.cost_items["api_tokens"] == pytest.approx(648 * 365)
     assert counts(plan) == {("hall", "own"): 1}
-    (overflow,) = (row for row in plan.routing if row["api"] == "api")
-    assert sorted(overflow["requests_per_s"]) == pytest.approx([0.0, 30.0])
+    (overflow,) = (row for row in plan.routing if row.api == "api")
+    assert sorted(overflow.requests_per_s) == pytest.approx([0.0, 30.0])
 
 
 @pytest.mark.parametrize(("factor", "chosen"), [(0.999, "buy h100_sxm_8"), (1.001, "rent")])
@@ -477,8 +477,8 @@ def test_most_value_serves_only_what_is_worth_its_cost() -> None:
     paid = {**workload, "classes": classes, "demand": demand, "shortfall_usd_per_request": 1e-6}
     raw = by_hand(classes=("rich", "poor"), workloads=[paid], objective={"kind": "most_value"})
     plan = plan_of(**raw)
-    assert {row["class"] for row in plan.routing} == {"rich"}
-    assert {row["class"] for row in plan.unserved} == {"poor"}
+    assert {row.cls for row in plan.routing} == {"rich"}
+    assert {row.cls for row in plan.unserved} == {"poor"}
     assert plan.objective_value == pytest.approx(10.0 * 31_536 - 140_160 - 315.36, rel=1e-6)
 
 
@@ -552,7 +552,7 @@ def test_one_limit_less_never_costs_more(left: int) -> None:
     ]
     both = plan_of(workloads=[two_classes(rps=200.0, slos=tight)])
     fewer = plan_of(workloads=[two_classes(rps=200.0, slos=[tight[left]])])
-    assert {row["metric"] for row in fewer.slo} == {tight[left]["metric"]}
+    assert {row.metric for row in fewer.slo} == {tight[left]["metric"]}
     assert fewer.annual_cost_usd <= both.annual_cost_usd * (1 + 1e-6)
 
 
@@ -562,21 +562,21 @@ def test_residency_moves_everything_to_where_it_may_be() -> None:
     sites = [north, hall(id="south", electricity_usd_per_kwh=0.4)]
     anywhere = plan_of(sites=sites)
     bound = plan_of(sites=sites, workloads=[two_classes(residency=["eu"])])
-    assert {row["site"] for row in (*anywhere.systems, *anywhere.routing)} == {"north"}
-    assert {row["site"] for row in (*bound.systems, *bound.routing)} == {"south"}
+    assert {row.site for row in (*anywhere.systems, *anywhere.routing)} == {"north"}
+    assert {row.site for row in (*bound.systems, *bound.routing)} == {"south"}
     assert bound.annual_cost_usd > anywhere.annual_cost_usd
 
 
 def test_spares_never_cost_less_than_one_system() -> None:
     """At least one system more in every pool that is used."""
     none, spare = plan_of(), plan_of(reserve={"systems_per_pool": 1})
-    pools = {row["pool"] for row in spare.systems}
+    pools = {row.pool for row in spare.systems}
     assert sum(counts(spare).values()) >= sum(counts(none).values()) + len(pools)
     used: dict[str, float] = dict.fromkeys(pools, 0.0)
     for row in spare.replicas:
-        used[row["pool"]] += row["gpus"] * row["count"]
+        used[row.pool] += row.gpus * row.count
     for row in spare.systems:
-        assert used[row["pool"]] <= (row["count"] - 1) * row["gpus"] / row["count"]
+        assert used[row.pool] <= (row.count - 1) * row.gpus / row.count
 
 
 def test_layouts_that_may_change_never_cost_more() -> None:

@@ -12,12 +12,11 @@ from scenarios import buy, hall
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
 from tokenfleet.problem import Built, axes, build
+from tokenfleet.problem.allowed import peak_tflops, runs_on
 from tokenfleet.problem.hardware import (
     Inherited,
     core_kernel,
     core_system,
-    peak_tflops,
-    runs_on,
 )
 from tokenfleet.problem.load_blocks import load_blocks
 from tokenfleet.problem.required import require_candidates

@@ -19,7 +19,7 @@ from test_batch import contents, write
 from test_candidates import mixed
 from test_fleet_files import fleets
 from tokenfleet.batch import run_batch
-from tokenfleet.compute import Engine, Limits, on_ray, open_engine
+from tokenfleet.compute import ComputeEngine, WorkLimits, on_ray, open_engine
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.tables import evaluate_table, source
 from tokenfleet.tables.fleets.question import FleetQuestion
@@ -72,7 +72,7 @@ def sleepy(seconds: float) -> float:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Engine]:
+def cluster() -> Iterator[ComputeEngine]:
     """An engine on a cluster of two workers that listens on this machine only."""
     # Workers must find this module: they start with this path.
     before = os.environ.get("PYTHONPATH")
@@ -88,7 +88,7 @@ def cluster() -> Iterator[Engine]:
             os.environ["PYTHONPATH"] = before
 
 
-def test_a_killed_worker_is_survived(cluster: Engine, tmp_path: Path) -> None:
+def test_a_killed_worker_is_survived(cluster: ComputeEngine, tmp_path: Path) -> None:
     items = [(str(tmp_path), x) for x in range(8)]
     found = {o.index: o for o in cluster.run(fragile, items)}
     assert (tmp_path / "attempt-3").exists()
@@ -101,7 +101,7 @@ def test_a_killed_worker_is_survived(cluster: Engine, tmp_path: Path) -> None:
 
 
 def test_fleets_survive_a_killed_worker(
-    cluster: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: ComputeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = random_problem(3, classes=2, peak_rps=30.0)
     path = fleets(tmp_path / "in.parquet", problem, 400, 100)
@@ -118,24 +118,26 @@ def test_fleets_survive_a_killed_worker(
         assert whole == killed
 
 
-def test_a_piece_out_of_time_is_stopped(cluster: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piece_out_of_time_is_stopped(
+    cluster: ComputeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine's clock stands still until the other piece is done, and leaps then."""
     now = [0.0]
     monkeypatch.setattr(on_ray, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    pieces = iter(cluster.run(sleepy, [600.0, 0.0], Limits(seconds=6.0)))
+    pieces = iter(cluster.run(sleepy, [600.0, 0.0], WorkLimits(seconds=6.0)))
     first = next(pieces)
     now[0] = 6.0
     found = [first, *pieces]
     assert [(o.index, o.kind) for o in found] == [(1, "done"), (0, "timeout")]
 
 
-def test_the_cluster_listens_on_this_machine_only(cluster: Engine) -> None:
+def test_the_cluster_listens_on_this_machine_only(cluster: ComputeEngine) -> None:
     assert cluster.name == "ray"
     assert {node["NodeManagerAddress"] for node in import_module("ray").nodes()} == {"127.0.0.1"}
 
 
 def test_files_and_batches_have_the_bytes_of_the_local_engine(
-    cluster: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: ComputeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "in.parquet"
     import_module("pyarrow.parquet").write_table(mixed(2000), table)

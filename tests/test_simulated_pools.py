@@ -31,7 +31,7 @@ def apart(ttft_ms: float, tpot_ms: float, requests_per_s: float) -> Json:
 def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
     own = apart(400, 9, 300)
     plan = tf.optimize_fleet(own)
-    assert {r["role"] for r in plan.replicas} >= {"prefill", "decode"}
+    assert {r.role for r in plan.replicas} >= {"prefill", "decode"}
     found = tf.simulate(plan, own, settings=tf.SimulationSettings(requests=3000, replications=3))
     (fleet,) = found.fleets
     assert fleet["classes"][0]["finished"] > 0 and not fleet["unstable_replications"]
@@ -39,7 +39,7 @@ def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
     limits = fleet["classes"][0]["limits"]
     assert [row["metric"] for row in limits] == ["ttft", "tpot"]
     assert found.held == all(row["verdict"] != "failed" for row in limits)
-    assert [row["role"] for row in fleet["groups"]] == [r["role"] for r in plan.replicas]
+    assert [row["role"] for row in fleet["groups"]] == [r.role for r in plan.replicas]
     # All decode lanes share the load: as much of them is used as the load asks.
     for row in fleet["groups"]:
         assert 0.2 < row["utilisation"] < 1.0
@@ -48,8 +48,8 @@ def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
 def test_pools_that_hold_cost_nothing_more() -> None:
     own = apart(400, 9, 300)
     told = tf.optimize_fleet(own, verify="simulate", simulation=LIGHT).verification
-    assert told is not None and told["holds"] is True and told["price_of_certainty_usd"] == 0
-    assert [r["groups"] for r in told["rounds"]] == [1]
+    assert told is not None and told.holds is True and told.price_of_certainty_usd == 0
+    assert [r.groups for r in told.rounds] == [1]
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,15 @@ def test_the_pool_at_fault_is_tightened_until_the_limits_hold(
     first = tf.optimize_fleet(own)
     last = tf.optimize_fleet(own, verify="simulate", simulation=settings)
     told = last.verification
-    assert told is not None and told["holds"] is True and len(told["rounds"]) >= 2
-    failed = told["rounds"][0]["failed"]
-    assert failed[0]["limit"]["metric"] == metric
-    assert role in {row["role"] for row in failed}
-    assert all(row["load_factor"] > 1 for row in failed)
-    assert told["price_of_certainty_usd"] == pytest.approx(
+    assert told is not None and told.holds is True and len(told.rounds) >= 2
+    failed = told.rounds[0].failed
+    assert failed[0].limit.metric == metric
+    assert role in {row.role for row in failed}
+    assert all((row.load_factor or 0) > 1 for row in failed)
+    assert told.price_of_certainty_usd == pytest.approx(
         last.annual_cost_usd - first.annual_cost_usd
     )
-    assert told["price_of_certainty_usd"] > 0
+    assert told.price_of_certainty_usd > 0
     fresh = replace(settings, seed=99, replications=8)
     before, after = (tf.simulate(p, own, settings=fresh) for p in (first, last))
     assert not before.held and after.held

@@ -19,7 +19,7 @@ import tokenfleet as tf
 from scenarios import hall
 from test_cli import answer, run
 from tokenfleet.errors import SchemaError
-from tokenfleet.plan.file import read_plan
+from tokenfleet.plan.rows import Plan
 from tokenfleet.schema import Length
 from tokenfleet.simulation.bench import open_bench
 from tokenfleet.simulation.fleet import Failures, Whole
@@ -177,7 +177,7 @@ def test_a_changed_row_is_named(planned: tuple[Json, Json]) -> None:
     changed = deepcopy(plan)
     changed["routing"][0]["requests_per_s"] = [1.0, 2.0, 3.0]
     with pytest.raises(SchemaError, match=r"routing\[0\]"):
-        read_plan(changed)
+        Plan.from_json(changed)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_changed_row_is_named(planned: tuple[Json, Json]) -> None:
 )
 def test_half_a_plan_is_refused(planned: tuple[Json, Json], change: Json, words: str) -> None:
     with pytest.raises(SchemaError, match=words):
-        read_plan({**planned[1], **change})
+        tf.simulate({**planned[1], **change}, planned[0], settings=LIGHT)
 
 
 def test_measured_columns_have_nothing_to_simulate(planned: tuple[Json, Json]) -> None:
@@ -353,11 +353,11 @@ def test_verified_plans_hold_what_they_promise() -> None:
     first = tf.optimize_fleet(own)
     last = tf.optimize_fleet(own, verify="simulate", simulation=BURSTY)
     told = last.verification
-    assert told is not None and told["holds"] and len(told["rounds"]) >= 2
-    assert told["rounds"][0]["annual_cost_usd"] == pytest.approx(first.annual_cost_usd)
-    assert told["rounds"][0]["failed"] and not told["rounds"][-1]["failed"]
+    assert told is not None and told.holds and len(told.rounds) >= 2
+    assert told.rounds[0].annual_cost_usd == pytest.approx(first.annual_cost_usd)
+    assert told.rounds[0].failed and not told.rounds[-1].failed
     price = last.annual_cost_usd - first.annual_cost_usd
-    assert price > 0 and told["price_of_certainty_usd"] == pytest.approx(price)
+    assert price > 0 and told.price_of_certainty_usd == pytest.approx(price)
     other = replace(BURSTY, seed=99, replications=8)
     before, after = (tf.simulate(p, own, settings=other) for p in (first, last))
     assert before.failed and not after.failed
@@ -384,16 +384,16 @@ def test_plans_are_verified_on_a_trace(tmp_path: Path) -> None:
     settings = replace(LIGHT, replications=5)
     last = tf.optimize_fleet(own, verify="simulate", simulation=settings, trace=path)
     told = last.verification
-    assert told is not None and told["holds"] is True
-    failed = told["rounds"][0]["failed"]
-    assert {row["arrivals"] for row in failed} == {str(path)} and not told["rounds"][-1]["failed"]
+    assert told is not None and told.holds is True
+    failed = told.rounds[0].failed
+    assert {row.arrivals for row in failed} == {str(path)} and not told.rounds[-1].failed
     first = tf.optimize_fleet(own)
     assert last.gpus > first.gpus
     other = replace(settings, seed=99)
     before, after = (tf.simulate(p, own, trace=path, settings=other) for p in (first, last))
     assert before.failed and not after.failed
     drawn = tf.optimize_fleet(own, verify="simulate", simulation=settings)
-    assert drawn.verification is not None and drawn.verification["trace"] is None
+    assert drawn.verification is not None and drawn.verification.trace is None
     assert drawn.gpus == first.gpus
 
 

@@ -25,6 +25,7 @@ from test_fleet_simulation import simulate as simulate_fleet
 from test_simulate import lengths, load_s, one_class
 from test_simulation import LIGHT, scenario, trace_file
 from tokenfleet import _core
+from tokenfleet.plan.rows import Position
 from tokenfleet.simulation import arrivals
 from tokenfleet.simulation.plot import sweep
 from tokenfleet.simulation.run import simulate_group
@@ -206,8 +207,8 @@ def test_a_verified_plan_says_in_which_round_it_was(when: str) -> None:
     plan = tf.optimize_fleet(own, verify="simulate", simulation=bursts, note=note)
     told, number = plan.verification, int(when[6])
     assert plan.interrupted and plan.systems and told is not None
-    assert told["holds"] is None and len(told["rounds"]) == number - 1
-    assert told["interrupted"] == {"round": number, "groups_judged": 0, "groups": 1}
+    assert told.holds is None and len(told.rounds) == number - 1
+    assert told.interrupted == Position(round=number, groups_judged=0, groups=1)
 
 
 # Command line

@@ -18,7 +18,7 @@ from reference_mix import brute_force, scip_cost
 from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.model import build
 from tokenfleet.mix.model.index import Power
-from tokenfleet.mix.model.objectives import least_cost
+from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions, run
@@ -50,7 +50,7 @@ def solve(problem: Problem) -> MixResult:
 
 def relaxation(problem: Problem) -> float:
     model = build(problem)
-    least_cost(model)
+    set_goal(model, "least_cost")
     return run(model.prob, EXACT, mip=False).value
 
 
@@ -558,7 +558,7 @@ def test_dual_of_power_is_the_slope_of_the_cost() -> None:
 
     assert cost(3.0) - cost(4.0) == pytest.approx(1500.0, rel=1e-6)
     model = build(replace(base, sites=(SiteData("s", power_limit_kw=3.0),)))
-    least_cost(model)
+    set_goal(model, "least_cost")
     run(model.prob, EXACT, mip=False, as_arrays=False)
     dual = model.prob.solverModel.getSolution().row_dual
     power = next(i for i, label in enumerate(model.rows.values()) if isinstance(label, Power))

@@ -86,8 +86,8 @@ def hyperscaler() -> Json:
 def test_verified_examples_attain_what_they_promise(own: Json) -> None:
     plan = tf.optimize_fleet(own, verify="simulate", simulation=FEW)
     told = plan.verification
-    assert told is not None and told["holds"] is True
-    assert told["verified_good_share"] >= told["unverified_good_share"] - 0.01
+    assert told is not None and told.holds is True
+    assert told.verified_good_share >= told.unverified_good_share - 0.01
     # Other random numbers than those it was verified with.
     found = tf.simulate(plan, own, settings=FRESH)
     assert found.limits and not found.unstable
@@ -100,7 +100,7 @@ def test_the_ai_factory_attains_what_it_promises() -> None:
     own["sites"][0]["power_kw"] = 500
     few = replace(FEW, requests=300)
     plan = tf.optimize_fleet(own, verify="simulate", simulation=few)
-    assert plan.verification is not None and plan.verification["holds"] is True
+    assert plan.verification is not None and plan.verification.holds is True
     assert not misses(tf.simulate(plan, own, settings=replace(few, seed=1)))
 
 
@@ -124,10 +124,10 @@ def test_plans_hold_on_the_trace_they_were_verified_on(
     settings = replace(FEW, requests=requests)
     plan = tf.optimize_fleet(own, verify="simulate", simulation=settings, trace=path)
     told = plan.verification
-    assert told is not None and told["holds"] is True and told["trace"] == str(path)
+    assert told is not None and told.holds is True and told.trace == str(path)
     # It would not hold by drawn requests alone.
-    assert any(f["arrivals"] == str(path) for row in told["rounds"] for f in row["failed"])
-    assert told["verified_trace_good_share"] > told["unverified_trace_good_share"]
+    assert any(f.arrivals == str(path) for row in told.rounds for f in row.failed)
+    assert told.verified_trace_good_share > told.unverified_trace_good_share
     found = tf.simulate(plan, own, trace=path, settings=replace(settings, seed=1))
     drawn = tf.simulate(plan, own, settings=FRESH)
     assert not found.unstable
@@ -138,6 +138,4 @@ def test_plans_hold_on_the_trace_they_were_verified_on(
     for a, b in zip(found.groups, drawn.groups, strict=True):
         assert peak * a["offered_requests_per_s"] == pytest.approx(b["offered_requests_per_s"])
     # Neither share is known to better than its intervals.
-    assert found.delivered["good_share"] == pytest.approx(
-        told["verified_trace_good_share"], abs=0.02
-    )
+    assert found.delivered["good_share"] == pytest.approx(told.verified_trace_good_share, abs=0.02)

@@ -15,7 +15,8 @@ from tokenfleet.mix.model import Label
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.plan.rows import Extras, Plan
+from tokenfleet.plan.from_mix import Extras, plan_of
+from tokenfleet.plan.rows import Placement
 from tokenfleet.problem_data import Flow, Objective, Replicas, SiteData, Systems
 from tokenfleet.verify.mix import annual_cost_items, verify_mix
 from tokenfleet.verify.places import fewest_systems
@@ -118,7 +119,7 @@ def test_first_fit_is_not_trusted_where_it_is_not_exact() -> None:
 
 
 def test_plan_has_the_promised_keys_and_no_nan(mix: MixResult) -> None:
-    plan = Plan.from_mix(mix, Extras(candidates_evaluated=12, warnings=("w",)))
+    plan = plan_of(mix, Extras(candidates_evaluated=12, warnings=("w",)))
     document = plan.to_json()
     assert document.keys() >= PLAN_KEYS
     text = json.dumps(document, allow_nan=False)
@@ -132,7 +133,7 @@ def test_plan_counts_by_hand() -> None:
     pool = replace(problem.pools[0], idle_it_kw=0.5, pue=1.2)
     sites = (SiteData("s", power_limit_kw=5.0),)
     problem = replace(problem, pools=(pool,), sites=sites)
-    plan = Plan.from_mix(solve_mix(problem, SolveOptions(gap=0.0)))
+    plan = plan_of(solve_mix(problem, SolveOptions(gap=0.0)))
     tokens = 16 * 100 * 8760 * 3600.0
     assert plan.tokens_per_year_output == pytest.approx(tokens)
     assert plan.cost_per_mtok_output_usd == pytest.approx(200.0 / tokens * 1e6)
@@ -140,10 +141,10 @@ def test_plan_counts_by_hand() -> None:
     assert plan.cost_per_mtok_input_usd == pytest.approx(200.0 / (3 * tokens) * 1e6)
     assert plan.output_tokens_per_s_per_mw == pytest.approx(1600.0 / 0.0012)
     assert plan.joules_per_output_token == pytest.approx(1200.0 / 1600.0)
-    assert plan.systems[0]["count"] == 2
+    assert plan.systems[0].count == 2
     assert plan.gpus == 16
-    assert plan.placement == ({"pool": "p", "systems": 2, "replica_gpus": [1] * 8},)
-    assert plan.sites[0]["provisioned_kw"] == pytest.approx(2.0)
-    assert plan.sites[0]["drawn_kw"] == pytest.approx(1.2)
-    power = next(row for row in plan.limits if row["what"] == "power_kw")
-    assert power["headroom"] == pytest.approx(3.0)
+    assert plan.placement == (Placement(pool="p", systems=2, replica_gpus=(1,) * 8),)
+    assert plan.sites[0].provisioned_kw == pytest.approx(2.0)
+    assert plan.sites[0].drawn_kw == pytest.approx(1.2)
+    power = next(row for row in plan.limits if row.what == "power_kw")
+    assert power.headroom == pytest.approx(3.0)

@@ -14,10 +14,11 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
-from tokenfleet.plan.rows import Extras, Plan
+from tokenfleet.plan.from_mix import Extras, plan_of
+from tokenfleet.plan.match import origin_of
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
-from tokenfleet.problem.origin import origin
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import Scenario
@@ -27,7 +28,7 @@ from tokenfleet.verify.routed import recheck
 
 if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by it
     from tokenfleet.simulation.arrivals import TraceSource
-    from tokenfleet.simulation.certainty import Certainty, Note
+    from tokenfleet.simulation.check import Note, SimulationCheck
     from tokenfleet.simulation.run import SimulationSettings
 
 Verify = Literal["simulate"]
@@ -76,17 +77,17 @@ def optimize_fleet(
             compare_single=compare_single,
         )
         check(result, built)
-        return Plan.from_mix(result, extras(built, result, time.perf_counter() - begun))
+        return plan_of(result, extras(built, result, time.perf_counter() - begun))
     judge = replace(_judge(built, verify, simulation, trace), note=note)
     result = _solve_verified(built, judge, compare_single)
     check(result, built)
     known = extras(built, result, time.perf_counter() - begun)
-    return Plan.from_mix(result, replace(known, verification=judge.verification()))
+    return plan_of(result, replace(known, verification=judge.verification()))
 
 
 def _judge(
     built: Built, verify: str, simulation: SimulationSettings | None, trace: TraceSource
-) -> Certainty:
+) -> SimulationCheck:
     if verify != "simulate":
         raise SchemaError(f"verify is {verify!r}", "write simulate, or leave it out")
     if built.core is None or built.specification is None:
@@ -94,29 +95,32 @@ def _judge(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
             "plan without verify",
         )
-    from tokenfleet.simulation import arrivals, certainty, run  # noqa: PLC0415 (only when asked for)
+    from tokenfleet.simulation import arrivals, run  # noqa: PLC0415 (only when asked for)
+    from tokenfleet.simulation.check import SimulationCheck  # noqa: PLC0415
 
     settings = simulation or run.SimulationSettings()
     settings.check()
-    named = Extras(origin=origin(built.loaded, built.specification), configurations=built.origins)
-    return certainty.Certainty(
+    named = Extras(
+        origin=origin_of(built.loaded, built.specification), configurations=built.origins
+    )
+    return SimulationCheck(
         built,
-        as_plan=lambda found: Plan.from_mix(found, named),
+        as_plan=lambda found: plan_of(found, named),
         analytic=lambda found: recheck(built, found),
         settings=settings,
         loads=arrivals.loads_of(built.loaded, built.specification, trace),
     )
 
 
-def _solve_verified(built: Built, judge: Certainty, compare_single: bool) -> MixResult:
-    from tokenfleet.simulation import certainty  # noqa: PLC0415 (only when asked for)
+def _solve_verified(built: Built, judge: SimulationCheck, compare_single: bool) -> MixResult:
+    from tokenfleet.simulation.check import MAX_ROUNDS  # noqa: PLC0415 (only when asked for)
 
     try:
         result = solve_mix(
             built.problem,
             solve_options(built.loaded.scenario),
             judge,
-            max_rounds=certainty.MAX_ROUNDS,
+            max_rounds=MAX_ROUNDS,
             compare_single=compare_single,
         )
     except InfeasibleError as error:
@@ -141,7 +145,8 @@ def check(result: MixResult, built: Built | None = None) -> None:
     Raises:
         SolverError: a requirement does not hold, or the cost is not what it was said to be.
     """
-    cost = result.value if result.kind == "least_cost" else None
+    goal = result.problem.objective.goal
+    cost = result.value if goal.is_cost and goal.per is None else None
     violations = verify_mix(result.problem, result.values, result.cost_items, cost)
     violations += verify_latency(built, result) if built is not None else []
     if violations:

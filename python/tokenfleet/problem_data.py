@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple, TypeVar
@@ -42,6 +42,55 @@ ObjectiveKind = Literal[
     "least_carbon",
 ]
 Denominator = Literal["output", "total"]
+Figure = Literal["cost", "energy", "carbon", "tokens", "value"]  # of a year: $, kWh, kg, 1, $
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is best: the least, or the most, of a weighted sum of yearly figures.
+
+    With `per` it is that sum over another figure, as in $ per million tokens.
+    """
+
+    words: str
+    unit: str
+    of: Mapping[Figure, float]  # weights
+    most: bool = False
+    per: Figure | None = None
+    per_amount: float = 1.0  # of the figure under the line
+
+    @property
+    def sign(self) -> float:
+        """1 where less is better, -1 where more is."""
+        return -1.0 if self.most else 1.0
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it is what is paid and nothing else."""
+        return set(self.of) == {"cost"}
+
+    @property
+    def counts_energy(self) -> bool:
+        """Whether energy counts for itself, so that unknown power must not pass for none."""
+        return not {"energy", "carbon"}.isdisjoint(self.of)
+
+    @property
+    def gains_by_volume(self) -> bool:
+        """Whether to serve more of a free demand than its least may be better."""
+        return self.most or self.per is not None
+
+
+GOALS: Mapping[ObjectiveKind, Goal] = {
+    "least_cost": Goal("least cost", "USD per year", {"cost": 1.0}),
+    "least_cost_per_token": Goal(
+        "least cost per token", "USD per million tokens", {"cost": 1.0}, per="tokens",
+        per_amount=1e6,
+    ),
+    "most_tokens": Goal("most tokens", "tokens per year", {"tokens": 1.0}, most=True),
+    "most_value": Goal("most value", "USD per year", {"value": 1.0, "cost": -1.0}, most=True),
+    "least_energy": Goal("least energy", "kWh per year", {"energy": 1.0}),
+    "least_carbon": Goal("least carbon", "kg CO2e per year", {"carbon": 1.0}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -252,6 +301,11 @@ class Objective:
     annual_budget_usd: float | None = None
     capex_budget_usd: float | None = None
     ratio_tolerance: float = 1e-3
+
+    @property
+    def goal(self) -> Goal:
+        """What the kind means."""
+        return GOALS[self.kind]
 
 
 @dataclass(frozen=True, eq=False)

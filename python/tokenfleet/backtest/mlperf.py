@@ -15,7 +15,7 @@ from tokenfleet.backtest.run import (
     AtCapacity,
     Cells,
     Kind,
-    Limits,
+    LatencyLimits,
     Run,
     Tokens,
     number,
@@ -117,7 +117,7 @@ def _at(cells: Cells, requests: Cells, kind: Kind, where: str) -> AtCapacity:
     limits = None
     if kind == "server":
         columns = ("ttft_limit_ms", "tpot_limit_ms")
-        limits = Limits(*(number(cells, c, where) for c in columns))
+        limits = LatencyLimits(*(number(cells, c, where) for c in columns))
     return AtCapacity(
         batch_per_rank=int(float(batch)) if batch else None,
         requests_per_gpu=max(float(requests["samples"]) / accelerators, served),

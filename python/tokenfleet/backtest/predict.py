@@ -13,9 +13,8 @@ from typing import Any
 
 from tokenfleet._core import Problem, throughput
 from tokenfleet.backtest.power import system_watts
-from tokenfleet.backtest.run import Limits, Run, Tokens
+from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
 from tokenfleet.catalog import Catalog
-from tokenfleet.catalog.names import ENGINES
 from tokenfleet.points import rates
 from tokenfleet.points.rates import Layout
 from tokenfleet.problem.hardware import core_kernels
@@ -25,8 +24,9 @@ from tokenfleet.problem.specification import (
     kernels_used,
 )
 from tokenfleet.scenario.load import load_scenario
+from tokenfleet.schema.formats import KV_BYTES
 
-_KV = ("bf16", "fp8")
+_KV = tuple(KV_BYTES)
 _MS = 1e3
 # Sequences that an engine holds by default (vLLM max_num_seqs); low-rate runs do not reach it.
 _OPEN_BATCH = 256
@@ -34,7 +34,7 @@ _ANY_BATCH = 1 << 20
 # A server's batch is what its operator found best: halvings of the largest are tried.
 _HALVINGS = 8
 
-Shape = tuple[str, Tokens, Tokens, Limits | None]  # model, prompts, answers, limits
+Shape = tuple[str, Tokens, Tokens, LatencyLimits | None]  # model, prompts, answers, limits
 
 
 class Predictor:
@@ -67,8 +67,9 @@ class Predictor:
         constants = [(name, engine, value) for (name, engine), value in values.items()]
         kernels = self.catalog.kernels.with_constants(constants)
         catalog = replace(self.catalog, kernels=kernels)
-        core = self._core.with_kernels(json.dumps(core_kernels(catalog, self._systems, ENGINES)[0]))
-        return self._rates(core)
+        engines = [e["id"] for e in self._specification.data["engines"]]
+        kernels_of, _ = core_kernels(catalog, self._systems, engines)
+        return self._rates(self._core.with_kernels(json.dumps(kernels_of)))
 
     def predict(self) -> list[dict[str, float]]:
         """Predictions at the catalog's constants."""
@@ -136,7 +137,7 @@ class Predictor:
         return None if served is None else {"tokens_s_gpu": served}
 
     def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
-        lengths = rates.Limits(run.input.mean, run.output.mean)
+        lengths = rates.TypicalRequest(run.input.mean, run.output.mean)
         found = rates.open_loop(self.catalog, layout, _OPEN_BATCH, run.load, lengths)
         return None if found is None else {"ttft": found.ttft_ms, "tpot": found.tpot_ms}
 

@@ -40,7 +40,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, order=True)
-class Limits:
+class LatencyLimits:
     """99th percentiles that a server run must keep, ms."""
 
     ttft_ms: float
@@ -54,7 +54,7 @@ class AtCapacity:
     batch_per_rank: int | None = None  # most sequences per data-parallel rank; None: what fits
     reserved: bool = False  # caches are reserved whole
     requests_per_gpu: float = math.inf
-    limits: Limits | None = None
+    limits: LatencyLimits | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tokenfleet.batch.files import find_scenarios, result_name, write_inside
 from tokenfleet.batch.manifest import NAME, Entry, Manifest
 from tokenfleet.batch.solve import FAILED, Answer, Task, solve
 from tokenfleet.batch.summary import summary_rows, write_summary
-from tokenfleet.compute import Engine, Limits, Outcome, open_engine
+from tokenfleet.compute import ComputeEngine, Outcome, WorkLimits, open_engine
 from tokenfleet.errors import SchemaError
 
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ def run_batch(
     output: Path,
     options: BatchOptions | None = None,
     *,
-    engine: Engine | None = None,
+    engine: ComputeEngine | None = None,
     progress: Progress | None = None,
     work: Callable[[Task], Answer] = solve,
 ) -> BatchReport:
@@ -104,14 +104,14 @@ class _Batch:
     total: int
     progress: Progress | None
 
-    def run(self, engine: Engine, tasks: list[Task]) -> bool:
+    def run(self, engine: ComputeEngine, tasks: list[Task]) -> bool:
         """Whether Ctrl-C stopped it."""
         ended = self.total - len(tasks)
         try:
             for attempt in range(self.options.retries + 1):
                 again: list[Task] = []
                 pieces = [replace(t, attempt=attempt) for t in tasks]
-                limits = Limits(self.options.kill_after_s)
+                limits = WorkLimits(self.options.kill_after_s)
                 for outcome in engine.run(self.work, pieces, limits):
                     task = pieces[outcome.index]
                     if outcome.kind != "done" and attempt < self.options.retries:

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from tokenfleet.calibration.points import TARGETS, Point
 from tokenfleet.calibration.record import Constant
+from tokenfleet.schema.engines import ENGINES
 
 FloatArray = NDArray[np.float64]
 Values = Mapping[tuple[str, str], float]  # by name and engine, which is empty for all engines
 Predictions = Sequence[Mapping[str, float]]
 
-_ENGINES = ("sglang", "trtllm", "vllm")
 # Name, prior, spread.
 _SHARED = (
     ("decode_gemm", 1.0, 0.12),
@@ -58,7 +58,7 @@ _OF_ENGINE = (
 )
 PRIORS: tuple[tuple[str, str, float, float], ...] = (
     *((name, "", prior, spread) for name, prior, spread in _SHARED),
-    *((name, e, prior, spread) for name, prior, spread in _OF_ENGINE for e in _ENGINES),
+    *((name, e, prior, spread) for name, prior, spread in _OF_ENGINE for e in sorted(ENGINES)),
 )
 _NOISE = {"tpot": 0.1, "ttft": 0.35, "capacity": 0.25}
 _CELL_POWER = -0.6  # weight of a run, by runs of its kind in its cell

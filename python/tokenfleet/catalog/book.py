@@ -19,8 +19,8 @@ from tokenfleet.catalog.rows import (
     TcoRow,
 )
 from tokenfleet.errors import CatalogError
+from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.plausibility import SchemaWarning
-from tokenfleet.schema.rows import did_you_mean
 from tokenfleet.schema.supply import Offer
 
 _Row = TypeVar("_Row", bound=BaseModel)

@@ -10,32 +10,13 @@ from functools import lru_cache
 from typing import Any
 
 from tokenfleet.catalog import Catalog, SystemRow
-from tokenfleet.catalog.rows import NATIVE_FP4
 from tokenfleet.schema.architecture import ModelArchitecture
+from tokenfleet.schema.engines import ENGINES, engine_named, engine_within
+from tokenfleet.schema.formats import NATIVE_FP4, format_named
 
-ENGINES = ("sglang", "trtllm", "vllm")
-_ENGINE_NAMES = {"tensorrt-llm": "trtllm", "trt": "trtllm", "trt-llm": "trtllm"}
-_FRAMEWORKS = {
-    "tensorrt": "trtllm",
-    "trt": "trtllm",
-    "sglang": "sglang",
-    "vllm": "vllm",
-    "llmboost": "vllm",  # Mango LLMBoost serves with a tuned vLLM
-}
 _VENDOR = re.compile(r"^(nvidia|amd|instinct|intel)_")
 _MEMORY = re.compile(r"_\d+gb(?=_|$)")
 _SIZE = re.compile(r"_(nvl|helios)?\d+$")
-_FORMATS = {
-    "bf16": "bf16",
-    "bfloat16": "bf16",
-    "fp16": "bf16",
-    "float16": "bf16",
-    "fp8": "fp8",
-    "fp8_block": "fp8_block",
-    "fp4": "nvfp4",
-    "nvfp4": "nvfp4",
-    "mxfp4": "mxfp4",
-}
 # What a serving name adds to a model's own: who published it, tuning, number format, date.
 _PREFIX = re.compile(r"^(meta-)")
 _SUFFIX = re.compile(r"-(instruct|chat|base|it|hf|fp8|fp4|nvfp4|mxfp4|bf16|\d{4})$")
@@ -94,21 +75,20 @@ def framework(name: str) -> str:
     """Engine of a framework's full name, version and orchestrator included.
 
     Raises:
-        UnknownNameError: none of those with constants in the calibration.
+        UnknownNameError: none of those with constants in the calibration, or several.
     """
-    lowered = name.lower()
-    for key, found in _FRAMEWORKS.items():
-        if key in lowered:
-            return found
-    raise UnknownNameError(f"framework {name or '(blank)'} has no constants in the calibration")
+    found = engine_within(name)
+    if found is None:
+        raise UnknownNameError(f"framework {name or '(blank)'} has no constants in the calibration")
+    return found.id
 
 
 def engine(name: str) -> str:
     """Engine of a benchmark's backend name."""
-    plain = _ENGINE_NAMES.get(name.lower(), name.lower())
-    if plain not in ENGINES:
+    found = engine_named(name)
+    if found is None:
         raise UnknownNameError(f"engine {name} has no overheads in the kernel calibration")
-    return plain
+    return found.id
 
 
 def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> str:
@@ -119,9 +99,10 @@ def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> 
     """
     if not text:
         return catalog.model(name).native_precision or "bf16"
-    found = _FORMATS.get(text.lower())
-    if found is None:
+    weights = format_named(text)
+    if weights is None or weights.weight_bytes is None:
         raise UnknownNameError(f"number format {text} has no kernel figures")
+    found = weights.id
     blocks = catalog.model(name).native_precision == "fp8_block"
     if found == "fp8" and (blocks or name.startswith(_BLOCK_SCALED)):
         return "fp8_block"
@@ -133,13 +114,8 @@ def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> 
 
 
 def kv_format(engine_name: str, weights: str) -> str:
-    """Cache format of a benchmark that does not state it: what the engines' recipes set.
-
-    8 bits beside 8- and 4-bit weights; SGLang keeps 16 unless the weights are nvfp4.
-    """
-    if weights == "bf16" or (engine_name == "sglang" and weights != "nvfp4"):
-        return "bf16"
-    return "fp8"
+    """Cache format of a benchmark that does not state it: what the engine's recipes set."""
+    return "fp8" if weights in ENGINES[engine_name].cache_8_bit_beside else "bf16"
 
 
 def family(architecture: ModelArchitecture) -> str:

@@ -11,21 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.schema.formats import format_named
 
 _QUANT_PROBES = {
     "attention": "model.layers.9.self_attn.q_proj",
     "dense": "model.layers.9.mlp.gate_proj",
     "experts": "model.layers.9.mlp.experts.0.gate_proj",
-}
-_PLAIN_DTYPES = {"bfloat16": "bf16", "float16": "bf16"}
-_QUANT_ALGOS = {
-    "FP8": "fp8",
-    "FP8_BLOCK": "fp8_block",
-    "FP8_BLOCK_SCALES": "fp8_block",
-    "NVFP4": "nvfp4",
-    "MXFP4": "mxfp4",
-    "W4A16_MXFP4": "mxfp4",
-    "W4A8_MXFP4_MXFP8": "mxfp4",
 }
 
 
@@ -67,8 +58,8 @@ class Precision:
 
     def plain_dtype(self) -> str | None:
         dtype = self.c.get("dtype") or self.c.get("torch_dtype") or self.outer.get("torch_dtype")
-        plain = _PLAIN_DTYPES.get(str(dtype))
-        return plain or self.unsupported(f"dtype {dtype}")
+        plain = format_named(str(dtype))
+        return plain.id if plain else self.unsupported(f"dtype {dtype}")
 
     def quantised(self, quant: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
         method = quant.get("quant_method")
@@ -96,7 +87,8 @@ class Precision:
         return only or self.unsupported(f"compressed-tensors weights {weights!r:.200}")
 
     def algorithm(self, name: Any) -> str | None:
-        return _QUANT_ALGOS.get(str(name)) or self.unsupported(f"quant_algo {name}")
+        found = format_named(str(name))
+        return found.id if found else self.unsupported(f"quant_algo {name}")
 
     def unsupported(self, what: str) -> str | None:
         self.warnings.append(f"{what} is not known: native precision left blank")

@@ -23,12 +23,12 @@ from tokenfleet.schema.fields import (
     OpenFraction,
     Positive,
     PositiveCount,
-    Precision,
     Score,
     Text,
     about,
     quantity,
 )
+from tokenfleet.schema.formats import Precision
 from tokenfleet.schema.rows import Row, rejected
 from tokenfleet.schema.supply import (
     OfferKind,
@@ -60,10 +60,6 @@ class SourcedRow(Row):
         "Date, month or year of the source; only a user's row may leave it blank", default=None
     )
     notes: Text | None = about("What to know about the figures", default=None)
-
-
-# The four-bit format that a vendor's FP4 peak is for.
-NATIVE_FP4 = {"NVIDIA": "nvfp4", "AMD": "mxfp4"}
 
 
 class SystemRow(SourcedRow):

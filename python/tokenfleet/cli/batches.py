@@ -15,7 +15,7 @@ from tokenfleet.cli.options import GapOption, JsonOption, SeedOption, TimeLimitO
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption, Where, opened
 
 if TYPE_CHECKING:
-    from tokenfleet.compute import Engine
+    from tokenfleet.compute import ComputeEngine
 
 _SHOWN = {
     "scenario": "scenario",
@@ -106,7 +106,7 @@ def batch(
             raise typer.Exit(INTERRUPTED)
 
 
-def _engine(where: Where) -> Engine:
+def _engine(where: Where) -> ComputeEngine:
     from tokenfleet.errors import SchemaError
 
     if where[0] == "threads":

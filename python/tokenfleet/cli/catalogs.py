@@ -140,7 +140,7 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         return all(isinstance(row[name], int | float | None) for row in rows)
 
     show_grid(
-        [(name, number(name)) for name in columns],
+        [(name.replace("_", " "), number(name)) for name in columns],
         ([_shown(row[name]) for name in columns] for row in rows),
     )
 

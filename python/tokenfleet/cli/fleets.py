@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SHOWN = {
     "row": "row",
     "id": "id",
-    "scenario": "scenario",
+    "case": "case",
     "feasible": "feasible",
     "annual_cost_usd": "USD/year",
     "cost_per_mtok_output_usd": "USD/Mtok out",
@@ -39,7 +39,7 @@ def evaluate_fleets(
     ],
     demand: Annotated[
         list[float] | None,
-        typer.Option("--demand", help="Times the demand; again for another scenario."),
+        typer.Option("--demand", help="Times the demand; again for another case."),
     ] = None,
     energy_price: Annotated[
         list[float] | None, typer.Option("--energy-price", help="Times the price of energy.")

@@ -17,18 +17,12 @@ def show_grid(
 ) -> None:
     """Prints a table. `columns`: titles, and whether they hold numbers; `sections`: rows before
     which a new part begins."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    from tokenfleet.report.grid import Column, Grid
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for title, number in columns:
-        table.add_column(title, justify="right" if number else "left")
-    for i, row in enumerate(rows):
-        if i in sections:
-            table.add_section()
-        table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+    grid = Grid("", [Column(title, number) for title, number in columns], sections=sections)
+    for row in rows:
+        grid.add(*row)
+    console().print(grid)
 
 
 def brief(value: Any) -> str:

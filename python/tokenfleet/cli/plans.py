@@ -154,7 +154,7 @@ def _exit_code(found: Plan) -> int:
 def _say_plan(found: Plan, loaded: LoadedScenario) -> None:
     from tokenfleet.report.terminal import render
 
-    systems = {row["system"] for row in found.systems}
+    systems = {row.system for row in found.systems}
     names = {name: loaded.catalog.system(name).accelerator for name in systems}
     render(found, console(), names)
     if found.verification is not None:

@@ -16,7 +16,7 @@ from tokenfleet.cli.where import Where, opened
 from tokenfleet.errors import SchemaError
 
 if TYPE_CHECKING:
-    from tokenfleet.compute import Engine
+    from tokenfleet.compute import ComputeEngine
     from tokenfleet.tables import TableReport
 
 _CANDIDATES = {
@@ -89,7 +89,7 @@ def evaluate_candidates(
 
 def answer_table(
     title: str,
-    work: Callable[[Engine, Callable[[int, int], None] | None], TableReport],
+    work: Callable[[ComputeEngine, Callable[[int, int], None] | None], TableReport],
     where: Where,
     as_json: bool,
     shown: tuple[Callable[[TableReport], str], Mapping[str, str]],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tokenfleet.compute import Engine
+    from tokenfleet.compute import ComputeEngine
 
 EngineOption = Annotated[
     str, typer.Option("--engine", help="Where work runs: on this machine, or `ray`.")
@@ -22,7 +22,7 @@ JobsOption = Annotated[
 Where = tuple[str, int | None, str | None]  # engine, jobs, address of a Ray cluster
 
 
-def opened(where: Where) -> Engine:
+def opened(where: Where) -> ComputeEngine:
     """The engine that was asked for."""
     from tokenfleet.compute import open_engine
 

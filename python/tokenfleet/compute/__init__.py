@@ -6,14 +6,14 @@ depend on the engine, because a piece of work depends on nothing but its item. C
 (a `break`, an error, Ctrl-C) cancels what has not ended.
 
     engine = open_engine("processes", jobs=2)
-    for outcome in engine.run(task, items, Limits(seconds=60)): ...
+    for outcome in engine.run(task, items, WorkLimits(seconds=60)): ...
 
 New kinds of work use these engines; new engines are a class with `run` and a name here.
 """
 
 from __future__ import annotations
 
-from tokenfleet.compute.base import Engine, Limits, Outcome, in_order
+from tokenfleet.compute.base import ComputeEngine, Outcome, WorkLimits, in_order
 from tokenfleet.compute.open import ENGINES, open_engine
 
-__all__ = ["ENGINES", "Engine", "Limits", "Outcome", "in_order", "open_engine"]
+__all__ = ["ENGINES", "ComputeEngine", "Outcome", "WorkLimits", "in_order", "open_engine"]

@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Limits:
+class WorkLimits:
     """What one piece of work may take. `seconds` is wall-clock time; None is no limit."""
 
     seconds: float | None = None
@@ -50,7 +50,7 @@ class WorkError(RuntimeError):
     """A piece of work had no chance to answer: its process died, or its time was up."""
 
 
-class Engine(Protocol):
+class ComputeEngine(Protocol):
     """Runs pieces of work."""
 
     @property
@@ -62,7 +62,7 @@ class Engine(Protocol):
         """Pieces at a time."""
 
     def run(
-        self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
+        self, task: Callable[[Item], Value], items: Sequence[Item], limits: WorkLimits | None = None
     ) -> Generator[Outcome[Value], None, None]:
         """Outcomes as pieces end. Closing the iterator cancels the rest."""
 

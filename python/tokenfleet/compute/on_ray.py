@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from importlib import import_module
 from typing import Any
 
-from tokenfleet.compute.base import Item, Limits, Outcome, Value
+from tokenfleet.compute.base import Item, Outcome, Value, WorkLimits
 from tokenfleet.compute.threads import attempt, packed
 from tokenfleet.errors import SchemaError
 
@@ -69,11 +69,11 @@ class Ray:
         self.jobs = jobs
 
     def run(
-        self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
+        self, task: Callable[[Item], Value], items: Sequence[Item], limits: WorkLimits | None = None
     ) -> Generator[Outcome[Value], None, None]:
-        """As `Engine.run`."""
+        """As `ComputeEngine.run`."""
         ray: Any = import_module("ray")
-        seconds = (limits or Limits()).seconds
+        seconds = (limits or WorkLimits()).seconds
         remote = ray.remote(_piece).options(num_cpus=1, max_retries=_RETRIES)
         left = iter(enumerate(items))
         running: dict[Any, tuple[int, float]] = {}

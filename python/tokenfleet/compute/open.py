@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tokenfleet.compute.base import Engine
+from tokenfleet.compute.base import ComputeEngine
 from tokenfleet.compute.on_ray import connect
 from tokenfleet.compute.processes import Processes
 from tokenfleet.compute.threads import Threads
@@ -14,7 +14,7 @@ from tokenfleet.errors import SchemaError
 ENGINES = ("threads", "processes", "ray")
 
 
-def open_engine(name: str, jobs: int | None = None, **settings: Any) -> Engine:
+def open_engine(name: str, jobs: int | None = None, **settings: Any) -> ComputeEngine:
     """The engine of that name with so many pieces at a time; None: one for each core.
 
     `settings` are the engine's own: `address` of a Ray cluster.

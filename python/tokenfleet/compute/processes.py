@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from tokenfleet.compute.base import Item, Limits, Outcome, Value
+from tokenfleet.compute.base import Item, Outcome, Value, WorkLimits
 from tokenfleet.compute.threads import attempt, packed
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -34,10 +34,10 @@ class Processes:
         self.jobs = jobs
 
     def run(
-        self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
+        self, task: Callable[[Item], Value], items: Sequence[Item], limits: WorkLimits | None = None
     ) -> Generator[Outcome[Value], None, None]:
-        """As `Engine.run`."""
-        seconds = (limits or Limits()).seconds
+        """As `ComputeEngine.run`."""
+        seconds = (limits or WorkLimits()).seconds
         left = deque(enumerate(items))
         workers = [_Worker(task) for _ in range(min(self.jobs, len(left)))]
         try:

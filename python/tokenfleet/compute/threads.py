@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from tokenfleet.compute.base import Item, Limits, Outcome, Value
+from tokenfleet.compute.base import Item, Outcome, Value, WorkLimits
 
 
 class Threads:
@@ -21,9 +21,9 @@ class Threads:
         self.jobs = jobs
 
     def run(
-        self, task: Callable[[Item], Value], items: Sequence[Item], limits: Limits | None = None
+        self, task: Callable[[Item], Value], items: Sequence[Item], limits: WorkLimits | None = None
     ) -> Generator[Outcome[Value], None, None]:
-        """As `Engine.run`.
+        """As `ComputeEngine.run`.
 
         Raises:
             ValueError: a time limit.

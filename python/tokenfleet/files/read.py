@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.yaml_cures import yaml_fault
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,7 +70,7 @@ def decode(raw: bytes, source: str) -> str:
         ) from None
 
 
-def load_data(path: Path) -> Any:
+def load_data(path: Path, max_bytes: int = MAX_BYTES) -> Any:
     """Plain data from a YAML, TOML or JSON file, chosen by the file's ending.
 
     Raises:
@@ -81,7 +82,7 @@ def load_data(path: Path) -> Any:
         raise SchemaError(
             f"{path}: unknown ending {path.suffix!r}", "use .yaml, .yml, .toml or .json"
         )
-    return parser(read_text(path), str(path))
+    return parser(read_text(path, max_bytes), str(path))
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -224,9 +225,8 @@ def parse_yaml(text: str, source: str) -> Any:
         _check_yaml_events(text, source)
         data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SchemaError(f"{source}: {where}{error.problem}", "fix the YAML") from None
+        fault, cure = yaml_fault(error, text)
+        raise SchemaError(f"{source}: {fault}", cure) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SchemaError(f"{source}: {str(error)[:200]}", "fix the YAML") from None
     if _expanded_size(data, {}) > MAX_NODES:

@@ -28,9 +28,9 @@ SLICE_FLEETS = 1 << 16
 
 @dataclass(frozen=True)
 class FleetAnswers:
-    """Answers by column; every array is (scenarios, fleets).
+    """Answers by column; every array is (cases, fleets).
 
-    `routing` has requests/s by flow where they were asked for, (scenarios, fleets, flows), with
+    `routing` has requests/s by flow where they were asked for, (cases, fleets, flows), with
     `flows` to say which: block, site, system, workload, class, candidate or API.
     """
 
@@ -57,7 +57,7 @@ def evaluate_fleets(
     `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
     columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` (of the tariffs,
     not of carbon and water) and `system_price` multiply the scenario's; each is a number, or one
-    for every scenario of prices and demand.
+    for every case of prices and demand.
     Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
 
     Raises:
@@ -140,7 +140,7 @@ class FleetEvaluator:
         threads: int = 0,
     ) -> FleetAnswers:
         """Answers for checked counts; see `evaluate_fleets`."""
-        given = scenarios(demand, energy_price, system_price)
+        given = cases(demand, energy_price, system_price)
         firsts = range(0, max(len(counts), 1), SLICE_FLEETS)
         columns: dict[str, NDArray[Any]] = {}
         flows: list[NDArray[np.float64]] = []
@@ -168,7 +168,7 @@ class FleetEvaluator:
         routing: bool,
         threads: int,
     ) -> tuple[dict[str, NDArray[Any]], FloatArray]:
-        """All columns under one scenario, and the flows."""
+        """All columns in one case, and the flows."""
         routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
         columns: dict[str, NDArray[Any]] = {}
         items = {
@@ -263,8 +263,8 @@ def are_counts(values: FloatArray) -> NDArray[np.bool_]:
         return whole & (values >= 0) & (values < 2.0**53)
 
 
-def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
-    """One (demand, energy price, system price) for each scenario.
+def cases(*given: ArrayLike) -> list[tuple[float, float, float]]:
+    """One (demand, energy price, system price) for each case.
 
     Raises:
         SchemaError: different lengths, or a multiplier that is not positive (prices: 0 or more).
@@ -283,7 +283,7 @@ def scenarios(*given: ArrayLike) -> list[tuple[float, float, float]]:
         demand, energy, system = np.broadcast_arrays(*arrays)
     except ValueError:
         raise SchemaError(
-            f"{', '.join(names)}: have {[len(a) for a in arrays]} scenarios", "give each as many"
+            f"{', '.join(names)}: have {[len(a) for a in arrays]} cases", "give each as many"
         ) from None
     return [(float(d), float(e), float(s)) for d, e, s in zip(demand, energy, system, strict=True)]
 

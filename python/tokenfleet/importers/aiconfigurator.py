@@ -24,7 +24,6 @@ from tokenfleet.importers.readings import (
 from tokenfleet.importers.trace import RowError
 
 NOTE = "the figures are predictions of AIConfigurator, not measurements"
-_FORMATS = {"float16": "bf16", "bfloat16": "bf16"}
 _METRICS = {
     "ttft": ("ttft", "ms", TTFT),
     "tpot": ("tpot", "ms", TPOT),
@@ -55,13 +54,12 @@ def run(row: Mapping[str, Any]) -> Run:
 
 
 def _labels(row: Mapping[str, Any], apart: bool) -> dict[str, Any]:
-    weights = _agreed(row, "gemm", apart)
     return {
         "model": text(row, "model"),
         "system": _agreed(row, "system", apart),
         "engine": _agreed(row, "backend", apart),
         "engine_version": _agreed(row, "version", apart),
-        "precision": _FORMATS.get(weights or "", weights),
+        "precision": _agreed(row, "gemm", apart),
         "concurrency": positive(row, "concurrency"),
         "input_tokens": positive(row, "isl"),
         "output_tokens": positive(row, "osl"),

@@ -31,7 +31,7 @@ from tokenfleet.importers.readings import (
     raw_text,
 )
 from tokenfleet.importers.trace import RowError
-from tokenfleet.schema.rows import brief
+from tokenfleet.schema.faults import brief
 
 _LATENCIES = {
     "time_to_first_token": ("ttft", TTFT),

@@ -38,7 +38,8 @@ from tokenfleet.importers.readings import (
 )
 from tokenfleet.importers.resolve import Collected, Given, collect
 from tokenfleet.importers.trace import Trace
-from tokenfleet.schema.rows import did_you_mean, validate
+from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.rows import validate
 
 FORMATS: Mapping[str, Format] = {
     "vllm_bench": vllm_bench.FORMAT,

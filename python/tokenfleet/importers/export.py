@@ -11,6 +11,7 @@ from tokenfleet.catalog.huggingface import ImportedModel
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.plain import cell
 from tokenfleet.importers.measurements import Measurement, figure, group_runs
+from tokenfleet.schema.engines import ENGINES
 
 _POINT = (
     "id", "system", "backend", "backend_version", "model", "precision", "gpus", "attn_tp",
@@ -18,7 +19,6 @@ _POINT = (
     "measured", "source",
 )  # fmt: skip
 _COLUMN = ("workload", "class", "system", "gpus", "rate_rps", "source")
-_ENGINES = ("vllm", "sglang", "trtllm")
 
 
 def points(measurements: Iterable[Measurement]) -> tuple[str, list[str]]:
@@ -48,7 +48,7 @@ def _unfit(run: Sequence[Measurement]) -> str | None:
         "is a prediction": first.origin == "predicted",
         "prefill and decode apart": first.topology == "disagg",
         "speculative decoding": first.speculation is not None,
-        "no engine that has a calibration": first.engine not in _ENGINES,
+        "no engine that has a calibration": first.engine not in ENGINES,
         "no concurrency": first.concurrency is None or first.request_rate is not None,
         "no lengths": first.input_tokens is None or first.output_tokens is None,
         "no tp": layout.tp is None,

@@ -20,7 +20,7 @@ from typing import Any
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.plain import cell
 from tokenfleet.files.read import parse_json
-from tokenfleet.schema.rows import brief
+from tokenfleet.schema.faults import brief
 
 _SHARES = 1e-6  # how far shares may be from 1 in sum: files round them
 _SOURCE = "imported Mélange file"

@@ -31,6 +31,7 @@ from tokenfleet.importers.readings import (
     text,
 )
 from tokenfleet.importers.trace import RowError
+from tokenfleet.schema.engines import engine_within
 
 MARK = ":::MLLOG"
 TITLE = "MLPerf Results Summary"
@@ -99,18 +100,14 @@ def summary_run(row: Mapping[str, Any]) -> Run:
 
 def _labels(row: Mapping[str, Any]) -> dict[str, Any]:
     software = text(row, "Software")
+    engine = engine_within(software or "")
     return {
         "model": _TARGET.sub("", text(row, "UsedModel", "Model") or "") or None,
         "system": text(row, "Accelerator"),
-        "engine": _engine(software or ""),
+        "engine": engine.id if engine else None,
         "engine_version": software,
         "precision": text(row, "weight_data_types"),
     }
-
-
-def _engine(software: str) -> str | None:
-    words = {"vllm": "vllm", "sglang": "sglang", "tensorrt": "trtllm"}
-    return next((e for word, e in words.items() if word in software.casefold()), None)
 
 
 def _accelerators(row: Mapping[str, Any]) -> int:

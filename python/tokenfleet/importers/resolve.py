@@ -26,10 +26,13 @@ from tokenfleet.importers.readings import (
     raw_text,
 )
 from tokenfleet.importers.trace import RowError
+from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import Day, Name, Positive, PositiveCount, about, quantity
-from tokenfleet.schema.rows import Row, did_you_mean, validate
+from tokenfleet.schema.formats import WEIGHT_FORMATS
+from tokenfleet.schema.rows import Row, validate
 
-_FORMATS = ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4")
+# Labels that mean one format beside one model and another beside the next.
+_DEPENDS_ON_MODEL = ("fp8", "nvfp4")
 _MEMORY = re.compile(r"\d+gb|hbm\w*|gddr\w*")
 _VENDORS = {"nvidia", "amd", "instinct", "intel", "google", "aws", "tesla"}
 _LAYOUT = ("tp", "pp", "ep", "dp_attention")
@@ -268,14 +271,14 @@ def _engine(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
 
 def _precision(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
     model = facts.get("model")
-    if name.casefold() in _FORMATS and name.casefold() not in ("fp8", "nvfp4"):
+    if name.casefold() in WEIGHT_FORMATS and name.casefold() not in _DEPENDS_ON_MODEL:
         return name.casefold()
     if model not in catalog.models:
         raise RowError("precision without a known model")
     try:
         return names.precision(catalog, str(model), name)
     except UnknownNameError as error:
-        raise RowError(f"{error}; {did_you_mean(name, _FORMATS)}") from None
+        raise RowError(f"{error}; {did_you_mean(name, WEIGHT_FORMATS)}") from None
 
 
 _Resolver = Callable[[Catalog, str, Mapping[str, Any]], str]

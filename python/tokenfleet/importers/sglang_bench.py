@@ -11,10 +11,10 @@ from typing import Any
 
 from tokenfleet.importers.client import DONE, LATENCIES, statistics, workload
 from tokenfleet.importers.readings import Format, Reading, Run, json_rows, readings, text
+from tokenfleet.schema.engines import engine_named
 
 _STATISTICS = statistics("50", "90", "95", "99")
 _NAMES = {"e2el": "e2e_latency"}  # where it differs from ours
-_ENGINES = {"sglang": "sglang", "sglang-native": "sglang", "vllm": "vllm", "trt": "trtllm"}
 
 
 def run(row: Mapping[str, Any]) -> Run:
@@ -23,8 +23,8 @@ def run(row: Mapping[str, Any]) -> Run:
     Raises:
         RowError: no request was answered, or a value that is not a number.
     """
-    facts = {**workload(row), "engine": _ENGINES.get(text(row, "backend") or "")}
-    return Run(facts, tuple(_figures(row)))
+    engine = engine_named(text(row, "backend") or "")
+    return Run({**workload(row), "engine": engine.id if engine else None}, tuple(_figures(row)))
 
 
 def _figures(row: Mapping[str, Any]) -> Iterator[Reading]:

@@ -26,9 +26,9 @@ from tokenfleet.importers.readings import (
     text,
 )
 from tokenfleet.importers.trace import RowError
+from tokenfleet.schema.engines import engine_named
 
 _STATISTIC = re.compile(r"(mean|median|std|p\d\d?(?:\.\d{1,3})?)_(ttft|tpot|itl|e2el)_ms")
-_ENGINES = ("vllm", "sglang", "tensorrt-llm")
 _SYSTEM = ("system", "hardware", "accelerator", "gpu_type", "gpu_name", "gpu", "device")
 _GOODPUT = ("request_goodput", "request_goodput:")
 _WHOLE = ("p50", "p90", "p95", "p99")
@@ -50,11 +50,11 @@ _BURST = "neither rate nor concurrency was limited: all requests were sent at on
 
 def _metadata(row: Mapping[str, Any]) -> dict[str, Any]:
     """What users write with `--metadata`, and the engine where the client names one."""
-    backend = text(row, "engine", "backend")
+    engine = engine_named(text(row, "engine", "backend") or "")
     return {
         "model": text(row, "model_id", "model"),
         "date": day(row.get("date")),
-        "engine": backend if backend in _ENGINES else None,
+        "engine": engine.id if engine else None,
         "engine_version": text(row, "engine_version", "vllm_version", "version"),
         "system": text(row, *_SYSTEM),
         "precision": text(row, "precision", "quantization", "dtype"),

@@ -35,7 +35,6 @@ from tokenfleet.problem_data import Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
-PER_MTOK = 1e6
 _GENERATION_SHARE = 0.6  # of the time limit, for the relaxation of a large problem
 _ROUND_SHARE = 0.7  # of the time left, for a round that another may follow
 _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
@@ -131,13 +130,12 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
     frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
     m = build(problem, frame=frame)
     check_scaling(m)
-    kind = problem.objective.kind
     share = 1.0 - _SINGLE_SHARE if compare_single else 1.0
     budget = Deadline(deadline.left() * share)
-    if kind == "least_cost_per_token":
+    if problem.objective.goal.per is not None:
         found = search_ratio(m, options, budget)
     else:
-        objective.SETTERS[kind](m)
+        objective.set_goal(m)
         found = search(m, options, budget)
     _require_plan(m, found)
     result = _result(m, options, found)
@@ -180,7 +178,7 @@ def _restricted(problem: Problem, frame: Frame, generated: Generated) -> FleetMo
     """The model of the generated pairs, with the problem's objective."""
     m = build(problem, pairs=generated.pairs, frame=frame)
     check_scaling(m)
-    objective.SETTERS[problem.objective.kind](m)
+    objective.set_goal(m)
     return m
 
 
@@ -213,8 +211,7 @@ def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
 
 
 def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
-    kind = m.problem.objective.kind
-    unit = PER_MTOK if kind == "least_cost_per_token" else 1.0
+    kind, unit = m.problem.objective.kind, m.problem.objective.goal.per_amount
     values = clean_values(m, found.values)
     return MixResult(
         problem=m.problem,
@@ -232,7 +229,7 @@ def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
 
 def _warnings(problem: Problem, values: Mapping[Label, float]) -> tuple[str, ...]:
     uses_api = any(isinstance(label, Api) for label in values)
-    if problem.objective.kind in ("least_energy", "least_carbon") and uses_api:
+    if problem.objective.goal.counts_energy and uses_api:
         return ("energy and carbon of hosted APIs are unknown and counted as none",)
     return ()
 
@@ -247,7 +244,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     """
     if not any(w.free for w in problem.workloads):
         return 0.0
-    if problem.objective.kind in ("least_cost", "least_energy", "least_carbon"):
+    if not problem.objective.goal.gains_by_volume:
         return max(w.min_scale for w in problem.workloads if w.free)
     limit = scale_limit(problem)
     if math.isfinite(limit):
@@ -273,7 +270,7 @@ def _with_single(
         return result
     system, single = found
     alone = contest.model(system)
-    unit = PER_MTOK if result.kind == "least_cost_per_token" else 1.0
+    unit = m.problem.objective.goal.per_amount
     value, bound = single.value * unit, single.bound * unit
     values = clean_values(alone, single.values)
     result = replace(result, best_single=SingleSystem(system, value, bound, values))

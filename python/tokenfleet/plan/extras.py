@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.from_mix import Extras
+from tokenfleet.plan.match import origin_of
 from tokenfleet.plan.promises import slo_rows
 from tokenfleet.plan.provenance import (
     confidence_warnings,
@@ -11,9 +13,8 @@ from tokenfleet.plan.provenance import (
     provenance_rows,
     quality_warnings,
 )
-from tokenfleet.plan.rows import Extras
+from tokenfleet.plan.rows import NotConsidered
 from tokenfleet.problem import Built
-from tokenfleet.problem.origin import origin
 
 
 def extras(built: Built, result: MixResult, seconds: float) -> Extras:
@@ -30,7 +31,9 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         seconds=seconds,
         slo=slo_rows(built, result),
         provenance=provenance,
-        not_considered=tuple({"what": n.what, "reason": n.reason} for n in built.not_considered),
+        not_considered=tuple(
+            NotConsidered(what=n.what, reason=n.reason) for n in built.not_considered
+        ),
         confidence=built.loaded.scenario.confidence,
         warnings=(
             *(str(w) for w in built.loaded.warnings),
@@ -39,6 +42,6 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
             *quality_warnings(built, result),
         ),
         dropped=dropped,
-        origin=origin(built.loaded, built.specification),
+        origin=origin_of(built.loaded, built.specification),
         configurations=built.origins,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenfleet import _core
 from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.rows import Promise, finite
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import (
     EXPECTED,
@@ -21,7 +22,7 @@ from tokenfleet.schema import Slo
 from tokenfleet.verify.routed import Load, loads, replica_answer
 
 
-def slo_rows(built: Built, result: MixResult) -> tuple[dict[str, Any], ...]:
+def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
     """Promise and limit for every limit of every workload and class: the worst replica and block.
 
     `promised_ms` holds at the confidence asked for; `expected_ms` is what the model expects of the
@@ -49,7 +50,7 @@ def slo_rows(built: Built, result: MixResult) -> tuple[dict[str, Any], ...]:
         answer = expected.recheck(number, group, load.rates)
         parts = _parts(built, w, built.specification.workloads[w].slos[j], answer, k)
         knowledge = judge.of(w, candidate.label)
-        rows.append(_slo_row(built, (w, j, k), value, parts or (math.inf, 0.0), knowledge))
+        rows.append(_promise(built, (w, j, k), value, parts or (math.inf, 0.0), knowledge))
     return tuple(rows)
 
 
@@ -90,13 +91,13 @@ def _parts(
     return None if math.isnan(sum(parts)) else parts
 
 
-def _slo_row(
+def _promise(
     built: Built,
     at: tuple[int, int, int],
     value: float,
     expected: tuple[float, float],
     knowledge: Knowledge,
-) -> dict[str, Any]:
+) -> Promise:
     assert built.specification is not None
     w, j, k = at
     workload = built.specification.workloads[w]
@@ -107,15 +108,15 @@ def _slo_row(
         sum(1e3 * part * math.exp(side * h) for part, h in zip(expected, widths, strict=True))
         for side in (-1, 1)
     ]
-    return {
-        "workload": workload.id,
-        "class": built.specification.classes[w][k].id,
-        "metric": slo.metric,
-        "percentile": slo.percentile,
-        "promised_ms": promised,
-        "expected_ms": 1e3 * sum(expected),
-        "limit_ms": slo.limit_ms,
-        "headroom_ms": slo.limit_ms - promised,
-        "provenance": knowledge.provenance,
-        "interval_ms": ends,
-    }
+    return Promise(
+        workload=workload.id,
+        cls=built.specification.classes[w][k].id,
+        metric=slo.metric,
+        percentile=slo.percentile,
+        promised_ms=finite(promised),
+        expected_ms=finite(1e3 * sum(expected)),
+        limit_ms=slo.limit_ms,
+        headroom_ms=finite(slo.limit_ms - promised),
+        provenance=knowledge.provenance,
+        interval_ms=(finite(ends[0]), finite(ends[1])),
+    )

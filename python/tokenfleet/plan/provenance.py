@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.rows import KnownModel, Provenance
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import Judge, Knowledge
 from tokenfleet.problem_data import Replicas, Systems
+from tokenfleet.schema.formats import WEIGHT_FORMATS
 
-Row = dict[str, Any]
 _CLASSES = ("calibrated", "modelled", "inherited")  # surest first
 
 
-def provenance_rows(built: Built, result: MixResult) -> tuple[Row, ...]:
+def provenance_rows(built: Built, result: MixResult) -> tuple[Provenance, ...]:
     """One row per source that the plan's numbers rest on."""
     rows = _money(built, result)
     systems = {result.problem.candidates[label.candidate].system for label in _replicas(result)}
     for system in sorted(systems):
         rows.append(_system(built, system))
     if built.core is None:
-        rows.append({"what": "rates", "class": "measured", "source": "columns of the scenario"})
+        source = "columns of the scenario"
+        rows.append(Provenance(what="rates", cls="measured", source=source))
         return tuple(rows)
     for (system, engine), by_model in sorted(_knowledge(built, result).items()):
         rows.append(_performance(built, system, engine, by_model))
@@ -50,38 +51,33 @@ def _knowledge(
     return found
 
 
-def _money(built: Built, result: MixResult) -> list[Row]:
+def _money(built: Built, result: MixResult) -> list[Provenance]:
     used = {
         result.problem.offers[label.offer].supply_group
         for label, value in result.values.items()
         if isinstance(label, Systems) and value > 0
     }
     rows = [
-        {"what": f"price of offer {offer}", "class": "catalog", "source": source}
+        Provenance(what=f"price of offer {offer}", cls="catalog", source=source)
         for offer, source in sorted(built.supply.price_sources.items())
         if offer in used
     ]
     rows += [
-        {"what": name, "class": "default", "source": source}
+        Provenance(what=name, cls="default", source=source)
         for name, source in sorted(built.terms.defaulted.items())
     ]
     return rows
 
 
-def _system(built: Built, system: str) -> Row:
+def _system(built: Built, system: str) -> Provenance:
     row = built.loaded.catalog.system(system)
     owner = "user" if f"systems:{system}" in built.loaded.catalog.user_rows else "catalog"
-    return {
-        "what": f"figures of {system}",
-        "class": owner,
-        "source": row.source,
-        "as_of": row.as_of,
-    }
+    return Provenance(what=f"figures of {system}", cls=owner, source=row.source, as_of=row.as_of)
 
 
 def _performance(
     built: Built, system: str, engine: str, by_model: Mapping[str, list[Knowledge]]
-) -> Row:
+) -> Provenance:
     """The weakest class over the plan's models, and what is known of each.
 
     Calibrated: runs of this accelerator and model were measured. Modelled: none were, but every
@@ -90,29 +86,29 @@ def _performance(
     kernels = built.loaded.catalog.kernels
     every = [known for several in by_model.values() for known in several]
     taken = {what: whom for known in every for what, whom in known.inherited_from.items()}
-    return {
-        "what": f"throughput and latency of {system} under {engine}",
-        "system": system,
-        "class": max((known.provenance for known in every), key=_CLASSES.index),
-        "source": kernels.source,
-        "as_of": kernels.as_of,
-        "inherited_from": dict(sorted(taken.items())),
-        "engine_version": built.loaded.scenario.engine_version(engine),
-        "models": [_model(model, several) for model, several in sorted(by_model.items())],
-    }
+    return Provenance(
+        what=f"throughput and latency of {system} under {engine}",
+        cls=max((known.provenance for known in every), key=_CLASSES.index),
+        source=kernels.source,
+        as_of=kernels.as_of,
+        system=system,
+        inherited_from=dict(sorted(taken.items())),
+        engine_version=built.loaded.scenario.engine_version(engine),
+        models=tuple(_model(model, several) for model, several in sorted(by_model.items())),
+    )
 
 
-def _model(model: str, several: list[Knowledge]) -> Row:
+def _model(model: str, several: list[Knowledge]) -> KnownModel:
     """What is known of a model there; of several layouts the least known."""
     known = max(several, key=lambda k: (k.half_width["tpot"], _CLASSES.index(k.provenance)))
-    return {
-        "model": model,
-        "class": known.provenance,
-        "known": known.level,
-        "runs": known.runs,
-        "tpot_bias_pct": 100.0 * math.expm1(known.log_bias),
+    return KnownModel(
+        model=model,
+        cls=known.provenance,
+        known=known.level,
+        runs=known.runs,
+        tpot_bias_pct=100.0 * math.expm1(known.log_bias),
         **{f"{m}_interval80_pct": 100.0 * math.expm1(h) for m, h in known.half_width.items()},
-    }
+    )
 
 
 def gpus_by_system(result: MixResult) -> dict[str, int]:
@@ -128,10 +124,10 @@ def gpus_by_system(result: MixResult) -> dict[str, int]:
     return {system: round(max(by_block)) for system, by_block in counts.items()}
 
 
-def inherited_warnings(provenance: tuple[Row, ...], gpus: dict[str, int]) -> tuple[str, ...]:
+def inherited_warnings(provenance: tuple[Provenance, ...], gpus: dict[str, int]) -> tuple[str, ...]:
     """Systems whose efficiencies nobody measured, with their share of the plan."""
     total = sum(gpus.values())
-    inherited = sorted({r["system"] for r in provenance if r["class"] == "inherited"})
+    inherited = sorted({r.system for r in provenance if r.system and r.cls == "inherited"})
     return tuple(
         f"{system}: {gpus.get(system, 0) / total:.0%} of the accelerators rest on efficiencies "
         "inherited from a relative, not measured on this one: ask for a benchmark before you buy"
@@ -154,10 +150,6 @@ def confidence_warnings(confidence: float | None) -> tuple[str, ...]:
     )
 
 
-# Bits of a weight: fewer than the published ones means that somebody has to round, and to measure.
-_BITS = {"bf16": 16, "fp8": 8, "fp8_block": 8, "nvfp4": 4, "mxfp4": 4, "int4": 4}
-
-
 def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
     """Workloads served below their model's published precision without a measured quality."""
     scenario, catalog = built.loaded.scenario, built.loaded.catalog
@@ -168,8 +160,7 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
         candidate = result.problem.candidates[label.candidate]
         precision = str(candidate.label.get("precision", ""))
         workload = result.problem.workloads[candidate.workload].id
-        native = catalog.model(models[workload]).native_precision
-        rounded = precision in _BITS and native is not None and _BITS[precision] < _BITS[native]
+        rounded = _rounded(precision, catalog.model(models[workload]).native_precision)
         if rounded and (models[workload], precision) not in scored:
             found.setdefault(workload, set()).add(precision)
     if not found:
@@ -179,3 +170,12 @@ def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
         f"weights below the published precision, without a quality score ({text}): measure the "
         "answers, or set precisions or a quality_floor",
     )
+
+
+def _rounded(precision: str, native: str | None) -> bool:
+    """Whether weights have fewer bits than the published ones: somebody has to round and measure.
+
+    False where the format is a measured column's own, or nobody says what was published.
+    """
+    weights = WEIGHT_FORMATS.get(precision)
+    return bool(weights and native and weights.bits < WEIGHT_FORMATS[native].bits)

@@ -1,513 +1,496 @@
-"""The plan a buyer reads: what to get, where, what it serves, what it costs, what is proven.
+"""The plan a buyer reads, row by row: what to get, where, what it serves, what it costs, what is
+proven.
 
-`Plan.from_mix` turns column values into named rows; what only other parts know (latency promises,
-provenance, what was not considered, how many candidates were evaluated) comes in as `Extras`.
-`to_json` has the keys of design section 5; a number that does not exist is null, never NaN.
+This is the one declaration of a plan's keys. `optimize_fleet` returns a `Plan`, `to_json` writes
+it, `Plan.load` and `Plan.from_json` read it back, and `docs/plan.md` is made from the meanings and
+units given here. A key that is a word of Python has another attribute: `class` is `cls`.
+
+    plan = Plan.load("plan.json")
+    for row in plan.systems:
+        print(row.site, row.count, row.system)
+
+Yearly figures are of a year of 8,760 hours; a number that does not exist is null, never NaN.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from tokenfleet.mix.result import MixResult, tokens_per_year
-from tokenfleet.mix.solver.highs import Status
-from tokenfleet.problem_data import (
-    SECONDS_PER_HOUR,
-    Api,
-    Candidate,
-    Flow,
-    ObjectiveKind,
-    Pool,
-    Problem,
-    Replicas,
-    Short,
-    Systems,
+from pydantic import Field, model_validator
+
+from tokenfleet.errors import SchemaError
+from tokenfleet.files.read import load_data
+from tokenfleet.problem_data import ObjectiveKind, Role
+from tokenfleet.schema.fields import (
+    Count,
+    Flag,
+    Metric,
+    NonNegative,
+    Number,
+    Percentile,
+    about,
+    quantity,
 )
-from tokenfleet.verify.places import place_replicas
+from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 2
-Row = dict[str, Any]
-_UNIT: dict[ObjectiveKind, str] = {
-    "least_cost": "USD per year",
-    "least_cost_per_token": "USD per million tokens",
-    "most_tokens": "tokens per year",
-    "most_value": "USD per year",
-    "least_energy": "kWh per year",
-    "least_carbon": "kg CO2e per year",
-}
+SCHEMA_VERSION = 3
+AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
+MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
+Word = Annotated[str, Field(strict=True)]
+Proof = Literal["optimal", "within_gap", "feasible_time_limit"]
+Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What the plan shows and the mix does not know."""
-
-    candidates_evaluated: int = 0
-    candidates_kept: int = 0
-    seconds: float | None = None
-    slo: tuple[Row, ...] = ()
-    provenance: tuple[Row, ...] = ()
-    not_considered: tuple[Row, ...] = ()
-    warnings: tuple[str, ...] = ()
-    confidence: float | None = None
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    origin: Row | None = None
-    configurations: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    verification: Row | None = None
+def finite(value: float) -> float | None:
+    """The number, or None where it is not finite: a plan has no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A mix in the user's words. Yearly figures; kW are means and peaks over the load blocks."""
+# What to get
 
-    name: str
-    status: Status
-    interrupted: bool
-    objective: ObjectiveKind
-    objective_unit: str
-    objective_value: float
-    bound: float | None
-    gap: float | None
-    annual_cost_usd: float
-    cost_per_mtok_output_usd: float | None
-    cost_per_mtok_input_usd: float | None
-    cost_per_mtok_total_usd: float | None
-    tokens_per_year_output: float
-    tokens_per_year_input: float
-    tokens_per_year_total: float
-    output_tokens_per_s_per_mw: float | None
-    joules_per_output_token: float | None
-    free_demand_scale_rps: float | None
-    gpus: int
-    systems: tuple[Row, ...]
-    replicas: tuple[Row, ...]
-    placement: tuple[Row, ...]
-    sites: tuple[Row, ...]
-    routing: tuple[Row, ...]
-    unserved: tuple[Row, ...]
-    cost_items: dict[str, float]
-    capex_usd: float
-    limits: tuple[Row, ...]
-    best_single_system: Row | None
-    candidates_evaluated: int
-    candidates_kept: int
-    dropped: dict[str, int]
-    confidence: float | None  # of limits and rated throughput; None: the model's expectation
-    slo: tuple[Row, ...]
-    provenance: tuple[Row, ...]
-    not_considered: tuple[Row, ...]
-    warnings: tuple[str, ...]
-    rounds: int
-    seconds: float
-    blocks: tuple[Row, ...]
-    origin: Row | None  # of the scenario: what `tokenfleet simulate` checks it by
-    verification: Row | None  # rounds of `verify="simulate"`
-    schema_version: int = SCHEMA_VERSION
+
+class Systems(Row):
+    """Systems of one offer at one site."""
+
+    site: Word = about("Where they stand")
+    system: Word = about("System type, an id of the catalog")
+    offer: Word = about("Offer of the scenario that they are obtained by")
+    kind: Word = about("How they are obtained: buy, rent, on_demand, spot, owned or all_in")
+    pool: Word = about("Interchangeable systems that they belong to: site, type and tenure")
+    count: Count = quantity("Systems, at the peak over the load blocks", "systems")
+    gpus: Count = quantity("Accelerators in them, at the peak", "accelerators")
+    idle_it_kw: NonNegative = quantity("Drawn by each system that serves nothing", "kW")
+    pue: NonNegative = quantity("Power at the meter over power at the IT equipment", "1")
+    count_by_block: tuple[Count, ...] | None = quantity(
+        "Systems in each load block; null where their number is fixed for the year", "systems"
+    )
+
+
+class Placement(Row):
+    """Systems of a pool that hold the same replicas, in the load block in which it is fullest."""
+
+    pool: Word = about("Pool of the systems")
+    systems: Count = quantity("Systems that hold these replicas", "systems")
+    replica_gpus: tuple[Count, ...] = quantity(
+        "Size of every replica in one of the systems", "accelerators"
+    )
+
+
+class SitePower(Row):
+    """Power at one site."""
+
+    site: Word = about("The site")
+    provisioned_kw: NonNegative = quantity(
+        "Held against the site's limit, in the basis of the limit", "kW"
+    )
+    drawn_kw: NonNegative = quantity(
+        "Mean power at the meter in the load block in which it is highest", "kW"
+    )
+    mean_drawn_kw_with_hosted: NonNegative = quantity(
+        "Mean power at the meter over the year, systems in a provider's hall included", "kW"
+    )
+    power_limit_kw: NonNegative | None = quantity("The site's limit; null: none", "kW")
+    power_basis: Literal["it", "utility"] = about("What the limit counts: IT power or the meter")
+
+
+# What runs where
+
+
+class Replicas(Row):
+    """Replicas of one workload and one layout in one pool."""
+
+    workload: Word = about("Workload that they serve")
+    system: Word = about("System type that they run on")
+    engine: Word | None = about("Serving engine; null for measured columns")
+    precision: Word | None = about("Format of the weights; null for measured columns")
+    kv_dtype: Word | None = about("Format of the key-value cache; null for measured columns")
+    tp: Count | None = quantity("Tensor-parallel degree", "accelerators")
+    pp: Count | None = quantity("Pipeline stages", "stages")
+    ep: Count | None = quantity("Expert-parallel degree", "accelerators")
+    attention_dp: Count | None = quantity("Data-parallel ranks of the attention", "ranks")
+    speculative_depth: Count | None = quantity("Tokens drafted ahead in each step", "tokens")
+    role: Role = about("Both phases, or one of two pools: serve, prefill or decode")
+    ttft_split: NonNegative | None = quantity(
+        "Share of the limit on the first token that the prefill pool is given", "1"
+    )
+    batch_limit: Count | None = quantity("Most sequences at once", "sequences")
+    classes: tuple[Word, ...] = about("Request classes that the replicas admit")
+    capacity: NonNegative | None = quantity("Utilisation that the latency limits allow", "1")
+    rate_rps: NonNegative | None = quantity(
+        "Measured rate of a replica with one class; null where it was not measured", "requests/s"
+    )
+    source: Word | None = about("Where measured rates come from; null where they are modelled")
+    site: Word = about("Where they run")
+    pool: Word = about("Pool of systems that they run on")
+    candidate: Count = about("Number of the layout among those kept for the mix")
+    configuration: Count | None = about(
+        "Number of the layout in the scenario's space; null for measured columns"
+    )
+    latency_group: Count | None = about(
+        "Number of the group of sites with one network latency; null for measured columns"
+    )
+    energy_j_per_request: dict[Word, NonNegative] = quantity(
+        "IT energy of a request above idle, by class", "J"
+    )
+    idle_w: NonNegative = quantity("IT power of a loaded replica above the idle of its system", "W")
+    count: Count = quantity("Replicas, at the peak over the load blocks", "replicas")
+    gpus: Count = quantity("Accelerators of one replica", "accelerators")
+    count_by_block: tuple[Count, ...] | None = quantity(
+        "Replicas in each load block; null where their number is the same in all", "replicas"
+    )
+
+
+class Route(Row):
+    """Requests of one class through one kind of replica or one API."""
+
+    workload: Word = about("Workload of the requests")
+    cls: Word = about("Class of the requests", alias="class")
+    site: Word | None = about("Site that serves them; null for an API")
+    pool: Word | None = about("Pool of systems that serves them; null for an API")
+    role: Role = about("What is done there: a request of two pools is in two rows")
+    candidate: Count | None = about("Layout that serves them, as in `replicas`; null for an API")
+    api: Word | None = about("Hosted API that serves them; null for replicas")
+    requests_per_s: tuple[NonNegative, ...] = quantity("Rate in each load block", "requests/s")
+
+
+class Unserved(Row):
+    """Requests of one class that are left unserved, at the scenario's price for that."""
+
+    workload: Word = about("Workload of the requests")
+    cls: Word = about("Class of the requests", alias="class")
+    requests_per_s: tuple[NonNegative, ...] = quantity("Rate in each load block", "requests/s")
+
+
+class LoadBlock(Row):
+    """Hours of a year with one load. Every list by block is in the order of these rows."""
+
+    hours_per_year: NonNegative = quantity(
+        "Length; 0 for the loss of a site, which must be survived and costs nothing", "h"
+    )
+    lost_site: Word | None = about("Site that is out; null: none")
+
+
+# What is promised
+
+
+class Limit(Row):
+    """A stated limit and what is used of it."""
+
+    what: Word = about("Kind of the limit, with its unit")
+    where: Word = about("Site, offer or API that it holds for, or all")
+    used: Number = quantity("Used of it, at most over the load blocks", "as in `what`")
+    limit: Number = quantity("The limit", "as in `what`")
+    headroom: Number = quantity("Left of it", "as in `what`")
+    headroom_share: Share | None = quantity("Left of it, over the limit; null at a limit of 0", "1")
+
+
+class Promise(Row):
+    """A latency limit of a class, beside what the plan promises at its worst replica and block."""
+
+    workload: Word = about("Workload that the limit is of")
+    cls: Word = about("Class that it holds for", alias="class")
+    metric: Metric = about("What is limited: time to first token, per output token, or end to end")
+    percentile: Percentile = about("Percentile of the requests, or their mean")
+    promised_ms: Number | None = quantity(
+        "Latency at the plan's confidence; null where the model gives none", "ms"
+    )
+    expected_ms: Number | None = quantity("What the model expects of the same replica", "ms")
+    limit_ms: NonNegative = quantity("The limit", "ms")
+    headroom_ms: Number | None = quantity("Left of it", "ms")
+    provenance: Word = about(
+        "How it is known: calibrated (this accelerator and model were measured), modelled, or "
+        "inherited from a relative"
+    )
+    interval_ms: tuple[Number | None, Number | None] = quantity(
+        "Range that holds 80 % of what would be measured", "ms"
+    )
+
+
+class BestSingle(Row):
+    """The best plan of one system type, beside this one."""
+
+    system: Word = about("The system type")
+    objective_value: Number = quantity("Its value", "as in `objective_unit`")
+    bound: Number | None = quantity("No plan of one type is better", "as in `objective_unit`")
+    difference: Number = quantity("Its value over that of the plan", "as in `objective_unit`")
+    difference_relative: Number | None = quantity(
+        "The difference over the plan's value; null where that is 0", "1"
+    )
+    systems_by_offer: dict[Word, Count] = quantity(
+        "What it would get, by offer and site", "systems"
+    )
+
+
+# How it is known
+
+
+class KnownModel(Row):
+    """What is known of one model on a system; of several layouts, of the least known."""
+
+    model: Word = about("The model")
+    cls: Word = about("How it is known, as in `slo`", alias="class")
+    known: Word = about("What of it was measured")
+    runs: Count = quantity("Measured runs behind it", "runs")
+    tpot_bias_pct: Number = quantity("Measured over modelled time per output token, less 1", "%")
+    tpot_interval80_pct: Number = quantity("80 % of measured TPOT are within this of it", "%")
+    ttft_interval80_pct: Number = quantity("The same for TTFT", "%")
+    capacity_interval80_pct: Number = quantity("The same for rates at capacity", "%")
+
+
+class Provenance(Row):
+    """Where figures of the plan come from."""
+
+    what: Word = about("The figures")
+    system: Word | None = about("System type of throughput and latency", default=None)
+    cls: Word = about(
+        "How they are known: user, catalog, default, measured, calibrated, modelled or inherited",
+        alias="class",
+    )
+    source: Word = about("Where they come from")
+    as_of: Word | None = about("Day of the source; null where none is stated", default=None)
+    inherited_from: dict[Word, Word] = about(
+        "Accelerator that a kernel's efficiency is taken from, by kernel", default={}
+    )
+    engine_version: Word | None = about("Version of the engine that will run", default=None)
+    models: tuple[KnownModel, ...] = about("What is known of each model there", default=())
+
+
+class NotConsidered(Row):
+    """Something the plan was not made over."""
+
+    what: Word = about("What was left out")
+    reason: Word = about("Why")
+
+
+class Origin(Row):
+    """Fingerprints of what the plan was made from, by which `simulate` knows its scenario."""
+
+    source: Word = about("The scenario's file")
+    scenario_sha256: Word = about("SHA-256 of the scenario's own fields, without solver settings")
+    model_sha256: Word | None = about(
+        "SHA-256 of all that the core was given: catalog, calibration and version; null for "
+        "measured columns"
+    )
+
+
+# What the simulator said
+
+
+class SimulatedLimit(Row):
+    """A latency limit beside what was simulated."""
+
+    cls: Word = about("Class that it holds for", alias="class")
+    metric: Metric = about("What is limited, as in `slo`")
+    percentile: Percentile = about("Percentile of the requests, or their mean")
+    limit_ms: NonNegative = quantity("The limit", "ms")
+    simulated_ms: Number | None = quantity("What was simulated", "ms")
+    half_width_ms: Number | None = quantity("Half of its 95 % interval", "ms")
+    within: Number | None = quantity("Share of requests within the limit", "1")
+    within_half_width: Number | None = quantity("Half of its 95 % interval", "1")
+    target: Number | None = quantity("Share that must be within it; null for a mean", "1")
+    verdict: Literal["failed", "held", "unclear"] = about(
+        "With 95 % confidence; unclear where the interval holds both"
+    )
+
+
+class FailedReplicas(Row):
+    """Replicas of which a limit failed in the simulation."""
+
+    workload: Word = about("Workload that they serve")
+    site: Word = about("Where they run")
+    system: Word = about("System type that they run on")
+    pool: Word = about("Pool of systems that they run on")
+    role: Role = about("Both phases, or one of two pools")
+    candidate: Count = about("Layout, as in `replicas`")
+    block: Count = about("Load block")
+    arrivals: Word = about("Requests that came: drawn, or those of a trace")
+    replicas: Count = quantity("How many there were", "replicas")
+    limit: SimulatedLimit = about("The limit that failed by most")
+    load_factor: Number | None = quantity(
+        "How much more load a request was taken to be from then on; null where none helps", "1"
+    )
+
+
+class Attainment(Row):
+    """Requests of a class that met every limit in the simulation."""
+
+    workload: Word = about("The workload")
+    cls: Word = about("The class", alias="class")
+    attainment: Number | None = quantity("Share of requests within every limit", "1")
+
+
+class Round(Row):
+    """One plan on the way, and what the simulator said of it."""
+
+    round: Count = about("Number of the round, from 1")
+    objective_value: Number = quantity("Value of the plan", "as in `objective_unit`")
+    annual_cost_usd: Number = quantity("Cost of the plan", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity("Cost of output", "USD/Mtok")
+    cost_per_mtok_good_output_usd: Number | None = quantity(
+        "Cost of output of requests within every limit", "USD/Mtok"
+    )
+    gpus: Count = quantity("Accelerators of the plan", "accelerators")
+    groups: Count = quantity("Groups of equal replicas that were simulated", "groups")
+    failed: tuple[FailedReplicas, ...] = about("Replicas of which a limit failed")
+    limits_unclear: Count = quantity("Limits whose verdict is open", "limits")
+    good_share: Number | None = quantity("Share of output tokens within every limit", "1")
+    trace_good_share: Number | None = quantity("The same on the trace; null without one", "1")
+    attainment: tuple[Attainment, ...] = about("Share of requests within every limit, by class")
+
+
+class Position(Row):
+    """How far a round was when Ctrl-C came."""
+
+    round: Count = about("Number of the round")
+    groups_judged: Count = quantity("Groups that were simulated", "groups")
+    groups: Count = quantity("Groups to simulate", "groups")
+
+
+class Verification(Row):
+    """Rounds of `plan --verify simulate`, and the price of certainty: last round less first."""
+
+    method: Literal["simulate"] = about("How the plan was verified")
+    interrupted: Position | None = about("Where Ctrl-C came; null: it did not", default=None)
+    holds: Flag | None = about("Whether every limit holds; null where it was not judged to the end")
+    rounds: tuple[Round, ...] = about("The rounds")
+    requests: Count = quantity("Simulated requests of a group and replication", "requests")
+    replications: Count = quantity("Replications", "replications")
+    seed: Count = about("Seed of the first replication")
+    trace: Word | None = about("Trace that was replayed; null: none")
+    unverified_good_share: Number | None = quantity(
+        "Share of output tokens within every limit, first round", "1"
+    )
+    verified_good_share: Number | None = quantity("The same, last round", "1")
+    unverified_trace_good_share: Number | None = quantity("On the trace, first round", "1")
+    verified_trace_good_share: Number | None = quantity("On the trace, last round", "1")
+    price_of_certainty_usd: Number | None = quantity("Cost", "USD/year")
+    price_of_certainty_per_mtok_output_usd: Number | None = quantity("Cost of output", "USD/Mtok")
+    price_of_certainty_objective: Number | None = quantity("Value", "as in `objective_unit`")
+
+
+# The plan
+
+
+class Plan(Row):
+    """A mix in the user's words, with its cost and its proof."""
+
+    name: Word = about("Name of the scenario")
+    status: Proof = about(
+        "Optimal, proven within the gap that was asked for, or the best found in the time given"
+    )
+    interrupted: Flag = about("Ctrl-C came before the search was done")
+    objective: ObjectiveKind = about("What is best")
+    objective_unit: Word = about("Unit of the objective")
+    objective_value: Number = quantity("Value of the objective", "as in `objective_unit`")
+    bound: Number | None = quantity(
+        "No plan is better; null where nothing is proven", "as in `objective_unit`"
+    )
+    gap: NonNegative | None = quantity("Value to bound, over the value; null: no bound", "1")
+    annual_cost_usd: Number = quantity("Cost", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity(
+        "Whole cost over output tokens; null without any", "USD/Mtok"
+    )
+    cost_per_mtok_input_usd: Number | None = quantity("Whole cost over input tokens", "USD/Mtok")
+    cost_per_mtok_total_usd: Number | None = quantity(
+        "Whole cost over input and output tokens", "USD/Mtok"
+    )
+    tokens_per_year_output: NonNegative = quantity("Output tokens delivered", "tokens/year")
+    tokens_per_year_input: NonNegative = quantity("Input tokens processed", "tokens/year")
+    tokens_per_year_total: NonNegative = quantity("Input and output tokens", "tokens/year")
+    output_tokens_per_s_per_mw: NonNegative | None = quantity(
+        "Output tokens over mean power at the meter, hosted systems included", "tokens/s/MW"
+    )
+    joules_per_output_token: NonNegative | None = quantity(
+        "Energy at the meter over output tokens, hosted systems included", "J/token"
+    )
+    free_demand_scale_rps: NonNegative | None = quantity(
+        "Common scale of free demand; null where none is free", "requests/s"
+    )
+    gpus: Count = quantity("Accelerators of all systems, at the peak", "accelerators")
+    systems: tuple[Systems, ...] = about("What to get, by site and offer")
+    replicas: tuple[Replicas, ...] = about("What runs, by pool and layout")
+    placement: tuple[Placement, ...] = about("How replicas stand in systems")
+    sites: tuple[SitePower, ...] = about("Power of every site")
+    routing: tuple[Route, ...] = about("Which requests go where")
+    unserved: tuple[Unserved, ...] = about("Requests that are left unserved")
+    cost_items: dict[Word, Number] = quantity("Cost by item; credits are negative", "USD/year")
+    capex_usd: NonNegative = quantity("Paid up front for what is bought", "USD")
+    limits: tuple[Limit, ...] = about("Every stated limit")
+    best_single_system: BestSingle | None = about("The best plan of one system type; null: none")
+    candidates_evaluated: Count = quantity("Configurations evaluated in full", "configurations")
+    candidates_kept: Count = quantity("Those that the mix was made over", "configurations")
+    dropped: dict[Word, Count] = quantity("Configurations left out, by reason", "configurations")
+    confidence: Number | None = quantity(
+        "Of limits and rated throughput; null: the model's expectation", "1"
+    )
+    slo: tuple[Promise, ...] = about("Every latency limit, beside what is promised")
+    provenance: tuple[Provenance, ...] = about("Where the figures come from")
+    not_considered: tuple[NotConsidered, ...] = about("What was left out of the search")
+    warnings: tuple[Word, ...] = about("What to know before signing")
+    rounds: Count = quantity("Solves until every replica held its limits again", "rounds")
+    seconds: NonNegative = quantity("Time taken", "s")
+    blocks: Annotated[tuple[LoadBlock, ...], Field(min_length=1)] = about("Load blocks of the year")
+    origin: Origin | None = about("What the plan was made from")
+    verification: Verification | None = about("What the simulator said; null: not asked for")
+    schema_version: Literal[3] = about("Version of these keys", default=SCHEMA_VERSION)
 
     @property
     def candidates(self) -> int:
         """Configurations that fit memory: the evaluated ones and those that a bound left out."""
         return self.candidates_evaluated + self.dropped.get("dominated", 0)
 
-    @classmethod
-    def from_mix(cls, mix: MixResult, extras: Extras | None = None) -> Plan:
-        """Name everything in the mix."""
-        extras = extras or Extras()
-        reader = _Reader(mix)
-        output = tokens_per_year(mix.problem, mix.values, "output")
-        total = tokens_per_year(mix.problem, mix.values, "total")
-        sites = reader.sites()
-        systems = reader.systems()
-        cost = mix.annual_cost_usd
-        site_kw = sum(reader.mean_site_kw(s) for s in range(len(mix.problem.sites)))
-        return cls(
-            name=mix.problem.name,
-            status=mix.status,
-            interrupted=mix.interrupted,
-            objective=mix.kind,
-            objective_unit=_UNIT[mix.kind],
-            objective_value=mix.value,
-            bound=_finite(mix.bound),
-            gap=_finite(mix.gap),
-            annual_cost_usd=cost,
-            cost_per_mtok_output_usd=_per_mtok(cost, output),
-            cost_per_mtok_input_usd=_per_mtok(cost, total - output),
-            cost_per_mtok_total_usd=_per_mtok(cost, total),
-            tokens_per_year_output=output,
-            tokens_per_year_input=total - output,
-            tokens_per_year_total=total,
-            output_tokens_per_s_per_mw=_ratio(output / reader.year_seconds, site_kw / 1000.0),
-            joules_per_output_token=_ratio(site_kw * 1000.0 * reader.year_seconds, output),
-            free_demand_scale_rps=mix.scale if any(w.free for w in mix.problem.workloads) else None,
-            gpus=sum(row["gpus"] for row in systems),
-            systems=systems,
-            replicas=reader.replicas(extras.configurations),
-            placement=reader.placement(),
-            sites=sites,
-            routing=reader.routing(),
-            unserved=reader.unserved(),
-            cost_items=dict(mix.cost_items),
-            capex_usd=reader.capex(),
-            limits=reader.limits(),
-            best_single_system=reader.best_single(),
-            candidates_evaluated=extras.candidates_evaluated,
-            candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
-            dropped=dict(extras.dropped),
-            confidence=extras.confidence,
-            slo=extras.slo,
-            provenance=extras.provenance,
-            not_considered=extras.not_considered,
-            warnings=(*mix.warnings, *extras.warnings),
-            rounds=mix.rounds,
-            seconds=mix.seconds if extras.seconds is None else extras.seconds,
-            blocks=reader.load_blocks(),
-            origin=extras.origin,
-            verification=extras.verification,
-        )
+    @model_validator(mode="after")
+    def _one_figure_a_block(self) -> Plan:
+        blocks = len(self.blocks)
+        by_block: dict[str, list[tuple[float, ...] | None]] = {
+            "routing[{}].requests_per_s": [row.requests_per_s for row in self.routing],
+            "unserved[{}].requests_per_s": [row.requests_per_s for row in self.unserved],
+            "replicas[{}].count_by_block": [row.count_by_block for row in self.replicas],
+            "systems[{}].count_by_block": [row.count_by_block for row in self.systems],
+        }
+        for key, rows in by_block.items():
+            for i, figures in enumerate(rows):
+                if figures is not None and len(figures) != blocks:
+                    text = f"has {len(figures)} figures for {blocks} load blocks"
+                    raise rejected(text, key.format(i))
+        return self
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, dicts and finite numbers."""
-        plain: dict[str, Any] = json_ready(asdict(self))
-        return plain
+        """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
+        return self.model_dump(mode="json", by_alias=True)
 
+    @classmethod
+    def from_json(cls, data: Any, source: str = "plan") -> Plan:
+        """A plan from its JSON; `source` is what messages call it.
 
-def json_ready(value: Any) -> Any:
-    """Plain dicts, lists and numbers; one that is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _ratio(over: float, under: float) -> float | None:
-    return over / under if under > 0 else None
-
-
-def _per_mtok(cost: float, tokens: float) -> float | None:
-    return _ratio(cost * 1e6, tokens)
-
-
-_Kind = TypeVar("_Kind", Systems, Replicas, Flow, Api, Short)
-
-
-class _Reader:
-    """Reads the rows of a plan out of one mix."""
-
-    def __init__(self, mix: MixResult) -> None:
-        self.mix = mix
-        self.problem: Problem = mix.problem
-        self.blocks = range(len(mix.problem.blocks))
-        hours = sum(block.hours for block in mix.problem.blocks)
-        self.year_seconds = hours * SECONDS_PER_HOUR
-        self._pool_systems: dict[int, list[float]] = {}
-        for bought, counts in self._by_block(Systems).items():
-            p = mix.problem.offers[bought.offer].pool
-            sofar = self._pool_systems.get(p, [0.0] * len(counts))
-            self._pool_systems[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
-
-    def _by_block(self, kind: type[_Kind]) -> dict[_Kind, list[float]]:
-        """Values of a kind over the blocks, keyed by the label in its first block or scope."""
-        table: dict[_Kind, list[float]] = {}
-        for label, value in self.mix.values.items():
-            if isinstance(label, kind):
-                if isinstance(label, (Systems, Replicas)):
-                    key, blocks = label._replace(scope=0), self.problem.scopes[label.scope].blocks
-                else:
-                    key, blocks = label._replace(block=0), (label.block,)
-                row = table.setdefault(key, [0.0] * len(self.blocks))
-                for b in blocks:
-                    row[b] = value
-        return dict(sorted(table.items()))
-
-    def _of(self, label: Replicas | Flow) -> tuple[Pool, Candidate]:
-        """The pool and the candidate that a label speaks of."""
-        return self.problem.pools[label.pool], self.problem.candidates[label.candidate]
-
-    def systems(self) -> tuple[Row, ...]:
-        """Systems to get, by site and offer; `count` is the peak over the load blocks."""
-        rows = []
-        for bought, counts in self._by_block(Systems).items():
-            offer = self.problem.offers[bought.offer]
-            pool = self.problem.pools[offer.pool]
-            count = round(max(counts))
-            rows.append(
-                {
-                    "site": self.problem.sites[pool.site].id,
-                    "system": pool.system,
-                    "offer": offer.supply_group or offer.id,
-                    "kind": offer.kind,
-                    "pool": pool.id,
-                    "count": count,
-                    "gpus": count * pool.gpus_per_system,
-                    "idle_it_kw": pool.idle_it_kw,
-                    "pue": pool.pue,
-                    "count_by_block": [round(n) for n in counts] if pool.elastic else None,
-                }
-            )
-        return tuple(rows)
-
-    def load_blocks(self) -> tuple[Row, ...]:
-        """Load blocks, in the order of every `..._by_block` and of the rates of the routing."""
-        return tuple(
-            {
-                "hours_per_year": block.hours,
-                "lost_site": None
-                if block.lost_site < 0
-                else self.problem.sites[block.lost_site].id,
-            }
-            for block in self.problem.blocks
-        )
-
-    def replicas(self, configurations: Mapping[int, tuple[int, int]]) -> tuple[Row, ...]:
-        """Replicas by site, workload and layout; `count` is the peak over the load blocks.
-
-        `configurations` gives each candidate's number in the space and its latency group.
+        Raises:
+            SchemaError: no plan, one of another version, or a damaged one; names file and key.
         """
-        rows = []
-        for label, counts in self._by_block(Replicas).items():
-            pool, candidate = self._of(label)
-            number, group = configurations.get(candidate.id, (None, None))
-            rows.append(
-                {
-                    **candidate.label,
-                    "site": self.problem.sites[pool.site].id,
-                    "workload": self.problem.workloads[candidate.workload].id,
-                    "system": pool.system,
-                    "pool": pool.id,
-                    "role": candidate.role,
-                    "candidate": candidate.id,
-                    "configuration": number,
-                    "latency_group": group,
-                    "energy_j_per_request": _by_class(self.problem, label.candidate),
-                    "idle_w": candidate.idle_w,
-                    "count": round(max(counts)),
-                    "gpus": candidate.gpus,
-                    "count_by_block": None if len(set(counts)) == 1 else [round(n) for n in counts],
-                }
-            )
-        return tuple(rows)
+        if not isinstance(data, Mapping) or "systems" not in data or "routing" not in data:
+            raise SchemaError(f"{source}: is not a plan: it has no systems and routing", AGAIN)
+        found = data.get("schema_version")
+        if found != SCHEMA_VERSION:
+            text = f"{source}: schema_version: is {found!r}, should be {SCHEMA_VERSION}"
+            raise SchemaError(text, AGAIN)
+        try:
+            return validate(cls, dict(data), source)
+        except SchemaError as error:
+            raise SchemaError(error.message, AGAIN) from None
 
-    def _sizes(self) -> dict[tuple[int, int], dict[int, int]]:
-        """Replicas by size, for each (pool, block)."""
-        sizes: dict[tuple[int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for label, counts in self._by_block(Replicas).items():
-            for b, n in enumerate(counts):
-                sizes[(label.pool, b)][self.problem.candidates[label.candidate].gpus] += round(n)
-        return sizes
+    @classmethod
+    def load(cls, path: str | Path) -> Plan:
+        """A plan from the file that `tokenfleet plan SCENARIO -o FILE` wrote.
 
-    def placement(self) -> tuple[Row, ...]:
-        """What stands in the systems of each pool at its fullest block, equal systems together."""
-        fullest: dict[int, dict[int, int]] = {}
-        for (p, _), counts in self._sizes().items():
-            if sum(g * n for g, n in counts.items()) > sum(
-                g * n for g, n in fullest.get(p, {}).items()
-            ):
-                fullest[p] = counts
-        rows: list[Row] = []
-        for p, counts in sorted(fullest.items()):
-            pool = self.problem.pools[p]
-            alike: dict[tuple[int, ...], int] = defaultdict(int)
-            for standing in place_replicas(pool.gpus_per_system, counts):
-                alike[tuple(standing)] += 1
-            for standing_sizes, systems in sorted(alike.items(), reverse=True):
-                held = {"pool": pool.id, "systems": systems}
-                rows.append({**held, "replica_gpus": list(standing_sizes)})
-        return tuple(rows)
+        Raises:
+            SchemaError: as `from_json`, or the file cannot be read.
+        """
+        return cls.from_json(load_data(Path(path), MAX_BYTES), str(path))
 
-    def _systems_in(self, p: int, b: int) -> float:
-        counts = self._pool_systems.get(p)
-        return counts[b] if counts else 0.0
-
-    def _provisioned_kw(self, s: int, b: int) -> float:
-        """kW held against the site's limit in block b, in the basis of the limit."""
-        total = 0.0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and not pool.hosted:
-                basis = pool.pue if self.problem.sites[s].power_is_utility else 1.0
-                total += self._systems_in(p, b) * pool.provisioned_it_kw * basis
-        return total
-
-    def _drawn_kw(self, s: int, b: int, *, hosted: bool) -> float:
-        """Mean IT kW times PUE drawn in block b: idle, loaded idle and requests."""
-        total = 0.0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and (hosted or not pool.hosted):
-                total += self._systems_in(p, b) * pool.idle_it_kw * pool.pue
-        for replica, counts in self._by_block(Replicas).items():
-            pool, candidate = self._of(replica)
-            if pool.site == s and (hosted or not pool.hosted):
-                total += counts[b] * candidate.idle_w / 1000.0 * pool.pue
-        for flow, rates in self._by_block(Flow).items():
-            pool, candidate = self._of(flow)
-            if pool.site == s and (hosted or not pool.hosted):
-                watts = rates[b] * float(candidate.energy_j[flow.cls])
-                total += watts / 1000.0 * pool.pue
-        return total
-
-    def mean_site_kw(self, s: int) -> float:
-        """Mean kW at the meter over the year, rented systems included."""
-        hours = [block.hours for block in self.problem.blocks]
-        if not sum(hours):
-            return 0.0
-        drawn = (self._drawn_kw(s, b, hosted=True) * hours[b] for b in self.blocks)
-        return sum(drawn) / sum(hours)
-
-    def sites(self) -> tuple[Row, ...]:
-        """Power of every site; drawn is the highest block's mean at the meter."""
-        return tuple(
-            {
-                "site": site.id,
-                "provisioned_kw": max(self._provisioned_kw(s, b) for b in self.blocks),
-                "drawn_kw": max(self._drawn_kw(s, b, hosted=False) for b in self.blocks),
-                "mean_drawn_kw_with_hosted": self.mean_site_kw(s),
-                "power_limit_kw": _finite(site.power_limit_kw),
-                "power_basis": "utility" if site.power_is_utility else "it",
-            }
-            for s, site in enumerate(self.problem.sites)
-        )
-
-    def routing(self) -> tuple[Row, ...]:
-        """Requests/s of each class through each kind of replica or API, by load block."""
-        rows = []
-        for flow, rates in self._by_block(Flow).items():
-            pool, candidate = self._of(flow)
-            workload = self.problem.workloads[candidate.workload]
-            rows.append(
-                {
-                    "workload": workload.id,
-                    "class": workload.class_ids[flow.cls],
-                    "site": self.problem.sites[pool.site].id,
-                    "pool": pool.id,
-                    "role": candidate.role,
-                    "candidate": candidate.id,
-                    "api": None,
-                    "requests_per_s": rates,
-                }
-            )
-        for sent, rates in self._by_block(Api).items():
-            api = self.problem.apis[sent.api]
-            workload = self.problem.workloads[api.workload]
-            where = {"site": None, "pool": None, "role": "serve", "candidate": None, "api": api.id}
-            named = {"workload": workload.id, "class": workload.class_ids[sent.cls]}
-            rows.append({**named, **where, "requests_per_s": rates})
-        return tuple(rows)
-
-    def unserved(self) -> tuple[Row, ...]:
-        """Priced shortfall by class and load block."""
-        return tuple(
-            {
-                "workload": self.problem.workloads[short.workload].id,
-                "class": self.problem.workloads[short.workload].class_ids[short.cls],
-                "requests_per_s": rates,
-            }
-            for short, rates in self._by_block(Short).items()
-        )
-
-    def capex(self) -> float:
-        """Capex of what is bought."""
-        table, offers = self._by_block(Systems).items(), self.problem.offers
-        return sum(max(counts) * offers[bought.offer].capex_usd for bought, counts in table)
-
-    def limits(self) -> tuple[Row, ...]:
-        """Every stated limit with what is used of it and what is left."""
-        objective = self.problem.objective
-        rows = [
-            _limit("power_kw", site.id, max(self._provisioned_kw(s, b) for b in self.blocks),
-                   site.power_limit_kw)
-            for s, site in enumerate(self.problem.sites)
-        ]  # fmt: skip
-        rows += [
-            _limit("racks", site.id, max(self._racks(s, b) for b in self.blocks), site.rack_limit)
-            for s, site in enumerate(self.problem.sites)
-        ]
-        rows += self._supply_limits() + self._api_limits()
-        if objective.capex_budget_usd is not None:
-            rows.append(_limit("capex_usd", "all", self.capex(), objective.capex_budget_usd))
-        if objective.annual_budget_usd is not None:
-            cost = self.mix.annual_cost_usd
-            rows.append(_limit("annual_cost_usd", "all", cost, objective.annual_budget_usd))
-        return tuple(row for row in rows if row["limit"] is not None)
-
-    def _racks(self, s: int, b: int) -> float:
-        racks = 0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and not pool.hosted:
-                racks += math.ceil(self._systems_in(p, b) / pool.systems_per_rack - 1e-9)
-        return float(racks)
-
-    def _supply_limits(self) -> list[Row]:
-        used: dict[str, list[float]] = {}
-        limit: dict[str, float] = {}
-        table = {bought.offer: counts for bought, counts in self._by_block(Systems).items()}
-        for o, offer in enumerate(self.problem.offers):
-            name = offer.supply_group or offer.id
-            counts = table.get(o, [0.0] * len(self.blocks))
-            sofar = used.get(name, [0.0] * len(self.blocks))
-            used[name] = [a + b for a, b in zip(sofar, counts, strict=True)]
-            limit[name] = min(limit.get(name, math.inf), offer.supply)
-        return [_limit("supply_systems", name, max(n), limit[name]) for name, n in used.items()]
-
-    def _api_limits(self) -> list[Row]:
-        rows = []
-        for a, api in enumerate(self.problem.apis):
-            rates = [0.0] * len(self.blocks)
-            for sent, row in self._by_block(Api).items():
-                if sent.api == a:
-                    rates = [x + y for x, y in zip(rates, row, strict=True)]
-            rows.append(_limit("api_requests_per_s", api.id, max(rates), api.max_rps))
-        return rows
-
-    def best_single(self) -> Row | None:
-        """The best plan of one system type beside the answer."""
-        single = self.mix.best_single
-        if single is None:
-            return None
-        systems: dict[str, int] = defaultdict(int)
-        for label, value in single.values.items():
-            if isinstance(label, Systems):
-                name = self.problem.offers[
-                    label.offer
-                ].id  # per site: the same offer counts in each
-                systems[name] = max(systems[name], round(value))
-        difference = single.value - self.mix.value
-        return {
-            "system": single.system,
-            "objective_value": single.value,
-            "bound": _finite(single.bound),
-            "difference": difference,
-            "difference_relative": _ratio(difference, abs(self.mix.value)),
-            "systems_by_offer": dict(systems),
-        }
-
-
-def _by_class(problem: Problem, c: int) -> dict[str, float]:
-    """IT joules per request above idle, of the classes that candidate c admits."""
-    candidate = problem.candidates[c]
-    ids = problem.workloads[candidate.workload].class_ids
-    pairs = zip(ids, candidate.energy_j, strict=True)
-    return {name: float(joules) for name, joules in pairs if math.isfinite(joules)}
-
-
-def _limit(what: str, where: str, used: float, limit: float) -> Row:
-    if not math.isfinite(limit):
-        return {"limit": None}
-    headroom = limit - used
-    share = _ratio(headroom, limit)
-    return {
-        "what": what,
-        "where": where,
-        "used": used,
-        "limit": limit,
-        "headroom": headroom,
-        "headroom_share": share,
-    }
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON Schema (2020-12) with unit and meaning of every key."""
+        schema = cls.model_json_schema(by_alias=True)
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

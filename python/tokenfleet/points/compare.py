@@ -15,7 +15,7 @@ from typing import Any
 from tokenfleet._core import usd_per_mtok
 from tokenfleet.catalog import Catalog, PointRow, PriceRow, SystemRow, load_catalog, names
 from tokenfleet.errors import CatalogError, SchemaError
-from tokenfleet.points.rates import BestRate, Limits, Means, best_rate
+from tokenfleet.points.rates import Allowed, BestRate, TypicalRequest, best_rate
 from tokenfleet.schema import Speculation
 
 SCHEMA_VERSION = 1
@@ -49,7 +49,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Point:
+class PairPoint:
     """The pair at one operating point."""
 
     basis: str
@@ -73,14 +73,14 @@ class Comparison:
     isl: int
     osl: int
     inputs: tuple[Row, ...]
-    points: tuple[Point, ...]
+    points: tuple[PairPoint, ...]
     notes: tuple[str, ...]
 
     def rows(self) -> list[Row]:
         """Plain rows for a table: metric, first, second, ratio, basis, source, note."""
         return [*self.inputs, *(row for point in self.points for row in _point_rows(point))]
 
-    def point(self, basis: str) -> Point:
+    def point(self, basis: str) -> PairPoint:
         """The point of a basis.
 
         Raises:
@@ -249,14 +249,14 @@ def _row(
 # Published points
 
 
-def _published(pair: _Pair) -> list[Point]:
+def _published(pair: _Pair) -> list[PairPoint]:
     points = []
     first, second = pair.points("hopper_blackwell")
     if first and second:
         sides = _printed(pair, 0, first[0]), _printed(pair, 1, second[0])
-        points.append(Point("published, as printed", *sides))
+        points.append(PairPoint("published, as printed", *sides))
         again = _recomputed(pair, 0, first[0]), _recomputed(pair, 1, second[0])
-        points.append(Point("published, recomputed", *again))
+        points.append(PairPoint("published, recomputed", *again))
     for group in _PEAK_GROUPS:
         points += _peaks(pair, group)
     return points
@@ -299,7 +299,7 @@ def _recomputed(pair: _Pair, which: int, row: PointRow) -> Side:
     )
 
 
-def _peaks(pair: _Pair, group: str) -> list[Point]:
+def _peaks(pair: _Pair, group: str) -> list[PairPoint]:
     """The highest published throughput of both at each pair of lengths that both have."""
     best: list[dict[tuple[int | None, int | None], PointRow]] = [{}, {}]
     for which, rows in enumerate(pair.points(group)):
@@ -309,7 +309,7 @@ def _peaks(pair: _Pair, group: str) -> list[Point]:
                 best[which][key] = row
     shared = sorted(set(best[0]) & set(best[1]), key=lambda k: (-(k[0] or 0), k[1] or 0))
     return [
-        Point(
+        PairPoint(
             f"published {group.replace('_', ' ')}{_lengths(*key)}",
             _measured(pair, 0, best[0][key]),
             _measured(pair, 1, best[1][key]),
@@ -357,8 +357,8 @@ def _side(pair: _Pair, which: int, rate: float | None, kind: str) -> Side:
 
 
 def _modelled(
-    pair: _Pair, speed: float, published: list[Point]
-) -> tuple[list[Point], tuple[str, ...]]:
+    pair: _Pair, speed: float, published: list[PairPoint]
+) -> tuple[list[PairPoint], tuple[str, ...]]:
     drafts = _drafts(pair)
     at_speed, peak = f"model at {speed:g} tokens/s/user", "model at peak"
     plans = [
@@ -369,7 +369,7 @@ def _modelled(
         (f"{peak}, speculation on", None, drafts, False),
     ]
     points = [
-        Point(basis, *(_model_side(pair, i, user, d, one) for i in (0, 1)))
+        PairPoint(basis, *(_model_side(pair, i, user, d, one) for i in (0, 1)))
         for basis, user, d, one in plans
         if drafts is not None or basis.endswith("off")
     ]
@@ -425,9 +425,9 @@ def _model_side(
 def _best(
     pair: _Pair, which: int, speed: float | None, drafts: Speculation | None, one_system: bool
 ) -> BestRate | None:
-    limits = Limits(pair.isl, pair.osl, 1e3 / speed if speed else None, TTFT_LIMIT_MS)
-    means = Means(_precisions(pair, which), drafts, one_system)
-    return best_rate(pair.catalog, pair.systems[which].id, pair.model, limits, means)
+    limits = TypicalRequest(pair.isl, pair.osl, 1e3 / speed if speed else None, TTFT_LIMIT_MS)
+    allowed = Allowed(_precisions(pair, which), drafts, one_system)
+    return best_rate(pair.catalog, pair.systems[which].id, pair.model, limits, allowed)
 
 
 def _precisions(pair: _Pair, which: int) -> tuple[str, ...]:
@@ -438,7 +438,9 @@ def _precisions(pair: _Pair, which: int) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _unequal(pair: _Pair, published: list[Point], drafts: Speculation | None) -> list[Point]:
+def _unequal(
+    pair: _Pair, published: list[PairPoint], drafts: Speculation | None
+) -> list[PairPoint]:
     """The speed at which one plain system of the first kind falls to its published rate, and the
     second at that speed with everything allowed: one reading of the published ratio."""
     claimed = [p for p in published if p.basis == "published, recomputed"]
@@ -449,7 +451,7 @@ def _unequal(pair: _Pair, published: list[Point], drafts: Speculation | None) ->
         return []
     sides = _model_side(pair, 0, speed, None, True), _model_side(pair, 1, speed, drafts, False)
     basis = f"model at {speed:.0f} tokens/s/user, first plain and alone, second with everything"
-    return [Point(basis, *sides)]
+    return [PairPoint(basis, *sides)]
 
 
 def _speed_at(pair: _Pair, tokens_s_gpu: float) -> float | None:
@@ -479,7 +481,7 @@ def _ratio(name: str, first: Side, second: Side) -> float | None:
     return float(a / b if name == _LOWER_IS_BETTER else b / a)
 
 
-def _point_rows(point: Point) -> list[Row]:
+def _point_rows(point: PairPoint) -> list[Row]:
     kind = point.first.token_kind
     names = {
         "usd_per_gpu_h": "price, USD/GPU-h",
@@ -503,7 +505,7 @@ def _point_rows(point: Point) -> list[Row]:
     ]
 
 
-def _unreached(pair: _Pair, point: Point) -> str:
+def _unreached(pair: _Pair, point: PairPoint) -> str:
     sides = zip(pair.systems, (point.first, point.second), strict=True)
     late = [system.id for system, side in sides if side.tokens_s_gpu is None]
     return f"{point.basis}: not reached by {' or '.join(late)}" if late else ""

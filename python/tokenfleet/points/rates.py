@@ -60,8 +60,8 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """A request's lengths and the mean latencies it must keep; None is no limit."""
+class TypicalRequest:
+    """A request's lengths in tokens, and the mean latencies it must keep; None is no limit."""
 
     isl: float
     osl: float
@@ -70,8 +70,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Means:
-    """What a system may use. `one_system`: one replica inside one system, no pools apart."""
+class Allowed:
+    """What `best_rate` may use on a system: weight formats, drafts of tokens, layouts.
+
+    With `one_system` it is one replica inside one system, and no pools for prefill and decode.
+    """
 
     precisions: tuple[str, ...]
     speculation: Speculation | None = None
@@ -88,7 +91,7 @@ class BestRate:
 
 
 def open_loop(
-    catalog: Catalog, layout: Layout, batch: int, requests_s: float, lengths: Limits
+    catalog: Catalog, layout: Layout, batch: int, requests_s: float, lengths: TypicalRequest
 ) -> Rates | None:
     """Medians at an arrival rate per replica; None above capacity, or without a layout."""
     data = {
@@ -108,16 +111,16 @@ def open_loop(
 
 
 def best_rate(
-    catalog: Catalog, system: str, model: str, limits: Limits, means: Means
+    catalog: Catalog, system: str, model: str, limits: TypicalRequest, allowed: Allowed
 ) -> BestRate | None:
     """Most requests per second and accelerator of a system; None when no layout keeps the limits.
 
     With speculation every depth up to its own is tried, none included.
     """
-    drafts = means.speculation
+    drafts = allowed.speculation
     data = {
-        **plain_scenario([model], limits, list(means.precisions)),
-        "search": _space(catalog, system, means.one_system),
+        **plain_scenario([model], limits, list(allowed.precisions)),
+        "search": _space(catalog, system, allowed.one_system),
         "speculation": [drafts.model_dump(exclude_none=True)] if drafts else [],
     }
     specification = build_specification(load_scenario(data, catalog=catalog), [system])
@@ -215,7 +218,7 @@ def _only(layout: Layout, batch: int) -> dict[str, Any]:
 
 
 def plain_scenario(
-    models: Sequence[str], limits: Limits | None = None, precisions: list[str] | None = None
+    models: Sequence[str], limits: TypicalRequest | None = None, precisions: list[str] | None = None
 ) -> dict[str, Any]:
     """A scenario that holds one class per model and nothing that could shape a layout's rate."""
     site = {
@@ -233,8 +236,10 @@ def plain_scenario(
     }
 
 
-def _workload(model: str, limits: Limits | None, precisions: list[str] | None) -> dict[str, Any]:
-    limits = limits or Limits(1024, 1024)
+def _workload(
+    model: str, limits: TypicalRequest | None, precisions: list[str] | None
+) -> dict[str, Any]:
+    limits = limits or TypicalRequest(1024, 1024)
     bounds = {"tpot": limits.tpot_ms, "ttft": limits.ttft_ms}
     slos = [{"metric": m, "percentile": "mean", "limit_ms": x} for m, x in bounds.items() if x]
     request = {

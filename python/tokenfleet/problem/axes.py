@@ -7,6 +7,7 @@ from itertools import combinations
 
 from tokenfleet.schema import RequestClass, Search, Site, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
+from tokenfleet.schema.formats import KV_BYTES, kv_beside
 
 BATCH_LIMITS = tuple(2**i for i in range(2, 13))
 PIPELINE_STAGES = (1, 2, 4)
@@ -66,16 +67,16 @@ def speculation_axis(row: Speculation | None) -> list[dict[str, float]]:
 
 def kv_formats(search: Search) -> list[str]:
     """KV cache formats on the axis."""
-    return sorted(set(search.kv_precisions or ("bf16", "fp8")))
+    return sorted(set(search.kv_precisions or KV_BYTES))
 
 
 def kv_allowed(search: Search, precision: str, kv: str) -> bool:
     """Whether weights of a precision may have this KV format.
 
-    Unless the scenario lists its formats, an 8-bit cache is tried only beside weights of 8 bits or
-    fewer: a buyer who asks for full precision did not ask for a rounded cache.
+    Unless the scenario lists its formats, a cache has no fewer bits than the weights: a buyer who
+    asks for full precision did not ask for a rounded cache.
     """
-    return search.kv_precisions is not None or kv == "bf16" or precision != "bf16"
+    return search.kv_precisions is not None or kv_beside(precision, kv)
 
 
 def eligible_sites(workload: Workload, sites: Sequence[Site]) -> list[int]:

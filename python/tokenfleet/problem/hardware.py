@@ -14,50 +14,14 @@ from typing import Any, TypeVar
 
 from tokenfleet.catalog import AcceleratorKernels, Catalog, SystemRow, require
 from tokenfleet.catalog.kernels import Fit
-from tokenfleet.catalog.rows import NATIVE_FP4
+from tokenfleet.problem.allowed import computes_mxfp4, peak_tflops, runs_on, supports
+from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS
 
 _Value = TypeVar("_Value")
 
 US = 1e-6
 MS = 1e-3
 BITS = 8.0
-# Weight formats in the core's order, with bytes per weight: 4-bit formats carry a scale of 8 bits
-# per 16 weights (nvfp4) or 32 weights (mxfp4), 8-bit block formats one of 32 bits per 128 x 128.
-DTYPES: Mapping[str, float] = {
-    "bf16": 2.0,
-    "fp8": 1.0,
-    "fp8_block": 1.0 + 4.0 / 128**2,
-    "nvfp4": 0.5 + 1.0 / 16,
-    "mxfp4": 0.5 + 1.0 / 32,
-}
-# Names of expert kernels where they differ from the weight format's.
-EXPERT_KERNELS: Mapping[str, str] = {"mxfp4": "w4a16_mxfp4"}
-KV_BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0}
-# Matrix products of a weight format. Published 8-bit checkpoints carry the scales of activations
-# (static). Of four-bit products only nvfp4 was measured.
-_GEMM_KERNELS: Mapping[str, tuple[str, ...]] = {"fp8": ("fp8_static", "fp8"), "mxfp4": ("nvfp4",)}
-# Peak that a format computes at. mxfp4 is weight-only (operands are widened to bf16) except on
-# accelerators whose own four-bit format it is.
-_PEAK = {
-    "bf16": "bf16_tflops",
-    "fp8": "fp8_tflops",
-    "fp8_block": "fp8_tflops",
-    "nvfp4": "fp4_tflops",
-    "mxfp4": "bf16_tflops",
-}
-_CALIBRATED_PEAK = {
-    "bf16": "bf16_flops",
-    "fp8": "fp8_flops",
-    "fp8_block": "fp8_flops",
-    "nvfp4": "fp4_flops",
-    "mxfp4": "bf16_flops",
-}
-# Vendors whose accelerators an engine runs on, as its own documentation lists them.
-_ENGINE_VENDORS: Mapping[str, frozenset[str] | None] = {
-    "trtllm": frozenset({"NVIDIA"}),
-    "sglang": frozenset({"NVIDIA", "AMD"}),
-    "vllm": None,
-}
 # Default share of memory that the engines give to weights and cache (vLLM gpu_memory_utilization).
 _MEM_FRACTION = 0.9
 
@@ -71,12 +35,6 @@ class Inherited:
     def add(self, system: str, engine: str, what: str, source: str) -> None:
         """Records one."""
         self.notes.setdefault((system, engine), {})[what] = source
-
-
-def runs_on(engine: str, system: SystemRow) -> bool:
-    """Whether an engine supports the accelerator's vendor."""
-    vendors = _ENGINE_VENDORS[engine]
-    return vendors is None or system.vendor in vendors
 
 
 def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
@@ -145,27 +103,6 @@ def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
     return idle, full, full
 
 
-def supports(row: SystemRow, dtype: str) -> bool:
-    """Whether the accelerator computes in a weight format, as far as the catalog knows."""
-    return peak_tflops(row, dtype) is not None
-
-
-def computes_mxfp4(row: SystemRow) -> bool:
-    """Whether mxfp4 is the accelerator's own four-bit format, and not only one of its weights."""
-    return NATIVE_FP4.get(row.vendor) == "mxfp4" and row.fp4_tflops is not None
-
-
-def peak_tflops(row: SystemRow, dtype: str) -> float | None:
-    """Peak at which a weight format computes; None where it does not, or nobody says."""
-    native = NATIVE_FP4.get(row.vendor)
-    if dtype == native and row.fp4_tflops is not None:
-        return row.fp4_tflops
-    if dtype == "nvfp4" and native != "nvfp4":
-        return None
-    value: float | None = getattr(row, _PEAK[dtype])
-    return value
-
-
 def core_kernels(
     catalog: Catalog, systems: Sequence[str], engines: Sequence[str]
 ) -> tuple[list[dict[str, Any]], Inherited]:
@@ -192,8 +129,8 @@ def core_kernel(
     return {
         "system": system,
         "engine": engine_index,
-        "gemm": [fits.gemm(d) for d in DTYPES],
-        "moe": [fits.moe(d) for d in DTYPES],
+        "gemm": [fits.gemm(d) for d in PLANNED],
+        "moe": [fits.moe(d) for d in PLANNED],
         "decode_attention": [fits.decode_attention(kv) for kv in KV_BYTES],
         "prefill_attention": [fits.prefill_attention(kv) for kv in KV_BYTES],
         "all_reduce": fits.all_reduce(),
@@ -283,7 +220,7 @@ class _Fits:
         """Peak and bandwidth that shares refer to: those of the calibration for a calibrated
         accelerator (they are what the shares were fitted with), else the catalog's."""
         if self.kernels.accelerators.get(self.row.kernel_key or "") is accelerator:
-            peak = accelerator.peaks[_CALIBRATED_PEAK[dtype]]
+            peak = accelerator.peaks[f"{WEIGHT_FORMATS[dtype].peak}_flops"]
             bw = accelerator.peaks["bw_bytes_per_s"]
             return None if peak is None or bw is None else (peak, bw)
         tflops = peak_tflops(self.row, dtype)
@@ -304,7 +241,7 @@ class _Fits:
         if dtype == "mxfp4" and not computes_mxfp4(self.row):
             return None  # a weight-only product of which there is no measurement
         family = self.block_family if dtype == "fp8_block" else self.family
-        found = self._fitted("gemm", _GEMM_KERNELS.get(dtype, (dtype,)), (family,), dtype)
+        found = self._fitted("gemm", WEIGHT_FORMATS[dtype].gemm_kernels, (family,), dtype)
         return None if found is None else _roofline(*found)
 
     def moe(self, dtype: str) -> dict[str, float] | None:
@@ -327,7 +264,7 @@ class _Fits:
             return "nvfp4"
         if dtype == "mxfp4" and self.engine == "trtllm" and self._computes_fp4():
             return "w4a8_mxfp4_mxfp8"
-        return EXPERT_KERNELS.get(dtype, dtype)
+        return WEIGHT_FORMATS[dtype].expert_kernels[0]
 
     def _computes_fp4(self) -> bool:
         return self.row.vendor == "NVIDIA" and self.row.fp4_tflops is not None

@@ -13,8 +13,8 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
 from tokenfleet.problem.hardware import idle_kw
 from tokenfleet.problem.specification import sorted_classes
-from tokenfleet.problem.supply import COUNT_ENERGY, NotConsidered
-from tokenfleet.problem_data import Candidate
+from tokenfleet.problem.supply import NotConsidered
+from tokenfleet.problem_data import GOALS, Candidate
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Column, Scenario, Workload
 
@@ -79,7 +79,7 @@ def _refusal(scenario: Scenario, workload: Workload, rows: Sequence[Column]) -> 
     floor = workload.quality_floor
     if floor is not None and _quality(rows) < floor:
         return f"quality {_quality(rows):g} is below the floor {floor:g}"
-    if scenario.objective.kind in COUNT_ENERGY and any(row.watts is None for row in rows):
+    if GOALS[scenario.objective.kind].counts_energy and any(row.watts is None for row in rows):
         return f"no watts, which {scenario.objective.kind} counts"
     return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tokenfleet import _core
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
-from tokenfleet.problem_data import ByBlock
+from tokenfleet.problem_data import GOALS, ByBlock
 from tokenfleet.schema import Finance, Objective, Offer, Scenario, Site
 
 PERCENT = 100.0
@@ -208,7 +208,7 @@ def kwh_prices(
 
 def carbon_per_kwh_it(site: Site, pue: float, objective: Objective) -> float:
     """Carbon of a kWh at the IT equipment, kg; 0 where it is neither stated nor asked for."""
-    return pue * _stated(site, "carbon_kg_per_kwh", needed=objective.kind == "least_carbon")
+    return pue * _stated(site, "carbon_kg_per_kwh", needed="carbon" in GOALS[objective.kind].of)
 
 
 def _stated(site: Site, name: str, needed: bool) -> float:

@@ -9,23 +9,21 @@ from typing import Any
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
+from tokenfleet.problem.allowed import computes_mxfp4, supports
 from tokenfleet.problem.hardware import (
-    DTYPES,
-    EXPERT_KERNELS,
-    KV_BYTES,
     Inherited,
-    computes_mxfp4,
     core_kernels,
     core_system,
-    supports,
 )
+from tokenfleet.problem_data import GOALS
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Length, RequestClass, Scenario, Slo, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
+from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS
 
 PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
-PRECISIONS = tuple(DTYPES)
-_DTYPE = {name: i for i, name in enumerate(DTYPES)}
+PRECISIONS = tuple(PLANNED)
+_DTYPE = {name: i for i, name in enumerate(PLANNED)}
 _KV = {name: i for i, name in enumerate(KV_BYTES)}
 
 
@@ -72,10 +70,7 @@ def kernels_used(
     used = {f"gemm {dtypes[parts[name]]}" for name in ("attention", "dense", "head")}
     used |= {f"decode_attention {kv}", f"prefill_attention {kv}"}
     if any(g["ffn"]["kind"] == "moe" for g in data["models"][workload["model"]]["layers"]):
-        experts = dtypes[parts["experts"]]
-        used |= {f"moe {EXPERT_KERNELS.get(experts, experts)}"}
-        # Where it is the native format, and where activations are widened to 8 bits.
-        used |= {"moe nvfp4", "moe w4a8_mxfp4_mxfp8"} if experts == "mxfp4" else set()
+        used |= {f"moe {name}" for name in WEIGHT_FORMATS[dtypes[parts["experts"]]].expert_kernels}
     tp, attention_dp = ranks
     if tp * attention_dp > 1:
         used.add("all-reduce")
@@ -111,7 +106,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     data = {
         "systems": [core_system(catalog, catalog.system(s)) for s in systems],
         "models": [_model(architectures[m]) for m in models],
-        "dtypes": [{"id": d, "weight_bytes": b} for d, b in DTYPES.items()],
+        "dtypes": [{"id": d, "weight_bytes": b} for d, b in PLANNED.items()],
         "precisions": [_precision(architectures[m], p) for m, p in precisions],
         "kv_dtypes": [{"id": k, "bytes": b} for k, b in KV_BYTES.items()],
         "engines": [{"id": e} for e in engines],
@@ -181,10 +176,10 @@ def _precision(model: ModelArchitecture, precision: str) -> dict[str, Any]:
     """Dtype per part. Four-bit formats are of the feed-forward weights; attention stays in bf16
     where its layers are not plain grouped-query ones, and mxfp4 is of routed experts where there
     are any, as published four-bit checkpoints have it. Embedding and head stay in bf16."""
-    four_bit = precision in ("nvfp4", "mxfp4")
+    weights = WEIGHT_FORMATS[precision]
     plain = all(g.attention.kind == "gqa" for g in model.layers)
-    wide_dense = precision == "mxfp4" and model.is_moe
-    wide_attention = four_bit and (not plain or wide_dense)
+    wide_dense = weights.experts_only and model.is_moe
+    wide_attention = weights.bits == 4 and (not plain or wide_dense)
     return {
         "id": precision,
         "attention": _DTYPE["bf16" if wide_attention else precision],
@@ -225,7 +220,7 @@ def _workload(
     precisions = _allowed_precisions(scenario, catalog, workload, indices.systems, refused)
     kv = axes.kv_formats(search)
     class_ids = [c.id for c in classes]
-    valued = scenario.objective.kind == "most_value"
+    valued = "value" in GOALS[scenario.objective.kind].of
     return {
         "id": workload.id,
         "model": indices.models.index(workload.model),

@@ -22,12 +22,11 @@ from tokenfleet.problem.money import (
     site_tariff,
     system_year,
 )
-from tokenfleet.problem_data import HOURS_PER_YEAR, ByBlock, OfferData, Pool, SiteData
+from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, ByBlock, OfferData, Pool, SiteData
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Offer, Scenario, Site, limit_value
 
 ELASTIC = frozenset({"on_demand", "spot"})
-COUNT_ENERGY = frozenset({"least_energy", "least_carbon"})  # where unknown power is not zero
 DEFAULT_KINDS = ("buy", "rent", "on_demand")
 
 
@@ -148,7 +147,7 @@ def _add_offer(
     scenario, catalog = loaded.scenario, loaded.catalog
     row = catalog.system(offer.system)
     rated = scenario.columns is not None
-    metered = scenario.objective.kind in COUNT_ENERGY
+    metered = GOALS[scenario.objective.kind].counts_energy
     missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated, metered=metered)
     if missing:
         supply.refusals[row.id] = "no_figure"

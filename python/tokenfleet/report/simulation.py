@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tokenfleet.files.plain import plain
-from tokenfleet.report.terminal import dollars, number, percent, unit_price
+from tokenfleet.plan.rows import FailedReplicas, Position, Verification
+from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.numbers import dollars, number, percent, unit_price
 from tokenfleet.simulation.result import Row, Simulation
 
 _SHOWN = 12
-_RIGHT = "right"
 
 
 def render(found: Simulation, console: Console) -> None:
@@ -23,7 +22,7 @@ def render(found: Simulation, console: Console) -> None:
     for line in summary(found):
         console.print(Text(plain(line)))
     for table in (_latency(found), _limits(found), _groups(found), _fleets(found), _sites(found)):
-        if table.row_count:
+        if table.rows:
             console.print(table)
     for title, rows in (
         ("Prefix caches, by the blocks of the trace", _prefixes(found)),
@@ -63,64 +62,52 @@ def summary(found: Simulation) -> list[str]:
     return [head + stopped, verdict, money, how]
 
 
-def verified(verification: Row) -> list[str]:
+def verified(verification: Verification) -> list[str]:
     """The rounds of `verify="simulate"`, and the price of certainty."""
-    rounds = verification["rounds"]
+    rounds = verification.rounds
     if not rounds:
-        return [f"simulation: interrupted {_position(verification['interrupted'])}"]
+        return [f"simulation: interrupted {_position(verification.interrupted)}"]
     lines = []
     for row in rounds:
-        failed = [_failure(f) for f in row["failed"]]
+        failed = [_failure(f) for f in row.failed]
         what = "every limit holds" if not failed else "; ".join(failed[:3])
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         lines.append(
-            f"simulation round {row['round']}: {dollars(row['annual_cost_usd'])} a year, "
-            f"{percent(row['good_share'] or 0.0)} of tokens good: {what}{more}"
+            f"simulation round {row.round}: {dollars(row.annual_cost_usd)} a year, "
+            f"{percent(row.good_share or 0.0)} of tokens good: {what}{more}"
         )
-    if verification["interrupted"]:
-        lines.append(f"simulation: interrupted {_position(verification['interrupted'])}")
-    price = dollars(verification["price_of_certainty_usd"])
+    if verification.interrupted:
+        lines.append(f"simulation: interrupted {_position(verification.interrupted)}")
+    price = dollars(verification.price_of_certainty_usd or 0.0)
     end = {True: "holds", False: "still fails a limit", None: "was not judged to the end"}
     lines.append(
-        f"the plan {end[verification['holds']]}; certainty costs {price} a year; without it "
-        f"{percent(verification['unverified_good_share'] or 0.0)} of tokens would be good, now "
-        f"{percent(verification['verified_good_share'] or 0.0)}"
+        f"the plan {end[verification.holds]}; certainty costs {price} a year; without it "
+        f"{percent(verification.unverified_good_share or 0.0)} of tokens would be good, now "
+        f"{percent(verification.verified_good_share or 0.0)}"
     )
-    if verification["trace"] is not None:
+    if verification.trace is not None:
         lines.append(
-            f"on {verification['trace']}: "
-            f"{percent(verification['unverified_trace_good_share'] or 0.0)} without it, now "
-            f"{percent(verification['verified_trace_good_share'] or 0.0)}"
+            f"on {verification.trace}: "
+            f"{percent(verification.unverified_trace_good_share or 0.0)} without it, now "
+            f"{percent(verification.verified_trace_good_share or 0.0)}"
         )
     return lines
 
 
-def _position(at: Row | None) -> str:
+def _position(at: Position | None) -> str:
     """Where verification was when Ctrl-C came."""
     if at is None:
         return "before the plan was judged"
-    return f"in round {at['round']}, {at['groups_judged']} of {at['groups']} groups judged"
+    return f"in round {at.round}, {at.groups_judged} of {at.groups} groups judged"
 
 
-def _failure(row: Row) -> str:
-    limit = row["limit"]
+def _failure(row: FailedReplicas) -> str:
+    limit = row.limit
     return (
-        f"{limit['metric'].upper()} {limit['percentile']} of {row['workload']} on "
-        f"{row['system']} at {row['site']} is {number(limit['simulated_ms'])} of "
-        f"{number(limit['limit_ms'])} ms ({row['arrivals']})"
+        f"{limit.metric.upper()} {limit.percentile} of {row.workload} on "
+        f"{row.system} at {row.site} is {number(limit.simulated_ms)} of "
+        f"{number(limit.limit_ms)} ms ({row.arrivals})"
     )
-
-
-def _table(title: str, *columns: tuple[str, str]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    table.title_style = "bold"
-    for name, justify in columns:
-        table.add_column(name, justify="right" if justify == _RIGHT else "left")
-    return table
-
-
-def _row(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(plain(c)) for c in cells))
 
 
 def _between(estimate: Row) -> str:
@@ -131,10 +118,10 @@ def _between(estimate: Row) -> str:
     return number(mean) if math.isnan(half) else f"{number(mean)} ±{number(float(f'{half:.2g}'))}"
 
 
-def _latency(found: Simulation) -> Table:
-    columns = [("workload", ""), ("class", ""), ("site", "")]
-    columns += [(f"{m.upper()} {p}", _RIGHT) for m, p in _shown_columns()]
-    table = _table("Simulated latency, ms", *columns, ("attained", _RIGHT))
+def _latency(found: Simulation) -> Grid:
+    shown = [f"{m.upper()} {p}" for m, p in _shown_columns()]
+    columns = (*texts("workload", "class", "site"), *figures(*shown, "attained"))
+    table = Grid("Simulated latency, ms", columns)
     sites = {(r["workload"], r["class"]): 0 for r in found.latency}
     for row in found.latency:
         sites[row["workload"], row["class"]] += row["site"] is not None
@@ -142,7 +129,7 @@ def _latency(found: Simulation) -> Table:
     for row in rows[: 4 * _SHOWN]:
         cells = [_between(row[f"{m}_{p}_ms"]) for m, p in _shown_columns()]
         where = row["site"] or "all"
-        _row(table, row["workload"], row["class"], where, *cells, percent(row["attainment"]))
+        table.add(row["workload"], row["class"], where, *cells, percent(row["attainment"]))
     return table
 
 
@@ -150,11 +137,12 @@ def _shown_columns() -> Sequence[tuple[str, str]]:
     return (("ttft", "p50"), ("ttft", "p99"), ("tpot", "p50"), ("tpot", "p99"), ("e2e", "p95"))
 
 
-def _limits(found: Simulation) -> Table:
+def _limits(found: Simulation) -> Grid:
     """Limits, the worst first."""
-    columns = (("workload", ""), ("class", ""), ("site", ""), ("limit", ""), ("ms", _RIGHT))
-    more = (("promised", _RIGHT), ("simulated", _RIGHT), ("within", _RIGHT), ("", ""))
-    table = _table("Limits", *columns, *more)
+    head = texts("workload", "class", "site", "limit")
+    table = Grid(
+        "Limits", (*head, *figures("ms", "promised", "simulated", "within"), *texts("verdict"))
+    )
     order = {"failed": 0, "unclear": 1, "held": 2}
     rows = sorted(
         found.limits,
@@ -163,8 +151,7 @@ def _limits(found: Simulation) -> Table:
     for row in rows[:_SHOWN]:
         promised = "–" if row["promised_ms"] is None else number(row["promised_ms"])
         spread = {"mean": row["simulated_ms"], "half_width": row["half_width_ms"]}
-        _row(
-            table,
+        table.add(
             row["workload"],
             row["class"],
             row["site"],
@@ -178,15 +165,13 @@ def _limits(found: Simulation) -> Table:
     return table
 
 
-def _groups(found: Simulation) -> Table:
-    columns = (("workload", ""), ("site", ""), ("system", ""), ("replicas", _RIGHT))
-    more = (("requests/s", _RIGHT), ("utilised", _RIGHT), ("in batch", _RIGHT), ("queue", _RIGHT))
-    last = (("most waiting", _RIGHT), ("fullest cache", _RIGHT), ("prefix hits", _RIGHT))
-    table = _table("Replica groups", *columns, *more, *last)
+def _groups(found: Simulation) -> Grid:
+    load = figures("replicas", "requests/s", "utilised", "in batch", "queue", "most waiting")
+    cache = figures("fullest cache", "prefix hits")
+    table = Grid("Replica groups", (*texts("workload", "site", "system"), *load, *cache))
     for row in sorted(found.groups, key=lambda r: -r["utilisation"])[:_SHOWN]:
         waiting = max(row["backlog"] - row["concurrency"] * row["replicas_simulated"], 0.0)
-        _row(
-            table,
+        table.add(
             row["workload"],
             row["site"],
             row["system"],
@@ -218,17 +203,15 @@ def _prefixes(found: Simulation) -> list[str]:
     return lines
 
 
-def _fleets(found: Simulation) -> Table:
-    columns = (("workload", ""), ("class", ""), ("replicas", _RIGHT), ("failures", _RIGHT))
-    more = (("attained", _RIGHT), ("TTFT p95", _RIGHT), ("TPOT p95", _RIGHT))
-    last = (("most waiting", _RIGHT), ("fullest cache", _RIGHT))
-    table = _table("Groups together", *columns, *more, *last)
+def _fleets(found: Simulation) -> Grid:
+    held = figures("replicas", "failures", "attained", "TTFT p95", "TPOT p95")
+    full = figures("most waiting", "fullest cache")
+    table = Grid("Groups together", (*texts("workload", "class"), *held, *full))
     for fleet in found.fleets:
         waiting = max(fleet["series"]["waiting"], default=0.0)
         cache = max(fleet["series"]["cache_share"], default=0.0)
         for row in fleet["classes"]:
-            _row(
-                table,
+            table.add(
                 fleet["workload"],
                 row["class"],
                 f"{fleet['replicas']:,}",
@@ -242,12 +225,11 @@ def _fleets(found: Simulation) -> Table:
     return table
 
 
-def _sites(found: Simulation) -> Table:
-    columns = (("site", ""), ("requests/s", _RIGHT), ("good requests/s", _RIGHT))
-    table = _table("Sites", *columns, ("kW drawn", _RIGHT), ("planned kW", _RIGHT))
+def _sites(found: Simulation) -> Grid:
+    shown = figures("requests/s", "good requests/s", "kW drawn", "planned kW")
+    table = Grid("Sites", (*texts("site"), *shown))
     for row in found.sites:
-        _row(
-            table,
+        table.add(
             row["site"],
             number(row["offered_requests_per_s"]),
             number(row["good_requests_per_s"]),

@@ -26,13 +26,13 @@ from tokenfleet.importers.lengths import (
 from tokenfleet.importers.trace import Trace
 from tokenfleet.schema import (
     Column,
-    Problem,
+    Fault,
     Quality,
     RequestClass,
     Scenario,
     SchemaWarning,
     Workload,
-    column_problems,
+    column_faults,
     did_you_mean,
     scenario_warnings,
     schema_error,
@@ -95,9 +95,9 @@ def load_scenario(
         workload.id: reader.read(workload, f"workloads[{i}] (id {workload.id!r})")
         for i, workload in enumerate(parsed.workloads)
     }
-    problems = list(_unknown_names(parsed, catalog, classes))
-    if problems:
-        raise schema_error(source, problems)
+    faults = list(_unknown_names(parsed, catalog, classes))
+    if faults:
+        raise schema_error(source, faults)
     calibration = _calibration(parsed, folder, source)
     if parsed.calibration not in ("none", "shipped"):
         # Biases of a file are on top of its constants.
@@ -226,7 +226,7 @@ def _unknown_distribution(source: str, where: str, name: str, catalog: Catalog) 
     return schema_error(
         source,
         [
-            Problem(
+            Fault(
                 f"{where}.lengths.distribution",
                 f"unknown length distribution {name!r}",
                 did_you_mean(name, catalog.lengths),
@@ -293,13 +293,13 @@ def _unmeasured_versions(scenario: Scenario, calibration: Calibration) -> Iterat
 
 def _unknown_names(
     scenario: Scenario, catalog: Catalog, classes: Mapping[str, tuple[RequestClass, ...]]
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     for path, what, name, known in _references(scenario, catalog):
         if name not in known:
-            yield Problem(path, f"unknown {what} {name!r}", did_you_mean(name, known))
+            yield Fault(path, f"unknown {what} {name!r}", did_you_mean(name, known))
     columns = scenario.columns
     if columns is not None and not isinstance(columns, str):
-        yield from column_problems(columns, scenario.workloads, "columns")
+        yield from column_faults(columns, scenario.workloads, "columns")
     yield from _unknown_classes(scenario, classes)
     yield from _unscored(scenario)
 
@@ -323,7 +323,7 @@ def _references(
 
 def _unknown_classes(
     scenario: Scenario, classes: Mapping[str, tuple[RequestClass, ...]]
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     """Limits and columns that name a class which the derived classes do not have."""
     known = {workload: [c.id for c in found] for workload, found in classes.items()}
     for i, workload in enumerate(scenario.workloads):
@@ -331,24 +331,24 @@ def _unknown_classes(
         for j, slo in enumerate(workload.slos):
             if slo.cls is not None and slo.cls not in own:
                 path = f"workloads[{i}] (id {workload.id!r}).slos[{j}].class"
-                yield Problem(path, f"unknown class {slo.cls!r}", did_you_mean(slo.cls, own))
+                yield Fault(path, f"unknown class {slo.cls!r}", did_you_mean(slo.cls, own))
     if scenario.columns is None or isinstance(scenario.columns, str):
         return
     for i, column in enumerate(scenario.columns):
         own = known.get(column.workload, [])
         if own and column.cls not in own:
             hint = did_you_mean(column.cls, own)
-            yield Problem(f"columns[{i}].class", f"unknown class {column.cls!r}", hint)
+            yield Fault(f"columns[{i}].class", f"unknown class {column.cls!r}", hint)
 
 
-def _unscored(scenario: Scenario) -> Iterator[Problem]:
+def _unscored(scenario: Scenario) -> Iterator[Fault]:
     """Floors of quality beside which no quality is stated."""
     if scenario.columns is not None and not isinstance(scenario.columns, str):
         floors = {w.id: w.quality_floor for w in scenario.workloads}
         for i, column in enumerate(scenario.columns):
             floor = floors.get(column.workload)
             if floor is not None and column.quality is None:
-                yield Problem(
+                yield Fault(
                     f"columns[{i}].quality",
                     f"not stated, and workload {column.workload!r} has quality_floor {floor:g}",
                     "state the score of what was measured, or leave the floor out",
@@ -357,7 +357,7 @@ def _unscored(scenario: Scenario) -> Iterator[Problem]:
     scored = {q.model for q in scenario.quality}
     for i, workload in enumerate(scenario.workloads):
         if workload.quality_floor is not None and workload.model not in scored:
-            yield Problem(
+            yield Fault(
                 f"workloads[{i}] (id {workload.id!r}).quality_floor",
                 f"{workload.quality_floor:g}, but no quality row for model {workload.model!r}",
                 "add rows to quality, one per precision, with their source",

@@ -10,23 +10,16 @@ from tokenfleet.schema.architecture import (
     MoeFfn,
     NativeWeights,
 )
+from tokenfleet.schema.engines import EngineName
+from tokenfleet.schema.faults import Fault, did_you_mean, nearest, schema_error
 from tokenfleet.schema.fields import (
     Cooling,
-    Engine,
-    KvPrecision,
-    Precision,
     TraceFormat,
     limit_value,
 )
+from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
-from tokenfleet.schema.rows import (
-    Problem,
-    Row,
-    did_you_mean,
-    nearest,
-    schema_error,
-    validate,
-)
+from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
     SCHEMA_VERSION,
     Column,
@@ -35,7 +28,7 @@ from tokenfleet.schema.scenario import (
     Scenario,
     Search,
     SolverOptions,
-    column_problems,
+    column_faults,
 )
 from tokenfleet.schema.supply import (
     EVERYTHING,
@@ -71,7 +64,8 @@ __all__ = [
     "Cooling",
     "Demand",
     "DenseFfn",
-    "Engine",
+    "EngineName",
+    "Fault",
     "Finance",
     "FreeDemand",
     "GqaAttention",
@@ -91,7 +85,6 @@ __all__ = [
     "OfferKind",
     "Precision",
     "PriceTier",
-    "Problem",
     "Quality",
     "RequestClass",
     "Reserve",
@@ -107,7 +100,7 @@ __all__ = [
     "TraceFormat",
     "Workload",
     "bucket_ids",
-    "column_problems",
+    "column_faults",
     "did_you_mean",
     "limit_value",
     "nearest",

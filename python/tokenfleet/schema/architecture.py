@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tokenfleet.schema.fields import Count as CountField
-from tokenfleet.schema.fields import Flag, KvPrecision, Name, PositiveCount, Precision, about
+from tokenfleet.schema.fields import Flag, Name, PositiveCount, about
+from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.rows import Row
 
 

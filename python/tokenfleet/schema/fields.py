@@ -89,9 +89,8 @@ def _day(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_day)]
 
 Cooling = Literal["air", "direct liquid"]
-Engine = Literal["vllm", "sglang", "trtllm"]
-Precision = Literal["bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4"]
-KvPrecision = Literal["bf16", "fp8"]
+Metric = Literal["ttft", "tpot", "e2e"]
+Percentile = Literal["mean", "p50", "p90", "p95", "p99"]
 TraceFormat = Literal["azure", "mooncake", "burstgpt"]
 
 

@@ -1,13 +1,13 @@
-"""The scenario's JSON Schema as a page of tables: `docs/scenario.md` is its output."""
+"""A JSON Schema as a page of tables: `docs/scenario.md` and `docs/plan.md` are its output."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Node = Mapping[str, Any]
-_HEAD = """# Scenario fields
+_SCENARIO = """# Scenario fields
 
 A scenario is a YAML, TOML or JSON file. Unknown, zero and unlimited differ: a field left out is
 *unknown* (its default says what is taken instead), `0` is zero, and the word `unlimited` is no
@@ -16,29 +16,62 @@ known ones. Units are in the names.
 
 This page is written by `tokenfleet schema --markdown`; `tokenfleet schema` writes the JSON Schema.
 """
+_PLAN = """# Keys of a plan
+
+`tokenfleet plan SCENARIO -o plan.json` and `--json` write a plan, and `Plan.load("plan.json")`
+reads it back. In Python every key is an attribute (`plan.systems[0].count`; `class` is `cls`).
+Numbers are finite: one that does not exist is null. Units are in the names or beside them; a year
+has 8,760 hours. A key that is missing, unknown or of another type is refused by name.
+
+This page is written by `tokenfleet schema --plan --markdown`; `tokenfleet schema --plan` writes the
+JSON Schema.
+"""
 
 
-def schema_markdown(schema: Node) -> str:
-    """One table for the scenario and one for every row type that it refers to."""
-    parts = [_HEAD, _section("Scenario", schema, "")]
-    parts += [
-        _section(name, node, node.get("description", ""))
-        for name, node in sorted(schema["$defs"].items())
-    ]
-    return "\n".join(parts)
+def scenario_page(schema: Node) -> str:
+    """The page of what is filled in: fields with their defaults."""
+    return _page(_SCENARIO, schema, "field", default=True)
 
 
-def _section(name: str, node: Node, meaning: str) -> str:
+def plan_page(schema: Node) -> str:
+    """The page of what is written: every key is always there, and some are null."""
+    return _page(_PLAN, schema, "key", default=False)
+
+
+def _page(head: str, schema: Node, first: str, *, default: bool) -> str:
+    """One table for the whole and one for every row type that it refers to."""
+    whole = {schema["title"]: {**schema, "description": ""}}
+    return "\n".join(
+        [
+            head,
+            *(
+                _section(name, node, first, default=default)
+                for name, node in (*whole.items(), *sorted(schema["$defs"].items()))
+            ),
+        ]
+    )
+
+
+def _section(name: str, node: Node, first: str, *, default: bool) -> str:
     row = node if "properties" in node else _object_of(node)
+    meaning = node.get("description", "")
+    titles = [first, "type", "unit", *(["default"] if default else []), "meaning"]
+    lines = [f"## {name}", "", *([meaning, ""] if meaning else [])]
+    lines += [_line(titles), "|" + "---|" * len(titles)]
     required = set(row.get("required", ()))
-    lines = [f"## {name}", ""]
-    lines += [meaning, ""] if meaning else []
-    lines += ["| field | type | unit | default | meaning |", "|---|---|---|---|---|"]
     for field, spec in row["properties"].items():
-        default = "**required**" if field in required else _default(spec)
-        cells = (f"`{field}`", _type(spec), spec.get("unit", ""), default, spec["description"])
-        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+        kind = _type(spec) if default else _type(spec) + _or_null(spec)
+        value = [_default(spec, field in required)] if default else []
+        lines.append(_line([f"`{field}`", kind, spec.get("unit", ""), *value, spec["description"]]))
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def _or_null(spec: Node) -> str:
+    return " or null" if {"type": "null"} in spec.get("anyOf", ()) else ""
 
 
 def _object_of(node: Node) -> Node:
@@ -47,7 +80,9 @@ def _object_of(node: Node) -> Node:
     return found
 
 
-def _default(spec: Node) -> str:
+def _default(spec: Node, required: bool) -> str:
+    if required:
+        return "**required**"
     if "default" not in spec or spec["default"] in (None, [], {}):
         return ""
     value = spec["default"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 
+from tokenfleet.schema.cures import rows_in
 from tokenfleet.schema.scenario import Scenario, id_groups, sanitised
 
 # Smallest and largest plausible limit, ms, per metric.
@@ -61,19 +62,9 @@ def _judged(model: type[BaseModel]) -> list[tuple[str, str, dict[str, Any]]]:
         extra = field.json_schema_extra
         band = extra if isinstance(extra, dict) and "unit" in extra else {}
         band = band if band.keys() & {"plausible_low", "plausible_high"} else {}
-        if band or any(_judged(inner) for inner in _rows_in(field.annotation)):
+        if band or any(_judged(inner) for inner in rows_in(field.annotation)):
             found.append((name, field.alias or name, dict(band)))
     return found
-
-
-def _rows_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Row types that an annotation names, at any depth."""
-    if get_origin(annotation) is None and isinstance(annotation, type):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-    else:
-        for part in get_args(annotation):
-            yield from _rows_in(part)
 
 
 def _inside(value: Any, path: str) -> Iterator[SchemaWarning]:

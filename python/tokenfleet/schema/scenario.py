@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from tokenfleet.problem_data import GOALS, Denominator, ObjectiveKind
+from tokenfleet.schema.engines import ENGINES, EngineName
+from tokenfleet.schema.faults import Fault, did_you_mean
 from tokenfleet.schema.fields import (
     Count,
     Day,
-    Engine,
     Flag,
     Fraction,
-    KvPrecision,
     Name,
     NonNegative,
     Number,
@@ -26,7 +27,8 @@ from tokenfleet.schema.fields import (
     about,
     quantity,
 )
-from tokenfleet.schema.rows import Problem, Row, did_you_mean, validate
+from tokenfleet.schema.formats import KvPrecision
+from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
 from tokenfleet.schema.workload import MAX_CLASSES, FreeDemand, Workload
 
@@ -36,15 +38,8 @@ SCHEMA_VERSION = 1
 class Objective(Row):
     """What is optimised."""
 
-    kind: Literal[
-        "least_cost",
-        "least_cost_per_token",
-        "most_tokens",
-        "most_value",
-        "least_energy",
-        "least_carbon",
-    ] = about("Goal", default="least_cost")
-    denominator: Literal["output", "total"] = about(
+    kind: ObjectiveKind = about("Goal", default="least_cost")
+    denominator: Denominator = about(
         "Tokens that cost per token and most tokens count", default="output"
     )
     annual_budget_usd: Positive | None = quantity("Cap on yearly cost", "USD/year", default=None)
@@ -164,10 +159,10 @@ class Scenario(Row):
     systems: Annotated[tuple[Name, ...], Field(min_length=1)] | None = about(
         "Systems allowed; blank: all in the catalog", default=None
     )
-    engines: Annotated[tuple[Engine, ...], Field(min_length=1)] = about(
-        "Serving engines allowed", default=("vllm", "sglang", "trtllm")
+    engines: Annotated[tuple[EngineName, ...], Field(min_length=1)] = about(
+        "Serving engines allowed", default=tuple(ENGINES)
     )
-    engine_versions: dict[Engine, Name] = about(
+    engine_versions: dict[EngineName, Name] = about(
         "Version of an engine that will run; biases belong to versions", default_factory=dict
     )
     calibration: Name = about(
@@ -199,12 +194,10 @@ class Scenario(Row):
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
-        problems = list(_cross_references(self))
-        if problems:
-            text = "; ".join(f"{p.path}: {p.message}" for p in problems)
-            raise PydanticCustomError(
-                "cross_reference", "{text}", {"text": text, "problems": problems}
-            )
+        faults = list(_cross_references(self))
+        if faults:
+            text = "; ".join(f"{p.path}: {p.message}" for p in faults)
+            raise PydanticCustomError("cross_reference", "{text}", {"text": text, "faults": faults})
         return self
 
     def engine_version(self, engine: str) -> str | None:
@@ -231,11 +224,11 @@ def _row(group: str, index: int, name: str) -> str:
     return f"{group}[{index}] (id {name!r})"
 
 
-def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> Problem:
-    return Problem(path, f"unknown {what} {name!r}", did_you_mean(name, known))
+def _unknown(path: str, what: str, name: str, known: Iterable[str]) -> Fault:
+    return Fault(path, f"unknown {what} {name!r}", did_you_mean(name, known))
 
 
-def _cross_references(scenario: Scenario) -> Iterator[Problem]:
+def _cross_references(scenario: Scenario) -> Iterator[Fault]:
     yield from _duplicates(scenario)
     yield from _workload_references(scenario)
     yield from _shortfalls(scenario)
@@ -244,7 +237,7 @@ def _cross_references(scenario: Scenario) -> Iterator[Problem]:
     yield from _quality(scenario)
     yield from _measured_confidence(scenario)
     if scenario.reserve.survive_site_loss and len(scenario.sites) < 2:
-        yield Problem("reserve.survive_site_loss", "needs at least two sites", "add a site")
+        yield Fault("reserve.survive_site_loss", "needs at least two sites", "add a site")
 
 
 def id_groups(scenario: Scenario) -> list[tuple[str, list[str]]]:
@@ -269,12 +262,12 @@ def sanitised(name: str) -> str:
     return re.sub(r"[^0-9a-z]+", "_", name.strip().casefold()).strip("_")
 
 
-def _duplicates(scenario: Scenario) -> Iterator[Problem]:
+def _duplicates(scenario: Scenario) -> Iterator[Fault]:
     for path, names in id_groups(scenario):
         first: dict[str, int] = {}
         for i, name in enumerate(names):
             if name in first:
-                yield Problem(
+                yield Fault(
                     f"{path}[{i}]",
                     f"id {name!r} is already used by row {first[name]}",
                     "give every row its own id",
@@ -282,13 +275,13 @@ def _duplicates(scenario: Scenario) -> Iterator[Problem]:
             first.setdefault(name, i)
 
 
-def _workload_references(scenario: Scenario) -> Iterator[Problem]:
+def _workload_references(scenario: Scenario) -> Iterator[Fault]:
     for i, workload in enumerate(scenario.workloads):
         path = _row("workloads", i, workload.id)
         known = workload.class_ids
         if scenario.columns is None and len(known or ()) > MAX_CLASSES:
             text = f"{len(known or ())} classes; without columns at most {MAX_CLASSES}"
-            yield Problem(f"{path}.classes", text, "join classes of like lengths")
+            yield Fault(f"{path}.classes", text, "join classes of like lengths")
         for j, slo in enumerate(workload.slos):
             if slo.cls is not None and known is not None and slo.cls not in known:
                 yield _unknown(f"{path}.slos[{j}].class", "class", slo.cls, known)
@@ -304,9 +297,9 @@ def _workload_references(scenario: Scenario) -> Iterator[Problem]:
                     )
 
 
-def _shortfalls(scenario: Scenario) -> Iterator[Problem]:
+def _shortfalls(scenario: Scenario) -> Iterator[Fault]:
     """Prices of requests not served under which nothing would be served, or of none at all."""
-    kind = scenario.objective.kind
+    kind, goal = scenario.objective.kind, GOALS[scenario.objective.kind]
     for i, workload in enumerate(scenario.workloads):
         price = workload.shortfall_usd_per_request
         if price is None:
@@ -314,16 +307,16 @@ def _shortfalls(scenario: Scenario) -> Iterator[Problem]:
         path = f"{_row('workloads', i, workload.id)}.shortfall_usd_per_request"
         if isinstance(workload.demand, FreeDemand):
             hint = "leave it out: what is not served of free demand was not asked for"
-            yield Problem(path, "free demand has no shortfall", hint)
-        elif kind in ("least_energy", "least_carbon"):
+            yield Fault(path, "free demand has no shortfall", hint)
+        elif "cost" not in goal.of and not goal.gains_by_volume:
             hint = f"leave it out: {kind} does not count USD"
-            yield Problem(path, "nothing would be served", hint)
-        elif price == 0 and kind != "most_value":
+            yield Fault(path, "nothing would be served", hint)
+        elif price == 0 and "value" not in goal.of:
             hint = "give a price, leave it out, or choose objective.kind: most_value"
-            yield Problem(path, "0: nothing would be served", hint)
+            yield Fault(path, "0: nothing would be served", hint)
 
 
-def _supply_references(scenario: Scenario) -> Iterator[Problem]:
+def _supply_references(scenario: Scenario) -> Iterator[Fault]:
     sites = [s.id for s in scenario.sites]
     workloads = {w.id: w for w in scenario.workloads}
     for i, offer in enumerate(scenario.offers):
@@ -335,12 +328,12 @@ def _supply_references(scenario: Scenario) -> Iterator[Problem]:
             path = f"{_row('apis', i, api.id)}.workload"
             yield _unknown(path, "workload", api.workload, workloads)
     if not isinstance(scenario.columns, str):
-        yield from column_problems(scenario.columns or (), workloads.values(), "columns")
+        yield from column_faults(scenario.columns or (), workloads.values(), "columns")
 
 
-def column_problems(
+def column_faults(
     columns: Sequence[Column], workloads: Iterable[Workload], path: str
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     """Columns that name a workload or class that does not exist."""
     classes = {w.id: w.class_ids for w in workloads}
     for i, column in enumerate(columns):
@@ -352,20 +345,20 @@ def column_problems(
             yield _unknown(f"{path}[{i}].class", "class", column.cls, known)
 
 
-def _measured_confidence(scenario: Scenario) -> Iterator[Problem]:
+def _measured_confidence(scenario: Scenario) -> Iterator[Fault]:
     """Columns are rates that somebody measured: the model's error says nothing about them."""
     if scenario.columns is None:
         return
     for name in ("confidence", "engine_versions"):
         if getattr(scenario, name):
             hint = "leave it out, or rate the columns at the confidence you need"
-            yield Problem(name, "has no effect on measured columns", hint)
+            yield Fault(name, "has no effect on measured columns", hint)
     if scenario.calibration != "none":
         hint = "leave it out: a bias corrects the model, and columns take its place"
-        yield Problem("calibration", "has no effect on measured columns", hint)
+        yield Fault("calibration", "has no effect on measured columns", hint)
 
 
-def _residency(scenario: Scenario) -> Iterator[Problem]:
+def _residency(scenario: Scenario) -> Iterator[Fault]:
     regions = {s.region for s in scenario.sites}
     for i, workload in enumerate(scenario.workloads):
         if workload.residency is None:
@@ -375,10 +368,10 @@ def _residency(scenario: Scenario) -> Iterator[Problem]:
         if not reachable & set(workload.residency):
             names = ", ".join(repr(r) for r in workload.residency)
             hint = f"regions with a site or API: {', '.join(sorted(reachable))}"
-            yield Problem(path, f"{names} forbids every site and API", hint)
+            yield Fault(path, f"{names} forbids every site and API", hint)
 
 
-def _quality(scenario: Scenario) -> Iterator[Problem]:
+def _quality(scenario: Scenario) -> Iterator[Fault]:
     models = {w.model for w in scenario.workloads}
     for i, row in enumerate(scenario.quality):
         if row.model not in models:

@@ -19,12 +19,12 @@ from tokenfleet.schema.fields import (
     NonNegative,
     Positive,
     PositiveCount,
-    Precision,
     Score,
     Text,
     about,
     quantity,
 )
+from tokenfleet.schema.formats import Precision
 from tokenfleet.schema.rows import Row, rejected
 
 OfferKind = Literal["buy", "rent", "on_demand", "spot", "owned", "all_in"]

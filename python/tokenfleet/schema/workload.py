@@ -21,16 +21,18 @@ from tokenfleet.schema.fields import (
     Flag,
     Fraction,
     Limit,
+    Metric,
     Name,
     NonNegative,
     OpenFraction,
+    Percentile,
     Positive,
-    Precision,
     Score,
     TraceFormat,
     about,
     quantity,
 )
+from tokenfleet.schema.formats import Precision
 from tokenfleet.schema.rows import Row, rejected
 
 SHARE_TOLERANCE = 1e-6
@@ -243,10 +245,10 @@ class LengthSource(Row):
 class Slo(Row):
     """A latency limit: metric, percentile and bound; all limits bind."""
 
-    metric: Literal["ttft", "tpot", "e2e"] = about(
+    metric: Metric = about(
         "Time to first token, time per output token after the first, or whole request"
     )
-    percentile: Literal["mean", "p50", "p90", "p95", "p99"] = about("Statistic that is limited")
+    percentile: Percentile = about("Statistic that is limited")
     limit_ms: Positive = quantity("Upper bound", "ms")
     cls: Name | None = about("Class it binds; blank binds all", default=None, alias="class")
 

@@ -11,7 +11,7 @@ import numpy as np
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.detect import import_file
 from tokenfleet.importers.trace import Trace
-from tokenfleet.plan.file import PlanFile
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
 from tokenfleet.scenario.load import LoadedScenario
@@ -118,7 +118,7 @@ def _paced(
     return replace(settings, scale=scale), bench.pairs(workload, settings.seed)
 
 
-def _api_rates(plan: PlanFile, spec: Specification, block: int) -> dict[int, FloatArray]:
+def _api_rates(plan: Plan, spec: Specification, block: int) -> dict[int, FloatArray]:
     """Requests/s that hosted APIs serve, by workload and class."""
     ids = [w.id for w in spec.workloads]
     rates: dict[int, FloatArray] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.plan.file import PlanFile, check_match, read_plan, scenario_path
+from tokenfleet.plan.match import check_match, scenario_path
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.build import respecify
 from tokenfleet.problem.load_blocks import day_weights
@@ -25,7 +25,7 @@ PlanSource = Plan | str | Path | Mapping[str, Any]
 class Bench:
     """A plan that matches its scenario, ready to be simulated."""
 
-    plan: PlanFile
+    plan: Plan
     name: str
     loaded: LoadedScenario
     spec: Specification
@@ -53,9 +53,8 @@ def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
     Raises:
         SchemaError: as `simulate`.
     """
-    if isinstance(plan, Plan):
-        plan = plan.to_json()
-    parsed, name = read_plan(plan)
+    name = str(plan) if isinstance(plan, str | Path) else "plan"
+    parsed = _read(plan)
     if scenario is None:
         scenario = scenario_path(parsed, name)
     if isinstance(scenario, LoadedScenario):
@@ -67,3 +66,9 @@ def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
     spec, core = respecify(loaded)
     check_match(parsed, name, loaded, spec, core)
     return Bench(parsed, name, loaded, spec, core)
+
+
+def _read(plan: PlanSource) -> Plan:
+    if isinstance(plan, Plan):
+        return plan
+    return Plan.load(plan) if isinstance(plan, str | Path) else Plan.from_json(plan)

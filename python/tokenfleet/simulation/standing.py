@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.plan.file import PlanFile, Standing
+from tokenfleet.plan.rows import Plan, Replicas
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
 
@@ -24,7 +24,7 @@ class Group:
 
     block: int
     workload: int  # index in the specification
-    replica: Standing
+    replica: Replicas
     count: int
     rates: FloatArray  # (K,) requests/s of the whole group
 
@@ -37,7 +37,7 @@ class Group:
     @property
     def lanes(self) -> int:
         """Lanes of one replica: data-parallel ranks times micro-batches of the pipeline."""
-        return self.replica.attention_dp * self.replica.pp
+        return (self.replica.attention_dp or 1) * (self.replica.pp or 1)
 
     @property
     def partner(self) -> tuple[str, str, str | None, float | None]:
@@ -73,7 +73,7 @@ def crews_of(groups: Sequence[Group]) -> list[Crew]:
     return [Crew(tuple(crew)) for crew in found.values()]
 
 
-def peak_block(plan: PlanFile) -> int:
+def peak_block(plan: Plan) -> int:
     """The load block with most requests/s; of equal ones the first."""
     rates = np.sum([route.requests_per_s for route in plan.routing], axis=0)
     if not plan.routing or not np.any(rates > 0):
@@ -82,7 +82,7 @@ def peak_block(plan: PlanFile) -> int:
     return int(np.argmax(np.where(hours > 0, rates, -1.0)))
 
 
-def groups_of(plan: PlanFile, spec: Specification, block: int) -> list[Group]:
+def groups_of(plan: Plan, spec: Specification, block: int) -> list[Group]:
     """Groups that serve something in a load block, in the order of the plan.
 
     Raises:

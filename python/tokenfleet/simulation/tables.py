@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tokenfleet import _core
-from tokenfleet.plan.file import PlanFile
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
 from tokenfleet.schema import Slo
@@ -112,7 +112,7 @@ def attained(parts: Sequence[_Part], limit: int | None = None) -> tuple[float, f
 # Limits
 
 
-def limit_rows(plan: PlanFile, spec: Specification, groups: Sequence[Simulated]) -> tuple[Row, ...]:
+def limit_rows(plan: Plan, spec: Specification, groups: Sequence[Simulated]) -> tuple[Row, ...]:
     """Every limit on every class of every group, beside what the plan promised of the class."""
     promised = {(p.workload, p.cls, p.metric, p.percentile): p.promised_ms for p in plan.slo}
     rows = []
@@ -247,7 +247,7 @@ def _prefix_cache(s: Simulated, blocks: tuple[int, float] | None) -> Row:
 
 
 def site_rows(
-    plan: PlanFile, spec: Specification, groups: Sequence[Simulated], block: int
+    plan: Plan, spec: Specification, groups: Sequence[Simulated], block: int
 ) -> tuple[Row, ...]:
     """Goodput and drawn power of every site; the joules of a request are the plan's own."""
     sites = sorted({s.group.replica.site for s in groups})
@@ -255,7 +255,7 @@ def site_rows(
 
 
 def _site_row(
-    plan: PlanFile, spec: Specification, site: str, groups: Sequence[Simulated], block: int
+    plan: Plan, spec: Specification, site: str, groups: Sequence[Simulated], block: int
 ) -> Row:
     here = [s for s in groups if s.group.replica.site == site]
     offered = good = 0.0
@@ -289,7 +289,7 @@ def served_rates(s: Simulated) -> FloatArray:
     return rates
 
 
-def _idle_kw(plan: PlanFile, site: str, block: int) -> float:
+def _idle_kw(plan: Plan, site: str, block: int) -> float:
     total = 0.0
     for row in plan.systems:
         if row.site == site:
@@ -314,7 +314,7 @@ def _requests_kw(s: Simulated, class_ids: Sequence[str], rates: FloatArray) -> f
 
 
 def delivered(
-    plan: PlanFile,
+    plan: Plan,
     spec: Specification,
     attainment: Mapping[tuple[str, str], float],
     scale: float,

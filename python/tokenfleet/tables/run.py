@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tokenfleet._core import __version__, file_checksum
-from tokenfleet.compute import Engine, Outcome, in_order, open_engine
+from tokenfleet.compute import ComputeEngine, Outcome, in_order, open_engine
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.whole import whole_file, write_whole
 from tokenfleet.schema import did_you_mean
@@ -86,7 +86,7 @@ def evaluate_table(
     output: Path,
     options: TableOptions | None = None,
     *,
-    engine: Engine | None = None,
+    engine: ComputeEngine | None = None,
     progress: Progress | None = None,
 ) -> TableReport:
     """Answers to every row of a file, in a file.
@@ -208,7 +208,7 @@ class _Run:
         return json.dumps(identity, sort_keys=True, indent=1)
 
     def go(
-        self, output: Path, rejected_file: Path, engine: Engine, progress: Progress | None
+        self, output: Path, rejected_file: Path, engine: ComputeEngine, progress: Progress | None
     ) -> TableReport:
         """Makes the missing parts and writes the files as they come."""
         counts: Counter[str] = Counter(dict.fromkeys(self.question.counted, 0))
@@ -274,7 +274,7 @@ class _Run:
         if not best.num_rows:
             yield f"no row has a {self.ranking.by}"
 
-    def _records(self, engine: Engine, progress: Progress | None) -> Iterator[Record]:
+    def _records(self, engine: ComputeEngine, progress: Progress | None) -> Iterator[Record]:
         """Records of all parts in order, those that are missing made on the engine."""
         tasks = list(self._tasks(engine.jobs))
         outcomes = engine.run(work, tasks)

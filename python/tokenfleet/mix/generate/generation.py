@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.generate.master import KINDS, Master, Prices
+from tokenfleet.mix.generate.master import Master, Prices
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model.index import Demand, Slack
+from tokenfleet.mix.model.objectives import is_kwh_and_systems
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.growing import Answer
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -55,7 +56,7 @@ class Generated:
 def applies(problem: Problem) -> bool:
     """Whether the relaxation of the problem can be had by generation."""
     return (
-        problem.objective.kind in KINDS
+        is_kwh_and_systems(problem.objective.goal)
         and problem.objective.annual_budget_usd is None
         and not problem.relayout
         and all(c.role == "serve" for c in problem.candidates)

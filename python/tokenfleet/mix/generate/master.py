@@ -8,7 +8,7 @@ test compares the outcome with the PuLP model of the same pairs, number by numbe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,29 +19,10 @@ from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Capacity, Demand, Pack, Packing, Place, Slack, Slots, Whole
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import FloatArray, Flow, Pool, Replicas, Systems, only_block
+from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems, only_block
 
 _PACKING = (Pack, Place, Slots, Whole)
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
-
-
-def _in_all_scopes(pairs: Pairs, of: Callable[[Pool], float]) -> FloatArray:
-    each = np.array([of(pool) for pool in pairs.problem.pools])
-    return np.repeat(each[:, None], len(pairs.problem.scopes), axis=1)
-
-
-# What one IT kWh of each pool and scope weighs in an objective, and what its columns do.
-_KWH: dict[str, Callable[[Pairs], FloatArray]] = {
-    "least_cost": Pairs.usd_per_kwh,
-    "least_energy": lambda pairs: _in_all_scopes(pairs, lambda pool: pool.pue),
-    "least_carbon": lambda pairs: _in_all_scopes(pairs, lambda pool: pool.carbon_kg_per_kwh_it),
-}
-_COEFFICIENTS = {
-    "least_cost": objective.cost_coefficients,
-    "least_energy": objective.energy_coefficients,
-    "least_carbon": objective.carbon_coefficients,
-}
-KINDS = tuple(_KWH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,20 +75,20 @@ class Master:
     def objective_prices(self, unmet: float | None = None) -> Prices:
         """The problem's own objective; demand may go unmet at a price that nothing else costs."""
         problem = self.pairs.problem
-        kind = problem.objective.kind
-        base = _COEFFICIENTS[kind](self.model)
+        goal = problem.objective.goal
+        kwh = objective.kwh_weights(problem, self.pairs.frame, goal)
+        base, constant = objective.goal_coefficients(self.model, goal)
         own = self._gpu_prices(base)[self.pairs.pool] * self.pairs.gpus[self.pairs.candidate]
         rates = own[:, None] * self.pairs.load[self.pairs.candidate]
         dearest = float(rates[np.isfinite(rates)].max(initial=1.0))
         unmet = _UNMET * dearest if unmet is None else unmet
         base |= dict.fromkeys(self.model.of(Slack), unmet)
-        kwh = _KWH[kind](self.pairs)
-        constant = self.model.constant_usd if kind == "least_cost" else 0.0
         return Prices(base, kwh, own, constant)
 
     def slack_prices(self, weights: Mapping[Slack, float]) -> Prices:
         """Nothing costs but slack; a replica is held to the part of its demand that it carries."""
-        kwh = _in_all_scopes(self.pairs, lambda _: 0.0)
+        problem = self.pairs.problem
+        kwh = np.zeros((len(problem.pools), len(problem.scopes)))
         base: dict[Label, float] = dict(weights.items())
         return Prices(base, kwh, 1.0 / self.pairs.needed[self.pairs.candidate])
 

@@ -95,19 +95,6 @@ class Pairs:
             if demand[b, k] > 0
         ]
 
-    def usd_per_kwh(self) -> FloatArray:
-        """Price of an IT kWh by pool and by the scope in which what is up draws it."""
-        frame, scopes = self.frame, range(len(self.problem.scopes))
-        return np.array(
-            [
-                [
-                    sum(usd for _, usd in frame.prices.kwh(p, frame.scopes.up_in(p, scope)))
-                    for scope in scopes
-                ]
-                for p in range(len(self.problem.pools))
-            ]
-        )
-
     def named(self, rows: Iterable[int]) -> frozenset[tuple[int, int]]:
         """(pool, candidate) of rows."""
         return frozenset((int(self.pool[i]), int(self.candidate[i])) for i in rows)

@@ -1,23 +1,32 @@
-"""Objectives over the same columns: each is a PuLP expression and a sense.
+"""Yearly figures per unit of each column, and the objective that a goal makes of them.
 
-Yearly figures: cost in $, energy in kWh at the site's meter (IT energy times PUE), carbon in kg,
-tokens delivered (output, or input + output), value in $.
+Cost in $, energy in kWh at the site's meter (IT energy times PUE), carbon in kg, tokens delivered
+(output, or input + output), value in $. `problem_data.GOALS` says which of them a goal adds up; a
+new goal over these figures is a row there and nothing here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 import pulp
 
 from tokenfleet.mix.model.columns import FleetModel
+from tokenfleet.mix.model.frame import Frame
 from tokenfleet.mix.model.index import Label
 from tokenfleet.problem_data import (
+    GOALS,
     SECONDS_PER_HOUR,
     Api,
     Denominator,
+    Figure,
+    FloatArray,
     Flow,
+    Goal,
     ObjectiveKind,
+    Pool,
     Problem,
 )
 
@@ -97,31 +106,75 @@ def set_objective(
     m.prob.setObjective(pulp.LpAffineExpression(pairs, constant))
 
 
-def least_cost(m: FleetModel) -> None:
-    """min yearly cost."""
-    set_objective(m, cost_coefficients(m), constant=m.constant_usd)
+@dataclass(frozen=True)
+class _Yearly:
+    """A figure of the year: per unit of each column, and where no column moves it.
+
+    `kwh` is what one IT kWh adds to it that a pool draws while some blocks last; None where it does
+    not come from systems and energy alone, so that the relaxation of a large problem cannot be had
+    by generation.
+    """
+
+    coefficients: Callable[[FleetModel], Coefficients]
+    constant: Callable[[FleetModel], float] = lambda _: 0.0
+    kwh: Callable[[_Drawn], float] | None = None
 
 
-def least_energy(m: FleetModel) -> None:
-    """min kWh at the meter."""
-    set_objective(m, energy_coefficients(m))
+@dataclass(frozen=True)
+class _Drawn:
+    """Energy that a pool draws evenly while some load blocks last."""
+
+    pool: Pool
+    usd_per_kwh: float
 
 
-def least_carbon(m: FleetModel) -> None:
-    """min kg CO2e."""
-    set_objective(m, carbon_coefficients(m))
+FIGURES: Mapping[Figure, _Yearly] = {
+    "cost": _Yearly(
+        cost_coefficients, lambda m: m.constant_usd, kwh=lambda drawn: drawn.usd_per_kwh
+    ),
+    "energy": _Yearly(energy_coefficients, kwh=lambda drawn: drawn.pool.pue),
+    "carbon": _Yearly(carbon_coefficients, kwh=lambda drawn: drawn.pool.carbon_kg_per_kwh_it),
+    "tokens": _Yearly(lambda m: token_coefficients(m, m.problem.objective.denominator)),
+    "value": _Yearly(value_coefficients),
+}
 
 
-def most_tokens(m: FleetModel) -> None:
-    """max tokens delivered in the named basis."""
-    denominator = m.problem.objective.denominator
-    set_objective(m, token_coefficients(m, denominator), maximise=True)
+def goal_coefficients(m: FleetModel, goal: Goal) -> tuple[Coefficients, float]:
+    """The goal's sum of figures per unit of each column, and its constant."""
+    parts = [(weight, FIGURES[figure]) for figure, weight in goal.of.items()]
+    constant = sum(weight * figure.constant(m) for weight, figure in parts)
+    return combine([(weight, figure.coefficients(m)) for weight, figure in parts]), constant
 
 
-def most_value(m: FleetModel) -> None:
-    """max value * quality * requests - cost."""
-    parts = combine([(1.0, value_coefficients(m)), (-1.0, cost_coefficients(m))])
-    set_objective(m, parts, maximise=True, constant=-m.constant_usd)
+def set_goal(m: FleetModel, kind: ObjectiveKind | None = None) -> None:
+    """Give the model the sum that a kind of goal asks for, by default the problem's own.
+
+    Of a goal per another figure it is the sum above the line; `search.ratio` does the rest.
+    """
+    goal = m.problem.objective.goal if kind is None else GOALS[kind]
+    coefficients, constant = goal_coefficients(m, goal)
+    set_objective(m, coefficients, maximise=goal.most, constant=constant)
+
+
+def is_kwh_and_systems(goal: Goal) -> bool:
+    """Whether energy and systems, and APIs by the request, are all that the goal adds up."""
+    counted = not goal.most and goal.per is None
+    return counted and all(FIGURES[figure].kwh is not None for figure in goal.of)
+
+
+def kwh_weights(problem: Problem, frame: Frame, goal: Goal) -> FloatArray:
+    """What one IT kWh adds to a goal of energy and systems, by pool and scope (P, S).
+
+    The kWh is drawn in the blocks of the scope in which the pool's site is up.
+    """
+    weights = np.zeros((len(problem.pools), len(problem.scopes)))
+    parts = [(weight, FIGURES[figure].kwh) for figure, weight in goal.of.items()]
+    for p, pool in enumerate(problem.pools):
+        for scope in range(len(problem.scopes)):
+            usd = sum(usd for _, usd in frame.prices.kwh(p, frame.scopes.up_in(p, scope)))
+            drawn = _Drawn(pool, usd)
+            weights[p, scope] = sum(weight * kwh(drawn) for weight, kwh in parts if kwh)
+    return weights
 
 
 def cost_minus_tokens(m: FleetModel, ratio: float) -> None:
@@ -129,18 +182,3 @@ def cost_minus_tokens(m: FleetModel, ratio: float) -> None:
     tokens = token_coefficients(m, m.problem.objective.denominator)
     parts = combine([(1.0, cost_coefficients(m)), (-ratio, tokens)])
     set_objective(m, parts, constant=m.constant_usd)
-
-
-def least_slack(m: FleetModel, weights: Coefficients) -> None:
-    """min weighted slack of the relaxed families."""
-    set_objective(m, weights)
-
-
-SETTERS: Mapping[ObjectiveKind, Callable[[FleetModel], None]] = {
-    "least_cost": least_cost,
-    "most_tokens": most_tokens,
-    "most_value": most_value,
-    "least_energy": least_energy,
-    "least_carbon": least_carbon,
-}
-MINIMISED = frozenset({"least_cost", "least_energy", "least_carbon", "least_cost_per_token"})

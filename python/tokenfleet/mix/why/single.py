@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 
 from tokenfleet.mix.model import FleetModel, build
-from tokenfleet.mix.model.objectives import MINIMISED, SETTERS
+from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import least_relaxed_ratio, search_ratio
 from tokenfleet.mix.search.stages import search
@@ -29,8 +29,8 @@ class Contest:
     def __init__(self, m: FleetModel) -> None:
         """`m` is the model of the mix, with its objective unless that is a ratio."""
         self.m = m
-        self.kind = m.problem.objective.kind
-        self.sign = 1.0 if self.kind in MINIMISED else -1.0  # +1 when less is better
+        self.goal = m.problem.objective.goal
+        self.sign = self.goal.sign
         self.pairs: dict[str, set[tuple[int, int]]] = {}  # by type: (pool, candidate)
         for p, candidates in m.eligible.items():
             if candidates:
@@ -41,7 +41,7 @@ class Contest:
     def bounds(self) -> dict[str, float]:
         """A quick bound for every type that has candidates, in the sense of `sign`."""
         systems = sorted(self.pairs)
-        if self.kind == "least_cost_per_token":
+        if self.goal.per is not None:
             return dict.fromkeys(systems, -math.inf)
         return quick_bounds(self.m, systems)
 
@@ -49,22 +49,22 @@ class Contest:
         """The model of one type, with the objective unless that is a ratio."""
         if system not in self._models:
             m = build(self.m.problem, pairs=frozenset(self.pairs[system]), frame=self.m.frame)
-            if self.kind != "least_cost_per_token":
-                SETTERS[self.kind](m)
+            if self.goal.per is None:
+                set_goal(m)
             self._models[system] = m
         return self._models[system]
 
     def relaxed(self, system: str, options: SolveOptions) -> float | None:
         """The relaxation's bound for one type, in the sense of `sign`; None when it has none."""
         m, options = self.model(system), replace(options, time_limit_s=_RELAXED_S)
-        if self.kind == "least_cost_per_token":
+        if self.goal.per is not None:
             return least_relaxed_ratio(m, options)
         outcome = run(m.prob, options, mip=False)
         return self.sign * outcome.value if outcome.has_incumbent else None
 
     def solve(self, system: str, options: SolveOptions, deadline: Deadline) -> Found:
         """The best plan of one type."""
-        seek = search_ratio if self.kind == "least_cost_per_token" else search
+        seek = search if self.goal.per is None else search_ratio
         return seek(self.model(system), options, deadline)
 
 

@@ -20,7 +20,7 @@ from tokenfleet.fleets.evaluate import (
     FleetAnswers,
     FleetEvaluator,
     are_counts,
-    scenarios,
+    cases,
 )
 from tokenfleet.problem_data import FloatArray, Problem
 from tokenfleet.schema import did_you_mean
@@ -28,14 +28,14 @@ from tokenfleet.tables.cells import Wrong, not_a_number, numeric, row_numbers, w
 from tokenfleet.tables.question import REJECTED, ROW, Answered
 from tokenfleet.tables.source import LABEL, Bad, Source, label_type
 
-SCENARIO = "scenario"
+CASE = "case"
 _lock = threading.Lock()
 _evaluators: dict[str, FleetEvaluator] = {}  # the last one of this process, by its problem
 
 
 @dataclass(frozen=True, eq=False)
 class FleetQuestion:
-    """What a fleet costs and whether it serves the demand, under one or more scenarios of demand
+    """What a fleet costs and whether it serves the demand, in one or more cases of demand
     and prices.
 
     Raises:
@@ -52,7 +52,7 @@ class FleetQuestion:
     counted: Sequence[str] = ("answers", "feasible")
 
     def __post_init__(self) -> None:
-        scenarios(self.demand, self.energy_price, self.system_price)
+        cases(self.demand, self.energy_price, self.system_price)
 
     @cached_property
     def key(self) -> str:
@@ -66,8 +66,8 @@ class FleetQuestion:
 
     @property
     def rows_at_once(self) -> int:
-        """As `Question.rows_at_once`: each row has an answer under every scenario."""
-        return max(1, SLICE_FLEETS // self._scenarios)
+        """As `Question.rows_at_once`: each row has an answer in every case."""
+        return max(1, SLICE_FLEETS // self._case_count)
 
     def columns(self, header: Sequence[str], source: str) -> dict[str, str]:
         """As `Question.columns`: any of the offers, and `id`."""
@@ -93,8 +93,8 @@ class FleetQuestion:
                 found.append((LABEL, label_type(source)))
             elif inputs:
                 found.append((name, pa.int64()))
-        if self._scenarios > 1:
-            found.append((SCENARIO, pa.int64()))
+        if self._case_count > 1:
+            found.append((CASE, pa.int64()))
         kinds = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64(), "O": pa.string()}
         none = self.evaluate(self._evaluator(), np.zeros((0, len(self.offers))), 1)
         found += [(name, kinds[values.dtype.kind]) for name, values in none.columns.items()]
@@ -103,7 +103,7 @@ class FleetQuestion:
     def identity(self) -> dict[str, Any]:
         """As `Question.identity`."""
         scales = [list(s) for s in (self.demand, self.energy_price, self.system_price)]
-        return {"kind": "fleets", "problem": self.key, "scenarios": scales}
+        return {"kind": "fleets", "problem": self.key, "cases": scales}
 
     def answerer(self, threads: int) -> FleetAnswerer:
         """As `Question.answerer`."""
@@ -115,7 +115,7 @@ class FleetQuestion:
         return [f"not bought, for want of a column: {', '.join(left)[:300]}"] if left else []
 
     @property
-    def _scenarios(self) -> int:
+    def _case_count(self) -> int:
         return max(len(s) for s in (self.demand, self.energy_price, self.system_price))
 
     def _evaluator(self) -> FleetEvaluator:
@@ -127,7 +127,7 @@ class FleetQuestion:
             return _evaluators[self.key]
 
     def evaluate(self, evaluator: FleetEvaluator, counts: FloatArray, threads: int) -> FleetAnswers:
-        """Answers to checked counts under the scenarios of the question."""
+        """Answers to checked counts in the cases of the question."""
         return evaluator.evaluate(
             counts,
             demand=self.demand,
@@ -146,7 +146,7 @@ class FleetAnswerer:
     threads: int
 
     def answer(self, batch: pa.RecordBatch, bad: Sequence[Bad], schema: pa.Schema) -> Answered:
-        """As `Answerer.answer`: a row for each fleet and scenario."""
+        """As `Answerer.answer`: a row for each fleet and case."""
         row = row_numbers(batch.num_rows, bad)
         columns, wrong = numeric(batch, ())
         counts = np.zeros((batch.num_rows, len(self.question.offers)))
@@ -189,15 +189,15 @@ def _table(
     columns: dict[str, pa.Array],
     schema: pa.Schema,
 ) -> pa.Table:
-    """Fleets in order, each with its scenarios in order."""
-    scenarios, fleets = found["feasible"].shape
-    of_fleet = np.repeat(np.arange(fleets), scenarios)
+    """Fleets in order, each with its cases in order."""
+    cases_given, fleets = found["feasible"].shape
+    of_fleet = np.repeat(np.arange(fleets), cases_given)
     arrays: list[pa.Array] = []
     for field in schema:
         if field.name == ROW:
             arrays.append(pa.array(row[of_fleet]))
-        elif field.name == SCENARIO and SCENARIO not in found.columns:
-            arrays.append(pa.array(np.tile(np.arange(1, scenarios + 1), fleets)))
+        elif field.name == CASE and CASE not in found.columns:
+            arrays.append(pa.array(np.tile(np.arange(1, cases_given + 1), fleets)))
         elif field.name in columns:
             arrays.append(columns[field.name].take(pa.array(of_fleet)).cast(field.type))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenfleet.compute import Engine
+from tokenfleet.compute import ComputeEngine
 from tokenfleet.fleets.evaluate import fixed_problem
 from tokenfleet.problem_data import Problem
 from tokenfleet.scenario.load import ScenarioSource
@@ -16,7 +16,7 @@ from tokenfleet.tables.run import Progress
 
 @dataclass(frozen=True)
 class FleetOptions(TableOptions):
-    """As `TableOptions`, and the scenarios of demand and prices: multipliers, one for each."""
+    """As `TableOptions`, and the cases of demand and prices: multipliers, one for each."""
 
     demand: tuple[float, ...] = (1.0,)
     energy_price: tuple[float, ...] = (1.0,)
@@ -29,13 +29,13 @@ def evaluate_fleet_file(
     output: Path,
     options: FleetOptions | None = None,
     *,
-    engine: Engine | None = None,
+    engine: ComputeEngine | None = None,
     progress: Progress | None = None,
 ) -> TableReport:
     """Answers for every fleet of a .parquet, .arrow or .csv file, in a file; see `evaluate_table`.
 
     Columns are `offer@site` and, if wanted, `id`; offers without a column are not bought. Under
-    several scenarios a fleet has one row for each. Counts of the report: `answers`, `feasible`.
+    several cases a fleet has one row for each. Counts of the report: `answers`, `feasible`.
 
     Raises:
         SchemaError: a scenario without fixed demand, bad input or options, an output that is

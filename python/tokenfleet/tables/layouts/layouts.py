@@ -14,16 +14,15 @@ from tokenfleet._core import Candidates, Problem
 from tokenfleet.catalog import Catalog
 from tokenfleet.catalog.names import kv_format
 from tokenfleet.points.rates import plain_scenario
-from tokenfleet.problem.hardware import runs_on, supports
+from tokenfleet.problem.allowed import runs_on, supports
 from tokenfleet.problem.specification import PRECISIONS, build_specification, kernels_used
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Speculation, did_you_mean
+from tokenfleet.schema.engines import DEFAULT_ENGINE, ENGINES
+from tokenfleet.schema.formats import KV_BYTES
 from tokenfleet.tables.layouts.columns import COUNTS, KEYS, SHARES
 
-_ENGINES = ("sglang", "trtllm", "vllm")
-_KV = ("bf16", "fp8")
-# The engine of a row that names none: it runs on every vendor's accelerators.
-DEFAULT_ENGINE = "vllm"
+_KV = tuple(KV_BYTES)
 MOST_GPUS = 4096
 PROVENANCE = ("calibrated", "inherited")
 
@@ -122,10 +121,8 @@ class Layouts:
 
     def _engine(self, value: Any, system: str) -> str:
         engine = str(value or DEFAULT_ENGINE)
-        if engine not in _ENGINES:
-            raise RefusedError(
-                "engine", engine, f"unknown engine; {did_you_mean(engine, _ENGINES)}"
-            )
+        if engine not in ENGINES:
+            raise RefusedError("engine", engine, f"unknown engine; {did_you_mean(engine, ENGINES)}")
         row = self._catalog.system(system)
         if not runs_on(engine, row):
             raise RefusedError("engine", engine, f"does not run on accelerators of {row.vendor}")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tokenfleet._core import file_checksum
 from tokenfleet.catalog import load_catalog, merge_files
+from tokenfleet.schema.engines import DEFAULT_ENGINE
 from tokenfleet.tables.layouts.columns import LARGER_IS_BETTER, TEXTS, named
 from tokenfleet.tables.layouts.layouts import Layouts
 from tokenfleet.tables.layouts.rows import COUNTED, evaluate_slice, result_schema
@@ -77,4 +78,4 @@ def _notes(source: Source) -> Iterator[str]:
     elif "pue" not in source.columns:
         yield "no pue: energy is charged as metered at the IT equipment (PUE 1)"
     if "engine" not in source.columns:
-        yield "no engine: rows are evaluated for vllm"
+        yield f"no engine: rows are evaluated for {DEFAULT_ENGINE}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenfleet.compute import Engine
+from tokenfleet.compute import ComputeEngine
 from tokenfleet.tables import TableOptions, TableReport, evaluate_table
 from tokenfleet.tables.layouts.question import CandidateQuestion
 from tokenfleet.tables.run import Progress
@@ -23,7 +23,7 @@ def evaluate_file(
     output: Path,
     options: FileOptions | None = None,
     *,
-    engine: Engine | None = None,
+    engine: ComputeEngine | None = None,
     progress: Progress | None = None,
 ) -> TableReport:
     """Answers for every row of a candidate file, in a file; see `evaluate_table`.

@@ -1,10 +1,10 @@
 """`verify="simulate"`: the judge that sends the optimizer back to work.
 
-`Certainty` is a re-check of `solve_mix`, whose loop is the only one: after each solve every replica
-group is simulated at its routed mix, and pools of one role together with those that answer their
-prompts. Where a limit fails with confidence, the load at which it holds is sought by simulation,
-and the column's capacity is lowered to that. A column whose limit fails at almost no load is as
-good as removed.
+`SimulationCheck` is a re-check of `solve_mix`, whose loop is the only one. After each solve every
+replica group is simulated at its routed mix, and pools of one role together with those that answer
+their prompts. Where a limit fails with confidence, the load at which it holds is sought by
+simulation, and the column's capacity is lowered to that. A column whose limit fails at almost no
+load is as good as removed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,23 @@ from typing import Any
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.result import MixResult, Tightening
-from tokenfleet.plan.file import read_plan
-from tokenfleet.plan.rows import Plan
+from tokenfleet.plan.rows import (
+    Attainment,
+    FailedReplicas,
+    Plan,
+    Position,
+    Round,
+    SimulatedLimit,
+    Verification,
+    finite,
+)
 from tokenfleet.problem import Built
 from tokenfleet.simulation import tables
 from tokenfleet.simulation.arrivals import Arrivals, arrivals_in, words_of
 from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
+from tokenfleet.simulation.result import json_ready
 from tokenfleet.simulation.run import SimulationSettings
 from tokenfleet.simulation.simulate import class_attainment
 from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of, peak_block
@@ -31,7 +40,6 @@ from tokenfleet.simulation.traffic import TraceLoad
 
 MAX_ROUNDS = 24
 
-Row = dict[str, Any]
 Note = Callable[[str], None]
 _DRAWN = Arrivals({}, {}, {})
 
@@ -62,7 +70,7 @@ class _Case:
 
 
 @dataclass
-class Certainty:
+class SimulationCheck:
     """Simulates the plan of every round, and remembers what it found.
 
     `analytic` is the re-check that comes first; `as_plan` names a mix, with its configurations.
@@ -77,9 +85,9 @@ class Certainty:
     settings: SimulationSettings = field(default_factory=SimulationSettings)
     note: Note | None = None
     loads: Mapping[int, TraceLoad] = field(default_factory=dict)
-    rounds: list[Row] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     interrupted: bool = False
-    _position: Row | None = None  # in the round that is not done
+    _position: Position | None = None  # in the round that is not done
     _known: dict[tuple[Any, ...], Judged] = field(default_factory=dict)
     _pairs: dict[tuple[int, int], tuple[Pairs, ...]] = field(default_factory=dict)
 
@@ -132,7 +140,7 @@ class Certainty:
         """Says what is simulated, and remembers how far it is."""
         number, total = len(self.rounds) + 1, len(cases)
         for i, case in enumerate(cases):
-            self._position = {"round": number, "groups_judged": i, "groups": total}
+            self._position = Position(round=number, groups_judged=i, groups=total)
             if self.note is not None:
                 self.note(f"round {number}: simulating group {i + 1} of {total}")
             yield case
@@ -140,9 +148,7 @@ class Certainty:
     def _open(self, plan: Plan) -> Bench:
         built = self.built
         assert built.specification is not None
-        parsed, name = read_plan(plan.to_json())
-        specification = built.specification
-        return Bench(parsed, name, built.loaded, specification, built.core, self._pairs)
+        return Bench(plan, "plan", built.loaded, built.specification, built.core, self._pairs)
 
     def _round(
         self,
@@ -151,84 +157,80 @@ class Certainty:
         plan: Plan,
         judged: Sequence[tuple[_Case, Judged]],
         tightened: dict[int, float],
-    ) -> Row:
+    ) -> Round:
         attainment = _attainment(bench, [one for case, one in judged if not case.traced])
         traced = _attainment(bench, [one for case, one in judged if case.traced])
         good = tables.delivered(bench.plan, bench.spec, attainment, 1.0)
         on_trace = tables.delivered(bench.plan, bench.spec, {**attainment, **traced}, 1.0)
-        failed = [
-            {
+        failed = tuple(
+            FailedReplicas(
                 **{n: getattr(group.replica, n) for n in _NAMES},
-                "block": group.block,
-                "arrivals": words_of(self.settings, case.judging.arrivals.loads),
-                "replicas": group.count,
-                "limit": one.failed,
-                "load_factor": tightened.get(columns.index(group)),
-            }
+                block=group.block,
+                arrivals=words_of(self.settings, case.judging.arrivals.loads),
+                replicas=group.count,
+                limit=SimulatedLimit(**json_ready(one.failed)),
+                load_factor=tightened.get(columns.index(group)),
+            )
             for case, one in judged
             if one.failed is not None
             for group in _at_fault(case.what, columns, tightened)
-        ]
-        return {
-            "round": len(self.rounds) + 1,
-            "objective_value": columns.found.value,
-            "annual_cost_usd": plan.annual_cost_usd,
-            "cost_per_mtok_output_usd": plan.cost_per_mtok_output_usd,
-            "cost_per_mtok_good_output_usd": good["cost_per_mtok_good_output_usd"],
-            "gpus": plan.gpus,
-            "groups": len(judged),
-            "failed": failed,
-            "limits_unclear": sum(one.unclear for _, one in judged),
-            "good_share": good["good_share"],
-            "trace_good_share": on_trace["good_share"] if self.loads else None,
-            "attainment": [
-                {"workload": w, "class": k, "attainment": share}
+        )
+        return Round(
+            round=len(self.rounds) + 1,
+            objective_value=columns.found.value,
+            annual_cost_usd=plan.annual_cost_usd,
+            cost_per_mtok_output_usd=plan.cost_per_mtok_output_usd,
+            cost_per_mtok_good_output_usd=good["cost_per_mtok_good_output_usd"],
+            gpus=plan.gpus,
+            groups=len(judged),
+            failed=failed,
+            limits_unclear=sum(one.unclear for _, one in judged),
+            good_share=good["good_share"],
+            trace_good_share=on_trace["good_share"] if self.loads else None,
+            attainment=tuple(
+                Attainment(workload=w, cls=k, attainment=finite(share))
                 for (w, k), share in sorted(attainment.items())
-            ],
-        }
-
-    def verification(self) -> Row:
-        """The rounds, the price of certainty, and whether the last plan holds."""
-        head = {"method": "simulate", "interrupted": self._position if self.interrupted else None}
-        if not self.rounds:
-            return {**head, "holds": None, "rounds": []}
-        first, last = self.rounds[0], self.rounds[-1]
-        return {
-            **head,
-            "holds": self._holds(last),
-            "rounds": list(self.rounds),
-            "requests": self.settings.requests,
-            "replications": self.settings.replications,
-            "seed": self.settings.seed,
-            "unverified_good_share": first["good_share"],
-            "verified_good_share": last["good_share"],
-            "trace": words_of(self.settings, self.loads) if self.loads else None,
-            "unverified_trace_good_share": first["trace_good_share"],
-            "verified_trace_good_share": last["trace_good_share"],
-            "price_of_certainty_usd": last["annual_cost_usd"] - first["annual_cost_usd"],
-            "price_of_certainty_per_mtok_output_usd": _difference(
-                last["cost_per_mtok_output_usd"], first["cost_per_mtok_output_usd"]
             ),
-            "price_of_certainty_objective": last["objective_value"] - first["objective_value"],
-        }
+        )
 
-    def _holds(self, last: Row) -> bool | None:
+    def verification(self) -> Verification:
+        """The rounds, the price of certainty, and whether the last plan holds."""
+        ends = (self.rounds[0], self.rounds[-1]) if self.rounds else (None, None)
+        return Verification(
+            method="simulate",
+            interrupted=self._position if self.interrupted else None,
+            holds=self._holds(),
+            rounds=tuple(self.rounds),
+            requests=self.settings.requests,
+            replications=self.settings.replications,
+            seed=self.settings.seed,
+            trace=words_of(self.settings, self.loads) if self.loads else None,
+            unverified_good_share=_figure(ends[0], "good_share"),
+            verified_good_share=_figure(ends[1], "good_share"),
+            unverified_trace_good_share=_figure(ends[0], "trace_good_share"),
+            verified_trace_good_share=_figure(ends[1], "trace_good_share"),
+            price_of_certainty_usd=_rise(ends, "annual_cost_usd"),
+            price_of_certainty_per_mtok_output_usd=_rise(ends, "cost_per_mtok_output_usd"),
+            price_of_certainty_objective=_rise(ends, "objective_value"),
+        )
+
+    def _holds(self) -> bool | None:
         """Whether the plan holds; None where it was not judged to the end."""
-        if self.interrupted:
+        if self.interrupted or not self.rounds:
             return None
-        return not last["failed"]
+        return not self.rounds[-1].failed
 
     def missing(self, error: InfeasibleError) -> InfeasibleError:
         """The error, with what simulation took away before no plan was left."""
         if not self.rounds:
             return error
         names = [
-            f"{row['workload']} at {row['site']} on {row['system']}: "
-            f"{row['limit']['metric'].upper()} {row['limit']['percentile']} is "
-            f"{row['limit']['simulated_ms']:.4g} of {row['limit']['limit_ms']:.4g} ms, "
-            f"{row['limit']['within']:.1%} of requests within it"
+            f"{row.workload} at {row.site} on {row.system}: "
+            f"{row.limit.metric.upper()} {row.limit.percentile} is "
+            f"{row.limit.simulated_ms:.4g} of {row.limit.limit_ms:.4g} ms, "
+            f"{row.limit.within:.1%} of requests within it"
             for r in self.rounds
-            for row in r["failed"]
+            for row in r.failed
         ]
         head = f"after {len(self.rounds)} rounds of simulation no plan holds its limits"
         shown = list(dict.fromkeys(names))
@@ -266,5 +268,13 @@ def _attainment(bench: Bench, verdicts: Sequence[Judged]) -> dict[tuple[str, str
 _NAMES = ("workload", "site", "system", "pool", "role", "candidate")
 
 
-def _difference(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+def _figure(row: Round | None, name: str) -> float | None:
+    """A figure of a round; None where there is no round, or it has none."""
+    found: float | None = getattr(row, name, None)
+    return found
+
+
+def _rise(ends: tuple[Round | None, Round | None], name: str) -> float | None:
+    """A figure of the last round over that of the first."""
+    before, after = (_figure(row, name) for row in ends)
+    return None if before is None or after is None else after - before

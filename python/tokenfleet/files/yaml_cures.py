@@ -1,0 +1,50 @@
+"""What to write instead where YAML is broken: tabs, indentation, brackets and quotes left open."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+# What the parser says, and what to do about it.
+_INDENTED = "fields of one group start in the same column, and each entry of a list starts with -"
+_CURES = (
+    ("mapping values are not allowed", f"line {{line}} is indented too deep: {_INDENTED}"),
+    ("expected ',' or", "close the {opened} of line {context}"),
+    ("could not find expected ':'", "write a field as `name: value`"),
+    ("did not find expected key", _INDENTED),
+    ("did not find expected '-' indicator", _INDENTED),
+    ("expected <block end>", _INDENTED),
+    ("unexpected end of stream", "close the quotes of line {context}"),
+    ("cannot start any token", "put the text in quotes"),
+    ("appears twice", "keep one of them"),
+)
+_TAB = re.compile(r" *\t")
+_TWO_COLONS = re.compile(r":\s.*:\s")
+
+
+def yaml_fault(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
+    """Place and nature of a fault, and its cure: ("line 6: a tab in the indentation", ...)."""
+    mark, problem = error.problem_mark, str(error.problem)
+    if mark is None:
+        return problem, "fix the YAML"
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    where = f"line {mark.line + 1}, column {mark.column + 1}"
+    if _TAB.match(line):
+        return f"{where}: a tab in the indentation", "indent with spaces: YAML takes no tabs"
+    shown = f" at {line.strip()[:60]!r}" if line.strip() else ""
+    return f"{where}: {problem}{shown}", _cure(error, lines, line)
+
+
+def _cure(error: yaml.MarkedYAMLError, lines: list[str], line: str) -> str:
+    assert error.problem_mark is not None
+    if "mapping values" in str(error.problem) and _TWO_COLONS.search(line):
+        return "put text that has a colon in quotes"
+    begun = error.context_mark or error.problem_mark
+    opened = lines[begun.line][begun.column : begun.column + 1] if begun.line < len(lines) else ""
+    numbers = {"line": error.problem_mark.line + 1, "context": begun.line + 1}
+    for said, cure in _CURES:
+        if said in str(error.problem):
+            return cure.format(**numbers, opened=opened or "bracket")
+    return "fix the YAML"

@@ -1,0 +1,239 @@
+"""A plan in words: sentences and names that the terminal and a page both say.
+
+Reads a `Plan` and computes nothing but wording. Everything that a user named goes through `plain`,
+so that no control character of a scenario gets out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from tokenfleet.files.plain import plain
+from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
+from tokenfleet.problem_data import GOALS
+from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+
+_OBTAINED = {
+    "buy": "bought",
+    "rent": "rented",
+    "on_demand": "on demand",
+    "spot": "spot",
+    "owned": "owned already",
+    "all_in": "at an all-in price",
+}
+_ITEMS = {
+    "capex_annuity": "purchase, as an annuity",
+    "residual_credit": "resale value",
+    "api_tokens": "hosted API tokens",
+    "contracted_power": "contracted power",
+    "on_demand": "on-demand hours",
+}
+_LIMITS = {
+    "power_kw": "power",
+    "racks": "racks",
+    "supply_systems": "supply",
+    "api_requests_per_s": "API rate",
+    "capex_usd": "capex budget",
+    "annual_cost_usd": "annual budget",
+}
+_BUNDLES = 3  # kinds of systems named in the headline
+_SHARE_OF_NOTE = 0.005  # smaller costs stand together
+
+
+def headline(plan: Plan, names: Mapping[str, str] | None = None) -> str:
+    """What to get, in one sentence."""
+    bundles = _bundles(plan)
+    parts = [_bundle(key, rows, names or {}) for key, rows in bundles[:_BUNDLES]]
+    rest = sum(row.gpus for _, rows in bundles[_BUNDLES:] for row in rows)
+    if rest:
+        parts.append(f"{rest:,} GPUs of {len(bundles) - _BUNDLES} other kinds")
+    total = f"{plan.gpus:,} GPUs: " if plan.gpus else ""
+    apis = _api_names(plan)
+    if apis:
+        parts.append(f"hosted API {', '.join(apis)}" + (" for the rest" if parts else ""))
+    return total + ("; ".join(parts) if parts else "nothing needs to be bought")
+
+
+def _bundles(plan: Plan) -> list[tuple[tuple[str, str], list[Systems]]]:
+    """Systems of one type and kind over all sites, largest first."""
+    found: dict[tuple[str, str], list[Systems]] = defaultdict(list)
+    for row in plan.systems:
+        found[(row.system, row.kind)].append(row)
+    return sorted(found.items(), key=lambda item: (-sum(r.gpus for r in item[1]), item[0]))
+
+
+def _bundle(key: tuple[str, str], rows: Sequence[Systems], names: Mapping[str, str]) -> str:
+    system, kind = key
+    count = sum(row.count for row in rows)
+    each = rows[0].gpus // max(rows[0].count, 1)
+    sites = list(dict.fromkeys(row.site for row in rows))
+    where = ", ".join(sites) if len(sites) <= 3 else f"{len(sites)} sites"
+    named = f"{names[system]} ({system})" if system in names else system
+    systems = "system" if count == 1 else "systems"
+    return plain(f"{count:,} {systems} of {each} {named}, {obtained(kind)}, at {where}")
+
+
+def _api_names(plan: Plan) -> list[str]:
+    return sorted({plain(row.api) for row in plan.routing if row.api is not None})
+
+
+def status_words(plan: Plan) -> str:
+    """How far the plan is proven."""
+    gap = None if plan.gap is None else percent(plan.gap)
+    goal = GOALS[plan.objective].words
+    words = {
+        "optimal": f"proven: no plan has {_better(plan)}",
+        "within_gap": f"proven within {gap} of the {goal} possible",
+        "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
+    }.get(plan.status, plan.status)
+    return f"interrupted: {words}" if plan.interrupted else words
+
+
+def _better(plan: Plan) -> str:
+    goal = GOALS[plan.objective].words
+    return goal.replace("least", "less").replace("most", "more")
+
+
+def _unproven(gap: str | None, goal: str) -> str:
+    return f"at most {gap} from the {goal} possible" if gap else "nothing is proven about it"
+
+
+def reasons(plan: Plan) -> list[str]:
+    """Why this plan: the alternative, what binds, where the money goes."""
+    found = [_alternative(plan), _binding(plan), _largest_cost(plan)]
+    return [text for text in found if text is not None]
+
+
+def _alternative(plan: Plan) -> str | None:
+    single = plan.best_single_system
+    if single is None:
+        return None
+    relative = single.difference_relative or 0.0
+    if abs(relative) < 1e-6:
+        return plain(f"one system type is enough: {single.system}")
+    more = "more" if relative > 0 else "less"
+    verb = "costs" if GOALS[plan.objective].is_cost else "comes to"
+    value = amount(single.objective_value, plan.objective_unit)
+    return plain(
+        f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
+        f"{more}: {value}"
+    )
+
+
+def _binding(plan: Plan) -> str | None:
+    tight = [_limit_words(row) for row in tightest(plan.limits, 1)]
+    tight += [_promise_words(row) for row in tightest_promises(plan.slo)[:1]]
+    return f"what binds: {'; '.join(tight)}" if tight else None
+
+
+def _largest_cost(plan: Plan) -> str | None:
+    items = sorted(plan.cost_items.items(), key=lambda item: -item[1])
+    if not items or plan.annual_cost_usd <= 0:
+        return None
+    name, usd = items[0]
+    share = usd / plan.annual_cost_usd
+    return f"largest cost: {item_name(name)}, {dollars(usd)} a year ({share:.0%})"
+
+
+def tightest(limits: Iterable[Limit], count: int) -> list[Limit]:
+    """Limits with the smallest share left, among those that are used at all."""
+    used = [(r.headroom_share, r) for r in limits if r.headroom_share is not None and r.used > 0]
+    return [row for _, row in sorted(used, key=lambda pair: pair[0])[:count]]
+
+
+def tightest_promises(slo: Iterable[Promise]) -> list[Promise]:
+    """The tightest class of every limit of every workload, tightest first."""
+    worst: dict[tuple[str, str, str], Promise] = {}
+    for row in slo:
+        key = (row.workload, row.metric, row.percentile)
+        if key not in worst or _left(row) < _left(worst[key]):
+            worst[key] = row
+    return sorted(worst.values(), key=_left)
+
+
+def _left(row: Promise) -> float:
+    return -math.inf if row.headroom_ms is None else row.headroom_ms / row.limit_ms
+
+
+def _limit_words(row: Limit) -> str:
+    name = _LIMITS.get(row.what, row.what)
+    where = "" if row.where == "all" else f" of {row.where}"
+    return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
+
+
+def _promise_words(row: Promise) -> str:
+    what = f"{row.metric.upper()} {row.percentile}"
+    return plain(f"{what} of {row.workload} {number(row.promised_ms)} of {number(row.limit_ms)} ms")
+
+
+def price_line(plan: Plan) -> str:
+    """What a million tokens and a year cost."""
+    output = unit_price(plan.cost_per_mtok_output_usd)
+    total = unit_price(plan.cost_per_mtok_total_usd)
+    tokens = f"{plan.tokens_per_year_output / 1e9:,.0f} G output tokens a year"
+    return (
+        f"{output} per million output tokens ({total} counting input too); "
+        f"{dollars(plan.annual_cost_usd)} a year for {tokens}"
+    )
+
+
+def cost_rows(plan: Plan) -> list[tuple[str, float]]:
+    """Cost items in words, the largest first, USD a year; small ones together; then the total."""
+    items = sorted(plan.cost_items.items(), key=lambda item: -abs(item[1]))
+    least = _SHARE_OF_NOTE * abs(plan.annual_cost_usd)
+    rows = [(item_name(name), usd) for name, usd in items if abs(usd) >= least]
+    small = [usd for _, usd in items if abs(usd) < least]
+    if small:
+        rows.append(("other", sum(small)))
+    return [*rows, ("total", plan.annual_cost_usd)] if rows else []
+
+
+# Names
+
+
+def item_name(item: str) -> str:
+    """A cost item in words."""
+    return _ITEMS.get(item, item.replace("_", " "))
+
+
+def obtained(kind: str) -> str:
+    """How systems are obtained, in words."""
+    return _OBTAINED.get(kind, kind)
+
+
+def layouts(rows: Sequence[Replicas]) -> str:
+    """The most used layouts: `4 x TP2 EP8`."""
+    counts: dict[str, int] = defaultdict(int)
+    for row in rows:
+        counts[_layout(row)] += row.count
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{n:,} x {name}" for name, n in ranked[:3])
+    return f"{shown}, …" if len(ranked) > 3 else shown
+
+
+def _layout(row: Replicas) -> str:
+    degrees = {"tp": "TP", "pp": "PP", "ep": "EP", "attention_dp": "DP"}
+    used = [f"{name}{n}" for key, name in degrees.items() if (n := getattr(row, key) or 1) > 1]
+    if row.speculative_depth:
+        used.append(f"MTP{row.speculative_depth}")
+    if row.role != "serve":
+        used.append(row.role)
+    return " ".join(used) or f"{row.gpus} GPU"
+
+
+# Notes
+
+
+def not_considered(plan: Plan) -> list[str]:
+    """What was left out; what shares a reason stands on one line."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for row in plan.not_considered:
+        by_reason[row.reason].append(row.what)
+    return [f"{_several(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return "; ".join(names[:2]) + more

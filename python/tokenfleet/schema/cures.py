@@ -1,0 +1,269 @@
+"""What to write instead: the cure of a fault, from the field that it is in and what was written.
+
+`cooling: air` wants `[air]`, `cost_of_capital: 8` wants 0.08, and `demand` beside `workloads` wants
+to stand below one of them. Nothing is mended silently: the cure is said, the file stays refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tokenfleet.schema.faults import did_you_mean, nearest
+
+_MAX_PLACES = 3
+_AMOUNT = re.compile(r"\s*[$€]?\s*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s]*)\s*")
+# Other units of a quantity, as a share of the field's own.
+_SCALES: dict[str, dict[str, float]] = {
+    "kW": {"w": 1e-3, "kw": 1.0, "mw": 1e3},
+    "ms": {"us": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4},
+    "s": {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0},
+    "USD": {"usd": 1.0, "dollars": 1.0},
+    "fraction": {"%": 0.01},
+}
+_DATE = re.compile(r"(?:(\d{1,2})[./-](\d{1,2})[./-](\d{4})|(\d{4})[./-](\d{1,2})[./-](\d{1,2}))")
+# Words that people write for a field or a choice and that are spelt nothing like it.
+_MEANT = {
+    "rps": "requests_per_s",
+    "qps": "requests_per_s",
+    "requests_per_second": "requests_per_s",
+    "purchase": "buy",
+    "capex": "buy",
+    "lease": "rent",
+    "reserved": "rent",
+    "rental": "rent",
+    "cheapest": "least_cost",
+    "cost": "least_cost",
+    "tariff": "electricity_usd_per_kwh",
+    "tp": "tensor_parallel",
+    "pp": "pipeline_parallel",
+    "ep": "expert_parallel",
+    "dp": "attention_data_parallel",
+    "latency": "slos",
+    "limits": "slos",
+    "sla": "slos",
+    "gpus": "systems",
+    "hardware": "systems",
+    "budget": "annual_budget_usd",
+}
+
+
+def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
+    """One sentence for an error of pydantic at `loc` of a `model`; empty where there is none."""
+    context = item.get("ctx", {})
+    if context.get("hint"):
+        return str(context["hint"])
+    kind, value = item["type"], item["input"]
+    field = field_at(model, loc)
+    if kind == "unknown_key":
+        return _belongs(context["key"], context["known"], model)
+    if kind == "missing":
+        return _missing(str(loc[-1]) if loc else "", field)
+    if value is None:
+        return "is blank: write a value, or leave the field out"
+    choices = _choices(item, context)
+    if choices:
+        return _choice(value, choices, field)
+    written = _CURES.get(kind)
+    return written(value, context, field, loc) if written else ""
+
+
+def field_at(model: type[BaseModel], loc: Sequence[Any]) -> FieldInfo | None:
+    """The field that a path leads to; None where it leads to none."""
+    models, field = [model], None
+    for part in loc:
+        if isinstance(part, str):
+            own = (_field(m, part) for m in models)
+            field = next((f for f in own if f is not None), field)
+            models = list(rows_in(field.annotation)) if field else []
+    return field
+
+
+def _field(model: type[BaseModel], name: str) -> FieldInfo | None:
+    fields = model.model_fields
+    return fields.get(name) or next((f for f in fields.values() if f.alias == name), None)
+
+
+def rows_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Row types that an annotation names, at any depth."""
+    if get_origin(annotation) is None and isinstance(annotation, type):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+    else:
+        for part in get_args(annotation):
+            yield from rows_in(part)
+
+
+@cache
+def _places(model: type[BaseModel], above: str = "") -> dict[str, list[str]]:
+    """Every field of a model by its name: where it stands ("workloads[].demand")."""
+    found: dict[str, list[str]] = {}
+    for name, field in model.model_fields.items():
+        shown = field.alias or name
+        here = f"{above}.{shown}" if above else shown
+        found.setdefault(shown, []).append(here)
+        listed = "[]" if "tuple[" in str(field.annotation) else ""
+        for inner in rows_in(field.annotation):
+            for key, paths in _places(inner, f"{here}{listed}").items():
+                found.setdefault(key, []).extend(paths)
+    return {key: list(dict.fromkeys(paths)) for key, paths in found.items()}
+
+
+def _belongs(key: str, known: Sequence[str], model: type[BaseModel]) -> str:
+    """A field that is spelt alike here, or stands elsewhere under this very name."""
+    places = _places(model).get(key, [])[:_MAX_PLACES]
+    near = _near(key, known)
+    if not places:
+        return f"did you mean {', '.join(near)}?" if near else did_you_mean(key, known)
+    level = f"it is {' or '.join(places)}: move it there"
+    return f"did you mean {', '.join(near)}? Or {level}" if near else level
+
+
+def _near(word: str, known: Sequence[str]) -> list[str]:
+    """Known words for what was written: the one that is meant by it, else those spelt alike."""
+    meant = _MEANT.get(word.casefold(), "")
+    return [meant] if meant in known else nearest(word, known)
+
+
+def _missing(name: str, field: FieldInfo | None) -> str:
+    if field is None:
+        return "add this field"
+    words = _words(field)
+    what = " or ".join(words) if words else _unit(field)
+    meaning = f"{field.description or ''}".strip()
+    return (
+        f"add this field: {name}: {what} ({meaning})"
+        if what
+        else f"add this field: {name} ({meaning})"
+    )
+
+
+def _unit(field: FieldInfo | None) -> str:
+    extra = field.json_schema_extra if field is not None else None
+    return str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else ""
+
+
+def _words(field: FieldInfo | None) -> list[str]:
+    """Words that a field accepts, where it accepts nothing else than words."""
+    return [str(w) for w in _literals(field.annotation)] if field is not None else []
+
+
+def _literals(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [w for part in get_args(annotation) for w in _literals(part)]
+
+
+def _choices(item: Any, context: dict[str, Any]) -> list[str]:
+    if item["type"] != "literal_error":
+        return []
+    expected = str(context.get("expected", "")).replace(" or ", ", ")
+    return [c.strip().strip("'") for c in expected.split(", ")]
+
+
+def _choice(value: Any, choices: list[str], field: FieldInfo | None) -> str:
+    """The word that was meant: near ones, or a number with the letter that it lacks."""
+    if choices == ["unlimited"]:
+        return f"{_number(value, field)}, or unlimited"
+    if f"p{value}" in choices:
+        return f"write p{value}"
+    near = _near(str(value), choices)
+    return f"did you mean {near[0]}?" if near else f"write one of {', '.join(choices)}"
+
+
+def _list(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    if isinstance(value, dict):
+        return "write a list: start each entry with -"
+    return f"write a list: [{value}]"
+
+
+def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]) -> str:
+    """`objective: least_cost` becomes `objective: {kind: least_cost}`."""
+    models = list(rows_in(field.annotation)) if field is not None else []
+    name = next((str(p) for p in reversed(loc) if isinstance(p, str)), "")
+    inner = [(k, f) for m in models for k, f in m.model_fields.items()]
+    for key, own in inner:
+        near = _near(value, _words(own)) if isinstance(value, str) else []
+        if near:
+            return f"write {name}: {{{key}: {near[0]}}}"
+    first = [(k, f) for k, f in inner if f.is_required()] or inner
+    if not first:
+        return "write its fields below it"
+    key, own = first[0]
+    amount = _amount(value, own) if _unit(own) else None
+    return f"write its fields, such as {name}: {{{key}: {amount or '...'}}}"
+
+
+def _fraction(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    most = context["le"]
+    if 0.9 < most <= 1 < value <= 100:
+        return f"a share of 1, not of 100: {value:g} % is {value / 100:g}"
+    return f"write at most {most:g}"
+
+
+def _number(value: Any, field: FieldInfo | None) -> str:
+    """A plain number in place of text with a unit, a sign or quotes."""
+    unit, amount = _unit(field), _amount(value, field)
+    told = f"write a plain number{f' of {unit}' if unit else ''} without quotes"
+    return f"{told}: {amount}" if amount else told
+
+
+def _amount(value: Any, field: FieldInfo | None) -> str | None:
+    """The number that "25000 W" or "$2M" is in the unit of a field; None where it is no number."""
+    match = _AMOUNT.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+    if match is None:
+        return None
+    unit, written = _unit(field), match["unit"].casefold()
+    scales = {"": 1.0, unit.casefold(): 1.0, "rps": 1.0, "k": 1e3, "m": 1e6}
+    scale = {**scales, **_SCALES.get(unit.split("/")[0].split(" ")[0], {})}.get(written)
+    digits = re.sub(r"[,_ ]", "", match["digits"])
+    return None if scale is None else f"{float(digits) * scale:.12g}"
+
+
+def _date(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    match = _DATE.fullmatch(str(value).strip())
+    if match is None:
+        return "write year-month-day"
+    parts = [int(part) for part in match.groups() if part]
+    first, second, year = parts if match[1] else (parts[2], parts[1], parts[0])
+    days = [_day(year, second, first), *([_day(year, first, second)] if match[1] else [])]
+    return f"write {' or '.join(dict.fromkeys(d for d in days if d))}"
+
+
+def _day(year: int, month: int, day: int) -> str:
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return ""
+
+
+def _text(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    if isinstance(value, list):
+        return "write one name, not a list"
+    return f'write it in quotes: "{value}"' if not isinstance(value, dict) else "write one name"
+
+
+_CURES: dict[str, Any] = {
+    "tuple_type": _list,
+    "model_type": _group,
+    "model_attributes_type": _group,
+    "dict_type": _group,
+    "less_than_equal": _fraction,
+    "iso_date": _date,
+    "string_type": _text,
+    "float_type": lambda value, context, field, loc: _number(value, field),
+    "int_type": lambda value, context, field, loc: _number(value, field),
+    "int_from_float": lambda *_: "write a whole number",
+    "finite_number": lambda *_: "write a finite number; for no limit write unlimited where allowed",
+    "bool_type": lambda *_: "write true or false",
+    "greater_than": lambda *_: "zero and negative values are not allowed here",
+    "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
+    "too_short": lambda *_: "give at least one entry",
+    "too_long": lambda value, context, field, loc: f"give at most {context['max_length']}",
+}

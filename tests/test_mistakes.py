@@ -1,0 +1,174 @@
+"""Mistakes that people make in a scenario: each error names the place and the cure."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tokenfleet import optimize_fleet
+from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.scenario.load import load_scenario
+
+BASE = """\
+name: chat
+workloads:
+  - id: chat
+    model: llama-3.3-70b
+    residency: [eu]
+    classes:
+      - {id: turn, share: 1.0, input_tokens: 1500, output_tokens: 300}
+    slos:
+      - {metric: ttft, percentile: p95, limit_ms: 2000}
+      - {metric: tpot, percentile: p95, limit_ms: 50}
+    demand: {requests_per_s: 5, peak_to_mean: 3}
+sites:
+  - {id: room, region: eu, power_kw: 25, power_basis: it, cooling: [air]}
+systems: [h100_sxm_8]
+"""
+# What is written in place of what, where the fault is, and what to do.
+EDITS = {
+    "a name of the hub": ("llama-3.3-70b", "Llama-3.3-70B-Instruct", ".model", "llama-3.3-70b"),
+    "an accelerator's name": ("h100_sxm_8", "H100", "systems[0]", "h100_sxm_8"),
+    "a letter missing": ("requests_per_s", "request_per_s", ".demand", "requests_per_s"),
+    "another word": ("requests_per_s", "qps", ".demand.qps", "requests_per_s"),
+    "another unit's name": ("limit_ms: 2000", "limit_s: 2", ".slos[0].limit_s", "limit_ms"),
+    "capitals": ("metric: ttft", "metric: TTFT", ".slos[0].metric", "ttft"),
+    "a unit": ("power_kw: 25", "power_kw: 25000 W", ".power_kw", "of kW without quotes: 25"),
+    "megawatts": ("power_kw: 25", "power_kw: 2 MW", "(id 'room').power_kw", "without quotes: 2000"),
+    "seconds": ("limit_ms: 2000", "limit_ms: 2 s", ".slos[0].limit_ms", "without quotes: 2000"),
+    "a field missing": ("power_basis: it, ", "", ".power_basis", "power_basis: it or utility"),
+    "a level too high": ("    demand", "demand", "demand: unknown", "it is workloads[].demand"),
+    "percent of a share": ("share: 1.0", "share: 100", ".share", "100 % is 1"),
+    "no list": ("cooling: [air]", "cooling: air", ".cooling", "[air]"),
+    "no list of text": ("[eu]", "eu", ".residency", "[eu]"),
+    "no entry of a list": ("- id: chat", "id: chat", "line 4", "starts with -"),
+    "a region in capitals": ("residency: [eu]", "residency: [EU]", ".residency", "eu"),
+    "a bare percentile": ("percentile: p95", "percentile: 95", ".slos[0].percentile", "write p95"),
+    "a tab": ("    model", "\tmodel", "line 4", "spaces"),
+    "a colon in text": ("name: chat", "name: chat: ours", "line 1", "quotes"),
+    "an open bracket": ("[air]}", "[air]", "line 14", "close the { of line 13"),
+    "an open quote": ("name: chat", 'name: "chat', "line", "close the quotes of line 1"),
+    "quotes about a number": (
+        "requests_per_s: 5", 'requests_per_s: "5"', ".requests_per_s", "without quotes: 5",
+    ),
+    "too long a peak": ("peak_to_mean: 3", "peak_to_mean: 10", ".peak_hours_per_day", "2.4 h"),
+    "demand as a number": (
+        "{requests_per_s: 5, peak_to_mean: 3}", "5", ".demand", "demand: {requests_per_s: 5}",
+    ),
+}  # fmt: skip
+ADDED = {
+    "percent": ("finance: {cost_of_capital: 8}", "finance.cost_of_capital", "8 % is 0.08"),
+    "a goal alone": ("objective: least_cost", "objective", "objective: {kind: least_cost}"),
+    "a goal by its sense": ("objective: cheapest", "objective", "{kind: least_cost}"),
+    "a sum of money": (
+        "objective: {annual_budget_usd: $2M}", "objective.annual_budget_usd", "2000000",
+    ),
+    "a limit at the top": ("slos: []", "slos: unknown", "it is workloads[].slos"),
+    "a European day": ("as_of: 15/07/2026", "as_of", "2026-07-15"),
+    "a day of two readings": ("as_of: 5.7.2026", "as_of", "2026-07-05 or 2026-05-07"),
+    "confidence in percent": ("confidence: 80", "confidence", "80 % is 0.8"),
+    "a purchase": ("offers: [{id: a, system: h100_sxm_8, kind: purchase}]", ".kind", "buy"),
+    "a price of anything": (
+        "offers: [{id: a, system: h100_sxm_8, kind: buy, price: 9}]",
+        "offers[0] (id 'a').price", "price_usd_per_system",
+    ),
+    "an engine's own name": ("engines: [vLLM]", "engines[0]", "vllm"),
+    "an engine alone": ("engines: vllm", "engines", "[vllm]"),
+    "a blank": ("confidence:\nprice_vintage:\nsearch:", "search", "leave the field out"),
+    "another edition": ("price_vintage: 2026-08", "price_vintage", "2026-07"),
+    "an unknown workload": (
+        "apis: [{id: x, workload: chatt, region: eu, usd_per_mtok_input: 1, "
+        "usd_per_mtok_output: 1}]", "apis[0] (id 'x').workload", "chat",
+    ),
+}  # fmt: skip
+
+
+def refused(text: str, tmp_path: Path) -> SchemaError:
+    path = tmp_path / "scenario.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SchemaError) as caught:
+        load_scenario(path)
+    assert str(path) in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_a_slip(case: str, tmp_path: Path) -> None:
+    right, wrong, place, cure = EDITS[case]
+    assert right in BASE
+    error = refused(BASE.replace(right, wrong, 1), tmp_path)
+    assert place in error.message
+    assert cure in error.hint
+
+
+@pytest.mark.parametrize("case", ADDED)
+def test_a_wrong_addition(case: str, tmp_path: Path) -> None:
+    added, place, cure = ADDED[case]
+    error = refused(f"{BASE}{added}\n", tmp_path)
+    assert place in error.message
+    assert cure in error.hint
+
+
+def test_the_base_is_right(tmp_path: Path) -> None:
+    (tmp_path / "scenario.yaml").write_text(BASE, encoding="utf-8")
+    assert not load_scenario(tmp_path / "scenario.yaml").warnings
+
+
+def test_hints_of_several_faults_name_their_places(tmp_path: Path) -> None:
+    error = refused(BASE.replace("h100_sxm_8", "H100, B200"), tmp_path)
+    assert "systems[0]: did you mean h100_sxm_8?; systems[1]: did you mean b200_sxm_8" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("slo", "limit_ms", "metric"), [(0, 20.0, "TTFT"), (1, 2.0, "TPOT")], ids=["ttft", "tpot"]
+)
+def test_the_best_limit_that_could_be_had(slo: int, limit_ms: float, metric: str) -> None:
+    data: dict[str, Any] = yaml.safe_load(BASE)
+    data["search"] = {"max_gpus_per_replica": 8, "batch_limits": [8], "pipeline_parallel": [1]}
+    data["workloads"][0]["slos"][slo]["limit_ms"] = limit_ms
+    with pytest.raises(InfeasibleError, match=f"{metric} p95 of ") as caught:
+        optimize_fleet(data)
+    best = float(str(caught.value).split(f"{metric} p95 of ")[1].split(" ms")[0])
+    assert limit_ms < best
+    loosened = copy.deepcopy(data)
+    loosened["sites"][0]["power_kw"] = "unlimited"
+    loosened["workloads"][0]["demand"] = {"requests_per_s": 0.01}
+    loosened["workloads"][0]["slos"][slo]["limit_ms"] = 1.1 * best
+    assert optimize_fleet(loosened).status == "optimal"
+    loosened["workloads"][0]["slos"][slo]["limit_ms"] = 0.95 * best
+    with pytest.raises(InfeasibleError):
+        optimize_fleet(loosened)
+
+
+def test_a_format_that_no_system_computes_in() -> None:
+    data: dict[str, Any] = yaml.safe_load(BASE)
+    data["workloads"][0]["precisions"] = ["nvfp4"]
+    with pytest.raises(InfeasibleError, match=r"nvfp4\); h100_sxm_8: bf16, fp8"):
+        optimize_fleet(data)
+
+
+def test_offers_of_systems_that_are_not_allowed() -> None:
+    data: dict[str, Any] = yaml.safe_load(BASE)
+    data["offers"] = [{"id": "a", "system": "h200_sxm_8", "kind": "buy"}]
+    with pytest.raises(InfeasibleError, match="h200_sxm_8 is not among the allowed ones"):
+        optimize_fleet(data)
+
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "cases" / "newcomer" / "mistakes"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared cases are absent")
+def test_mistakes_of_newcomers_have_a_cure() -> None:
+    refusals = 0
+    for path in sorted(SHARED.glob("*.yaml")):
+        try:
+            load_scenario(path)
+        except SchemaError as error:
+            assert error.hint, path
+            assert error.hint != "fix the YAML", path
+            refusals += 1
+    assert refusals >= 25
