@@ -80,15 +80,16 @@ def _amounts(value: Any) -> list[float]:
     if isinstance(value, np.ndarray):
         plain: list[float] = value.ravel().tolist()
         return plain
-    return [float(value)]
+    return [float(amount) for amount in value] if isinstance(value, tuple) else [float(value)]
 
 
 def _written_out(fact: Fact, value: Any, blocks: int) -> Any:
     """The value; of what may differ by load block, that of every block."""
     if not fact.by_block:
         return value
-    array = np.asarray(value, dtype=float)
-    return np.broadcast_to(array, (blocks, *(array.shape[-1:] if fact.by_class else ())))
+    if isinstance(value, np.ndarray):
+        return np.broadcast_to(value, (blocks, value.shape[-1]))
+    return value if isinstance(value, tuple) else (value,) * blocks
 
 
 def must_be_equal(row: Any) -> Place:

@@ -166,7 +166,7 @@ def define_flows(m: FleetModel) -> None:
     """
     problem = m.problem
     demand = [rates.tolist() for rates in peak_demands(problem, m.scale_max)]
-    for p in m.order.pools:
+    for p in (p for p in m.order.pools if m.eligible[p]):
         prices = [m.frame.prices.kwh(p, (b,)) for b in range(len(problem.blocks))]
         for c in m.eligible[p]:
             candidate = problem.candidates[c]

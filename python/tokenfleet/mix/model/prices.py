@@ -20,6 +20,8 @@ class TimedPrices:
 
     def mean(self, price: ByBlock, blocks: Collection[int]) -> float:
         """The price of what is drawn evenly while the blocks last, USD per unit."""
+        if not isinstance(price, tuple):
+            return price
         hours = [h if b in blocks else 0.0 for b, h in enumerate(self._hours)]
         return mean_price(price, hours)
 
