@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenfleet._core import Problem
+from tokenfleet import _core
 from tokenfleet.backtest import open_loop
 from tokenfleet.catalog import load_catalog
 from tokenfleet.catalog.names import UnknownNameError
@@ -47,7 +47,7 @@ class Compared:
     figures: dict[str, tuple[float, float, float]]
 
 
-def problem(layout: Layout, isl: float, osl: float) -> Problem:
+def problem(layout: Layout, isl: float, osl: float) -> _core.Problem:
     """One configuration: the row's layout, one class of fixed lengths."""
     search = {
         "tensor_parallel": [layout.tp],
@@ -64,7 +64,7 @@ def problem(layout: Layout, isl: float, osl: float) -> Problem:
         "search": search,
     }
     scenario = load_scenario(data, catalog=load_catalog())
-    return Problem(json.dumps(build_specification(scenario, [layout.system]).data))
+    return _core.Problem(json.dumps(build_specification(scenario, [layout.system]).data))
 
 
 def compare(path: Path) -> tuple[list[Compared], list[str]]:
@@ -99,7 +99,9 @@ def _compare(layout: Layout, cells: dict[str, str]) -> Compared | None:
         return None
     lengths = [(np.array([isl], dtype=np.uint32), np.array([osl], dtype=np.uint32))]
     burstiness = float(cells["burstiness_gamma_shape"])
-    seen = core.simulate(0, rate, lengths, burstiness=burstiness, requests=5000, replications=4)
+    seen = _core.simulate(
+        core, 0, rate, lengths, burstiness=burstiness, requests=5000, replications=4
+    )
     said = core.recheck(0, 0, rate)
     figures = {}
     for name, (column, array, i) in FIGURES.items():

@@ -190,7 +190,13 @@ def _dominated(offer: tuple[float, float], offers: list[tuple[float, float]]) ->
 def core_search(problem: _core.Problem, shares: Any, threads: int, front: bool) -> Any:
     """The same search in the core, none skipped, and its seconds; curves are built within them."""
     search = _core.PointSearch(
-        problem, "utilisation", list(shares), OFFERS, cheapest=TOP, front=front, skip=False
+        problem,
+        loads={"utilisation": list(shares)},
+        offers=OFFERS,
+        cheapest=TOP,
+        by="cost",
+        front=front,
+        skip=False,
     )
     begun = time.perf_counter()
     search.extend(0, search.unit_count, threads)
@@ -373,9 +379,10 @@ def grid(
         text = json.dumps(spec)
         search = _core.PointSearch(
             _core.Problem(text),
-            "utilisation",
-            [0.5],
-            [o[:1] for o in offers],
+            loads={"utilisation": [0.5]},
+            offers=[o[:1] for o in offers],
+            cheapest=TOP,
+            by="cost",
             front=False,
             skip=False,
         )
@@ -407,7 +414,15 @@ def search_here(points: int, threads: int, skip: bool, named: str, front: bool) 
     text, _ = grid(points, offers)
     loads = list(np.linspace(0.99 / LOADS, 0.99, LOADS))
     problem = _core.Problem(text)
-    search = _core.PointSearch(problem, "utilisation", loads, offers, front=front, skip=skip)
+    search = _core.PointSearch(
+        problem,
+        loads={"utilisation": loads},
+        offers=offers,
+        cheapest=10,
+        by="cost",
+        front=front,
+        skip=skip,
+    )
     begun = time.perf_counter()
     search.extend(0, search.unit_count, threads)
     took = time.perf_counter() - begun

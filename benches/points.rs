@@ -62,18 +62,7 @@ fn bulk_and_plain(c: &mut Criterion) {
 }
 
 fn columns_of(columns: &mut [Vec<f64>; 9]) -> Columns<'_> {
-    let [a, b, c, d, e, f, g, h, i] = columns;
-    Columns {
-        output_tokens_per_s: a,
-        tokens_per_s_gpu: b,
-        ttft_p50_s: c,
-        ttft_p99_s: d,
-        tpot_p50_s: e,
-        tpot_p99_s: f,
-        watts: g,
-        usd_per_mtok_output: h,
-        concurrency: i,
-    }
+    columns.each_mut().map(Vec::as_mut_slice).into()
 }
 
 criterion_group!(benches, bulk_and_plain);

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicBool;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use tokenfleet::simulate::arrivals::Lengths;
-use tokenfleet::simulate::router::Rule;
 use tokenfleet::simulate::{simulate, Options, Report, Traffic};
 use tokenfleet::space::{Configuration, Space};
 use tokenfleet::workload::Spec;
@@ -30,18 +29,13 @@ fn run(spec: &Spec, c: &Configuration, replicas: usize, rate: f64) -> Report {
     let traffic = Traffic::Drawn {
         rates: vec![rate * replicas as f64, 0.0],
         lengths: vec![class(), class()],
-        shape: 1.0,
-        curve: None,
-        requests: (800 * replicas as u64).max(20_000),
     };
     let options = Options {
         replicas,
-        rule: Rule::ShortestQueue,
-        warmup: 0.25,
+        requests: (800 * replicas as u64).max(20_000),
         replications: 1,
         seed: 1,
-        latency_group: 0,
-        waiting_limit: usize::MAX,
+        ..Options::default()
     };
     simulate(spec, c, &traffic, &options, &AtomicBool::new(false)).expect("a serving replica")
 }
@@ -54,7 +48,7 @@ fn simulations(criterion: &mut Criterion) {
         let report = run(&spec, &c, replicas, 0.85 * capacity);
         for (what, count) in [
             ("steps", report.steps),
-            ("requests", report.conservation[1]),
+            ("requests", report.conservation.counts.finished),
         ] {
             let mut group = criterion.benchmark_group(what);
             group

@@ -52,7 +52,7 @@ def simulated(replicas: int, requests: int, replications: int = 1, threads: int 
         "replications": replications,
         "seed": 1,
     }
-    return _core.simulate_fleet(core, json.dumps(fleet), lengths=LENGTHS, threads=threads)
+    return _core.simulate_fleet(core, fleet, lengths=LENGTHS, threads=threads)
 
 
 def rates(replicas: int, requests: int, runs: int) -> tuple[Spread, Spread]:

@@ -7,10 +7,20 @@ use std::path::Path;
 
 use twox_hash::xxhash3_128::Hasher;
 
+use crate::error::{Error, Result};
+
 const BLOCK: usize = 1 << 20;
 
-/// Checksum of all bytes of a file.
-pub fn file_checksum(path: &Path) -> io::Result<u128> {
+/// Checksum of all bytes of a file as 32 hexadecimal digits.
+pub fn file_checksum(path: &Path) -> Result<String> {
+    let found = checksum(path).map_err(|why| Error::File {
+        path: path.display().to_string(),
+        why: why.to_string(),
+    });
+    Ok(format!("{:032x}", found?))
+}
+
+fn checksum(path: &Path) -> io::Result<u128> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();
     let mut block = vec![0; BLOCK];
@@ -33,6 +43,6 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         let found = file_checksum(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(found, 0x99aa_06d3_0147_98d8_6001_c324_468d_497f);
+        assert_eq!(found, "99aa06d3014798d86001c324468d497f");
     }
 }

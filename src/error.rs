@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Error {
     /// The specification text is not what the core expects.
     Spec(String),
+    /// What is asked beside the specification is not what the core expects.
+    Input(String),
     /// A number is outside its domain.
     Value {
         /// Path of the field, for example `systems[3].mem_bytes`.
@@ -25,6 +27,13 @@ pub enum Error {
         /// How many there are.
         len: u64,
     },
+    /// Columns that belong together and are not equally long.
+    Rows {
+        /// What they are.
+        what: String,
+        /// Rows of each.
+        rows: Vec<usize>,
+    },
     /// A file that cannot be read or written.
     File {
         /// Its name.
@@ -38,8 +47,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(text) => write!(f, "problem specification: {text}"),
+            Self::Input(text) => f.write_str(text),
             Self::Value { field, value, must } => write!(f, "{field} = {value}: must be {must}"),
             Self::Unknown { what, index, len } => write!(f, "no {what} {index}: there are {len}"),
+            Self::Rows { what, rows } => {
+                write!(f, "{what}: arrays of {rows:?} rows, must be equally long")
+            }
             Self::File { path, why } => write!(f, "{path}: {why}"),
         }
     }
@@ -81,6 +94,17 @@ pub fn within(
         field: field.into(),
         value,
         must,
+    })
+}
+
+/// Refuses columns of different lengths; `what` names them.
+pub fn same_rows(what: impl Into<String>, rows: &[usize]) -> Result<()> {
+    if rows.iter().all(|n| *n == rows[0]) {
+        return Ok(());
+    }
+    Err(Error::Rows {
+        what: what.into(),
+        rows: rows.to_vec(),
     })
 }
 

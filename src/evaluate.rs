@@ -1,5 +1,9 @@
 //! Configurations one at a time: operating point, capacity, latency at a routed mix.
 
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::error::{not_negative, same_rows, Error, Result};
 use crate::perf::latency::{members, Latency, Percentiles, Pressure};
 use crate::perf::layout::Layout;
 use crate::perf::limits::Limits;
@@ -10,7 +14,7 @@ use crate::perf::replica::{
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::prune::Kept;
-use crate::space::{resolve, Configuration};
+use crate::space::{resolve, Configuration, Space};
 use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
 
 /// A replica that admits a set of classes, with what it is rated by.
@@ -121,6 +125,75 @@ pub enum NoPoint {
     NotAdmitted,
 }
 
+impl NoPoint {
+    /// The reason in a word, as answers have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoLayout => "no_layout",
+            Self::Memory => "memory",
+            Self::NotAdmitted => "a rate for a class that it does not admit",
+        }
+    }
+}
+
+/// How an integer ended: `ok`, why it is no point, or the limit that breaks on an idle replica.
+pub fn status(point: &std::result::Result<Point, NoPoint>) -> &'static str {
+    match point {
+        Err(why) => why.name(),
+        Ok(p) if p.capacity > 0.0 => "ok",
+        Ok(p) => p.stopped_by.map_or("ok", Metric::name),
+    }
+}
+
+/// Names of [`Point::figures`].
+pub const FIGURES: [&str; 18] = [
+    "gpus",
+    "capacity",
+    "requests_per_s",
+    "output_tokens_per_s",
+    "drawn_w",
+    "weight_bytes_per_gpu",
+    "kv_bytes_per_gpu",
+    "concurrency",
+    "ttft_mean_ms",
+    "tpot_mean_ms",
+    "ttft_p50_ms",
+    "tpot_p50_ms",
+    "ttft_p90_ms",
+    "tpot_p90_ms",
+    "ttft_p95_ms",
+    "tpot_p95_ms",
+    "ttft_p99_ms",
+    "tpot_p99_ms",
+];
+
+impl Point {
+    /// The point in numbers, latencies of the worst class; NaN where there is none.
+    pub fn figures(&self) -> [f64; FIGURES.len()] {
+        let mut out = [f64::NAN; FIGURES.len()];
+        let known = [
+            f64::from(self.gpus),
+            self.capacity,
+            self.requests_per_s,
+            self.output_tokens_per_s,
+            self.drawn_w,
+            self.weight_bytes,
+            self.kv_bytes,
+        ];
+        out[..known.len()].copy_from_slice(&known);
+        if let Some(latency) = &self.latency {
+            let (concurrency, times) = out[known.len()..].split_at_mut(1);
+            concurrency[0] = latency.concurrency;
+            for (i, pair) in times.chunks_mut(2).enumerate() {
+                for (to, of) in pair.iter_mut().zip([&latency.ttft, &latency.tpot]) {
+                    *to = 1e3 * of.iter().map(|class| class[i]).fold(f64::NAN, f64::max);
+                }
+            }
+        }
+        out
+    }
+}
+
 /// Runs `f` on the replica of a configuration.
 fn with_replica<T>(
     spec: &Spec,
@@ -175,6 +248,17 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
     })
 }
 
+/// Evaluates configurations at a latency group, on the current rayon pool.
+pub fn points(
+    spec: &Spec,
+    space: &Space,
+    ids: &[u64],
+    group: usize,
+) -> Result<Vec<std::result::Result<Point, NoPoint>>> {
+    let one = |id: &u64| Ok(point(spec, &space.decode_at(spec, *id, group)?, group));
+    ids.par_iter().map(one).collect()
+}
+
 /// Sequences that share a step under a pressure; without one the replica is full.
 pub(crate) fn sharing(replica: &Replica, pressure: Option<&Pressure>) -> f64 {
     pressure.map_or(replica.batch, |p| p.concurrency().max(1.0))
@@ -201,56 +285,74 @@ fn own_mix(workload: &Workload, set: u32, kept: &Kept) -> (f64, f64, f64) {
     (rate, rate * tokens, rate * mean(&|k| kept.joules[k]))
 }
 
-/// Latency of a replica under a given mix of rates (requests/s per class), with its utilisation.
-#[derive(Debug, Clone)]
+/// Latency of a replica under a given mix of rates (requests/s per class), with its utilisation; no
+/// latency above capacity, where it grows without bound.
+#[derive(Debug, Clone, Serialize)]
 pub struct Recheck {
     /// `Σ f·load`, before the capacity is folded in.
     pub utilisation: f64,
-    /// Latency; `None` above capacity, where it grows without bound.
-    pub latency: Option<Latency>,
     /// First limit that breaks.
     pub broken: Option<Metric>,
+    /// Sequences in decode.
+    pub concurrency: Option<f64>,
+    /// Mean, p50, p90, p95, p99 of the time to first token, by class, s.
+    pub ttft_s: Option<Vec<[f64; 5]>>,
+    /// The same of the time per output token after the first.
+    pub tpot_s: Option<Vec<[f64; 5]>>,
 }
 
-/// Re-evaluates one replica at its routed mix.
+/// Re-evaluates one replica of configuration `id` at its routed mix.
+///
+/// # Errors
+/// No such configuration or latency group, rates of other classes or that are no rates, or a
+/// configuration that is no point.
 pub fn recheck(
     spec: &Spec,
-    c: &Configuration,
+    space: &Space,
+    id: u64,
     group: usize,
     rates: &[f64],
-) -> std::result::Result<Recheck, NoPoint> {
+) -> Result<Recheck> {
+    let c = space.decode_at(spec, id, group)?;
     let workload = &spec.workloads[c.workload];
-    let round_trip_s = &workload.round_trip_s[group];
-    let admitted = workload.class_sets[c.set];
-    if rates
-        .iter()
-        .enumerate()
-        .any(|(k, f)| *f > 0.0 && admitted >> k & 1 == 0)
-    {
-        return Err(NoPoint::NotAdmitted);
+    same_rows("rates, classes", &[rates.len(), workload.classes.len()])?;
+    for (k, rate) in rates.iter().enumerate() {
+        not_negative(format!("rates[{k}]"), *rate)?;
     }
-    with_replica(spec, c, |_, replica| {
+    let round_trip_s = &workload.round_trip_s[group];
+    let none = |why: NoPoint| Error::Input(format!("configuration {id}: {}", why.name()));
+    let asked = members_of(rates);
+    if asked & !workload.class_sets[c.set] != 0 {
+        return Err(none(NoPoint::NotAdmitted));
+    }
+    let found = with_replica(spec, &c, |_, replica| {
         let utilisation = rates
             .iter()
             .zip(&replica.classes)
             .map(|(f, t)| f * replica.load_factor() * t.load)
             .sum();
-        let set = rates
-            .iter()
-            .enumerate()
-            .fold(0, |set, (k, f)| set | u32::from(*f > 0.0) << k);
         let limits = limits(workload, group);
         let pressure = Pressure::of_mix(replica, rates, Percentiles::ALL);
         let broken = match &pressure {
-            Some(p) => limits.broken(replica, p, set),
+            Some(p) => limits.broken(replica, p, asked),
             None if workload.slos.is_empty() => None,
             None => Some(Metric::Ttft),
         };
-        let latency = pressure.map(|p| p.latency(replica, set, round_trip_s));
+        let latency = pressure.map(|p| p.latency(replica, asked, round_trip_s));
+        let rows = |of: &[[f64; 5]]| of[..rates.len()].to_vec();
         Recheck {
             utilisation,
-            latency,
             broken,
+            concurrency: latency.as_ref().map(|l| l.concurrency),
+            ttft_s: latency.as_ref().map(|l| rows(&l.ttft)),
+            tpot_s: latency.as_ref().map(|l| rows(&l.tpot)),
         }
-    })
+    });
+    found.map_err(none)
+}
+
+/// Classes that have a rate.
+fn members_of(rates: &[f64]) -> u32 {
+    let bit = |(k, rate): (usize, &f64)| u32::from(*rate > 0.0) << k;
+    rates.iter().enumerate().map(bit).sum()
 }

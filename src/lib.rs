@@ -28,6 +28,7 @@ pub mod checksum;
 pub mod error;
 pub mod evaluate;
 pub mod fleets;
+pub mod labels;
 pub mod perf;
 pub mod points;
 pub mod prune;

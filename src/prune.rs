@@ -9,6 +9,9 @@
 //! of its minimal elements: it does not depend on order, and `prune(A ∪ B) = prune(prune(A) ∪
 //! prune(B))`. No tolerance is used.
 
+use serde::Deserialize;
+
+use crate::error::{positive, same_rows, within, Error, Result};
 use crate::workload::MAX_CLASSES;
 
 /// What of a candidate a plan can look at.
@@ -165,6 +168,66 @@ impl Front {
         self.0.sort_by_key(|kept| kept.id);
         self.0
     }
+}
+
+/// A candidate by itself, as [`survivors`] takes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// Accelerators in a replica.
+    pub gpus: u32,
+    /// Replica-seconds per request ÷ capacity by class; infinite where it is not admitted.
+    pub load_s: Vec<f64>,
+    /// Joules per request above idle by class.
+    pub energy_j: Vec<f64>,
+    /// Watts of an idle replica above an idle system.
+    pub idle_w: f64,
+    /// Answer quality.
+    pub quality: f64,
+}
+
+impl Candidate {
+    fn kept(&self, id: u64, per_system: u32, classes: usize) -> Result<Kept> {
+        let what = format!("candidates[{id}]: load_s, energy_j, classes");
+        same_rows(what, &[self.load_s.len(), self.energy_j.len(), classes])?;
+        positive(format!("candidates[{id}].gpus"), f64::from(self.gpus))?;
+        let numbers = [self.idle_w, self.quality];
+        let mut numbers = numbers.iter().chain(&self.load_s).chain(&self.energy_j);
+        if numbers.any(|number| number.is_nan()) {
+            return Err(Error::Input(format!("candidates[{id}]: a number is NaN")));
+        }
+        let padded =
+            |row: &[f64]| std::array::from_fn(|k| row.get(k).copied().unwrap_or(f64::INFINITY));
+        Ok(Kept {
+            id,
+            gpus: self.gpus,
+            per_system,
+            classes,
+            load: padded(&self.load_s),
+            joules: padded(&self.energy_j),
+            idle_w: self.idle_w,
+            quality: self.quality,
+            capacity: 1.0,
+        })
+    }
+}
+
+/// Places of the candidates of one group that no other makes useless, on systems of so many
+/// accelerators.
+pub fn survivors(candidates: &[Candidate], per_system: u32) -> Result<Vec<u64>> {
+    let classes = candidates.first().map_or(0, |c| c.load_s.len());
+    within(
+        "number of classes",
+        classes as f64,
+        0.0..MAX_CLASSES as f64 + 1.0,
+        "at most 16",
+    )?;
+    positive("per_system", f64::from(per_system))?;
+    let mut front = Front::default();
+    for (id, candidate) in candidates.iter().enumerate() {
+        front.add(candidate.kept(id as u64, per_system, classes)?);
+    }
+    Ok(front.into_sorted().iter().map(|kept| kept.id).collect())
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use serde::{Serialize, Serializer};
 
+use crate::error::Error;
 use crate::evaluate::{class_work, is_batch, limits, longest_kv, sharing, Rated};
 use crate::perf::latency::{Percentiles, Pressure};
 use crate::perf::layout::Layout;
@@ -40,6 +42,21 @@ pub struct Counts {
     /// Usable as well, but shown by a bound to be beaten by another candidate at every group of sites:
     /// its capacity was not searched.
     pub dominated: u64,
+}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([
+            ("evaluated", self.evaluated()),
+            ("usable", self.usable),
+            ("dominated", self.dominated),
+            ("no_layout", self.no_layout),
+            ("memory", self.memory),
+            ("ttft", self.ttft),
+            ("tpot", self.tpot),
+            ("e2e", self.e2e),
+        ])
+    }
 }
 
 impl Counts {
@@ -96,6 +113,33 @@ pub struct Found {
 }
 
 impl Found {
+    /// The kept candidates in canonical order: by group, then by number.
+    pub fn kept(&self) -> Vec<(GroupKey, Kept)> {
+        let sorted = |(key, front): (&GroupKey, &Front)| {
+            let rows = front.clone().into_sorted();
+            let key = *key;
+            rows.into_iter().map(move |kept| (key, kept))
+        };
+        self.fronts.iter().flat_map(sorted).collect()
+    }
+
+    /// Adds partitions `first..last`, on the current rayon pool.
+    pub fn extend(
+        &mut self,
+        spec: &Spec,
+        space: &Space,
+        first: u64,
+        last: u64,
+    ) -> crate::error::Result<()> {
+        let len = space.partition_count();
+        if first > last || last > len {
+            let (what, index) = ("partition", last);
+            return Err(Error::Unknown { what, index, len });
+        }
+        *self = std::mem::take(self).merge(search(spec, space, first, last));
+        Ok(())
+    }
+
     /// Joins two results; the order does not matter.
     pub fn merge(mut self, other: Self) -> Self {
         for (workload, counts) in &other.counts {

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::{index, positive, Error, Result};
 use crate::perf::layout::{is_layout, Layout};
 use crate::perf::parallel::Parallel;
 use crate::perf::role::Role;
@@ -37,6 +37,37 @@ pub struct Configuration {
     pub batch: usize,
     /// Position among its class sets.
     pub set: usize,
+}
+
+impl Configuration {
+    /// The one that serves whole requests at positions (workload, system, engine, precision, KV
+    /// dtype, speculation) with degrees (tp, pp, ep, attention dp).
+    pub fn serving(spec: &Spec, positions: [usize; 6], degrees: [u32; 4]) -> Result<Self> {
+        let [workload, system, engine, precision, kv, speculation] = positions;
+        index("workload", workload, spec.workloads.len())?;
+        let w = &spec.workloads[workload];
+        index("system", system, w.systems.len())?;
+        index("engine", engine, w.engines.len())?;
+        index("precision", precision, w.precisions.len())?;
+        index("KV dtype", kv, w.kv.len())?;
+        index("speculation", speculation, w.speculation.len())?;
+        let [tp, pp, ep, adp] = degrees;
+        for (name, degree) in [("tp", tp), ("pp", pp), ("ep", ep), ("attention dp", adp)] {
+            positive(name, f64::from(degree))?;
+        }
+        Ok(Self {
+            workload,
+            system,
+            engine,
+            precision,
+            parallel: Parallel { tp, pp, ep, adp },
+            kv,
+            speculation,
+            role: Role::Serve,
+            batch: 0,
+            set: 0,
+        })
+    }
 }
 
 /// Sizes of the axes of one workload.
@@ -230,6 +261,14 @@ impl Space {
             batch: point[0],
             set: point[1],
         }
+    }
+
+    /// Reads a number of a workload that has the latency group.
+    pub fn decode_at(&self, spec: &Spec, number: u64, group: usize) -> Result<Configuration> {
+        let c = self.decode(spec, number)?;
+        let groups = spec.workloads[c.workload].round_trip_s.len();
+        index("latency group", group, groups)?;
+        Ok(c)
     }
 
     /// Reads a number.

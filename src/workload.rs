@@ -1,6 +1,6 @@
 //! Demand as the core sees it: request classes, latency limits, and the axes of the layout space.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::perf::factors::TimeFactors;
 use crate::perf::parallel::{self, Parallel};
@@ -42,7 +42,7 @@ pub struct Class {
 }
 
 /// What a limit is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Time to first token.
@@ -51,6 +51,17 @@ pub enum Metric {
     Tpot,
     /// Whole request.
     E2e,
+}
+
+impl Metric {
+    /// Its name in specifications and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ttft => "ttft",
+            Self::Tpot => "tpot",
+            Self::E2e => "e2e",
+        }
+    }
 }
 
 /// A latency limit.
@@ -133,6 +144,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// By class, the share of a prompt that is found in prefix caches.
+    pub fn hit_rates(&self) -> Vec<f64> {
+        self.classes.iter().map(|class| class.hit_rate).collect()
+    }
+
     /// Roles in canonical order.
     pub fn roles(&self) -> Vec<Role> {
         let mut roles = vec![Role::Serve];

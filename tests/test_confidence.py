@@ -539,8 +539,8 @@ def simulated(spec: Json, rate: float, limit_s: float = 0.5) -> Any:
     core = _core.Problem(json.dumps(spec))
     lengths = (np.array([1000, 400], dtype=np.uint32), np.array([100, 300], dtype=np.uint32))
     none = (np.array([], dtype=np.uint32), np.array([], dtype=np.uint32))
-    return core.simulate(
-        0, np.array([rate, 0.0]), [lengths, none], requests=2000, replications=2, seed=5
+    return _core.simulate(
+        core, 0, np.array([rate, 0.0]), [lengths, none], requests=2000, replications=2, seed=5
     )
 
 
@@ -566,7 +566,7 @@ def test_a_replayed_trace_is_felt_slower_too() -> None:
     classes = np.zeros(400, dtype=np.uint32)
     tokens = (np.full(400, 900, dtype=np.uint32), np.full(400, 120, dtype=np.uint32))
     rated, slow = (
-        _core.Problem(json.dumps(s)).replay(0, times, classes, *tokens)
+        _core.replay(_core.Problem(json.dumps(s)), 0, (times, classes, *tokens), warmup=0.0)
         for s in (with_factors(spec, ttft=1.5, tpot=1.5, load=1.5), slowed(spec, 1.5))
     )
     for name in ("ttft_s", "tpot_s", "e2e_s", "served_per_s"):

@@ -101,7 +101,7 @@ def test_missing_and_unknown_fields_are_named() -> None:
     with pytest.raises(ValueError, match="idle_w"):
         problem(spec)
     with pytest.raises(ValueError, match="servr_usd"):
-        _core.system_year(json.dumps({**OWNERSHIP, "servr_usd": 1.0}))
+        _core.system_year({**OWNERSHIP, "servr_usd": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_missing_and_unknown_fields_are_named() -> None:
 )
 def test_impossible_finance_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
-        _core.system_year(json.dumps({**OWNERSHIP, field: value}))
+        _core.system_year({**OWNERSHIP, field: value})
 
 
 def test_numbers_past_the_end_raise_index_error() -> None:
@@ -130,8 +130,8 @@ def test_numbers_past_the_end_raise_index_error() -> None:
         lambda: p.recheck(p.space_size, 0, np.zeros(2)),
         lambda: p.recheck(0, 5, np.zeros(2)),
         lambda: search.extend(p, 0, p.partition_count + 1),
-        lambda: p.closed_loop((9, 0, 0, 0, 0, 0), (1, 1, 1, 1), (1.0, 1.0, 1.0)),
-        lambda: p.closed_loop((0, 9, 0, 0, 0, 0), (1, 1, 1, 1), (1.0, 1.0, 1.0)),
+        lambda: _core.closed_loop(p, (9, 0, 0, 0, 0, 0), (1, 1, 1, 1), (1.0, 1.0, 1.0)),
+        lambda: _core.closed_loop(p, (0, 9, 0, 0, 0, 0), (1, 1, 1, 1), (1.0, 1.0, 1.0)),
     ]
     for call in calls:
         with pytest.raises(IndexError):
@@ -158,22 +158,25 @@ def test_no_layout_cannot_be_rechecked() -> None:
 @pytest.mark.parametrize("load", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, math.nan)])
 def test_bad_closed_loop_load_is_refused(load: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="load"):
-        setting("main")[1].closed_loop((0,) * 6, (1, 1, 1, 1), load)
+        _core.closed_loop(setting("main")[1], (0,) * 6, (1, 1, 1, 1), load)
 
 
-def test_bad_arrays_are_refused_by_prune() -> None:
-    one, two = np.ones((2, 1)), np.ones(2)
-    gpus = np.ones(2, dtype=np.uint32)
-    cases: list[tuple[Any, Any, Any, Any, Any]] = [
-        (one, np.ones((2, 2)), gpus, two, two),
-        (one, one, gpus[:1], two, two),
-        (np.full((2, 1), math.nan), one, gpus, two, two),
-        (one, one, gpus * 0, two, two),
-        (np.ones((2, 17)), np.ones((2, 17)), gpus, two, two),
+def test_bad_candidates_are_refused_by_prune() -> None:
+    good = {"load_s": [1.0], "energy_j": [1.0], "gpus": 1, "idle_w": 1.0, "quality": 1.0}
+    assert _core.prune([good, good], 8) == [0]
+    cases: list[tuple[Any, str]] = [
+        ({"energy_j": [1.0, 1.0]}, r"candidates\[1\].*equally long"),
+        ({"load_s": [math.nan]}, r"candidates\[1\].*NaN"),
+        ({"gpus": 0}, r"candidates\[1\]\.gpus"),
+        ({"gpus": 1.5}, r"\[1\]\.gpus: "),
+        ({"idle": 1.0}, "unknown field `idle`"),
     ]
-    for case in cases:
-        with pytest.raises(ValueError, match="prune"):
-            _core.prune(*case, 8)
+    for change, named in cases:
+        with pytest.raises(ValueError, match=named):
+            _core.prune([good, {**good, **change}], 8)
+    many = {"load_s": [1.0] * 17, "energy_j": [1.0] * 17}
+    with pytest.raises(ValueError, match="number of classes = 17"):
+        _core.prune([{**good, **many}], 8)
 
 
 def test_a_system_without_scale_out_link_has_no_pools_of_one_role() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -80,18 +79,18 @@ def toy() -> Json:
 def test_a_decode_step_by_hand() -> None:
     # Products 3000×1000, 1000×1000, 4000×1000, 1000×2000, head 1000×1000: 11 M weights.
     # Compute 2·11e6 flop = 22 us. Bytes: 2·11e6 weights, 2·6000 in, 2·10000 out = 22.032 us. q = 1.
-    got = problem(toy()).closed_loop((0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
+    got = _core.closed_loop(problem(toy()), (0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
     assert got is not None
     assert got[1] == pytest.approx(44.032e-6, rel=1e-12)
 
 
 def test_accepted_draft_tokens_divide_tpot_and_drafts_cost_time() -> None:
     spec = toy()
-    plain = problem(spec).closed_loop((0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
+    plain = _core.closed_loop(problem(spec), (0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
     # alpha = 0.5, k = 1: (1 − α²)/(1 − α) = 1.5 tokens a step; a draft costs 10 % of a step; two
     # tokens double compute, and double activations beside the weights.
     spec["workloads"][0]["speculation"] = [{"depth": 1, "accepted": 1.5, "draft_cost": 0.1}]
-    drafted = problem(spec).closed_loop((0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
+    drafted = _core.closed_loop(problem(spec), (0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
     assert plain is not None
     assert drafted is not None
     assert drafted[1] == pytest.approx((44e-6 + 22.064e-6) * 1.1 / 1.5, rel=1e-12)
@@ -132,12 +131,12 @@ def test_the_published_price_rule() -> None:
 
 def test_annuities_from_the_textbook() -> None:
     # 10 % over 5 years: capital recovery 0.263797, sinking fund 0.163797.
-    year = _core.system_year(json.dumps(OWNERSHIP))
+    year = _core.system_year(OWNERSHIP)
     assert year["capex_annuity"] == pytest.approx(263_797.48, abs=0.01)
     assert year["residual_credit"] == pytest.approx(-32_759.50, abs=0.01)
-    free = _core.system_year(json.dumps({**OWNERSHIP, "cost_of_capital": 0.0}))
+    free = _core.system_year({**OWNERSHIP, "cost_of_capital": 0.0})
     assert free["capex_annuity"] == 200_000.0
-    tiny = _core.system_year(json.dumps({**OWNERSHIP, "cost_of_capital": 1e-15}))
+    tiny = _core.system_year({**OWNERSHIP, "cost_of_capital": 1e-15})
     assert tiny["capex_annuity"] == pytest.approx(200_000.0, rel=1e-12)
 
 
@@ -164,7 +163,7 @@ def test_system_year_matches_the_reference(
         "provisioned_kw": power,
         "rental_usd_per_gpu_h": 2.5,
     }
-    got, want = _core.system_year(json.dumps(o)), ref.system_year(o)
+    got, want = _core.system_year(o), ref.system_year(o)
     assert set(got) == set(want)
     for item, usd in got.items():
         assert usd == pytest.approx(want[item], rel=1e-9)
@@ -178,7 +177,7 @@ def test_a_price_of_nonsense_is_refused(numbers: tuple[float, float]) -> None:
 
 def test_a_bare_rental_costs_price_times_gpus_times_hours() -> None:
     bare = {**dict.fromkeys(OWNERSHIP, 0.0), "life_years": 1.0, "gpus": 8.0}
-    year: Json = dict(_core.system_year(json.dumps({**bare, "rental_usd_per_gpu_h": 2.0})))
+    year: Json = dict(_core.system_year({**bare, "rental_usd_per_gpu_h": 2.0}))
     assert year["rental"] == 2.0 * 8 * 8760
     assert sum(v for k, v in year.items() if k != "rental") == 0.0
 
@@ -203,7 +202,7 @@ def test_the_worked_cost_case_of_the_manual() -> None:
     given_numbers = table("A worked case: what is given", text)
     stated = table("A worked case: what it costs", text)
     ownership = {name: given_numbers.pop(name) for name in OWNERSHIP}
-    year: Json = dict(_core.system_year(json.dumps(ownership)))
+    year: Json = dict(_core.system_year(ownership))
     price = _core.kwh_it_cost(
         given_numbers["tariff_usd_per_kwh"], given_numbers["pue"], 0.0, 0.0, 0.0, 0.0
     )["energy"]

@@ -128,11 +128,14 @@ def test_prune_is_brute_force_dominance(rows: list[Any]) -> None:
         one["load"], one["joules"] = list(one["load"]), list(one["joules"])
     left = [b["id"] for b in candidates if not any(ref.dominates(a, b) for a in candidates)]
     kept = _core.prune(
-        np.array([c["load"] for c in candidates]),
-        np.array([c["joules"] for c in candidates]),
-        np.array([c["gpus"] for c in candidates], dtype=np.uint32),
-        np.array([c["idle_w"] for c in candidates]),
-        np.array([c["quality"] for c in candidates]),
+        [
+            {
+                "load_s": c["load"],
+                "energy_j": c["joules"],
+                **{name: c[name] for name in ("gpus", "idle_w", "quality")},
+            }
+            for c in candidates
+        ],
         8,
     )
     assert kept == left

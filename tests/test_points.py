@@ -133,10 +133,17 @@ def test_results_go_into_arrays_that_are_given(problem: _core.Problem) -> None:
             _core.operating_points(problem, number, 0, rate, price, price, out=wrong)  # type: ignore[arg-type]
 
 
+#: As many of the cheapest, and the points that none beats.
+KEPT: Any = {"cheapest": 7, "by": "cost", "front": True}
+ONE = {"rate_rps": [1.0]}
+
+
 def search(problem: _core.Problem, skip: bool, threads: int = 0) -> _core.PointSearch:
     offers = [[(3.0, 0.1), (2.0, 0.2), (2.0, 0.2), (4.0, 0.3)], [(5.0, 0.0)]]
     loads = list(np.linspace(0.005, 0.995, 150))
-    found = _core.PointSearch(problem, "utilisation", loads, offers, cheapest=7, skip=skip)
+    found = _core.PointSearch(
+        problem, loads={"utilisation": loads}, offers=offers, **{**KEPT, "skip": skip}
+    )
     middle = found.unit_count // 3
     found.extend(0, middle, threads)
     found.extend(middle, found.unit_count, threads)
@@ -180,7 +187,13 @@ def test_the_best_alone_are_the_best_of_all(
 
     def best(most: int, front: bool, skip: bool) -> Any:
         found = _core.PointSearch(
-            problem, "utilisation", loads, offers, cheapest=most, by=by, front=front, skip=skip
+            problem,
+            loads={"utilisation": loads},
+            offers=offers,
+            cheapest=most,
+            by=by,
+            front=front,
+            skip=skip,
         )
         found.extend(0, found.unit_count)
         assert found.counts()["total"] == found.size
@@ -203,18 +216,20 @@ def test_what_is_out_of_range_is_refused(problem: _core.Problem) -> None:
         ("utilisation", [0.5, 1.0], "below 1"),
         ("utilisation", [0.5, 0.5], "above the load before"),
         ("rate_rps", [-1.0], "positive"),
-        ("speed", [1.0], "load_axis"),
+        ("speed", [1.0], "loads: unknown variant `speed`"),
     ):
         with pytest.raises(ValueError, match=match):
-            _core.PointSearch(problem, axis, loads, offers)
-    with pytest.raises(ValueError, match="by"):
-        _core.PointSearch(problem, "rate_rps", [1.0], offers, by="watts")  # type: ignore[arg-type]
+            _core.PointSearch(problem, loads={axis: loads}, offers=offers, **KEPT)
+    with pytest.raises(ValueError, match="by: unknown variant `watts`"):
+        _core.PointSearch(problem, loads=ONE, offers=offers, **{**KEPT, "by": "watts"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one list per system"):
-        _core.PointSearch(problem, "rate_rps", [1.0], offers[:1])
+        _core.PointSearch(problem, loads=ONE, offers=offers[:1], **KEPT)
     with pytest.raises(ValueError, match="usd_per_gpu_h"):
-        _core.PointSearch(problem, "rate_rps", [1.0], [[(-1.0, 0.0)], []])
+        _core.PointSearch(problem, loads=ONE, offers=[[(-1.0, 0.0)], []], **KEPT)
     with pytest.raises(IndexError):
-        _core.PointSearch(problem, "rate_rps", [1.0], offers).extend(0, problem.unit_count + 1)
+        _core.PointSearch(problem, loads=ONE, offers=offers, **KEPT).extend(
+            0, problem.unit_count + 1
+        )
     one = np.ones(1)
     with pytest.raises(ValueError, match="rate_rps"):
         _core.operating_points(problem, 0, 0, np.array([math.nan]), one, one)

@@ -51,11 +51,16 @@ def pruned(problem: Problem) -> Problem:
     kept: list[Candidate] = []
     for (_, system, *_), group in groups.items():
         rows = _core.prune(
-            np.array([c.load for c in group]),
-            np.array([c.energy_j for c in group]),
-            np.array([c.gpus for c in group], dtype=np.uint32),
-            np.array([c.idle_w for c in group]),
-            np.array([c.quality for c in group]),
+            [
+                {
+                    "load_s": list(c.load),
+                    "energy_j": list(c.energy_j),
+                    "gpus": c.gpus,
+                    "idle_w": c.idle_w,
+                    "quality": c.quality,
+                }
+                for c in group
+            ],
             per_system[system],
         )
         kept += [group[i] for i in rows]

@@ -63,7 +63,7 @@ def at(problem: Any, utilisation: float, **changes: Any) -> Any:
     fleet = options.get("replicas", 1)
     rates = np.array([fleet * utilisation / load_s(problem)])
     sizes = options.pop("lengths", lengths())
-    return problem.simulate(0, rates, sizes, **options)
+    return _core.simulate(problem, 0, rates, sizes, **options)
 
 
 def test_above_capacity_every_replication_is_unstable_and_below_none() -> None:
@@ -112,12 +112,13 @@ def test_a_replay_is_one_sample() -> None:
     n = 200
     times, zeros = np.arange(n) / 5.0, np.zeros(n, dtype=np.uint32)
     sizes = np.full(n, PROMPT, dtype=np.uint32), np.full(n, OUTPUT, dtype=np.uint32)
-    result = problem.replay(0, times, zeros, *sizes)
+    trace = (times, zeros, *sizes)
+    result = _core.replay(problem, 0, trace, warmup=0.0)
     mean, half_width = result["classes"][0]["ttft_s"][0]
     assert mean > 0 and np.isnan(half_width)
     assert (result["replications"], result["classes"][0]["finished"]) == (1, n)
     # Twice as many replicas, taken in turn, see half as much each.
-    spread = problem.replay(0, times, zeros, *sizes, replicas=2, router="round_robin")
+    spread = _core.replay(problem, 0, trace, warmup=0.0, replicas=2, router="round_robin")
     assert spread["concurrency"][0] < result["concurrency"][0]
 
 
@@ -138,19 +139,25 @@ def test_a_bad_trace_is_refused_by_row(
     times: list[float], inputs: list[int], outputs: list[int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        one_class("llama-8b").replay(
+        _core.replay(
+            one_class("llama-8b"),
             0,
-            np.array(times, dtype=np.float64),
-            np.zeros(len(times), dtype=np.uint32),
-            np.array(inputs, dtype=np.uint32),
-            np.array(outputs, dtype=np.uint32),
+            (
+                np.array(times, dtype=np.float64),
+                np.zeros(len(times), dtype=np.uint32),
+                np.array(inputs, dtype=np.uint32),
+                np.array(outputs, dtype=np.uint32),
+            ),
         )
 
 
 def test_bad_options_are_refused_by_name() -> None:
     problem = one_class("llama-8b")
     for change, message in (
-        ({"router": "random"}, "router"),
+        ({"router": "random"}, "router: unknown variant `random`, expected"),
+        ({"replica": 2}, "unknown field `replica`, expected"),
+        ({"seed": 1.5}, "seed: "),
+        ({"curve": {"weights": [1.0, "x"]}}, r"curve.weights\[1\]: "),
         ({"burstiness": 0.0}, "burstiness"),
         ({"requests": 0}, "requests"),
         ({"replicas": 0}, "replicas"),
@@ -164,11 +171,11 @@ def test_bad_options_are_refused_by_name() -> None:
             at(problem, 0.5, **{"replicas": 1, **change})
     for rate in (-1.0, 0.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="rates"):
-            problem.simulate(0, np.array([rate]), lengths())
+            _core.simulate(problem, 0, np.array([rate]), lengths())
     with pytest.raises(IndexError):
-        problem.simulate(problem.space_size, np.array([1.0]), lengths())
+        _core.simulate(problem, problem.space_size, np.array([1.0]), lengths())
     with pytest.raises(IndexError):
-        problem.simulate(0, np.array([1.0]), lengths(), latency_group=1)
+        _core.simulate(problem, 0, np.array([1.0]), lengths(), latency_group=1)
 
 
 #: Model, its degrees, prompt, output.
@@ -200,14 +207,16 @@ def comparison(kind: Callable[[int, int], Lengths]) -> list[Json]:
         sizes = kind(prompt, output)
         problem = one_class(model, sizes, **degrees)
         load = load_s(problem)
-        full = problem.simulate(
-            0, np.array([1.5 / load]), sizes, requests=4000, replications=2, seed=3
+        full = _core.simulate(
+            problem, 0, np.array([1.5 / load]), sizes, requests=4000, replications=2, seed=3
         )
         capacity = full["classes"][0]["served_per_s"][0] * load
         for utilisation in (0.3, 0.6, 0.85):
             rates = np.array([utilisation / load])
             said = problem.recheck(0, 0, rates)
-            seen = problem.simulate(0, rates, sizes, requests=REQUESTS, replications=4, seed=3)
+            seen = _core.simulate(
+                problem, 0, rates, sizes, requests=REQUESTS, replications=4, seed=3
+            )
             row: Json = {"layout": f"{model} {prompt}/{output}", "load": utilisation}
             row["capacity"] = (1.0, capacity)
             for metric in ("ttft_s", "tpot_s"):

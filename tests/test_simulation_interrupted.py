@@ -7,9 +7,8 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,8 @@ from test_simulate import lengths, load_s, one_class
 from test_simulation import LIGHT, scenario, trace_file
 from tokenfleet import _core
 from tokenfleet.plan.rows import Position
-from tokenfleet.simulation import arrivals
+from tokenfleet.simulation.fleet import Whole
 from tokenfleet.simulation.plot import sweep
-from tokenfleet.simulation.run import simulate_group
 
 Json = dict[str, Any]
 ENDLESS = replace(LIGHT, requests=2_000_000_000)
@@ -46,40 +44,22 @@ def strike() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-class Struck:
-    """The core, with Ctrl-C pressed as its `call`-th simulation begins."""
-
-    def __init__(self, core: Any, call: int) -> None:
-        self.core, self.left, self.lock = core, call, threading.Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.core, name)
-
-    def _begin(self) -> None:
-        with self.lock:
-            self.left -= 1
-            if self.left == 0:
-                strike()
-
-    def simulate(self, *args: Any, **options: Any) -> Any:
-        self._begin()
-        return self.core.simulate(*args, **options)
-
-    def replay(self, *args: Any, **options: Any) -> Any:
-        self._begin()
-        return self.core.replay(*args, **options)
-
-
 def striking(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
-    """Presses Ctrl-C as a simulation begins, counted over all of them."""
-    struck: list[Struck] = []
+    """Presses Ctrl-C as the `call`-th simulation begins."""
+    lock, begun = threading.Lock(), []
 
-    def group(core: Any, *args: Any, **options: Any) -> Any:
-        if not struck:
-            struck.append(Struck(core, call))
-        return simulate_group(struck[0], *args, **options)
+    def with_strike(simulation: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **options: Any) -> Any:
+            with lock:
+                begun.append(args)
+                if len(begun) == call:
+                    strike()
+            return simulation(*args, **options)
 
-    monkeypatch.setattr(arrivals, "simulate_group", group)
+        return run
+
+    for name in ("simulate", "replay", "simulate_fleet"):
+        monkeypatch.setattr(_core, name, with_strike(getattr(_core, name)))
 
 
 # Core
@@ -90,51 +70,33 @@ def test_a_flag_ends_a_run_with_what_was_simulated() -> None:
     problem, flag = one_class("llama-8b"), _core.StopFlag()
     flag.set()
     rate = np.array([0.6 / load_s(problem)])
-    found = problem.simulate(0, rate, lengths(), requests=2_000_000_000, warmup=0.0, stop=flag)
+    found = _core.simulate(
+        problem, 0, rate, lengths(), requests=2_000_000_000, warmup=0.0, stop=flag
+    )
     total, row = found["conservation"], found["classes"][0]
-    assert found["interrupted"] and found["replications"] == 10
+    assert found["interrupted"] and found["replications"] == _core.SIMULATION["replications"]
     assert total["arrived"] == total["finished"] + total["rejected"] + total["in_flight"]
     assert 0 < row["finished"] < row["arrived"]
     assert all(s["judged"] == s["finished"] < s["arrived"] for s in row["samples"])
-    whole = problem.simulate(0, rate, lengths(), requests=20, warmup=0.0, stop=_core.StopFlag())
+    whole = _core.simulate(
+        problem, 0, rate, lengths(), requests=20, warmup=0.0, stop=_core.StopFlag()
+    )
     assert not whole["interrupted"]
     assert all(s["judged"] == s["arrived"] for s in whole["classes"][0]["samples"])
 
 
-def test_an_interrupt_ends_a_fleet_with_what_was_simulated() -> None:
-    """Pressed when the run lets other threads in: nothing else does, the interval is an hour."""
-    problem, begun = one_class("llama-8b"), threading.Event()
-
-    class Signalling(list[Any]):
-        """Lengths that say when they are read, just before the run begins."""
-
-        def __iter__(self) -> Iterator[Any]:
-            begun.set()
-            return super().__iter__()
-
-    def press() -> None:
-        begun.wait()
-        strike()
-
-    interval = sys.getswitchinterval()
-    thread = threading.Thread(target=press, daemon=True)
-    thread.start()
-    sys.setswitchinterval(3600.0)
-    try:
-        found = simulate_fleet(
-            problem,
-            [{"id": 0}],
-            Signalling(lengths()),
-            rate=0.6 / load_s(problem),
-            requests=2_000_000_000,
-            warmup=0.0,
-            replications=2,
-        )
-    except KeyboardInterrupt:
-        pytest.fail("the interrupt was not taken up by the run")
-    finally:
-        sys.setswitchinterval(interval)
-        thread.join()
+def test_a_flag_ends_a_fleet_with_what_was_simulated() -> None:
+    problem, flag = one_class("llama-8b"), _core.StopFlag()
+    flag.set()
+    found = simulate_fleet(
+        problem,
+        [{"id": 0}],
+        rate=0.6 / load_s(problem),
+        requests=2_000_000_000,
+        warmup=0.0,
+        replications=2,
+        stop=flag,
+    )
     assert found["interrupted"] and closed(found)
     row = found["classes"][0]
     assert 0 < row["finished"] < row["arrived"]
@@ -183,6 +145,17 @@ def test_nothing_is_said_of_what_was_not_measured(
     assert found.groups == () and found.limits == ()
     assert found.delivered["good_share"] is None
     assert found.delivered["cost_per_mtok_good_output_usd"] is None
+
+
+def test_a_fleet_under_way_is_ended(
+    planned: tuple[Json, Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its group, which is simulated first; nothing may have been measured of it yet."""
+    own, plan = planned
+    striking(monkeypatch, 2)
+    found = tf.simulate(plan, own, settings=LIGHT, whole=Whole())
+    assert found.interrupted and all(one["interrupted"] for one in found.fleets)
+    assert [group["interrupted"] for group in found.groups] == [False]
 
 
 def test_loads_that_were_simulated_stay(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tokenfleet.scenario.load import load_scenario
     from tokenfleet.schema import Scenario
     from tokenfleet.simulation.result import Simulation
-    from tokenfleet.simulation.run import SimulationSettings
+    from tokenfleet.simulation.settings import SimulationSettings
     from tokenfleet.simulation.simulate import simulate
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 __all__ = [
     "BLANK",
@@ -17,6 +18,7 @@ __all__ = [
     "CANDIDATE_NUMBERS",
     "HOURS_PER_YEAR",
     "POINT_COLUMNS",
+    "SIMULATION",
     "Candidates",
     "Durations",
     "PointSearch",
@@ -25,13 +27,16 @@ __all__ = [
     "Splicer",
     "StopFlag",
     "__version__",
+    "closed_loop",
     "distinct_rows",
     "estimate",
     "file_checksum",
     "kwh_it_cost",
     "operating_points",
     "prune",
+    "replay",
     "route_fleets",
+    "simulate",
     "simulate_fleet",
     "system_year",
     "throughput",
@@ -45,6 +50,14 @@ CANDIDATE_ANSWERS: Final[tuple[str, ...]]  # numbers; means of closed loops last
 CANDIDATE_NUMBERS: Final[tuple[str, ...]]  # as Candidates.evaluate takes them
 POINT_COLUMNS: Final[tuple[str, ...]]  # numbers of an operating point
 BLANK: Final[float]  # an optional number of a candidate that is left out
+
+SIMULATION: Final[_Settings]  # how a group is simulated where nothing else is said
+
+#: Mean, p50, p90, p95, p99.
+_Percentiles: TypeAlias = tuple[float, float, float, float, float]
+_Reals: TypeAlias = NDArray[np.float64]
+_Wholes: TypeAlias = NDArray[np.uint32]
+_Longs: TypeAlias = NDArray[np.uint64]
 
 class _Layout(TypedDict):
     """Fields of one configuration, as names and numbers."""
@@ -70,8 +83,8 @@ class _Recheck(TypedDict):
     utilisation: float  # Σ rate·load, before the capacity is folded in
     broken: str | None  # ttft, tpot or e2e: the limit that is exceeded most
     concurrency: float | None  # sequences in decode; None above capacity
-    ttft_s: list[list[float]] | None  # (K, 5); NaN for a class without rate
-    tpot_s: list[list[float]] | None  # (K, 5); NaN in a prefill pool
+    ttft_s: list[_Percentiles] | None  # (K,); NaN for a class without rate
+    tpot_s: list[_Percentiles] | None  # (K,); NaN in a prefill pool
 
 class _Counts(TypedDict):
     """How the integers of a workload's space ended; every one is in exactly one of the last
@@ -89,44 +102,73 @@ class _Counts(TypedDict):
 class _Kept(TypedDict):
     """Candidates that survive pruning, as columns of N rows in canonical order."""
 
-    id: NDArray[np.uint64]
-    workload: NDArray[np.uint64]  # index in the specification
-    latency_group: NDArray[np.uint64]  # row of the workload's round_trip_s
-    system: NDArray[np.uint64]  # index in the specification
-    kv: NDArray[np.uint64]  # KV dtype index; 0 for serve
-    gpus: NDArray[np.uint64]  # accelerators in a replica
+    id: _Longs
+    workload: _Longs  # index in the specification
+    latency_group: _Longs  # row of the workload's round_trip_s
+    system: _Longs  # index in the specification
+    kv: _Longs  # KV dtype index; 0 for serve
+    gpus: _Longs  # accelerators in a replica
     role: list[str]
     split: NDArray[np.int64]  # position among the workload's splits; -1 for serve
-    capacity: NDArray[np.float64]  # utilisation that the limits allow
-    quality: NDArray[np.float64]
+    capacity: _Reals  # utilisation that the limits allow
+    quality: _Reals
     load_s: list[list[float]]  # (N, K) replica-seconds per request ÷ capacity; inf: not admitted
     energy_j: list[list[float]]  # (N, K) IT joules per request above idle; inf: not admitted
 
 class _Points(TypedDict):
     """Operating points at capacity under the worst mix, as columns of N rows; NaN where none."""
 
-    gpus: NDArray[np.float64]
-    capacity: NDArray[np.float64]  # utilisation; 0 where a limit breaks on an idle replica
-    requests_per_s: NDArray[np.float64]  # per replica, the set's classes in their own shares
-    output_tokens_per_s: NDArray[np.float64]  # per replica
-    drawn_w: NDArray[np.float64]  # IT watts of the replica at capacity
-    weight_bytes_per_gpu: NDArray[np.float64]
-    kv_bytes_per_gpu: NDArray[np.float64]  # a full batch at the longest context
-    concurrency: NDArray[np.float64]  # sequences in decode; 0 in a prefill pool
-    ttft_mean_ms: NDArray[np.float64]  # worst class, round trip included
-    ttft_p50_ms: NDArray[np.float64]
-    ttft_p90_ms: NDArray[np.float64]
-    ttft_p95_ms: NDArray[np.float64]
-    ttft_p99_ms: NDArray[np.float64]
-    tpot_mean_ms: NDArray[np.float64]  # NaN in a prefill pool
-    tpot_p50_ms: NDArray[np.float64]
-    tpot_p90_ms: NDArray[np.float64]
-    tpot_p95_ms: NDArray[np.float64]
-    tpot_p99_ms: NDArray[np.float64]
+    gpus: _Reals
+    capacity: _Reals  # utilisation; 0 where a limit breaks on an idle replica
+    requests_per_s: _Reals  # per replica, the set's classes in their own shares
+    output_tokens_per_s: _Reals  # per replica
+    drawn_w: _Reals  # IT watts of the replica at capacity
+    weight_bytes_per_gpu: _Reals
+    kv_bytes_per_gpu: _Reals  # a full batch at the longest context
+    concurrency: _Reals  # sequences in decode; 0 in a prefill pool
+    ttft_mean_ms: _Reals  # worst class, round trip included
+    ttft_p50_ms: _Reals
+    ttft_p90_ms: _Reals
+    ttft_p95_ms: _Reals
+    ttft_p99_ms: _Reals
+    tpot_mean_ms: _Reals  # NaN in a prefill pool
+    tpot_p50_ms: _Reals
+    tpot_p90_ms: _Reals
+    tpot_p95_ms: _Reals
+    tpot_p99_ms: _Reals
     status: list[str]  # ok, no_layout, memory, or the limit an idle replica breaks
 
 #: Mean over replications and half the width of its 95 % interval (NaN with fewer than two).
 _Estimate: TypeAlias = tuple[float, float]
+_Estimates: TypeAlias = tuple[_Estimate, _Estimate, _Estimate, _Estimate, _Estimate]
+#: For each class, input and output tokens, equally long, from which pairs are drawn.
+_Lengths: TypeAlias = Sequence[tuple[_Wholes, _Wholes]]
+#: Arrival times (s, not falling), classes, input and output tokens, equally long.
+_Trace: TypeAlias = tuple[_Reals, _Wholes, _Wholes, _Wholes]
+#: Of the blocks of its prompts, one after the other; where those of each row begin, with a last
+#: entry where they end; tokens in a block.
+_Hashes: TypeAlias = tuple[_Longs, _Longs, int]
+
+class _Curve(TypedDict, total=False):
+    """How rates change over time: their ratios in equal parts of a period that repeats."""
+
+    weights: Sequence[float]
+    period_s: float
+    start_s: float  # where in the period the simulation begins
+
+class _Settings(TypedDict, total=False):
+    """How a group is simulated; what is left out is as in ``SIMULATION``."""
+
+    replicas: int
+    router: str  # round_robin, join_shortest_queue or least_loaded
+    burstiness: float  # shape of the Gamma times between drawn requests; 1: Poisson, less: bursts
+    curve: _Curve | None
+    requests: int  # measured
+    warmup: float  # share of the requests that come before; of a trace, share of its rows
+    replications: int
+    seed: int
+    latency_group: int
+    waiting_limit: int | None  # requests that may wait on a lane; more are rejected
 
 class _Conservation(TypedDict):
     """Every request of all replications; the first is the sum of the others, always."""
@@ -134,76 +176,87 @@ class _Conservation(TypedDict):
     arrived: int
     finished: int
     rejected: int
+    lost: int  # with a replica that failed
     in_flight: int
 
 class _Sample(TypedDict):
     """Measured requests of one class in one replication."""
 
     arrived: int
-    judged: (
-        int  # what `good` and `within` are shares of: all, or if it was stopped those that ended
-    )
+    judged: int  # what shares are of: all, or if it was stopped those that ended
     finished: int
+    rejected: int
     good: int  # finished within every limit that binds the class
     within: list[int]  # finished within each limit of the workload; 0 where it does not bind
     ttft: Durations
     tpot: Durations
     e2e: Durations
 
-class _SimulatedClass(TypedDict):
+class _Served(TypedDict):
     """Measured requests of one class; unfinished and rejected ones are in no latency."""
 
-    arrived: int
     finished: int
+    served_per_s: _Estimate
+    ttft_s: _Estimates  # round trip included
+    tpot_s: _Estimates
+    e2e_s: _Estimates
+
+class _SimulatedClass(_Served):
+    """The same of one group."""
+
+    arrived: int
     rejected: int
     unfinished: int
-    served_per_s: _Estimate
-    ttft_s: list[_Estimate]  # (5,), round trip included
-    tpot_s: list[_Estimate]
-    e2e_s: list[_Estimate]
     samples: list[_Sample]  # one for each replication
 
-class _Simulated(TypedDict):
-    """Result of a simulation."""
+class _Series(TypedDict):
+    """What replicas held over time, in the first replication: at most 511 samples."""
+
+    at_s: list[float]
+    waiting: list[float]  # requests
+    running: list[float]  # requests
+    cache_share: list[float]
+    replicas_up: list[float]
+
+class _Run(TypedDict):
+    """What every simulation says."""
 
     interrupted: bool  # by `stop`: replications that came to their end, or without one all parts
     replications: int
     unstable_replications: int  # the backlog grew through the run, and less was served than came
     unstable: bool  # in most replications: latencies are those of a queue that diverges
+    backlog: _Estimate  # requests waiting or running in the fleet
+    steps: int
+    conservation: _Conservation
+    series: _Series
+
+class _Use(TypedDict):
+    """What a group did in measured time."""
+
     utilisation: _Estimate  # each sequence charged its part of a step with a full batch
     busy: _Estimate  # share of time with a step running
     concurrency: _Estimate  # sequences in decode on one replica
-    backlog: _Estimate  # requests waiting or running in the fleet
     hit_rate: _Estimate  # prompt tokens found in prefix caches
+    preemptions: int
+
+class _Simulated(_Run, _Use):
+    """Result of a simulation of one group."""
+
     lanes: int  # of one replica
     cache_bytes: float  # of one lane
     cache_tokens: float  # of short sequences that fill it
-    series: _Series
-    steps: int
-    preemptions: int
-    conservation: _Conservation
     classes: list[_SimulatedClass]
 
-class _FleetConservation(_Conservation):
-    """Every request of all replications; arrived is the sum of the others, always."""
+class _FleetCell(_Served):
+    """The same of one class on one site."""
 
-    lost: int  # with a replica that failed
-
-class _FleetCell(TypedDict):
-    """Measured requests of one class on one site."""
-
-    finished: int
     good: int  # finished within every limit that binds the class
-    served_per_s: _Estimate
     good_per_s: _Estimate
     tokens_per_s: _Estimate  # output tokens
     good_tokens_per_s: _Estimate
-    ttft_s: list[_Estimate]  # (5,), round trip included
-    tpot_s: list[_Estimate]
-    e2e_s: list[_Estimate]
 
 class _FleetClass(_FleetCell):
-    """Measured requests of one class on all sites."""
+    """The same on all sites."""
 
     arrived: int
     rejected: int
@@ -213,43 +266,21 @@ class _FleetClass(_FleetCell):
     within: list[_Estimate]  # the same for each limit of the workload; 0 where it does not bind
     sites: list[_FleetCell]
 
-class _FleetGroup(TypedDict):
-    """What a group did in measured time."""
+class _FleetGroup(_Use):
+    """One group of a fleet."""
 
-    utilisation: _Estimate
-    busy: _Estimate
-    concurrency: _Estimate  # sequences in decode on one replica
-    hit_rate: _Estimate  # prompt tokens found in prefix caches
-    preemptions: int
     drawn_w: _Estimate  # IT watts of all its replicas
     energy_j: _Estimate
 
-class _Series(TypedDict):
-    """What replicas held over time, in the first replication: at most 511 samples."""
-
-    at_s: NDArray[np.float64]
-    waiting: NDArray[np.float64]  # requests
-    running: NDArray[np.float64]  # requests
-    cache_share: NDArray[np.float64]
-    replicas_up: NDArray[np.float64]
-
-class _SimulatedFleet(TypedDict):
+class _SimulatedFleet(_Run):
     """Result of :func:`simulate_fleet`."""
 
     seed: int
-    interrupted: bool  # by Ctrl-C: these are the requests simulated so far
-    replications: int
-    unstable_replications: int
-    unstable: bool
-    backlog: _Estimate
     window_s: _Estimate  # measured time
-    steps: int
     restarted: int
     failures: int  # in measured time
-    conservation: _FleetConservation
     classes: list[_FleetClass]
     groups: list[_FleetGroup]
-    series: _Series
 
 class _SystemYear(TypedDict):
     """Yearly cost of one system, USD; energy is apart."""
@@ -296,14 +327,14 @@ class Problem:
     def describe(self, id: int) -> _Layout:
         """Layout fields of configuration ``id``. Raises ``IndexError`` past ``space_size``."""
 
-    def points(self, ids: NDArray[np.uint64], latency_group: int = 0, threads: int = 0) -> _Points:
+    def points(self, ids: _Longs, latency_group: int = 0, threads: int = 0) -> _Points:
         """Operating points of configurations ``ids`` (N,) at one latency group.
 
         ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` for an id or a
         latency group that does not exist.
         """
 
-    def recheck(self, id: int, latency_group: int, rates: NDArray[np.float64]) -> _Recheck:
+    def recheck(self, id: int, latency_group: int, rates: _Reals) -> _Recheck:
         """Latency of one replica of ``id`` at ``rates`` (K,) in requests/s.
 
         Raises ``ValueError`` for a negative or non-finite rate, another number of classes, a rate
@@ -316,77 +347,6 @@ class Problem:
         Raises ``ValueError`` where a kernel is not usable.
         """
 
-    def closed_loop(
-        self, axes: Sequence[int], degrees: Sequence[int], load: Sequence[float]
-    ) -> tuple[float, float, float] | None:
-        """Means of a benchmark at fixed concurrency: TTFT in s, TPOT in s, output tokens/s/GPU.
-
-        ``axes`` (6,): index of the workload, then positions on its axes of system, engine,
-        precision, KV dtype and speculation. ``degrees`` (4,): tp, pp, ep, attention dp. ``load``
-        (3,): requests in flight, prompt tokens, output tokens. ``None``: no layout, or no kernel.
-        """
-
-    def simulate(
-        self,
-        id: int,
-        rates: NDArray[np.float64],
-        lengths: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]],
-        *,
-        replicas: int = 1,
-        router: str = "join_shortest_queue",
-        burstiness: float = 1.0,
-        curve: tuple[Sequence[float], float] | None = None,
-        requests: int = 20_000,
-        warmup: float = 0.25,
-        replications: int = 10,
-        seed: int = 0,
-        latency_group: int = 0,
-        waiting_limit: int | None = None,
-        threads: int = 0,
-        stop: StopFlag | None = None,
-    ) -> _Simulated:
-        """Discrete-event simulation of ``replicas`` of a serving configuration.
-
-        ``rates`` (K,): requests/s of the whole fleet. ``lengths``: for each class its input and
-        output tokens, arrays of equal length from which pairs are drawn with replacement.
-        ``router``: round_robin, join_shortest_queue or least_loaded. ``burstiness``: shape of the
-        Gamma times between arrivals; 1 is Poisson, less is burstier. ``curve``: weights of the
-        rates in equal parts of a period, and its length in s. ``requests`` are measured,
-        after ``warmup`` times as many. ``waiting_limit``: requests that may wait on a lane; more
-        are rejected. The same seed gives the same result on any number of ``threads``; 0 takes all
-        cores. The GIL is released; ``stop``, set by another thread, ends the run. Raises
-        ``ValueError`` naming the row of bad input, or for a configuration that is no serving
-        layout; ``IndexError`` for one that does not exist.
-        """
-
-    def replay(
-        self,
-        id: int,
-        times: NDArray[np.float64],
-        classes: NDArray[np.uint32],
-        inputs: NDArray[np.uint32],
-        outputs: NDArray[np.uint32],
-        *,
-        hashes: tuple[NDArray[np.uint64], NDArray[np.uint64], int] | None = None,
-        mixed: tuple[
-            NDArray[np.float64], Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]], float
-        ]
-        | None = None,
-        replicas: int = 1,
-        router: str = "join_shortest_queue",
-        warmup: float = 0.0,
-        seed: int = 0,
-        latency_group: int = 0,
-        waiting_limit: int | None = None,
-        stop: StopFlag | None = None,
-    ) -> _Simulated:
-        """The same, of N requests given one by one: ``times`` in s from 0, not falling.
-
-        One trace is one sample: half widths are NaN. ``warmup`` is a share of its requests.
-        ``hashes`` as in :func:`simulate_fleet`. ``mixed``: rates, lengths and burstiness of drawn
-        requests that come among those of the trace, until its last.
-        """
-
 @final
 class Candidates:
     """Layouts of a problem that rows of a candidate file refer to."""
@@ -396,29 +356,29 @@ class Candidates:
         self,
         axes: Sequence[int],
         degrees: Sequence[int],
-        speculation: tuple[int, float, float],
+        speculation: dict[str, float],
     ) -> int | None:
         """Prepares a layout and returns its number; ``None``: it is none, or a figure is missing.
 
         ``axes`` (5,): index of the workload, then positions on its axes of system, engine,
-        precision and KV dtype. ``degrees`` (4,): tp, pp, ep, attention dp. ``speculation``: draft
-        tokens, tokens accepted per step, time of a draft token as a share of a step.
+        precision and KV dtype. ``degrees`` (4,): tp, pp, ep, attention dp. ``speculation``:
+        ``depth`` in draft tokens, ``accepted`` tokens per step, ``draft_cost`` of a draft token as
+        a share of a step.
         """
 
     def evaluate(
         self,
         layout: NDArray[np.int32],
-        numbers: Sequence[NDArray[np.float64]],
+        numbers: Sequence[_Reals],
         status: NDArray[np.uint8],
-        values: Sequence[NDArray[np.float64]],
-        valid: Sequence[NDArray[np.uint8]],
+        room: Sequence[tuple[_Reals, NDArray[np.uint8]]],
     ) -> tuple[int, list[int]]:
         """Answers N rows into the room that is given.
 
         ``layout`` (N,): numbers from ``add``; negative ones are rejected. ``numbers``: an array for
         each of ``CANDIDATE_NUMBERS``; all but the first two may be empty, and hold ``BLANK`` where
-        a row says nothing. ``status`` (N,), ``values`` (N,) and ``valid`` (N/8, rounded up) for
-        each of ``CANDIDATE_ANSWERS`` are written: how rows ended (``candidates/rows.rs``), numbers,
+        a row says nothing. ``status`` (N,) and, for each of ``CANDIDATE_ANSWERS``, the ``room`` of
+        (N,) and (N/8, rounded up) are written: how rows ended (``candidates/rows.rs``), numbers,
         and a bit for each that is there, the first row in the lowest. Returns how many rows are not
         rejected, whose numbers come first, and how many of them lack each answer. The GIL is
         released. Raises ``ValueError`` for other lengths or numbers.
@@ -445,28 +405,28 @@ class Search:
 class _BulkPoints(TypedDict):
     """Operating points of one replica serving one class, (N,) each."""
 
-    output_tokens_per_s: NDArray[np.float64]
-    output_tokens_per_s_per_gpu: NDArray[np.float64]
-    ttft_p50_ms: NDArray[np.float64]
-    ttft_p99_ms: NDArray[np.float64]
-    tpot_p50_ms: NDArray[np.float64]
-    tpot_p99_ms: NDArray[np.float64]
-    drawn_w: NDArray[np.float64]
-    cost_per_mtok_output_usd: NDArray[np.float64]  # price and energy, running at this rate
-    concurrency: NDArray[np.float64]  # sequences in decode
+    output_tokens_per_s: _Reals
+    output_tokens_per_s_per_gpu: _Reals
+    ttft_p50_ms: _Reals
+    ttft_p99_ms: _Reals
+    tpot_p50_ms: _Reals
+    tpot_p99_ms: _Reals
+    drawn_w: _Reals
+    cost_per_mtok_output_usd: _Reals  # price and energy, running at this rate
+    concurrency: _Reals  # sequences in decode
 
 class _KeptPoints(_BulkPoints):
     """Points that a search keeps, with where they lie."""
 
-    number: NDArray[np.uint64]
-    configuration: NDArray[np.uint64]  # for ``Problem.describe``; its classes are another axis here
-    workload_index: NDArray[np.uint64]
-    class_index: NDArray[np.uint64]
-    offer_index: NDArray[np.uint64]
-    rate_rps: NDArray[np.float64]
-    utilisation: NDArray[np.float64]
-    usd_per_gpu_h: NDArray[np.float64]
-    usd_per_kwh: NDArray[np.float64]
+    number: _Longs
+    configuration: _Longs  # for ``Problem.describe``; its classes are another axis here
+    workload_index: _Longs
+    class_index: _Longs
+    offer_index: _Longs
+    rate_rps: _Reals
+    utilisation: _Reals
+    usd_per_gpu_h: _Reals
+    usd_per_kwh: _Reals
 
 class _PointCounts(TypedDict):
     """What became of the points; each is in exactly one of the first five."""
@@ -478,13 +438,24 @@ class _PointCounts(TypedDict):
     memory: int
     total: int
 
+class _Question(TypedDict, total=False):
+    """What is searched and kept; only ``latency_group`` (0) and ``skip`` (on) may be left out."""
+
+    loads: dict[str, list[float]]  # rising; of utilisation (below 1), rate_rps or concurrency
+    offers: Sequence[Sequence[tuple[float, float]]]  # by system: USD/h per accelerator, USD per kWh
+    latency_group: int
+    cheapest: int
+    by: Literal["cost", "ttft", "tpot"]
+    front: bool
+    skip: bool  # points that a bound excludes are counted and not computed; nothing else changes
+
 def operating_points(
     problem: Problem,
     id: int,
     class_index: int,
-    rate_rps: NDArray[np.float64],
-    usd_per_gpu_h: NDArray[np.float64],
-    usd_per_kwh: NDArray[np.float64],
+    rate_rps: _Reals,
+    usd_per_gpu_h: _Reals,
+    usd_per_kwh: _Reals,
     *,
     latency_group: int = 0,
     threads: int = 0,
@@ -505,32 +476,13 @@ class PointSearch:
     """The best of a grid: layouts that serve x batch limits x classes x loads x offers.
 
     Kept are, within the latency limits and for each class, the points that no other beats in cost,
-    TTFT p99 and TPOT p99, unless ``front`` is off, and the ``cheapest`` so many by ``by``. With
-    ``skip``, points that a bound excludes are counted and not computed; what is kept is the same.
+    TTFT p99 and TPOT p99, unless ``front`` is off, and the ``cheapest`` so many by ``by``.
     Nothing depends on the number of threads.
     """
 
-    def __new__(
-        cls,
-        problem: Problem,
-        load_axis: str,
-        loads: Sequence[float],
-        offers: Sequence[Sequence[tuple[float, float]]],
-        *,
-        cheapest: int = 10,
-        by: Literal["cost", "ttft", "tpot"] = "cost",
-        front: bool = True,
-        skip: bool = True,
-        latency_group: int = 0,
-    ) -> PointSearch:
-        """``load_axis``: utilisation (below 1), rate_rps or concurrency; ``loads`` rise.
-
-        ``offers``: by system, pairs of USD per accelerator and hour and USD per kWh at the IT
-        equipment.
-
-        Raises ``ValueError`` naming what is out of range, ``IndexError`` for a latency group that
-        does not exist.
-        """
+    def __new__(cls, problem: Problem, **question: Unpack[_Question]) -> PointSearch:
+        """Raises ``ValueError`` naming what is unknown, missing or out of range, ``IndexError`` for
+        a latency group that does not exist."""
 
     @property
     def size(self) -> int:
@@ -559,8 +511,8 @@ class PointSearch:
         number."""
 
 def distinct_rows(
-    columns: Sequence[NDArray[np.uint32]],
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    columns: Sequence[_Wholes],
+) -> tuple[_Wholes, _Wholes]:
     """First row of every distinct row of 1 to 12 columns of codes, and for each row which it is."""
 
 @final
@@ -588,47 +540,78 @@ class StopFlag:
     def set(self) -> None:
         """Simulations that were given it end within some thousand events."""
 
-def estimate(values: NDArray[np.float64]) -> tuple[float, float]:
+def estimate(values: _Reals) -> tuple[float, float]:
     """Mean of the values that are numbers, and half the width of its 95 % interval.
 
     Student's t; the half width is NaN with fewer than two.
     """
 
-def simulate_fleet(
+def simulate(
     problem: Problem,
-    fleet_json: str,
+    id: int,
+    rates: _Reals,
+    lengths: _Lengths,
     *,
-    trace: tuple[NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]
-    | None = None,
-    hashes: tuple[NDArray[np.uint64], NDArray[np.uint64], int] | None = None,
-    lengths: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]] | None = None,
     threads: int = 0,
-) -> _SimulatedFleet:
-    """Discrete-event simulation of groups of replicas of one workload behind one router.
+    stop: StopFlag | None = None,
+    **settings: Unpack[_Settings],
+) -> _Simulated:
+    """Discrete-event simulation of replicas of a serving configuration.
 
-    ``fleet_json`` is described in ``docs/simulation.md``, "Fleets". ``trace``: arrival times (s),
-    classes, input and output tokens, equally long and in order of arrival. ``hashes``: of the
-    blocks of its prompts, one after the other; where those of each row begin, with a last entry
-    where they end; tokens in a block. ``lengths``: for each class, pairs to draw from. Ctrl-C ends
-    the run and returns what was simulated so far. The same seed gives the same result on any number
-    of ``threads``; 0 takes all cores. Raises ``ValueError`` naming the row or field of bad input,
-    ``IndexError`` for a configuration or latency group that does not exist.
+    ``rates`` (K,): requests/s of the whole group. The same seed gives the same result on any number
+    of ``threads``; 0 takes all cores. The GIL is released; ``stop``, set by another thread, ends
+    the run. Raises ``ValueError`` naming the setting or the row of bad input, or for a
+    configuration that is no serving layout; ``IndexError`` for one that does not exist.
     """
 
-def prune(
-    load_s: NDArray[np.float64],
-    energy_j: NDArray[np.float64],
-    gpus: NDArray[np.uint32],
-    idle_w: NDArray[np.float64],
-    quality: NDArray[np.float64],
-    per_system: int,
-) -> list[int]:
-    """Row numbers of the candidates of one group that no other makes useless.
+def replay(
+    problem: Problem,
+    id: int,
+    trace: _Trace,
+    *,
+    hashes: _Hashes | None = None,
+    mixed: tuple[_Reals, _Lengths] | None = None,
+    stop: StopFlag | None = None,
+    **settings: Unpack[_Settings],
+) -> _Simulated:
+    """The same under a trace, which is measured once and whole: half widths are NaN.
 
-    ``load_s`` (N, K): replica-seconds per request ÷ capacity, inf where a class is not admitted.
-    ``energy_j`` (N, K): joules per request above idle. ``gpus`` (N,): accelerators in a replica.
-    ``idle_w`` (N,): watts of an idle replica above the system's idle. ``quality`` (N,).
-    ``per_system``: accelerators in one system. Raises ``ValueError`` for other shapes or NaN.
+    ``mixed``: rates and lengths of drawn requests that come among its rows, until the last.
+    So ``requests`` and ``replications`` say nothing.
+    """
+
+def simulate_fleet(
+    problem: Problem,
+    fleet: dict[str, Any],
+    *,
+    lengths: _Lengths,
+    trace: _Trace | None = None,
+    hashes: _Hashes | None = None,
+    threads: int = 0,
+    stop: StopFlag | None = None,
+) -> _SimulatedFleet:
+    """The same of groups of replicas of one workload behind one router.
+
+    ``fleet`` is described in ``docs/simulation.md``, "Fleets".
+    """
+
+def prune(candidates: Sequence[dict[str, Any]], per_system: int) -> list[int]:
+    """Places of the candidates of one group that no other makes useless.
+
+    Of each: ``load_s`` (K,), replica-seconds per request ÷ capacity, inf where a class is not
+    admitted; ``energy_j`` (K,), joules per request above idle; ``gpus`` in a replica; ``idle_w`` of
+    an idle replica above the system's idle; ``quality``. ``per_system``: accelerators in a system.
+    Raises ``ValueError`` naming the candidate and the field.
+    """
+
+def closed_loop(
+    problem: Problem, axes: Sequence[int], degrees: Sequence[int], load: Sequence[float]
+) -> tuple[float, float, float] | None:
+    """Means of a benchmark at fixed concurrency: TTFT in s, TPOT in s, output tokens/s/GPU.
+
+    ``axes`` (6,): index of the workload, then positions on its axes of system, engine, precision,
+    KV dtype and speculation. ``degrees`` (4,): tp, pp, ep, attention dp. ``load`` (3,): requests in
+    flight, prompt tokens, output tokens. ``None``: no layout, or no kernel.
     """
 
 def throughput(
@@ -644,14 +627,14 @@ def throughput(
     """The most that one layout serves of the workload's first class.
 
     Output tokens/s/GPU, sequences in decode, share of full load that limits allow. ``axes`` and
-    ``degrees`` as in :meth:`Problem.closed_loop`. At most ``batch`` sequences decode.
+    ``degrees`` as in :func:`closed_loop`. At most ``batch`` sequences decode.
     ``reserved``: caches are reserved whole; else they hold the mean context. ``requests`` in a run
     (infinite: its end does not matter). ``limited``: the workload's latency limits hold too.
     ``None``: no layout, no kernel for it, or not one sequence fits.
     """
 
-def system_year(ownership_json: str) -> _SystemYear:
-    """Yearly cost of one system from the JSON of an ``Ownership`` (fields and units: ``tco.rs``).
+def system_year(ownership: dict[str, Any]) -> _SystemYear:
+    """Yearly cost of one system from the fields of an ``Ownership`` (with units: ``tco.rs``).
 
     Raises ``ValueError`` naming a missing, unknown or impossible field.
     """
@@ -678,14 +661,14 @@ def usd_per_mtok_delivered(annual_usd: float, tokens_per_year: float) -> float:
     """USD per million tokens from a year's cost and a year's tokens."""
 
 def route_fleets(
-    a: NDArray[np.float64],
-    cost: NDArray[np.float64],
-    b0: NDArray[np.float64],
-    per_part: NDArray[np.float64],
-    usual: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    a: _Reals,
+    cost: _Reals,
+    b0: _Reals,
+    per_part: _Reals,
+    usual: _Reals,
+    weights: _Reals,
     demands: int,
-    fleets: NDArray[np.float64],
+    fleets: _Reals,
     demand: float = 1.0,
     threads: int = 0,
 ) -> dict[str, NDArray[Any]]:

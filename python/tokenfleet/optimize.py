@@ -22,6 +22,7 @@ from tokenfleet.problem.build import Progress
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import Scenario
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import verify_mix
 from tokenfleet.verify.routed import recheck
@@ -29,7 +30,6 @@ from tokenfleet.verify.routed import recheck
 if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by it
     from tokenfleet.simulation.arrivals import TraceSource
     from tokenfleet.simulation.check import Note, SimulationCheck
-    from tokenfleet.simulation.run import SimulationSettings
 
 Verify = Literal["simulate"]
 # Largest plan search that nobody asked to limit, s.
@@ -95,10 +95,10 @@ def _judge(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
             "plan without verify",
         )
-    from tokenfleet.simulation import arrivals, run  # noqa: PLC0415 (only when asked for)
+    from tokenfleet.simulation import arrivals  # noqa: PLC0415 (only when asked for)
     from tokenfleet.simulation.check import SimulationCheck  # noqa: PLC0415
 
-    settings = simulation or run.SimulationSettings()
+    settings = simulation or SimulationSettings()
     settings.check()
     named = Extras(
         origin=origin_of(built.loaded, built.specification), configurations=built.origins

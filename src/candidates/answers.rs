@@ -1,5 +1,6 @@
 //! What is answered to rows, and the names of it.
 
+use crate::error::{same_rows, Result};
 use crate::points::NAMES;
 
 /// Room for the answers to rows.
@@ -20,6 +21,27 @@ pub struct Column<'a> {
     pub valid: &'a mut [u8],
     /// How many have none.
     pub missing: usize,
+}
+
+impl<'a> Answers<'a> {
+    /// Room for so many rows: a column and its bits for each answer.
+    pub fn new(
+        rows: usize,
+        status: &'a mut [u8],
+        columns: [(&'a mut [f64], &'a mut [u8]); ANSWERS.len()],
+    ) -> Result<Self> {
+        same_rows("layout, status", &[rows, status.len()])?;
+        for (name, (values, valid)) in ANSWERS.iter().zip(&columns) {
+            let room = values.len().min(8 * valid.len());
+            same_rows(format!("layout, room for {name}"), &[rows, room.min(rows)])?;
+        }
+        let columns = columns.map(|(values, valid)| Column {
+            values,
+            valid,
+            missing: 0,
+        });
+        Ok(Self { status, columns })
+    }
 }
 
 impl Column<'_> {

@@ -5,11 +5,26 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxBuildHasher;
 
+use crate::error::{same_rows, within, Result};
+
 /// Distinct rows of code columns: the first row of each, and for every row which one it is.
 ///
-/// # Panics
-/// When columns differ in length.
-pub fn distinct_rows(columns: &[&[u32]], len: usize) -> (Vec<u32>, Vec<u32>) {
+/// # Errors
+/// Columns of different lengths, or too many of them.
+pub fn distinct_rows(columns: &[&[u32]]) -> Result<(Vec<u32>, Vec<u32>)> {
+    let lengths: Vec<usize> = columns.iter().map(|codes| codes.len()).collect();
+    same_rows("columns of codes", &lengths)?;
+    let most = MOST_CODES as f64 + 1.0;
+    within(
+        "columns of codes",
+        lengths.len() as f64,
+        0.0..most,
+        "at most 12",
+    )?;
+    Ok(distinct(columns, lengths.first().copied().unwrap_or(0)))
+}
+
+fn distinct(columns: &[&[u32]], len: usize) -> (Vec<u32>, Vec<u32>) {
     if let Some(strides) = strides(columns) {
         return distinct_numbers(columns, &strides, len);
     }
@@ -73,7 +88,7 @@ fn distinct_numbers(columns: &[&[u32]], strides: &[u32], len: usize) -> (Vec<u32
 }
 
 /// Most columns of [`distinct_rows`].
-pub const MOST_CODES: usize = 12;
+const MOST_CODES: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Codes([u32; MOST_CODES]);
@@ -97,10 +112,11 @@ mod tests {
         // As a small number, and with a code so large that no table holds it.
         for far in [9, 1 << 30] {
             let last = [0, 0, 0, 0, far, 0];
-            let (firsts, of_row) = distinct_rows(&[&few, &other, &last], 6);
+            let (firsts, of_row) = distinct_rows(&[&few, &other, &last]).unwrap();
             assert_eq!(firsts, [0, 1, 3, 4]);
             assert_eq!(of_row, [0, 1, 0, 2, 3, 1]);
         }
-        assert_eq!(distinct_rows(&[&[], &[]], 0), (vec![], vec![]));
+        assert_eq!(distinct_rows(&[&[], &[]]).unwrap(), (vec![], vec![]));
+        assert!(distinct_rows(&[&[1], &[1, 2]]).is_err());
     }
 }

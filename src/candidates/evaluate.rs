@@ -282,19 +282,7 @@ impl Chunk {
             usd_per_gpu_h: &self.usd_per_gpu_h[..len],
             usd_per_kwh: &self.usd_per_kwh[..len],
         };
-        let [tokens, tokens_gpu, ttft_50, ttft_99, tpot_50, tpot_99, watts, cost, running] =
-            &mut self.points;
-        let mut out = Columns {
-            output_tokens_per_s: &mut tokens[..len],
-            tokens_per_s_gpu: &mut tokens_gpu[..len],
-            ttft_p50_s: &mut ttft_50[..len],
-            ttft_p99_s: &mut ttft_99[..len],
-            tpot_p50_s: &mut tpot_50[..len],
-            tpot_p99_s: &mut tpot_99[..len],
-            watts: &mut watts[..len],
-            usd_per_mtok_output: &mut cost[..len],
-            concurrency: &mut running[..len],
-        };
+        let mut out = Columns::from(self.points.each_mut().map(|column| &mut column[..len]));
         points(curve, &inputs, &mut out);
     }
 
@@ -315,7 +303,6 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::candidates::answers::Column;
 
     #[test]
     fn answers_come_in_rows_without_those_that_are_rejected() {
@@ -331,17 +318,11 @@ mod tests {
         let mut values = [[0.0; 5]; ANSWERS.len()];
         let mut valid = [[0; 1]; ANSWERS.len()];
         let mut columns = values.iter_mut().zip(&mut valid);
-        let mut out = Answers {
-            status: &mut status,
-            columns: std::array::from_fn(|_| {
-                let (values, valid) = columns.next().unwrap();
-                Column {
-                    values,
-                    valid,
-                    missing: 0,
-                }
-            }),
-        };
+        let columns = std::array::from_fn(|_| {
+            let (values, valid) = columns.next().unwrap();
+            (&mut values[..], &mut valid[..])
+        });
+        let mut out = Answers::new(5, &mut status, columns).unwrap();
         assert_eq!(evaluator.in_rows(&mut out), 3);
         let missing = out.columns.map(|c| c.missing);
         assert_eq!(status, [ok, rate, memory, ok, context].map(|s| s as u8));

@@ -21,7 +21,7 @@ mod prepared;
 mod rows;
 
 pub use answers::{Answers, Column, ANSWERS};
-pub use distinct::{distinct_rows, MOST_CODES};
+pub use distinct::distinct_rows;
 pub use evaluate::Evaluator;
 pub use prepared::Prepared;
 pub use rows::{Rows, Status, BLANK, NUMBERS};

@@ -1,5 +1,6 @@
 //! What a row may say, and what is wrong with it.
 
+use crate::error::{same_rows, Error, Result};
 use crate::tco::kwh_it_cost;
 
 /// An optional number that is left blank. Not NaN: that one is an error.
@@ -80,6 +81,41 @@ pub struct Rows<'a> {
     pub usd_per_kwh: &'a [f64],
     /// Utility energy over IT energy, or blank for 1.
     pub pue: &'a [f64],
+}
+
+impl<'a> Rows<'a> {
+    /// Rows from numbers in the order of [`NUMBERS`], of layouts of which so many are prepared.
+    pub fn new(
+        layout: &'a [i32],
+        numbers: [&'a [f64]; NUMBERS.len()],
+        prepared: usize,
+    ) -> Result<Self> {
+        for (i, (name, column)) in NUMBERS.iter().zip(numbers).enumerate() {
+            if i < 2 || !column.is_empty() {
+                same_rows(format!("layout, {name}"), &[layout.len(), column.len()])?;
+            }
+        }
+        if let Some(last) = layout.iter().max().filter(|last| **last >= prepared as i32) {
+            return Err(Error::Unknown {
+                what: "layout",
+                index: *last as u64,
+                len: prepared as u64,
+            });
+        }
+        let [input_tokens, output_tokens, concurrency, rate_rps, batch_limit, usd_per_gpu_h, usd_per_kwh, pue] =
+            numbers;
+        Ok(Self {
+            layout,
+            input_tokens,
+            output_tokens,
+            concurrency,
+            rate_rps,
+            batch_limit,
+            usd_per_gpu_h,
+            usd_per_kwh,
+            pue,
+        })
+    }
 }
 
 pub(super) fn at(column: &[f64], row: usize) -> f64 {

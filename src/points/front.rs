@@ -5,6 +5,8 @@
 //! elements, in whatever order points come, and merging two fronts gives the front of both. The
 //! best are ordered by cost or a latency, then by cost and by number.
 
+use serde::Deserialize;
+
 use crate::points::lanes::{Lanes, BLOCK};
 
 /// Quantities in which points are compared; less is better.
@@ -295,7 +297,8 @@ fn lower(row: &mut [f32], other: &[f32; CELLS]) {
 }
 
 /// What ranks points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ranking {
     /// Cost per output token.
     Cost,

@@ -4,6 +4,8 @@
 //! and of its batch limit | class | load | offer. Only layouts that serve whole requests have
 //! operating points. Systems may have different numbers of offers.
 
+use serde::Deserialize;
+
 use crate::error::{not_negative, positive, Error, Result};
 use crate::evaluate::{class_work, is_batch};
 use crate::perf::memory::kv_budget_bytes;
@@ -16,7 +18,8 @@ use crate::space::{resolve, Configuration, Space};
 use crate::workload::{Spec, Workload};
 
 /// Axis of load.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Loads {
     /// Shares of full load, below 1.
     Utilisation(Vec<f64>),

@@ -15,18 +15,22 @@
 //! ```
 //!
 //! A concurrency becomes a rate by [`Curve::rate_at_concurrency`], a utilisation by `u/curve.load`.
-//! Calls go one way: `lanes`, `elementary`, `offer`, `curve` ▸ `waiting`, `block` ▸ `table`, and ▸ `front`,
-//! `grid` ▸ `search` (what is sought and found) ▸ `walk` (one curve) ▸ `stream`, which searches a grid of points.
+//! Calls go one way: `lanes`, `elementary`, `offer`, `curve` ▸ `waiting`, `block` ▸ `table` ▸ `bulk` (many rows,
+//! all threads), and ▸ `front`, `grid` ▸ `search` (what is sought and found) ▸ `walk` (one curve) ▸ `stream`, which
+//! searches a grid of points, and `kept`, which works out again what is kept ▸ `session`, which is fed ranges.
 
 pub mod block;
+pub mod bulk;
 pub mod curve;
 pub mod elementary;
 pub mod front;
 pub mod grid;
+pub mod kept;
 pub mod lanes;
 pub mod names;
 pub mod offer;
 pub mod search;
+pub mod session;
 pub mod stream;
 pub mod table;
 mod waiting;

@@ -1,5 +1,7 @@
 //! What is searched for in a grid of operating points, and what is found.
 
+use serde::{Serialize, Serializer};
+
 use crate::points::front::{Best, Front, Ranking};
 use crate::points::grid::{Grid, Numbers};
 use crate::space::Space;
@@ -18,6 +20,19 @@ pub struct Counts {
     pub no_layout: u64,
     /// On a layout that does not fit memory.
     pub memory: u64,
+}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([
+            ("computed", self.computed),
+            ("skipped_beyond_limits", self.beyond_limits),
+            ("skipped_dominated", self.dominated),
+            ("no_layout", self.no_layout),
+            ("memory", self.memory),
+            ("total", self.total()),
+        ])
+    }
 }
 
 impl Counts {
@@ -61,6 +76,19 @@ impl Found {
     }
 }
 
+/// What is kept of the points within the limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// How many of the best points of a class.
+    pub cheapest: usize,
+    /// What ranks them.
+    pub by: Ranking,
+    /// Whether the points that no other dominates.
+    pub front: bool,
+    /// Whether bounds may skip points; without, every point that fits is computed.
+    pub skip: bool,
+}
+
 /// A search over a grid.
 #[derive(Debug, Clone)]
 pub struct Search<'a> {
@@ -72,14 +100,8 @@ pub struct Search<'a> {
     pub grid: &'a Grid,
     /// Numbers of the points.
     pub numbers: &'a Numbers,
-    /// How many of the best points of a class are kept.
-    pub best: usize,
-    /// What ranks them.
-    pub by: Ranking,
-    /// Whether the points are kept that no other dominates.
-    pub front: bool,
-    /// Whether bounds may skip points; without, every point that fits is computed.
-    pub skip: bool,
+    /// What is kept.
+    pub keep: Keep,
 }
 
 impl Search<'_> {
@@ -95,7 +117,7 @@ impl Search<'_> {
         Found {
             counts: Counts::default(),
             fronts: vec![Front::default(); groups],
-            best: vec![Best::new(self.best); groups],
+            best: vec![Best::new(self.keep.cheapest); groups],
         }
     }
 }

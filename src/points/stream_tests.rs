@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::points::front::{Front, Merits, Ranking};
 use crate::points::grid::{curve_of, Grid, Loads, Numbers};
 use crate::points::offer::Offer;
-use crate::points::search::{Found, Search};
+use crate::points::search::{Found, Keep, Search};
 use crate::points::{points, Columns, Inputs};
 use crate::space::Space;
 use crate::workload::{Metric, Slo, Spec};
@@ -36,19 +36,9 @@ fn one(spec: &Spec, space: &Space, grid: &Grid, numbers: &Numbers, number: u64) 
         usd_per_kwh: &[offer.usd_per_kwh],
     };
     let mut values = [[0.0]; 9];
-    let [a, b, p50, p99, q50, q99, g, cost, i] = &mut values;
-    let mut out = Columns {
-        output_tokens_per_s: a,
-        tokens_per_s_gpu: b,
-        ttft_p50_s: p50,
-        ttft_p99_s: p99,
-        tpot_p50_s: q50,
-        tpot_p99_s: q99,
-        watts: g,
-        usd_per_mtok_output: cost,
-        concurrency: i,
-    };
+    let mut out = Columns::from(values.each_mut().map(|v| v.as_mut_slice()));
     points(&curve, &inputs, &mut out);
+    let [_, _, p50, p99, q50, q99, _, cost, _] = values;
     let late = workload
         .slos
         .iter()
@@ -170,7 +160,7 @@ proptest! {
         let numbers = Numbers::new(&spec, &case.grid);
         let search = |skip| Search {
             spec: &spec, space: &space, grid: &case.grid, numbers: &numbers,
-            best: case.cheapest, by: case.by, front: true, skip,
+            keep: Keep { cheapest: case.cheapest, by: case.by, front: true, skip },
         };
         let units = space.unit_count();
         let bounded = search(true).extend(None, 0, units);
@@ -180,7 +170,7 @@ proptest! {
         prop_assert_eq!(every.counts.dominated + every.counts.beyond_limits, 0);
         prop_assert_eq!(kept(&bounded), kept(&every));
         // Without a front the best are the same.
-        let short = Search { front: false, ..search(true) }.extend(None, 0, units);
+        let short = Search { keep: Keep { front: false, ..search(true).keep }, ..search(true) }.extend(None, 0, units);
         prop_assert_eq!(short.counts.total(), numbers.len());
         prop_assert_eq!(&kept(&short).1, &kept(&every).1);
         prop_assert!(kept(&short).0.iter().all(Vec::is_empty));

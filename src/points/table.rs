@@ -20,6 +20,17 @@ pub struct Inputs<'a> {
     pub usd_per_kwh: &'a [f64],
 }
 
+impl Inputs<'_> {
+    /// Some of the rows.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        Self {
+            rate_rps: &self.rate_rps[rows.clone()],
+            usd_per_gpu_h: &self.usd_per_gpu_h[rows.clone()],
+            usd_per_kwh: &self.usd_per_kwh[rows],
+        }
+    }
+}
+
 /// Results: slices as long as the inputs. Above capacity latencies and costs are infinite, tokens 0
 /// and watts NaN. Whether the curve fits memory is [`Curve::fits`], the same for all its points.
 #[derive(Debug)]
@@ -42,6 +53,25 @@ pub struct Columns<'a> {
     pub usd_per_mtok_output: &'a mut [f64],
     /// Sequences in decode.
     pub concurrency: &'a mut [f64],
+}
+
+impl<'a> From<[&'a mut [f64]; 9]> for Columns<'a> {
+    /// In the order of [`crate::points::NAMES`].
+    fn from(columns: [&'a mut [f64]; 9]) -> Self {
+        let [tokens, tokens_gpu, ttft_50, ttft_99, tpot_50, tpot_99, watts, cost, running] =
+            columns;
+        Self {
+            output_tokens_per_s: tokens,
+            tokens_per_s_gpu: tokens_gpu,
+            ttft_p50_s: ttft_50,
+            ttft_p99_s: ttft_99,
+            tpot_p50_s: tpot_50,
+            tpot_p99_s: tpot_99,
+            watts,
+            usd_per_mtok_output: cost,
+            concurrency: running,
+        }
+    }
 }
 
 /// Rows that are written at once, where several are at one rate.

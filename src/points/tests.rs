@@ -80,24 +80,15 @@ fn filled(
 ) -> [Vec<f64>; 9] {
     let len = rates.len();
     let mut columns: [Vec<f64>; 9] = std::array::from_fn(|_| vec![0.0; len]);
-    let [a, b, c, d, e, f, g, h, i] = &mut columns;
     let inputs = Inputs {
         rate_rps: rates,
         usd_per_gpu_h: &vec![price; len],
         usd_per_kwh: &vec![tariff; len],
     };
-    let mut out = Columns {
-        output_tokens_per_s: a,
-        tokens_per_s_gpu: b,
-        ttft_p50_s: c,
-        ttft_p99_s: d,
-        tpot_p50_s: e,
-        tpot_p99_s: f,
-        watts: g,
-        usd_per_mtok_output: h,
-        concurrency: i,
-    };
-    fill(&inputs, &mut out);
+    fill(
+        &inputs,
+        &mut columns.each_mut().map(Vec::as_mut_slice).into(),
+    );
     columns
 }
 

@@ -83,7 +83,7 @@ impl WithSimd for Along<'_, '_, '_, '_> {
             first,
             points,
         } = self;
-        if walk.search.skip {
+        if walk.search.keep.skip {
             walk.bounded(curve, k, first, points);
         } else {
             walk.every(curve, k, first);
@@ -275,8 +275,8 @@ impl<'a, 'f> Walk<'a, 'f> {
     fn useless(&self, least: Merits) -> bool {
         let g = self.group;
         let (known, found) = (&self.known.fronts[g], &self.found.fronts[g]);
-        let covered = !self.search.front || known.covers(least) || found.covers(least);
-        covered && self.ranks_below(self.search.by.of(least))
+        let covered = !self.search.keep.front || known.covers(least) || found.covers(least);
+        covered && self.ranks_below(self.search.keep.by.of(least))
     }
 
     /// Whether no point of at least this rank can be among the best.
@@ -332,7 +332,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         });
         for (i, offer) in self.offers.all.iter().enumerate() {
             let undominated = self.offers.undominated[i];
-            if self.search.skip && i > 0 {
+            if self.search.keep.skip && i > 0 {
                 // At the same load a limit breaks whatever the offer.
                 self.found.counts.beyond_limits += (len - good) as u64;
                 if good == 0 || (!undominated && self.too_dear(curve, top, offer)) {
@@ -355,7 +355,7 @@ impl<'a, 'f> Walk<'a, 'f> {
     #[inline(always)]
     fn too_dear(&self, curve: &Curve, rate: f64, offer: &Offer) -> bool {
         // Offers do not change latencies.
-        self.search.by == Ranking::Cost && self.ranks_below(curve.least_cost(rate, offer))
+        self.search.keep.by == Ranking::Cost && self.ranks_below(curve.least_cost(rate, offer))
     }
 
     /// Keeps what is worth it of the block's first `len` points. Those with a dominated offer are
@@ -367,7 +367,7 @@ impl<'a, 'f> Walk<'a, 'f> {
         let per_load = self.offers.all.len() as u64;
         let number = |at: usize| first + at as u64 * per_load + offer as u64;
         let (ttft, tpot) = (&self.block.ttft_s[4], &self.block.tpot_s[4]);
-        let by = match self.search.by {
+        let by = match self.search.keep.by {
             Ranking::Cost => &self.cost,
             Ranking::Ttft => ttft,
             Ranking::Tpot => tpot,
@@ -377,7 +377,7 @@ impl<'a, 'f> Walk<'a, 'f> {
                 self.found.best[g].add((by[j], self.cost[j], number(self.at[j])));
             }
         }
-        if !undominated || !self.search.front {
+        if !undominated || !self.search.keep.front {
             return;
         }
         let mut left = self.cost;

@@ -1,53 +1,61 @@
-//! What throughput benchmarks of one layout would measure.
+//! What benchmarks of one layout would measure; `axes` and `degrees` as in `Configuration::serving`.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::problem::Problem;
+use crate::error::{positive, Error, Result};
+use crate::evaluate::limits;
 use crate::perf::benchmark;
-use crate::perf::limits::Limits;
+use crate::perf::closed_loop::closed_loop as closed;
 use crate::perf::step::StepModel;
+use crate::space::{resolve, Configuration};
 
-/// The most that one layout serves of the workload's first class:
-/// `(output_tokens_per_s_gpu, sequences, utilisation)`.
-///
-/// `axes` and `degrees` as in `Problem.closed_loop`. At most `batch` sequences are in decode.
-/// `reserved`: caches are reserved whole. `requests` in the run; infinite: its end does not matter.
-/// With `limited` the workload's latency limits hold as well. `None`: no layout, no kernel for it,
-/// or not one sequence fits.
+/// TTFT, TPOT (s) and output tokens/s/GPU at a (concurrency, input tokens, output tokens).
+#[pyfunction]
+pub(super) fn closed_loop(
+    problem: &Problem,
+    axes: [usize; 6],
+    degrees: [u32; 4],
+    load: [f64; 3],
+) -> Result<Option<(f64, f64, f64)>> {
+    load.iter().try_for_each(|x| positive("load", *x))?;
+    let c = Configuration::serving(&problem.spec, axes, degrees)?;
+    Ok(resolve(&problem.spec, &c).and_then(|layout| {
+        let r = closed(&layout, &StepModel::of(&layout)?, load[0], load[1], load[2]);
+        Some((r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu))
+    }))
+}
+
+/// The most that a layout serves of the workload's first class: output tokens/s/GPU, sequences in
+/// decode, share of full load that limits allow.
 #[pyfunction]
 #[pyo3(signature = (problem, axes, degrees, batch, *, reserved = false, requests = f64::INFINITY, limited = false))]
 pub(super) fn throughput(
-    problem: PyRef<'_, Problem>,
+    problem: &Problem,
     axes: [usize; 6],
     degrees: [u32; 4],
     batch: u32,
     reserved: bool,
     requests: f64,
     limited: bool,
-) -> PyResult<Option<(f64, f64, f64)>> {
-    if batch == 0 || requests.is_nan() || requests < 1.0 {
-        return Err(PyValueError::new_err(format!(
-            "throughput: batch {batch} and requests {requests} must be at least 1"
-        )));
+) -> Result<Option<(f64, f64, f64)>> {
+    positive("batch", f64::from(batch))?;
+    let value = requests;
+    if value.is_nan() || value < 1.0 {
+        let (field, must) = ("requests".to_owned(), "at least 1");
+        return Err(Error::Value { field, value, must });
     }
-    let Some(layout) = problem.layout(axes, degrees)? else {
-        return Ok(None);
-    };
-    let workload = &problem.spec.workloads[axes[0]];
-    let Some(step) = StepModel::of(&layout) else {
-        return Ok(None);
-    };
+    let c = Configuration::serving(&problem.spec, axes, degrees)?;
+    let workload = &problem.spec.workloads[c.workload];
     let run = benchmark::Run {
         batch,
         reserved,
         requests,
-        limits: limited.then_some(Limits {
-            slos: &workload.slos,
-            splits: &workload.splits,
-            round_trip_s: &workload.round_trip_s[0],
-        }),
+        limits: limited.then(|| limits(workload, 0)),
     };
-    let found = benchmark::throughput(&layout, &step, &workload.classes[0], &run);
-    Ok(found.map(|t| (t.output_tokens_per_s_gpu, t.sequences, t.utilisation)))
+    Ok(resolve(&problem.spec, &c).and_then(|layout| {
+        let step = StepModel::of(&layout)?;
+        let t = benchmark::throughput(&layout, &step, &workload.classes[0], &run)?;
+        Some((t.output_tokens_per_s_gpu, t.sequences, t.utilisation))
+    }))
 }

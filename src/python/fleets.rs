@@ -6,12 +6,12 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::convert::numbers;
 use super::threads::on_threads;
 use crate::fleets::Routing;
 
 /// Best routing of every fleet: rows of `fleets` are right sides' parts, `demands` rows come first.
 #[pyfunction]
-#[allow(clippy::too_many_arguments)] // Python's keywords
 #[pyo3(signature = (a, cost, b0, per_part, usual, weights, demands, fleets, demand = 1.0, threads = 0))]
 pub(super) fn route_fleets<'py>(
     py: Python<'py>,
@@ -26,37 +26,28 @@ pub(super) fn route_fleets<'py>(
     demand: f64,
     threads: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let list = |array: &PyReadonlyArray2<'py, f64>| match array.as_slice() {
-        Ok(values) => values.to_vec(),
-        Err(_) => array.as_array().iter().copied().collect(),
-    };
     let routing = Routing {
         rows: a.shape()[0],
         columns: a.shape()[1],
         demands,
-        a: list(&a),
-        cost: cost.as_array().to_vec(),
-        b0: b0.as_array().to_vec(),
+        a: numbers(&a),
+        cost: numbers(&cost),
+        b0: numbers(&b0),
         parts: per_part.shape()[1],
-        per_part: list(&per_part),
-        usual: usual.as_array().to_vec(),
+        per_part: numbers(&per_part),
+        usual: numbers(&usual),
         figures: weights.shape()[1],
-        weights: list(&weights),
+        weights: numbers(&weights),
     };
     let (count, figures) = (fleets.shape()[0], weights.shape()[1]);
-    let fleets = list(&fleets);
-    let found = py.detach(|| on_threads(threads, || routing.route(&fleets, demand)))??;
+    let fleets = numbers(&fleets);
+    let found = on_threads(py, threads, || routing.route(&fleets, demand))??;
     let out = PyDict::new(py);
+    let table = |values: Vec<f64>, columns| values.into_pyarray(py).reshape([count, columns]);
     out.set_item("cost", found.cost.into_pyarray(py))?;
     out.set_item("gap", found.gap.into_pyarray(py))?;
-    out.set_item(
-        "unmet",
-        found.unmet.into_pyarray(py).reshape([count, demands])?,
-    )?;
-    out.set_item(
-        "figures",
-        found.figures.into_pyarray(py).reshape([count, figures])?,
-    )?;
+    out.set_item("unmet", table(found.unmet, demands)?)?;
+    out.set_item("figures", table(found.figures, figures)?)?;
     out.set_item("pivots", found.pivots.into_pyarray(py))?;
     Ok(out)
 }

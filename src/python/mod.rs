@@ -1,49 +1,67 @@
-//! The only place that knows Python: text and arrays in, GIL released, arrays out, errors mapped.
+//! The only place that knows Python: options and arrays in, GIL released, answers out, errors mapped.
 //!
-//! Calls go one way: `errors`, `threads`, `requests`, `series`, `durations` ▸ `group` ▸ `problem` ▸ what takes a
-//! problem (`fleet`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
+//! Calls go one way: `convert`, `threads`, `requests`, `durations` ▸ `problem` ▸ what takes a
+//! problem (`simulation`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
+
+#![allow(clippy::too_many_arguments)] // arrays, and Python's keywords
 
 mod benchmark;
 mod candidates;
+mod convert;
 mod durations;
 mod errors;
-mod fleet;
 mod fleets;
-mod group;
 mod money;
 mod points;
 mod problem;
 mod requests;
 mod search;
-mod series;
+mod simulation;
 mod tables;
 mod threads;
 
 use pyo3::prelude::*;
 
-use crate::tco;
-
 /// Rust core of tokenfleet.
 #[pymodule]
-fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<problem::Problem>()?;
-    m.add_class::<search::Search>()?;
-    m.add_class::<points::PointSearch>()?;
-    m.add_function(wrap_pyfunction!(points::operating_points, m)?)?;
-    candidates::register(m)?;
-    tables::register(m)?;
-    m.add_class::<durations::Durations>()?;
-    m.add_class::<group::StopFlag>()?;
-    m.add_function(wrap_pyfunction!(durations::estimate, m)?)?;
-    m.add_function(wrap_pyfunction!(fleet::simulate_fleet, m)?)?;
-    m.add_function(wrap_pyfunction!(fleets::route_fleets, m)?)?;
-    m.add_function(wrap_pyfunction!(benchmark::throughput, m)?)?;
-    m.add_function(wrap_pyfunction!(search::prune, m)?)?;
-    m.add_function(wrap_pyfunction!(money::system_year, m)?)?;
-    m.add_function(wrap_pyfunction!(money::kwh_it_cost, m)?)?;
-    m.add_function(wrap_pyfunction!(money::usd_per_mtok, m)?)?;
-    m.add_function(wrap_pyfunction!(money::usd_per_mtok_delivered, m)?)?;
-    m.add("HOURS_PER_YEAR", tco::HOURS_PER_YEAR)?;
-    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    Ok(())
+mod _core {
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    use super::convert::Plain;
+    use crate::simulate::Options;
+    use crate::{candidates, points, tco};
+
+    #[pymodule_export]
+    use super::benchmark::{closed_loop, throughput};
+    #[pymodule_export]
+    use super::candidates::{distinct_rows, Candidates};
+    #[pymodule_export]
+    use super::durations::{estimate, Durations};
+    #[pymodule_export]
+    use super::fleets::route_fleets;
+    #[pymodule_export]
+    use super::money::{kwh_it_cost, system_year, usd_per_mtok, usd_per_mtok_delivered};
+    #[pymodule_export]
+    use super::points::{operating_points, PointSearch};
+    #[pymodule_export]
+    use super::problem::Problem;
+    #[pymodule_export]
+    use super::search::{prune, Search};
+    #[pymodule_export]
+    use super::simulation::{replay, simulate, simulate_fleet, StopFlag};
+    #[pymodule_export]
+    use super::tables::{file_checksum, Splicer};
+
+    #[pymodule_init]
+    fn constants(m: &Bound<'_, PyModule>) -> PyResult<()> {
+        let names = |of: &[&str]| PyTuple::new(m.py(), of);
+        m.add("POINT_COLUMNS", names(&points::NAMES)?)?;
+        m.add("CANDIDATE_NUMBERS", names(&candidates::NUMBERS)?)?;
+        m.add("CANDIDATE_ANSWERS", names(&candidates::ANSWERS)?)?;
+        m.add("BLANK", candidates::BLANK)?;
+        m.add("HOURS_PER_YEAR", tco::HOURS_PER_YEAR)?;
+        m.add("SIMULATION", Plain(Options::default()))?;
+        m.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
 }

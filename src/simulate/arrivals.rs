@@ -4,6 +4,7 @@
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
+use crate::error::{same_rows, Result};
 use crate::simulate::request::Request;
 use crate::simulate::traffic::DayCurve;
 
@@ -63,6 +64,58 @@ pub struct Lengths {
     pub pairs: Vec<(u32, u32)>,
     /// Share of the prompt that is found in the prefix cache.
     pub hit_rate: f64,
+}
+
+impl Lengths {
+    /// Of the pairs in columns of class `k`, whose prompts are found in the cache by `hit_rates`.
+    pub fn of_class(k: usize, input: &[u32], output: &[u32], hit_rates: &[f64]) -> Result<Self> {
+        same_rows(format!("lengths[{k}]"), &[input.len(), output.len()])?;
+        Ok(Self {
+            pairs: input.iter().copied().zip(output.iter().copied()).collect(),
+            hit_rate: hit_rates.get(k).copied().unwrap_or(0.0),
+        })
+    }
+}
+
+/// Rows of a trace, in order of arrival, as columns of equal length.
+#[derive(Debug, Clone, Copy)]
+pub struct Trace<'a> {
+    /// Arrivals, s.
+    pub times_s: &'a [f64],
+    /// Classes.
+    pub classes: &'a [u32],
+    /// Prompt tokens.
+    pub inputs: &'a [u32],
+    /// Tokens to generate.
+    pub outputs: &'a [u32],
+}
+
+impl Trace<'_> {
+    /// The rows as requests. Where they have hashes, these say what is cached, and no hit rate.
+    pub fn requests(&self, hit_rates: &[f64], hashed: bool) -> Result<Vec<Request>> {
+        let lengths = [self.classes.len(), self.inputs.len(), self.outputs.len()];
+        let rows = self.times_s.len();
+        same_rows(
+            "times, classes, inputs, outputs",
+            &[&[rows], &lengths[..]].concat(),
+        )?;
+        let hit_rate = |class: u32| hit_rates.get(class as usize).copied().unwrap_or(0.0);
+        let request = |row: usize| {
+            let (class, input) = (self.classes[row], self.inputs[row]);
+            Request {
+                index: row as u64,
+                arrived_s: self.times_s[row],
+                class,
+                input,
+                cached: match input > 0 && !hashed {
+                    true => cached(input, hit_rate(class)),
+                    false => 0,
+                },
+                output: self.outputs[row],
+            }
+        };
+        Ok((0..rows).map(request).collect())
+    }
 }
 
 /// Cached tokens of a prompt: at least one token is always computed.

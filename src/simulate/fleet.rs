@@ -38,8 +38,8 @@ const SAMPLES: f64 = 400.0;
 pub struct FleetSpec {
     /// Groups of equal replicas.
     pub groups: Vec<GroupSpec>,
-    /// `plan`: each class in the groups' shares; else a rule over all lanes.
-    pub router: String,
+    /// How requests are spread over groups and lanes.
+    pub router: Router,
     /// With `plan`: where every place of the chosen group's best lane is taken, the best other group.
     #[serde(default)]
     pub spill: bool,
@@ -63,6 +63,30 @@ pub struct FleetSpec {
     /// Most requests that wait on a lane; more are turned away.
     #[serde(default)]
     pub waiting_limit: Option<usize>,
+}
+
+/// How requests are spread over a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Router {
+    /// Each class in the groups' shares, and to the shortest queue within a group.
+    Plan,
+    /// By [`Rule::RoundRobin`] over all lanes.
+    RoundRobin,
+    /// By [`Rule::ShortestQueue`] over all lanes.
+    JoinShortestQueue,
+    /// By [`Rule::LeastLoaded`] over all lanes.
+    LeastLoaded,
+}
+
+impl Router {
+    fn rule(self) -> Rule {
+        match self {
+            Self::Plan | Self::JoinShortestQueue => Rule::ShortestQueue,
+            Self::RoundRobin => Rule::RoundRobin,
+            Self::LeastLoaded => Rule::LeastLoaded,
+        }
+    }
 }
 
 /// Equal replicas on one site.
@@ -165,6 +189,9 @@ pub struct FleetReport {
     pub lanes: Vec<usize>,
     /// Energy in measured time by replication and group, J.
     pub energy_j: Vec<Vec<f64>>,
+    /// Whether it was stopped: the outcomes are those of whole replications, or where there is none
+    /// of the parts.
+    pub stopped: bool,
 }
 
 /// Simulates a fleet, replications in parallel on the current rayon pool, until `stop` is set.
@@ -177,14 +204,9 @@ pub fn simulate_fleet(
 ) -> std::result::Result<FleetReport, Refused> {
     let (workload, groups) = build(spec, space, fleet)?;
     check(spec, workload, fleet, given, &groups)?;
-    let rule = Rule::parse(match fleet.router.as_str() {
-        "plan" => "join_shortest_queue",
-        other => other,
-    })
-    .ok_or_else(|| Error::Spec(ROUTERS.to_owned()))?;
-    let choice = match (fleet.router.as_str(), fleet.spill) {
-        ("plan", false) => Choice::Shares,
-        ("plan", true) => Choice::SharesThenSpill,
+    let choice = match (fleet.router, fleet.spill) {
+        (Router::Plan, false) => Choice::Shares,
+        (Router::Plan, true) => Choice::SharesThenSpill,
         _ => Choice::Best,
     };
     let replications = if is_sample(fleet) {
@@ -199,12 +221,13 @@ pub fn simulate_fleet(
         groups: &groups,
         judges: &judges,
         choice,
-        rule,
+        rule: fleet.router.rule(),
     };
     let outcomes: Vec<FleetOutcome> = (0..replications)
         .into_par_iter()
         .map(|number| setup.replication(number, stop))
         .collect();
+    let stopped = outcomes.iter().any(|o| o.stopped);
     let outcomes = complete(outcomes, |o| o.stopped);
     let energy_j = outcomes.iter().map(|o| energy(&groups, o)).collect();
     let lanes = groups.iter().map(|g| g.spec.replicas * g.engine.lanes);
@@ -212,16 +235,14 @@ pub fn simulate_fleet(
         lanes: lanes.collect(),
         outcomes,
         energy_j,
+        stopped,
     })
 }
-
-/// What `router` may be.
-const ROUTERS: &str = "router: must be plan, round_robin, join_shortest_queue or least_loaded";
 
 /// Whether the same requests come every time and nothing else is drawn: one run is all there is.
 fn is_sample(fleet: &FleetSpec) -> bool {
     let drawn = |a: &ArrivalSpec| matches!(a, ArrivalSpec::Drawn { .. });
-    fleet.failures.is_none() && fleet.router != "plan" && !fleet.arrivals.iter().any(drawn)
+    fleet.failures.is_none() && fleet.router != Router::Plan && !fleet.arrivals.iter().any(drawn)
 }
 
 fn build<'a>(

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicBool;
 
+use serde::Serialize;
+
 use crate::simulate::arrivals::random;
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
 use crate::simulate::judge::Judge;
@@ -35,7 +37,7 @@ impl Default for Watch<'static> {
 }
 
 /// What became of the measured requests of one class.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ClassOutcome {
     /// Measured requests.
     pub arrived: u64,
@@ -47,16 +49,20 @@ pub struct ClassOutcome {
     /// Of these, turned away.
     pub rejected: u64,
     /// Finished between the first and the last measured arrival, whoever they were.
+    #[serde(skip)]
     pub served: u64,
     /// Of the measured ones, finished within every limit that binds the class.
     pub good: u64,
     /// Of the measured ones, finished within each limit of the workload; 0 where it does not bind.
     pub within: Vec<u64>,
     /// Time to first token.
+    #[serde(skip)]
     pub ttft: Histogram,
     /// Time per output token after the first.
+    #[serde(skip)]
     pub tpot: Histogram,
     /// Whole request.
+    #[serde(skip)]
     pub e2e: Histogram,
 }
 

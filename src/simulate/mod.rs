@@ -5,7 +5,7 @@
 //!
 //! Calls go one way: `request` ▸ `arrivals`, `prefix`, `traffic` (what comes) and `server` ▸ `station` (what
 //! serves) ▸ `engine`; these, `dispatch` (which lane), `timers` and `outcome` (counts) ▸ `run`, the loop ▸
-//! `group`, `fleet`.
+//! `group`, `fleet` ▸ `summary`.
 
 pub mod arrivals;
 pub mod dispatch;
@@ -25,12 +25,14 @@ pub mod server;
 pub mod station;
 pub mod statistics;
 mod sum;
+pub mod summary;
 pub mod timers;
 pub mod traffic;
 
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{positive, within, Error, Result};
 use crate::evaluate::NoPoint;
@@ -40,13 +42,13 @@ use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::engine::{Engine, Lane};
 use crate::simulate::group::{run_group, ClassOutcome, Outcome, Watch};
 use crate::simulate::judge::Judge;
-use crate::simulate::outcome::complete;
+use crate::simulate::outcome::{complete, Conservation, Counts};
 use crate::simulate::prefix::Blocks;
 use crate::simulate::request::{Request, Window};
 use crate::simulate::router::Rule;
-use crate::simulate::series::Sample;
-use crate::simulate::statistics::{estimate, Estimate};
-use crate::simulate::traffic::DayCurve;
+use crate::simulate::series::{as_columns, Sample};
+use crate::simulate::statistics::{estimate, estimates, Estimate};
+use crate::simulate::traffic::{joined, DayCurve};
 use crate::space::{resolve, Configuration};
 use crate::workload::Spec;
 
@@ -54,23 +56,47 @@ use crate::workload::Spec;
 const ARRIVALS: u64 = 0;
 const ACCEPTANCE: u64 = 1;
 
-/// What is simulated, beside the requests.
-#[derive(Debug, Clone, Copy)]
+/// How a configuration is simulated. The defaults are those of the whole product.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Replicas of the configuration.
     pub replicas: usize,
     /// How requests are spread.
-    pub rule: Rule,
+    pub router: Rule,
+    /// Shape of the Gamma times between drawn requests; 1 is Poisson, less is burstier.
+    pub burstiness: f64,
+    /// How the rates of drawn requests change over time; those given are their mean.
+    pub curve: Option<DayCurve>,
+    /// Requests measured; a trace is measured whole.
+    pub requests: u64,
     /// Share of the requests that come before measuring starts.
     pub warmup: f64,
-    /// Independent runs; a replay has one.
+    /// Independent runs; a trace has one.
     pub replications: u64,
     /// Seed.
     pub seed: u64,
     /// Latency group, for the round trip.
     pub latency_group: usize,
     /// Most requests that wait on a lane; more are turned away.
-    pub waiting_limit: usize,
+    pub waiting_limit: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            router: Rule::ShortestQueue,
+            burstiness: 1.0,
+            curve: None,
+            requests: 20_000,
+            warmup: 0.25,
+            replications: 8,
+            seed: 0,
+            latency_group: 0,
+            waiting_limit: None,
+        }
+    }
 }
 
 /// Requests of every replication.
@@ -82,12 +108,6 @@ pub enum Traffic {
         rates: Vec<f64>,
         /// Lengths by class.
         lengths: Vec<Lengths>,
-        /// Shape of the Gamma times between arrivals; 1 is Poisson, less is burstier.
-        shape: f64,
-        /// How the rates change over time; those given are their mean.
-        curve: Option<DayCurve>,
-        /// Requests measured.
-        requests: u64,
     },
     /// The same in each, in order of arrival.
     Replayed {
@@ -99,19 +119,38 @@ pub enum Traffic {
 }
 
 impl Traffic {
+    /// A trace with others, drawn at `rates` requests/s by class, among its rows.
+    pub fn mixed(
+        (trace, blocks): (&[Request], Option<&Blocks>),
+        rates: &[f64],
+        lengths: &[Lengths],
+        options: &Options,
+    ) -> Result<Self> {
+        check_drawn(rates, lengths, options)?;
+        let drawn = draw(rates, lengths, options, 0);
+        let (requests, blocks) = joined(trace, blocks, drawn);
+        Ok(Self::Replayed { requests, blocks })
+    }
+
     /// How long it takes to come, s, about.
-    fn span_s(&self, warmup: f64) -> f64 {
+    fn span_s(&self, options: &Options) -> f64 {
         match self {
-            Self::Drawn {
-                rates, requests, ..
-            } => (1.0 + warmup) * *requests as f64 / rates.iter().sum::<f64>(),
+            Self::Drawn { rates, .. } => {
+                (1.0 + options.warmup) * options.requests as f64 / rates.iter().sum::<f64>()
+            }
             Self::Replayed { requests, .. } => requests.last().map_or(0.0, |r| r.arrived_s),
         }
     }
 }
 
+/// Drawn requests of a replication.
+fn draw<'a>(rates: &[f64], lengths: &'a [Lengths], options: &'a Options, number: u64) -> Drawn<'a> {
+    let rng = random(options.seed, number, ARRIVALS);
+    Drawn::new(rates, lengths, options.burstiness, rng).following(options.curve.as_ref())
+}
+
 /// One class over all replications.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ClassReport {
     /// Measured requests.
     pub arrived: u64,
@@ -124,17 +163,17 @@ pub struct ClassReport {
     /// Requests finished per second of the measured time.
     pub served_per_s: Estimate,
     /// Mean, p50, p90, p95, p99 of the time to first token, round trip included, s.
-    pub ttft: [Estimate; 5],
+    pub ttft_s: [Estimate; 5],
     /// The same of the time per output token after the first.
-    pub tpot: [Estimate; 5],
+    pub tpot_s: [Estimate; 5],
     /// The same of the whole request.
-    pub e2e: [Estimate; 5],
+    pub e2e_s: [Estimate; 5],
     /// What the figures above were made of, by replication.
-    pub replications: Vec<ClassOutcome>,
+    pub samples: Vec<ClassOutcome>,
 }
 
 /// Result of a simulation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// By class.
     pub classes: Vec<ClassReport>,
@@ -147,7 +186,9 @@ pub struct Report {
     /// Requests waiting or running in the whole fleet.
     pub backlog: Estimate,
     /// Replications whose backlog grew through the run.
-    pub unstable: u64,
+    pub unstable_replications: u64,
+    /// Whether these are most of them: latencies are then those of a queue that diverges.
+    pub unstable: bool,
     /// Replications.
     pub replications: u64,
     /// Share of the prompt tokens that prefix caches held.
@@ -160,16 +201,16 @@ pub struct Report {
     pub lanes: usize,
     /// Whether it was stopped: the figures are those of whole replications, or where there is none of
     /// the parts.
-    pub stopped: bool,
+    pub interrupted: bool,
     /// What the replicas held over time, in the first replication.
+    #[serde(serialize_with = "as_columns")]
     pub series: Vec<Sample>,
     /// Engine steps of all replications.
     pub steps: u64,
     /// Sequences put back and computed again, in measured time.
     pub preemptions: u64,
-    /// Every request of all replications: arrived, finished, rejected, in flight; the first is the
-    /// sum of the others.
-    pub conservation: [u64; 4],
+    /// Every request.
+    pub conservation: Conservation,
 }
 
 /// Why a configuration cannot be simulated, or its input cannot.
@@ -181,6 +222,18 @@ pub enum Refused {
     Role,
     /// The input.
     Input(Error),
+}
+
+impl Refused {
+    /// The error that says so of `what`.
+    pub fn of(self, what: &str) -> Error {
+        let why = match self {
+            Self::Input(error) => return error,
+            Self::Point(why) => why.name(),
+            Self::Role => "only replicas of role serve are simulated by themselves",
+        };
+        Error::Input(format!("{what}: {why}"))
+    }
 }
 
 impl From<Error> for Refused {
@@ -202,7 +255,7 @@ pub fn simulate(
     stop: &AtomicBool,
 ) -> std::result::Result<Report, Refused> {
     check(spec, c, traffic, options)?;
-    let engine = engine(spec, c, options.waiting_limit)?;
+    let engine = engine(spec, c, options.waiting_limit.unwrap_or(usize::MAX))?;
     let replications = match traffic {
         Traffic::Drawn { .. } => options.replications,
         Traffic::Replayed { .. } => 1,
@@ -221,7 +274,7 @@ pub fn simulate(
         .map(|(k, s)| Judge::new(slos, k, s + fixed_s))
         .collect();
     let watch = Watch {
-        sample_s: (traffic.span_s(options.warmup) / SAMPLES).max(1e-6),
+        sample_s: (traffic.span_s(options) / SAMPLES).max(1e-6),
         stop,
     };
     let outcomes: Vec<Outcome> = (0..replications)
@@ -273,25 +326,17 @@ fn replication(
         })
         .collect();
     match traffic {
-        Traffic::Drawn {
-            rates,
-            lengths,
-            shape,
-            curve,
-            requests,
-        } => {
-            let first = (options.warmup * *requests as f64).ceil() as u64;
+        Traffic::Drawn { rates, lengths } => {
+            let first = (options.warmup * options.requests as f64).ceil() as u64;
             let window = Window {
                 first,
-                last: first + requests,
+                last: first + options.requests,
             };
-            let rng = random(options.seed, number, ARRIVALS);
-            let source = Drawn::new(rates, lengths, *shape, rng).following(curve.as_ref());
             run_group(
                 &mut lanes,
                 engine.lanes,
-                options.rule,
-                source,
+                options.router,
+                draw(rates, lengths, options, number),
                 window,
                 judges,
                 watch,
@@ -306,7 +351,7 @@ fn replication(
             run_group(
                 &mut lanes,
                 engine.lanes,
-                options.rule,
+                options.router,
                 source,
                 window,
                 judges,
@@ -320,6 +365,7 @@ fn report(outcomes: &[Outcome], engine: &Engine, replicas: f64, stopped: bool) -
     let lanes = replicas * engine.lanes as f64;
     let over = |f: &dyn Fn(&Outcome) -> f64| estimate(outcomes.iter().map(f));
     let sum = |f: &dyn Fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();
+    let unstable = sum(&|o| u64::from(o.unstable));
     let classes = (0..outcomes[0].classes.len())
         .map(|k| class_report(outcomes, k))
         .collect();
@@ -329,30 +375,38 @@ fn report(outcomes: &[Outcome], engine: &Engine, replicas: f64, stopped: bool) -
         busy: over(&|o| o.per_s(o.meters.busy_s) / lanes),
         concurrency: over(&|o| o.per_s(o.meters.sequence_s) / replicas),
         backlog: over(&|o| o.backlog),
-        unstable: sum(&|o| u64::from(o.unstable)),
+        unstable_replications: unstable,
+        unstable: 2 * unstable > outcomes.len() as u64,
         replications: outcomes.len() as u64,
         hit_rate: over(&|o| o.meters.cached_tokens as f64 / o.meters.prompt_tokens as f64),
         cache_bytes: engine.cache_bytes(),
         cache_tokens: engine.cache_tokens(),
         lanes: engine.lanes,
-        stopped,
+        interrupted: stopped,
         series: outcomes[0].series.clone(),
         steps: sum(&|o| o.steps),
         preemptions: sum(&|o| o.meters.preemptions),
-        conservation: [
-            sum(&|o| o.arrived),
-            sum(&|o| o.finished),
-            sum(&|o| o.rejected),
-            sum(&|o| o.in_flight),
-        ],
+        conservation: Conservation {
+            counts: Counts {
+                arrived: sum(&|o| o.arrived),
+                finished: sum(&|o| o.finished),
+                rejected: sum(&|o| o.rejected),
+                lost: 0,
+            },
+            in_flight: sum(&|o| o.in_flight),
+        },
     }
 }
 
 fn class_report(outcomes: &[Outcome], k: usize) -> ClassReport {
     let sum = |f: &dyn Fn(&ClassOutcome) -> u64| outcomes.iter().map(|o| f(&o.classes[k])).sum();
     let columns = |f: &dyn Fn(&ClassOutcome) -> [f64; 5]| {
-        let rows: Vec<[f64; 5]> = outcomes.iter().map(|o| f(&o.classes[k])).collect();
-        [0, 1, 2, 3, 4].map(|i| estimate(rows.iter().map(|row| row[i])))
+        estimates(
+            &outcomes
+                .iter()
+                .map(|o| f(&o.classes[k]))
+                .collect::<Vec<_>>(),
+        )
     };
     let (arrived, finished, rejected) = (
         sum(&|c| c.arrived),
@@ -365,10 +419,10 @@ fn class_report(outcomes: &[Outcome], k: usize) -> ClassReport {
         rejected,
         unfinished: arrived - finished - rejected,
         served_per_s: estimate(outcomes.iter().map(|o| o.per_s(o.classes[k].served as f64))),
-        ttft: columns(&|c| c.ttft.summary()),
-        tpot: columns(&|c| c.tpot.summary()),
-        e2e: columns(&|c| c.e2e.summary()),
-        replications: outcomes.iter().map(|o| o.classes[k].clone()).collect(),
+        ttft_s: columns(&|c| c.ttft.summary()),
+        tpot_s: columns(&|c| c.tpot.summary()),
+        e2e_s: columns(&|c| c.e2e.summary()),
+        samples: outcomes.iter().map(|o| o.classes[k].clone()).collect(),
     }
 }
 
@@ -390,20 +444,11 @@ fn check(
         _ => Err(Refused::Point(NoPoint::NotAdmitted)),
     };
     match traffic {
-        Traffic::Drawn {
-            rates,
-            lengths,
-            shape,
-            curve,
-            requests,
-        } => {
-            if let Some(curve) = curve {
-                curve.check("curve")?;
-            }
-            positive("requests", *requests as f64)?;
+        Traffic::Drawn { rates, lengths } => {
+            positive("requests", options.requests as f64)?;
             check_count("rates", rates.len(), classes)?;
             check_count("lengths", lengths.len(), classes)?;
-            check_drawn(rates, lengths, *shape)?;
+            check_drawn(rates, lengths, options)?;
             for (k, rate) in rates.iter().enumerate() {
                 if *rate > 0.0 {
                     check_class(k)?;
@@ -445,9 +490,13 @@ fn value(field: String, value: f64, must: &'static str) -> Error {
     Error::Value { field, value, must }
 }
 
-/// Refuses a stream that cannot be drawn: rates of Gamma times of a shape, and lengths of classes.
-pub fn check_drawn(rates: &[f64], lengths: &[Lengths], shape: f64) -> Result<()> {
-    positive("burstiness", shape)?;
+/// Refuses a stream that cannot be drawn.
+fn check_drawn(rates: &[f64], lengths: &[Lengths], options: &Options) -> Result<()> {
+    positive("burstiness", options.burstiness)?;
+    options
+        .curve
+        .iter()
+        .try_for_each(|curve| curve.check("curve"))?;
     positive("sum of rates", rates.iter().sum())?;
     for (k, rate) in rates.iter().enumerate() {
         let name = format!("rates[{k}]");

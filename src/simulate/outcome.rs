@@ -1,5 +1,9 @@
 //! What became of the requests of a run.
 
+use std::iter::Sum;
+
+use serde::Serialize;
+
 use crate::simulate::series::Sample;
 use crate::simulate::server::Meters;
 use crate::simulate::statistics::Histogram;
@@ -47,7 +51,7 @@ impl Cell {
 }
 
 /// Counts of requests, of one class if measured or of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Came.
     pub arrived: u64,
@@ -68,6 +72,27 @@ impl Counts {
             false => self.arrived,
         }
     }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, c| Self {
+            arrived: sum.arrived + c.arrived,
+            finished: sum.finished + c.finished,
+            rejected: sum.rejected + c.rejected,
+            lost: sum.lost + c.lost,
+        })
+    }
+}
+
+/// Every request of all replications, measured or not: `arrived` is the sum of the others, always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Conservation {
+    /// What became of them.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Still in the fleet when the run ended, counted there.
+    pub in_flight: u64,
 }
 
 /// One replication.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::error::{positive, within, Result};
+use crate::error::{positive, within, Error, Result};
 use crate::simulate::request::Request;
 
 /// Hashes of the blocks of every prompt of a trace, in order.
@@ -21,6 +21,20 @@ pub struct Blocks {
 }
 
 impl Blocks {
+    /// Of hashes one after the other, with where those of each request begin, and of the last end.
+    pub fn new(hashes: &[u64], starts: &[u64], tokens: u32) -> Result<Self> {
+        let rise = starts.windows(2).all(|w| w[0] <= w[1]);
+        if !rise || starts.last().is_some_and(|end| *end != hashes.len() as u64) {
+            let text = "hashes: starts must rise and end at the number of hashes";
+            return Err(Error::Input(text.to_owned()));
+        }
+        Ok(Self {
+            hashes: hashes.to_vec(),
+            starts: starts.iter().map(|start| *start as usize).collect(),
+            tokens,
+        })
+    }
+
     /// Hashes of a request; none for one that the trace does not have.
     pub fn of(&self, request: u64) -> &[u64] {
         let i = request as usize;

@@ -1,27 +1,19 @@
 //! Which lane gets a request, and which lane acts next: both are the least of many keys, kept in a
 //! tournament tree, so that a change costs a logarithm and no event looks at every lane.
 
+use serde::{Deserialize, Serialize};
+
 /// How requests are spread over lanes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// In turn.
     RoundRobin,
     /// Fewest requests waiting or running.
+    #[serde(rename = "join_shortest_queue")]
     ShortestQueue,
     /// Fewest tokens asked by requests waiting or running: uncached prompt plus output.
     LeastLoaded,
-}
-
-impl Rule {
-    /// Reads a name; `None` when there is no such rule.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "round_robin" => Some(Self::RoundRobin),
-            "join_shortest_queue" => Some(Self::ShortestQueue),
-            "least_loaded" => Some(Self::LeastLoaded),
-            _ => None,
-        }
-    }
 }
 
 /// Key of every player and, at each inner node, the winner below it: the least key, the lower number
@@ -107,10 +99,11 @@ mod tests {
 
     #[test]
     fn names_are_read() {
+        let read = serde_json::from_str::<Rule>;
         assert_eq!(
-            Rule::parse("join_shortest_queue"),
-            Some(Rule::ShortestQueue)
+            read("\"join_shortest_queue\"").unwrap(),
+            Rule::ShortestQueue
         );
-        assert_eq!(Rule::parse("random"), None);
+        assert!(read("\"random\"").is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! What a fleet holds over time, in a fixed number of samples: when they are full, every other one is
 //! dropped and the next come half as often.
 
+use serde::{Serialize, Serializer};
+
 /// Most samples; they are at least half as many once that many were taken.
 pub const SAMPLES: usize = 512;
 
@@ -17,6 +19,30 @@ pub struct Sample {
     pub cache_share: f64,
     /// Replicas that are up.
     pub replicas_up: f64,
+}
+
+/// Writes samples as a list for each of their figures.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn as_columns<S: Serializer>(samples: &[Sample], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Columns {
+        at_s: Vec<f64>,
+        waiting: Vec<f64>,
+        running: Vec<f64>,
+        cache_share: Vec<f64>,
+        replicas_up: Vec<f64>,
+    }
+    let column = |f: fn(&Sample) -> f64| samples.iter().map(f).collect();
+    Columns {
+        at_s: column(|s| s.at_s),
+        waiting: column(|s| s.waiting),
+        running: column(|s| s.running),
+        cache_share: column(|s| s.cache_share),
+        replicas_up: column(|s| s.replicas_up),
+    }
+    .serialize(serializer)
 }
 
 /// Samples at equal distances in time.

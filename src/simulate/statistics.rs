@@ -1,5 +1,7 @@
 //! Statistics that need no more memory as time goes on, and intervals over replications.
 
+use serde::Serialize;
+
 use crate::workload::PERCENTILES;
 
 /// Leading bits of the fraction that name a bucket: buckets are at most 1/256 = 0.39 % wide, and a
@@ -138,13 +140,25 @@ fn middle(bucket: usize) -> f64 {
     0.5 * (f64::from_bits(bits << shift) + f64::from_bits((bits + 1) << shift))
 }
 
-/// Mean over replications and half the width of its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Mean over replications and half the width of its 95 % interval; written as a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(into = "(f64, f64)")]
 pub struct Estimate {
     /// Mean.
     pub mean: f64,
     /// Half width; NaN for fewer than two replications, which say nothing about it.
     pub half_width: f64,
+}
+
+impl From<Estimate> for (f64, f64) {
+    fn from(e: Estimate) -> Self {
+        (e.mean, e.half_width)
+    }
+}
+
+/// Estimates of each place of rows of five: mean, p50, p90, p95, p99.
+pub fn estimates(rows: &[[f64; 5]]) -> [Estimate; 5] {
+    [0, 1, 2, 3, 4].map(|i| estimate(rows.iter().map(|row| row[i])))
 }
 
 /// Student's t interval of the values that are numbers.

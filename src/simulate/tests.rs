@@ -15,19 +15,17 @@ fn find(spec: &Spec, wanted: impl Fn(&Configuration) -> bool) -> Configuration {
         .unwrap()
 }
 
-fn options(replicas: usize) -> Options {
+fn options(replicas: usize, requests: u64) -> Options {
     Options {
         replicas,
-        rule: Rule::ShortestQueue,
-        warmup: 0.25,
+        requests,
         replications: 4,
         seed: 11,
-        latency_group: 0,
-        waiting_limit: usize::MAX,
+        ..Options::default()
     }
 }
 
-fn drawn(rate: f64, pair: (u32, u32), requests: u64) -> Traffic {
+fn drawn(rate: f64, pair: (u32, u32)) -> Traffic {
     let class = || Lengths {
         pairs: vec![pair],
         hit_rate: 0.0,
@@ -35,9 +33,6 @@ fn drawn(rate: f64, pair: (u32, u32), requests: u64) -> Traffic {
     Traffic::Drawn {
         rates: vec![rate, 0.0],
         lengths: vec![class(), class()],
-        shape: 1.0,
-        curve: None,
-        requests,
     }
 }
 
@@ -91,7 +86,7 @@ fn one_request_alone_takes_the_steps_it_needs() {
         cached: 0,
         output: 3,
     };
-    let report = simulate(&spec, &c, &replayed(vec![request]), &options(1)).unwrap();
+    let report = simulate(&spec, &c, &replayed(vec![request]), &options(1, 1)).unwrap();
     let layout = resolve(&spec, &c).unwrap();
     let step = StepModel::of(&layout).unwrap();
     let kernel = layout.kernel;
@@ -101,14 +96,16 @@ fn one_request_alone_takes_the_steps_it_needs() {
     let ttft = kernel.ttft_fixed_s + late + prompt;
     let decode = step.step_time(1.0, 10_001.0, 0.0, 0.0) + step.step_time(1.0, 10_002.0, 0.0, 0.0);
     let class = &report.classes[0];
+    let mut all = Conservation::default();
+    (all.counts.arrived, all.counts.finished) = (1, 1);
     assert_eq!(
         (report.steps, class.finished, report.conservation),
-        (4, 1, [1, 1, 0, 0])
+        (4, 1, all)
     );
-    assert!((class.ttft[0].mean - ttft).abs() < 1e-9 * ttft);
-    assert!((class.tpot[0].mean - decode / 2.0).abs() < 1e-9 * decode);
-    assert!((class.e2e[0].mean - ttft - decode).abs() < 1e-9 * ttft);
-    assert!(class.ttft[0].half_width.is_nan());
+    assert!((class.ttft_s[0].mean - ttft).abs() < 1e-9 * ttft);
+    assert!((class.tpot_s[0].mean - decode / 2.0).abs() < 1e-9 * decode);
+    assert!((class.e2e_s[0].mean - ttft - decode).abs() < 1e-9 * ttft);
+    assert!(class.ttft_s[0].half_width.is_nan());
 }
 
 #[test]
@@ -124,18 +121,18 @@ fn utilisation_is_offered_load_and_saturation_is_capacity() {
         });
         let load = analytic_load(&mut spec, &c, pair);
         let run = |times: f64| {
-            let traffic = drawn(2.0 * times / load, pair, 4_000);
-            simulate(&spec, &c, &traffic, &options(2)).unwrap()
+            let traffic = drawn(2.0 * times / load, pair);
+            simulate(&spec, &c, &traffic, &options(2, 4_000)).unwrap()
         };
         let below = run(0.7);
-        assert_eq!((below.unstable, below.replications), (0, 4));
+        assert_eq!((below.unstable_replications, below.replications), (0, 4));
         let off = below.utilisation.mean / 0.7 - 1.0;
         assert!(off.abs() < 0.04, "{speculation}: {off}");
         let above = run(1.3);
-        assert_eq!(above.unstable, 4);
+        assert_eq!(above.unstable_replications, 4);
         let off = above.classes[0].served_per_s.mean * load / 2.0 - 1.0;
         assert!(off.abs() < 0.06, "{speculation}: {off}");
-        assert!(above.classes[0].ttft[1].mean > 3.0 * below.classes[0].ttft[1].mean);
+        assert!(above.classes[0].ttft_s[1].mean > 3.0 * below.classes[0].ttft_s[1].mean);
     }
 }
 
@@ -153,12 +150,13 @@ fn a_full_cache_sends_requests_back_and_loses_none() {
     // Room for ten sequences at their longest, where 128 places are.
     let room = 10.0 * step.kv.at(1_000.0);
     spec.systems[system].mem_bytes = (weights + activations + room) / kernel.mem_fraction;
-    let report = simulate(&spec, &c, &drawn(50.0, (100, 900), 400), &options(1)).unwrap();
+    let report = simulate(&spec, &c, &drawn(50.0, (100, 900)), &options(1, 400)).unwrap();
     assert!(report.preemptions > 0);
-    let [arrived, finished, rejected, in_flight] = report.conservation;
-    assert_eq!((arrived, rejected), (finished + in_flight, 0));
+    let all = report.conservation;
+    assert_eq!(all.counts.arrived, all.counts.finished + all.in_flight);
+    assert_eq!(all.counts.rejected, 0);
     // One that could never fit is turned away.
-    let report = simulate(&spec, &c, &drawn(1.0, (11_000, 900), 50), &options(1)).unwrap();
+    let report = simulate(&spec, &c, &drawn(1.0, (11_000, 900)), &options(1, 50)).unwrap();
     assert_eq!(report.classes[0].rejected, report.classes[0].arrived);
 }
 
@@ -170,15 +168,18 @@ fn every_rule_serves_everything_and_watching_queues_helps_when_lengths_vary() {
     let mut pairs = vec![(200, 20); 9];
     pairs.push((200, 600));
     let load = analytic_load(&mut spec, &c, (200, 78));
-    let mut traffic = drawn(4.5 / load, (200, 78), 6_000);
+    let mut traffic = drawn(4.5 / load, (200, 78));
     if let Traffic::Drawn { lengths, .. } = &mut traffic {
         lengths[0].pairs = pairs;
     }
     let ttft = [Rule::RoundRobin, Rule::ShortestQueue, Rule::LeastLoaded].map(|rule| {
-        let options = Options { rule, ..options(5) };
+        let options = Options {
+            router: rule,
+            ..options(5, 6_000)
+        };
         let report = simulate(&spec, &c, &traffic, &options).unwrap();
         assert_eq!(report.classes[0].unfinished, 0);
-        report.classes[0].ttft[4].mean
+        report.classes[0].ttft_s[4].mean
     });
     assert!(ttft[1] < ttft[0] && ttft[2] < ttft[0], "{ttft:?}");
 }
@@ -192,7 +193,7 @@ fn one_thread_or_two_give_the_same_bytes() {
             .num_threads(threads)
             .build()
             .unwrap();
-        let report = pool.install(|| simulate(&spec, &c, &drawn(3.0, (300, 50), 500), &options(3)));
+        let report = pool.install(|| simulate(&spec, &c, &drawn(3.0, (300, 50)), &options(3, 500)));
         format!("{:?}", report.unwrap())
     };
     assert_eq!(run(1), run(2));
@@ -206,6 +207,6 @@ fn pools_of_one_role_and_classes_not_admitted_are_refused() {
     let pool = all().find(|c| c.role != Role::Serve).unwrap();
     assert_eq!(engine(&spec, &pool, 1).unwrap_err(), Refused::Role);
     let only_long = all().find(|c| c.set == 1).unwrap();
-    let refused = simulate(&spec, &only_long, &drawn(1.0, (10, 10), 10), &options(1));
+    let refused = simulate(&spec, &only_long, &drawn(1.0, (10, 10)), &options(1, 10));
     assert_eq!(refused.unwrap_err(), Refused::Point(NoPoint::NotAdmitted));
 }

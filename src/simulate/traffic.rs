@@ -1,13 +1,13 @@
 //! Rates that follow a day, and several streams of requests together.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{positive, within, Result};
 use crate::simulate::prefix::Blocks;
 use crate::simulate::request::Request;
 
 /// A rate over time: its weights in equal parts of a period that repeats.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DayCurve {
     /// Weights of equal parts of the period, at least 0; only their ratios count.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tokenfleet._core import Problem, throughput
+from tokenfleet._core import Problem, closed_loop, throughput
 from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
 from tokenfleet.catalog import Catalog
@@ -168,7 +168,7 @@ class Predictor:
 def _closed(
     core: Problem, axes: Sequence[int], degrees: Sequence[int], run: Run
 ) -> dict[str, float] | None:
-    found = core.closed_loop(axes, degrees, (run.load, run.input.mean, run.output.mean))
+    found = closed_loop(core, axes, degrees, (run.load, run.input.mean, run.output.mean))
     if found is None:
         return None
     return {"ttft": found[0] * _MS, "tpot": found[1] * _MS, "tokens_s_gpu": found[2]}

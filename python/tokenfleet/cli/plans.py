@@ -25,6 +25,7 @@ from tokenfleet.cli.options import (
     traces,
 )
 from tokenfleet.cli.progress import searching
+from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
     from tokenfleet.plan.rows import Plan
@@ -76,11 +77,11 @@ def plan(
     verify: VerifyOption = None,
     requests: Annotated[
         int, typer.Option(help="With --verify: simulated requests of each group and replication.")
-    ] = 20_000,
+    ] = SimulationSettings.requests,
     burstiness: Annotated[
         float,
         typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
-    ] = 1.0,
+    ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -93,8 +94,6 @@ def plan(
         judge: dict[str, Any] = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
         how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
         if verify is not None:
-            from tokenfleet.simulation.run import SimulationSettings
-
             how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
         _plan(_load(scenario, given, sure), as_json, (output, force), how)
 

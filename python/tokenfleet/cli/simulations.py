@@ -14,10 +14,10 @@ import typer
 from tokenfleet.cli.answer import INTERRUPTED, answering, console, note, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption, TraceOption, traces
+from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
     from tokenfleet.simulation.fleet import Whole
-    from tokenfleet.simulation.run import SimulationSettings
 
 PlanArgument = Annotated[
     Path, typer.Argument(metavar="PLAN", help="Plan file, written by `tokenfleet plan -o`.")
@@ -40,6 +40,9 @@ class Router(str, Enum):
     round_robin = "round_robin"
 
 
+_ROUTER = Router(SimulationSettings.router)
+
+
 def simulate(
     plan: PlanArgument,
     scenario: Annotated[
@@ -57,23 +60,25 @@ def simulate(
     ] = Source.auto,
     trace_share: Annotated[
         float, typer.Option(help="Share of the requests that the trace gives; the rest is drawn.")
-    ] = 1.0,
+    ] = SimulationSettings.trace_share,
     day: Annotated[
         bool, typer.Option("--day", help="Drawn rates follow the workload's load over 24 hours.")
-    ] = False,
-    scale: Annotated[float, typer.Option(help="Offered load over the plan's.")] = 1.0,
+    ] = SimulationSettings.day,
+    scale: Annotated[
+        float, typer.Option(help="Offered load over the plan's.")
+    ] = SimulationSettings.scale,
     hours: Annotated[float | None, typer.Option(help="Measured hours of each replication.")] = None,
     requests: Annotated[
         int, typer.Option(help="Measured requests of each group and replication, at least.")
-    ] = 20_000,
-    replications: Annotated[int, typer.Option(help="Independent runs, for the intervals.")] = 8,
+    ] = SimulationSettings.requests,
+    replications: Annotated[
+        int, typer.Option(help="Independent runs, for the intervals.")
+    ] = SimulationSettings.replications,
     block: Annotated[int | None, typer.Option(help="Load block; default: the busiest.")] = None,
-    router: Annotated[
-        Router, typer.Option(help="Router within a group of replicas.")
-    ] = Router.join_shortest_queue,
+    router: Annotated[Router, typer.Option(help="Router within a group of replicas.")] = _ROUTER,
     burstiness: Annotated[
         float, typer.Option(help="Shape of Gamma times between requests; 1: Poisson, less: bursts.")
-    ] = 1.0,
+    ] = SimulationSettings.burstiness,
     whole: Annotated[
         bool, typer.Option("--whole", help="Also all groups of a workload behind one router.")
     ] = False,
@@ -87,7 +92,9 @@ def simulate(
     no_spill: Annotated[
         bool, typer.Option("--no-spill", help="With --whole: keep the plan's shares when full.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed; the same one gives the same bytes.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed; the same one gives the same bytes.")
+    ] = SimulationSettings.seed,
     threads: ThreadsOption = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw latency and cost against load: .png or .svg.")
@@ -100,8 +107,6 @@ def simulate(
 ) -> None:
     """Simulate a plan request by request, beside its own figures."""
     with answering(as_json):
-        from tokenfleet.simulation.run import SimulationSettings
-
         refuse_existing(output, force)
         settings = SimulationSettings(
             scale=scale,

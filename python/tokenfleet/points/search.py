@@ -200,7 +200,7 @@ def _new_search(
 ) -> _core.PointSearch:
     prices = [[(o.usd_per_gpu_h, o.usd_per_kwh) for o in of] for of in offers]
     try:
-        return _core.PointSearch(core, "utilisation", loads, prices, **kept)
+        return _core.PointSearch(core, loads={"utilisation": loads}, offers=prices, **kept)
     except ValueError as error:
         raise SchemaError(str(error)) from None
 

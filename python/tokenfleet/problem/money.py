@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 from tokenfleet import _core
@@ -158,7 +157,7 @@ def system_year(
         "provisioned_kw": kw,
         "gpus": float(require(row, "gpus")),
     }
-    return {**_core.system_year(json.dumps(ownership))}  # type: ignore[dict-item]
+    return {**_core.system_year(ownership)}  # type: ignore[dict-item]
 
 
 def site_pue(site: Site, cooling: str | None, catalog: Catalog) -> float | None:

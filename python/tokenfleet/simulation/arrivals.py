@@ -20,7 +20,8 @@ from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.fleet import Whole, simulate_whole
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.result import Row
-from tokenfleet.simulation.run import Simulated, SimulationSettings, simulate_group
+from tokenfleet.simulation.run import Simulated, simulate_group
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.standing import Group
 from tokenfleet.simulation.traffic import (
     LengthsFrom,

@@ -32,7 +32,7 @@ from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.result import json_ready
-from tokenfleet.simulation.run import SimulationSettings
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.simulate import class_attainment
 from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of, peak_block
 from tokenfleet.simulation.sustain import Columns, crew_factors, group_factors

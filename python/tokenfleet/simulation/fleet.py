@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,11 @@ from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.run import (
     DAY_S,
     MOST_TIMES,
-    SimulationSettings,
+    interruptible,
     measured_for,
     warm_up_s,
 )
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.standing import Group
 from tokenfleet.simulation.tables import judged_limit, ms
 from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
@@ -108,21 +108,26 @@ def simulate_whole(
         "replications": settings.replications,
         "seed": groups[0].seed(settings.seed),
     }
+    stop = _core.StopFlag()
     try:
-        found = _core.simulate_fleet(
-            core,
-            json.dumps(fleet),
-            trace=None
-            if replay is None
-            else (replay.times_s, replay.classes, replay.inputs, replay.outputs),
-            hashes=replay.hashes if replay is not None and alone else None,
-            lengths=list(pairs),
-            threads=settings.threads,
+        found, interrupted = interruptible(
+            lambda: _core.simulate_fleet(
+                core,
+                fleet,
+                lengths=list(pairs),
+                trace=None
+                if replay is None
+                else (replay.times_s, replay.classes, replay.inputs, replay.outputs),
+                hashes=replay.hashes if replay is not None and alone else None,
+                threads=settings.threads,
+                stop=stop,
+            ),
+            stop,
         )
     except ValueError as error:
         name = spec.workloads[groups[0].workload].id
         raise SchemaError(f"workload {name}: {error}", "check the plan and its scenario") from None
-    return _row(spec, crew, found)
+    return _row(spec, crew, {**found, "interrupted": interrupted})
 
 
 def _crew(groups: Sequence[Group], settings: SimulationSettings, warm_s: float) -> _Crew:
@@ -201,7 +206,6 @@ def _replay(
 
 def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
     workload = crew.groups[0].workload
-    series = {name: [float(x) for x in values] for name, values in found["series"].items()}
     partial = found["interrupted"] and any(
         c["arrived"] > c["finished"] + c["rejected"] + c["lost"] for c in found["classes"]
     )
@@ -240,7 +244,7 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
             _group_row(g, n, one)
             for g, n, one in zip(crew.groups, crew.replicas, found["groups"], strict=True)
         ],
-        "series": series,
+        "series": found["series"],
     }
 
 

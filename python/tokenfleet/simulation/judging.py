@@ -17,7 +17,8 @@ from tokenfleet.simulation import tables
 from tokenfleet.simulation.arrivals import Arrivals, run_group, run_whole
 from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.fleet import Whole
-from tokenfleet.simulation.run import Simulated, SimulationSettings
+from tokenfleet.simulation.run import Simulated
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.standing import Crew, Group
 
 Row = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.simulation.result import Simulation
-from tokenfleet.simulation.run import SimulationSettings
+from tokenfleet.simulation.settings import SimulationSettings
 
 # Multiples of the plan's load.
 LOADS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)

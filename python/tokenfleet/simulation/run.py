@@ -17,6 +17,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
 from tokenfleet.simulation.lengths import Pairs
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.standing import Group
 from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
 
@@ -30,49 +31,6 @@ MOST_TIMES = 10
 _LEAST_LANES = 8
 DAY_S = 24 * SECONDS_PER_HOUR
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class SimulationSettings:
-    """How groups are simulated."""
-
-    scale: float = 1.0  # offered load over the plan's
-    hours: float | None = None  # measured time; None: as `requests` and the stays ask for
-    requests: int = 20_000  # measured in each group and replication, at least; in bursts more
-    replications: int = 8
-    seed: int = 0
-    router: str = "join_shortest_queue"
-    burstiness: float = 1.0  # shape of the Gamma times between requests; 1 is Poisson
-    trace_share: float = 1.0  # of the requests, where there is a trace; the others are drawn
-    day: bool = False  # drawn rates follow the workload's load over a day
-    threads: int = 0
-
-    @property
-    def needed(self) -> int:
-        """Requests to measure: in bursts of shape s, counts vary as those of s times as many."""
-        return math.ceil(self.requests / min(self.burstiness, 1.0))
-
-    def check(self) -> None:
-        """Refuses settings that make no simulation.
-
-        Raises:
-            SchemaError: names the setting.
-        """
-        for name in ("scale", "requests", "replications", "burstiness", "hours"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1e12:
-                raise SchemaError(f"{name} is {value!r}", "it should be a number above zero")
-        if not 0 < self.trace_share <= 1:
-            raise SchemaError(
-                f"trace_share is {self.trace_share!r}", "it should be above zero and at most 1"
-            )
-        if self.seed < 0 or self.threads < 0:
-            raise SchemaError("seed and threads cannot be negative", "write 0 or more")
-        if self.router not in ROUTERS:
-            raise SchemaError(f"unknown router {self.router!r}", f"one of {', '.join(ROUTERS)}")
-
-
-ROUTERS = ("join_shortest_queue", "least_loaded", "round_robin")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +101,12 @@ def simulate_group(
     part = replicas / group.count
     offered = group.rates * settings.scale
     stop = _core.StopFlag()
-    options = {
+    configuration = group.replica.configuration
+    assert configuration is not None, "only layouts that were evaluated are simulated"
+    options: dict[str, Any] = {
         "replicas": replicas,
         "router": settings.router,
+        "burstiness": settings.burstiness,
         "warmup": size.warmup,
         "latency_group": group.replica.latency_group,
         "stop": stop,
@@ -153,12 +114,12 @@ def simulate_group(
 
     def drawn() -> list[Any]:
         return [
-            core.simulate(
-                group.replica.configuration,
+            _core.simulate(
+                core,
+                configuration,
                 offered * part,
                 list(pairs),
-                burstiness=settings.burstiness,
-                curve=None if day is None else (list(day), DAY_S),
+                curve=None if day is None else {"weights": list(day), "period_s": DAY_S},
                 requests=size.requests,
                 replications=settings.replications,
                 seed=group.seed(settings.seed),
@@ -172,7 +133,7 @@ def simulate_group(
         share = settings.trace_share
         asked = max(int(size.requests * (1.0 + size.warmup) * share), 1)
         others = offered * part * (1.0 - share)
-        mixed = (others, list(pairs), settings.burstiness) if share < 1 else None
+        mixed = (others, list(pairs)) if share < 1 else None
 
         def one(number: int) -> Any:
             seed = group.seed(settings.seed + 1_000_003 * (number + 1))
@@ -186,9 +147,10 @@ def simulate_group(
                 seed=seed,
                 scale=settings.scale * share,
             )
-            return core.replay(
-                group.replica.configuration,
-                *(r.times_s, r.classes, r.inputs, r.outputs),
+            return _core.replay(
+                core,
+                configuration,
+                (r.times_s, r.classes, r.inputs, r.outputs),
                 seed=seed,
                 hashes=r.hashes,
                 mixed=mixed,
@@ -199,7 +161,7 @@ def simulate_group(
             return list(pool.map(one, range(settings.replications)))
 
     try:
-        answers, interrupted = _interruptible(drawn if load is None else replayed, stop)
+        answers, interrupted = interruptible(drawn if load is None else replayed, stop)
     except ValueError as error:
         raise SchemaError(f"{group.name}: {error}", "check the plan and its scenario") from None
     return _simulated(group, replicas, size.span_s, offered, answers, interrupted=interrupted)
@@ -242,7 +204,7 @@ def _simulated(
         lanes=answers[0]["lanes"],
         cache_tokens=answers[0]["cache_tokens"],
         cache_bytes=answers[0]["cache_bytes"],
-        series={n: [float(x) for x in values] for n, values in answers[0]["series"].items()},
+        series=answers[0]["series"],
         interrupted=interrupted,
         partial=partial,
     )
@@ -301,7 +263,7 @@ def _stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tupl
     return mean / float(group.rates.sum()), long
 
 
-def _interruptible(work: Callable[[], _T], stop: _core.StopFlag) -> tuple[_T, bool]:
+def interruptible(work: Callable[[], _T], stop: _core.StopFlag) -> tuple[_T, bool]:
     """The work's answer, and whether Ctrl-C ended it early; a second one is let through."""
     answer: list[_T] = []
     failed: list[BaseException] = []

@@ -27,7 +27,8 @@ from tokenfleet.simulation.arrivals import (
 from tokenfleet.simulation.bench import Bench, PlanSource, open_bench
 from tokenfleet.simulation.fleet import Whole
 from tokenfleet.simulation.result import Row, Simulation
-from tokenfleet.simulation.run import Simulated, SimulationSettings
+from tokenfleet.simulation.run import Simulated
+from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.standing import Group, crews_of, groups_of, peak_block
 from tokenfleet.simulation.traffic import (
     LengthsFrom,

@@ -175,12 +175,12 @@ def _whole(value: Any, column: str, low: int, high: int) -> int | None:
     return int(value)
 
 
-def _speculation(row: Mapping[str, Any], model: str) -> tuple[int, float, float]:
-    """Draft tokens, tokens accepted per step, and cost of a draft token as a share of a step."""
+def _speculation(row: Mapping[str, Any], model: str) -> dict[str, float]:
+    """The core's `Speculation`: draft tokens, accepted ones, their cost as a share of a step."""
     depth = _whole(row["speculative_depth"], "speculative_depth", 0, 16) or 0
     shares = {name: row[name] for name in SHARES}
     if depth == 0:
-        return 0, 1.0, 0.0
+        return {"depth": 0, "accepted": 1.0, "draft_cost": 0.0}
     for name, value in shares.items():
         if value is None:
             reason = f"is blank beside a speculative_depth of {depth}"
@@ -198,4 +198,5 @@ def _speculation(row: Mapping[str, Any], model: str) -> tuple[int, float, float]
         column = str(first["loc"][0]) if first["loc"] else "acceptance"
         name = column if column in SHARES else "acceptance"
         raise RefusedError(name, shares[name], str(first["msg"]).lower()) from None
-    return depth, drafts.accepted(depth), float(drafts.draft_cost_fraction)
+    cost = float(drafts.draft_cost_fraction)
+    return {"depth": depth, "accepted": drafts.accepted(depth), "draft_cost": cost}

@@ -143,8 +143,10 @@ def _found(
         layout,
         numbers,
         status,
-        [np.frombuffer(b, np.float64) for b in values],
-        [np.frombuffer(b, np.uint8) for b in valid],
+        [
+            (np.frombuffer(data, np.float64), np.frombuffer(bits, np.uint8))
+            for data, bits in zip(values, valid, strict=True)
+        ],
     )
     return status, {
         name: pa.Array.from_buffers(pa.float64(), kept, [bits if none else None, data], none)
