@@ -210,7 +210,7 @@ def _say(files: Sequence[Path], found: Sequence[Imported]) -> None:
     for path, one in zip(files, found, strict=True):
         say(f"{path}: {one.kind}: {_summary(one)}")
         for text in one.warnings:
-            note(f"warning: {path}: {text}")
+            note(f"warning: {text}" if text.startswith(str(path)) else f"warning: {path}: {text}")
         for row in one.rejected[:_SHOWN]:
             note(f"rejected: {path}: line {row.line}: {row.reason}")
         if len(one.rejected) > _SHOWN:

@@ -213,9 +213,13 @@ def _csv(columns: Columns) -> bytes:
 def _parquet(columns: Columns) -> bytes:
     import polars
 
-    frame = polars.DataFrame(
-        {name: [_plain_value(v) for v in values] for name, values in columns.items()}
-    )
+    frame = polars.DataFrame({name: _series(values) for name, values in columns.items()})
     data = io.BytesIO()
     frame.write_parquet(data)
     return data.getvalue()
+
+
+def _series(values: Any) -> Any:
+    """A column's values; an empty one keeps its kind."""
+    plain = [_plain_value(v) for v in values]
+    return plain if plain or values.dtype == object else values
