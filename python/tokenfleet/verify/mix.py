@@ -16,7 +16,9 @@ from typing import Any
 
 from tokenfleet.problem_data import (
     Api,
+    ByBlock,
     Flow,
+    Pool,
     Problem,
     Racks,
     Replicas,
@@ -67,7 +69,7 @@ def verify_mix(
     """Everything that is wrong with the values; cost is compared when it is given.
 
     `values` are keyed by the labels of `problem_data`.
-    `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
+    `stated_items` are the plan's cost items, each of which must be the recomputed one to 1e-9;
     `stated_cost` is the solver's own objective in $, compared to 1e-6.
     """
     mix = _spread(problem, values)
@@ -83,9 +85,12 @@ def verify_mix(
         *_api_rates(mix),
         *_budgets(mix),
     ]
-    cost = sum(_cost_items(mix).values())
+    items = _cost_items(mix)
+    cost = sum(items.values())
     if stated_items is not None:
-        found += _differs("cost items", sum(stated_items.values()), cost, COST)
+        for item in sorted({*items, *stated_items}):
+            stated, computed = stated_items.get(item, 0.0), items.get(item, 0.0)
+            found += _differs(f"cost item {item}", stated, computed, COST)
     if stated_cost is not None:
         found += _differs("objective", stated_cost, cost, OBJECTIVE)
     return found
@@ -102,35 +107,55 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
         pool = problem.pools[offer.pool]
-        hours = problem.blocks[b].hours
-        year_hours = _year_hours(problem, pool.elastic)
+        hours = _paid_hours(problem, b)
+        year_part = hours / (8760.0 if pool.elastic else _year_hours(problem, b))
         for item, usd in offer.annual_cost_items_usd.items():
-            items[item] += usd * count * (hours / year_hours)
+            items[item] += usd * count * year_part
         if pool.elastic:
-            items["rental"] += offer.hourly_usd * hours * count
-        idle_hours = hours * 8760.0 / year_hours
-        items["energy"] += count * pool.idle_it_kw * idle_hours * pool.energy_usd_per_kwh_it
+            items["rental"] += _in_block(offer.hourly_usd, b) * hours * count
+        _add_energy(items, pool, b, count * pool.idle_it_kw * year_part * 8760.0)
     for (b, p, c), count in mix.replicas.items():
         kw = problem.candidates[c].idle_w / 1000.0
-        hours = problem.blocks[b].hours
-        items["energy"] += count * kw * hours * problem.pools[p].energy_usd_per_kwh_it
+        _add_energy(items, problem.pools[p], b, count * kw * _paid_hours(problem, b))
     for (b, p, c, k), rate in mix.flows.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
+        requests = rate * _paid_hours(problem, b) * 3600.0
         kwh = requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
-        items["energy"] += kwh * problem.pools[p].energy_usd_per_kwh_it
+        _add_energy(items, problem.pools[p], b, kwh)
     for (b, a, k), rate in mix.api.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
-        items["api_tokens"] += requests * float(problem.apis[a].cost_usd_per_request[k])
+        price = problem.apis[a].cost_usd_per_request
+        usd = float(price[b, k] if price.ndim == 2 else price[k])
+        items["api_tokens"] += rate * _paid_hours(problem, b) * 3600.0 * usd
     for (b, w, _), rate in mix.short.items():
-        price = problem.workloads[w].shortfall_usd_per_request or 0.0
-        items["shortfall"] += rate * problem.blocks[b].hours * 3600.0 * price
-    items["contracted_power"] = sum(s.contracted_power_usd_per_year for s in problem.sites)
+        usd = problem.workloads[w].shortfall_usd_per_request or 0.0
+        items["shortfall"] += rate * _paid_hours(problem, b) * 3600.0 * usd
+    contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
+    for b, block in enumerate(problem.blocks):
+        if block.hours > 0:
+            year_part = _paid_hours(problem, b) / _year_hours(problem, b)
+            items["contracted_power"] += contracted * year_part
     return {item: usd for item, usd in sorted(items.items()) if usd}
 
 
-def _year_hours(problem: Problem, elastic: bool) -> float:
-    """Hours over which a year's price is spread: elastic systems pay by the hour of 8,760."""
-    return 8760.0 if elastic else sum(block.hours for block in problem.blocks)
+def _add_energy(items: dict[str, float], pool: Pool, b: int, kwh: float) -> None:
+    """Books IT kWh that are drawn in block b."""
+    items["energy"] += kwh * _in_block(pool.energy_usd_per_kwh_it, b)
+    items["carbon"] += kwh * _in_block(pool.carbon_usd_per_kwh_it, b)
+    items["water"] += kwh * _in_block(pool.water_usd_per_kwh_it, b)
+
+
+def _in_block(price: ByBlock, b: int) -> float:
+    return price[b] if isinstance(price, tuple) else price
+
+
+def _paid_hours(problem: Problem, b: int) -> float:
+    """Hours of a block, as often as they count."""
+    return problem.blocks[b].hours * problem.blocks[b].weight
+
+
+def _year_hours(problem: Problem, b: int) -> float:
+    """Hours of all blocks of the block's year, over which a yearly price is spread."""
+    year = (problem.blocks[b].period, problem.blocks[b].outlook)
+    return sum(x.hours for x in problem.blocks if (x.period, x.outlook) == year)
 
 
 def _spread(problem: Problem, values: Mapping[Any, float]) -> _Mix:
