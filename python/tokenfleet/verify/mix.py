@@ -17,8 +17,8 @@ from typing import Any
 from tokenfleet.problem_data import (
     Api,
     ByBlock,
+    Figure,
     Flow,
-    Pool,
     Problem,
     Racks,
     Replicas,
@@ -64,13 +64,13 @@ def verify_mix(
     problem: Problem,
     values: Mapping[Any, float],
     stated_items: Mapping[str, float] | None = None,
-    stated_cost: float | None = None,
+    stated_value: float | None = None,
 ) -> list[Violation]:
-    """Everything that is wrong with the values; cost is compared when it is given.
+    """Everything that is wrong with the values; cost and goal are compared when they are given.
 
     `values` are keyed by the labels of `problem_data`.
     `stated_items` are the plan's cost items, each of which must be the recomputed one to 1e-9;
-    `stated_cost` is the solver's own objective in $, compared to 1e-6.
+    `stated_value` is that of the goal in its own unit, compared to 1e-6.
     """
     mix = _spread(problem, values)
     found = [
@@ -86,13 +86,12 @@ def verify_mix(
         *_budgets(mix),
     ]
     items = _cost_items(mix)
-    cost = sum(items.values())
     if stated_items is not None:
         for item in sorted({*items, *stated_items}):
             stated, computed = stated_items.get(item, 0.0), items.get(item, 0.0)
             found += _differs(f"cost item {item}", stated, computed, COST)
-    if stated_cost is not None:
-        found += _differs("objective", stated_cost, cost, OBJECTIVE)
+    if stated_value is not None:
+        found += _differs("objective", stated_value, _goal_value(mix), OBJECTIVE)
     return found
 
 
@@ -107,20 +106,15 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
         pool = problem.pools[offer.pool]
-        hours = _paid_hours(problem, b)
-        year_part = hours / (8760.0 if pool.elastic else _year_hours(problem, b))
         for item, usd in offer.annual_cost_items_usd.items():
-            items[item] += usd * count * year_part
+            items[item] += usd * count * _part_of_year(problem, b, elastic=pool.elastic)
         if pool.elastic:
-            items["rental"] += _in_block(offer.hourly_usd, b) * hours * count
-        _add_energy(items, pool, b, count * pool.idle_it_kw * year_part * 8760.0)
-    for (b, p, c), count in mix.replicas.items():
-        kw = problem.candidates[c].idle_w / 1000.0
-        _add_energy(items, problem.pools[p], b, count * kw * _paid_hours(problem, b))
-    for (b, p, c, k), rate in mix.flows.items():
-        requests = rate * _paid_hours(problem, b) * 3600.0
-        kwh = requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
-        _add_energy(items, problem.pools[p], b, kwh)
+            items["rental"] += _in_block(offer.hourly_usd, b) * _paid_hours(problem, b) * count
+    for (p, b), kwh in _it_kwh(mix).items():
+        pool = problem.pools[p]
+        items["energy"] += kwh * _in_block(pool.energy_usd_per_kwh_it, b)
+        items["carbon"] += kwh * _in_block(pool.carbon_usd_per_kwh_it, b)
+        items["water"] += kwh * _in_block(pool.water_usd_per_kwh_it, b)
     for (b, a, k), rate in mix.api.items():
         price = problem.apis[a].cost_usd_per_request
         usd = float(price[b, k] if price.ndim == 2 else price[k])
@@ -136,13 +130,6 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
     return {item: usd for item, usd in sorted(items.items()) if usd}
 
 
-def _add_energy(items: dict[str, float], pool: Pool, b: int, kwh: float) -> None:
-    """Books IT kWh that are drawn in block b."""
-    items["energy"] += kwh * _in_block(pool.energy_usd_per_kwh_it, b)
-    items["carbon"] += kwh * _in_block(pool.carbon_usd_per_kwh_it, b)
-    items["water"] += kwh * _in_block(pool.water_usd_per_kwh_it, b)
-
-
 def _in_block(price: ByBlock, b: int) -> float:
     return price[b] if isinstance(price, tuple) else price
 
@@ -150,6 +137,75 @@ def _in_block(price: ByBlock, b: int) -> float:
 def _paid_hours(problem: Problem, b: int) -> float:
     """Hours of a block, as often as they count."""
     return problem.blocks[b].hours * problem.blocks[b].weight
+
+
+def _part_of_year(problem: Problem, b: int, *, elastic: bool) -> float:
+    """Part of a year's price that block b bears: elastic systems pay by the hour of 8,760."""
+    year = 8760.0 if elastic else _year_hours(problem, b)
+    return _paid_hours(problem, b) / year
+
+
+def _it_kwh(mix: _Mix) -> dict[tuple[int, int], float]:
+    """kWh a year at the equipment, by pool and block."""
+    problem = mix.problem
+    kwh: dict[tuple[int, int], float] = defaultdict(float)
+    for (b, o), count in mix.systems.items():
+        p = problem.offers[o].pool
+        pool = problem.pools[p]
+        hours = 8760.0 * _part_of_year(problem, b, elastic=pool.elastic)
+        kwh[p, b] += count * pool.idle_it_kw * hours
+    for (b, p, c), count in mix.replicas.items():
+        kwh[p, b] += count * problem.candidates[c].idle_w / 1000.0 * _paid_hours(problem, b)
+    for (b, p, c, k), rate in mix.flows.items():
+        requests = rate * _paid_hours(problem, b) * 3600.0
+        kwh[p, b] += requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
+    return kwh
+
+
+def _figures(mix: _Mix) -> dict[Figure, float]:
+    """What goals are made of: cost, energy at the meter, carbon, tokens, value at its quality."""
+    problem = mix.problem
+    kwh = _it_kwh(mix).items()
+    tokens = value = 0.0
+    for b, w, k, rate, quality in _delivered(mix):
+        data, requests = problem.workloads[w], rate * _paid_hours(problem, b) * 3600.0
+        each = float(data.output_tokens[k])
+        if problem.objective.denominator == "total":
+            each += float(data.input_tokens[k])
+        tokens += requests * each
+        value += requests * float(data.value_usd_per_request[k]) * quality
+    return {
+        "cost": sum(_cost_items(mix).values()),
+        "energy": sum(amount * problem.pools[p].pue for (p, _), amount in kwh),
+        "carbon": sum(amount * problem.pools[p].carbon_kg_per_kwh_it for (p, _), amount in kwh),
+        "tokens": tokens,
+        "value": value,
+    }
+
+
+def _delivered(mix: _Mix) -> Iterable[tuple[int, int, int, float, float]]:
+    """Block, workload, class, requests/s and quality of all that ends a request."""
+    for (b, _, c, k), rate in mix.flows.items():
+        candidate = mix.problem.candidates[c]
+        if candidate.role != "prefill":
+            yield b, candidate.workload, k, rate, candidate.quality
+    for (b, a, k), rate in mix.api.items():
+        api = mix.problem.apis[a]
+        yield b, api.workload, k, rate, api.quality
+
+
+def goal_value(problem: Problem, values: Mapping[Any, float]) -> float:
+    """The value of the problem's goal, in its own unit."""
+    return _goal_value(_spread(problem, values))
+
+
+def _goal_value(mix: _Mix) -> float:
+    goal, figures = mix.problem.objective.goal, _figures(mix)
+    total = sum(weight * figures[name] for name, weight in goal.of.items())
+    if goal.per is None:
+        return total
+    under = figures[goal.per] / goal.per_amount
+    return total / under if under > 0 else math.inf
 
 
 def _year_hours(problem: Problem, b: int) -> float:
