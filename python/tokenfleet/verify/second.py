@@ -237,14 +237,13 @@ class _Pool:
         self.site = problem.sites[pool.site]
         self.up = [b for b, block in enumerate(problem.blocks) if block.lost_site != pool.site]
         self.hours = _paid_hours(problem)
-        self.usd_per_kwh = sum(
-            np.broadcast_to(price, self.hours.shape).astype(float)
-            for price in (
-                pool.energy_usd_per_kwh_it,
-                pool.carbon_usd_per_kwh_it,
-                pool.water_usd_per_kwh_it,
-            )
-        )
+        self.usd_per_kwh = np.zeros_like(self.hours)
+        for price in (
+            pool.energy_usd_per_kwh_it,
+            pool.carbon_usd_per_kwh_it,
+            pool.water_usd_per_kwh_it,
+        ):
+            self.usd_per_kwh += price
         self.offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
         self.candidates = [c for c in range(len(problem.candidates)) if self._may_run(c)]
 
