@@ -94,7 +94,7 @@ class MixResult:
             items[booking.item] = items.get(booking.item, 0.0) + booking.usd
         contracted = sum(site.contracted_power_usd_per_year for site in self.problem.sites)
         if contracted:
-            items["contracted_power"] = contracted
+            items["contracted_power"] = contracted * self.problem.years
         return dict(sorted(items.items()))
 
     @property
@@ -174,7 +174,7 @@ def tokens_per_year(
     problem: Problem, values: Mapping[Label, float], denominator: Denominator
 ) -> float:
     """Tokens delivered in a year: output, or input + output."""
-    seconds = np.array([block.hours * SECONDS_PER_HOUR for block in problem.blocks])
+    seconds = np.array([block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks])
     total = 0.0
     for w, workload in enumerate(problem.workloads):
         tokens = workload.output_tokens

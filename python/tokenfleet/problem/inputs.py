@@ -65,14 +65,18 @@ def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input
 
 
 def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
-    def row(name: str, value: float, parameter: str, key: str = "") -> Input:
+    def row(name: str, value: float | str, parameter: str, key: str = "") -> Input:
         what, unit = f"sites[{site.id}].{name}{key}", _unit(Site, name)
         if getattr(site, name) is not None:
             return Input(what, value, unit, False, SCENARIO)
         source = f"catalog typical of {parameter}"
         return Input(what, value, unit, True, source, catalog.tco_row(parameter).as_of)
 
-    yield row("electricity_usd_per_kwh", site_tariff(site, catalog), "electricity_usd_per_kwh")
+    hourly = site.hourly_tariff_usd_per_kwh
+    tariff: float | str = site_tariff(site, catalog)
+    if hourly is not None:
+        tariff = f"{min(hourly):g} to {max(hourly):g} by the hour"
+    yield row("electricity_usd_per_kwh", tariff, "electricity_usd_per_kwh")
     yield row("hosting_usd_per_kw_month", site_hosting(site, catalog), "colo_usd_per_kw_month")
     if isinstance(site.pue, dict):
         yield from (row("pue", pue, "pue", f".{kind}") for kind, pue in site.pue.items())
