@@ -247,7 +247,7 @@ def test_budgets() -> None:
     objective = replace(base.objective, annual_budget_usd=299.0, capex_budget_usd=160.0)
     problem = replace(base, offers=(offer,), objective=objective)
     answers = FleetEvaluator(problem).evaluate(np.array([[3.0], [4.0]]))
-    assert answers["limit"][0].tolist() == ["annual budget", "capital budget"]
+    assert answers["limit"][0].tolist() == ["annual budget", "capex budget"]
     assert answers["limits_broken"][0].tolist() == [1, 2]
     assert answers["excess"][0].tolist() == pytest.approx([1.0, 40.0])
 

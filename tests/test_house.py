@@ -123,3 +123,13 @@ def test_every_slow_test_exists() -> None:
     for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split():
         file, test = name.split("::", 1)
         assert f"def {test.rsplit('::', 1)[-1]}(" in (ROOT / "tests" / file).read_text(), name
+
+
+def test_one_feature_stands_in_eight_files() -> None:
+    """The embodied-carbon budget, as `docs/extending.md` tells it."""
+    told = re.findall(
+        r"^\| `(python/tokenfleet/[^`]+)`", (ROOT / "docs/extending.md").read_text(), re.M
+    )
+    touched = {str(p.relative_to(ROOT)) for p in MODULES.values() if "embodied" in p.read_text()}
+    assert len(touched) <= 8
+    assert touched == set(told)

@@ -322,7 +322,6 @@ AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
     ("row", "text"),
     [
         ("2023-11-16 18:17:03.97,-5,10", "row 3: ContextTokens is -5"),
-        ("2023-11-16 18:17:03.97,5,0", "row 3: GeneratedTokens is 0"),
         ("2023-11-16 18:17:03.97,,10", "row 3: ContextTokens is empty"),
         ("2023-11-16 18:17:03.97,1.5,10", "row 3: ContextTokens '1.5' is not a whole number"),
         ("yesterday,5,10", "row 3: TIMESTAMP 'yesterday'"),
@@ -341,6 +340,15 @@ def test_azure_order_zones_and_ends(tmp_path: Path) -> None:
     assert trace.timestamp_s.tolist() == [0.0, 1.25]
     assert trace.input_tokens.tolist() == [7, 5]
     assert "sorted" in trace.warnings[0]
+
+
+def test_azure_rows_without_tokens_and_other_columns_are_said(tmp_path: Path) -> None:
+    header = "TIMESTAMP,ContextTokens,GeneratedTokens,NumImages\n"
+    rows = "2024-05-10 00:00:00,0,6,1\n2024-05-10 00:00:01,7,8,2\n2024-05-10 00:00:02,9,0,0\n"
+    trace = read_azure(write(tmp_path / "t.csv", header + rows))
+    assert trace.input_tokens.tolist() == [7]
+    assert "2 requests without tokens left out, the first in row 2" in trace.warnings[0]
+    assert trace.warnings[1].endswith("columns not read: NumImages")
 
 
 @pytest.mark.parametrize(
@@ -364,10 +372,50 @@ def test_mooncake_by_hand(tmp_path: Path) -> None:
     assert cached_tokens(trace).tolist() == [0.0, 1024.0, 511.0]
 
 
+def bailian(**more: Any) -> list[dict[str, Any]]:
+    """Prompts of 320 tokens in blocks of 16: ten shared, ten of their own; one a second."""
+    return [
+        {
+            **more,
+            "timestamp": float(i),
+            "input_length": 320,
+            "output_length": 50,
+            "hash_ids": [*range(10), *range(1000 + 10 * i, 1010 + 10 * i)],
+        }
+        for i in range(10)
+    ]
+
+
+def test_blocks_of_bailian_are_told_by_the_facts(tmp_path: Path) -> None:
+    rows = bailian(chat_id=1, turn=1)
+    trace = read_mooncake(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, rows))))
+    assert trace.block_tokens == 16
+    assert trace.span_s == 9.0  # seconds, not ms
+    # The first finds nothing, nine find 160 of 320 tokens.
+    assert cached_tokens(trace).tolist() == [0.0, *[160.0] * 9]
+    assert "blocks of 16 tokens" in trace.warnings[0]
+    assert "times are seconds" in trace.warnings[1]
+
+
+def test_times_that_look_like_seconds_are_asked_about(tmp_path: Path) -> None:
+    trace = read_mooncake(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, bailian()))))
+    assert trace.block_tokens == 16
+    assert "make 1,111 requests/s; are they seconds?" in trace.warnings[-1]
+
+
+def test_hashes_that_fit_no_block_are_refused(tmp_path: Path) -> None:
+    rows = [
+        {"timestamp": i, "input_length": 100 * i, "output_length": 1, "hash_ids": list(range(7))}
+        for i in range(1, 9)
+    ]
+    with pytest.raises(SchemaError, match="row 1: 7 hash_ids for a prompt of 100 tokens"):
+        read_mooncake(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, rows))))
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ('{"timestamp": 0, "input_length": 0, "output_length": 1}', "row 1: input_length is 0"),
+        ('{"timestamp": 0, "input_length": 0, "output_length": 1}', "has no requests"),
         ('{"timestamp": NaN, "input_length": 1, "output_length": 1}', "row 1: .*NaN"),
         ('{"timestamp": -1, "input_length": 1, "output_length": 1}', "row 1: timestamp is -1"),
         ('{"timestamp": 0, "input_length": 1}', "row 1: output_length is missing"),

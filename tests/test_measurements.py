@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -27,6 +28,14 @@ QWEN = {"model": "qwen3-32b", "system": "h200_sxm_8", "tp": 4}
 # Fixture, its kind, what must be given.
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("vllm.json", "vllm_bench", {}),
+    ("vllm_throughput.json", "vllm_throughput", QWEN),
+    ("vllm_latency.json", "vllm_latency", {**QWEN, "concurrency": 8}),
+    ("guidellm.json", "guidellm", {"system": "h200_sxm_8", "tp": 4}),
+    ("inference_perf.json", "inference_perf", QWEN),
+    ("llmperf.json", "llmperf", {"system": "h200_sxm_8", "tp": 4}),
+    ("mlperf_endpoints.json", "mlperf_endpoints", QWEN),
+    ("mlperf_summary_61.json", "mlperf_summary", {}),
+    ("aiperf_v2.json", "aiperf_v2", {"system": "h200_sxm_8", "tp": 4}),
     ("sglang.jsonl", "sglang_bench", QWEN),
     ("aiperf.json", "aiperf_json", {"tp": 2}),
     ("aiperf.csv", "aiperf_csv", {**QWEN, "concurrency": 8}),
@@ -116,6 +125,151 @@ def test_a_rate_without_limit_is_no_rate(rate: str, tmp_path: Path) -> None:
         assert {m.request_rate for m in found.measurements} == {None}
         file.write_text(json.dumps({**row, "request_rate": "many"}))
         assert "request_rate" in import_file(file, **told).rejected[0].reason
+
+
+def test_a_bare_infinity_is_read(tmp_path: Path) -> None:
+    row = json_rows((FILES / "sglang.jsonl").read_text(), "x").rows[0][1]
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps({**row, "request_rate": math.inf}))
+    found = import_file(file, **QWEN)
+    assert {m.request_rate for m in found.measurements} == {None}
+    file.write_text(json.dumps({**row, "mean_ttft_ms": math.inf}))
+    assert (
+        "mean_ttft_ms: inf is not a finite number" in import_file(file, **QWEN).rejected[0].reason
+    )
+
+
+def test_guidellm_runs_of_a_sweep() -> None:
+    found = read("guidellm.json")
+    first, second = run_of(found, 1), run_of(found, 2)
+    assert (first[0].model, first[0].concurrency, first[0].n) == ("qwen3-32b", 8, 40)
+    assert (first[0].input_tokens, first[0].output_tokens) == (1000, 200)
+    assert values(first) == {
+        ("ttft", "mean"): 210.0,
+        ("ttft", "std"): 5.0,
+        ("ttft", "p50"): 205.0,
+        ("ttft", "p95"): 240.0,
+        ("tpot", "mean"): 19.0,  # its ITL; its own TPOT has the first token in it
+        ("tpot", "p99"): 22.0,
+        ("e2el", "mean"): 4000.0,  # s
+        ("e2el", "p50"): 3900.0,
+        ("e2el", "p99"): 5000.0,
+        ("request_throughput", "total"): 2.0,
+        ("output_throughput", "total"): 400.0,
+        ("total_throughput", "total"): 2400.0,
+        ("in_flight", "mean"): 7.5,
+    }
+    assert (second[0].request_rate, second[0].concurrency) == (1.5, None)
+    assert reasons(found) == [(1, "no request was successful")]
+    assert found.warnings == ("line 1: 2 requests failed",)
+
+
+def test_inference_perf_seconds_are_ms() -> None:
+    run = read("inference_perf.json").measurements
+    assert (run[0].request_rate, run[0].concurrency, run[0].n) == (4.0, None, 98)
+    assert values(run) == {
+        ("ttft", "mean"): 300.0,
+        ("ttft", "p50"): 250.0,
+        ("ttft", "p90"): 500.0,
+        ("ttft", "p0.1"): 100.0,
+        ("tpot", "mean"): 20.0,
+        ("tpot", "p99.9"): 30.0,
+        ("itl", "mean"): 19.0,
+        ("e2el", "mean"): 5000.0,
+        ("e2el", "p50"): 4800.0,
+        ("e2el", "p99"): 8000.0,
+        ("request_throughput", "total"): 3.8,
+        ("input_throughput", "total"): 3900.0,
+        ("output_throughput", "total"): 780.0,
+        ("total_throughput", "total"): 4680.0,
+    }
+
+
+def test_llmperf_tpot_follows_from_means() -> None:
+    run = read("llmperf.json").measurements
+    assert (run[0].concurrency, run[0].n, run[0].input_tokens) == (4, 60, 552)
+    found = values(run)
+    assert found["tpot", "mean"] == pytest.approx(1e3 * (4.5 - 0.25) / 150)
+    assert found["ttft", "p99"] == 600.0
+    assert found["request_throughput", "total"] == pytest.approx(0.8)  # 48 a minute
+    assert found["output_throughput", "total"] == 120.8
+    assert ("itl", "mean") not in found
+
+
+def test_offline_runs_of_vllm() -> None:
+    throughput = read("vllm_throughput.json").measurements
+    assert throughput[0].engine == "vllm"
+    assert values(throughput) == {
+        ("request_throughput", "total"): 20.0,
+        ("total_throughput", "total"): 12000.0,
+    }
+    latency = read("vllm_latency.json").measurements
+    assert (latency[0].concurrency, latency[0].n) == (8, 2)
+    assert values(latency)["e2el", "mean"] == 2500.0
+    assert values(latency)["e2el", "p10"] == 2400.0
+
+
+def test_endpoints_nanoseconds_are_ms() -> None:
+    run = read("mlperf_endpoints.json").measurements
+    assert (run[0].request_rate, run[0].n) == (10.0, 1000)
+    found = values(run)
+    assert (found["ttft", "mean"], found["ttft", "p99"]) == (210.0, 300.0)
+    assert (found["tpot", "mean"], found["tpot", "p99"]) == (40.0, 48.0)
+    assert found["output_throughput", "total"] == 2000.0
+
+
+def test_aiperf_series_are_read_as_the_older_summary() -> None:
+    run = read("aiperf_v2.json").measurements
+    assert (run[0].model, run[0].concurrency, run[0].input_tokens) == ("qwen3-32b", 16, 1000)
+    assert values(run) == {
+        ("ttft", "mean"): 50.0,  # of the whole run, not of one turn
+        ("ttft", "min"): 40.0,
+        ("ttft", "max"): 80.0,
+        ("ttft", "std"): 5.0,
+        ("ttft", "p50"): 49.0,
+        ("ttft", "p99"): 75.0,
+        ("tpot", "mean"): 20.0,  # us
+        ("tpot", "p99"): 30.0,
+        ("output_throughput", "total"): 800.0,
+    }
+
+
+def test_mlperf_rows_by_number() -> None:
+    found = read("mlperf_summary_61.json")
+    run = found.measurements
+    assert (run[0].hardware, run[0].gpus, run[0].engine) == ("h200_sxm_8", 16, "trtllm")
+    assert values(run)["output_throughput_per_gpu", "total"] == 3500.0  # 56,000 over 16
+    assert found.warnings == ("left out: 1 rows in Queries/s",)
+
+
+def test_a_rate_per_second_is_of_what_the_figure_counts(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    rows = "Output Token Throughput (per sec),800.25\nRequest Throughput (per sec),4.0\n"
+    file.write_text(f"Metric,Value\n{rows}")
+    found = values(import_file(file, **QWEN, concurrency=8).measurements)
+    assert found["output_throughput", "total"] == 800.25
+    assert found["request_throughput", "total"] == 4.0
+
+
+def test_a_table_written_by_hand(tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    head = "model,hardware,engine,precision,layout_tp,concurrency,metric,statistic,value,unit\n"
+    like = "llama-3.1-8b,h100_sxm_8,vllm,fp8,2"
+    rows = [
+        f"{like},16,ttft,mean,0.12,s",
+        f"{like},16,output_throughput,total,1600,tokens/s",
+        f"{like},32,ttft,mean,150,ms",
+        f"{like},32,ttft,mean,150,tokens",
+    ]
+    file.write_text(head + "\n".join(rows) + "\n")
+    found = import_file(file)
+    assert [(m.run, m.gpus, m.value, m.unit) for m in found.measurements] == [
+        (1, 2, 120.0, "ms"),
+        (1, 2, 1600, "tokens/s"),
+        (2, 2, 150, "ms"),
+    ]
+    assert found.measurements[0].source == "own.csv"
+    assert reasons(found) == [(5, "ttft: unit 'tokens' where ms is expected")]
 
 
 def test_goodput_may_have_a_colon_in_its_name(tmp_path: Path) -> None:

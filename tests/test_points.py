@@ -11,6 +11,7 @@ import pytest
 
 import core_spec as cs
 from tokenfleet import _core
+from tokenfleet.points.kept import evaluate
 
 COLUMNS = ("cost_per_mtok_output_usd", "ttft_p99_ms", "tpot_p99_ms")
 PRICE, TARIFF = 2.5, 0.1
@@ -237,3 +238,38 @@ def test_what_is_out_of_range_is_refused(problem: _core.Problem) -> None:
         _core.operating_points(problem, 0, 0, np.ones(2), one, one)
     with pytest.raises(IndexError):
         _core.operating_points(problem, 0, 9, one, one, one)
+
+
+def test_points_of_nothing_have_their_columns() -> None:
+    scenario = {
+        "name": "does not fit",
+        "workloads": [
+            {
+                "id": "w",
+                "model": "llama-3.1-70b",
+                "precisions": ["fp8"],
+                "classes": [{"id": "c", "share": 1.0, "input_tokens": 900, "output_tokens": 100}],
+                "demand": {"requests_per_s": 0.1},
+            }
+        ],
+        "sites": [
+            {
+                "id": "s",
+                "region": "us",
+                "power_kw": "unlimited",
+                "power_basis": "it",
+                "cooling": ["air"],
+            }
+        ],
+        "systems": ["h100_sxm_8"],
+        "engines": ["vllm"],
+        "offers": [{"id": "a", "system": "h100_sxm_8", "kind": "rent", "price_usd_per_gpu_h": 2.0}],
+        "search": {"tensor_parallel": [2], "pipeline_parallel": [1]},
+    }
+    some = evaluate(scenario)
+    none = evaluate({**scenario, "search": {"tensor_parallel": [1], "pipeline_parallel": [1]}})
+    assert len(some["workload"]) > 0
+    assert {name: values.dtype.kind for name, values in none.items()} == {
+        name: values.dtype.kind for name, values in some.items()
+    }
+    assert {len(values) for values in none.values()} == {0}

@@ -197,7 +197,7 @@ def test_blocks_that_do_not_fit_are_refused(small: tuple[Json, Json], tmp_path: 
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[1]["hash_ids"] = [1, 2, 3]
     path.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(SchemaError, match="row 2: 3 blocks of 512"):
+    with pytest.raises(SchemaError, match="row 2: 3 hash_ids for a prompt of 1,000 tokens"):
         tf.simulate(plan, own, trace=path, lengths="trace", settings=LIGHT)
     azure = trace_file(tmp_path, [(0.0, 1000, 200), (1.0, 1000, 200)])
     for lengths, why in (("trace", "it has none"), ("classes", "it has none")):

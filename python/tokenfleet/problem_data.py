@@ -39,6 +39,7 @@ ObjectiveKind = Literal[
     "least_carbon",
 ]
 Denominator = Literal["output", "total"]
+BoundCheck = Literal["prices", "search", "none"]  # what confirmed a bound, see `verify.bound`
 Figure = Literal["cost", "energy", "carbon", "tokens", "value"]  # of a year: $, kWh, kg, 1, $
 
 
@@ -210,6 +211,7 @@ class OfferData:
     capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
     supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
     kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
+    embodied_carbon_kg: Less[float] = 0.0  # to make a system; 0 where there is no budget for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +256,7 @@ class Objective:
     denominator: Denominator = "output"
     annual_budget_usd: float | None = None
     capex_budget_usd: float | None = None
+    embodied_carbon_budget_kg: float | None = None
     ratio_tolerance: float = 1e-3
 
     @property

@@ -42,7 +42,7 @@ def read_config(
         SchemaError: the file is not JSON, or lacks a key; names file and key.
     """
     file = path / "config.json" if path.is_dir() else path
-    config = parse_json(read_text(file), str(file))
+    config = parse_json(read_text(file), str(file), foreign=True)
     beside = file.with_name(file.name.replace("config.json", "hf_quant_config.json"))
     quant = None
     if beside != file and beside.is_file():

@@ -85,14 +85,18 @@ def load_data(path: Path, max_bytes: int = MAX_BYTES) -> Any:
     return parser(read_text(path, max_bytes), str(path))
 
 
-def parse_json(text: str, source: str) -> Any:
-    """JSON with duplicate keys, NaN, infinities and deep nesting refused."""
+def parse_json(text: str, source: str, *, foreign: bool = False) -> Any:
+    """JSON with duplicate keys, NaN, infinities and deep nesting refused.
+
+    `foreign` files of other tools may hold the bare words `Infinity` and `NaN`, which Python's own
+    writer puts there: they are read, and refused where a figure is taken from them.
+    """
     _check_nesting(text, source)
     try:
         return json.loads(
             text,
             object_pairs_hook=lambda pairs: _distinct(pairs, source),
-            parse_constant=lambda word: _refuse_number(word, source),
+            parse_constant=float if foreign else lambda word: _refuse_number(word, source),
             parse_float=lambda digits: _finite(digits, source),
             parse_int=lambda digits: _integer(digits, source),
         )

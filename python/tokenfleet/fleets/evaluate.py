@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.files.frames import Columns, columns_of, is_frame
 from tokenfleet.fleets import booking, limits, routing
+from tokenfleet.mix.model.limits import capex_used
 from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import HOURS_PER_YEAR, Api, FloatArray, Flow, Problem, Short, Systems
@@ -19,7 +21,6 @@ from tokenfleet.schema import did_you_mean
 
 #: Unmet demand up to this share of the demand is rounding of the solver.
 DEMAND_TOLERANCE = 1e-6
-_LIMIT_TOLERANCE = 1e-9
 _PER_MTOK = 1e6
 _MOVING = (Flow, Api, Short)
 #: Fleets that are evaluated at once.
@@ -41,6 +42,13 @@ class FleetAnswers:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
+    def table(self) -> Columns:
+        """The answers as columns, a row for each fleet and case, counted from 1."""
+        cases, fleets = self["feasible"].shape
+        rows = {"fleet": np.arange(1, fleets + 1), "case": np.arange(1, cases + 1)}
+        index = {"fleet": np.repeat(rows["fleet"], cases), "case": np.tile(rows["case"], fleets)}
+        return Columns({**index, **{n: v.T.reshape(-1) for n, v in self.columns.items()}})
+
 
 def evaluate_fleets(
     scenario: ScenarioSource,
@@ -55,9 +63,9 @@ def evaluate_fleets(
     """What each fleet costs and draws, and whether it serves the demand within every limit.
 
     `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
-    columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` and
-    `system_price` multiply the scenario's; each is a number, or one for every case of prices
-    and demand.
+    columns by `offer@site` (a mapping or a DataFrame), where what is not named is 0. `demand`,
+    `energy_price` and `system_price` multiply the scenario's; each is a number, or one for every
+    case of prices and demand.
     Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
 
     Raises:
@@ -85,7 +93,7 @@ class FleetEvaluator:
         self.problem = problem
         self.model = routing.routing_model(problem)
         self.parts = routing.routing_parts(self.model)
-        self.limits = limits.linear_limits(self.model)
+        limits.require_judged(self.model)
         booking.require_known(self.model, self.parts)
         self._items = booking.system_items(self.model)
 
@@ -100,6 +108,8 @@ class FleetEvaluator:
         Raises:
             SchemaError: an unknown column or a bad count; names it.
         """
+        if is_frame(given):
+            given = columns_of(given)
         table = self._by_name(given) if isinstance(given, Mapping) else _numbers(given, "counts")
         if table.ndim != 2 or table.shape[1] != len(self.offers):
             raise SchemaError(
@@ -187,11 +197,10 @@ class FleetEvaluator:
             verdict.over(
                 f"demand of {workload.id}", "requests_per_s", unmet[:, w], routed.allowed[w]
             )
-        for name, (unit, left, rounding) in held.headroom.items():
-            verdict.over(name, unit, -left, rounding)
-        budget = self.problem.objective.annual_budget_usd
-        if budget is not None:
-            verdict.over("annual budget", "usd", cost - budget, _LIMIT_TOLERANCE * abs(budget))
+        paid = replace(held.fleets, annual_cost_usd=cost)
+        headroom = [*held.headroom, *limits.headroom(paid, "cost")]
+        for room in headroom:
+            verdict.over(room.name, room.unit, -room.left, room.rounding)
         columns["feasible"] = verdict.broken == 0
         columns["limits_broken"] = verdict.broken
         columns["limit"] = verdict.limit
@@ -211,8 +220,8 @@ class FleetEvaluator:
         columns |= {f"{n}_usd": np.broadcast_to(v, len(cost)) for n, v in sorted(items.items())}
         for w, workload in enumerate(self.problem.workloads):
             columns[f"unmet_{workload.id}_requests_per_s"] = unmet[:, w]
-        for name, (unit, left, _) in held.headroom.items():
-            columns[f"headroom_{_word(name)}_{unit}"] = left
+        for room in headroom:
+            columns[f"headroom_{_word(room.name)}_{room.unit}"] = room.left
         columns["routing_gap"] = routed.gap
         return columns, routed.flows
 
@@ -296,7 +305,8 @@ class _Held:
     counts: FloatArray
     usable: FloatArray
     items: dict[str, FloatArray]
-    headroom: dict[str, tuple[str, FloatArray, float]]  # unit, what is left, rounding
+    fleets: limits.Fleets
+    headroom: list[limits.Headroom]  # of limits that hold whatever runs on them
     gpus: FloatArray
     provisioned_kw: FloatArray
     idle_kw: FloatArray
@@ -306,24 +316,21 @@ class _Held:
     def of(cls, evaluator: FleetEvaluator, counts: FloatArray) -> _Held:
         m, problem = evaluator.model, evaluator.problem
         counts = np.asfortranarray(counts)  # whole columns are read
-        pools = np.asfortranarray(limits.by_pool(m, counts))
-        headroom = {
-            li.name: (li.unit, li.headroom(counts), _LIMIT_TOLERANCE * max(li.most, 1.0))
-            for li in evaluator.limits
-        }
-        racks = limits.rack_headroom(m, pools)
-        headroom |= {name: ("racks", left, _LIMIT_TOLERANCE) for name, left in racks.items()}
+        pools = np.asfortranarray(limits.by_pool(problem, counts))
+        fleets = limits.Fleets(problem, counts, pools, np.zeros(len(counts)))
+        headroom = list(limits.headroom(fleets, "systems"))
         if any(pool.reserve for pool in problem.pools):
-            missing = limits.reserve_missing(m, pools)
-            headroom["reserve"] = ("systems", -missing, _LIMIT_TOLERANCE)
+            missing = limits.reserve_missing(problem, pools)
+            headroom.append(limits.Headroom("reserve", "systems", -missing))
         kwh = np.zeros(len(problem.offers))
         for label, _, value in m.it_kwh:
             if isinstance(label, Systems):
                 kwh[label.offer] += value
         return cls(
             counts=counts,
-            usable=np.ascontiguousarray(limits.usable(m, pools)),
+            usable=np.ascontiguousarray(limits.usable(problem, pools)),
             items={name: limits.weighted(counts, usd) for name, usd in evaluator._items.items()},
+            fleets=fleets,
             headroom=headroom,
             gpus=limits.weighted(
                 pools, np.array([float(p.gpus_per_system) for p in problem.pools])
@@ -332,7 +339,7 @@ class _Held:
                 pools, np.array([p.provisioned_it_kw for p in problem.pools])
             ),
             idle_kw=limits.weighted(counts, kwh) / HOURS_PER_YEAR,
-            capex=limits.weighted(counts, np.array([o.capex_usd for o in problem.offers])),
+            capex=np.broadcast_to(capex_used(fleets), len(counts)),
         )
 
 

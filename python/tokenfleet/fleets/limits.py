@@ -1,35 +1,88 @@
-"""Limits that a fleet's systems keep or break whatever is routed through them.
+"""Limits that a fleet keeps or breaks, as their families say them (`mix.model.limits.FAMILIES`).
 
-Power, supply and capital are rows of the mix model over systems alone and are read off it; racks
-are whole ones by pool, and a reserve is counted by pool.
+What is over systems alone is held against the counts, whatever is routed through them, and a budget
+against the cost; what is over requests is in the routing. A reserve is counted by pool. A limit of
+which its family does not say how it is used is refused, since a fleet would seem to keep it.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.mix.model import FleetModel, Row
-from tokenfleet.mix.model.index import Power, Supply
-from tokenfleet.problem_data import FloatArray, Systems
+from tokenfleet.errors import SchemaError
+from tokenfleet.mix.model import FleetModel
+from tokenfleet.mix.model import limits as families
+from tokenfleet.mix.model.family import Family
+from tokenfleet.problem_data import FloatArray, Problem
 
-_ROWS = {"power": "kw", "supply": "systems", "capex": "usd"}
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Limit:
-    """`weights @ counts` must be within `most`."""
+class Fleets:
+    """Fleets as limits see them: systems that stand in every load block (`family.Use`)."""
+
+    problem: Problem
+    counts: FloatArray  # (N, O)
+    pools: FloatArray  # (N, P)
+    annual_cost_usd: FloatArray  # (N,)
+    blocks: tuple[int, ...] = (0,)
+
+    def systems(self, o: int, b: int) -> FloatArray:
+        """Systems under an offer (N,)."""
+        return self.counts[:, o]
+
+    def in_pool(self, p: int, b: int) -> FloatArray:
+        """Systems of a pool (N,)."""
+        return self.pools[:, p]
+
+    def requests(self, a: int, b: int) -> FloatArray:
+        """Nothing: the routing keeps the rates of APIs."""
+        return np.zeros(len(self.counts))
+
+
+@dataclass(frozen=True, eq=False)
+class Headroom:
+    """What is left of one limit (N,); negative: by how much it is broken."""
 
     name: str
     unit: str
-    weights: FloatArray  # by offer
-    most: float
+    left: FloatArray
+    rounding: float = _TOLERANCE  # so much may be missing
 
-    def headroom(self, counts: FloatArray) -> FloatArray:
-        """What is left (N,); negative: by how much it is broken."""
-        return self.most - weighted(counts, self.weights)
+
+def headroom(fleets: Fleets, over: str) -> Iterator[Headroom]:
+    """What is left of every stated limit over systems, or over the cost."""
+    for family in families.FAMILIES:
+        if family.over == over and family.used is not None:
+            for place in sorted(family.stated(fleets.problem), key=lambda place: place.name):
+                most = family.most(place)
+                left = np.broadcast_to(most - family.used(fleets, place), len(fleets.counts))
+                rounding = _TOLERANCE * max(abs(most), 1.0)
+                yield Headroom(family.title(place), family.unit.name, left, rounding)
+
+
+def require_judged(m: FleetModel) -> None:
+    """Refuses a model with a constraint that neither the counts nor the routing decide.
+
+    Raises:
+        SchemaError: names the limit.
+    """
+    for row in m.rows.values():
+        family = families.family_of(row)
+        if family is None or not _is_judged(family):
+            name = row.family if family is None else family.words or family.name
+            raise SchemaError(
+                f"evaluating fleets cannot judge the limit {name!r}",
+                "leave the limit out, or find the mix with `plan`",
+            )
+
+
+def _is_judged(family: Family) -> bool:
+    return family.used is not None if family.over in ("systems", "cost") else bool(family.over)
 
 
 def weighted(counts: FloatArray, weights: FloatArray) -> FloatArray:
@@ -40,68 +93,25 @@ def weighted(counts: FloatArray, weights: FloatArray) -> FloatArray:
     return total
 
 
-def linear_limits(m: FleetModel) -> list[Limit]:
-    """Power by site, supply by offer or group, and the capital budget; each once."""
-    labels = {v.name: label for label, v in m.columns.items()}
-    constraints = {row.name: row for row in m.prob.constraints()}
-    limits: dict[str, Limit] = {}
-    for name, label in m.rows.items():
-        if label.family not in _ROWS:
-            continue
-        row = constraints[name]
-        weights = np.zeros(len(m.problem.offers))
-        for variable, value in row.items():
-            column = labels[variable.name]
-            if isinstance(column, Systems):
-                weights[column.offer] = float(value)
-        shown = _named(m, label)
-        limits.setdefault(shown, Limit(shown, _ROWS[label.family], weights, -float(row.constant)))
-    return sorted(
-        limits.values(), key=lambda limit: (list(_ROWS.values()).index(limit.unit), limit.name)
-    )
-
-
-def _named(m: FleetModel, row: Row) -> str:
-    if isinstance(row, Power):
-        return f"power of {m.problem.sites[row.site].id}"
-    if isinstance(row, Supply):
-        return f"supply of {m.problem.offers[row.offer].id}"
-    return "capital budget"
-
-
-def by_pool(m: FleetModel, counts: FloatArray) -> FloatArray:
+def by_pool(problem: Problem, counts: FloatArray) -> FloatArray:
     """Systems of each pool (N, P)."""
-    pools = np.zeros((len(m.problem.offers), len(m.problem.pools)))
-    for o, offer in enumerate(m.problem.offers):
+    pools = np.zeros((len(problem.offers), len(problem.pools)))
+    for o, offer in enumerate(problem.offers):
         pools[o, offer.pool] = 1.0
     found: FloatArray = counts @ pools
     return found
 
 
-def usable(m: FleetModel, pools: FloatArray) -> FloatArray:
+def usable(problem: Problem, pools: FloatArray) -> FloatArray:
     """Systems of each pool that are not its reserve (N, P)."""
-    reserve = np.array([float(pool.reserve) for pool in m.problem.pools])
+    reserve = np.array([float(pool.reserve) for pool in problem.pools])
     found: FloatArray = np.maximum(pools - reserve, 0.0)
     return found
 
 
-def reserve_missing(m: FleetModel, pools: FloatArray) -> FloatArray:
+def reserve_missing(problem: Problem, pools: FloatArray) -> FloatArray:
     """Systems that used pools lack of their reserve (N,)."""
-    reserve = np.array([float(pool.reserve) for pool in m.problem.pools])
+    reserve = np.array([float(pool.reserve) for pool in problem.pools])
     lacking = np.where(pools > 0, np.maximum(reserve - pools, 0.0), 0.0)
     found: FloatArray = lacking.sum(axis=1)
     return found
-
-
-def rack_headroom(m: FleetModel, pools: FloatArray) -> dict[str, FloatArray]:
-    """Racks left by site that has a number of them (N,)."""
-    left: dict[str, FloatArray] = {}
-    for s, site in enumerate(m.problem.sites):
-        if not math.isfinite(site.rack_limit):
-            continue
-        taken = np.zeros(len(pools))
-        for p, pool in enumerate(m.problem.pools):
-            if pool.site == s and not pool.hosted and math.isfinite(pool.systems_per_rack):
-                taken += np.ceil(pools[:, p] / pool.systems_per_rack - 1e-9)
-        left[f"racks of {site.id}"] = math.floor(site.rack_limit) - taken
-    return left

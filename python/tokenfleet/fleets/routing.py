@@ -16,16 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet import _core
-from tokenfleet.mix.model import FleetModel, Label, Row, build
+from tokenfleet.mix.model import FleetModel, Label, Row, build, limits
 from tokenfleet.mix.model.index import (
-    ApiRate,
     Capacity,
     Demand,
-    Pack,
     Pair,
-    Place,
-    Slots,
-    Whole,
 )
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
@@ -39,7 +34,6 @@ from tokenfleet.problem_data import (
     Used,
 )
 
-_ROUTED = (Demand, Capacity, Pair, Pack, Place, Slots, Whole, ApiRate)
 # Systems about which fleets lie, over those of the mean type: answers do not depend on it (each is
 # certified), the number of pivots does.
 _ROOM = 0.9
@@ -110,7 +104,8 @@ def _rows(m: FleetModel) -> list[_Line]:
     constraints = {row.name: row for row in m.prob.constraints()}
     lines = []
     for name, label in m.rows.items():
-        if not isinstance(label, _ROUTED):
+        family = limits.family_of(label)
+        if family is None or family.over != "requests":
             continue
         row = constraints[name]
         coefficients: _Sum = {}

@@ -1,4 +1,4 @@
-"""AIPerf and GenAI-Perf summaries: JSON (one object) and CSV (two blocks).
+"""AIPerf and GenAI-Perf summaries: JSON (one object, of two schema versions) and CSV (two blocks).
 
 Every metric carries its unit, and the unit is read, never assumed. The `inter_token_latency` of
 both tools is (end-to-end - TTFT) / (output tokens - 1): our TPOT. `adj_*` percentiles count failed
@@ -209,5 +209,42 @@ def _block(header: list[str], cells: list[str]) -> tuple[str, dict[str, Any]]:
     return name, {"unit": match.group("unit") if match else None, **named}
 
 
+# Schema version 2 of the JSON summary: statistics of each metric by series of labels
+
+
+def series_rows(content: str, source: str) -> Source:
+    """Summaries of schema version 2, in the form of version 1.
+
+    Raises:
+        SchemaError: not JSON.
+    """
+    found = json_rows(content, source)
+    return Source([(line, _flat(row)) for line, row in found.rows], found.rejected, found.notes)
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {name: _whole_series(block) for name, block in _level(row, "metrics").items()}
+    return {
+        **{name: block for name, block in metrics.items() if block is not None},
+        "input_config": {**_level(row, "input_config"), **_level(row, "run")},
+        "was_cancelled": _level(row, "summary").get("was_cancelled"),
+        "error_summary": row.get("errors"),
+        "start_time": row.get("start_time") or _level(row, "run").get("start_time"),
+        "telemetry_data": row.get("telemetry_data"),
+    }
+
+
+def _whole_series(metric: Any) -> dict[str, Any] | None:
+    """The statistics of the series without labels: those of the whole run."""
+    series = metric.get("series") if isinstance(metric, dict) else None
+    for each in series if isinstance(series, list) else ():
+        stats = _level(each, "stats")
+        if stats and not each.get("labels"):
+            flat = {{"value": "avg"}.get(k, k): v for k, v in stats.items() if k != "percentiles"}
+            return {"unit": metric.get("unit"), **flat, **_level(stats, "percentiles")}
+    return None
+
+
 JSON_FORMAT = Format(json_rows, run)
+SERIES_FORMAT = Format(series_rows, run)
 CSV_FORMAT = Format(csv_rows, run)

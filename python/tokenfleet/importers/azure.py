@@ -1,7 +1,8 @@
 """Azure LLM inference traces (github.com/Azure/AzurePublicDataset), 2023 and 2024 columns.
 
 CSV with `TIMESTAMP` (date and time, 100 ns digits, with or without a zone), `ContextTokens`
-(input) and `GeneratedTokens` (output).
+(input) and `GeneratedTokens` (output). Rows of zero tokens are left out, with a warning; so are
+other columns, such as `NumImages`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tokenfleet.importers.trace import (
     build_trace,
     cell,
     csv_rows,
+    requests_of,
     token_count,
 )
 
@@ -29,15 +31,12 @@ def read_azure(path: Path) -> Trace:
     """Reads an Azure trace.
 
     Raises:
-        SchemaError: names file and rows that are empty, not numbers, zero or negative.
+        SchemaError: names file and rows that are empty, not numbers or negative.
     """
-    requests, faults = [], []
-    for line, row in csv_rows(path, ("TIMESTAMP", "ContextTokens", "GeneratedTokens")):
-        try:
-            requests.append(_request(row, line))
-        except RowError as error:
-            faults.append(f"row {line}: {error}")
-    return build_trace(path, requests, faults)
+    unread: list[str] = []
+    rows = csv_rows(path, ("TIMESTAMP", "ContextTokens", "GeneratedTokens"), notes=unread)
+    requests, faults, notes = requests_of(path, rows, _request)
+    return build_trace(path, requests, faults, warnings=[*notes, *unread])
 
 
 def _request(row: dict[str, str], line: int) -> Request:

@@ -16,6 +16,7 @@ from tokenfleet.importers.trace import (
     build_trace,
     cell,
     csv_rows,
+    requests_of,
     token_count,
 )
 
@@ -26,17 +27,17 @@ def read_burstgpt(path: Path) -> Trace:
     Raises:
         SchemaError: names file and rows that are empty, not numbers or negative.
     """
-    requests, faults, failed = [], [], 0
-    for line, row in csv_rows(path, ("Timestamp", "Request tokens", "Response tokens")):
-        try:
-            if cell(row, "Response tokens") == "0":
-                failed += 1
-            else:
-                requests.append(_request(row, line))
-        except RowError as error:
-            faults.append(f"row {line}: {error}")
-    notes = [f"{path}: {failed} failed requests without output were dropped"] if failed else []
-    return build_trace(path, requests, faults, warnings=notes)
+    unread: list[str] = []
+    rows = csv_rows(path, ("Timestamp", "Request tokens", "Response tokens"), notes=unread)
+    answered, failed = [], 0
+    for line, row in rows:
+        if row.get("Response tokens", "").strip() == "0":
+            failed += 1
+        else:
+            answered.append((line, row))
+    requests, faults, notes = requests_of(path, answered, _request)
+    lost = [f"{path}: {failed} failed requests without output were dropped"] if failed else []
+    return build_trace(path, requests, faults, warnings=[*lost, *notes, *unread])
 
 
 def _request(row: dict[str, str], line: int) -> Request:

@@ -36,8 +36,8 @@ def workload(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rate(row: Mapping[str, Any]) -> float | None:
-    """Arrivals in requests/s; None for the text "inf", which sends everything at once."""
+    """Arrivals in requests/s; None for "inf" or a bare Infinity, which sends everything at once."""
     value = row.get("request_rate")
-    if isinstance(value, str) and value.strip().casefold() in ("inf", "infinity"):
+    if str(value).strip().casefold() in ("inf", "infinity"):
         return None
     return positive(row, "request_rate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,39 +18,53 @@ from tokenfleet.importers import (
     aiconfigurator,
     aiperf,
     aiperf_records,
+    guidellm,
+    inference_perf,
     inferencex,
+    llmperf,
     mlperf,
+    mlperf_endpoints,
     sglang_bench,
     vllm_bench,
+    vllm_offline,
 )
 from tokenfleet.importers.azure import read_azure
 from tokenfleet.importers.burstgpt import read_burstgpt
 from tokenfleet.importers.lengths import QuantileFunction, read_cdf
-from tokenfleet.importers.measurements import COLUMNS, Measurement, from_cells
+from tokenfleet.importers.measurements import METRICS, Measurement, from_cells
 from tokenfleet.importers.melange import Melange, read_melange
 from tokenfleet.importers.mooncake import read_mooncake
 from tokenfleet.importers.readings import (
     MAX_RUN_BYTES,
     Format,
+    Reading,
     Rejected,
+    convert,
     csv_source,
     json_rows,
     raw_text,
 )
 from tokenfleet.importers.resolve import Collected, Given, collect
-from tokenfleet.importers.trace import Trace
+from tokenfleet.importers.trace import RowError, Trace
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.rows import validate
 
 FORMATS: Mapping[str, Format] = {
     "vllm_bench": vllm_bench.FORMAT,
+    "vllm_throughput": vllm_offline.THROUGHPUT_FORMAT,
+    "vllm_latency": vllm_offline.LATENCY_FORMAT,
     "sglang_bench": sglang_bench.FORMAT,
+    "guidellm": guidellm.FORMAT,
+    "inference_perf": inference_perf.FORMAT,
+    "llmperf": llmperf.FORMAT,
     "aiperf_json": aiperf.JSON_FORMAT,
+    "aiperf_v2": aiperf.SERIES_FORMAT,
     "aiperf_csv": aiperf.CSV_FORMAT,
     "aiperf_records": aiperf_records.FORMAT,
     "inferencex": inferencex.FORMAT,
     "aiconfigurator": aiconfigurator.FORMAT,
     "mlperf_summary": mlperf.SUMMARY_FORMAT,
+    "mlperf_endpoints": mlperf_endpoints.FORMAT,
     "mlperf_log": mlperf.LOG_FORMAT,
     "mlperf_detail": mlperf.DETAIL_FORMAT,
 }
@@ -59,7 +74,7 @@ _CSV: Mapping[str, tuple[str, ...]] = {
     "azure": ("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
     "burstgpt": ("Timestamp", "Request tokens", "Response tokens"),
     "cdf": ("side", "tokens", "cdf"),
-    "measurements": COLUMNS,
+    "measurements": ("model", "hardware", "metric", "statistic", "value", "unit"),
     "aiconfigurator": ("ttft", "tpot", "tokens/s/gpu", "num_total_gpus"),
 }
 # JSON kinds by keys, the most telling first.
@@ -70,6 +85,13 @@ _JSON: Mapping[str, tuple[str, ...]] = {
     "inferencex": ("isl", "osl", "conc"),
     "sglang_bench": ("mean_e2e_latency_ms", "request_throughput"),
     "vllm_bench": ("completed", "total_token_throughput"),
+    "vllm_throughput": ("elapsed_time", "num_requests", "total_num_tokens"),
+    "vllm_latency": ("avg_latency", "latencies", "percentiles"),
+    "llmperf": ("results_num_completed_requests",),
+    "inference_perf": ("load_summary", "successes"),
+    "mlperf_endpoints": ("n_samples_completed", "duration_ns"),
+    "aiperf_v2": ("aiperf_version", "metrics"),
+    "guidellm": ("benchmarks",),
     "aiperf_records": ("metadata", "metrics"),
     "huggingface": ("num_hidden_layers",),
 }
@@ -196,6 +218,8 @@ def _object_kind(row: Mapping[str, Any], path: Path) -> str:
     for kind, keys in _JSON.items():
         if set(keys) <= set(row):
             return kind
+    if mlperf.is_numbered(row):
+        return "mlperf_summary"
     if "architectures" in row or any(isinstance(row.get(name), dict) for name in NESTED):
         return "huggingface"
     if any(isinstance(v, dict) and {"unit", "avg"} <= set(v) for v in row.values()):
@@ -210,25 +234,72 @@ def _object_kind(row: Mapping[str, Any], path: Path) -> str:
 
 def _unknown(path: Path, why: str) -> SchemaError:
     kinds = ", ".join(sorted({*FORMATS, *_CSV, *_JSON}))
-    return SchemaError(f"{path}: of no known kind: {why}", f"known kinds: {kinds}")
+    return SchemaError(
+        f"{path}: of no known kind: {why}",
+        f"known kinds: {kinds}; anything else goes into a CSV of measurements (docs/formats.md)",
+    )
 
 
 # Our own table
 
 
 def _own(content: str, source: str, catalog: Catalog) -> Collected:
-    """Measurements that `to_csv` wrote; names must be in the catalog."""
+    """Measurements that `to_csv` wrote, or that somebody wrote by hand; names must be in the
+    catalog."""
     rows = csv_source(content, source)
     found = Collected(rejected=list(rows.rejected))
+    runs: dict[tuple[str, ...], int] = {}
     for line, cells in rows.rows:
         try:
-            measurement = validate(Measurement, from_cells(cells), f"row {line}")
+            row = _completed(from_cells(cells), cells, Path(source).name, line, runs)
+            measurement = validate(Measurement, row, f"row {line}")
             _check_names(measurement, catalog)
-        except SchemaError as error:
-            found.rejected.append(Rejected(line, error.message, raw_text(cells)))
+        except (SchemaError, RowError) as error:
+            found.rejected.append(Rejected(line, str(error).splitlines()[0], raw_text(cells)))
         else:
             found.measurements.append(measurement)
     return found
+
+
+_OF_A_FIGURE = ("metric", "statistic", "value", "unit", "definition", "line", "raw")
+
+
+def _completed(
+    row: dict[str, Any],
+    cells: Mapping[str, str],
+    name: str,
+    line: int,
+    runs: dict[tuple[str, ...], int],
+) -> dict[str, Any]:
+    """A row with what a hand-written table leaves out; figures of equal context are one run."""
+    layout = row.get("parallelism", {})
+    ranks = [layout.get(k, 1) for k in ("tp", "pp", "dp_attention")]
+    context = tuple(v for k, v in sorted(cells.items()) if k not in _OF_A_FIGURE)
+    own: dict[str, Any] = {
+        "topology": "agg",
+        "definition": "as its source has it",
+        "source": name,
+        "line": line,
+        "run": runs.setdefault(context, len(runs) + 1),
+        "raw": raw_text(cells),
+    }
+    if "tp" in layout and all(type(n) is int for n in ranks):
+        own["gpus"] = math.prod(ranks)
+    return {**own, **row, **_in_own_unit(row)}
+
+
+def _in_own_unit(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Value and unit as they are kept; what is no figure is left to validation.
+
+    Raises:
+        RowError: an unknown unit, or one of something else.
+    """
+    metric, value, unit = row.get("metric"), row.get("value"), row.get("unit")
+    kept = METRICS.get(str(metric))
+    if kept is None or unit is None or not isinstance(value, int | float):
+        return {}
+    reading = Reading(str(metric), "", float(value), str(unit), "")
+    return {"value": value if unit == kept else convert(reading, kept), "unit": kept}
 
 
 def _check_names(measurement: Measurement, catalog: Catalog) -> None:

@@ -1,8 +1,9 @@
 """MLPerf Inference: `summary_results.json`, and the summary and detail logs of one run.
 
-Summary: only rows in Tokens/s are of interest; a result is of the whole submission and is divided
-by its accelerators. Logs: nanoseconds; model, accelerator and number of accelerators must be given.
-Runs that are not valid are dropped, with a note.
+A summary is a list of rows, from round v6.1 on an object of rows by number. Only rows in Tokens/s
+are of interest; a result is of the whole submission and is divided by its accelerators. Logs:
+nanoseconds; model, accelerator and number of accelerators must be given. Runs that are not valid
+are dropped, with a note.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ def summary_rows(content: str, source: str) -> Source:
         SchemaError: not JSON.
     """
     found = json_rows(content, source)
+    rows = [(line, row) for line, each in found.rows for row in _numbered(each)]
     kept: list[tuple[int, Any]] = []
     other: Counter[str] = Counter()
-    for line, row in found.rows:
+    for line, row in rows:
         units = str(row.get("Performance_Units"))[:40]
         if units != _TOKENS:
             other[f"rows in {units}"] += 1
@@ -63,6 +65,35 @@ def summary_rows(content: str, source: str) -> Source:
             kept.append((line, row))
     notes = [f"left out: {n} {what}" for what, n in sorted(other.items())]
     return Source(kept, found.rejected, notes)
+
+
+# Names from round v6.1 on, and the older ones for the same.
+_RENAMED = {
+    "Result": "Performance_Result",
+    "Units": "Performance_Units",
+    "MlperfModel": "UsedModel",
+    "accelerator_model_name": "Accelerator",
+    "total_accelerators": "a#",
+    "framework": "Software",
+}
+NUMBERED = ("MlperfModel", "accelerator_model_name")
+
+
+def _numbered(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The row itself, or those of an object of rows by number, under the older names.
+
+    `total_accelerators` are those of all nodes, so that their number does not matter.
+    """
+    if not is_numbered(row):
+        return [row]
+    return [{_RENAMED.get(k, k): v for k, v in inner.items()} for inner in row.values()]
+
+
+def is_numbered(row: Mapping[str, Any]) -> bool:
+    """Whether an object holds rows of a summary by number."""
+    return bool(row) and all(
+        isinstance(inner, dict) and set(NUMBERED) <= set(inner) for inner in row.values()
+    )
 
 
 def _invalid(row: Mapping[str, Any]) -> bool:

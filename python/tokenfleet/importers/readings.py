@@ -59,6 +59,8 @@ UNITS: Mapping[str, tuple[str, float]] = {
     "j/token": ("J/token", 1.0),
     "j/request": ("J/request", 1.0),
 }
+# "Per second" without a word of what: of that which the figure counts.
+_PER_SECOND = {"per sec", "per second", "/s", "/sec", "1/s"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,10 @@ def convert(reading: Reading, expected: str) -> float:
     Raises:
         RowError: unknown unit, a unit of something else, or a negative value.
     """
-    known = UNITS.get(reading.unit.strip().casefold())
+    written = reading.unit.strip().casefold()
+    known = UNITS.get(written)
+    if written in _PER_SECOND and expected in ("requests/s", "tokens/s"):
+        known = (expected, 1.0)
     if known is None:
         hint = did_you_mean(reading.unit, [u for u, (k, _) in UNITS.items() if k == expected])
         raise RowError(f"{reading.metric}: unknown unit {reading.unit[:40]!r}; {hint}")
@@ -227,6 +232,12 @@ def day(value: Any) -> date | None:
         return None
 
 
+def level(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object under a key; empty where there is none."""
+    found = row.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def ratio(total: float | None, by: float | None) -> float | None:
     """A mean, where both parts are there and above zero."""
     return total / by if total and by else None
@@ -275,7 +286,7 @@ def json_rows(content: str, source: str) -> Source:
     first: SchemaError | None = None
     for line, chunk in _chunks(content):
         try:
-            value = parse_json(chunk, f"{source}: from line {line}")
+            value = parse_json(chunk, f"{source}: from line {line}", foreign=True)
         except SchemaError as error:
             first = first or error
             found.rejected.append(Rejected(line, error.message, raw_text(chunk[:500])))

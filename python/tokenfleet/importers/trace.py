@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ MAX_SHOWN = 10
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,16 @@ class RowError(ValueError):
     """A row that cannot be used; the reader adds file and row number."""
 
 
+class NoTokensError(RowError):
+    """A row of a request without prompt or answer: nothing was served."""
+
+
 def token_count(field: str, value: Any) -> int:
     """A token count of at least one.
 
     Raises:
-        RowError: not a whole number, zero, negative or absurdly large.
+        NoTokensError: zero.
+        RowError: not a whole number, negative or absurdly large.
     """
     try:
         count = int(value) if isinstance(value, str) else value
@@ -76,15 +82,23 @@ def token_count(field: str, value: Any) -> int:
         raise RowError(f"{field} {str(value)[:40]!r} is not a whole number") from None
     if isinstance(count, bool) or not isinstance(count, int):
         raise RowError(f"{field} {str(value)[:40]!r} is not a whole number")
+    if count == 0:
+        raise NoTokensError(f"{field} is 0")
     if not 1 <= count <= MAX_TOKENS:
         raise RowError(f"{field} is {count}; it should be 1 to {MAX_TOKENS}")
     return count
 
 
 def csv_rows(
-    path: Path, columns: Sequence[str], max_bytes: int = MAX_TRACE_BYTES
+    path: Path,
+    columns: Sequence[str],
+    max_bytes: int = MAX_TRACE_BYTES,
+    notes: list[str] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of a CSV file that has at least `columns`."""
+    """Line number and cells by column of a CSV file that has at least `columns`.
+
+    Columns that are there and not asked for are told to `notes`.
+    """
     reader = csv.reader(read_text(path, max_bytes).splitlines())
     header = [h.strip() for h in next(reader, [])]
     missing = [c for c in columns if c not in header]
@@ -94,6 +108,9 @@ def csv_rows(
             f"{path}: header lacks {', '.join(missing)}; it has {found}",
             "check the format of the file",
         )
+    unread = [c for c in header if c and c not in columns]
+    if unread and notes is not None:
+        notes.append(f"{path}: columns not read: {', '.join(unread)[:200]}")
     try:
         for cells in reader:
             if cells:
@@ -108,6 +125,27 @@ def cell(row: dict[str, str], column: str) -> str:
     if not value:
         raise RowError(f"{column} is empty")
     return value
+
+
+def requests_of(
+    path: Path, rows: Iterable[tuple[int, _Row]], request: Callable[[_Row, int], Request]
+) -> tuple[list[Request], list[str], list[str]]:
+    """Requests of rows, faults of those that cannot be used, and notes.
+
+    A request without tokens asked for no work: it is left out, and the note says how many were.
+    """
+    requests, faults, empty = [], [], []
+    for line, row in rows:
+        try:
+            requests.append(request(row, line))
+        except NoTokensError:
+            empty.append(line)
+        except RowError as error:
+            faults.append(f"row {line}: {error}")
+    if not empty:
+        return requests, faults, []
+    note = f"{path}: {len(empty)} requests without tokens left out, the first in row {empty[0]}"
+    return requests, faults, [note]
 
 
 def build_trace(

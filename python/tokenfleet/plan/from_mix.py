@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from tokenfleet import problem_data as labels
+from tokenfleet.mix.model import limits as families
+from tokenfleet.mix.model.family import Amount, Place
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.plan.rows import (
     BestSingle,
@@ -91,6 +93,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         objective_value=mix.value,
         bound=finite(mix.bound),
         gap=finite(mix.gap),
+        bound_check=mix.bound_check,
         annual_cost_usd=cost,
         cost_per_mtok_output_usd=_per_mtok(cost, output),
         cost_per_mtok_input_usd=_per_mtok(cost, total - output),
@@ -139,6 +142,44 @@ def _per_mtok(cost: float, tokens: float) -> float | None:
 _Kind = TypeVar("_Kind", labels.Systems, labels.Replicas, labels.Flow, labels.Api, labels.Short)
 
 
+class _Use:
+    """Numbers of a plan that its limits are held against (`family.Use`)."""
+
+    def __init__(
+        self,
+        mix: MixResult,
+        systems: Mapping[labels.Systems, Sequence[float]],
+        requests: Mapping[labels.Api, Sequence[float]],
+    ) -> None:
+        self.problem = mix.problem
+        self.blocks = range(len(mix.problem.blocks))
+        self.annual_cost_usd = mix.annual_cost_usd
+        self._systems = {bought.offer: counts for bought, counts in systems.items()}
+        self._pools = _added((mix.problem.offers[x.offer].pool, row) for x, row in systems.items())
+        self._requests = _added((sent.api, rates) for sent, rates in requests.items())
+
+    def systems(self, o: int, b: int) -> float:
+        """Systems under an offer in a load block."""
+        return self._systems[o][b] if o in self._systems else 0.0
+
+    def in_pool(self, p: int, b: int) -> float:
+        """Systems of a pool in a load block."""
+        return self._pools[p][b] if p in self._pools else 0.0
+
+    def requests(self, a: int, b: int) -> float:
+        """Requests/s of all classes through an API in a load block."""
+        return self._requests[a][b] if a in self._requests else 0.0
+
+
+def _added(rows: Iterable[tuple[int, Sequence[float]]]) -> dict[int, list[float]]:
+    """Rows by block with the same key, added up."""
+    sums: dict[int, list[float]] = {}
+    for key, row in rows:
+        sofar = sums.get(key, [0.0] * len(row))
+        sums[key] = [a + b for a, b in zip(sofar, row, strict=True)]
+    return sums
+
+
 class _Reader:
     """Reads the rows of a plan out of one mix."""
 
@@ -148,11 +189,7 @@ class _Reader:
         self.blocks = range(len(mix.problem.blocks))
         hours = sum(block.hours for block in mix.problem.blocks)
         self.year_seconds = hours * SECONDS_PER_HOUR
-        self._pool_systems: dict[int, list[float]] = {}
-        for bought, counts in self._by_block(labels.Systems).items():
-            p = mix.problem.offers[bought.offer].pool
-            sofar = self._pool_systems.get(p, [0.0] * len(counts))
-            self._pool_systems[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
+        self.use = _Use(mix, self._by_block(labels.Systems), self._by_block(labels.Api))
 
     def _by_block(self, kind: type[_Kind]) -> dict[_Kind, list[float]]:
         """Values of a kind over the blocks, keyed by the label in its first block or scope."""
@@ -267,25 +304,12 @@ class _Reader:
                 rows.append(held)
         return tuple(rows)
 
-    def _systems_in(self, p: int, b: int) -> float:
-        counts = self._pool_systems.get(p)
-        return counts[b] if counts else 0.0
-
-    def _provisioned_kw(self, s: int, b: int) -> float:
-        """kW held against the site's limit in block b, in the basis of the limit."""
-        total = 0.0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and not pool.hosted:
-                basis = pool.pue if self.problem.sites[s].power_is_utility else 1.0
-                total += self._systems_in(p, b) * pool.provisioned_it_kw * basis
-        return total
-
     def _drawn_kw(self, s: int, b: int, *, hosted: bool) -> float:
         """Mean IT kW times PUE drawn in block b: idle, loaded idle and requests."""
         total = 0.0
         for p, pool in enumerate(self.problem.pools):
             if pool.site == s and (hosted or not pool.hosted):
-                total += self._systems_in(p, b) * pool.idle_it_kw * pool.pue
+                total += self.use.in_pool(p, b) * pool.idle_it_kw * pool.pue
         for label, counts in self._by_block(labels.Replicas).items():
             pool, candidate = self._of(label)
             if pool.site == s and (hosted or not pool.hosted):
@@ -307,16 +331,17 @@ class _Reader:
 
     def sites(self) -> tuple[SitePower, ...]:
         """Power of every site; drawn is the highest block's mean at the meter."""
+        places = families.power_places(self.problem)
         return tuple(
             SitePower(
                 site=site.id,
-                provisioned_kw=max(self._provisioned_kw(s, b) for b in self.blocks),
+                provisioned_kw=float(families.power_used(self.use, place)),
                 drawn_kw=max(self._drawn_kw(s, b, hosted=False) for b in self.blocks),
                 mean_drawn_kw_with_hosted=self.mean_site_kw(s),
                 power_limit_kw=finite(site.power_limit_kw),
                 power_basis="utility" if site.power_is_utility else "it",
             )
-            for s, site in enumerate(self.problem.sites)
+            for s, (site, place) in enumerate(zip(self.problem.sites, places, strict=True))
         )
 
     def routing(self) -> tuple[Route, ...]:
@@ -367,57 +392,16 @@ class _Reader:
 
     def capex(self) -> float:
         """Capex of what is bought."""
-        table, offers = self._by_block(labels.Systems).items(), self.problem.offers
-        return sum(max(counts) * offers[bought.offer].capex_usd for bought, counts in table)
+        return float(families.capex_used(self.use))
 
     def limits(self) -> tuple[Limit, ...]:
         """Every stated limit with what is used of it and what is left."""
-        objective = self.problem.objective
-        rows = [
-            _limit("power_kw", site.id, max(self._provisioned_kw(s, b) for b in self.blocks),
-                   site.power_limit_kw)
-            for s, site in enumerate(self.problem.sites)
-        ]  # fmt: skip
-        rows += [
-            _limit("racks", site.id, max(self._racks(s, b) for b in self.blocks), site.rack_limit)
-            for s, site in enumerate(self.problem.sites)
-        ]
-        rows += self._supply_limits() + self._api_limits()
-        if objective.capex_budget_usd is not None:
-            rows.append(_limit("capex_usd", "all", self.capex(), objective.capex_budget_usd))
-        if objective.annual_budget_usd is not None:
-            cost = self.mix.annual_cost_usd
-            rows.append(_limit("annual_cost_usd", "all", cost, objective.annual_budget_usd))
-        return tuple(row for row in rows if row is not None)
-
-    def _racks(self, s: int, b: int) -> float:
-        racks = 0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and not pool.hosted:
-                racks += math.ceil(self._systems_in(p, b) / pool.systems_per_rack - 1e-9)
-        return float(racks)
-
-    def _supply_limits(self) -> list[Limit | None]:
-        used: dict[str, list[float]] = {}
-        limit: dict[str, float] = {}
-        table = {x.offer: counts for x, counts in self._by_block(labels.Systems).items()}
-        for o, offer in enumerate(self.problem.offers):
-            name = offer.supply_group or offer.id
-            counts = table.get(o, [0.0] * len(self.blocks))
-            sofar = used.get(name, [0.0] * len(self.blocks))
-            used[name] = [a + b for a, b in zip(sofar, counts, strict=True)]
-            limit[name] = min(limit.get(name, math.inf), offer.supply)
-        return [_limit("supply_systems", name, max(n), limit[name]) for name, n in used.items()]
-
-    def _api_limits(self) -> list[Limit | None]:
-        rows = []
-        for a, api in enumerate(self.problem.apis):
-            rates = [0.0] * len(self.blocks)
-            for sent, row in self._by_block(labels.Api).items():
-                if sent.api == a:
-                    rates = [x + y for x, y in zip(rates, row, strict=True)]
-            rows.append(_limit("api_requests_per_s", api.id, max(rates), api.max_rps))
-        return rows
+        return tuple(
+            _limit(family.key, place, family.used(self.use, place))
+            for family in families.FAMILIES
+            if family.used is not None
+            for place in family.stated(self.problem)
+        )
 
     def best_single(self) -> BestSingle | None:
         """The best plan of one system type beside the answer."""
@@ -452,12 +436,14 @@ def _whole(counts: Sequence[float]) -> tuple[int, ...]:
     return tuple(round(n) for n in counts)
 
 
-def _limit(what: str, where: str, used: float, limit: float) -> Limit | None:
-    """A limit as a row; None where there is no limit."""
-    if not math.isfinite(limit):
-        return None
-    left = limit - used
-    share = _ratio(left, limit)
+def _limit(what: str, place: Place, used: Amount) -> Limit:
+    """A limit as a row."""
+    left = place.limit - float(used)
     return Limit(
-        what=what, where=where, used=used, limit=limit, headroom=left, headroom_share=share
+        what=what,
+        where=place.name,
+        used=float(used),
+        limit=place.limit,
+        headroom=left,
+        headroom_share=_ratio(left, place.limit),
     )

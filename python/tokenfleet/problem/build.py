@@ -115,6 +115,7 @@ def _objective(scenario: Scenario) -> data.Objective:
         denominator=o.denominator,
         annual_budget_usd=o.annual_budget_usd,
         capex_budget_usd=o.capex_budget_usd,
+        embodied_carbon_budget_kg=o.embodied_carbon_budget_kg,
         ratio_tolerance=o.ratio_tolerance,
     )
 

@@ -126,6 +126,12 @@ def _add_offer(
     rated = scenario.columns is not None
     metered = GOALS[scenario.objective.kind].counts_energy
     missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated, metered=metered)
+    try:
+        embodied_kg = _embodied_kg(scenario, offer, row)
+    except CatalogError:
+        if scenario.offers:
+            raise
+        missing = (*missing, "embodied_carbon_kg")
     if missing:
         supply.refusals[row.id] = "no_figure"
         supply.drop(f"system {row.id}", f"no sourced figure for {', '.join(missing)}")
@@ -143,10 +149,21 @@ def _add_offer(
         supply.drop(f"offer {offer.id}", error.message)
         return
     supply.price_sources[offer.id] = price.source
-    placer = _Placer(supply, scenario, catalog, offer, row, price, terms)
+    placer = _Placer(supply, scenario, catalog, offer, row, price, terms, embodied_kg)
     for s, site in enumerate(scenario.sites):
         if offer.sites is None or site.id in offer.sites:
             placer.add(s, site)
+
+
+def _embodied_kg(scenario: Scenario, offer: Offer, row: SystemRow) -> float:
+    """Carbon emitted to make a system, where there is a budget for it; none if it is owned already.
+
+    Raises:
+        CatalogError: the figure has no source.
+    """
+    if scenario.objective.embodied_carbon_budget_kg is None or offer.kind == "owned":
+        return 0.0
+    return float(require(row, "embodied_carbon_kg"))
 
 
 @dataclass(frozen=True)
@@ -166,6 +183,7 @@ class _Placer:
     row: SystemRow
     price: Price
     terms: Terms
+    embodied_kg: float
 
     def add(self, s: int, site: Site) -> None:
         """A pool and an offer at a site, or a note why not."""
@@ -189,6 +207,7 @@ class _Placer:
                 capex_usd=capex,
                 supply_group=offer.id,
                 kind=offer.kind,
+                embodied_carbon_kg=self.embodied_kg,
             )
         )
 

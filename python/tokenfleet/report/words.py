@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tokenfleet.files.plain import plain
+from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
@@ -29,14 +30,6 @@ _ITEMS = {
     "api_tokens": "hosted API tokens",
     "contracted_power": "contracted power",
     "on_demand": "on-demand hours",
-}
-_LIMITS = {
-    "power_kw": "power",
-    "racks": "racks",
-    "supply_systems": "supply",
-    "api_requests_per_s": "API rate",
-    "capex_usd": "capex budget",
-    "annual_cost_usd": "annual budget",
 }
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
@@ -86,6 +79,7 @@ def status_words(plan: Plan) -> str:
     words = {
         "optimal": f"proven: no plan has {_better(plan)}",
         "within_gap": f"proven within {gap} of the {goal} possible",
+        "feasible": f"best plan found; {_unproven(gap, goal)}",
         "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
     }.get(plan.status, plan.status)
     return f"interrupted: {words}" if plan.interrupted else words
@@ -158,7 +152,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = _LIMITS.get(row.what, row.what)
+    name = next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 

@@ -44,6 +44,11 @@ class Objective(Row):
     )
     annual_budget_usd: Positive | None = quantity("Cap on yearly cost", "USD/year", default=None)
     capex_budget_usd: NonNegative | None = quantity("Cap on purchases", "USD", default=None)
+    embodied_carbon_budget_kg: NonNegative | None = quantity(
+        "Cap on the carbon emitted to make the systems of the plan; those owned already count none",
+        "kg CO2e",
+        default=None,
+    )
     carbon_price_usd_per_t: NonNegative | None = quantity(
         "Price of carbon; blank: not priced",
         "USD/tCO2",

@@ -24,6 +24,7 @@ import numpy as np
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.generate.master import Master, Prices
 from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.model import limits
 from tokenfleet.mix.model.index import Demand, Slack
 from tokenfleet.mix.model.objectives import kwh_weights
 from tokenfleet.mix.solver.effort import Deadline, Effort
@@ -57,11 +58,9 @@ def applies(problem: Problem) -> bool:
     """Whether the relaxation of the problem can be had by generation."""
     return (
         kwh_weights(problem, problem.objective.goal) is not None
-        and problem.objective.annual_budget_usd is None
+        and all(f.may_grow() or not f.is_active(problem) for f in limits.FAMILIES)
         and not problem.relayout
-        and all(c.role == "serve" for c in problem.candidates)
         and not any(w.free for w in problem.workloads)
-        and not any(pool.reserve for pool in problem.pools)
     )
 
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tokenfleet.mix.model import limits
 from tokenfleet.mix.model.columns import FleetModel, Term, new_model, scale_limit
 from tokenfleet.mix.model.frame import Frame, frame_of
 from tokenfleet.mix.model.index import Label, Row
-from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.problem_data import Problem
 
 __all__ = ["FleetModel", "Frame", "Label", "Row", "Term", "build", "frame_of", "scale_limit"]
@@ -49,6 +49,6 @@ def build(
         limit = scale_limit(problem) if scale_max is None else scale_max
         frame = frame_of(problem, limit, every_system=pairs is not None)
     m = new_model(problem, frame, relax, pairs, pools)
-    for family in FAMILIES:
-        family(m)
+    for family in limits.FAMILIES:
+        family.add(m)
     return m

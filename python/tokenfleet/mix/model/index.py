@@ -147,6 +147,13 @@ class Capex(NamedTuple):
     family: Literal["capex"] = "capex"
 
 
+class EmbodiedCarbon(NamedTuple):
+    """Carbon emitted to make all systems within the budget."""
+
+    scope: int
+    family: Literal["embodied_carbon"] = "embodied_carbon"
+
+
 class Budget(NamedTuple):
     """The yearly cost within the budget."""
 
@@ -192,6 +199,7 @@ Row: TypeAlias = (
     | Supply
     | ApiRate
     | Capex
+    | EmbodiedCarbon
     | Budget
     | Ratio
     | Cutting

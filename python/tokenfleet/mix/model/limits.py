@@ -1,33 +1,38 @@
-"""Constraint families of the mix, one function each.
+"""Constraint families of the mix, one function each, and the table of them.
 
 A family named in `FleetModel.relax` gets one slack column per row, so that an infeasible problem
-can say by how much: `Slack` of the row.
+can say by how much: `Slack` of the row. A new limit is a function with its formula as docstring and
+an entry of `FAMILIES`, which diagnosis, plan, report and `evaluate-fleets` read; its twin in
+`verify` is written apart.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
+import numpy as np
 import pulp
 
 from tokenfleet.mix.model.columns import FleetModel
+from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
 from tokenfleet.mix.model.index import (
     ApiRate,
     Budget,
     Capacity,
     Capex,
     Demand,
+    EmbodiedCarbon,
     Pair,
     Power,
     RackLimit,
     RackSpace,
     Reserve,
+    Row,
     Supply,
 )
 from tokenfleet.mix.model.packing import pack_pools
-from tokenfleet.problem_data import Api, Flow, Racks, Scale, Short, Systems, Used
+from tokenfleet.problem_data import Api, Flow, Problem, Racks, Scale, Short, Systems, Used
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
 
@@ -123,8 +128,7 @@ def limit_power(m: FleetModel) -> None:
         for scope in _site_scopes(m, pools):
             pairs = []
             for p in pools:
-                pool = m.problem.pools[p]
-                kw = pool.provisioned_it_kw * (pool.pue if site.power_is_utility else 1.0)
+                kw = m.problem.pools[p].provisioned_it_kw * _basis(m.problem, p)
                 pairs += [(v, kw) for v in m.systems(p, scope)]
             if pairs:
                 row = Power(s, scope)
@@ -221,6 +225,22 @@ def limit_capex(m: FleetModel) -> None:
         m.row(Capex(), pairs + m.slack(Capex()), LE, budget)
 
 
+def limit_embodied_carbon(m: FleetModel) -> None:
+    """sum of embodied kg * x within the budget, over all systems that stand at once."""
+    budget = m.problem.objective.embodied_carbon_budget_kg
+    if budget is None:
+        return
+    offers = [o for o in m.order.offers if m.problem.offers[o].embodied_carbon_kg]
+    counted = (scope for o in offers for scope in m.scopes.systems(m.problem.offers[o].pool))
+    for scope in m.scopes.finest(counted):
+        pairs = [
+            (v, m.problem.offers[o].embodied_carbon_kg) for o in offers for v in _under(m, o, scope)
+        ]
+        if pairs:
+            row = EmbodiedCarbon(scope)
+            m.row(row, pairs + m.slack(row), LE, budget)
+
+
 def limit_annual_cost(m: FleetModel) -> None:
     """The yearly cost, contracted power included, within the annual budget."""
     budget = m.problem.objective.annual_budget_usd
@@ -234,16 +254,225 @@ def limit_annual_cost(m: FleetModel) -> None:
     m.row(Budget(), pairs, LE, budget - m.constant_usd)
 
 
-FAMILIES: tuple[Callable[[FleetModel], None], ...] = (
-    keep_reserve,
-    pack_pools,
-    respect_capacity,
-    meet_demand,
-    pair_phases,
-    limit_power,
-    limit_racks,
-    limit_supply,
-    limit_api_rate,
-    limit_capex,
-    limit_annual_cost,
+# What the limits above say of themselves
+
+
+def _basis(problem: Problem, p: int) -> float:
+    """kW of a site's limit over kW of IT in the pool."""
+    pool = problem.pools[p]
+    return pool.pue if problem.sites[pool.site].power_is_utility else 1.0
+
+
+def _own_pools(use: Use, site: Place) -> list[int]:
+    """Pools that stand in the site's own rooms."""
+    pools = enumerate(use.problem.pools)
+    return [p for p, pool in pools if pool.site in site.rows and not pool.hosted]
+
+
+def power_places(problem: Problem) -> list[Place]:
+    """Every site with its power limit, inf where none is stated."""
+    return [
+        Place(site.id, site.power_limit_kw, (s,), "utility" if site.power_is_utility else "IT")
+        for s, site in enumerate(problem.sites)
+    ]
+
+
+def power_used(use: Use, site: Place) -> Amount:
+    """kW that systems hold at a site, in the basis of its limit."""
+    kw = {p: use.problem.pools[p].provisioned_it_kw for p in _own_pools(use, site)}
+    held = ([use.in_pool(p, b) * kw[p] * _basis(use.problem, p) for p in kw] for b in use.blocks)
+    return peak([total(amounts) for amounts in held])
+
+
+def _rack_places(problem: Problem) -> list[Place]:
+    return [Place(site.id, site.rack_limit, (s,)) for s, site in enumerate(problem.sites)]
+
+
+def _racks_used(use: Use, site: Place) -> Amount:
+    per_rack = {p: use.problem.pools[p].systems_per_rack for p in _own_pools(use, site)}
+    return peak(
+        [total(np.ceil(use.in_pool(p, b) / per_rack[p] - 1e-9) for p in per_rack)
+         for b in use.blocks]
+    )  # fmt: skip
+
+
+def _supply_places(problem: Problem) -> list[Place]:
+    offers: dict[str, list[int]] = {}
+    for o, offer in enumerate(problem.offers):
+        offers.setdefault(offer.supply_group or offer.id, []).append(o)
+    return [
+        Place(name, min(problem.offers[o].supply for o in found), tuple(found))
+        for name, found in offers.items()
+    ]
+
+
+def _supply_used(use: Use, supply: Place) -> Amount:
+    return peak([total(use.systems(o, b) for o in supply.rows) for b in use.blocks])
+
+
+def _api_places(problem: Problem) -> list[Place]:
+    return [Place(api.id, api.max_rps, (a,)) for a, api in enumerate(problem.apis)]
+
+
+def _api_used(use: Use, api: Place) -> Amount:
+    return peak([total(use.requests(a, b) for a in api.rows) for b in use.blocks])
+
+
+def _budget(most: float | None) -> list[Place]:
+    return [] if most is None else [Place(ALL, most)]
+
+
+def capex_used(use: Use, _: Place | None = None) -> Amount:
+    """Capital of all systems, each offer at its peak."""
+    offers = enumerate(use.problem.offers)
+    return total(
+        peak([use.systems(o, b) for b in use.blocks]) * offer.capex_usd for o, offer in offers
+    )
+
+
+def _embodied_carbon_used(use: Use, _: Place) -> Amount:
+    kg = {o: offer.embodied_carbon_kg for o, offer in enumerate(use.problem.offers)}
+    return peak([total(use.systems(o, b) * kg[o] for o in kg) for b in use.blocks])
+
+
+class _Served(Family):
+    """Demand: its rows are by class and block, and it is met or it is not."""
+
+    def size(self, problem: Problem, row: Row) -> float:
+        """Requests/s that are asked for."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        scale = max(workload.min_scale, 1.0) if workload.free else 1.0
+        return float(workload.demand_rps[row.block, row.cls]) * scale
+
+    def short(self, problem: Problem, row: Row, amount: float) -> str:
+        """Which class is not served, and how much of it."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        class_id, size = workload.class_ids[row.cls], self.size(problem, row)
+        return (
+            f"workload {workload.id}, class {class_id}: {amount:.6g} of {size:.6g} requests/s "
+            f"cannot be served{when(problem, row)}"
+        )
+
+
+_KW = Unit("kw", "{:.6g} kW")
+_RACKS = Unit("racks", "{:.6g}", whole=True)
+_SYSTEMS = Unit("systems", "{:.6g}", whole=True)
+_PER_S = Unit("requests_per_s", "{:.6g} requests/s")
+_KG = Unit("kg", "{:,.0f} kg CO2e")
+_USD = Unit("usd", "{:,.0f} USD")
+
+#: Every family of constraints, in the order in which the model adds them.
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "reserve",
+        keep_reserve,
+        over="reserve",
+        grows=False,
+        holds=lambda problem: any(pool.reserve for pool in problem.pools),
+    ),
+    Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
+    Family("capacity", respect_capacity, over="requests", grows=True),
+    _Served("demand", meet_demand, over="requests", grows=True, gives_way=True),
+    Family(
+        "pair",
+        pair_phases,
+        over="requests",
+        grows=False,
+        holds=lambda problem: any(c.role != "serve" for c in problem.candidates),
+    ),
+    Family(
+        "power",
+        limit_power,
+        over="systems",
+        gives_way=True,
+        words="power",
+        key="power_kw",
+        unit=_KW,
+        of="site",
+        places=power_places,
+        used=power_used,
+    ),
+    Family(
+        "racks",
+        limit_racks,
+        over="systems",
+        more_rows=("rack_space",),
+        gives_way=True,
+        words="racks",
+        key="racks",
+        unit=_RACKS,
+        of="site",
+        places=_rack_places,
+        used=_racks_used,
+    ),
+    Family(
+        "supply",
+        limit_supply,
+        over="systems",
+        gives_way=True,
+        words="supply",
+        key="supply_systems",
+        unit=_SYSTEMS,
+        of="offer",
+        places=_supply_places,
+        used=_supply_used,
+    ),
+    Family(
+        "api_rate",
+        limit_api_rate,
+        over="requests",
+        grows=True,
+        words="API rate",
+        key="api_requests_per_s",
+        unit=_PER_S,
+        of="api",
+        places=_api_places,
+        used=_api_used,
+    ),
+    Family(
+        "capex",
+        limit_capex,
+        over="systems",
+        gives_way=True,
+        words="capex budget",
+        key="capex_usd",
+        unit=_USD,
+        places=lambda problem: _budget(problem.objective.capex_budget_usd),
+        used=capex_used,
+    ),
+    Family(
+        "embodied_carbon",
+        limit_embodied_carbon,
+        over="systems",
+        gives_way=True,
+        words="embodied carbon budget",
+        key="embodied_carbon_kg",
+        unit=_KG,
+        places=lambda problem: _budget(problem.objective.embodied_carbon_budget_kg),
+        used=_embodied_carbon_used,
+    ),
+    Family(
+        "budget",
+        limit_annual_cost,
+        over="cost",
+        grows=False,
+        gives_way=True,
+        words="annual budget",
+        key="annual_cost_usd",
+        unit=_USD,
+        places=lambda problem: _budget(problem.objective.annual_budget_usd),
+        used=lambda use, _: use.annual_cost_usd,
+    ),
 )
+
+
+def family_of(row: Row) -> Family | None:
+    """The family that a row belongs to, if it is one of the table."""
+    return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
+
+
+def that_give_way() -> list[Family]:
+    """Families that the diagnosis may relax, demand last."""
+    return sorted((f for f in FAMILIES if f.gives_way), key=lambda f: f.over == "requests")

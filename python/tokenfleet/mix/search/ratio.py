@@ -129,7 +129,7 @@ class RatioSearch:
         if not self.relaxed.has_incumbent:
             return False
         if self.relaxed.value <= 0:
-            raise SolverError("no token can be delivered under these limits", "raise the limits")
+            raise _no_token()
         least = self.ratio.of(self.relaxed.values)
         for _ in range(MAX_STEPS):
             cost_minus_tokens(self.m, least)
@@ -148,14 +148,19 @@ class RatioSearch:
 
         At the bound a plan that delivers nothing may be best, where demand may be zero or go
         unserved.
+
+        Raises:
+            SolverError: no token can be delivered in whole systems.
         """
-        effort = self.effort.with_gap(self.wanted)
-        cost_minus_tokens(self.m, self.bound)
+        effort, least = self.effort.with_gap(self.wanted), self.ratio.of(self.relaxed.values)
+        cost_minus_tokens(self.m, self.bound if math.isfinite(self.bound) else least)
         found = search(self.m, effort.part(0.25))
         if found.values and self.ratio.tokens_of(found.values) <= 0:
             self._aim_at_tokens()
             found = search(self.m, effort.part(0.5))
         self.plan, self.interrupted = dict(found.values), found.interrupted
+        if found.values and self.ratio.tokens_of(self.plan) <= 0:
+            raise _no_token()
         return found
 
     def below(self) -> None:
@@ -199,6 +204,10 @@ class RatioSearch:
     def _aim_at_tokens(self) -> None:
         tokens = token_coefficients(self.m, self.m.problem.objective.denominator)
         set_objective(self.m, tokens, maximise=True)
+
+
+def _no_token() -> SolverError:
+    return SolverError("no token can be delivered under these limits", "raise the limits")
 
 
 def _ratio_of(m: FleetModel) -> _Ratio:

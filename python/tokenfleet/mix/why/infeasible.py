@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,17 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of
+from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of, limits
+from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import may_run
-from tokenfleet.mix.model.index import (
-    Budget,
-    Capex,
-    Demand,
-    Power,
-    RackLimit,
-    Slack,
-    Supply,
-)
+from tokenfleet.mix.model.index import Budget, Slack
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import (
@@ -43,7 +35,6 @@ from tokenfleet.problem_data import (
 
 BoolArray = NDArray[np.bool_]
 
-FAMILIES = ("power", "racks", "supply", "capex", "budget", "demand")
 MAX_SPREAD = 1e9
 _TRIAL = SolveOptions(gap=1e-3, time_limit_s=5.0)
 
@@ -185,10 +176,11 @@ def explain_infeasible(problem: Problem, frame: Frame | None = None) -> Infeasib
     if frame is None:
         least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
         frame = frame_of(problem, least, every_system=False)
-    trials = [_repair(problem, (family,), frame) for family in FAMILIES]
+    names = [family.name for family in limits.that_give_way()]
+    trials = [_repair(problem, [name], frame) for name in names]
     repairs = [r for r in trials if r is not None]
     if not repairs:
-        together = _repair(problem, FAMILIES, frame)
+        together = _repair(problem, names, frame)
         repairs = [together] if together is not None else []
     return infeasible(repairs)
 
@@ -209,7 +201,7 @@ def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
     )
 
 
-def _repair(problem: Problem, families: tuple[str, ...], frame: Frame | None) -> Repair | None:
+def _repair(problem: Problem, families: Sequence[str], frame: Frame | None) -> Repair | None:
     """Least relative slack when only these families may give way; None if that is no cure."""
     m = build(problem, relax=frozenset(families), frame=frame)
     slacks = m.of(Slack)
@@ -235,55 +227,14 @@ def repair_of(problem: Problem, slack: Mapping[Slack, float]) -> Repair | None:
 
 def size_of_limit(problem: Problem, row: Row) -> float:
     """The limit that a row holds, in its own unit."""
-    if isinstance(row, Power):
-        return problem.sites[row.site].power_limit_kw
-    if isinstance(row, RackLimit):
-        return problem.sites[row.site].rack_limit
-    if isinstance(row, Supply):
-        return max(problem.offers[row.offer].supply, 1.0)
-    if isinstance(row, Capex):
-        return problem.objective.capex_budget_usd or 1.0
-    if isinstance(row, Budget):
-        return problem.objective.annual_budget_usd or 1.0
-    assert isinstance(row, Demand), row
-    workload = problem.workloads[row.workload]
-    scale = max(workload.min_scale, 1.0) if workload.free else 1.0
-    return float(workload.demand_rps[row.block, row.cls]) * scale
+    return _family(row).size(problem, row)
 
 
 def _message(problem: Problem, row: Row, amount: float) -> str:
-    size = size_of_limit(problem, row)
-    if isinstance(row, Power):
-        site = problem.sites[row.site]
-        basis = "utility" if site.power_is_utility else "IT"
-        where = f"site {site.id}: power short by {amount:.6g} kW (limit {size:.6g} kW, {basis})"
-        return where + _in_blocks(problem, problem.scopes[row.scope].blocks)
-    if isinstance(row, RackLimit):
-        site_id = problem.sites[row.site].id
-        return f"site {site_id}: racks short by {math.ceil(amount - 1e-6)} (limit {size:.6g})"
-    if isinstance(row, Supply):
-        offer = problem.offers[row.offer]
-        name = offer.supply_group or offer.id
-        return f"offer {name}: supply short by {math.ceil(amount - 1e-6)} (limit {offer.supply:g})"
-    if isinstance(row, Capex):
-        return f"capex budget short by {amount:,.0f} USD (limit {size:,.0f} USD)"
-    if isinstance(row, Budget):
-        return f"annual budget short by {amount:,.0f} USD (limit {size:,.0f} USD)"
-    assert isinstance(row, Demand), row
-    workload = problem.workloads[row.workload]
-    class_id = workload.class_ids[row.cls]
-    return (
-        f"workload {workload.id}, class {class_id}: {amount:.6g} of {size:.6g} requests/s cannot "
-        f"be served{_in_blocks(problem, (row.block,))}"
-    )
+    return _family(row).short(problem, row, amount)
 
 
-def _in_blocks(problem: Problem, blocks: Sequence[int]) -> str:
-    """The one block of several that is spoken of; nothing where all are."""
-    if len(blocks) == len(problem.blocks):
-        return ""
-    (b,) = blocks
-    block = problem.blocks[b]
-    if block.lost_site >= 0:
-        return f" while site {problem.sites[block.lost_site].id} is lost"
-    return f" in load block {b} ({block.hours:g} h a year)"
+def _family(row: Row) -> Family:
+    family = limits.family_of(row)
+    assert family is not None, row
+    return family

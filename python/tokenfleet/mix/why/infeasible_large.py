@@ -14,9 +14,10 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.generate.generation import converge, unserved, weights
 from tokenfleet.mix.generate.master import Master
 from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.model import limits
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.growing import Answer
-from tokenfleet.mix.why.infeasible import FAMILIES, Repair, infeasible, repair_of
+from tokenfleet.mix.why.infeasible import Repair, infeasible, repair_of
 from tokenfleet.problem_data import FloatArray
 
 _LAST_RESORT = 1e4  # weight of unmet demand beside another family
@@ -29,10 +30,11 @@ def explain_large(
 ) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much."""
     rows = pairs.rows_of(start).tolist()
-    trials = [frozenset({family}) for family in FAMILIES]
+    names = [family.name for family in limits.that_give_way()]
+    trials = [frozenset({name}) for name in names]
     found = [_repair(pairs, rows, families, effort) for families in trials]
     if not any(trial.repair for trial in found):
-        found.append(_repair(pairs, rows, frozenset(FAMILIES), effort))
+        found.append(_repair(pairs, rows, frozenset(names), effort))
     repairs = [trial.repair for trial in found if trial.repair is not None]
     if not repairs and not all(trial.ended for trial in found):
         return InfeasibleError(

@@ -1,0 +1,152 @@
+"""A new limit, added as CONTRIBUTING says, is honoured everywhere or refused; none is forgotten.
+
+The limit caps the weight of the systems, a field that nobody has told the model about: one function
+and one entry of the table of families, and nothing else is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pytest
+
+from problems import candidate, one_pool
+from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.fleets import FleetEvaluator
+from tokenfleet.mix.generate.generation import applies
+from tokenfleet.mix.model import FleetModel, limits
+from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total
+from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.plan.from_mix import plan_of
+from tokenfleet.problem_data import OfferData, Pool, Problem, Systems
+from tokenfleet.report.words import reasons
+
+EXACT = SolveOptions(gap=0.0)
+CAP_KG = 50.0
+
+
+@dataclass(frozen=True)
+class Offer(OfferData):
+    """An offer with a new field."""
+
+    weight_kg: float = 0.0
+
+
+class Weight(NamedTuple):
+    """Weight of all systems within the cap."""
+
+    family: Literal["weight"] = "weight"
+
+
+def kg(problem: Problem, o: int) -> float:
+    offer = problem.offers[o]
+    assert isinstance(offer, Offer)
+    return offer.weight_kg
+
+
+def limit_weight(m: FleetModel) -> None:
+    """sum of kg * x within the cap."""
+    pairs = [(v, kg(m.problem, label.offer)) for label, v in m.of(Systems).items()]
+    m.row(Weight(), pairs + m.slack(Weight()), limits.LE, CAP_KG)  # type: ignore[arg-type]
+
+
+def weight_used(use: Use, _: Place) -> Amount:
+    offers = range(len(use.problem.offers))
+    return peak([total(use.systems(o, b) * kg(use.problem, o) for o in offers)
+                 for b in use.blocks])  # fmt: skip
+
+
+WEIGHT = Family(
+    "weight",
+    limit_weight,
+    over="systems",
+    gives_way=True,
+    words="weight",
+    key="weight_kg",
+    unit=Unit("kg", "{:g} kg"),
+    places=lambda _: [Place(ALL, CAP_KG)],
+    used=weight_used,
+)
+
+
+def light_or_cheap(requests_per_s: float = 4.0) -> Problem:
+    """4 requests/s in one system: of 100 $ and 10 kg, or of 90 $ and 100 kg."""
+    pools = (Pool("light", 0, "A", 8, 1.0, 0.1), Pool("cheap", 0, "B", 8, 1.0, 0.1))
+    offers = (
+        Offer("light", 0, annual_cost_items_usd={"rent": 100.0}, weight_kg=10.0),
+        Offer("cheap", 1, annual_cost_items_usd={"rent": 90.0}, weight_kg=100.0),
+    )
+    candidates = tuple(candidate(i, 0, system, 1, [1.0]) for i, system in enumerate("AB"))
+    base = one_pool([[requests_per_s]])
+    return replace(base, pools=pools, offers=offers, candidates=candidates)
+
+
+@pytest.fixture
+def _capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES, WEIGHT))
+
+
+def test_without_the_cap_the_cheap_system_is_best() -> None:
+    assert solve_mix(light_or_cheap(), EXACT).annual_cost_usd == pytest.approx(90.0)
+
+
+@pytest.mark.usefixtures("_capped")
+def test_the_mix_keeps_it() -> None:
+    """Dominance knows nothing of the field, so it leaves the dear system in."""
+    capped = solve_mix(light_or_cheap(), EXACT)
+    assert capped.status == "optimal"
+    assert capped.annual_cost_usd == pytest.approx(100.0)
+
+
+@pytest.mark.usefixtures("_capped")
+def test_plan_and_report_show_it() -> None:
+    plan = plan_of(solve_mix(light_or_cheap(40.0), EXACT))  # five light systems
+    (row,) = [row for row in plan.limits if row.what == "weight_kg"]
+    assert (row.where, row.used, row.limit, row.headroom) == ("all", 50.0, 50.0, 0.0)
+    assert "what binds: weight 50 of 50" in reasons(plan)
+
+
+@pytest.mark.usefixtures("_capped")
+def test_the_diagnosis_says_what_is_short() -> None:
+    with pytest.raises(InfeasibleError) as raised:  # six light systems of 10 kg
+        solve_mix(light_or_cheap(48.0), EXACT)
+    assert "weight short by 10 kg (limit 50 kg)" in raised.value.conflicts
+
+
+@pytest.mark.usefixtures("_capped")
+def test_evaluate_fleets_judges_it() -> None:
+    fleets = np.array([[1.0, 0.0], [0.0, 1.0], [5.0, 0.0], [6.0, 0.0]])
+    answers = FleetEvaluator(light_or_cheap()).evaluate(fleets)
+    assert answers["feasible"][0].tolist() == [True, False, True, False]
+    assert answers["limit"][0].tolist() == ["", "weight", "", "weight"]
+    assert answers["headroom_weight_kg"][0].tolist() == [40.0, -50.0, 0.0, -10.0]
+
+
+def test_a_limit_that_does_not_say_how_it_is_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = Family("weight", limit_weight)
+    monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES, silent))
+    assert solve_mix(light_or_cheap(), EXACT).annual_cost_usd == pytest.approx(100.0)
+    with pytest.raises(SchemaError, match="cannot judge the limit 'weight'"):
+        FleetEvaluator(light_or_cheap())
+
+
+def test_generation_of_columns_keeps_away_from_what_it_cannot_grow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A limit over systems is whole before any pair is built; of another kind that is not known."""
+    assert applies(light_or_cheap())
+    for family, able in ((WEIGHT, True), (Family("weight", limit_weight), False)):
+        monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES[:11], family))
+        assert applies(light_or_cheap()) is able
+
+
+def test_every_row_of_the_model_has_its_family() -> None:
+    rows = {name for f in limits.FAMILIES for name in (f.name, *f.more_rows)}
+    assert len(rows) == sum(1 + len(f.more_rows) for f in limits.FAMILIES)  # each once
+    model = FleetEvaluator(light_or_cheap()).model
+    assert {row.family for row in model.rows.values()} <= rows
