@@ -72,7 +72,13 @@ def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
         source = f"catalog typical of {parameter}"
         return Input(what, value, unit, True, source, catalog.tco_row(parameter).as_of)
 
-    yield row("electricity_usd_per_kwh", site_tariff(site, catalog), "electricity_usd_per_kwh")
+    hourly = site.hourly_tariff_usd_per_kwh
+    if hourly is None:
+        yield row("electricity_usd_per_kwh", site_tariff(site, catalog), "electricity_usd_per_kwh")
+    else:
+        what, unit = "hourly_tariff_usd_per_kwh", _unit(Site, "hourly_tariff_usd_per_kwh")
+        span = f"{min(hourly):g} to {max(hourly):g} over the day"
+        yield Input(f"sites[{site.id}].{what}", span, unit, False, SCENARIO)
     yield row("hosting_usd_per_kw_month", site_hosting(site, catalog), "colo_usd_per_kw_month")
     if isinstance(site.pue, dict):
         yield from (row("pue", pue, "pue", f".{kind}") for kind, pue in site.pue.items())
