@@ -21,7 +21,7 @@ from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, p
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.problem_data import OfferData, Pool, Problem, Systems
+from tokenfleet.problem_data import Flow, OfferData, Pool, Problem, Systems
 from tokenfleet.report.words import reasons
 
 EXACT = SolveOptions(gap=0.0)
@@ -135,13 +135,37 @@ def test_a_limit_that_does_not_say_how_it_is_used_is_refused(
         FleetEvaluator(light_or_cheap())
 
 
+class Floor(NamedTuple):
+    """At least so many requests/s through the systems of pool 0."""
+
+    family: Literal["floor"] = "floor"
+
+
+def keep_busy(m: FleetModel) -> None:
+    """sum of f through pool 0 >= 3 requests/s."""
+    pairs = [(v, 1.0) for label, v in m.of(Flow).items() if label.pool == 0]
+    m.row(Floor(), pairs, limits.GE, 3.0)  # type: ignore[arg-type]
+
+
+def test_a_floor_on_requests_is_refused_by_fleets_and_kept_by_plans(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The routing of fleets knows ceilings; a floor read as one would be the wrong way round."""
+    floor = Family("floor", keep_busy, over="requests")
+    monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES, floor))
+    assert solve_mix(light_or_cheap(), EXACT).annual_cost_usd == pytest.approx(100.0)
+    with pytest.raises(SchemaError, match="cannot judge the limit 'floor'"):
+        FleetEvaluator(light_or_cheap())
+
+
 def test_generation_of_columns_keeps_away_from_what_it_cannot_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A limit over systems is whole before any pair is built; of another kind that is not known."""
     assert applies(light_or_cheap())
+    shipped = limits.FAMILIES
     for family, able in ((WEIGHT, True), (Family("weight", limit_weight), False)):
-        monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES[:11], family))
+        monkeypatch.setattr(limits, "FAMILIES", (*shipped, family))
         assert applies(light_or_cheap()) is able
 
 

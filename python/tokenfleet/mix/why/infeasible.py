@@ -176,7 +176,7 @@ def explain_infeasible(problem: Problem, frame: Frame | None = None) -> Infeasib
     if frame is None:
         least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
         frame = frame_of(problem, least, every_system=False)
-    names = [family.name for family in limits.that_give_way()]
+    names = limits.that_give_way(problem)
     trials = [_repair(problem, [name], frame) for name in names]
     repairs = [r for r in trials if r is not None]
     if not repairs:
