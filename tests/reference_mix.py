@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
+from typing import Any
 
 from pyscipopt import Model, quicksum
 
@@ -133,67 +135,158 @@ def _patterns(gpus: int, sizes: list[int]) -> list[tuple[int, ...]]:
     return [n for n in counts if sum(a * g for a, g in zip(n, sizes, strict=True)) <= gpus]
 
 
-class ScipMix:
-    """The least-cost mix in SCIP, with every cutting pattern written out."""
+@dataclass(frozen=True)
+class Judged:
+    """What SCIP says: the best value in the objective's own unit and sense, with its bound."""
 
-    def __init__(self, problem: Problem) -> None:
+    status: str  # optimal, infeasible, unbounded or undecided
+    value: float
+    bound: float
+
+
+Weighted = list[tuple[float, Any]]  # coefficient and variable
+
+
+class ScipMix:
+    """The mix in SCIP, with every cutting pattern written out; any objective."""
+
+    def __init__(self, problem: Problem, seconds: float = 60.0) -> None:
         self.problem = problem
         self.model = Model()
         self.model.hideOutput()
-        self.cost: list[object] = []
-        self.served: dict[tuple[int, int, int], list[object]] = {}
-        self.phases: dict[tuple[int, ...], list[object]] = {}
-        self.kw: dict[tuple[int, int], list[object]] = {}
+        self.model.setParam("limits/gap", 0.0)
+        self.model.setParam("limits/time", seconds)
+        self.model.setParam("numerics/feastol", 1e-9)
+        self.usd: Weighted = []
+        self.kwh: Weighted = []  # at the meter
+        self.carbon: Weighted = []
+        self.tokens: Weighted = []
+        self.value: Weighted = []
+        self.served: dict[tuple[int, int, int], Weighted] = {}
+        self.phases: dict[tuple[int, ...], Weighted] = {}
+        self.kw: dict[tuple[int, int], Weighted] = {}
+        self.racks: dict[tuple[int, int], Weighted] = {}
+        self.taken: dict[tuple[str, int], Weighted] = {}
+        self.capex: Weighted = []
+        self.contracted = sum(s.contracted_power_usd_per_year for s in problem.sites)
+        self.scale = self._scale()
         for p in range(len(problem.pools)):
             self._pool(p)
         self._apis()
-        self._balance()
-        self.model.setObjective(quicksum(self.cost))
-        self.model.setParam("limits/gap", 0.0)
-        self.model.setParam("limits/time", 60.0)
-        self.model.setParam("numerics/feastol", 1e-9)
+        self._shortfall()
+        self._demand()
+        self._limits()
 
-    def solve(self) -> float:
+    def cost(self) -> float:
         """Optimal cost; inf when SCIP proves that there is no plan."""
+        judged = self.best("least_cost")
+        assert judged.status in ("optimal", "infeasible"), judged
+        return judged.value if judged.status == "optimal" else math.inf
+
+    def best(self, kind: str | None = None) -> Judged:
+        """The best value of an objective, by default the problem's own; not for ratios."""
+        kind = kind or self.problem.objective.kind
+        sign = -1.0 if kind in ("most_tokens", "most_value") else 1.0
+        terms, constant = {
+            "least_cost": (self.usd, self.contracted),
+            "least_energy": (self.kwh, 0.0),
+            "least_carbon": (self.carbon, 0.0),
+            "most_tokens": (self.tokens, 0.0),
+            "most_value": (self.value + _times(-1.0, self.usd), -self.contracted),
+        }[kind]
+        least = self._least(_times(sign, terms), sign * constant)
+        return Judged(least.status, sign * least.value, sign * least.bound)
+
+    def cost_minus(self, usd_per_token: float) -> Judged:
+        """The least of cost - usd_per_token * tokens: below zero if a plan costs less a token."""
+        return self._least(self.usd + _times(-usd_per_token, self.tokens), self.contracted)
+
+    def _least(self, terms: Weighted, constant: float) -> Judged:
+        # Yearly figures reach 1e15, beyond SCIP's tolerances: the largest weight becomes 1,000.
+        factor = 1e3 / (max((abs(a) for a, _ in terms), default=0.0) or 1.0)
+        self.model.setObjective(quicksum(a * factor * v for a, v in terms))
         self.model.optimize()
         status = self.model.getStatus()
-        assert status in ("optimal", "infeasible"), status
-        return float(self.model.getObjVal()) if status == "optimal" else math.inf
+        if status == "inforunbd":
+            status = "unbounded"
+        if status not in ("optimal", "infeasible", "unbounded"):
+            status = "undecided"
+        found = status in ("optimal", "undecided") and self.model.getNSols() > 0
+        value = self.model.getObjVal() / factor + constant if found else math.nan
+        bound = self.model.getDualbound() / factor + constant if found else math.nan
+        return Judged(status, value, bound)
+
+    def _whole(self, most: float) -> Any:
+        return self.model.addVar(vtype="I", ub=None if math.isinf(most) else most)
+
+    def _scale(self) -> Any:
+        free = [w for w in self.problem.workloads if w.free]
+        if not free:
+            return None
+        high = min(w.max_scale for w in free)
+        low = max(w.min_scale for w in free)
+        return self.model.addVar(lb=low, ub=None if math.isinf(high) else high)
 
     def _pool(self, p: int) -> None:
         problem, pool = self.problem, self.problem.pools[p]
         up = [b for b, block in enumerate(problem.blocks) if block.lost_site != pool.site]
         candidates = [c for c in range(len(problem.candidates)) if p in _pools_of(problem, c)]
         offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
-        year = {} if pool.elastic else {o: self._whole(problem.offers[o].supply) for o in offers}
+        year = {} if pool.elastic else self._systems(offers)
+        self.capex += [(problem.offers[o].capex_usd, x) for o, x in year.items()]
         used = self.model.addVar(vtype="B")
-        held: dict[int, object] = {}
+        held: dict[int, Any] = {}
         for b in up:
-            systems = year or {o: self._whole(problem.offers[o].supply) for o in offers}
-            hours = problem.blocks[b].hours
-            fraction = hours / 8760.0
-            for o, x in systems.items():
-                offer = problem.offers[o]
-                usd = sum(offer.annual_cost_items_usd.values()) * fraction
-                usd += offer.hourly_usd * hours * pool.elastic
-                usd += pool.idle_it_kw * hours * pool.energy_usd_per_kwh_it
-                self.cost.append(usd * x)
+            systems = year or self._systems(offers)
             total = quicksum(systems.values())
-            self.model.addCons(total <= 10_000 * used)
-            if not pool.hosted:
-                utility = problem.sites[pool.site].power_is_utility
-                kw = pool.provisioned_it_kw * (pool.pue if utility else 1.0)
-                self.kw.setdefault((pool.site, b), []).append(kw * total)
+            if pool.elastic:
+                used = self.model.addVar(vtype="B")
+            if pool.reserve:
+                self.model.addCons(total <= MOST_SYSTEMS * used)
+            self._pay(p, b, systems)
+            self._room(p, b, systems)
             fixed = not pool.elastic and not problem.relayout
             if not held or not fixed:
                 held = {c: self._whole(math.inf) for c in candidates}
                 self._pack(p, held, total - pool.reserve * used)
             self._flows(b, p, held)
 
-    def _whole(self, most: float) -> object:
-        return self.model.addVar(vtype="I", ub=None if math.isinf(most) else most)
+    def _systems(self, offers: list[int]) -> dict[int, Any]:
+        return {o: self._whole(min(self.problem.offers[o].supply, MOST_SYSTEMS)) for o in offers}
 
-    def _pack(self, p: int, held: dict[int, object], usable: object) -> None:
+    def _pay(self, p: int, b: int, systems: dict[int, Any]) -> None:
+        """Cost and energy of the systems that stand in a block."""
+        pool, hours = self.problem.pools[p], self.problem.blocks[b].hours
+        for o, x in systems.items():
+            offer = self.problem.offers[o]
+            usd = sum(offer.annual_cost_items_usd.values()) * hours / 8760.0
+            self.usd.append((usd + offer.hourly_usd * hours * pool.elastic, x))
+            self._energy(p, pool.idle_it_kw * hours, x)
+
+    def _energy(self, p: int, kwh: float, variable: Any) -> None:
+        pool = self.problem.pools[p]
+        self.usd.append((kwh * pool.energy_usd_per_kwh_it, variable))
+        self.kwh.append((kwh * pool.pue, variable))
+        self.carbon.append((kwh * pool.carbon_kg_per_kwh_it, variable))
+
+    def _room(self, p: int, b: int, systems: dict[int, Any]) -> None:
+        """Power, racks and stock that the systems take in a block."""
+        pool = self.problem.pools[p]
+        for o, x in systems.items():
+            offer = self.problem.offers[o]
+            name = f"group {offer.supply_group}" if offer.supply_group else f"offer {o}"
+            self.taken.setdefault((name, b), []).append((1.0, x))
+        if pool.hosted:
+            return
+        site = self.problem.sites[pool.site]
+        kw = pool.provisioned_it_kw * (pool.pue if site.power_is_utility else 1.0)
+        self.kw.setdefault((pool.site, b), []).extend((kw, x) for x in systems.values())
+        if math.isfinite(pool.systems_per_rack) and math.isfinite(site.rack_limit):
+            racks = self._whole(math.inf)
+            self.model.addCons(quicksum(systems.values()) <= pool.systems_per_rack * racks)
+            self.racks.setdefault((pool.site, b), []).append((1.0, racks))
+
+    def _pack(self, p: int, held: dict[int, Any], usable: Any) -> None:
         gpus = self.problem.pools[p].gpus_per_system
         size = {c: self.problem.candidates[c].gpus for c in held}
         inside = sorted({g for g in size.values() if g < gpus})
@@ -205,28 +298,36 @@ class ScipMix:
         whole = quicksum(math.ceil(size[c] / gpus) * n for c, n in held.items() if size[c] >= gpus)
         self.model.addCons(quicksum(cut) + whole <= usable)
 
-    def _flows(self, b: int, p: int, held: dict[int, object]) -> None:
-        problem, pool = self.problem, self.problem.pools[p]
-        hours = problem.blocks[b].hours
+    def _flows(self, b: int, p: int, held: dict[int, Any]) -> None:
+        problem, hours = self.problem, self.problem.blocks[b].hours
         for c, n in held.items():
             candidate = problem.candidates[c]
-            price = pool.energy_usd_per_kwh_it
-            self.cost.append(n * (candidate.idle_w / 1000.0 * hours * price))
+            self._energy(p, candidate.idle_w / 1000.0 * hours, n)
             loads = []
             for k, load in enumerate(candidate.load):
                 if math.isinf(load):
                     continue
                 f = self.model.addVar()
                 loads.append(float(load) * f)
-                joules = float(candidate.energy_j[k])
-                self.cost.append(f * (hours * 3600.0 * joules / 3.6e6 * price))
+                self._energy(p, hours * 3600.0 * float(candidate.energy_j[k]) / 3.6e6, f)
                 if candidate.role != "prefill":
-                    self.served.setdefault((b, candidate.workload, k), []).append(f)
+                    self._serve(b, candidate.workload, k, f, candidate.quality)
                 if candidate.role != "serve":
-                    key = (b, pool.site, candidate.workload, candidate.pair, k)
-                    sign = 1 if candidate.role == "prefill" else -1
-                    self.phases.setdefault(key, []).append(sign * f)
+                    site = problem.pools[p].site
+                    key = (b, site, candidate.workload, candidate.pair, k)
+                    sign = 1.0 if candidate.role == "prefill" else -1.0
+                    self.phases.setdefault(key, []).append((sign, f))
             self.model.addCons(quicksum(loads) <= n)
+
+    def _serve(self, b: int, w: int, k: int, f: Any, quality: float) -> None:
+        """Requests/s that end here: they count as served, by their tokens and their value."""
+        data, seconds = self.problem.workloads[w], self.problem.blocks[b].hours * 3600.0
+        self.served.setdefault((b, w, k), []).append((1.0, f))
+        tokens = float(data.output_tokens[k])
+        if self.problem.objective.denominator == "total":
+            tokens += float(data.input_tokens[k])
+        self.tokens.append((seconds * tokens, f))
+        self.value.append((seconds * float(data.value_usd_per_request[k]) * quality, f))
 
     def _apis(self) -> None:
         for api in self.problem.apis:
@@ -236,24 +337,64 @@ class ScipMix:
                     if math.isfinite(usd):
                         f = self.model.addVar()
                         rates.append(f)
-                        self.cost.append(f * (float(usd) * block.hours * 3600.0))
-                        self.served.setdefault((b, api.workload, k), []).append(f)
+                        self.usd.append((float(usd) * block.hours * 3600.0, f))
+                        self._serve(b, api.workload, k, f, api.quality)
                 if math.isfinite(api.max_rps):
                     self.model.addCons(quicksum(rates) <= api.max_rps)
 
-    def _balance(self) -> None:
+    def _shortfall(self) -> None:
+        for w, data in enumerate(self.problem.workloads):
+            if data.shortfall_usd_per_request is None or data.free:
+                continue
+            for b, block in enumerate(self.problem.blocks):
+                for k in range(len(data.class_ids)) if block.hours > 0 else ():
+                    f = self.model.addVar()
+                    self.served.setdefault((b, w, k), []).append((1.0, f))
+                    usd = data.shortfall_usd_per_request * block.hours * 3600.0
+                    self.usd.append((usd, f))
+
+    def _demand(self) -> None:
         for w, data in enumerate(self.problem.workloads):
             for b in range(len(self.problem.blocks)):
                 for k, rate in enumerate(data.demand_rps[b]):
-                    served = quicksum(self.served.get((b, w, k), []))
-                    self.model.addCons(served >= float(rate))
+                    served = _sum(self.served.get((b, w, k), []))
+                    asked = float(rate) * (self.scale if data.free else 1.0)
+                    self.model.addCons(served - asked == 0)
         for flows in self.phases.values():
-            self.model.addCons(quicksum(flows) == 0)
+            self.model.addCons(_sum(flows) == 0)
+
+    def _limits(self) -> None:
         for (s, _), kw in self.kw.items():
             if math.isfinite(self.problem.sites[s].power_limit_kw):
-                self.model.addCons(quicksum(kw) <= self.problem.sites[s].power_limit_kw)
+                self.model.addCons(_sum(kw) <= self.problem.sites[s].power_limit_kw)
+        for (s, _), racks in self.racks.items():
+            self.model.addCons(_sum(racks) <= math.floor(self.problem.sites[s].rack_limit))
+        for (name, _), systems in self.taken.items():
+            supply = [
+                offer.supply
+                for o, offer in enumerate(self.problem.offers)
+                if name in (f"group {offer.supply_group}", f"offer {o}")
+            ]
+            if math.isfinite(min(supply)):
+                self.model.addCons(_sum(systems) <= math.floor(min(supply)))
+        objective = self.problem.objective
+        if objective.capex_budget_usd is not None:
+            self.model.addCons(_sum(self.capex) <= objective.capex_budget_usd)
+        if objective.annual_budget_usd is not None:
+            self.model.addCons(_sum(self.usd) <= objective.annual_budget_usd - self.contracted)
+
+
+MOST_SYSTEMS = 10_000.0
+
+
+def _times(factor: float, terms: Weighted) -> Weighted:
+    return [(factor * a, v) for a, v in terms]
+
+
+def _sum(terms: Weighted) -> Any:
+    return quicksum(a * v for a, v in terms)
 
 
 def scip_cost(problem: Problem) -> float:
     """Least yearly cost by SCIP."""
-    return ScipMix(problem).solve()
+    return ScipMix(problem).cost()

@@ -78,7 +78,7 @@ def test_rows_are_objects_with_units_and_meaning(plan: Plan) -> None:
     ("path", "value", "text"),
     [
         ("systems", ..., "is not a plan"),
-        ("schema_version", 2, "schema_version: is 2, should be 3"),
+        ("schema_version", 2, "schema_version: is 2, should be 4"),
         ("gpus", "8", "gpus: "),
         ("systems/0/count", -1, "systems[0].count: "),
         ("systems/0/count", 1.5, "systems[0].count: "),

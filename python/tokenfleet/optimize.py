@@ -23,6 +23,7 @@ from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import Scenario
 from tokenfleet.simulation.settings import SimulationSettings
+from tokenfleet.verify.bound import with_checked_bound
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import verify_mix
 from tokenfleet.verify.routed import recheck
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by 
 Verify = Literal["simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
+_CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
 
 
 def optimize_fleet(
@@ -69,18 +71,18 @@ def optimize_fleet(
     loaded = load_scenario(scenario)
     built = build(loaded, progress)
     require_candidates(built)
+    options = solve_options(loaded.scenario)
     if verify is None:
         result = solve_mix(
             built.problem,
-            solve_options(loaded.scenario),
+            _to_search(options),
             lambda found: recheck(built, found),
             compare_single=compare_single,
         )
-        check(result, built)
+        result = _checked(result, built, options)
         return plan_of(result, extras(built, result, time.perf_counter() - begun))
     judge = replace(_judge(built, verify, simulation, trace), note=note)
-    result = _solve_verified(built, judge, compare_single)
-    check(result, built)
+    result = _checked(_solve_verified(built, judge, compare_single), built, options)
     known = extras(built, result, time.perf_counter() - begun)
     return plan_of(result, replace(known, verification=judge.verification()))
 
@@ -118,7 +120,7 @@ def _solve_verified(built: Built, judge: SimulationCheck, compare_single: bool) 
     try:
         result = solve_mix(
             built.problem,
-            solve_options(built.loaded.scenario),
+            _to_search(solve_options(built.loaded.scenario)),
             judge,
             max_rounds=MAX_ROUNDS,
             compare_single=compare_single,
@@ -139,15 +141,32 @@ def solve_options(scenario: Scenario) -> SolveOptions:
     )
 
 
+def _to_search(options: SolveOptions) -> SolveOptions:
+    """The options of the search, which leaves time to check its bound."""
+    return replace(options, time_limit_s=options.time_limit_s * (1.0 - _CHECK_SHARE))
+
+
+def _checked(result: MixResult, built: Built, options: SolveOptions) -> MixResult:
+    """The result, if its plan is one, with the bound that holds by other means as well.
+
+    Raises:
+        SolverError: as `check`.
+    """
+    check(result, built)
+    least = _CHECK_SHARE * options.time_limit_s
+    left = options.time_limit_s - result.seconds
+    return with_checked_bound(
+        result, options.gap, least if result.interrupted else max(least, left)
+    )
+
+
 def check(result: MixResult, built: Built | None = None) -> None:
     """The independent checks of `verify/mix.py` and, for a built scenario, `verify/latency.py`.
 
     Raises:
         SolverError: a requirement does not hold, or the cost is not what it was said to be.
     """
-    goal = result.problem.objective.goal
-    cost = result.value if goal.is_cost and goal.per is None else None
-    violations = verify_mix(result.problem, result.values, result.cost_items, cost)
+    violations = verify_mix(result.problem, result.values, result.cost_items, result.value)
     violations += verify_latency(built, result) if built is not None else []
     if violations:
         text = "; ".join(str(v) for v in violations[:5])

@@ -39,6 +39,7 @@ ObjectiveKind = Literal[
     "least_carbon",
 ]
 Denominator = Literal["output", "total"]
+BoundCheck = Literal["prices", "search", "none"]  # what confirmed a bound, see `verify.bound`
 Figure = Literal["cost", "energy", "carbon", "tokens", "value"]  # of a year: $, kWh, kg, 1, $
 
 

@@ -147,7 +147,7 @@ def _plan(
 def _exit_code(found: Plan) -> int:
     if found.interrupted:
         return INTERRUPTED
-    return UNPROVEN if found.status == "feasible_time_limit" else 0
+    return 0 if found.proven else UNPROVEN
 
 
 def _say_plan(found: Plan, loaded: LoadedScenario) -> None:

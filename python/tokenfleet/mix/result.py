@@ -17,6 +17,7 @@ from tokenfleet.mix.solver.highs import Status
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Api,
+    BoundCheck,
     Denominator,
     FloatArray,
     Flow,
@@ -53,7 +54,8 @@ class MixResult:
 
     `value` and `bound` are in the objective's unit: $ a year, kWh, kg, tokens a year, or $ per
     million tokens (`least_cost_per_token`, where `value` may exceed the least ratio by the stated
-    tolerance in favour of volume; `gap` is that of the least ratio).
+    tolerance in favour of volume; `gap` is that of the least ratio). `bound_check` says by what
+    other means the bound was found to hold, see `verify.bound`.
     """
 
     problem: Problem = field(repr=False)  # as solved: loads tightened by the re-check
@@ -61,13 +63,14 @@ class MixResult:
     kind: ObjectiveKind
     value: float
     bound: float
-    gap: float
+    gap: float  # of the value, or of the best one where a tolerance let it be a little worse
     values: Mapping[Label, float] = field(repr=False)
     cost_items: Mapping[str, float]
     interrupted: bool = False
     seconds: float = 0.0
     rounds: int = 1
     best_single: SingleSystem | None = None
+    bound_check: BoundCheck = "none"
     warnings: tuple[str, ...] = ()
 
     @property

@@ -21,7 +21,7 @@ from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import first_plan, search
 from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import SolveOptions, certify, relative_gap, run
+from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.why.infeasible import (
     UnboundedError,
     check_problem,
@@ -38,6 +38,7 @@ Recheck = Callable[[MixResult], Sequence[Tightening]]
 _GENERATION_SHARE = 0.6  # of the time limit, for the relaxation of a large problem
 _ROUND_SHARE = 0.7  # of the time left, for a round that another may follow
 _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
+_AT_LIMIT = 0.1  # of the time limit left, at which it was what ended the search
 _LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
 
@@ -80,8 +81,12 @@ def solve_mix(
     if pending:
         warnings += (f"{len(pending)} replica types still fail their limits at the routed mix",)
     return replace(
-        result, rounds=rounds.done, warnings=warnings, seconds=time.perf_counter() - begun
-    )  # fmt: skip
+        result,
+        status=rounds.as_it_ended(result.status),
+        rounds=rounds.done,
+        warnings=warnings,
+        seconds=time.perf_counter() - begun,
+    )
 
 
 class NoPlanError(SolverError):
@@ -109,6 +114,11 @@ class _Rounds:
             self.left -= time.perf_counter() - begun
         self.done += 1
         return result
+
+    def as_it_ended(self, status: Status) -> Status:
+        """The status, and whether it was the time limit that left something unproven."""
+        at_limit = self.left <= _AT_LIMIT * self.options.time_limit_s
+        return "feasible_time_limit" if status == "feasible" and at_limit else status
 
 
 def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:

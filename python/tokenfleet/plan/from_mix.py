@@ -93,6 +93,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         objective_value=mix.value,
         bound=finite(mix.bound),
         gap=finite(mix.gap),
+        bound_check=mix.bound_check,
         annual_cost_usd=cost,
         cost_per_mtok_output_usd=_per_mtok(cost, output),
         cost_per_mtok_input_usd=_per_mtok(cost, total - output),

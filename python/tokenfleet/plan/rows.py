@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.read import load_data
-from tokenfleet.problem_data import ObjectiveKind, Role
+from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
 from tokenfleet.schema.fields import (
     Count,
     Flag,
@@ -36,11 +36,11 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
 Word = Annotated[str, Field(strict=True)]
-Proof = Literal["optimal", "within_gap", "feasible_time_limit"]
+Proof = Literal["optimal", "within_gap", "feasible", "feasible_time_limit"]
 Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
 
 
@@ -379,7 +379,8 @@ class Plan(Row):
 
     name: Word = about("Name of the scenario")
     status: Proof = about(
-        "Optimal, proven within the gap that was asked for, or the best found in the time given"
+        "Optimal, proven within the gap that was asked for, the best found (the search ended with "
+        "more unproven), or the best found in the time given"
     )
     interrupted: Flag = about("Ctrl-C came before the search was done")
     objective: ObjectiveKind = about("What is best")
@@ -389,6 +390,10 @@ class Plan(Row):
         "No plan is better; null where nothing is proven", "as in `objective_unit`"
     )
     gap: NonNegative | None = quantity("Value to bound, over the value; null: no bound", "1")
+    bound_check: BoundCheck = about(
+        "How the bound was confirmed apart from the search: by prices of a second formulation "
+        "(rounding errors counted against it), by a search of that formulation, or not at all"
+    )
     annual_cost_usd: Number = quantity("Cost", "USD/year")
     cost_per_mtok_output_usd: Number | None = quantity(
         "Whole cost over output tokens; null without any", "USD/Mtok"
@@ -435,7 +440,12 @@ class Plan(Row):
     blocks: Annotated[tuple[LoadBlock, ...], Field(min_length=1)] = about("Load blocks of the year")
     origin: Origin | None = about("What the plan was made from")
     verification: Verification | None = about("What the simulator said; null: not asked for")
-    schema_version: Literal[3] = about("Version of these keys", default=SCHEMA_VERSION)
+    schema_version: Literal[4] = about("Version of these keys", default=SCHEMA_VERSION)
+
+    @property
+    def proven(self) -> bool:
+        """Whether no plan is better by more than the gap that was asked for."""
+        return self.status in ("optimal", "within_gap")
 
     @property
     def candidates(self) -> int:

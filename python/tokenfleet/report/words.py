@@ -79,6 +79,7 @@ def status_words(plan: Plan) -> str:
     words = {
         "optimal": f"proven: no plan has {_better(plan)}",
         "within_gap": f"proven within {gap} of the {goal} possible",
+        "feasible": f"best plan found; {_unproven(gap, goal)}",
         "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
     }.get(plan.status, plan.status)
     return f"interrupted: {words}" if plan.interrupted else words

@@ -16,6 +16,7 @@ from typing import Any
 
 from tokenfleet.problem_data import (
     Api,
+    Figure,
     Flow,
     Problem,
     Racks,
@@ -62,13 +63,13 @@ def verify_mix(
     problem: Problem,
     values: Mapping[Any, float],
     stated_items: Mapping[str, float] | None = None,
-    stated_cost: float | None = None,
+    stated_value: float | None = None,
 ) -> list[Violation]:
-    """Everything that is wrong with the values; cost is compared when it is given.
+    """Everything that is wrong with the values; cost and goal are compared when they are given.
 
     `values` are keyed by the labels of `problem_data`.
     `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
-    `stated_cost` is the solver's own objective in $, compared to 1e-6.
+    `stated_value` is that of the goal in its own unit, compared to 1e-6.
     """
     mix = _spread(problem, values)
     found = [
@@ -86,8 +87,8 @@ def verify_mix(
     cost = sum(_cost_items(mix).values())
     if stated_items is not None:
         found += _differs("cost items", sum(stated_items.values()), cost, COST)
-    if stated_cost is not None:
-        found += _differs("objective", stated_cost, cost, OBJECTIVE)
+    if stated_value is not None:
+        found += _differs("objective", stated_value, _goal_value(mix), OBJECTIVE)
     return found
 
 
@@ -101,22 +102,13 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
     items: dict[str, float] = defaultdict(float)
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
-        pool = problem.pools[offer.pool]
+        elastic = problem.pools[offer.pool].elastic
         hours = problem.blocks[b].hours
-        year_hours = _year_hours(problem, pool.elastic)
         for item, usd in offer.annual_cost_items_usd.items():
-            items[item] += usd * count * (hours / year_hours)
-        if pool.elastic:
+            items[item] += usd * count * (hours / _year_hours(problem, elastic))
+        if elastic:
             items["rental"] += offer.hourly_usd * hours * count
-        idle_hours = hours * 8760.0 / year_hours
-        items["energy"] += count * pool.idle_it_kw * idle_hours * pool.energy_usd_per_kwh_it
-    for (b, p, c), count in mix.replicas.items():
-        kw = problem.candidates[c].idle_w / 1000.0
-        hours = problem.blocks[b].hours
-        items["energy"] += count * kw * hours * problem.pools[p].energy_usd_per_kwh_it
-    for (b, p, c, k), rate in mix.flows.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
-        kwh = requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
+    for p, kwh in _it_kwh(mix).items():
         items["energy"] += kwh * problem.pools[p].energy_usd_per_kwh_it
     for (b, a, k), rate in mix.api.items():
         requests = rate * problem.blocks[b].hours * 3600.0
@@ -126,6 +118,68 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
         items["shortfall"] += rate * problem.blocks[b].hours * 3600.0 * price
     items["contracted_power"] = sum(s.contracted_power_usd_per_year for s in problem.sites)
     return {item: usd for item, usd in sorted(items.items()) if usd}
+
+
+def _it_kwh(mix: _Mix) -> dict[int, float]:
+    """kWh a year at the equipment, by pool."""
+    problem = mix.problem
+    kwh: dict[int, float] = defaultdict(float)
+    for (b, o), count in mix.systems.items():
+        p = problem.offers[o].pool
+        year = 8760.0 / _year_hours(problem, problem.pools[p].elastic)
+        kwh[p] += count * problem.pools[p].idle_it_kw * problem.blocks[b].hours * year
+    for (b, p, c), count in mix.replicas.items():
+        kwh[p] += count * problem.candidates[c].idle_w / 1000.0 * problem.blocks[b].hours
+    for (b, p, c, k), rate in mix.flows.items():
+        requests = rate * problem.blocks[b].hours * 3600.0
+        kwh[p] += requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
+    return kwh
+
+
+def _figures(mix: _Mix) -> dict[Figure, float]:
+    """What goals are made of: cost, energy at the meter, carbon, tokens, value at its quality."""
+    problem = mix.problem
+    kwh = _it_kwh(mix).items()
+    tokens = value = 0.0
+    for b, w, k, rate, quality in _delivered(mix):
+        data, requests = problem.workloads[w], rate * problem.blocks[b].hours * 3600.0
+        each = float(data.output_tokens[k])
+        if problem.objective.denominator == "total":
+            each += float(data.input_tokens[k])
+        tokens += requests * each
+        value += requests * float(data.value_usd_per_request[k]) * quality
+    return {
+        "cost": sum(_cost_items(mix).values()),
+        "energy": sum(amount * problem.pools[p].pue for p, amount in kwh),
+        "carbon": sum(amount * problem.pools[p].carbon_kg_per_kwh_it for p, amount in kwh),
+        "tokens": tokens,
+        "value": value,
+    }
+
+
+def _delivered(mix: _Mix) -> Iterable[tuple[int, int, int, float, float]]:
+    """Block, workload, class, requests/s and quality of all that ends a request."""
+    for (b, _, c, k), rate in mix.flows.items():
+        candidate = mix.problem.candidates[c]
+        if candidate.role != "prefill":
+            yield b, candidate.workload, k, rate, candidate.quality
+    for (b, a, k), rate in mix.api.items():
+        api = mix.problem.apis[a]
+        yield b, api.workload, k, rate, api.quality
+
+
+def goal_value(problem: Problem, values: Mapping[Any, float]) -> float:
+    """The value of the problem's goal, in its own unit."""
+    return _goal_value(_spread(problem, values))
+
+
+def _goal_value(mix: _Mix) -> float:
+    goal, figures = mix.problem.objective.goal, _figures(mix)
+    total = sum(weight * figures[name] for name, weight in goal.of.items())
+    if goal.per is None:
+        return total
+    under = figures[goal.per] / goal.per_amount
+    return total / under if under > 0 else math.inf
 
 
 def _year_hours(problem: Problem, elastic: bool) -> float:

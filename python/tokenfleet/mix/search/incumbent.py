@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokenfleet.mix.model import FleetModel
-from tokenfleet.mix.solver.highs import Outcome, Status, certify, relative_gap, sign_of
+from tokenfleet.mix.solver.highs import PROVEN, Outcome, Status, certify, relative_gap, sign_of
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,8 @@ class Incumbent:
 
     def done(self) -> bool:
         """Whether the gap is reached or the user asked to stop."""
-        proven = self.plan is not None and certify(self.value, self.bound, self.gap) != (
-            "feasible_time_limit"
-        )
-        return proven or (self.interrupted and self.plan is not None)
+        proven = certify(self.value, self.bound, self.gap) in PROVEN
+        return self.plan is not None and (proven or self.interrupted)
 
     def target(self) -> float | None:
         """The value at which the gap to today's bound is reached."""

@@ -70,6 +70,8 @@ def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Fo
     if not first.values:
         return first
     plan, interrupted = dict(first.values), first.interrupted
+    if ratio.tokens_of(plan) <= 0:
+        raise _no_token()
     for _ in range(MAX_STEPS):
         best = ratio.of(plan)
         if interrupted or deadline.left() <= 0 or best * (1.0 - wanted) <= bound:
@@ -102,6 +104,10 @@ def least_relaxed_ratio(m: FleetModel, options: SolveOptions) -> float | None:
     return bound if found.values else None
 
 
+def _no_token() -> SolverError:
+    return SolverError("no token can be delivered under these limits", "raise the limits")
+
+
 def _ratio_of(m: FleetModel) -> _Ratio:
     return _Ratio(
         _by_name(m, cost_coefficients(m)),
@@ -121,7 +127,7 @@ def _relaxed_ratio(m: FleetModel, ratio: _Ratio, options: SolveOptions) -> tuple
     if not outcome.has_incumbent:
         return -math.inf, Found(outcome.status, math.nan, math.nan, {}, False, outcome.ray)
     if outcome.value <= 0:
-        raise SolverError("no token can be delivered under these limits", "raise the limits")
+        raise _no_token()
     current = ratio.of(outcome.values)
     for _ in range(MAX_STEPS):
         cost_minus_tokens(m, current)

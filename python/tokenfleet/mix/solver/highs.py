@@ -29,7 +29,10 @@ from pulp import constants
 
 from tokenfleet.mix.solver.silent import silent_highs
 
-Status = Literal["optimal", "within_gap", "feasible_time_limit", "infeasible", "unbounded", "error"]
+Status = Literal[
+    "optimal", "within_gap", "feasible", "feasible_time_limit", "infeasible", "unbounded", "error"
+]
+PROVEN: tuple[Status, ...] = ("optimal", "within_gap")
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
@@ -67,7 +70,7 @@ def certify(value: float, bound: float, gap: float) -> Status:
     reached = relative_gap(value, bound)
     if reached <= OPTIMAL_GAP or value == bound:
         return "optimal"
-    return "within_gap" if reached <= gap + _GAP_SLACK else "feasible_time_limit"
+    return "within_gap" if reached <= gap + _GAP_SLACK else "feasible"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Outcome:
     @property
     def has_incumbent(self) -> bool:
         """Whether there is a plan to read."""
-        return self.status in ("optimal", "within_gap", "feasible_time_limit")
+        return self.status in (*PROVEN, "feasible")
 
 
 class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
@@ -191,10 +194,10 @@ def wait_for(solver: Any) -> bool:
                 raise
 
 
-_PULP_CODES: dict[Status, tuple[int, int]] = {
+_PULP_CODES: dict[str, tuple[int, int]] = {
     "optimal": (constants.LpStatusOptimal, constants.LpSolutionOptimal),
     "within_gap": (constants.LpStatusOptimal, constants.LpSolutionIntegerFeasible),
-    "feasible_time_limit": (constants.LpStatusOptimal, constants.LpSolutionIntegerFeasible),
+    "feasible": (constants.LpStatusOptimal, constants.LpSolutionIntegerFeasible),
     "infeasible": (constants.LpStatusInfeasible, constants.LpSolutionInfeasible),
     "unbounded": (constants.LpStatusUnbounded, constants.LpSolutionUnbounded),
     "error": (constants.LpStatusNotSolved, constants.LpSolutionNoSolutionFound),

@@ -1,0 +1,392 @@
+r"""Checks a claimed bound by other means than those that found it.
+
+The mix is written once more (`second`), and then
+
+1. **by prices.** For any prices y of its rows (of the right sign) every plan costs at least
+
+       sum_r y[r] * limit[r]  +  sum_j min(d[j] * low[j], d[j] * up[j]),    d = c - A' y
+
+   The prices come from a solver, but whether it is right does not matter: the sum is computed here,
+   with every rounding error counted against the bound. Prices are sought over few replica types,
+   and over more while others would take something off the sum.
+2. **by search**, where whole numbers hold the bound up and prices cannot: HiGHS solves the second
+   formulation without its presolve, over what prices say that a better plan may use.
+
+A bound on a ratio r holds if no plan has cost - r * tokens below zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP, certify, relative_gap
+from tokenfleet.mix.solver.silent import silent_highs
+from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, Replicas
+from tokenfleet.verify.second import Formulation, formulate, unreserved
+
+IntArray = NDArray[np.int64]
+_UNIT = 2.0**-52  # of rounding
+_ROUNDS = 60
+_NEW_PAIRS = 400
+_BOXES = 30  # largest scale of free demand looked at: 4 to this power, in requests/s
+_SAME = 1e-7  # relative: a bound this close is confirmed
+_RATIO_STEPS = 20
+_LEAST_S = 0.5  # for a relaxation, whatever the clock says
+_WORK = 4e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
+_MOST_WHOLE = 2_000  # whole columns that a search is tried with
+_SIGN_KNOWN = 0.999  # gap at which the sign of a least value is known
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A bound that holds, as good as the claimed one where that could be confirmed."""
+
+    bound: float
+    how: BoundCheck
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is said: no plan is better than `bound`, and one has `value`."""
+
+    bound: float
+    value: float
+    pairs: frozenset[tuple[int, int]]  # (pool, candidate) that the plan uses
+
+
+def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResult:
+    """The result with the bound that could be confirmed, and the status that this bears out."""
+    stand = [label for label in result.values if isinstance(label, Replicas)]
+    pairs = frozenset((label.pool, label.candidate) for label in stand)
+    claim = Claim(result.bound, result.value, pairs)
+    checked = check_bound(result.problem, claim, seconds, gap)
+    if checked.bound == result.bound:
+        return replace(result, bound_check=checked.how)
+    best = result.bound / (1.0 - result.gap) if result.problem.objective.goal.per else result.value
+    return replace(
+        result,
+        bound=checked.bound,
+        gap=relative_gap(best, checked.bound),
+        status=certify(best, checked.bound, gap),
+        bound_check=checked.how,
+    )
+
+
+def check_bound(problem: Problem, claim: Claim, seconds: float, gap: float) -> Checked:
+    """The claimed bound if it can be confirmed within the time, else the best that can."""
+    try:
+        return _Check(problem, claim, seconds, gap).answer()
+    except OverflowError:  # more patterns than can be written out
+        return Checked(_worst(problem), "none")
+
+
+def _worst(problem: Problem) -> float:
+    return -problem.objective.goal.sign * math.inf
+
+
+class _Check:
+    """One claim about one problem; what is maximised has its sign turned, and is minimised."""
+
+    def __init__(self, problem: Problem, claim: Claim, seconds: float, gap: float) -> None:
+        self.problem, self.gap = problem, gap
+        self.goal = problem.objective.goal
+        self.sign = self.goal.sign
+        self.claim, self.clock = claim, Deadline(seconds)
+        scale = self._largest_scale()
+        self.form = formulate(problem, scale)
+        self.prices = Prices(self.form, claim.pairs, self.clock)
+
+    def _largest_scale(self) -> float:
+        """Largest scale of free demand that any plan could have, rounded up."""
+        free = [w for w in self.problem.workloads if w.free]
+        if not free:
+            return 0.0
+        least, most = max(w.min_scale for w in free), min(w.max_scale for w in free)
+        if not self.goal.gains_by_volume:  # what serves more costs no less at the least
+            return least
+        if math.isfinite(most):
+            return most
+        # If nothing within a box comes near its end, nothing lies beyond: what the relaxation
+        # allows is convex, and more than any scale needs is of no use to it.
+        for box in (least + 4.0**i for i in range(_BOXES)):
+            form = formulate(unreserved(self.problem), box)
+            cost = np.zeros(len(form.up))
+            cost[0] = -1.0  # theta is the first column
+            found = -Prices(form, self.claim.pairs, self.clock).least(cost, 0.0, math.inf).bound
+            if found < 0.9 * box:
+                return found
+        return math.inf
+
+    def answer(self) -> Checked:
+        if self.goal.per is not None:
+            return self._ratio()
+        costs, constant = self._weights(self.goal.of, self.sign)
+        claimed, value = self.sign * self.claim.bound, self.sign * self.claim.value
+        enough = claimed - _SAME * abs(claimed)
+        priced = self.prices.least(costs, constant, enough)
+        if priced.bound >= enough:
+            return Checked(self.claim.bound, "prices")
+        searched = self._searched(costs, constant, priced, value, self.gap)
+        if searched >= enough:
+            return Checked(self.claim.bound, "search")
+        if searched > priced.bound:
+            return Checked(self.sign * searched, "search")
+        how: BoundCheck = "prices" if math.isfinite(priced.bound) else "none"
+        return Checked(self.sign * priced.bound, how)
+
+    def _weights(self, of: Mapping[Figure, float], sign: float) -> tuple[FloatArray, float]:
+        """Costs of columns for a weighted sum of figures, and the part that no plan changes."""
+        costs = np.zeros(len(self.form.up))
+        for name, weight in of.items():
+            costs += sign * weight * self.form.figures[name]
+        return costs, sign * of.get("cost", 0.0) * self.form.contracted_usd
+
+    def _ratio(self) -> Checked:
+        """A cost per token below which no plan is: the claimed one, or that of the relaxation."""
+        if self._none_below(self.claim.bound, search=False):
+            return Checked(self.claim.bound, "prices")
+        if self._none_below(self.claim.bound, search=True):
+            return Checked(self.claim.bound, "search")
+        ratio = self.claim.bound
+        for _ in range(_RATIO_STEPS):
+            lower = self._relaxed_ratio(ratio)
+            if lower is None or lower >= ratio * (1.0 - 1e-9):
+                break
+            ratio = lower
+        ratio *= 1.0 - 1e-6
+        return Checked(ratio if self._none_below(ratio, search=False) else 0.0, "prices")
+
+    def _over_minus_under(self, ratio: float) -> tuple[FloatArray, float]:
+        """What is above the line less `ratio` times what is below it."""
+        assert self.goal.per is not None
+        under = {self.goal.per: -ratio / self.goal.per_amount}
+        return self._weights({**self.goal.of, **under}, 1.0)
+
+    def _none_below(self, ratio: float, *, search: bool) -> bool:
+        costs, constant = self._over_minus_under(ratio * (1.0 - _SAME))
+        priced = self.prices.least(costs, constant, 0.0)
+        if priced.bound >= 0.0 or not search:
+            return priced.bound >= 0.0
+        return self._searched(costs, constant, priced, 0.0, _SIGN_KNOWN) >= 0.0
+
+    def _relaxed_ratio(self, ratio: float) -> float | None:
+        """The ratio of the plan that is best in the relaxation at a ratio."""
+        costs, constant = self._over_minus_under(ratio)
+        plan = self.prices.least(costs, constant, 0.0).plan
+        if plan is None or self.goal.per is None:
+            return None
+        under = float(self.form.figures[self.goal.per] @ plan) / self.goal.per_amount
+        return ratio + (float(costs @ plan) + constant) / under if under > 0 else None
+
+    def _searched(
+        self, costs: FloatArray, constant: float, priced: Priced, value: float, gap: float
+    ) -> float:
+        """What every plan costs at least, by a search of the second formulation.
+
+        HiGHS goes without its presolve first, and with it if that takes too long.
+        """
+        best, gap = -math.inf, max(gap, OPTIMAL_GAP / 2)
+        room = value - priced.bound + 1e-6 * abs(value)
+        kept = _may_help(self.form, priced.reduced, room)
+        if not math.isfinite(priced.bound) or (kept & self.form.whole).sum() > _MOST_WHOLE:
+            return best
+        model = _Whole(self.form, costs, constant, kept)
+        for presolve, share in (("off", 0.5), ("on", 1.0)):
+            if self.clock.left() > 0 and best < value - gap * abs(value):
+                within = self.clock.left() * share
+                best = max(best, min(model.least(presolve, gap, within), value))
+        return best
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A bound that holds, with the reduced costs behind it."""
+
+    bound: float
+    reduced: FloatArray
+    plan: FloatArray | None  # of the relaxation
+
+
+class Prices:
+    """Prices of rows, sought over the replica types that matter."""
+
+    def __init__(
+        self, form: Formulation, pairs: frozenset[tuple[int, int]], clock: Deadline
+    ) -> None:
+        """`pairs` (pool, candidate) are looked at first."""
+        self.form, self.clock = form, clock
+        self.open = np.array([pair in pairs for pair in form.pairs], dtype=bool)
+        self.entry_of_capacity = form.capacity[form.rows]
+
+    def least(self, cost: FloatArray, constant: float, enough: float) -> Priced:
+        """The best bound on the least cost that prices give, or the first that is enough."""
+        best = Priced(-math.inf, np.zeros(len(cost)), None)
+        for _ in range(_ROUNDS):
+            solved = self._solve(cost)
+            if solved is None:
+                break
+            prices, plan = solved
+            bound, reduced = self.bound(cost, prices)
+            if bound + constant > best.bound or best.plan is None:
+                best = Priced(max(bound + constant, best.bound), reduced, plan)
+            if best.bound >= enough or self.clock.left() <= 0 or not self._open_more(reduced):
+                break
+        return best
+
+    def _solve(self, cost: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+        """Prices of the relaxation over the open columns, and its plan."""
+        form = self.form
+        kept = self._columns()
+        solver = silent_highs({"time_limit": max(self.clock.left(), _LEAST_S), "threads": 1})
+        factor = _factor(cost)
+        solver.passModel(_model(form, kept, factor * cost[kept], integral=False))
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        solution = solver.getSolution()
+        plan = np.zeros(len(cost))
+        plan[kept] = solution.col_value
+        return np.array(solution.row_dual) / factor, plan
+
+    def _columns(self) -> IntArray:
+        return np.flatnonzero(_of_pairs(self.form, self.open))
+
+    def _open_more(self, reduced: FloatArray) -> bool:
+        """Opens the types that take most off the bound; whether there are any."""
+        form = self.form
+        with np.errstate(invalid="ignore"):
+            taken = np.where(reduced < 0, reduced * form.up, 0.0)
+        of_pair = form.pair >= 0
+        each = np.zeros(len(form.pairs))
+        np.add.at(each, form.pair[of_pair], np.nan_to_num(taken[of_pair]))
+        each[self.open] = 0.0
+        worst = np.argsort(each, kind="stable")[:_NEW_PAIRS]
+        worst = worst[each[worst] < 0]
+        self.open[worst] = True
+        return len(worst) > 0
+
+    def bound(self, cost: FloatArray, prices: FloatArray) -> tuple[float, FloatArray]:
+        """What every plan costs at least at these prices, and the reduced costs (rounded down)."""
+        form = self.form
+        prices = np.where(np.isinf(form.row_up), np.maximum(prices, 0.0), prices)
+        prices = np.where(np.isinf(form.row_low), np.minimum(prices, 0.0), prices)
+        prices = self._with_capacity_prices(cost, prices)
+        taken = form.values * prices[form.rows]
+        size = len(cost)
+        reduced = cost - np.bincount(form.columns, taken, size)
+        counted = np.bincount(form.columns, minlength=size) + 2.0
+        error = np.abs(cost) + np.bincount(form.columns, np.abs(taken), size)
+        reduced -= 2.0 * _UNIT * counted * error
+        with np.errstate(invalid="ignore"):
+            least = np.where(reduced >= 0, reduced * form.low, reduced * form.up)
+            limit = np.where(prices > 0, form.row_low, form.row_up)
+            paid = np.where(prices == 0, 0.0, prices * limit)
+        least = np.where(reduced == 0, 0.0, least)
+        terms = [*least[least != 0].tolist(), *paid[paid != 0].tolist()]
+        if not all(map(math.isfinite, terms)):
+            return -math.inf, reduced
+        slack = 8.0 * _UNIT * math.fsum(map(abs, terms))
+        return math.fsum(terms) - slack, reduced
+
+    def _with_capacity_prices(self, cost: FloatArray, prices: FloatArray) -> FloatArray:
+        """Prices of replicas' capacity under which no flow takes anything off the bound."""
+        form, inside = self.form, self.entry_of_capacity
+        prices = np.where(form.capacity, 0.0, prices)
+        taken = form.values * prices[form.rows]
+        without = cost - np.bincount(form.columns, taken, len(cost))
+        is_flow = inside & form.flow[form.columns]
+        rows, columns = form.rows[is_flow], form.columns[is_flow]
+        needed = np.zeros(len(prices))
+        np.minimum.at(needed, rows, without[columns] / form.values[is_flow] * (1.0 + 1e-12))
+        return prices + np.where(form.capacity, needed, 0.0)
+
+
+def _of_pairs(form: Formulation, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Columns of the chosen (pool, candidate), and all that belong to none."""
+    of_each: NDArray[np.bool_] = np.append(chosen, True)[form.pair]  # -1, of none, is the last
+    return of_each
+
+
+def _factor(cost: FloatArray) -> float:
+    """A power of two that brings the largest cost near 1,000."""
+    largest = float(np.abs(cost).max(initial=0.0))
+    return 2.0 ** -math.floor(math.log2(largest / 1e3)) if largest > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """The second formulation in whole numbers, over some columns."""
+
+    form: Formulation
+    costs: FloatArray
+    constant: float
+    kept: NDArray[np.bool_]
+
+    def least(self, presolve: str, gap: float, seconds: float) -> float:
+        """The bound that HiGHS proves; infinite if there is no plan at all."""
+        factor = _factor(self.costs)
+        columns = np.flatnonzero(self.kept)
+        solver = silent_highs(
+            {
+                "presolve": presolve,
+                "mip_rel_gap": gap,
+                "mip_abs_gap": 0.0,
+                "mip_max_nodes": int(_WORK / len(columns)) + 1,
+                "time_limit": seconds,
+                "threads": 1,
+                "random_seed": 1,
+            }
+        )
+        model = _model(self.form, columns, factor * self.costs[columns], integral=True)
+        model.offset_ = factor * self.constant
+        solver.passModel(model)
+        solver.run()
+        if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+            return math.inf
+        return float(solver.getInfo().mip_dual_bound) / factor
+
+
+def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np.bool_]:
+    """Columns that a plan no worse than the known one may use.
+
+    The first replica of a type, the first system of an offer costs at least its reduced cost."""
+    within: NDArray[np.bool_] = ~(form.whole & (form.low == 0) & (reduced > room))
+    useful = np.zeros(len(form.pairs), dtype=bool)
+    replicas = within & form.whole & (form.pair >= 0)
+    useful[form.pair[replicas]] = True
+    within &= _of_pairs(form, useful)
+    return within
+
+
+def _model(form: Formulation, kept: IntArray, cost: FloatArray, *, integral: bool) -> Any:
+    """The arrays of some columns as HiGHS takes them."""
+    place = np.full(len(form.up), -1)
+    place[kept] = np.arange(len(kept))
+    entries = np.flatnonzero(place[form.columns] >= 0)
+    columns = place[form.columns[entries]]
+    order = np.argsort(columns, kind="stable")
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = len(kept), len(form.row_up)
+    lp.col_cost_ = cost
+    lp.col_lower_, lp.col_upper_ = form.low[kept], form.up[kept]
+    lp.row_lower_, lp.row_upper_ = form.row_low, form.row_up
+    matrix = lp.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kColwise
+    matrix.num_col_, matrix.num_row_ = lp.num_col_, lp.num_row_
+    starts = np.cumsum([0, *np.bincount(columns, minlength=len(kept))])
+    matrix.start_ = starts.astype(np.int32)
+    matrix.index_ = form.rows[entries][order].astype(np.int32)
+    matrix.value_ = form.values[entries][order]
+    if integral:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[w] for w in form.whole[kept].tolist()]
+    return lp

@@ -1,0 +1,506 @@
+"""The mix once more, as flat arrays: the formulation by which a claimed bound is checked.
+
+Written from the rules alone, from `Problem` to numbers; it shares nothing with `mix.model`. Rows
+and columns are those of the plain mixed-integer programme:
+
+    x[o]       systems of an offer         whole    all year, or by load block where elastic
+    n[p, c]    replicas in a pool          whole    as x, and by block under `relayout`
+    f[b, p, c, k], api[b, a, k], short[b, w, k]     requests/s
+    used[p]    the pool holds systems      0 or 1   where it keeps a reserve
+    racks[p]   racks taken                 whole
+    cut[p, q]  systems cut by pattern q    whole    where replica sizes do not divide one another
+    theta      scale of free demand
+
+No system type is left out because another is as good, and limits on columns follow from what is
+stated (supply, power, racks, capital, demand) and from nothing that the search found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.problem_data import Figure, FloatArray, Problem
+
+IntArray = NDArray[np.int64]
+Figures = dict[Figure, FloatArray]
+FIGURES: tuple[Figure, ...] = ("cost", "energy", "carbon", "tokens", "value")
+_ROUND = 1e-9  # a limit in whole things is not cut by a rounding error
+_MOST_PATTERNS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Formulation:
+    """Columns with their figures a year, rows, and the entries where they meet."""
+
+    figures: dict[Figure, FloatArray]  # by name in FIGURES: of one unit of each column
+    contracted_usd: float  # contracted power
+    low: FloatArray  # of columns
+    up: FloatArray
+    whole: NDArray[np.bool_]
+    pair: IntArray  # of replicas and flows: number of (pool, candidate), else -1
+    flow: NDArray[np.bool_]
+    row_low: FloatArray
+    row_up: FloatArray
+    capacity: NDArray[np.bool_]  # rows: load of flows <= replicas
+    rows: IntArray  # of entries
+    columns: IntArray
+    values: FloatArray
+    pairs: list[tuple[int, int]]  # (pool, candidate)
+
+
+@dataclass
+class _Sheet:
+    """Columns and rows while they are written."""
+
+    problem: Problem
+    scale: float  # largest scale of free demand; inf where nothing is known
+    figures: dict[Figure, list[FloatArray]] = field(
+        default_factory=lambda: {f: [] for f in FIGURES}
+    )
+    low: list[FloatArray] = field(default_factory=list)
+    up: list[FloatArray] = field(default_factory=list)
+    whole: list[NDArray[np.bool_]] = field(default_factory=list)
+    pair: list[IntArray] = field(default_factory=list)
+    flow: list[NDArray[np.bool_]] = field(default_factory=list)
+    row_low: list[float] = field(default_factory=list)
+    row_up: list[float] = field(default_factory=list)
+    capacity: list[bool] = field(default_factory=list)
+    entries: list[tuple[IntArray, IntArray, FloatArray]] = field(default_factory=list)
+    pairs: dict[tuple[int, int], int] = field(default_factory=dict)
+    count: int = 0
+
+    def number(self, p: int, c: int) -> int:
+        """Number of a pool with a candidate."""
+        return self.pairs.setdefault((p, c), len(self.pairs))
+
+    def add(
+        self,
+        up: FloatArray | Sequence[float],
+        figures: Mapping[Figure, FloatArray | float] | None = None,
+        *,
+        low: float = 0.0,
+        whole: bool = False,
+        pair: IntArray | None = None,
+        flow: bool = False,
+    ) -> IntArray:
+        """Columns with these upper bounds and figures a year; returns their numbers."""
+        up = np.asarray(up, dtype=float)
+        size = len(up)
+        for name in FIGURES:
+            given = (figures or {}).get(name, 0.0)
+            self.figures[name].append(np.broadcast_to(given, size).astype(float))
+        self.low.append(np.full(size, low))
+        self.up.append(up)
+        self.whole.append(np.full(size, whole))
+        self.pair.append(np.full(size, -1) if pair is None else pair)
+        self.flow.append(np.full(size, flow))
+        self.count += size
+        return np.arange(self.count - size, self.count)
+
+    def row(self, low: float, up: float, *, capacity: bool = False) -> int:
+        """An empty row; returns its number."""
+        self.row_low.append(low)
+        self.row_up.append(up)
+        self.capacity.append(capacity)
+        return len(self.row_low) - 1
+
+    def enter(
+        self, rows: IntArray | int, columns: IntArray | int, values: FloatArray | float
+    ) -> None:
+        """Entries of the matrix; single numbers stand for all."""
+        r, c, v = np.broadcast_arrays(np.atleast_1d(rows), columns, values)
+        self.entries.append((r.astype(np.int64), c.astype(np.int64), v.astype(float)))
+
+    def done(self) -> Formulation:
+        """The arrays."""
+        rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
+        return Formulation(
+            figures={name: np.concatenate(parts) for name, parts in self.figures.items()},
+            contracted_usd=sum(s.contracted_power_usd_per_year for s in self.problem.sites),
+            low=np.concatenate(self.low),
+            up=np.concatenate(self.up),
+            whole=np.concatenate(self.whole),
+            pair=np.concatenate(self.pair),
+            flow=np.concatenate(self.flow),
+            row_low=np.array(self.row_low),
+            row_up=np.array(self.row_up),
+            capacity=np.array(self.capacity, dtype=bool),
+            rows=rows,
+            columns=columns,
+            values=values,
+            pairs=list(self.pairs),
+        )
+
+
+class _Demand:
+    """Rows that say what is asked for, by block, workload and class."""
+
+    def __init__(self, sheet: _Sheet) -> None:
+        self.sheet = sheet
+        problem = sheet.problem
+        free = [w for w in problem.workloads if w.free]
+        self.theta = -1
+        if free:
+            low = max(w.min_scale for w in free)
+            self.theta = int(sheet.add([sheet.scale], low=low)[0])
+        self.rows: list[IntArray] = []  # by workload: (B, K), -1 where nothing is asked
+        self.peak: list[FloatArray] = []  # most requests/s
+        for data in problem.workloads:
+            rows = np.full(data.demand_rps.shape, -1, dtype=np.int64)
+            for b, k in np.argwhere(data.demand_rps > 0):
+                asked = float(data.demand_rps[b, k])
+                level = 0.0 if data.free else asked
+                rows[b, k] = sheet.row(level, level)
+                if data.free:
+                    sheet.enter(int(rows[b, k]), self.theta, -asked)
+            self.rows.append(rows)
+            scale = sheet.scale if data.free else 1.0
+            with np.errstate(invalid="ignore"):
+                peak = np.where(data.demand_rps > 0, data.demand_rps * scale, 0.0)
+            self.peak.append(peak)
+
+    def delivered(self, w: int, b: IntArray, k: IntArray, quality: float) -> Figures:
+        """Tokens and value a year of one request/s."""
+        problem = self.sheet.problem
+        data = problem.workloads[w]
+        seconds = 3600.0 * np.array([x.hours for x in problem.blocks])[b]
+        tokens = data.output_tokens.astype(float)
+        if problem.objective.denominator == "total":
+            tokens = tokens + data.input_tokens
+        return {
+            "tokens": seconds * tokens[k],
+            "value": seconds * data.value_usd_per_request[k] * quality,
+        }
+
+
+def formulate(problem: Problem, scale: float) -> Formulation:
+    """The arrays of a problem whose free demand has at most this scale, in requests/s."""
+    sheet = _Sheet(problem, scale)
+    demand = _Demand(sheet)
+    site_rows = _SiteRows(sheet)
+    phases: dict[tuple[int, ...], int] = {}
+    for p in range(len(problem.pools)):
+        _Pool(sheet, demand, site_rows, phases, p).write()
+    _write_apis(sheet, demand)
+    _write_shortfalls(sheet, demand)
+    _write_budget(sheet)
+    return sheet.done()
+
+
+def unreserved(problem: Problem) -> Problem:
+    """The problem without any reserve: every plan's numbers of replicas fit it too."""
+    return replace(problem, pools=tuple(replace(pool, reserve=0) for pool in problem.pools))
+
+
+class _SiteRows:
+    """Rows of power, racks, stock and capital, made when something enters them."""
+
+    def __init__(self, sheet: _Sheet) -> None:
+        self.sheet = sheet
+        self.rows: dict[tuple[object, ...], int] = {}
+
+    def at_most(self, key: tuple[object, ...], limit: float) -> int:
+        """The row of a limit; -1 for one that is unlimited."""
+        if not math.isfinite(limit):
+            return -1
+        if key not in self.rows:
+            self.rows[key] = self.sheet.row(-math.inf, limit)
+        return self.rows[key]
+
+
+class _Pool:
+    """Systems and replicas of one pool."""
+
+    def __init__(
+        self,
+        sheet: _Sheet,
+        demand: _Demand,
+        limits: _SiteRows,
+        phases: dict[tuple[int, ...], int],
+        p: int,
+    ) -> None:
+        self.sheet, self.demand, self.limits, self.phases = sheet, demand, limits, phases
+        self.p = p
+        self.problem = problem = sheet.problem
+        self.pool = pool = problem.pools[p]
+        self.site = problem.sites[pool.site]
+        self.up = [b for b, block in enumerate(problem.blocks) if block.lost_site != pool.site]
+        self.hours = np.array([block.hours for block in problem.blocks])
+        self.offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
+        self.candidates = [c for c in range(len(problem.candidates)) if self._may_run(c)]
+
+    def _may_run(self, c: int) -> bool:
+        candidate = self.problem.candidates[c]
+        interruptible = self.problem.workloads[candidate.workload].interruptible
+        return (
+            candidate.system == self.pool.system
+            and self.pool.site in candidate.sites
+            and (interruptible or not self.pool.interruptible)
+        )
+
+    def write(self) -> None:
+        """All columns and rows of the pool; nothing where no system can be had."""
+        if not self.offers or not self.candidates or not self.up:
+            return
+        apart = [[b] for b in self.up]
+        scopes = apart if self.pool.elastic else [self.up]
+        most = [self._most_systems(o) for o in self.offers]
+        room: dict[int, tuple[IntArray, int]] = {}
+        for blocks in scopes:
+            room |= dict.fromkeys(blocks, self._systems(blocks, most))
+        by_block = self.pool.elastic or self.problem.relayout
+        for blocks in apart if by_block else [self.up]:
+            self._replicas(blocks, room[blocks[0]])
+
+    def _energy(self, kwh: FloatArray) -> Figures:
+        """Figures of so many kWh a year at the equipment."""
+        pool = self.pool
+        return {
+            "cost": kwh * pool.energy_usd_per_kwh_it,
+            "energy": kwh * pool.pue,
+            "carbon": kwh * pool.carbon_kg_per_kwh_it,
+        }
+
+    def _kw(self) -> float:
+        return self.pool.provisioned_it_kw * (self.pool.pue if self.site.power_is_utility else 1.0)
+
+    def _most_systems(self, o: int) -> float:
+        """Systems of an offer that stated limits leave room for, or that have something to do."""
+        offer, pool, budget = self.problem.offers[o], self.pool, self.problem.objective
+        limits = [offer.supply, self._useful()]
+        if not pool.hosted:
+            if self._kw() > 0:
+                limits.append(self.site.power_limit_kw / self._kw())
+            if math.isfinite(pool.systems_per_rack) and math.isfinite(self.site.rack_limit):
+                limits.append(math.floor(self.site.rack_limit) * pool.systems_per_rack)
+        if budget.capex_budget_usd is not None and offer.capex_usd > 0:
+            limits.append(budget.capex_budget_usd / offer.capex_usd)
+        least = min(limits)
+        return math.floor(least * (1.0 + _ROUND) + _ROUND) if math.isfinite(least) else least
+
+    def _useful(self) -> float:
+        """Systems that would hold every replica that could ever be busy, and the reserve."""
+        total = float(self.pool.reserve)
+        for c in self.candidates:
+            most = self._most_replicas(c)
+            if not math.isfinite(most):
+                return math.inf
+            gpus, held = self.problem.candidates[c].gpus, self.pool.gpus_per_system
+            total += math.ceil(most / max(held // gpus, 1)) * -(-gpus // held)
+        return total
+
+    def _most_replicas(self, c: int) -> float:
+        """Replicas that carry all that a candidate admits."""
+        candidate = self.problem.candidates[c]
+        admitted = np.isfinite(candidate.load)
+        peak = self.demand.peak[candidate.workload][:, admitted]
+        busy = float((peak * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
+        return math.ceil(busy * (1.0 + _ROUND)) if math.isfinite(busy) else busy
+
+    def _systems(self, blocks: list[int], most: list[float]) -> tuple[IntArray, int]:
+        """Columns of the systems that stand in these blocks, and that of the reserve (or -1)."""
+        sheet, pool = self.sheet, self.pool
+        hours = float(self.hours[blocks].sum())
+        offers = [self.problem.offers[o] for o in self.offers]
+        fixed = np.array([sum(o.annual_cost_items_usd.values()) for o in offers])
+        hourly = np.array([o.hourly_usd for o in offers])
+        figures = self._energy(np.full(len(offers), pool.idle_it_kw * hours))
+        # Prices of a year cover all of it; an hourly one the hours in which the systems are on.
+        paid = fixed * hours / 8760.0 + hourly * hours if pool.elastic else fixed
+        figures["cost"] = figures["cost"] + paid
+        x = sheet.add(most, figures, whole=True)
+        for b in blocks:
+            self._room(b, x)
+        for o, column in zip(offers, x.tolist(), strict=True):
+            if o.capex_usd and self.problem.objective.capex_budget_usd is not None:
+                budget = self.problem.objective.capex_budget_usd
+                sheet.enter(self.limits.at_most(("capex",), budget), column, o.capex_usd)
+        if not pool.reserve:
+            return x, -1
+        used = int(sheet.add([1.0], whole=True)[0])
+        bound = min(sum(most), self._useful())
+        if math.isfinite(bound):
+            row = sheet.row(-math.inf, 0.0)
+            sheet.enter(row, x, 1.0)
+            sheet.enter(row, used, -bound)
+        return x, used
+
+    def _room(self, b: int, x: IntArray) -> None:
+        """Stock, power and racks that the systems take in a block."""
+        sheet, pool, s = self.sheet, self.pool, self.pool.site
+        for o, column in zip(self.offers, x.tolist(), strict=True):
+            offer = self.problem.offers[o]
+            name = (offer.supply_group,) if offer.supply_group else (o,)
+            row = self.limits.at_most(("supply", *name, b), _supply(self.problem, o))
+            if row >= 0:
+                sheet.enter(row, column, 1.0)
+        if pool.hosted:
+            return
+        power = self.limits.at_most(("power", s, b), self.site.power_limit_kw)
+        if power >= 0:
+            sheet.enter(power, x, self._kw())
+        if math.isfinite(pool.systems_per_rack) and math.isfinite(self.site.rack_limit):
+            taken = self.limits.at_most(("racks", s, b), math.floor(self.site.rack_limit))
+            racks = int(sheet.add([math.floor(self.site.rack_limit)], whole=True)[0])
+            space = sheet.row(-math.inf, 0.0)
+            sheet.enter(space, x, 1.0)
+            sheet.enter(space, racks, -pool.systems_per_rack)
+            sheet.enter(taken, racks, 1.0)
+
+    def _replicas(self, blocks: list[int], room: tuple[IntArray, int]) -> None:
+        """Replicas that stand as they are in these blocks, with their flows and places."""
+        sheet = self.sheet
+        hours = float(self.hours[blocks].sum())
+        numbers = np.array([sheet.number(self.p, c) for c in self.candidates])
+        idle = np.array([self.problem.candidates[c].idle_w for c in self.candidates])
+        most = [self._most_replicas(c) for c in self.candidates]
+        figures = self._energy(idle / 1000.0 * hours)
+        n = sheet.add(most, figures, whole=True, pair=numbers)
+        self._places(n, room)
+        for c, number, column in zip(self.candidates, numbers.tolist(), n.tolist(), strict=True):
+            for b in blocks:
+                self._flows(c, b, number, column)
+
+    def _flows(self, c: int, b: int, number: int, n: int) -> None:
+        """Requests/s of every class through the replicas of one candidate in a block."""
+        sheet, candidate = self.sheet, self.problem.candidates[c]
+        w = candidate.workload
+        classes = np.flatnonzero(np.isfinite(candidate.load) & (self.demand.rows[w][b] >= 0))
+        if not len(classes):
+            return
+        kwh = self.hours[b] * 3600.0 * candidate.energy_j[classes] / 3.6e6
+        figures = self._energy(kwh)
+        if candidate.role != "prefill":
+            block = np.full(len(classes), b)
+            figures |= self.demand.delivered(w, block, classes, candidate.quality)
+        f = sheet.add(
+            self.demand.peak[w][b, classes],
+            figures,
+            pair=np.full(len(classes), number),
+            flow=True,
+        )
+        capacity = sheet.row(-math.inf, 0.0, capacity=True)
+        sheet.enter(capacity, f, candidate.load[classes])
+        sheet.enter(capacity, n, -1.0)
+        if candidate.role != "prefill":
+            sheet.enter(self.demand.rows[w][b, classes], f, 1.0)
+        if candidate.role != "serve":
+            sign = 1.0 if candidate.role == "prefill" else -1.0
+            for k, column in zip(classes.tolist(), f.tolist(), strict=True):
+                key = (b, self.pool.site, w, candidate.pair, k)
+                if key not in self.phases:
+                    self.phases[key] = sheet.row(0.0, 0.0)
+                sheet.enter(self.phases[key], column, sign)
+
+    def _places(self, n: IntArray, room: tuple[IntArray, int]) -> None:
+        """Each replica has its place in a system that is not kept in reserve."""
+        gpus = self.pool.gpus_per_system
+        sizes = np.array([self.problem.candidates[c].gpus for c in self.candidates])
+        inside = sorted({int(g) for g in sizes if g < gpus})
+        whole = sizes >= gpus
+        chain, mixed = _chain_and_rest(inside)
+        for g in chain:
+            places = gpus // g * g
+            row = self._filled(places, room)
+            self.sheet.enter(row, n[(sizes >= g) & ~whole], sizes[(sizes >= g) & ~whole])
+            self.sheet.enter(row, n[whole], places * -(-sizes[whole] // gpus))
+        if not mixed and chain:
+            return
+        row = self._filled(1, room)
+        self.sheet.enter(row, n[whole], -(-sizes[whole] // gpus))
+        if mixed:
+            self._patterns(n, sizes, row, mixed)
+
+    def _filled(self, places: int, room: tuple[IntArray, int]) -> int:
+        """A row `... <= places * usable systems`."""
+        x, used = room
+        row = self.sheet.row(-math.inf, 0.0)
+        self.sheet.enter(row, x, float(-places))
+        if used >= 0:
+            self.sheet.enter(row, used, float(places * self.pool.reserve))
+        return row
+
+    def _patterns(self, n: IntArray, sizes: IntArray, row: int, mixed: list[int]) -> None:
+        """Systems cut into places in every way that leaves no room for one more."""
+        gpus = self.pool.gpus_per_system
+        patterns = _maximal_patterns(gpus, mixed)
+        cuts = self.sheet.add(np.full(len(patterns), self._useful()), whole=True)
+        self.sheet.enter(row, cuts, 1.0)
+        for i, g in enumerate(mixed):
+            places = self.sheet.row(-math.inf, 0.0)
+            self.sheet.enter(places, n[sizes == g], 1.0)
+            self.sheet.enter(places, cuts, -patterns[:, i].astype(float))
+
+
+def _supply(problem: Problem, o: int) -> float:
+    group = problem.offers[o].supply_group
+    mates = [x.supply for x in problem.offers if group and x.supply_group == group]
+    least = min([problem.offers[o].supply, *mates])
+    return math.floor(least * (1.0 + _ROUND)) if math.isfinite(least) else least
+
+
+def _chain_and_rest(sizes: list[int]) -> tuple[list[int], list[int]]:
+    """Sizes that divide every larger one, and from the first that does not, the rest."""
+    for i, g in enumerate(sizes):
+        if any(h % g for h in sizes[i:]):
+            return sizes[:i], sizes[i:]
+    return sizes, []
+
+
+def _maximal_patterns(gpus: int, sizes: list[int]) -> IntArray:
+    """Places of each size in one system, in every way with no room for one more."""
+    most = [range(gpus // g + 1) for g in sizes]
+    ways = math.prod(len(m) for m in most)
+    if ways > _MOST_PATTERNS * 50:
+        raise OverflowError
+    found = [
+        q
+        for q in product(*most)
+        if 0 <= gpus - sum(a * g for a, g in zip(q, sizes, strict=True)) < sizes[0]
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, len(sizes))
+
+
+def _write_apis(sheet: _Sheet, demand: _Demand) -> None:
+    for api in sheet.problem.apis:
+        w = api.workload
+        for b, block in enumerate(sheet.problem.blocks):
+            able = np.isfinite(api.cost_usd_per_request) & (demand.rows[w][b] >= 0)
+            classes = np.flatnonzero(able)
+            if not len(classes):
+                continue
+            figures = demand.delivered(w, np.full(len(classes), b), classes, api.quality)
+            figures["cost"] = api.cost_usd_per_request[classes] * block.hours * 3600.0
+            rates = sheet.add(demand.peak[w][b, classes], figures)
+            sheet.enter(demand.rows[w][b, classes], rates, 1.0)
+            if math.isfinite(api.max_rps):
+                sheet.enter(sheet.row(-math.inf, api.max_rps), rates, 1.0)
+
+
+def _write_shortfalls(sheet: _Sheet, demand: _Demand) -> None:
+    for w, data in enumerate(sheet.problem.workloads):
+        price = data.shortfall_usd_per_request
+        if price is None or data.free:
+            continue
+        for b, block in enumerate(sheet.problem.blocks):
+            classes = np.flatnonzero(demand.rows[w][b] >= 0)
+            if block.hours > 0 and len(classes):
+                usd = price * block.hours * 3600.0
+                short = sheet.add(demand.peak[w][b, classes], {"cost": usd})
+                sheet.enter(demand.rows[w][b, classes], short, 1.0)
+
+
+def _write_budget(sheet: _Sheet) -> None:
+    budget = sheet.problem.objective.annual_budget_usd
+    if budget is None:
+        return
+    contracted = sum(s.contracted_power_usd_per_year for s in sheet.problem.sites)
+    usd = np.concatenate(sheet.figures["cost"])
+    paid = np.flatnonzero(usd)
+    sheet.enter(sheet.row(-math.inf, budget - contracted), paid, usd[paid])

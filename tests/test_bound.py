@@ -1,0 +1,113 @@
+"""The check of claimed bounds: confirms what is true, and nothing better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from problems import candidate, free_problem, one_pool, random_problem
+from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.problem_data import Problem
+from tokenfleet.verify.bound import Claim, Prices, check_bound, with_checked_bound
+from tokenfleet.verify.second import formulate
+
+EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
+BOTH = frozenset({(0, 0), (1, 1)})
+
+
+def checked(problem: Problem, bound: float, value: float) -> tuple[float, str]:
+    """What a bound turns out to be, and by what."""
+    found = check_bound(problem, Claim(bound, value, BOTH), 20.0, 0.0)
+    return found.bound, found.how
+
+
+def test_prices_confirm_a_bound_that_the_relaxation_gives() -> None:
+    """16 requests/s fill two boxes of 8 at 100 $ each: no whole number holds the bound up."""
+    assert checked(one_pool([[16.0]]), 200.0, 200.0) == (200.0, "prices")
+
+
+def test_a_search_confirms_a_bound_that_whole_numbers_hold_up() -> None:
+    """9 requests/s take two boxes; the relaxation says 112.5 $."""
+    assert checked(one_pool([[9.0]]), 200.0, 200.0) == (200.0, "search")
+
+
+def test_a_false_bound_is_put_right() -> None:
+    """Two boxes do; a plan of three and a bound of 300 $ are not the least cost."""
+    bound, how = checked(one_pool([[9.0]]), 300.0, 300.0)
+    assert how == "search"
+    assert bound == pytest.approx(200.0, rel=1e-6)
+
+
+def test_the_reserve_of_a_pool_without_systems_is_free() -> None:
+    """Power for three boxes of A or two of B, a spare in each pool used: 2 requests/s by A.
+
+    The claim is that of a bound that buys a spare of both types: 1 request/s.
+    """
+    problem = one_pool([[1.0]], gpus=1)
+    pools = tuple(
+        replace(problem.pools[0], id=name, system=name, provisioned_it_kw=kw, reserve=1)
+        for name, kw in (("A", 1.0), ("B", 1.5))
+    )
+    problem = replace(
+        problem,
+        workloads=(replace(problem.workloads[0], free=True),),
+        sites=(replace(problem.sites[0], power_limit_kw=3.2),),
+        pools=pools,
+        offers=tuple(replace(problem.offers[0], id=f"o{p}", pool=p) for p in range(2)),
+        candidates=(candidate(0, 0, "A", 1, [1.0]), candidate(1, 0, "B", 1, [0.8])),
+        objective=replace(problem.objective, kind="most_tokens"),
+    )
+    tokens = 100.0 * 8760.0 * 3600.0
+    assert checked(problem, 2.0 * tokens, 2.0 * tokens)[0] == 2.0 * tokens
+    refuted, _ = checked(problem, tokens, tokens)
+    assert refuted >= 2.0 * tokens * (1.0 - 1e-9)
+
+
+def test_a_plan_loses_its_proof_with_its_bound() -> None:
+    problem = one_pool([[9.0]])
+    result = replace(solve_mix(problem, EXACT), value=300.0, bound=300.0)
+    put_right = with_checked_bound(result, 0.0, 20.0)
+    assert put_right.status == "feasible"
+    assert put_right.bound == pytest.approx(200.0, rel=1e-6)
+    assert put_right.gap == pytest.approx(1.0 / 3.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_bounds_of_exact_plans_are_confirmed(seed: int) -> None:
+    problem = random_problem(seed, classes=2, sizes=(2, 3, 4, 8))
+    result = with_checked_bound(solve_mix(problem, EXACT), 0.0, 20.0)
+    assert result.status == "optimal"
+    assert result.bound_check != "none"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ratios_are_confirmed_and_lower_ones_are_not(seed: int) -> None:
+    result = solve_mix(free_problem(seed), SolveOptions(gap=1e-5, time_limit_s=30.0))
+    confirmed = with_checked_bound(result, 1e-5, 20.0)
+    assert confirmed.bound == result.bound
+    dearer = result.bound * 1.01  # claims that no plan is as cheap as the one found
+    assert with_checked_bound(replace(result, bound=dearer), 1e-5, 20.0).bound < result.value
+
+
+def test_prices_count_their_rounding() -> None:
+    """Prices that are a little off give a bound a little lower, and never one above the optimum."""
+    problem = random_problem(3, classes=2)
+    form = formulate(problem, 0.0)
+    pairs = frozenset(form.pairs)
+    best = Prices(form, pairs, Deadline(20.0)).least(form.figures["cost"], 0.0, math.inf)
+    optimum = exact(problem).value
+    assert best.bound <= optimum
+    rng = np.random.default_rng(0)
+    prices = rng.uniform(-100.0, 100.0, len(form.row_up))
+    off, _ = Prices(form, pairs, Deadline(20.0)).bound(form.figures["cost"], prices)
+    assert off <= optimum
+
+
+def exact(problem: Problem) -> MixResult:
+    return solve_mix(problem, EXACT)
