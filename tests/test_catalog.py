@@ -5,12 +5,20 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from scenarios import buy, hall
 from tokenfleet.catalog import Catalog, load_catalog, merge_files, require
+from tokenfleet.catalog.check import check_files
 from tokenfleet.catalog.huggingface import read_config
+from tokenfleet.catalog.page import columns_page
+from tokenfleet.cli.app import app
 from tokenfleet.errors import CatalogError, SchemaError
+from tokenfleet.problem.hosted import build_apis
+from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Offer
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -280,3 +288,116 @@ def test_unit_slips_in_user_rows_warn(tmp_path: Path) -> None:
     (warning,) = book.warnings
     assert "system_kw" in warning.path
     assert "did you mean W?" in warning.message
+
+
+DOC = Path(__file__).resolve().parents[1] / "docs" / "catalog.md"
+OWN = """
+systems:
+- {id: my_box_8, vendor: NVIDIA, accelerator: H100 of ours, form: server, gpus: 8, mem_gb: 80,
+   mem_bw_tbps: 2.0, bf16_tflops: 756, fp8_tflops: 1513, scale_up_domain: 1, system_kw: 6}
+- {id: h100_sxm_8, system_kw: 9.5}
+prices:
+- {system: my_box_8, kind: buy, price_usd_per_system: 150000}
+apis:
+- {id: acme/llama, model: llama-3.1-8b, usd_per_mtok_input: 0.4, usd_per_mtok_output: 0.9}
+- {id: acme/llama, vintage: 2027-01, valid_from: 2027-01-01, usd_per_mtok_input: 0.2,
+   usd_per_mtok_output: 0.5}
+"""
+
+
+def test_files_are_checked_against_the_shipped_catalog(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    checked = check_files([path])
+    assert checked.added == (
+        "apis:2026-07:acme/llama",
+        "apis:2027-01:acme/llama",
+        "prices:2026-07:my_box_8:buy:0.0:market",
+        "systems:my_box_8",
+    )
+    assert checked.changed == ("systems:h100_sxm_8",)
+    assert checked.missing == ("my_box_8: cooling",)
+    assert checked.unpriced == ()
+
+
+def test_the_page_of_the_catalog_is_right(tmp_path: Path) -> None:
+    page = DOC.read_text(encoding="utf-8")
+    assert (DOC.parent / "catalog_columns.md").read_text(encoding="utf-8") == columns_page()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "own.yaml"
+    path.write_text(example.split("models:\n")[0])
+    assert len(check_files([path]).added) == 2  # an API and a quality
+    assert len(check_files([path]).changed) == 4  # a system, two prices, a term
+
+
+def api_scenario(**api: Any) -> dict[str, Any]:
+    classes = [{"id": "c", "share": 1.0, "input_tokens": 1000, "output_tokens": 500}]
+    return {
+        "name": "hosted",
+        "workloads": [
+            {
+                "id": "chat",
+                "model": "llama-3.1-8b",
+                "classes": classes,
+                "demand": {"requests_per_s": 2},
+            }
+        ],
+        "sites": [hall()],
+        "offers": [buy()],
+        "apis": [{"id": "acme", "workload": "chat", "region": "eu", **api}],
+    }
+
+
+def test_an_api_takes_the_prices_of_the_book(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    book = merge_files(load_catalog(), [path])
+    newest = load_scenario(api_scenario(price="acme/llama"), catalog=book)
+    # 1,000 tokens in, 500 out: (1000 * 0.2 + 500 * 0.5) / 1e6
+    assert build_apis(newest)[0][0].cost_usd_per_request[0] == pytest.approx(450e-6)
+    dated = {**api_scenario(price="acme/llama"), "price_vintage": "2026-07"}
+    older = load_scenario(dated, catalog=book)
+    assert build_apis(older)[0][0].cost_usd_per_request[0] == pytest.approx(850e-6)
+    with pytest.raises(CatalogError, match="no hosted API 'acme/lama'"):
+        load_scenario(api_scenario(price="acme/lama"), catalog=book)
+
+
+@pytest.mark.parametrize(
+    ("api", "text"),
+    [
+        ({"usd_per_mtok_input": 1.0}, "usd_per_mtok_output: field required"),
+        ({"price": "x", "usd_per_mtok_input": 1.0}, "usd_per_mtok_input: beside price"),
+        ({}, "usd_per_mtok_input: field required"),
+    ],
+)
+def test_an_api_has_one_price(api: dict[str, Any], text: str) -> None:
+    with pytest.raises(SchemaError, match=text):
+        load_scenario(api_scenario(**api))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "{scenario}"],
+        ["plan", "{scenario}"],
+        ["evaluate", "{scenario}"],
+        ["search", "{scenario}", "--loads", "3"],
+        ["catalog", "list", "systems"],
+        ["catalog", "show", "my_box_8"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_takes_catalog_files(command: list[str], tmp_path: Path) -> None:
+    book, scenario = tmp_path / "own.yaml", tmp_path / "scenario.json"
+    book.write_text(OWN.replace("system_kw: 6}", "system_kw: 6, cooling: air}"))
+    small = {"max_gpus_per_replica": 1, "batch_limits": [64]}
+    data = {**api_scenario(price="acme/llama"), "systems": ["my_box_8"], "search": small}
+    data["apis"] = []
+    data["offers"] = [{"id": "own", "system": "my_box_8", "kind": "buy"}]
+    scenario.write_text(json.dumps(data))
+    words = [word.format(scenario=scenario) for word in command]
+    done = CliRunner().invoke(app, [*words, "--json", "--catalog", str(book)])
+    assert done.exit_code == 0, done.output
+    assert "my_box_8" in done.output
+    without = CliRunner().invoke(app, [*words, "--json"])
+    assert "my_box_8" not in without.stdout or without.exit_code == 2

@@ -22,7 +22,8 @@ RESULTS = "plans"
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How a batch runs. `solver` are settings over each scenario's own.
+    """How a batch runs. `solver` are settings over each scenario's own, `catalogs` files below its
+    own catalog.
 
     `kill_after_s` bounds one attempt by the clock, reading and searching included.
     """
@@ -31,6 +32,7 @@ class BatchOptions:
     retries: int = 1
     kill_after_s: float | None = None
     force: bool = False
+    catalogs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ def run_batch(
     """
     options = options or BatchOptions()
     solver = tuple(sorted(options.solver.items()))
-    tasks = [Task(n, str(p.absolute()), solver) for n, p in find_scenarios(scenarios).items()]
+    books = tuple(str(p.absolute()) for p in options.catalogs)
+    found = find_scenarios(scenarios).items()
+    tasks = [Task(n, str(p.absolute()), solver, catalogs=books) for n, p in found]
     _prepare(output, options.force)
     manifest = Manifest(output)
     try:

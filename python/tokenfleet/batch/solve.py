@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenfleet.batch.files import digest
 from tokenfleet.batch.inputs import inputs_of, opened_files, package_digest
+from tokenfleet.catalog import load_catalog, merge_files
 from tokenfleet.errors import SolverError, TokenfleetError
 from tokenfleet.optimize import optimize_fleet
 from tokenfleet.scenario.load import LoadedScenario, load_scenario
@@ -27,12 +28,16 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Task:
-    """A scenario and the solver settings over its own; `attempt` counts from 0."""
+    """A scenario, the solver settings over its own, and the catalog files below its own.
+
+    `attempt` counts from 0.
+    """
 
     name: str
     path: str
     solver: tuple[tuple[str, Any], ...]
     attempt: int = 0
+    catalogs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def solve(task: Task) -> Answer:
     try:
         with opened_files() as found:
             try:
-                loaded = _load(path, dict(task.solver), task.attempt)
+                loaded = _load(task)
             finally:
                 inputs = inputs_of(path, found)
         code, answer = _plan(loaded)
@@ -70,7 +75,9 @@ def solve(task: Task) -> Answer:
 def key_of(task: Task, inputs: Mapping[str, str | None]) -> str:
     """Digest of everything that the answer depends on. An attempt's number is no part of it."""
     files = json.dumps(inputs, sort_keys=True)
-    return digest(task.name, files, package_digest(), json.dumps(sorted(task.solver)))
+    return digest(
+        task.name, files, package_digest(), json.dumps(sorted(task.solver)), *task.catalogs
+    )
 
 
 def error_row(error: TokenfleetError) -> dict[str, Any]:
@@ -83,11 +90,12 @@ def error_row(error: TokenfleetError) -> dict[str, Any]:
     }
 
 
-def _load(path: Path, solver: dict[str, Any], attempt: int) -> LoadedScenario:
+def _load(task: Task) -> LoadedScenario:
     """The scenario with the batch's settings over its own; a later attempt has another seed."""
-    loaded = load_scenario(path)
-    merged = {**loaded.scenario.solver.model_dump(), **solver}
-    merged["seed"] = (merged.get("seed") or 0) + attempt
+    book = merge_files(load_catalog(), [Path(p) for p in task.catalogs])
+    loaded = load_scenario(Path(task.path), catalog=book)
+    merged = {**loaded.scenario.solver.model_dump(), **dict(task.solver)}
+    merged["seed"] = (merged.get("seed") or 0) + task.attempt
     options = validate(SolverOptions, merged, "command line")
     return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
 

@@ -4,6 +4,7 @@ from tokenfleet.catalog.book import Catalog, require
 from tokenfleet.catalog.kernels import AcceleratorKernels, EngineKernels, Kernels
 from tokenfleet.catalog.load import load_catalog, merge_files
 from tokenfleet.catalog.rows import (
+    ApiRow,
     ClassRow,
     LengthRow,
     ModelRow,
@@ -16,6 +17,7 @@ from tokenfleet.catalog.rows import (
 
 __all__ = [
     "AcceleratorKernels",
+    "ApiRow",
     "Catalog",
     "ClassRow",
     "EngineKernels",

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from tokenfleet.catalog.kernels import Kernels
 from tokenfleet.catalog.rows import (
+    ApiRow,
     LengthRow,
     ModelRow,
     PointRow,
@@ -43,6 +44,7 @@ class Catalog:
     points: tuple[PointRow, ...]
     kernels: Kernels
     quality: tuple[QualityRow, ...] = ()
+    apis: tuple[ApiRow, ...] = ()
     user_rows: frozenset[str] = frozenset()
     warnings: tuple[SchemaWarning, ...] = field(default=())
 
@@ -122,6 +124,23 @@ class Catalog:
         if len(fitting) == 1:
             return fitting[0]
         raise self._price_error(offer, vintage, rows, fitting)
+
+    def api_price(self, name: str, vintage: str | None) -> ApiRow:
+        """The entry of a hosted API in one edition; for None its newest.
+
+        Raises:
+            CatalogError: no such entry; names those that there are.
+        """
+        rows = [row for row in self.apis if vintage in (None, row.vintage)]
+        own = [row for row in rows if row.id == name]
+        if own:
+            return max(own, key=lambda row: row.valid_from)
+        edition = "the price book" if vintage is None else f"the price book {vintage}"
+        raise CatalogError(
+            f"{edition} has no hosted API {name!r}",
+            f"{did_you_mean(name, {row.id for row in rows})} Or give usd_per_mtok_input and "
+            "usd_per_mtok_output",
+        )
 
     def _price_error(
         self,

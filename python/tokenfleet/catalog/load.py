@@ -1,7 +1,7 @@
 """Reads the shipped catalog, and user files that add or override its rows.
 
 A user's file is a CSV table (its columns tell which one), or YAML, TOML or JSON with lists under
-`systems`, `models`, `prices`, `tco`, `quality`. Keys are column names. A row of a known id
+`systems`, `models`, `prices`, `apis`, `tco`, `quality`. Keys are column names. A row of a known id
 replaces the fields it gives; a model row may name a Hugging Face `config: path`, and under
 `ignore` keys of it that are left out of the reading.
 """
@@ -20,6 +20,7 @@ from tokenfleet.catalog.book import Catalog
 from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.kernels import parse_kernels
 from tokenfleet.catalog.rows import (
+    ApiRow,
     LengthRow,
     ModelRow,
     PointRow,
@@ -42,6 +43,7 @@ CSV_TABLES: dict[str, type[BaseModel]] = {
     "prices": PriceRow,
     "tco": TcoRow,
     "quality": QualityRow,
+    "apis": ApiRow,
 }
 TABLES = (*CSV_TABLES, "models")
 _DEFAULTS: dict[str, dict[str, Any]] = {"tco": {"confidence": "user"}}
@@ -116,7 +118,7 @@ def _apply(catalog: Catalog, table: str, source: str, row: dict[str, Any], path:
     given = {"source": f"user file {path.name}", **_DEFAULTS.get(table, {}), **row}
     if table == "models":
         return _apply_model(catalog, source, given, path)
-    if table == "prices":
+    if table in ("prices", "apis"):
         given = {**_edition(catalog, row), **given}
     model = CSV_TABLES[table]
     new = validate(model, _over(_existing(catalog, table, row), given, row), source)
@@ -142,8 +144,8 @@ def _check_names(catalog: Catalog, source: str, row: BaseModel) -> None:
     pairs: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if isinstance(row, PriceRow):
         pairs = ((row.system, catalog.systems),)
-    elif isinstance(row, QualityRow):
-        pairs = ((row.model, catalog.models),)
+    elif isinstance(row, QualityRow) or (isinstance(row, ApiRow) and row.model is not None):
+        pairs = ((str(row.model), catalog.models),)
     for name, known in pairs:
         if name not in known:
             hint = f"{did_you_mean(name, known)} Rows are read in order: add it first"
@@ -182,6 +184,9 @@ def _stored(catalog: Catalog, table: str, new: Any) -> Catalog:
         )
         changed = replace(catalog, quality=(*kept, new))
         return _marked(changed, f"quality:{new.model}:{new.precision}")
+    if table == "apis":
+        apis = tuple(a for a in catalog.apis if a.key != new.key)
+        return _marked(replace(catalog, apis=(*apis, new)), ":".join(("apis", *new.key)))
     prices = tuple(p for p in catalog.prices if p.key != new.key)
     changed = replace(catalog, prices=(*prices, new))
     return _marked(changed, ":".join(("prices", *map(str, new.key))))

@@ -19,6 +19,7 @@ from tokenfleet.schema.fields import (
     Day,
     Fraction,
     Name,
+    NonNegative,
     Number,
     OpenFraction,
     Positive,
@@ -153,6 +154,25 @@ class PriceRow(SourcedRow):
     def key(self) -> tuple[str, str, str, float, str]:
         """What makes a price unique."""
         return self.vintage, self.system, self.kind, self.term_years or 0.0, self.tier
+
+
+class ApiRow(SourcedRow):
+    """One dated price list entry of a hosted API."""
+
+    vintage: Name = about("Edition of the price book")
+    valid_from: Day = about("First day of the edition")
+    id: Name = about("Provider and what it sells, as a scenario's `price` names it")
+    model: Name | None = about("Model of the catalog that it serves", default=None)
+    usd_per_mtok_input: NonNegative = quantity("Price of input", "USD/Mtok", high=200)
+    usd_per_mtok_output: NonNegative = quantity("Price of output", "USD/Mtok", high=1_000)
+    usd_per_request: NonNegative = quantity(
+        "Price per request beside the tokens", "USD/request", default=0.0, high=10
+    )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes a price unique."""
+        return self.vintage, self.id
 
 
 class TcoRow(SourcedRow):

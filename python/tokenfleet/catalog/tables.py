@@ -131,6 +131,7 @@ _KEYS = {
     "prices": ("system", "kind"),
     "tco": ("parameter",),
     "quality": ("model", "precision", "score"),
+    "apis": ("id", "usd_per_mtok_input", "usd_per_mtok_output"),
 }
 
 

@@ -11,7 +11,13 @@ import typer
 from tokenfleet.cli.answer import INTERRUPTED, answering, note, say, say_json
 from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.meter import metered
-from tokenfleet.cli.options import GapOption, JsonOption, SeedOption, TimeLimitOption
+from tokenfleet.cli.options import (
+    CatalogOption,
+    GapOption,
+    JsonOption,
+    SeedOption,
+    TimeLimitOption,
+)
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption, Where, opened
 
 if TYPE_CHECKING:
@@ -64,6 +70,7 @@ def batch(
     ] = False,
     engine: EngineOption = "processes",
     ray_address: AddressOption = None,
+    catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan many scenarios, each in its own process; run it again to go on where it stopped.
@@ -80,6 +87,7 @@ def batch(
             retries=retries,
             kill_after_s=kill_after,
             force=force,
+            catalogs=tuple(catalog or ()),
         )
         with metered("scenarios", "scenarios") as progress:
             report = run_batch(

@@ -10,13 +10,12 @@ import typer
 
 from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing
-from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption
+from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption, book
 from tokenfleet.cli.published import table
 
 if TYPE_CHECKING:
     from tokenfleet.backtest import Report
     from tokenfleet.calibration import Calibration
-    from tokenfleet.catalog import Catalog
 
 _BARE = "none"
 _ERRORS = {
@@ -80,7 +79,7 @@ def calibrate(
 
         _refuse_name(output)
         refuse_existing(output, force)
-        report = run(points or None, catalog=_book(catalog))
+        report = run(points or None, catalog=book(catalog))
         fitted = report.calibrate()
         if output is not None:
             fitted.write(output)
@@ -155,9 +154,9 @@ def backtest(
     with answering(as_json):
         from tokenfleet.backtest import backtest as run
 
-        book = _book(catalog)
-        report = run(points or None, catalog=book, calibration=_calibration(calibration))
-        by_split = run(points or None, catalog=book).folds() if folds else {}
+        own = book(catalog)
+        report = run(points or None, catalog=own, calibration=_calibration(calibration))
+        by_split = run(points or None, catalog=own).folds() if folds else {}
         if as_json:
             extra = {"folds": by_split} if folds else {}
             say_json({**report.to_json(), "calibration": calibration or "shipped", **extra})
@@ -165,13 +164,6 @@ def backtest(
             _show_folds(by_split)
         else:
             _show_errors(report)
-
-
-def _book(files: list[Path] | None) -> Catalog | None:
-    """The catalog with one's own rows; None is the shipped one."""
-    from tokenfleet.catalog import load_catalog, merge_files
-
-    return merge_files(load_catalog(), files) if files else None
 
 
 def _calibration(name: str | None) -> Calibration | None:

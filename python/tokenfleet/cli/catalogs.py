@@ -1,16 +1,17 @@
-"""`catalog list` and `catalog show`: what the catalog knows, with its sources."""
+"""`catalog list`, `show` and `check`: what the catalog knows, and what one's own files add."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tokenfleet.cli.answer import answering, say, say_json
 from tokenfleet.cli.grid import show_grid
-from tokenfleet.cli.options import JsonOption
+from tokenfleet.cli.options import CatalogOption, JsonOption, book
 from tokenfleet.errors import CatalogError
 from tokenfleet.files.plain import plain
 
@@ -28,6 +29,7 @@ class Group(str, Enum):
     systems = "systems"
     models = "models"
     prices = "prices"
+    apis = "apis"
     tco = "tco"
     lengths = "lengths"
 
@@ -39,6 +41,7 @@ _COLUMNS: Mapping[Group, Sequence[str]] = {
         "vintage", "system", "kind", "term_years", "tier", "price_usd_per_gpu_h",
         "price_usd_per_system",
     ),
+    Group.apis: ("vintage", "id", "model", "usd_per_mtok_input", "usd_per_mtok_output"),
     Group.tco: ("parameter", "low", "typical", "high", "unit", "confidence"),
     Group.lengths: ("id", "requests", "input_mean", "output_mean", "peak_to_mean_1min"),
 }  # fmt: skip
@@ -47,17 +50,18 @@ _COLUMNS: Mapping[Group, Sequence[str]] = {
 @app.command("list")
 def list_rows(
     group: Annotated[Group | None, typer.Argument(help="Table; none: how long each is.")] = None,
+    catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List a table of the catalog."""
     with answering(as_json):
         from tokenfleet.catalog import load_catalog
 
-        catalog = load_catalog()
+        known = book(catalog) or load_catalog()
         if group is None:
-            _list_tables(catalog, as_json)
+            _list_tables(known, as_json)
             return
-        rows = [_brief(group, row) for row in _rows(catalog, group)]
+        rows = [_brief(group, row) for row in _rows(known, group)]
         if as_json:
             say_json({"schema_version": 1, "table": group.value, "rows": rows})
         else:
@@ -67,17 +71,46 @@ def list_rows(
 @app.command("show")
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="System, model, cost term, lengths.")],
+    catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show everything the catalog has under a name."""
     with answering(as_json):
         from tokenfleet.catalog import load_catalog
 
-        found = _find(load_catalog(), name)
+        found = _find(book(catalog) or load_catalog(), name)
         if as_json:
             say_json({"schema_version": 1, **found})
         else:
             _say_tree(found, "")
+
+
+@app.command("check")
+def check(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Catalog files, in the order of use.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Check one's own catalog files: what they add or change, and what a plan would still miss."""
+    with answering(as_json):
+        from tokenfleet.catalog.check import check_files
+
+        checked = check_files(files)
+        if as_json:
+            say_json({"schema_version": 1, **checked.to_json()})
+            return
+        for title, lines in (
+            ("added", checked.added),
+            ("changed", checked.changed),
+            ("not planned with, for want of a figure", checked.missing),
+            ("without a price", checked.unpriced),
+            ("warnings", checked.warnings),
+        ):
+            if lines:
+                say(f"{title} ({len(lines)})")
+                for line in lines:
+                    say(f"  {line}")
 
 
 def _list_tables(catalog: Catalog, as_json: bool) -> None:
@@ -95,6 +128,7 @@ def _rows(catalog: Catalog, group: Group) -> Sequence[BaseModel]:
         Group.systems: lambda: list(catalog.systems.values()),
         Group.models: lambda: list(catalog.models.values()),
         Group.prices: lambda: list(catalog.prices),
+        Group.apis: lambda: list(catalog.apis),
         Group.tco: lambda: list(catalog.tco.values()),
         Group.lengths: lambda: list(catalog.lengths.values()),
     }

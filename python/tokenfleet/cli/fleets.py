@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tokenfleet.cli.answer import answering
-from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, ResumeOption
+from tokenfleet.cli.options import (
+    CatalogOption,
+    ForceOption,
+    InputsOption,
+    JsonOption,
+    ResumeOption,
+    book,
+)
 from tokenfleet.cli.tables import answer_table, table_packages
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption
 
@@ -59,6 +66,7 @@ def evaluate_fleets(
     engine: EngineOption = "threads",
     jobs: JobsOption = None,
     ray_address: AddressOption = None,
+    catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,6 +76,7 @@ def evaluate_fleets(
     """
     with answering(as_json):
         with table_packages(fleets):
+            from tokenfleet.scenario.load import load_scenario
             from tokenfleet.tables.fleets.run import FleetOptions, evaluate_fleet_file
 
         options = FleetOptions(
@@ -82,6 +91,8 @@ def evaluate_fleets(
             system_price=tuple(system_price or [1.0]),
         )
 
+        loaded = load_scenario(scenario, catalog=book(catalog))
+
         def words(report: TableReport) -> str:
             counts = report.counts
             return (
@@ -92,7 +103,7 @@ def evaluate_fleets(
         answer_table(
             fleets.name,
             lambda where, progress: evaluate_fleet_file(
-                scenario, fleets, output, options, engine=where, progress=progress
+                loaded, fleets, output, options, engine=where, progress=progress
             ),
             (engine, jobs, ray_address),
             as_json,

@@ -11,7 +11,7 @@ import typer
 
 from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
-from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption
+from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption, book
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.plain import plain
 
@@ -97,12 +97,10 @@ def import_files(
 
 
 def _read(files: Sequence[Path], catalogs: Sequence[Path], given: dict[str, Any]) -> list[Imported]:
-    from tokenfleet.catalog import load_catalog
-    from tokenfleet.catalog.load import merge_files
     from tokenfleet.importers.detect import import_file
 
-    book = merge_files(load_catalog(), catalogs)
-    return [import_file(path, book, **given) for path in files]
+    catalog = book(list(catalogs))
+    return [import_file(path, catalog, **given) for path in files]
 
 
 def _write(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tokenfleet.catalog import Catalog
 
 ScenarioArgument = Annotated[
     Path, typer.Argument(metavar="SCENARIO", help="Scenario file: YAML, TOML or JSON.")
@@ -14,7 +17,8 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON with stable keys, and nothing else.")
 ]
 CatalogOption = Annotated[
-    list[Path] | None, typer.Option("--catalog", help="Catalog file with own models or systems.")
+    list[Path] | None,
+    typer.Option("--catalog", help="Catalog file with own systems, models or prices; repeatable."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite the output file.")]
 GapOption = Annotated[float | None, typer.Option("--gap", help="Relative gap to prove.")]
@@ -50,6 +54,17 @@ InputsOption = Annotated[
         help="Whether a table's own columns go before the answers; default: where rows leave.",
     ),
 ]
+
+
+def book(files: list[Path] | None) -> Catalog | None:
+    """The catalog with one's own rows on top; None, without files, is the shipped one.
+
+    Raises:
+        SchemaError: a faulty file, row or field.
+    """
+    from tokenfleet.catalog import load_catalog, merge_files
+
+    return merge_files(load_catalog(), files) if files else None
 
 
 def traces(given: list[str] | None) -> str | dict[str, str] | None:

@@ -12,6 +12,7 @@ import typer
 from tokenfleet.cli.answer import INTERRUPTED, UNPROVEN, answering, console, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import (
+    CatalogOption,
     ConfidenceOption,
     ForceOption,
     GapOption,
@@ -22,6 +23,7 @@ from tokenfleet.cli.options import (
     TimeLimitOption,
     TraceOption,
     VerifyOption,
+    book,
     traces,
 )
 from tokenfleet.cli.progress import searching
@@ -53,12 +55,14 @@ def demo(
         _plan(_load(DEMO, {}), as_json)
 
 
-def check(scenario: ScenarioArgument, as_json: JsonOption = False) -> None:
+def check(
+    scenario: ScenarioArgument, catalog: CatalogOption = None, as_json: JsonOption = False
+) -> None:
     """Validate a scenario and count what would be planned over, without solving."""
     with answering(as_json):
         from tokenfleet.problem.check import check as check_scenario
 
-        checked = check_scenario(_load(scenario, {}))
+        checked = check_scenario(_load(scenario, {}, catalog=catalog))
         if as_json:
             say_json(checked.to_json())
         else:
@@ -83,6 +87,7 @@ def plan(
         typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
     ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
+    catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
@@ -95,11 +100,14 @@ def plan(
         how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
         if verify is not None:
             how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
-        _plan(_load(scenario, given, sure), as_json, (output, force), how)
+        _plan(_load(scenario, given, sure, catalog), as_json, (output, force), how)
 
 
 def _load(
-    path: Path, solver: dict[str, Any], given: dict[str, Any] | None = None
+    path: Path,
+    solver: dict[str, Any],
+    given: dict[str, Any] | None = None,
+    catalog: list[Path] | None = None,
 ) -> LoadedScenario:
     """The scenario with solver settings and other fields of the command line over its own.
 
@@ -111,7 +119,7 @@ def _load(
     from tokenfleet.scenario.load import load_scenario
     from tokenfleet.schema import SolverOptions, validate
 
-    loaded = load_scenario(path, given=given)
+    loaded = load_scenario(path, given=given, catalog=book(catalog))
     if not solver:
         return loaded
     merged = {**loaded.scenario.solver.model_dump(), **solver}

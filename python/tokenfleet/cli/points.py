@@ -14,7 +14,14 @@ import typer
 from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.grid import brief, show_grid
-from tokenfleet.cli.options import ForceOption, InputsOption, JsonOption, ResumeOption
+from tokenfleet.cli.options import (
+    CatalogOption,
+    ForceOption,
+    InputsOption,
+    JsonOption,
+    ResumeOption,
+    book,
+)
 from tokenfleet.cli.progress import searching
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption
 from tokenfleet.errors import SchemaError
@@ -67,9 +74,7 @@ def evaluate(
     ] = None,
     resume: ResumeOption = False,
     inputs: InputsOption = None,
-    catalog: Annotated[
-        list[Path] | None, typer.Option("--catalog", help="Catalog files for a table's names.")
-    ] = None,
+    catalog: CatalogOption = None,
     engine: EngineOption = "threads",
     jobs: JobsOption = None,
     ray_address: AddressOption = None,
@@ -95,11 +100,11 @@ def evaluate(
                 as_json,
             )
             return
-        _refuse_table_options({"--select": select, "--resume": resume, "--catalog": catalog})
+        _refuse_table_options({"--select": select, "--resume": resume})
         by, top = by or _RANKED_BY, 10 if top is None else top
         write = table_writer(output)
         refuse_existing(output, force)
-        columns = _points(scenario)
+        columns = _points(scenario, catalog)
         ranked = _ranked(columns, by)[:top]
         count = len(columns["workload"])
         if output is not None and write is not None:
@@ -130,11 +135,13 @@ def _refuse_table_options(options: Mapping[str, Any]) -> None:
             )
 
 
-def _points(scenario: Path) -> Columns:
+def _points(scenario: Path, catalog: list[Path] | None) -> Columns:
     from tokenfleet.points.kept import evaluate as evaluate_scenario
+    from tokenfleet.scenario.load import load_scenario
 
+    loaded = load_scenario(scenario, catalog=book(catalog))
     with searching("reading the points") as progress:
-        columns = dict(evaluate_scenario(scenario, progress=progress))
+        columns = dict(evaluate_scenario(loaded, progress=progress))
     columns["requests_per_s_per_gpu"] = columns["requests_per_s"] / columns["gpus"]
     return columns
 

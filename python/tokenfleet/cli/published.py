@@ -9,7 +9,7 @@ import typer
 
 from tokenfleet.cli.answer import answering, say, say_json
 from tokenfleet.cli.grid import brief, show_grid
-from tokenfleet.cli.options import JsonOption
+from tokenfleet.cli.options import CatalogOption, JsonOption, book
 
 
 def compare(
@@ -21,13 +21,15 @@ def compare(
     ] = 150.0,
     isl: Annotated[int, typer.Option("--input", min=1, help="Input tokens.")] = 8192,
     osl: Annotated[int, typer.Option("--output", min=1, help="Output tokens.")] = 1024,
+    catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two systems on one model: published figures beside the model's own."""
     with answering(as_json):
         from tokenfleet.points.compare import compare as compare_systems
 
-        found = compare_systems(first, second, model, tokens_s_user=tokens_s_user, isl=isl, osl=osl)
+        how: dict[str, Any] = {"tokens_s_user": tokens_s_user, "isl": isl, "osl": osl}
+        found = compare_systems(first, second, model, **how, catalog=book(catalog))
         if as_json:
             say_json(found.to_json())
             return

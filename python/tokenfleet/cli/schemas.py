@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ from tokenfleet.errors import SchemaError
 
 def schema(
     plan: Annotated[bool, typer.Option("--plan", help="Of a plan, not of a scenario.")] = False,
+    catalog: Annotated[
+        bool, typer.Option("--catalog", help="Of the rows of a catalog file, by table.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="A page of tables instead.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file.")
@@ -23,16 +27,14 @@ def schema(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the JSON Schema of a scenario or a plan; editors check and complete files with it."""
+    """Print the JSON Schema of a scenario, a plan or a catalog file, for editors and checks."""
     with answering(as_json):
         if markdown and as_json:
             raise SchemaError("--markdown and --json exclude each other", "keep one of them")
-        from tokenfleet.plan.rows import Plan
-        from tokenfleet.schema import Scenario, page
-
-        found = Plan.json_schema() if plan else Scenario.json_schema()
-        paged = page.plan_page if plan else page.scenario_page
-        text = paged(found) if markdown else json.dumps(found, indent=2) + "\n"
+        if plan and catalog:
+            raise SchemaError("--plan and --catalog exclude each other", "keep one of them")
+        found, paged = _schema(plan, catalog)
+        text = paged() if markdown else json.dumps(found, indent=2) + "\n"
         if output is not None:
             write_atomic(output, text, force)
             note(f"wrote {output}")
@@ -40,3 +42,19 @@ def schema(
             typer.echo(text, nl=False)
         else:
             say_json(found)
+
+
+def _schema(plan: bool, catalog: bool) -> tuple[dict[str, Any], Callable[[], str]]:
+    """The schema that was asked for, and what makes its page."""
+    from tokenfleet.plan.rows import Plan
+    from tokenfleet.schema import Scenario, page
+
+    if catalog:
+        from tokenfleet.catalog.page import columns_page, columns_schema
+
+        return columns_schema(), columns_page
+    if plan:
+        found = Plan.json_schema()
+        return found, lambda: page.plan_page(found)
+    schema_of = Scenario.json_schema()
+    return schema_of, lambda: page.scenario_page(schema_of)

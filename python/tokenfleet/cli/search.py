@@ -12,7 +12,13 @@ import typer
 from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.grid import brief, show_grid
-from tokenfleet.cli.options import ForceOption, JsonOption, ScenarioArgument
+from tokenfleet.cli.options import (
+    CatalogOption,
+    ForceOption,
+    JsonOption,
+    ScenarioArgument,
+    book,
+)
 from tokenfleet.cli.points import table_writer
 from tokenfleet.cli.progress import searching
 
@@ -70,18 +76,20 @@ def search(
             "file.",
         ),
     ] = None,
+    catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search every operating point of a scenario for the best and the unbeaten ones."""
     with answering(as_json):
         from tokenfleet.points.search import search_points
+        from tokenfleet.scenario.load import load_scenario
 
         write = table_writer(output)
         refuse_existing(output, force)
         with searching("ordering the points") as progress:
             found = search_points(
-                scenario,
+                load_scenario(scenario, catalog=book(catalog)),
                 loads=loads,
                 cheapest=top,
                 by=by.value,

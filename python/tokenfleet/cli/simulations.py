@@ -13,7 +13,15 @@ import typer
 
 from tokenfleet.cli.answer import INTERRUPTED, answering, console, note, say_json
 from tokenfleet.cli.files import refuse_existing, write_atomic
-from tokenfleet.cli.options import ForceOption, JsonOption, ThreadsOption, TraceOption, traces
+from tokenfleet.cli.options import (
+    CatalogOption,
+    ForceOption,
+    JsonOption,
+    ThreadsOption,
+    TraceOption,
+    book,
+    traces,
+)
 from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
@@ -102,6 +110,7 @@ def simulate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")
     ] = None,
+    catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,6 +132,7 @@ def simulate(
         settings.check()
         given: dict[str, Any] = {"scenario": scenario, "trace": traces(trace), "block": block}
         given["whole"] = _whole(whole or no_spill, failures, spill=not no_spill)
+        given["catalog"] = book(catalog)
         given |= {"lengths": lengths.value, "prefixes": prefixes.value}
         _simulate(plan, given, settings, (plot, output, force), as_json)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.files.frames import Columns, columns_of, is_frame
 from tokenfleet.fleets import booking, limits, routing
 from tokenfleet.mix.model.limits import capex_used
 from tokenfleet.problem import build
@@ -41,6 +42,13 @@ class FleetAnswers:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
+    def table(self) -> Columns:
+        """The answers as columns, a row for each fleet and case, counted from 1."""
+        cases, fleets = self["feasible"].shape
+        rows = {"fleet": np.arange(1, fleets + 1), "case": np.arange(1, cases + 1)}
+        index = {"fleet": np.repeat(rows["fleet"], cases), "case": np.tile(rows["case"], fleets)}
+        return Columns({**index, **{n: v.T.reshape(-1) for n, v in self.columns.items()}})
+
 
 def evaluate_fleets(
     scenario: ScenarioSource,
@@ -55,9 +63,9 @@ def evaluate_fleets(
     """What each fleet costs and draws, and whether it serves the demand within every limit.
 
     `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
-    columns by `offer@site`, where what is not named is 0. `demand`, `energy_price` and
-    `system_price` multiply the scenario's; each is a number, or one for every case of prices
-    and demand.
+    columns by `offer@site` (a mapping or a DataFrame), where what is not named is 0. `demand`,
+    `energy_price` and `system_price` multiply the scenario's; each is a number, or one for every
+    case of prices and demand.
     Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
 
     Raises:
@@ -100,6 +108,8 @@ class FleetEvaluator:
         Raises:
             SchemaError: an unknown column or a bad count; names it.
         """
+        if is_frame(given):
+            given = columns_of(given)
         table = self._by_name(given) if isinstance(given, Mapping) else _numbers(given, "counts")
         if table.ndim != 2 or table.shape[1] != len(self.offers):
             raise SchemaError(

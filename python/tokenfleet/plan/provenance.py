@@ -62,11 +62,23 @@ def _money(built: Built, result: MixResult) -> list[Provenance]:
         for offer, source in sorted(built.supply.price_sources.items())
         if offer in used
     ]
+    rows += _api_prices(built)
     rows += [
         Provenance(what=name, cls="default", source=source)
         for name, source in sorted(built.terms.defaulted.items())
     ]
     return rows
+
+
+def _api_prices(built: Built) -> list[Provenance]:
+    """Entries of the price book that hosted APIs name."""
+    scenario, catalog = built.loaded.scenario, built.loaded.catalog
+    named = sorted((api.id, api.price) for api in scenario.apis if api.price is not None)
+    found = [(name, catalog.api_price(price, scenario.price_vintage)) for name, price in named]
+    return [
+        Provenance(what=f"price of API {name}", cls="catalog", source=row.source, as_of=row.as_of)
+        for name, row in found
+    ]
 
 
 def _system(built: Built, system: str) -> Provenance:

@@ -22,8 +22,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.frames import Columns
 from tokenfleet.files.read import load_data
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
+from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import (
     Count,
     Flag,
@@ -471,6 +473,18 @@ class Plan(Row):
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def table(self, name: str) -> Columns:
+        """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
+
+        Raises:
+            SchemaError: no such table; names those that there are.
+        """
+        plain = self.to_json()
+        tables = {key: value for key, value in plain.items() if isinstance(value, list)}
+        if name not in tables:
+            raise SchemaError(f"a plan has no table {name!r}", did_you_mean(name, tables))
+        return Columns.of(tables[name])
 
     @classmethod
     def from_json(cls, data: Any, source: str = "plan") -> Plan:

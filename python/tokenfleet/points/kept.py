@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.frames import Columns
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import PROMISED, Judge
@@ -33,15 +34,13 @@ _LABELS: dict[str, type] = {
 }
 
 
-def evaluate(
-    scenario: ScenarioSource, *, progress: Progress | None = None
-) -> dict[str, NDArray[Any]]:
+def evaluate(scenario: ScenarioSource, *, progress: Progress | None = None) -> Columns:
     """Operating points of the kept candidates, as columns of equal length.
 
     Names carry units; latencies are at capacity, under the worst mix of the admitted classes. Each
     point says how it is known (`provenance`, `known`, `runs`) and the half-widths of its 80 %
     intervals (`*_interval80_pct`: x/(1 + w) to x (1 + w)). Make a table of it with
-    `polars.DataFrame(...)` or `pandas.DataFrame(...)`.
+    `polars.DataFrame(...)`, `pyarrow.table(...)` or any other reader of the Arrow C interface.
 
     Raises:
         SchemaError: as `optimize_fleet`; or the scenario brings its own columns.
@@ -56,7 +55,7 @@ def evaluate(
     return _points(built)
 
 
-def _points(built: Built) -> dict[str, NDArray[Any]]:
+def _points(built: Built) -> Columns:
     assert built.core is not None and built.specification is not None
     candidates = built.problem.candidates
     origin = [built.origins[c.id] for c in candidates]
@@ -67,7 +66,7 @@ def _points(built: Built) -> dict[str, NDArray[Any]]:
     groups = _array([group for _, group in origin], np.int64)
     columns["latency_group"] = groups
     columns.update(_by_group(built, np.array([n for n, _ in origin], dtype=np.uint64), groups))
-    return {**columns, **_known(built)}
+    return Columns({**columns, **_known(built)})
 
 
 def _shown(value: Any) -> Any:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokenfleet import _core
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.frames import Columns
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import add_time_factors
 from tokenfleet.problem.money import resolve_terms
@@ -26,7 +26,6 @@ from tokenfleet.problem_data import HOURS_PER_YEAR, OfferData, Pool
 from tokenfleet.scenario.load import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
 
-Columns = dict[str, NDArray[Any]]
 # Ranges of units handed to the core at once: small enough to report progress and to stop on Ctrl-C.
 _CHUNKS = 20
 _LABELS = (
@@ -230,9 +229,11 @@ def _labelled(
         **columns,
     }
     values = {name: np.asarray(found[name]) for name in _VALUES}
-    return {**{name: np.array(column) for name, column in named.items()}, **values}
+    return Columns({**{name: np.array(column) for name, column in named.items()}, **values})
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
     filled = [p for p in parts if len(p["workload"])] or list(parts[:1])
-    return {name: np.concatenate([p[name] for p in filled]) for name in filled[0]} if filled else {}
+    if not filled:
+        return Columns()
+    return Columns({n: np.concatenate([p[n] for p in filled]) for n in filled[0]})

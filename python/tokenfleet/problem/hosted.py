@@ -36,6 +36,7 @@ def build_apis(loaded: LoadedScenario) -> tuple[tuple[ApiData, ...], list[NotCon
 
 
 def _request_usd(api: Api, c: RequestClass) -> float:
+    assert api.usd_per_mtok_input is not None and api.usd_per_mtok_output is not None
     tokens = (
         c.input_tokens.mean * api.usd_per_mtok_input
         + c.output_tokens.mean * api.usd_per_mtok_output

@@ -16,6 +16,7 @@ from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
 from tokenfleet.catalog.tables import csv_table
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.frames import is_frame, rows_of
 from tokenfleet.files.read import load_data
 from tokenfleet.importers.lengths import (
     classes_from_cdf,
@@ -25,6 +26,7 @@ from tokenfleet.importers.lengths import (
 )
 from tokenfleet.importers.trace import Trace
 from tokenfleet.schema import (
+    Api,
     Column,
     Fault,
     Quality,
@@ -75,6 +77,8 @@ def load_scenario(
 ) -> LoadedScenario:
     """Loads a scenario from a YAML, TOML or JSON file, from plain data, or as it is.
 
+    In plain data a list of rows (`offers`, `columns`, ...) may be a DataFrame.
+
     `given` fields take the place of a file's own. The scenario's catalog files go on top of
     `catalog`; None is the shipped one.
 
@@ -89,7 +93,8 @@ def load_scenario(
     parsed, source, folder = _parse(scenario, base_dir, given or {})
     own = [_resolve(folder, p, source) for p in parsed.catalog]
     catalog = merge_files(catalog or load_catalog(), own)
-    parsed = _with_quality(_with_columns(parsed, folder, source), catalog)
+    parsed = _with_columns(parsed, folder, source)
+    parsed = _with_api_prices(_with_quality(parsed, catalog), catalog)
     reader = _ClassReader(catalog, folder, source)
     classes = {
         workload.id: reader.read(workload, f"workloads[{i}] (id {workload.id!r})")
@@ -129,7 +134,8 @@ def _parse(
     if isinstance(scenario, Scenario):
         return scenario, "scenario", base_dir or Path.cwd()
     if isinstance(scenario, Mapping):
-        return Scenario.parse(dict(scenario), "scenario"), "scenario", base_dir or Path.cwd()
+        data = {k: rows_of(v) if is_frame(v) else v for k, v in scenario.items()}
+        return Scenario.parse(data, "scenario"), "scenario", base_dir or Path.cwd()
     path = Path(scenario)
     data = load_data(path)
     if not isinstance(data, dict):
@@ -173,6 +179,26 @@ def _with_quality(scenario: Scenario, catalog: Catalog) -> Scenario:
         if q.model in models and (q.model, q.precision) not in own
     )
     return scenario.model_copy(update={"quality": scenario.quality + added}) if added else scenario
+
+
+def _with_api_prices(scenario: Scenario, catalog: Catalog) -> Scenario:
+    """Hosted APIs that name an entry of the price book, with its prices.
+
+    Raises:
+        CatalogError: there is no such entry.
+    """
+    if all(api.price is None for api in scenario.apis):
+        return scenario
+    apis = tuple(_priced(api, catalog, scenario.price_vintage) for api in scenario.apis)
+    return scenario.model_copy(update={"apis": apis})
+
+
+def _priced(api: Api, catalog: Catalog, vintage: str | None) -> Api:
+    if api.price is None:
+        return api
+    row = catalog.api_price(api.price, vintage)
+    prices = ("usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request")
+    return api.model_copy(update={name: getattr(row, name) for name in prices})
 
 
 # Request classes and rate curves

@@ -236,17 +236,24 @@ class Api(Row):
 
     id: Name = about("Identifier")
     workload: Name = about("Workload it may serve")
-    usd_per_mtok_input: NonNegative = quantity(
+    price: Name | None = about(
+        "Entry of the price book (`apis` of a catalog file) whose prices hold; blank: those given "
+        "here",
+        default=None,
+    )
+    usd_per_mtok_input: NonNegative | None = quantity(
         "Price of input",
         "USD/Mtok",
+        default=None,
         low=1e-3,
         if_low="USD per token or per 1,000 tokens",
         high=200,
         if_high="cents, or USD per billion tokens",
     )
-    usd_per_mtok_output: NonNegative = quantity(
+    usd_per_mtok_output: NonNegative | None = quantity(
         "Price of output",
         "USD/Mtok",
+        default=None,
         low=1e-3,
         if_low="USD per token or per 1,000 tokens",
         high=1_000,
@@ -267,6 +274,27 @@ class Api(Row):
     slo_attested: Flag = about(
         "The buyer states that the provider's contract meets every limit", default=False
     )
+
+    @model_validator(mode="after")
+    def _priced(self) -> Api:
+        given = {
+            "usd_per_mtok_input": self.usd_per_mtok_input,
+            "usd_per_mtok_output": self.usd_per_mtok_output,
+        }
+        missing = [name for name, value in given.items() if value is None]
+        if self.price is None and missing:
+            raise rejected(
+                "field required",
+                missing[0],
+                "give the price in USD/Mtok, or name an entry of the price book in price",
+            )
+        if self.price is not None and len(missing) < len(given):
+            raise rejected(
+                "beside price, which names an entry of the price book",
+                next(name for name in given if name not in missing),
+                "leave one of them out",
+            )
+        return self
 
 
 class Quality(Row):

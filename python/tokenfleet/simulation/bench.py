@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tokenfleet.catalog import Catalog
 from tokenfleet.plan.match import check_match, scenario_path
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.build import respecify
@@ -47,7 +48,9 @@ class Bench:
         return [float(weight) for weight in weights]
 
 
-def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
+def open_bench(
+    plan: PlanSource, scenario: ScenarioSource | None, catalog: Catalog | None = None
+) -> Bench:
     """Reads a plan and its scenario, and checks that they belong together.
 
     Raises:
@@ -62,7 +65,7 @@ def open_bench(plan: PlanSource, scenario: ScenarioSource | None) -> Bench:
     else:  # a plan's confidence may have been asked for beside the file
         asked = {} if parsed.confidence is None else {"confidence": parsed.confidence}
         file = isinstance(scenario, str | Path)
-        loaded = load_scenario(scenario, given=asked if file else None)
+        loaded = load_scenario(scenario, given=asked if file else None, catalog=catalog)
     spec, core = respecify(loaded)
     check_match(parsed, name, loaded, spec, core)
     return Bench(parsed, name, loaded, spec, core)

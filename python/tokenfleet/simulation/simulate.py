@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.specification import Specification
 from tokenfleet.problem_data import FloatArray
@@ -49,13 +50,14 @@ def simulate(
     prefixes: PrefixesFrom = "auto",
     settings: SimulationSettings | None = None,
     whole: Whole | None = None,
+    catalog: Catalog | None = None,
     progress: Progress | None = None,
 ) -> Simulation:
     """Holds a plan against the request-level simulator, in one load block (the busiest).
 
     `plan` is a `Plan`, its JSON or the file of it; `scenario` the one it was made from (by default
-    the file that the plan names). Without a `trace`, requests are drawn; with `settings.day` their
-    rates follow the workload's load over a day.
+    the file that the plan names), read on top of `catalog`. Without a `trace`, requests are drawn;
+    with `settings.day` their rates follow the workload's load over a day.
 
     The arrivals of a `trace`, for all workloads or for those named, are played to the replicas of
     the block at the workload's mean rate over the year, because a trace has peaks of its own (at
@@ -78,7 +80,7 @@ def simulate(
     _check_day(settings, trace)
     if settings.day and settings.hours is None:
         settings = replace(settings, hours=24.0)
-    bench = open_bench(plan, scenario)
+    bench = open_bench(plan, scenario, catalog)
     whole_year = block is None
     block = peak_block(bench.plan) if block is None else block
     groups = groups_of(bench.plan, bench.spec, block)

@@ -9,6 +9,7 @@ an entry of `FAMILIES`, which diagnosis, plan, report and `evaluate-fleets` read
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pulp
@@ -347,13 +348,25 @@ class _Served(Family):
             f"cannot be served{when(problem, row)}"
         )
 
+    def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
+        """The problem with so many requests/s less of a class in a block."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        asked = workload.demand_rps.copy()
+        share = amount / (workload.min_scale or 1.0) if workload.free else amount
+        asked[row.block, row.cls] = max(asked[row.block, row.cls] - share, 0.0)
+        less = replace(workload, demand_rps=asked)
+        workloads = list(problem.workloads)
+        workloads[row.workload] = less
+        return replace(problem, workloads=tuple(workloads))
+
 
 _KW = Unit("kw", "{:.6g} kW")
 _RACKS = Unit("racks", "{:.6g}", whole=True)
 _SYSTEMS = Unit("systems", "{:.6g}", whole=True)
 _PER_S = Unit("requests_per_s", "{:.6g} requests/s")
-_KG = Unit("kg", "{:,.0f} kg CO2e")
-_USD = Unit("usd", "{:,.0f} USD")
+_KG = Unit("kg", "{:,.0f} kg CO2e", step=1.0)
+_USD = Unit("usd", "{:,.0f} USD", step=1.0)
 
 #: Every family of constraints, in the order in which the model adds them.
 FAMILIES: tuple[Family, ...] = (
@@ -366,7 +379,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
     Family("capacity", respect_capacity, over="requests", grows=True),
-    _Served("demand", meet_demand, over="requests", grows=True, gives_way=True),
+    _Served("demand", meet_demand, over="requests", grows=True, gives_way=True, unit=_PER_S),
     Family(
         "pair",
         pair_phases,
@@ -381,6 +394,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="power",
         key="power_kw",
+        field="power_limit_kw",
         unit=_KW,
         of="site",
         places=power_places,
@@ -394,6 +408,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="racks",
         key="racks",
+        field="rack_limit",
         unit=_RACKS,
         of="site",
         places=_rack_places,
@@ -406,6 +421,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="supply",
         key="supply_systems",
+        field="supply",
         unit=_SYSTEMS,
         of="offer",
         places=_supply_places,
@@ -418,6 +434,7 @@ FAMILIES: tuple[Family, ...] = (
         grows=True,
         words="API rate",
         key="api_requests_per_s",
+        field="max_rps",
         unit=_PER_S,
         of="api",
         places=_api_places,
@@ -430,6 +447,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="capex budget",
         key="capex_usd",
+        field="capex_budget_usd",
         unit=_USD,
         places=lambda problem: _budget(problem.objective.capex_budget_usd),
         used=capex_used,
@@ -441,6 +459,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="embodied carbon budget",
         key="embodied_carbon_kg",
+        field="embodied_carbon_budget_kg",
         unit=_KG,
         places=lambda problem: _budget(problem.objective.embodied_carbon_budget_kg),
         used=_embodied_carbon_used,
@@ -453,6 +472,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="annual budget",
         key="annual_cost_usd",
+        field="annual_budget_usd",
         unit=_USD,
         places=lambda problem: _budget(problem.objective.annual_budget_usd),
         used=lambda use, _: use.annual_cost_usd,
