@@ -256,7 +256,7 @@ def tokens_per_year(m: FleetModel, columns: Sequence[Label], kind: str) -> Float
             continue
         data = m.problem.workloads[w]
         each = (data.output_tokens if kind == "output" else data.input_tokens)[column.cls]
-        tokens[j] = m.problem.blocks[column.block].hours * SECONDS_PER_HOUR * float(each)
+        tokens[j] = m.problem.blocks[column.block].counted_hours * SECONDS_PER_HOUR * float(each)
     return tokens
 
 

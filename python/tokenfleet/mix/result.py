@@ -135,7 +135,7 @@ def tokens_per_year(
     problem: Problem, values: Mapping[Label, float], denominator: Denominator
 ) -> float:
     """Tokens delivered in a year: output, or input + output."""
-    seconds = np.array([block.hours * SECONDS_PER_HOUR for block in problem.blocks])
+    seconds = np.array([block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks])
     total = 0.0
     for w, workload in enumerate(problem.workloads):
         tokens = workload.output_tokens

@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenfleet import _core
 from tokenfleet.problem.hosted import build_apis
+from tokenfleet.problem.load_blocks import scenario_blocks
 from tokenfleet.problem.money import resolve_terms
 from tokenfleet.problem.specification import build_specification
 from tokenfleet.problem.supply import NotConsidered, build_supply
@@ -50,9 +51,8 @@ def check(loaded: LoadedScenario) -> Checked:
     """
     scenario, catalog = loaded.scenario, loaded.catalog
     terms = resolve_terms(scenario.finance, catalog)
-    supply = build_supply(
-        scenario, catalog, sorted(set(scenario.systems or catalog.systems)), terms
-    )
+    allowed = sorted(set(scenario.systems or catalog.systems))
+    supply = build_supply(loaded, allowed, terms, scenario_blocks(loaded))
     apis, refused = build_apis(loaded)
     systems = tuple(sorted({pool.system for pool in supply.pools}))
     notes = supply.not_considered + refused

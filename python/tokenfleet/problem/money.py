@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tokenfleet import _core
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
-from tokenfleet.problem_data import GOALS
+from tokenfleet.problem_data import GOALS, ByBlock
 from tokenfleet.schema import Finance, Objective, Offer, Scenario, Site
 
 PERCENT = 100.0
@@ -176,20 +176,33 @@ def site_hosting(site: Site, catalog: Catalog) -> float:
     return float(require(catalog.tco_row("colo_usd_per_kw_month"), "typical"))
 
 
-def energy_price(site: Site, pue: float, objective: Objective, catalog: Catalog) -> float:
-    """Price of a kWh at the IT equipment, USD.
+def site_tariff(site: Site, catalog: Catalog) -> float:
+    """One tariff for the whole day, USD/kWh; blank is the catalog's typical."""
+    if isinstance(site.electricity_usd_per_kwh, int | float):
+        return site.electricity_usd_per_kwh
+    return float(require(catalog.tco_row("electricity_usd_per_kwh"), "typical"))
+
+
+def kwh_prices(
+    site: Site, pue: float, tariff_usd_per_kwh: ByBlock, objective: Objective
+) -> dict[str, ByBlock]:
+    """USD per kWh at the IT equipment by item (energy, carbon, water), the tariff by load block.
 
     Raises:
         CatalogError: carbon or water is priced and the site does not state how much it uses.
     """
-    tariff = site.electricity_usd_per_kwh
-    if tariff is None:
-        tariff = float(require(catalog.tco_row("electricity_usd_per_kwh"), "typical"))
     carbon_price = objective.carbon_price_usd_per_t or 0.0
     water_price = objective.water_price_usd_per_m3 or 0.0
     carbon = _stated(site, "carbon_kg_per_kwh", needed=carbon_price > 0)
     water = _stated(site, "water_l_per_kwh", needed=water_price > 0)
-    return _core.energy_usd_per_kwh_it(tariff, pue, carbon, carbon_price, water, water_price)
+
+    def cost(tariff: float) -> dict[str, float]:
+        return {**_core.kwh_it_cost(tariff, pue, carbon, carbon_price, water, water_price)}  # type: ignore[dict-item]
+
+    if not isinstance(tariff_usd_per_kwh, tuple):
+        return {**cost(tariff_usd_per_kwh)}
+    each = [cost(tariff) for tariff in tariff_usd_per_kwh]
+    return {**each[0], "energy": tuple(of["energy"] for of in each)}
 
 
 def carbon_per_kwh_it(site: Site, pue: float, objective: Objective) -> float:

@@ -28,6 +28,8 @@ _ITEMS = {
     "capex_annuity": "purchase, as an annuity",
     "residual_credit": "resale value",
     "api_tokens": "hosted API tokens",
+    "carbon": "priced carbon",
+    "water": "priced water",
     "contracted_power": "contracted power",
     "on_demand": "on-demand hours",
 }
