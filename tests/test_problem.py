@@ -164,8 +164,8 @@ class TestMoney:
         assert result.terms.cost_of_capital == pytest.approx(0.10)
         assert result.terms.life_years == 5
         assert result.terms.staff_usd_per_kw_year == pytest.approx(400.0)  # 2 FTE x 200 k$ per MW
-        assert "finance.cost_of_capital" in result.terms.defaulted
-        assert "finance.residual_fraction" not in result.terms.defaulted
+        assert "cost_of_capital" in result.terms.typical
+        assert "residual_fraction" not in result.terms.typical
 
 
 class TestPlaces:

@@ -45,7 +45,7 @@ class Supply:
     pools: list[Pool] = field(default_factory=list)
     offers: list[OfferData] = field(default_factory=list)
     not_considered: list[NotConsidered] = field(default_factory=list)
-    price_sources: dict[str, str] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)  # by offer
     refusals: dict[str, str] = field(default_factory=dict)  # system: why it has no pool
 
     def refusal(self, system: str) -> str:
@@ -171,7 +171,7 @@ def _add_offer(
         supply.refusals[row.id] = "no_price"
         supply.drop(f"offer {offer.id}", error.message)
         return
-    supply.price_sources[offer.id] = price.source
+    supply.prices[offer.id] = price
     placer = _Placer(supply, scenario, catalog, offer, row, price, terms, tariffs, embodied_kg)
     for s, site in enumerate(scenario.sites):
         if offer.sites is None or site.id in offer.sites:

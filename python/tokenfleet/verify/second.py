@@ -371,6 +371,9 @@ class _Pool:
             row = self.limits.at_most(("supply", *name, b), _supply(self.problem, o))
             if row >= 0:
                 sheet.enter(row, column, 1.0)
+            kg, most_kg = offer.embodied_carbon_kg, self.problem.objective.embodied_carbon_budget_kg
+            if kg and most_kg is not None:
+                sheet.enter(self.limits.at_most(("embodied", b), most_kg), column, kg)
         if pool.hosted:
             return
         power = self.limits.at_most(("power", s, b), self.site.power_limit_kw)
