@@ -23,7 +23,7 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 def test_no_time_at_all_gives_a_plan(
     seed: int, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sizes that do not divide one another are never rounded: there the solver finds a first one."""
+    """Sizes that do not divide one another are not rounded: there the solver finds a first plan."""
     if large:
         monkeypatch.setattr("tokenfleet.mix.search.stages.SMALL", 0)
     problem = random_problem(seed, classes=2, sizes=(1, 2, 4) if seed % 2 else (2, 3, 4))

@@ -9,7 +9,7 @@ from typing import Any
 import highspy
 import pytest
 
-from problems import random_problem
+from problems import priced_by_block, random_problem
 from reference_mix import scip_cost
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
@@ -28,7 +28,9 @@ KINDS: tuple[ObjectiveKind, ...] = ("least_cost", "least_energy", "least_carbon"
 
 
 def of_kind(seed: int, kind: ObjectiveKind) -> Problem:
+    """A random problem that generation applies to; every other one has prices by block."""
     problem = random_problem(seed, classes=3, sizes=(2, 3, 4, 8))
+    problem = priced_by_block(problem, seed) if seed % 2 else problem
     pools = tuple(
         replace(p, reserve=0, carbon_kg_per_kwh_it=0.1 + 0.05 * i)
         for i, p in enumerate(problem.pools)

@@ -16,7 +16,7 @@ from tokenfleet.mix.generate.generation import Generated, applies, generate, is_
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
+from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import first_plan, search
@@ -229,7 +229,7 @@ def _result(m: FleetModel, found: Found) -> MixResult:
         bound=found.bound * unit,
         gap=found.gap,
         values=values,
-        cost_items=cost_items(m, values),
+        bookings=bookings(m, values),
         interrupted=found.interrupted,
         warnings=_warnings(m.problem, values),
     )
@@ -291,5 +291,5 @@ def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
         gap=relative_gap(value, result.bound),
         status=certify(value, result.bound, effort.gap),
         values=values,
-        cost_items=cost_items(alone, values),
+        bookings=bookings(alone, values),
     )

@@ -26,7 +26,7 @@ from tokenfleet.mix.generate.master import Master, Prices
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import limits
 from tokenfleet.mix.model.index import Demand, Slack
-from tokenfleet.mix.model.objectives import kwh_weights
+from tokenfleet.mix.model.objectives import is_kwh_and_systems
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.growing import Answer
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -57,7 +57,7 @@ class Generated:
 def applies(problem: Problem) -> bool:
     """Whether the relaxation of the problem can be had by generation."""
     return (
-        kwh_weights(problem, problem.objective.goal) is not None
+        is_kwh_and_systems(problem.objective.goal)
         and all(f.may_grow() or not f.is_active(problem) for f in limits.FAMILIES)
         and not problem.relayout
         and not any(w.free for w in problem.workloads)

@@ -493,6 +493,7 @@ def family_of(row: Row) -> Family | None:
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
 
 
-def that_give_way() -> list[Family]:
-    """Families that the diagnosis may relax, demand last."""
-    return sorted((f for f in FAMILIES if f.gives_way), key=lambda f: f.over == "requests")
+def that_give_way(problem: Problem) -> list[str]:
+    """Names of the families that bind in the problem and may be relaxed, demand last."""
+    binding = [f for f in FAMILIES if f.gives_way and f.is_active(problem)]
+    return [f.name for f in sorted(binding, key=lambda f: f.over == "requests")]

@@ -150,16 +150,16 @@ class RatioSearch:
         unserved.
 
         Raises:
-            SolverError: no whole plan delivers a token.
+            SolverError: no token can be delivered in whole systems.
         """
-        effort = self.effort.with_gap(self.wanted)
-        cost_minus_tokens(self.m, self.bound)
+        effort, least = self.effort.with_gap(self.wanted), self.ratio.of(self.relaxed.values)
+        cost_minus_tokens(self.m, self.bound if math.isfinite(self.bound) else least)
         found = search(self.m, effort.part(0.25))
         if found.values and self.ratio.tokens_of(found.values) <= 0:
             self._aim_at_tokens()
             found = search(self.m, effort.part(0.5))
         self.plan, self.interrupted = dict(found.values), found.interrupted
-        if self.plan and self.ratio.tokens_of(self.plan) <= 0:
+        if found.values and self.ratio.tokens_of(self.plan) <= 0:
             raise _no_token()
         return found
 

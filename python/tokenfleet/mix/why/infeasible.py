@@ -75,7 +75,7 @@ def _unserved(problem: Problem, w: int) -> list[str]:
         return []
     texts = []
     for b, block in enumerate(problem.blocks):
-        served = _servable(problem, w, block.lost_site)
+        served = _servable(problem, w, b)
         for k, class_id in enumerate(workload.class_ids):
             if workload.demand_rps[b, k] > 0 and not served[k]:
                 lost = "" if block.lost_site < 0 else (
@@ -86,17 +86,17 @@ def _unserved(problem: Problem, w: int) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _servable(problem: Problem, w: int, lost_site: int) -> BoolArray:
-    """Whether some candidate, pair of candidates or API serves each class."""
+def _servable(problem: Problem, w: int, b: int) -> BoolArray:
+    """Whether some candidate, pair of candidates or API serves each class in block b."""
     served = np.zeros(len(problem.workloads[w].class_ids), dtype=bool)
     for api in problem.apis:
         if api.workload == w:
-            served |= np.isfinite(api.cost_usd_per_request)
+            served |= np.isfinite(api.costs(len(problem.blocks))[b])
     phases: dict[tuple[int, int], dict[str, BoolArray]] = {}
     with_offer = {offer.pool for offer in problem.offers if offer.supply >= 1}
     pools: dict[str, list[Pool]] = {}
     for p, pool in enumerate(problem.pools):
-        if p in with_offer and pool.site != lost_site:
+        if p in with_offer and pool.site != problem.blocks[b].lost_site:
             pools.setdefault(pool.system, []).append(pool)
     for c in (c for c in problem.candidates if c.workload == w):
         admitted = np.isfinite(c.load)
@@ -183,7 +183,7 @@ def explain_infeasible(
     if frame is None:
         frame = _least_frame(problem)
     deadline = Deadline(seconds)
-    names = [family.name for family in limits.that_give_way()]
+    names = limits.that_give_way(problem)
     trials = [_repair(problem, [name], frame, deadline) for name in names]
     repairs = [r for r in trials if r is not None]
     if not repairs:

@@ -30,7 +30,7 @@ def explain_large(
 ) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much."""
     rows = pairs.rows_of(start).tolist()
-    names = [family.name for family in limits.that_give_way()]
+    names = limits.that_give_way(pairs.problem)
     trials = [frozenset({name}) for name in names]
     found = [_repair(pairs, rows, families, effort) for families in trials]
     if not any(trial.repair for trial in found):
