@@ -76,7 +76,7 @@ def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
     if hourly is None:
         yield row("electricity_usd_per_kwh", site_tariff(site, catalog), "electricity_usd_per_kwh")
     else:
-        what, unit = "hourly_tariff_usd_per_kwh", _unit(Site, "hourly_tariff_usd_per_kwh")
+        what, unit = "electricity_usd_per_kwh", _unit(Site, "electricity_usd_per_kwh")
         span = f"{min(hourly):g} to {max(hourly):g} over the day"
         yield Input(f"sites[{site.id}].{what}", span, unit, False, SCENARIO)
     yield row("hosting_usd_per_kw_month", site_hosting(site, catalog), "colo_usd_per_kw_month")
