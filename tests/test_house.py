@@ -133,3 +133,15 @@ def test_one_feature_stands_in_eight_files() -> None:
     touched = {str(p.relative_to(ROOT)) for p in MODULES.values() if "embodied" in p.read_text()}
     assert len(touched) <= 8
     assert touched == set(told)
+
+
+def test_fast_tests_cover_every_room() -> None:
+    slow = set((ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split())
+    asked = ""
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        names = re.findall(r"^    ?def (test_\w+)|^def (test_\w+)", text, re.MULTILINE)
+        if any(f"{path.name}::{a or b}" not in slow for a, b in names):
+            asked += text
+    rooms = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert not {r for r in rooms if f"tokenfleet.{r}" not in asked} - {"examples"}

@@ -311,6 +311,22 @@ def test_formats_of_compressed_tensors(weights: Json, expected: str | None) -> N
 
 
 @pytest.mark.parametrize(
+    ("quant", "expected"),
+    [
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "int4"),
+        ({"quant_method": "gptq", "bits": 4}, "int4"),
+        ({"quant_method": "gptq", "bits": 3}, None),
+        ({"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, "fp8"),
+        ({"quant_method": "quanto"}, None),
+    ],
+)
+def test_formats_of_other_methods(quant: Json, expected: str | None) -> None:
+    model = read({**PHI_4, "quantization_config": quant})
+    assert model.architecture.native_precision == expected
+    assert bool(model.warnings) == (expected is None)
+
+
+@pytest.mark.parametrize(
     ("algorithm", "expected"),
     [
         ("FP8", "fp8"),

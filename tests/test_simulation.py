@@ -258,8 +258,8 @@ def test_bursts_of_a_trace_stay(planned: tuple[Json, Json], tmp_path: Path) -> N
     [
         ([], "has no requests"),
         ([(0.0, 1000, 200), (5.0, 1000, 200), (3.0, 1000, 200)], "row 4: comes before"),
-        ([(0.0, 1000, 200), (1.0, 0, 200)], "row 3: ContextTokens"),
-        ([(0.0, 1000, 200), (1.0, 1000, 0)], "row 3: GeneratedTokens"),
+        ([(0.0, 1000, 200), (1.0, -1, 200)], "row 3: ContextTokens"),
+        ([(0.0, 1000, 200), (1.0, 1000, -5)], "row 3: GeneratedTokens"),
         ([(0.0, 1000, 200), (1.0, 1001, 200)], "row 3: a request of 1,001"),
         ([(0.0, 1000, 200), (1.0, 200_000, 200)], "row 3: a request of 200,200"),
         ([(0.0, 1000, 200), (0.0, 1000, 200)], "one time"),

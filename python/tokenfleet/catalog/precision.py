@@ -18,6 +18,8 @@ _QUANT_PROBES = {
     "dense": "model.layers.9.mlp.gate_proj",
     "experts": "model.layers.9.mlp.experts.0.gate_proj",
 }
+# Methods that round weights to integers and leave activations as they are.
+_WEIGHTS_ALONE = ("awq", "gptq")
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class Precision:
         )
         if method == "fp8":
             return ("fp8_block" if quant.get("weight_block_size") else "fp8"), ignored
-        if method == "mxfp4":
-            return "mxfp4", ignored
+        if method in _WEIGHTS_ALONE and quant.get("bits") == 4:
+            return "int4", ignored
+        named = format_named(str(method))
+        if named is not None:
+            return named.id, ignored
         if method == "compressed-tensors":
             return self.compressed(quant), ignored
         if "quant_algo" in quant:

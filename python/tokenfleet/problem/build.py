@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -112,15 +112,9 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
 
 
 def _objective(scenario: Scenario) -> data.Objective:
-    o = scenario.objective
-    return data.Objective(
-        kind=o.kind,
-        denominator=o.denominator,
-        annual_budget_usd=o.annual_budget_usd,
-        capex_budget_usd=o.capex_budget_usd,
-        embodied_carbon_budget_kg=o.embodied_carbon_budget_kg,
-        ratio_tolerance=o.ratio_tolerance,
-    )
+    """The goal and its budgets: what the scenario states under the names that the mix has."""
+    stated = scenario.objective
+    return data.Objective(**{f.name: getattr(stated, f.name) for f in fields(data.Objective)})
 
 
 # Demand

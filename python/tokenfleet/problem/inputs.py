@@ -65,7 +65,7 @@ def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input
 
 
 def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
-    def row(name: str, value: float | str, parameter: str, key: str = "") -> Input:
+    def row(name: str, value: float, parameter: str, key: str = "") -> Input:
         what, unit = f"sites[{site.id}].{name}{key}", _unit(Site, name)
         if getattr(site, name) is not None:
             return Input(what, value, unit, False, SCENARIO)
@@ -73,10 +73,12 @@ def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
         return Input(what, value, unit, True, source, catalog.tco_row(parameter).as_of)
 
     hourly = site.hourly_tariff_usd_per_kwh
-    tariff: float | str = site_tariff(site, catalog)
-    if hourly is not None:
-        tariff = f"{min(hourly):g} to {max(hourly):g} by the hour"
-    yield row("electricity_usd_per_kwh", tariff, "electricity_usd_per_kwh")
+    if hourly is None:
+        yield row("electricity_usd_per_kwh", site_tariff(site, catalog), "electricity_usd_per_kwh")
+    else:
+        what, unit = "electricity_usd_per_kwh", _unit(Site, "electricity_usd_per_kwh")
+        span = f"{min(hourly):g} to {max(hourly):g} over the day"
+        yield Input(f"sites[{site.id}].{what}", span, unit, False, SCENARIO)
     yield row("hosting_usd_per_kw_month", site_hosting(site, catalog), "colo_usd_per_kw_month")
     if isinstance(site.pue, dict):
         yield from (row("pue", pue, "pue", f".{kind}") for kind, pue in site.pue.items())

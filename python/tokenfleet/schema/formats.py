@@ -41,7 +41,7 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
             "bf16", 16, 2.0, "bf16", ("bf16",), ("bf16",), names=("bfloat16", "fp16", "float16")
         ),
         # Published 8-bit checkpoints carry the scales of activations (static).
-        WeightFormat("fp8", 8, 1.0, "fp8", ("fp8_static", "fp8"), ("fp8",)),
+        WeightFormat("fp8", 8, 1.0, "fp8", ("fp8_static", "fp8"), ("fp8",), names=("fbgemm_fp8",)),
         WeightFormat(
             "fp8_block",
             8,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -75,7 +76,9 @@ class FleetModel:
     open: frozenset[int] = frozenset()  # pools that may hold systems
     eligible: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates built
     constant_usd: float = 0.0
-    _of_kind: dict[type[Any], dict[Any, pulp.LpVariable]] = field(default_factory=dict)
+    _of_kind: defaultdict[type[Any], dict[Any, pulp.LpVariable]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
     @property
     def order(self) -> Order:
@@ -101,12 +104,12 @@ class FleetModel:
         bound = up if math.isfinite(up) else None
         variable = self.prob.add_variable(name, low, bound, category)
         self.columns[label] = variable
-        self._of_kind.setdefault(type(label), {})[label] = variable
+        self._of_kind[type(label)][label] = variable
         return variable
 
     def of(self, kind: type[Kind]) -> Mapping[Kind, pulp.LpVariable]:
         """The columns of one kind of label, in the order in which they were made."""
-        return self._of_kind.get(kind, {})
+        return self._of_kind[kind]
 
     def of_pairs(self) -> Iterator[tuple[Replicas | Flow, pulp.LpVariable]]:
         """The columns that belong to a pair of pool and candidate."""

@@ -109,6 +109,11 @@ class Family:
     places: Callable[[Problem], list[Place]] | None = None
     used: Callable[[Use, Place], Amount] | None = None  # at most over the load blocks
 
+    def __post_init__(self) -> None:
+        """A limit that gives way is raised before that is called a cure, so it says where it is."""
+        if self.gives_way and self.places is not None and not self.field:
+            raise ValueError(f"family {self.name}: gives way, and names no field that states it")
+
     def stated(self, problem: Problem) -> list[Place]:
         """Where the limit is stated."""
         found = self.places(problem) if self.places is not None else []

@@ -8,6 +8,7 @@ an entry of `FAMILIES`, which diagnosis, plan, report and `evaluate-fleets` read
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -48,7 +49,7 @@ def meet_demand(m: FleetModel) -> None:
                 if demand <= 0:
                     continue
                 row, short = Demand(b, w, k), m.columns.get(Short(b, w, k))
-                pairs = [(v, 1.0) for v in served.get(row, [])]
+                pairs = [(v, 1.0) for v in served.get((b, w, k), [])]
                 if short is not None:
                     pairs.append((short, 1.0))
                 pairs += [(v, -a) for v, a in m.slack(row)]
@@ -57,34 +58,36 @@ def meet_demand(m: FleetModel) -> None:
                 m.row(row, pairs, EQ, 0.0 if data.free else demand)
 
 
-def _served(m: FleetModel) -> dict[Demand, list[pulp.LpVariable]]:
-    """Flows that end a request, a prefill alone serves nobody; then requests to APIs."""
-    served: dict[Demand, list[pulp.LpVariable]] = {}
+def _served(m: FleetModel) -> dict[tuple[int, int, int], list[pulp.LpVariable]]:
+    """Flows that end a request, a prefill alone serves nobody, then requests to APIs; by block,
+    workload and class (plain tuples: a label for each flow would be a tenth of the model's time).
+    """
+    served: dict[tuple[int, int, int], list[pulp.LpVariable]] = {}
     for flow, column in m.of(Flow).items():
         candidate = m.problem.candidates[flow.candidate]
         if candidate.role != "prefill":
-            row = Demand(flow.block, candidate.workload, flow.cls)
-            served.setdefault(row, []).append(column)
+            key = (flow.block, candidate.workload, flow.cls)
+            served.setdefault(key, []).append(column)
     for api, column in m.of(Api).items():
-        row = Demand(api.block, m.problem.apis[api.api].workload, api.cls)
-        served.setdefault(row, []).append(column)
+        key = (api.block, m.problem.apis[api.api].workload, api.cls)
+        served.setdefault(key, []).append(column)
     return served
 
 
 def respect_capacity(m: FleetModel) -> None:
     """sum over k of load[c, k] * f[b, p, c, k] <= n[b, p, c]."""
-    flows = m.of(Flow)
-    for p in m.order.pools:
-        for c in m.eligible[p]:
-            load = m.problem.candidates[c].load
-            classes = m.order.classes[m.problem.candidates[c].workload]
-            for b in m.scopes.up(p):
-                columns = ((flows.get(Flow(b, p, c, k)), load[k]) for k in classes)
-                pairs = [(column, a) for column, a in columns if column is not None]
-                if pairs:
-                    row = Capacity(b, p, c)
-                    pairs.append((m.columns[m.replicas_of(row)], -1.0))
-                    m.row(row, pairs, LE, 0.0)
+    candidates = m.problem.candidates
+    for place, found in itertools.groupby(m.of(Flow).items(), lambda item: _place(item[0])):
+        row = Capacity(*place)
+        load = candidates[row.candidate].load
+        pairs = [(column, load[flow.cls]) for flow, column in found]
+        pairs.append((m.columns[m.replicas_of(row)], -1.0))
+        m.row(row, pairs, LE, 0.0)
+
+
+def _place(flow: Flow) -> tuple[int, int, int]:
+    """Block, pool and candidate of a flow, whose classes stand together."""
+    return flow.block, flow.pool, flow.candidate
 
 
 def pair_phases(m: FleetModel) -> None:
@@ -118,11 +121,11 @@ def keep_reserve(m: FleetModel) -> None:
 
 def limit_power(m: FleetModel) -> None:
     """Provisioned kW (times PUE where the limit is utility power) within each site's limit."""
+    standing = _standing(m)
     for s in m.order.sites:
-        site = m.problem.sites[s]
+        site, pools = m.problem.sites[s], standing.get(s, [])
         if not math.isfinite(site.power_limit_kw):
             continue
-        pools = [p for p in m.order.pools if _stands_in(m, p, s)]
         for scope in _site_scopes(m, pools):
             pairs = []
             for p in pools:
@@ -133,8 +136,13 @@ def limit_power(m: FleetModel) -> None:
                 m.row(row, pairs + m.slack(row), LE, site.power_limit_kw)
 
 
-def _stands_in(m: FleetModel, p: int, s: int) -> bool:
-    return p in m.open and m.problem.pools[p].site == s and not m.problem.pools[p].hosted
+def _standing(m: FleetModel) -> dict[int, list[int]]:
+    """Pools that may hold systems, by the site whose power and racks they take."""
+    pools: dict[int, list[int]] = {}
+    for p in m.order.pools:
+        if p in m.open and not m.problem.pools[p].hosted:
+            pools.setdefault(m.problem.pools[p].site, []).append(p)
+    return pools
 
 
 def _site_scopes(m: FleetModel, pools: list[int]) -> list[int]:
@@ -144,10 +152,10 @@ def _site_scopes(m: FleetModel, pools: list[int]) -> list[int]:
 
 def limit_racks(m: FleetModel) -> None:
     """racks[p] * systems_per_rack >= systems, and the racks of a site within its number."""
+    standing, per_rack = _standing(m), [pool.systems_per_rack for pool in m.problem.pools]
     for s in m.order.sites:
         limit = m.problem.sites[s].rack_limit
-        pools = [p for p in m.order.pools if _stands_in(m, p, s)]
-        pools = [p for p in pools if math.isfinite(m.problem.pools[p].systems_per_rack)]
+        pools = [p for p in standing.get(s, []) if math.isfinite(per_rack[p])]
         if not math.isfinite(limit) or not pools:
             continue
         for scope in _site_scopes(m, pools):
@@ -485,6 +493,7 @@ def family_of(row: Row) -> Family | None:
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
 
 
-def that_give_way() -> list[Family]:
-    """Families that the diagnosis may relax, demand last."""
-    return sorted((f for f in FAMILIES if f.gives_way), key=lambda f: f.over == "requests")
+def that_give_way(problem: Problem) -> list[str]:
+    """Names of the families that bind in the problem and may be relaxed, demand last."""
+    binding = [f for f in FAMILIES if f.gives_way and f.is_active(problem)]
+    return [f.name for f in sorted(binding, key=lambda f: f.over == "requests")]

@@ -183,7 +183,7 @@ def explain_infeasible(
     if frame is None:
         frame = _least_frame(problem)
     deadline = Deadline(seconds)
-    names = [family.name for family in limits.that_give_way()]
+    names = limits.that_give_way(problem)
     trials = [_repair(problem, [name], frame, deadline) for name in names]
     repairs = [r for r in trials if r is not None]
     if not repairs:
