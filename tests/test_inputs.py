@@ -9,6 +9,7 @@ import pytest
 import tokenfleet as tf
 from scenarios import buy, hall
 from test_plan_rows import MEASURED
+from tokenfleet.errors import SchemaError
 from tokenfleet.plan.rows import Input, Plan
 from tokenfleet.problem.check import check
 from tokenfleet.scenario.load import load_scenario
@@ -91,3 +92,52 @@ def test_hardware_has_its_figures_and_their_source() -> None:
     (row,) = tf.optimize_fleet(MEASURED).hardware
     assert (row.system, row.gpus, row.form, row.own) == ("h100_sxm_8", 8, "server", False)
     assert row.system_kw == pytest.approx(10.2) and row.source
+
+
+API: Json = {
+    "id": "api",
+    "workload": "chat",
+    "usd_per_mtok_input": 0.1,
+    "usd_per_mtok_output": 0.3,
+    "region": "eu",
+    "slo_attested": True,
+}
+
+
+def hosted_only(**changes: Any) -> Json:
+    """A workload and an API, no site and no system."""
+    own = {"name": "hosted", "workloads": MEASURED["workloads"], "systems": [], "apis": [API]}
+    return {**own, **changes}
+
+
+def test_hosted_apis_alone_need_no_site_and_no_money_terms() -> None:
+    """20 requests/s of 500 and 100 tokens at 0.1 and 0.3 $ a million: 80 $ a million requests."""
+    plan = tf.optimize_fleet(hosted_only())
+    assert plan.annual_cost_usd == pytest.approx(20 * 8760 * 3600 * 80e-6)
+    assert plan.cost_per_mtok_output_usd == pytest.approx(0.8)
+    assert not plan.systems and not plan.sites
+    assert {row.what.split(".")[0] for row in plan.inputs} == {"apis[api]"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"apis": []}, "systems: is empty, and there is no hosted API"),
+        ({"systems": ["h100_sxm_8"]}, "sites: field required"),
+    ],
+)
+def test_a_scenario_without_a_place_says_what_it_lacks(changes: Json, text: str) -> None:
+    with pytest.raises(SchemaError, match=text):
+        load_scenario(hosted_only(**changes))
+
+
+def test_what_is_rented_with_everything_included_rests_on_no_money_terms() -> None:
+    rent = {
+        "id": "rent",
+        "system": "h100_sxm_8",
+        "kind": "rent",
+        "term_years": 1,
+        "price_usd_per_gpu_h": 2.0,
+    }
+    found = rows(tf.optimize_fleet(scenario(offers=[rent])))
+    assert list(found) == ["offers[rent].price_usd_per_gpu_h"]

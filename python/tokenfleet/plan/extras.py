@@ -12,7 +12,7 @@ from tokenfleet.plan.promises import slo_rows
 from tokenfleet.plan.provenance import provenance_rows
 from tokenfleet.plan.rows import Hardware, Input, NotConsidered
 from tokenfleet.problem import Built
-from tokenfleet.problem.inputs import inputs
+from tokenfleet.problem.inputs import Used, inputs
 from tokenfleet.problem.supply import offers_of
 
 
@@ -25,7 +25,9 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
             if reason not in ("evaluated", "usable"):
                 dropped[reason] = dropped.get(reason, 0) + count
     offers = {offer.supply_group for offer in result.offers}
-    used = offers | {api.id for api in result.apis}
+    pools = [built.problem.pools[offer.pool] for offer in result.offers]
+    sites = {built.problem.sites[pool.site].id for pool in pools if not pool.hosted}
+    used = Used(offers, sites, {api.id for api in result.apis})
     prices = built.supply.prices
     from_book = any(prices[name].from_book for name in offers)
     return Extras(

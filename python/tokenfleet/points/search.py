@@ -105,7 +105,7 @@ def search_points(
             "leave `columns` out to evaluate the model",
         )
     utilisations = _utilisations(loads)
-    systems = sorted(set(loaded.scenario.systems or loaded.catalog.systems))
+    systems = loaded.scenario.systems_among(loaded.catalog.systems)
     terms = resolve_terms(loaded.scenario.finance, loaded.catalog)
     blocks = scenario_blocks(loaded)
     supply = build_supply(loaded, systems, terms, blocks)

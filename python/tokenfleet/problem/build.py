@@ -64,7 +64,7 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
     """Builds the problem of a scenario; `progress(done, total)` counts partitions of the space."""
     scenario, catalog = loaded.scenario, loaded.catalog
     terms = resolve_terms(scenario.finance, catalog)
-    systems = sorted(set(scenario.systems or catalog.systems))
+    systems = scenario.systems_among(catalog.systems)
     load = scenario_blocks(loaded)
     supply = build_supply(loaded, systems, terms, load)
     used = sorted({p.system for p in supply.pools})
@@ -193,7 +193,7 @@ def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Problem]:
             "leave `columns` out to have the model's own layouts",
         )
     terms = resolve_terms(scenario.finance, catalog)
-    systems = sorted(set(scenario.systems or catalog.systems))
+    systems = scenario.systems_among(catalog.systems)
     supply = build_supply(loaded, systems, terms, scenario_blocks(loaded))
     return _specified(loaded, sorted({p.system for p in supply.pools}))
 

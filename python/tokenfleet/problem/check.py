@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenfleet import _core
 from tokenfleet.problem.hosted import build_apis
-from tokenfleet.problem.inputs import Input, inputs
+from tokenfleet.problem.inputs import Input, Used, inputs
 from tokenfleet.problem.load_blocks import scenario_blocks
 from tokenfleet.problem.money import resolve_terms
 from tokenfleet.problem.specification import build_specification
@@ -52,7 +52,7 @@ def check(loaded: LoadedScenario) -> Checked:
     """
     scenario, catalog = loaded.scenario, loaded.catalog
     terms = resolve_terms(scenario.finance, catalog)
-    allowed = sorted(set(scenario.systems or catalog.systems))
+    allowed = scenario.systems_among(catalog.systems)
     supply = build_supply(loaded, allowed, terms, scenario_blocks(loaded))
     apis, refused = build_apis(loaded)
     systems = tuple(sorted({pool.system for pool in supply.pools}))
@@ -66,8 +66,8 @@ def check(loaded: LoadedScenario) -> Checked:
         inherited = {
             ", ".join(key): what for key, what in sorted(specification.inherited.notes.items())
         }
-    used = supply.prices.keys() | {api.id for api in apis}
-    found = inputs(loaded, terms, supply.prices, used)
+    everything = Used(supply.prices.keys(), {s.id for s in scenario.sites}, {a.id for a in apis})
+    found = inputs(loaded, terms, supply.prices, everything)
     return Checked(
         name=scenario.name,
         source=loaded.source_name,

@@ -36,18 +36,30 @@ class Input:
     note: str | None = None
 
 
+@dataclass(frozen=True)
+class Used:
+    """Ids of what a plan uses, or of all that it could use."""
+
+    offers: Collection[str]
+    sites: Collection[str]
+    apis: Collection[str]
+
+
 def inputs(
-    loaded: LoadedScenario, terms: Terms, prices: dict[str, Price], used: Collection[str]
+    loaded: LoadedScenario, terms: Terms, prices: dict[str, Price], used: Used
 ) -> tuple[Input, ...]:
-    """The scenario's figures; prices of the offers and the hosted APIs that are `used`."""
+    """The figures that what is used is reckoned with."""
     scenario, catalog = loaded.scenario, loaded.catalog
-    return (
-        *_finance(scenario.finance, terms, catalog),
-        *(row for site in scenario.sites for row in _site(site, catalog)),
-        *_offers(scenario, catalog, {k: p for k, p in prices.items() if k in used}),
-        *_apis(scenario, catalog, used),
-        *_left_open(scenario),
-    )
+    found: list[Input] = []
+    if any(prices[name].is_owned for name in used.offers):
+        found += _finance(scenario.finance, terms, catalog)
+    for site in scenario.sites:
+        found += _site(site, catalog) if site.id in used.sites else ()
+    found += _offers(scenario, catalog, {k: p for k, p in prices.items() if k in used.offers})
+    found += _apis(scenario, catalog, used.apis)
+    if used.offers:
+        found += _engines(scenario)
+    return (*found, *_peaks(scenario))
 
 
 def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input]:
@@ -112,11 +124,13 @@ def _apis(scenario: Scenario, catalog: Catalog, used: Collection[str]) -> Iterat
             yield Input(what, getattr(api, name), unit, False, source, *of_book)
 
 
-def _left_open(scenario: Scenario) -> Iterator[Input]:
-    """What is neither money nor power, is left out by the scenario and moves the plan."""
+def _engines(scenario: Scenario) -> Iterator[Input]:
     if "engines" not in scenario.model_fields_set and scenario.columns is None:
         engines = ", ".join(scenario.engines)
         yield Input("engines", engines, "", True, "left out: every engine that is modelled")
+
+
+def _peaks(scenario: Scenario) -> Iterator[Input]:
     for workload in scenario.workloads:
         demand = workload.demand
         if demand.peak_to_mean > 1 and "peak_hours_per_day" not in demand.model_fields_set:

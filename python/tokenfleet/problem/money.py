@@ -8,7 +8,7 @@ from tokenfleet import _core
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
 from tokenfleet.problem_data import GOALS, ByBlock
-from tokenfleet.schema import Finance, Objective, Offer, Scenario, Site
+from tokenfleet.schema import EVERYTHING, Finance, Objective, Offer, Scenario, Site
 
 PERCENT = 100.0
 KW_PER_MW = 1000.0
@@ -97,6 +97,7 @@ class Price:
     usd_per_gpu_h: float
     source: str
     maintained_usd: float  # value that maintenance is charged on
+    is_owned: bool  # what it costs beside the price follows from the money terms
     from_book: bool = False  # of the price book, not the offer's own
     as_of: str | None = None  # of a price of the book
     note: str | None = None  # the book's caveat
@@ -112,7 +113,8 @@ def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
     if offer.kind == "owned" or any(g is not None for g in given):
         source = "owned" if offer.kind == "owned" else "scenario"
         system, hourly = given[0] or 0.0, given[1] or 0.0
-        return Price(system, hourly, source, _maintained_usd(offer, system, scenario, catalog))
+        maintained = _maintained_usd(offer, system, scenario, catalog)
+        return Price(system, hourly, source, maintained, _is_owned(offer))
     row = catalog.price(offer, scenario.price_vintage)
     system = row.price_usd_per_system or 0.0
     return Price(
@@ -120,10 +122,15 @@ def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
         row.price_usd_per_gpu_h or 0.0,
         f"price book {row.vintage} ({row.tier}): {row.source}",
         _maintained_usd(offer, system, scenario, catalog),
+        _is_owned(offer),
         from_book=True,
         as_of=row.as_of,
         note=row.notes,
     )
+
+
+def _is_owned(offer: Offer) -> bool:
+    return offer.kind in ("buy", "owned") or set(offer.included) != set(EVERYTHING)
 
 
 def _maintained_usd(

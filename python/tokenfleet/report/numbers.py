@@ -12,7 +12,9 @@ def unit_price(usd: float | None) -> str:
     """A price per million tokens with three significant digits, at least cents."""
     if usd is None:
         return "–"
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.3g}"
+    if usd >= 1 or usd <= 0:
+        return f"-${-usd:,.2f}" if usd < 0 else f"${usd:,.2f}"
+    return f"${usd:#.3g}" if usd >= 1e-4 else f"${usd:.3g}"
 
 
 def percent(share: float) -> str:

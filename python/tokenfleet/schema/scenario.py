@@ -161,8 +161,9 @@ class Scenario(Row):
     )
     objective: Objective = about("Goal and budgets", default_factory=Objective)
     finance: Finance = about("Money terms", default_factory=Finance)
-    systems: Annotated[tuple[Name, ...], Field(min_length=1)] | None = about(
-        "Systems allowed; blank: all in the catalog", default=None
+    systems: tuple[Name, ...] | None = about(
+        "Systems allowed; blank: all in the catalog; an empty list: hosted APIs alone",
+        default=None,
     )
     engines: Annotated[tuple[EngineName, ...], Field(min_length=1)] = about(
         "Serving engines allowed", default=tuple(ENGINES)
@@ -182,7 +183,7 @@ class Scenario(Row):
         default=None,
     )
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1)] = about("What to serve")
-    sites: Annotated[tuple[Site, ...], Field(min_length=1)] = about("Where")
+    sites: tuple[Site, ...] = about("Where; none are needed for hosted APIs alone", default=())
     offers: tuple[Offer, ...] = about(
         "How systems are obtained; empty: every offer of the price book", default=()
     )
@@ -208,6 +209,10 @@ class Scenario(Row):
     def engine_version(self, engine: str) -> str | None:
         """The version of an engine that will run, where the scenario names it."""
         return next((v for name, v in self.engine_versions.items() if name == engine), None)
+
+    def systems_among(self, known: Iterable[str]) -> list[str]:
+        """The systems allowed, of those that the catalog knows."""
+        return sorted(set(known if self.systems is None else self.systems))
 
     @classmethod
     def parse(cls, data: Any, source: str = "scenario") -> Scenario:
@@ -241,6 +246,13 @@ def _cross_references(scenario: Scenario) -> Iterator[Fault]:
     yield from _residency(scenario)
     yield from _quality(scenario)
     yield from _measured_confidence(scenario)
+    if not scenario.sites and scenario.systems != ():
+        hint = "add a site, or write `systems: []` to plan hosted APIs alone"
+        yield Fault("sites", "field required", hint)
+    if scenario.systems == () and not scenario.apis:
+        yield Fault(
+            "systems", "is empty, and there is no hosted API", "allow a system or add an API"
+        )
     if scenario.reserve.survive_site_loss and len(scenario.sites) < 2:
         yield Fault("reserve.survive_site_loss", "needs at least two sites", "add a site")
 
