@@ -155,23 +155,37 @@ pub fn system_year(o: &Ownership) -> Result<SystemYear> {
     })
 }
 
-/// Price of one kWh at the IT equipment, USD: tariff and carbon on utility energy, water on IT energy.
-pub fn energy_usd_per_kwh_it(
+/// What one kWh at the IT equipment costs, by item, USD.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct KwhCost {
+    /// The tariff, on utility energy.
+    pub energy: f64,
+    /// The scenario's price of carbon, on utility energy.
+    pub carbon: f64,
+    /// The scenario's price of water, on IT energy.
+    pub water: f64,
+}
+
+/// Itemises one kWh at the IT equipment: tariff and carbon on utility energy, water on IT energy.
+pub fn kwh_it_cost(
     tariff_usd_per_kwh: f64,
     pue: f64,
     carbon_kg_per_kwh: f64,
     carbon_usd_per_t: f64,
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
-) -> Result<f64> {
+) -> Result<KwhCost> {
     not_negative("tariff_usd_per_kwh", tariff_usd_per_kwh)?;
     within("pue", pue, 1.0..f64::INFINITY, "at least 1")?;
     not_negative("carbon_kg_per_kwh", carbon_kg_per_kwh)?;
     not_negative("carbon_usd_per_t", carbon_usd_per_t)?;
     not_negative("water_l_per_kwh_it", water_l_per_kwh_it)?;
     not_negative("water_usd_per_m3", water_usd_per_m3)?;
-    let carbon = carbon_kg_per_kwh * carbon_usd_per_t / 1000.0;
-    Ok(pue * (tariff_usd_per_kwh + carbon) + water_l_per_kwh_it * water_usd_per_m3 / 1000.0)
+    Ok(KwhCost {
+        energy: pue * tariff_usd_per_kwh,
+        carbon: pue * carbon_kg_per_kwh * carbon_usd_per_t / 1000.0,
+        water: water_l_per_kwh_it * water_usd_per_m3 / 1000.0,
+    })
 }
 
 /// Cost of a million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.
@@ -213,6 +227,16 @@ mod tests {
         assert!((capital_recovery_factor(0.10, 5.0) - 0.263_797_480_8).abs() < 1e-9);
         assert!((sinking_fund_factor(0.10, 5.0) - 0.163_797_480_8).abs() < 1e-9);
         assert_eq!(capital_recovery_factor(0.0, 5.0), 0.2);
+    }
+
+    #[test]
+    fn a_kwh_by_hand() {
+        // PUE 1.25: 1.25·0.08 $, 1.25·0.4 kg·100 $/t, and 1.8 l·2 $/m3 beside the PUE.
+        let cost = kwh_it_cost(0.08, 1.25, 0.4, 100.0, 1.8, 2.0).unwrap();
+        assert!((cost.energy - 0.1).abs() < 1e-15);
+        assert!((cost.carbon - 0.05).abs() < 1e-15);
+        assert!((cost.water - 0.0036).abs() < 1e-15);
+        assert!(kwh_it_cost(0.08, 0.9, 0.0, 0.0, 0.0, 0.0).is_err());
     }
 
     #[test]

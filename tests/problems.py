@@ -151,6 +151,44 @@ def random_problem(
     )
 
 
+def priced_by_block(problem: Problem, seed: int) -> Problem:
+    """The same problem with energy, carbon, water, rental and APIs at another price a block."""
+    rng = np.random.default_rng(seed)
+    blocks = len(problem.blocks)
+
+    def prices(low: float, high: float) -> tuple[float, ...]:
+        return tuple(rng.uniform(low, high, blocks).tolist())
+
+    pools = tuple(
+        replace(
+            pool,
+            energy_usd_per_kwh_it=prices(0.02, 0.5),
+            carbon_usd_per_kwh_it=prices(0.0, 0.1),
+            water_usd_per_kwh_it=0.02,
+        )
+        for pool in problem.pools
+    )
+    offers = tuple(
+        replace(offer, hourly_usd=prices(0.3, 3.0)) if offer.hourly_usd else offer
+        for offer in problem.offers
+    )
+    apis = tuple(
+        replace(
+            api, cost_usd_per_request=api.cost_usd_per_request * rng.uniform(0.5, 2, (blocks, 1))
+        )
+        for api in problem.apis
+    )
+    return replace(problem, pools=pools, offers=offers, apis=apis)
+
+
+def timed(problem: Problem, seed: int) -> Problem:
+    """The same problem with prices by block, and blocks that count by their weight."""
+    problem = priced_by_block(problem, seed)
+    weights = np.random.default_rng(seed).uniform(0.3, 1.0, len(problem.blocks)).tolist()
+    blocks = (replace(b, weight=w) for b, w in zip(problem.blocks, weights, strict=True))
+    return replace(problem, blocks=tuple(blocks))
+
+
 def free_problem(seed: int) -> Problem:
     """`random_problem` with free demand, an annual budget and no API."""
     problem = random_problem(seed)

@@ -12,7 +12,27 @@ from typing import Any
 
 from pyscipopt import Model, quicksum
 
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Pool, Problem
+
+
+def at(price: float | tuple[float, ...], b: int) -> float:
+    """A price in block b."""
+    return price[b] if isinstance(price, tuple) else price
+
+
+def usd_per_kwh(pool: Pool, b: int) -> float:
+    """Everything that a kWh at the IT equipment costs in block b."""
+    return (
+        at(pool.energy_usd_per_kwh_it, b)
+        + at(pool.carbon_usd_per_kwh_it, b)
+        + at(pool.water_usd_per_kwh_it, b)
+    )
+
+
+def api_usd(problem: Problem, a: int, b: int, k: int) -> float:
+    """Price of a request of class k to an API in block b."""
+    cost = problem.apis[a].cost_usd_per_request
+    return float(cost[b][k] if cost.ndim == 2 else cost[k])
 
 
 def _pools_of(problem: Problem, c: int) -> list[int]:
@@ -76,6 +96,7 @@ def _system_cost(problem: Problem, replicas: dict[tuple[int, int, int], int]) ->
     for p, pool in enumerate(problem.pools):
         offer = next(o for o in problem.offers if o.pool == p)
         for b in range(len(problem.blocks)) if pool.elastic else [-1]:
+            here = [b] if b >= 0 else range(len(problem.blocks))
             sizes = [
                 problem.candidates[c].gpus
                 for (rb, rp, c), n in replicas.items()
@@ -88,16 +109,18 @@ def _system_cost(problem: Problem, replicas: dict[tuple[int, int, int], int]) ->
             systems += pool.reserve
             if systems > offer.supply:
                 return math.inf
-            hours = problem.blocks[b].hours if pool.elastic else 8760.0
-            usd = sum(offer.annual_cost_items_usd.values()) + offer.hourly_usd * hours
-            cost += systems * (usd + pool.idle_it_kw * hours * pool.energy_usd_per_kwh_it)
+            usd = sum(offer.annual_cost_items_usd.values())
+            for t in here:
+                hours = problem.blocks[t].hours
+                hour = at(offer.hourly_usd, t) + pool.idle_it_kw * usd_per_kwh(pool, t)
+                cost += systems * hours * (usd / 8760.0 + hour)
             if not pool.hosted:
                 utility = problem.sites[pool.site].power_is_utility
                 kw[pool.site] += systems * pool.provisioned_it_kw * (pool.pue if utility else 1)
     for (b, p, c), n in replicas.items():
-        hours = problem.blocks[b].hours if b >= 0 else 8760.0
-        kwh = n * problem.candidates[c].idle_w / 1000.0 * hours
-        cost += kwh * problem.pools[p].energy_usd_per_kwh_it
+        drawn_kw = n * problem.candidates[c].idle_w / 1000.0
+        for t in [b] if b >= 0 else range(len(problem.blocks)):
+            cost += drawn_kw * problem.blocks[t].hours * usd_per_kwh(problem.pools[p], t)
     over = any(k > s.power_limit_kw + 1e-9 for k, s in zip(kw, problem.sites, strict=True))
     return math.inf if over else cost
 
@@ -109,15 +132,15 @@ def _flow_cost(problem: Problem, replicas: dict[tuple[int, int, int], int]) -> f
             merit = [
                 (
                     float(problem.candidates[c].energy_j[0]) / 3.6e6
-                    * problem.pools[p].energy_usd_per_kwh_it,
+                    * usd_per_kwh(problem.pools[p], b),
                     n / float(problem.candidates[c].load[0]),
                 )
                 for (rb, p, c), n in replicas.items()
                 if rb in (-1, b) and problem.candidates[c].workload == w
             ]  # fmt: skip
             merit += [
-                (float(api.cost_usd_per_request[0]), api.max_rps)
-                for api in problem.apis
+                (api_usd(problem, a, b, 0), api.max_rps)
+                for a, api in enumerate(problem.apis)
                 if api.workload == w
             ]
             left = float(data.demand_rps[b, 0])
@@ -260,12 +283,12 @@ class ScipMix:
         for o, x in systems.items():
             offer = self.problem.offers[o]
             usd = sum(offer.annual_cost_items_usd.values()) * hours / 8760.0
-            self.usd.append((usd + offer.hourly_usd * hours * pool.elastic, x))
-            self._energy(p, pool.idle_it_kw * hours, x)
+            self.usd.append((usd + at(offer.hourly_usd, b) * hours * pool.elastic, x))
+            self._energy(p, b, pool.idle_it_kw * hours, x)
 
-    def _energy(self, p: int, kwh: float, variable: Any) -> None:
+    def _energy(self, p: int, b: int, kwh: float, variable: Any) -> None:
         pool = self.problem.pools[p]
-        self.usd.append((kwh * pool.energy_usd_per_kwh_it, variable))
+        self.usd.append((kwh * usd_per_kwh(pool, b), variable))
         self.kwh.append((kwh * pool.pue, variable))
         self.carbon.append((kwh * pool.carbon_kg_per_kwh_it, variable))
 
@@ -302,14 +325,14 @@ class ScipMix:
         problem, hours = self.problem, self.problem.blocks[b].hours
         for c, n in held.items():
             candidate = problem.candidates[c]
-            self._energy(p, candidate.idle_w / 1000.0 * hours, n)
+            self._energy(p, b, candidate.idle_w / 1000.0 * hours, n)
             loads = []
             for k, load in enumerate(candidate.load):
                 if math.isinf(load):
                     continue
                 f = self.model.addVar()
                 loads.append(float(load) * f)
-                self._energy(p, hours * 3600.0 * float(candidate.energy_j[k]) / 3.6e6, f)
+                self._energy(p, b, hours * 3600.0 * float(candidate.energy_j[k]) / 3.6e6, f)
                 if candidate.role != "prefill":
                     self._serve(b, candidate.workload, k, f, candidate.quality)
                 if candidate.role != "serve":
@@ -330,10 +353,11 @@ class ScipMix:
         self.value.append((seconds * float(data.value_usd_per_request[k]) * quality, f))
 
     def _apis(self) -> None:
-        for api in self.problem.apis:
+        for a, api in enumerate(self.problem.apis):
             for b, block in enumerate(self.problem.blocks):
                 rates = []
-                for k, usd in enumerate(api.cost_usd_per_request):
+                for k in range(api.cost_usd_per_request.shape[-1]):
+                    usd = api_usd(self.problem, a, b, k)
                     if math.isfinite(usd):
                         f = self.model.addVar()
                         rates.append(f)

@@ -11,9 +11,19 @@ import numpy as np
 from problems import candidate, one_pool
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import build, frame_of
-from tokenfleet.mix.model.better import are_unlimited, copy_of, facts, must_be_equal, numbers
+from tokenfleet.mix.model.better import (
+    are_unlimited,
+    copy_of,
+    facts,
+    must_be_equal,
+    numbers,
+    sort_key,
+)
 from tokenfleet.mix.model.order import canonical_order
-from tokenfleet.problem_data import OfferData, Pool, Problem
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem
+
+EXACT = SolveOptions(gap=0.0)
 
 
 @dataclass(frozen=True)
@@ -66,18 +76,34 @@ def test_an_unexplained_field_settles_the_order_of_rows() -> None:
 
 
 def test_numbers_are_the_better_the_smaller() -> None:
-    """provisioned, idle, interruptible, -hosted, PUE, price, carbon, -per rack, reserve."""
+    """provisioned, idle, interruptible, -hosted, PUE, energy, priced carbon and water, carbon,
+    -per rack, reserve."""
     own = Pool("p", 0, "A", 8, 3.0, 1.0, pue=1.2, energy_usd_per_kwh_it=0.1,
                carbon_kg_per_kwh_it=0.4, systems_per_rack=4.0, reserve=1)  # fmt: skip
-    assert numbers(own).tolist() == [3.0, 1.0, 0.0, -0.0, 1.2, 0.1, 0.4, -4.0, 1.0]
-    hosted = numbers(replace(own, hosted=True)).tolist()
-    assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.4, -math.inf, 1.0]
+    assert numbers(own, 1).tolist() == [3.0, 1.0, 0.0, -0.0, 1.2, 0.1, 0.0, 0.0, 0.4, -4.0, 1.0]
+    hosted = numbers(replace(own, hosted=True), 1).tolist()
+    assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.0, 0.0, 0.4, -math.inf, 1.0]
     offer = OfferData(
         "o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0, embodied_carbon_kg=20.0
     )
-    assert numbers(offer).tolist() == [7.0, 0.5, 300.0, 20.0]  # items count by their sum
+    assert numbers(offer, 1).tolist() == [7.0, 0.5, 300.0, 20.0]  # items count by their sum
     replica = candidate(0, 0, "A", 2, [0.5, math.inf], quality=0.9, idle_w=3.0)
-    assert numbers(replica).tolist() == [0.5, math.inf, 0.0, 0.0, -0.9, 3.0]
+    assert numbers(replica, 1).tolist() == [0.5, math.inf, 0.0, 0.0, -0.9, 3.0]
+
+
+def test_prices_by_block_are_numbers_of_every_block() -> None:
+    """One number is that of both blocks, so that the two kinds of rows can be compared."""
+    same = Pool("p", 0, "A", 8, 3.0, 1.0, energy_usd_per_kwh_it=0.1)
+    differs = replace(same, energy_usd_per_kwh_it=(0.2, 0.08))
+    assert numbers(same, 2)[5:7].tolist() == [0.1, 0.1]
+    assert numbers(differs, 2)[5:7].tolist() == [0.2, 0.08]
+    assert len(numbers(same, 2)) == len(numbers(differs, 2))
+    assert sort_key(same, 2, {}) < sort_key(differs, 2, {})
+    api = ApiData("a", 0, np.array([0.3, 0.4]))
+    assert numbers(api, 2).tolist()[:4] == [0.3, 0.4, 0.3, 0.4]
+    # Classes in the order (1, 0), block by block.
+    by_block = replace(api, cost_usd_per_request=np.array([[0.3, 0.4], [0.5, 0.6]]))
+    assert (0.4, 0.3, 0.6, 0.5) in sort_key(by_block, 2, {}, (1, 0))
 
 
 def test_a_finite_supply_counts_for_the_whole_group() -> None:

@@ -429,7 +429,7 @@ def test_a_sure_plan_shows_what_it_promises() -> None:
 
 def test_a_tail_that_nobody_measured_is_said_to_be_extrapolated() -> None:
     said = [
-        any("extrapolated" in text for text in optimize_fleet(scenario(confidence=c)).warnings)
+        any(row.kind == "confidence" for row in optimize_fleet(scenario(confidence=c)).warnings)
         for c in (0.95, 0.99)
     ]
     assert said == [False, True]

@@ -183,8 +183,11 @@ def test_a_bare_rental_costs_price_times_gpus_times_hours() -> None:
 
 
 def test_energy_price_at_the_it_equipment() -> None:
-    # 1.25·(0.08 + 0.4 kg·50 $/t) + 1.8 l·2 $/m3 = 0.125 + 0.0036.
-    assert _core.energy_usd_per_kwh_it(0.08, 1.25, 0.4, 50.0, 1.8, 2.0) == pytest.approx(0.1286)
+    # 1.25·0.08 $, 1.25·0.4 kg·50 $/t and 1.8 l·2 $/m3.
+    cost = _core.kwh_it_cost(0.08, 1.25, 0.4, 50.0, 1.8, 2.0)
+    assert cost == pytest.approx({"energy": 0.1, "carbon": 0.025, "water": 0.0036})
+    with pytest.raises(ValueError, match="pue"):
+        _core.kwh_it_cost(0.08, 0.9, 0.0, 0.0, 0.0, 0.0)
 
 
 def table(section: str, text: str) -> dict[str, float]:
@@ -200,9 +203,9 @@ def test_the_worked_cost_case_of_the_manual() -> None:
     stated = table("A worked case: what it costs", text)
     ownership = {name: given_numbers.pop(name) for name in OWNERSHIP}
     year: Json = dict(_core.system_year(ownership))
-    price = _core.energy_usd_per_kwh_it(
+    price = _core.kwh_it_cost(
         given_numbers["tariff_usd_per_kwh"], given_numbers["pue"], 0.0, 0.0, 0.0, 0.0
-    )
+    )["energy"]
     requests = given_numbers["requests_per_year"]
     kwh = given_numbers["idle_kw"] * 8760 + requests * given_numbers["joules_per_request"] / 3.6e6
     year["energy"] = kwh * price

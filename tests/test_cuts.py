@@ -18,7 +18,7 @@ from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search import stages
 from tokenfleet.mix.search.cuts import Cut, Cuts
 from tokenfleet.mix.search.relaxation import probe, tighten
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import Flow, Problem, Replicas, Systems
 
@@ -36,7 +36,7 @@ def relaxed(m: FleetModel) -> float:
 
 
 def tightened(m: FleetModel) -> FleetModel:
-    tighten(m, EXACT, Deadline(10.0))
+    tighten(m, Effort.of(EXACT))
     return m
 
 
@@ -138,7 +138,7 @@ def test_probing_loses_no_better_plan(seed: int) -> None:
     least = solve(problem).value
     m = model(problem)
     pairs = {(p, c) for p, candidates in m.eligible.items() for c in candidates}
-    kept = probe(m, EXACT, Deadline(10.0), pairs, least * 1.001)
+    kept = probe(m, Effort.of(EXACT), pairs, least * 1.001)
     with stages.only(m, kept):
         assert run(m.prob, EXACT).value == pytest.approx(least, rel=1e-6)
     assert kept <= pairs
@@ -159,5 +159,5 @@ def test_probing_leaves_out_what_costs_too_much() -> None:
         candidates=(*problem.candidates, candidate(1, 0, "dear", 1, [0.5])),
     )
     m = model(problem)
-    assert probe(m, EXACT, Deadline(10.0), {(0, 0), (1, 1)}, 305.0) == {(0, 0)}
-    assert probe(m, EXACT, Deadline(10.0), {(0, 0), (1, 1)}, 315.0) == {(0, 0), (1, 1)}
+    assert probe(m, Effort.of(EXACT), {(0, 0), (1, 1)}, 305.0) == {(0, 0)}
+    assert probe(m, Effort.of(EXACT), {(0, 0), (1, 1)}, 315.0) == {(0, 0), (1, 1)}

@@ -170,6 +170,20 @@ def test_whatever_is_worse_in_one_thing_replaces_nothing(
     assert "A" in kept_systems(case)
 
 
+@pytest.mark.parametrize(
+    ("usd_per_kwh", "kept"),
+    [(0.1, {"B"}), ((0.1, 0.05), {"B"}), ((0.11, 0.0), {"A", "B"}), ((0.0, 0.11), {"A", "B"})],
+)
+def test_a_price_is_compared_in_every_block(usd_per_kwh: Any, kept: set[str]) -> None:
+    better = replace(BASE, id="b", system="B")
+    case = problem([BASE, better], [DEAR, EQUAL], {"A": [1.0, 0.8], "B": [0.5, 0.5]})
+    workload = replace(case.workloads[0], demand_rps=np.array([[7.0, 5.0], [6.0, 4.0]]))
+    pools = (BASE, replace(better, energy_usd_per_kwh_it=usd_per_kwh))
+    blocks = (Block(3650.0), Block(5110.0))
+    case = replace(case, blocks=blocks, workloads=(workload,), pools=pools)
+    assert kept_systems(case) == kept
+
+
 def test_supply_is_unlimited_if_all_of_its_group_is() -> None:
     """Offers of a scenario share one supply, that of their group, at all sites."""
     better = replace(BASE, id="b", system="B")

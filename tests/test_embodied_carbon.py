@@ -22,6 +22,7 @@ from tokenfleet.problem import build
 from tokenfleet.problem_data import EVERY_BLOCK, Block, OfferData, Pool, Problem, Systems
 from tokenfleet.report.words import reasons
 from tokenfleet.scenario.load import load_scenario
+from tokenfleet.verify.bound import with_checked_bound
 from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0)
@@ -168,3 +169,14 @@ def test_of_prices_from_the_book_those_without_the_figure_are_left_out(tmp_path:
     assert {pool.system for pool in built.problem.pools} == {"h100_sxm_8"}
     left_out = {n.what: n.reason for n in built.not_considered}
     assert left_out["system h200_sxm_8"] == "no sourced figure for embodied_carbon_kg"
+
+
+@pytest.mark.parametrize(("budget_kg", "usd"), [(None, 270.0), (120.0, 290.0), (119.0, 300.0)])
+def test_the_second_formulation_confirms_what_is_claimed(
+    budget_kg: float | None, usd: float
+) -> None:
+    """Without the row there the bound of the capped problems could not be confirmed."""
+    problem = two_types(budget_kg)
+    result = solve_mix(problem, EXACT)
+    checked = with_checked_bound(result, 0.0, 20.0)
+    assert checked.bound == pytest.approx(usd, rel=1e-6)

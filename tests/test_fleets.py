@@ -11,7 +11,8 @@ import highspy
 import numpy as np
 import pytest
 
-from problems import candidate, one_pool, random_problem, workload
+from problems import candidate, one_pool, priced_by_block, random_problem, workload
+from reference_mix import api_usd, usd_per_kwh
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.mix.model import build
@@ -66,8 +67,7 @@ class Judge:
         blocks = [b for b, x in enumerate(problem.blocks) if x.lost_site != pool.site]
         scopes = [[b] for b in blocks] if pool.elastic or problem.relayout else [blocks]
         for scope in scopes:
-            hours = sum(problem.blocks[b].hours for b in scope)
-            usd_per_kw = hours * pool.energy_usd_per_kwh_it
+            usd_per_kw = sum(problem.blocks[b].hours * usd_per_kwh(pool, b) for b in scope)
             n = {c: self.column(problem.candidates[c].idle_w / 1e3 * usd_per_kw) for c in able}
             for size in {problem.candidates[c].gpus for c in able}:
                 held = pool.gpus_per_system // size * size
@@ -85,7 +85,7 @@ class Judge:
             if not math.isfinite(load):
                 continue
             kwh = problem.blocks[b].hours * 3600 * x.energy_j[k] / 3.6e6
-            f = self.column(kwh * pool.energy_usd_per_kwh_it)
+            f = self.column(kwh * usd_per_kwh(pool, b))
             loads.append((f, float(load)))
             if x.role != "prefill":
                 self.served.setdefault((b, x.workload, k), []).append(f)
@@ -97,9 +97,9 @@ class Judge:
 
     def outside(self) -> None:
         for b, block in enumerate(self.problem.blocks):
-            for api in self.problem.apis:
-                for k, usd in enumerate(api.cost_usd_per_request):
-                    j = self.column(usd * block.hours * 3600)
+            for a, api in enumerate(self.problem.apis):
+                for k in range(api.cost_usd_per_request.shape[-1]):
+                    j = self.column(api_usd(self.problem, a, b, k) * block.hours * 3600)
                     self.served.setdefault((b, api.workload, k), []).append(j)
             for w, data in enumerate(self.problem.workloads):
                 for k in range(data.demand_rps.shape[1]):
@@ -166,6 +166,8 @@ CASES = [
     *(replace(random_problem(seed, classes=2, peak_rps=30.0), relayout=True) for seed in range(3)),
     *(replace(random_problem(seed, classes=2, peak_rps=20.0), apis=()) for seed in range(4)),
     *(phases(seed) for seed in range(4)),
+    *(priced_by_block(random_problem(seed, classes=2, peak_rps=30.0), seed) for seed in range(6)),
+    *(priced_by_block(phases(seed), seed) for seed in range(2)),
 ]
 
 

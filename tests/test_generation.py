@@ -9,7 +9,7 @@ from typing import Any
 import highspy
 import pytest
 
-from problems import random_problem
+from problems import priced_by_block, random_problem
 from reference_mix import scip_cost
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
@@ -18,7 +18,7 @@ from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Slack
 from tokenfleet.mix.solve import solve_mix
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import ObjectiveKind, Problem
 from tokenfleet.verify.mix import verify_mix
@@ -28,7 +28,9 @@ KINDS: tuple[ObjectiveKind, ...] = ("least_cost", "least_energy", "least_carbon"
 
 
 def of_kind(seed: int, kind: ObjectiveKind) -> Problem:
+    """A random problem that generation applies to; every other one has prices by block."""
     problem = random_problem(seed, classes=3, sizes=(2, 3, 4, 8))
+    problem = priced_by_block(problem, seed) if seed % 2 else problem
     pools = tuple(
         replace(p, reserve=0, carbon_kg_per_kwh_it=0.1 + 0.05 * i)
         for i, p in enumerate(problem.pools)
@@ -50,7 +52,7 @@ def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: Objecti
     whole = build(problem)
     objective.set_goal(whole, kind)
     relaxed = run(whole.prob, EXACT, mip=False).value
-    found = generation.generate(pairs_of(problem), EXACT, Deadline(30.0))
+    found = generation.generate(pairs_of(problem), Effort.of(EXACT))
     assert found.served and not found.infeasible
     assert found.bound == pytest.approx(relaxed, rel=1e-6)
     assert found.bound <= relaxed * (1.0 + 1e-9)

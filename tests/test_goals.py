@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from problems import one_pool
-from tokenfleet.mix.model.objectives import FIGURES, kwh_weights
+from tokenfleet.mix.model import frame_of
+from tokenfleet.mix.model.objectives import FIGURES, is_kwh_and_systems, kwh_weights
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.problem_data import GOALS, Goal, Objective, ObjectiveKind, Problem
+from tokenfleet.problem_data import GOALS, Block, Goal, Objective, ObjectiveKind, Problem
 from tokenfleet.report.words import status_words
 
 
@@ -46,10 +47,24 @@ def test_goals_by_hand(kind: ObjectiveKind, value: float) -> None:
 
 
 def test_what_a_kwh_adds_to_each_goal() -> None:
+    """In the whole year and in its only block; two blocks of 3,650 and 5,110 h have their mean."""
     problem = powered("least_cost")
-    of = {kind: kwh_weights(problem, goal) for kind, goal in GOALS.items()}
-    told = {kind: weights.tolist() for kind, weights in of.items() if weights is not None}
-    assert told == {"least_cost": [0.1], "least_energy": [1.5], "least_carbon": [0.4]}
+    told = {
+        kind: weights_of(problem, kind) for kind, goal in GOALS.items() if is_kwh_and_systems(goal)
+    }
+    assert told == {"least_cost": [0.1] * 2, "least_energy": [1.5] * 2, "least_carbon": [0.4] * 2}
+    pool = replace(problem.pools[0], energy_usd_per_kwh_it=(0.2, 0.08), carbon_usd_per_kwh_it=0.05)
+    two = replace(problem.workloads[0], demand_rps=np.array([[2.0], [2.0]]))
+    blocks = (Block(3650.0), Block(5110.0))
+    timed = replace(problem, blocks=blocks, pools=(pool,), workloads=(two,))
+    assert weights_of(timed, "least_cost") == pytest.approx([0.18, 0.25, 0.13])
+    assert weights_of(timed, "least_energy") == [1.5] * 3
+
+
+def weights_of(problem: Problem, kind: ObjectiveKind) -> list[float]:
+    frame = frame_of(problem, 0.0, every_system=True)
+    (weights,) = kwh_weights(problem, frame, GOALS[kind]).tolist()
+    return list(weights)
 
 
 def test_a_goal_is_what_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from problems import one_pool
 from tokenfleet import problem_data
 from tokenfleet.mix.model import index
+from tokenfleet.mix.model.index import Scopes
+from tokenfleet.problem_data import EVERY_BLOCK, Block, Pool, SiteData, only_block
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,3 +91,35 @@ def test_nobody_knows_the_positions_of_a_label(folder: str) -> None:
         if path != Path(__file__) and path.name != "index.py":
             nodes = ast.walk(ast.parse(path.read_text()))
             assert not [node.lineno for node in nodes if _knows_position(node)], path
+
+
+def test_scopes_of_pools_by_hand() -> None:
+    """A day, a night and an hour without site 1, at which one pool is bought and one on demand."""
+    pools = (
+        Pool("far", 0, "box", 8, 1.0, 0.0),
+        Pool("bought", 1, "box", 8, 1.0, 0.0),
+        Pool("on demand", 1, "box", 8, 1.0, 0.0, elastic=True),
+    )
+    problem = replace(
+        one_pool([[1.0], [1.0], [1.0]]),
+        blocks=(Block(5000.0), Block(3759.0), Block(1.0, lost_site=1)),
+        sites=(SiteData("a"), SiteData("b")),
+        pools=pools,
+    )
+    day, night, hour = only_block(0), only_block(1), only_block(2)
+    assert [scope.blocks for scope in problem.scopes] == [(0, 1, 2), (0,), (1,), (2,)]
+    assert [scope.hours for scope in problem.scopes] == [8760.0, 5000.0, 3759.0, 1.0]
+    scopes = Scopes(problem)
+    assert [scopes.up(p) for p in range(3)] == [[0, 1, 2], [0, 1], [0, 1]]
+    assert [scopes.systems(p) for p in range(3)] == [[EVERY_BLOCK], [EVERY_BLOCK], [day, night]]
+    assert scopes.systems_in(1, 2) == [EVERY_BLOCK]  # they stand, though their site is out
+    assert scopes.systems_in(2, 1) == [night] and scopes.systems_in(2, 2) == []
+    assert scopes.systems_over(0, hour) == [EVERY_BLOCK]
+    assert scopes.systems_over(2, EVERY_BLOCK) == []
+    assert scopes.replicas_in(1, 0) == EVERY_BLOCK and scopes.replicas_in(2, 0) == day
+    assert [scopes.hours_up(p, EVERY_BLOCK) for p in range(3)] == [8760.0, 8759.0, 8759.0]
+    assert scopes.finest([EVERY_BLOCK, night, day, night]) == [day, night]
+    assert scopes.finest([EVERY_BLOCK]) == [EVERY_BLOCK] and scopes.finest([]) == []
+    by_block = Scopes(replace(problem, relayout=True))
+    assert [by_block.replicas(p) for p in (0, 1)] == [[day, night, hour], [day, night]]
+    assert by_block.systems(0) == [EVERY_BLOCK]

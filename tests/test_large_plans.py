@@ -25,7 +25,7 @@ from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search import rounding
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solve import NoPlanError, solve_mix
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.mix.why.infeasible_large import explain_large
@@ -72,7 +72,7 @@ def test_infeasible_is_claimed_exactly_when_the_whole_relaxation_is() -> None:
     for seed in range(25):
         for times in (0.5, 2.0, 8.0):
             problem = hard(seed, times)
-            found = generation.generate(pairs_of(problem), EXACT, Deadline(30.0))
+            found = generation.generate(pairs_of(problem), Effort.of(EXACT))
             wanted = relaxed_status(problem)
             assert found.infeasible == (wanted == "infeasible"), (seed, times)
             assert found.served == (wanted == "optimal"), (seed, times)
@@ -111,7 +111,7 @@ def test_the_repairs_are_those_of_the_whole_relaxation(seed: int) -> None:
     problem = hard(seed, 8.0)
     if relaxed_status(problem) != "infeasible":
         return
-    found = explain_large(pairs_of(problem), (), EXACT, Deadline(30.0)).conflicts
+    found = explain_large(pairs_of(problem), (), Effort.of(EXACT)).conflicts
     exact = explain_infeasible(problem).conflicts
     for word in ("power short", "supply short", "cannot be served"):
         by_relaxation = any(word in text for text in found)
@@ -131,7 +131,7 @@ def test_a_low_price_of_unmet_demand_is_raised(monkeypatch: pytest.MonkeyPatch) 
         model = build(problem)
         objective.set_goal(model, "least_cost")
         relaxed = run(model.prob, EXACT, mip=False).value
-        found = generation.generate(pairs_of(problem), EXACT, Deadline(30.0))
+        found = generation.generate(pairs_of(problem), Effort.of(EXACT))
         assert found.served
         assert found.bound == pytest.approx(relaxed, rel=1e-6)
 
@@ -268,9 +268,9 @@ def test_rounding_lowers_by_less_where_nothing_is_left(monkeypatch: pytest.Monke
     model = build(problem)
     objective.set_goal(model, "least_cost")
     relaxed = run(model.prob, EXACT, mip=False)
-    plan = rounding.round_up(model, relaxed, EXACT, Deadline(30.0))
+    plan = rounding.round_up(model, relaxed, Effort.of(EXACT))
     assert plan is not None
     systems = {la.offer: plan[v.name] for la, v in model.of(Systems).items()}
     assert systems == {0: 5.0, 1: 1.0}
     monkeypatch.setattr(rounding, "HALVINGS", 1)
-    assert rounding.round_up(model, relaxed, EXACT, Deadline(30.0)) is None
+    assert rounding.round_up(model, relaxed, Effort.of(EXACT)) is None

@@ -12,7 +12,7 @@ from tokenfleet.mix.model import FleetModel, build
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.search.neighbourhood import improve, whole_columns
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import Flow, Problem, Replicas, SiteData, Systems
 
@@ -41,7 +41,7 @@ def spread_out(m: FleetModel, rps: float) -> Incumbent:
     """The same part of the demand at every site, in a system of its own."""
     each = rps / len(m.problem.sites)
     value = {Systems: 1.0, Replicas: 1.0, Flow: each}
-    best = Incumbent(m, 0.0, run(m.prob, OPTIONS, mip=False).value, 0.0)
+    best = Incumbent(m, 0.0, run(m.prob, OPTIONS, mip=False).value)
     best.offer_plan({v.name: value[type(label)] for label, v in m.columns.items()})
     return best
 
@@ -51,7 +51,7 @@ def test_sites_that_hold_little_are_emptied() -> None:
     m = model(sites(8, 3.6))
     best = spread_out(m, 3.6)
     assert best.value == pytest.approx(800.0)
-    improve(m, OPTIONS, Deadline(20.0), best)
+    improve(m, Effort.of(OPTIONS), best)
     assert best.value == pytest.approx(100.0)
 
 
@@ -59,7 +59,7 @@ def test_bounds_are_as_they_were() -> None:
     m = model(sites(9, 3.0))
     before = [(v.lowBound, v.upBound) for v in m.columns.values()]
     best = spread_out(m, 3.0)
-    improve(m, OPTIONS, Deadline(20.0), best)
+    improve(m, Effort.of(OPTIONS), best)
     assert [(v.lowBound, v.upBound) for v in m.columns.values()] == before
     assert run(m.prob, OPTIONS).value == pytest.approx(best.value)
 
@@ -67,14 +67,14 @@ def test_bounds_are_as_they_were() -> None:
 def test_with_few_sites_nothing_is_tried() -> None:
     m = model(sites(7, 1.2))
     best = spread_out(m, 1.2)
-    improve(m, OPTIONS, Deadline(20.0), best)
+    improve(m, Effort.of(OPTIONS), best)
     assert best.value == pytest.approx(700.0)
 
 
 def test_no_time_leaves_the_plan() -> None:
     m = model(sites(8, 3.6))
     best = spread_out(m, 3.6)
-    improve(m, OPTIONS, Deadline(0.0), best)
+    improve(m, Effort(OPTIONS, Deadline(0.0)), best)
     assert best.value == pytest.approx(800.0)
 
 

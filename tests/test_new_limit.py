@@ -21,7 +21,7 @@ from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, p
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.problem_data import OfferData, Pool, Problem, Systems
+from tokenfleet.problem_data import Flow, Objective, OfferData, Pool, Problem, Systems
 from tokenfleet.report.words import reasons
 
 EXACT = SolveOptions(gap=0.0)
@@ -33,6 +33,13 @@ class Offer(OfferData):
     """An offer with a new field."""
 
     weight_kg: float = 0.0
+
+
+@dataclass(frozen=True)
+class Capped(Objective):
+    """An objective with a new budget."""
+
+    weight_limit_kg: float = CAP_KG
 
 
 class Weight(NamedTuple):
@@ -47,10 +54,15 @@ def kg(problem: Problem, o: int) -> float:
     return offer.weight_kg
 
 
+def cap_kg(problem: Problem) -> float:
+    assert isinstance(problem.objective, Capped)
+    return problem.objective.weight_limit_kg
+
+
 def limit_weight(m: FleetModel) -> None:
     """sum of kg * x within the cap."""
     pairs = [(v, kg(m.problem, label.offer)) for label, v in m.of(Systems).items()]
-    m.row(Weight(), pairs + m.slack(Weight()), limits.LE, CAP_KG)  # type: ignore[arg-type]
+    m.row(Weight(), pairs + m.slack(Weight()), limits.LE, cap_kg(m.problem))  # type: ignore[arg-type]
 
 
 def weight_used(use: Use, _: Place) -> Amount:
@@ -67,7 +79,8 @@ WEIGHT = Family(
     words="weight",
     key="weight_kg",
     unit=Unit("kg", "{:g} kg"),
-    places=lambda _: [Place(ALL, CAP_KG)],
+    field="weight_limit_kg",
+    places=lambda problem: [Place(ALL, cap_kg(problem))],
     used=weight_used,
 )
 
@@ -81,7 +94,7 @@ def light_or_cheap(requests_per_s: float = 4.0) -> Problem:
     )
     candidates = tuple(candidate(i, 0, system, 1, [1.0]) for i, system in enumerate("AB"))
     base = one_pool([[requests_per_s]])
-    return replace(base, pools=pools, offers=offers, candidates=candidates)
+    return replace(base, pools=pools, offers=offers, candidates=candidates, objective=Capped())
 
 
 @pytest.fixture
@@ -135,13 +148,42 @@ def test_a_limit_that_does_not_say_how_it_is_used_is_refused(
         FleetEvaluator(light_or_cheap())
 
 
+class Floor(NamedTuple):
+    """At least so many requests/s through the systems of pool 0."""
+
+    family: Literal["floor"] = "floor"
+
+
+def keep_busy(m: FleetModel) -> None:
+    """sum of f through pool 0 >= 3 requests/s."""
+    pairs = [(v, 1.0) for label, v in m.of(Flow).items() if label.pool == 0]
+    m.row(Floor(), pairs, limits.GE, 3.0)  # type: ignore[arg-type]
+
+
+def test_a_floor_on_requests_is_refused_by_fleets_and_kept_by_plans(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The routing of fleets knows ceilings; a floor read as one would be the wrong way round."""
+    floor = Family("floor", keep_busy, over="requests")
+    monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES, floor))
+    assert solve_mix(light_or_cheap(), EXACT).annual_cost_usd == pytest.approx(100.0)
+    with pytest.raises(SchemaError, match="cannot judge the limit 'floor'"):
+        FleetEvaluator(light_or_cheap())
+
+
+def test_a_limit_that_gives_way_says_where_it_is_stated() -> None:
+    with pytest.raises(ValueError, match="family weight: gives way"):
+        replace(WEIGHT, field="")
+
+
 def test_generation_of_columns_keeps_away_from_what_it_cannot_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A limit over systems is whole before any pair is built; of another kind that is not known."""
     assert applies(light_or_cheap())
+    shipped = limits.FAMILIES
     for family, able in ((WEIGHT, True), (Family("weight", limit_weight), False)):
-        monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES[:11], family))
+        monkeypatch.setattr(limits, "FAMILIES", (*shipped, family))
         assert applies(light_or_cheap()) is able
 
 

@@ -139,9 +139,9 @@ def test_a_plan_says_that_nothing_was_measured(folder: Path) -> None:
         "new_cell",
         0,
     )
-    assert any("acme_x1_8" in w and "inherited" in w for w in plan.warnings)
-    figures = next(r for r in plan.provenance if r.what == "figures of acme_x1_8")
-    assert (figures.cls, figures.source) == ("user", "data sheet")
+    assert any(w.kind == "inherited" and w.system == "acme_x1_8" for w in plan.warnings)
+    (figures,) = plan.hardware
+    assert (figures.system, figures.own, figures.source) == ("acme_x1_8", True, "data sheet")
     said = cli("plan", folder / "s.yaml")
     assert "acme" in said.casefold() or "X1" in said
 

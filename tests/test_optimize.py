@@ -161,7 +161,7 @@ def test_every_key_of_the_design_is_there(plan: Plan) -> None:
         assert set(row) >= {"site", "provisioned_kw", "drawn_kw", "power_limit_kw"}
     for row in shown["limits"]:
         assert row["headroom"] == pytest.approx(row["limit"] - row["used"])
-    assert shown["schema_version"] == 4
+    assert shown["schema_version"] == 5
     assert shown["best_single_system"]["system"] in {"h100_sxm_8", "mi300x_8"}
 
 
@@ -239,10 +239,10 @@ def test_provenance_of_every_system_and_engine_used() -> None:
             row = rows[f"throughput and latency of {system} under {engine}"]
             assert row.cls == expected
             assert row.source and row.as_of
-        assert rows[f"figures of {system}"].source
-        assert rows[f"price of offer buy {system}"].source == "scenario"
-        warned = any(text.startswith(f"{system}: 100% of") for text in plan.warnings)
-        assert warned == (expected == "inherited")
+        assert [row.system for row in plan.hardware] == [system]
+        assert plan.systems[0].price_source == "scenario"
+        warned = [(row.system, row.share) for row in plan.warnings if row.kind == "inherited"]
+        assert warned == ([(system, 1.0)] if expected == "inherited" else [])
 
 
 def test_evaluate_gives_a_table() -> None:
@@ -401,7 +401,7 @@ solver: {gap: 0}
     plan = optimize_fleet(path)
     assert plan.status == "optimal"
     assert plan.annual_cost_usd / 365 == pytest.approx(1368.0, rel=1e-6)
-    assert plan.cost_items["rental"] == pytest.approx(720 * 365)
+    assert plan.cost_items["all_in"] == pytest.approx(720 * 365)  # no rent
     assert plan.cost_items["api_tokens"] == pytest.approx(648 * 365)
     assert counts(plan) == {("hall", "own"): 1}
     (overflow,) = (row for row in plan.routing if row.api == "api")
@@ -629,4 +629,4 @@ def test_verify_catches_what_was_tampered_with() -> None:
     more = {v.rule for v in verify_mix(problem, {**values, flow: values[flow] * 1.5})}
     assert {"served beyond demand", "capacity"} <= more
     wrong = {**items, "energy": items["energy"] * 1.01}
-    assert [v.rule for v in verify_mix(problem, values, wrong)] == ["cost items"]
+    assert [v.rule for v in verify_mix(problem, values, wrong)] == ["cost item energy"]

@@ -6,14 +6,14 @@ The judge of random problems is `verify`, which shares no code with the model or
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from problems import one_pool, random_problem, workload
+from problems import one_pool, random_problem, timed, workload
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.fleets.evaluate import FleetAnswers
@@ -133,9 +133,12 @@ def drawn(seed: int) -> Problem:
     )
 
 
+@pytest.mark.parametrize("draw", [drawn, lambda seed: timed(drawn(seed), seed)])
 @pytest.mark.parametrize("seed", range(8))
-def test_items_of_random_fleets_are_those_that_the_judge_finds(seed: int) -> None:
-    problem = drawn(seed)
+def test_items_of_random_fleets_are_those_that_the_judge_finds(
+    seed: int, draw: Callable[[int], Problem]
+) -> None:
+    problem = draw(seed)
     counts = np.random.default_rng(seed).integers(0, 5, (6, 3)).astype(float)
     answers = FleetEvaluator(problem).evaluate(counts, routing=True)
     for fleet, row in enumerate(counts):

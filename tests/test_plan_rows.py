@@ -78,7 +78,7 @@ def test_rows_are_objects_with_units_and_meaning(plan: Plan) -> None:
     ("path", "value", "text"),
     [
         ("systems", ..., "is not a plan"),
-        ("schema_version", 2, "schema_version: is 2, should be 4"),
+        ("schema_version", 2, "schema_version: is 2, should be 5"),
         ("gpus", "8", "gpus: "),
         ("systems/0/count", -1, "systems[0].count: "),
         ("systems/0/count", 1.5, "systems[0].count: "),
@@ -122,7 +122,8 @@ def test_every_key_says_what_it_means() -> None:
         for key, entry in row["properties"].items():
             assert entry.get("description"), (name, key)
             kinds = {entry.get("type"), *(o.get("type") for o in entry.get("anyOf", ()))}
-            if kinds & {"number", "integer"} and "unit" not in entry:
+            numeric = kinds & {"number", "integer"} and "string" not in kinds
+            if numeric and "unit" not in entry:
                 unitless.add(key)
     numbered = {"candidate", "configuration", "latency_group", "block", "round", "seed"}
     assert unitless == numbered | {"schema_version"}

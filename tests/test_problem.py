@@ -133,12 +133,13 @@ class TestMoney:
         assert problem.pools[0].hosted
         assert problem.offers[0].annual_cost_items_usd == {"rental": 2.0 * 8 * 8760}
 
-    def test_carbon_enters_the_energy_price_when_it_has_one(self) -> None:
+    def test_carbon_is_priced_beside_energy_when_it_has_a_price(self) -> None:
         changed = built(
             sites=site(carbon_kg_per_kwh=0.4), objective={"carbon_price_usd_per_t": 50.0}
         )
-        # 1.5 x (0.10 + 0.4 kg x 0.05 $/kg)
-        assert changed.problem.pools[0].energy_usd_per_kwh_it == pytest.approx(0.18)
+        # 1.5 x 0.10 and 1.5 x 0.4 kg x 0.05 $/kg
+        assert changed.problem.pools[0].energy_usd_per_kwh_it == pytest.approx(0.15)
+        assert changed.problem.pools[0].carbon_usd_per_kwh_it == pytest.approx(0.03)
 
     def test_a_carbon_price_without_intensity_names_the_site(self) -> None:
         with pytest.raises(CatalogError, match=r"hall.*carbon_kg_per_kwh"):
@@ -163,8 +164,8 @@ class TestMoney:
         assert result.terms.cost_of_capital == pytest.approx(0.10)
         assert result.terms.life_years == 5
         assert result.terms.staff_usd_per_kw_year == pytest.approx(400.0)  # 2 FTE x 200 k$ per MW
-        assert "finance.cost_of_capital" in result.terms.defaulted
-        assert "finance.residual_fraction" not in result.terms.defaulted
+        assert "cost_of_capital" in result.terms.typical
+        assert "residual_fraction" not in result.terms.typical
 
 
 class TestPlaces:

@@ -89,7 +89,7 @@ NUMBERS = [
     "workloads/0/slos/0/limit_ms",
     "workloads/0/classes/0/share",
     "sites/0/power_kw",
-    "sites/0/electricity_usd_per_kwh",
+    "sites/0/hosting_usd_per_kw_month",
     "offers/0/price_usd_per_gpu_h",
     "offers/1/price_usd_per_system",
     "finance/life_years",

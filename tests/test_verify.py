@@ -16,7 +16,7 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import Extras, plan_of
-from tokenfleet.plan.rows import Placement
+from tokenfleet.plan.rows import Notice, Placement
 from tokenfleet.problem_data import Flow, Objective, Replicas, SiteData, Systems
 from tokenfleet.verify.mix import annual_cost_items, verify_mix
 from tokenfleet.verify.places import fewest_systems
@@ -101,7 +101,7 @@ def test_racks_capex_site_loss_pairs_and_admission() -> None:
 
 def test_stated_costs_are_compared(mix: MixResult) -> None:
     wrong = dict(mix.cost_items) | {"energy": mix.cost_items["energy"] * 1.001}
-    assert [v.rule for v in verify_mix(mix.problem, mix.values, wrong)] == ["cost items"]
+    assert [v.rule for v in verify_mix(mix.problem, mix.values, wrong)] == ["cost item energy"]
     off = mix.value * (1 + 1e-5)
     assert [v.rule for v in verify_mix(mix.problem, mix.values, None, off)] == ["objective"]
 
@@ -119,7 +119,7 @@ def test_first_fit_is_not_trusted_where_it_is_not_exact() -> None:
 
 
 def test_plan_has_the_promised_keys_and_no_nan(mix: MixResult) -> None:
-    plan = plan_of(mix, Extras(candidates_evaluated=12, warnings=("w",)))
+    plan = plan_of(mix, Extras(candidates_evaluated=12, notices=(Notice(kind="k", text="w"),)))
     document = plan.to_json()
     assert document.keys() >= PLAN_KEYS
     text = json.dumps(document, allow_nan=False)

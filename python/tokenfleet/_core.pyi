@@ -29,9 +29,9 @@ __all__ = [
     "__version__",
     "closed_loop",
     "distinct_rows",
-    "energy_usd_per_kwh_it",
     "estimate",
     "file_checksum",
+    "kwh_it_cost",
     "operating_points",
     "prune",
     "replay",
@@ -293,6 +293,13 @@ class _SystemYear(TypedDict):
     hosting: float
     rental: float
     capex_usd: float  # outlay, not a yearly cost
+
+class _KwhCost(TypedDict):
+    """Cost of one kWh at the IT equipment, USD."""
+
+    energy: float
+    carbon: float
+    water: float
 
 @final
 class Space:
@@ -632,15 +639,20 @@ def system_year(ownership: dict[str, Any]) -> _SystemYear:
     Raises ``ValueError`` naming a missing, unknown or impossible field.
     """
 
-def energy_usd_per_kwh_it(
+def kwh_it_cost(
     tariff_usd_per_kwh: float,
     pue: float,
     carbon_kg_per_kwh: float,
     carbon_usd_per_t: float,
     water_l_per_kwh_it: float,
     water_usd_per_m3: float,
-) -> float:
-    """USD per kWh at the IT equipment: tariff and carbon on utility energy, water on IT energy."""
+) -> _KwhCost:
+    """USD per kWh at the IT equipment, by item.
+
+    Tariff and carbon are paid on utility energy, water on IT energy.
+
+    Raises ``ValueError`` naming an impossible number.
+    """
 
 def usd_per_mtok(usd_per_gpu_h: float, tokens_per_s_gpu: float) -> float:
     """USD per million tokens at full load: ``(USD/GPU-h) / (tokens/s/GPU × 0.0036)``."""

@@ -6,7 +6,9 @@ each label (`Systems`, `Replicas`, `Flow` and so on).
 Names have become indices here: `Pool.site` points into `Problem.sites`, `Candidate.workload`
 into `Problem.workloads`, `OfferData.pool` into `Problem.pools`. Units are in the field names;
 a year is 8,760 h. `math.inf` means unlimited (a limit) or impossible (a load or an API price);
-`None` means that the requirement was not stated. Nothing here is ever NaN.
+`None` means that the requirement was not stated. Nothing here is ever NaN. A price that may
+differ by load block (`ByBlock`) is one number, which holds in all of them, or a tuple of one number
+per block: `0.1`, or `(0.2, 0.08)` where the first of two blocks is the dear one.
 
 Symbols used by the model: b load block, s site, p pool, o offer, c candidate, w workload,
 k request class of a workload.
@@ -20,7 +22,8 @@ other's place only where both hold its default, or where it is equal if it has n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple, TypeVar
@@ -98,6 +101,7 @@ class About:
     better: Literal["", "less", "more", "equal", "unlimited", "indifferent"] = ""
     refers_to: str = ""  # the table that its index points into
     by_class: bool = False  # its last axis is over the request classes of the workload
+    by_block: bool = False  # may have a first axis over the load blocks; without: same in all
     unless: str = ""  # does not matter where this other field holds
     shared_by: str = ""  # rows with one value of this other field share the limit
     decides: int = 0  # in the canonical order: earlier (-1) or later (1) than the other fields
@@ -119,6 +123,8 @@ PoolIndex = Annotated[int, About(refers_to="pools")]
 WorkloadIndex = Annotated[int, About(refers_to="workloads")]
 SystemType = Annotated[str, About(refers_to="systems")]
 ByClass = Annotated[FloatArray, About(by_class=True)]
+BY_BLOCK = About(by_block=True)
+ByBlock = Annotated[float | tuple[float, ...], BY_BLOCK]
 SharedInGroup = Annotated[T, About(shared_by="supply_group")]
 AtOwnSite = Annotated[T, About(unless="hosted")]  # the provider's hall has room of its own
 
@@ -127,12 +133,36 @@ SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
 
 
+def mean_price(price: ByBlock, hours: Sequence[float]) -> float:
+    """The price of what is drawn evenly for so many hours in each block; 0 where for none.
+
+    `mean_price((0.2, 0.08), (10, 14))` is 0.13.
+    """
+    if not isinstance(price, tuple):
+        return price
+    total = sum(hours)
+    paid = sum(usd * drawn for usd, drawn in zip(price, hours, strict=True))
+    return paid / total if total > 0 else 0.0
+
+
 @dataclass(frozen=True)
 class Block:
-    """One load block: so many hours a year, with or without a site."""
+    """One load block: so many hours a year, with or without a site.
+
+    A year is all blocks of one period and one outlook. Yearly totals count each hour of a block
+    `weight` times: a dollar paid later, or only in some futures, counts for less.
+    """
 
     hours: float  # per year; 0 for a contingency, which must be served and costs nothing
     lost_site: int = -1  # site that is out in this block; -1: none
+    weight: float = 1.0
+    period: int = 0
+    outlook: int = 0
+
+    @property
+    def counted_hours(self) -> float:
+        """Hours that count in a yearly total of money, energy, carbon or tokens."""
+        return self.hours * self.weight
 
 
 @dataclass(frozen=True)
@@ -193,10 +223,21 @@ class Pool:
     interruptible: Less[bool] = False  # spot: serves interruptible workloads only
     hosted: More[bool] = False  # stands in the provider's hall: takes no site power or racks
     pue: Less[float] = 1.0
-    energy_usd_per_kwh_it: Less[float] = 0.0  # tariff x PUE + priced carbon and water; 0: included
+    energy_usd_per_kwh_it: Less[ByBlock] = 0.0  # tariff x PUE; 0: included in the system's price
+    carbon_usd_per_kwh_it: Less[ByBlock] = 0.0  # the scenario's price of carbon, x PUE
+    water_usd_per_kwh_it: Less[ByBlock] = 0.0  # the scenario's price of water
     carbon_kg_per_kwh_it: Less[float] = 0.0  # times PUE
     systems_per_rack: AtOwnSite[More[float]] = math.inf  # 4.0, or 0.5 for a system of two racks
     reserve: Less[int] = 0  # N+k: systems kept idle once the pool is used
+
+    @property
+    def kwh_prices(self) -> dict[str, ByBlock]:
+        """USD per kWh at the IT equipment by cost item; energy of which all is booked."""
+        return {
+            "energy": self.energy_usd_per_kwh_it,
+            "carbon": self.carbon_usd_per_kwh_it,
+            "water": self.water_usd_per_kwh_it,
+        }
 
 
 @dataclass(frozen=True)
@@ -207,7 +248,7 @@ class OfferData:
     pool: Name[PoolIndex]
     supply: SharedInGroup[Last[Limit[float]]] = math.inf  # systems
     annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
-    hourly_usd: Less[float] = 0.0  # elastic pools: price per system-hour
+    hourly_usd: Less[ByBlock] = 0.0  # elastic pools: price per system-hour
     capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
     supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
     kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
@@ -243,9 +284,14 @@ class ApiData:
 
     id: Name[str]
     workload: Equal[WorkloadIndex]
-    cost_usd_per_request: Less[ByClass]  # (K,); inf: cannot serve the class
+    cost_usd_per_request: Less[Annotated[ByClass, BY_BLOCK]]  # (K,) or (B, K); inf: does not serve
     max_rps: Limit[float] = math.inf
     quality: More[float] = 1.0
+
+    def costs(self, blocks: int) -> FloatArray:
+        """USD per request in each of so many load blocks, (B, K)."""
+        shape = (blocks, self.cost_usd_per_request.shape[-1])
+        return np.broadcast_to(self.cost_usd_per_request, shape)
 
 
 @dataclass(frozen=True)
@@ -280,11 +326,34 @@ class Problem:
     objective: Objective = field(default_factory=Objective)
     relayout: bool = False  # replicas of fixed pools may differ by block
 
+    def __post_init__(self) -> None:
+        """Refuses prices by block that are not one per block."""
+        for what, price in self._prices_by_block():
+            if isinstance(price, tuple) and len(price) != len(self.blocks):
+                raise ValueError(f"{what}: {len(price)} prices for {len(self.blocks)} load blocks")
+
+    def _prices_by_block(self) -> Iterator[tuple[str, ByBlock]]:
+        for pool in self.pools:
+            yield from ((f"pool {pool.id}, {item}", usd) for item, usd in pool.kwh_prices.items())
+        yield from ((f"offer {offer.id}, hourly", offer.hourly_usd) for offer in self.offers)
+
     @cached_property
     def scopes(self) -> tuple[Scope, ...]:
         """The scope of every block together, and then that of each block alone."""
-        together = Scope(tuple(range(len(self.blocks))), HOURS_PER_YEAR)
-        return (together, *(Scope((b,), block.hours) for b, block in enumerate(self.blocks)))
+        together = Scope(tuple(range(len(self.blocks))), HOURS_PER_YEAR * self.years)
+        alone = (Scope((b,), block.counted_hours) for b, block in enumerate(self.blocks))
+        return (together, *alone)
+
+    @cached_property
+    def years(self) -> float:
+        """Years that the yearly totals count: 1, or the weights of several added up."""
+        hours: dict[tuple[int, int], float] = defaultdict(float)
+        counted: dict[tuple[int, int], float] = defaultdict(float)
+        for block in self.blocks:
+            year = (block.period, block.outlook)
+            hours[year] += block.hours
+            counted[year] += block.counted_hours
+        return sum(counted[year] / length for year, length in hours.items() if length > 0)
 
 
 #: Number of the scope that holds in every block.

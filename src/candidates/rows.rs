@@ -1,7 +1,7 @@
 //! What a row may say, and what is wrong with it.
 
 use crate::error::{same_rows, Error, Result};
-use crate::tco::energy_usd_per_kwh_it;
+use crate::tco::kwh_it_cost;
 
 /// An optional number that is left blank. Not NaN: that one is an error.
 pub const BLANK: f64 = f64::MIN;
@@ -177,6 +177,6 @@ impl Rows<'_> {
                 value
             }
         });
-        energy_usd_per_kwh_it(tariff, pue, 0.0, 0.0, 0.0, 0.0).unwrap_or(f64::NAN)
+        kwh_it_cost(tariff, pue, 0.0, 0.0, 0.0, 0.0).map_or(f64::NAN, |cost| cost.energy)
     }
 }

@@ -16,7 +16,7 @@ pub struct Inputs<'a> {
     pub rate_rps: &'a [f64],
     /// Price of an accelerator, USD/h.
     pub usd_per_gpu_h: &'a [f64],
-    /// Price of energy at the IT equipment, USD/kWh (`tco::energy_usd_per_kwh_it`).
+    /// Price of energy at the IT equipment, USD/kWh (`tco::kwh_it_cost`).
     pub usd_per_kwh: &'a [f64],
 }
 

@@ -41,7 +41,7 @@ mod _core {
     #[pymodule_export]
     use super::fleets::route_fleets;
     #[pymodule_export]
-    use super::money::{energy_usd_per_kwh_it, system_year, usd_per_mtok, usd_per_mtok_delivered};
+    use super::money::{kwh_it_cost, system_year, usd_per_mtok, usd_per_mtok_delivered};
     #[pymodule_export]
     use super::points::{operating_points, PointSearch};
     #[pymodule_export]

@@ -12,17 +12,17 @@ pub(super) fn system_year(ownership: Fields<tco::Ownership>) -> Result<Plain<tco
     tco::system_year(&ownership.0).map(Plain)
 }
 
-/// Price of one kWh at the IT equipment, USD.
+/// What one kWh at the IT equipment costs, by item (USD).
 #[pyfunction]
-pub(super) fn energy_usd_per_kwh_it(
+pub(super) fn kwh_it_cost(
     tariff_usd_per_kwh: f64,
     pue: f64,
     carbon_kg_per_kwh: f64,
     carbon_usd_per_t: f64,
     water_l_per_kwh_it: f64,
     water_usd_per_m3: f64,
-) -> Result<f64> {
-    tco::energy_usd_per_kwh_it(
+) -> Result<Plain<tco::KwhCost>> {
+    tco::kwh_it_cost(
         tariff_usd_per_kwh,
         pue,
         carbon_kg_per_kwh,
@@ -30,6 +30,7 @@ pub(super) fn energy_usd_per_kwh_it(
         water_l_per_kwh_it,
         water_usd_per_m3,
     )
+    .map(Plain)
 }
 
 /// USD per million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.

@@ -144,7 +144,7 @@ def _plan(
     if as_json:
         say_json(found.to_json())
     else:
-        _say_plan(found, loaded)
+        _say_plan(found)
         if output is not None:
             note(f"wrote {output}")
     code = _exit_code(found)
@@ -158,12 +158,10 @@ def _exit_code(found: Plan) -> int:
     return 0 if found.proven else UNPROVEN
 
 
-def _say_plan(found: Plan, loaded: LoadedScenario) -> None:
+def _say_plan(found: Plan) -> None:
     from tokenfleet.report.terminal import render
 
-    systems = {row.system for row in found.systems}
-    names = {name: loaded.catalog.system(name).accelerator for name in systems}
-    render(found, console(), names)
+    render(found, console())
     if found.verification is not None:
         from tokenfleet.report.simulation import verified
 
@@ -172,6 +170,8 @@ def _say_plan(found: Plan, loaded: LoadedScenario) -> None:
 
 
 def _say_checked(checked: Checked) -> None:
+    from tokenfleet.report import words
+
     say(f"{checked.name}: the scenario is valid")
     say(
         f"  {checked.workloads} workloads with {checked.classes} request classes, "
@@ -183,7 +183,7 @@ def _say_checked(checked: Checked) -> None:
     relatives = [key for key, what in checked.inherited.items() if set(what) - {"scale-out"}]
     for title, rows in (
         ("not considered", [f"{n['what']}: {n['reason']}" for n in checked.not_considered]),
-        ("left blank", [f"{name}: {source}" for name, source in checked.defaults.items()]),
+        ("assumed, because it was left blank", [words.assumed(row) for row in checked.assumed]),
         ("efficiencies inherited from a relative", relatives),
         ("warnings", list(checked.warnings)),
     ):

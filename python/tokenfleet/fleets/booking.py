@@ -16,6 +16,7 @@ from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.problem_data import FloatArray, Replicas, Systems
 
 ENERGY = "energy"  # the item that the energy price multiplies
+_BESIDE_ENERGY = ("carbon", "water")  # booked by the kWh as well, but at prices of their own
 
 
 def system_items(m: FleetModel) -> dict[str, FloatArray]:
@@ -55,9 +56,16 @@ def require_known(m: FleetModel, parts: Iterable[Part]) -> None:
             )
 
 
+def multiple(item: str, energy_price: float, system_price: float = 1.0) -> float:
+    """What an item is multiplied by where energy and systems are at multiples of their prices."""
+    if item == ENERGY:
+        return energy_price
+    return 1.0 if item in _BESIDE_ENERGY else system_price
+
+
 def priced(items: Mapping[str, FloatArray], energy_price: float) -> FloatArray:
-    """USD of all items together, with energy at a multiple of its price."""
+    """USD of all items of a routing together, with energy at a multiple of its price."""
     total: FloatArray = np.sum(
-        [usd * (energy_price if item == ENERGY else 1.0) for item, usd in items.items()], axis=0
+        [usd * multiple(item, energy_price) for item, usd in items.items()], axis=0
     )
     return total

@@ -64,8 +64,8 @@ def evaluate_fleets(
 
     `counts` are systems: an array (fleets, offers) in the order of `FleetEvaluator.offers`, or
     columns by `offer@site` (a mapping or a DataFrame), where what is not named is 0. `demand`,
-    `energy_price` and `system_price` multiply the scenario's; each is a number, or one for every
-    case of prices and demand.
+    `energy_price` (of the tariffs, not of carbon and water) and `system_price` multiply the
+    scenario's; each is a number, or one for every case of prices and demand.
     Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
 
     Raises:
@@ -182,12 +182,11 @@ class FleetEvaluator:
         routed = _route(self, held, demand, energy_price, with_flows=routing, threads=threads)
         columns: dict[str, NDArray[Any]] = {}
         items = {
-            name: usd * (energy_price if name == booking.ENERGY else system_price)
+            name: usd * booking.multiple(name, energy_price, system_price)
             for name, usd in held.items.items()
         }
         for name, usd in routed.items.items():
-            price = energy_price if name == booking.ENERGY else 1.0
-            items[name] = items.get(name, 0.0) + usd * price
+            items[name] = items.get(name, 0.0) + usd * booking.multiple(name, energy_price)
         if self.model.constant_usd:
             items["contracted_power"] = np.full(len(held.counts), self.model.constant_usd)
         cost = np.sum([np.broadcast_to(v, len(held.counts)) for v in items.values()], axis=0)

@@ -74,11 +74,15 @@ def require_judged(m: FleetModel) -> None:
     for row in m.rows.values():
         family = families.family_of(row)
         if family is None or not _is_judged(family):
-            name = row.family if family is None else family.words or family.name
-            raise SchemaError(
-                f"evaluating fleets cannot judge the limit {name!r}",
-                "leave the limit out, or find the mix with `plan`",
-            )
+            raise cannot_judge(row.family if family is None else family.words or family.name)
+
+
+def cannot_judge(name: str) -> SchemaError:
+    """The error about a limit that a fleet might break unseen."""
+    return SchemaError(
+        f"evaluating fleets cannot judge the limit {name!r}",
+        "leave the limit out, or find the mix with `plan`",
+    )
 
 
 def _is_judged(family: Family) -> bool:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet import _core
+from tokenfleet.fleets.limits import cannot_judge
 from tokenfleet.mix.model import FleetModel, Label, Row, build, limits
 from tokenfleet.mix.model.index import (
     Capacity,
     Demand,
-    Pair,
 )
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
@@ -113,13 +113,19 @@ def _rows(m: FleetModel) -> list[_Line]:
         for variable, value in row.items():
             column = labels[variable.name]
             if isinstance(column, Systems):
-                pools[m.problem.offers[column.offer].pool] = -float(value)
+                p, room = m.problem.offers[column.offer].pool, -float(value)
+                if pools.setdefault(p, room) != room:  # it tells the offers of a pool apart
+                    raise cannot_judge(family.words or family.name)
             elif not isinstance(column, Used):  # a reserve is taken off the systems before
                 coefficients[column] = float(value)
-        lines.append(_Line(label, coefficients, -float(row.constant), pools))
-        if isinstance(label, Pair):
+        if row.sense != limits.GE:
+            lines.append(_Line(label, coefficients, -float(row.constant), pools))
+        if row.sense != limits.LE and not isinstance(label, Demand):
             opposite = {column: -value for column, value in coefficients.items()}
-            lines.append(_Line(label, opposite, float(row.constant), {}))
+            given = {p: -room for p, room in pools.items()}
+            lines.append(_Line(label, opposite, float(row.constant), given))
+        if lines[-1].right < 0:  # the core starts from an empty routing, which must keep every row
+            raise cannot_judge(family.words or family.name)
     return lines
 
 
@@ -250,7 +256,7 @@ def tokens_per_year(m: FleetModel, columns: Sequence[Label], kind: str) -> Float
             continue
         data = m.problem.workloads[w]
         each = (data.output_tokens if kind == "output" else data.input_tokens)[column.cls]
-        tokens[j] = m.problem.blocks[column.block].hours * SECONDS_PER_HOUR * float(each)
+        tokens[j] = m.problem.blocks[column.block].counted_hours * SECONDS_PER_HOUR * float(each)
     return tokens
 
 

@@ -17,14 +17,18 @@ from tokenfleet.mix.solver.highs import Status
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Api,
+    ApiData,
     BoundCheck,
+    Candidate,
     Denominator,
     FloatArray,
     Flow,
     ObjectiveKind,
+    OfferData,
     Problem,
     Replicas,
     Scale,
+    Systems,
 )
 
 _ZERO = 1e-9  # requests/s below this are rounding noise
@@ -49,6 +53,15 @@ class SingleSystem:
 
 
 @dataclass(frozen=True)
+class Booking:
+    """Dollars a year of a cost item that one number of the plan comes to."""
+
+    item: str
+    label: Label
+    usd: float
+
+
+@dataclass(frozen=True)
 class MixResult:
     """The mix with its proof.
 
@@ -65,7 +78,7 @@ class MixResult:
     bound: float
     gap: float  # of the value, or of the best one where a tolerance let it be a little worse
     values: Mapping[Label, float] = field(repr=False)
-    cost_items: Mapping[str, float]
+    bookings: tuple[Booking, ...] = field(repr=False)  # of what depends on the plan
     interrupted: bool = False
     seconds: float = 0.0
     rounds: int = 1
@@ -74,9 +87,38 @@ class MixResult:
     warnings: tuple[str, ...] = ()
 
     @property
+    def cost_items(self) -> dict[str, float]:
+        """Yearly $ by item; contracted power is paid whatever the plan is."""
+        items: dict[str, float] = {}
+        for booking in self.bookings:
+            items[booking.item] = items.get(booking.item, 0.0) + booking.usd
+        contracted = sum(site.contracted_power_usd_per_year for site in self.problem.sites)
+        if contracted:
+            items["contracted_power"] = contracted
+        return dict(sorted(items.items()))
+
+    @property
     def annual_cost_usd(self) -> float:
         """Sum of the cost items."""
         return sum(self.cost_items.values())
+
+    @property
+    def offers(self) -> list[OfferData]:
+        """Offers that systems are obtained by, each once, in the order of the problem."""
+        used = {x.offer for x, n in self.values.items() if isinstance(x, Systems) and n > 0}
+        return [self.problem.offers[o] for o in sorted(used)]
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Candidates that there are replicas of, each once, in the order of the problem."""
+        used = {x.candidate for x, n in self.values.items() if isinstance(x, Replicas) and n > 0}
+        return [self.problem.candidates[c] for c in sorted(used)]
+
+    @property
+    def apis(self) -> list[ApiData]:
+        """Hosted APIs that requests go to, each once, in the order of the problem."""
+        used = {x.api for x, rate in self.values.items() if isinstance(x, Api) and rate > 0}
+        return [self.problem.apis[a] for a in sorted(used)]
 
     @property
     def scale(self) -> float:
@@ -106,16 +148,13 @@ def _does_nothing(m: FleetModel, values: Mapping[Label, float], label: Label) ->
     return not serves and m.problem.candidates[c].idle_w == 0.0
 
 
-def cost_items(m: FleetModel, values: Mapping[Label, float]) -> dict[str, float]:
-    """Yearly $ by item, from the terms the objective was built of."""
-    items: dict[str, float] = {}
-    for term in m.terms:
-        value = values.get(term.label, 0.0)
-        if value and term.usd:
-            items[term.item] = items.get(term.item, 0.0) + term.usd * value
-    if m.constant_usd:
-        items["contracted_power"] = m.constant_usd
-    return dict(sorted(items.items()))
+def bookings(m: FleetModel, values: Mapping[Label, float]) -> tuple[Booking, ...]:
+    """What each number costs, from the terms that the objective was built of."""
+    return tuple(
+        Booking(term.item, term.label, term.usd * values[term.label])
+        for term in m.terms
+        if term.usd and values.get(term.label)
+    )
 
 
 def served_rps(problem: Problem, values: Mapping[Label, float], w: int) -> FloatArray:
@@ -135,7 +174,7 @@ def tokens_per_year(
     problem: Problem, values: Mapping[Label, float], denominator: Denominator
 ) -> float:
     """Tokens delivered in a year: output, or input + output."""
-    seconds = np.array([block.hours * SECONDS_PER_HOUR for block in problem.blocks])
+    seconds = np.array([block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks])
     total = 0.0
     for w, workload in enumerate(problem.workloads):
         tokens = workload.output_tokens

@@ -16,11 +16,11 @@ from tokenfleet.mix.generate.generation import Generated, applies, generate, is_
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, clean_values, cost_items
+from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import first_plan, search
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.why.infeasible import (
     UnboundedError,
@@ -134,52 +134,50 @@ def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
 
 
 def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -> MixResult:
-    deadline = Deadline(options.time_limit_s)
+    effort = Effort.of(options)
     if applies(problem) and is_large(problem):
-        return _solve_large(problem, options, deadline)
+        return _solve_large(problem, effort)
     frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
     m = build(problem, frame=frame)
     check_scaling(m)
-    share = 1.0 - _SINGLE_SHARE if compare_single else 1.0
-    budget = Deadline(deadline.left() * share)
+    budget = effort.part(1.0 - _SINGLE_SHARE if compare_single else 1.0)
     if problem.objective.goal.per is not None:
-        found = search_ratio(m, options, budget)
+        found = search_ratio(m, budget)
     else:
         objective.set_goal(m)
-        found = search(m, options, budget)
+        found = search(m, budget)
     _require_plan(m, found)
-    result = _result(m, options, found)
+    result = _result(m, found)
     if compare_single and not found.interrupted:
         try:
-            return _with_single(m, result, options, deadline)
+            return _with_single(m, result, effort)
         except KeyboardInterrupt:
             return replace(result, interrupted=True)
     return result
 
 
-def _solve_large(problem: Problem, options: SolveOptions, deadline: Deadline) -> MixResult:
+def _solve_large(problem: Problem, effort: Effort) -> MixResult:
     """A plan from the pairs that the whole relaxation asks for, with its bound.
 
     Plans of one system type are not sought: the bound says how much any plan could save.
     """
     pairs = Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
-    generated = generate(pairs, options, deadline.part(_GENERATION_SHARE))
+    generated = generate(pairs, effort.part(_GENERATION_SHARE))
     if generated.infeasible:
-        time_to_explain = Deadline(max(deadline.left(), _LEAST_EXPLAIN_S))
-        raise explain_large(pairs, generated.pairs, options, time_to_explain)
+        raise explain_large(pairs, generated.pairs, effort.part(1.0, least_s=_LEAST_EXPLAIN_S))
     if not generated.served:
         raise KeyboardInterrupt if generated.interrupted else _no_plan()
     try:
         if generated.interrupted:
             raise KeyboardInterrupt
         m = _restricted(problem, pairs.frame, generated)
-        found = search(m, options, deadline, bound=generated.bound)
+        found = search(m, effort, bound=generated.bound)
     except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
         m = _restricted(problem, pairs.frame, generated)
-        found = first_plan(m, options, deadline, generated.bound)
+        found = first_plan(m, effort, generated.bound)
     if not found.values:
         raise KeyboardInterrupt if found.interrupted else _no_plan()
-    result = _result(m, options, found)
+    result = _result(m, found)
     note = "the best plan of one system type was not sought: the problem is large"
     return replace(result, warnings=(*result.warnings, note))
 
@@ -220,7 +218,7 @@ def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
     )
 
 
-def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
+def _result(m: FleetModel, found: Found) -> MixResult:
     kind, unit = m.problem.objective.kind, m.problem.objective.goal.per_amount
     values = clean_values(m, found.values)
     return MixResult(
@@ -231,7 +229,7 @@ def _result(m: FleetModel, options: SolveOptions, found: Found) -> MixResult:
         bound=found.bound * unit,
         gap=found.gap,
         values=values,
-        cost_items=cost_items(m, values),
+        bookings=bookings(m, values),
         interrupted=found.interrupted,
         warnings=_warnings(m.problem, values),
     )
@@ -270,12 +268,10 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     return outcome.value * (1.0 + 1e-6)
 
 
-def _with_single(
-    m: FleetModel, result: MixResult, options: SolveOptions, deadline: Deadline
-) -> MixResult:
+def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
     """The result beside the best plan of one system type, or that plan if it is better."""
     contest = Contest(m)
-    found = best_single_system(contest, options, deadline)
+    found = best_single_system(contest, effort)
     if found is None:
         return result
     system, single = found
@@ -290,7 +286,7 @@ def _with_single(
         result,
         value=value,
         gap=relative_gap(value, result.bound),
-        status=certify(value, result.bound, options.gap),
+        status=certify(value, result.bound, effort.gap),
         values=values,
-        cost_items=cost_items(alone, values),
+        bookings=bookings(alone, values),
     )

@@ -1,47 +1,83 @@
-"""What a plan shows beside the mix: promises, provenance, what was left out, warnings."""
+"""What a plan shows beside the mix: promises, provenance, prices, inputs, what was left out."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from tokenfleet.mix.result import MixResult
-from tokenfleet.plan.from_mix import Extras
+from tokenfleet.plan.from_mix import Extras, OfferFacts
 from tokenfleet.plan.match import origin_of
+from tokenfleet.plan.notices import notices
 from tokenfleet.plan.promises import slo_rows
-from tokenfleet.plan.provenance import (
-    confidence_warnings,
-    gpus_by_system,
-    inherited_warnings,
-    provenance_rows,
-    quality_warnings,
-)
-from tokenfleet.plan.rows import NotConsidered
+from tokenfleet.plan.provenance import provenance_rows
+from tokenfleet.plan.rows import Hardware, Input, NotConsidered
 from tokenfleet.problem import Built
+from tokenfleet.problem.inputs import inputs
+from tokenfleet.problem.supply import offers_of
 
 
 def extras(built: Built, result: MixResult, seconds: float) -> Extras:
     """What the plan shows beside the mix."""
-    provenance = provenance_rows(built, result)
+    scenario = built.loaded.scenario
     dropped = dict(built.never_built)
     for counts in built.counts.values():
         for reason, count in counts.items():
             if reason not in ("evaluated", "usable"):
                 dropped[reason] = dropped.get(reason, 0) + count
+    offers = {offer.supply_group for offer in result.offers}
+    used = offers | {api.id for api in result.apis}
+    prices = built.supply.prices
+    from_book = any(prices[name].from_book for name in offers)
     return Extras(
+        as_of=None if scenario.as_of is None else scenario.as_of.isoformat(),
+        price_vintage=built.loaded.catalog.vintage(scenario.price_vintage) if from_book else None,
         candidates_evaluated=built.evaluated,
         candidates_kept=len(built.problem.candidates),
         seconds=seconds,
         slo=slo_rows(built, result),
-        provenance=provenance,
+        provenance=provenance_rows(built, result),
+        hardware=_hardware(built, result),
+        offers=_offers(built),
+        regions={site.id: site.region for site in scenario.sites},
+        inputs=tuple(
+            Input(**asdict(row)) for row in inputs(built.loaded, built.terms, prices, used)
+        ),
         not_considered=tuple(
             NotConsidered(what=n.what, reason=n.reason) for n in built.not_considered
         ),
-        confidence=built.loaded.scenario.confidence,
-        warnings=(
-            *(str(w) for w in built.loaded.warnings),
-            *confidence_warnings(built.loaded.scenario.confidence),
-            *inherited_warnings(provenance, gpus_by_system(result)),
-            *quality_warnings(built, result),
-        ),
+        confidence=scenario.confidence,
+        notices=notices(built, result),
         dropped=dropped,
         origin=origin_of(built.loaded, built.specification),
         configurations=built.origins,
     )
+
+
+def _hardware(built: Built, result: MixResult) -> tuple[Hardware, ...]:
+    """The catalog's figures of every system type in the mix."""
+    catalog = built.loaded.catalog
+    systems = {built.problem.pools[offer.pool].system for offer in result.offers}
+    rows = []
+    for row in map(catalog.system, sorted(systems)):
+        shown = {name: getattr(row, name) for name in Hardware.model_fields if hasattr(row, name)}
+        own = f"systems:{row.id}" in catalog.user_rows
+        rows.append(Hardware(system=row.id, own=own, **shown))
+    return tuple(rows)
+
+
+def _offers(built: Built) -> dict[str, OfferFacts]:
+    """Price and terms of every offer by its id."""
+    loaded, prices = built.loaded, built.supply.prices
+    systems = sorted({pool.system for pool in built.problem.pools})
+    return {
+        offer.id: OfferFacts(
+            price_usd_per_system=price.usd_per_system or None,
+            price_usd_per_gpu_h=price.usd_per_gpu_h or None,
+            price_source=price.source,
+            price_as_of=price.as_of,
+            term_years=offer.term_years,
+            includes=offer.included,
+        )
+        for offer in offers_of(loaded.scenario, loaded.catalog, systems)
+        if (price := prices.get(offer.id)) is not None
+    }

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
 from tokenfleet import problem_data as labels
 from tokenfleet.mix.model import limits as families
 from tokenfleet.mix.model.family import Amount, Place
 from tokenfleet.mix.result import MixResult, tokens_per_year
+from tokenfleet.plan.by_block import ByBlock, Use
+from tokenfleet.plan.ledger import Ledger
+from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
     BestSingle,
+    Hardware,
+    Input,
     Limit,
     LoadBlock,
     NotConsidered,
+    Notice,
     Origin,
     Placement,
     Plan,
@@ -29,15 +35,17 @@ from tokenfleet.plan.rows import (
     Provenance,
     Replicas,
     Route,
-    SitePower,
+    Site,
     Systems,
     Unserved,
     Verification,
+    WorkloadTotal,
     finite,
 )
-from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Pool, Problem
+from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Problem
 from tokenfleet.verify.places import place_replicas
 
+ENERGY = ("energy", "carbon", "water")  # cost items that follow the energy drawn
 # What a layout is known by; measured columns have no layout, and modelled ones no measured rate.
 _LAYOUT = (
     "engine",
@@ -57,16 +65,34 @@ _LAYOUT = (
 
 
 @dataclass(frozen=True)
+class OfferFacts:
+    """Price and terms of an offer, under the names that they have in a row of systems."""
+
+    price_usd_per_system: float | None = None
+    price_usd_per_gpu_h: float | None = None
+    price_source: str | None = None
+    price_as_of: str | None = None
+    term_years: float | None = None
+    includes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Extras:
     """What the plan shows and the mix does not know."""
 
+    as_of: str | None = None
+    price_vintage: str | None = None
     candidates_evaluated: int = 0
     candidates_kept: int = 0
     seconds: float | None = None
     slo: tuple[Promise, ...] = ()
     provenance: tuple[Provenance, ...] = ()
     not_considered: tuple[NotConsidered, ...] = ()
-    warnings: tuple[str, ...] = ()
+    hardware: tuple[Hardware, ...] = ()
+    offers: Mapping[str, OfferFacts] = field(default_factory=dict)  # by id
+    regions: Mapping[str, str] = field(default_factory=dict)  # by site
+    inputs: tuple[Input, ...] = ()
+    notices: tuple[Notice, ...] = ()
     confidence: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     origin: Origin | None = None
@@ -77,15 +103,18 @@ class Extras:
 def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
     """Names everything in the mix; `extras` is what it does not know."""
     extras = extras or Extras()
-    reader = _Reader(mix)
+    reader = _Reader(mix, extras)
     output = tokens_per_year(mix.problem, mix.values, "output")
     total = tokens_per_year(mix.problem, mix.values, "total")
     sites = reader.sites()
-    systems = reader.systems()
+    systems, routing, unserved = reader.systems(), reader.routing(), reader.unserved()
+    replicas = reader.replicas(extras.configurations)
     cost = mix.annual_cost_usd
     site_kw = sum(reader.mean_site_kw(s) for s in range(len(mix.problem.sites)))
     return Plan(
         name=mix.problem.name,
+        as_of=extras.as_of,
+        price_vintage=extras.price_vintage,
         status=cast(Proof, mix.status),  # a mix is a plan
         interrupted=mix.interrupted,
         objective=mix.kind,
@@ -106,11 +135,13 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         free_demand_scale_rps=mix.scale if any(w.free for w in mix.problem.workloads) else None,
         gpus=sum(row.gpus for row in systems),
         systems=systems,
-        replicas=reader.replicas(extras.configurations),
+        replicas=replicas,
         placement=reader.placement(),
+        hardware=extras.hardware,
         sites=sites,
-        routing=reader.routing(),
-        unserved=reader.unserved(),
+        routing=routing,
+        unserved=unserved,
+        workloads=reader.workloads(replicas, routing, unserved),
         cost_items=dict(mix.cost_items),
         capex_usd=reader.capex(),
         limits=reader.limits(),
@@ -122,7 +153,12 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         slo=extras.slo,
         provenance=extras.provenance,
         not_considered=extras.not_considered,
-        warnings=(*mix.warnings, *extras.warnings),
+        inputs=extras.inputs,
+        warnings=(
+            *(Notice(kind="search", text=text) for text in mix.warnings),
+            *extras.notices,
+            *inherited(systems, extras.provenance),
+        ),
         rounds=mix.rounds,
         seconds=mix.seconds if extras.seconds is None else extras.seconds,
         blocks=reader.load_blocks(),
@@ -139,83 +175,27 @@ def _per_mtok(cost: float, tokens: float) -> float | None:
     return _ratio(cost * 1e6, tokens)
 
 
-_Kind = TypeVar("_Kind", labels.Systems, labels.Replicas, labels.Flow, labels.Api, labels.Short)
-
-
-class _Use:
-    """Numbers of a plan that its limits are held against (`family.Use`)."""
-
-    def __init__(
-        self,
-        mix: MixResult,
-        systems: Mapping[labels.Systems, Sequence[float]],
-        requests: Mapping[labels.Api, Sequence[float]],
-    ) -> None:
-        self.problem = mix.problem
-        self.blocks = range(len(mix.problem.blocks))
-        self.annual_cost_usd = mix.annual_cost_usd
-        self._systems = {bought.offer: counts for bought, counts in systems.items()}
-        self._pools = _added((mix.problem.offers[x.offer].pool, row) for x, row in systems.items())
-        self._requests = _added((sent.api, rates) for sent, rates in requests.items())
-
-    def systems(self, o: int, b: int) -> float:
-        """Systems under an offer in a load block."""
-        return self._systems[o][b] if o in self._systems else 0.0
-
-    def in_pool(self, p: int, b: int) -> float:
-        """Systems of a pool in a load block."""
-        return self._pools[p][b] if p in self._pools else 0.0
-
-    def requests(self, a: int, b: int) -> float:
-        """Requests/s of all classes through an API in a load block."""
-        return self._requests[a][b] if a in self._requests else 0.0
-
-
-def _added(rows: Iterable[tuple[int, Sequence[float]]]) -> dict[int, list[float]]:
-    """Rows by block with the same key, added up."""
-    sums: dict[int, list[float]] = {}
-    for key, row in rows:
-        sofar = sums.get(key, [0.0] * len(row))
-        sums[key] = [a + b for a, b in zip(sofar, row, strict=True)]
-    return sums
-
-
 class _Reader:
     """Reads the rows of a plan out of one mix."""
 
-    def __init__(self, mix: MixResult) -> None:
+    def __init__(self, mix: MixResult, extras: Extras) -> None:
         self.mix = mix
+        self.extras = extras
         self.problem: Problem = mix.problem
-        self.blocks = range(len(mix.problem.blocks))
-        hours = sum(block.hours for block in mix.problem.blocks)
-        self.year_seconds = hours * SECONDS_PER_HOUR
-        self.use = _Use(mix, self._by_block(labels.Systems), self._by_block(labels.Api))
-
-    def _by_block(self, kind: type[_Kind]) -> dict[_Kind, list[float]]:
-        """Values of a kind over the blocks, keyed by the label in its first block or scope."""
-        table: dict[_Kind, list[float]] = {}
-        for label, value in self.mix.values.items():
-            if isinstance(label, kind):
-                if isinstance(label, (labels.Systems, labels.Replicas)):
-                    key, blocks = label._replace(scope=0), self.problem.scopes[label.scope].blocks
-                else:
-                    key, blocks = label._replace(block=0), (label.block,)
-                row = table.setdefault(key, [0.0] * len(self.blocks))
-                for b in blocks:
-                    row[b] = max(value, 0.0)  # below 0 is the solver's tolerance
-        return dict(sorted(table.items()))
-
-    def _of(self, label: labels.Replicas | labels.Flow) -> tuple[Pool, Candidate]:
-        """The pool and the candidate that a label speaks of."""
-        return self.problem.pools[label.pool], self.problem.candidates[label.candidate]
+        self.numbers = ByBlock(mix)
+        self.ledger = Ledger(mix, self.numbers)
+        self.use = Use(mix, self.numbers)
+        self.blocks = self.numbers.blocks
+        self.year_seconds = sum(self.numbers.hours) * SECONDS_PER_HOUR
 
     def systems(self) -> tuple[Systems, ...]:
         """Systems to get, by site and offer; `count` is the peak over the load blocks."""
         rows = []
-        for bought, counts in self._by_block(labels.Systems).items():
-            offer = self.problem.offers[bought.offer]
+        for o, counts in self.numbers.systems.items():
+            offer = self.problem.offers[o]
             pool = self.problem.pools[offer.pool]
-            count = round(max(counts))
+            count, items = round(max(counts)), self.ledger.systems[o]
+            kwh = self._it_kwh(o)
             rows.append(
                 Systems(
                     site=self.problem.sites[pool.site].id,
@@ -228,9 +208,26 @@ class _Reader:
                     idle_it_kw=pool.idle_it_kw,
                     pue=pool.pue,
                     count_by_block=_whole(counts) if pool.elastic else None,
+                    hosted=pool.hosted,
+                    provisioned_it_kw=pool.provisioned_it_kw,
+                    systems_per_rack=finite(pool.systems_per_rack),
+                    **asdict(self.extras.offers.get(offer.supply_group, OfferFacts())),
+                    hours_per_year=self.numbers.over_year(counts),
+                    it_kwh_per_year=kwh,
+                    energy_usd_per_kwh_it=_ratio(sum(items.get(i, 0.0) for i in ENERGY), kwh),
+                    capex_usd=max(counts) * offer.capex_usd,
+                    cost_items_usd=dict(sorted(items.items())),
+                    annual_cost_usd=sum(items.values()),
                 )
             )
         return tuple(rows)
+
+    def _it_kwh(self, o: int) -> float:
+        """IT energy of an offer's systems over the year, with what runs in them."""
+        numbers, p = self.numbers, self.problem.offers[o].pool
+        everything = numbers.over_year(numbers.systems_in(p))
+        drawn = numbers.over_year(numbers.idle_kw[p]) + numbers.over_year(numbers.running_kw[p])
+        return drawn * (_ratio(numbers.over_year(numbers.systems[o]), everything) or 0.0)
 
     def load_blocks(self) -> tuple[LoadBlock, ...]:
         """Load blocks, in the order of every `..._by_block` and of the rates of the routing."""
@@ -248,8 +245,8 @@ class _Reader:
         `configurations` gives each candidate's number in the space and its latency group.
         """
         rows = []
-        for label, counts in self._by_block(labels.Replicas).items():
-            pool, candidate = self._of(label)
+        for (p, c), counts in self.numbers.replicas.items():
+            candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             number, group = configurations.get(candidate.id, (None, None))
             joules = _by_class(self.problem, candidate)
             named: dict[str, Any] = {
@@ -273,73 +270,84 @@ class _Reader:
                     count=round(max(counts)),
                     gpus=candidate.gpus,
                     count_by_block=None if len(set(counts)) == 1 else _whole(counts),
+                    load_mean=self._load(p, c, self.numbers.hours),
+                    load_peak=max(self._load(p, c, only) for only in self._each_block()),
                 )
             )
         return tuple(rows)
 
+    def _load(self, p: int, c: int, hours: Sequence[float]) -> float:
+        """Load of replicas over what their latency limits allow, in so many hours of each block."""
+        load, numbers = self.problem.candidates[c].load, self.numbers
+        busy = sum(
+            float(load[k]) * rate * h
+            for k in numbers.flows_of.get((p, c), ())
+            for rate, h in zip(numbers.flows[p, c, k], hours, strict=True)
+        )
+        there = sum(n * h for n, h in zip(numbers.replicas[p, c], hours, strict=True))
+        return busy / there if there > 0 else 0.0
+
+    def _each_block(self) -> Iterator[list[float]]:
+        for b in self.blocks:
+            yield [float(i == b) for i in self.blocks]
+
     def _sizes(self) -> dict[tuple[int, int], dict[int, int]]:
         """Replicas by size, for each (pool, block)."""
         sizes: dict[tuple[int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for label, counts in self._by_block(labels.Replicas).items():
+        for (p, c), counts in self.numbers.replicas.items():
             for b, n in enumerate(counts):
-                sizes[(label.pool, b)][self.problem.candidates[label.candidate].gpus] += round(n)
+                sizes[(p, b)][self.problem.candidates[c].gpus] += round(n)
         return sizes
 
     def placement(self) -> tuple[Placement, ...]:
         """What stands in the systems of each pool at its fullest block, equal systems together."""
-        fullest: dict[int, dict[int, int]] = {}
-        for (p, _), counts in self._sizes().items():
-            if sum(g * n for g, n in counts.items()) > sum(
-                g * n for g, n in fullest.get(p, {}).items()
-            ):
-                fullest[p] = counts
+        fullest: dict[int, tuple[int, dict[int, int]]] = {}
+        for (p, b), counts in self._sizes().items():
+            gpus = sum(g * n for g, n in counts.items())
+            if p not in fullest or gpus > sum(g * n for g, n in fullest[p][1].items()):
+                fullest[p] = b, counts
         rows = []
-        for p, counts in sorted(fullest.items()):
+        for p, (b, counts) in sorted(fullest.items()):
             pool = self.problem.pools[p]
             alike: dict[tuple[int, ...], int] = defaultdict(int)
             for standing in place_replicas(pool.gpus_per_system, counts):
                 alike[tuple(standing)] += 1
+            spare = round(self.numbers.systems_in(p)[b]) - sum(alike.values())
+            if spare > 0:
+                alike[()] = spare
             for standing_sizes, systems in sorted(alike.items(), reverse=True):
                 held = Placement(pool=pool.id, systems=systems, replica_gpus=standing_sizes)
                 rows.append(held)
         return tuple(rows)
 
     def _drawn_kw(self, s: int, b: int, *, hosted: bool) -> float:
-        """Mean IT kW times PUE drawn in block b: idle, loaded idle and requests."""
-        total = 0.0
-        for p, pool in enumerate(self.problem.pools):
-            if pool.site == s and (hosted or not pool.hosted):
-                total += self.use.in_pool(p, b) * pool.idle_it_kw * pool.pue
-        for label, counts in self._by_block(labels.Replicas).items():
-            pool, candidate = self._of(label)
-            if pool.site == s and (hosted or not pool.hosted):
-                total += counts[b] * candidate.idle_w / 1000.0 * pool.pue
-        for flow, rates in self._by_block(labels.Flow).items():
-            pool, candidate = self._of(flow)
-            if pool.site == s and (hosted or not pool.hosted):
-                watts = rates[b] * float(candidate.energy_j[flow.cls])
-                total += watts / 1000.0 * pool.pue
-        return total
+        """Mean kW drawn at the meter in block b: idle systems, loaded replicas and requests."""
+        numbers = self.numbers
+        return sum(
+            (numbers.idle_kw[p][b] + numbers.running_kw[p][b]) * pool.pue
+            for p, pool in enumerate(self.problem.pools)
+            if pool.site == s and (hosted or not pool.hosted)
+        )
 
     def mean_site_kw(self, s: int) -> float:
         """Mean kW at the meter over the year, rented systems included."""
-        hours = [block.hours for block in self.problem.blocks]
-        if not sum(hours):
-            return 0.0
-        drawn = (self._drawn_kw(s, b, hosted=True) * hours[b] for b in self.blocks)
-        return sum(drawn) / sum(hours)
+        hours = sum(self.numbers.hours)
+        drawn = [self._drawn_kw(s, b, hosted=True) for b in self.blocks]
+        return self.numbers.over_year(drawn) / hours if hours else 0.0
 
-    def sites(self) -> tuple[SitePower, ...]:
+    def sites(self) -> tuple[Site, ...]:
         """Power of every site; drawn is the highest block's mean at the meter."""
         places = families.power_places(self.problem)
         return tuple(
-            SitePower(
+            Site(
                 site=site.id,
+                region=self.extras.regions.get(site.id),
                 provisioned_kw=float(families.power_used(self.use, place)),
                 drawn_kw=max(self._drawn_kw(s, b, hosted=False) for b in self.blocks),
                 mean_drawn_kw_with_hosted=self.mean_site_kw(s),
                 power_limit_kw=finite(site.power_limit_kw),
                 power_basis="utility" if site.power_is_utility else "it",
+                contracted_power_usd_per_year=site.contracted_power_usd_per_year,
             )
             for s, (site, place) in enumerate(zip(self.problem.sites, places, strict=True))
         )
@@ -347,47 +355,110 @@ class _Reader:
     def routing(self) -> tuple[Route, ...]:
         """Requests/s of each class through each kind of replica or API, by load block."""
         rows = []
-        for flow, rates in self._by_block(labels.Flow).items():
-            pool, candidate = self._of(flow)
+        for (p, c, k), rates in self.numbers.flows.items():
+            candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             workload = self.problem.workloads[candidate.workload]
             rows.append(
                 Route(
                     workload=workload.id,
-                    cls=workload.class_ids[flow.cls],
+                    cls=workload.class_ids[k],
                     site=self.problem.sites[pool.site].id,
                     pool=pool.id,
                     role=candidate.role,
                     candidate=candidate.id,
                     api=None,
                     requests_per_s=tuple(rates),
+                    **self._year(
+                        candidate.workload, k, rates, delivered=candidate.role != "prefill"
+                    ),
+                    cost_usd_per_year=sum(self.ledger.flows[p, c, k].values()),
                 )
             )
-        for sent, rates in self._by_block(labels.Api).items():
-            api = self.problem.apis[sent.api]
+        for (a, k), rates in self.numbers.apis.items():
+            api = self.problem.apis[a]
             workload = self.problem.workloads[api.workload]
             rows.append(
                 Route(
                     workload=workload.id,
-                    cls=workload.class_ids[sent.cls],
+                    cls=workload.class_ids[k],
                     site=None,
                     pool=None,
                     role="serve",
                     candidate=None,
                     api=api.id,
                     requests_per_s=tuple(rates),
+                    **self._year(api.workload, k, rates),
+                    cost_usd_per_year=sum(self.ledger.apis[a, k].values()),
                 )
             )
         return tuple(rows)
+
+    def _year(
+        self, w: int, k: int, rates: list[float], *, delivered: bool = True
+    ) -> dict[str, float]:
+        """Requests and tokens of a year; tokens are counted where a request is delivered."""
+        requests, workload = self.numbers.requests(rates), self.problem.workloads[w]
+        counted = requests if delivered else 0.0
+        return {
+            "requests_per_year": requests,
+            "output_tokens_per_year": counted * float(workload.output_tokens[k]),
+            "input_tokens_per_year": counted * float(workload.input_tokens[k]),
+        }
 
     def unserved(self) -> tuple[Unserved, ...]:
         """Priced shortfall by class and load block."""
         return tuple(
             Unserved(
-                workload=self.problem.workloads[short.workload].id,
-                cls=self.problem.workloads[short.workload].class_ids[short.cls],
+                workload=self.problem.workloads[w].id,
+                cls=self.problem.workloads[w].class_ids[k],
                 requests_per_s=tuple(rates),
+                requests_per_year=self.numbers.requests(rates),
+                cost_usd_per_year=sum(self.ledger.unserved[w, k].values()),
             )
-            for short, rates in self._by_block(labels.Short).items()
+            for (w, k), rates in self.numbers.unserved.items()
+        )
+
+    def workloads(
+        self, replicas: Sequence[Replicas], routing: Sequence[Route], unserved: Sequence[Unserved]
+    ) -> tuple[WorkloadTotal, ...]:
+        """What each workload gets, and what it pays by the rule of `ledger`."""
+        names = [workload.id for workload in self.problem.workloads]
+        return tuple(
+            self._workload(
+                w,
+                [row for row in replicas if row.workload == name],
+                [row for row in routing if row.workload == name],
+                [row for row in unserved if row.workload == name],
+            )
+            for w, name in enumerate(names)
+        )
+
+    def _workload(
+        self, w: int, replicas: list[Replicas], routing: list[Route], unserved: list[Unserved]
+    ) -> WorkloadTotal:
+        items = self.ledger.of_workload(w)
+        delivered = [row for row in routing if row.role != "prefill"]
+        requests = sum(row.requests_per_year for row in delivered)
+        hosted = sum(row.requests_per_year for row in delivered if row.api is not None)
+        output = sum(row.output_tokens_per_year for row in routing)
+        given = sum(row.input_tokens_per_year for row in routing)
+        cost, held = sum(items.values()), sum(row.count * row.gpus for row in replicas)
+        loads = sum(row.load_mean * row.count * row.gpus for row in replicas)
+        return WorkloadTotal(
+            workload=self.problem.workloads[w].id,
+            requests_per_year=requests,
+            unserved_requests_per_year=sum(row.requests_per_year for row in unserved),
+            api_share=_ratio(hosted, requests),
+            output_tokens_per_year=output,
+            input_tokens_per_year=given,
+            engines=tuple(sorted({row.engine for row in replicas if row.engine is not None})),
+            gpus=held,
+            load_mean=_ratio(loads, held),
+            cost_items_usd=dict(sorted(items.items())),
+            annual_cost_usd=cost,
+            cost_per_mtok_output_usd=_per_mtok(cost, output),
+            cost_per_mtok_input_usd=_per_mtok(cost, given),
+            cost_per_mtok_total_usd=_per_mtok(cost, output + given),
         )
 
     def capex(self) -> float:

@@ -1,4 +1,4 @@
-"""Where every number of a plan comes from: measured, calibrated, inherited, catalog, or default."""
+"""Where rates and latencies of a plan come from: measured, calibrated, modelled or inherited."""
 
 from __future__ import annotations
 
@@ -9,30 +9,18 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.rows import KnownModel, Provenance
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import Judge, Knowledge
-from tokenfleet.problem_data import Replicas, Systems
-from tokenfleet.schema.formats import WEIGHT_FORMATS
 
 _CLASSES = ("calibrated", "modelled", "inherited")  # surest first
 
 
 def provenance_rows(built: Built, result: MixResult) -> tuple[Provenance, ...]:
     """One row per source that the plan's numbers rest on."""
-    rows = _money(built, result)
-    systems = {result.problem.candidates[label.candidate].system for label in _replicas(result)}
-    for system in sorted(systems):
-        rows.append(_system(built, system))
     if built.core is None:
-        source = "columns of the scenario"
-        rows.append(Provenance(what="rates", cls="measured", source=source))
-        return tuple(rows)
-    for (system, engine), by_model in sorted(_knowledge(built, result).items()):
-        rows.append(_performance(built, system, engine, by_model))
-    return tuple(rows)
-
-
-def _replicas(result: MixResult) -> list[Replicas]:
-    values = result.values.items()
-    return [label for label, value in values if isinstance(label, Replicas) and value > 0]
+        return (Provenance(what="rates", cls="measured", source="columns of the scenario"),)
+    return tuple(
+        _performance(built, system, engine, by_model)
+        for (system, engine), by_model in sorted(_knowledge(built, result).items())
+    )
 
 
 def _knowledge(
@@ -42,49 +30,12 @@ def _knowledge(
     assert built.specification is not None
     judge = Judge(built.loaded, built.specification)
     found: dict[tuple[str, str], dict[str, list[Knowledge]]] = {}
-    for label in _replicas(result):
-        candidate = result.problem.candidates[label.candidate]
+    for candidate in result.candidates:
         model = built.specification.workloads[candidate.workload].model
         key = (candidate.system, str(candidate.label["engine"]))
         known = judge.of(candidate.workload, candidate.label)
         found.setdefault(key, {}).setdefault(model, []).append(known)
     return found
-
-
-def _money(built: Built, result: MixResult) -> list[Provenance]:
-    used = {
-        result.problem.offers[label.offer].supply_group
-        for label, value in result.values.items()
-        if isinstance(label, Systems) and value > 0
-    }
-    rows = [
-        Provenance(what=f"price of offer {offer}", cls="catalog", source=source)
-        for offer, source in sorted(built.supply.price_sources.items())
-        if offer in used
-    ]
-    rows += _api_prices(built)
-    rows += [
-        Provenance(what=name, cls="default", source=source)
-        for name, source in sorted(built.terms.defaulted.items())
-    ]
-    return rows
-
-
-def _api_prices(built: Built) -> list[Provenance]:
-    """Entries of the price book that hosted APIs name."""
-    scenario, catalog = built.loaded.scenario, built.loaded.catalog
-    named = sorted((api.id, api.price) for api in scenario.apis if api.price is not None)
-    found = [(name, catalog.api_price(price, scenario.price_vintage)) for name, price in named]
-    return [
-        Provenance(what=f"price of API {name}", cls="catalog", source=row.source, as_of=row.as_of)
-        for name, row in found
-    ]
-
-
-def _system(built: Built, system: str) -> Provenance:
-    row = built.loaded.catalog.system(system)
-    owner = "user" if f"systems:{system}" in built.loaded.catalog.user_rows else "catalog"
-    return Provenance(what=f"figures of {system}", cls=owner, source=row.source, as_of=row.as_of)
 
 
 def _performance(
@@ -121,73 +72,3 @@ def _model(model: str, several: list[Knowledge]) -> KnownModel:
         tpot_bias_pct=100.0 * math.expm1(known.log_bias),
         **{f"{m}_interval80_pct": 100.0 * math.expm1(h) for m, h in known.half_width.items()},
     )
-
-
-def gpus_by_system(result: MixResult) -> dict[str, int]:
-    """Accelerators of each system type in the plan, at the peak of the load blocks."""
-    problem = result.problem
-    counts: dict[str, list[float]] = {}
-    for label, value in result.values.items():
-        if isinstance(label, Systems):
-            pool = problem.pools[problem.offers[label.offer].pool]
-            by_block = counts.setdefault(pool.system, [0.0] * len(problem.blocks))
-            for b in problem.scopes[label.scope].blocks:
-                by_block[b] += value * pool.gpus_per_system
-    return {system: round(max(by_block)) for system, by_block in counts.items()}
-
-
-def inherited_warnings(provenance: tuple[Provenance, ...], gpus: dict[str, int]) -> tuple[str, ...]:
-    """Systems whose efficiencies nobody measured, with their share of the plan."""
-    total = sum(gpus.values())
-    inherited = sorted({r.system for r in provenance if r.system and r.cls == "inherited"})
-    return tuple(
-        f"{system}: {gpus.get(system, 0) / total:.0%} of the accelerators rest on efficiencies "
-        "inherited from a relative, not measured on this one: ask for a benchmark before you buy"
-        for system in inherited
-        if gpus.get(system, 0) > 0
-    )
-
-
-# Beyond this one-sided confidence nothing was measured often enough; the tail is a normal one.
-_MEASURED_TAIL = 0.95
-
-
-def confidence_warnings(confidence: float | None) -> tuple[str, ...]:
-    """What a plan's confidence does not cover."""
-    if confidence is None or confidence <= _MEASURED_TAIL:
-        return ()
-    return (
-        f"confidence {confidence:g}: beyond {_MEASURED_TAIL:g} the model's error is extrapolated "
-        "from its 80 % interval; measured tails are heavier than normal ones",
-    )
-
-
-def quality_warnings(built: Built, result: MixResult) -> tuple[str, ...]:
-    """Workloads served below their model's published precision without a measured quality."""
-    scenario, catalog = built.loaded.scenario, built.loaded.catalog
-    scored = {(q.model, q.precision) for q in scenario.quality}
-    models = {w.id: w.model for w in scenario.workloads}
-    found: dict[str, set[str]] = {}
-    for label in _replicas(result):
-        candidate = result.problem.candidates[label.candidate]
-        precision = str(candidate.label.get("precision", ""))
-        workload = result.problem.workloads[candidate.workload].id
-        rounded = _rounded(precision, catalog.model(models[workload]).native_precision)
-        if rounded and (models[workload], precision) not in scored:
-            found.setdefault(workload, set()).add(precision)
-    if not found:
-        return ()
-    text = "; ".join(f"{w}: {', '.join(sorted(found[w]))}" for w in sorted(found))
-    return (
-        f"weights below the published precision, without a quality score ({text}): measure the "
-        "answers, or set precisions or a quality_floor",
-    )
-
-
-def _rounded(precision: str, native: str | None) -> bool:
-    """Whether weights have fewer bits than the published ones: somebody has to round and measure.
-
-    False where the format is a measured column's own, or nobody says what was published.
-    """
-    weights = WEIGHT_FORMATS.get(precision)
-    return bool(weights and native and weights.bits < WEIGHT_FORMATS[native].bits)

@@ -15,7 +15,7 @@ Yearly figures are of a year of 8,760 hours; a number that does not exist is nul
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,9 +38,10 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
+_NO_SYSTEMS = ("api_tokens", "shortfall")  # cost items of what is served by no system
 Word = Annotated[str, Field(strict=True)]
 Proof = Literal["optimal", "within_gap", "feasible", "feasible_time_limit"]
 Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
@@ -69,10 +70,53 @@ class Systems(Row):
     count_by_block: tuple[Count, ...] | None = quantity(
         "Systems in each load block; null where their number is fixed for the year", "systems"
     )
+    hosted: Flag = about(
+        "Whether they stand in the provider's hall, off the site's power and racks"
+    )
+    provisioned_it_kw: NonNegative = quantity("Held by each system against a power limit", "kW")
+    systems_per_rack: NonNegative | None = quantity(
+        "Systems in a rack; null where racks set no limit", "systems"
+    )
+    price_usd_per_system: NonNegative | None = quantity("Purchase price of one", "USD")
+    price_usd_per_gpu_h: NonNegative | None = quantity("Price by the hour", "USD/GPU-h")
+    price_source: Word | None = about("Where the price comes from")
+    price_as_of: Word | None = about("Day of the price; null for the scenario's own")
+    term_years: NonNegative | None = quantity("Length of the contract; null: none", "years")
+    includes: tuple[Word, ...] = about("Costs inside the price")
+    hours_per_year: NonNegative = quantity("Hours that they are there, added up", "system-h")
+    it_kwh_per_year: NonNegative = quantity("IT energy, with what runs in them", "kWh/year")
+    energy_usd_per_kwh_it: Number | None = quantity(
+        "Price of that energy, carbon and water included; 0 where it is inside the price",
+        "USD/kWh",
+    )
+    capex_usd: NonNegative = quantity("Paid up front for all of them", "USD")
+    cost_items_usd: dict[Word, Number] = quantity(
+        "Cost by item; energy of what runs in a pool goes by system-hours", "USD/year"
+    )
+    annual_cost_usd: Number = quantity("Sum of the items", "USD/year")
+
+
+class Hardware(Row):
+    """Figures of a system type that the plan uses."""
+
+    system: Word = about("System type, an id of the catalog")
+    vendor: Word = about("Vendor")
+    accelerator: Word = about("Accelerator")
+    gpus: Count = quantity("Accelerators in a system", "accelerators")
+    form: Word = about("A server in a rack, or a rack of its own")
+    rack_units: Count | None = quantity("Height; null: not sourced", "U")
+    system_kw: NonNegative | None = quantity("Largest IT power; null: not sourced", "kW")
+    cooling: Word | None = about("Cooling kind; null: not sourced")
+    own: Flag = about("Whether the row is of the user's own catalog files")
+    source: Word = about("Where the figures come from")
+    as_of: Word | None = about("Day of the source; null where none is stated")
 
 
 class Placement(Row):
-    """Systems of a pool that hold the same replicas, in the load block in which it is fullest."""
+    """Systems of a pool that hold the same replicas, in the load block in which it is fullest.
+
+    A row without replicas is of systems that stand spare.
+    """
 
     pool: Word = about("Pool of the systems")
     systems: Count = quantity("Systems that hold these replicas", "systems")
@@ -81,10 +125,11 @@ class Placement(Row):
     )
 
 
-class SitePower(Row):
-    """Power at one site."""
+class Site(Row):
+    """Power at one site, and what it costs there."""
 
     site: Word = about("The site")
+    region: Word | None = about("Region; null where the mix was made of plain numbers")
     provisioned_kw: NonNegative = quantity(
         "Held against the site's limit, in the basis of the limit", "kW"
     )
@@ -96,6 +141,9 @@ class SitePower(Row):
     )
     power_limit_kw: NonNegative | None = quantity("The site's limit; null: none", "kW")
     power_basis: Literal["it", "utility"] = about("What the limit counts: IT power or the meter")
+    contracted_power_usd_per_year: NonNegative = quantity(
+        "Paid for contracted power, used or not", "USD/year"
+    )
 
 
 # What runs where
@@ -143,6 +191,10 @@ class Replicas(Row):
     count_by_block: tuple[Count, ...] | None = quantity(
         "Replicas in each load block; null where their number is the same in all", "replicas"
     )
+    load_mean: NonNegative = quantity(
+        "Load over what the latency limits allow, mean over the year", "1"
+    )
+    load_peak: NonNegative = quantity("The same in the load block where it is highest", "1")
 
 
 class Route(Row):
@@ -156,6 +208,16 @@ class Route(Row):
     candidate: Count | None = about("Layout that serves them, as in `replicas`; null for an API")
     api: Word | None = about("Hosted API that serves them; null for replicas")
     requests_per_s: tuple[NonNegative, ...] = quantity("Rate in each load block", "requests/s")
+    requests_per_year: NonNegative = quantity("Requests", "requests/year")
+    output_tokens_per_year: NonNegative = quantity(
+        "Output tokens, counted where a request is delivered: 0 in a prefill pool", "tokens/year"
+    )
+    input_tokens_per_year: NonNegative = quantity("Input tokens of those requests", "tokens/year")
+    cost_usd_per_year: Number = quantity(
+        "Their part of the cost: what they draw or are charged for, and by accelerator-hours "
+        "their part of the systems that serve them",
+        "USD/year",
+    )
 
 
 class Unserved(Row):
@@ -164,6 +226,33 @@ class Unserved(Row):
     workload: Word = about("Workload of the requests")
     cls: Word = about("Class of the requests", alias="class")
     requests_per_s: tuple[NonNegative, ...] = quantity("Rate in each load block", "requests/s")
+    requests_per_year: NonNegative = quantity("Requests", "requests/year")
+    cost_usd_per_year: Number = quantity("What leaving them is priced at", "USD/year")
+
+
+class WorkloadTotal(Row):
+    """What one workload gets, and its part of the cost: the parts add up to the whole.
+
+    It pays what it sends to APIs or leaves unserved, the energy that its requests draw, and by
+    accelerator-hours of its replicas its part of the systems, spares and contracted power.
+    """
+
+    workload: Word = about("The workload")
+    requests_per_year: NonNegative = quantity("Requests served", "requests/year")
+    unserved_requests_per_year: NonNegative = quantity("Requests left unserved", "requests/year")
+    api_share: NonNegative | None = quantity("Share of requests through hosted APIs", "1")
+    output_tokens_per_year: NonNegative = quantity("Output tokens", "tokens/year")
+    input_tokens_per_year: NonNegative = quantity("Input tokens", "tokens/year")
+    engines: tuple[Word, ...] = about("Serving engines of its replicas")
+    gpus: Count = quantity("Accelerators of its replicas, at the peak", "accelerators")
+    load_mean: NonNegative | None = quantity(
+        "Load of its replicas over what their latency limits allow, mean over the year", "1"
+    )
+    cost_items_usd: dict[Word, Number] = quantity("Its part of each cost item", "USD/year")
+    annual_cost_usd: Number = quantity("Sum of the items", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity("Its cost over output tokens", "USD/Mtok")
+    cost_per_mtok_input_usd: Number | None = quantity("Its cost over input tokens", "USD/Mtok")
+    cost_per_mtok_total_usd: Number | None = quantity("Its cost over all tokens", "USD/Mtok")
 
 
 class LoadBlock(Row):
@@ -258,6 +347,27 @@ class Provenance(Row):
     )
     engine_version: Word | None = about("Version of the engine that will run", default=None)
     models: tuple[KnownModel, ...] = about("What is known of each model there", default=())
+
+
+class Input(Row):
+    """A figure that the plan was reckoned with, and whose it is."""
+
+    what: Word = about("Its path in the scenario, with the ids of rows in brackets")
+    value: Number | Word = about("The figure")
+    unit: Word = about("Its unit")
+    assumed: Flag = about("Left blank by the scenario: a typical figure or a default stands there")
+    source: Word = about("The scenario, or where the figure comes from")
+    as_of: Word | None = about("Day of the source; null where none is stated")
+    note: Word | None = about("What the source says of the figure's limits")
+
+
+class Notice(Row):
+    """Something to know before signing. Rows of one kind say the same of several systems."""
+
+    kind: Word = about("What it is about, so that rows can be grouped")
+    text: Word = about("The warning, as a sentence")
+    system: Word | None = about("System type that it is about; null: none", default=None)
+    share: Number | None = quantity("Share of the accelerators that it is about", "1", default=None)
 
 
 class NotConsidered(Row):
@@ -380,6 +490,9 @@ class Plan(Row):
     """A mix in the user's words, with its cost and its proof."""
 
     name: Word = about("Name of the scenario")
+    as_of: Word | None = about("Day of the question, where the scenario says it")
+    price_vintage: Word | None = about("Edition of the price book; null where none was used")
+    currency: Literal["USD"] = about("Currency of every price", default="USD")
     status: Proof = about(
         "Optimal, proven within the gap that was asked for, the best found (the search ended with "
         "more unproven), or the best found in the time given"
@@ -420,9 +533,13 @@ class Plan(Row):
     systems: tuple[Systems, ...] = about("What to get, by site and offer")
     replicas: tuple[Replicas, ...] = about("What runs, by pool and layout")
     placement: tuple[Placement, ...] = about("How replicas stand in systems")
-    sites: tuple[SitePower, ...] = about("Power of every site")
+    hardware: tuple[Hardware, ...] = about("Figures of every system type in the plan")
+    sites: tuple[Site, ...] = about("Power of every site")
     routing: tuple[Route, ...] = about("Which requests go where")
     unserved: tuple[Unserved, ...] = about("Requests that are left unserved")
+    workloads: tuple[WorkloadTotal, ...] = about(
+        "What each workload gets, and its part of the cost"
+    )
     cost_items: dict[Word, Number] = quantity("Cost by item; credits are negative", "USD/year")
     capex_usd: NonNegative = quantity("Paid up front for what is bought", "USD")
     limits: tuple[Limit, ...] = about("Every stated limit")
@@ -436,13 +553,14 @@ class Plan(Row):
     slo: tuple[Promise, ...] = about("Every latency limit, beside what is promised")
     provenance: tuple[Provenance, ...] = about("Where the figures come from")
     not_considered: tuple[NotConsidered, ...] = about("What was left out of the search")
-    warnings: tuple[Word, ...] = about("What to know before signing")
+    inputs: tuple[Input, ...] = about("The figures behind the money, and whose they are")
+    warnings: tuple[Notice, ...] = about("What to know before signing")
     rounds: Count = quantity("Solves until every replica held its limits again", "rounds")
     seconds: NonNegative = quantity("Time taken", "s")
     blocks: Annotated[tuple[LoadBlock, ...], Field(min_length=1)] = about("Load blocks of the year")
     origin: Origin | None = about("What the plan was made from")
     verification: Verification | None = about("What the simulator said; null: not asked for")
-    schema_version: Literal[4] = about("Version of these keys", default=SCHEMA_VERSION)
+    schema_version: Literal[5] = about("Version of these keys", default=SCHEMA_VERSION)
 
     @property
     def proven(self) -> bool:
@@ -469,6 +587,34 @@ class Plan(Row):
                     text = f"has {len(figures)} figures for {blocks} load blocks"
                     raise rejected(text, key.format(i))
         return self
+
+    @model_validator(mode="after")
+    def _cost_adds_up(self) -> Plan:
+        """The cost by item, by systems and what is no system, by workload, and by request."""
+        other = {name: self.cost_items.get(name, 0.0) for name in _NO_SYSTEMS}
+        power = sum(site.contracted_power_usd_per_year for site in self.sites)
+        by_systems = [row.cost_items_usd for row in self.systems]
+        self._same_items([*by_systems, {**other, "contracted_power": power}], "systems")
+        self._same("annual_cost_usd", self.annual_cost_usd, self.cost_items.values())
+        if self.tokens_per_year_output > 0:  # else there is nobody to pay
+            self._same_items([row.cost_items_usd for row in self.workloads], "workloads")
+            paid = [row.cost_usd_per_year for row in self.routing]
+            paid += [row.cost_usd_per_year for row in self.unserved]
+            self._same("annual_cost_usd", self.annual_cost_usd, paid)
+        return self
+
+    def _same_items(self, rows: Iterable[Mapping[str, float]], of: str) -> None:
+        found: dict[str, list[float]] = {item: [] for item in self.cost_items}
+        for row in rows:
+            for item, usd in row.items():
+                found.setdefault(item, []).append(usd)
+        for item, parts in found.items():
+            self._same(f"cost_items.{item}", self.cost_items.get(item, 0.0), parts, of)
+
+    def _same(self, key: str, stated: float, parts: Iterable[float], of: str = "rows") -> None:
+        total = sum(parts)
+        if abs(total - stated) > 1e-6 * max(1.0, sum(map(abs, self.cost_items.values()))):
+            raise rejected(f"is {stated:.6g}, and its {of} add up to {total:.6g}", key)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""

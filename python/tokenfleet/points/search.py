@@ -19,10 +19,11 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import add_time_factors
+from tokenfleet.problem.load_blocks import scenario_blocks
 from tokenfleet.problem.money import resolve_terms
 from tokenfleet.problem.specification import Specification, build_specification
 from tokenfleet.problem.supply import Supply, build_supply
-from tokenfleet.problem_data import HOURS_PER_YEAR, OfferData, Pool
+from tokenfleet.problem_data import HOURS_PER_YEAR, OfferData, Pool, mean_price
 from tokenfleet.scenario.load import LoadedScenario, load_scenario
 from tokenfleet.schema import Scenario
 
@@ -106,7 +107,8 @@ def search_points(
     utilisations = _utilisations(loads)
     systems = sorted(set(loaded.scenario.systems or loaded.catalog.systems))
     terms = resolve_terms(loaded.scenario.finance, loaded.catalog)
-    supply = build_supply(loaded.scenario, loaded.catalog, systems, terms)
+    blocks = scenario_blocks(loaded)
+    supply = build_supply(loaded, systems, terms, blocks)
     spec = build_specification(loaded, sorted({p.system for p in supply.pools}))
     add_time_factors(loaded, spec, loaded.scenario.confidence)
     counts: dict[str, int] = {}
@@ -115,7 +117,7 @@ def search_points(
     threads = loaded.scenario.solver.threads or 0
     parts = list(_parts(spec))
     for i, (w, group) in enumerate(parts):
-        offers = _offers(loaded, spec, supply, w, group)
+        offers = _offers(loaded, spec, supply, blocks.hours.tolist(), (w, group))
         core = _core.Space(json.dumps(_one_workload(spec, w, group)))
         share = None if progress is None else _Share(progress, i, len(parts))
         search = _new_search(core, offers, utilisations, cheapest=cheapest, by=by, front=front)
@@ -160,26 +162,35 @@ def _one_workload(spec: Specification, w: int, group: int) -> dict[str, Any]:
 
 
 def _offers(
-    loaded: LoadedScenario, spec: Specification, supply: Supply, w: int, group: int
+    loaded: LoadedScenario,
+    spec: Specification,
+    supply: Supply,
+    hours: Sequence[float],
+    part: tuple[int, int],
 ) -> list[list[_Offer]]:
-    """By system of the specification: what its accelerators cost at the sites of the group."""
+    """By system of the specification: what its accelerators cost at the sites of the group.
+
+    `hours` are those of the load blocks, over which prices are averaged.
+    """
+    w, group = part
     found: dict[str, list[_Offer]] = {name: [] for name in spec.systems}
     for offer in supply.offers:
         pool = supply.pools[offer.pool]
         here = pool.site in spec.groups[w][group]
         if here and (spec.workloads[w].interruptible or not pool.interruptible):
-            found[pool.system].append(_priced(loaded, pool, offer))
+            found[pool.system].append(_priced(loaded, pool, offer, hours))
     return list(found.values())
 
 
-def _priced(loaded: LoadedScenario, pool: Pool, offer: OfferData) -> _Offer:
+def _priced(loaded: LoadedScenario, pool: Pool, offer: OfferData, hours: Sequence[float]) -> _Offer:
+    """What an accelerator costs by the hour and its energy by the kWh, as means of the year."""
     yearly = sum(offer.annual_cost_items_usd.values())
-    hour = yearly / HOURS_PER_YEAR + offer.hourly_usd
+    hour = yearly / HOURS_PER_YEAR + mean_price(offer.hourly_usd, hours)
     return _Offer(
         id=offer.id,
         site=loaded.scenario.sites[pool.site].id,
         usd_per_gpu_h=hour / pool.gpus_per_system,
-        usd_per_kwh=pool.energy_usd_per_kwh_it,
+        usd_per_kwh=sum(mean_price(usd, hours) for usd in pool.kwh_prices.values()),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
 from tokenfleet.problem.knowledge import add_time_factors
-from tokenfleet.problem.load_blocks import LoadBlocks, load_blocks
+from tokenfleet.problem.load_blocks import LoadBlocks, scenario_blocks
 from tokenfleet.problem.measured import measured_candidates
 from tokenfleet.problem.money import Terms, resolve_terms
 from tokenfleet.problem.specification import (
@@ -65,7 +65,8 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
     scenario, catalog = loaded.scenario, loaded.catalog
     terms = resolve_terms(scenario.finance, catalog)
     systems = sorted(set(scenario.systems or catalog.systems))
-    supply = build_supply(scenario, catalog, systems, terms)
+    load = scenario_blocks(loaded)
+    supply = build_supply(loaded, systems, terms, load)
     used = sorted({p.system for p in supply.pools})
     notes = list(supply.not_considered)
     never: dict[str, int] = {}
@@ -81,10 +82,12 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
             never = never_built(loaded, spec, supply, systems)
     apis, dropped_apis = build_apis(loaded)
     notes += dropped_apis
-    load = _load_blocks(loaded)
     problem = data.Problem(
         name=scenario.name,
-        blocks=_blocks(loaded, load),
+        blocks=tuple(
+            data.Block(hours, lost_site=lost)
+            for hours, lost in zip(load.hours.tolist(), load.lost_site.tolist(), strict=True)
+        ),
         workloads=_workloads(loaded, load),
         sites=site_data(scenario.sites),
         pools=tuple(supply.pools),
@@ -109,15 +112,9 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
 
 
 def _objective(scenario: Scenario) -> data.Objective:
-    o = scenario.objective
-    return data.Objective(
-        kind=o.kind,
-        denominator=o.denominator,
-        annual_budget_usd=o.annual_budget_usd,
-        capex_budget_usd=o.capex_budget_usd,
-        embodied_carbon_budget_kg=o.embodied_carbon_budget_kg,
-        ratio_tolerance=o.ratio_tolerance,
-    )
+    """The goal and its budgets: what the scenario states under the names that the mix has."""
+    stated = scenario.objective
+    return data.Objective(**{f.name: getattr(stated, f.name) for f in fields(data.Objective)})
 
 
 # Demand
@@ -127,34 +124,12 @@ def _ordered(scenario: Scenario) -> list[Workload]:
     return sorted(scenario.workloads, key=lambda w: w.id)
 
 
-def _load_blocks(loaded: LoadedScenario) -> LoadBlocks:
-    workloads = _ordered(loaded.scenario)
-    curves = [loaded.day_curves.get(w.id) for w in workloads]
-    return load_blocks(
-        [w.demand for w in workloads],
-        [None if c is None else np.asarray(c, dtype=float) for c in curves],
-    )
-
-
-def _blocks(loaded: LoadedScenario, load: LoadBlocks) -> tuple[data.Block, ...]:
-    """Load blocks; with `survive_site_loss`, the same again for each site that may be out."""
-    blocks = [data.Block(hours=float(h)) for h in load.hours]
-    if loaded.scenario.reserve.survive_site_loss:
-        for s in range(len(loaded.scenario.sites)):
-            blocks += [data.Block(hours=0.0, lost_site=s) for _ in load.hours]
-    return tuple(blocks)
-
-
 def _workloads(loaded: LoadedScenario, load: LoadBlocks) -> tuple[data.WorkloadData, ...]:
     scenario = loaded.scenario
-    repeats = 1 + (len(scenario.sites) if scenario.reserve.survive_site_loss else 0)
     ordered = _ordered(scenario)
     free = [w for w in ordered if isinstance(w.demand, FreeDemand)]
     mix = sum(w.demand.mix_share for w in free if isinstance(w.demand, FreeDemand))
-    return tuple(
-        _workload(loaded, w, np.tile(load.multiplier[:, i], repeats), mix)
-        for i, w in enumerate(ordered)
-    )
+    return tuple(_workload(loaded, w, load.multiplier[:, i], mix) for i, w in enumerate(ordered))
 
 
 def _workload(
@@ -219,7 +194,7 @@ def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Space]:
         )
     terms = resolve_terms(scenario.finance, catalog)
     systems = sorted(set(scenario.systems or catalog.systems))
-    supply = build_supply(scenario, catalog, systems, terms)
+    supply = build_supply(loaded, systems, terms, scenario_blocks(loaded))
     return _specified(loaded, sorted({p.system for p in supply.pools}))
 
 

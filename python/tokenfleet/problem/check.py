@@ -8,6 +8,8 @@ from typing import Any
 
 from tokenfleet import _core
 from tokenfleet.problem.hosted import build_apis
+from tokenfleet.problem.inputs import Input, inputs
+from tokenfleet.problem.load_blocks import scenario_blocks
 from tokenfleet.problem.money import resolve_terms
 from tokenfleet.problem.specification import build_specification
 from tokenfleet.problem.supply import NotConsidered, build_supply
@@ -30,7 +32,7 @@ class Checked:
     apis: int
     space_size: int | None  # None: measured columns take the model's place
     space_units: int | None
-    defaults: dict[str, str]  # terms that the catalog filled
+    assumed: tuple[Input, ...]  # inputs that the scenario leaves blank
     inherited: dict[str, dict[str, str]]  # "system, engine" to what comes from which relative
     not_considered: tuple[dict[str, str], ...]
     warnings: tuple[str, ...]
@@ -50,9 +52,8 @@ def check(loaded: LoadedScenario) -> Checked:
     """
     scenario, catalog = loaded.scenario, loaded.catalog
     terms = resolve_terms(scenario.finance, catalog)
-    supply = build_supply(
-        scenario, catalog, sorted(set(scenario.systems or catalog.systems)), terms
-    )
+    allowed = sorted(set(scenario.systems or catalog.systems))
+    supply = build_supply(loaded, allowed, terms, scenario_blocks(loaded))
     apis, refused = build_apis(loaded)
     systems = tuple(sorted({pool.system for pool in supply.pools}))
     notes = supply.not_considered + refused
@@ -65,6 +66,8 @@ def check(loaded: LoadedScenario) -> Checked:
         inherited = {
             ", ".join(key): what for key, what in sorted(specification.inherited.notes.items())
         }
+    used = supply.prices.keys() | {api.id for api in apis}
+    found = inputs(loaded, terms, supply.prices, used)
     return Checked(
         name=scenario.name,
         source=loaded.source_name,
@@ -76,7 +79,7 @@ def check(loaded: LoadedScenario) -> Checked:
         apis=len(apis),
         space_size=None if space is None else space.space_size,
         space_units=None if space is None else space.unit_count,
-        defaults=dict(terms.defaulted),
+        assumed=tuple(row for row in found if row.assumed),
         inherited=inherited,
         not_considered=tuple({"what": n.what, "reason": n.reason} for n in notes),
         warnings=tuple(str(w) for w in loaded.warnings),

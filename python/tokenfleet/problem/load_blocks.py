@@ -1,9 +1,10 @@
-"""Load blocks: the hours of a day, cut where any workload's rate changes.
+"""Load blocks: the hours of a day, cut where any workload's rate or any site's tariff changes.
 
 Every workload has a relative rate for each hour with mean one. Hours are ordered from the busiest
 to the quietest (by the sum of the day curves), peaks of `peak_to_mean` workloads start at the
-busiest hour, so that they coincide with it: the safe assumption where nothing is known of their
-timing. Neighbouring stretches with equal rates for every workload are one block: nothing is lost.
+busiest hour, so that they coincide with it, and among equally busy hours with the dearest: the
+safe assumption where nothing is known of their timing. Stretches with equal rates for every
+workload and equal tariffs at every site are one block: nothing is lost.
 """
 
 from __future__ import annotations
@@ -14,37 +15,79 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.problem_data import HOURS_PER_YEAR, FloatArray
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import LoadShape
-
-HOURS_PER_DAY = 24
-HOURS_PER_YEAR = 8760.0
-FloatArray = NDArray[np.float64]
+from tokenfleet.schema.fields import HOURS_PER_DAY
 
 
 @dataclass(frozen=True, eq=False)
 class LoadBlocks:
-    """Blocks of a year and what multiplies each workload's mean rate in them."""
+    """Blocks of a year, what multiplies each workload's mean rate in them, and their tariffs."""
 
     hours: FloatArray  # (B,) per year, adding to 8760
     multiplier: FloatArray  # (B, W), mean 1 over the year
+    tariff: FloatArray  # (B, T) USD/kWh of each tariff that has a price by the hour
+    lost_site: NDArray[np.int64]  # (B,) site that is out; -1: none
 
 
-def load_blocks(shapes: Sequence[LoadShape], curves: Sequence[FloatArray | None]) -> LoadBlocks:
-    """Blocks for workloads of these shapes; `curves` are 24 rates with mean 1, or None."""
-    order = _busiest_first([c for c in curves if c is not None])
-    cuts = _cuts(shapes, hourly=any(c is not None for c in curves))
+def load_blocks(
+    shapes: Sequence[LoadShape],
+    curves: Sequence[FloatArray | None],
+    tariffs: Sequence[Sequence[float]] = (),
+) -> LoadBlocks:
+    """Blocks for workloads of these shapes; `curves` are 24 rates with mean 1, or None.
+
+    `tariffs` are 24 prices in USD/kWh each.
+    """
+    known = [c for c in curves if c is not None]
+    order = _busiest_first(known, tariffs)
+    cuts = _cuts(shapes, hourly=bool(known) or bool(tariffs))
     lengths = np.diff(cuts)
-    rates = np.array(
+    rows = np.array(
         [
             [
-                _rate_at(shape, curve, order, start)
-                for shape, curve in zip(shapes, curves, strict=True)
+                *(
+                    _rate_at(shape, curve, order, start)
+                    for shape, curve in zip(shapes, curves, strict=True)
+                ),
+                *(tariff[order[int(start)]] for tariff in tariffs),
             ]
             for start in cuts[:-1]
         ]
     )
-    hours, multiplier = _merge_equal(lengths, rates)
-    return LoadBlocks(hours * (HOURS_PER_YEAR / HOURS_PER_DAY), multiplier)
+    hours, merged = _merge_equal(lengths, rows)
+    rates, prices = np.split(merged, [len(shapes)], axis=1)
+    none_lost = np.full(len(hours), -1)
+    return LoadBlocks(hours * (HOURS_PER_YEAR / HOURS_PER_DAY), rates, prices, none_lost)
+
+
+def scenario_blocks(loaded: LoadedScenario) -> LoadBlocks:
+    """Blocks of a scenario: workloads in order of their ids, hourly tariffs in order of sites.
+
+    With `survive_site_loss` they stand there again, of no hours, for each site that may be out.
+    """
+    scenario = loaded.scenario
+    workloads = sorted(scenario.workloads, key=lambda w: w.id)
+    curves = [loaded.day_curves.get(w.id) for w in workloads]
+    hourly = [site.hourly_tariff_usd_per_kwh for site in scenario.sites]
+    blocks = load_blocks(
+        [w.demand for w in workloads],
+        [None if c is None else np.asarray(c, dtype=float) for c in curves],
+        [prices for prices in hourly if prices is not None],
+    )
+    return _without_each(blocks, len(hourly) if scenario.reserve.survive_site_loss else 0)
+
+
+def _without_each(blocks: LoadBlocks, sites: int) -> LoadBlocks:
+    """The blocks, and again as contingencies for each of so many sites."""
+    count = len(blocks.hours)
+    return LoadBlocks(
+        np.concatenate([blocks.hours, np.zeros(sites * count)]),
+        np.tile(blocks.multiplier, (1 + sites, 1)),
+        np.tile(blocks.tariff, (1 + sites, 1)),
+        np.repeat(np.arange(-1, sites), count),
+    )
 
 
 def day_weights(shape: LoadShape, curve: FloatArray | None) -> FloatArray:
@@ -64,9 +107,13 @@ def day_weights(shape: LoadShape, curve: FloatArray | None) -> FloatArray:
     return weights
 
 
-def _busiest_first(curves: Sequence[FloatArray]) -> NDArray[np.int64]:
-    total = np.sum(curves, axis=0) if curves else np.zeros(HOURS_PER_DAY)
-    return np.argsort(-total, kind="stable")
+def _busiest_first(
+    curves: Sequence[FloatArray], tariffs: Sequence[Sequence[float]]
+) -> NDArray[np.int64]:
+    """Hours of the day, the busiest first and among equals the dearest."""
+    none = [np.zeros(HOURS_PER_DAY)]
+    rate, price = (np.sum([*none, *given], axis=0) for given in (curves, tariffs))
+    return np.lexsort((-price, -rate))
 
 
 def _cuts(shapes: Sequence[LoadShape], hourly: bool) -> FloatArray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tokenfleet import _core
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
-from tokenfleet.problem_data import GOALS
+from tokenfleet.problem_data import GOALS, ByBlock
 from tokenfleet.schema import Finance, Objective, Offer, Scenario, Site
 
 PERCENT = 100.0
@@ -16,7 +16,10 @@ KW_PER_MW = 1000.0
 
 @dataclass(frozen=True)
 class Terms:
-    """Money terms with nothing left blank; `defaulted` names those that the catalog filled."""
+    """Money terms with nothing left blank.
+
+    `typical` has the fields that the catalog filled, with the cost parameters it filled them from.
+    """
 
     cost_of_capital: float
     life_years: float
@@ -27,30 +30,29 @@ class Terms:
     integration_fraction: float
     staff_usd_per_kw_year: float
     licence_usd_per_gpu_year: float
-    defaulted: dict[str, str] = field(default_factory=dict)
+    typical: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def resolve_terms(finance: Finance, catalog: Catalog) -> Terms:
     """Fills blanks with typical figures; integration and licences count when asked for."""
-    defaulted: dict[str, str] = {}
+    filled: dict[str, tuple[str, ...]] = {}
 
     def typical(name: str, parameter: str, scale: float = 1.0) -> float:
         given: float | None = getattr(finance, name)
         if given is not None:
             return given
-        row = catalog.tco_row(parameter)
-        defaulted[f"finance.{name}"] = f"catalog typical of {parameter} ({row.as_of})"
-        return float(require(row, "typical")) / scale
+        filled[name] = (parameter,)
+        return float(require(catalog.tco_row(parameter), "typical")) / scale
 
     life = typical("life_years", "gpu_depreciation_years")
     staff = finance.staff_usd_per_kw_year
     if staff is None:
         staff = _typical_staff(catalog)
-        defaulted["finance.staff_usd_per_kw_year"] = "catalog typical of staff per MW times pay"
+        filled["staff_usd_per_kw_year"] = _STAFF
     return Terms(
         cost_of_capital=typical("cost_of_capital", "cost_of_capital_pct", PERCENT),
         life_years=life,
-        residual_fraction=_residual(finance, catalog, life, defaulted),
+        residual_fraction=_residual(finance, catalog, life, filled),
         maintenance_fraction_per_year=typical(
             "maintenance_fraction_per_year", "maintenance_pct_capex_per_year", PERCENT
         ),
@@ -59,18 +61,20 @@ def resolve_terms(finance: Finance, catalog: Catalog) -> Terms:
         integration_fraction=finance.integration_fraction or 0.0,
         staff_usd_per_kw_year=staff,
         licence_usd_per_gpu_year=finance.licence_usd_per_gpu_year or 0.0,
-        defaulted=defaulted,
+        typical=filled,
     )
 
 
+_STAFF = ("staff_fte_per_mw", "staff_usd_per_fte_year")
+
+
 def _typical_staff(catalog: Catalog) -> float:
-    people = float(require(catalog.tco_row("staff_fte_per_mw"), "typical"))
-    pay = float(require(catalog.tco_row("staff_usd_per_fte_year"), "typical"))
+    people, pay = (float(require(catalog.tco_row(name), "typical")) for name in _STAFF)
     return people * pay / KW_PER_MW
 
 
 def _residual(
-    finance: Finance, catalog: Catalog, life_years: float, defaulted: dict[str, str]
+    finance: Finance, catalog: Catalog, life_years: float, filled: dict[str, tuple[str, ...]]
 ) -> float:
     """Resale share at the end of life; the catalog states it for whole years one to five."""
     if finance.residual_fraction is not None:
@@ -81,7 +85,7 @@ def _residual(
             f"finance.residual_fraction: no resale value after {life_years:g} years in the catalog",
             "give finance.residual_fraction (0 if nothing is left)",
         )
-    defaulted["finance.residual_fraction"] = f"catalog typical of {parameter}"
+    filled["residual_fraction"] = (parameter,)
     return float(require(catalog.tco_row(parameter), "typical")) / PERCENT
 
 
@@ -93,6 +97,9 @@ class Price:
     usd_per_gpu_h: float
     source: str
     maintained_usd: float  # value that maintenance is charged on
+    from_book: bool = False  # of the price book, not the offer's own
+    as_of: str | None = None  # of a price of the book
+    note: str | None = None  # the book's caveat
 
 
 def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
@@ -101,19 +108,22 @@ def price_of(offer: Offer, scenario: Scenario, catalog: Catalog) -> Price:
     Raises:
         CatalogError: no price, or several.
     """
-    system, hourly, source = _stated_price(offer, scenario, catalog)
-    return Price(system, hourly, source, _maintained_usd(offer, system, scenario, catalog))
-
-
-def _stated_price(offer: Offer, scenario: Scenario, catalog: Catalog) -> tuple[float, float, str]:
-    if offer.kind == "owned":
-        return 0.0, 0.0, "owned"
     given = (offer.price_usd_per_system, offer.price_usd_per_gpu_h)
-    if any(g is not None for g in given):
-        return given[0] or 0.0, given[1] or 0.0, "scenario"
+    if offer.kind == "owned" or any(g is not None for g in given):
+        source = "owned" if offer.kind == "owned" else "scenario"
+        system, hourly = given[0] or 0.0, given[1] or 0.0
+        return Price(system, hourly, source, _maintained_usd(offer, system, scenario, catalog))
     row = catalog.price(offer, scenario.price_vintage)
-    source = f"price book {row.vintage} ({row.tier}), as of {row.as_of}: {row.source}"
-    return row.price_usd_per_system or 0.0, row.price_usd_per_gpu_h or 0.0, source
+    system = row.price_usd_per_system or 0.0
+    return Price(
+        system,
+        row.price_usd_per_gpu_h or 0.0,
+        f"price book {row.vintage} ({row.tier}): {row.source}",
+        _maintained_usd(offer, system, scenario, catalog),
+        from_book=True,
+        as_of=row.as_of,
+        note=row.notes,
+    )
 
 
 def _maintained_usd(
@@ -157,7 +167,10 @@ def system_year(
         "provisioned_kw": kw,
         "gpus": float(require(row, "gpus")),
     }
-    return {**_core.system_year(ownership)}  # type: ignore[dict-item]
+    items: dict[str, float] = {**_core.system_year(ownership)}  # type: ignore[dict-item]
+    if offer.kind == "all_in":  # an owner's cost by the hour is no rent
+        items["all_in"] = items.pop("rental")
+    return items
 
 
 def site_pue(site: Site, cooling: str | None, catalog: Catalog) -> float | None:
@@ -176,20 +189,33 @@ def site_hosting(site: Site, catalog: Catalog) -> float:
     return float(require(catalog.tco_row("colo_usd_per_kw_month"), "typical"))
 
 
-def energy_price(site: Site, pue: float, objective: Objective, catalog: Catalog) -> float:
-    """Price of a kWh at the IT equipment, USD.
+def site_tariff(site: Site, catalog: Catalog) -> float:
+    """One tariff for the whole day, USD/kWh; blank is the catalog's typical."""
+    if isinstance(site.electricity_usd_per_kwh, int | float):
+        return site.electricity_usd_per_kwh
+    return float(require(catalog.tco_row("electricity_usd_per_kwh"), "typical"))
+
+
+def kwh_prices(
+    site: Site, pue: float, tariff_usd_per_kwh: ByBlock, objective: Objective
+) -> dict[str, ByBlock]:
+    """USD per kWh at the IT equipment by item (energy, carbon, water), the tariff by load block.
 
     Raises:
         CatalogError: carbon or water is priced and the site does not state how much it uses.
     """
-    tariff = site.electricity_usd_per_kwh
-    if tariff is None:
-        tariff = float(require(catalog.tco_row("electricity_usd_per_kwh"), "typical"))
     carbon_price = objective.carbon_price_usd_per_t or 0.0
     water_price = objective.water_price_usd_per_m3 or 0.0
     carbon = _stated(site, "carbon_kg_per_kwh", needed=carbon_price > 0)
     water = _stated(site, "water_l_per_kwh", needed=water_price > 0)
-    return _core.energy_usd_per_kwh_it(tariff, pue, carbon, carbon_price, water, water_price)
+
+    def cost(tariff: float) -> dict[str, float]:
+        return {**_core.kwh_it_cost(tariff, pue, carbon, carbon_price, water, water_price)}  # type: ignore[dict-item]
+
+    if not isinstance(tariff_usd_per_kwh, tuple):
+        return {**cost(tariff_usd_per_kwh)}
+    each = [cost(tariff) for tariff in tariff_usd_per_kwh]
+    return {**each[0], "energy": tuple(of["energy"] for of in each)}
 
 
 def carbon_per_kwh_it(site: Site, pue: float, objective: Objective) -> float:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
 from tokenfleet.problem.hardware import idle_kw
+from tokenfleet.problem.load_blocks import LoadBlocks
 from tokenfleet.problem.money import (
     Price,
     Terms,
     carbon_per_kwh_it,
-    energy_price,
+    kwh_prices,
     price_of,
     site_hosting,
     site_pue,
+    site_tariff,
     system_year,
 )
-from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, OfferData, Pool, SiteData
+from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, ByBlock, OfferData, Pool, SiteData
+from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Offer, Scenario, Site, limit_value
 
 ELASTIC = frozenset({"on_demand", "spot"})
@@ -42,7 +45,7 @@ class Supply:
     pools: list[Pool] = field(default_factory=list)
     offers: list[OfferData] = field(default_factory=list)
     not_considered: list[NotConsidered] = field(default_factory=list)
-    price_sources: dict[str, str] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)  # by offer
     refusals: dict[str, str] = field(default_factory=dict)  # system: why it has no pool
 
     def refusal(self, system: str) -> str:
@@ -103,8 +106,23 @@ def offers_of(scenario: Scenario, catalog: Catalog, systems: list[str]) -> tuple
     return tuple(sorted(found, key=lambda o: o.id))
 
 
-def build_supply(scenario: Scenario, catalog: Catalog, systems: list[str], terms: Terms) -> Supply:
+def site_tariffs(scenario: Scenario, catalog: Catalog, load: LoadBlocks) -> list[ByBlock]:
+    """Tariff of each site in the load blocks, USD/kWh; one number where it never changes."""
+    by_hour = iter(load.tariff.T.tolist())
+    return [
+        site_tariff(site, catalog)
+        if site.hourly_tariff_usd_per_kwh is None
+        else tuple(next(by_hour))
+        for site in scenario.sites
+    ]
+
+
+def build_supply(
+    loaded: LoadedScenario, systems: list[str], terms: Terms, load: LoadBlocks
+) -> Supply:
     """Pools and offers at every site; what lacks an offer or a figure is listed, not built."""
+    scenario, catalog = loaded.scenario, loaded.catalog
+    tariffs = site_tariffs(scenario, catalog, load)
     supply = Supply()
     offers = offers_of(scenario, catalog, systems)
     for system in systems:
@@ -113,15 +131,20 @@ def build_supply(scenario: Scenario, catalog: Catalog, systems: list[str], terms
             supply.drop(f"system {system}", "no sourced price and no offer: add an offer")
     for offer in offers:
         if offer.system in systems:
-            _add_offer(supply, scenario, catalog, offer, terms)
+            _add_offer(supply, loaded, offer, terms, tariffs)
         else:
             supply.drop(f"offer {offer.id}", f"system {offer.system} is not among the allowed ones")
     return supply
 
 
 def _add_offer(
-    supply: Supply, scenario: Scenario, catalog: Catalog, offer: Offer, terms: Terms
+    supply: Supply,
+    loaded: LoadedScenario,
+    offer: Offer,
+    terms: Terms,
+    tariffs: Sequence[ByBlock],
 ) -> None:
+    scenario, catalog = loaded.scenario, loaded.catalog
     row = catalog.system(offer.system)
     rated = scenario.columns is not None
     metered = GOALS[scenario.objective.kind].counts_energy
@@ -148,8 +171,8 @@ def _add_offer(
         supply.refusals[row.id] = "no_price"
         supply.drop(f"offer {offer.id}", error.message)
         return
-    supply.price_sources[offer.id] = price.source
-    placer = _Placer(supply, scenario, catalog, offer, row, price, terms, embodied_kg)
+    supply.prices[offer.id] = price
+    placer = _Placer(supply, scenario, catalog, offer, row, price, terms, tariffs, embodied_kg)
     for s, site in enumerate(scenario.sites):
         if offer.sites is None or site.id in offer.sites:
             placer.add(s, site)
@@ -183,6 +206,7 @@ class _Placer:
     row: SystemRow
     price: Price
     terms: Terms
+    tariffs: Sequence[ByBlock]  # by site, USD/kWh
     embodied_kg: float
 
     def add(self, s: int, site: Site) -> None:
@@ -227,6 +251,9 @@ class _Placer:
     def _pool(self, s: int, site: Site, place: _Place) -> Pool:
         offer, row, objective = self.offer, self.row, self.scenario.objective
         pays_energy = "energy" not in offer.included
+        prices: dict[str, ByBlock] = {}
+        if pays_energy:
+            prices = kwh_prices(site, place.pue, self.tariffs[s], objective)
         known = row.system_kw is not None
         tenure = [
             "hosted" if offer.is_hosted else "on site",
@@ -244,9 +271,7 @@ class _Placer:
             interruptible=offer.kind == "spot",
             hosted=offer.is_hosted,
             pue=place.pue,
-            energy_usd_per_kwh_it=(
-                energy_price(site, place.pue, objective, self.catalog) if pays_energy else 0.0
-            ),
+            **{f"{item}_usd_per_kwh_it": usd for item, usd in prices.items()},
             carbon_kg_per_kwh_it=carbon_per_kwh_it(site, place.pue, objective),
             systems_per_rack=place.systems_per_rack,
             reserve=self.scenario.reserve.systems_per_pool,

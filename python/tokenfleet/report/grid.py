@@ -74,7 +74,7 @@ class Grid:
             yield Text("")
 
     def _is_same(self, i: int) -> bool:
-        return len({row[i] for row in self.rows}) == 1
+        return not self.columns[i].number and len({row[i] for row in self.rows}) == 1
 
     def _parts(self, shown: list[int], width: int) -> Iterator[list[int]]:
         """Columns of the parts: each begins with the same columns of words."""

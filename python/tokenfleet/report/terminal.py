@@ -6,7 +6,7 @@ Everything that a user named goes through `Text`, so that no markup of a scenari
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -16,32 +16,39 @@ from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
 from tokenfleet.report import words
 from tokenfleet.report.grid import Grid, figures, texts
-from tokenfleet.report.numbers import dollars, number, share
+from tokenfleet.report.numbers import dollars, number, share, unit_price
 
 _SHOWN = 5  # rows of a list that may be long
+_PER_MTOK = ("$/Mtok out", "$/Mtok in", "$/Mtok both")
 
 
-def render(plan: Plan, console: Console, names: Mapping[str, str] | None = None) -> None:
-    """Print the answer: summary, then tables. `names` gives systems their hardware names."""
-    console.print(_summary(plan, names or {}))
-    for table in (_systems(plan, names or {}), _replicas(plan), _costs(plan), _promises(plan)):
+def render(plan: Plan, console: Console) -> None:
+    """Print the answer: summary, then tables."""
+    console.print(_summary(plan))
+    for table in _tables(plan):
         if table.rows:
             console.print(table)
     for block in (
         _notes("Not considered", words.not_considered(plan), len(plan.not_considered)),
-        _notes("Warnings", plan.warnings, len(plan.warnings)),
+        _notes("Assumed", [words.assumed(row) for row in plan.inputs if row.assumed], shown=20),
+        _notes("Warnings", words.warnings(plan)),
     ):
         if block is not None:
             console.print(block)
 
 
+def _tables(plan: Plan) -> tuple[Grid, ...]:
+    return _systems(plan), _workloads(plan), _replicas(plan), _costs(plan), _promises(plan)
+
+
 # Summary
 
 
-def _summary(plan: Plan, names: Mapping[str, str]) -> Panel:
+def _summary(plan: Plan) -> Panel:
     lines: list[RenderableType] = [
-        Text(words.headline(plan, names), style="bold"),
-        Text(words.price_line(plan)),
+        Text(words.headline(plan), style="bold"),
+        Text(words.money(plan)),
+        Text(words.token_price(plan)),
         Text(words.status_words(plan)),
         Text(""),
         *(Text(f"• {reason}") for reason in words.reasons(plan)),
@@ -59,29 +66,57 @@ def _summary(plan: Plan, names: Mapping[str, str]) -> Panel:
 # Tables
 
 
-def _systems(plan: Plan, names: Mapping[str, str]) -> Grid:
-    columns = (*texts("site", "system", "offer", ""), *figures("count", "GPUs"))
-    grid = Grid("Systems", columns)
+def _systems(plan: Plan) -> Grid:
+    numbers = figures("count", "GPUs", "kW", "USD up front", "USD a year")
+    grid = Grid("Systems", (*texts("site", "system", "offer", ""), *numbers))
+    names = words.accelerators(plan)
     for row in plan.systems:
-        name = names.get(row.system, row.system)
-        kind = words.obtained(row.kind)
-        grid.add(row.site, name, row.offer, kind, f"{row.count:,}", f"{row.gpus:,}")
+        grid.add(
+            row.site,
+            names.get(row.system, row.system),
+            row.offer,
+            words.obtained(row.kind),
+            f"{row.count:,}",
+            f"{row.gpus:,}",
+            number(row.count * row.provisioned_it_kw),
+            dollars(row.capex_usd),
+            dollars(row.annual_cost_usd),
+        )
     return grid
 
 
 def _replicas(plan: Plan) -> Grid:
-    """Replicas of one workload, system and format together; their layouts beside them."""
-    head = texts("workload", "system", "weights")
-    grid = Grid("Replicas", (*head, *figures("replicas", "GPUs"), *texts("layouts")))
-    groups: dict[tuple[str, str, str], list[Replicas]] = defaultdict(list)
+    """Replicas of one workload, system, engine and format together; their layouts beside them."""
+    head = texts("workload", "system", "engine", "weights")
+    grid = Grid("Replicas", (*head, *figures("replicas", "GPUs", "load"), *texts("layouts")))
+    groups: dict[tuple[str, ...], list[Replicas]] = defaultdict(list)
     for row in plan.replicas:
-        groups[(row.workload, row.system, row.precision or "measured")].append(row)
-    for (workload, system, precision), rows in sorted(groups.items()):
+        key = (row.workload, row.system, row.engine or "measured", row.precision or "measured")
+        groups[key].append(row)
+    for group, rows in sorted(groups.items()):
         count = sum(r.count for r in rows)
         gpus = sum(r.count * r.gpus for r in rows)
-        grid.add(workload, system, precision, f"{count:,}", f"{gpus:,}", words.layouts(rows))
-    for workload, api in sorted({(r.workload, r.api) for r in plan.routing if r.api is not None}):
-        grid.add(workload, f"API {api}", "", "", "", "")
+        load = sum(r.load_mean * r.count * r.gpus for r in rows)
+        grid.add(*group, f"{count:,}", f"{gpus:,}", share(load, gpus), words.layouts(rows))
+    return grid
+
+
+def _workloads(plan: Plan) -> Grid:
+    """What each workload gets and pays; its part of shared systems by accelerator-hours."""
+    load = figures("requests/s", "GPUs", "by API", "USD a year")
+    grid = Grid("Workloads", (*texts("workload"), *load, *figures(*_PER_MTOK)))
+    seconds = sum(block.hours_per_year for block in plan.blocks) * 3600.0
+    for row in plan.workloads:
+        grid.add(
+            row.workload,
+            number(row.requests_per_year / seconds if seconds else 0.0),
+            f"{row.gpus:,}",
+            "–" if row.api_share is None else f"{row.api_share:.0%}",
+            dollars(row.annual_cost_usd),
+            unit_price(row.cost_per_mtok_output_usd),
+            unit_price(row.cost_per_mtok_input_usd),
+            unit_price(row.cost_per_mtok_total_usd),
+        )
     return grid
 
 
@@ -112,12 +147,14 @@ def _promises(plan: Plan) -> Grid:
 # Notes
 
 
-def _notes(title: str, rows: Sequence[str], count: int) -> Text | None:
+def _notes(
+    title: str, rows: Sequence[str], count: int | None = None, shown: int = _SHOWN
+) -> Text | None:
     if not rows:
         return None
-    text = Text(f"{title} ({count})", style="bold")
-    for row in rows[:_SHOWN]:
+    text = Text(f"{title} ({count or len(rows)})", style="bold")
+    for row in rows[:shown]:
         text.append(f"\n  {plain(row)}", style="not bold")
-    if len(rows) > _SHOWN:
-        text.append(f"\n  and {len(rows) - _SHOWN} more (see --json)", style="not bold")
+    if len(rows) > shown:
+        text.append(f"\n  and {len(rows) - shown} more (see --json)", style="not bold")
     return text

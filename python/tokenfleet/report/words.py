@@ -9,12 +9,31 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+
+
+class Assumed(Protocol):
+    """An input of a plan, or of a scenario that is checked."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def value(self) -> float | str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def as_of(self) -> str | None: ...
+    @property
+    def note(self) -> str | None: ...
+
 
 _OBTAINED = {
     "buy": "bought",
@@ -28,22 +47,26 @@ _ITEMS = {
     "capex_annuity": "purchase, as an annuity",
     "residual_credit": "resale value",
     "api_tokens": "hosted API tokens",
+    "carbon": "priced carbon",
+    "water": "priced water",
     "contracted_power": "contracted power",
-    "on_demand": "on-demand hours",
+    "all_in": "systems at an all-in price",
 }
+_SAME = 1e-6  # relative difference below which two plans are equal
+_TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
 
 
-def headline(plan: Plan, names: Mapping[str, str] | None = None) -> str:
+def headline(plan: Plan) -> str:
     """What to get, in one sentence."""
-    bundles = _bundles(plan)
-    parts = [_bundle(key, rows, names or {}) for key, rows in bundles[:_BUNDLES]]
+    bundles, names = _bundles(plan), accelerators(plan)
+    parts = [_bundle(key, rows, names) for key, rows in bundles[:_BUNDLES]]
     rest = sum(row.gpus for _, rows in bundles[_BUNDLES:] for row in rows)
     if rest:
         parts.append(f"{rest:,} GPUs of {len(bundles) - _BUNDLES} other kinds")
     total = f"{plan.gpus:,} GPUs: " if plan.gpus else ""
-    apis = _api_names(plan)
+    apis = _apis(plan)
     if apis:
         parts.append(f"hosted API {', '.join(apis)}" + (" for the rest" if parts else ""))
     return total + ("; ".join(parts) if parts else "nothing needs to be bought")
@@ -65,10 +88,11 @@ def _bundle(key: tuple[str, str], rows: Sequence[Systems], names: Mapping[str, s
     where = ", ".join(sites) if len(sites) <= 3 else f"{len(sites)} sites"
     named = f"{names[system]} ({system})" if system in names else system
     systems = "system" if count == 1 else "systems"
-    return plain(f"{count:,} {systems} of {each} {named}, {obtained(kind)}, at {where}")
+    how = f", {obtained(kind)}" if kind else ""
+    return plain(f"{count:,} {systems} of {each} {named}{how}, at {where}")
 
 
-def _api_names(plan: Plan) -> list[str]:
+def _apis(plan: Plan) -> list[str]:
     return sorted({plain(row.api) for row in plan.routing if row.api is not None})
 
 
@@ -95,20 +119,28 @@ def _unproven(gap: str | None, goal: str) -> str:
 
 
 def reasons(plan: Plan) -> list[str]:
-    """Why this plan: the alternative, what binds, where the money goes."""
-    found = [_alternative(plan), _binding(plan), _largest_cost(plan)]
+    """Why this plan: the alternative, what binds, where the money goes, what stands spare."""
+    found = [_alternative(plan), _binding(plan), _largest_cost(plan), spares(plan)]
     return [text for text in found if text is not None]
 
 
 def _alternative(plan: Plan) -> str | None:
+    """The plan of one system type beside this one; a tie within the proven gap is no win."""
+    types = {row.system for row in plan.systems}
+    if not types:
+        return "hosted APIs serve it all: no system is bought or rented" if _apis(plan) else None
     single = plan.best_single_system
     if single is None:
         return None
     relative = single.difference_relative or 0.0
-    if abs(relative) < 1e-6:
-        return plain(f"one system type is enough: {single.system}")
+    if abs(relative) <= max(plan.gap or 0.0, _SAME):
+        if types == {single.system}:
+            return plain(f"one system type is enough: {single.system}")
+        return plain(
+            f"the best plan of one system type, {single.system}, is as good, within the proven gap"
+        )
     more = "more" if relative > 0 else "less"
-    verb = "costs" if GOALS[plan.objective].is_cost else "comes to"
+    verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
     value = amount(single.objective_value, plan.objective_unit)
     return plain(
         f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
@@ -117,9 +149,29 @@ def _alternative(plan: Plan) -> str | None:
 
 
 def _binding(plan: Plan) -> str | None:
-    tight = [_limit_words(row) for row in tightest(plan.limits, 1)]
-    tight += [_promise_words(row) for row in tightest_promises(plan.slo)[:1]]
-    return f"what binds: {'; '.join(tight)}" if tight else None
+    """Limits that leave no room; where none does, the closest."""
+    limits, promises = tightest(plan.limits, 1), tightest_promises(plan.slo)[:1]
+    tight = [_limit_words(row) for row in limits if binds(plan, row)]
+    tight += [_promise_words(row) for row in promises if _left(row) <= _TIGHT]
+    if tight:
+        return f"what binds: {'; '.join(tight)}"
+    near = [_limit_words(row) for row in limits] + [_promise_words(row) for row in promises]
+    return f"no limit binds; the closest: {'; '.join(near)}" if near else None
+
+
+def binds(plan: Plan, row: Limit) -> bool:
+    """Whether a limit leaves less than one more of the plan's systems needs, or next to nothing."""
+    least = 0.0
+    if row.what == "power_kw":
+        utility = any(s.site == row.where and s.power_basis == "utility" for s in plan.sites)
+        drawn = [
+            s.provisioned_it_kw * (s.pue if utility else 1.0)
+            for s in plan.systems
+            if s.site == row.where and not s.hosted
+        ]
+        least = min(drawn, default=0.0)
+    share = 1.0 if row.headroom_share is None else row.headroom_share
+    return share <= _TIGHT or row.headroom < least
 
 
 def _largest_cost(plan: Plan) -> str | None:
@@ -162,15 +214,41 @@ def _promise_words(row: Promise) -> str:
     return plain(f"{what} of {row.workload} {number(row.promised_ms)} of {number(row.limit_ms)} ms")
 
 
-def price_line(plan: Plan) -> str:
-    """What a million tokens and a year cost."""
-    output = unit_price(plan.cost_per_mtok_output_usd)
-    total = unit_price(plan.cost_per_mtok_total_usd)
+def token_price(plan: Plan) -> str:
+    """What a million tokens cost: the whole cost over output, over input and over both."""
+    output, given, both = (
+        unit_price(usd)
+        for usd in (
+            plan.cost_per_mtok_output_usd,
+            plan.cost_per_mtok_input_usd,
+            plan.cost_per_mtok_total_usd,
+        )
+    )
+    return (
+        f"{output} per million output tokens; that is {given} per million input tokens, or "
+        f"{both} per million of both"
+    )
+
+
+def money(plan: Plan) -> str:
+    """What is paid up front, by the year and by the month, and for how many tokens."""
+    front = f"{dollars(plan.capex_usd)} up front, " if plan.capex_usd else "nothing up front, "
     tokens = f"{plan.tokens_per_year_output / 1e9:,.0f} G output tokens a year"
     return (
-        f"{output} per million output tokens ({total} counting input too); "
-        f"{dollars(plan.annual_cost_usd)} a year for {tokens}"
+        f"{front}{dollars(plan.annual_cost_usd)} a year ({dollars(plan.annual_cost_usd / 12)} a "
+        f"month) for {tokens}"
     )
+
+
+def spares(plan: Plan) -> str | None:
+    """Systems that hold no replica in the fullest load block of their pool."""
+    systems = {row.pool: row for row in plan.systems}
+    named = []
+    for row in plan.placement:
+        if not row.replica_gpus and row.pool in systems:
+            of = systems[row.pool]
+            named.append(f"{row.systems:,} {of.system} at {of.site}")
+    return plain(f"spare: {', '.join(named)}") if named else None
 
 
 def cost_rows(plan: Plan) -> list[tuple[str, float]]:
@@ -190,6 +268,11 @@ def cost_rows(plan: Plan) -> list[tuple[str, float]]:
 def item_name(item: str) -> str:
     """A cost item in words."""
     return _ITEMS.get(item, item.replace("_", " "))
+
+
+def accelerators(plan: Plan) -> dict[str, str]:
+    """Names of the accelerators by system type."""
+    return {row.system: row.accelerator for row in plan.hardware}
 
 
 def obtained(kind: str) -> str:
@@ -226,6 +309,20 @@ def not_considered(plan: Plan) -> list[str]:
     for row in plan.not_considered:
         by_reason[row.reason].append(row.what)
     return [f"{_several(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def warnings(plan: Plan) -> list[str]:
+    """What to know before signing."""
+    return [row.text for row in plan.warnings]
+
+
+def assumed(row: Assumed) -> str:
+    """An input that was left blank: `finance.life_years 5 years: catalog typical of … (2026)`."""
+    value = row.value if isinstance(row.value, str) else number(row.value)
+    stated = f"{value} {row.unit}".strip()
+    dated = f" ({row.as_of})" if row.as_of else ""
+    noted = f"; {row.note}" if row.note else ""
+    return plain(f"{row.what} {stated}: {row.source}{dated}{noted}")
 
 
 def _several(names: Sequence[str]) -> str:

@@ -79,8 +79,8 @@ def _inside(value: Any, path: str) -> Iterator[SchemaWarning]:
 
 
 def _band(value: Any, path: str, extra: Any) -> Iterator[SchemaWarning]:
-    if isinstance(value, dict):
-        for key, item in value.items():
+    if isinstance(value, dict | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _band(item, f"{path}[{key}]", extra)
         return
     if not isinstance(value, int | float) or isinstance(value, bool) or value == 0:

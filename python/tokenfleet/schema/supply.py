@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from tokenfleet.schema.fields import (
+    HOURS_PER_DAY,
     AtLeastOne,
     Cooling,
+    Count,
     CountLimit,
     Flag,
     Fraction,
@@ -39,6 +41,66 @@ def _pue_tag(value: Any) -> str:
 Pue = Annotated[
     Annotated[AtLeastOne, Tag("<number>")] | Annotated[dict[Cooling, AtLeastOne], Tag("<kinds>")],
     Discriminator(_pue_tag),
+]
+
+
+def tariff(meaning: str, **options: Any) -> Any:
+    """A price of electricity, with the band outside of which the unit is doubted."""
+    return quantity(
+        meaning,
+        "USD/kWh",
+        low=0.005,
+        if_low="USD/Wh or a tariff in another currency unit",
+        high=1.0,
+        if_high="cents/kWh or USD/MWh",
+        **options,
+    )
+
+
+class PeakTariff(Row):
+    """A tariff with one price in the peak hours of every day and another in all others."""
+
+    peak_usd_per_kwh: NonNegative = tariff("Price in the peak hours")
+    off_peak_usd_per_kwh: NonNegative = tariff("Price in all other hours")
+    peak_from_hour: Annotated[Count, Field(le=23)] = quantity("First peak hour", "hour of day")
+    peak_until_hour: Annotated[Count, Field(le=24)] = quantity(
+        "End of the peak; before peak_from_hour: it lasts past midnight", "hour of day"
+    )
+
+    @model_validator(mode="after")
+    def _some_hours(self) -> PeakTariff:
+        if self.peak_from_hour == self.peak_until_hour % HOURS_PER_DAY:
+            raise rejected(
+                f"the peak begins and ends at {self.peak_from_hour}",
+                "peak_until_hour",
+                "for one price all day write it as a number",
+            )
+        return self
+
+    @property
+    def hourly(self) -> tuple[float, ...]:
+        """Price in each hour of a day."""
+        first, end = self.peak_from_hour, self.peak_until_hour
+        length = (end - first) % HOURS_PER_DAY
+        return tuple(
+            self.peak_usd_per_kwh
+            if (hour - first) % HOURS_PER_DAY < length
+            else self.off_peak_usd_per_kwh
+            for hour in range(HOURS_PER_DAY)
+        )
+
+
+def _tariff_tag(value: Any) -> str:
+    if isinstance(value, dict | PeakTariff):
+        return "<peak>"
+    return "<hours>" if isinstance(value, list | tuple) else "<number>"
+
+
+Tariff = Annotated[
+    Annotated[NonNegative, Tag("<number>")]
+    | Annotated[tuple[NonNegative, ...], Tag("<hours>")]
+    | Annotated[PeakTariff, Tag("<peak>")],
+    Discriminator(_tariff_tag),
 ]
 
 
@@ -73,14 +135,10 @@ class Site(Row):
         high=2.5,
         if_high="percent",
     )
-    electricity_usd_per_kwh: NonNegative | None = quantity(
-        "Energy tariff; blank: catalog typical",
-        "USD/kWh",
+    electricity_usd_per_kwh: Tariff | None = tariff(
+        "Energy tariff: a number, 24 hourly prices (hours as in day_curve), or a peak tariff; "
+        "blank: catalog typical",
         default=None,
-        low=0.005,
-        if_low="USD/Wh or a tariff in another currency unit",
-        high=1.0,
-        if_high="cents/kWh or USD/MWh",
     )
     racks: CountLimit = quantity("Rack positions", "racks", default="unlimited")
     rack_units: PositiveCount | None = quantity(
@@ -133,7 +191,22 @@ class Site(Row):
             )
         if self.power_is_contracted and isinstance(self.power_kw, str):
             raise rejected("contracted power cannot be unlimited", "power_kw", "give the kW")
+        hours = self.hourly_tariff_usd_per_kwh
+        if hours is not None and len(hours) != HOURS_PER_DAY:
+            raise rejected(
+                f"has {len(hours)} prices, needs {HOURS_PER_DAY}",
+                "electricity_usd_per_kwh",
+                "one per hour",
+            )
         return self
+
+    @property
+    def hourly_tariff_usd_per_kwh(self) -> tuple[float, ...] | None:
+        """The tariff in each hour of a day; None where it is one number or blank."""
+        given = self.electricity_usd_per_kwh
+        if isinstance(given, PeakTariff):
+            return given.hourly
+        return given if isinstance(given, tuple) else None
 
 
 def gpu_hour_price(meaning: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tokenfleet.problem_data import (
     Api,
+    ByBlock,
     Figure,
     Flow,
     Problem,
@@ -68,7 +69,7 @@ def verify_mix(
     """Everything that is wrong with the values; cost and goal are compared when they are given.
 
     `values` are keyed by the labels of `problem_data`.
-    `stated_items` are the plan's cost items, which must sum to the recomputed cost to 1e-9;
+    `stated_items` are the plan's cost items, each of which must be the recomputed one to 1e-9;
     `stated_value` is that of the goal in its own unit, compared to 1e-6.
     """
     mix = _spread(problem, values)
@@ -84,9 +85,11 @@ def verify_mix(
         *_api_rates(mix),
         *_budgets(mix),
     ]
-    cost = sum(_cost_items(mix).values())
+    items = _cost_items(mix)
     if stated_items is not None:
-        found += _differs("cost items", sum(stated_items.values()), cost, COST)
+        for item in sorted({*items, *stated_items}):
+            stated, computed = stated_items.get(item, 0.0), items.get(item, 0.0)
+            found += _differs(f"cost item {item}", stated, computed, COST)
     if stated_value is not None:
         found += _differs("objective", stated_value, _goal_value(mix), OBJECTIVE)
     return found
@@ -102,37 +105,60 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
     items: dict[str, float] = defaultdict(float)
     for (b, o), count in mix.systems.items():
         offer = problem.offers[o]
-        elastic = problem.pools[offer.pool].elastic
-        hours = problem.blocks[b].hours
+        pool = problem.pools[offer.pool]
         for item, usd in offer.annual_cost_items_usd.items():
-            items[item] += usd * count * (hours / _year_hours(problem, elastic))
-        if elastic:
-            items["rental"] += offer.hourly_usd * hours * count
-    for p, kwh in _it_kwh(mix).items():
-        items["energy"] += kwh * problem.pools[p].energy_usd_per_kwh_it
+            items[item] += usd * count * _part_of_year(problem, b, elastic=pool.elastic)
+        if pool.elastic:
+            items["rental"] += _in_block(offer.hourly_usd, b) * _paid_hours(problem, b) * count
+    for (p, b), kwh in _it_kwh(mix).items():
+        pool = problem.pools[p]
+        items["energy"] += kwh * _in_block(pool.energy_usd_per_kwh_it, b)
+        items["carbon"] += kwh * _in_block(pool.carbon_usd_per_kwh_it, b)
+        items["water"] += kwh * _in_block(pool.water_usd_per_kwh_it, b)
     for (b, a, k), rate in mix.api.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
-        items["api_tokens"] += requests * float(problem.apis[a].cost_usd_per_request[k])
+        price = problem.apis[a].cost_usd_per_request
+        usd = float(price[b, k] if price.ndim == 2 else price[k])
+        items["api_tokens"] += rate * _paid_hours(problem, b) * 3600.0 * usd
     for (b, w, _), rate in mix.short.items():
-        price = problem.workloads[w].shortfall_usd_per_request or 0.0
-        items["shortfall"] += rate * problem.blocks[b].hours * 3600.0 * price
-    items["contracted_power"] = sum(s.contracted_power_usd_per_year for s in problem.sites)
+        usd = problem.workloads[w].shortfall_usd_per_request or 0.0
+        items["shortfall"] += rate * _paid_hours(problem, b) * 3600.0 * usd
+    contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
+    for b, block in enumerate(problem.blocks):
+        if block.hours > 0:
+            year_part = _paid_hours(problem, b) / _year_hours(problem, b)
+            items["contracted_power"] += contracted * year_part
     return {item: usd for item, usd in sorted(items.items()) if usd}
 
 
-def _it_kwh(mix: _Mix) -> dict[int, float]:
-    """kWh a year at the equipment, by pool."""
+def _in_block(price: ByBlock, b: int) -> float:
+    return price[b] if isinstance(price, tuple) else price
+
+
+def _paid_hours(problem: Problem, b: int) -> float:
+    """Hours of a block, as often as they count."""
+    return problem.blocks[b].hours * problem.blocks[b].weight
+
+
+def _part_of_year(problem: Problem, b: int, *, elastic: bool) -> float:
+    """Part of a year's price that block b bears: elastic systems pay by the hour of 8,760."""
+    year = 8760.0 if elastic else _year_hours(problem, b)
+    return _paid_hours(problem, b) / year
+
+
+def _it_kwh(mix: _Mix) -> dict[tuple[int, int], float]:
+    """kWh a year at the equipment, by pool and block."""
     problem = mix.problem
-    kwh: dict[int, float] = defaultdict(float)
+    kwh: dict[tuple[int, int], float] = defaultdict(float)
     for (b, o), count in mix.systems.items():
         p = problem.offers[o].pool
-        year = 8760.0 / _year_hours(problem, problem.pools[p].elastic)
-        kwh[p] += count * problem.pools[p].idle_it_kw * problem.blocks[b].hours * year
+        pool = problem.pools[p]
+        hours = 8760.0 * _part_of_year(problem, b, elastic=pool.elastic)
+        kwh[p, b] += count * pool.idle_it_kw * hours
     for (b, p, c), count in mix.replicas.items():
-        kwh[p] += count * problem.candidates[c].idle_w / 1000.0 * problem.blocks[b].hours
+        kwh[p, b] += count * problem.candidates[c].idle_w / 1000.0 * _paid_hours(problem, b)
     for (b, p, c, k), rate in mix.flows.items():
-        requests = rate * problem.blocks[b].hours * 3600.0
-        kwh[p] += requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
+        requests = rate * _paid_hours(problem, b) * 3600.0
+        kwh[p, b] += requests * float(problem.candidates[c].energy_j[k]) / 3.6e6
     return kwh
 
 
@@ -142,7 +168,7 @@ def _figures(mix: _Mix) -> dict[Figure, float]:
     kwh = _it_kwh(mix).items()
     tokens = value = 0.0
     for b, w, k, rate, quality in _delivered(mix):
-        data, requests = problem.workloads[w], rate * problem.blocks[b].hours * 3600.0
+        data, requests = problem.workloads[w], rate * _paid_hours(problem, b) * 3600.0
         each = float(data.output_tokens[k])
         if problem.objective.denominator == "total":
             each += float(data.input_tokens[k])
@@ -150,8 +176,8 @@ def _figures(mix: _Mix) -> dict[Figure, float]:
         value += requests * float(data.value_usd_per_request[k]) * quality
     return {
         "cost": sum(_cost_items(mix).values()),
-        "energy": sum(amount * problem.pools[p].pue for p, amount in kwh),
-        "carbon": sum(amount * problem.pools[p].carbon_kg_per_kwh_it for p, amount in kwh),
+        "energy": sum(amount * problem.pools[p].pue for (p, _), amount in kwh),
+        "carbon": sum(amount * problem.pools[p].carbon_kg_per_kwh_it for (p, _), amount in kwh),
         "tokens": tokens,
         "value": value,
     }
@@ -182,9 +208,10 @@ def _goal_value(mix: _Mix) -> float:
     return total / under if under > 0 else math.inf
 
 
-def _year_hours(problem: Problem, elastic: bool) -> float:
-    """Hours over which a year's price is spread: elastic systems pay by the hour of 8,760."""
-    return 8760.0 if elastic else sum(block.hours for block in problem.blocks)
+def _year_hours(problem: Problem, b: int) -> float:
+    """Hours of all blocks of the block's year, over which a yearly price is spread."""
+    year = (problem.blocks[b].period, problem.blocks[b].outlook)
+    return sum(x.hours for x in problem.blocks if (x.period, x.outlook) == year)
 
 
 def _spread(problem: Problem, values: Mapping[Any, float]) -> _Mix:

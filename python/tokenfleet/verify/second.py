@@ -122,7 +122,7 @@ class _Sheet:
         rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
         return Formulation(
             figures={name: np.concatenate(parts) for name, parts in self.figures.items()},
-            contracted_usd=sum(s.contracted_power_usd_per_year for s in self.problem.sites),
+            contracted_usd=_contracted_usd(self.problem),
             low=np.concatenate(self.low),
             up=np.concatenate(self.up),
             whole=np.concatenate(self.whole),
@@ -169,7 +169,7 @@ class _Demand:
         """Tokens and value a year of one request/s."""
         problem = self.sheet.problem
         data = problem.workloads[w]
-        seconds = 3600.0 * np.array([x.hours for x in problem.blocks])[b]
+        seconds = 3600.0 * _paid_hours(problem)[b]
         tokens = data.output_tokens.astype(float)
         if problem.objective.denominator == "total":
             tokens = tokens + data.input_tokens
@@ -177,6 +177,26 @@ class _Demand:
             "tokens": seconds * tokens[k],
             "value": seconds * data.value_usd_per_request[k] * quality,
         }
+
+
+def _paid_hours(problem: Problem) -> FloatArray:
+    """Hours of each block, as often as they count."""
+    return np.array([block.hours * block.weight for block in problem.blocks])
+
+
+def _years(problem: Problem) -> float:
+    """Years that count: each period and outlook by the mean weight of its hours."""
+    hours: dict[tuple[int, int], list[float]] = {}
+    for block, paid in zip(problem.blocks, _paid_hours(problem).tolist(), strict=True):
+        of_year = hours.setdefault((block.period, block.outlook), [0.0, 0.0])
+        of_year[0] += paid
+        of_year[1] += block.hours
+    return sum(paid / whole for paid, whole in hours.values() if whole > 0)
+
+
+def _contracted_usd(problem: Problem) -> float:
+    """What contracted power costs in all the years that count."""
+    return _years(problem) * sum(s.contracted_power_usd_per_year for s in problem.sites)
 
 
 def formulate(problem: Problem, scale: float) -> Formulation:
@@ -231,7 +251,14 @@ class _Pool:
         self.pool = pool = problem.pools[p]
         self.site = problem.sites[pool.site]
         self.up = [b for b, block in enumerate(problem.blocks) if block.lost_site != pool.site]
-        self.hours = np.array([block.hours for block in problem.blocks])
+        self.hours = _paid_hours(problem)
+        self.usd_per_kwh = np.zeros_like(self.hours)
+        for price in (
+            pool.energy_usd_per_kwh_it,
+            pool.carbon_usd_per_kwh_it,
+            pool.water_usd_per_kwh_it,
+        ):
+            self.usd_per_kwh += price
         self.offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
         self.candidates = [c for c in range(len(problem.candidates)) if self._may_run(c)]
 
@@ -258,11 +285,12 @@ class _Pool:
         for blocks in apart if by_block else [self.up]:
             self._replicas(blocks, room[blocks[0]])
 
-    def _energy(self, kwh: FloatArray) -> Figures:
-        """Figures of so many kWh a year at the equipment."""
-        pool = self.pool
+    def _energy(self, blocks: list[int], kw: FloatArray) -> Figures:
+        """Figures of a year in which so many kW are drawn at the equipment in these blocks."""
+        pool, hours = self.pool, self.hours[blocks]
+        kwh = kw * float(hours.sum())
         return {
-            "cost": kwh * pool.energy_usd_per_kwh_it,
+            "cost": kw * float(hours @ self.usd_per_kwh[blocks]),
             "energy": kwh * pool.pue,
             "carbon": kwh * pool.carbon_kg_per_kwh_it,
         }
@@ -306,13 +334,16 @@ class _Pool:
     def _systems(self, blocks: list[int], most: list[float]) -> tuple[IntArray, int]:
         """Columns of the systems that stand in these blocks, and that of the reserve (or -1)."""
         sheet, pool = self.sheet, self.pool
-        hours = float(self.hours[blocks].sum())
+        hours = self.hours[blocks]
         offers = [self.problem.offers[o] for o in self.offers]
         fixed = np.array([sum(o.annual_cost_items_usd.values()) for o in offers])
-        hourly = np.array([o.hourly_usd for o in offers])
-        figures = self._energy(np.full(len(offers), pool.idle_it_kw * hours))
+        hourly = np.array(
+            [float(hours @ np.broadcast_to(o.hourly_usd, self.hours.shape)[blocks]) for o in offers]
+        )
+        figures = self._energy(blocks, np.full(len(offers), pool.idle_it_kw))
         # Prices of a year cover all of it; an hourly one the hours in which the systems are on.
-        paid = fixed * hours / 8760.0 + hourly * hours if pool.elastic else fixed
+        years = float(hours.sum()) / 8760.0 if pool.elastic else _years(self.problem)
+        paid = fixed * years + (hourly if pool.elastic else 0.0)
         figures["cost"] = figures["cost"] + paid
         x = sheet.add(most, figures, whole=True)
         for b in blocks:
@@ -340,6 +371,9 @@ class _Pool:
             row = self.limits.at_most(("supply", *name, b), _supply(self.problem, o))
             if row >= 0:
                 sheet.enter(row, column, 1.0)
+            kg, most_kg = offer.embodied_carbon_kg, self.problem.objective.embodied_carbon_budget_kg
+            if kg and most_kg is not None:
+                sheet.enter(self.limits.at_most(("embodied", b), most_kg), column, kg)
         if pool.hosted:
             return
         power = self.limits.at_most(("power", s, b), self.site.power_limit_kw)
@@ -356,11 +390,10 @@ class _Pool:
     def _replicas(self, blocks: list[int], room: tuple[IntArray, int]) -> None:
         """Replicas that stand as they are in these blocks, with their flows and places."""
         sheet = self.sheet
-        hours = float(self.hours[blocks].sum())
         numbers = np.array([sheet.number(self.p, c) for c in self.candidates])
         idle = np.array([self.problem.candidates[c].idle_w for c in self.candidates])
         most = [self._most_replicas(c) for c in self.candidates]
-        figures = self._energy(idle / 1000.0 * hours)
+        figures = self._energy(blocks, idle / 1000.0)
         n = sheet.add(most, figures, whole=True, pair=numbers)
         self._places(n, room)
         for c, number, column in zip(self.candidates, numbers.tolist(), n.tolist(), strict=True):
@@ -374,8 +407,7 @@ class _Pool:
         classes = np.flatnonzero(np.isfinite(candidate.load) & (self.demand.rows[w][b] >= 0))
         if not len(classes):
             return
-        kwh = self.hours[b] * 3600.0 * candidate.energy_j[classes] / 3.6e6
-        figures = self._energy(kwh)
+        figures = self._energy([b], candidate.energy_j[classes] / 1000.0)
         if candidate.role != "prefill":
             block = np.full(len(classes), b)
             figures |= self.demand.delivered(w, block, classes, candidate.quality)
@@ -470,13 +502,14 @@ def _maximal_patterns(gpus: int, sizes: list[int]) -> IntArray:
 def _write_apis(sheet: _Sheet, demand: _Demand) -> None:
     for api in sheet.problem.apis:
         w = api.workload
-        for b, block in enumerate(sheet.problem.blocks):
-            able = np.isfinite(api.cost_usd_per_request) & (demand.rows[w][b] >= 0)
+        prices = np.broadcast_to(api.cost_usd_per_request, demand.rows[w].shape)
+        for b, seconds in enumerate(3600.0 * _paid_hours(sheet.problem)):
+            able = np.isfinite(prices[b]) & (demand.rows[w][b] >= 0)
             classes = np.flatnonzero(able)
             if not len(classes):
                 continue
             figures = demand.delivered(w, np.full(len(classes), b), classes, api.quality)
-            figures["cost"] = api.cost_usd_per_request[classes] * block.hours * 3600.0
+            figures["cost"] = prices[b, classes] * seconds
             rates = sheet.add(demand.peak[w][b, classes], figures)
             sheet.enter(demand.rows[w][b, classes], rates, 1.0)
             if math.isfinite(api.max_rps):
@@ -491,7 +524,7 @@ def _write_shortfalls(sheet: _Sheet, demand: _Demand) -> None:
         for b, block in enumerate(sheet.problem.blocks):
             classes = np.flatnonzero(demand.rows[w][b] >= 0)
             if block.hours > 0 and len(classes):
-                usd = price * block.hours * 3600.0
+                usd = price * block.hours * block.weight * 3600.0
                 short = sheet.add(demand.peak[w][b, classes], {"cost": usd})
                 sheet.enter(demand.rows[w][b, classes], short, 1.0)
 
@@ -500,7 +533,6 @@ def _write_budget(sheet: _Sheet) -> None:
     budget = sheet.problem.objective.annual_budget_usd
     if budget is None:
         return
-    contracted = sum(s.contracted_power_usd_per_year for s in sheet.problem.sites)
     usd = np.concatenate(sheet.figures["cost"])
     paid = np.flatnonzero(usd)
-    sheet.enter(sheet.row(-math.inf, budget - contracted), paid, usd[paid])
+    sheet.enter(sheet.row(-math.inf, budget - _contracted_usd(sheet.problem)), paid, usd[paid])

@@ -26,8 +26,8 @@ from tokenfleet.mix.generate.master import Master, Prices
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import limits
 from tokenfleet.mix.model.index import Demand, Slack
-from tokenfleet.mix.model.objectives import kwh_weights
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.model.objectives import is_kwh_and_systems
+from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.growing import Answer
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.mix.why.infeasible import size_of_limit
@@ -57,7 +57,7 @@ class Generated:
 def applies(problem: Problem) -> bool:
     """Whether the relaxation of the problem can be had by generation."""
     return (
-        kwh_weights(problem, problem.objective.goal) is not None
+        is_kwh_and_systems(problem.objective.goal)
         and all(f.may_grow() or not f.is_active(problem) for f in limits.FAMILIES)
         and not problem.relayout
         and not any(w.free for w in problem.workloads)
@@ -72,17 +72,12 @@ def is_large(problem: Problem) -> bool:
     return sum(by_system.get(pool.system, 0) for pool in problem.pools) > LARGE
 
 
-def generate(
-    pairs: Pairs,
-    options: SolveOptions,
-    deadline: Deadline,
-    start: Iterable[tuple[int, int]] = (),
-) -> Generated:
+def generate(pairs: Pairs, effort: Effort, start: Iterable[tuple[int, int]] = ()) -> Generated:
     """Pairs that the whole relaxation needs, and its bound; `start` is built at once.
 
     Ctrl-C or the deadline ends it with what there is.
     """
-    generation = _Generation(pairs, options, deadline)
+    generation = _Generation(pairs, effort)
     try:
         generation.run(start)
     except KeyboardInterrupt:
@@ -96,7 +91,7 @@ def relaxation(pairs: Pairs, options: SolveOptions) -> tuple[Master, Answer]:
     Raises:
         SolverError: the time limit ended it before any solution.
     """
-    generation = _Generation(pairs, options, Deadline(options.time_limit_s))
+    generation = _Generation(pairs, Effort.of(options))
     generation.run(())
     if generation.last is None:
         raise SolverError("the relaxation was not solved within the time limit", "give more time")
@@ -106,17 +101,15 @@ def relaxation(pairs: Pairs, options: SolveOptions) -> tuple[Master, Answer]:
 class _Generation:
     """The rounds under the problem's objective, and those under unmet demand alone."""
 
-    def __init__(self, pairs: Pairs, options: SolveOptions, deadline: Deadline) -> None:
+    def __init__(self, pairs: Pairs, effort: Effort) -> None:
         self.pairs = pairs
-        self.gap = options.gap
-        self.options = options
-        self.deadline = deadline
+        self.effort = effort
         self.bound = -math.inf
         self.infeasible = False
         self.last: tuple[Master, Answer, FloatArray, Prices] | None = None
 
     def run(self, start: Iterable[tuple[int, int]]) -> None:
-        master = Master(self.pairs, self.options)
+        master = Master(self.pairs, self.effort.options)
         prices = master.objective_prices()
         master.use(prices)
         first = self.pairs.rows_of(start).tolist()
@@ -134,9 +127,9 @@ class _Generation:
         def keep(answer: Answer, reduced: FloatArray, bound: float) -> bool:
             self.last = (master, answer, reduced, prices)
             self.bound = max(self.bound, bound + prices.constant)
-            return answer.value - bound <= _TAIL * self.gap * abs(answer.value)
+            return answer.value - bound <= _TAIL * self.effort.gap * abs(answer.value)
 
-        ended = converge(master, prices, self.deadline, keep)
+        ended = converge(master, prices, self.effort.deadline, keep)
         return ended and not self._served()
 
     def _can_be_served(self, master: Master) -> bool:
@@ -148,7 +141,7 @@ class _Generation:
 
         prices = master.slack_prices(weights(master))
         master.use(prices)
-        ended = converge(master, prices, self.deadline, decided)
+        ended = converge(master, prices, self.effort.deadline, decided)
         return ended and not self.infeasible
 
     def _served(self) -> bool:

@@ -19,7 +19,7 @@ from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Capacity, Demand, Pack, Packing, Place, Slack, Slots, Whole
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems
+from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems, only_block
 
 _PACKING = (Pack, Place, Slots, Whole)
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
@@ -30,7 +30,7 @@ class Prices:
     """What the relaxation minimises, and the size of each pair that a reduced cost is held to."""
 
     base: Mapping[Label, float]  # columns that are there before any pair
-    kwh: FloatArray  # of one IT kWh, by pool
+    kwh: FloatArray  # of one IT kWh, by pool and by the scope in which it is drawn
     own: FloatArray  # by pair
     constant: float = 0.0
 
@@ -54,7 +54,8 @@ class Master:
         self.lp = GrowingLp(self.model.prob, options)
         self.built = np.zeros(len(pairs), dtype=bool)
         self.labels: list[Replicas | Flow] = []  # of the columns added
-        self._kwh: list[float] = []
+        self._kwh: list[float] = []  # of the columns added, and the scope in which it is drawn
+        self._scopes: list[int] = []
         self._first = self.lp.columns
         self._prices: Prices | None = None
         self._solved = False
@@ -75,8 +76,7 @@ class Master:
         """The problem's own objective; demand may go unmet at a price that nothing else costs."""
         problem = self.pairs.problem
         goal = problem.objective.goal
-        kwh = objective.kwh_weights(problem, goal)
-        assert kwh is not None  # `generation.applies`
+        kwh = objective.kwh_weights(problem, self.pairs.frame, goal)
         base, constant = objective.goal_coefficients(self.model, goal)
         own = self._gpu_prices(base)[self.pairs.pool] * self.pairs.gpus[self.pairs.candidate]
         rates = own[:, None] * self.pairs.load[self.pairs.candidate]
@@ -87,7 +87,8 @@ class Master:
 
     def slack_prices(self, weights: Mapping[Slack, float]) -> Prices:
         """Nothing costs but slack; a replica is held to the part of its demand that it carries."""
-        kwh = np.zeros(len(self.pairs.problem.pools))
+        problem = self.pairs.problem
+        kwh = np.zeros((len(problem.pools), len(problem.scopes)))
         base: dict[Label, float] = dict(weights.items())
         return Prices(base, kwh, 1.0 / self.pairs.needed[self.pairs.candidate])
 
@@ -108,7 +109,8 @@ class Master:
         for label, cost in prices.base.items():
             costs[self.base[label]] = cost
         pools = np.array([label.pool for label in self.labels], dtype=np.int64)
-        costs[self._first :] = np.array(self._kwh) * prices.kwh[pools]
+        scopes = np.array(self._scopes, dtype=np.int64)
+        costs[self._first :] = np.array(self._kwh) * prices.kwh[pools, scopes]
         self.lp.reprice(costs)
 
     def add(self, rows: Iterable[int]) -> None:
@@ -121,7 +123,7 @@ class Master:
         for row in rows:
             self.built[row] = True
             p, c = int(self.pairs.pool[row]), int(self.pairs.candidate[row])
-            price, w = float(self._prices.kwh[p]), int(self.pairs.workload[c])
+            price, w = self._prices.kwh[p].tolist(), int(self.pairs.workload[c])
             flows = list(self.pairs.flow_columns(row))
             carried: dict[int, int] = {}  # block -> capacity row
             for flow, _, _ in flows:
@@ -131,12 +133,15 @@ class Master:
             for replicas, kwh in self.pairs.replica_columns(row):
                 labels.append(replicas)
                 self._kwh.append(kwh)
-                costs.append(kwh * price)
+                self._scopes.append(replicas.scope)
+                costs.append(kwh * price[replicas.scope])
                 entries.append(self._packed(replicas) + self._held(carried, replicas))
             for flow, kwh, load in flows:
                 labels.append(flow)
+                scope = only_block(flow.block)
                 self._kwh.append(kwh)
-                costs.append(kwh * price)
+                self._scopes.append(scope)
+                costs.append(kwh * price[scope])
                 # plain tuples name demand rows here: one look-up for each of 10^6 flows
                 asked = self._demand[flow.block, w, flow.cls]
                 entries.append([(carried[flow.block], load), (asked, 1.0)])

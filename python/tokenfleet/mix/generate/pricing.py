@@ -17,8 +17,8 @@ looking free.
 Pools that are copies of one another (the same provider's hall, seen from several sites) are one
 pool: any plan that uses several is a plan that uses the first.
 
-Energy is priced at `kwh` of the pool, so that one text serves every objective that adds up energy
-and systems; at a price of 0, only what demand pays counts.
+Energy is priced at `kwh` of the pool and of the scope in which it is drawn, so that one text serves
+every objective that adds up energy and systems; at a price of 0, only what demand pays counts.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from tokenfleet.problem_data import (
     Flow,
     Problem,
     Replicas,
+    only_block,
 )
 
 IntArray = NDArray[np.int64]
@@ -88,7 +89,7 @@ class Pairs:
         """Block, class and the block's seconds a year, wherever the workload has demand."""
         demand = self.problem.workloads[w].demand_rps
         return [
-            (b, k, block.hours * SECONDS_PER_HOUR)
+            (b, k, block.counted_hours * SECONDS_PER_HOUR)
             for b, block in enumerate(self.problem.blocks)
             for k in self.frame.order.classes[w]
             if demand[b, k] > 0
@@ -129,7 +130,7 @@ class Pairs:
         return sorted(chosen)
 
     def reduced_costs(self, duals: Duals, kwh: FloatArray) -> FloatArray:
-        """Reduced cost of each pair, energy at `kwh` by pool."""
+        """Reduced cost of each pair, energy at `kwh` by pool and scope."""
         problem = self.problem
         total = np.full(len(self), math.inf)
         value = np.stack([self._value(duals, b, kwh) for b in range(len(problem.blocks))])
@@ -139,13 +140,14 @@ class Pairs:
             for scope in self.frame.scopes.replicas(p):
                 up = self.frame.scopes.up_in(p, scope)
                 packed = [self._packed(duals, (p, scope), int(size)) for size in sizes]
-                cost = self.idle_kw[c] * self.frame.scopes.hours_up(p, scope) * kwh[p]
+                cost = self.idle_kw[c] * self.frame.scopes.hours_up(p, scope) * kwh[p, scope]
                 cost = cost + np.array(packed)[which] - value[up, rows].sum(axis=0)
                 total[rows] = np.minimum(total[rows], cost)
         return total
 
     def _value(self, duals: Duals, b: int, kwh: FloatArray) -> FloatArray:
-        energy = self._kwh(b, self.energy_j)[self.candidate] * kwh[self.pool][:, None]
+        price = kwh[self.pool, only_block(b)]
+        energy = self._kwh(b, self.energy_j)[self.candidate] * price[:, None]
         load = self.load[self.candidate]
         paid = duals.demand[b][self.workload[self.candidate]]
         margin = np.where(np.isfinite(load), paid - energy, 0.0) / load
@@ -153,7 +155,7 @@ class Pairs:
 
     def _kwh(self, b: int, energy_j: FloatArray) -> FloatArray:
         """IT kWh a year of one request/s in block b at so many joules per request."""
-        seconds = self.problem.blocks[b].hours * SECONDS_PER_HOUR
+        seconds = self.problem.blocks[b].counted_hours * SECONDS_PER_HOUR
         kwh: FloatArray = seconds * energy_j / JOULES_PER_KWH
         return kwh
 

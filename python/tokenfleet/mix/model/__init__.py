@@ -39,9 +39,9 @@ def build(
     """Columns and constraints of the problem, without an objective.
 
     `scale_max` bounds the common scale of free demand (default: as the workloads say); `relax`
-    names families ("demand", "power", "racks", "supply", "capex", "budget") that get slack;
+    names families of `limits.FAMILIES` that get slack (those that say `gives_way`);
     `pairs` are the (pool, candidate) that get columns (default: all that may run), see
-    `mix.generation`; `pools` are those that may hold systems (default: all, or those of `pairs`);
+    `mix.generate`; `pools` are those that may hold systems (default: all, or those of `pairs`);
     `frame` saves work when several models of one problem are built, and then
     holds the `scale_max`.
     """

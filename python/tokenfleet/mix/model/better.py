@@ -56,13 +56,16 @@ def facts(row: Any) -> tuple[Fact, ...]:
     return _KNOWN[table]
 
 
-def numbers(row: Any) -> FloatArray:
-    """What is better less or more, as one array in which the smaller is always the better."""
+def numbers(row: Any, blocks: int) -> FloatArray:
+    """What is better less or more, as one array in which the smaller is always the better.
+
+    What may differ by load block is written out for all `blocks`.
+    """
     values: list[float] = []
     for fact in facts(row):
         if fact.better not in ("less", "more"):
             continue
-        amounts = _amounts(getattr(row, fact.name))
+        amounts = _amounts(_written_out(fact, getattr(row, fact.name), blocks))
         if fact.unless and getattr(row, fact.unless):
             values += [-math.inf] * len(amounts)
         else:
@@ -77,7 +80,16 @@ def _amounts(value: Any) -> list[float]:
     if isinstance(value, np.ndarray):
         plain: list[float] = value.ravel().tolist()
         return plain
-    return [float(value)]
+    return [float(amount) for amount in value] if isinstance(value, tuple) else [float(value)]
+
+
+def _written_out(fact: Fact, value: Any, blocks: int) -> Any:
+    """The value; of what may differ by load block, that of every block."""
+    if not fact.by_block:
+        return value
+    if isinstance(value, np.ndarray):
+        return np.broadcast_to(value, (blocks, value.shape[-1]))
+    return value if isinstance(value, tuple) else (value,) * blocks
 
 
 def must_be_equal(row: Any) -> Place:
@@ -155,15 +167,16 @@ def content(value: Any) -> Hashable:
 
 
 def sort_key(
-    row: Any, ranks: Mapping[str, Mapping[Any, int]], classes: Sequence[int] = ()
+    row: Any, blocks: int, ranks: Mapping[str, Mapping[Any, int]], classes: Sequence[int] = ()
 ) -> tuple[Any, ...]:
     """What a row says, names aside, to sort it by.
 
     An index counts by the rank of what it points to, as far as `ranks` knows the table; numbers
-    by request class stand in the order `classes`.
+    by request class stand in the order `classes`, and what may differ by load block is written
+    out for all `blocks`.
     """
     return tuple(
-        _sortable(fact, getattr(row, fact.name), ranks, classes)
+        _sortable(fact, _written_out(fact, getattr(row, fact.name), blocks), ranks, classes)
         for fact in facts(row)
         if (fact.refers_to in ranks if fact.refers_to else fact.better != "indifferent")
     )

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -49,7 +50,10 @@ Kind = TypeVar("Kind", bound=Label)
 
 @dataclass(frozen=True)
 class Term:
-    """`usd` dollars a year for each unit of column `label`, booked under `item`."""
+    """`usd` dollars a year for each unit of column `label`, booked under `item`.
+
+    The label says in which scope or block they are paid; blocks count by their weight.
+    """
 
     item: str
     label: Label
@@ -72,7 +76,9 @@ class FleetModel:
     open: frozenset[int] = frozenset()  # pools that may hold systems
     eligible: dict[int, list[int]] = field(default_factory=dict)  # pool -> candidates built
     constant_usd: float = 0.0
-    _of_kind: dict[type[Any], dict[Any, pulp.LpVariable]] = field(default_factory=dict)
+    _of_kind: defaultdict[type[Any], dict[Any, pulp.LpVariable]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
     @property
     def order(self) -> Order:
@@ -98,12 +104,12 @@ class FleetModel:
         bound = up if math.isfinite(up) else None
         variable = self.prob.add_variable(name, low, bound, category)
         self.columns[label] = variable
-        self._of_kind.setdefault(type(label), {})[label] = variable
+        self._of_kind[type(label)][label] = variable
         return variable
 
     def of(self, kind: type[Kind]) -> Mapping[Kind, pulp.LpVariable]:
         """The columns of one kind of label, in the order in which they were made."""
-        return self._of_kind.get(kind, {})
+        return self._of_kind[kind]
 
     def of_pairs(self) -> Iterator[tuple[Replicas | Flow, pulp.LpVariable]]:
         """The columns that belong to a pair of pool and candidate."""
@@ -147,12 +153,13 @@ def define_replicas(m: FleetModel) -> None:
         m.eligible[p] = able if m.pairs is None else [c for c in able if c in kept] if kept else []
         for scope in m.scopes.replicas(p):
             hours = m.scopes.hours_up(p, scope)
+            prices = m.frame.prices.kwh(p, m.scopes.up_in(p, scope))
             for c in m.eligible[p]:
                 label = Replicas(scope, p, c)
                 m.column(label, m.frame.needed[c], integer=True)
                 watts = m.problem.candidates[c].idle_w
                 if watts > 0:
-                    _book_energy(m, label, p, watts / 1000.0 * hours)
+                    _book_energy(m, label, p, watts / 1000.0 * hours, prices)
 
 
 def define_flows(m: FleetModel) -> None:
@@ -162,28 +169,33 @@ def define_flows(m: FleetModel) -> None:
     """
     problem = m.problem
     demand = [rates.tolist() for rates in peak_demands(problem, m.scale_max)]
-    for p in m.order.pools:
+    for p in (p for p in m.order.pools if m.eligible[p]):
+        prices = [m.frame.prices.kwh(p, (b,)) for b in range(len(problem.blocks))]
         for c in m.eligible[p]:
             candidate = problem.candidates[c]
             joules = candidate.energy_j.tolist()
             admitted = np.isfinite(candidate.load).tolist()
             classes = [k for k in m.order.classes[candidate.workload] if admitted[k]]
             for b in m.scopes.up(p):
-                seconds = problem.blocks[b].hours * SECONDS_PER_HOUR
+                seconds = problem.blocks[b].counted_hours * SECONDS_PER_HOUR
                 peaks = demand[candidate.workload][b]
                 for k in classes:
                     if peaks[k] > 0:
                         label = Flow(b, p, c, k)
                         m.column(label, peaks[k])
-                        _book_energy(m, label, p, seconds * joules[k] / JOULES_PER_KWH)
+                        kwh = seconds * joules[k] / JOULES_PER_KWH
+                        _book_energy(m, label, p, kwh, prices[b])
 
 
-def _book_energy(m: FleetModel, label: Label, p: int, kwh: float) -> None:
-    """`kwh` IT kWh a year for each unit of the column, at the pool's price."""
+def _book_energy(
+    m: FleetModel, label: Label, p: int, kwh: float, prices: Iterable[tuple[str, float]]
+) -> None:
+    """`kwh` IT kWh a year in pool p for each unit of the column, at the price of each item."""
     if kwh == 0.0:
         return
     m.it_kwh.append((label, p, kwh))
-    m.terms.append(Term("energy", label, kwh * m.problem.pools[p].energy_usd_per_kwh_it))
+    for item, usd in prices:
+        m.terms.append(Term(item, label, kwh * usd))
 
 
 def define_systems(m: FleetModel) -> None:
@@ -199,26 +211,29 @@ def define_systems(m: FleetModel) -> None:
         for scope in m.scopes.systems(offer.pool):
             label = Systems(scope, o)
             m.column(label, bound, integer=True)
-            hours = m.problem.scopes[scope].hours
+            hours, blocks = m.problem.scopes[scope].hours, m.problem.scopes[scope].blocks
             for item, usd in offer.annual_cost_items_usd.items():
                 m.terms.append(Term(item, label, usd * hours / HOURS_PER_YEAR))
-            if pool.elastic and offer.hourly_usd:
-                m.terms.append(Term("rental", label, offer.hourly_usd * hours))
-            _book_energy(m, label, offer.pool, pool.idle_it_kw * hours)
+            hourly = m.frame.prices.mean(offer.hourly_usd, blocks)
+            if pool.elastic and hourly:
+                m.terms.append(Term("rental", label, hourly * hours))
+            prices = m.frame.prices.kwh(offer.pool, blocks)
+            _book_energy(m, label, offer.pool, pool.idle_it_kw * hours, prices)
 
 
 def define_apis(m: FleetModel) -> None:
     """`Api` at its price per request over the hours of the block."""
     for a in m.order.apis:
         api = m.problem.apis[a]
+        costs = api.costs(len(m.problem.blocks)).tolist()
         demand = peak_demand(m.problem, api.workload, m.scale_max)
         for b, block in enumerate(m.problem.blocks):
             for k in m.order.classes[api.workload]:
-                price = float(api.cost_usd_per_request[k])
+                price = costs[b][k]
                 if demand[b, k] > 0 and math.isfinite(price):
                     label = Api(b, a, k)
                     m.column(label, float(demand[b, k]))
-                    usd = price * block.hours * SECONDS_PER_HOUR
+                    usd = price * block.counted_hours * SECONDS_PER_HOUR
                     m.terms.append(Term("api_tokens", label, usd))
 
 
@@ -237,7 +252,8 @@ def define_shortfall(m: FleetModel) -> None:
                 if demand[b, k] > 0:
                     label = Short(b, w, k)
                     m.column(label, float(demand[b, k]))
-                    m.terms.append(Term("shortfall", label, price * block.hours * SECONDS_PER_HOUR))
+                    usd = price * block.counted_hours * SECONDS_PER_HOUR
+                    m.terms.append(Term("shortfall", label, usd))
 
 
 def define_scale(m: FleetModel) -> None:
@@ -276,7 +292,8 @@ def new_model(
         pools = range(len(problem.pools)) if pairs is None else (p for p, _ in pairs)
     prob = pulp.LpProblem("fleet")
     m = FleetModel(problem, frame, prob, relax, pairs=pairs, open=frozenset(pools))
-    m.constant_usd = sum(site.contracted_power_usd_per_year for site in problem.sites)
+    contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
+    m.constant_usd = contracted * problem.years
     for define in DEFINITIONS:
         define(m)
     return m

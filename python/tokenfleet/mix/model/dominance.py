@@ -56,8 +56,9 @@ def dominated_systems(
     problem: Problem, order: Order, eligible: dict[int, list[int]]
 ) -> frozenset[str]:
     """System types whose pools another type replaces; `eligible`: candidates of each pool."""
-    offers = _Compared(problem.offers)
-    candidates = _Compared(problem.candidates)
+    blocks = len(problem.blocks)
+    offers = _Compared(problem.offers, blocks)
+    candidates = _Compared(problem.candidates, blocks)
     of_pool: dict[int, list[int]] = {}
     for o, offer in enumerate(problem.offers):
         of_pool.setdefault(offer.pool, []).append(o)
@@ -67,7 +68,7 @@ def dominated_systems(
         pool, own = problem.pools[p], of_pool.get(p, [])
         seen = _Pool(
             place=must_be_equal(pool),
-            numbers=numbers(pool),
+            numbers=numbers(pool, blocks),
             offers=offers.table(own),
             unlimited=offers.table(o for o in own if free_pools[p] and free_offers[o]),
             candidates=candidates.table(eligible[p]),
@@ -85,8 +86,8 @@ def dominated_systems(
 class _Compared:
     """Rows of a table with their numbers, worked out once."""
 
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self.numbers = [numbers(row) for row in rows]
+    def __init__(self, rows: Sequence[Any], blocks: int) -> None:
+        self.numbers = [numbers(row, blocks) for row in rows]
         self.places = [must_be_equal(row) for row in rows]
         self._tables: dict[tuple[int, ...], _Table] = {}  # many pools run the same candidates
 

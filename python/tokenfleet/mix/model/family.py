@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -35,6 +35,12 @@ class Unit:
     name: str
     text: str  # "{:.6g} kW"
     whole: bool = False  # a part of one is none: a limit counts down to a whole number
+    step: float = 0.0  # least amount that is written; 0: six digits of any amount
+
+    def enough(self, amount: float) -> float:
+        """The least amount that is no less and is written in full."""
+        step = 1.0 if self.whole else self.step or 10.0 ** (math.floor(math.log10(amount)) - 5)
+        return math.ceil(amount / step - 1e-6) * step
 
     def write(self, amount: float) -> str:
         """An amount with its unit."""
@@ -99,8 +105,14 @@ class Family:
     key: str = ""  # of the rows of a plan, with the unit: "power_kw"
     unit: Unit = Unit("", "{:.6g}")
     of: Literal["", "site", "offer", "api"] = ""  # what it is stated of, a field of its rows
+    field: str = ""  # of the problem's sites, offers or APIs, or of its objective, that states it
     places: Callable[[Problem], list[Place]] | None = None
     used: Callable[[Use, Place], Amount] | None = None  # at most over the load blocks
+
+    def __post_init__(self) -> None:
+        """A limit that gives way is raised before that is called a cure, so it says where it is."""
+        if self.gives_way and self.places is not None and not self.field:
+            raise ValueError(f"family {self.name}: gives way, and names no field that states it")
 
     def stated(self, problem: Problem) -> list[Place]:
         """Where the limit is stated."""
@@ -142,6 +154,19 @@ class Family:
         basis = f", {place.basis}" if place.basis else ""
         short = f"{where}{self.words} short by {self.unit.write(amount)} ({limit}{basis})"
         return short + when(problem, row)
+
+    def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
+        """The problem with so much more of what a row of the family limits."""
+        place = self.at(problem, row)
+        if not self.of:
+            more: dict[str, Any] = {self.field: place.limit + amount}
+            return replace(problem, objective=replace(problem.objective, **more))
+        table = f"{self.of}s"
+        rows = list(getattr(problem, table))
+        for i in place.rows:
+            rows[i] = replace(rows[i], **{self.field: getattr(rows[i], self.field) + amount})
+        changed: dict[str, Any] = {table: tuple(rows)}
+        return replace(problem, **changed)
 
 
 @lru_cache(maxsize=8)

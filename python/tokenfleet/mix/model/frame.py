@@ -15,6 +15,7 @@ import numpy as np
 from tokenfleet.mix.model.dominance import dominated_systems
 from tokenfleet.mix.model.index import Scopes
 from tokenfleet.mix.model.order import Order, canonical_order
+from tokenfleet.mix.model.prices import TimedPrices
 from tokenfleet.problem_data import Candidate, FloatArray, Pool, Problem
 
 _ROUND = 1e-9  # a bound is never cut by a rounding error of its own computation
@@ -26,6 +27,7 @@ class Frame:
 
     order: Order
     scopes: Scopes
+    prices: TimedPrices
     scale_max: float
     needed: dict[int, float]  # candidate -> replicas ever useful
     able: dict[int, list[int]]  # pool -> candidates that may run, none of dominated systems
@@ -52,6 +54,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
     return Frame(
         order=order,
         scopes=Scopes(problem),
+        prices=TimedPrices(problem),
         scale_max=scale_max,
         needed=needed,
         able=able,

@@ -227,7 +227,7 @@ class Scopes:
         up = [[b for b, block in blocks if block.lost_site != s] for s in range(len(problem.sites))]
         together = _Counted(problem, [EVERY_BLOCK])
         alone = [_Counted(problem, [only_block(b) for b in found]) for found in up]
-        self._hours = [block.hours for block in problem.blocks]
+        self._hours = [block.counted_hours for block in problem.blocks]
         self._table = [frozenset(scope.blocks) for scope in problem.scopes]
         self._up = [up[pool.site] for pool in problem.pools]
         self._systems = [alone[q.site] if q.elastic else together for q in problem.pools]

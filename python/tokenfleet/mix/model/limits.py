@@ -8,7 +8,9 @@ an entry of `FAMILIES`, which diagnosis, plan, report and `evaluate-fleets` read
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pulp
@@ -47,7 +49,7 @@ def meet_demand(m: FleetModel) -> None:
                 if demand <= 0:
                     continue
                 row, short = Demand(b, w, k), m.columns.get(Short(b, w, k))
-                pairs = [(v, 1.0) for v in served.get(row, [])]
+                pairs = [(v, 1.0) for v in served.get((b, w, k), [])]
                 if short is not None:
                     pairs.append((short, 1.0))
                 pairs += [(v, -a) for v, a in m.slack(row)]
@@ -56,34 +58,36 @@ def meet_demand(m: FleetModel) -> None:
                 m.row(row, pairs, EQ, 0.0 if data.free else demand)
 
 
-def _served(m: FleetModel) -> dict[Demand, list[pulp.LpVariable]]:
-    """Flows that end a request, a prefill alone serves nobody; then requests to APIs."""
-    served: dict[Demand, list[pulp.LpVariable]] = {}
+def _served(m: FleetModel) -> dict[tuple[int, int, int], list[pulp.LpVariable]]:
+    """Flows that end a request, a prefill alone serves nobody, then requests to APIs; by block,
+    workload and class (plain tuples: a label for each flow would be a tenth of the model's time).
+    """
+    served: dict[tuple[int, int, int], list[pulp.LpVariable]] = {}
     for flow, column in m.of(Flow).items():
         candidate = m.problem.candidates[flow.candidate]
         if candidate.role != "prefill":
-            row = Demand(flow.block, candidate.workload, flow.cls)
-            served.setdefault(row, []).append(column)
+            key = (flow.block, candidate.workload, flow.cls)
+            served.setdefault(key, []).append(column)
     for api, column in m.of(Api).items():
-        row = Demand(api.block, m.problem.apis[api.api].workload, api.cls)
-        served.setdefault(row, []).append(column)
+        key = (api.block, m.problem.apis[api.api].workload, api.cls)
+        served.setdefault(key, []).append(column)
     return served
 
 
 def respect_capacity(m: FleetModel) -> None:
     """sum over k of load[c, k] * f[b, p, c, k] <= n[b, p, c]."""
-    flows = m.of(Flow)
-    for p in m.order.pools:
-        for c in m.eligible[p]:
-            load = m.problem.candidates[c].load
-            classes = m.order.classes[m.problem.candidates[c].workload]
-            for b in m.scopes.up(p):
-                columns = ((flows.get(Flow(b, p, c, k)), load[k]) for k in classes)
-                pairs = [(column, a) for column, a in columns if column is not None]
-                if pairs:
-                    row = Capacity(b, p, c)
-                    pairs.append((m.columns[m.replicas_of(row)], -1.0))
-                    m.row(row, pairs, LE, 0.0)
+    candidates = m.problem.candidates
+    for place, found in itertools.groupby(m.of(Flow).items(), lambda item: _place(item[0])):
+        row = Capacity(*place)
+        load = candidates[row.candidate].load
+        pairs = [(column, load[flow.cls]) for flow, column in found]
+        pairs.append((m.columns[m.replicas_of(row)], -1.0))
+        m.row(row, pairs, LE, 0.0)
+
+
+def _place(flow: Flow) -> tuple[int, int, int]:
+    """Block, pool and candidate of a flow, whose classes stand together."""
+    return flow.block, flow.pool, flow.candidate
 
 
 def pair_phases(m: FleetModel) -> None:
@@ -117,11 +121,11 @@ def keep_reserve(m: FleetModel) -> None:
 
 def limit_power(m: FleetModel) -> None:
     """Provisioned kW (times PUE where the limit is utility power) within each site's limit."""
+    standing = _standing(m)
     for s in m.order.sites:
-        site = m.problem.sites[s]
+        site, pools = m.problem.sites[s], standing.get(s, [])
         if not math.isfinite(site.power_limit_kw):
             continue
-        pools = [p for p in m.order.pools if _stands_in(m, p, s)]
         for scope in _site_scopes(m, pools):
             pairs = []
             for p in pools:
@@ -132,8 +136,13 @@ def limit_power(m: FleetModel) -> None:
                 m.row(row, pairs + m.slack(row), LE, site.power_limit_kw)
 
 
-def _stands_in(m: FleetModel, p: int, s: int) -> bool:
-    return p in m.open and m.problem.pools[p].site == s and not m.problem.pools[p].hosted
+def _standing(m: FleetModel) -> dict[int, list[int]]:
+    """Pools that may hold systems, by the site whose power and racks they take."""
+    pools: dict[int, list[int]] = {}
+    for p in m.order.pools:
+        if p in m.open and not m.problem.pools[p].hosted:
+            pools.setdefault(m.problem.pools[p].site, []).append(p)
+    return pools
 
 
 def _site_scopes(m: FleetModel, pools: list[int]) -> list[int]:
@@ -143,10 +152,10 @@ def _site_scopes(m: FleetModel, pools: list[int]) -> list[int]:
 
 def limit_racks(m: FleetModel) -> None:
     """racks[p] * systems_per_rack >= systems, and the racks of a site within its number."""
+    standing, per_rack = _standing(m), [pool.systems_per_rack for pool in m.problem.pools]
     for s in m.order.sites:
         limit = m.problem.sites[s].rack_limit
-        pools = [p for p in m.order.pools if _stands_in(m, p, s)]
-        pools = [p for p in pools if math.isfinite(m.problem.pools[p].systems_per_rack)]
+        pools = [p for p in standing.get(s, []) if math.isfinite(per_rack[p])]
         if not math.isfinite(limit) or not pools:
             continue
         for scope in _site_scopes(m, pools):
@@ -347,13 +356,25 @@ class _Served(Family):
             f"cannot be served{when(problem, row)}"
         )
 
+    def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
+        """The problem with so many requests/s less of a class in a block."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        asked = workload.demand_rps.copy()
+        share = amount / (workload.min_scale or 1.0) if workload.free else amount
+        asked[row.block, row.cls] = max(asked[row.block, row.cls] - share, 0.0)
+        less = replace(workload, demand_rps=asked)
+        workloads = list(problem.workloads)
+        workloads[row.workload] = less
+        return replace(problem, workloads=tuple(workloads))
+
 
 _KW = Unit("kw", "{:.6g} kW")
 _RACKS = Unit("racks", "{:.6g}", whole=True)
 _SYSTEMS = Unit("systems", "{:.6g}", whole=True)
 _PER_S = Unit("requests_per_s", "{:.6g} requests/s")
-_KG = Unit("kg", "{:,.0f} kg CO2e")
-_USD = Unit("usd", "{:,.0f} USD")
+_KG = Unit("kg", "{:,.0f} kg CO2e", step=1.0)
+_USD = Unit("usd", "{:,.0f} USD", step=1.0)
 
 #: Every family of constraints, in the order in which the model adds them.
 FAMILIES: tuple[Family, ...] = (
@@ -366,7 +387,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
     Family("capacity", respect_capacity, over="requests", grows=True),
-    _Served("demand", meet_demand, over="requests", grows=True, gives_way=True),
+    _Served("demand", meet_demand, over="requests", grows=True, gives_way=True, unit=_PER_S),
     Family(
         "pair",
         pair_phases,
@@ -381,6 +402,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="power",
         key="power_kw",
+        field="power_limit_kw",
         unit=_KW,
         of="site",
         places=power_places,
@@ -394,6 +416,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="racks",
         key="racks",
+        field="rack_limit",
         unit=_RACKS,
         of="site",
         places=_rack_places,
@@ -406,6 +429,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="supply",
         key="supply_systems",
+        field="supply",
         unit=_SYSTEMS,
         of="offer",
         places=_supply_places,
@@ -418,6 +442,7 @@ FAMILIES: tuple[Family, ...] = (
         grows=True,
         words="API rate",
         key="api_requests_per_s",
+        field="max_rps",
         unit=_PER_S,
         of="api",
         places=_api_places,
@@ -430,6 +455,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="capex budget",
         key="capex_usd",
+        field="capex_budget_usd",
         unit=_USD,
         places=lambda problem: _budget(problem.objective.capex_budget_usd),
         used=capex_used,
@@ -441,6 +467,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="embodied carbon budget",
         key="embodied_carbon_kg",
+        field="embodied_carbon_budget_kg",
         unit=_KG,
         places=lambda problem: _budget(problem.objective.embodied_carbon_budget_kg),
         used=_embodied_carbon_used,
@@ -453,6 +480,7 @@ FAMILIES: tuple[Family, ...] = (
         gives_way=True,
         words="annual budget",
         key="annual_cost_usd",
+        field="annual_budget_usd",
         unit=_USD,
         places=lambda problem: _budget(problem.objective.annual_budget_usd),
         used=lambda use, _: use.annual_cost_usd,
@@ -465,6 +493,7 @@ def family_of(row: Row) -> Family | None:
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
 
 
-def that_give_way() -> list[Family]:
-    """Families that the diagnosis may relax, demand last."""
-    return sorted((f for f in FAMILIES if f.gives_way), key=lambda f: f.over == "requests")
+def that_give_way(problem: Problem) -> list[str]:
+    """Names of the families that bind in the problem and may be relaxed, demand last."""
+    binding = [f for f in FAMILIES if f.gives_way and f.is_active(problem)]
+    return [f.name for f in sorted(binding, key=lambda f: f.over == "requests")]

@@ -14,6 +14,7 @@ import numpy as np
 import pulp
 
 from tokenfleet.mix.model.columns import FleetModel
+from tokenfleet.mix.model.frame import Frame
 from tokenfleet.mix.model.index import Label
 from tokenfleet.problem_data import (
     GOALS,
@@ -73,7 +74,7 @@ def tokens_per_request(problem: Problem, w: int, k: int, denominator: Denominato
 def _ended_requests(m: FleetModel) -> Iterable[tuple[Label, int, int, float, float]]:
     """(column, workload, class, quality, requests a year per unit) of columns ending a request."""
     problem = m.problem
-    seconds = [block.hours * SECONDS_PER_HOUR for block in problem.blocks]
+    seconds = [block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks]
     for flow in m.of(Flow):
         candidate = problem.candidates[flow.candidate]
         if candidate.role != "prefill":
@@ -109,21 +110,30 @@ def set_objective(
 class _Yearly:
     """A figure of the year: per unit of each column, and where no column moves it.
 
-    `kwh` is what one IT kWh of a pool adds to it; None where it does not come from systems and
-    energy alone, so that the relaxation of a large problem cannot be had by generation.
+    `kwh` is what one IT kWh adds to it that a pool draws while some blocks last; None where it does
+    not come from systems and energy alone, so that the relaxation of a large problem cannot be had
+    by generation.
     """
 
     coefficients: Callable[[FleetModel], Coefficients]
     constant: Callable[[FleetModel], float] = lambda _: 0.0
-    kwh: Callable[[Pool], float] | None = None
+    kwh: Callable[[_Drawn], float] | None = None
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Energy that a pool draws evenly while some load blocks last."""
+
+    pool: Pool
+    usd_per_kwh: float
 
 
 FIGURES: Mapping[Figure, _Yearly] = {
     "cost": _Yearly(
-        cost_coefficients, lambda m: m.constant_usd, lambda pool: pool.energy_usd_per_kwh_it
+        cost_coefficients, lambda m: m.constant_usd, kwh=lambda drawn: drawn.usd_per_kwh
     ),
-    "energy": _Yearly(energy_coefficients, kwh=lambda pool: pool.pue),
-    "carbon": _Yearly(carbon_coefficients, kwh=lambda pool: pool.carbon_kg_per_kwh_it),
+    "energy": _Yearly(energy_coefficients, kwh=lambda drawn: drawn.pool.pue),
+    "carbon": _Yearly(carbon_coefficients, kwh=lambda drawn: drawn.pool.carbon_kg_per_kwh_it),
     "tokens": _Yearly(lambda m: token_coefficients(m, m.problem.objective.denominator)),
     "value": _Yearly(value_coefficients),
 }
@@ -146,17 +156,25 @@ def set_goal(m: FleetModel, kind: ObjectiveKind | None = None) -> None:
     set_objective(m, coefficients, maximise=goal.most, constant=constant)
 
 
-def kwh_weights(problem: Problem, goal: Goal) -> FloatArray | None:
-    """What one IT kWh of each pool adds to the goal; None where more counts."""
-    if goal.most or goal.per is not None:
-        return None
-    total = np.zeros(len(problem.pools))
-    for figure, weight in goal.of.items():
-        kwh = FIGURES[figure].kwh
-        if kwh is None:
-            return None
-        total += [weight * kwh(pool) for pool in problem.pools]
-    return total
+def is_kwh_and_systems(goal: Goal) -> bool:
+    """Whether energy and systems, and APIs by the request, are all that the goal adds up."""
+    counted = not goal.most and goal.per is None
+    return counted and all(FIGURES[figure].kwh is not None for figure in goal.of)
+
+
+def kwh_weights(problem: Problem, frame: Frame, goal: Goal) -> FloatArray:
+    """What one IT kWh adds to a goal of energy and systems, by pool and scope (P, S).
+
+    The kWh is drawn in the blocks of the scope in which the pool's site is up.
+    """
+    weights = np.zeros((len(problem.pools), len(problem.scopes)))
+    parts = [(weight, FIGURES[figure].kwh) for figure, weight in goal.of.items()]
+    for p, pool in enumerate(problem.pools):
+        for scope in range(len(problem.scopes)):
+            usd = sum(usd for _, usd in frame.prices.kwh(p, frame.scopes.up_in(p, scope)))
+            drawn = _Drawn(pool, usd)
+            weights[p, scope] = sum(weight * kwh(drawn) for weight, kwh in parts if kwh)
+    return weights
 
 
 def cost_minus_tokens(m: FleetModel, ratio: float) -> None:

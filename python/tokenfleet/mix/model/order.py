@@ -37,8 +37,8 @@ def canonical_order(problem: Problem) -> Order:
     hangs on it: a site by its pools, a pool by its offers.
     """
     sorter = _Sorter(problem)
-    offers = _keys_by(problem.offers, [offer.pool for offer in problem.offers])
-    pools = _keys_by(problem.pools, [pool.site for pool in problem.pools])
+    offers = sorter.keys_by(problem.offers, [offer.pool for offer in problem.offers])
+    pools = sorter.keys_by(problem.pools, [pool.site for pool in problem.pools])
     workloads = sorter.sort("workloads", problem.workloads)
     sites = sorter.sort("sites", problem.sites, lambda s: pools.get(s, ()))
     in_order = sorter.sort("pools", problem.pools, lambda p: offers.get(p, ()))
@@ -60,6 +60,7 @@ class _Sorter:
 
     def __init__(self, problem: Problem) -> None:
         self.ranks: dict[str, dict[Any, int]] = {}  # by table: row -> its place
+        self.blocks = len(problem.blocks)
         self.classes = tuple(_sorted(class_keys(data)) for data in problem.workloads)
 
     def sort(
@@ -69,13 +70,21 @@ class _Sorter:
         beside: Callable[[int], Sequence[_Key]] = lambda _: (),
     ) -> tuple[int, ...]:
         """Rows by what they say, then by `beside`, keys of what hangs on them, then by id."""
-        keys = [
-            (*sort_key(row, self.ranks, self._classes_of(table, i, row)), beside(i), str(row.id))
-            for i, row in enumerate(rows)
-        ]
+        keys = []
+        for i, row in enumerate(rows):
+            classes = self._classes_of(table, i, row)
+            own = sort_key(row, self.blocks, self.ranks, classes)
+            keys.append((*own, beside(i), str(row.id)))
         found = _sorted(keys)
         self.ranks[table] = {index: rank for rank, index in enumerate(found)}
         return found
+
+    def keys_by(self, rows: Sequence[Any], owners: Sequence[int]) -> dict[int, tuple[_Key, ...]]:
+        """Keys of the rows of each owner, ascending."""
+        found: dict[int, list[_Key]] = {}
+        for owner, row in zip(owners, rows, strict=True):
+            found.setdefault(owner, []).append(sort_key(row, self.blocks, {}))
+        return {owner: tuple(sorted(keys)) for owner, keys in found.items()}
 
     def _classes_of(self, table: str, i: int, row: Any) -> Sequence[int]:
         """Order of the classes that the row's numbers are over."""
@@ -85,11 +94,3 @@ class _Sorter:
 
 def _sorted(keys: Sequence[_Key]) -> tuple[int, ...]:
     return tuple(sorted(range(len(keys)), key=keys.__getitem__))
-
-
-def _keys_by(rows: Sequence[Any], owners: Sequence[int]) -> dict[int, tuple[_Key, ...]]:
-    """Keys of the rows of each owner, ascending."""
-    found: dict[int, list[_Key]] = {}
-    for owner, row in zip(owners, rows, strict=True):
-        found.setdefault(owner, []).append(sort_key(row, {}))
-    return {owner: tuple(sorted(keys)) for owner, keys in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.solver.highs import PROVEN, Outcome, Status, certify, relative_gap, sign_of
@@ -21,6 +21,7 @@ class Found:
     interrupted: bool = False
     ray: tuple[str, ...] = ()
     best_value: float | None = None  # where a stated tolerance let `value` be a little worse
+    relaxed: Outcome | None = field(default=None, repr=False)  # the last relaxation, with its duals
 
     @property
     def gap(self) -> float:
@@ -31,14 +32,11 @@ class Found:
 class Incumbent:
     """The best plan so far and the bound, whatever order they arrive in."""
 
-    def __init__(
-        self, m: FleetModel, gap: float, bound: float, whole_s: float, partial: bool = False
-    ) -> None:
+    def __init__(self, m: FleetModel, gap: float, bound: float, partial: bool = False) -> None:
         self.m = m
         self.gap = gap
         self.bound = bound
         self.partial = partial  # the model lacks columns: what it proves is of itself alone
-        self.whole_s = whole_s  # seconds below which the whole model cannot help
         self.value = math.nan
         self.plan: dict[str, float] | None = None
         self.status: Status = "error"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pulp
 
@@ -19,8 +18,8 @@ from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model.index import WHOLE
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Incumbent
-from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Systems
 
 _PART = 4  # of the sites at most one in so many are opened: more is nearly the whole model
@@ -29,7 +28,7 @@ _LEAST_S = 2.0  # for one neighbourhood
 _SHARE = 0.05  # of the time left, for one neighbourhood
 
 
-def improve(m: FleetModel, options: SolveOptions, deadline: Deadline, best: Incumbent) -> None:
+def improve(m: FleetModel, effort: Effort, best: Incumbent) -> None:
     """Better plans from the one in hand, until the gap is reached or no neighbourhood helps.
 
     Raises:
@@ -41,27 +40,23 @@ def improve(m: FleetModel, options: SolveOptions, deadline: Deadline, best: Incu
     for size in (size for size in _SIZES if size * _PART <= len(columns)):
         in_vain = 0
         for free in _together(list(columns), size):
-            if best.done() or deadline.left() <= 0 or in_vain == len(columns):
+            if best.done() or effort.left() <= 0 or in_vain == len(columns):
                 break
             before = best.value
             held = [v for site, found in columns.items() if site not in free for v in found]
-            _solve_around(m, options, deadline, best, held)
+            _solve_around(m, effort, best, held)
             in_vain = in_vain + 1 if best.value == before else 0
 
 
 def _solve_around(
-    m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
-    best: Incumbent,
-    held: Sequence[pulp.LpVariable],
+    m: FleetModel, effort: Effort, best: Incumbent, held: Sequence[pulp.LpVariable]
 ) -> None:
     """The model with the plan's numbers for the columns held."""
     assert best.plan is not None
     plan = dict(best.plan)
     kept = [(v, float(round(plan.get(v.name, 0.0)))) for v in held]
-    limit = min(max(_LEAST_S, _SHARE * deadline.left()), deadline.left())
-    narrow = replace(options, time_limit_s=limit, gap=options.gap / 4)
+    limit = min(max(_LEAST_S, _SHARE * effort.left()), effort.left())
+    narrow = effort.within(limit, gap=effort.gap / 4)
     with bounded([(v, number, number) for v, number in kept]):
         best.take(run(m.prob, narrow, start=plan, target=best.target()), whole=False)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pulp
 
@@ -33,8 +33,8 @@ from tokenfleet.mix.model.objectives import (
 )
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.stages import search
-from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions, certify, run
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP, Outcome, SolveOptions, certify, run
 
 MAX_STEPS = 40
 _SIGN_KNOWN = 0.999
@@ -59,49 +59,151 @@ class _Ratio:
         return self.cost_of(plan) / tokens if tokens > 0 else math.inf
 
 
-def search_ratio(m: FleetModel, options: SolveOptions, deadline: Deadline) -> Found:
+def search_ratio(m: FleetModel, effort: Effort) -> Found:
     """The plan of least cost per token ($ per token) and a proven bound."""
-    ratio = _ratio_of(m)
-    bound, relaxed = _relaxed_ratio(m, ratio, options)
-    if relaxed.status in ("infeasible", "unbounded", "error"):
-        return relaxed
-    wanted = max(options.gap, OPTIMAL_GAP / 2)
-    first = _first_plan(m, ratio, bound, replace(options, gap=wanted), deadline)
-    if not first.values:
-        return first
-    plan, interrupted = dict(first.values), first.interrupted
-    if ratio.tokens_of(plan) <= 0:
-        raise _no_token()
-    for _ in range(MAX_STEPS):
-        best = ratio.of(plan)
-        if interrupted or deadline.left() <= 0 or best * (1.0 - wanted) <= bound:
-            break
-        step = best * (1.0 - wanted)
-        found = _try_below(m, step, plan, options, deadline)
-        interrupted |= found.interrupted
-        if ratio.of(found.values) < best:
-            plan = dict(found.values)
-        if found.bound >= 0:
-            bound = max(bound, step)
-        elif ratio.of(plan) >= best:
-            break
-    least = ratio.of(plan)
-    if not interrupted:
-        plan = _most_tokens(m, ratio, plan, options, deadline)
-    value = ratio.of(plan)
-    least = min(least, value)
-    bound = min(bound, least)
-    status = certify(least, bound, options.gap)
-    return Found(status, value, bound, plan, interrupted, best_value=least)
+    return RatioSearch(m, effort).solve()
 
 
 def least_relaxed_ratio(m: FleetModel, options: SolveOptions) -> float | None:
     """Bound on the cost per token of every plan, from the relaxation; None when there is none."""
+    found = RatioSearch(m, Effort.of(options))
     try:
-        bound, found = _relaxed_ratio(m, _ratio_of(m), options)
+        return found.bound if found.relax() and math.isfinite(found.bound) else None
     except SolverError:  # nothing can be delivered
         return None
-    return bound if found.values else None
+
+
+class RatioSearch:
+    """One model and its ratio: the plan in hand, what is proven, and the steps of the search.
+
+    `relaxed` is the relaxation that has the bound, with its duals: the root of F on it.
+    """
+
+    relaxed: Outcome
+
+    def __init__(self, m: FleetModel, effort: Effort) -> None:
+        self.m = m
+        self.effort = effort
+        self.wanted = max(effort.gap, OPTIMAL_GAP / 2)
+        self.ratio = _ratio_of(m)
+        self.bound = -math.inf
+        self.plan: dict[str, float] = {}
+        self.interrupted = False
+
+    def solve(self) -> Found:
+        """All steps; the plan of least ratio, or as near as was wanted with most tokens."""
+        if not self.relax():
+            relaxed = self.relaxed
+            return Found(relaxed.status, math.nan, math.nan, {}, False, relaxed.ray)
+        first = self.first()
+        if not first.values:
+            return first
+        self.below()
+        least = self.ratio.of(self.plan)
+        if not self.interrupted:
+            self.most_tokens()
+        value = self.ratio.of(self.plan)
+        least = min(least, value)
+        bound = min(self.bound, least)
+        status = certify(least, bound, self.effort.gap)
+        return Found(
+            status,
+            value,
+            bound,
+            self.plan,
+            self.interrupted,
+            best_value=least,
+            relaxed=self.relaxed,
+        )
+
+    def relax(self) -> bool:
+        """Root of F on the relaxation, from above; whether the relaxation has a solution.
+
+        The start is the relaxation's largest volume.
+
+        Raises:
+            SolverError: no token can be delivered.
+        """
+        self._aim_at_tokens()
+        self.relaxed = run(self.m.prob, self.effort.options, mip=False)
+        if not self.relaxed.has_incumbent:
+            return False
+        if self.relaxed.value <= 0:
+            raise _no_token()
+        least = self.ratio.of(self.relaxed.values)
+        for _ in range(MAX_STEPS):
+            cost_minus_tokens(self.m, least)
+            outcome = run(self.m.prob, self.effort.options, mip=False)
+            if not outcome.has_incumbent:  # out of time: nothing is proven
+                break
+            better = self.ratio.of(outcome.values)
+            if better >= least * (1.0 - 1e-9):
+                self.bound = least * (1.0 - 1e-8)
+                break
+            self.relaxed, least = outcome, better
+        return True
+
+    def first(self) -> Found:
+        """A whole plan near the relaxation's ratio; else the largest whole plan.
+
+        At the bound a plan that delivers nothing may be best, where demand may be zero or go
+        unserved.
+
+        Raises:
+            SolverError: no token can be delivered in whole systems.
+        """
+        effort, least = self.effort.with_gap(self.wanted), self.ratio.of(self.relaxed.values)
+        cost_minus_tokens(self.m, self.bound if math.isfinite(self.bound) else least)
+        found = search(self.m, effort.part(0.25))
+        if found.values and self.ratio.tokens_of(found.values) <= 0:
+            self._aim_at_tokens()
+            found = search(self.m, effort.part(0.5))
+        self.plan, self.interrupted = dict(found.values), found.interrupted
+        if found.values and self.ratio.tokens_of(self.plan) <= 0:
+            raise _no_token()
+        return found
+
+    def below(self) -> None:
+        """Cheaper plans, or proofs that there is none, until plan and bound are near enough."""
+        for _ in range(MAX_STEPS):
+            best = self.ratio.of(self.plan)
+            step = best * (1.0 - self.wanted)
+            if self.interrupted or self.effort.left() <= 0 or step <= self.bound:
+                return
+            outcome = self._try_below(step)
+            self.interrupted |= outcome.interrupted
+            if outcome.values and self.ratio.of(outcome.values) < best:
+                self.plan = dict(outcome.values)
+            if outcome.bound >= 0:
+                self.bound = max(self.bound, step)
+            elif self.ratio.of(self.plan) >= best:
+                return
+
+    def _try_below(self, step: float) -> Outcome:
+        """Look for a plan below `step` $ per token, or prove that there is none."""
+        cost_minus_tokens(self.m, step)
+        sign = self.effort.within(max(self.effort.left() * 0.6, 0.5), gap=_SIGN_KNOWN)
+        return run(self.m.prob, sign, start=self.plan)
+
+    def most_tokens(self) -> None:
+        """The plan with most tokens whose ratio is within the tolerance of the best one's."""
+        tolerance = self.m.problem.objective.ratio_tolerance
+        if tolerance <= 0 or not any(w.free for w in self.m.problem.workloads):
+            return
+        ratio, cap = self.ratio, self.ratio.of(self.plan) * (1.0 + tolerance)
+        weights = {name: a - cap * ratio.tokens.get(name, 0.0) for name, a in ratio.cost.items()}
+        weights |= {name: -cap * a for name, a in ratio.tokens.items() if name not in weights}
+        by_name = {v.name: v for v in self.m.columns.values()}
+        pairs = [(by_name[name], a) for name, a in weights.items()]
+        self.m.row(Ratio(), pairs, pulp.LpConstraintLE, -ratio.constant)
+        self._aim_at_tokens()
+        found = search(self.m, self.effort.part(1.0, least_s=1.0), start=self.plan)
+        if found.values and ratio.tokens_of(found.values) > ratio.tokens_of(self.plan):
+            self.plan = dict(found.values)
+
+    def _aim_at_tokens(self) -> None:
+        tokens = token_coefficients(self.m, self.m.problem.objective.denominator)
+        set_objective(self.m, tokens, maximise=True)
 
 
 def _no_token() -> SolverError:
@@ -118,76 +220,3 @@ def _ratio_of(m: FleetModel) -> _Ratio:
 
 def _by_name(m: FleetModel, coefficients: Coefficients) -> dict[str, float]:
     return {m.columns[label].name: a for label, a in coefficients.items() if a}
-
-
-def _relaxed_ratio(m: FleetModel, ratio: _Ratio, options: SolveOptions) -> tuple[float, Found]:
-    """Root of F on the relaxation, from above; the start is the relaxation's largest volume."""
-    set_objective(m, token_coefficients(m, m.problem.objective.denominator), maximise=True)
-    outcome = run(m.prob, options, mip=False)
-    if not outcome.has_incumbent:
-        return -math.inf, Found(outcome.status, math.nan, math.nan, {}, False, outcome.ray)
-    if outcome.value <= 0:
-        raise _no_token()
-    current = ratio.of(outcome.values)
-    for _ in range(MAX_STEPS):
-        cost_minus_tokens(m, current)
-        outcome = run(m.prob, options, mip=False)
-        better = ratio.of(outcome.values) if outcome.has_incumbent else math.inf
-        if better >= current * (1.0 - 1e-9):
-            break
-        current = better
-    return current * (1.0 - 1e-8), Found("optimal", current, current, outcome.values)
-
-
-def _first_plan(
-    m: FleetModel, ratio: _Ratio, bound: float, options: SolveOptions, deadline: Deadline
-) -> Found:
-    """A whole plan near the relaxation's ratio; else the largest whole plan.
-
-    At the bound a plan that delivers nothing may be best, where demand may be zero or go unserved.
-    """
-    cost_minus_tokens(m, bound)
-    found = search(m, options, deadline.part(0.25))
-    if found.values and ratio.tokens_of(found.values) <= 0:
-        set_objective(m, token_coefficients(m, m.problem.objective.denominator), maximise=True)
-        found = search(m, options, deadline.part(0.5))
-    return found
-
-
-def _try_below(
-    m: FleetModel,
-    step: float,
-    plan: Mapping[str, float],
-    options: SolveOptions,
-    deadline: Deadline,
-) -> Found:
-    """Look for a plan below `step` $ per token, or prove that there is none."""
-    cost_minus_tokens(m, step)
-    sign = replace(options, gap=_SIGN_KNOWN, time_limit_s=max(deadline.left() * 0.6, 0.5))
-    outcome = run(m.prob, sign, start=plan)
-    return Found(
-        outcome.status, outcome.value, outcome.bound, outcome.values or plan, outcome.interrupted
-    )
-
-
-def _most_tokens(
-    m: FleetModel,
-    ratio: _Ratio,
-    plan: dict[str, float],
-    options: SolveOptions,
-    deadline: Deadline,
-) -> dict[str, float]:
-    """The plan with most tokens whose ratio is within the tolerance of the best one's."""
-    tolerance = m.problem.objective.ratio_tolerance
-    if tolerance <= 0 or not any(w.free for w in m.problem.workloads):
-        return plan
-    cap = ratio.of(plan) * (1.0 + tolerance)
-    weights = {name: a - cap * ratio.tokens.get(name, 0.0) for name, a in ratio.cost.items()}
-    weights |= {name: -cap * a for name, a in ratio.tokens.items() if name not in weights}
-    by_name = {v.name: v for v in m.columns.values()}
-    pairs = [(by_name[name], a) for name, a in weights.items()]
-    m.row(Ratio(), pairs, pulp.LpConstraintLE, -ratio.constant)
-    set_objective(m, token_coefficients(m, m.problem.objective.denominator), maximise=True)
-    found = search(m, options, Deadline(max(deadline.left(), 1.0)), start=plan)
-    better = found.values and ratio.tokens_of(found.values) > ratio.tokens_of(plan)
-    return dict(found.values) if better else plan

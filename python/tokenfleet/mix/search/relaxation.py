@@ -17,9 +17,9 @@ import pulp
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.cuts import Cut, Cuts
 from tokenfleet.mix.search.fixing import MARGIN
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
-from tokenfleet.mix.solver.highs import SolveOptions, sign_of
+from tokenfleet.mix.solver.highs import sign_of
 from tokenfleet.problem_data import Replicas
 
 _ROUNDS = 40
@@ -32,31 +32,31 @@ _BINDING = 1e-9
 class _Closing:
     """A relaxation that is solved again and again, with the cuts it broke."""
 
-    def __init__(self, m: FleetModel, options: SolveOptions) -> None:
+    def __init__(self, m: FleetModel, effort: Effort) -> None:
         self.m = m
+        self.effort = effort.part(_TIME)
+        self.least_gain = _GAIN * effort.gap  # of the value
         self.sign = sign_of(m.prob)
-        self.lp = GrowingLp(m.prob, options, open_only=True)
+        self.lp = GrowingLp(m.prob, effort.options, open_only=True)
         self.first = self.lp.rows
         self.sets = Cuts(m, self.lp.column_index)
         self.cuts: list[Cut] = []
 
-    def close(
-        self, deadline: Deadline, rounds: int, least_gain: float, stop: float
-    ) -> tuple[float, Answer]:
-        """Rounds of cuts until one gains less than `least_gain` of the value, or its value (in the
-        sense of a minimisation) is beyond `stop`; the value before them comes first."""
-        answer = self.lp.solve(deadline.left(), warm=False)
+    def close(self, rounds: int, stop: float = math.inf) -> tuple[float, Answer]:
+        """Rounds of cuts until one gains too little, or its value (in the sense of a minimisation)
+        is beyond `stop`; the value before them comes first."""
+        answer = self.lp.solve(self.effort.left(), warm=False)
         first = answer.value
         for _ in range(rounds):
             if answer.status != "optimal" or self.sign * answer.value > stop:
                 break
             broken = self.sets.broken(answer.columns)
-            if not broken or deadline.left() <= 0:
+            if not broken or self.effort.left() <= 0:
                 break
             self.cuts += broken
             self.lp.add_limits([(cut.columns, cut.coefficients, cut.upper) for cut in broken])
-            before, answer = answer, self.lp.solve(deadline.left(), warm=False)
-            if abs(answer.value - before.value) <= least_gain * abs(answer.value):
+            before, answer = answer, self.lp.solve(self.effort.left(), warm=False)
+            if abs(answer.value - before.value) <= self.least_gain * abs(answer.value):
                 break
         return first, answer
 
@@ -70,9 +70,7 @@ class _Closing:
             )
 
 
-def tighten(
-    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxation_s: float = 0.0
-) -> bool:
+def tighten(m: FleetModel, effort: Effort, relaxation_s: float = 0.0) -> bool:
     """Add to the model the cuts that raise the bound of its relaxation; whether there are any.
 
     A relaxation that takes `relaxation_s`, longer than cuts may take, is not solved again for them.
@@ -80,13 +78,12 @@ def tighten(
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    within = deadline.part(_TIME)
-    if relaxation_s > within.left():
+    if relaxation_s > _TIME * effort.left():
         return False
-    closing = _Closing(m, options)
-    least = _GAIN * options.gap
-    first, answer = closing.close(within, _ROUNDS, least, math.inf)
-    if answer.status != "optimal" or abs(answer.value - first) <= least * abs(first):
+    closing = _Closing(m, effort)
+    first, answer = closing.close(_ROUNDS)
+    gained = abs(answer.value - first)
+    if answer.status != "optimal" or gained <= closing.least_gain * abs(first):
         return False
     holds = np.abs(answer.duals[closing.first :]) > _BINDING
     closing.keep(cut for cut, held in zip(closing.cuts, holds, strict=True) if held)
@@ -94,11 +91,7 @@ def tighten(
 
 
 def probe(
-    m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
-    pairs: set[tuple[int, int]],
-    value: float,
+    m: FleetModel, effort: Effort, pairs: set[tuple[int, int]], value: float
 ) -> set[tuple[int, int]]:
     """Those of the (pool, candidate) of which a plan better than `value` may hold a replica.
 
@@ -107,30 +100,26 @@ def probe(
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    probing = _Closing(m, options)
-    deadline = deadline.part(_TIME)
+    probing = _Closing(m, effort)
     stop = probing.sign * value + MARGIN * abs(value)
-    least = _GAIN * options.gap
-    probing.close(deadline, _ROUNDS, least, stop)
+    probing.close(_ROUNDS, stop)
     kept = set()
     for label, v in m.of(Replicas).items():
         pair = (label.pool, label.candidate)
-        if pair in pairs and pair not in kept and not _beaten(probing, v, deadline, least, stop):
+        if pair in pairs and pair not in kept and not _beaten(probing, v, stop):
             kept.add(pair)
     probing.keep(probing.cuts)
     return kept
 
 
-def _beaten(
-    probing: _Closing, replicas: pulp.LpVariable, deadline: Deadline, least: float, stop: float
-) -> bool:
+def _beaten(probing: _Closing, replicas: pulp.LpVariable, stop: float) -> bool:
     """Whether one replica at least costs too much; then there is none from now on."""
-    if deadline.left() <= 0:
+    if probing.effort.left() <= 0:
         return False
     column = probing.lp.column_index[replicas.name]
     low, up = probing.lp.bounds(column)
     probing.lp.bound(column, max(low, 1.0), up)
-    _, answer = probing.close(deadline, _PROBE_ROUNDS, least, stop)
+    _, answer = probing.close(_PROBE_ROUNDS, stop)
     beaten = answer.status == "infeasible" or probing.sign * answer.value > stop
     probing.lp.bound(column, low, low if beaten else up)
     return beaten

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 import pulp
@@ -21,8 +20,8 @@ from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import WHOLE, Capacity
 from tokenfleet.mix.model.packing import split_sizes
-from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import Outcome, run
 from tokenfleet.problem_data import Flow, Racks, Replicas, Systems, Used
 
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
@@ -53,9 +52,7 @@ def systems_for(gpus: int, counts: Mapping[int, int]) -> int | None:
     return whole + max(needed, default=0)
 
 
-def round_up(
-    m: FleetModel, relaxed: Outcome, options: SolveOptions, deadline: Deadline
-) -> dict[str, float] | None:
+def round_up(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[str, float] | None:
     """A feasible plan near the relaxation, by column name; None if none was found."""
     lowered: dict[Limit, float] = {}
     try:
@@ -64,7 +61,7 @@ def round_up(
             broken = _broken(m, plan, lowered) if plan is not None else []
             if plan is None or not broken:
                 return plan
-            tighter = _tightened(m, broken, lowered, options, deadline)
+            tighter = _solve_lowered(m, broken, lowered, effort)
             if tighter is None:
                 return None
             relaxed = tighter
@@ -74,12 +71,11 @@ def round_up(
             _lower(limit, -excess)
 
 
-def _tightened(
+def _solve_lowered(
     m: FleetModel,
     broken: Sequence[tuple[Limit, float]],
     lowered: dict[Limit, float],
-    options: SolveOptions,
-    deadline: Deadline,
+    effort: Effort,
 ) -> Outcome | None:
     """The relaxation with what was broken lowered, by less where nothing meets the limits then."""
     part = 1.1
@@ -87,9 +83,9 @@ def _tightened(
         for limit, excess in broken:
             _lower(limit, part * excess)
             lowered[limit] = lowered.get(limit, 0.0) + part * excess
-        if deadline.left() <= 0:
+        if effort.left() <= 0:
             return None
-        relaxed = run(m.prob, replace(options, time_limit_s=deadline.left()), mip=False)
+        relaxed = run(m.prob, effort.within(effort.left()), mip=False)
         if relaxed.has_incumbent:
             return relaxed
         for limit, excess in broken:

@@ -30,7 +30,7 @@ from tokenfleet.mix.search.incumbent import Found, Incumbent
 from tokenfleet.mix.search.neighbourhood import improve
 from tokenfleet.mix.search.relaxation import probe, tighten
 from tokenfleet.mix.search.rounding import round_up
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
 from tokenfleet.problem_data import Flow, Replicas, Systems
 
@@ -45,139 +45,159 @@ _ROOTS = 10.0  # times the relaxation's time, below which the whole model has no
 
 def search(
     m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
+    effort: Effort,
     start: Mapping[str, float] | None = None,
     bound: float | None = None,
 ) -> Found:
-    """Solve the model with the objective it has now.
+    """Solve the model with the objective it has now, from the plan `start` if there is one.
 
     With `bound` the model holds only a part of the columns: the bound is that of the whole, and
     nothing that the part proves about itself is claimed.
     """
-    begun = time.perf_counter()
-    relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
-    seconds = time.perf_counter() - begun
-    if not relaxed.has_incumbent:
-        return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
-    partial = bound is not None
-    large = _integers(m) > SMALL
-    if large and not partial and tighten(m, options, deadline, seconds):
-        relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
-    best = Incumbent(
-        m, options.gap, relaxed.bound if bound is None else bound, _ROOTS * seconds, partial
-    )
-    if start is not None:
-        best.offer_plan(start)
-    try:
-        solve = _in_stages if large else _at_once
-        solve(m, options, deadline, relaxed, best)
-    except KeyboardInterrupt:
-        if best.plan is None:
-            raise
-        best.interrupted = True
-    return best.found()
+    return Search(m, effort, bound).solve(start)
 
 
-def first_plan(m: FleetModel, options: SolveOptions, deadline: Deadline, bound: float) -> Found:
+def first_plan(m: FleetModel, effort: Effort, bound: float) -> Found:
     """The relaxation rounded up and nothing more, for a search that was stopped."""
-    relaxed = run(m.prob, _within(options, deadline.left()), mip=False)
-    best = Incumbent(m, options.gap, bound, 0.0, partial=True)
-    if relaxed.has_incumbent:
-        _round(m, options, deadline, relaxed, best)
-    best.interrupted = True
-    return best.found()
+    return Search(m, effort, bound).only_round()
 
 
-def _at_once(
-    m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
-    relaxed: Outcome,
-    best: Incumbent,
-) -> None:
-    """The whole model, but for what no plan better than the start may use."""
-    if not best.done():
-        _solve_among(m, options, deadline, _may_improve(m, relaxed, best), best)
+class Search:
+    """One model under one objective: what is known of it, and the steps that find out more.
 
+    `relaxed` keeps values, duals and reduced costs of the relaxation; `best` the plan in hand and
+    what is proven of it.
+    """
 
-def _in_stages(
-    m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
-    relaxed: Outcome,
-    best: Incumbent,
-) -> None:
-    """Restricted stages, then all that a better plan may use if that can still help."""
-    _restricted_stages(m, options, deadline, relaxed, best)
-    hopeless = best.plan is not None and deadline.left() < best.whole_s
-    if best.done() or hopeless:
-        return
-    worth = _may_improve(m, relaxed, best)
-    if best.plan is not None and not best.partial:
-        with only(m, worth):
-            worth = probe(m, options, deadline, worth, best.value)
-    _solve_among(m, options, deadline, worth, best)
+    relaxed: Outcome
+    best: Incumbent
 
+    def __init__(self, m: FleetModel, effort: Effort, bound: float | None = None) -> None:
+        """`bound`: of the whole model of which m holds some columns; None where m is the whole."""
+        self.m = m
+        self.effort = effort
+        self.bound_of_whole = bound
+        self.partial = bound is not None
+        self.large = _integers(m) > SMALL
+        self.relaxation_s = 0.0
 
-def _solve_among(
-    m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
-    worth: set[tuple[int, int]],
-    best: Incumbent,
-) -> None:
-    limit = _within(options, max(deadline.left(), 1.0))
-    with only(m, worth):
-        best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+    def solve(self, start: Mapping[str, float] | None = None) -> Found:
+        """All steps, until the gap is reached or the time is over.
 
+        Raises:
+            KeyboardInterrupt: Ctrl-C before any plan.
+        """
+        if not self.bound():
+            return self.found()
+        if start is not None:
+            self.best.offer_plan(start)
+        try:
+            if self.large:
+                self.round()
+                self.improve()
+                self.stages()
+            self.whole()
+        except KeyboardInterrupt:
+            if self.best.plan is None:
+                raise
+            self.best.interrupted = True
+        return self.found()
 
-def _may_improve(m: FleetModel, relaxed: Outcome, best: Incumbent) -> set[tuple[int, int]]:
-    """(pool, candidate) that a better plan may use; leaving the others out proves as much."""
-    if best.plan is None:
-        return {(p, c) for p, candidates in m.eligible.items() for c in candidates}
-    return may_improve(m, relaxed, best.value)
+    def only_round(self) -> Found:
+        """The first two steps: a plan, however good, as soon as there can be one."""
+        if self.bound():
+            self.round()
+        return replace(self.found(), interrupted=True)
 
+    def found(self) -> Found:
+        """The plan in hand with its proof, or the relaxation's word that there is none."""
+        relaxed = self.relaxed
+        if relaxed.has_incumbent:
+            return replace(self.best.found(), relaxed=relaxed)
+        return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
 
-def _restricted_stages(
-    m: FleetModel,
-    options: SolveOptions,
-    deadline: Deadline,
-    relaxed: Outcome,
-    best: Incumbent,
-) -> None:
-    """Stages over few candidates; they take all the time that cannot help the whole model."""
-    _round(m, options, deadline, relaxed, best)
-    with only(m, attractive(m, relaxed, _STAGES[-1][0])):
-        improve(m, options, deadline.part(_SITES_SHARE), best)
-    for reduced, share in _STAGES[1:] if best.partial else _STAGES:
-        if best.done() or (best.plan is not None and _few_left(m, relaxed, best)):
+    def bound(self) -> bool:
+        """The relaxation, tightened by cuts where the model is large and whole; whether it has a
+        solution."""
+        begun = time.perf_counter()
+        self.relaxed = self._relax()
+        self.relaxation_s = time.perf_counter() - begun
+        if not self.relaxed.has_incumbent:
+            return False
+        if self.large and not self.partial:
+            self.tighten()
+        known = self.relaxed.bound if self.bound_of_whole is None else self.bound_of_whole
+        self.best = Incumbent(self.m, self.effort.gap, known, self.partial)
+        return True
+
+    def _relax(self) -> Outcome:
+        return run(self.m.prob, self.effort.within(self.effort.left()), mip=False)
+
+    def tighten(self) -> None:
+        """Cuts that raise the bound become rows of the model, and its relaxation is solved anew."""
+        if tighten(self.m, self.effort, self.relaxation_s):
+            closer = self._relax()
+            self.relaxed = closer if closer.has_incumbent else self.relaxed
+
+    def round(self) -> None:
+        """The relaxation rounded up over the candidates that it uses."""
+        with only(self.m, self.attractive()):
+            rounded = round_up(self.m, self.relaxed, self.effort)
+        if rounded is not None:
+            self.best.offer_plan(rounded)
+
+    def improve(self) -> None:
+        """The rounded plan a few sites at a time."""
+        with only(self.m, self.attractive()):
+            improve(self.m, self.effort.part(_SITES_SHARE), self.best)
+
+    def stages(self) -> None:
+        """Runs over few candidates; they take all the time that cannot help the whole model."""
+        for reduced, share in _STAGES[1:] if self.partial else _STAGES:
+            if self.best.done() or (self.best.plan is not None and self._few_left()):
+                return
+            left = self.effort.left()
+            last = reduced == _STAGES[-1][0] and left * (1.0 - share) < self._whole_s()
+            gap = self.effort.gap / 4 if reduced else max(self.effort.gap, _ROUGH)
+            limit = self.effort.within(
+                left if last else left * share, gap=gap, heuristic_effort=_EFFORT
+            )
+            self._run(limit, self.attractive(reduced), whole=False)
+
+    def whole(self) -> None:
+        """All that a plan better than the one in hand may use, if that can still help."""
+        in_hand = self.best.plan is not None
+        hopeless = self.large and in_hand and self.effort.left() < self._whole_s()
+        if self.best.done() or hopeless:
             return
-        left = deadline.left()
-        last = reduced == _STAGES[-1][0] and left * (1.0 - share) < best.whole_s
-        limit = _within(options, left if last else left * share)
-        gap = options.gap / 4 if reduced else max(options.gap, _ROUGH)
-        limit = replace(limit, gap=gap, heuristic_effort=_EFFORT)
-        with only(m, attractive(m, relaxed, reduced)):
-            best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=False)
+        worth = self.worth()
+        if self.large and in_hand and not self.partial:
+            with only(self.m, worth):
+                worth = probe(self.m, self.effort, worth, self.best.value)
+        self._run(self.effort.within(max(self.effort.left(), 1.0)), worth, whole=True)
 
+    def _run(self, limit: SolveOptions, kept: set[tuple[int, int]], *, whole: bool) -> None:
+        start, target = self.best.plan, self.best.target()
+        with only(self.m, kept):
+            self.best.take(run(self.m.prob, limit, start=start, target=target), whole=whole)
 
-def _round(
-    m: FleetModel, options: SolveOptions, deadline: Deadline, relaxed: Outcome, best: Incumbent
-) -> None:
-    with only(m, attractive(m, relaxed, _STAGES[-1][0])):
-        rounded = round_up(m, relaxed, options, deadline)
-    if rounded is not None:
-        best.offer_plan(rounded)
+    def _whole_s(self) -> float:
+        """Seconds below which the whole model has nothing to add."""
+        return _ROOTS * self.relaxation_s
 
+    def attractive(self, reduced: float = _STAGES[-1][0]) -> set[tuple[int, int]]:
+        """(pool, candidate) that the relaxation uses, or whose reduced cost is small."""
+        return attractive(self.m, self.relaxed, reduced)
 
-def _few_left(m: FleetModel, relaxed: Outcome, best: Incumbent) -> bool:
-    with only(m, _may_improve(m, relaxed, best)):
-        return _integers(m) <= SMALL
+    def worth(self) -> set[tuple[int, int]]:
+        """(pool, candidate) that a better plan may use; leaving the others out proves as much."""
+        if self.best.plan is None:
+            return {(p, c) for p, candidates in self.m.eligible.items() for c in candidates}
+        return may_improve(self.m, self.relaxed, self.best.value)
 
-
-def _within(options: SolveOptions, seconds: float) -> SolveOptions:
-    return replace(options, time_limit_s=max(seconds, 0.05))
+    def _few_left(self) -> bool:
+        with only(self.m, self.worth()):
+            return _integers(self.m) <= SMALL
 
 
 def _integers(m: FleetModel) -> int:

@@ -1,8 +1,14 @@
-"""Seconds left of a budget."""
+"""How hard to try and until when."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tokenfleet.mix.solver.highs import SolveOptions
+
+_LEAST_S = 0.05  # a solver that is given no time at all says nothing
 
 
 class Deadline:
@@ -15,6 +21,36 @@ class Deadline:
         """Seconds left, never negative."""
         return max(self.end - time.perf_counter(), 0.0)
 
-    def part(self, share: float) -> Deadline:
-        """A deadline after a share of what is left."""
-        return Deadline(self.left() * share)
+
+@dataclass(frozen=True)
+class Effort:
+    """The solver's settings, and the seconds in which they may be used."""
+
+    options: SolveOptions
+    deadline: Deadline
+
+    @classmethod
+    def of(cls, options: SolveOptions) -> Effort:
+        """All the time that the settings give, from now on."""
+        return cls(options, Deadline(options.time_limit_s))
+
+    @property
+    def gap(self) -> float:
+        """The relative gap that is wanted."""
+        return self.options.gap
+
+    def left(self) -> float:
+        """Seconds left, never negative."""
+        return self.deadline.left()
+
+    def part(self, share: float, least_s: float = 0.0) -> Effort:
+        """The same settings for a share of what is left, and for `least_s` seconds at least."""
+        return Effort(self.options, Deadline(max(self.left() * share, least_s)))
+
+    def with_gap(self, gap: float) -> Effort:
+        """Another gap in the same time."""
+        return replace(self, options=replace(self.options, gap=gap))
+
+    def within(self, seconds: float, **changes: Any) -> SolveOptions:
+        """Settings of one run of the solver, of so many seconds."""
+        return replace(self.options, time_limit_s=max(seconds, _LEAST_S), **changes)

@@ -4,7 +4,8 @@
    far apart to be trusted.
 2. `explain_infeasible` gives one family of requirements at a time a slack column per row and
    minimises the slack relative to the row's own size. Each answer is one repair that is enough
-   alone ("site eu-1: power short by 312 kW (limit 500 kW)"); the smallest comes first.
+   alone ("site eu-1: power short by 312 kW (limit 500 kW)"): it was applied, and a plan found. The
+   smallest comes first.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import may_run
-from tokenfleet.mix.model.index import Budget, Slack
+from tokenfleet.mix.model.index import Budget, Demand, Slack
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
+from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import (
     Api,
@@ -36,7 +38,8 @@ from tokenfleet.problem_data import (
 BoolArray = NDArray[np.bool_]
 
 MAX_SPREAD = 1e9
-_TRIAL = SolveOptions(gap=1e-3, time_limit_s=5.0)
+_EXPLAIN_S = 10.0
+_LEAST_S, _MOST_S = 0.3, 5.0  # for one trial
 
 
 class UnboundedError(SolverError):
@@ -45,10 +48,12 @@ class UnboundedError(SolverError):
 
 @dataclass(frozen=True)
 class Repair:
-    """One family relaxed alone: the relative slack needed and what to say about it."""
+    """One family relaxed alone: the relative slack needed, what to say about it, and the problem
+    with just so much more as is said."""
 
     relative: float
     messages: tuple[str, ...]
+    loosened: Problem
 
 
 def check_problem(problem: Problem) -> None:
@@ -70,7 +75,7 @@ def _unserved(problem: Problem, w: int) -> list[str]:
         return []
     texts = []
     for b, block in enumerate(problem.blocks):
-        served = _servable(problem, w, block.lost_site)
+        served = _servable(problem, w, b)
         for k, class_id in enumerate(workload.class_ids):
             if workload.demand_rps[b, k] > 0 and not served[k]:
                 lost = "" if block.lost_site < 0 else (
@@ -81,17 +86,17 @@ def _unserved(problem: Problem, w: int) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _servable(problem: Problem, w: int, lost_site: int) -> BoolArray:
-    """Whether some candidate, pair of candidates or API serves each class."""
+def _servable(problem: Problem, w: int, b: int) -> BoolArray:
+    """Whether some candidate, pair of candidates or API serves each class in block b."""
     served = np.zeros(len(problem.workloads[w].class_ids), dtype=bool)
     for api in problem.apis:
         if api.workload == w:
-            served |= np.isfinite(api.cost_usd_per_request)
+            served |= np.isfinite(api.costs(len(problem.blocks))[b])
     phases: dict[tuple[int, int], dict[str, BoolArray]] = {}
     with_offer = {offer.pool for offer in problem.offers if offer.supply >= 1}
     pools: dict[str, list[Pool]] = {}
     for p, pool in enumerate(problem.pools):
-        if p in with_offer and pool.site != lost_site:
+        if p in with_offer and pool.site != problem.blocks[b].lost_site:
             pools.setdefault(pool.system, []).append(pool)
     for c in (c for c in problem.candidates if c.workload == w):
         admitted = np.isfinite(c.load)
@@ -167,22 +172,29 @@ def describe_label(problem: Problem, label: Label) -> str:
     return text
 
 
-def explain_infeasible(problem: Problem, frame: Frame | None = None) -> InfeasibleError:
+def explain_infeasible(
+    problem: Problem, frame: Frame | None = None, seconds: float = _EXPLAIN_S
+) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much.
 
     Free demand counts at its least scale: whatever meets the requirements at a larger one does so
-    at that.
+    at that. Every repair is applied and solved before it is shown.
     """
     if frame is None:
-        least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
-        frame = frame_of(problem, least, every_system=False)
-    names = [family.name for family in limits.that_give_way()]
-    trials = [_repair(problem, [name], frame) for name in names]
+        frame = _least_frame(problem)
+    deadline = Deadline(seconds)
+    names = limits.that_give_way(problem)
+    trials = [_repair(problem, [name], frame, deadline) for name in names]
     repairs = [r for r in trials if r is not None]
     if not repairs:
-        together = _repair(problem, names, frame)
+        together = _repair(problem, names, frame, deadline)
         repairs = [together] if together is not None else []
     return infeasible(repairs)
+
+
+def _least_frame(problem: Problem) -> Frame:
+    least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
+    return frame_of(problem, least, every_system=False)
 
 
 def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
@@ -201,37 +213,56 @@ def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
     )
 
 
-def _repair(problem: Problem, families: Sequence[str], frame: Frame | None) -> Repair | None:
+def _repair(
+    problem: Problem, families: Sequence[str], frame: Frame | None, deadline: Deadline
+) -> Repair | None:
     """Least relative slack when only these families may give way; None if that is no cure."""
     m = build(problem, relax=frozenset(families), frame=frame)
     slacks = m.of(Slack)
-    if not slacks:
+    if not slacks or deadline.left() <= 0:
         return None
     set_objective(m, {la: 1.0 / max(size_of_limit(problem, la.row), 1e-6) for la in slacks})
-    outcome = run(m.prob, _TRIAL)
+    outcome = run(m.prob, _trial(deadline))
     if not outcome.has_incumbent:
         return None
-    return repair_of(problem, {la: outcome.values[v.name] for la, v in slacks.items()})
+    repair = repair_of(problem, {la: outcome.values[v.name] for la, v in slacks.items()})
+    return repair if repair is not None and _is_enough(repair, deadline) else None
+
+
+def _is_enough(repair: Repair, deadline: Deadline) -> bool:
+    """Whether there is a plan once the repair is made."""
+    m = build(repair.loosened, frame=_least_frame(repair.loosened))
+    set_objective(m, {})
+    return run(m.prob, _trial(deadline)).has_incumbent
+
+
+def _trial(deadline: Deadline) -> SolveOptions:
+    return SolveOptions(gap=1e-3, time_limit_s=min(max(deadline.left() / 2, _LEAST_S), _MOST_S))
 
 
 def repair_of(problem: Problem, slack: Mapping[Slack, float]) -> Repair | None:
     """The repair that slack columns ask for; None if they ask for none."""
-    sizes = {label: max(size_of_limit(problem, label.row), 1e-6) for label in slack}
-    short = {label: amount for label, amount in slack.items() if amount > 1e-6 * sizes[label]}
-    texts = tuple(
-        dict.fromkeys(_message(problem, label.row, amount) for label, amount in short.items())
-    )
-    relative = sum(amount / sizes[label] for label, amount in short.items())
-    return Repair(relative, texts) if texts else None
+    short = {
+        label.row: amount
+        for label, amount in slack.items()
+        if amount > 1e-6 * max(size_of_limit(problem, label.row), 1e-6)
+    }
+    texts, relative, loosened, given = [], 0.0, problem, set()
+    # What is short in several load blocks is said, and given, once: as much as is needed most.
+    for row, amount in sorted(short.items(), key=lambda item: -item[1]):
+        family, enough = _family(row), _family(row).unit.enough(amount)
+        relative += amount / max(size_of_limit(problem, row), 1e-6)
+        texts.append(family.short(problem, row, enough))
+        place = row if isinstance(row, Demand) else (family.name, family.at(problem, row))
+        if place not in given:
+            given.add(place)
+            loosened = family.loosened(loosened, row, enough)
+    return Repair(relative, tuple(dict.fromkeys(texts)), loosened) if texts else None
 
 
 def size_of_limit(problem: Problem, row: Row) -> float:
     """The limit that a row holds, in its own unit."""
     return _family(row).size(problem, row)
-
-
-def _message(problem: Problem, row: Row, amount: float) -> str:
-    return _family(row).short(problem, row, amount)
 
 
 def _family(row: Row) -> Family:

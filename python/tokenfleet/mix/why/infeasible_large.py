@@ -15,9 +15,8 @@ from tokenfleet.mix.generate.generation import converge, unserved, weights
 from tokenfleet.mix.generate.master import Master
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import limits
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.growing import Answer
-from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.mix.why.infeasible import Repair, infeasible, repair_of
 from tokenfleet.problem_data import FloatArray
 
@@ -27,15 +26,15 @@ _CLOSE = 1e-3  # of the slack: an explanation need not be more exact
 
 
 def explain_large(
-    pairs: Pairs, start: Iterable[tuple[int, int]], options: SolveOptions, deadline: Deadline
+    pairs: Pairs, start: Iterable[tuple[int, int]], effort: Effort
 ) -> InfeasibleError:
     """The error that says which requirement cannot be met and by how much."""
     rows = pairs.rows_of(start).tolist()
-    names = [family.name for family in limits.that_give_way()]
+    names = limits.that_give_way(pairs.problem)
     trials = [frozenset({name}) for name in names]
-    found = [_repair(pairs, rows, families, options, deadline) for families in trials]
+    found = [_repair(pairs, rows, families, effort) for families in trials]
     if not any(trial.repair for trial in found):
-        found.append(_repair(pairs, rows, frozenset(names), options, deadline))
+        found.append(_repair(pairs, rows, frozenset(names), effort))
     repairs = [trial.repair for trial in found if trial.repair is not None]
     if not repairs and not all(trial.ended for trial in found):
         return InfeasibleError(
@@ -54,15 +53,9 @@ class _Trial:
     ended: bool
 
 
-def _repair(
-    pairs: Pairs,
-    rows: list[int],
-    families: frozenset[str],
-    options: SolveOptions,
-    deadline: Deadline,
-) -> _Trial:
+def _repair(pairs: Pairs, rows: list[int], families: frozenset[str], effort: Effort) -> _Trial:
     """Least relative slack of some families in the relaxation."""
-    master = Master(pairs, options, families)
+    master = Master(pairs, effort.options, families)
     of = weights(master)
     if not any(label.row.family in families for label in of):
         return _Trial(None, True)
@@ -77,7 +70,7 @@ def _repair(
         last[:] = [answer]
         return answer.value - bound <= _CLOSE * answer.value
 
-    ended = converge(master, prices, deadline, close)
+    ended = converge(master, prices, effort.deadline, close)
     if not last or ("demand" not in families and unserved(master, last[0]) > _CURED):
         return _Trial(None, ended)
     slack = master.slack(last[0]).items()

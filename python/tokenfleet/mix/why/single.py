@@ -16,7 +16,7 @@ from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import least_relaxed_ratio, search_ratio
 from tokenfleet.mix.search.stages import search
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.single_bound import quick_bounds
 
@@ -62,15 +62,13 @@ class Contest:
         outcome = run(m.prob, options, mip=False)
         return self.sign * outcome.value if outcome.has_incumbent else None
 
-    def solve(self, system: str, options: SolveOptions, deadline: Deadline) -> Found:
+    def solve(self, system: str, effort: Effort) -> Found:
         """The best plan of one type."""
         seek = search if self.goal.per is None else search_ratio
-        return seek(self.model(system), options, deadline)
+        return seek(self.model(system), effort)
 
 
-def best_single_system(
-    contest: Contest, options: SolveOptions, deadline: Deadline
-) -> tuple[str, Found] | None:
+def best_single_system(contest: Contest, effort: Effort) -> tuple[str, Found] | None:
     """The best plan that uses one system type (and APIs), by the problem's objective.
 
     Types are tried in the order of their bounds, first a quick one, then that of the relaxation; a
@@ -84,15 +82,15 @@ def best_single_system(
     proven = math.inf  # least bound of the types already solved
     while ranked:
         bound, system, relaxed = ranked[0]
-        if best is not None and (bound >= contest.sign * best[1].value or deadline.left() <= 0):
+        if best is not None and (bound >= contest.sign * best[1].value or effort.left() <= 0):
             break
         heapq.heappop(ranked)
         if not relaxed:
-            least = contest.relaxed(system, options)
+            least = contest.relaxed(system, effort.options)
             if least is not None:
                 heapq.heappush(ranked, (max(bound, least), system, True))
             continue
-        found = contest.solve(system, options, Deadline(max(deadline.left() * 0.5, 0.5)))
+        found = contest.solve(system, effort.part(0.5, least_s=0.5))
         if found.interrupted:
             raise KeyboardInterrupt
         proven = min(proven, max(bound, contest.sign * found.bound) if found.values else bound)

@@ -1,0 +1,86 @@
+"""What to know before signing a plan: rows that can be grouped by their kind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.rows import Notice, Provenance, Systems
+from tokenfleet.problem import Built
+from tokenfleet.schema.formats import WEIGHT_FORMATS
+
+# Beyond this one-sided confidence nothing was measured often enough; the tail is a normal one.
+_MEASURED_TAIL = 0.95
+
+
+def notices(built: Built, result: MixResult) -> tuple[Notice, ...]:
+    """Warnings of the scenario, of its confidence and of rounded weights."""
+    return (
+        *(Notice(kind="scenario", text=str(w)) for w in built.loaded.warnings),
+        *_confidence(built.loaded.scenario.confidence),
+        *_quality(built, result),
+    )
+
+
+def inherited(systems: Iterable[Systems], provenance: Iterable[Provenance]) -> tuple[Notice, ...]:
+    """Systems whose efficiencies nobody measured, with their share of the plan."""
+    gpus: dict[str, int] = defaultdict(int)
+    for row in systems:
+        gpus[row.system] += row.gpus
+    total = sum(gpus.values())
+    named = sorted({r.system for r in provenance if r.system and r.cls == "inherited"})
+    return tuple(
+        Notice(
+            kind="inherited",
+            text=f"{system}: {gpus[system] / total:.0%} of the accelerators rest on efficiencies "
+            "inherited from a relative, not measured on this one: ask for a benchmark before you "
+            "buy",
+            system=system,
+            share=gpus[system] / total,
+        )
+        for system in named
+        if gpus[system] > 0
+    )
+
+
+def _confidence(confidence: float | None) -> tuple[Notice, ...]:
+    """What a plan's confidence does not cover."""
+    if confidence is None or confidence <= _MEASURED_TAIL:
+        return ()
+    text = (
+        f"confidence {confidence:g}: beyond {_MEASURED_TAIL:g} the model's error is extrapolated "
+        "from its 80 % interval; measured tails are heavier than normal ones"
+    )
+    return (Notice(kind="confidence", text=text),)
+
+
+def _quality(built: Built, result: MixResult) -> tuple[Notice, ...]:
+    """Workloads served below their model's published precision without a measured quality."""
+    scenario, catalog = built.loaded.scenario, built.loaded.catalog
+    scored = {(q.model, q.precision) for q in scenario.quality}
+    models = {w.id: w.model for w in scenario.workloads}
+    found: dict[str, set[str]] = {}
+    for candidate in result.candidates:
+        precision = str(candidate.label.get("precision", ""))
+        workload = result.problem.workloads[candidate.workload].id
+        rounded = _rounded(precision, catalog.model(models[workload]).native_precision)
+        if rounded and (models[workload], precision) not in scored:
+            found.setdefault(workload, set()).add(precision)
+    if not found:
+        return ()
+    listed = "; ".join(f"{w}: {', '.join(sorted(found[w]))}" for w in sorted(found))
+    text = (
+        f"weights below the published precision, without a quality score ({listed}): measure the "
+        "answers, or set precisions or a quality_floor"
+    )
+    return (Notice(kind="quality", text=text),)
+
+
+def _rounded(precision: str, native: str | None) -> bool:
+    """Whether weights have fewer bits than the published ones: somebody has to round and measure.
+
+    False where the format is a measured column's own, or nobody says what was published.
+    """
+    weights = WEIGHT_FORMATS.get(precision)
+    return bool(weights and native and weights.bits < WEIGHT_FORMATS[native].bits)

@@ -1,0 +1,130 @@
+"""Every figure that a scenario's money is reckoned with: its value, whose it is, and from where.
+
+A field that the scenario leaves blank is filled with a typical figure of the catalog or with a
+default. Such an input is *assumed*: the buyer may have a better one, and should be asked.
+
+    finance.cost_of_capital  0.1  1/year  assumed  catalog typical of cost_of_capital_pct (2026-03)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from tokenfleet.catalog import Catalog
+from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
+from tokenfleet.scenario.load import LoadedScenario
+from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site
+
+SCENARIO = "scenario"
+_API_PRICES = ("usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One figure. `what` is its path in the scenario, with the ids of rows in brackets."""
+
+    what: str
+    value: float | str
+    unit: str
+    assumed: bool
+    source: str
+    as_of: str | None = None
+    note: str | None = None
+
+
+def inputs(
+    loaded: LoadedScenario, terms: Terms, prices: dict[str, Price], used: Collection[str]
+) -> tuple[Input, ...]:
+    """The scenario's figures; prices of the offers and the hosted APIs that are `used`."""
+    scenario, catalog = loaded.scenario, loaded.catalog
+    return (
+        *_finance(scenario.finance, terms, catalog),
+        *(row for site in scenario.sites for row in _site(site, catalog)),
+        *_offers(scenario, catalog, {k: p for k, p in prices.items() if k in used}),
+        *_apis(scenario, catalog, used),
+        *_left_open(scenario),
+    )
+
+
+def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input]:
+    for name in Finance.model_fields:
+        what, value, unit = f"finance.{name}", getattr(terms, name), _unit(Finance, name)
+        parameters = terms.typical.get(name)
+        if parameters:
+            source = f"catalog typical of {' times '.join(parameters)}"
+            dates = [row.as_of for row in map(catalog.tco_row, parameters) if row.as_of]
+            yield Input(what, value, unit, True, source, min(dates, default=None))
+        elif getattr(finance, name) is None:
+            yield Input(what, value, unit, True, "left out: none")
+        else:
+            yield Input(what, value, unit, False, SCENARIO)
+
+
+def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
+    def row(name: str, value: float, parameter: str, key: str = "") -> Input:
+        what, unit = f"sites[{site.id}].{name}{key}", _unit(Site, name)
+        if getattr(site, name) is not None:
+            return Input(what, value, unit, False, SCENARIO)
+        source = f"catalog typical of {parameter}"
+        return Input(what, value, unit, True, source, catalog.tco_row(parameter).as_of)
+
+    hourly = site.hourly_tariff_usd_per_kwh
+    if hourly is None:
+        yield row("electricity_usd_per_kwh", site_tariff(site, catalog), "electricity_usd_per_kwh")
+    else:
+        what, unit = "electricity_usd_per_kwh", _unit(Site, "electricity_usd_per_kwh")
+        span = f"{min(hourly):g} to {max(hourly):g} over the day"
+        yield Input(f"sites[{site.id}].{what}", span, unit, False, SCENARIO)
+    yield row("hosting_usd_per_kw_month", site_hosting(site, catalog), "colo_usd_per_kw_month")
+    if isinstance(site.pue, dict):
+        yield from (row("pue", pue, "pue", f".{kind}") for kind, pue in site.pue.items())
+    else:
+        pue = site_pue(site, None, catalog)
+        assert pue is not None
+        yield row("pue", pue, "pue")
+
+
+def _offers(scenario: Scenario, catalog: Catalog, prices: dict[str, Price]) -> Iterator[Input]:
+    if not scenario.offers and prices:
+        source = f"price book {catalog.vintage(scenario.price_vintage)}: its market prices"
+        yield Input("offers", f"{len(prices)} used", "", True, source)
+    own = {offer.id for offer in scenario.offers}
+    for name, price in sorted(prices.items()):
+        hourly = price.usd_per_gpu_h > 0
+        field = "price_usd_per_gpu_h" if hourly else "price_usd_per_system"
+        value = price.usd_per_gpu_h if hourly else price.usd_per_system
+        what = f"offers[{name}].{field}"
+        unit, assumed = _unit(Offer, field), price.from_book or name not in own
+        yield Input(what, value, unit, assumed, price.source, price.as_of, price.note)
+
+
+def _apis(scenario: Scenario, catalog: Catalog, used: Collection[str]) -> Iterator[Input]:
+    for api in scenario.apis:
+        row = api.price and catalog.api_price(api.price, scenario.price_vintage)
+        source = f"price book {row.vintage}: {row.source}" if row else SCENARIO
+        of_book = (row.as_of, row.notes) if row else (None, None)
+        for name in _API_PRICES if api.id in used else ():
+            what, unit = f"apis[{api.id}].{name}", _unit(type(api), name)
+            yield Input(what, getattr(api, name), unit, False, source, *of_book)
+
+
+def _left_open(scenario: Scenario) -> Iterator[Input]:
+    """What is neither money nor power, is left out by the scenario and moves the plan."""
+    if "engines" not in scenario.model_fields_set and scenario.columns is None:
+        engines = ", ".join(scenario.engines)
+        yield Input("engines", engines, "", True, "left out: every engine that is modelled")
+    for workload in scenario.workloads:
+        demand = workload.demand
+        if demand.peak_to_mean > 1 and "peak_hours_per_day" not in demand.model_fields_set:
+            what = f"workloads[{workload.id}].demand.peak_hours_per_day"
+            unit = _unit(LoadShape, "peak_hours_per_day")
+            yield Input(what, demand.peak_hours_per_day, unit, True, "default")
+
+
+def _unit(model: type[BaseModel], name: str) -> str:
+    extra: Any = model.model_fields[name].json_schema_extra
+    return str(extra["unit"])
