@@ -1,7 +1,7 @@
 //! The only place that knows Python: options and arrays in, GIL released, answers out, errors mapped.
 //!
-//! Calls go one way: `convert`, `threads`, `requests`, `durations` ▸ `problem` ▸ what takes a
-//! problem (`simulation`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
+//! Calls go one way: `convert`, `threads`, `requests`, `durations` ▸ `space` ▸ what takes a
+//! space (`simulation`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
 
 #![allow(clippy::too_many_arguments)] // arrays, and Python's keywords
 
@@ -13,10 +13,10 @@ mod errors;
 mod fleets;
 mod money;
 mod points;
-mod problem;
 mod requests;
 mod search;
 mod simulation;
+mod space;
 mod tables;
 mod threads;
 
@@ -45,11 +45,11 @@ mod _core {
     #[pymodule_export]
     use super::points::{operating_points, PointSearch};
     #[pymodule_export]
-    use super::problem::Problem;
-    #[pymodule_export]
     use super::search::{prune, Search};
     #[pymodule_export]
     use super::simulation::{replay, simulate, simulate_fleet, StopFlag};
+    #[pymodule_export]
+    use super::space::PySpace;
     #[pymodule_export]
     use super::tables::{file_checksum, Splicer};
 
