@@ -74,6 +74,11 @@ def test_rows_are_objects_with_units_and_meaning(plan: Plan) -> None:
     assert plan.routing[0].cls == plan.to_json()["routing"][0]["class"]
 
 
+def test_a_plan_is_shown_in_one_line(plan: Plan) -> None:
+    assert repr(plan).startswith("Plan('measured', 8 GPUs, ")
+    assert str(plan).endswith("optimal)")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [

@@ -11,7 +11,7 @@ from problems import one_pool
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.plan.rows import BestSingle, Hardware, Input, Limit, Plan, Promise
+from tokenfleet.plan.rows import BestSingle, Hardware, Input, Limit, Notice, Plan, Promise
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem, SiteData
 from tokenfleet.report import words
 
@@ -139,6 +139,19 @@ def test_small_costs_stand_together_and_the_table_adds_up(boxes: Plan) -> None:
         ("other", 4.0),
         ("total", 804.0),
     ]
+
+
+def test_systems_that_nobody_measured_share_a_sentence(boxes: Plan) -> None:
+    def inherited(system: str, share: float) -> Notice:
+        return Notice(kind="inherited", text=system, system=system, share=share)
+
+    one = boxes.model_copy(update={"warnings": (inherited("a", 0.25),)})
+    assert words.warnings(one) == ["a"]
+    other = Notice(kind="search", text="other")
+    rows = (inherited("a", 0.15), other, inherited("b", 0.6))
+    first, joined = words.warnings(boxes.model_copy(update={"warnings": rows}))
+    assert first == "other"
+    assert joined.startswith("75% of the accelerators rest on") and "b (60%), a (15%)" in joined
 
 
 def test_spares_are_named() -> None:

@@ -97,7 +97,8 @@ def evaluate_fleets(
             counts = report.counts
             return (
                 f"{report.rows:,} fleets, {report.rejected:,} rejected: {counts['feasible']:,} of "
-                f"{counts['answers']:,} answers are feasible"
+                f"{counts['answers']:,} answers are feasible, with replicas as fractions (a small "
+                "fleet may lack its last one)"
             )
 
         answer_table(

@@ -562,6 +562,13 @@ class Plan(Row):
     verification: Verification | None = about("What the simulator said; null: not asked for")
     schema_version: Literal[5] = about("Version of these keys", default=SCHEMA_VERSION)
 
+    def __repr__(self) -> str:
+        """The plan in one line: `Plan('hall', 8 GPUs, 96,500 USD a year, optimal)`."""
+        cost = f"{self.annual_cost_usd:,.0f} USD a year"
+        return f"Plan({self.name!r}, {self.gpus:,} GPUs, {cost}, {self.status})"
+
+    __str__ = __repr__
+
     @property
     def proven(self) -> bool:
         """Whether no plan is better by more than the gap that was asked for."""

@@ -312,8 +312,18 @@ def not_considered(plan: Plan) -> list[str]:
 
 
 def warnings(plan: Plan) -> list[str]:
-    """What to know before signing."""
-    return [row.text for row in plan.warnings]
+    """What to know before signing; what is said of several systems stands in one sentence."""
+    relatives = [row for row in plan.warnings if row.kind == "inherited"]
+    if len(relatives) < 2:
+        return [row.text for row in plan.warnings]
+    ranked = sorted(relatives, key=lambda row: -(row.share or 0.0))
+    listed = ", ".join(f"{row.system} ({row.share or 0.0:.0%})" for row in ranked)
+    joined = (
+        f"{sum(row.share or 0.0 for row in relatives):.0%} of the accelerators rest on "
+        f"efficiencies inherited from a relative, not measured on their own kind: {listed}; ask "
+        "for a benchmark before you buy"
+    )
+    return [*(row.text for row in plan.warnings if row.kind != "inherited"), joined]
 
 
 def assumed(row: Assumed) -> str:
