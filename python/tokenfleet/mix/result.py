@@ -157,16 +157,16 @@ def bookings(m: FleetModel, values: Mapping[Label, float]) -> tuple[Booking, ...
     )
 
 
-def served_rps(problem: Problem, values: Mapping[Label, float], w: int) -> FloatArray:
-    """Requests/s delivered (B, K) of workload w, by replicas and APIs."""
-    served = np.zeros(problem.workloads[w].demand_rps.shape)
+def served_rps(problem: Problem, values: Mapping[Label, float]) -> list[FloatArray]:
+    """Requests/s delivered of each workload (B, K), by replicas and APIs."""
+    served = [np.zeros(workload.demand_rps.shape) for workload in problem.workloads]
     for label, value in values.items():
         if isinstance(label, Flow):
             candidate = problem.candidates[label.candidate]
-            if candidate.workload == w and candidate.role != "prefill":
-                served[label.block, label.cls] += value
-        elif isinstance(label, Api) and problem.apis[label.api].workload == w:
-            served[label.block, label.cls] += value
+            if candidate.role != "prefill":
+                served[candidate.workload][label.block, label.cls] += value
+        elif isinstance(label, Api):
+            served[problem.apis[label.api].workload][label.block, label.cls] += value
     return served
 
 
@@ -176,9 +176,9 @@ def tokens_per_year(
     """Tokens delivered in a year: output, or input + output."""
     seconds = np.array([block.counted_hours * SECONDS_PER_HOUR for block in problem.blocks])
     total = 0.0
-    for w, workload in enumerate(problem.workloads):
+    for workload, served in zip(problem.workloads, served_rps(problem, values), strict=True):
         tokens = workload.output_tokens
         if denominator == "total":
             tokens = tokens + workload.input_tokens
-        total += float(seconds @ served_rps(problem, values, w) @ tokens)
+        total += float(seconds @ served @ tokens)
     return total

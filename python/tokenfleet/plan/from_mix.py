@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from tokenfleet import problem_data as labels
 from tokenfleet.mix.model import limits as families
@@ -248,7 +248,7 @@ class _Reader:
         for (p, c), counts in self.numbers.replicas.items():
             candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             number, group = configurations.get(candidate.id, (None, None))
-            joules = _by_class(self.problem, candidate)
+            joules, (mean, peak) = _by_class(self.problem, candidate), self._load(p, c)
             named: dict[str, Any] = {
                 **dict.fromkeys(_LAYOUT),
                 "classes": tuple(joules),
@@ -270,26 +270,24 @@ class _Reader:
                     count=round(max(counts)),
                     gpus=candidate.gpus,
                     count_by_block=None if len(set(counts)) == 1 else _whole(counts),
-                    load_mean=self._load(p, c, self.numbers.hours),
-                    load_peak=max(self._load(p, c, only) for only in self._each_block()),
+                    load_mean=mean,
+                    load_peak=peak,
                 )
             )
         return tuple(rows)
 
-    def _load(self, p: int, c: int, hours: Sequence[float]) -> float:
-        """Load of replicas over what their latency limits allow, in so many hours of each block."""
+    def _load(self, p: int, c: int) -> tuple[float, float]:
+        """Load of replicas over what their latency limits allow: over the year, and at most."""
         load, numbers = self.problem.candidates[c].load, self.numbers
-        busy = sum(
-            float(load[k]) * rate * h
-            for k in numbers.flows_of.get((p, c), ())
-            for rate, h in zip(numbers.flows[p, c, k], hours, strict=True)
-        )
-        there = sum(n * h for n, h in zip(numbers.replicas[p, c], hours, strict=True))
-        return busy / there if there > 0 else 0.0
-
-    def _each_block(self) -> Iterator[list[float]]:
-        for b in self.blocks:
-            yield [float(i == b) for i in self.blocks]
+        busy = [0.0] * len(self.blocks)
+        for k in numbers.flows_of.get((p, c), ()):
+            for b, rate in enumerate(numbers.flows[p, c, k]):
+                busy[b] += float(load[k]) * rate
+        counts = numbers.replicas[p, c]
+        shares = (work / n for work, n in zip(busy, counts, strict=True) if n > 0)
+        there = numbers.over_year(counts)
+        mean = numbers.over_year(busy) / there if there > 0 else 0.0
+        return mean, max(shares, default=0.0)
 
     def _sizes(self) -> dict[tuple[int, int], dict[int, int]]:
         """Replicas by size, for each (pool, block)."""
@@ -423,43 +421,14 @@ class _Reader:
         self, replicas: Sequence[Replicas], routing: Sequence[Route], unserved: Sequence[Unserved]
     ) -> tuple[WorkloadTotal, ...]:
         """What each workload gets, and what it pays by the rule of `ledger`."""
-        names = [workload.id for workload in self.problem.workloads]
+        runs, sent, left = _by_workload(replicas), _by_workload(routing), _by_workload(unserved)
         return tuple(
-            self._workload(
-                w,
-                [row for row in replicas if row.workload == name],
-                [row for row in routing if row.workload == name],
-                [row for row in unserved if row.workload == name],
+            _workload_total(name, items, runs[name], sent[name], left[name])
+            for name, items in zip(
+                (workload.id for workload in self.problem.workloads),
+                self.ledger.by_workload(),
+                strict=True,
             )
-            for w, name in enumerate(names)
-        )
-
-    def _workload(
-        self, w: int, replicas: list[Replicas], routing: list[Route], unserved: list[Unserved]
-    ) -> WorkloadTotal:
-        items = self.ledger.of_workload(w)
-        delivered = [row for row in routing if row.role != "prefill"]
-        requests = sum(row.requests_per_year for row in delivered)
-        hosted = sum(row.requests_per_year for row in delivered if row.api is not None)
-        output = sum(row.output_tokens_per_year for row in routing)
-        given = sum(row.input_tokens_per_year for row in routing)
-        cost, held = sum(items.values()), sum(row.count * row.gpus for row in replicas)
-        loads = sum(row.load_mean * row.count * row.gpus for row in replicas)
-        return WorkloadTotal(
-            workload=self.problem.workloads[w].id,
-            requests_per_year=requests,
-            unserved_requests_per_year=sum(row.requests_per_year for row in unserved),
-            api_share=_ratio(hosted, requests),
-            output_tokens_per_year=output,
-            input_tokens_per_year=given,
-            engines=tuple(sorted({row.engine for row in replicas if row.engine is not None})),
-            gpus=held,
-            load_mean=_ratio(loads, held),
-            cost_items_usd=dict(sorted(items.items())),
-            annual_cost_usd=cost,
-            cost_per_mtok_output_usd=_per_mtok(cost, output),
-            cost_per_mtok_input_usd=_per_mtok(cost, given),
-            cost_per_mtok_total_usd=_per_mtok(cost, output + given),
         )
 
     def capex(self) -> float:
@@ -495,6 +464,48 @@ class _Reader:
             difference_relative=_ratio(difference, abs(self.mix.value)),
             systems_by_offer=dict(systems),
         )
+
+
+_Of = TypeVar("_Of", Replicas, Route, Unserved)
+
+
+def _by_workload(rows: Iterable[_Of]) -> dict[str, list[_Of]]:
+    found: dict[str, list[_Of]] = defaultdict(list)
+    for row in rows:
+        found[row.workload].append(row)
+    return found
+
+
+def _workload_total(
+    name: str,
+    items: Mapping[str, float],
+    replicas: Sequence[Replicas],
+    routing: Sequence[Route],
+    unserved: Sequence[Unserved],
+) -> WorkloadTotal:
+    delivered = [row for row in routing if row.role != "prefill"]
+    requests = sum(row.requests_per_year for row in delivered)
+    hosted = sum(row.requests_per_year for row in delivered if row.api is not None)
+    output = sum(row.output_tokens_per_year for row in routing)
+    given = sum(row.input_tokens_per_year for row in routing)
+    cost, held = sum(items.values()), sum(row.count * row.gpus for row in replicas)
+    loads = sum(row.load_mean * row.count * row.gpus for row in replicas)
+    return WorkloadTotal(
+        workload=name,
+        requests_per_year=requests,
+        unserved_requests_per_year=sum(row.requests_per_year for row in unserved),
+        api_share=_ratio(hosted, requests),
+        output_tokens_per_year=output,
+        input_tokens_per_year=given,
+        engines=tuple(sorted({row.engine for row in replicas if row.engine is not None})),
+        gpus=held,
+        load_mean=_ratio(loads, held),
+        cost_items_usd=dict(sorted(items.items())),
+        annual_cost_usd=cost,
+        cost_per_mtok_output_usd=_per_mtok(cost, output),
+        cost_per_mtok_input_usd=_per_mtok(cost, given),
+        cost_per_mtok_total_usd=_per_mtok(cost, output + given),
+    )
 
 
 def _by_class(problem: Problem, candidate: Candidate) -> dict[str, float]:

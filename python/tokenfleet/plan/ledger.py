@@ -130,19 +130,16 @@ class Ledger:
         total = sum(busy.values())
         return {key: time / total for key, time in busy.items()} if total > 0 else {}
 
-    def of_workload(self, w: int) -> Items:
-        """What a workload pays, by item."""
+    def by_workload(self) -> list[Items]:
+        """What each workload pays, by item."""
         candidates, apis = self.problem.candidates, self.problem.apis
-        found: Items = {}
+        found: list[Items] = [{} for _ in self.problem.workloads]
         for (_, c, _), items in self.flows.items():
-            if candidates[c].workload == w:
-                _add(found, items)
+            _add(found[candidates[c].workload], items)
         for (a, _), items in self.apis.items():
-            if apis[a].workload == w:
-                _add(found, items)
-        for (workload, _), items in self.unserved.items():
-            if workload == w:
-                _add(found, items)
+            _add(found[apis[a].workload], items)
+        for (w, _), items in self.unserved.items():
+            _add(found[w], items)
         return found
 
     def _share_by_tokens(self, items: Items) -> None:
