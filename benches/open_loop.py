@@ -47,7 +47,7 @@ class Compared:
     figures: dict[str, tuple[float, float, float]]
 
 
-def problem(layout: Layout, isl: float, osl: float) -> _core.Problem:
+def problem(layout: Layout, isl: float, osl: float) -> _core.Space:
     """One configuration: the row's layout, one class of fixed lengths."""
     search = {
         "tensor_parallel": [layout.tp],
@@ -64,7 +64,7 @@ def problem(layout: Layout, isl: float, osl: float) -> _core.Problem:
         "search": search,
     }
     scenario = load_scenario(data, catalog=load_catalog())
-    return _core.Problem(json.dumps(build_specification(scenario, [layout.system]).data))
+    return _core.Space(json.dumps(build_specification(scenario, [layout.system]).data))
 
 
 def compare(path: Path) -> tuple[list[Compared], list[str]]:

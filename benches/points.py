@@ -94,7 +94,7 @@ class Streamed:
 def streamed(quick: bool, runs: int) -> dict[str, Any]:
     """The same grid through limits, front and the cheapest, and without the front."""
     text, points = grid(2_000_000 if quick else 8_000_000, OFFERS, LONG)
-    spec, problem = json.loads(text), _core.Problem(text)
+    spec, problem = json.loads(text), _core.Space(text)
     curves = list(curves_of(spec, problem))
     shares = np.linspace(0.99 / LONG, 0.99, LONG)
     if len(curves) * LONG * len(OFFERS[0]) != points:
@@ -133,7 +133,7 @@ def timed(work: Callable[[], object]) -> list[float]:
     return [time.perf_counter() - begun]
 
 
-def curves_of(spec: Any, problem: _core.Problem) -> Any:
+def curves_of(spec: Any, problem: _core.Space) -> Any:
     """The curves of a grid that fit, in NumPy's form: one per layout, batch limit and class."""
     one = np.ones(1)
     slos = spec["workloads"][0]["slos"]
@@ -187,7 +187,7 @@ def _dominated(offer: tuple[float, float], offers: list[tuple[float, float]]) ->
     return any(o != offer and o[0] <= offer[0] and o[1] <= offer[1] for o in offers)
 
 
-def core_search(problem: _core.Problem, shares: Any, threads: int, front: bool) -> Any:
+def core_search(problem: _core.Space, shares: Any, threads: int, front: bool) -> Any:
     """The same search in the core, none skipped, and its seconds; curves are built within them."""
     search = _core.PointSearch(
         problem,
@@ -241,7 +241,7 @@ def arrays(quick: bool, runs: int) -> dict[str, Any]:
     apart with a rate of its own for each row, the way NumPy is asked.
     """
     spec = core_spec.spec()
-    problem = _core.Problem(json.dumps(spec))
+    problem = _core.Space(json.dumps(spec))
     chosen = fitting(spec, problem)
     replica = reference.replica(chosen.layout, float(chosen.batch))
     k = chosen.members[0]
@@ -314,7 +314,7 @@ def copied(columns: Any, target: list[Any], pool: ThreadPoolExecutor | None) -> 
     list(pool.map(lambda part: np.copyto(*part), parts))
 
 
-def fitting(spec: Any, problem: _core.Problem) -> Any:
+def fitting(spec: Any, problem: _core.Space) -> Any:
     """The first configuration of one class on several accelerators that serves and fits."""
     one = np.ones(1)
     for c in reference.configurations(spec):
@@ -378,7 +378,7 @@ def grid(
             system["mem_bytes"] *= 20.0
         text = json.dumps(spec)
         search = _core.PointSearch(
-            _core.Problem(text),
+            _core.Space(text),
             loads={"utilisation": [0.5]},
             offers=[o[:1] for o in offers],
             cheapest=TOP,
@@ -413,7 +413,7 @@ def search_here(points: int, threads: int, skip: bool, named: str, front: bool) 
     offers = GRIDS[named]
     text, _ = grid(points, offers)
     loads = list(np.linspace(0.99 / LOADS, 0.99, LOADS))
-    problem = _core.Problem(text)
+    problem = _core.Space(text)
     search = _core.PointSearch(
         problem,
         loads={"utilisation": loads},

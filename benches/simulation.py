@@ -29,13 +29,13 @@ LENGTHS = [(np.array([INPUT], dtype=np.uint32), np.array([OUTPUT], dtype=np.uint
 ROUNDS = 400_000
 
 
-def problem() -> tuple[_core.Problem, float]:
+def problem() -> tuple[_core.Space, float]:
     """One replica of llama-8b, and its capacity, requests/s."""
     sizes = map(core_spec.fixed, (INPUT, OUTPUT))
     only = core_spec.request_class("only", 1.0, *sizes)
     base: dict[str, Any] = {"classes": [only], "class_sets": [1], "slos": []}
     spec = core_spec.spec_of("llama-8b", round_trip_s=[[0.0]], batches=[BATCH], **base)
-    core = _core.Problem(json.dumps(spec))
+    core = _core.Space(json.dumps(spec))
     return core, 1e-6 / core.recheck(0, 0, np.array([1e-6]))["utilisation"]
 
 

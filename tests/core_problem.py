@@ -19,19 +19,19 @@ ROOT = Path(__file__).parents[1]
 NO_WAY = [0.0, 0.0]
 
 
-def problem(spec: Json) -> _core.Problem:
-    return _core.Problem(json.dumps(spec))
+def problem(spec: Json) -> _core.Space:
+    return _core.Space(json.dumps(spec))
 
 
 def ids(*numbers: int) -> np.ndarray:
     return np.array(numbers, dtype=np.uint64)
 
 
-def everything(p: _core.Problem) -> np.ndarray:
+def everything(p: _core.Space) -> np.ndarray:
     return np.arange(p.space_size, dtype=np.uint64)
 
 
-def searched(p: _core.Problem, threads: int = 1) -> _core.Search:
+def searched(p: _core.Space, threads: int = 1) -> _core.Search:
     search = _core.Search()
     search.extend(p, 0, p.partition_count, threads)
     return search
@@ -53,7 +53,7 @@ def attention_kinds() -> Json:
 
 
 @cache
-def setting(name: str) -> tuple[Json, _core.Problem, list[ref.Configuration]]:
+def setting(name: str) -> tuple[Json, _core.Space, list[ref.Configuration]]:
     spec = cs.spec() if name == "main" else attention_kinds()
     return spec, problem(spec), list(ref.configurations(spec))
 

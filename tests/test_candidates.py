@@ -22,7 +22,7 @@ pl = pytest.importorskip("polars")
 
 import pyarrow.parquet  # noqa: E402
 
-from tokenfleet._core import Problem  # noqa: E402
+from tokenfleet._core import Space  # noqa: E402
 from tokenfleet._core import closed_loop as closed_loop_of  # noqa: E402
 from tokenfleet.catalog import load_catalog  # noqa: E402
 from tokenfleet.compute import open_engine  # noqa: E402
@@ -105,7 +105,7 @@ def closed_loop(drafts: Speculation | None = None) -> tuple[float, float, float]
     engines = [e["id"] for e in spec["engines"]]
     depth = drafts.max_depth if drafts else 0
     axes = (0, 0, engines.index("vllm"), precisions.index("fp8"), 1, depth)
-    found = closed_loop_of(Problem(json.dumps(spec)), axes, (4, 1, 1, 1), (32.0, 1000.0, 200.0))
+    found = closed_loop_of(Space(json.dumps(spec)), axes, (4, 1, 1, 1), (32.0, 1000.0, 200.0))
     assert found is not None
     return 1e3 * found[0], 1e3 * found[1], found[2]
 

@@ -72,7 +72,7 @@ def slowed(spec: Json, g: float) -> Json:
 
 def every_point(spec: Json) -> dict[str, Any]:
     """Operating points at the far group of sites of one configuration in forty."""
-    core = _core.Problem(json.dumps(spec))
+    core = _core.Space(json.dumps(spec))
     return core.points(np.arange(0, core.space_size, 41, dtype=np.uint64), 1)
 
 
@@ -92,8 +92,8 @@ def test_rated_slower_is_being_slower(g: float) -> None:
 def test_a_given_mix_is_slower_too() -> None:
     spec = spec_of("llama-8b", class_sets=[0b11], slos=[], batches=[4])
     rates = np.array([0.3, 0.01])
-    rated = _core.Problem(json.dumps(with_factors(spec, ttft=1.5, tpot=1.5, load=1.5)))
-    slow = _core.Problem(json.dumps(slowed(spec, 1.5)))
+    rated = _core.Space(json.dumps(with_factors(spec, ttft=1.5, tpot=1.5, load=1.5)))
+    slow = _core.Space(json.dumps(slowed(spec, 1.5)))
     a, b = rated.recheck(0, 0, rates), slow.recheck(0, 0, rates)
     assert a["utilisation"] == pytest.approx(b["utilisation"], rel=1e-12)
     for name in ("ttft_s", "tpot_s", "concurrency"):
@@ -108,7 +108,7 @@ def test_a_factor_on_a_latency_is_a_tighter_limit(metric: str, percentile: int) 
     def capacity(limit_s: float, factor: float) -> float:
         slo = {"metric": metric, "percentile": percentile, "limit_s": limit_s, "class": None}
         spec = with_factors(spec_of("llama-8b", slos=[slo]), **{metric: factor})
-        points = _core.Problem(json.dumps(spec)).points(np.array([0], dtype=np.uint64))
+        points = _core.Space(json.dumps(spec)).points(np.array([0], dtype=np.uint64))
         return float(points["capacity"][0])
 
     assert capacity(limit, 1.3) == pytest.approx(capacity(limit / 1.3, 1.0), rel=2e-3)
@@ -119,7 +119,7 @@ def test_the_load_grows_by_its_own_factor() -> None:
     """Without limits a replica may be full: rates fall and joules grow by the factor alone."""
     spec = spec_of("llama-8b", slos=[])
     points = [
-        _core.Problem(json.dumps(with_factors(spec, load=g))).points(np.array([0], np.uint64))
+        _core.Space(json.dumps(with_factors(spec, load=g))).points(np.array([0], np.uint64))
         for g in (1.0, 1.6)
     ]
     rate = [float(p["requests_per_s"][0]) for p in points]
@@ -141,7 +141,7 @@ def test_broken_factors_are_refused(change: Json, message: str) -> None:
     spec = with_factors(spec_of("llama-8b"))
     spec["workloads"][0].update(change)
     with pytest.raises(ValueError, match=message):
-        _core.Problem(json.dumps(spec))
+        _core.Space(json.dumps(spec))
 
 
 # --- from residuals to factors ------------------------------------------------------------------
@@ -536,7 +536,7 @@ def simulated(spec: Json, rate: float, limit_s: float = 0.5) -> Any:
     spec["workloads"][0]["slos"] = [
         {"metric": "ttft", "percentile": 3, "limit_s": limit_s, "class": None}
     ]
-    core = _core.Problem(json.dumps(spec))
+    core = _core.Space(json.dumps(spec))
     lengths = (np.array([1000, 400], dtype=np.uint32), np.array([100, 300], dtype=np.uint32))
     none = (np.array([], dtype=np.uint32), np.array([], dtype=np.uint32))
     return _core.simulate(
@@ -566,7 +566,7 @@ def test_a_replayed_trace_is_felt_slower_too() -> None:
     classes = np.zeros(400, dtype=np.uint32)
     tokens = (np.full(400, 900, dtype=np.uint32), np.full(400, 120, dtype=np.uint32))
     rated, slow = (
-        _core.replay(_core.Problem(json.dumps(s)), 0, (times, classes, *tokens), warmup=0.0)
+        _core.replay(_core.Space(json.dumps(s)), 0, (times, classes, *tokens), warmup=0.0)
         for s in (with_factors(spec, ttft=1.5, tpot=1.5, load=1.5), slowed(spec, 1.5))
     )
     for name in ("ttft_s", "tpot_s", "e2e_s", "served_per_s"):

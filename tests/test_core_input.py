@@ -68,7 +68,7 @@ def broken_spec(path: str, value: Any) -> str:
 )
 def test_a_bad_specification_names_its_field(path: str, value: Any, named: str) -> None:
     with pytest.raises(ValueError, match=named.replace(".", r"\.")):
-        _core.Problem(broken_spec(path, value))
+        _core.Space(broken_spec(path, value))
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_a_bad_specification_names_its_field(path: str, value: Any, named: str) 
 )
 def test_an_index_that_points_nowhere_is_refused(path: str, named: str) -> None:
     with pytest.raises(ValueError, match=named + ".* = 99"):
-        _core.Problem(broken_spec(path, 99))
+        _core.Space(broken_spec(path, 99))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"systems": NaN}', '{"systems": 1e999}', "null"])
 def test_text_that_is_no_specification(text: str) -> None:
     with pytest.raises(ValueError, match="specification"):
-        _core.Problem(text)
+        _core.Space(text)
 
 
 def test_missing_and_unknown_fields_are_named() -> None:

@@ -18,7 +18,7 @@ from core_problem import Json, everything, problem, searched
 from tokenfleet import _core
 
 
-def class_loads(p: _core.Problem, number: int, members: list[int], classes: int) -> list[float]:
+def class_loads(p: _core.Space, number: int, members: list[int], classes: int) -> list[float]:
     loads = []
     for k in range(classes):
         rates = np.zeros(classes)

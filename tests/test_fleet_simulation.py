@@ -52,7 +52,7 @@ def pools() -> Any:
     only = cs.request_class("only", 1.0, *map(measured, sizes[0]))
     base: Json = {"classes": [only], "class_sets": [1], "round_trip_s": [[0.0]], "splits": [0.5]}
     limits = [cs.slo("ttft", "p95", 0.5), cs.slo("tpot", "p95", 0.02)]
-    return _core.Problem(json.dumps(cs.spec_of("llama-8b", slos=limits, **base)))
+    return _core.Space(json.dumps(cs.spec_of("llama-8b", slos=limits, **base)))
 
 
 def test_one_group_is_the_simulation_of_one_configuration() -> None:
@@ -89,12 +89,12 @@ def test_pools_of_one_role_wait_and_step_as_the_analytic_model_says() -> None:
 
 def test_a_slow_link_is_waited_for_and_limits_what_is_served() -> None:
     spec = json.loads(json.dumps(cs.spec_of("llama-8b", splits=[0.5], class_sets=[1])))
-    fast = simulate(_core.Problem(json.dumps(spec)), [{"id": 1, "shares": [1.0, 0.0]},
+    fast = simulate(_core.Space(json.dumps(spec)), [{"id": 1, "shares": [1.0, 0.0]},
                     {"id": 2, "shares": [1.0, 0.0]}], lengths() * 2, arrivals=[drawn2(5.0)],
                     requests=2000)  # fmt: skip
     # 1000 tokens of 131,072 bytes in a fifth of a second.
     spec["systems"][1]["scale_out_bw"] = 1000 * 131_072 / 0.2
-    problem = _core.Problem(json.dumps(spec))
+    problem = _core.Space(json.dumps(spec))
     groups = [{"id": 1, "shares": [1.0, 0.0]}, {"id": 2, "shares": [1.0, 0.0]}]
     slow = simulate(problem, groups, lengths() * 2, arrivals=[drawn2(3.0)], requests=2000)
     # An M/D/1 queue at 0.6: 0.2·(1 + 0.6/0.8) s in all.
@@ -223,7 +223,7 @@ def test_prefixes_are_found_while_there_is_room_for_them() -> None:
 def test_prefixes_that_do_not_fit_are_forgotten() -> None:
     spec = cs.spec_of("llama-8b", class_sets=[1])
     spec["systems"][1]["mem_bytes"] = 4.0e10
-    problem = _core.Problem(json.dumps(spec))
+    problem = _core.Space(json.dumps(spec))
     n, turns = 600, 150
     trace = trace_of(n, 1.0)
     starts = np.arange(n + 1, dtype=np.uint64) * 2
@@ -257,10 +257,10 @@ def test_a_layout_rated_slower_is_simulated_slower() -> None:
     only = cs.request_class("only", 1.0, prompt, output)
     base: Json = {"classes": [only], "class_sets": [1], "slos": [], "round_trip_s": [[0.0]]}
     spec = cs.spec_of("llama-8b", **base)
-    plain = _core.Problem(json.dumps(spec))
+    plain = _core.Space(json.dumps(spec))
     factors = {"ttft": 1.4, "tpot": 1.2, "load": 1.1, "prefill_load": 1.0}
     spec["workloads"][0] |= {"time_factors": [factors], "time_factors_of": [0, 0, 0]}
-    slower = _core.Problem(json.dumps(spec))
+    slower = _core.Space(json.dumps(spec))
     assert load_s(slower) == pytest.approx(1.1 * load_s(plain))
     # At the same utilisation every time is longer by its own factor.
     seen = [simulate(x, [{"id": 0}], rate=0.6 / load_s(x), seed=9) for x in (plain, slower)]
@@ -278,7 +278,7 @@ def test_good_requests_meet_their_limits() -> None:
     only = cs.request_class("only", 1.0, prompt, output)
     limits = [cs.slo("ttft", "p95", 0.07), cs.slo("tpot", "p95", 0.009)]
     base: Json = {"classes": [only], "class_sets": [1], "slos": limits, "round_trip_s": [[0.0]]}
-    problem = _core.Problem(json.dumps(cs.spec_of("llama-8b", **base)))
+    problem = _core.Space(json.dumps(cs.spec_of("llama-8b", **base)))
     result = simulate(problem, [{"id": 0}], sizes, rate=0.6 / load_s(problem), requests=10_000)
     row = result["classes"][0]
     both, (first, _), (later, _) = row["attainment"][0], *row["within"]

@@ -18,11 +18,11 @@ PRICE, TARIFF = 2.5, 0.1
 
 
 @pytest.fixture(scope="module")
-def problem() -> _core.Problem:
-    return _core.Problem(json.dumps(cs.spec()))
+def problem() -> _core.Space:
+    return _core.Space(json.dumps(cs.spec()))
 
 
-def serving(problem: _core.Problem, count: int) -> list[int]:
+def serving(problem: _core.Space, count: int) -> list[int]:
     """Numbers of some configurations that serve, spread over the space."""
     step = max(1, problem.space_size // 4000)
     found = []
@@ -34,7 +34,7 @@ def serving(problem: _core.Problem, count: int) -> list[int]:
 
 
 def bulk(
-    problem: _core.Problem, number: int, k: int, rates: list[float]
+    problem: _core.Space, number: int, k: int, rates: list[float]
 ) -> dict[str, np.ndarray] | None:
     rate = np.array(rates)
     points = _core.operating_points(
@@ -43,7 +43,7 @@ def bulk(
     return None if points is None else dict(points)
 
 
-def test_points_are_those_of_a_replica_at_its_rate(problem: _core.Problem) -> None:
+def test_points_are_those_of_a_replica_at_its_rate(problem: _core.Space) -> None:
     spec = cs.spec()
     seen = 0
     for number in serving(problem, 150):
@@ -80,7 +80,7 @@ def test_points_are_those_of_a_replica_at_its_rate(problem: _core.Problem) -> No
     assert seen > 100
 
 
-def test_rows_may_be_cut_anywhere(problem: _core.Problem) -> None:
+def test_rows_may_be_cut_anywhere(problem: _core.Space) -> None:
     number = serving(problem, 1)[0]
     rates = np.linspace(0.0, 3.0, 70_000)
     whole = bulk(problem, number, 0, list(rates))
@@ -91,7 +91,7 @@ def test_rows_may_be_cut_anywhere(problem: _core.Problem) -> None:
         assert column.tobytes() == joined.tobytes()
 
 
-def test_rows_at_one_rate_are_those_of_each_alone(problem: _core.Problem) -> None:
+def test_rows_at_one_rate_are_those_of_each_alone(problem: _core.Space) -> None:
     """Rows that share a rate share their latencies; prices differ. Runs of one to three hundred."""
     number = serving(problem, 1)[0]
     rng = np.random.default_rng(5)
@@ -109,7 +109,7 @@ def test_rows_at_one_rate_are_those_of_each_alone(problem: _core.Problem) -> Non
         assert column[order].tobytes() == apart[name].tobytes()
 
 
-def test_results_go_into_arrays_that_are_given(problem: _core.Problem) -> None:
+def test_results_go_into_arrays_that_are_given(problem: _core.Space) -> None:
     number = serving(problem, 1)[0]
     rate, price = np.linspace(0.0, 3.0, 70_000), np.full(70_000, PRICE)
     known = _core.operating_points(problem, number, 0, rate, price, price)
@@ -139,7 +139,7 @@ KEPT: Any = {"cheapest": 7, "by": "cost", "front": True}
 ONE = {"rate_rps": [1.0]}
 
 
-def search(problem: _core.Problem, skip: bool, threads: int = 0) -> _core.PointSearch:
+def search(problem: _core.Space, skip: bool, threads: int = 0) -> _core.PointSearch:
     offers = [[(3.0, 0.1), (2.0, 0.2), (2.0, 0.2), (4.0, 0.3)], [(5.0, 0.0)]]
     loads = list(np.linspace(0.005, 0.995, 150))
     found = _core.PointSearch(
@@ -158,7 +158,7 @@ def beaten(rows: np.ndarray) -> np.ndarray:
     return (no_worse & better).any(axis=1)
 
 
-def test_a_bounded_search_keeps_what_a_full_one_keeps(problem: _core.Problem) -> None:
+def test_a_bounded_search_keeps_what_a_full_one_keeps(problem: _core.Space) -> None:
     bounded, full, alone = (search(problem, s, t) for s, t in ((True, 0), (False, 0), (True, 1)))
     for kind in ("front", "cheapest"):
         one, other = getattr(bounded, kind)(), getattr(full, kind)()
@@ -181,7 +181,7 @@ def test_a_bounded_search_keeps_what_a_full_one_keeps(problem: _core.Problem) ->
 
 @pytest.mark.parametrize("by", ["cost", "ttft", "tpot"])
 def test_the_best_alone_are_the_best_of_all(
-    problem: _core.Problem, by: Literal["cost", "ttft", "tpot"]
+    problem: _core.Space, by: Literal["cost", "ttft", "tpot"]
 ) -> None:
     offers = [[(3.0, 0.1), (2.0, 0.2)], [(5.0, 0.0)]]
     loads = list(np.linspace(0.005, 0.995, 40))
@@ -211,7 +211,7 @@ def test_the_best_alone_are_the_best_of_all(
         assert list(few["number"][here]) == [number for *_, number in sorted(keys)[:5]]
 
 
-def test_what_is_out_of_range_is_refused(problem: _core.Problem) -> None:
+def test_what_is_out_of_range_is_refused(problem: _core.Space) -> None:
     offers = [[(2.0, 0.1)], [(2.0, 0.1)]]
     for axis, loads, match in (
         ("utilisation", [0.5, 1.0], "below 1"),

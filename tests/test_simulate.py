@@ -50,7 +50,7 @@ def one_class(model: str, sizes: Lengths | None = None, **changes: Any) -> Any:
     prompt, output = map(measured, (sizes or lengths())[0])
     only = cs.request_class("only", 1.0, prompt, output)
     base: Json = {"classes": [only], "class_sets": [1], "slos": [], "round_trip_s": [[0.0]]}
-    return _core.Problem(json.dumps(cs.spec_of(model, **{**base, **changes})))
+    return _core.Space(json.dumps(cs.spec_of(model, **{**base, **changes})))
 
 
 def load_s(problem: Any, id: int = 0) -> float:

@@ -22,8 +22,8 @@ __all__ = [
     "Candidates",
     "Durations",
     "PointSearch",
-    "Problem",
     "Search",
+    "Space",
     "Splicer",
     "StopFlag",
     "__version__",
@@ -302,14 +302,14 @@ class _KwhCost(TypedDict):
     water: float
 
 @final
-class Problem:
+class Space:
     """A checked specification and its space of configurations, a range of integers.
 
     Raises ``ValueError`` naming the field for text that is no specification, a number outside its
     domain, or an index that points nowhere.
     """
 
-    def __new__(cls, spec_json: str) -> Problem: ...
+    def __new__(cls, spec_json: str) -> Space: ...
     @property
     def unit_count(self) -> int:
         """Units of work. A unit is all configurations of one (workload, system, engine, precision,
@@ -341,7 +341,7 @@ class Problem:
         of a class that the configuration does not admit, or a configuration that is no layout.
         """
 
-    def with_kernels(self, kernels_json: str) -> Problem:
+    def with_kernels(self, kernels_json: str) -> Space:
         """The same specification with other kernels: JSON of its ``kernels`` list.
 
         Raises ``ValueError`` where a kernel is not usable.
@@ -351,7 +351,7 @@ class Problem:
 class Candidates:
     """Layouts of a problem that rows of a candidate file refer to."""
 
-    def __new__(cls, problem: Problem) -> Candidates: ...
+    def __new__(cls, space: Space) -> Candidates: ...
     def add(
         self,
         axes: Sequence[int],
@@ -389,7 +389,7 @@ class Search:
     """Counts and kept candidates of what was searched so far. Order and grouping do not matter."""
 
     def __new__(cls) -> Search: ...
-    def extend(self, problem: Problem, first: int, last: int, threads: int = 0) -> None:
+    def extend(self, space: Space, first: int, last: int, threads: int = 0) -> None:
         """Adds partitions ``first`` to ``last`` (exclusive), each once, of one problem.
 
         ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` past
@@ -419,7 +419,7 @@ class _KeptPoints(_BulkPoints):
     """Points that a search keeps, with where they lie."""
 
     number: _Longs
-    configuration: _Longs  # for ``Problem.describe``; its classes are another axis here
+    configuration: _Longs  # for ``Space.describe``; its classes are another axis here
     workload_index: _Longs
     class_index: _Longs
     offer_index: _Longs
@@ -450,7 +450,7 @@ class _Question(TypedDict, total=False):
     skip: bool  # points that a bound excludes are counted and not computed; nothing else changes
 
 def operating_points(
-    problem: Problem,
+    space: Space,
     id: int,
     class_index: int,
     rate_rps: _Reals,
@@ -480,7 +480,7 @@ class PointSearch:
     Nothing depends on the number of threads.
     """
 
-    def __new__(cls, problem: Problem, **question: Unpack[_Question]) -> PointSearch:
+    def __new__(cls, space: Space, **question: Unpack[_Question]) -> PointSearch:
         """Raises ``ValueError`` naming what is unknown, missing or out of range, ``IndexError`` for
         a latency group that does not exist."""
 
@@ -547,7 +547,7 @@ def estimate(values: _Reals) -> tuple[float, float]:
     """
 
 def simulate(
-    problem: Problem,
+    space: Space,
     id: int,
     rates: _Reals,
     lengths: _Lengths,
@@ -565,7 +565,7 @@ def simulate(
     """
 
 def replay(
-    problem: Problem,
+    space: Space,
     id: int,
     trace: _Trace,
     *,
@@ -581,7 +581,7 @@ def replay(
     """
 
 def simulate_fleet(
-    problem: Problem,
+    space: Space,
     fleet: dict[str, Any],
     *,
     lengths: _Lengths,
@@ -605,7 +605,7 @@ def prune(candidates: Sequence[dict[str, Any]], per_system: int) -> list[int]:
     """
 
 def closed_loop(
-    problem: Problem, axes: Sequence[int], degrees: Sequence[int], load: Sequence[float]
+    space: Space, axes: Sequence[int], degrees: Sequence[int], load: Sequence[float]
 ) -> tuple[float, float, float] | None:
     """Means of a benchmark at fixed concurrency: TTFT in s, TPOT in s, output tokens/s/GPU.
 
@@ -615,7 +615,7 @@ def closed_loop(
     """
 
 def throughput(
-    problem: Problem,
+    space: Space,
     axes: Sequence[int],
     degrees: Sequence[int],
     batch: int,

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::problem::Problem;
+use super::space::PySpace;
 use crate::error::{positive, Error, Result};
 use crate::evaluate::limits;
 use crate::perf::benchmark;
@@ -13,14 +13,14 @@ use crate::space::{resolve, Configuration};
 /// TTFT, TPOT (s) and output tokens/s/GPU at a (concurrency, input tokens, output tokens).
 #[pyfunction]
 pub(super) fn closed_loop(
-    problem: &Problem,
+    space: &PySpace,
     axes: [usize; 6],
     degrees: [u32; 4],
     load: [f64; 3],
 ) -> Result<Option<(f64, f64, f64)>> {
     load.iter().try_for_each(|x| positive("load", *x))?;
-    let c = Configuration::serving(&problem.spec, axes, degrees)?;
-    Ok(resolve(&problem.spec, &c).and_then(|layout| {
+    let c = Configuration::serving(&space.spec, axes, degrees)?;
+    Ok(resolve(&space.spec, &c).and_then(|layout| {
         let r = closed(&layout, &StepModel::of(&layout)?, load[0], load[1], load[2]);
         Some((r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu))
     }))
@@ -29,9 +29,9 @@ pub(super) fn closed_loop(
 /// The most that a layout serves of the workload's first class: output tokens/s/GPU, sequences in
 /// decode, share of full load that limits allow.
 #[pyfunction]
-#[pyo3(signature = (problem, axes, degrees, batch, *, reserved = false, requests = f64::INFINITY, limited = false))]
+#[pyo3(signature = (space, axes, degrees, batch, *, reserved = false, requests = f64::INFINITY, limited = false))]
 pub(super) fn throughput(
-    problem: &Problem,
+    space: &PySpace,
     axes: [usize; 6],
     degrees: [u32; 4],
     batch: u32,
@@ -45,15 +45,15 @@ pub(super) fn throughput(
         let (field, must) = ("requests".to_owned(), "at least 1");
         return Err(Error::Value { field, value, must });
     }
-    let c = Configuration::serving(&problem.spec, axes, degrees)?;
-    let workload = &problem.spec.workloads[c.workload];
+    let c = Configuration::serving(&space.spec, axes, degrees)?;
+    let workload = &space.spec.workloads[c.workload];
     let run = benchmark::Run {
         batch,
         reserved,
         requests,
         limits: limited.then(|| limits(workload, 0)),
     };
-    Ok(resolve(&problem.spec, &c).and_then(|layout| {
+    Ok(resolve(&space.spec, &c).and_then(|layout| {
         let step = StepModel::of(&layout)?;
         let t = benchmark::throughput(&layout, &step, &workload.classes[0], &run)?;
         Some((t.output_tokens_per_s_gpu, t.sequences, t.utilisation))

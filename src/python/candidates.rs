@@ -4,7 +4,7 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 
 use super::convert::{slices, Fields};
-use super::problem::Problem;
+use super::space::PySpace;
 use crate::candidates::{self, Answers, Evaluator, Prepared, Rows, ANSWERS, NUMBERS};
 use crate::error::Result;
 use crate::space::Configuration;
@@ -13,7 +13,7 @@ use crate::workload::Speculation;
 /// Layouts of one problem that rows of a file refer to.
 #[pyclass(module = "tokenfleet._core")]
 pub(super) struct Candidates {
-    problem: Py<Problem>,
+    space: Py<PySpace>,
     prepared: Vec<Prepared>,
     evaluator: Evaluator,
 }
@@ -21,9 +21,9 @@ pub(super) struct Candidates {
 #[pymethods]
 impl Candidates {
     #[new]
-    fn new(problem: Py<Problem>) -> Self {
+    fn new(space: Py<PySpace>) -> Self {
         Self {
-            problem,
+            space,
             prepared: Vec::new(),
             evaluator: Evaluator::default(),
         }
@@ -36,7 +36,7 @@ impl Candidates {
         degrees: [u32; 4],
         speculation: Fields<Speculation>,
     ) -> Result<Option<usize>> {
-        let spec = &self.problem.get().spec;
+        let spec = &self.space.get().spec;
         let [workload, system, engine, precision, kv] = axes;
         let axes = [workload, system, engine, precision, kv, 0];
         let c = Configuration::serving(spec, axes, degrees)?;
@@ -65,7 +65,7 @@ impl Candidates {
             *column = (values.as_slice_mut()?, valid.as_slice_mut()?);
         }
         let mut out = Answers::new(layout.len()?, status.as_slice_mut()?, columns)?;
-        let spec = &self.problem.get().spec;
+        let spec = &self.space.get().spec;
         let (evaluator, prepared) = (&mut self.evaluator, &self.prepared);
         let kept = py.detach(|| evaluator.evaluate(spec, prepared, &rows, &mut out));
         Ok((kept, out.columns.map(|c| c.missing)))

@@ -1,7 +1,7 @@
 //! The only place that knows Python: options and arrays in, GIL released, answers out, errors mapped.
 //!
-//! Calls go one way: `convert`, `threads`, `requests`, `durations` ▸ `problem` ▸ what takes a
-//! problem (`simulation`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
+//! Calls go one way: `convert`, `threads`, `requests`, `durations` ▸ `space` ▸ what takes a
+//! space (`simulation`, `search`, `points`, `candidates`, `benchmark`); the rest stand alone.
 
 #![allow(clippy::too_many_arguments)] // arrays, and Python's keywords
 
@@ -13,7 +13,7 @@ mod errors;
 mod fleets;
 mod money;
 mod points;
-mod problem;
+mod space;
 mod requests;
 mod search;
 mod simulation;
@@ -45,7 +45,7 @@ mod _core {
     #[pymodule_export]
     use super::points::{operating_points, PointSearch};
     #[pymodule_export]
-    use super::problem::Problem;
+    use super::space::PySpace;
     #[pymodule_export]
     use super::search::{prune, Search};
     #[pymodule_export]

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::convert::{add_columns, Fields, Plain};
-use super::problem::Problem;
+use super::space::PySpace;
 use super::threads::on_threads;
 use crate::error::{index, Error, Result};
 use crate::points::bulk::fill;
@@ -19,12 +19,12 @@ use crate::points::{Inputs, NAMES};
 /// Points of one configuration and class at given rates and prices, into the columns of `out`.
 #[pyfunction]
 #[pyo3(signature = (
-    problem, id, class_index, rate_rps, usd_per_gpu_h, usd_per_kwh, *,
+    space, id, class_index, rate_rps, usd_per_gpu_h, usd_per_kwh, *,
     latency_group = 0, threads = 0, out = None
 ))]
 pub(super) fn operating_points<'py>(
     py: Python<'py>,
-    problem: &Problem,
+    space: &PySpace,
     id: u64,
     class_index: usize,
     rate_rps: PyReadonlyArray1<'py, f64>,
@@ -34,10 +34,10 @@ pub(super) fn operating_points<'py>(
     threads: usize,
     out: Option<Bound<'py, PyDict>>,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let c = problem.space.decode_at(&problem.spec, id, latency_group)?;
-    let classes = problem.spec.workloads[c.workload].classes.len();
+    let c = space.space.decode_at(&space.spec, id, latency_group)?;
+    let classes = space.spec.workloads[c.workload].classes.len();
     index("class", class_index, classes)?;
-    let curve = curve_of(&problem.spec, &c, class_index, latency_group);
+    let curve = curve_of(&space.spec, &c, class_index, latency_group);
     let Some(curve) = curve.filter(|curve| curve.fits) else {
         return Ok(None);
     };
@@ -89,19 +89,19 @@ fn written<'py>(
 /// Searches a grid of operating points for those worth keeping; see `points/stream.rs`.
 #[pyclass(module = "tokenfleet._core")]
 pub(super) struct PointSearch {
-    problem: Py<Problem>,
+    space: Py<PySpace>,
     session: Session,
 }
 
 #[pymethods]
 impl PointSearch {
     #[new]
-    #[pyo3(signature = (problem, **question))]
-    fn new(problem: Py<Problem>, question: Option<Fields<Question>>) -> Result<Self> {
+    #[pyo3(signature = (space, **question))]
+    fn new(space: Py<PySpace>, question: Option<Fields<Question>>) -> Result<Self> {
         let none = || Error::Input("PointSearch: loads, offers and what to keep".to_owned());
         let question = question.ok_or_else(none)?.0;
-        let session = Session::new(&problem.get().spec, question)?;
-        Ok(Self { problem, session })
+        let session = Session::new(&space.get().spec, question)?;
+        Ok(Self { space, session })
     }
 
     #[getter]
@@ -111,13 +111,13 @@ impl PointSearch {
 
     #[getter]
     fn unit_count(&self) -> u64 {
-        self.problem.get().space.unit_count()
+        self.space.get().space.unit_count()
     }
 
     /// Searches places `first` to `last` (exclusive) of the units, each once.
     #[pyo3(signature = (first, last, threads = 0))]
     fn extend(&mut self, py: Python<'_>, first: u64, last: u64, threads: usize) -> PyResult<()> {
-        let Problem { spec, space } = self.problem.get();
+        let PySpace { spec, space } = self.space.get();
         let work = || self.session.extend(spec, space, first, last);
         Ok(on_threads(py, threads, work)??)
     }
@@ -129,13 +129,13 @@ impl PointSearch {
 
     /// Points that no other dominates, by workload, class and number, as columns.
     fn front<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let Problem { spec, space } = self.problem.get();
+        let PySpace { spec, space } = self.space.get();
         columns(py, &self.session.front(spec, space)?)
     }
 
     /// The best points by workload and class, best first, as columns.
     fn cheapest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let Problem { spec, space } = self.problem.get();
+        let PySpace { spec, space } = self.space.get();
         columns(py, &self.session.cheapest(spec, space)?)
     }
 }

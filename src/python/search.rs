@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::convert::{add_columns, Fields, Plain};
-use super::problem::Problem;
+use super::space::PySpace;
 use super::threads::on_threads;
 use crate::error::Result;
 use crate::perf::role::Role;
@@ -27,17 +27,17 @@ impl Search {
         Self::default()
     }
 
-    /// Adds partitions `first..last` of a problem, on `threads` threads (0: all cores).
-    #[pyo3(signature = (problem, first, last, threads = 0))]
+    /// Adds partitions `first..last` of a space, on `threads` threads (0: all cores).
+    #[pyo3(signature = (space, first, last, threads = 0))]
     fn extend(
         &mut self,
         py: Python<'_>,
-        problem: &Problem,
+        space: &PySpace,
         first: u64,
         last: u64,
         threads: usize,
     ) -> PyResult<()> {
-        let Problem { spec, space } = problem;
+        let PySpace { spec, space } = space;
         let work = || self.found.extend(spec, space, first, last);
         Ok(on_threads(py, threads, work)??)
     }

@@ -8,7 +8,7 @@ use pyo3::types::PyList;
 
 use super::convert::{numbers, Fields, Plain};
 use super::durations::Durations;
-use super::problem::Problem;
+use super::space::PySpace;
 use super::requests::{drawn_lengths, traced, Hashes, Pairs, Trace};
 use super::threads::on_threads;
 use crate::error::Result;
@@ -47,10 +47,10 @@ fn until<T: Send>(
 
 /// Simulates a group of replicas under requests drawn at `rates`.
 #[pyfunction]
-#[pyo3(signature = (problem, id, rates, lengths, *, threads = 0, stop = None, **settings))]
+#[pyo3(signature = (space, id, rates, lengths, *, threads = 0, stop = None, **settings))]
 pub(super) fn simulate<'py>(
     py: Python<'py>,
-    problem: &Problem,
+    space: &PySpace,
     id: u64,
     rates: PyReadonlyArray1<'py, f64>,
     lengths: Pairs<'py>,
@@ -59,18 +59,18 @@ pub(super) fn simulate<'py>(
     settings: Option<Fields<Options>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let settings = settings.unwrap_or_default().0;
-    let lengths = drawn_lengths(&lengths, &problem.hit_rates(id)?)?;
+    let lengths = drawn_lengths(&lengths, &space.hit_rates(id)?)?;
     let rates = numbers(&rates);
     let traffic = Traffic::Drawn { rates, lengths };
-    problem.simulated(py, id, &traffic, &settings, threads, stop)
+    space.simulated(py, id, &traffic, &settings, threads, stop)
 }
 
 /// The same under a trace, with requests drawn at `mixed` rates and lengths among its rows.
 #[pyfunction]
-#[pyo3(signature = (problem, id, trace, *, hashes = None, mixed = None, stop = None, **settings))]
+#[pyo3(signature = (space, id, trace, *, hashes = None, mixed = None, stop = None, **settings))]
 pub(super) fn replay<'py>(
     py: Python<'py>,
-    problem: &Problem,
+    space: &PySpace,
     id: u64,
     trace: Trace<'py>,
     hashes: Option<Hashes<'py>>,
@@ -79,7 +79,7 @@ pub(super) fn replay<'py>(
     settings: Option<Fields<Options>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let settings = settings.unwrap_or_default().0;
-    let hit_rates = problem.hit_rates(id)?;
+    let hit_rates = space.hit_rates(id)?;
     let (requests, blocks) = traced(&trace, hashes.as_ref(), &hit_rates)?;
     let traffic = match mixed {
         None => Traffic::Replayed { requests, blocks },
@@ -89,10 +89,10 @@ pub(super) fn replay<'py>(
             Traffic::mixed(trace, &numbers(&rates), &lengths, &settings)?
         }
     };
-    problem.simulated(py, id, &traffic, &settings, 1, stop)
+    space.simulated(py, id, &traffic, &settings, 1, stop)
 }
 
-impl Problem {
+impl PySpace {
     fn hit_rates(&self, id: u64) -> Result<Vec<f64>> {
         let c = self.space.decode(&self.spec, id)?;
         Ok(self.spec.workloads[c.workload].hit_rates())
@@ -135,10 +135,10 @@ fn add_durations(answer: &Bound<'_, PyAny>, report: &Report) -> PyResult<()> {
 
 /// Simulates groups of replicas behind one router; see `simulate/fleet.rs`.
 #[pyfunction]
-#[pyo3(signature = (problem, fleet, *, lengths, trace = None, hashes = None, threads = 0, stop = None))]
+#[pyo3(signature = (space, fleet, *, lengths, trace = None, hashes = None, threads = 0, stop = None))]
 pub(super) fn simulate_fleet<'py>(
     py: Python<'py>,
-    problem: &Problem,
+    space: &PySpace,
     fleet: Fields<FleetSpec>,
     lengths: Pairs<'py>,
     trace: Option<Trace<'py>>,
@@ -148,7 +148,7 @@ pub(super) fn simulate_fleet<'py>(
 ) -> PyResult<Plain<Summary>> {
     let fleet = fleet.0;
     let first = fleet.groups.first();
-    let hit_rates = first.map_or(Ok(vec![]), |group| problem.hit_rates(group.id))?;
+    let hit_rates = first.map_or(Ok(vec![]), |group| space.hit_rates(group.id))?;
     let (trace, blocks) = match &trace {
         Some(trace) => traced(trace, hashes.as_ref(), &hit_rates)?,
         None => (vec![], None),
@@ -159,7 +159,7 @@ pub(super) fn simulate_fleet<'py>(
         trace,
         blocks,
     };
-    let (spec, space) = (&problem.spec, &problem.space);
+    let (spec, space) = (&space.spec, &space.space);
     let run = |flag: &AtomicBool| fleet::simulate_fleet(spec, space, &fleet, &given, flag);
     let report = until(py, stop, threads, run)?;
     let report = report.map_err(|why| why.of("a group, or a class that no group takes"))?;

@@ -13,14 +13,14 @@ use crate::space::Space;
 use crate::workload::Spec;
 
 /// A specification and its space of configurations.
-#[pyclass(frozen, module = "tokenfleet._core")]
-pub(super) struct Problem {
+#[pyclass(frozen, name = "Space", module = "tokenfleet._core")]
+pub(super) struct PySpace {
     pub(super) spec: Spec,
     pub(super) space: Space,
 }
 
 #[pymethods]
-impl Problem {
+impl PySpace {
     #[new]
     fn new(spec_json: &str) -> Result<Self> {
         let spec = Spec::from_json(spec_json)?;

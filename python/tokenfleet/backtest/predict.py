@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tokenfleet._core import Problem, closed_loop, throughput
+from tokenfleet._core import Space, closed_loop, throughput
 from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
 from tokenfleet.catalog import Catalog
@@ -56,7 +56,7 @@ class Predictor:
         self._position = {shape: w for w, shape in enumerate(self._shapes)}
         self._known_axes: dict[tuple[int, Layout], tuple[int, ...] | None] = {}
         self._specification = self._build()
-        self._core = Problem(json.dumps(self._specification.data))
+        self._core = Space(json.dumps(self._specification.data))
         self.layouts = [self._choose(i, run) for i, run in enumerate(self._runs)]
 
     def with_constants(self, values: Mapping[tuple[str, str], float]) -> list[dict[str, float]]:
@@ -87,7 +87,7 @@ class Predictor:
         used = kernels_used(self._specification, w, layout.precision, layout.kv, ranks)
         return {what: whom for what, whom in notes.items() if what in used}
 
-    def _rates(self, core: Problem) -> list[dict[str, float]]:
+    def _rates(self, core: Space) -> list[dict[str, float]]:
         return [
             self._rate(core, run, layout) or {} if layout else {}
             for run, layout in zip(self._runs, self.layouts, strict=True)
@@ -119,7 +119,7 @@ class Predictor:
             return None
         return best[1]
 
-    def _rate(self, core: Problem, run: Run, layout: Layout) -> dict[str, float] | None:
+    def _rate(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
         """Predicted figures; None where the layout is none, or the load above capacity."""
         if run.kind == "open":
             return self._open(run, layout)
@@ -166,7 +166,7 @@ class Predictor:
 
 
 def _closed(
-    core: Problem, axes: Sequence[int], degrees: Sequence[int], run: Run
+    core: Space, axes: Sequence[int], degrees: Sequence[int], run: Run
 ) -> dict[str, float] | None:
     found = closed_loop(core, axes, degrees, (run.load, run.input.mean, run.output.mean))
     if found is None:
@@ -175,7 +175,7 @@ def _closed(
 
 
 def _most(
-    core: Problem, axes: Sequence[int], degrees: Sequence[int], run: Run, layout: Layout
+    core: Space, axes: Sequence[int], degrees: Sequence[int], run: Run, layout: Layout
 ) -> float | None:
     """The most output tokens/s/GPU of a layout."""
     at = run.at

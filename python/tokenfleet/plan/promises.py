@@ -62,7 +62,7 @@ def expected_core(built: Built) -> Any:
         return built.core
     plain = without_factors(spec)
     add_time_factors(built.loaded, plain, None)
-    return _core.Problem(json.dumps(plain.data))
+    return _core.Space(json.dumps(plain.data))
 
 
 def _parts(

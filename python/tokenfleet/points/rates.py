@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet._core import Problem, Search
+from tokenfleet._core import Search, Space
 from tokenfleet.catalog import Catalog, require
 from tokenfleet.problem.specification import (
     Specification,
@@ -100,7 +100,7 @@ def open_loop(
         "search": _only(layout, batch),
     }
     specification = build_specification(load_scenario(data, catalog=catalog), [layout.system])
-    core = Problem(json.dumps(specification.data))
+    core = Space(json.dumps(specification.data))
     if core.space_size == 0 or core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
         return None
     found = core.recheck(0, 0, np.array([requests_s]))
@@ -124,7 +124,7 @@ def best_rate(
         "speculation": [drafts.model_dump(exclude_none=True)] if drafts else [],
     }
     specification = build_specification(load_scenario(data, catalog=catalog), [system])
-    core = Problem(json.dumps(specification.data))
+    core = Space(json.dumps(specification.data))
     search = Search()
     search.extend(core, 0, core.partition_count)
     return _best(specification, core, _candidates(search))
@@ -162,7 +162,7 @@ def _candidates(search: Search) -> list[_Candidate]:
 
 
 def _best(
-    specification: Specification, core: Problem, candidates: Sequence[_Candidate]
+    specification: Specification, core: Space, candidates: Sequence[_Candidate]
 ) -> BestRate | None:
     """The replica, or the pair of pools, with the fewest accelerator-seconds per request."""
     serve = [(c,) for c in candidates if c.role == "serve"]
@@ -194,7 +194,7 @@ def _pairs(candidates: Sequence[_Candidate]) -> list[tuple[_Candidate, ...]]:
     ]
 
 
-def _label(core: Problem, candidate: _Candidate) -> str:
+def _label(core: Space, candidate: _Candidate) -> str:
     d = core.describe(candidate.id)
     degrees = {"TP": d["tp"], "EP": d["ep"], "attention DP": d["attention_dp"]}
     parts = [f"{name} {n}" for name, n in degrees.items() if n > 1] or ["1 GPU"]

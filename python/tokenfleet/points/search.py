@@ -118,7 +118,7 @@ def search_points(
     parts = list(_parts(spec))
     for i, (w, group) in enumerate(parts):
         offers = _offers(loaded, spec, supply, blocks.hours.tolist(), (w, group))
-        core = _core.Problem(json.dumps(_one_workload(spec, w, group)))
+        core = _core.Space(json.dumps(_one_workload(spec, w, group)))
         share = None if progress is None else _Share(progress, i, len(parts))
         search = _new_search(core, offers, utilisations, cheapest=cheapest, by=by, front=front)
         _run(search, threads, share)
@@ -195,7 +195,7 @@ def _priced(loaded: LoadedScenario, pool: Pool, offer: OfferData, hours: Sequenc
 
 
 def _new_search(
-    core: _core.Problem, offers: Sequence[Sequence[_Offer]], loads: list[float], **kept: Any
+    core: _core.Space, offers: Sequence[Sequence[_Offer]], loads: list[float], **kept: Any
 ) -> _core.PointSearch:
     prices = [[(o.usd_per_gpu_h, o.usd_per_kwh) for o in of] for of in offers]
     try:
@@ -215,7 +215,7 @@ def _run(search: _core.PointSearch, threads: int, progress: Progress | None) -> 
 
 
 def _labelled(
-    core: _core.Problem,
+    core: _core.Space,
     spec: Specification,
     w: int,
     offers: Sequence[Sequence[_Offer]],

@@ -61,7 +61,7 @@ def _held(spec: Specification, w: int, metrics: tuple[str, ...], factor: float) 
         {**slo, "limit_s": slo["limit_s"] * (factor if slo["metric"] in metrics else 1.0)}
         for slo in workload["slos"]
     ]
-    core = _core.Problem(json.dumps({**spec.data, "workloads": [{**workload, "slos": slos}]}))
+    core = _core.Space(json.dumps({**spec.data, "workloads": [{**workload, "slos": slos}]}))
     search = _core.Search()
     search.extend(core, 0, core.partition_count)
     return len(search.kept()["id"]) > 0

@@ -43,7 +43,7 @@ class Built:
     terms: Terms
     supply: Supply
     specification: Specification | None  # None: measured columns took the model's place
-    core: _core.Problem | None
+    core: _core.Space | None
     counts: Mapping[str, Mapping[str, int]]  # by workload: how many configurations ended how
     origins: dict[int, tuple[int, int]]  # candidate id -> (number in the space, latency group)
     not_considered: tuple[NotConsidered, ...]
@@ -173,13 +173,13 @@ def _value(workload: Workload, c: RequestClass) -> float:
 @dataclass(frozen=True, eq=False)
 class _Found:
     specification: Specification | None
-    core: _core.Problem | None
+    core: _core.Space | None
     candidates: tuple[data.Candidate, ...]
     counts: Mapping[str, Mapping[str, int]]
     origins: dict[int, tuple[int, int]]
 
 
-def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Problem]:
+def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Space]:
     """Specification and core that `build` makes of a scenario, without searching its space.
 
     Raises:
@@ -198,12 +198,10 @@ def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Problem]:
     return _specified(loaded, sorted({p.system for p in supply.pools}))
 
 
-def _specified(
-    loaded: LoadedScenario, systems: Sequence[str]
-) -> tuple[Specification, _core.Problem]:
+def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> tuple[Specification, _core.Space]:
     specification = build_specification(loaded, systems)
     add_time_factors(loaded, specification, loaded.scenario.confidence)
-    return specification, _core.Problem(json.dumps(specification.data))
+    return specification, _core.Space(json.dumps(specification.data))
 
 
 def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
@@ -227,7 +225,7 @@ def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress |
 
 
 def _candidates(
-    scenario: Scenario, spec: Specification, core: _core.Problem, kept: Mapping[str, Any]
+    scenario: Scenario, spec: Specification, core: _core.Space, kept: Mapping[str, Any]
 ) -> tuple[tuple[data.Candidate, ...], dict[int, tuple[int, int]]]:
     candidates = []
     origins = {}

@@ -57,11 +57,11 @@ def check(loaded: LoadedScenario) -> Checked:
     apis, refused = build_apis(loaded)
     systems = tuple(sorted({pool.system for pool in supply.pools}))
     notes = supply.not_considered + refused
-    space: _core.Problem | None = None
+    space: _core.Space | None = None
     inherited: dict[str, dict[str, str]] = {}
     if scenario.columns is None and systems:
         specification = build_specification(loaded, systems)
-        space = _core.Problem(json.dumps(specification.data))
+        space = _core.Space(json.dumps(specification.data))
         notes += [NotConsidered(r.what, r.text) for r in specification.refused]
         inherited = {
             ", ".join(key): what for key, what in sorted(specification.inherited.notes.items())

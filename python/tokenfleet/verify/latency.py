@@ -30,7 +30,7 @@ def verify_latency(built: Built, result: MixResult) -> list[Violation]:
     spec = built.specification
     if spec is None or not any("time_factors" in w for w in spec.data["workloads"]):
         return []
-    core = _core.Problem(json.dumps(without_factors(spec).data))
+    core = _core.Space(json.dumps(without_factors(spec).data))
     judge = Judge(built.loaded, spec)
     found: list[Violation] = []
     for load in loads(result):
@@ -73,7 +73,7 @@ class _Replica:
 
 
 def _replica(
-    built: Built, result: MixResult, load: Load, core: _core.Problem, judge: Judge
+    built: Built, result: MixResult, load: Load, core: _core.Space, judge: Judge
 ) -> _Replica:
     candidate = result.problem.candidates[load.candidate]
     label: dict[str, Any] = candidate.label

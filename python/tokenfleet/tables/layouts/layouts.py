@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tokenfleet._core import Candidates, Problem
+from tokenfleet._core import Candidates, Space
 from tokenfleet.catalog import Catalog
 from tokenfleet.catalog.names import kv_format
 from tokenfleet.points.rates import plain_scenario
@@ -57,7 +57,7 @@ class Layouts:
         for workload in self._specification.data["workloads"]:
             workload["max_gpus"] = MOST_GPUS
         self._engines = [e["id"] for e in self._specification.data["engines"]]
-        self.core = Candidates(Problem(json.dumps(self._specification.data)))
+        self.core = Candidates(Space(json.dumps(self._specification.data)))
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._refusals: list[Refusal] = []
         self._provenance: list[int] = []
