@@ -181,6 +181,14 @@ def priced_by_block(problem: Problem, seed: int) -> Problem:
     return replace(problem, pools=pools, offers=offers, apis=apis)
 
 
+def timed(problem: Problem, seed: int) -> Problem:
+    """The same problem with prices by block, and blocks that count by their weight."""
+    problem = priced_by_block(problem, seed)
+    weights = np.random.default_rng(seed).uniform(0.3, 1.0, len(problem.blocks)).tolist()
+    blocks = (replace(b, weight=w) for b, w in zip(problem.blocks, weights, strict=True))
+    return replace(problem, blocks=tuple(blocks))
+
+
 def free_problem(seed: int) -> Problem:
     """`random_problem` with free demand, an annual budget and no API."""
     problem = random_problem(seed)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from problems import candidate, free_problem, one_pool, random_problem
+from problems import candidate, free_problem, one_pool, random_problem, timed
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.effort import Deadline
@@ -81,9 +81,18 @@ def test_a_plan_loses_its_proof_with_its_bound() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bounds_of_exact_plans_are_confirmed(seed: int) -> None:
     problem = random_problem(seed, classes=2, sizes=(2, 3, 4, 8))
+    problem = timed(problem, seed) if seed % 2 else problem
     result = with_checked_bound(solve_mix(problem, EXACT), 0.0, 20.0)
     assert result.status == "optimal"
     assert result.bound_check != "none"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bound_above_the_least_cost_is_not_confirmed_under_timed_prices(seed: int) -> None:
+    problem = timed(random_problem(seed, classes=2), seed)
+    least = solve_mix(problem, EXACT).value
+    bound, _ = checked(problem, 1.02 * least, 1.02 * least)
+    assert bound == pytest.approx(least, rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(6))

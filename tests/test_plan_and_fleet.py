@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from problems import one_pool, priced_by_block, random_problem, workload
+from problems import one_pool, random_problem, timed, workload
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.fleets.evaluate import FleetAnswers
@@ -133,15 +133,7 @@ def drawn(seed: int) -> Problem:
     )
 
 
-def timed(seed: int) -> Problem:
-    """`drawn` with prices by block, and blocks that count by their weight."""
-    problem = priced_by_block(drawn(seed), seed)
-    weights = np.random.default_rng(seed).uniform(0.3, 1.0, len(problem.blocks)).tolist()
-    blocks = (replace(b, weight=w) for b, w in zip(problem.blocks, weights, strict=True))
-    return replace(problem, blocks=tuple(blocks))
-
-
-@pytest.mark.parametrize("draw", [drawn, timed])
+@pytest.mark.parametrize("draw", [drawn, lambda seed: timed(drawn(seed), seed)])
 @pytest.mark.parametrize("seed", range(8))
 def test_items_of_random_fleets_are_those_that_the_judge_finds(
     seed: int, draw: Callable[[int], Problem]

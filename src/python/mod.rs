@@ -13,10 +13,10 @@ mod errors;
 mod fleets;
 mod money;
 mod points;
-mod space;
 mod requests;
 mod search;
 mod simulation;
+mod space;
 mod tables;
 mod threads;
 
@@ -45,11 +45,11 @@ mod _core {
     #[pymodule_export]
     use super::points::{operating_points, PointSearch};
     #[pymodule_export]
-    use super::space::PySpace;
-    #[pymodule_export]
     use super::search::{prune, Search};
     #[pymodule_export]
     use super::simulation::{replay, simulate, simulate_fleet, StopFlag};
+    #[pymodule_export]
+    use super::space::PySpace;
     #[pymodule_export]
     use super::tables::{file_checksum, Splicer};
 

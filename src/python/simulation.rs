@@ -8,8 +8,8 @@ use pyo3::types::PyList;
 
 use super::convert::{numbers, Fields, Plain};
 use super::durations::Durations;
-use super::space::PySpace;
 use super::requests::{drawn_lengths, traced, Hashes, Pairs, Trace};
+use super::space::PySpace;
 use super::threads::on_threads;
 use crate::error::Result;
 use crate::simulate::fleet::{self, FleetSpec, Given};

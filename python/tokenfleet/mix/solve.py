@@ -148,7 +148,7 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
         found = search(m, budget)
     _require_plan(m, found)
     result = _result(m, found)
-    if compare_single and not found.interrupted:
+    if compare_single and not found.interrupted and effort.left() > 0:
         try:
             return _with_single(m, result, effort)
         except KeyboardInterrupt:
@@ -260,18 +260,21 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     free_of_reserve = tuple(replace(pool, reserve=0) for pool in problem.pools)
     m = build(replace(problem, pools=free_of_reserve), scale_max=math.inf)
     objective.set_objective(m, {Scale(): 1.0}, maximise=True)
-    outcome = run(m.prob, options, mip=False)
+    patient = Effort.of(options).first()
+    outcome = run(m.prob, patient.within(patient.left()), mip=False)
     if outcome.status == "unbounded":
         raise _unbounded(m, outcome.ray)
-    if not outcome.has_incumbent:
+    if outcome.status == "infeasible":
         raise explain_infeasible(problem)
+    if not outcome.has_incumbent:
+        raise _no_plan()
     return outcome.value * (1.0 + 1e-6)
 
 
 def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
     """The result beside the best plan of one system type, or that plan if it is better."""
     contest = Contest(m)
-    found = best_single_system(contest, effort)
+    found = best_single_system(contest, effort.impatient())
     if found is None:
         return result
     system, single = found

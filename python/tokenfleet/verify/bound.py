@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import OPTIMAL_GAP, certify, relative_gap
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP, PROVEN, certify, relative_gap
 from tokenfleet.mix.solver.silent import silent_highs
 from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, Replicas
 from tokenfleet.verify.second import Formulation, formulate, unreserved
@@ -40,6 +40,7 @@ _NEW_PAIRS = 400
 _BOXES = 30  # largest scale of free demand looked at: 4 to this power, in requests/s
 _SAME = 1e-7  # relative: a bound this close is confirmed
 _RATIO_STEPS = 20
+_PRICES_S = 600.0  # for prices, which take few seconds: without them there is no bound
 _LEAST_S = 0.5  # for a relaxation, whatever the clock says
 _WORK = 4e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
@@ -72,11 +73,12 @@ def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResu
     if checked.bound == result.bound:
         return replace(result, bound_check=checked.how)
     best = result.bound / (1.0 - result.gap) if result.problem.objective.goal.per else result.value
+    status = certify(best, checked.bound, gap)
     return replace(
         result,
         bound=checked.bound,
         gap=relative_gap(best, checked.bound),
-        status=certify(best, checked.bound, gap),
+        status=result.status if status not in PROVEN and result.status not in PROVEN else status,
         bound_check=checked.how,
     )
 
@@ -101,9 +103,10 @@ class _Check:
         self.goal = problem.objective.goal
         self.sign = self.goal.sign
         self.claim, self.clock = claim, Deadline(seconds)
+        self.patience = Deadline(_PRICES_S)
         scale = self._largest_scale()
         self.form = formulate(problem, scale)
-        self.prices = Prices(self.form, claim.pairs, self.clock)
+        self.prices = Prices(self.form, claim.pairs, self.patience)
 
     def _largest_scale(self) -> float:
         """Largest scale of free demand that any plan could have, rounded up."""
@@ -121,7 +124,7 @@ class _Check:
             form = formulate(unreserved(self.problem), box)
             cost = np.zeros(len(form.up))
             cost[0] = -1.0  # theta is the first column
-            found = -Prices(form, self.claim.pairs, self.clock).least(cost, 0.0, math.inf).bound
+            found = -Prices(form, self.claim.pairs, self.patience).least(cost, 0.0, math.inf).bound
             if found < 0.9 * box:
                 return found
         return math.inf

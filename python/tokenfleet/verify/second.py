@@ -122,7 +122,7 @@ class _Sheet:
         rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
         return Formulation(
             figures={name: np.concatenate(parts) for name, parts in self.figures.items()},
-            contracted_usd=sum(s.contracted_power_usd_per_year for s in self.problem.sites),
+            contracted_usd=_contracted_usd(self.problem),
             low=np.concatenate(self.low),
             up=np.concatenate(self.up),
             whole=np.concatenate(self.whole),
@@ -182,6 +182,21 @@ class _Demand:
 def _paid_hours(problem: Problem) -> FloatArray:
     """Hours of each block, as often as they count."""
     return np.array([block.hours * block.weight for block in problem.blocks])
+
+
+def _years(problem: Problem) -> float:
+    """Years that count: each period and outlook by the mean weight of its hours."""
+    hours: dict[tuple[int, int], list[float]] = {}
+    for block, paid in zip(problem.blocks, _paid_hours(problem).tolist(), strict=True):
+        of_year = hours.setdefault((block.period, block.outlook), [0.0, 0.0])
+        of_year[0] += paid
+        of_year[1] += block.hours
+    return sum(paid / whole for paid, whole in hours.values() if whole > 0)
+
+
+def _contracted_usd(problem: Problem) -> float:
+    """What contracted power costs in all the years that count."""
+    return _years(problem) * sum(s.contracted_power_usd_per_year for s in problem.sites)
 
 
 def formulate(problem: Problem, scale: float) -> Formulation:
@@ -327,7 +342,8 @@ class _Pool:
         )
         figures = self._energy(blocks, np.full(len(offers), pool.idle_it_kw))
         # Prices of a year cover all of it; an hourly one the hours in which the systems are on.
-        paid = fixed * float(hours.sum()) / 8760.0 + hourly if pool.elastic else fixed
+        years = float(hours.sum()) / 8760.0 if pool.elastic else _years(self.problem)
+        paid = fixed * years + (hourly if pool.elastic else 0.0)
         figures["cost"] = figures["cost"] + paid
         x = sheet.add(most, figures, whole=True)
         for b in blocks:
@@ -517,7 +533,6 @@ def _write_budget(sheet: _Sheet) -> None:
     budget = sheet.problem.objective.annual_budget_usd
     if budget is None:
         return
-    contracted = sum(s.contracted_power_usd_per_year for s in sheet.problem.sites)
     usd = np.concatenate(sheet.figures["cost"])
     paid = np.flatnonzero(usd)
-    sheet.enter(sheet.row(-math.inf, budget - contracted), paid, usd[paid])
+    sheet.enter(sheet.row(-math.inf, budget - _contracted_usd(sheet.problem)), paid, usd[paid])

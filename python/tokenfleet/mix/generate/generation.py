@@ -129,7 +129,12 @@ class _Generation:
             self.bound = max(self.bound, bound + prices.constant)
             return answer.value - bound <= _TAIL * self.effort.gap * abs(answer.value)
 
+        def served(answer: Answer, reduced: FloatArray, bound: float) -> bool:
+            return keep(answer, reduced, bound) or self._served()
+
         ended = converge(master, prices, self.effort.deadline, keep)
+        if not ended and not self._served():  # without a plan there is nothing to improve
+            ended = converge(master, prices, self.effort.first().deadline, served)
         return ended and not self._served()
 
     def _can_be_served(self, master: Master) -> bool:
@@ -141,7 +146,7 @@ class _Generation:
 
         prices = master.slack_prices(weights(master))
         master.use(prices)
-        ended = converge(master, prices, self.effort.deadline, decided)
+        ended = converge(master, prices, self.effort.first().deadline, decided)
         return ended and not self.infeasible
 
     def _served(self) -> bool:

@@ -68,7 +68,7 @@ def least_relaxed_ratio(m: FleetModel, options: SolveOptions) -> float | None:
     """Bound on the cost per token of every plan, from the relaxation; None when there is none."""
     found = RatioSearch(m, Effort.of(options))
     try:
-        return found.bound if found.relax() and math.isfinite(found.bound) else None
+        return found.bound if found.relax(found.effort) and math.isfinite(found.bound) else None
     except SolverError:  # nothing can be delivered
         return None
 
@@ -92,7 +92,7 @@ class RatioSearch:
 
     def solve(self) -> Found:
         """All steps; the plan of least ratio, or as near as was wanted with most tokens."""
-        if not self.relax():
+        if not self.relax(self.effort.first()):
             relaxed = self.relaxed
             return Found(relaxed.status, math.nan, math.nan, {}, False, relaxed.ray)
         first = self.first()
@@ -116,7 +116,7 @@ class RatioSearch:
             relaxed=self.relaxed,
         )
 
-    def relax(self) -> bool:
+    def relax(self, effort: Effort) -> bool:
         """Root of F on the relaxation, from above; whether the relaxation has a solution.
 
         The start is the relaxation's largest volume.
@@ -125,7 +125,7 @@ class RatioSearch:
             SolverError: no token can be delivered.
         """
         self._aim_at_tokens()
-        self.relaxed = run(self.m.prob, self.effort.options, mip=False)
+        self.relaxed = run(self.m.prob, effort.within(effort.left()), mip=False)
         if not self.relaxed.has_incumbent:
             return False
         if self.relaxed.value <= 0:
@@ -133,7 +133,7 @@ class RatioSearch:
         least = self.ratio.of(self.relaxed.values)
         for _ in range(MAX_STEPS):
             cost_minus_tokens(self.m, least)
-            outcome = run(self.m.prob, self.effort.options, mip=False)
+            outcome = run(self.m.prob, effort.within(effort.left()), mip=False)
             if not outcome.has_incumbent:  # out of time: nothing is proven
                 break
             better = self.ratio.of(outcome.values)

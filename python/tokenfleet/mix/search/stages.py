@@ -97,6 +97,8 @@ class Search:
                 self.improve()
                 self.stages()
             self.whole()
+            if self.best.plan is None:
+                self.any_plan()
         except KeyboardInterrupt:
             if self.best.plan is None:
                 raise
@@ -120,7 +122,7 @@ class Search:
         """The relaxation, tightened by cuts where the model is large and whole; whether it has a
         solution."""
         begun = time.perf_counter()
-        self.relaxed = self._relax()
+        self.relaxed = self._relax(self.effort.first())
         self.relaxation_s = time.perf_counter() - begun
         if not self.relaxed.has_incumbent:
             return False
@@ -130,19 +132,19 @@ class Search:
         self.best = Incumbent(self.m, self.effort.gap, known, self.partial)
         return True
 
-    def _relax(self) -> Outcome:
-        return run(self.m.prob, self.effort.within(self.effort.left()), mip=False)
+    def _relax(self, effort: Effort) -> Outcome:
+        return run(self.m.prob, effort.within(effort.left()), mip=False)
 
     def tighten(self) -> None:
         """Cuts that raise the bound become rows of the model, and its relaxation is solved anew."""
         if tighten(self.m, self.effort, self.relaxation_s):
-            closer = self._relax()
+            closer = self._relax(self.effort)
             self.relaxed = closer if closer.has_incumbent else self.relaxed
 
     def round(self) -> None:
         """The relaxation rounded up over the candidates that it uses."""
         with only(self.m, self.attractive()):
-            rounded = round_up(self.m, self.relaxed, self.effort)
+            rounded = round_up(self.m, self.relaxed, self.effort.first())
         if rounded is not None:
             self.best.offer_plan(rounded)
 
@@ -154,9 +156,9 @@ class Search:
     def stages(self) -> None:
         """Runs over few candidates; they take all the time that cannot help the whole model."""
         for reduced, share in _STAGES[1:] if self.partial else _STAGES:
-            if self.best.done() or (self.best.plan is not None and self._few_left()):
+            in_hand, left = self.best.plan is not None, self.effort.left()
+            if self.best.done() or (in_hand and (left <= 0 or self._few_left())):
                 return
-            left = self.effort.left()
             last = reduced == _STAGES[-1][0] and left * (1.0 - share) < self._whole_s()
             gap = self.effort.gap / 4 if reduced else max(self.effort.gap, _ROUGH)
             limit = self.effort.within(
@@ -175,6 +177,13 @@ class Search:
             with only(self.m, worth):
                 worth = probe(self.m, self.effort, worth, self.best.value)
         self._run(self.effort.within(max(self.effort.left(), 1.0)), worth, whole=True)
+
+    def any_plan(self) -> None:
+        """The first plan that HiGHS finds, over few candidates and then over all of them."""
+        effort = self.effort.first()
+        for kept, whole in ((self.attractive(), False), (self.worth(), True)):
+            if self.best.plan is None and self.best.status != "infeasible":
+                self._run(effort.within(effort.left(), first_plan=True), kept, whole=whole)
 
     def _run(self, limit: SolveOptions, kept: set[tuple[int, int]], *, whole: bool) -> None:
         start, target = self.best.plan, self.best.target()

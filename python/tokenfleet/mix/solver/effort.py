@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenfleet.mix.solver.highs import SolveOptions
 
+_FIRST_S = 600.0  # for what must be there before anything can be improved
 _LEAST_S = 0.05  # a solver that is given no time at all says nothing
 
 
@@ -28,6 +29,7 @@ class Effort:
 
     options: SolveOptions
     deadline: Deadline
+    patient: bool = True  # a first plan is waited for
 
     @classmethod
     def of(cls, options: SolveOptions) -> Effort:
@@ -45,11 +47,19 @@ class Effort:
 
     def part(self, share: float, least_s: float = 0.0) -> Effort:
         """The same settings for a share of what is left, and for `least_s` seconds at least."""
-        return Effort(self.options, Deadline(max(self.left() * share, least_s)))
+        return replace(self, deadline=Deadline(max(self.left() * share, least_s)))
+
+    def first(self) -> Effort:
+        """Time for a first plan: a time limit cuts what improves it, and never the plan itself."""
+        return self.part(1.0, least_s=_FIRST_S) if self.patient else self
 
     def with_gap(self, gap: float) -> Effort:
         """Another gap in the same time."""
         return replace(self, options=replace(self.options, gap=gap))
+
+    def impatient(self) -> Effort:
+        """The same for what need not be had: the clock ends it before a first plan, too."""
+        return replace(self, patient=False)
 
     def within(self, seconds: float, **changes: Any) -> SolveOptions:
         """Settings of one run of the solver, of so many seconds."""

@@ -82,6 +82,7 @@ class SolveOptions:
     threads: int = 0  # 0: as many as the solver chooses
     seed: int = 0
     heuristic_effort: float = 0.05  # share of the work HiGHS spends on finding plans
+    first_plan: bool = False  # stop at the first plan
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             random_seed=options.seed,
             mip_heuristic_effort=options.heuristic_effort,
         )
+        if options.first_plan:
+            self.optionsDict["mip_max_improving_sols"] = 1
         self.gap = options.gap
         self.start = start
         self.target = target
