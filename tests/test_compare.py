@@ -126,6 +126,8 @@ def test_what_is_unstated_is_said(hopper_blackwell: Comparison) -> None:
 def test_rows_and_json(hopper_blackwell: Comparison) -> None:
     data = json.loads(json.dumps(hopper_blackwell.to_json(), allow_nan=False))
     assert {"first", "second", "model", "inputs", "points", "rows", "notes"} <= set(data)
+    assert (data["price_vintage"], data["price_tier"]) == ("2025-10", "hyperscaler_own")
+    assert data["price_as_of"] == ["2025-10", "2025-10"]
     for point in data["points"]:
         assert set(point["ratios"]) == METRICS
     keys = {"metric", "first", "second", "ratio", "basis", "source", "note"}

@@ -34,6 +34,12 @@ def test_what_the_scenario_says_is_its_own() -> None:
     assert (price.value, price.assumed, price.as_of) == (200_000.0, False, None)
 
 
+def test_a_tariff_by_the_hour_is_one_line() -> None:
+    site = hall(electricity_usd_per_kwh=[0.05] * 12 + [0.2] * 12)
+    row = rows(tf.optimize_fleet(scenario(sites=[site])))["sites[hall].electricity_usd_per_kwh"]
+    assert (row.value, row.unit, row.assumed) == ("0.05 to 0.2 over the day", "USD/kWh", False)
+
+
 def test_what_is_left_blank_is_assumed_with_its_source_and_date() -> None:
     site = hall()
     for name in ("electricity_usd_per_kwh", "hosting_usd_per_kw_month", "pue"):

@@ -34,6 +34,9 @@ def compare(
             say_json(found.to_json())
             return
         say(f"{first} and {second} on {model}, {isl}/{osl} tokens")
+        dates = " and ".join(dict.fromkeys(day or "undated" for day in found.price_as_of))
+        tier = found.price_tier.replace("_", " ")
+        say(f"prices: {tier} cost, price book {found.price_vintage}, as of {dates}")
         titles = {"basis": "basis", "metric": "metric", "first": first, "second": second}
         table(found.rows(), {**titles, "ratio": "ratio"})
         for text in found.notes:

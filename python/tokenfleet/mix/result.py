@@ -94,7 +94,7 @@ class MixResult:
             items[booking.item] = items.get(booking.item, 0.0) + booking.usd
         contracted = sum(site.contracted_power_usd_per_year for site in self.problem.sites)
         if contracted:
-            items["contracted_power"] = contracted
+            items["contracted_power"] = contracted * self.problem.years
         return dict(sorted(items.items()))
 
     @property

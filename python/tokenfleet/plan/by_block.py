@@ -22,7 +22,7 @@ class ByBlock:
         """Spreads what holds all year over its blocks."""
         self.problem = mix.problem
         self.blocks = range(len(mix.problem.blocks))
-        self.hours = [block.hours for block in mix.problem.blocks]
+        self.hours = [block.counted_hours for block in mix.problem.blocks]
         self.systems: dict[int, list[float]] = self._table(mix, Systems, "offer")
         self.replicas: dict[tuple[int, int], list[float]] = self._table(
             mix, Replicas, "pool", "candidate"

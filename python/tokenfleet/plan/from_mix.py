@@ -347,7 +347,8 @@ class _Reader:
                 mean_drawn_kw_with_hosted=self.mean_site_kw(s),
                 power_limit_kw=finite(site.power_limit_kw),
                 power_basis="utility" if site.power_is_utility else "it",
-                contracted_power_usd_per_year=site.contracted_power_usd_per_year,
+                contracted_power_usd_per_year=site.contracted_power_usd_per_year
+                * self.problem.years,
             )
             for s, (site, place) in enumerate(zip(self.problem.sites, places, strict=True))
         )

@@ -82,7 +82,7 @@ class Ledger:
             _add(pools[self.problem.offers[o].pool], self._fixed[o])
         nobody: Items = {}
         for s, site in enumerate(self.problem.sites):
-            usd = site.contracted_power_usd_per_year
+            usd = site.contracted_power_usd_per_year * self.problem.years
             held = {p: kwh for p in pools if (kwh := self._held_kwh(s, p)) > 0}
             for p, kwh in held.items() if usd else ():
                 _add(pools[p], {"contracted_power": usd}, kwh / sum(held.values()))

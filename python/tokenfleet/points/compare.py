@@ -72,6 +72,9 @@ class Comparison:
     tokens_s_user: float
     isl: int
     osl: int
+    price_vintage: str
+    price_tier: str
+    price_as_of: tuple[str | None, str | None]  # of first and second
     inputs: tuple[Row, ...]
     points: tuple[PairPoint, ...]
     notes: tuple[str, ...]
@@ -107,6 +110,9 @@ class Comparison:
             "tokens_s_user": self.tokens_s_user,
             "isl": self.isl,
             "osl": self.osl,
+            "price_vintage": self.price_vintage,
+            "price_tier": self.price_tier,
+            "price_as_of": list(self.price_as_of),
             "inputs": list(self.inputs),
             "points": points,
             "rows": self.rows(),
@@ -170,6 +176,9 @@ def compare(
         tokens_s_user=tokens_s_user,
         isl=isl,
         osl=osl,
+        price_vintage=pair.prices[0].vintage,
+        price_tier=pair.prices[0].tier,
+        price_as_of=(pair.prices[0].as_of, pair.prices[1].as_of),
         inputs=tuple(_inputs(pair)),
         points=(*published, *modelled),
         notes=(*_unstated(pair), *notes),
