@@ -62,7 +62,9 @@ def melange_draw() -> Any:
 
 def big_plan() -> Any:
     """A small draw of the bench of big plans, solved by generation of columns as a big one is."""
-    units = generate_scenario.sized(BIG_PLAN_SYSTEMS, generate_scenario.units_per_system(1, **SHAPE))
+    units = generate_scenario.sized(
+        BIG_PLAN_SYSTEMS, generate_scenario.units_per_system(1, **SHAPE)
+    )
     drawn = generate_scenario.scenario(1, units, gap=BIG_PLAN_GAP, **SHAPE)
     every_mix_is_large = mock.patch.object(generation, "LARGE", 0)
     with tempfile.TemporaryDirectory() as folder, every_mix_is_large:
