@@ -292,7 +292,7 @@ def test_stopped_with_a_plan_that_is_not_proven(
     done = run("plan", DEMO, "--gap", "0", "--time-limit", "600", "--json")
     assert done.returncode == 4, done.stderr
     found = json.loads(done.stdout)
-    assert found["status"] == "feasible_time_limit"
+    assert found["status"] == "feasible"  # the solver gave up, and not for want of time
     assert found["systems"]
     assert 0 < found["gap"] < 1
 

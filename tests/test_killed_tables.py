@@ -30,7 +30,7 @@ from pathlib import Path
 from problems import random_problem
 from tokenfleet.tables.layouts import FileOptions, evaluate_file
 from tokenfleet.compute import open_engine
-from tokenfleet.fleets.table import FleetOptions, evaluate_fleet_file
+from tokenfleet.tables.fleets.run import FleetOptions, evaluate_fleet_file
 from tokenfleet.tables import source
 source.PART_ROWS = 100
 kind, path, output, resume, point = sys.argv[1:]

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -29,12 +30,14 @@ import melange  # noqa: E402
 
 from tokenfleet import optimize_fleet  # noqa: E402
 from tokenfleet.fleets import FleetEvaluator  # noqa: E402
+from tokenfleet.mix.generate import generation  # noqa: E402
 from tokenfleet.scenario.load import load_scenario  # noqa: E402
 
 LEFT_OUT = frozenset({"seconds", "origin"})  # the clock, the folder and the hash of both
 MELANGE = {"types": 64, "inputs": 4, "outputs": 5}
 FLEETS = 50
-BIG_PLAN_SYSTEMS = 12_000.0
+BIG_PLAN_SYSTEMS, BIG_PLAN_GAP = 1_200.0, 0.02
+SHAPE = {"sites": 3, "systems": 6, "workloads": 3}
 TIME_LIMIT_S = 3600.0
 
 
@@ -58,10 +61,13 @@ def melange_draw() -> Any:
 
 
 def big_plan() -> Any:
-    """The plan of one draw of the bench of big plans: 20 sites, 20 systems, 30 workloads."""
-    units = generate_scenario.sized(BIG_PLAN_SYSTEMS, generate_scenario.units_per_system(1))
-    drawn = generate_scenario.scenario(1, units, gap=generate_scenario.gap_for(BIG_PLAN_SYSTEMS))
-    with tempfile.TemporaryDirectory() as folder:
+    """A small draw of the bench of big plans, solved by generation of columns as a big one is."""
+    units = generate_scenario.sized(
+        BIG_PLAN_SYSTEMS, generate_scenario.units_per_system(1, **SHAPE)
+    )
+    drawn = generate_scenario.scenario(1, units, gap=BIG_PLAN_GAP, **SHAPE)
+    every_mix_is_large = mock.patch.object(generation, "LARGE", 0)
+    with tempfile.TemporaryDirectory() as folder, every_mix_is_large:
         return patiently(generate_scenario.write(Path(folder), drawn))
 
 
