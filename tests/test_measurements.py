@@ -209,6 +209,14 @@ def test_offline_runs_of_vllm() -> None:
     assert values(latency)["e2el", "p10"] == 2400.0
 
 
+def test_a_percentile_that_is_no_number_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mlperf_endpoints.json"
+    whole = (FILES / path.name).read_text()
+    path.write_text(whole.replace('"99.0"', '"{99.0"', 1))
+    (rejected,) = import_file(path, **QWEN).rejected
+    assert "percentile" in rejected.reason and "{99.0" in rejected.reason
+
+
 def test_endpoints_nanoseconds_are_ms() -> None:
     run = read("mlperf_endpoints.json").measurements
     assert (run[0].request_rate, run[0].n) == (10.0, 1000)

@@ -62,8 +62,9 @@ def _figures(row: Mapping[str, Any]) -> Iterator[Reading]:
         percentiles = level(block, "percentiles")
         for key in percentiles:
             value = number(percentiles, key)
-            if value is not None:
-                yield Reading(metric, f"p{float(key):g}", value, "ns", definition)
+            level_of = number({"percentile": key}, "percentile")
+            if value is not None and level_of is not None:
+                yield Reading(metric, f"p{level_of:g}", value, "ns", definition)
     yield from readings(row, "request_throughput", {"qps": "total"}, "requests/s", DONE)
     yield from readings(row, "output_throughput", {"tps": "total"}, "tokens/s", DONE)
 
