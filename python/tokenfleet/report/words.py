@@ -205,7 +205,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+    name = limit_name(row)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -409,3 +409,63 @@ def sold(plan: Plan, sale: Margin) -> str:
     if sale.payback_years is None:
         return f"{said}; what is paid up front is never earned back"
     return f"{said}; what is paid up front is earned back in {sale.payback_years:.1f} years"
+
+
+# Workbook
+
+
+YOURS, TYPICAL = "your scenario", "typical figure of the catalog"
+RUN_AGAIN = "run tokenfleet again"
+NO_INPUT = "Follows no input"
+SUMMARY_NOTE = (
+    "Change prices and terms on the sheet Inputs: every figure follows. The mix is the solver's "
+    "and stays as it is."
+)
+INPUTS_NOTE = (
+    "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
+    "be better, and then tokenfleet must run again."
+)
+NO_RANGES = (
+    "The range in which the mix stays best was not computed for this plan; a changed price keeps "
+    "the cost of this mix right, and does not say whether it is still the cheapest."
+)
+ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
+CASH_NOTE = (
+    "Year 0 is the purchase. The annuity of the net present cost is the yearly cost of the plan: "
+    "the same money, seen over its life."
+)
+NO_PURCHASE = "Nothing is bought, and nothing is paid up front: every year costs the same."
+SENSITIVITY_NOTE = "What a token costs when prices move and the mix stays."
+MIX_HELD = (
+    "Prices of hardware are those of bought, rented and all-in systems. Far from the middle "
+    "another mix may cost less: run tokenfleet again there."
+)
+ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
+LATENCY_NOTE = (
+    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
+)
+POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
+SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
+ROUTING_NOTE = "Which requests go where, over the year."
+SOURCES_NOTE = "Every figure behind the money, whose it is, and how performance is known."
+PROOF_NOTE = "How far the plan is proven, what was searched, and what to know before signing."
+
+
+def origin(row: Assumed) -> str:
+    """Whose an input is, and of which day: `typical: price book 2026-07 (2025-08)`."""
+    if row.source == "scenario":
+        return YOURS
+    dated = f" ({row.as_of})" if row.as_of else ""
+    noted = f"; {row.note}" if row.note else ""
+    return plain(f"{row.source}{dated}{noted}")
+
+
+def order_line(row: Systems) -> str:
+    """One line of an order: `h100_sxm_8 at eu-frankfurt (h100-buy)`."""
+    offer = "" if row.offer.startswith(row.system) else f" ({row.offer})"
+    return plain(f"{row.system} at {row.site}{offer}")
+
+
+def limit_name(row: Limit) -> str:
+    """What a limit is of, in words."""
+    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
