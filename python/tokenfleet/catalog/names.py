@@ -18,11 +18,9 @@ from tokenfleet.schema.formats import NATIVE_FP4, format_named
 _MEMORY = re.compile(r"(?:^|_)(\d+)_?gi?b(?=_|$)")
 _SIZE = re.compile(r"_(nvl|helios)?\d+$")
 # What a name of an accelerator adds to its own: vendor, product line, kind of memory, form.
-_ADDED = frozenset(
-    ["nvidia", "tesla", "geforce", "amd", "instinct", "intel", "google", "aws", "gpu", "tensor"]
-    + ["core", "accelerator", "hopper", "blackwell", "server", "edition", "se", "oam", "nvl72"]
-    + ["unstated"]
-)
+_VENDORS = {"nvidia", "tesla", "geforce", "amd", "instinct", "intel", "google", "aws"}
+_FORMS = {"gpu", "tensor", "core", "accelerator", "server", "edition", "se", "oam", "nvl72"}
+_ADDED = _VENDORS | _FORMS | {"hopper", "blackwell", "unstated"}
 _MEMORY_KIND = re.compile(r"(hbm|gddr|lpddr)\w*")
 # Gigabytes are rounded, counted in binary, or less what the driver keeps; 40 and 80 are two cards.
 _SAME_MEMORY = 0.1
