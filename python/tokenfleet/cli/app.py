@@ -12,6 +12,7 @@ from tokenfleet.cli import (
     catalogs,
     fleets,
     imports,
+    pages,
     plans,
     points,
     published,
@@ -42,6 +43,7 @@ app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
 app.command()(reports.report)
+app.command()(pages.ui)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

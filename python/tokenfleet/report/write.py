@@ -18,7 +18,21 @@ def write_report(plan: Plan, path: str | Path) -> None:
         OSError: the file cannot be written; no half file stays.
     """
     check_report(Path(path))
-    write_whole(Path(path), _WRITERS[Path(path).suffix.lower()](plan))
+    write_whole(Path(path), report_bytes(plan, Path(path).suffix.lower()[1:]))
+
+
+def report_bytes(plan: Plan, ending: str) -> bytes:
+    """The content of the file with this ending: `xlsx`.
+
+    Raises:
+        SchemaError: a package that is not installed.
+    """
+    return _WRITERS[f".{ending}"](plan)
+
+
+def endings() -> list[str]:
+    """Endings that a report can have."""
+    return [ending[1:] for ending in _WRITERS]
 
 
 def check_report(path: Path) -> None:
