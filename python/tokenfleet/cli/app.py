@@ -15,6 +15,7 @@ from tokenfleet.cli import (
     plans,
     points,
     published,
+    reports,
     schemas,
     search,
     simulations,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(plans.demo)
 app.command()(plans.check)
 app.command()(plans.plan)
+app.command()(reports.report)
 app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)

@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.read import load_data
+from tokenfleet.files.whole import write_whole
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import (
@@ -638,6 +639,19 @@ class Plan(Row):
         if name not in tables:
             raise SchemaError(f"a plan has no table {name!r}", did_you_mean(name, tables))
         return Columns.of(tables[name])
+
+    def report(self, path: str | Path, *, redact: bool = False) -> None:
+        """Writes the plan as one HTML file, whole or not at all; an existing one is replaced.
+
+        With `redact` the names that a user gave are replaced and prices left out.
+
+        Raises:
+            SchemaError: the name ends in something else than .html.
+            OSError: the disk is full or read-only.
+        """
+        from tokenfleet.report.files import content  # noqa: PLC0415 (loads Jinja)
+
+        write_whole(Path(path), content(self, Path(path), redact=redact))
 
     @classmethod
     def from_json(cls, data: Any, source: str = "plan") -> Plan:

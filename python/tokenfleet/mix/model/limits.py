@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pulp
 
+from tokenfleet.errors import Change
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
 from tokenfleet.mix.model.index import (
@@ -355,6 +356,14 @@ class _Served(Family):
             f"workload {workload.id}, class {class_id}: {amount:.6g} of {size:.6g} requests/s "
             f"cannot be served{when(problem, row)}"
         )
+
+    def change(self, problem: Problem, row: Row, amount: float) -> Change:
+        """The same, field by field."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        where = f"{workload.id}, {workload.class_ids[row.cls]}"
+        size, text = self.size(problem, row), self.short(problem, row, amount)
+        return Change("demand", where, amount, size, "requests_per_s", text)
 
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so many requests/s less of a class in a block."""
