@@ -1,4 +1,4 @@
-"""`report`: a plan, or the answer that there is none, as a file to be mailed."""
+"""`report`: a plan, or the answer that there is none, as a file that is handed on."""
 
 from __future__ import annotations
 
@@ -9,37 +9,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tokenfleet.cli.answer import answering, note
-from tokenfleet.cli.files import refuse_existing, write_atomic
+from tokenfleet.cli.files import refuse_existing
 from tokenfleet.cli.options import ForceOption
 
 if TYPE_CHECKING:
     from tokenfleet.plan.rows import Plan
 
-PlanArgument = Annotated[
-    Path, typer.Argument(metavar="PLAN", help="Plan, or an answer of `plan --json`.")
-]
-RedactOption = Annotated[
-    bool, typer.Option("--redact", help="Replace names and prices, so that it can be passed on.")
-]
-
 
 def report(
-    plan: PlanArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; .html is a page.")],
-    redact: RedactOption = False,
+    plan: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLAN",
+            help="Plan: what `tokenfleet plan -o` wrote; or an answer of `plan --json`.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File to write; its ending says what: .html or .xlsx."),
+    ],
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="Replace names and leave prices out, to pass it on."),
+    ] = False,
     force: ForceOption = False,
 ) -> None:
-    """Write a plan as one HTML file that loads nothing and prints to a board page."""
+    """Write a plan as a page or as a spreadsheet with live formulas, to hand on."""
     with answering(as_json=False):
-        from tokenfleet.report.files import check_report, content
+        refuse_existing(output, force)
+        from tokenfleet.report.write import check_report, write_report
 
         check_report(output)
-        refuse_existing(output, force)
-        write_atomic(output, content(answer_of(plan), output, redact=redact), force)
+        write_report(_answer(plan), output, redact=redact)
         note(f"wrote {output}")
 
 
-def answer_of(path: Path) -> Plan | Mapping[str, Any]:
+def _answer(path: Path) -> Plan | Mapping[str, Any]:
     """The plan in a file, or the error object that `plan --json` printed.
 
     Raises:

@@ -24,7 +24,6 @@ from pydantic import Field, model_validator
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.read import load_data
-from tokenfleet.files.whole import write_whole
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import (
@@ -628,6 +627,20 @@ class Plan(Row):
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def report(self, path: str | Path, *, redact: bool = False) -> None:
+        """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
+
+        An existing file is replaced. With `redact` the names that a user gave are replaced and
+        prices left out.
+
+        Raises:
+            SchemaError: another ending, or a package that is not installed.
+            OSError: the file cannot be written; no half file stays.
+        """
+        from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
+
+        write_report(self, path, redact=redact)
+
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
 
@@ -639,19 +652,6 @@ class Plan(Row):
         if name not in tables:
             raise SchemaError(f"a plan has no table {name!r}", did_you_mean(name, tables))
         return Columns.of(tables[name])
-
-    def report(self, path: str | Path, *, redact: bool = False) -> None:
-        """Writes the plan as one HTML file, whole or not at all; an existing one is replaced.
-
-        With `redact` the names that a user gave are replaced and prices left out.
-
-        Raises:
-            SchemaError: the name ends in something else than .html.
-            OSError: the disk is full or read-only.
-        """
-        from tokenfleet.report.files import content  # noqa: PLC0415 (loads Jinja)
-
-        write_whole(Path(path), content(self, Path(path), redact=redact))
 
     @classmethod
     def from_json(cls, data: Any, source: str = "plan") -> Plan:
