@@ -16,6 +16,7 @@ from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+from tokenfleet.sizing.margin import Margin
 
 
 class Assumed(Protocol):
@@ -204,7 +205,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+    name = limit_name(row)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -338,3 +339,133 @@ def assumed(row: Assumed) -> str:
 def _several(names: Sequence[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return "; ".join(names[:2]) + more
+
+
+# Sizing
+
+
+_BARE = ("fraction", "ratio")  # units that a short list leaves out
+_SIZED = {
+    "cheapest": "least cost a year",
+    "simplest": "one type of system; of those the least cost",
+    "fastest": "no hosted API, and TPOT limited to {limit}, the least that any layout promises at "
+    "half of its load",
+    "least power": "no hosted API, and the least energy a year",
+    "most tokens": "the most output tokens within the limits",
+    "least per token": "the least cost of an output token within the limits",
+}
+
+
+def sized(name: str, tpot_limit_ms: float | None, conflict: str = "") -> str:
+    """What an answer to a sizing question is, and why there is none."""
+    limit = "none" if tpot_limit_ms is None else f"{number(tpot_limit_ms)} ms"
+    said = f"{name}: {_SIZED[name].format(limit=limit)}"
+    return plain(f"{said}; there is none: {conflict}" if conflict else said)
+
+
+def assumed_briefly(plan: Plan) -> str | None:
+    """Inputs that were left blank, in one sentence without their sources."""
+    rows = [row for row in plan.inputs if row.assumed]
+    if not rows:
+        return None
+    listed = "; ".join(
+        f"{row.what} {row.value if isinstance(row.value, str) else number(row.value)} "
+        f"{row.unit if row.unit not in _BARE else ''}".strip()
+        for row in rows
+    )
+    return plain(f"assumed, because it was left blank: {listed}")
+
+
+def mix(plan: Plan) -> str:
+    """What to get, as short as a table needs it: `3 h100_sxm_8 bought + API eu-api`."""
+    parts = [
+        f"{sum(row.count for row in rows):,} {system} {obtained(kind)}"
+        for (system, kind), rows in _bundles(plan)
+    ]
+    return plain(" + ".join([*parts, *(f"API {name}" for name in _apis(plan))]) or "nothing")
+
+
+def hosted_off_site(plan: Plan, limit_kw: float | None) -> str | None:
+    """That rented systems take none of a site's power, where its power was limited."""
+    hosted = sum(row.count for row in plan.systems if row.hosted)
+    if limit_kw is None or not hosted:
+        return None
+    return (
+        f"{hosted:,} rented systems stand in the provider's hall and take none of the "
+        f"{number(limit_kw)} kW; `--get buy` asks for your own alone"
+    )
+
+
+def sold(plan: Plan, sale: Margin) -> str:
+    """Margin and payback of a plan whose output tokens are sold."""
+    of = "" if sale.margin_share is None else f" ({sale.margin_share:.0%} of the revenue)"
+    word = "margin" if sale.margin_usd >= 0 else "loss"
+    said = (
+        f"sold at {unit_price(sale.price_usd_per_mtok_output)} per million output tokens: revenue "
+        f"{dollars(sale.revenue_usd)} a year, {word} {dollars(abs(sale.margin_usd))}{of}"
+    )
+    if not plan.capex_usd:
+        return f"{said}; nothing is paid up front"
+    if sale.payback_years is None:
+        return f"{said}; what is paid up front is never earned back"
+    return f"{said}; what is paid up front is earned back in {sale.payback_years:.1f} years"
+
+
+# Workbook
+
+
+YOURS, TYPICAL = "your scenario", "typical figure of the catalog"
+RUN_AGAIN = "run tokenfleet again"
+NO_INPUT = "Follows no input"
+SUMMARY_NOTE = (
+    "Change prices and terms on the sheet Inputs: every figure follows. The mix is the solver's "
+    "and stays as it is."
+)
+INPUTS_NOTE = (
+    "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
+    "be better, and then tokenfleet must run again."
+)
+NO_RANGES = (
+    "The range in which the mix stays best was not computed for this plan; a changed price keeps "
+    "the cost of this mix right, and does not say whether it is still the cheapest."
+)
+ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
+CASH_NOTE = (
+    "Year 0 is the purchase. The annuity of the net present cost is the yearly cost of the plan: "
+    "the same money, seen over its life."
+)
+NO_PURCHASE = "Nothing is bought, and nothing is paid up front: every year costs the same."
+SENSITIVITY_NOTE = "What a token costs when prices move and the mix stays."
+MIX_HELD = (
+    "Prices of hardware are those of bought, rented and all-in systems. Far from the middle "
+    "another mix may cost less: run tokenfleet again there."
+)
+ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
+LATENCY_NOTE = (
+    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
+)
+POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
+SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
+ROUTING_NOTE = "Which requests go where, over the year."
+SOURCES_NOTE = "Every figure behind the money, whose it is, and how performance is known."
+PROOF_NOTE = "How far the plan is proven, what was searched, and what to know before signing."
+
+
+def origin(row: Assumed) -> str:
+    """Whose an input is, and of which day: `typical: price book 2026-07 (2025-08)`."""
+    if row.source == "scenario":
+        return YOURS
+    dated = f" ({row.as_of})" if row.as_of else ""
+    noted = f"; {row.note}" if row.note else ""
+    return plain(f"{row.source}{dated}{noted}")
+
+
+def order_line(row: Systems) -> str:
+    """One line of an order: `h100_sxm_8 at eu-frankfurt (h100-buy)`."""
+    offer = "" if row.offer.startswith(row.system) else f" ({row.offer})"
+    return plain(f"{row.system} at {row.site}{offer}")
+
+
+def limit_name(row: Limit) -> str:
+    """What a limit is of, in words."""
+    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
