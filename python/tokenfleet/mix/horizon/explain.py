@@ -62,8 +62,7 @@ def _repair(
     slacks = m.of(Slack)
     if not slacks or deadline.left() <= 0:
         return []
-    prices = {label: 1.0 / max(_size(problem, label.row), _NOISE) for label in slacks}
-    set_objective(m, dict(prices))
+    set_objective(m, {la: 1.0 / max(_size(problem, la.row), _NOISE) for la in slacks})
     seconds = min(max(deadline.left() / 2, 0.5), _MOST_S)
     outcome = run(m.prob, SolveOptions(gap=1e-3, time_limit_s=seconds))
     if not outcome.has_incumbent:
