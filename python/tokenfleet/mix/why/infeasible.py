@@ -27,12 +27,18 @@ from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import (
     Api,
     Flow,
+    Held,
+    Ordered,
+    Placed,
     Pool,
     Problem,
+    Racks,
     Replicas,
     Scale,
     Short,
+    Slot,
     Systems,
+    Used,
 )
 
 BoolArray = NDArray[np.bool_]
@@ -172,8 +178,12 @@ def describe_label(problem: Problem, label: Label) -> str:
         text = "scale of free demand"
     elif isinstance(label, Slack):
         text = f"what gives way of the {label.row.family} limits"
-    else:
+    elif isinstance(label, (Ordered, Held, Placed)):
+        text = f"systems {label.tag} under offer {problem.offers[label.offer].id}"
+    elif isinstance(label, (Used, Racks, Slot)):
         text = f"{label.tag} of pool {problem.pools[label.pool].id}"
+    else:
+        text = label.tag
     return text
 
 
