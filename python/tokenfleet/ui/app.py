@@ -24,6 +24,7 @@ from starlette.routing import Route
 from tokenfleet.errors import SchemaError, TokenfleetError
 from tokenfleet.files.read import parse_yaml
 from tokenfleet.plan.rows import Plan
+from tokenfleet.report.page.render import stylesheet
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.ui.edit import Path as Place
 from tokenfleet.ui.edit import set_value
@@ -275,8 +276,8 @@ def _asset(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def style() -> str:
-    """The page's stylesheet."""
-    return f"{_asset('base.css')}\n{_asset('page.css')}"
+    """The stylesheet of reports, and what the page has beside them."""
+    return f"{stylesheet()}\n{_asset('page.css')}"
 
 
 @lru_cache(maxsize=1)
