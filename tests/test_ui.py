@@ -51,8 +51,8 @@ columns:
 
 
 def hard() -> str:
-    """A choice among equals that takes a solver minutes, and a first plan no time."""
-    rng = random.Random(1)
+    """A choice among equals that takes a solver all its time, and a first plan next to none."""
+    rng = random.Random(3)
     systems = (
         "a100_sxm_8", "h100_sxm_8", "h200_sxm_8", "b200_sxm_8", "b300_sxm_8", "mi300x_8",
         "mi325x_8", "mi355x_8", "rtx_pro_6000_se_8",
@@ -66,9 +66,9 @@ def hard() -> str:
                 "id": f"w{i}", "model": "llama-3.1-8b", "classes": [turn],
                 "demand": {"requests_per_s": round(rng.uniform(40, 60), 2)},
             }
-            for i in range(12)
+            for i in range(30)
         ],
-        "sites": [hall(power_kw=300, cooling=["air", "direct liquid"])],
+        "sites": [hall(power_kw=900, cooling=["air", "direct liquid"])],
         "offers": [
             {
                 "id": system, "system": system, "kind": "rent", "hosted": False,
@@ -81,10 +81,10 @@ def hard() -> str:
                 "workload": f"w{i}", "class": "turn", "system": system, "watts": 2000,
                 "gpus": rng.choice([1, 2, 4]), "rate_rps": round(rng.uniform(3, 9), 2),
             }
-            for i in range(12)
+            for i in range(30)
             for system in systems
         ],
-        "solver": {"gap": 0.0, "time_limit_s": 300},
+        "solver": {"gap": 0.0, "time_limit_s": 20},
     }  # fmt: skip
     return yaml.safe_dump(data)
 
@@ -409,7 +409,7 @@ def test_7_a_stop_keeps_the_best_plan(tab: Tab, page: Running) -> None:
     tab.of.wait_for_selector("#solve:not([disabled])")
     tab.of.click("#solve")
     tab.of.get_by_text("Choosing the mix").wait_for(timeout=60_000)
-    tab.of.wait_for_timeout(2500)
+    tab.of.wait_for_timeout(1500)
     assert page.ask("POST", "/solve", page.own(), {"text": SMALL})[0] == 409
     tab.of.click("#stop")
     tab.of.get_by_text("Plan 3").wait_for(timeout=60_000)

@@ -588,7 +588,7 @@ def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
     """How far a solve is, from the last thing that it said."""
     clock = f"{seconds:.0f} s"
     if stopping:
-        return f"Stopping: the best plan so far is taken ({clock})"
+        return f"Stopping: the best plan so far is taken, and its proof checked ({clock})"
     if event.get("event") == "search" and event["done"] < event["total"]:
         return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
     if event.get("event") == "solve":

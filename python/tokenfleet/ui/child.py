@@ -46,6 +46,7 @@ def _plan(text: str, folder: Path) -> dict[str, Any]:
     from tokenfleet.scenario.load import load_scenario  # noqa: PLC0415
 
     loaded = load_scenario(parse_yaml(text, "scenario"), base_dir=folder)
+    say("loaded")
     found = optimize_fleet(
         loaded, progress=lambda done, total: say("search", done=done, total=total)
     )
