@@ -10,6 +10,7 @@ from tokenfleet.cli import (
     batches,
     calibrations,
     catalogs,
+    exports,
     fleets,
     imports,
     plans,
@@ -42,6 +43,7 @@ app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
 app.command()(reports.report)
+app.command()(exports.export)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)
