@@ -10,6 +10,7 @@ from tokenfleet.cli import (
     batches,
     calibrations,
     catalogs,
+    explanations,
     fleets,
     imports,
     plans,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(plans.demo)
 app.command()(plans.check)
 app.command()(plans.plan)
+app.command()(explanations.explain)
 app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
