@@ -16,9 +16,11 @@ from tokenfleet.cli import (
     plans,
     points,
     published,
+    reports,
     schemas,
     search,
     simulations,
+    sizing,
 )
 
 _COLLECT_AFTER = 50_000  # new objects, before cycles among them are looked for
@@ -33,6 +35,7 @@ app = typer.Typer(
     "not proven, 130 interrupted.",
 )
 app.command()(plans.demo)
+app.command()(sizing.quick)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(explanations.explain)
@@ -40,6 +43,7 @@ app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
+app.command()(reports.report)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

@@ -85,7 +85,7 @@ class _Session:
                 0, "the plan itself is not proven within its gap: the figures compare plans that "
                 "may not be the best ones",
             )  # fmt: skip
-        rows: dict[str, Any] = {name: tuple(rows) for name, rows in self.found.items()}
+        parts_found: dict[str, Any] = {name: tuple(of) for name, of in self.found.items()}
         return Explanation(
             name=study.problem.name,
             objective=study.problem.objective.kind,
@@ -98,7 +98,7 @@ class _Session:
             interrupted=self.interrupted,
             solves=study.solves,
             seconds=time.perf_counter() - begun,
-            **rows,
+            **parts_found,
         )
 
     def _answered(self, part: Callable[[], Iterator[Any]]) -> Iterator[Any]:
