@@ -11,6 +11,7 @@ from tokenfleet.cli import (
     calibrations,
     catalogs,
     exports,
+    explanations,
     fleets,
     imports,
     plans,
@@ -38,6 +39,7 @@ app.command()(plans.demo)
 app.command()(sizing.quick)
 app.command()(plans.check)
 app.command()(plans.plan)
+app.command()(explanations.explain)
 app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
