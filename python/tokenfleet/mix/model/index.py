@@ -237,6 +237,13 @@ class Ratio(NamedTuple):
     family: Literal["ratio"] = "ratio"
 
 
+class Own(NamedTuple):
+    """A row that no family of the model adds: a user's own, or one that asks a question of it."""
+
+    name: str
+    family: Literal["own"] = "own"
+
+
 class ReplicaCut(NamedTuple):
     """A cut on the whole number of replicas of a candidate; `number` tells several apart."""
 
@@ -280,6 +287,7 @@ Row: TypeAlias = (
     | EmbodiedCarbon
     | Budget
     | Ratio
+    | Own
     | Cutting
 )
 
