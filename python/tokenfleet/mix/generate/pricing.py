@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.mix.model import Frame
-from tokenfleet.mix.model.better import copy_of
+from tokenfleet.mix.model.better import copy_of, hall_of
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import Pack, Packing, Place, Whole
 from tokenfleet.problem_data import (
@@ -212,7 +212,8 @@ def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
             continue
         pool = problem.pools[p]
         offers = frozenset(copy_of(problem.offers[o]) for o in frame.offers[p])
-        key = (copy_of(pool), offers, tuple(frame.able[p]))
+        hall = hall_of(problem.sites[pool.site])
+        key = (copy_of(pool), hall, offers, tuple(frame.able[p]))
         if pool.hosted and not lost:
             if key in seen:
                 continue
