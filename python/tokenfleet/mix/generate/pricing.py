@@ -23,6 +23,7 @@ every objective that adds up energy and systems; at a price of 0, only what dema
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class Pairs:
     def by_pool(self) -> Iterator[tuple[int, slice]]:
         """Each pool with its rows, which lie together."""
         starts = np.flatnonzero(np.diff(self.pool, prepend=-1)).tolist()
-        for first, last in zip(starts, [*starts[1:], len(self.pool)], strict=True):
+        for first, last in itertools.pairwise([*starts, len(self.pool)]):
             yield int(self.pool[first]), slice(int(first), int(last))
 
     def cheapest_of_each(self, price: FloatArray) -> list[int]:
