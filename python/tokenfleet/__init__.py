@@ -20,6 +20,8 @@ from tokenfleet.errors import (
 )
 
 if TYPE_CHECKING:
+    from tokenfleet.explanation.explain import explain
+    from tokenfleet.explanation.rows import Explanation
     from tokenfleet.fleets import FleetAnswers, evaluate_fleets
     from tokenfleet.optimize import optimize_fleet
     from tokenfleet.plan.rows import Plan
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
+    "Explanation": "tokenfleet.explanation.rows",
     "FleetAnswers": "tokenfleet.fleets",
     "FoundPoints": "tokenfleet.points.search",
     "Plan": "tokenfleet.plan.rows",
@@ -44,6 +47,7 @@ _LAZY = {
     "SimulationSettings": "tokenfleet.simulation.run",
     "evaluate": "tokenfleet.points.kept",
     "evaluate_fleets": "tokenfleet.fleets",
+    "explain": "tokenfleet.explanation.explain",
     "load_scenario": "tokenfleet.scenario.load",
     "optimize_fleet": "tokenfleet.optimize",
     "quick": "tokenfleet.sizing.answer",
@@ -53,6 +57,7 @@ _LAZY = {
 
 __all__ = [
     "CatalogError",
+    "Explanation",
     "FleetAnswers",
     "FoundPoints",
     "InfeasibleError",
@@ -67,6 +72,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "evaluate_fleets",
+    "explain",
     "load_scenario",
     "optimize_fleet",
     "quick",
