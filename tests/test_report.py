@@ -258,3 +258,34 @@ def test_the_ending_says_what_is_written(enterprise: Plan, tmp_path: Path) -> No
         enterprise.report(tmp_path / "plan.pdf")
     enterprise.report(tmp_path / "plan.html", redact=True)
     assert "frankfurt" not in (tmp_path / "plan.html").read_text()
+
+
+# In a notebook
+
+
+def test_a_notebook_shows_the_head_of_the_report(enterprise: Plan) -> None:
+    fragment = enterprise._repr_html_()
+    read = Reader(fragment)
+    assert "48 accelerators at 2 sites deliver a million output tokens for $3.13" in read.text
+    assert "Purchase, as an annuity" in read.text
+    assert not ACTIVE & set(read.elements)
+    assert "prefers-color-scheme" not in fragment  # the notebook's theme is not the desk's
+    assert len(fragment) < 8_000
+    assert repr(enterprise).startswith("Plan('enterprise") and "\n" not in repr(enterprise)
+
+
+def test_tables_become_data_frames(enterprise: Plan) -> None:
+    polars = pytest.importorskip("polars")
+    frame = enterprise.table("systems").to_polars()
+    assert isinstance(frame, polars.DataFrame)
+    assert frame["count"].to_list() == [3, 3]
+    for name, rows in enterprise.to_json().items():
+        if isinstance(rows, list):
+            assert enterprise.table(name).to_polars().height == len(rows), name
+    try:
+        import pandas  # noqa: F401, PLC0415
+    except ImportError:
+        with pytest.raises(SchemaError, match="pandas is not installed"):
+            enterprise.table("systems").to_pandas()
+    else:
+        assert list(enterprise.table("systems").to_pandas()["count"]) == [3, 3]

@@ -11,8 +11,10 @@ from tokenfleet.cli import (
     calibrations,
     catalogs,
     explanations,
+    exports,
     fleets,
     imports,
+    pages,
     plans,
     points,
     published,
@@ -44,6 +46,8 @@ app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
 app.command()(reports.report)
+app.command()(pages.ui)
+app.command()(exports.export)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

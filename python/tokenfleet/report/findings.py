@@ -38,6 +38,7 @@ _RENTED = ("rent", "on_demand", "spot")
 _ENERGY_SHARE = 0.02  # below which energy is not worth a place in the title
 _TIGHT = 0.02  # of a power limit
 NO_PLAN_FOOT = "Nothing here is a plan: no system is proposed and no cost is known."
+NOTEBOOK = 'plan.report("plan.html") writes the whole report; plan.table("systems") is a table.'
 SELF_CONTAINED = "This file is complete: it loads nothing and runs no script."
 
 

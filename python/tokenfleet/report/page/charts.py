@@ -64,6 +64,13 @@ def bar(share: float, colour: str = "f-other") -> Markup:
     return _svg([_bar(0.0, share, 16, colour)], 16)
 
 
+def bare_bar(share: float, credit: bool = False) -> Markup:
+    """A bar that keeps its colour where every stylesheet is taken away: in a notebook."""
+    colour, wide = ("#2f8a78" if credit else "#7d8da0"), 160
+    body = f'<rect width="{_px(max(wide * share, 1.0))}" height="12" rx="2" fill="{colour}"/>'
+    return _svg([body], 12, wide)
+
+
 def waterfall(start: float, end: float, colour: str, last: bool = False) -> Markup:
     """A step of a waterfall from `start` to `end`, of the whole width; `last` has nothing below."""
     join = "" if last else _upright(end, 16, 27, "l-soft")
