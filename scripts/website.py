@@ -53,7 +53,7 @@ line-height:1.35}
 .doc .table{overflow-x:auto}
 .doc td,.doc th{overflow-wrap:normal}
 @media (max-width:60rem){.doc{grid-template-columns:minmax(0,1fr);padding:1rem}
-.doc nav{position:static;max-height:none;margin-bottom:1.5rem}}
+.doc nav{position:static;max-height:none;order:2;margin-top:2rem}}
 """.strip()
 
 
