@@ -14,6 +14,7 @@ from tokenfleet.cli import (
     exports,
     fleets,
     imports,
+    pages,
     plans,
     points,
     published,
@@ -45,6 +46,7 @@ app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
 app.command()(reports.report)
+app.command()(pages.ui)
 app.command()(exports.export)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)

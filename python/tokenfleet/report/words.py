@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
@@ -555,3 +555,96 @@ def order_line(row: Systems) -> str:
 def limit_name(row: Limit) -> str:
     """What a limit is of, in words."""
     return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+
+
+# The local page
+
+
+_FIELD_NAMES = {
+    "requests_per_s": "Requests, mean",
+    "peak_to_mean": "Peak over mean",
+    "peak_hours_per_day": "Peak hours",
+    "mix_share": "Share of the product mix",
+    "min_requests_per_s": "Requests, at least",
+    "max_requests_per_s": "Requests, at most",
+    "power_kw": "Power limit",
+    "electricity_usd_per_kwh": "Electricity",
+    "pue": "PUE",
+    "racks": "Racks",
+    "hosting_usd_per_kw_month": "Hosting",
+    "carbon_kg_per_kwh": "Carbon",
+    "price_usd_per_system": "Price",
+    "price_usd_per_gpu_h": "Price",
+    "supply": "Available",
+    "usd_per_mtok_input": "Input tokens",
+    "usd_per_mtok_output": "Output tokens",
+    "annual_budget_usd": "A year, at most",
+    "capex_budget_usd": "Up front, at most",
+    "cost_of_capital": "Cost of capital",
+    "life_years": "Economic life",
+    "residual_fraction": "Resale at the end",
+    "maintenance_fraction_per_year": "Maintenance",
+    "network_fraction": "Network, of IT capex",
+    "storage_fraction": "Storage, of IT capex",
+    "integration_fraction": "Integration",
+    "staff_usd_per_kw_year": "Staff",
+    "licence_usd_per_gpu_year": "Licences",
+}
+
+
+def field_name(field: str) -> str:
+    """A field of a scenario as the form calls it."""
+    return _FIELD_NAMES.get(field, field.replace("_", " "))
+
+
+def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
+    """How far a solve is, from the last thing that it said."""
+    clock = f"{seconds:.0f} s"
+    if stopping:
+        return f"Stopping: the best plan so far is taken, and its proof checked ({clock})"
+    if event.get("event") == "search" and event["done"] < event["total"]:
+        return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
+    if event.get("event") == "solve":
+        gap = event.get("gap")
+        proven = "" if gap is None else f", within {percent(gap)} of the best possible"
+        best = f"best so far {amount(event['value'], event['unit'])}"
+        return f"Choosing the mix: {best}{proven} ({clock})"
+    if event.get("event") in ("search", "loaded"):
+        return f"Choosing the mix ({clock})"
+    return f"Reading the scenario ({clock})"
+
+
+STOPPED = ("stopped: no plan had been found yet", "solve again, and give it more time")
+
+
+def solver_died(code: int) -> tuple[str, str]:
+    """A solve that ended without an answer, and what to do."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    return (
+        f"the solver {how} before it had an answer",
+        "solve again; if it ends so again, run tokenfleet plan on the scenario to see why",
+    )
+
+
+def changed(count: int) -> str:
+    """How a plan differs from the scenario as it was opened."""
+    if not count:
+        return "as given"
+    return f"{count} change" if count == 1 else f"{count} changes"
+
+
+def against(now: float | None, then: float | None) -> str:
+    """A figure against that of another plan: `+1.5%`, `–` where nothing changed."""
+    if now is None or then is None:
+        return ""
+    if abs(now - then) <= _SAME * max(abs(now), abs(then)):
+        return "the same"
+    if then == 0:
+        return "new"
+    return f"{(now / then - 1.0):+.1%}".replace("-", "\u2212")
+
+
+def power(plan: Plan) -> tuple[float, str]:
+    """Power held at the sites, in kW and in words."""
+    kw = sum(site.provisioned_kw for site in plan.sites)
+    return kw, f"{kw / 1000:,.2f} MW" if kw >= 10_000 else f"{kw:,.1f} kW"

@@ -112,6 +112,11 @@ def copy_of(row: Any) -> Place:
     return tuple(_copied(fact, row) for fact in facts(row) if not fact.refers_to)
 
 
+def hall_of(site: Any) -> Place:
+    """Equal for sites that are one to systems which stand in a provider's hall."""
+    return tuple(_copied(fact, site) for fact in facts(site) if fact.unless != "hosted")
+
+
 def _copied(fact: Fact, row: Any) -> Hashable:
     value = getattr(row, fact.name)
     if fact.better == "indifferent":
