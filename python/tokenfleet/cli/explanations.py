@@ -12,6 +12,7 @@ import typer
 
 from tokenfleet.cli.answer import INTERRUPTED, UNPROVEN, answering, say, say_json
 from tokenfleet.cli.options import CatalogOption, GapOption, JsonOption, book
+from tokenfleet.errors import InfeasibleError
 
 if TYPE_CHECKING:
     from tokenfleet.explanation.rows import Explanation
@@ -31,6 +32,12 @@ def explain(
     flip: Annotated[
         bool, typer.Option("--flip", help="Only: prices at which the plan changes.")
     ] = False,
+    menu: Annotated[
+        bool, typer.Option("--menu", help="Only: other plans that cost little more.")
+    ] = False,
+    repairs: Annotated[
+        bool, typer.Option("--repairs", help="Only: what could give way where there is no plan.")
+    ] = False,
     gap: GapOption = None,
     time_limit: Annotated[
         float | None, typer.Option("--time-limit", help="Seconds for the whole explanation.")
@@ -45,7 +52,7 @@ def explain(
     with answering(as_json):
         from tokenfleet.explanation.explain import explain as explained
 
-        asked = {"worth": worth, "flip": flip}
+        asked = {"worth": worth, "flip": flip, "menu": menu, "repairs": repairs}
         chosen = [part for part, only in asked.items() if only]
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
         with _watching() as watch:
@@ -64,6 +71,8 @@ def explain(
             _say(found)
         if found.interrupted:
             raise typer.Exit(INTERRUPTED)
+        if found.objective_value is None:
+            raise typer.Exit(InfeasibleError.exit_code)
         if not found.proven:
             raise typer.Exit(UNPROVEN)
 
@@ -76,6 +85,8 @@ def _say(found: Explanation) -> None:
     for title, rows in (
         ("What one more is worth", [explained.worth(row, unit) for row in found.worth]),
         ("Prices that change the plan", [explained.flip(row) for row in found.flip]),
+        ("Plans that cost little more", explained.menu(found.menu)),
+        ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Notes", list(found.notes)),
     ):
         if rows:

@@ -7,7 +7,7 @@ another scenario than the plan's would be one of another plan.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
+from tokenfleet.explanation.repair import Concession, Repaired, repairs
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import Moved
 from tokenfleet.mix.model import Label
@@ -32,6 +33,9 @@ from tokenfleet.schema import Workload
 _CLOSER = 0.01
 _MS = {"ttft": 10.0, "tpot": 1.0, "e2e": 100.0}  # step of a latency limit
 _QUALITY = 0.01  # step of a quality floor
+# How far a promise may give way: times a latency limit, and off a quality floor.
+_LONGER = (1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
+_LOWER = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,46 @@ class Case:
                 step = min(_QUALITY, floor / 2)
                 lower = workload.model_copy(update={"quality_floor": floor - step})
                 yield Moved("quality floor", workload.id, "score", -step, floor, self._again(lower))
+
+    def vendors(self) -> dict[str, str]:
+        """Who makes each system type."""
+        systems = {pool.system for pool in self.study.problem.pools}
+        return {name: str(self.loaded.catalog.system(name).vendor) for name in systems}
+
+    def repairs(self) -> Iterator[Repaired]:
+        """What could give way where there is no plan: limits of the mix, then promises.
+
+        A latency limit is raised, and a quality floor lowered, as far as has to be among a few
+        round steps.
+        """
+        yield from repairs(self.study)
+        for workload in self.loaded.scenario.workloads:
+            for metric in dict.fromkeys(slo.metric for slo in workload.slos):
+                limit = min(slo.limit_ms for slo in workload.slos if slo.metric == metric)
+                steps = [limit * (factor - 1.0) for factor in _LONGER]
+                tried = (_looser_limit(workload, metric, step) for step in steps)
+                values = [limit + step for step in steps]
+                what = Concession(f"{metric.upper()} limit", workload.id, 0.0, "ms", limit)
+                yield from self._first(what, tried, values)
+            floor = workload.quality_floor
+            if floor is not None:
+                values = [floor - step for step in _LOWER if floor > step]
+                tried = (workload.model_copy(update={"quality_floor": v}) for v in values)
+                what = Concession("quality floor", workload.id, 0.0, "score", floor)
+                yield from self._first(what, tried, values)
+
+    def _first(
+        self, what: Concession, tried: Iterable[Workload], values: Sequence[float]
+    ) -> Iterator[Repaired]:
+        """The first of several looser workloads with which there is a plan."""
+        for workload, value in zip(tried, values, strict=True):
+            problem = self._again(workload)()
+            plan = None if problem is None else self.study.again(problem)
+            if problem is not None and plan is not None:
+                amount = abs(value - what.limit)
+                lower = value < what.limit
+                yield Repaired((replace(what, amount=amount, lower=lower),), plan, problem)
+                return
 
     def _again(self, workload: Workload) -> Callable[[], Problem | None]:
         """The problem of the scenario with a workload in the place of its namesake, when asked."""
@@ -130,7 +174,6 @@ def open_case(
 
     Raises:
         SchemaError: neither plan nor scenario; or the scenario found is not the plan's.
-        InfeasibleError: a workload that nothing can serve.
     """
     plan, name = _plan_of(source)
     if plan is not None:
@@ -140,7 +183,6 @@ def open_case(
         assert not isinstance(source, Plan)
         loaded = load_scenario(source, catalog=catalog)
     built = build(loaded, progress)
-    require_candidates(built)
     if plan is not None:
         _check(plan, name, built)
     solver = loaded.scenario.solver

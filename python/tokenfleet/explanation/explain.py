@@ -10,14 +10,24 @@ from typing import Any, Literal
 from tokenfleet.errors import SchemaError, SolverError
 from tokenfleet.explanation.case import Case, open_case
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
-from tokenfleet.explanation.rows import Explanation, FlipPrice, finite
-from tokenfleet.explanation.study import OutOfTimeError
+from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.rows import (
+    Concession,
+    Explanation,
+    FlipPrice,
+    MenuItem,
+    RepairSet,
+    finite,
+)
+from tokenfleet.explanation.study import OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.worth import worths
+from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.plan.rows import Plan
+from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip"]
-PARTS: tuple[Part, ...] = ("worth", "flip")
+Part = Literal["worth", "flip", "menu", "repairs"]
+PARTS: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
 #: Told what is being worked out, and how many problems were solved so far.
 Watch = Callable[[str, int], None]
 
@@ -41,7 +51,7 @@ def explain(
 
     Raises:
         SchemaError: no plan or scenario, one of another version, or an unknown part.
-        InfeasibleError: the scenario has no plan.
+        InfeasibleError: the scenario has no plan, and `repairs` is not among the parts.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
@@ -66,9 +76,21 @@ class _Session:
         """All parts, one after the other, until the time is over."""
         study = self.case.study
         self._tell("the plan itself")
-        base = study.base
-        asked: dict[Part, Callable[[], Iterator[Any]]] = {"worth": self._worth, "flip": self._flip}
-        left = list(parts)
+        left, base = list(parts), study.again(study.problem)
+        if base is None:
+            if "repairs" not in left:
+                require_candidates(self.case.built)
+                raise explain_infeasible(study.problem)
+            left = ["repairs"]
+        else:
+            study.base = base
+            left = [part for part in left if part != "repairs"]
+        asked: dict[Part, Callable[[], Iterator[Any]]] = {
+            "worth": self._worth,
+            "flip": self._flip,
+            "menu": self._menu,
+            "repairs": self._repairs,
+        }
         try:
             while left:
                 rows = self.found.setdefault(left[0], [])
@@ -80,7 +102,7 @@ class _Session:
             why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
             self.notes.append(f"{why}: {', '.join(left)} is not complete")
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
-        if base.gap > wanted:
+        if base is not None and base.gap > wanted:
             self.notes.insert(
                 0, "the plan itself is not proven within its gap: the figures compare plans that "
                 "may not be the best ones",
@@ -90,10 +112,10 @@ class _Session:
             name=study.problem.name,
             objective=study.problem.objective.kind,
             objective_unit=goal.unit,
-            objective_value=study.sign * base.loss,
-            bound=finite(study.sign * base.bound),
-            gap=finite(base.gap),
-            proven=base.gap <= wanted,
+            objective_value=None if base is None else study.sign * base.loss,
+            bound=None if base is None else finite(study.sign * base.bound),
+            gap=None if base is None else finite(base.gap),
+            proven=base is None or base.gap <= wanted,
             notes=tuple(self.notes),
             interrupted=self.interrupted,
             solves=study.solves,
@@ -131,6 +153,39 @@ class _Session:
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
+
+    def _menu(self) -> Iterator[Any]:
+        study = self.case.study
+        for item in menu(study, vendors=self.case.vendors()):
+            self._tell(f"menu: {item.wish.name}")
+            yield MenuItem(
+                wish=item.wish.name,
+                within=item.within,
+                value=item.value,
+                today=item.today,
+                unit=item.wish.unit,
+                more=item.more,
+                annual_cost_usd=item.plan.annual_cost_usd,
+                systems=systems_by_offer(study.problem, item.plan.values),
+                how=item.how,
+            )
+
+    def _repairs(self) -> Iterator[Any]:
+        sign = self.case.study.sign
+        for repaired in self.case.repairs():
+            self._tell("repairs")
+            yield RepairSet(
+                concessions=tuple(
+                    Concession(
+                        what=c.family, where=c.where, before=c.limit, after=c.after, unit=c.unit
+                    )
+                    for c in repaired.concessions
+                ),
+                objective_value=sign * repaired.plan.loss,
+                annual_cost_usd=repaired.plan.annual_cost_usd,
+                systems=systems_by_offer(repaired.problem, repaired.plan.values),
+                how=repaired.plan.how,
+            )
 
     def _flip_row(self, target: Target, found: Flip) -> FlipPrice:
         parts = [self.case.priced[o] for o in target.offers]

@@ -85,6 +85,44 @@ class FlipPrice(Row):
     how: HowGot = about("How the figure was got")
 
 
+class MenuItem(Row):
+    """A plan that costs little more and is better at something else."""
+
+    wish: Word = about("What it is best at")
+    within: NonNegative = quantity(
+        "Share of the least value, of those asked, that allows it; 0 for today's best plan, "
+        "where no smaller share brings more",
+        "1",
+    )
+    value: Number = quantity("Value of the wish", "as in `unit`")
+    today: Number = quantity("Value of the wish in today's best plan", "as in `unit`")
+    unit: Word = about("Unit of the wish")
+    more: NonNegative = quantity("Value of the plan beyond the least, over the least", "1")
+    annual_cost_usd: Number = quantity("Cost of the plan", "USD/year")
+    systems: dict[Word, Count] = quantity("Its systems, by offer and site", "systems")
+    how: HowGot = about("How the figure was got")
+
+
+class Concession(Row):
+    """A limit that gives way."""
+
+    what: Word = about("What gives way")
+    where: Word = about("The site, offer, API or workload that it is of, or all")
+    before: Number = quantity("The limit, or the demand, as it was asked for", "as in `unit`")
+    after: Number = quantity("What it has to be", "as in `unit`")
+    unit: Word = about("Unit of the amounts")
+
+
+class RepairSet(Row):
+    """A smallest set of concessions after which there is a plan: applied, and solved."""
+
+    concessions: tuple[Concession, ...] = about("What gives way; nothing less of it is enough")
+    objective_value: Number = quantity("Value of the best plan after them", UNIT)
+    annual_cost_usd: Number = quantity("Cost of that plan", "USD/year")
+    systems: dict[Word, Count] = quantity("Its systems, by offer and site", "systems")
+    how: HowGot = about("How the figure was got")
+
+
 class Explanation(Row):
     """Why this plan, and what would change it."""
 
@@ -99,6 +137,10 @@ class Explanation(Row):
     proven: Flag = about("Whether the plan itself is proven within the gap that was asked for")
     worth: tuple[Worth, ...] = about("What one more of each limit is worth", default=())
     flip: tuple[FlipPrice, ...] = about("Prices at which the plan changes", default=())
+    menu: tuple[MenuItem, ...] = about("Other plans that cost little more", default=())
+    repairs: tuple[RepairSet, ...] = about(
+        "Where there is no plan: what could give way, each set enough by itself", default=()
+    )
     notes: tuple[Word, ...] = about("What was not asked, or not answered, and why", default=())
     interrupted: Flag = about("Whether Ctrl-C or the time limit ended it early", default=False)
     solves: Count = quantity("Problems that were solved", "solves", default=0)

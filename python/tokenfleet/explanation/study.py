@@ -97,8 +97,13 @@ class Study:
         self.problem = replace(problem, objective=least)
         self.options = options
         self.deadline = Deadline(seconds)
-        self.solves = 0
+        self.counted = [0]
         self._rows: dict[str, pulp.LpConstraint] = {}
+
+    @property
+    def solves(self) -> int:
+        """Problems solved so far, by twins as well."""
+        return self.counted[0]
 
     @property
     def sign(self) -> float:
@@ -123,6 +128,15 @@ class Study:
             raise InfeasibleError("no plan meets every requirement", ())
         return found
 
+    def twin(self, gap: float) -> Study:
+        """The same study with a model of its own, for columns that others must not see, solved to
+        a gap no closer than that."""
+        options = replace(self.options, gap=max(self.options.gap, gap))
+        other = Study(self.problem, options)
+        other.deadline, other.counted = self.deadline, self.counted
+        other.base = self.base
+        return other
+
     # Changed problems
 
     def again(self, problem: Problem, start: Mapping[Label, float] | None = None) -> Answer | None:
@@ -143,14 +157,14 @@ class Study:
             return None
         m = build(problem, frame=frame)
         if problem.objective.goal.per is not None:
-            found = search_ratio(m, self._effort())
+            found = search_ratio(m, self.effort())
         else:
             objective.set_goal(m)
-            found = search(m, self._effort(), _start(m, problem, start))
+            found = search(m, self.effort(), _start(m, problem, start))
         return self._answer(m, found, problem.objective.goal.sign)
 
     def _again_large(self, problem: Problem) -> Answer:
-        effort = self._effort()
+        effort = self.effort()
         options = replace(self.options, time_limit_s=effort.left())
         found = solve_mix(problem, options, compare_single=False)
         if found.interrupted:
@@ -182,7 +196,7 @@ class Study:
             weights, constant = objective.goal_coefficients(m, goal)
             return {la: self.sign * a for la, a in weights.items()}, self.sign * constant
         ratio = best.loss / goal.per_amount
-        parts = ((1.0, objective.cost_coefficients(m)), (-ratio, self._tokens))
+        parts = ((1.0, objective.cost_coefficients(m)), (-ratio, self.tokens))
         return objective.combine(parts), m.constant_usd
 
     def loss_of(self, best: Answer) -> tuple[float, float]:
@@ -190,11 +204,12 @@ class Study:
         goal = self.problem.objective.goal
         if goal.per is None:
             return best.bound, best.loss
-        served = sum(a * best.values.get(la, 0.0) for la, a in self._tokens.items())
+        served = sum(a * best.values.get(la, 0.0) for la, a in self.tokens.items())
         return -max(best.loss - best.bound, 0.0) * served / goal.per_amount, 0.0
 
     @cached_property
-    def _tokens(self) -> Coefficients:
+    def tokens(self) -> Coefficients:
+        """Tokens a year of each column, as the objective counts them."""
         return objective.token_coefficients(self.model, self.problem.objective.denominator)
 
     def least(
@@ -220,7 +235,7 @@ class Study:
         shut = [m.columns[la] for la in closed]
         opened = self._budget_rows if unbudgeted else ()
         with self._with(rows, opened), bounded([(v, v.lowBound, 0.0) for v in shut]):
-            effort = self._effort()
+            effort = self.effort()
             if whole:
                 outcome = run(m.prob, effort.within(effort.left()), start=start)
                 found = Found(
@@ -263,11 +278,16 @@ class Study:
             self._rows[row.name] = m.prob.constraints()[-1]
         return self._rows[row.name]
 
-    def _effort(self) -> Effort:
+    def effort(self) -> Effort:
+        """The time of one solve.
+
+        Raises:
+            OutOfTimeError: none is left.
+        """
         left = self.deadline.left()
         if left <= 0:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
-        self.solves += 1
+        self.counted[0] += 1
         limit = min(self.options.time_limit_s, LONGEST_S, left)
         return Effort.of(replace(self.options, time_limit_s=limit)).impatient()
 

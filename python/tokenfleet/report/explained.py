@@ -5,10 +5,20 @@ Reads an `Explanation` and computes nothing but wording.
 
 from __future__ import annotations
 
-from tokenfleet.explanation.rows import Explanation, FlipPrice, Step, Worth
+from collections.abc import Mapping, Sequence
+
+from tokenfleet.explanation.rows import (
+    Explanation,
+    FlipPrice,
+    MenuItem,
+    RepairSet,
+    Step,
+    Worth,
+)
 from tokenfleet.files.plain import plain
 from tokenfleet.report.numbers import amount, number, percent
 
+_WIDEST = 0.05  # the largest share that the menu asks
 _UNITS = {"kw": "kW", "usd": "USD", "requests_per_s": "requests/s", "kg": "kg"}
 
 
@@ -69,14 +79,40 @@ def flip(row: FlipPrice) -> str:
             else f"{number(row.flip_price)} {row.unit} ({change} {number(row.price)})"
         )
     verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
-    beside = ", ".join(
-        f"{count} {offer}"
-        for offer, count in (
-            row.systems_without if row.verdict == "leaves" else row.systems_with
-        ).items()
-    )
-    then = f"; then {beside}" if beside else ""
-    return plain(f"{name} {verb} {change}{then}{_by(row.how)}")
+    beside = row.systems_without if row.verdict == "leaves" else row.systems_with
+    return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
+
+
+def menu(rows: Sequence[MenuItem]) -> list[str]:
+    """Plans that are better at something; of what no plan near is better at, one line."""
+    better = [row for row in rows if row.within > 0]
+    asked = {row.wish: row for row in rows}
+    none = [wish for wish in asked if not any(row.wish == wish for row in better)]
+    lines = [
+        plain(
+            f"{row.wish}: {number(row.value)} {row.unit} instead of {number(row.today)} for "
+            f"{percent(row.more)} more: {_systems(row.systems)}{_by(row.how)}"
+        )
+        for row in better
+    ]
+    if none:
+        lines.append(f"no plan within {percent(_WIDEST)} is better at: {', '.join(none)}")
+    return lines
+
+
+def repair(row: RepairSet) -> str:
+    """Concessions, and what the best plan after them costs."""
+    given = [
+        f"{c.what} of {c.where} {number(c.after)} instead of {number(c.before)} "
+        f"{_UNITS.get(c.unit, c.unit)}"
+        for c in row.concessions
+    ]
+    cost = amount(row.annual_cost_usd, "USD per year")
+    return plain(f"{' and '.join(given)}: then {cost}: {_systems(row.systems)}{_by(row.how)}")
+
+
+def _systems(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {offer}" for offer, count in counts.items()) or "no systems"
 
 
 def _by(how: str) -> str:

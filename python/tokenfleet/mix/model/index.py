@@ -300,8 +300,29 @@ class Slack(NamedTuple):
 
 
 OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
+
+
+class Choice(NamedTuple):
+    """A column that a question adds: 1 where a kind of something is used, or the most of sums."""
+
+    what: str
+    name: str
+    tag: Literal["choice"] = "choice"
+
+
 Label: TypeAlias = (
-    Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Slack | OverTime
+    Systems
+    | Replicas
+    | Flow
+    | Api
+    | Short
+    | Scale
+    | Used
+    | Racks
+    | Slot
+    | Slack
+    | OverTime
+    | Choice
 )
 #: Labels of columns that are whole numbers.
 WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet)
