@@ -18,7 +18,15 @@ from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report import ages
-from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+from tokenfleet.report.numbers import (
+    amount,
+    dollars,
+    exact_dollars,
+    number,
+    percent,
+    spelled,
+    unit_price,
+)
 from tokenfleet.sizing.margin import Margin
 
 
@@ -204,7 +212,9 @@ def tightest_promises(slo: Iterable[Promise]) -> list[Promise]:
 
 
 def _left(row: Promise) -> float:
-    return -math.inf if row.headroom_ms is None else row.headroom_ms / row.limit_ms
+    if row.headroom_ms is None or row.limit_ms <= 0:
+        return -math.inf
+    return row.headroom_ms / row.limit_ms
 
 
 def _limit_words(row: Limit) -> str:
@@ -375,13 +385,16 @@ _FIELDS = {
     "electricity_usd_per_kwh": "electricity",
     "hosting_usd_per_kw_month": "hosting",
     "pue": "PUE",
+    "peak_hours_per_day": "hours of the peak in a day",
     "price_usd_per_system": "price of a system",
     "price_usd_per_gpu_h": "price by the hour",
     "usd_per_mtok_input": "price of input tokens",
     "usd_per_mtok_output": "price of output tokens",
     "usd_per_request": "price of a request",
 }
-_PATH = re.compile(r"(?P<table>\w+)(?:\[(?P<row>.*)\])?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?")
+_PATH = re.compile(
+    r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
+)
 
 
 def input_name(row: Assumed) -> str:
@@ -401,12 +414,12 @@ def input_value(row: Assumed) -> tuple[str, str]:
     if isinstance(row.value, str):
         return plain(row.value), row.unit
     if row.unit in ("fraction", "1/year"):
-        return f"{100 * row.value:.4g}%", "a year" if row.unit == "1/year" else ""
+        return f"{spelled(100 * row.value)}%", "a year" if row.unit == "1/year" else ""
     if row.unit == "USD/system":
-        return dollars(row.value), "each"
+        return exact_dollars(row.value), "each"
     if row.unit.startswith("USD/"):
-        return f"${number(row.value)}", f"per {row.unit[4:]}"
-    return number(row.value), "" if row.unit == "ratio" else row.unit
+        return f"${spelled(row.value)}", f"per {row.unit[4:]}"
+    return spelled(row.value), "" if row.unit == "ratio" else row.unit
 
 
 def _several(names: Sequence[str]) -> str:
