@@ -24,7 +24,7 @@ from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
 from tokenfleet.schema.faults import did_you_mean
-from tokenfleet.verify.horizon import verify_horizon
+from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import verify_mix
 from tokenfleet.verify.routed import recheck
@@ -129,7 +129,7 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
     for node, mix in zip(result.horizon.nodes, mixes, strict=True):
         year = verify_mix(mix.problem, mix.values, mix.cost_items)
         if not node.firm:
-            year = [v for v in year if v.rule not in {"whole numbers", "packing"}]
+            year = [v for v in year if v.rule not in OUTLOOK_MAY]
         found += year + verify_latency(built, mix)
     if found:
         text = "; ".join(str(v) for v in found[:5])

@@ -89,7 +89,7 @@ class _Seen:
 
     def months(self, field: str, name: str) -> float:
         """Sum of their delays of one row."""
-        return sum(getattr(row, field).get(name, 0.0) for row in self.rows)
+        return sum(getattr(row, field).get(name, 0.0) for row in self.rows))
 
     @property
     def name(self) -> str:
@@ -173,6 +173,8 @@ class _Tree:
     def _node(self, t: int, seen: _Seen, probability: float, parent: int) -> Node:
         budget = self.horizon.capex_budget_by_date
         firm = self.horizon.firm_periods
+        if firm is None and self.scenario.outlooks:
+            firm = max(min(self._known(row) for row in self.scenario.outlooks), 1)
         delays = {
             o: seen.months("delivery_delay_months", offer.supply_group) / 12.0
             for o, offer in enumerate(self.base.offers)

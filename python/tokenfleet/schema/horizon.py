@@ -108,7 +108,7 @@ class Horizon(Row):
     )
     firm_periods: PositiveCount | None = about(
         "Periods whose numbers are whole; later ones are an outlook and may be fractions; blank: "
-        "all are whole",
+        "all are whole, or with outlooks those before the first news",
         default=None,
     )
     end_value_share: Fraction = quantity(

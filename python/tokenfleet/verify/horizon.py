@@ -30,6 +30,8 @@ from tokenfleet.verify.mix import FEASIBLE, Violation, annual_cost_items, verify
 _SAME = 1e-9
 # Yearly items at the price of the order, for as long as what was ordered is there.
 _BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
+#: What numbers that are an outlook may do: they are fractions, and so do not pack into systems.
+OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks"})
 _WORTH = 1e-6  # relative, of the cost of a future
 
 
@@ -253,7 +255,7 @@ class _Walk:
         objective = replace(node.problem.objective, capex_budget_usd=None, annual_budget_usd=None)
         found = verify_mix(replace(node.problem, objective=objective), mine)
         if not node.firm:
-            found = [v for v in found if v.rule not in {"whole numbers", "packing"}]
+            found = [v for v in found if v.rule not in OUTLOOK_MAY]
         there: dict[int, float] = defaultdict(float)
         for lot in self.lots:
             there[lot.offer] += lot.count

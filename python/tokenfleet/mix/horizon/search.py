@@ -134,10 +134,13 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
             if not any(matrix.integral):
                 continue
             part = effort.part(1.0 / (horizon.periods - t), least_s=1.0)
+            rough = max(effort.gap, _ROUGH)
             with _fixed(m, decided):
-                outcome = run(
-                    m.prob, part.within(part.left(), gap=max(effort.gap, _ROUGH)),
-                )  # fmt: skip
+                outcome = run(m.prob, part.within(part.left(), gap=rough))
+                if not outcome.has_incumbent and not outcome.interrupted:  # waited for: it must be
+                    patient = effort.first()
+                    limit = patient.within(patient.left(), gap=rough, first_plan=True)
+                    outcome = run(m.prob, limit)
             if not outcome.has_incumbent or outcome.interrupted:
                 return None
             for i, name in enumerate(matrix.names):
