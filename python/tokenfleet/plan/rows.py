@@ -39,7 +39,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
 _NO_SYSTEMS = ("api_tokens", "shortfall")  # cost items of what is served by no system
@@ -137,6 +137,9 @@ class Site(Row):
     drawn_kw: NonNegative = quantity(
         "Mean power at the meter in the load block in which it is highest", "kW"
     )
+    drawn_kw_by_block: tuple[NonNegative, ...] = quantity(
+        "Mean power at the meter in each load block", "kW"
+    )
     mean_drawn_kw_with_hosted: NonNegative = quantity(
         "Mean power at the meter over the year, systems in a provider's hall included", "kW"
     )
@@ -196,6 +199,9 @@ class Replicas(Row):
         "Load over what the latency limits allow, mean over the year", "1"
     )
     load_peak: NonNegative = quantity("The same in the load block where it is highest", "1")
+    load_by_block: tuple[NonNegative, ...] = quantity(
+        "The same in each load block; 0 where there are none", "1"
+    )
 
 
 class Route(Row):
@@ -239,6 +245,7 @@ class WorkloadTotal(Row):
     """
 
     workload: Word = about("The workload")
+    model: Word | None = about("Model that it asks for; null where the mix was made of numbers")
     requests_per_year: NonNegative = quantity("Requests served", "requests/year")
     unserved_requests_per_year: NonNegative = quantity("Requests left unserved", "requests/year")
     api_share: NonNegative | None = quantity("Share of requests through hosted APIs", "1")
@@ -564,7 +571,7 @@ class Plan(Row):
     horizon: OverTime | None = about(
         "Periods and outlooks; the key is absent from a plan of one steady year", default=None
     )
-    schema_version: Literal[5] = about("Version of these keys", default=SCHEMA_VERSION)
+    schema_version: Literal[6] = about("Version of these keys", default=SCHEMA_VERSION)
 
     def __repr__(self) -> str:
         """The plan in one line: `Plan('hall', 8 GPUs, 96,500 USD a year, optimal)`."""
@@ -572,6 +579,12 @@ class Plan(Row):
         return f"Plan({self.name!r}, {self.gpus:,} GPUs, {cost}, {self.status})"
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """The plan in a notebook: what to get, what it costs, and how far it is proven."""
+        from tokenfleet.report.page.notebook import fragment  # noqa: PLC0415 (reads this module)
+
+        return fragment(self)
 
     @property
     def proven(self) -> bool:
@@ -591,6 +604,8 @@ class Plan(Row):
             "unserved[{}].requests_per_s": [row.requests_per_s for row in self.unserved],
             "replicas[{}].count_by_block": [row.count_by_block for row in self.replicas],
             "systems[{}].count_by_block": [row.count_by_block for row in self.systems],
+            "replicas[{}].load_by_block": [row.load_by_block for row in self.replicas],
+            "sites[{}].drawn_kw_by_block": [row.drawn_kw_by_block for row in self.sites],
         }
         for key, rows in by_block.items():
             for i, figures in enumerate(rows):
@@ -632,8 +647,11 @@ class Plan(Row):
         absent = {"horizon"} if self.horizon is None else None
         return self.model_dump(mode="json", by_alias=True, exclude=absent)
 
-    def report(self, path: str | Path) -> None:
-        """Writes the plan as a file to hand on: .xlsx, a spreadsheet with live formulas.
+    def report(self, path: str | Path, *, redact: bool = False) -> None:
+        """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
+
+        An existing file is replaced. With `redact` the names that a user gave are replaced and
+        prices left out.
 
         Raises:
             SchemaError: another ending, or a package that is not installed.
@@ -641,10 +659,12 @@ class Plan(Row):
         """
         from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
 
-        write_report(self, path)
+        write_report(self, path, redact=redact)
 
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
+
+        `plan.table("systems").to_polars()` and `.to_pandas()` make a DataFrame of it.
 
         Raises:
             SchemaError: no such table; names those that there are.

@@ -89,7 +89,7 @@ class _Seen:
 
     def months(self, field: str, name: str) -> float:
         """Sum of their delays of one row."""
-        return sum(getattr(row, field).get(name, 0.0) for row in self.rows))
+        return float(sum(getattr(row, field).get(name, 0.0) for row in self.rows))
 
     @property
     def name(self) -> str:

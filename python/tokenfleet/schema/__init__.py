@@ -29,10 +29,10 @@ from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
     SCHEMA_VERSION,
     Column,
+    LayoutSearch,
     Objective,
     Reserve,
     Scenario,
-    Search,
     SolverOptions,
     column_faults,
 )
@@ -79,6 +79,7 @@ __all__ = [
     "Included",
     "KvPrecision",
     "LayerGroup",
+    "LayoutSearch",
     "Length",
     "LengthSource",
     "LinearAttention",
@@ -99,7 +100,6 @@ __all__ = [
     "Row",
     "Scenario",
     "SchemaWarning",
-    "Search",
     "Site",
     "Slo",
     "SolverOptions",

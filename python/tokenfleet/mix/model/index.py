@@ -237,6 +237,13 @@ class Ratio(NamedTuple):
     family: Literal["ratio"] = "ratio"
 
 
+class Own(NamedTuple):
+    """A row that no family of the model adds: a user's own, or one that asks a question of it."""
+
+    name: str
+    family: Literal["own"] = "own"
+
+
 class ReplicaCut(NamedTuple):
     """A cut on the whole number of replicas of a candidate; `number` tells several apart."""
 
@@ -280,6 +287,7 @@ Row: TypeAlias = (
     | EmbodiedCarbon
     | Budget
     | Ratio
+    | Own
     | Cutting
 )
 
@@ -292,8 +300,29 @@ class Slack(NamedTuple):
 
 
 OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
+
+
+class Choice(NamedTuple):
+    """A column that a question adds: 1 where a kind of something is used, or the most of sums."""
+
+    what: str
+    name: str
+    tag: Literal["choice"] = "choice"
+
+
 Label: TypeAlias = (
-    Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Slack | OverTime
+    Systems
+    | Replicas
+    | Flow
+    | Api
+    | Short
+    | Scale
+    | Used
+    | Racks
+    | Slot
+    | Slack
+    | OverTime
+    | Choice
 )
 #: Labels of columns that are whole numbers.
 WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet)

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pulp
 
+from tokenfleet.errors import Change
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
 from tokenfleet.mix.model.index import (
@@ -361,6 +362,14 @@ class _Served(Family):
             f"cannot be served{when(problem, row)}"
         )
 
+    def change(self, problem: Problem, row: Row, amount: float) -> Change:
+        """The same, field by field."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        where = f"{workload.id}, {workload.class_ids[row.cls]}"
+        size, text = self.size(problem, row), self.short(problem, row, amount)
+        return Change("demand", where, amount, size, "requests_per_s", text)
+
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so many requests/s less of a class in a block."""
         assert isinstance(row, Demand)
@@ -511,6 +520,13 @@ FAMILIES: tuple[Family, ...] = (
 def family_of(row: Row) -> Family | None:
     """The family that a row belongs to, if it is one of the table."""
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
+
+
+def size_of_limit(problem: Problem, row: Row) -> float:
+    """The limit that a row of the table holds, in its own unit."""
+    family = family_of(row)
+    assert family is not None, row
+    return family.size(problem, row)
 
 
 def that_give_way(problem: Problem) -> list[str]:
