@@ -13,6 +13,7 @@ from tokenfleet.cli.files import refuse_existing
 from tokenfleet.cli.options import ForceOption
 
 if TYPE_CHECKING:
+    from tokenfleet.explanation.rows import Explanation
     from tokenfleet.plan.rows import Plan
 
 
@@ -32,6 +33,15 @@ def report(
         bool,
         typer.Option("--redact", help="Replace names and leave prices out, to pass it on."),
     ] = False,
+    explained: Annotated[
+        Path | None,
+        typer.Option(
+            "--explained",
+            metavar="WHY",
+            help="What `tokenfleet explain PLAN --json` printed: a spreadsheet says up to which "
+            "price an offer stays in the plan.",
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Write a plan as a page or as a spreadsheet with live formulas, to hand on."""
@@ -40,7 +50,8 @@ def report(
         from tokenfleet.report.write import check_report, write_report
 
         check_report(output)
-        write_report(_answer(plan), output, redact=redact)
+        why = None if explained is None else _explanation(explained)
+        write_report(_answer(plan), output, redact=redact, explained=why)
         note(f"wrote {output}")
 
 
@@ -57,3 +68,21 @@ def _answer(path: Path) -> Plan | Mapping[str, Any]:
     if isinstance(data, Mapping) and isinstance(data.get("error"), Mapping):
         return {"name": path.stem, **data["error"]}
     return Plan.from_json(data, str(path))
+
+
+def _explanation(path: Path) -> Explanation:
+    """What `explain --json` printed into a file.
+
+    Raises:
+        SchemaError: the file has something else.
+    """
+    from tokenfleet.errors import SchemaError
+    from tokenfleet.explanation.rows import Explanation
+    from tokenfleet.files.read import load_data
+    from tokenfleet.schema.rows import validate
+
+    data = load_data(path)
+    if not isinstance(data, Mapping) or "flip" not in data:
+        again = "make it: tokenfleet explain PLAN --json > WHY.json"
+        raise SchemaError(f"{path}: is no explanation of a plan", again)
+    return validate(Explanation, dict(data), str(path))

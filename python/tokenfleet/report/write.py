@@ -7,37 +7,49 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.rows import Explanation
 from tokenfleet.files.whole import write_whole
 from tokenfleet.plan.rows import Plan
 
 Answer: TypeAlias = Plan | Mapping[str, Any]  # a plan, or an error as `--json` prints it
 
 
-def write_report(answer: Answer, path: str | Path, *, redact: bool = False) -> None:
+def write_report(
+    answer: Answer,
+    path: str | Path,
+    *,
+    redact: bool = False,
+    explained: Explanation | None = None,
+) -> None:
     """Writes a plan as a page (.html) or a spreadsheet (.xlsx, needs the extra `report`).
 
     The answer that there is no plan has a page of its own. With `redact` the names that a user
-    gave are replaced and prices left out.
+    gave are replaced and prices left out. A spreadsheet says beside each price up to where its
+    offer stays in the best plan, from what `explained` (of `explain`) has found.
 
     Raises:
         SchemaError: another ending, a package that is not installed, or no plan to calculate on.
         OSError: the file cannot be written; no half file stays.
     """
     check_report(Path(path))
+    if explained is not None and (redact or Path(path).suffix.lower() != ".xlsx"):
+        raise SchemaError(
+            f"{path}: only a spreadsheet with its prices takes an explanation", "end it in .xlsx"
+        )
     if redact:
         from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
 
         answer = redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
-    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:]))
+    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:], explained))
 
 
-def report_bytes(answer: Answer, ending: str) -> bytes:
+def report_bytes(answer: Answer, ending: str, explained: Explanation | None = None) -> bytes:
     """The content of the file with this ending: `html` or `xlsx`.
 
     Raises:
         SchemaError: a package that is not installed, or no plan to calculate on.
     """
-    return _WRITERS[f".{ending}"](answer)
+    return _WRITERS[f".{ending}"](answer, explained)
 
 
 def endings() -> list[str]:
@@ -56,7 +68,7 @@ def check_report(path: Path) -> None:
         raise SchemaError(f"{path}: no report has this ending", f"end the name in {known}")
 
 
-def _page(answer: Answer) -> bytes:
+def _page(answer: Answer, _: Explanation | None) -> bytes:
     from tokenfleet.report.page.render import html, html_of_error  # noqa: PLC0415 (loads Jinja)
 
     if isinstance(answer, Plan):
@@ -64,7 +76,7 @@ def _page(answer: Answer) -> bytes:
     return html_of_error(answer, str(answer.get("name") or "scenario")).encode()
 
 
-def _workbook(answer: Answer) -> bytes:
+def _workbook(answer: Answer, explained: Explanation | None) -> bytes:
     if not isinstance(answer, Plan):
         raise SchemaError("there is no plan to calculate on", "write a page: end the name in .html")
     try:
@@ -74,7 +86,8 @@ def _workbook(answer: Answer) -> bytes:
             "a spreadsheet needs XlsxWriter, which is not installed",
             "pip install 'tokenfleet[report]'",
         ) from None
-    return workbook(answer)
+    return workbook(answer, explained)
 
 
-_WRITERS: Mapping[str, Callable[[Answer], bytes]] = {".html": _page, ".xlsx": _workbook}
+_Writer: TypeAlias = Callable[[Answer, Explanation | None], bytes]
+_WRITERS: Mapping[str, _Writer] = {".html": _page, ".xlsx": _workbook}
