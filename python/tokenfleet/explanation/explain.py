@@ -20,14 +20,17 @@ from tokenfleet.explanation.rows import (
     finite,
 )
 from tokenfleet.explanation.study import OutOfTimeError, systems_by_offer
+from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip", "menu", "repairs"]
-PARTS: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+Part = Literal["worth", "flip", "menu", "repairs", "tornado"]
+PARTS: tuple[Part, ...] = ("worth", "flip", "menu", "repairs", "tornado")
+#: What is asked where nothing is named.
+USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
 #: Told what is being worked out, and how many problems were solved so far.
 Watch = Callable[[str, int], None]
 
@@ -36,7 +39,7 @@ def explain(
     plan: Plan | ScenarioSource,
     *,
     scenario: ScenarioSource | None = None,
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[Part] = USUAL,
     time_limit_s: float | None = None,
     gap: float | None = None,
     watch: Watch | None = None,
@@ -90,6 +93,7 @@ class _Session:
             "flip": self._flip,
             "menu": self._menu,
             "repairs": self._repairs,
+            "tornado": self._tornado,
         }
         try:
             while left:
@@ -186,6 +190,13 @@ class _Session:
                 systems=systems_by_offer(repaired.problem, repaired.plan.values),
                 how=repaired.plan.how,
             )
+
+    def _tornado(self) -> Iterator[Any]:
+        rows = []
+        for row in tornado(self.case):
+            self._tell(f"20 % of {row.input}")
+            rows.append(row)
+        yield from sorted(rows, key=lambda row: -row.swing)
 
     def _flip_row(self, target: Target, found: Flip) -> FlipPrice:
         parts = [self.case.priced[o] for o in target.offers]

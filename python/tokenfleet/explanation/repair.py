@@ -18,9 +18,10 @@ import pulp
 from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.mix.model import FleetModel, build, frame_of, limits
 from tokenfleet.mix.model.index import Demand, Own, Row, Slack
+from tokenfleet.mix.model.limits import size_of_limit
 from tokenfleet.mix.model.objectives import Coefficients, cost_coefficients, set_objective
 from tokenfleet.mix.solver.highs import run
-from tokenfleet.mix.why.infeasible import repair_of, size_of_limit
+from tokenfleet.mix.why.infeasible import repair_of
 from tokenfleet.problem_data import Problem
 
 AT_MOST = 5  # sets that are shown

@@ -8,16 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tokenfleet.explanation.rows import (
+    Difference,
     Explanation,
     FlipPrice,
     MenuItem,
+    Moved,
+    Part,
     RepairSet,
     Step,
+    SweepPoint,
+    Swing,
     Worth,
 )
 from tokenfleet.files.plain import plain
 from tokenfleet.report.numbers import amount, number, percent
 
+_INPUTS = 4  # inputs of a group that are named
 _WIDEST = 0.05  # the largest share that the menu asks
 _UNITS = {"kw": "kW", "usd": "USD", "requests_per_s": "requests/s", "kg": "kg"}
 
@@ -109,6 +115,59 @@ def repair(row: RepairSet) -> str:
     ]
     cost = amount(row.annual_cost_usd, "USD per year")
     return plain(f"{' and '.join(given)}: then {cost}: {_systems(row.systems)}{_by(row.how)}")
+
+
+def swing(row: Swing, unit: str) -> str:
+    """What an input lower and higher does."""
+    ends = [
+        f"{sign}{row.by:.0%}: "
+        + ("no plan" if value is None else amount(value, unit))
+        + (" (other systems)" if changes and value is not None else "")
+        for sign, value, changes in (
+            ("-", row.value_low, row.mix_changes_low),
+            ("+", row.value_high, row.mix_changes_high),
+        )
+    ]
+    return plain(f"{row.input}: {'; '.join(ends)}{_by(row.how)}")
+
+
+def difference(found: Difference) -> str:
+    """The two values and their difference."""
+    unit = found.objective_unit
+    more = "more" if found.change >= 0 else "less"
+    return (
+        f"{amount(found.before, unit)}, then {amount(found.after, unit)}: "
+        f"{amount(abs(found.change), unit)} {more}{_by(found.how)}"
+    )
+
+
+def part(row: Part, unit: str) -> str:
+    """What one group of inputs has to do with it."""
+    shown = ", ".join(row.inputs[:_INPUTS])
+    rest = len(row.inputs) - _INPUTS
+    others = f" and {rest} more" if rest > 0 else ""
+    sign = "+" if row.change >= 0 else "-"
+    return plain(f"{row.group}: {sign}{amount(abs(row.change), unit)} ({shown}{others})")
+
+
+def moved(row: Moved) -> str:
+    """A figure before and after."""
+    return plain(f"{row.what}: {number(row.before)} -> {number(row.after)}")
+
+
+def sweep_point(row: SweepPoint) -> list[str]:
+    """A setting as the cells of a table."""
+    factors = [number(f) for f in row.factors.values()]
+    if not row.feasible:
+        return [*factors, "no plan", "", "", "", ""]
+    return [
+        *factors,
+        number(row.annual_cost_usd),
+        number(row.cost_per_mtok_output_usd),
+        f"{row.gpus:,}",
+        "changed" if row.mix_changed else "",
+        plain(_systems(row.systems)),
+    ]
 
 
 def _systems(counts: Mapping[str, int]) -> str:
