@@ -642,11 +642,12 @@ class Plan(Row):
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def report(self, path: str | Path, *, redact: bool = False) -> None:
+    def report(self, path: str | Path, *, redact: bool = False, explanation: Any = None) -> None:
         """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
 
-        An existing file is replaced. With `redact` the names that a user gave are replaced and
-        prices left out.
+        An existing file is replaced. A page shows what an `explanation`, the answer of
+        `tf.explain`, found. With `redact` the names that a user gave are replaced and prices left
+        out.
 
         Raises:
             SchemaError: another ending, or a package that is not installed.
@@ -654,7 +655,7 @@ class Plan(Row):
         """
         from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
 
-        write_report(self, path, redact=redact)
+        write_report(self, path, redact=redact, explanation=explanation)
 
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
