@@ -182,23 +182,21 @@ def test_the_command_takes_what_other_commands_print(tmp_path: Path) -> None:
     plan.write_text(json.dumps(golden("enterprise").to_json()))
     explanation = tmp_path / "explanation.json"
     explanation.write_text(json.dumps(explained(flip=(flip("x", 0.1, "enters"),)).to_json()))
-    assert run(str(plan), "--explain", str(explanation), "-o", str(page))[0] == 0
+    assert run(str(plan), "--explained", str(explanation), "-o", str(page))[0] == 0
     assert "x enters the plan" in page.read_text()
     (tmp_path / "diff.json").write_text(json.dumps(differing().to_json()))
     assert run(str(tmp_path / "diff.json"), "-o", str(page), "--force")[0] == 0
     (tmp_path / "error.json").write_text(json.dumps({"error": NO_POWER.to_json()}))
     assert run(str(tmp_path / "error.json"), "-o", str(page), "--force")[0] == 0
     assert "All of these together" in page.read_text()
-    code, said = run(str(plan), "--explain", str(plan), "-o", str(page), "--force")
-    assert code == 2 and "is not an explanation" in said
+    code, said = run(str(plan), "--explained", str(plan), "-o", str(page), "--force")
+    assert code == 2 and "is no explanation" in said
     code, said = run(str(plan), "-o", str(page))
     assert code == 2 and "already there" in said
 
 
 def test_what_names_somebody_is_not_redacted(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="names what is to be replaced"):
-        write_report(
-            golden("enterprise"), tmp_path / "p.html", redact=True, explanation=explained()
-        )
+        write_report(golden("enterprise"), tmp_path / "p.html", redact=True, explained=explained())
     with pytest.raises(SchemaError, match="no plan to calculate on"):
         write_report(differing(), tmp_path / "p.xlsx")

@@ -30,9 +30,14 @@ def report(
         Path,
         typer.Option("--output", "-o", help="File to write; its ending says what: .html or .xlsx."),
     ],
-    explanation: Annotated[
+    explained: Annotated[
         Path | None,
-        typer.Option("--explain", help="What `explain PLAN --json` printed, to be shown as well."),
+        typer.Option(
+            "--explained",
+            metavar="WHY",
+            help="What `explain PLAN --json` printed: a page shows it, and a spreadsheet says up "
+            "to which price an offer stays in the plan.",
+        ),
     ] = None,
     redact: Annotated[
         bool,
@@ -46,8 +51,8 @@ def report(
         from tokenfleet.report.write import check_report, write_report
 
         check_report(output)
-        found = None if explanation is None else _explanation(explanation)
-        write_report(_answer(plan), output, redact=redact, explanation=found)
+        why = None if explained is None else _explanation(explained)
+        write_report(_answer(plan), output, redact=redact, explained=why)
         note(f"wrote {output}")
 
 
@@ -84,5 +89,5 @@ def _explanation(path: Path) -> Explanation:
     data = load_data(path, MAX_BYTES)
     if not isinstance(data, Mapping) or "worth" not in data or "flip" not in data:
         cure = "make one: tokenfleet explain PLAN --json > FILE"
-        raise SchemaError(f"{path}: is not an explanation", cure)
+        raise SchemaError(f"{path}: is no explanation of a plan", cure)
     return validate(Explanation, dict(data), str(path))

@@ -642,11 +642,11 @@ class Plan(Row):
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def report(self, path: str | Path, *, redact: bool = False, explanation: Any = None) -> None:
+    def report(self, path: str | Path, *, redact: bool = False, explained: Any = None) -> None:
         """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
 
-        An existing file is replaced. A page shows what an `explanation`, the answer of
-        `tf.explain`, found. With `redact` the names that a user gave are replaced and prices left
+        An existing file is replaced. What `explained`, the answer of `tf.explain`, found is shown
+        too. With `redact` the names that a user gave are replaced and prices left
         out.
 
         Raises:
@@ -655,7 +655,7 @@ class Plan(Row):
         """
         from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
 
-        write_report(self, path, redact=redact, explanation=explanation)
+        write_report(self, path, redact=redact, explained=explained)
 
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tokenfleet.explanation.rows import (
+    BreakEven,
     Difference,
     Explanation,
     FlipPrice,
@@ -15,9 +16,11 @@ from tokenfleet.explanation.rows import (
     Moved,
     Part,
     RepairSet,
+    RoutePoint,
     Step,
     SweepPoint,
     Swing,
+    ToMeasure,
     Worth,
 )
 from tokenfleet.files.plain import plain
@@ -176,6 +179,36 @@ def swing(row: Swing, unit: str) -> str:
         )
     ]
     return plain(f"{row.input}: {'; '.join(ends)}{_by(row.how)}")
+
+
+def measure(row: ToMeasure, unit: str) -> str:
+    """What knowing a figure before signing is worth."""
+    known = f"{row.known}, ±{row.interval80_pct:.0f} %, {row.runs} runs"
+    what = f"{row.workload} on {row.system} ({known})"
+    if not row.changes:
+        return plain(f"{what}: would not change what is bought{_by(row.how)}")
+    worst = "could break the plan" if row.worst is None else f"at most {amount(row.worst, unit)}"
+    return plain(f"{what}: worth {amount(row.value, unit)} on average, {worst}{_by(row.how)}")
+
+
+def break_even(row: BreakEven) -> str:
+    """Where two routes cost the same."""
+    axis = "of the demand" if row.axis == "volume" else "utilisation"
+    at = f"{number(row.at)} times" if row.axis == "volume" else percent(row.at)
+    leaps = " (a leap)" if row.jump else ""
+    return plain(f"{at} {axis}: below {row.cheaper_below}, above {row.cheaper_above}{leaps}")
+
+
+def routes(rows: Sequence[RoutePoint], axis: str) -> list[list[str]]:
+    """Costs per million output tokens as a table: a head, then a row for each point."""
+    names = list(dict.fromkeys(row.route for row in rows if row.axis == axis))
+    points: dict[float, dict[str, str]] = {}
+    for row in rows:
+        if row.axis == axis:
+            cost = number(row.cost_per_mtok_output_usd)
+            points.setdefault(row.at, {})[row.route] = cost
+    lines = [[number(at), *(of.get(name, "") for name in names)] for at, of in points.items()]
+    return [[axis, *map(plain, names)], *lines] if lines else []
 
 
 def difference(found: Difference) -> str:

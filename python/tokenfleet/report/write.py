@@ -20,13 +20,14 @@ def write_report(
     path: str | Path,
     *,
     redact: bool = False,
-    explanation: Explanation | None = None,
+    explained: Explanation | None = None,
 ) -> None:
     """Writes a plan as a page (.html) or a spreadsheet (.xlsx, needs the extra `report`).
 
     The answer that there is no plan has a page of its own, and so has a difference of two plans.
-    A page shows what an `explanation` found. With `redact` the names that a user gave are replaced
-    and prices left out.
+    With `redact` the names that a user gave are replaced and prices left out. What `explained` (of
+    `explain`) has found is shown on a page; a spreadsheet says beside each price up to where its
+    offer stays in the best plan.
 
     Raises:
         SchemaError: another ending, a package that is not installed, or no plan to calculate on.
@@ -34,17 +35,17 @@ def write_report(
     """
     check_report(Path(path))
     if redact:
-        answer = _redacted(answer, explanation)
-    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:], explanation))
+        answer = _redacted(answer, explained)
+    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:], explained))
 
 
-def report_bytes(answer: Answer, ending: str, explanation: Explanation | None = None) -> bytes:
+def report_bytes(answer: Answer, ending: str, explained: Explanation | None = None) -> bytes:
     """The content of the file with this ending: `html` or `xlsx`.
 
     Raises:
         SchemaError: a package that is not installed, or no plan to calculate on.
     """
-    return _WRITERS[f".{ending}"](answer, explanation)
+    return _WRITERS[f".{ending}"](answer, explained)
 
 
 def endings() -> list[str]:
@@ -52,10 +53,10 @@ def endings() -> list[str]:
     return [ending[1:] for ending in _WRITERS]
 
 
-def _redacted(answer: Answer, explanation: Explanation | None) -> Answer:
+def _redacted(answer: Answer, explained: Explanation | None) -> Answer:
     from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
 
-    if explanation is not None or isinstance(answer, Difference):
+    if explained is not None or isinstance(answer, Difference):
         raise SchemaError(
             "an explanation names what is to be replaced", "leave it out, or leave out --redact"
         )
@@ -73,18 +74,18 @@ def check_report(path: Path) -> None:
         raise SchemaError(f"{path}: no report has this ending", f"end the name in {known}")
 
 
-def _page(answer: Answer, explanation: Explanation | None) -> bytes:
+def _page(answer: Answer, explained: Explanation | None) -> bytes:
     from tokenfleet.report.page import render  # noqa: PLC0415 (loads Jinja)
 
     if isinstance(answer, Plan):
-        return render.html(answer, explanation=explanation).encode()
+        return render.html(answer, explained=explained).encode()
     if isinstance(answer, Difference):
         return render.html_of_difference(answer, "two plans").encode()
     name = str(answer.get("name") or "scenario")
-    return render.html_of_error(answer, name, explanation).encode()
+    return render.html_of_error(answer, name, explained).encode()
 
 
-def _workbook(answer: Answer, _: Explanation | None) -> bytes:
+def _workbook(answer: Answer, explained: Explanation | None) -> bytes:
     if not isinstance(answer, Plan):
         raise SchemaError("there is no plan to calculate on", "write a page: end the name in .html")
     try:
@@ -94,10 +95,8 @@ def _workbook(answer: Answer, _: Explanation | None) -> bytes:
             "a spreadsheet needs XlsxWriter, which is not installed",
             "pip install 'tokenfleet[report]'",
         ) from None
-    return workbook(answer)
+    return workbook(answer, explained)
 
 
-_WRITERS: Mapping[str, Callable[[Answer, Explanation | None], bytes]] = {
-    ".html": _page,
-    ".xlsx": _workbook,
-}
+_Writer: TypeAlias = Callable[[Answer, Explanation | None], bytes]
+_WRITERS: Mapping[str, _Writer] = {".html": _page, ".xlsx": _workbook}

@@ -15,14 +15,14 @@ _WAYS = 40  # shown
 
 
 def page_of_error(
-    error: Mapping[str, Any], name: str, explanation: Explanation | None = None
+    error: Mapping[str, Any], name: str, explained: Explanation | None = None
 ) -> Page:
     """The page of `error` as `--json` prints it; `name` is the scenario's.
 
     Keys that older answers lack are taken as empty.
     """
     if error.get("type") == "InfeasibleError":
-        return _infeasible(error, name, explanation)
+        return _infeasible(error, name, explained)
     return _without(error, name)
 
 
@@ -33,10 +33,10 @@ def _page(name: str, pill: str, heading: str, lead: str, sections: tuple[Section
                 lead=lead, sections=sections, foot=foot)  # fmt: skip
 
 
-def _infeasible(error: Mapping[str, Any], name: str, explanation: Explanation | None) -> Page:
+def _infeasible(error: Mapping[str, Any], name: str, explained: Explanation | None) -> Page:
     ways = tuple(_way(way) for way in error.get("repairs") or ())
-    if explanation is not None and explanation.repairs:  # priced, and solved
-        ways = ways_out(explanation.repairs)
+    if explained is not None and explained.repairs:  # priced, and solved
+        ways = ways_out(explained.repairs)
     said = [findings.sentence(plain(text)) for text in error.get("conflicts") or ()]
     parts: tuple[Part, ...]
     if ways:

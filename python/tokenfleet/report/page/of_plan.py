@@ -17,7 +17,7 @@ from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import Page, Section, Tile
 
 
-def page_of(plan: Plan, today: date | None = None, explanation: Explanation | None = None) -> Page:
+def page_of(plan: Plan, today: date | None = None, explained: Explanation | None = None) -> Page:
     """Everything that the report of a plan shows, with what its explanation found."""
     look = Look(plan, today)
     return Page(
@@ -32,7 +32,7 @@ def page_of(plan: Plan, today: date | None = None, explanation: Explanation | No
         tiles=_tiles(plan),
         warnings_title="Read before you sign",
         warnings=findings.read_before(plan, words.warnings(plan, today)),
-        sections=tuple(_sections(look, explanation)),
+        sections=tuple(_sections(look, explained)),
         foot=findings.foot(plan),
     )
 
@@ -43,7 +43,7 @@ def words_of_day(plan: Plan) -> str:
     return findings.clip(plan.name) + day
 
 
-def _sections(look: Look, explanation: Explanation | None) -> Iterator[Section]:
+def _sections(look: Look, explained: Explanation | None) -> Iterator[Section]:
     for make in (
         buy.systems,
         buy.money,
@@ -55,8 +55,8 @@ def _sections(look: Look, explanation: Explanation | None) -> Iterator[Section]:
         section = make(look)
         if section is not None:
             yield section
-    if explanation is not None:
-        yield from changes.sections(explanation)
+    if explained is not None:
+        yield from changes.sections(explained)
     for last in (rests.rests, rests.engineers):
         yield last(look)
 

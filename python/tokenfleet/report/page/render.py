@@ -27,13 +27,13 @@ from tokenfleet.report.page.parts import Page
 _FOLDER = "tokenfleet.report.page"
 
 
-def html(plan: Plan, today: date | None = None, explanation: Explanation | None = None) -> str:
+def html(plan: Plan, today: date | None = None, explained: Explanation | None = None) -> str:
     """The plan's report, with what its explanation found.
 
     Prices are judged on the plan's day; `today` stands in where it has none. The same plan gives
     the same bytes (on the same day, where the plan has none).
     """
-    return render(page_of(plan, today, explanation))
+    return render(page_of(plan, today, explained))
 
 
 def html_of_difference(found: Difference, name: str) -> str:
@@ -41,14 +41,12 @@ def html_of_difference(found: Difference, name: str) -> str:
     return render(page_of_difference(found, name))
 
 
-def html_of_error(
-    error: Mapping[str, Any], name: str, explanation: Explanation | None = None
-) -> str:
+def html_of_error(error: Mapping[str, Any], name: str, explained: Explanation | None = None) -> str:
     """The page of an answer without a plan, with the priced repairs of its explanation.
 
     `error` is as `--json` prints it.
     """
-    return render(page_of_error(error, name, explanation))
+    return render(page_of_error(error, name, explained))
 
 
 def render(page: Page, template: str = "page.html") -> str:
