@@ -647,11 +647,12 @@ class Plan(Row):
         absent = {"horizon"} if self.horizon is None else None
         return self.model_dump(mode="json", by_alias=True, exclude=absent)
 
-    def report(self, path: str | Path, *, redact: bool = False) -> None:
+    def report(self, path: str | Path, *, redact: bool = False, explained: Any = None) -> None:
         """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
 
-        An existing file is replaced. With `redact` the names that a user gave are replaced and
-        prices left out.
+        An existing file is replaced. What `explained`, the answer of `tf.explain`, found is shown
+        too. With `redact` the names that a user gave are replaced and prices left
+        out.
 
         Raises:
             SchemaError: another ending, or a package that is not installed.
@@ -659,7 +660,7 @@ class Plan(Row):
         """
         from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
 
-        write_report(self, path, redact=redact)
+        write_report(self, path, redact=redact, explained=explained)
 
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
