@@ -59,7 +59,7 @@ def worth(row: Worth, unit: str) -> str:
 
 
 def _step(step: Step, of: str, unit: str) -> str:
-    size = f"{number(abs(step.by))} {of} {'more' if step.by > 0 else 'less'}"
+    size = f"{_counted(abs(step.by), of)} {'more' if step.by > 0 else 'less'}"
     if step.worth is None:
         return f"with {size} there is no plan"
     if step.worth == 0:
@@ -90,6 +90,53 @@ def flip(row: FlipPrice) -> str:
     verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
     beside = row.systems_without if row.verdict == "leaves" else row.systems_with
     return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
+
+
+_KNOBS = {
+    "demand": ("demand", "demand of {}"),
+    "tariff": ("electricity prices", "electricity at {}"),
+    "price": ("hardware prices", "price of {}"),
+    "api_price": ("hosted API prices", "price of API {}"),
+    "power": ("power limits", "power limit of {}"),
+    "speed": ("speed of all systems", "speed of {}"),
+    "cost_of_capital": ("cost of capital", "cost of capital"),
+}
+
+
+def input_name(knob: str) -> str:
+    """An input of a sweep in words: `price.h100-buy` is "Price of h100-buy"."""
+    what, _, which = knob.partition(".")
+    every, one = _KNOBS.get(what, (knob, "{}"))
+    said = one.format(which) if which else every
+    return plain(said[:1].upper() + said[1:])
+
+
+def nearest(rows: Sequence[FlipPrice]) -> str:
+    """Of prices that change the plan, that which has to move least."""
+    known = [row for row in rows if row.discount is not None]
+    if not known:
+        return "No price changes the plan"
+    row = min(known, key=lambda r: (abs(r.discount or 0.0), r.name))
+    off = row.discount or 0.0
+    change = f"{percent(abs(off))} {'less' if off >= 0 else 'more'}"
+    verb = "leaves" if row.verdict == "leaves" else "enters"
+    return plain(f"The nearest: {row.name} {verb} the plan at {change}")
+
+
+def most_worth(rows: Sequence[Worth], unit: str) -> str:
+    """The limit whose next step saves most."""
+    steps = [
+        (step.worth, row, step)
+        for row in rows
+        for step in row.steps
+        if step.by > 0 and step.worth is not None and step.worth > 0
+    ]
+    if not steps:
+        return "No limit is worth raising"
+    saved, row, step = max(steps, key=lambda found: found[0])
+    where = "" if row.where == "all" else f" of {row.where}"
+    of = _UNITS.get(row.unit, row.unit)
+    return plain(f"{_counted(step.by, of)} more {row.what}{where} saves {amount(saved, unit)}")
 
 
 def menu(rows: Sequence[MenuItem]) -> list[str]:
@@ -201,6 +248,12 @@ def sweep_point(row: SweepPoint) -> list[str]:
         "changed" if row.mix_changed else "",
         plain(_systems(row.systems)),
     ]
+
+
+def _counted(amount_of: float, of: str) -> str:
+    """`10.2 kW`, `1 system`, `2 systems`."""
+    one = amount_of == 1 and of in ("systems", "racks")
+    return f"{number(amount_of)} {of[:-1] if one else of}"
 
 
 def _systems(counts: Mapping[str, int]) -> str:

@@ -409,6 +409,12 @@ def input_name(row: Assumed) -> str:
     return said[:1].upper() + said[1:]
 
 
+def _cents(usd: float) -> str:
+    """A price with at least cents, and all the digits that it needs."""
+    shown = spelled(usd)
+    return shown if not usd or usd >= 1000 or len(shown.partition(".")[2]) >= 2 else f"{usd:.2f}"
+
+
 def input_value(row: Assumed) -> tuple[str, str]:
     """An input's figure and its unit: ("10%", "a year"), ("$190,000", "each")."""
     if isinstance(row.value, str):
@@ -418,7 +424,7 @@ def input_value(row: Assumed) -> tuple[str, str]:
     if row.unit == "USD/system":
         return exact_dollars(row.value), "each"
     if row.unit.startswith("USD/"):
-        return f"${spelled(row.value)}", f"per {row.unit[4:]}"
+        return f"${_cents(row.value)}", f"per {row.unit[4:]}"
     return spelled(row.value), "" if row.unit == "ratio" else row.unit
 
 

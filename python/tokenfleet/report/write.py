@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.explanation.rows import Explanation
+from tokenfleet.explanation.rows import Difference, Explanation
 from tokenfleet.files.whole import write_whole
 from tokenfleet.plan.rows import Plan
 
-Answer: TypeAlias = Plan | Mapping[str, Any]  # a plan, or an error as `--json` prints it
+# A plan, a difference of two, or an error as `--json` prints it.
+Answer: TypeAlias = Plan | Difference | Mapping[str, Any]
 
 
 def write_report(
@@ -23,23 +24,18 @@ def write_report(
 ) -> None:
     """Writes a plan as a page (.html) or a spreadsheet (.xlsx, needs the extra `report`).
 
-    The answer that there is no plan has a page of its own. With `redact` the names that a user
-    gave are replaced and prices left out. A spreadsheet says beside each price up to where its
-    offer stays in the best plan, from what `explained` (of `explain`) has found.
+    The answer that there is no plan has a page of its own, and so has a difference of two plans.
+    With `redact` the names that a user gave are replaced and prices left out. What `explained` (of
+    `explain`) has found is shown on a page; a spreadsheet says beside each price up to where its
+    offer stays in the best plan.
 
     Raises:
         SchemaError: another ending, a package that is not installed, or no plan to calculate on.
         OSError: the file cannot be written; no half file stays.
     """
     check_report(Path(path))
-    if explained is not None and (redact or Path(path).suffix.lower() != ".xlsx"):
-        raise SchemaError(
-            f"{path}: only a spreadsheet with its prices takes an explanation", "end it in .xlsx"
-        )
     if redact:
-        from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
-
-        answer = redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
+        answer = _redacted(answer, explained)
     write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:], explained))
 
 
@@ -57,6 +53,16 @@ def endings() -> list[str]:
     return [ending[1:] for ending in _WRITERS]
 
 
+def _redacted(answer: Answer, explained: Explanation | None) -> Answer:
+    from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
+
+    if explained is not None or isinstance(answer, Difference):
+        raise SchemaError(
+            "an explanation names what is to be replaced", "leave it out, or leave out --redact"
+        )
+    return redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
+
+
 def check_report(path: Path) -> None:
     """Fails before the work rather than after it.
 
@@ -68,12 +74,15 @@ def check_report(path: Path) -> None:
         raise SchemaError(f"{path}: no report has this ending", f"end the name in {known}")
 
 
-def _page(answer: Answer, _: Explanation | None) -> bytes:
-    from tokenfleet.report.page.render import html, html_of_error  # noqa: PLC0415 (loads Jinja)
+def _page(answer: Answer, explained: Explanation | None) -> bytes:
+    from tokenfleet.report.page import render  # noqa: PLC0415 (loads Jinja)
 
     if isinstance(answer, Plan):
-        return html(answer).encode()
-    return html_of_error(answer, str(answer.get("name") or "scenario")).encode()
+        return render.html(answer, explained=explained).encode()
+    if isinstance(answer, Difference):
+        return render.html_of_difference(answer, "two plans").encode()
+    name = str(answer.get("name") or "scenario")
+    return render.html_of_error(answer, name, explained).encode()
 
 
 def _workbook(answer: Answer, explained: Explanation | None) -> bytes:
