@@ -53,6 +53,15 @@ class SingleSystem:
 
 
 @dataclass(frozen=True)
+class Without:
+    """A bound for all plans that lack something which the plan has; None: there are none."""
+
+    what: str
+    workloads: tuple[str, ...]
+    bound: float | None
+
+
+@dataclass(frozen=True)
 class Booking:
     """Dollars a year of a cost item that one number of the plan comes to."""
 
@@ -82,7 +91,9 @@ class MixResult:
     interrupted: bool = False
     seconds: float = 0.0
     rounds: int = 1
+    best_value: float | None = None  # of the best plan found, where a simpler one took its place
     best_single: SingleSystem | None = None
+    without: tuple[Without, ...] = ()
     bound_check: BoundCheck = "none"
     warnings: tuple[str, ...] = ()
 

@@ -30,6 +30,34 @@ from tokenfleet.problem_data import (
 )
 
 
+class TypeUsed(NamedTuple):
+    """1 when any system of a type stands in a scope; `pool` is the first of the type's pools."""
+
+    scope: int
+    pool: int
+    tag: Literal["type used"] = "type used"
+
+
+class FirstType(NamedTuple):
+    """1 when a plan has a system type at all, the first of which is no further one."""
+
+    tag: Literal["first type"] = "first type"
+
+
+class SiteUsed(NamedTuple):
+    """1 when any system stands at a site."""
+
+    site: int
+    tag: Literal["site used"] = "site used"
+
+
+class LayoutUsed(NamedTuple):
+    """1 when there is any replica of a candidate."""
+
+    candidate: int
+    tag: Literal["layout used"] = "layout used"
+
+
 class Demand(NamedTuple):
     """Requests/s of a class in a block are served, by one way or another."""
 
@@ -166,6 +194,47 @@ class Ratio(NamedTuple):
     family: Literal["ratio"] = "ratio"
 
 
+class IfUsed(NamedTuple):
+    """Nothing of a type, at a site or of a layout unless it is used."""
+
+    of: TypeUsed | SiteUsed | LayoutUsed
+    family: Literal["if_used"] = "if_used"
+
+
+class LeastPerType(NamedTuple):
+    """A type that is used has the least number of systems that was asked for."""
+
+    pool: int
+    scope: int
+    family: Literal["least_per_type"] = "least_per_type"
+
+
+class MostTypes(NamedTuple):
+    """System types within their most."""
+
+    family: Literal["types"] = "types"
+
+
+class MostLayouts(NamedTuple):
+    """Layouts of a workload within their most."""
+
+    workload: int
+    family: Literal["layouts"] = "layouts"
+
+
+class FurtherType(NamedTuple):
+    """The first system type is free of the price of further ones."""
+
+    family: Literal["further_type"] = "further_type"
+
+
+class AsGood(NamedTuple):
+    """A simpler plan is as good as was asked for."""
+
+    tokens: bool = False
+    family: Literal["as_good"] = "as_good"
+
+
 class ReplicaCut(NamedTuple):
     """A cut on the whole number of replicas of a candidate; `number` tells several apart."""
 
@@ -202,6 +271,12 @@ Row: TypeAlias = (
     | EmbodiedCarbon
     | Budget
     | Ratio
+    | IfUsed
+    | LeastPerType
+    | MostTypes
+    | MostLayouts
+    | FurtherType
+    | AsGood
     | Cutting
 )
 
@@ -213,9 +288,12 @@ class Slack(NamedTuple):
     tag: Literal["slack"] = "slack"
 
 
-Label: TypeAlias = Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Slack
+Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
+Label: TypeAlias = (
+    Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Chosen | Slack
+)
 #: Labels of columns that are whole numbers.
-WHOLE = (Systems, Replicas, Racks, Slot, Used)
+WHOLE = (Systems, Replicas, Racks, Slot, Used, TypeUsed, FirstType, SiteUsed, LayoutUsed)
 
 
 class Scopes:

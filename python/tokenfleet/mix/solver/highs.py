@@ -83,6 +83,8 @@ class SolveOptions:
     seed: int = 0
     heuristic_effort: float = 0.05  # share of the work HiGHS spends on finding plans
     first_plan: bool = False  # stop at the first plan
+    nodes: int | None = None  # of the search tree, at most
+    restarts: bool = True  # the search may begin anew with what it learnt
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,10 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         )
         if options.first_plan:
             self.optionsDict["mip_max_improving_sols"] = 1
+        if not options.restarts:
+            self.optionsDict["mip_allow_restart"] = False
+        if options.nodes is not None:
+            self.optionsDict["mip_max_nodes"] = options.nodes
         self.gap = options.gap
         self.start = start
         self.target = target
