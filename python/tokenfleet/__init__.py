@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from tokenfleet.simulation.result import Simulation
     from tokenfleet.simulation.settings import SimulationSettings
     from tokenfleet.simulation.simulate import simulate
+    from tokenfleet.sizing.answer import quick
+    from tokenfleet.sizing.question import Question
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
     "FleetAnswers": "tokenfleet.fleets",
     "FoundPoints": "tokenfleet.points.search",
     "Plan": "tokenfleet.plan.rows",
+    "Question": "tokenfleet.sizing.question",
     "Scenario": "tokenfleet.schema",
     "Simulation": "tokenfleet.simulation.result",
     "SimulationSettings": "tokenfleet.simulation.run",
@@ -43,6 +46,7 @@ _LAZY = {
     "evaluate_fleets": "tokenfleet.fleets",
     "load_scenario": "tokenfleet.scenario.load",
     "optimize_fleet": "tokenfleet.optimize",
+    "quick": "tokenfleet.sizing.answer",
     "search_points": "tokenfleet.points.search",
     "simulate": "tokenfleet.simulation.simulate",
 }
@@ -53,6 +57,7 @@ __all__ = [
     "FoundPoints",
     "InfeasibleError",
     "Plan",
+    "Question",
     "Scenario",
     "SchemaError",
     "Simulation",
@@ -64,6 +69,7 @@ __all__ = [
     "evaluate_fleets",
     "load_scenario",
     "optimize_fleet",
+    "quick",
     "search_points",
     "simulate",
 ]

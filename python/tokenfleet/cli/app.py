@@ -18,6 +18,7 @@ from tokenfleet.cli import (
     schemas,
     search,
     simulations,
+    sizing,
 )
 
 _COLLECT_AFTER = 50_000  # new objects, before cycles among them are looked for
@@ -32,6 +33,7 @@ app = typer.Typer(
     "not proven, 130 interrupted.",
 )
 app.command()(plans.demo)
+app.command()(sizing.quick)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(points.evaluate)

@@ -16,6 +16,7 @@ from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+from tokenfleet.sizing.margin import Margin
 
 
 class Assumed(Protocol):
@@ -368,3 +369,73 @@ def assumed(row: Assumed) -> str:
 def _several(names: Sequence[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return "; ".join(names[:2]) + more
+
+
+# Sizing
+
+
+_BARE = ("fraction", "ratio")  # units that a short list leaves out
+_SIZED = {
+    "cheapest": "least cost a year",
+    "simplest": "one type of system; of those the least cost",
+    "fastest": "no hosted API, and TPOT limited to {limit}, the least that any layout promises at "
+    "half of its load",
+    "least power": "no hosted API, and the least energy a year",
+    "most tokens": "the most output tokens within the limits",
+    "least per token": "the least cost of an output token within the limits",
+}
+
+
+def sized(name: str, tpot_limit_ms: float | None, conflict: str = "") -> str:
+    """What an answer to a sizing question is, and why there is none."""
+    limit = "none" if tpot_limit_ms is None else f"{number(tpot_limit_ms)} ms"
+    said = f"{name}: {_SIZED[name].format(limit=limit)}"
+    return plain(f"{said}; there is none: {conflict}" if conflict else said)
+
+
+def assumed_briefly(plan: Plan) -> str | None:
+    """Inputs that were left blank, in one sentence without their sources."""
+    rows = [row for row in plan.inputs if row.assumed]
+    if not rows:
+        return None
+    listed = "; ".join(
+        f"{row.what} {row.value if isinstance(row.value, str) else number(row.value)} "
+        f"{row.unit if row.unit not in _BARE else ''}".strip()
+        for row in rows
+    )
+    return plain(f"assumed, because it was left blank: {listed}")
+
+
+def mix(plan: Plan) -> str:
+    """What to get, as short as a table needs it: `3 h100_sxm_8 bought + API eu-api`."""
+    parts = [
+        f"{sum(row.count for row in rows):,} {system} {obtained(kind)}"
+        for (system, kind), rows in _bundles(plan)
+    ]
+    return plain(" + ".join([*parts, *(f"API {name}" for name in _apis(plan))]) or "nothing")
+
+
+def hosted_off_site(plan: Plan, limit_kw: float | None) -> str | None:
+    """That rented systems take none of a site's power, where its power was limited."""
+    hosted = sum(row.count for row in plan.systems if row.hosted)
+    if limit_kw is None or not hosted:
+        return None
+    return (
+        f"{hosted:,} rented systems stand in the provider's hall and take none of the "
+        f"{number(limit_kw)} kW; `--get buy` asks for your own alone"
+    )
+
+
+def sold(plan: Plan, sale: Margin) -> str:
+    """Margin and payback of a plan whose output tokens are sold."""
+    of = "" if sale.margin_share is None else f" ({sale.margin_share:.0%} of the revenue)"
+    word = "margin" if sale.margin_usd >= 0 else "loss"
+    said = (
+        f"sold at {unit_price(sale.price_usd_per_mtok_output)} per million output tokens: revenue "
+        f"{dollars(sale.revenue_usd)} a year, {word} {dollars(abs(sale.margin_usd))}{of}"
+    )
+    if not plan.capex_usd:
+        return f"{said}; nothing is paid up front"
+    if sale.payback_years is None:
+        return f"{said}; what is paid up front is never earned back"
+    return f"{said}; what is paid up front is earned back in {sale.payback_years:.1f} years"
