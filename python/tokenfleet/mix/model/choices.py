@@ -7,7 +7,7 @@ layout unless it is 1. They are made where something asks for them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pulp
 
@@ -16,6 +16,7 @@ from tokenfleet.mix.model.index import (
     FirstType,
     FurtherType,
     IfUsed,
+    Label,
     LayoutUsed,
     LeastPerType,
     MostLayouts,
@@ -75,6 +76,25 @@ def _used(
         most = math.inf if v.upBound is None else v.upBound
         m.row(IfUsed(label), [(v, 1.0), (used, -most)], LE, 0.0)
     return used
+
+
+def implied(m: FleetModel, values: Mapping[Label, float]) -> dict[Label, float]:
+    """What a plan's systems and replicas make of the columns of this module."""
+    standing = [la for la, n in values.items() if isinstance(la, Systems) and n > 0]
+    offers, pools = m.problem.offers, m.problem.pools
+    stands = {(pools[offers[la.offer].pool].system, la.scope) for la in standing}
+    sites = {pools[offers[la.offer].pool].site for la in standing}
+    layouts = {la.candidate for la, n in values.items() if isinstance(la, Replicas) and n > 0}
+    found: dict[Label, float] = {}
+    for label in m.of(TypeUsed):
+        over = m.scopes.systems_over(label.pool, label.scope)
+        system = pools[label.pool].system
+        anywhere = label.scope == EVERY_BLOCK
+        used = any(of == system and (anywhere or s in over) for of, s in stands)
+        found[label] = float(used)
+    found |= {label: float(label.site in sites) for label in m.of(SiteUsed)}
+    found |= {label: float(label.candidate in layouts) for label in m.of(LayoutUsed)}
+    return found | dict.fromkeys(m.of(FirstType), float(bool(standing)))
 
 
 def keep_types_together(m: FleetModel) -> None:

@@ -292,8 +292,9 @@ Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
 Label: TypeAlias = (
     Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Chosen | Slack
 )
-#: Labels of columns that are whole numbers.
-WHOLE = (Systems, Replicas, Racks, Slot, Used, TypeUsed, FirstType, SiteUsed, LayoutUsed)
+#: Labels of columns that are whole numbers: of one pool each, and of all.
+OF_POOLS = (Systems, Replicas, Racks, Slot, Used)
+WHOLE = (*OF_POOLS, TypeUsed, FirstType, SiteUsed, LayoutUsed)
 
 
 class Scopes:

@@ -207,6 +207,13 @@ def _choose(m: FleetModel) -> list[Chosen]:
     return found
 
 
+def _gpus_held(problem: Problem, values: Mapping[Label, float]) -> float:
+    """Accelerators of a plan's systems, in all scopes; 1 where there are none."""
+    systems = ((la, n) for la, n in values.items() if isinstance(la, Systems))
+    pools = ((problem.pools[problem.offers[la.offer].pool], n) for la, n in systems)
+    return sum(pool.gpus_per_system * n for pool, n in pools) or 1.0
+
+
 class _Simplicity:
     """How simple a plan is, as a sum over what it uses."""
 
@@ -218,10 +225,7 @@ class _Simplicity:
             held = m.problem.pools[label.pool].gpus_per_system
             self.odd[label.candidate] = len(oddities(m.problem.candidates[label.candidate], held))
         start = self.used(values)
-        systems = [(la, n) for la, n in values.items() if isinstance(la, Systems)]
-        pools = m.problem.pools
-        held = (n * pools[m.problem.offers[la.offer].pool].gpus_per_system for la, n in systems)
-        self.gpus = sum(held) or 1.0  # in all scopes
+        self.gpus = _gpus_held(m.problem, values)
         layouts = [self._layout(la) for la in start if isinstance(la, LayoutUsed)]
         sites = sum(isinstance(la, SiteUsed) for la in start)
         # A site less is worth four times the layouts there are, a type less four times those sites.
@@ -262,9 +266,9 @@ class _Simplicity:
     def weights(self, goal: _Goal, bar: Bar) -> tuple[dict[Label, float], float]:
         """Coefficients of columns, and a constant."""
         weights: dict[Label, float] = {la: self._weight(la) for la in self.chosen}
-        for label in self.m.of(Replicas):
-            gpus = self.m.problem.candidates[label.candidate].gpus
-            weights[label] = -(_FILLED * gpus + _SMALLER) / self.gpus
+        for replicas in self.m.of(Replicas):
+            gpus = self.m.problem.candidates[replicas.candidate].gpus
+            weights[replicas] = -(_FILLED * gpus + _SMALLER) / self.gpus
         if goal.under:
             return weights, 0.0
         worse = goal.sign * _BETTER / max(abs(bar.cap - bar.best), 1e-6 * abs(bar.best), 1e-9)

@@ -20,7 +20,15 @@ from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import may_run
-from tokenfleet.mix.model.index import Budget, Demand, Slack
+from tokenfleet.mix.model.index import (
+    Budget,
+    Demand,
+    FirstType,
+    LayoutUsed,
+    SiteUsed,
+    Slack,
+    TypeUsed,
+)
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
@@ -167,6 +175,8 @@ def describe_label(problem: Problem, label: Label) -> str:
         text = "scale of free demand"
     elif isinstance(label, Slack):
         text = f"what gives way of the {label.row.family} limits"
+    elif isinstance(label, (FirstType, SiteUsed, LayoutUsed, TypeUsed)):
+        text = "number of system types, sites and layouts"
     else:
         text = f"{label.tag} of pool {problem.pools[label.pool].id}"
     return text
