@@ -38,6 +38,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
 
 OPTIMAL_GAP = 1e-6
+_OTHER = 1e-6  # relative: a stated value that differs by more is another solution's
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
 _INFEASIBLE = {highspy.HighsModelStatus.kInfeasible}
 _UNBOUNDED = {
@@ -101,6 +102,7 @@ class Outcome:
     reduced_costs: Mapping[str, float] = field(default_factory=dict)
     row_duals: Mapping[str, float] = field(default_factory=dict)
     ray: tuple[str, ...] = ()  # columns along which the objective improves without end
+    is_other: bool = False  # the columns are not the solution that the solver stated the value of
 
     @property
     def has_incumbent(self) -> bool:
@@ -224,7 +226,8 @@ def run(
 ) -> Outcome:
     """Solve a PuLP model and say what is proven; stop at the first value as good as `target`.
 
-    An answer "infeasible or unbounded" is settled by a second run without presolve.
+    An answer "infeasible or unbounded" is settled by a second run without presolve, one whose
+    columns are not those of its value by a second run without the start.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
@@ -234,6 +237,10 @@ def run(
     )
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
+    if outcome.is_other and start is not None and not outcome.interrupted:
+        again = _once(prob, QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays))
+        better = again.has_incumbent and sign_of(prob) * (again.value - outcome.value) < 0
+        return again if better else outcome
     if outcome.status == "unbounded":
         relaxed = QuietHighs(options, mip=False)
         relaxed.optionsDict["presolve"] = "off"
@@ -353,9 +360,10 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
     code, info, matrix = solver.getModelStatus(), solver.getInfo(), run_.matrix
     is_mip = run_.mip and any(matrix.integral)
     feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
-    value = info.objective_function_value / run_.factor if feasible else math.nan
+    stated, solution = info.objective_function_value, solver.getSolution()
+    computed = _value_of(solver, solution) if feasible else math.nan
+    value = computed / run_.factor
     bound = _bound(code, info, is_mip) / run_.factor
-    solution = solver.getSolution()
     return Outcome(
         status=_status(code, feasible, value, bound, run_.gap),
         value=value,
@@ -371,7 +379,17 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
         if is_mip or not feasible
         else _named([row.name for row in matrix.rows], solution.row_dual, run_.factor),
         ray=_ray(solver, matrix, run_.mip) if code in _UNBOUNDED else (),
+        is_other=feasible and abs(computed - stated) > _OTHER * max(abs(stated), 1.0),
     )
+
+
+def _value_of(solver: Any, solution: Any) -> float:
+    """The objective of a solution in HiGHS's own unit.
+
+    HiGHS 1.16 may hand over the start that it was given beside the value of a better solution.
+    """
+    lp = solver.getLp()
+    return float(np.dot(lp.col_cost_, solution.col_value)) + float(lp.offset_)
 
 
 def _named(names: list[str], duals: Any, factor: float) -> dict[str, float]:
