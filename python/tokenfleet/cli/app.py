@@ -15,6 +15,7 @@ from tokenfleet.cli import (
     plans,
     points,
     published,
+    reports,
     schemas,
     search,
     simulations,
@@ -40,6 +41,7 @@ app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
+app.command()(reports.report)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

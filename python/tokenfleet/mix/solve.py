@@ -158,7 +158,7 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
         if compare_single and effort.left() > 0:
             result = _with_single(m, result, effort)
         result = _simpler(m, result, found, effort)
-        if m.problem.objective.simplicity_tolerance > 0:
+        if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
             result = replace(result, without=without(m, result.values, effort))
         return result
     except KeyboardInterrupt:
@@ -235,7 +235,7 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     The search for it starts from the best plan of one system type where that is as good.
     """
     tolerance, goal = m.problem.objective.simplicity_tolerance, m.problem.objective.goal
-    if tolerance <= 0:
+    if tolerance <= 0 or m.problem.horizon is not None:
         return result
     tolerance = max(tolerance, min(effort.gap, _MOST_GIVEN_UP))
     best = result.best_value if result.best_value is not None else result.value

@@ -647,6 +647,20 @@ class Plan(Row):
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def report(self, path: str | Path, *, redact: bool = False) -> None:
+        """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
+
+        An existing file is replaced. With `redact` the names that a user gave are replaced and
+        prices left out.
+
+        Raises:
+            SchemaError: another ending, or a package that is not installed.
+            OSError: the file cannot be written; no half file stays.
+        """
+        from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
+
+        write_report(self, path, redact=redact)
+
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
 

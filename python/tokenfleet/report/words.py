@@ -7,14 +7,17 @@ so that no control character of a scenario gets out.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
+from tokenfleet.report import ages
 from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
 from tokenfleet.sizing.margin import Margin
 
@@ -235,7 +238,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+    name = limit_name(row)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -315,13 +318,14 @@ def layouts(rows: Sequence[Replicas]) -> str:
     """The most used layouts: `4 x TP2 EP8`."""
     counts: dict[str, int] = defaultdict(int)
     for row in rows:
-        counts[_layout(row)] += row.count
+        counts[layout(row)] += row.count
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{n:,} x {name}" for name, n in ranked[:3])
     return f"{shown}, …" if len(ranked) > 3 else shown
 
 
-def _layout(row: Replicas) -> str:
+def layout(row: Replicas) -> str:
+    """The parallel degrees of a replica: `TP2 EP8`."""
     degrees = {"tp": "TP", "pp": "PP", "ep": "EP", "attention_dp": "DP"}
     used = [f"{name}{n}" for key, name in degrees.items() if (n := getattr(row, key) or 1) > 1]
     if row.speculative_depth:
@@ -342,8 +346,30 @@ def not_considered(plan: Plan) -> list[str]:
     return [f"{_several(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def warnings(plan: Plan) -> list[str]:
-    """What to know before signing; what is said of several systems stands in one sentence."""
+def warnings(plan: Plan, today: date | None = None) -> list[str]:
+    """What to know before signing; what is said of several systems stands in one sentence.
+
+    Prices are judged on the plan's day, else `today`.
+    """
+    old = old_prices(plan, today)
+    return [*_joined(plan), *([old] if old else [])]
+
+
+def old_prices(plan: Plan, today: date | None = None) -> str | None:
+    """Prices that are older than a quarter, in one sentence."""
+    found = ages.old_prices(plan, today)
+    if not found:
+        return None
+    named = [f"{row.what} (of {row.as_of}, at least {row.days:,} days)" for row in found[:3]]
+    rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    are = "price is" if len(found) == 1 else "prices are"
+    return plain(
+        f"{len(found)} {are} older than {ages.OLD_DAYS} days: {', '.join(named)}{rest}; ask for a "
+        "quote before you sign"
+    )
+
+
+def _joined(plan: Plan) -> list[str]:
     relatives = [row for row in plan.warnings if row.kind == "inherited"]
     if len(relatives) < 2:
         return [row.text for row in plan.warnings]
@@ -364,6 +390,53 @@ def assumed(row: Assumed) -> str:
     dated = f" ({row.as_of})" if row.as_of else ""
     noted = f"; {row.note}" if row.note else ""
     return plain(f"{row.what} {stated}: {row.source}{dated}{noted}")
+
+
+_FIELDS = {
+    "cost_of_capital": "cost of capital",
+    "life_years": "economic life",
+    "residual_fraction": "resale at the end of life",
+    "maintenance_fraction_per_year": "maintenance, of the server price",
+    "network_fraction": "network, of IT capex",
+    "storage_fraction": "storage, of IT capex",
+    "integration_fraction": "integration, of the server price",
+    "staff_usd_per_kw_year": "staff",
+    "licence_usd_per_gpu_year": "licences",
+    "electricity_usd_per_kwh": "electricity",
+    "hosting_usd_per_kw_month": "hosting",
+    "pue": "PUE",
+    "price_usd_per_system": "price of a system",
+    "price_usd_per_gpu_h": "price by the hour",
+    "usd_per_mtok_input": "price of input tokens",
+    "usd_per_mtok_output": "price of output tokens",
+    "usd_per_request": "price of a request",
+}
+_PATH = re.compile(r"(?P<table>\w+)(?:\[(?P<row>.*)\])?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?")
+
+
+def input_name(row: Assumed) -> str:
+    """An input in words: `electricity at eu-dublin` for `sites[eu-dublin].electricity_usd_...`."""
+    found = _PATH.fullmatch(row.what)
+    if found is None or found["field"] not in _FIELDS:
+        return plain(row.what)
+    name, of = _FIELDS[found["field"]], found["row"]
+    kind = f" ({found['key'][1:]})" if found["key"] else ""
+    where = "" if of is None else f" {'at' if found['table'] == 'sites' else 'of'} {of}"
+    said = plain(f"{name}{kind}{where}")
+    return said[:1].upper() + said[1:]
+
+
+def input_value(row: Assumed) -> tuple[str, str]:
+    """An input's figure and its unit: ("10%", "a year"), ("$190,000", "each")."""
+    if isinstance(row.value, str):
+        return plain(row.value), row.unit
+    if row.unit in ("fraction", "1/year"):
+        return f"{100 * row.value:.4g}%", "a year" if row.unit == "1/year" else ""
+    if row.unit == "USD/system":
+        return dollars(row.value), "each"
+    if row.unit.startswith("USD/"):
+        return f"${number(row.value)}", f"per {row.unit[4:]}"
+    return number(row.value), "" if row.unit == "ratio" else row.unit
 
 
 def _several(names: Sequence[str]) -> str:
@@ -439,3 +512,63 @@ def sold(plan: Plan, sale: Margin) -> str:
     if sale.payback_years is None:
         return f"{said}; what is paid up front is never earned back"
     return f"{said}; what is paid up front is earned back in {sale.payback_years:.1f} years"
+
+
+# Workbook
+
+
+YOURS, TYPICAL = "your scenario", "typical figure of the catalog"
+RUN_AGAIN = "run tokenfleet again"
+NO_INPUT = "Follows no input"
+SUMMARY_NOTE = (
+    "Change prices and terms on the sheet Inputs: every figure follows. The mix is the solver's "
+    "and stays as it is."
+)
+INPUTS_NOTE = (
+    "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
+    "be better, and then tokenfleet must run again."
+)
+NO_RANGES = (
+    "The range in which the mix stays best was not computed for this plan; a changed price keeps "
+    "the cost of this mix right, and does not say whether it is still the cheapest."
+)
+ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
+CASH_NOTE = (
+    "Year 0 is the purchase. The annuity of the net present cost is the yearly cost of the plan: "
+    "the same money, seen over its life."
+)
+NO_PURCHASE = "Nothing is bought, and nothing is paid up front: every year costs the same."
+SENSITIVITY_NOTE = "What a token costs when prices move and the mix stays."
+MIX_HELD = (
+    "Prices of hardware are those of bought, rented and all-in systems. Far from the middle "
+    "another mix may cost less: run tokenfleet again there."
+)
+ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
+LATENCY_NOTE = (
+    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
+)
+POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
+SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
+ROUTING_NOTE = "Which requests go where, over the year."
+SOURCES_NOTE = "Every figure behind the money, whose it is, and how performance is known."
+PROOF_NOTE = "How far the plan is proven, what was searched, and what to know before signing."
+
+
+def origin(row: Assumed) -> str:
+    """Whose an input is, and of which day: `typical: price book 2026-07 (2025-08)`."""
+    if row.source == "scenario":
+        return YOURS
+    dated = f" ({row.as_of})" if row.as_of else ""
+    noted = f"; {row.note}" if row.note else ""
+    return plain(f"{row.source}{dated}{noted}")
+
+
+def order_line(row: Systems) -> str:
+    """One line of an order: `h100_sxm_8 at eu-frankfurt (h100-buy)`."""
+    offer = "" if row.offer.startswith(row.system) else f" ({row.offer})"
+    return plain(f"{row.system} at {row.site}{offer}")
+
+
+def limit_name(row: Limit) -> str:
+    """What a limit is of, in words."""
+    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)

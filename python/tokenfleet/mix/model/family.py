@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from tokenfleet.errors import Change
 from tokenfleet.problem_data import FloatArray, Problem
 
 if TYPE_CHECKING:
@@ -154,6 +155,12 @@ class Family:
         basis = f", {place.basis}" if place.basis else ""
         short = f"{where}{self.words} short by {self.unit.write(amount)} ({limit}{basis})"
         return short + when(problem, row)
+
+    def change(self, problem: Problem, row: Row, amount: float) -> Change:
+        """What a row is short of, field by field and as a sentence."""
+        place = self.at(problem, row)
+        text = self.short(problem, row, amount)
+        return Change(self.key, place.name, amount, place.limit, self.unit.name, text)
 
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so much more of what a row of the family limits."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pulp
 
+from tokenfleet.errors import Change
 from tokenfleet.mix.model import choices
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
@@ -34,7 +35,8 @@ from tokenfleet.mix.model.index import (
     Supply,
 )
 from tokenfleet.mix.model.packing import pack_pools
-from tokenfleet.problem_data import Api, Flow, Problem, Racks, Scale, Short, Systems, Used
+from tokenfleet.mix.model.stock import hold_stock, limit_spending
+from tokenfleet.problem_data import Api, Flow, Problem, Racks, Short, Systems, Used, only_block
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
 
@@ -55,7 +57,7 @@ def meet_demand(m: FleetModel) -> None:
                     pairs.append((short, 1.0))
                 pairs += [(v, -a) for v, a in m.slack(row)]
                 if data.free:
-                    pairs.append((m.columns[Scale()], -demand))
+                    pairs.append((m.columns[m.scale_in(b)], -demand))
                 m.row(row, pairs, EQ, 0.0 if data.free else demand)
 
 
@@ -76,13 +78,15 @@ def _served(m: FleetModel) -> dict[tuple[int, int, int], list[pulp.LpVariable]]:
 
 
 def respect_capacity(m: FleetModel) -> None:
-    """sum over k of load[c, k] * f[b, p, c, k] <= n[b, p, c]."""
-    candidates = m.problem.candidates
+    """sum over k of load[c, k] * f[b, p, c, k] <= speed[b, p] * n[b, p, c]."""
+    candidates, pools = m.problem.candidates, m.problem.pools
     for place, found in itertools.groupby(m.of(Flow).items(), lambda item: _place(item[0])):
         row = Capacity(*place)
         load = candidates[row.candidate].load
         pairs = [(column, load[flow.cls]) for flow, column in found]
-        pairs.append((m.columns[m.replicas_of(row)], -1.0))
+        speed = pools[row.pool].speed
+        speed = speed[row.block] if isinstance(speed, tuple) else speed
+        pairs.append((m.columns[m.replicas_of(row)], -speed))
         m.row(row, pairs, LE, 0.0)
 
 
@@ -124,11 +128,11 @@ def limit_power(m: FleetModel) -> None:
     """Provisioned kW (times PUE where the limit is utility power) within each site's limit."""
     standing = _standing(m)
     for s in m.order.sites:
-        site, pools = m.problem.sites[s], standing.get(s, [])
-        if not math.isfinite(site.power_limit_kw):
-            continue
+        pools = standing.get(s, [])
         for scope in _site_scopes(m, pools):
-            pairs = []
+            site, pairs = m.problem.at(scope).sites[s], []
+            if not math.isfinite(site.power_limit_kw):
+                continue
             for p in pools:
                 kw = m.problem.pools[p].provisioned_it_kw * _basis(m.problem, p)
                 pairs += [(v, kw) for v in m.systems(p, scope)]
@@ -155,11 +159,11 @@ def limit_racks(m: FleetModel) -> None:
     """racks[p] * systems_per_rack >= systems, and the racks of a site within its number."""
     standing, per_rack = _standing(m), [pool.systems_per_rack for pool in m.problem.pools]
     for s in m.order.sites:
-        limit = m.problem.sites[s].rack_limit
         pools = [p for p in standing.get(s, []) if math.isfinite(per_rack[p])]
-        if not math.isfinite(limit) or not pools:
-            continue
         for scope in _site_scopes(m, pools):
+            limit = m.problem.at(scope).sites[s].rack_limit
+            if not math.isfinite(limit):
+                continue
             taken, row = [(_racks(m, p, scope), 1.0) for p in pools], RackLimit(s, scope)
             m.row(row, taken + m.slack(row), LE, math.floor(limit))
 
@@ -175,11 +179,11 @@ def _racks(m: FleetModel, p: int, scope: int) -> pulp.LpVariable:
 def limit_supply(m: FleetModel) -> None:
     """Systems under an offer, or under all offers of one supply group, within the supply."""
     for key, offers in sorted(_supply_groups(m).items()):
-        supply = min(m.problem.offers[o].supply for o in offers)
-        if not math.isfinite(supply):
-            continue
         counted = (scope for o in offers for scope in m.scopes.systems(m.problem.offers[o].pool))
         for scope in m.scopes.finest(counted):
+            supply = min(m.problem.at(scope).offers[o].supply for o in offers)
+            if not math.isfinite(supply):
+                continue
             pairs = [(v, 1.0) for o in offers for v in _under(m, o, scope)]
             if pairs:
                 row = Supply(key, scope)
@@ -209,14 +213,15 @@ def limit_api_rate(m: FleetModel) -> None:
         for b in range(len(m.problem.blocks)):
             labels = [Api(b, a, k) for k in m.order.classes[api.workload]]
             pairs = [(m.columns[la], 1.0) for la in labels if la in m.columns]
-            if pairs and math.isfinite(api.max_rps):
-                m.row(ApiRate(a, b), pairs, LE, api.max_rps)
+            most = m.problem.at(only_block(b)).apis[a].max_rps
+            if pairs and math.isfinite(most):
+                m.row(ApiRate(a, b), pairs, LE, most)
 
 
 def limit_capex(m: FleetModel) -> None:
-    """sum of capex * x within the capex budget."""
+    """sum of capex * x within the capex budget; over a horizon `stock.limit_spending`."""
     budget = m.problem.objective.capex_budget_usd
-    if budget is None:
+    if budget is None or m.problem.horizon is not None:
         return
     pairs = [
         (column, m.problem.offers[label.offer].capex_usd)
@@ -244,9 +249,10 @@ def limit_embodied_carbon(m: FleetModel) -> None:
 
 
 def limit_annual_cost(m: FleetModel) -> None:
-    """The yearly cost, contracted power included, within the annual budget."""
+    """The yearly cost, contracted power included, within the annual budget; over a horizon
+    `stock.limit_spending`."""
     budget = m.problem.objective.annual_budget_usd
-    if budget is None:
+    if budget is None or m.problem.horizon is not None:
         return
     usd: dict[pulp.LpVariable, float] = {}
     for term in m.terms:
@@ -367,6 +373,14 @@ class _Served(Family):
             f"cannot be served{when(problem, row)}"
         )
 
+    def change(self, problem: Problem, row: Row, amount: float) -> Change:
+        """The same, field by field."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        where = f"{workload.id}, {workload.class_ids[row.cls]}"
+        size, text = self.size(problem, row), self.short(problem, row, amount)
+        return Change("demand", where, amount, size, "requests_per_s", text)
+
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so many requests/s less of a class in a block."""
         assert isinstance(row, Demand)
@@ -396,6 +410,14 @@ FAMILIES: tuple[Family, ...] = (
         over="reserve",
         grows=False,
         holds=lambda problem: any(pool.reserve for pool in problem.pools),
+    ),
+    Family(
+        "stock",
+        hold_stock,
+        over="systems",
+        grows=False,
+        holds=lambda problem: problem.horizon is not None,
+        more_rows=("kept", "delivery", "least_order", "used_for"),
     ),
     Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
     Family("capacity", respect_capacity, over="requests", grows=True),
@@ -510,6 +532,13 @@ FAMILIES: tuple[Family, ...] = (
         choices.price_further_types,
         holds=lambda problem: problem.objective.usd_per_further_type > 0,
         more_rows=("if_used",),
+    ),
+    Family(
+        "spending",
+        limit_spending,
+        over="cost",
+        grows=False,
+        holds=lambda problem: problem.horizon is not None,
     ),
     Family(
         "budget",

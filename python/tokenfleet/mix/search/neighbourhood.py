@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import pulp
 
 from tokenfleet.mix.model import FleetModel
-from tokenfleet.mix.model.index import OF_POOLS
+from tokenfleet.mix.model.index import CHOSEN, WHOLE
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Effort
@@ -68,10 +68,12 @@ def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:
     for site in places.values():
         found.setdefault(site, [])
     for label, v in m.columns.items():
-        if isinstance(label, OF_POOLS) and v.upBound != 0.0:
-            offers = m.problem.offers
-            p = offers[label.offer].pool if isinstance(label, Systems) else label.pool
-            found[places[p]].append(v)
+        if isinstance(label, WHOLE) and not isinstance(label, CHOSEN) and v.upBound != 0.0:
+            p = getattr(label, "pool", None)
+            if p is None and isinstance(label, Systems):
+                p = m.problem.offers[label.offer].pool
+            if p is not None:
+                found[places[p]].append(v)
     return {site: columns for site, columns in found.items() if columns}
 
 
