@@ -103,6 +103,7 @@ class FleetModel:
         category = pulp.LpInteger if integer else pulp.LpContinuous
         bound = up if math.isfinite(up) else None
         variable = self.prob.add_variable(name, low, bound, category)
+        self.prob.addVariable(variable)  # it may stand in no row and cost nothing
         self.columns[label] = variable
         self._of_kind[type(label)][label] = variable
         return variable
