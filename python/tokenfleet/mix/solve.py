@@ -336,12 +336,15 @@ def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
     result = replace(result, best_single=SingleSystem(system, value, bound, values))
     if contest.sign * value >= contest.sign * result.value:
         return result
+    # A better value by no more than rounding may lie beyond the bound: a proof is a proof.
+    bound = contest.sign * min(contest.sign * result.bound, contest.sign * value)
     return replace(
         result,
         value=value,
+        bound=bound,
         best_value=None,
-        gap=relative_gap(value, result.bound),
-        status=certify(value, result.bound, effort.gap),
+        gap=relative_gap(value, bound),
+        status=certify(value, bound, effort.gap),
         values=values,
         bookings=bookings(alone, values),
     )

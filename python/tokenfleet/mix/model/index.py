@@ -369,7 +369,18 @@ class Slack(NamedTuple):
 OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
 Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
 Label: TypeAlias = (
-    Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Chosen | Slack | OverTime
+    Systems
+    | Replicas
+    | Flow
+    | Api
+    | Short
+    | Scale
+    | Used
+    | Racks
+    | Slot
+    | Chosen
+    | Slack
+    | OverTime
 )
 #: Labels of columns that say whether something is used at all.
 CHOSEN = (TypeUsed, FirstType, SiteUsed, LayoutUsed)
