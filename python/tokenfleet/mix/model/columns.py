@@ -109,7 +109,6 @@ class FleetModel:
         category = pulp.LpInteger if integer else pulp.LpContinuous
         lower, upper = (bound if math.isfinite(bound) else None for bound in (low, up))
         variable = self.prob.add_variable(name, lower, upper, category)
-        self.prob.addVariable(variable)  # it may stand in no row and cost nothing
         self.columns[label] = variable
         self._of_kind[type(label)][label] = variable
         return variable

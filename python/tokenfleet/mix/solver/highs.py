@@ -347,12 +347,20 @@ def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -
     lp.solverModel.setSolution(solution)
 
 
+class _ByName(dict[str, float]):
+    """Numbers by the name of a column or row. PuLP does not know a column that stands in no row and
+    costs nothing: it is 0."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.0
+
+
 def _within_bounds(solver: Any, matrix: Matrix, solution: Any) -> dict[str, float]:
     """Columns of a solution. The solver lets them pass their bounds by its tolerance; no rate is
     below zero."""
     lp = solver.getLp()
     found = np.clip(solution.col_value, lp.col_lower_, lp.col_upper_)
-    return dict(zip(matrix.names, found.tolist(), strict=True))
+    return _ByName(zip(matrix.names, found.tolist(), strict=True))
 
 
 def _read(run_: QuietHighs, solver: Any) -> Outcome:
@@ -394,7 +402,7 @@ def _value_of(solver: Any, solution: Any) -> float:
 
 def _named(names: list[str], duals: Any, factor: float) -> dict[str, float]:
     """Duals of a minimisation in the model's unit, by name of column or row."""
-    return dict(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
+    return _ByName(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
 
 
 def _bound(code: Any, info: Any, is_mip: bool) -> float:
