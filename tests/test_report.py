@@ -9,13 +9,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from payloads import PAYLOADS, renamed
 from tokenfleet import Plan, SchemaError
 from tokenfleet.errors import Change, InfeasibleError, WayOut
 from tokenfleet.report import ages, words
@@ -258,3 +261,129 @@ def test_the_ending_says_what_is_written(enterprise: Plan, tmp_path: Path) -> No
         enterprise.report(tmp_path / "plan.pdf")
     enterprise.report(tmp_path / "plan.html", redact=True)
     assert "frankfurt" not in (tmp_path / "plan.html").read_text()
+
+
+# In a notebook
+
+
+def test_a_notebook_shows_the_head_of_the_report(enterprise: Plan) -> None:
+    fragment = enterprise._repr_html_()
+    read = Reader(fragment)
+    assert "48 accelerators at 2 sites deliver a million output tokens for $3.13" in read.text
+    assert "Purchase, as an annuity" in read.text
+    assert not ACTIVE & set(read.elements)
+    assert "prefers-color-scheme" not in fragment  # the notebook's theme is not the desk's
+    assert len(fragment) < 8_000
+    assert repr(enterprise).startswith("Plan('enterprise") and "\n" not in repr(enterprise)
+
+
+def test_tables_become_data_frames(enterprise: Plan) -> None:
+    polars = pytest.importorskip("polars")
+    frame = enterprise.table("systems").to_polars()
+    assert isinstance(frame, polars.DataFrame)
+    assert frame["count"].to_list() == [3, 3]
+    for name, rows in enterprise.to_json().items():
+        if isinstance(rows, list):
+            assert enterprise.table(name).to_polars().height == len(rows), name
+    try:
+        import pandas  # noqa: F401, PLC0415
+    except ImportError:
+        with pytest.raises(SchemaError, match="pandas is not installed"):
+            enterprise.table("systems").to_pandas()
+    else:
+        assert list(enterprise.table("systems").to_pandas()["count"]) == [3, 3]
+
+
+# What must survive
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-12, 1e-6, 1e6, 1e12, 1e200])
+def test_figures_of_any_size_are_drawn(enterprise: Plan, factor: float) -> None:
+    """Every dollar, kW, ms and token times a factor: no e-notation, NaN or infinity is shown."""
+    scaled = scaled_by(enterprise, factor)
+    page = html(scaled, DAY)
+    text = Reader(page).text
+    assert not re.search(r"\b(nan|inf)\b|\de[+-]?\d", text.split("SHA-256")[0].lower())
+    for coordinate in re.findall(r'(?:x|x1|x2|width|cx)="([-\d.]+)%"', page):
+        assert 0.0 <= float(coordinate) <= 100.0
+
+
+def scaled_by(plan: Plan, factor: float) -> Plan:
+    """The plan with floats of money, power, time and tokens times a factor, unchecked."""
+
+    def walk(value: Any, key: str) -> Any:
+        if isinstance(value, float) and re.search("usd|kw|_ms|tokens|requests|cost_items", key):
+            return value * factor
+        if isinstance(value, tuple):
+            return tuple(walk(each, key) for each in value)
+        if isinstance(value, dict):
+            return {k: walk(v, key) for k, v in value.items()}
+        if isinstance(value, BaseModel):
+            fields = type(value).model_fields
+            return value.model_copy(update={k: walk(getattr(value, k), k) for k in fields})
+        return value
+
+    found: Plan = walk(plan, "")
+    return found
+
+
+def test_a_plan_of_nothing_has_a_page(enterprise: Plan) -> None:
+    nothing = dict.fromkeys(
+        ("systems", "replicas", "placement", "hardware", "sites", "routing", "unserved", "limits",
+         "workloads", "slo", "provenance", "inputs", "not_considered", "warnings"), (),
+    )  # fmt: skip
+    empty = enterprise.model_copy(
+        update={**nothing, "cost_items": {}, "annual_cost_usd": 0.0, "gpus": 0, "capex_usd": 0.0,
+                "best_single_system": None, "cost_per_mtok_output_usd": None}
+    )  # fmt: skip
+    text = Reader(html(empty, DAY)).text
+    assert "Nothing needs to be bought." in text
+    rented = [row for row in enterprise.routing if row.api is not None]
+    hosted = empty.model_copy(update={"routing": tuple(rented), "cost_per_mtok_output_usd": 0.8})
+    text = Reader(html(hosted, DAY)).text
+    assert "Hosted APIs deliver a million output tokens for $0.800" in text
+    assert "Send everything to eu-api." in text
+
+
+def test_a_page_of_thousands_of_rows_is_small_and_quick(enterprise: Plan) -> None:
+    many = 5_000
+
+    def rows(name: str, *keys: str) -> tuple[Any, ...]:
+        one = getattr(enterprise, name)[-1]
+        return tuple(
+            one.model_copy(update={key: f"{getattr(one, key)} {i}" for key in keys})
+            for i in range(many)
+        )
+
+    big = enterprise.model_copy(
+        update={
+            "systems": rows("systems", "site", "system", "offer", "pool"),
+            "replicas": rows("replicas", "workload", "site", "pool"),
+            "sites": rows("sites", "site"),
+            "slo": rows("slo", "workload"),
+            "routing": rows("routing", "workload", "pool"),
+            "workloads": rows("workloads", "workload"),
+            "provenance": rows("provenance", "what"),
+            "not_considered": rows("not_considered", "what", "reason"),
+            "inputs": rows("inputs", "what"),
+            "hardware": rows("hardware", "system"),
+            "limits": rows("limits", "where"),
+        }
+    )
+    begun = time.process_time()
+    page = html(big, DAY)
+    assert time.process_time() - begun < 5.0
+    assert len(page.encode()) <= 300_000
+    assert "more are in the plan" in page
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_names_stay_names(enterprise: Plan, payload: str) -> None:
+    """In the page, the notebook and the redacted page."""
+    plan = renamed(enterprise, payload)
+    for page in (html(plan, DAY), plan._repr_html_(), html(redacted(plan), DAY)):
+        read = Reader(page)
+        assert not ACTIVE & set(read.elements)
+        assert not any(name.startswith("on") for name in read.attributes)
+        page.encode("utf-8")
+    assert "49" not in html(renamed(enterprise, "{{ 7*7 }}"), DAY).split("</title>")[0]

@@ -20,6 +20,10 @@ from tokenfleet.errors import (
 )
 
 if TYPE_CHECKING:
+    from tokenfleet.explanation.difference import difference
+    from tokenfleet.explanation.explain import explain
+    from tokenfleet.explanation.model import BuiltModel, build_model
+    from tokenfleet.explanation.rows import Difference, Explanation
     from tokenfleet.fleets import FleetAnswers, evaluate_fleets
     from tokenfleet.optimize import optimize_fleet
     from tokenfleet.plan.rows import Plan
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
+    "BuiltModel": "tokenfleet.explanation.model",
+    "Difference": "tokenfleet.explanation.rows",
+    "Explanation": "tokenfleet.explanation.rows",
     "FleetAnswers": "tokenfleet.fleets",
     "FoundPoints": "tokenfleet.points.search",
     "Plan": "tokenfleet.plan.rows",
@@ -42,8 +49,11 @@ _LAZY = {
     "Scenario": "tokenfleet.schema",
     "Simulation": "tokenfleet.simulation.result",
     "SimulationSettings": "tokenfleet.simulation.run",
+    "build_model": "tokenfleet.explanation.model",
+    "difference": "tokenfleet.explanation.difference",
     "evaluate": "tokenfleet.points.kept",
     "evaluate_fleets": "tokenfleet.fleets",
+    "explain": "tokenfleet.explanation.explain",
     "load_scenario": "tokenfleet.scenario.load",
     "optimize_fleet": "tokenfleet.optimize",
     "quick": "tokenfleet.sizing.answer",
@@ -52,7 +62,10 @@ _LAZY = {
 }
 
 __all__ = [
+    "BuiltModel",
     "CatalogError",
+    "Difference",
+    "Explanation",
     "FleetAnswers",
     "FoundPoints",
     "InfeasibleError",
@@ -65,8 +78,11 @@ __all__ = [
     "SolverError",
     "TokenfleetError",
     "__version__",
+    "build_model",
+    "difference",
     "evaluate",
     "evaluate_fleets",
+    "explain",
     "load_scenario",
     "optimize_fleet",
     "quick",

@@ -200,13 +200,17 @@ class WorkloadData:
 
 @dataclass(frozen=True)
 class SiteData:
-    """Limits of one site, in the basis (IT or utility) that its owner stated."""
+    """Limits of one site, in the basis (IT or utility) that its owner stated.
+
+    `AtOwnSite` says that systems in a provider's hall neither count against it nor feel it. Where a
+    site states a field that does not say so, its hosted pools are copies of no other site's.
+    """
 
     id: Name[str]
-    power_limit_kw: float = math.inf
-    power_is_utility: bool = False  # True: provisioned IT kW times PUE must fit
-    rack_limit: float = math.inf
-    contracted_power_usd_per_year: float = 0.0  # paid used or not
+    power_limit_kw: AtOwnSite[float] = math.inf
+    power_is_utility: AtOwnSite[bool] = False  # True: provisioned IT kW times PUE must fit
+    rack_limit: AtOwnSite[float] = math.inf
+    contracted_power_usd_per_year: AtOwnSite[float] = 0.0  # paid used or not
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from tokenfleet.cli import (
     batches,
     calibrations,
     catalogs,
+    explanations,
+    exports,
     fleets,
     imports,
+    pages,
     plans,
     points,
     published,
@@ -37,11 +40,16 @@ app.command()(plans.demo)
 app.command()(sizing.quick)
 app.command()(plans.check)
 app.command()(plans.plan)
+app.command()(explanations.explain)
+app.command()(explanations.diff)
+app.command()(explanations.sweep)
 app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
 app.command()(reports.report)
+app.command()(pages.ui)
+app.command()(exports.export)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

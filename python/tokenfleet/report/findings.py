@@ -16,6 +16,7 @@ from tokenfleet.report import words
 from tokenfleet.report.numbers import (
     count,
     difference,
+    digits,
     exact_dollars,
     minus,
     part,
@@ -26,18 +27,21 @@ from tokenfleet.report.numbers import (
 
 LONGEST = 44  # characters of a name on a page
 _LOTS = 3  # named in the lead
+# What is done with systems, what stands after them, and before the place.
 _DO = {
-    "buy": ("buy", "for"),
-    "rent": ("rent", "in"),
-    "on_demand": ("rent on demand", "in"),
-    "spot": ("rent on spot", "in"),
-    "owned": ("keep", "in"),
-    "all_in": ("take at an all-in price", "in"),
+    "buy": ("buy", "", "for"),
+    "rent": ("rent", "", "in"),
+    "on_demand": ("rent", " on demand", "in"),
+    "spot": ("rent", " on the spot market", "in"),
+    "owned": ("keep", "", "in"),
+    "all_in": ("take", " at an all-in price", "in"),
 }
+_GET = ("get", "", "in")
 _RENTED = ("rent", "on_demand", "spot")
 _ENERGY_SHARE = 0.02  # below which energy is not worth a place in the title
 _TIGHT = 0.02  # of a power limit
 NO_PLAN_FOOT = "Nothing here is a plan: no system is proposed and no cost is known."
+NOTEBOOK = 'plan.report("plan.html") writes the whole report; plan.table("systems") is a table.'
 SELF_CONTAINED = "This file is complete: it loads nothing and runs no script."
 
 
@@ -51,8 +55,9 @@ def clip(name: str, most: int = LONGEST) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter in front."""
-    return text[:1].upper() + text[1:]
+    """The text with a capital letter in front, where it begins with a word and not with an id."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.rstrip(",:;").isalpha() else text
 
 
 def listed(parts: Sequence[str]) -> str:
@@ -90,13 +95,15 @@ def money_per_mtok(usd: float | None) -> str:
     """A price per million tokens; short where it is large."""
     if usd is None:
         return "–"
+    if 0 < usd < 1e-4:
+        return f"${digits(usd)}"
     return short_dollars(usd) if abs(usd) >= 1e5 else minus(unit_price(usd))
 
 
 def what_to_do(plan: Plan) -> str:
     """What to buy, rent and keep, where; three lots, and how many smaller ones."""
     lots = _lots(plan)
-    parts = [text for _, text in lots[:_LOTS]]
+    parts = lots[:_LOTS]
     rest = len(lots) - _LOTS
     if rest > 0:
         parts.append(counted(rest, "smaller lot"))
@@ -107,20 +114,27 @@ def what_to_do(plan: Plan) -> str:
     return f"{sentence(listed(parts))}." if parts else "Nothing needs to be bought."
 
 
-def _lots(plan: Plan) -> list[tuple[int, str]]:
-    """Systems of one type and one way of getting them, over their sites, the largest first."""
+def _lots(plan: Plan) -> list[str]:
+    """Lots with one verb at one place, the largest first: `buy 2 A racks and 1 B rack for x`."""
     found: dict[tuple[str, str], list[Systems]] = defaultdict(list)
     for row in plan.systems:
         found[row.kind, row.system].append(row)
-    names, lots = system_names(plan), []
+    names, lots = system_names(plan), defaultdict[tuple[str, str, str], list[tuple[int, str]]](list)
     for (kind, system), rows in found.items():
-        verb, where = _DO.get(kind, ("get", "in"))
+        verb, how, where = _DO.get(kind, _GET)
         number = sum(row.count for row in rows)
         sites = sorted({clip(row.site) for row in rows})
-        at = listed(sites) if len(sites) <= 2 else f"{len(sites)} sites"
+        at = f"{where} {listed(sites)}" if len(sites) <= 2 else f"at {len(sites)} sites"
         what = f"{number:,} {names[system]} {noun(plan, system, number)}"
-        lots.append((sum(row.gpus for row in rows), f"{verb} {what} {where} {at}"))
-    return sorted(lots, key=lambda lot: (-lot[0], lot[1]))
+        lots[verb, how, at].append((sum(row.gpus for row in rows), what))
+    texts = []
+    for (verb, how, at), kinds in lots.items():
+        kinds.sort(key=lambda lot: (-lot[0], lot[1]))
+        shown = [what for _, what in kinds[:_LOTS]]
+        if len(kinds) > _LOTS:
+            shown.append(counted(len(kinds) - _LOTS, "smaller lot"))
+        texts.append((sum(gpus for gpus, _ in kinds), f"{verb} {listed(shown)}{how} {at}"))
+    return [text for _, text in sorted(texts, key=lambda lot: (-lot[0], lot[1]))]
 
 
 def system_names(plan: Plan) -> dict[str, str]:
@@ -147,14 +161,15 @@ def a_year(plan: Plan) -> str:
 
 def to_get(plan: Plan) -> str:
     """`Keep 3 systems and buy 3, and pay a hosted API for the rest`."""
-    by_kind: dict[str, int] = defaultdict(int)
+    by_kind: dict[tuple[str, str], int] = defaultdict(int)
     for row in plan.systems:
-        by_kind[_DO.get(row.kind, ("get", ""))[0]] += row.count
-    ordered = sorted(by_kind.items(), key=lambda item: (item[0] != "keep", -item[1], item[0]))
-    parts = [f"{verb} {number:,}" for verb, number in ordered]
+        verb, how, _ = _DO.get(row.kind, _GET)
+        by_kind[verb, how] += row.count
+    ordered = sorted(by_kind.items(), key=lambda item: (item[0][0] != "keep", -item[1], item[0]))
+    parts = [f"{verb} {number:,}{how}" for (verb, how), number in ordered]
     if parts:
-        first = ordered[0]
-        parts[0] = f"{first[0]} {counted(first[1], 'system')}"
+        (verb, how), number = ordered[0]
+        parts[0] = f"{verb} {counted(number, 'system')}{how}"
     api = any(row.api for row in plan.routing)
     if not parts:
         return "Pay a hosted API for everything" if api else "Nothing needs to be bought"
@@ -256,9 +271,9 @@ def power_title(plan: Plan) -> str:
     most, site = max(limited, key=lambda pair: pair[0])
     full = [s for share, s in limited if share >= 1.0 - _TIGHT]
     if full and len(full) == len(limited) == len(plan.sites):
-        every = f"Every site is at {part(min(s for s, _ in limited), 1.0)}"
+        every = f"Every site is at {_of_limit(min(s for s, _ in limited))}"
         if len(full) == 1:
-            every = f"The site is at {part(most, 1.0)}"
+            every = f"The site is at {_of_limit(most)}"
         return f"{every} of its power limit: power is what binds"
     if full:
         at = counted(len(full), "site")
@@ -266,8 +281,15 @@ def power_title(plan: Plan) -> str:
         return f"{at} of {len(plan.sites)} {verb} at the power limit: power is what binds there"
     name = clip(site) if len(limited) > 1 else "The site"
     return sentence(f"{'the fullest site, ' + name + ',' if len(limited) > 1 else name} is at ") + (
-        f"{part(most, 1.0)} of its power limit"
+        f"{_of_limit(most)} of its power limit"
     )
+
+
+def _of_limit(share: float) -> str:
+    """A share of a limit that says 100% only where nothing is left."""
+    if 0.99 <= share < 1.0:
+        return f"{math.floor(1000 * share) / 10:.1f}%"
+    return part(share, 1.0)
 
 
 # Who serves what

@@ -56,8 +56,10 @@ def minus(text: str) -> str:
 
 def digits(value: float) -> str:
     """Three significant digits, without an exponent: `0.0123`, `1.23`, `123`, `1,230`."""
-    if value == 0 or abs(value) < 1e-9:
+    if abs(value) < 1e-9:
         return "0"
+    if abs(value) >= 1e15:
+        return "over 999 trillion" if value > 0 else "under −999 trillion"
     places = min(max(2 - math.floor(math.log10(abs(value))), 0), 9)
     return minus(f"{value:,.{places}f}")
 
@@ -73,9 +75,14 @@ def short_dollars(usd: float) -> str:
     if size > _MOST:
         return f"{'under −' if usd < 0 else 'over '}$999Qd"
     if size < 999.5:
-        return minus(dollars(usd)) if size >= 0.5 or size == 0 else minus(unit_price(usd))
+        return minus(dollars(usd)) if size >= 0.5 or size == 0 else f"{sign}${digits(size)}"
     step, letter = next(((s, x) for s, x in reversed(_STEPS) if size >= 0.9995 * s))
     return f"{sign}${three(size / step)}{letter}"
+
+
+def short(value: float) -> str:
+    """A round figure for an axis: `0.5`, `800`, `20.0k`."""
+    return short_dollars(value).replace("$", "") if abs(value) >= 1e4 else spelled(value)
 
 
 def three(value: float) -> str:
@@ -127,10 +134,20 @@ def difference(relative: float) -> str:
     return f"{sign}{100 * size:,.0f}%" if size >= 0.0995 else f"{sign}{100 * size:.1f}%"
 
 
+def spelled(value: float | None) -> str:
+    """As `number`, without an exponent: `0.0000012`, `0.7`, `1,234`."""
+    if value is None:
+        return "–"
+    shown = number(value)
+    return digits(value) if "e" in shown or len(shown) > 16 else minus(shown)
+
+
 def part(part_of: float, whole: float) -> str:
     """A part of a whole, with a digit below ten percent: `56%`, `6.2%`, `−4.1%`."""
     if not whole:
         return "–"
     of = part_of / whole
+    if abs(of) > 99.99:
+        return "over 9,999%" if of > 0 else "under −9,999%"
     shown = f"{100 * of:.0f}%" if abs(of) >= 0.0995 else f"{100 * of:.1f}%"
     return minus(shown)

@@ -11,14 +11,22 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report import ages
-from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+from tokenfleet.report.numbers import (
+    amount,
+    dollars,
+    exact_dollars,
+    number,
+    percent,
+    spelled,
+    unit_price,
+)
 from tokenfleet.sizing.margin import Margin
 
 
@@ -234,7 +242,9 @@ def tightest_promises(slo: Iterable[Promise]) -> list[Promise]:
 
 
 def _left(row: Promise) -> float:
-    return -math.inf if row.headroom_ms is None else row.headroom_ms / row.limit_ms
+    if row.headroom_ms is None or row.limit_ms <= 0:
+        return -math.inf
+    return row.headroom_ms / row.limit_ms
 
 
 def _limit_words(row: Limit) -> str:
@@ -405,13 +415,16 @@ _FIELDS = {
     "electricity_usd_per_kwh": "electricity",
     "hosting_usd_per_kw_month": "hosting",
     "pue": "PUE",
+    "peak_hours_per_day": "hours of the peak in a day",
     "price_usd_per_system": "price of a system",
     "price_usd_per_gpu_h": "price by the hour",
     "usd_per_mtok_input": "price of input tokens",
     "usd_per_mtok_output": "price of output tokens",
     "usd_per_request": "price of a request",
 }
-_PATH = re.compile(r"(?P<table>\w+)(?:\[(?P<row>.*)\])?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?")
+_PATH = re.compile(
+    r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
+)
 
 
 def input_name(row: Assumed) -> str:
@@ -431,12 +444,12 @@ def input_value(row: Assumed) -> tuple[str, str]:
     if isinstance(row.value, str):
         return plain(row.value), row.unit
     if row.unit in ("fraction", "1/year"):
-        return f"{100 * row.value:.4g}%", "a year" if row.unit == "1/year" else ""
+        return f"{spelled(100 * row.value)}%", "a year" if row.unit == "1/year" else ""
     if row.unit == "USD/system":
-        return dollars(row.value), "each"
+        return exact_dollars(row.value), "each"
     if row.unit.startswith("USD/"):
-        return f"${number(row.value)}", f"per {row.unit[4:]}"
-    return number(row.value), "" if row.unit == "ratio" else row.unit
+        return f"${spelled(row.value)}", f"per {row.unit[4:]}"
+    return spelled(row.value), "" if row.unit == "ratio" else row.unit
 
 
 def _several(names: Sequence[str]) -> str:
@@ -572,3 +585,96 @@ def order_line(row: Systems) -> str:
 def limit_name(row: Limit) -> str:
     """What a limit is of, in words."""
     return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+
+
+# The local page
+
+
+_FIELD_NAMES = {
+    "requests_per_s": "Requests, mean",
+    "peak_to_mean": "Peak over mean",
+    "peak_hours_per_day": "Peak hours",
+    "mix_share": "Share of the product mix",
+    "min_requests_per_s": "Requests, at least",
+    "max_requests_per_s": "Requests, at most",
+    "power_kw": "Power limit",
+    "electricity_usd_per_kwh": "Electricity",
+    "pue": "PUE",
+    "racks": "Racks",
+    "hosting_usd_per_kw_month": "Hosting",
+    "carbon_kg_per_kwh": "Carbon",
+    "price_usd_per_system": "Price",
+    "price_usd_per_gpu_h": "Price",
+    "supply": "Available",
+    "usd_per_mtok_input": "Input tokens",
+    "usd_per_mtok_output": "Output tokens",
+    "annual_budget_usd": "A year, at most",
+    "capex_budget_usd": "Up front, at most",
+    "cost_of_capital": "Cost of capital",
+    "life_years": "Economic life",
+    "residual_fraction": "Resale at the end",
+    "maintenance_fraction_per_year": "Maintenance",
+    "network_fraction": "Network, of IT capex",
+    "storage_fraction": "Storage, of IT capex",
+    "integration_fraction": "Integration",
+    "staff_usd_per_kw_year": "Staff",
+    "licence_usd_per_gpu_year": "Licences",
+}
+
+
+def field_name(field: str) -> str:
+    """A field of a scenario as the form calls it."""
+    return _FIELD_NAMES.get(field, field.replace("_", " "))
+
+
+def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
+    """How far a solve is, from the last thing that it said."""
+    clock = f"{seconds:.0f} s"
+    if stopping:
+        return f"Stopping: the best plan so far is taken, and its proof checked ({clock})"
+    if event.get("event") == "search" and event["done"] < event["total"]:
+        return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
+    if event.get("event") == "solve":
+        gap = event.get("gap")
+        proven = "" if gap is None else f", within {percent(gap)} of the best possible"
+        best = f"best so far {amount(event['value'], event['unit'])}"
+        return f"Choosing the mix: {best}{proven} ({clock})"
+    if event.get("event") in ("search", "loaded"):
+        return f"Choosing the mix ({clock})"
+    return f"Reading the scenario ({clock})"
+
+
+STOPPED = ("stopped: no plan had been found yet", "solve again, and give it more time")
+
+
+def solver_died(code: int) -> tuple[str, str]:
+    """A solve that ended without an answer, and what to do."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    return (
+        f"the solver {how} before it had an answer",
+        "solve again; if it ends so again, run tokenfleet plan on the scenario to see why",
+    )
+
+
+def changed(count: int) -> str:
+    """How a plan differs from the scenario as it was opened."""
+    if not count:
+        return "as given"
+    return f"{count} change" if count == 1 else f"{count} changes"
+
+
+def against(now: float | None, then: float | None) -> str:
+    """A figure against that of another plan: `+1.5%`, `–` where nothing changed."""
+    if now is None or then is None:
+        return ""
+    if abs(now - then) <= _SAME * max(abs(now), abs(then)):
+        return "the same"
+    if then == 0:
+        return "new"
+    return f"{(now / then - 1.0):+.1%}".replace("-", "\u2212")
+
+
+def power(plan: Plan) -> tuple[float, str]:
+    """Power held at the sites, in kW and in words."""
+    kw = sum(site.provisioned_kw for site in plan.sites)
+    return kw, f"{kw / 1000:,.2f} MW" if kw >= 10_000 else f"{kw:,.1f} kW"

@@ -28,7 +28,21 @@ def write_report(answer: Answer, path: str | Path, *, redact: bool = False) -> N
         from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
 
         answer = redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
-    write_whole(Path(path), _WRITERS[Path(path).suffix.lower()](answer))
+    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:]))
+
+
+def report_bytes(answer: Answer, ending: str) -> bytes:
+    """The content of the file with this ending: `html` or `xlsx`.
+
+    Raises:
+        SchemaError: a package that is not installed, or no plan to calculate on.
+    """
+    return _WRITERS[f".{ending}"](answer)
+
+
+def endings() -> list[str]:
+    """Endings that a report can have."""
+    return [ending[1:] for ending in _WRITERS]
 
 
 def check_report(path: Path) -> None:

@@ -28,10 +28,10 @@ from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
     SCHEMA_VERSION,
     Column,
+    LayoutSearch,
     Objective,
     Reserve,
     Scenario,
-    Search,
     SolverOptions,
     column_faults,
 )
@@ -77,6 +77,7 @@ __all__ = [
     "Included",
     "KvPrecision",
     "LayerGroup",
+    "LayoutSearch",
     "Length",
     "LengthSource",
     "LinearAttention",
@@ -96,7 +97,6 @@ __all__ = [
     "Row",
     "Scenario",
     "SchemaWarning",
-    "Search",
     "Site",
     "Slo",
     "SolverOptions",

@@ -164,7 +164,10 @@ class Family:
 
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so much more of what a row of the family limits."""
-        place = self.at(problem, row)
+        return self.moved(problem, self.at(problem, row), amount)
+
+    def moved(self, problem: Problem, place: Place, amount: float) -> Problem:
+        """The problem with the limit of a place higher by an amount, or lower by a negative one."""
         if not self.of:
             more: dict[str, Any] = {self.field: place.limit + amount}
             return replace(problem, objective=replace(problem.objective, **more))

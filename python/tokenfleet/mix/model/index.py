@@ -306,6 +306,13 @@ class AsGood(NamedTuple):
     family: Literal["as_good"] = "as_good"
 
 
+class Own(NamedTuple):
+    """A row that no family of the model adds: a user's own, or one that asks a question of it."""
+
+    name: str
+    family: Literal["own"] = "own"
+
+
 class ReplicaCut(NamedTuple):
     """A cut on the whole number of replicas of a candidate; `number` tells several apart."""
 
@@ -355,6 +362,7 @@ Row: TypeAlias = (
     | MostLayouts
     | FurtherType
     | AsGood
+    | Own
     | Cutting
 )
 
@@ -368,6 +376,16 @@ class Slack(NamedTuple):
 
 OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
 Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
+
+
+class Choice(NamedTuple):
+    """A column that a question adds: 1 where a kind of something is used, or the most of sums."""
+
+    what: str
+    name: str
+    tag: Literal["choice"] = "choice"
+
+
 Label: TypeAlias = (
     Systems
     | Replicas
@@ -381,6 +399,7 @@ Label: TypeAlias = (
     | Chosen
     | Slack
     | OverTime
+    | Choice
 )
 #: Labels of columns that say whether something is used at all.
 CHOSEN = (TypeUsed, FirstType, SiteUsed, LayoutUsed)

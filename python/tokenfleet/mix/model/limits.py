@@ -561,6 +561,13 @@ def family_of(row: Row) -> Family | None:
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
 
 
+def size_of_limit(problem: Problem, row: Row) -> float:
+    """The limit that a row of the table holds, in its own unit."""
+    family = family_of(row)
+    assert family is not None, row
+    return family.size(problem, row)
+
+
 def that_give_way(problem: Problem) -> list[str]:
     """Names of the families that bind in the problem and may be relaxed, demand last."""
     binding = [f for f in FAMILIES if f.gives_way and f.is_active(problem)]

@@ -38,7 +38,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
 
 OPTIMAL_GAP = 1e-6
-_OTHER = 1e-6  # relative: a stated value that differs by more is another solution's
+_OFF = 1e-5  # relative, between a value and what its columns add up to
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
 _INFEASIBLE = {highspy.HighsModelStatus.kInfeasible}
 _UNBOUNDED = {
@@ -102,7 +102,6 @@ class Outcome:
     reduced_costs: Mapping[str, float] = field(default_factory=dict)
     row_duals: Mapping[str, float] = field(default_factory=dict)
     ray: tuple[str, ...] = ()  # columns along which the objective improves without end
-    is_other: bool = False  # the columns are not the solution that the solver stated the value of
 
     @property
     def has_incumbent(self) -> bool:
@@ -237,16 +236,28 @@ def run(
     )
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
-    if outcome.is_other and start is not None and not outcome.interrupted:
-        again = _once(prob, QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays))
-        better = again.has_incumbent and sign_of(prob) * (again.value - outcome.value) < 0
-        return again if better else outcome
+    if start is not None and not outcome.interrupted and _is_another_plan(prob, outcome):
+        again = QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays)
+        outcome = _once(prob, again)
     if outcome.status == "unbounded":
         relaxed = QuietHighs(options, mip=False)
         relaxed.optionsDict["presolve"] = "off"
         settled = _once(prob, relaxed)
         return settled if settled.status in ("infeasible", "unbounded") else outcome
     return outcome
+
+
+def _is_another_plan(prob: pulp.LpProblem, outcome: Outcome) -> bool:
+    """Whether the columns are not those of the value that is claimed.
+
+    HiGHS 1.16, where presolve alone solves a model, hands back the plan that it was given as a
+    start beside the value of the better one that it found.
+    """
+    if not outcome.has_incumbent:
+        return False
+    paid = [a * outcome.values.get(v.name, 0.0) for v, a in prob.objective.items()]
+    size = max(abs(outcome.value), sum(map(abs, paid)), 1e-9)
+    return bool(abs(prob.objective.constant + sum(paid) - outcome.value) > _OFF * size)
 
 
 def _once(prob: pulp.LpProblem, solver: QuietHighs) -> Outcome:
@@ -368,10 +379,9 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
     code, info, matrix = solver.getModelStatus(), solver.getInfo(), run_.matrix
     is_mip = run_.mip and any(matrix.integral)
     feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
-    stated, solution = info.objective_function_value, solver.getSolution()
-    computed = _value_of(solver, solution) if feasible else math.nan
-    value = computed / run_.factor
+    value = info.objective_function_value / run_.factor if feasible else math.nan
     bound = _bound(code, info, is_mip) / run_.factor
+    solution = solver.getSolution()
     return Outcome(
         status=_status(code, feasible, value, bound, run_.gap),
         value=value,
@@ -387,17 +397,7 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
         if is_mip or not feasible
         else _named([row.name for row in matrix.rows], solution.row_dual, run_.factor),
         ray=_ray(solver, matrix, run_.mip) if code in _UNBOUNDED else (),
-        is_other=feasible and abs(computed - stated) > _OTHER * max(abs(stated), 1.0),
     )
-
-
-def _value_of(solver: Any, solution: Any) -> float:
-    """The objective of a solution in HiGHS's own unit.
-
-    HiGHS 1.16 may hand over the start that it was given beside the value of a better solution.
-    """
-    lp = solver.getLp()
-    return float(np.dot(lp.col_cost_, solution.col_value)) + float(lp.offset_)
 
 
 def _named(names: list[str], duals: Any, factor: float) -> dict[str, float]:

@@ -239,7 +239,7 @@ def _repair(
     slacks = m.of(Slack)
     if not slacks or deadline.left() <= 0:
         return None
-    set_objective(m, {la: 1.0 / max(size_of_limit(problem, la.row), 1e-6) for la in slacks})
+    set_objective(m, {la: 1.0 / max(limits.size_of_limit(problem, la.row), 1e-6) for la in slacks})
     outcome = run(m.prob, _trial(deadline))
     if not outcome.has_incumbent:
         return None
@@ -263,24 +263,19 @@ def repair_of(problem: Problem, slack: Mapping[Slack, float]) -> Repair | None:
     short = {
         label.row: amount
         for label, amount in slack.items()
-        if amount > 1e-6 * max(size_of_limit(problem, label.row), 1e-6)
+        if amount > 1e-6 * max(limits.size_of_limit(problem, label.row), 1e-6)
     }
     changes, relative, loosened, given = [], 0.0, problem, set()
     # What is short in several load blocks is said, and given, once: as much as is needed most.
     for row, amount in sorted(short.items(), key=lambda item: -item[1]):
         family, enough = _family(row), _family(row).unit.enough(amount)
-        relative += amount / max(size_of_limit(problem, row), 1e-6)
+        relative += amount / max(limits.size_of_limit(problem, row), 1e-6)
         changes.append(family.change(problem, row, enough))
         place = row if isinstance(row, Demand) else (family.name, family.at(problem, row))
         if place not in given:
             given.add(place)
             loosened = family.loosened(loosened, row, enough)
     return Repair(relative, tuple(dict.fromkeys(changes)), loosened) if changes else None
-
-
-def size_of_limit(problem: Problem, row: Row) -> float:
-    """The limit that a row holds, in its own unit."""
-    return _family(row).size(problem, row)
 
 
 def _family(row: Row) -> Family:

@@ -18,7 +18,6 @@ from tokenfleet.report.numbers import (
     minus,
     part,
     short_dollars,
-    unit_price,
 )
 from tokenfleet.report.page import charts
 from tokenfleet.report.page.look import OTHER, Look
@@ -38,7 +37,8 @@ from tokenfleet.report.page.parts import (
 )
 
 _HALLS = 24  # sites that are drawn
-_RACKS = 40  # of a site, drawn one by one
+_RACKS, _TALL = 40, 12  # of a site: drawn one by one, and so at full height
+_KEYS = 12  # systems of a key
 _SQUARES = 160  # of a site, else one stands for more systems
 
 
@@ -92,7 +92,7 @@ def _price(s: Systems) -> str:
     if s.price_usd_per_system is not None:
         return exact_dollars(s.price_usd_per_system)
     if s.price_usd_per_gpu_h is not None:
-        return f"{unit_price(s.price_usd_per_gpu_h)}/GPU-h"
+        return f"{findings.money_per_mtok(s.price_usd_per_gpu_h)}/GPU-h"
     return "–"
 
 
@@ -132,21 +132,20 @@ def _apis(plan: Plan) -> list[TableRow]:
 
 
 def _halls(look: Look) -> Iterable[Hall]:
-    """Each site's systems: the largest first, on site and in a provider's hall apart."""
-    found: dict[tuple[str, bool], list[Systems]] = defaultdict(list)
+    """Each site's systems, the largest site first."""
+    found: dict[str, list[Systems]] = defaultdict(list)
     for s in look.plan.systems:
-        found[s.site, s.hosted].append(s)
+        found[s.site].append(s)
     limits = {r.where: r.limit for r in look.plan.limits if r.what == "racks"}
     largest = sorted(found.items(), key=lambda item: (-sum(s.gpus for s in item[1]), item[0]))
-    for (site, hosted), rows in largest[:_HALLS]:
-        rows.sort(key=lambda s: (look.ranked.index(s.system), s.offer))
-        yield _hall(look, (site, hosted), rows, None if hosted else limits.get(site))
+    for site, rows in largest[:_HALLS]:
+        rows.sort(key=lambda s: (s.hosted, look.ranked.index(s.system), s.offer))
+        yield _hall(look, site, rows, limits.get(site))
 
 
-def _hall(look: Look, at: tuple[str, bool], rows: Sequence[Systems], limit: float | None) -> Hall:
-    site, hosted = at
-    used = sum(_racks_of(s) for s in rows)
-    where = "in the provider's hall" if hosted else ""
+def _hall(look: Look, site: str, rows: Sequence[Systems], limit: float | None) -> Hall:
+    """Racks one by one where they are few and all stand on site, else squares."""
+    used, hosted = sum(_racks_of(s) for s in rows), any(s.hosted for s in rows)
     if not hosted and 0 < used <= _RACKS:
         marks = _rack_marks(look, rows, int(used), limit)
         of = "" if limit is None else f" of {limit:,.0f}"
@@ -155,11 +154,15 @@ def _hall(look: Look, at: tuple[str, bool], rows: Sequence[Systems], limit: floa
         each, colours = _square_marks(look, rows)
         marks = (charts.squares(colours),)
         note = "one square is one system" if each == 1 else f"one square is {each:,} systems"
+        pale = "all" if all(s.hosted for s in rows) else "pale ones"
+        note += f"; {pale} in the provider's hall" if hosted else ""
     by_system: dict[str, int] = defaultdict(int)
     for s in rows:
         by_system[s.system] += s.count
-    key = tuple((look.colour(k), f"{n:,} {look.name(k)}") for k, n in by_system.items())
-    return Hall(clip(site), "; ".join(filter(None, (note, where))), marks, key)
+    key = [(look.colour(k), f"{n:,} {look.name(k)}") for k, n in by_system.items()]
+    if len(key) > _KEYS:
+        key = [*key[:_KEYS], (OTHER, f"{len(key) - _KEYS:,} more")]
+    return Hall(clip(site), note, marks, tuple(key))
 
 
 def _racks_of(s: Systems) -> float:
@@ -173,14 +176,14 @@ def _rack_marks(
     look: Look, rows: Sequence[Systems], used: int, limit: float | None
 ) -> tuple[Markup, ...]:
     """Racks with their servers, then those that are free."""
-    marks = []
+    marks, scale = [], 1.0 if used <= _TALL else 0.5
     for s in rows:
         places, left = int(s.systems_per_rack or 1), s.count
         while left > 0:
-            marks.append(charts.rack([look.colour(s.system)] * min(places, left), places))
+            marks.append(charts.rack([look.colour(s.system)] * min(places, left), places, scale))
             left -= places
     free = 0 if limit is None else min(int(limit), _RACKS) - used
-    return (*marks, *(charts.rack([], 0) for _ in range(max(free, 0))))
+    return (*marks, *(charts.rack([], 0, scale) for _ in range(max(free, 0))))
 
 
 def _square_marks(look: Look, rows: Sequence[Systems]) -> tuple[int, list[tuple[str, bool]]]:

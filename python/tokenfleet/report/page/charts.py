@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from tokenfleet.report.numbers import short
+
 SYSTEM_COLOURS = 6  # classes s0 to s5; what comes after them is s6, a grey
 BROAD, NARROW = 720, 340  # px
 
@@ -26,13 +28,18 @@ def _px(value: float) -> str:
     return f"{value:.1f}".rstrip("0").rstrip(".")
 
 
-def _svg(body: Iterable[str], height: float, width: float | None = None, title: str = "") -> Markup:
+def _svg(
+    body: Iterable[str],
+    height: float,
+    width: float | None = None,
+    title: str = "",
+    scale: float = 1.0,
+) -> Markup:
     """An SVG of these elements; without a title it only repeats what stands beside it."""
     size = f'class="bar" width="100%" height="{_px(height)}"'
     if width is not None:
-        size = (
-            f'width="{_px(width)}" height="{_px(height)}" viewBox="0 0 {_px(width)} {_px(height)}"'
-        )
+        box = f"0 0 {_px(width)} {_px(height)}"
+        size = f'width="{_px(scale * width)}" height="{_px(scale * height)}" viewBox="{box}"'
     said = 'aria-hidden="true"'
     if title:
         said = f'role="img" aria-label="{escape(title)}"'
@@ -62,6 +69,13 @@ def _upright(at: float, top: float, bottom: float, colour: str, width: float = 1
 def bar(share: float, colour: str = "f-other") -> Markup:
     """A bar from the left."""
     return _svg([_bar(0.0, share, 16, colour)], 16)
+
+
+def bare_bar(share: float, credit: bool = False) -> Markup:
+    """A bar that keeps its colour where every stylesheet is taken away: in a notebook."""
+    colour, wide = ("#2f8a78" if credit else "#7d8da0"), 160
+    body = f'<rect width="{_px(max(wide * share, 1.0))}" height="12" rx="2" fill="{colour}"/>'
+    return _svg([body], 12, wide)
 
 
 def waterfall(start: float, end: float, colour: str, last: bool = False) -> Markup:
@@ -134,7 +148,7 @@ def tornado(lower: float, higher: float, base: float, span: float) -> Markup:
 # Racks and systems of a hall
 
 
-def rack(servers: Sequence[str], places: int, hosted: bool = False) -> Markup:
+def rack(servers: Sequence[str], places: int, scale: float = 1.0) -> Markup:
     """A rack with its servers from below, and empty places; `servers` are colours."""
     wide, high, gap = 34, 92, 3
     each = (high - 8 - gap * (places - 1)) / places if places else 0.0
@@ -148,9 +162,9 @@ def rack(servers: Sequence[str], places: int, hosted: bool = False) -> Markup:
         top = high - 4 - (i + 1) * each - i * gap
         body.append(
             f'<rect x="5" y="{_px(top)}" width="{wide - 10}" height="{_px(each)}" rx="2" '
-            f'class="{colour}{" hosted" if hosted else ""}"/>'
+            f'class="{colour}"/>'
         )
-    return _svg(body, high, wide)
+    return _svg(body, high, wide, scale=scale)
 
 
 def squares(colours: Sequence[tuple[str, bool]], a_row: int = 20) -> Markup:
@@ -190,7 +204,7 @@ def over_hours(blocks: Sequence[Block], unit: str, title: str, width: int) -> Ma
     for tick in ticks:
         y = top + high - tick * scale
         body.append(_line(left, width, y, y, "l-line"))
-        body.append(_text(left - 6, y + 4, f"{tick:,g}", "end"))
+        body.append(_text(left - 6, y + 4, short(tick), "end"))
     x = left
     for block in blocks:
         wide, y = (width - left) * block.hours / total, top + high

@@ -51,7 +51,6 @@ class Grid:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     more: str = ""
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,12 +186,12 @@ def grid(
     columns: Sequence[Column],
     rows: Sequence[TableRow],
     totals: Sequence[TableRow] = (),
-    caption: str = "",
+    most: int = ROWS,
 ) -> Grid:
     """A table of the first rows; what is cut off is counted, what is a total stays."""
-    cut = len(rows) - ROWS
-    more = f"{cut:,} more in the spreadsheet and in --json." if cut > 0 else ""
-    return Grid(tuple(columns), (*rows[:ROWS], *totals), more, caption)
+    cut = len(rows) - most
+    more = f"{cut:,} more are in the plan." if cut > 0 else ""
+    return Grid(tuple(columns), (*rows[:most], *totals), more)
 
 
 def row(*cells: Cell | str, kind: str = "") -> TableRow:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tokenfleet.plan.rows import Input, Plan, Provenance
 from tokenfleet.report import ages, findings, words
 from tokenfleet.report.findings import clip, sentence
-from tokenfleet.report.numbers import NBSP, number, percent
+from tokenfleet.report.numbers import NBSP, percent, spelled
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import (
     Cell,
@@ -24,7 +24,7 @@ from tokenfleet.report.page.parts import (
     text,
 )
 
-_OPEN_ROWS = 12  # of the replicas' table, before it is folded
+_OPEN_ROWS, _MOST_ROWS = 12, 36  # of the replicas' table: before it is folded, and shown at all
 _MEASURED = ("calibrated", "measured")
 
 
@@ -53,7 +53,7 @@ def rests(look: Look) -> Section:
 
 
 def _input(r: Input) -> TableRow:
-    value, unit = words.input_value(r)
+    value, unit = (clip(text, 30) for text in words.input_value(r))
     source = clip(r.source, 90) + (f"; {clip(r.note, 90)}" if r.note else "")
     tag = Cell(tag="typical", tone="warn") if r.assumed else Cell(tag="yours", tone="good")
     return row(words.input_name(r), f"{value}{NBSP}{unit}".strip(NBSP), tag, source, r.as_of or "–")
@@ -86,8 +86,10 @@ def _known(p: Provenance) -> str:
     said = [
         f"{clip(m.model)}: {m.cls}, {m.runs:,} runs, TPOT ±{m.tpot_interval80_pct:.0f}%, "
         f"TTFT ±{m.ttft_interval80_pct:.0f}%"
-        for m in p.models[:6]
+        for m in p.models[:3]
     ]
+    if len(p.models) > 3:
+        said.append(f"{len(p.models) - 3} more models")
     if p.inherited_from:
         taken = ", ".join(f"{k} of {v}" for k, v in sorted(p.inherited_from.items()))
         said.append(f"inherited: {clip(taken, 160)}")
@@ -104,7 +106,7 @@ def engineers(look: Look) -> Section | None:
                    text("Engine", "engine"), text("Weights", "weights"), text("Layout", "layout"),
                    figure("Batch"), text("Classes", "classes"), figure("Replicas"),
                    figure("GPUs each"), figure("Load"))  # fmt: skip
-        table = grid(columns, rows)
+        table = grid(columns, rows, most=_MOST_ROWS)
         if len(rows) > _OPEN_ROWS:
             parts.append(
                 Folded(findings.counted(len(rows), "kind of replica", "kinds of replicas"), table)
@@ -134,9 +136,9 @@ def _replicas(look: Look) -> Iterator[TableRow]:
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "Status", plan.status.replace("_", " ")
-    yield "Value", f"{number(plan.objective_value)} {plan.objective_unit}"
+    yield "Value", f"{spelled(plan.objective_value)} {plan.objective_unit}"
     if plan.bound is not None and plan.gap is not None:
-        yield "Bound", f"{number(plan.bound)} {plan.objective_unit}; no plan is better"
+        yield "Bound", f"{spelled(plan.bound)} {plan.objective_unit}; no plan is better"
         yield "Gap", percent(plan.gap)
     yield "Bound confirmed by", plan.bound_check.replace("_", " ")
     if plan.confidence is not None:

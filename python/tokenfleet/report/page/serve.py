@@ -25,6 +25,7 @@ from tokenfleet.report.page.parts import (
     text,
 )
 
+_KEYS = 12  # systems of a key
 _NAMED = 3  # systems named under a workload's bar
 
 
@@ -162,7 +163,9 @@ def _served_by(look: Look, system: str | None) -> str:
 
 
 def _key(look: Look) -> tuple[tuple[str, str], ...]:
-    named = [(look.colour(k), look.name(k)) for k in look.ranked]
+    named = [(look.colour(k), look.name(k)) for k in look.ranked[:_KEYS]]
+    if len(look.ranked) > _KEYS:
+        named.append((OTHER, f"{len(look.ranked) - _KEYS:,} more"))
     if any(r.api for r in look.plan.routing):
         named.append((OTHER, "hosted API"))
     return tuple(named)
