@@ -267,7 +267,7 @@ class Prices:
         wanted = np.flatnonzero(_of_pairs(self.form, self.open))
         if self.solver is None:
             self.held = wanted
-            self.solver = silent_highs({"threads": 1})
+            self.solver = silent_highs({"parallel": "off"})
             self.solver.passModel(_model(self.form, wanted, cost[wanted], integral=False))
             return self.solver
         new = np.setdiff1d(wanted, self.held, assume_unique=True)
@@ -364,7 +364,7 @@ class _Whole:
                 "mip_abs_gap": 0.0,
                 "mip_max_nodes": int(_WORK / len(columns)) + 1,
                 "time_limit": seconds,
-                "threads": 1,
+                "parallel": "off",
                 "random_seed": 1,
             }
         )
