@@ -89,7 +89,7 @@ def test_flip_prices_equal_trying_every_plan(seed: int) -> None:
             assert answer.chosen == (least < -1e-9) or abs(least) < 1e-9
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_flip_price_is_right_on_both_sides(seed: int) -> None:
     """Solved from scratch at a tenth of a per cent more and less: held, and not held."""
     problem = random_problem(seed)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -47,6 +48,8 @@ def optimize_fleet(
     simulation: SimulationSettings | None = None,
     trace: TraceSource = None,
     note: Note | None = None,
+    period: str | None = None,
+    fixed: Plan | None = None,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
 
@@ -60,6 +63,10 @@ def optimize_fleet(
     `note(text)` is told how far it is. With a `trace`, for all workloads or by name, limits must
     also hold when it is replayed in the busiest load block at the mean rate over the year.
 
+    A scenario with a `horizon` is planned over its periods and outlooks: `plan.horizon` has the
+    orders, periods and risks, and the other keys are those of the first period, or of `period`
+    ("2027-Q1"). Orders before the first news are kept as they are in the plan `fixed`.
+
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
         InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
@@ -72,6 +79,15 @@ def optimize_fleet(
     built = build(loaded, progress)
     require_candidates(built)
     options = solve_options(loaded.scenario)
+    if loaded.scenario.horizon is not None:
+        if verify is not None:
+            hint = "plan one period (--period 2027-Q1), and simulate that plan"
+            raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
+        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed)
+    if period is not None or fixed is not None:
+        raise SchemaError(
+            "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"
+        )
     if verify is None:
         result = solve_mix(
             built.problem,

@@ -7,6 +7,7 @@ import gc
 import typer
 
 from tokenfleet.cli import (
+    assistants,
     batches,
     calibrations,
     catalogs,
@@ -50,6 +51,7 @@ app.command()(simulations.simulate)
 app.command()(reports.report)
 app.command()(pages.ui)
 app.command()(exports.export)
+app.command()(assistants.mcp)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

@@ -56,6 +56,12 @@ def explain(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Only: the inputs that matter most, 20 % each way.")
     ] = False,
+    crossover: Annotated[
+        bool, typer.Option("--crossover", help="Only: where one way to get tokens beats another.")
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Only: which benchmark to run before signing.")
+    ] = False,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
     catalog: CatalogOption = None,
@@ -68,7 +74,15 @@ def explain(
     with answering(as_json):
         from tokenfleet.explanation.explain import explain as explained
 
-        asked = {"worth": worth, "flip": flip, "menu": menu, "repairs": repairs, "tornado": sweep}
+        asked = {
+            "worth": worth,
+            "flip": flip,
+            "menu": menu,
+            "repairs": repairs,
+            "tornado": sweep,
+            "crossover": crossover,
+            "measure": measure,
+        }
         chosen = [part for part, only in asked.items() if only]
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
         with _watching() as watch:
@@ -104,12 +118,19 @@ def _say(found: Explanation) -> None:
         ("Plans that cost little more", explained.menu(found.menu)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
+        ("What to measure next", [explained.measure(row, unit) for row in found.measure]),
+        ("Where routes cost the same", [explained.break_even(row) for row in found.break_even]),
         ("Notes", list(found.notes)),
     ):
         if rows:
             say(f"\n{title}")
             for row in rows:
                 say(f"  {row}")
+    for axis in ("utilisation", "volume"):
+        cells = explained.routes(found.crossover, axis)
+        if cells:
+            say(f"\nUSD per million output tokens by {axis}")
+            show_grid([(name, True) for name in cells[0]], cells[1:])
     say(f"\n{found.solves} problems solved in {found.seconds:.1f} s")
 
 

@@ -87,6 +87,14 @@ def plan(
         typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
     ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
+    period: Annotated[
+        str | None,
+        typer.Option(help="Over a horizon: show this period (2027-Q1), not the first."),
+    ] = None,
+    fix_first: Annotated[
+        Path | None,
+        typer.Option("--fix-first", help="Over a horizon: keep the first orders of this plan."),
+    ] = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,6 +106,12 @@ def plan(
         sure = {} if confidence is None else {"confidence": confidence}
         judge: dict[str, Any] = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
         how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
+        if period is not None:
+            how["period"] = period
+        if fix_first is not None:
+            from tokenfleet.plan.rows import Plan
+
+            how["fixed"] = Plan.load(fix_first)
         if verify is not None:
             how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
         _plan(_load(scenario, given, sure, catalog), as_json, (output, force), how)

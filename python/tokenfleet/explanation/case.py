@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
 from tokenfleet.explanation.repair import Concession, Repaired, repairs
 from tokenfleet.explanation.study import Study
@@ -24,6 +25,7 @@ from tokenfleet.plan.match import origin_of, scenario_path
 from tokenfleet.plan.rows import AGAIN, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
+from tokenfleet.problem.knowledge import Judge
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import Problem
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
@@ -86,6 +88,32 @@ class Case:
         """Who makes each system type."""
         systems = {pool.system for pool in self.study.problem.pools}
         return {name: str(self.loaded.catalog.system(name).vendor) for name in systems}
+
+    def terms(self) -> dict[str, float | None]:
+        """Years of each rental, by offer."""
+        return {offer.id: offer.term_years for offer in self.loaded.scenario.offers}
+
+    def unsure(self) -> list[Unsure]:
+        """Throughput of each workload on each system type, as far as it is not known well.
+
+        Of several layouts the least known counts. Measured columns have no intervals.
+        """
+        spec, problem = self.built.specification, self.study.problem
+        if spec is None:
+            return []
+        judge = Judge(self.loaded, spec)
+        found: dict[tuple[str, str], Unsure] = {}
+        systems = {pool.system for pool in problem.pools}
+        for c in problem.candidates:
+            if c.system not in systems:
+                continue
+            known = judge.of(c.workload, c.label)
+            key = (c.system, problem.workloads[c.workload].id)
+            if key not in found or known.half_width["capacity"] > found[key].half_width:
+                found[key] = Unsure(
+                    *key, known.half_width["capacity"], known.provenance, known.runs
+                )
+        return [found[key] for key in sorted(found)]
 
     def repairs(self) -> Iterator[Repaired]:
         """What could give way where there is no plan: limits of the mix, then promises.

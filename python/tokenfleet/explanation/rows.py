@@ -191,6 +191,48 @@ class Difference(Row):
         return self.model_dump(mode="json", by_alias=True)
 
 
+class RoutePoint(Row):
+    """What one way to get tokens costs, at one volume or utilisation."""
+
+    axis: Literal["volume", "utilisation"] = about("What is turned")
+    at: NonNegative = quantity(
+        "Times the demand; or the share of the year for which the peak lasts, the rest being idle",
+        "1",
+    )
+    route: Word = about("Buying, renting or on demand alone, APIs alone, or the best mix")
+    annual_cost_usd: Number | None = quantity("Its cost; null: it cannot serve it", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity("Its cost over output tokens", "USD/Mtok")
+    how: HowGot = about("How the figures were got")
+
+
+class BreakEven(Row):
+    """Where two routes cost the same."""
+
+    axis: Literal["volume", "utilisation"] = about("What is turned")
+    at: NonNegative = quantity("Where, as in `crossover`", "1")
+    cheaper_below: Word = about("The route that costs less before it")
+    cheaper_above: Word = about("The route that costs less after it")
+    jump: Flag = about("Whether one leaps over the other there: the costs are never equal")
+
+
+class ToMeasure(Row):
+    """A figure that is not known well, and what knowing it before signing is worth."""
+
+    system: Word = about("System type")
+    workload: Word = about("Workload whose throughput on it is not known well")
+    interval80_pct: NonNegative = quantity("80 % of measured rates are within this of it", "%")
+    known: Word = about("How it is known: calibrated, modelled or inherited")
+    runs: Count = quantity("Measured runs behind it", "runs")
+    value: NonNegative = quantity("What measuring it first saves on average", UNIT)
+    worst: NonNegative | None = quantity(
+        "What it saves where the truth is at the worse end; null: the plan could not be mended "
+        "within its limits",
+        UNIT,
+    )
+    changes: Flag = about("Whether the truth could change what is bought")
+    how: HowGot = about("How the figures were got")
+
+
 class Explanation(Row):
     """Why this plan, and what would change it."""
 
@@ -210,6 +252,9 @@ class Explanation(Row):
         "Where there is no plan: what could give way, each set enough by itself", default=()
     )
     tornado: tuple[Swing, ...] = about("Inputs lower and higher by 20 %", default=())
+    crossover: tuple[RoutePoint, ...] = about("Cost of each route by volume and use", default=())
+    break_even: tuple[BreakEven, ...] = about("Where routes cost the same", default=())
+    measure: tuple[ToMeasure, ...] = about("What to measure next", default=())
     notes: tuple[Word, ...] = about("What was not asked, or not answered, and why", default=())
     interrupted: Flag = about("Whether Ctrl-C or the time limit ended it early", default=False)
     solves: Count = quantity("Problems that were solved", "solves", default=0)
