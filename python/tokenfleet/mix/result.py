@@ -15,6 +15,7 @@ import pulp
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.index import WHOLE
 from tokenfleet.mix.solver.highs import Status
+from tokenfleet.mix.why.without import Without
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Api,
@@ -51,15 +52,6 @@ class SingleSystem:
     value: float
     bound: float
     values: Mapping[Label, float] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Without:
-    """A bound for all plans that lack something which the plan has; None: there are none."""
-
-    what: str
-    workloads: tuple[str, ...]
-    bound: float | None
 
 
 @dataclass(frozen=True)

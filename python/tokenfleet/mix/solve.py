@@ -251,12 +251,14 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     simple = simplest(m, result.values, pairs, bar, within)
     if simple is None:
         return result
+    named = {simple.m.columns[label].name: v for label, v in simple.values.items()}
+    values = clean_values(simple.m, named)
     return replace(
         result,
         value=simple.value * goal.per_amount,
         best_value=best,
-        values=simple.values,
-        bookings=bookings(simple.m, simple.values),
+        values=values,
+        bookings=bookings(simple.m, values),
     )
 
 

@@ -22,7 +22,6 @@ from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.choices import layout_used, site_used, type_used, types
 from tokenfleet.mix.model.index import AsGood, Chosen, LayoutUsed, SiteUsed, TypeUsed
-from tokenfleet.mix.result import clean_values
 from tokenfleet.mix.search.fixing import may_improve
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solver.effort import Effort
@@ -124,7 +123,7 @@ def simplest(
     beside = {(p, c) for p in pools for c in set(plainer).intersection(frame.able[p])}
     pairs = own | beside | (worth if len(worth) <= MOST_PAIRS else frozenset())
     model = build(problem, pairs=pairs, frame=frame)
-    known = set(model.columns)
+    known = tuple(model.columns)
     goal = _Goal(model)
     goal.require(bar, values)
     simple = _Simplicity(model, values, _choose(model))
@@ -140,7 +139,10 @@ def simplest(
         raise KeyboardInterrupt
     if not outcome.has_incumbent:
         return None
-    found = {la: v for la, v in clean_values(model, outcome.values).items() if la in known}
+    whole = {la: model.columns[la].cat == pulp.LpInteger for la in known}
+    named = {la: outcome.values[model.columns[la].name] for la in known}
+    found = {la: float(round(v)) if whole[la] else v for la, v in named.items()}
+    found = {la: v for la, v in found.items() if v}
     value = goal.of(found)
     as_good = goal.sign * value <= goal.sign * bar.cap + 1e-7 * abs(bar.cap)
     is_simpler = simple.of(found) < simple.of(values)

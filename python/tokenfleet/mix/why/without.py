@@ -7,10 +7,10 @@ each that the plan has, the relaxation over all layouts without it bounds what s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model.objectives import set_goal
-from tokenfleet.mix.result import Without
 from tokenfleet.mix.search.ratio import least_relaxed_ratio
 from tokenfleet.mix.search.simplest import MOST_PAIRS, oddities, with_plainer
 from tokenfleet.mix.solver.effort import Effort
@@ -18,6 +18,15 @@ from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Problem, Replicas
 
 _RELAXED_S = 5.0  # at most, for one relaxation
+
+
+@dataclass(frozen=True)
+class Without:
+    """A bound for all plans that lack something which the plan has; None: there are none."""
+
+    what: str
+    workloads: tuple[str, ...]
+    bound: float | None
 
 
 def odd_workloads(problem: Problem, values: Mapping[Label, float]) -> dict[str, list[str]]:
