@@ -21,6 +21,7 @@ from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
+    DEFAULT_CONFIDENCE,
     SCHEMA_VERSION,
     Column,
     Objective,
@@ -57,6 +58,7 @@ from tokenfleet.schema.workload import (
 )
 
 __all__ = [
+    "DEFAULT_CONFIDENCE",
     "EVERYTHING",
     "SCHEMA_VERSION",
     "Api",
