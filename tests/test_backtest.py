@@ -273,6 +273,48 @@ def test_formats() -> None:
             names.system(catalog, name)
 
 
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [
+        ("RTX-PRO-6000-96GB", "rtx_pro_6000_se_8"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "rtx_pro_6000_se_8"),
+        ("NVIDIA A100-SXM4-80GB", "a100_sxm_8"),
+        ("NVIDIA H100 80GB HBM3", "h100_sxm_8"),
+        ("AMD Instinct MI300X 192GB HBM3", "mi300x_8"),
+        ("AMD_Instinct_MI300X_OAM", "mi300x_8"),
+        ("NVIDIA H100 PCIe", "h100_pcie_8"),
+        ("GB200-186GB", "gb200_nvl72"),  # what the driver leaves of 192 GB
+        ("TPU v7x", "tpu7x_64"),
+    ],
+)
+def test_systems_by_the_names_that_people_write(name: str, system: str) -> None:
+    assert names.system(load_catalog(), name) == system
+
+
+@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "NVIDIA A100-SXM4-40GB", "H20-141GB"])
+def test_a_card_of_another_memory_size_is_another_card(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"the catalog's \w+ has \d+ GB"):
+        names.system(load_catalog(), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "stated"),
+    [
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b", ""),
+        ("RedHatAI/Llama-3.3-70B-Instruct-FP8-dynamic", "llama-3.3-70b", "fp8"),
+        ("nvidia/DeepSeek-R1-0528-NVFP4-v2", "deepseek-r1", "nvfp4"),
+        ("Qwen/Qwen3-30B-A3B-Thinking-2507-FP8", "qwen3-30b-a3b", "fp8"),
+        ("neuralmagic/Meta-Llama-3.1-70B-Instruct-quantized.w4a16", "llama-3.1-70b", "w4a16"),
+        ("deepseek-ai/DeepSeek-V3.2", "deepseek-v3.2", ""),
+        ("Qwen/Qwen3-32B-GPTQ-Int4", "qwen3-32b", "gptq"),
+    ],
+)
+def test_models_by_the_names_that_people_write(name: str, model: str, stated: str) -> None:
+    """A number format in the name is kept: rows that state it nowhere else are not as published."""
+    assert names.model(load_catalog(), name, None) == model
+    assert names.format_in(name) == stated
+
+
 def test_file_kinds() -> None:
     assert file_kind(HEADER.split(",")) == "closed"
     assert file_kind(["watts"]) == "other"
@@ -339,6 +381,19 @@ def test_published_rows(tmp_path: Path) -> None:
     assert closed.run.measured["tokens_s_gpu"] == 1096.0  # half of all tokens are output
     assert (offline.run.kind, offline.layout.tp, offline.run.at.reserved) == ("offline", 8, True)
     assert offline.run.version == "1.0"
+
+
+def test_published_layouts_with_stages(tmp_path: Path) -> None:
+    """TensorRT-LLM's own tables write "TP4,PP2": two stages of four ranks."""
+    rows = [MAXIMUM.replace("TP8", "TP4,PP2", 1), MAXIMUM.replace("TP8", "TP2 PP4", 1)]
+    report = backtest(
+        [
+            written(
+                tmp_path, *(f"{r}".replace("TP4,PP2", '"TP4,PP2"') for r in rows), header=PUBLISHED
+            )
+        ]
+    )
+    assert [(r.layout.tp, r.layout.pp) for r in report.results] == [(4, 2), (2, 4)]
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,16 @@ def test_what_it_cannot_do_goes_the_whole_way() -> None:
     assert not generation.applies(
         replace(problem, pools=tuple(replace(p, reserve=1) for p in problem.pools))
     )
+
+
+def test_a_large_problem_in_which_nothing_may_run_goes_to_its_apis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Spot systems alone, and no workload that may be interrupted: there is no pair at all."""
+    monkeypatch.setattr(generation, "LARGE", 0)
+    problem = of_kind(1, "least_cost")
+    spot = replace(problem, pools=tuple(replace(p, interruptible=True) for p in problem.pools))
+    assert len(Pairs(spot, frame_of(spot, scale_limit(spot), every_system=True))) == 0
+    mix = solve_mix(spot, EXACT)
+    assert set(mix.cost_items) == {"api_tokens"}
+    assert mix.annual_cost_usd == pytest.approx(mix.bound)

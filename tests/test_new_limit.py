@@ -6,8 +6,10 @@ and one entry of the table of families, and nothing else is touched.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,13 +17,23 @@ import pytest
 from problems import candidate, one_pool
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.fleets import FleetEvaluator
+from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.generation import applies
 from tokenfleet.mix.model import FleetModel, limits
 from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.problem_data import Flow, Objective, OfferData, Pool, Problem, Systems
+from tokenfleet.problem_data import (
+    EVERY_BLOCK,
+    Flow,
+    Objective,
+    OfferData,
+    Pool,
+    Problem,
+    SiteData,
+    Systems,
+)
 from tokenfleet.report.words import reasons
 
 EXACT = SolveOptions(gap=0.0)
@@ -185,6 +197,49 @@ def test_generation_of_columns_keeps_away_from_what_it_cannot_grow(
     for family, able in ((WEIGHT, True), (Family("weight", limit_weight), False)):
         monkeypatch.setattr(limits, "FAMILIES", (*shipped, family))
         assert applies(light_or_cheap()) is able
+
+
+@dataclass(frozen=True)
+class Site(SiteData):
+    """A site at which only so many systems may stand, in the provider's hall or not."""
+
+    system_limit: float = math.inf
+
+
+class AtSite(NamedTuple):
+    """Systems within the number that a site takes."""
+
+    site: int
+    family: Literal["at_site"] = "at_site"
+
+
+def limit_systems(m: FleetModel) -> None:
+    """sum of x at a site within its number of systems."""
+    for s, site in enumerate(m.problem.sites):
+        assert isinstance(site, Site)
+        pools = [p for p in m.open if m.problem.pools[p].site == s]
+        pairs = [(v, 1.0) for p in pools for v in m.systems(p, EVERY_BLOCK)]
+        if pairs and math.isfinite(site.system_limit):
+            m.row(AtSite(s), pairs, limits.LE, site.system_limit)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("large", [math.inf, 0])
+def test_a_limit_of_sites_holds_for_hosted_systems_however_the_mix_is_solved(
+    monkeypatch: pytest.MonkeyPatch, large: float
+) -> None:
+    """Five systems, three a site: two regions of one provider are no copies of each other."""
+    at_site = Family("at_site", limit_systems, over="systems")
+    monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES, at_site))
+    hosted = [Pool(f"cloud{s}", s, "box", 8, 1.0, 0.0, hosted=True) for s in range(2)]
+    problem = replace(
+        one_pool([[40.0]]),
+        sites=(Site("a", system_limit=3.0), Site("b", system_limit=3.0)),
+        pools=tuple(hosted),
+        offers=tuple(OfferData(f"o{s}", s, annual_cost_items_usd={"rent": 1.0}) for s in range(2)),
+        candidates=(candidate(0, 0, "box", 1, [1.0], sites=(0, 1)),),
+    )
+    with mock.patch.object(generation, "LARGE", large):
+        assert solve_mix(problem, EXACT).annual_cost_usd == pytest.approx(5.0)
 
 
 def test_every_row_of_the_model_has_its_family() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from problems import one_pool, random_problem, timed, workload
+from problems import candidate, one_pool, random_problem, timed, workload
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.fleets.evaluate import FleetAnswers
@@ -23,8 +23,11 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import (
     EVERY_BLOCK,
     Api,
+    ApiData,
     Block,
     Flow,
+    OfferData,
+    Pool,
     Problem,
     Replicas,
     Short,
@@ -148,6 +151,35 @@ def test_items_of_random_fleets_are_those_that_the_judge_finds(
         for item, usd in judged.items():
             assert stated[item] == pytest.approx(usd, rel=1e-6, abs=1e-3), item
         assert answers["annual_cost_usd"][0, fleet] == pytest.approx(sum(judged.values()), 1e-9)
+
+
+def hosted_beside_an_api(seed: int) -> Problem:
+    """Two systems whose price includes energy, so that routing is free, and an API with a limit."""
+    rng = np.random.default_rng(seed)
+    blocks, classes = int(rng.integers(1, 3)), int(rng.integers(1, 4))
+    pools = [Pool(f"p{i}", 0, f"box{i}", 8, 1.0, 0.0, hosted=True) for i in range(2)]
+    offers = [OfferData(f"o{i}", i, annual_cost_items_usd={"rent": 100.0}) for i in range(2)]
+    usd, most = rng.uniform(1e-4, 1e-3, classes), float(rng.uniform(1, 4))
+    loads = [rng.uniform(0.1, 1.0, classes).tolist() for _ in pools]
+    return replace(
+        one_pool(rng.uniform(1, 9, (blocks, classes)).tolist()),
+        pools=tuple(pools),
+        offers=tuple(offers),
+        apis=(ApiData("api", 0, usd, max_rps=most),),
+        candidates=tuple(candidate(i, 0, f"box{i}", 1, load) for i, load in enumerate(loads)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_fleets_whose_routing_is_free_are_judged_too(seed: int) -> None:
+    """A cost of zero is certified: the rounding of a price is no gap of a free routing."""
+    problem = hosted_beside_an_api(seed)
+    counts = np.array([[a, b] for a in range(6) for b in range(6)], dtype=float)
+    answers = FleetEvaluator(problem).evaluate(counts, routing=True)
+    assert (answers["feasible"][0] & (answers["annual_cost_usd"][0] == 100 * counts.sum(1))).any()
+    for fleet, row in enumerate(counts):
+        judged = sum(annual_cost_items(problem, as_plan(problem, row, answers, fleet)).values())
+        assert answers["annual_cost_usd"][0, fleet] == pytest.approx(judged, rel=1e-6, abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(8))

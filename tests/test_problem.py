@@ -21,7 +21,7 @@ from tokenfleet.problem.hardware import (
 from tokenfleet.problem.load_blocks import load_blocks
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import load_scenario
-from tokenfleet.schema import Demand, Search
+from tokenfleet.schema import Demand, LayoutSearch
 
 CATALOG = load_catalog()
 
@@ -252,9 +252,9 @@ class TestSpace:
         assert axes.class_sets("all", 3) == [1, 2, 3, 4, 5, 6, 7]
 
     def test_an_8_bit_cache_beside_bf16_weights_must_be_asked_for(self) -> None:
-        assert not axes.kv_allowed(Search(), "bf16", "fp8")
-        assert axes.kv_allowed(Search(), "fp8", "fp8")
-        assert axes.kv_allowed(Search(kv_precisions=("fp8",)), "bf16", "fp8")
+        assert not axes.kv_allowed(LayoutSearch(), "bf16", "fp8")
+        assert axes.kv_allowed(LayoutSearch(), "fp8", "fp8")
+        assert axes.kv_allowed(LayoutSearch(kv_precisions=("fp8",)), "bf16", "fp8")
 
     def test_every_integer_of_the_space_is_counted_once(self) -> None:
         result = built()

@@ -13,7 +13,7 @@ from tokenfleet.mix.model.index import Power
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search import stages
 from tokenfleet.mix.search.ratio import search_ratio
-from tokenfleet.mix.search.stages import Search, search
+from tokenfleet.mix.search.stages import MixSearch, search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import ApiData, Problem, SiteData
@@ -51,8 +51,8 @@ def test_a_search_for_a_ratio_keeps_its_relaxation() -> None:
 def test_the_steps_of_a_large_model(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
     for step in ("tighten", "round", "improve", "stages", "whole"):
-        real = getattr(Search, step)
-        monkeypatch.setattr(Search, step, _told(real, step, taken))
+        real = getattr(MixSearch, step)
+        monkeypatch.setattr(MixSearch, step, _told(real, step, taken))
     m = build(short_of_power())
     set_goal(m)
     search(m, Effort.of(EXACT))
@@ -63,7 +63,7 @@ def test_the_steps_of_a_large_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _told(real: object, step: str, taken: list[str]) -> object:
-    def told(self: Search) -> None:
+    def told(self: MixSearch) -> None:
         taken.append(step)
         real(self)  # type: ignore[operator]
 

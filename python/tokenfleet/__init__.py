@@ -20,6 +20,8 @@ from tokenfleet.errors import (
 )
 
 if TYPE_CHECKING:
+    from tokenfleet.explanation.explain import explain
+    from tokenfleet.explanation.rows import Explanation
     from tokenfleet.fleets import FleetAnswers, evaluate_fleets
     from tokenfleet.optimize import optimize_fleet
     from tokenfleet.plan.rows import Plan
@@ -30,29 +32,37 @@ if TYPE_CHECKING:
     from tokenfleet.simulation.result import Simulation
     from tokenfleet.simulation.settings import SimulationSettings
     from tokenfleet.simulation.simulate import simulate
+    from tokenfleet.sizing.answer import quick
+    from tokenfleet.sizing.question import Question
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
+    "Explanation": "tokenfleet.explanation.rows",
     "FleetAnswers": "tokenfleet.fleets",
     "FoundPoints": "tokenfleet.points.search",
     "Plan": "tokenfleet.plan.rows",
+    "Question": "tokenfleet.sizing.question",
     "Scenario": "tokenfleet.schema",
     "Simulation": "tokenfleet.simulation.result",
     "SimulationSettings": "tokenfleet.simulation.run",
     "evaluate": "tokenfleet.points.kept",
     "evaluate_fleets": "tokenfleet.fleets",
+    "explain": "tokenfleet.explanation.explain",
     "load_scenario": "tokenfleet.scenario.load",
     "optimize_fleet": "tokenfleet.optimize",
+    "quick": "tokenfleet.sizing.answer",
     "search_points": "tokenfleet.points.search",
     "simulate": "tokenfleet.simulation.simulate",
 }
 
 __all__ = [
     "CatalogError",
+    "Explanation",
     "FleetAnswers",
     "FoundPoints",
     "InfeasibleError",
     "Plan",
+    "Question",
     "Scenario",
     "SchemaError",
     "Simulation",
@@ -62,8 +72,10 @@ __all__ = [
     "__version__",
     "evaluate",
     "evaluate_fleets",
+    "explain",
     "load_scenario",
     "optimize_fleet",
+    "quick",
     "search_points",
     "simulate",
 ]

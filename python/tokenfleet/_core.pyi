@@ -27,11 +27,15 @@ __all__ = [
     "Splicer",
     "StopFlag",
     "__version__",
+    "book_value",
     "closed_loop",
+    "discount_factor",
     "distinct_rows",
     "estimate",
     "file_checksum",
+    "flow_weight",
     "kwh_it_cost",
+    "market_value",
     "operating_points",
     "prune",
     "replay",
@@ -42,6 +46,7 @@ __all__ = [
     "throughput",
     "usd_per_mtok",
     "usd_per_mtok_delivered",
+    "user_cost_usd",
 ]
 
 __version__: Final[str]
@@ -650,6 +655,39 @@ def kwh_it_cost(
     """USD per kWh at the IT equipment, by item.
 
     Tariff and carbon are paid on utility energy, water on IT energy.
+
+    Raises ``ValueError`` naming an impossible number.
+    """
+
+def discount_factor(rate: float, years: float) -> float:
+    """Worth today of a dollar paid so many years from now, at a rate per year."""
+
+def flow_weight(rate: float, start: float, end: float) -> float:
+    """Worth today of a dollar a year paid from ``start`` to ``end``, in years from now.
+
+    A whole year weighs ``1 / (1 + rate)``: paid at its end, as an annuity is.
+
+    Raises ``ValueError`` naming an impossible number.
+    """
+
+def book_value(rate: float, life_years: float, residual_fraction: float, age: float) -> float:
+    """Share of its capex that a system is worth at an age, if every year costs the same.
+
+    Raises ``ValueError`` naming an impossible number.
+    """
+
+def market_value(points: Sequence[tuple[float, float]], age: float) -> float:
+    """Share of the price at an age: ``points`` of (age, share), joined by straight lines.
+
+    Raises ``ValueError`` where there are none, or their ages do not ascend.
+    """
+
+def user_cost_usd(
+    rate: float, price_usd: float, years: tuple[float, float], shares: tuple[float, float]
+) -> float:
+    """Worth today of holding a system from ``years[0]`` to ``years[1]``, in USD.
+
+    ``shares`` of its price are what it would bring at both dates.
 
     Raises ``ValueError`` naming an impossible number.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 class TokenfleetError(Exception):
@@ -18,6 +20,11 @@ class TokenfleetError(Exception):
         self.message = message
         self.hint = hint
 
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` prints under `error`."""
+        kind = type(self).__name__
+        return {"type": kind, "message": self.message, "hint": self.hint, "conflicts": []}
+
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
@@ -32,14 +39,49 @@ class CatalogError(SchemaError):
     """A catalog row that is unknown, duplicated, or lacks a figure that was asked for."""
 
 
+@dataclass(frozen=True)
+class Change:
+    """One limit that would have to give way."""
+
+    what: str  # key of the limit, as in a plan's `limits`; "demand" for requests left unserved
+    where: str  # site, offer or API; workload and class of a demand; "all"
+    short_by: float  # more of the limit, or less of the demand, in `unit`
+    limit: float  # as it stands, in `unit`
+    unit: str
+    text: str  # the same as a sentence
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """Changes that are enough when they are made together."""
+
+    relative: float  # sum over the changes of `short_by` over `limit`
+    changes: tuple[Change, ...]
+
+
 class InfeasibleError(TokenfleetError):
-    """No plan meets every requirement; `conflicts` says which, the nearest repair first."""
+    """No plan meets every requirement; `conflicts` says which, the nearest repair first.
+
+    Each of `repairs` is enough alone, the smallest first; `conflicts` are the sentences of all.
+    """
 
     exit_code = 3
 
-    def __init__(self, message: str, conflicts: Iterable[str] = (), hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        conflicts: Iterable[str] = (),
+        hint: str = "",
+        repairs: Iterable[WayOut] = (),
+    ) -> None:
         super().__init__(message, hint)
         self.conflicts = tuple(conflicts)
+        self.repairs = tuple(repairs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer that there is no plan, as `--json` prints it under `error`."""
+        repairs = [asdict(way) for way in self.repairs]
+        return {**super().to_json(), "conflicts": list(self.conflicts), "repairs": repairs}
 
 
 class SolverError(TokenfleetError):

@@ -200,13 +200,17 @@ class WorkloadData:
 
 @dataclass(frozen=True)
 class SiteData:
-    """Limits of one site, in the basis (IT or utility) that its owner stated."""
+    """Limits of one site, in the basis (IT or utility) that its owner stated.
+
+    `AtOwnSite` says that systems in a provider's hall neither count against it nor feel it. Where a
+    site states a field that does not say so, its hosted pools are copies of no other site's.
+    """
 
     id: Name[str]
-    power_limit_kw: float = math.inf
-    power_is_utility: bool = False  # True: provisioned IT kW times PUE must fit
-    rack_limit: float = math.inf
-    contracted_power_usd_per_year: float = 0.0  # paid used or not
+    power_limit_kw: AtOwnSite[float] = math.inf
+    power_is_utility: AtOwnSite[bool] = False  # True: provisioned IT kW times PUE must fit
+    rack_limit: AtOwnSite[float] = math.inf
+    contracted_power_usd_per_year: AtOwnSite[float] = 0.0  # paid used or not
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,7 @@ class Pool:
     carbon_kg_per_kwh_it: Less[float] = 0.0  # times PUE
     systems_per_rack: AtOwnSite[More[float]] = math.inf  # 4.0, or 0.5 for a system of two racks
     reserve: Less[int] = 0  # N+k: systems kept idle once the pool is used
+    speed: More[ByBlock] = 1.0  # of its replicas, as software grows up; 1: as evaluated
 
     @property
     def kwh_prices(self) -> dict[str, ByBlock]:
@@ -238,6 +243,30 @@ class Pool:
             "carbon": self.carbon_usd_per_kwh_it,
             "water": self.water_usd_per_kwh_it,
         }
+
+
+@dataclass(frozen=True, order=True)
+class Stock:
+    """How systems under an offer come and go over a horizon: bought ones age, contracts end.
+
+    Ages, terms and leads are in years, or in periods where the horizon counts those. What a system
+    is worth is a share of what was paid for it: of the book value by default, else of `resale`,
+    points of (age, share) joined by lines.
+    """
+
+    kind: Literal["bought", "contract"]
+    life: float = math.inf  # bought: it leaves at this age
+    residual_fraction: float = 0.0  # of the book value, at the end of life
+    resale: tuple[tuple[float, float], ...] = ()  # empty: book value
+    owned: tuple[tuple[float, int], ...] = ()  # (age, count) of what is there at the start
+    market_usd: float = 0.0  # price that the worth of what is there at the start is a share of
+    usd_per_year_by_age: tuple[tuple[float, float], ...] = ()  # on top of the yearly items
+    lead: float = 0.0  # from order to delivery
+    most_per_period: float = math.inf  # systems that may be ordered in one period; 0: none
+    least_order: int = 0  # an order is of none or of at least so many
+    term: float = math.inf  # contract: it runs so long
+    paid_beyond: bool = False  # contract: what runs past the horizon is paid in full
+    upfront_fraction: float = 0.0  # contract: share of all its payments that is due at its start
 
 
 @dataclass(frozen=True)
@@ -253,6 +282,9 @@ class OfferData:
     supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
     kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
     embodied_carbon_kg: Less[float] = 0.0  # to make a system; 0 where there is no budget for it
+    stock: Equal[Stock | None] = (
+        None  # over a horizon; None: counts are free in every block or period
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,8 +344,87 @@ class Objective:
 
 
 @dataclass(frozen=True, eq=False)
+class Node:
+    """What is known and decided in one period of one outlook; its `problem` is of one year.
+
+    Tables of all nodes have the same rows in the same order; numbers in them may differ.
+    """
+
+    name: str  # "2027-Q3", "2027-Q3 boom"
+    period: int
+    parent: int  # number of the node before it; -1: none
+    probability: float  # that things come to here
+    problem: Problem
+    delays: Mapping[int, float] = field(default_factory=dict)  # by offer: deliveries come later
+    capex_budget_usd: float | None = None  # for what is delivered here
+    firm: bool = True  # numbers are whole; else they are an outlook, and may be fractions
+
+
+@dataclass(frozen=True, eq=False)
+class Horizon:
+    """Periods, and the tree of what may happen in them. Times are in years from the start."""
+
+    starts: tuple[float, ...]  # of every period, and the end of the last
+    rate: float  # cost of capital, 1/year
+    nodes: tuple[Node, ...]  # a node stands after its parent
+    end_value_share: float = 1.0  # of the worth of what stands at the end
+    counts_periods: bool = False  # ages, terms and leads are in periods
+
+    def when(self, period: int) -> float:
+        """Start of a period as ages count it: years, or periods."""
+        return float(period) if self.counts_periods else self.starts[period]
+
+    @property
+    def periods(self) -> int:
+        """How many periods there are."""
+        return len(self.starts) - 1
+
+    @cached_property
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """Nodes that come next, for each node."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for u, node in enumerate(self.nodes):
+            if node.parent >= 0:
+                found[node.parent].append(u)
+        return tuple(tuple(nodes) for nodes in found)
+
+    @cached_property
+    def leaves(self) -> tuple[int, ...]:
+        """Nodes with nothing after them: one for each future."""
+        return tuple(u for u, after in enumerate(self.children) if not after)
+
+    def path(self, node: int) -> list[int]:
+        """Nodes from the first to this one."""
+        found = []
+        while node >= 0:
+            found.append(node)
+            node = self.nodes[node].parent
+        return found[::-1]
+
+    def below(self, node: int) -> list[int]:
+        """This node and all that may follow."""
+        found = [node]
+        for u in found:
+            found += self.children[u]
+        return found
+
+    @cached_property
+    def now(self) -> frozenset[int]:
+        """Nodes before the first news: what is decided there holds in every future."""
+        found, here = [], [u for u, node in enumerate(self.nodes) if node.parent < 0]
+        while len(here) == 1:
+            found += here
+            here = list(self.children[here[0]])
+        return frozenset(found)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """One mix problem. The order of its rows never changes the answer."""
+    """One mix problem. The order of its rows never changes the answer.
+
+    Over a horizon its blocks are those of all nodes, one after another, and prices and demand are
+    by block; what is counted or limited once a period is asked of the node's own problem (`at`).
+    """
 
     name: str
     blocks: tuple[Block, ...]
@@ -325,6 +436,7 @@ class Problem:
     apis: tuple[ApiData, ...] = ()
     objective: Objective = field(default_factory=Objective)
     relayout: bool = False  # replicas of fixed pools may differ by block
+    horizon: Horizon | None = None
 
     def __post_init__(self) -> None:
         """Refuses prices by block that are not one per block."""
@@ -341,8 +453,38 @@ class Problem:
     def scopes(self) -> tuple[Scope, ...]:
         """The scope of every block together, and then that of each block alone."""
         together = Scope(tuple(range(len(self.blocks))), HOURS_PER_YEAR * self.years)
-        alone = (Scope((b,), block.counted_hours) for b, block in enumerate(self.blocks))
-        return (together, *alone)
+        alone = [Scope((b,), block.counted_hours) for b, block in enumerate(self.blocks)]
+        if self.horizon is None:
+            return (together, *alone)
+        nodes: dict[int, list[int]] = {}
+        for b, block in enumerate(self.blocks):
+            nodes.setdefault(block.outlook, []).append(b)
+        weights = (self.blocks[found[0]].weight for found in nodes.values())
+        in_nodes = (
+            Scope(tuple(found), HOURS_PER_YEAR * weight)
+            for found, weight in zip(nodes.values(), weights, strict=True)
+        )
+        return (together, *alone, *in_nodes)
+
+    def node_of(self, scope: int) -> int:
+        """The node of a scope; its blocks are all of one. 0 where there is no horizon."""
+        return 0 if self.horizon is None else self.blocks[self.scopes[scope].blocks[0]].outlook
+
+    def at(self, scope: int) -> Problem:
+        """The problem whose limits and yearly prices hold in a scope."""
+        return self if self.horizon is None else self.horizon.nodes[self.node_of(scope)].problem
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Problem, float], ...]:
+        """Every year that there is, with the years that it counts for: by node of a horizon."""
+        if self.horizon is None:
+            return ((self, self.years),)
+        weight = {block.outlook: block.weight for block in self.blocks}
+        return tuple((node.problem, weight[u]) for u, node in enumerate(self.horizon.nodes))
+
+    def in_node(self, node: int) -> int:
+        """Number of the scope that holds in all blocks of a node and in no other."""
+        return EVERY_BLOCK if self.horizon is None else 1 + len(self.blocks) + node
 
     @cached_property
     def years(self) -> float:
@@ -415,8 +557,9 @@ class Short(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """The common scale of free demand, requests/s."""
+    """The common scale of free demand, requests/s; over a horizon one for each node."""
 
+    scope: int = EVERY_BLOCK
     tag: Literal["scale"] = "scale"
 
 
@@ -443,3 +586,58 @@ class Slot(NamedTuple):
     pool: int
     pattern: int
     tag: Literal["slot"] = "slot"
+
+
+class Ordered(NamedTuple):
+    """Systems ordered under an offer in a node of the horizon; a whole number."""
+
+    node: int
+    offer: int
+    tag: Literal["ordered"] = "ordered"
+
+
+class Held(NamedTuple):
+    """Systems of one order that still stand in a node after that of their delivery.
+
+    What stood at the start has the orders -1, -2, ...: the rows of `Stock.owned`.
+    """
+
+    order: int
+    node: int
+    offer: int
+    tag: Literal["held"] = "held"
+
+
+class Placed(NamedTuple):
+    """1 when anything is ordered under an offer in a node, else 0."""
+
+    node: int
+    offer: int
+    tag: Literal["placed"] = "placed"
+
+
+class NodeCost(NamedTuple):
+    """What a node costs if things come to there, worth at the start, USD."""
+
+    node: int
+    tag: Literal["node cost"] = "node cost"
+
+
+class Tail(NamedTuple):
+    """By how much a future costs more than the value at risk, USD."""
+
+    leaf: int
+    tag: Literal["tail"] = "tail"
+
+
+class AtRisk(NamedTuple):
+    """The value at risk, or the largest regret, USD."""
+
+    tag: Literal["at risk"] = "at risk"
+
+
+class Unmet(NamedTuple):
+    """1 when some demand of a future is not met, else 0."""
+
+    leaf: int
+    tag: Literal["unmet"] = "unmet"

@@ -5,6 +5,9 @@ use crate::fleets::tableau::Tableau;
 
 /// Relative gap of a certified answer.
 pub const GAP: f64 = 1e-6;
+/// Least cost, scaled so that the dearest column costs one, to which a gap is held: where what serves
+/// is free, the cost is zero and the rounding of prices of `PENALTY` is all that there is of a gap.
+const LEAST_COST: f64 = 1e-3;
 
 /// Gap of the basic solution by weak duality, from the matrix as given; NaN if it is infeasible.
 pub(super) fn certificate(solver: &Scaled, tableau: &Tableau, b: &[f64], left: &mut [f64]) -> f64 {
@@ -78,6 +81,6 @@ fn primal_dual_gap(solver: &Scaled, tableau: &Tableau, b: &[f64], primal: f64) -
             bound += reduced * reach;
         }
     }
-    let size = primal.abs().max(1e-9);
+    let size = primal.abs().max(LEAST_COST);
     ((primal - bound) / size).max(0.0)
 }

@@ -41,7 +41,10 @@ mod _core {
     #[pymodule_export]
     use super::fleets::route_fleets;
     #[pymodule_export]
-    use super::money::{kwh_it_cost, system_year, usd_per_mtok, usd_per_mtok_delivered};
+    use super::money::{
+        book_value, discount_factor, flow_weight, kwh_it_cost, market_value, system_year,
+        usd_per_mtok, usd_per_mtok_delivered, user_cost_usd,
+    };
     #[pymodule_export]
     use super::points::{operating_points, PointSearch};
     #[pymodule_export]

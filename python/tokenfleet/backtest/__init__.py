@@ -1,7 +1,9 @@
-"""How far the model is off: predicted against measured runs, by regime.
+"""This room tells how far the model is from measured runs, by kind of run.
 
-Files are read as they are, told apart by their columns (a module each: `serving`, `open_loop`,
-`mlperf`, `published`, `power`). Data go one way: rows ▸ `run` ▸ `predict` ▸ `errors` ▸ `report`.
+Each kind of file has its own module (`serving`, `open_loop`, `mlperf`, `published`, `power`), and
+a file is recognised by its columns. Data go one way: rows ▸ `run` (one measured run in the
+catalog's names) ▸ `predict` (what the model says of it) ▸ `errors` ▸ `report`. For example, a row
+with a TPOT of 20.0 ms for which the model says 21.5 ms counts as an error of +7.5 %.
 """
 
 from tokenfleet.backtest.open_loop import open_ttft_fixed_ms

@@ -38,7 +38,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         system=names.system(catalog, cells["hardware"]),
         model=model,
         engine=names.engine(cells["engine"]),
-        precision=names.precision(catalog, model, cells.get("precision", "")),
+        precision=names.precision(catalog, model, names.stated_format(cells)),
         kv="bf16",
     )
     saturated = cells.get("saturated") == "1"

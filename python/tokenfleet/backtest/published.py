@@ -19,7 +19,8 @@ COLUMNS = ("group", "kind", "system", "model", "tok_s_per_gpu", "tok_kind", "con
 _SIZES = (1, 2, 4, 8)
 _NEAR = 1.15  # a size this far from what Little's law gives is none
 _VERSION = re.compile(r"\d[\w.-]*$")
-_TP, _DATA_PARALLEL = re.compile(r"^TP(\d+)$"), re.compile(r"^DEP(\d+)$")
+_TP = re.compile(r"^TP(?P<tp>\d+)(?:[,x ]*PP(?P<pp>\d+))?(?:[,x ]*EP(?P<ep>\d+))?$")
+_DATA_PARALLEL = re.compile(r"^DEP(\d+)$")
 
 
 def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
@@ -29,7 +30,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     model = names.model(catalog, cells.get("model", ""), None)
     engine = names.framework(cells.get("framework", ""))
     system = names.system(catalog, cells["system"])
-    precision = names.precision(catalog, model, cells.get("precision", ""), system)
+    precision = names.precision(catalog, model, names.stated_format(cells), system)
     plain = {
         "system": system,
         "model": model,
@@ -113,6 +114,15 @@ def _layouts(
         n = int(data_parallel[1])
         return [Layout(**plain, attention_dp=n, ep=n)]
     tensor = _TP.match(parallelism)
-    n = int(tensor[1]) if tensor else gpus or 1
-    cut = [Layout(**plain, tp=n)]
-    return [*cut, Layout(**plain, tp=n, ep=n)] if routed and n > 1 else cut
+    if tensor is None:
+        return _cut(plain, gpus or 1, 1, routed)
+    n, stages, groups = (int(tensor[name] or 1) for name in ("tp", "pp", "ep"))
+    if tensor["ep"]:
+        return [Layout(**plain, tp=n, pp=stages, ep=groups if routed else 1)]
+    return _cut(plain, n, stages, routed)
+
+
+def _cut(plain: dict[str, Any], n: int, stages: int, routed: bool) -> list[Layout]:
+    """Tensor-parallel layouts; whether experts are cut or whole is left open."""
+    cut = [Layout(**plain, tp=n, pp=stages)]
+    return [*cut, Layout(**plain, tp=n, pp=stages, ep=n)] if routed and n > 1 else cut

@@ -22,7 +22,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     where = f"{file}: row {row}"
     model = names.model(catalog, cells["model"], cells.get("architecture"))
     system = names.system(catalog, cells["system"])
-    precision = names.precision(catalog, model, cells.get("precision", ""), system)
+    precision = names.precision(catalog, model, names.stated_format(cells), system)
     engine = names.engine(cells["backend"])
     tp, adp, gpus = (count(cells, c, where) for c in ("attn_tp", "attn_dp", "gpus"))
     if gpus != tp * adp:

@@ -1,8 +1,9 @@
-"""What measured runs teach the model: constants, biases, and how sure a figure is.
+"""This room learns from measured runs: constants of the model, biases, and how sure a figure is.
 
-Data go one way: `points` (measured beside predicted) ▸ `constants` and `biases` (two robust fits)
-▸ `folds` (the same fits with points left out, which make the intervals) ▸ `fit` ▸ `record` (what is
-kept) ▸ `corrector` (applies it).
+Data go one way: `points` (a measured run beside its prediction) ▸ `constants` and `biases` (two
+robust fits) ▸ `folds` (the same fits with some points left out, which give the intervals) ▸ `fit` ▸
+`record` (the calibration as it is kept) ▸ `corrector` (applies it). For example, if every measured
+TPOT on a system is 10 % above the model's, its bias is 1.1 and each prediction is multiplied by it.
 """
 
 from tokenfleet.calibration.constants import Study

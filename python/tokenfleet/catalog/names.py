@@ -6,6 +6,7 @@ Every function raises `UnknownNameError` with a sentence that says what has no c
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,12 +15,23 @@ from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.engines import ENGINES, engine_named, engine_within
 from tokenfleet.schema.formats import NATIVE_FP4, format_named
 
-_VENDOR = re.compile(r"^(nvidia|amd|instinct|intel)_")
-_MEMORY = re.compile(r"_\d+gb(?=_|$)")
+_MEMORY = re.compile(r"(?:^|_)(\d+)_?gi?b(?=_|$)")
 _SIZE = re.compile(r"_(nvl|helios)?\d+$")
+# What a name of an accelerator adds to its own: vendor, product line, kind of memory, form.
+_VENDORS = {"nvidia", "tesla", "geforce", "amd", "instinct", "intel", "google", "aws"}
+_FORMS = {"gpu", "tensor", "core", "accelerator", "server", "edition", "se", "oam", "nvl72"}
+_ADDED = _VENDORS | _FORMS | {"hopper", "blackwell", "unstated"}
+_MEMORY_KIND = re.compile(r"(hbm|gddr|lpddr)\w*")
+# Gigabytes are rounded, counted in binary, or less what the driver keeps; 40 and 80 are two cards.
+_SAME_MEMORY = 0.1
 # What a serving name adds to a model's own: who published it, tuning, number format, date.
 _PREFIX = re.compile(r"^(meta-)")
-_SUFFIX = re.compile(r"-(instruct|chat|base|it|hf|fp8|fp4|nvfp4|mxfp4|bf16|\d{4})$")
+_FORMAT = (
+    r"fp8|fp4|nvfp4|mxfp4|bf16|fp16|int4|int8|awq|gptq|w4a16|w8a8|fp8-dynamic|fp8-block|fp8-kv|"
+    r"nvfp4-v\d|mxfp4-preview|gptq-int4|awq-int4|quantized\.w4a16|quantized\.w8a8"
+)
+_SUFFIX = re.compile(rf"-(instruct|chat|base|it|hf|v0\.\d|\d{{4}}|{_FORMAT})$")
+_FORMAT_SUFFIX = re.compile(rf"-({_FORMAT})$")
 # Families whose published 8-bit checkpoints are scaled in blocks of 128 x 128, as their
 # `quantization_config` says (weight_block_size).
 _BLOCK_SCALED = ("qwen3", "deepseek", "minimax", "kimi", "glm")
@@ -31,44 +43,87 @@ class UnknownNameError(Exception):
 
 def model(catalog: Catalog, name: str, architecture: str | None) -> str:
     """Catalog model of a serving name, else of the architecture that the row states."""
+    own = {m.casefold(): m for m in catalog.models}  # a user's ids may have capitals
     for candidate in (name, architecture or ""):
-        known = plain(candidate)
-        if known in catalog.models:
-            return known
-        own = {m.casefold(): m for m in catalog.models}  # a user's ids may have capitals
-        for name_of in (candidate.casefold(), candidate.rsplit("/", 1)[-1].casefold(), known):
+        # The most that is known of the name: Kimi-K2-Thinking before Kimi-K2.
+        for name_of in (candidate.casefold(), *_shortened(candidate)):
             if name_of in own:
                 return own[name_of]
-    raise UnknownNameError(f"model {name} is not in the catalog")
+    raise UnknownNameError(f"model {name or '(blank)'} is not in the catalog")
 
 
 def plain(name: str) -> str:
     """A model's name without publisher, tuning, number format and date."""
-    bare = _PREFIX.sub("", name.rsplit("/", 1)[-1].lower())
-    while _SUFFIX.search(bare):
-        bare = _SUFFIX.sub("", bare)
-    return bare
+    return _shortened(name)[-1]
+
+
+def _shortened(name: str) -> list[str]:
+    """A model's name without publisher, then with one addition less each."""
+    bare = name.rsplit("/", 1)[-1].lower()
+    # Qwen3's thinking models are trained from one shape; Kimi-K2-Thinking is a model of its own.
+    bare = bare.replace("-thinking", "") if bare.startswith("qwen3") else bare
+    found = [bare, _PREFIX.sub("", bare)]
+    while _SUFFIX.search(found[-1]):
+        found.append(_SUFFIX.sub("", found[-1]))
+    return found
+
+
+def stated_format(cells: Mapping[str, str]) -> str:
+    """Number format of a row's weights as it states it: in its column, or in the model's name."""
+    return cells.get("precision", "") or format_in(cells.get("model", ""))
+
+
+def format_in(name: str) -> str:
+    """The number format that a model's serving name ends in; empty where it states none."""
+    stated = [m[1] for text in _shortened(name) if (m := _FORMAT_SUFFIX.search(text))]
+    bare = stated[0].removeprefix("quantized.") if stated else ""
+    return re.sub(r"-(dynamic|block|kv|v\d|preview|int4)$", "", bare)
 
 
 def system(catalog: Catalog, name: str) -> str:
     """Catalog system of an accelerator's name.
 
     The name may be the system's id with or without its size, the accelerator's name or its key in
-    the kernel calibration; vendor and memory size do not matter, and a bare name is the SXM form.
+    the kernel calibration; vendor and product line do not matter, a bare name is the SXM form, and
+    a memory size that it states must be the system's.
     """
-    wanted = _device(name)
-    for row in catalog.systems.values():
-        size = _SIZE.sub("", row.id)
-        keys = {row.id, size, row.kernel_key, _device(row.accelerator), _device(size)}
-        if wanted in keys or f"{wanted}_sxm" in keys:
+    wanted, stated_gb = _device(name), _stated_gb(name)
+    alike = [row for row in catalog.systems.values() if _is_called(row, wanted)]
+    for row in alike:
+        if stated_gb is None or row.mem_gb is None or _same_memory(stated_gb, row.mem_gb):
             return row.id
+    if alike:
+        has = " and ".join(f"{row.id} has {row.mem_gb:g} GB" for row in alike)
+        raise UnknownNameError(f"accelerator {name}: of that name the catalog's {has}")
     raise UnknownNameError(f"accelerator {name} is not in the catalog")
 
 
+def _is_called(row: SystemRow, wanted: str) -> bool:
+    size = _SIZE.sub("", row.id)
+    keys = {row.id, size, row.kernel_key, _device(row.accelerator), _device(size)}
+    return wanted in keys or f"{wanted}_sxm" in keys
+
+
+def _same_memory(stated_gb: float, row_gb: float) -> bool:
+    return abs(stated_gb / row_gb - 1.0) <= _SAME_MEMORY
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _stated_gb(name: str) -> float | None:
+    found = _MEMORY.search(_words(name))
+    return float(found[1]) if found else None
+
+
 def _device(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    plain = _MEMORY.sub("", _VENDOR.sub("", plain))
-    return plain.removesuffix("_unstated").removesuffix("_nvl72")
+    """An accelerator's own name, without what people add to it."""
+    words = _MEMORY.sub("", _words(name)).split("_")
+    kept = [w for w in words if w not in _ADDED and not _MEMORY_KIND.fullmatch(w)]
+    # SXM4 and SXM5 are the one socket of their generation; "TPU v7x" is TPU7x.
+    plain = re.sub(r"_sxm\d(?=_|$)", "_sxm", "_".join(kept))
+    return re.sub(r"^tpu_?v?(?=\d)", "tpu_", plain)
 
 
 def framework(name: str) -> str:

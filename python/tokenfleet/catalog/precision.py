@@ -70,8 +70,9 @@ class Precision:
         )
         if method == "fp8":
             return ("fp8_block" if quant.get("weight_block_size") else "fp8"), ignored
-        if method in _WEIGHTS_ALONE and quant.get("bits") == 4:
-            return "int4", ignored
+        if method in _WEIGHTS_ALONE:
+            bits = quant.get("bits")
+            return ("int4" if bits == 4 else self.unsupported(f"{method} in {bits} bits")), ignored
         named = format_named(str(method))
         if named is not None:
             return named.id, ignored

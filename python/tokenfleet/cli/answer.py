@@ -54,12 +54,11 @@ def answering(as_json: bool) -> Iterator[None]:
     try:
         yield
     except TokenfleetError as error:
-        conflicts = list(getattr(error, "conflicts", ()))
-        fail(as_json, type(error).__name__, error.message, error.hint, conflicts)
+        fail(as_json, error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         hint = "no plan had been found yet; nothing was written"
-        fail(as_json, "Interrupted", "stopped by the user", hint)
+        fail(as_json, TokenfleetError("stopped by the user", hint), "Interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         sys.stderr.close()  # the reader has left; Python would complain while it exits
@@ -67,24 +66,22 @@ def answering(as_json: bool) -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         message = f"{where}{error.strerror or error}"
-        fail(as_json, "FileError", message, "check the path, its rights and the space left")
+        hint = "check the path, its rights and the space left"
+        fail(as_json, TokenfleetError(message, hint), "FileError")
         raise typer.Exit(SchemaError.exit_code) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
         traceback.print_exc()
         hint = "this is a bug: please report it with the scenario and the text above"
-        fail(as_json, "InternalError", f"{type(error).__name__}: {error}", hint)
+        fail(as_json, TokenfleetError(f"{type(error).__name__}: {error}", hint), "InternalError")
         raise typer.Exit(TokenfleetError.exit_code) from None
 
 
-def fail(
-    as_json: bool, kind: str, message: str, hint: str, conflicts: list[str] | None = None
-) -> None:
+def fail(as_json: bool, error: TokenfleetError, kind: str | None = None) -> None:
     """An error, and what to do next."""
     if as_json:
-        error = {"type": kind, "message": message, "hint": hint, "conflicts": conflicts or []}
-        say_json({"error": error})
-    note(f"error: {message}")
-    if hint:
-        note(f"hint: {hint}")
+        say_json({"error": {**error.to_json(), **({"type": kind} if kind else {})}})
+    note(f"error: {error.message}")
+    if error.hint:
+        note(f"hint: {error.hint}")

@@ -10,14 +10,19 @@ from tokenfleet.cli import (
     batches,
     calibrations,
     catalogs,
+    explanations,
+    exports,
     fleets,
     imports,
+    pages,
     plans,
     points,
     published,
+    reports,
     schemas,
     search,
     simulations,
+    sizing,
 )
 
 _COLLECT_AFTER = 50_000  # new objects, before cycles among them are looked for
@@ -32,12 +37,17 @@ app = typer.Typer(
     "not proven, 130 interrupted.",
 )
 app.command()(plans.demo)
+app.command()(sizing.quick)
 app.command()(plans.check)
 app.command()(plans.plan)
+app.command()(explanations.explain)
 app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
 app.command()(simulations.simulate)
+app.command()(reports.report)
+app.command()(pages.ui)
+app.command()(exports.export)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

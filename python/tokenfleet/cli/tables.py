@@ -13,7 +13,7 @@ from tokenfleet.cli.answer import INTERRUPTED, fail, note, say, say_json
 from tokenfleet.cli.grid import brief, show_grid
 from tokenfleet.cli.meter import metered
 from tokenfleet.cli.where import Where, opened
-from tokenfleet.errors import SchemaError
+from tokenfleet.errors import SchemaError, TokenfleetError
 
 if TYPE_CHECKING:
     from tokenfleet.compute import ComputeEngine
@@ -103,7 +103,7 @@ def answer_table(
             report = work(opened(where), progress)
         except KeyboardInterrupt:
             hint = "what is done is kept: --resume goes on from here"
-            fail(as_json, "Interrupted", "stopped by the user", hint)
+            fail(as_json, TokenfleetError("stopped by the user", hint), "Interrupted")
             raise typer.Exit(INTERRUPTED) from None
     if as_json:
         say_json(_report_json(report))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 from tokenfleet.errors import SchemaError
@@ -24,6 +25,22 @@ class Columns(dict[str, Any]):
         given = list(rows)
         names = dict.fromkeys(name for row in given for name in row)
         return cls({name: [row.get(name) for row in given] for name in names})
+
+    def to_polars(self) -> Any:
+        """The columns as a `polars.DataFrame`; a column of mappings has struct values.
+
+        Raises:
+            SchemaError: polars is not installed.
+        """
+        return _imported("polars").DataFrame(_pyarrow().table(dict(self)))
+
+    def to_pandas(self) -> Any:
+        """The columns as a `pandas.DataFrame`.
+
+        Raises:
+            SchemaError: pandas is not installed.
+        """
+        return _imported("pandas").DataFrame(dict(self))
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         table = _pyarrow().table(dict(self))
@@ -49,6 +66,15 @@ def columns_of(frame: Any) -> dict[str, Any]:
 
 def _blank(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _imported(library: str) -> Any:
+    try:
+        return import_module(library)
+    except ImportError:
+        raise SchemaError(
+            f"the package {library} is not installed", f"pip install {library}"
+        ) from None
 
 
 def _pyarrow() -> Any:

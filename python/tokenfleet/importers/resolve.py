@@ -33,8 +33,6 @@ from tokenfleet.schema.rows import Row, validate
 
 # Labels that mean one format beside one model and another beside the next.
 _DEPENDS_ON_MODEL = ("fp8", "nvfp4")
-_MEMORY = re.compile(r"\d+gb|hbm\w*|gddr\w*")
-_VENDORS = {"nvidia", "amd", "instinct", "intel", "google", "aws", "tesla"}
 _LAYOUT = ("tp", "pp", "ep", "dp_attention")
 _NAMES = ("model", "system", "engine", "precision")
 _COPIED = (
@@ -250,15 +248,12 @@ def _letters(name: str) -> str:
 
 
 def _system(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
-    words = re.findall(r"[a-z0-9]+", name.casefold())
-    short = "_".join(w for w in words if w not in _VENDORS and not _MEMORY.fullmatch(w))
-    for candidate in (name, short):
-        try:
-            return names.system(catalog, candidate)
-        except UnknownNameError:
-            continue
-    near = did_you_mean(short or name, catalog.systems)
-    raise RowError(f"accelerator {name[:80]!r} is not in the catalog; {near}")
+    try:
+        return names.system(catalog, name)
+    except UnknownNameError as error:
+        words = re.findall(r"[a-z0-9]+", name.casefold())
+        near = did_you_mean("_".join(words) or name, catalog.systems)
+        raise RowError(f"{error}; {near}") from None
 
 
 def _engine(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:

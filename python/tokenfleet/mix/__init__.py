@@ -1,4 +1,7 @@
-"""The mix: which systems, how many replicas, what runs where. Numbers in, proof out.
+"""This room decides which systems to get, how many, and what runs on each of them.
 
-model (columns, limits, objectives) ▸ highs ▸ rounding, search, ratio ▸ diagnose ▸ solve ▸ result
+Numbers come in (`problem_data.Problem`), and a mix with its proof goes out (`result.MixResult`).
+Data go one way: `model` (the programme) ▸ `solver` (HiGHS) ▸ `search` (a good plan and a bound) ▸
+`generate` (the same for a model too large to be built) ▸ `why` (what conflicts, and the best plan
+of one system type) ▸ `solve` (the loops around all of them).
 """

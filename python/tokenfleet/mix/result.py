@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pulp
 
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.index import WHOLE
@@ -131,7 +132,8 @@ def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, flo
     values: dict[Label, float] = {}
     for label, column in m.columns.items():
         value = by_name.get(column.name, 0.0)
-        value = float(round(value)) if isinstance(label, WHOLE) else value
+        whole = isinstance(label, WHOLE) and column.cat == pulp.LpInteger
+        value = float(round(value)) if whole else value
         if abs(value) > _ZERO:
             values[label] = value
     return {label: v for label, v in values.items() if not _does_nothing(m, values, label)}

@@ -7,18 +7,29 @@ numbers.flows[1, 7, 0]    # requests/s of class 0 through candidate 7 in pool 1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
-from tokenfleet.mix.result import MixResult
-from tokenfleet.problem_data import SECONDS_PER_HOUR, Api, Flow, Replicas, Short, Systems
+from tokenfleet.problem_data import SECONDS_PER_HOUR, Api, Flow, Problem, Replicas, Short, Systems
+
+
+class Numbers(Protocol):
+    """What is read of a mix here: its problem, a number for each label, and its yearly cost."""
+
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def values(self) -> Mapping[Any, float]: ...
+    @property
+    def annual_cost_usd(self) -> float: ...
 
 
 class ByBlock:
     """Values by block, keyed by the indices of what they are of, in their order."""
 
-    def __init__(self, mix: MixResult) -> None:
+    def __init__(self, mix: Numbers) -> None:
         """Spreads what holds all year over its blocks."""
         self.problem = mix.problem
         self.blocks = range(len(mix.problem.blocks))
@@ -40,7 +51,7 @@ class ByBlock:
             sofar = self._in_pool.get(p, [0.0] * len(counts))
             self._in_pool[p] = [a + b for a, b in zip(sofar, counts, strict=True)]
 
-    def _table(self, mix: MixResult, kind: type[Any], *key: str) -> dict[Any, list[float]]:
+    def _table(self, mix: Numbers, kind: type[Any], *key: str) -> dict[Any, list[float]]:
         """Values of one kind of label by the fields of `key`."""
         table: dict[Any, list[float]] = {}
         key_of = attrgetter(*key)
@@ -102,7 +113,7 @@ class ByBlock:
 class Use:
     """Numbers of a plan that its limits are held against (`family.Use`)."""
 
-    def __init__(self, mix: MixResult, numbers: ByBlock) -> None:
+    def __init__(self, mix: Numbers, numbers: ByBlock) -> None:
         """Adds up the requests of each API."""
         self.problem = mix.problem
         self.blocks = numbers.blocks

@@ -41,6 +41,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         hardware=_hardware(built, result),
         offers=_offers(built),
         regions={site.id: site.region for site in scenario.sites},
+        models={workload.id: workload.model for workload in scenario.workloads},
         inputs=tuple(
             Input(**asdict(row)) for row in inputs(built.loaded, built.terms, prices, used)
         ),

@@ -92,6 +92,7 @@ class Extras:
     hardware: tuple[Hardware, ...] = ()
     offers: Mapping[str, OfferFacts] = field(default_factory=dict)  # by id
     regions: Mapping[str, str] = field(default_factory=dict)  # by site
+    models: Mapping[str, str] = field(default_factory=dict)  # by workload
     inputs: tuple[Input, ...] = ()
     notices: tuple[Notice, ...] = ()
     confidence: float | None = None
@@ -251,7 +252,7 @@ class _Reader:
         for (p, c), counts in self.numbers.replicas.items():
             candidate, pool = self.problem.candidates[c], self.problem.pools[p]
             number, group = configurations.get(candidate.id, (None, None))
-            joules, (mean, peak) = _by_class(self.problem, candidate), self._load(p, c)
+            joules, (mean, loads) = _by_class(self.problem, candidate), self._load(p, c)
             named: dict[str, Any] = {
                 **dict.fromkeys(_LAYOUT),
                 "classes": tuple(joules),
@@ -274,23 +275,24 @@ class _Reader:
                     gpus=candidate.gpus,
                     count_by_block=None if len(set(counts)) == 1 else _whole(counts),
                     load_mean=mean,
-                    load_peak=peak,
+                    load_peak=max(loads, default=0.0),
+                    load_by_block=loads,
                 )
             )
         return tuple(rows)
 
-    def _load(self, p: int, c: int) -> tuple[float, float]:
-        """Load of replicas over what their latency limits allow: over the year, and at most."""
+    def _load(self, p: int, c: int) -> tuple[float, tuple[float, ...]]:
+        """Load of replicas over what their latency limits allow: over the year, and by block."""
         load, numbers = self.problem.candidates[c].load, self.numbers
         busy = [0.0] * len(self.blocks)
         for k in numbers.flows_of.get((p, c), ()):
             for b, rate in enumerate(numbers.flows[p, c, k]):
                 busy[b] += float(load[k]) * rate
         counts = numbers.replicas[p, c]
-        shares = (work / n for work, n in zip(busy, counts, strict=True) if n > 0)
+        shares = tuple(work / n if n > 0 else 0.0 for work, n in zip(busy, counts, strict=True))
         there = numbers.over_year(counts)
         mean = numbers.over_year(busy) / there if there > 0 else 0.0
-        return mean, max(shares, default=0.0)
+        return mean, shares
 
     def _sizes(self) -> dict[tuple[int, int], dict[int, int]]:
         """Replicas by size, for each (pool, block)."""
@@ -339,12 +341,17 @@ class _Reader:
     def sites(self) -> tuple[Site, ...]:
         """Power of every site; drawn is the highest block's mean at the meter."""
         places = families.power_places(self.problem)
+        drawn = [
+            tuple(self._drawn_kw(s, b, hosted=False) for b in self.blocks)
+            for s in range(len(places))
+        ]
         return tuple(
             Site(
                 site=site.id,
                 region=self.extras.regions.get(site.id),
                 provisioned_kw=float(families.power_used(self.use, place)),
-                drawn_kw=max(self._drawn_kw(s, b, hosted=False) for b in self.blocks),
+                drawn_kw=max(drawn[s]),
+                drawn_kw_by_block=drawn[s],
                 mean_drawn_kw_with_hosted=self.mean_site_kw(s),
                 power_limit_kw=finite(site.power_limit_kw),
                 power_basis="utility" if site.power_is_utility else "it",
@@ -426,7 +433,9 @@ class _Reader:
         """What each workload gets, and what it pays by the rule of `ledger`."""
         runs, sent, left = _by_workload(replicas), _by_workload(routing), _by_workload(unserved)
         return tuple(
-            _workload_total(name, items, runs[name], sent[name], left[name])
+            _workload_total(
+                (name, self.extras.models.get(name)), items, runs[name], sent[name], left[name]
+            )
             for name, items in zip(
                 (workload.id for workload in self.problem.workloads),
                 self.ledger.by_workload(),
@@ -480,12 +489,13 @@ def _by_workload(rows: Iterable[_Of]) -> dict[str, list[_Of]]:
 
 
 def _workload_total(
-    name: str,
+    of: tuple[str, str | None],
     items: Mapping[str, float],
     replicas: Sequence[Replicas],
     routing: Sequence[Route],
     unserved: Sequence[Unserved],
 ) -> WorkloadTotal:
+    """The total of a workload and its model."""
     delivered = [row for row in routing if row.role != "prefill"]
     requests = sum(row.requests_per_year for row in delivered)
     hosted = sum(row.requests_per_year for row in delivered if row.api is not None)
@@ -494,7 +504,8 @@ def _workload_total(
     cost, held = sum(items.values()), sum(row.count * row.gpus for row in replicas)
     loads = sum(row.load_mean * row.count * row.gpus for row in replicas)
     return WorkloadTotal(
-        workload=name,
+        workload=of[0],
+        model=of[1],
         requests_per_year=requests,
         unserved_requests_per_year=sum(row.requests_per_year for row in unserved),
         api_share=_ratio(hosted, requests),

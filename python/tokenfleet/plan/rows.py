@@ -136,6 +136,9 @@ class Site(Row):
     drawn_kw: NonNegative = quantity(
         "Mean power at the meter in the load block in which it is highest", "kW"
     )
+    drawn_kw_by_block: tuple[NonNegative, ...] = quantity(
+        "Mean power at the meter in each load block", "kW"
+    )
     mean_drawn_kw_with_hosted: NonNegative = quantity(
         "Mean power at the meter over the year, systems in a provider's hall included", "kW"
     )
@@ -195,6 +198,9 @@ class Replicas(Row):
         "Load over what the latency limits allow, mean over the year", "1"
     )
     load_peak: NonNegative = quantity("The same in the load block where it is highest", "1")
+    load_by_block: tuple[NonNegative, ...] = quantity(
+        "The same in each load block; 0 where there are none", "1"
+    )
 
 
 class Route(Row):
@@ -238,6 +244,7 @@ class WorkloadTotal(Row):
     """
 
     workload: Word = about("The workload")
+    model: Word | None = about("Model that it asks for; null where the mix was made of numbers")
     requests_per_year: NonNegative = quantity("Requests served", "requests/year")
     unserved_requests_per_year: NonNegative = quantity("Requests left unserved", "requests/year")
     api_share: NonNegative | None = quantity("Share of requests through hosted APIs", "1")
@@ -600,6 +607,12 @@ class Plan(Row):
 
     __str__ = __repr__
 
+    def _repr_html_(self) -> str:
+        """The plan in a notebook: what to get, what it costs, and how far it is proven."""
+        from tokenfleet.report.page.notebook import fragment  # noqa: PLC0415 (reads this module)
+
+        return fragment(self)
+
     @property
     def proven(self) -> bool:
         """Whether no plan is better by more than the gap that was asked for."""
@@ -618,6 +631,8 @@ class Plan(Row):
             "unserved[{}].requests_per_s": [row.requests_per_s for row in self.unserved],
             "replicas[{}].count_by_block": [row.count_by_block for row in self.replicas],
             "systems[{}].count_by_block": [row.count_by_block for row in self.systems],
+            "replicas[{}].load_by_block": [row.load_by_block for row in self.replicas],
+            "sites[{}].drawn_kw_by_block": [row.drawn_kw_by_block for row in self.sites],
         }
         for key, rows in by_block.items():
             for i, figures in enumerate(rows):
@@ -658,8 +673,24 @@ class Plan(Row):
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def report(self, path: str | Path, *, redact: bool = False) -> None:
+        """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
+
+        An existing file is replaced. With `redact` the names that a user gave are replaced and
+        prices left out.
+
+        Raises:
+            SchemaError: another ending, or a package that is not installed.
+            OSError: the file cannot be written; no half file stays.
+        """
+        from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
+
+        write_report(self, path, redact=redact)
+
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.
+
+        `plan.table("systems").to_polars()` and `.to_pandas()` make a DataFrame of it.
 
         Raises:
             SchemaError: no such table; names those that there are.

@@ -93,7 +93,11 @@ class BestRate:
 def open_loop(
     catalog: Catalog, layout: Layout, batch: int, requests_s: float, lengths: TypicalRequest
 ) -> Rates | None:
-    """Medians at an arrival rate per replica; None above capacity, or without a layout."""
+    """Medians at an arrival rate per replica; None above capacity, or without a layout.
+
+    `batch` is the most sequences at once; where the cache holds fewer, the largest of its halves
+    that fits counts, since an engine admits what it has room for.
+    """
     data = {
         **plain_scenario([layout.model], lengths, [layout.precision]),
         "engines": [layout.engine],
@@ -101,9 +105,11 @@ def open_loop(
     }
     specification = build_specification(load_scenario(data, catalog=catalog), [layout.system])
     core = Space(json.dumps(specification.data))
-    if core.space_size == 0 or core.points(np.array([0], dtype=np.uint64))["status"][0] != "ok":
+    every = np.arange(core.space_size, dtype=np.uint64)
+    usable = [i for i, status in enumerate(core.points(every)["status"]) if status == "ok"]
+    if not usable:
         return None
-    found = core.recheck(0, 0, np.array([requests_s]))
+    found = core.recheck(usable[-1], 0, np.array([requests_s]))  # batches ascend
     if found["ttft_s"] is None or found["tpot_s"] is None:
         return None
     ttft_s, tpot_s = found["ttft_s"][0][_MEDIAN], found["tpot_s"][0][_MEDIAN]
@@ -205,14 +211,14 @@ def _label(core: Space, candidate: _Candidate) -> str:
 
 
 def _only(layout: Layout, batch: int) -> dict[str, Any]:
-    """A search space of one layout and batch limit."""
+    """A search space of one layout, its batch limit and the halves of that."""
     return {
         "tensor_parallel": [layout.tp],
         "pipeline_parallel": [layout.pp],
         "expert_parallel": [layout.ep],
         "attention_data_parallel": [layout.attention_dp],
         "kv_precisions": [layout.kv],
-        "batch_limits": [batch],
+        "batch_limits": sorted({max(batch >> i, 1) for i in range(batch.bit_length())}),
         "max_gpus_per_replica": layout.gpus,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from tokenfleet.schema import RequestClass, Search, Site, Speculation, Workload
+from tokenfleet.schema import LayoutSearch, RequestClass, Site, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.formats import KV_BYTES, kv_beside
 
@@ -16,7 +16,7 @@ PIPELINE_STAGES = (1, 2, 4)
 TENSOR_PARALLEL = (1, 2, 4, 8, 16)
 
 
-def degrees(search: Search, model: ModelArchitecture) -> dict[str, list[int]]:
+def degrees(search: LayoutSearch, model: ModelArchitecture) -> dict[str, list[int]]:
     """Degrees of parallelism to try; expert and attention-data parallelism need routed experts."""
     most = search.max_gpus_per_replica
     powers = [2**i for i in range(most.bit_length())]
@@ -33,7 +33,7 @@ def degrees(search: Search, model: ModelArchitecture) -> dict[str, list[int]]:
     }
 
 
-def batch_limits(search: Search) -> list[int]:
+def batch_limits(search: LayoutSearch) -> list[int]:
     """Batch limits, ascending."""
     return sorted(set(search.batch_limits or BATCH_LIMITS))
 
@@ -65,12 +65,12 @@ def speculation_axis(row: Speculation | None) -> list[dict[str, float]]:
     return axis
 
 
-def kv_formats(search: Search) -> list[str]:
+def kv_formats(search: LayoutSearch) -> list[str]:
     """KV cache formats on the axis."""
     return sorted(set(search.kv_precisions or KV_BYTES))
 
 
-def kv_allowed(search: Search, precision: str, kv: str) -> bool:
+def kv_allowed(search: LayoutSearch, precision: str, kv: str) -> bool:
     """Whether weights of a precision may have this KV format.
 
     Unless the scenario lists its formats, a cache has no fewer bits than the weights: a buyer who

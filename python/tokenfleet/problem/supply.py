@@ -178,6 +178,16 @@ def _add_offer(
             placer.add(s, site)
 
 
+def offer_year(
+    offer: Offer, site: Site, price: Price, terms: Terms, catalog: Catalog
+) -> dict[str, float]:
+    """What one system of an offer costs a year at a site at some price, USD by item; `capex_usd`
+    stands beside the items.
+    """
+    hosting = 0.0 if offer.is_hosted else site_hosting(site, catalog)
+    return system_year(offer, catalog.system(offer.system), terms, price, hosting)
+
+
 def _embodied_kg(scenario: Scenario, offer: Offer, row: SystemRow) -> float:
     """Carbon emitted to make a system, where there is a budget for it; none if it is owned already.
 
@@ -216,8 +226,7 @@ class _Placer:
         if isinstance(place, str):
             self.supply.drop(f"offer {offer.id} at site {site.id}", place)
             return
-        hosting = 0.0 if offer.is_hosted else site_hosting(site, self.catalog)
-        items = system_year(offer, self.row, self.terms, self.price, hosting)
+        items = offer_year(offer, site, self.price, self.terms, self.catalog)
         capex = items.pop("capex_usd")
         yearly = {name: value for name, value in items.items() if value != 0.0}
         elastic = offer.kind in ELASTIC

@@ -24,7 +24,7 @@ _PER_MTOK = ("$/Mtok out", "$/Mtok in", "$/Mtok both")
 
 def render(plan: Plan, console: Console) -> None:
     """Print the answer: summary, then tables."""
-    console.print(_summary(plan))
+    console.print(summary(plan))
     for table in _tables(plan):
         if table.rows:
             console.print(table)
@@ -44,7 +44,8 @@ def _tables(plan: Plan) -> tuple[Grid, ...]:
 # Summary
 
 
-def _summary(plan: Plan) -> Panel:
+def summary(plan: Plan) -> Panel:
+    """The answer in a box: what to get, its cost, its proof, the reasons."""
     lines: list[RenderableType] = [
         Text(words.headline(plan), style="bold"),
         Text(words.money(plan)),

@@ -7,15 +7,27 @@ so that no control character of a scenario gets out.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from datetime import date
+from typing import Any, Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
-from tokenfleet.report.numbers import amount, dollars, number, percent, unit_price
+from tokenfleet.report import ages
+from tokenfleet.report.numbers import (
+    amount,
+    dollars,
+    exact_dollars,
+    number,
+    percent,
+    spelled,
+    unit_price,
+)
+from tokenfleet.sizing.margin import Margin
 
 
 class Assumed(Protocol):
@@ -255,11 +267,13 @@ def tightest_promises(slo: Iterable[Promise]) -> list[Promise]:
 
 
 def _left(row: Promise) -> float:
-    return -math.inf if row.headroom_ms is None else row.headroom_ms / row.limit_ms
+    if row.headroom_ms is None or row.limit_ms <= 0:
+        return -math.inf
+    return row.headroom_ms / row.limit_ms
 
 
 def _limit_words(row: Limit) -> str:
-    name = next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+    name = limit_name(row)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -339,13 +353,14 @@ def layouts(rows: Sequence[Replicas]) -> str:
     """The most used layouts: `4 x TP2 EP8`."""
     counts: dict[str, int] = defaultdict(int)
     for row in rows:
-        counts[_layout(row)] += row.count
+        counts[layout(row)] += row.count
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{n:,} x {name}" for name, n in ranked[:3])
     return f"{shown}, …" if len(ranked) > 3 else shown
 
 
-def _layout(row: Replicas) -> str:
+def layout(row: Replicas) -> str:
+    """The parallel degrees of a replica: `TP2 EP8`."""
     degrees = {"tp": "TP", "pp": "PP", "ep": "EP", "attention_dp": "DP"}
     used = [f"{name}{n}" for key, name in degrees.items() if (n := getattr(row, key) or 1) > 1]
     if row.speculative_depth:
@@ -366,8 +381,30 @@ def not_considered(plan: Plan) -> list[str]:
     return [f"{_several(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def warnings(plan: Plan) -> list[str]:
-    """What to know before signing; what is said of several systems stands in one sentence."""
+def warnings(plan: Plan, today: date | None = None) -> list[str]:
+    """What to know before signing; what is said of several systems stands in one sentence.
+
+    Prices are judged on the plan's day, else `today`.
+    """
+    old = old_prices(plan, today)
+    return [*_joined(plan), *([old] if old else [])]
+
+
+def old_prices(plan: Plan, today: date | None = None) -> str | None:
+    """Prices that are older than a quarter, in one sentence."""
+    found = ages.old_prices(plan, today)
+    if not found:
+        return None
+    named = [f"{row.what} (of {row.as_of}, at least {row.days:,} days)" for row in found[:3]]
+    rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    are = "price is" if len(found) == 1 else "prices are"
+    return plain(
+        f"{len(found)} {are} older than {ages.OLD_DAYS} days: {', '.join(named)}{rest}; ask for a "
+        "quote before you sign"
+    )
+
+
+def _joined(plan: Plan) -> list[str]:
     relatives = [row for row in plan.warnings if row.kind == "inherited"]
     if len(relatives) < 2:
         return [row.text for row in plan.warnings]
@@ -390,6 +427,279 @@ def assumed(row: Assumed) -> str:
     return plain(f"{row.what} {stated}: {row.source}{dated}{noted}")
 
 
+_FIELDS = {
+    "cost_of_capital": "cost of capital",
+    "life_years": "economic life",
+    "residual_fraction": "resale at the end of life",
+    "maintenance_fraction_per_year": "maintenance, of the server price",
+    "network_fraction": "network, of IT capex",
+    "storage_fraction": "storage, of IT capex",
+    "integration_fraction": "integration, of the server price",
+    "staff_usd_per_kw_year": "staff",
+    "licence_usd_per_gpu_year": "licences",
+    "electricity_usd_per_kwh": "electricity",
+    "hosting_usd_per_kw_month": "hosting",
+    "pue": "PUE",
+    "peak_hours_per_day": "hours of the peak in a day",
+    "price_usd_per_system": "price of a system",
+    "price_usd_per_gpu_h": "price by the hour",
+    "usd_per_mtok_input": "price of input tokens",
+    "usd_per_mtok_output": "price of output tokens",
+    "usd_per_request": "price of a request",
+}
+_PATH = re.compile(
+    r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
+)
+
+
+def input_name(row: Assumed) -> str:
+    """An input in words: `electricity at eu-dublin` for `sites[eu-dublin].electricity_usd_...`."""
+    found = _PATH.fullmatch(row.what)
+    if found is None or found["field"] not in _FIELDS:
+        return plain(row.what)
+    name, of = _FIELDS[found["field"]], found["row"]
+    kind = f" ({found['key'][1:]})" if found["key"] else ""
+    where = "" if of is None else f" {'at' if found['table'] == 'sites' else 'of'} {of}"
+    said = plain(f"{name}{kind}{where}")
+    return said[:1].upper() + said[1:]
+
+
+def input_value(row: Assumed) -> tuple[str, str]:
+    """An input's figure and its unit: ("10%", "a year"), ("$190,000", "each")."""
+    if isinstance(row.value, str):
+        return plain(row.value), row.unit
+    if row.unit in ("fraction", "1/year"):
+        return f"{spelled(100 * row.value)}%", "a year" if row.unit == "1/year" else ""
+    if row.unit == "USD/system":
+        return exact_dollars(row.value), "each"
+    if row.unit.startswith("USD/"):
+        return f"${spelled(row.value)}", f"per {row.unit[4:]}"
+    return spelled(row.value), "" if row.unit == "ratio" else row.unit
+
+
 def _several(names: Sequence[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return "; ".join(names[:2]) + more
+
+
+# Sizing
+
+
+_BARE = ("fraction", "ratio")  # units that a short list leaves out
+_SIZED = {
+    "cheapest": "least cost a year",
+    "simplest": "one type of system; of those the least cost",
+    "fastest": "no hosted API, and TPOT limited to {limit}, the least that any layout promises at "
+    "half of its load",
+    "least power": "no hosted API, and the least energy a year",
+    "most tokens": "the most output tokens within the limits",
+    "least per token": "the least cost of an output token within the limits",
+}
+
+
+def sized(name: str, tpot_limit_ms: float | None, conflict: str = "") -> str:
+    """What an answer to a sizing question is, and why there is none."""
+    limit = "none" if tpot_limit_ms is None else f"{number(tpot_limit_ms)} ms"
+    said = f"{name}: {_SIZED[name].format(limit=limit)}"
+    return plain(f"{said}; there is none: {conflict}" if conflict else said)
+
+
+def assumed_briefly(plan: Plan) -> str | None:
+    """Inputs that were left blank, in one sentence without their sources."""
+    rows = [row for row in plan.inputs if row.assumed]
+    if not rows:
+        return None
+    listed = "; ".join(
+        f"{row.what} {row.value if isinstance(row.value, str) else number(row.value)} "
+        f"{row.unit if row.unit not in _BARE else ''}".strip()
+        for row in rows
+    )
+    return plain(f"assumed, because it was left blank: {listed}")
+
+
+def mix(plan: Plan) -> str:
+    """What to get, as short as a table needs it: `3 h100_sxm_8 bought + API eu-api`."""
+    parts = [
+        f"{sum(row.count for row in rows):,} {system} {obtained(kind)}"
+        for (system, kind), rows in _bundles(plan)
+    ]
+    return plain(" + ".join([*parts, *(f"API {name}" for name in _apis(plan))]) or "nothing")
+
+
+def hosted_off_site(plan: Plan, limit_kw: float | None) -> str | None:
+    """That rented systems take none of a site's power, where its power was limited."""
+    hosted = sum(row.count for row in plan.systems if row.hosted)
+    if limit_kw is None or not hosted:
+        return None
+    return (
+        f"{hosted:,} rented systems stand in the provider's hall and take none of the "
+        f"{number(limit_kw)} kW; `--get buy` asks for your own alone"
+    )
+
+
+def sold(plan: Plan, sale: Margin) -> str:
+    """Margin and payback of a plan whose output tokens are sold."""
+    of = "" if sale.margin_share is None else f" ({sale.margin_share:.0%} of the revenue)"
+    word = "margin" if sale.margin_usd >= 0 else "loss"
+    said = (
+        f"sold at {unit_price(sale.price_usd_per_mtok_output)} per million output tokens: revenue "
+        f"{dollars(sale.revenue_usd)} a year, {word} {dollars(abs(sale.margin_usd))}{of}"
+    )
+    if not plan.capex_usd:
+        return f"{said}; nothing is paid up front"
+    if sale.payback_years is None:
+        return f"{said}; what is paid up front is never earned back"
+    return f"{said}; what is paid up front is earned back in {sale.payback_years:.1f} years"
+
+
+# Workbook
+
+
+YOURS, TYPICAL = "your scenario", "typical figure of the catalog"
+RUN_AGAIN = "run tokenfleet again"
+NO_INPUT = "Follows no input"
+SUMMARY_NOTE = (
+    "Change prices and terms on the sheet Inputs: every figure follows. The mix is the solver's "
+    "and stays as it is."
+)
+INPUTS_NOTE = (
+    "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
+    "be better, and then tokenfleet must run again."
+)
+NO_RANGES = (
+    "The range in which the mix stays best was not computed for this plan; a changed price keeps "
+    "the cost of this mix right, and does not say whether it is still the cheapest."
+)
+ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
+CASH_NOTE = (
+    "Year 0 is the purchase. The annuity of the net present cost is the yearly cost of the plan: "
+    "the same money, seen over its life."
+)
+NO_PURCHASE = "Nothing is bought, and nothing is paid up front: every year costs the same."
+SENSITIVITY_NOTE = "What a token costs when prices move and the mix stays."
+MIX_HELD = (
+    "Prices of hardware are those of bought, rented and all-in systems. Far from the middle "
+    "another mix may cost less: run tokenfleet again there."
+)
+ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
+LATENCY_NOTE = (
+    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
+)
+POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
+SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
+ROUTING_NOTE = "Which requests go where, over the year."
+SOURCES_NOTE = "Every figure behind the money, whose it is, and how performance is known."
+PROOF_NOTE = "How far the plan is proven, what was searched, and what to know before signing."
+
+
+def origin(row: Assumed) -> str:
+    """Whose an input is, and of which day: `typical: price book 2026-07 (2025-08)`."""
+    if row.source == "scenario":
+        return YOURS
+    dated = f" ({row.as_of})" if row.as_of else ""
+    noted = f"; {row.note}" if row.note else ""
+    return plain(f"{row.source}{dated}{noted}")
+
+
+def order_line(row: Systems) -> str:
+    """One line of an order: `h100_sxm_8 at eu-frankfurt (h100-buy)`."""
+    offer = "" if row.offer.startswith(row.system) else f" ({row.offer})"
+    return plain(f"{row.system} at {row.site}{offer}")
+
+
+def limit_name(row: Limit) -> str:
+    """What a limit is of, in words."""
+    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+
+
+# The local page
+
+
+_FIELD_NAMES = {
+    "requests_per_s": "Requests, mean",
+    "peak_to_mean": "Peak over mean",
+    "peak_hours_per_day": "Peak hours",
+    "mix_share": "Share of the product mix",
+    "min_requests_per_s": "Requests, at least",
+    "max_requests_per_s": "Requests, at most",
+    "power_kw": "Power limit",
+    "electricity_usd_per_kwh": "Electricity",
+    "pue": "PUE",
+    "racks": "Racks",
+    "hosting_usd_per_kw_month": "Hosting",
+    "carbon_kg_per_kwh": "Carbon",
+    "price_usd_per_system": "Price",
+    "price_usd_per_gpu_h": "Price",
+    "supply": "Available",
+    "usd_per_mtok_input": "Input tokens",
+    "usd_per_mtok_output": "Output tokens",
+    "annual_budget_usd": "A year, at most",
+    "capex_budget_usd": "Up front, at most",
+    "cost_of_capital": "Cost of capital",
+    "life_years": "Economic life",
+    "residual_fraction": "Resale at the end",
+    "maintenance_fraction_per_year": "Maintenance",
+    "network_fraction": "Network, of IT capex",
+    "storage_fraction": "Storage, of IT capex",
+    "integration_fraction": "Integration",
+    "staff_usd_per_kw_year": "Staff",
+    "licence_usd_per_gpu_year": "Licences",
+}
+
+
+def field_name(field: str) -> str:
+    """A field of a scenario as the form calls it."""
+    return _FIELD_NAMES.get(field, field.replace("_", " "))
+
+
+def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
+    """How far a solve is, from the last thing that it said."""
+    clock = f"{seconds:.0f} s"
+    if stopping:
+        return f"Stopping: the best plan so far is taken, and its proof checked ({clock})"
+    if event.get("event") == "search" and event["done"] < event["total"]:
+        return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
+    if event.get("event") == "solve":
+        gap = event.get("gap")
+        proven = "" if gap is None else f", within {percent(gap)} of the best possible"
+        best = f"best so far {amount(event['value'], event['unit'])}"
+        return f"Choosing the mix: {best}{proven} ({clock})"
+    if event.get("event") in ("search", "loaded"):
+        return f"Choosing the mix ({clock})"
+    return f"Reading the scenario ({clock})"
+
+
+STOPPED = ("stopped: no plan had been found yet", "solve again, and give it more time")
+
+
+def solver_died(code: int) -> tuple[str, str]:
+    """A solve that ended without an answer, and what to do."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    return (
+        f"the solver {how} before it had an answer",
+        "solve again; if it ends so again, run tokenfleet plan on the scenario to see why",
+    )
+
+
+def changed(count: int) -> str:
+    """How a plan differs from the scenario as it was opened."""
+    if not count:
+        return "as given"
+    return f"{count} change" if count == 1 else f"{count} changes"
+
+
+def against(now: float | None, then: float | None) -> str:
+    """A figure against that of another plan: `+1.5%`, `–` where nothing changed."""
+    if now is None or then is None:
+        return ""
+    if abs(now - then) <= _SAME * max(abs(now), abs(then)):
+        return "the same"
+    if then == 0:
+        return "new"
+    return f"{(now / then - 1.0):+.1%}".replace("-", "\u2212")
+
+
+def power(plan: Plan) -> tuple[float, str]:
+    """Power held at the sites, in kW and in words."""
+    kw = sum(site.provisioned_kw for site in plan.sites)
+    return kw, f"{kw / 1000:,.2f} MW" if kw >= 10_000 else f"{kw:,.1f} kW"

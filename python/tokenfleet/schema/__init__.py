@@ -1,4 +1,9 @@
-"""The scenario as frozen, strict pydantic rows: names carry units, fields carry their meaning."""
+"""This room says what a scenario may hold, as frozen and strict pydantic rows.
+
+The name of each field carries its unit (`power_limit_kw`), and the field carries its meaning, from
+which `docs/scenario.md` is made. `faults` and `cures` turn pydantic's errors into a place, a fault
+and what to write instead.
+"""
 
 from tokenfleet.schema.architecture import (
     DenseFfn,
@@ -24,10 +29,10 @@ from tokenfleet.schema.scenario import (
     DEFAULT_CONFIDENCE,
     SCHEMA_VERSION,
     Column,
+    LayoutSearch,
     Objective,
     Reserve,
     Scenario,
-    Search,
     SolverOptions,
     column_faults,
 )
@@ -74,6 +79,7 @@ __all__ = [
     "Included",
     "KvPrecision",
     "LayerGroup",
+    "LayoutSearch",
     "Length",
     "LengthSource",
     "LinearAttention",
@@ -93,7 +99,6 @@ __all__ = [
     "Row",
     "Scenario",
     "SchemaWarning",
-    "Search",
     "Site",
     "Slo",
     "SolverOptions",

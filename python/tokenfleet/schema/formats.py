@@ -74,7 +74,15 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
             experts_only=True,
             names=("w4a16_mxfp4", "w4a8_mxfp4_mxfp8"),
         ),
-        WeightFormat("int4", 4, None, "bf16", (), ()),
+        WeightFormat(
+            "int4",
+            4,
+            None,
+            "bf16",
+            (),
+            (),
+            names=("w4a16", "awq", "gptq", "awq-int4", "gptq-int4", "quantized.w4a16"),
+        ),
     )
 }
 # Formats that can be planned, in the core's order, and bytes per element of a KV cache format.

@@ -111,7 +111,7 @@ Confidence = Annotated[
 Sizes = Annotated[tuple[PositiveCount, ...], Field(min_length=1)]
 
 
-class Search(Row):
+class LayoutSearch(Row):
     """Which layouts are tried."""
 
     max_gpus_per_replica: PositiveCount = quantity("Largest replica", "GPUs", default=64)
@@ -204,7 +204,7 @@ class Scenario(Row):
     columns: Columns | None = about(
         "Measured candidates instead of the performance model: rows or a CSV file", default=None
     )
-    search: Search = about("Layouts tried", default_factory=Search)
+    search: LayoutSearch = about("Layouts tried", default_factory=LayoutSearch)
     solver: SolverOptions = about("Solver options", default_factory=SolverOptions)
     reserve: Reserve = about("Redundancy", default_factory=Reserve)
     relayout: Flag = about("Layouts may change with the load block", default=False)

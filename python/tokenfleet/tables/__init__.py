@@ -1,8 +1,9 @@
-"""Tables of any length: a question asked of every row of a file, answers in a file of that order.
+"""This room answers a question for every row of a file, in a file of the same order.
 
-`source` cuts a file into parts and reads them, `question` says what can be asked, `cells` reads
-numbers, `select` a condition, `rank` keeps the best, `sink` writes; `part` is the unit of work of
-an engine, `record` what is known of one, `run` puts parts together and goes on where it was killed.
+Files of any length are cut into parts, and a run that was killed goes on with the parts that are
+missing. `source` reads parts, `question` says what can be asked, `cells` reads numbers, `select` a
+condition, `rank` keeps the best rows, `sink` writes; `part` is the unit of work of an engine,
+`record` what is known of one, and `run` drives them all.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, PROVEN, certify, relative_gap
-from tokenfleet.mix.solver.silent import silent_highs
+from tokenfleet.mix.solver.silent import SilentHighs, silent_highs
 from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, Replicas
 from tokenfleet.verify.second import Formulation, formulate, unreserved
 
@@ -44,6 +44,7 @@ _PRICES_S = 600.0  # for prices, which take few seconds: without them there is n
 _LEAST_S = 0.5  # for a relaxation, whatever the clock says
 _WORK = 4e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
+_PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
 _SIGN_KNOWN = 0.999  # gap at which the sign of a least value is known
 
 
@@ -229,6 +230,8 @@ class Prices:
         self.form, self.clock = form, clock
         self.open = np.array([pair in pairs for pair in form.pairs], dtype=bool)
         self.entry_of_capacity = form.capacity[form.rows]
+        self.solver: SilentHighs | None = None
+        self.held = np.zeros(0, dtype=np.int64)  # columns in the solver, in its order
 
     def least(self, cost: FloatArray, constant: float, enough: float) -> Priced:
         """The best bound on the least cost that prices give, or the first that is enough."""
@@ -247,21 +250,36 @@ class Prices:
 
     def _solve(self, cost: FloatArray) -> tuple[FloatArray, FloatArray] | None:
         """Prices of the relaxation over the open columns, and its plan."""
-        form = self.form
-        kept = self._columns()
-        solver = silent_highs({"time_limit": max(self.clock.left(), _LEAST_S), "threads": 1})
         factor = _factor(cost)
-        solver.passModel(_model(form, kept, factor * cost[kept], integral=False))
+        solver = self._grown(factor * cost)
+        solver.setOptionValue("time_limit", solver.getRunTime() + max(self.clock.left(), _LEAST_S))
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         solution = solver.getSolution()
         plan = np.zeros(len(cost))
-        plan[kept] = solution.col_value
+        plan[self.held] = solution.col_value
         return np.array(solution.row_dual) / factor, plan
 
-    def _columns(self) -> IntArray:
-        return np.flatnonzero(_of_pairs(self.form, self.open))
+    def _grown(self, cost: FloatArray) -> SilentHighs:
+        """The relaxation over the open columns at this cost, with the basis of the last solve."""
+        wanted = np.flatnonzero(_of_pairs(self.form, self.open))
+        if self.solver is None:
+            self.held = wanted
+            self.solver = silent_highs({"threads": 1})
+            self.solver.passModel(_model(self.form, wanted, cost[wanted], integral=False))
+            return self.solver
+        new = np.setdiff1d(wanted, self.held, assume_unique=True)
+        if len(new):
+            starts, rows, values = _by_column(self.form, new)
+            low, up = self.form.low[new], self.form.up[new]
+            self.solver.addCols(len(new), cost[new], low, up, len(rows), starts[:-1], rows, values)
+            self.held = np.concatenate([self.held, new])
+        places = np.arange(len(self.held), dtype=np.int32)
+        self.solver.changeColsCost(len(places), places, cost[self.held])
+        # With columns added, or at other costs, the last plan is still feasible.
+        self.solver.setOptionValue("simplex_strategy", _PRIMAL_SIMPLEX)
+        return self.solver
 
     def _open_more(self, reduced: FloatArray) -> bool:
         """Opens the types that take most off the bound; whether there are any."""
@@ -372,11 +390,6 @@ def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np
 
 def _model(form: Formulation, kept: IntArray, cost: FloatArray, *, integral: bool) -> Any:
     """The arrays of some columns as HiGHS takes them."""
-    place = np.full(len(form.up), -1)
-    place[kept] = np.arange(len(kept))
-    entries = np.flatnonzero(place[form.columns] >= 0)
-    columns = place[form.columns[entries]]
-    order = np.argsort(columns, kind="stable")
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(kept), len(form.row_up)
     lp.col_cost_ = cost
@@ -385,11 +398,22 @@ def _model(form: Formulation, kept: IntArray, cost: FloatArray, *, integral: boo
     matrix = lp.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kColwise
     matrix.num_col_, matrix.num_row_ = lp.num_col_, lp.num_row_
-    starts = np.cumsum([0, *np.bincount(columns, minlength=len(kept))])
-    matrix.start_ = starts.astype(np.int32)
-    matrix.index_ = form.rows[entries][order].astype(np.int32)
-    matrix.value_ = form.values[entries][order]
+    matrix.start_, matrix.index_, matrix.value_ = _by_column(form, kept)
     if integral:
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[w] for w in form.whole[kept].tolist()]
     return lp
+
+
+def _by_column(
+    form: Formulation, kept: IntArray
+) -> tuple[NDArray[np.int32], NDArray[np.int32], FloatArray]:
+    """Starts (one more than columns), rows and values of the entries of some columns."""
+    place = np.full(len(form.up), -1)
+    place[kept] = np.arange(len(kept))
+    entries = np.flatnonzero(place[form.columns] >= 0)
+    columns = place[form.columns[entries]]
+    order = np.argsort(columns, kind="stable")
+    starts = np.cumsum([0, *np.bincount(columns, minlength=len(kept))]).astype(np.int32)
+    rows = form.rows[entries][order].astype(np.int32)
+    return starts, rows, form.values[entries][order]

@@ -305,7 +305,8 @@ def _capacity(mix: _Mix) -> Iterable[Violation]:
         used[(b, p, c)] += rate * float(candidate.load[k])
     for (b, p, c), load in used.items():
         where = f"pool {mix.problem.pools[p].id}, candidate {mix.problem.candidates[c].id}"
-        yield from _above("capacity", where, load, mix.replicas.get((b, p, c), 0.0))
+        carried = mix.replicas.get((b, p, c), 0.0) * _in_block(mix.problem.pools[p].speed, b)
+        yield from _above("capacity", where, load, carried)
 
 
 def _pairs(mix: _Mix) -> Iterable[Violation]:

@@ -165,11 +165,12 @@ class _Demand:
                 peak = np.where(data.demand_rps > 0, data.demand_rps * scale, 0.0)
             self.peak.append(peak)
 
-    def delivered(self, w: int, b: IntArray, k: IntArray, quality: float) -> Figures:
-        """Tokens and value a year of one request/s."""
+    def delivered(self, w: int, b: int, k: IntArray, quality: FloatArray | float) -> Figures:
+        """Tokens and value a year of one request/s of each class k; `quality` by entry of k."""
         problem = self.sheet.problem
         data = problem.workloads[w]
-        seconds = 3600.0 * _paid_hours(problem)[b]
+        block = problem.blocks[b]
+        seconds = 3600.0 * (block.hours * block.weight)
         tokens = data.output_tokens.astype(float)
         if problem.objective.denominator == "total":
             tokens = tokens + data.input_tokens
@@ -260,7 +261,10 @@ class _Pool:
         ):
             self.usd_per_kwh += price
         self.offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
-        self.candidates = [c for c in range(len(problem.candidates)) if self._may_run(c)]
+        self.candidates = np.array(
+            [c for c in range(len(problem.candidates)) if self._may_run(c)], dtype=np.int64
+        )
+        self.busy = np.array([self._most_replicas(c) for c in self.candidates.tolist()])
 
     def _may_run(self, c: int) -> bool:
         candidate = self.problem.candidates[c]
@@ -273,7 +277,7 @@ class _Pool:
 
     def write(self) -> None:
         """All columns and rows of the pool; nothing where no system can be had."""
-        if not self.offers or not self.candidates or not self.up:
+        if not self.offers or not len(self.candidates) or not self.up:
             return
         apart = [[b] for b in self.up]
         scopes = apart if self.pool.elastic else [self.up]
@@ -315,8 +319,7 @@ class _Pool:
     def _useful(self) -> float:
         """Systems that would hold every replica that could ever be busy, and the reserve."""
         total = float(self.pool.reserve)
-        for c in self.candidates:
-            most = self._most_replicas(c)
+        for c, most in zip(self.candidates.tolist(), self.busy.tolist(), strict=True):
             if not math.isfinite(most):
                 return math.inf
             gpus, held = self.problem.candidates[c].gpus, self.pool.gpus_per_system
@@ -389,51 +392,62 @@ class _Pool:
 
     def _replicas(self, blocks: list[int], room: tuple[IntArray, int]) -> None:
         """Replicas that stand as they are in these blocks, with their flows and places."""
-        sheet = self.sheet
-        numbers = np.array([sheet.number(self.p, c) for c in self.candidates])
-        idle = np.array([self.problem.candidates[c].idle_w for c in self.candidates])
-        most = [self._most_replicas(c) for c in self.candidates]
+        sheet, candidates = self.sheet, self.problem.candidates
+        of_pool = self.candidates.tolist()
+        numbers = np.array([sheet.number(self.p, c) for c in of_pool])
+        idle = np.array([candidates[c].idle_w for c in of_pool])
         figures = self._energy(blocks, idle / 1000.0)
-        n = sheet.add(most, figures, whole=True, pair=numbers)
+        n = sheet.add(self.busy, figures, whole=True, pair=numbers)
         self._places(n, room)
-        for c, number, column in zip(self.candidates, numbers.tolist(), n.tolist(), strict=True):
+        kinds: dict[tuple[int, str], list[int]] = {}
+        for i, c in enumerate(of_pool):
+            kinds.setdefault((candidates[c].workload, candidates[c].role), []).append(i)
+        for members in map(np.array, kinds.values()):
             for b in blocks:
-                self._flows(c, b, number, column)
+                self._flows(b, self.candidates[members], numbers[members], n[members])
 
-    def _flows(self, c: int, b: int, number: int, n: int) -> None:
-        """Requests/s of every class through the replicas of one candidate in a block."""
-        sheet, candidate = self.sheet, self.problem.candidates[c]
-        w = candidate.workload
-        classes = np.flatnonzero(np.isfinite(candidate.load) & (self.demand.rows[w][b] >= 0))
+    def _flows(self, b: int, of_kind: IntArray, numbers: IntArray, n: IntArray) -> None:
+        """Requests/s of every class, in a block, through replicas of one workload and role.
+
+        `of_kind` are candidates; `numbers` and the columns `n` have one entry for each.
+        """
+        sheet = self.sheet
+        candidates = [self.problem.candidates[c] for c in of_kind.tolist()]
+        w, role = candidates[0].workload, candidates[0].role
+        asked = self.demand.rows[w][b]
+        load = np.array([candidate.load for candidate in candidates])
+        which, classes = np.nonzero(np.isfinite(load) & (asked >= 0))
         if not len(classes):
             return
-        figures = self._energy([b], candidate.energy_j[classes] / 1000.0)
-        if candidate.role != "prefill":
-            block = np.full(len(classes), b)
-            figures |= self.demand.delivered(w, block, classes, candidate.quality)
-        f = sheet.add(
-            self.demand.peak[w][b, classes],
-            figures,
-            pair=np.full(len(classes), number),
-            flow=True,
-        )
-        capacity = sheet.row(-math.inf, 0.0, capacity=True)
-        sheet.enter(capacity, f, candidate.load[classes])
-        sheet.enter(capacity, n, -1.0)
-        if candidate.role != "prefill":
-            sheet.enter(self.demand.rows[w][b, classes], f, 1.0)
-        if candidate.role != "serve":
-            sign = 1.0 if candidate.role == "prefill" else -1.0
-            for k, column in zip(classes.tolist(), f.tolist(), strict=True):
-                key = (b, self.pool.site, w, candidate.pair, k)
-                if key not in self.phases:
-                    self.phases[key] = sheet.row(0.0, 0.0)
-                sheet.enter(self.phases[key], column, sign)
+        joules = np.array([candidate.energy_j for candidate in candidates])
+        figures = self._energy([b], joules[which, classes] / 1000.0)
+        if role != "prefill":
+            quality = np.array([candidate.quality for candidate in candidates])
+            figures |= self.demand.delivered(w, b, classes, quality[which])
+        peak = self.demand.peak[w][b, classes]
+        f = sheet.add(peak, figures, pair=numbers[which], flow=True)
+        present, place = np.unique(which, return_inverse=True)
+        capacity = np.array([sheet.row(-math.inf, 0.0, capacity=True) for _ in present])
+        sheet.enter(capacity[place], f, load[which, classes])
+        sheet.enter(capacity, n[present], -1.0)
+        if role != "prefill":
+            sheet.enter(asked[classes], f, 1.0)
+        if role != "serve":
+            pairs = [candidates[i].pair for i in which.tolist()]
+            keys = zip(pairs, classes.tolist(), strict=True)
+            balance = np.array([self._phase((b, self.pool.site, w, *key)) for key in keys])
+            sheet.enter(balance, f, 1.0 if role == "prefill" else -1.0)
+
+    def _phase(self, key: tuple[int, ...]) -> int:
+        """The row that balances what prefill and decode replicas of one pair carry."""
+        if key not in self.phases:
+            self.phases[key] = self.sheet.row(0.0, 0.0)
+        return self.phases[key]
 
     def _places(self, n: IntArray, room: tuple[IntArray, int]) -> None:
         """Each replica has its place in a system that is not kept in reserve."""
         gpus = self.pool.gpus_per_system
-        sizes = np.array([self.problem.candidates[c].gpus for c in self.candidates])
+        sizes = np.array([self.problem.candidates[c].gpus for c in self.candidates.tolist()])
         inside = sorted({int(g) for g in sizes if g < gpus})
         whole = sizes >= gpus
         chain, mixed = _chain_and_rest(inside)
@@ -508,7 +522,7 @@ def _write_apis(sheet: _Sheet, demand: _Demand) -> None:
             classes = np.flatnonzero(able)
             if not len(classes):
                 continue
-            figures = demand.delivered(w, np.full(len(classes), b), classes, api.quality)
+            figures = demand.delivered(w, b, classes, api.quality)
             figures["cost"] = prices[b, classes] * seconds
             rates = sheet.add(demand.peak[w][b, classes], figures)
             sheet.enter(demand.rows[w][b, classes], rates, 1.0)

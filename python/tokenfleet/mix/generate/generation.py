@@ -30,7 +30,6 @@ from tokenfleet.mix.model.objectives import is_kwh_and_systems
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.growing import Answer
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.mix.why.infeasible import size_of_limit
 from tokenfleet.problem_data import FloatArray, Problem
 
 LARGE = 20_000  # pairs of pool and candidate from which columns are generated
@@ -166,7 +165,7 @@ def weights(master: Master) -> dict[Slack, float]:
     """One over the limit that each slack column relaxes."""
     problem = master.pairs.problem
     slacks = master.model.of(Slack)
-    return {label: 1.0 / max(size_of_limit(problem, label.row), 1e-6) for label in slacks}
+    return {label: 1.0 / max(limits.size_of_limit(problem, label.row), 1e-6) for label in slacks}
 
 
 def unserved(master: Master, answer: Answer) -> float:

@@ -23,6 +23,7 @@ every objective that adds up energy and systems; at a price of 0, only what dema
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.mix.model import Frame
-from tokenfleet.mix.model.better import copy_of
+from tokenfleet.mix.model.better import copy_of, hall_of
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import Pack, Packing, Place, Whole
 from tokenfleet.problem_data import (
@@ -108,7 +109,7 @@ class Pairs:
     def by_pool(self) -> Iterator[tuple[int, slice]]:
         """Each pool with its rows, which lie together."""
         starts = np.flatnonzero(np.diff(self.pool, prepend=-1)).tolist()
-        for first, last in zip(starts, [*starts[1:], len(self.pool)], strict=True):
+        for first, last in itertools.pairwise([*starts, len(self.pool)]):
             yield int(self.pool[first]), slice(int(first), int(last))
 
     def cheapest_of_each(self, price: FloatArray) -> list[int]:
@@ -212,7 +213,8 @@ def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
             continue
         pool = problem.pools[p]
         offers = frozenset(copy_of(problem.offers[o]) for o in frame.offers[p])
-        key = (copy_of(pool), offers, tuple(frame.able[p]))
+        hall = hall_of(problem.sites[pool.site])
+        key = (copy_of(pool), hall, offers, tuple(frame.able[p]))
         if pool.hosted and not lost:
             if key in seen:
                 continue

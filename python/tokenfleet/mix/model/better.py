@@ -20,7 +20,7 @@ import numpy as np
 
 from tokenfleet.problem_data import About, FloatArray
 
-Place = tuple[Hashable, ...]
+Alike = tuple[Hashable, ...]  # equal for rows that are the same in what it is made of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def _written_out(fact: Fact, value: Any, blocks: int) -> Any:
     return value if isinstance(value, tuple) else (value,) * blocks
 
 
-def must_be_equal(row: Any) -> Place:
+def must_be_equal(row: Any) -> Alike:
     """What must be the same in two rows before one can take the other's place.
 
     A field that says nothing and is used makes the row equal to no other.
@@ -104,12 +104,17 @@ def must_be_equal(row: Any) -> Place:
     )
 
 
-def copy_of(row: Any) -> Place:
+def copy_of(row: Any) -> Alike:
     """Equal for rows that are copies: alike in all but names and the places they point to.
 
     A limit of its own makes a row a copy of no other; one that a group shares does not.
     """
     return tuple(_copied(fact, row) for fact in facts(row) if not fact.refers_to)
+
+
+def hall_of(site: Any) -> Alike:
+    """Equal for sites that are one to systems which stand in a provider's hall."""
+    return tuple(_copied(fact, site) for fact in facts(site) if fact.unless != "hosted")
 
 
 def _copied(fact: Fact, row: Any) -> Hashable:

@@ -9,6 +9,8 @@ table from which answers are read:
     Api        requests/s sent to a hosted API                 >= 0
     Short      requests/s not served, at a stated price        >= 0
     Scale      common scale of free demand, requests/s         >= 0
+    Ordered    under an offer in a node of the horizon         integer
+    Held       of one order that still stand in a node         integer
     Used       1 when the pool is used (it then keeps a reserve)  binary
     Racks      taken by the pool                               integer
     Slot       systems cut by a packing pattern                integer
@@ -43,9 +45,12 @@ from tokenfleet.problem_data import (
     Scale,
     Short,
     Systems,
+    only_block,
 )
 
 Kind = TypeVar("Kind", bound=Label)
+#: Yearly items at the price of the order, which hold as long as what was ordered.
+BY_ORDER = ("capital", "rental")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Term:
     item: str
     label: Label
     usd: float
+    node: int | None = None  # of a horizon, in which it is paid; None: that of the label
 
 
 @dataclass(eq=False)
@@ -98,11 +104,11 @@ class FleetModel:
     def column(
         self, label: Label, up: float = math.inf, *, low: float = 0.0, integer: bool = False
     ) -> pulp.LpVariable:
-        """Create a column; `up` may be inf."""
+        """Create a column; `up` may be inf, `low` -inf."""
         name = f"c{len(self.columns):07d}"
         category = pulp.LpInteger if integer else pulp.LpContinuous
-        bound = up if math.isfinite(up) else None
-        variable = self.prob.add_variable(name, low, bound, category)
+        lower, upper = (bound if math.isfinite(bound) else None for bound in (low, up))
+        variable = self.prob.add_variable(name, lower, upper, category)
         self.columns[label] = variable
         self._of_kind[type(label)][label] = variable
         return variable
@@ -142,6 +148,15 @@ class FleetModel:
         scope = self.scopes.replicas_in(served.pool, served.block)
         return Replicas(scope, served.pool, served.candidate)
 
+    def scale_in(self, b: int) -> Scale:
+        """The scale of free demand in a block."""
+        return Scale(self.problem.in_node(self.problem.node_of(only_block(b))))
+
+    def is_firm(self, scope: int) -> bool:
+        """Whether numbers of a scope are whole: over a horizon later ones may be an outlook."""
+        horizon = self.problem.horizon
+        return horizon is None or horizon.nodes[self.problem.node_of(scope)].firm
+
 
 def define_replicas(m: FleetModel) -> None:
     """`Replicas`, bounded by the demand each could serve alone; none of dominated systems."""
@@ -156,7 +171,7 @@ def define_replicas(m: FleetModel) -> None:
             prices = m.frame.prices.kwh(p, m.scopes.up_in(p, scope))
             for c in m.eligible[p]:
                 label = Replicas(scope, p, c)
-                m.column(label, m.frame.needed[c], integer=True)
+                m.column(label, m.frame.needed[c], integer=m.is_firm(scope))
                 watts = m.problem.candidates[c].idle_w
                 if watts > 0:
                     _book_energy(m, label, p, watts / 1000.0 * hours, prices)
@@ -205,15 +220,16 @@ def define_systems(m: FleetModel) -> None:
         if offer.pool not in m.open:
             continue
         pool = m.problem.pools[offer.pool]
-        bound = m.frame.useful[offer.pool]
-        if "supply" not in m.relax and not offer.supply_group:
-            bound = min(bound, whole_systems(offer.supply))
         for scope in m.scopes.systems(offer.pool):
+            yearly, bound = m.problem.at(scope).offers[o], m.frame.useful[offer.pool]
+            if "supply" not in m.relax and not offer.supply_group:
+                bound = min(bound, whole_systems(yearly.supply))
             label = Systems(scope, o)
-            m.column(label, bound, integer=True)
+            m.column(label, bound, integer=m.is_firm(scope))
             hours, blocks = m.problem.scopes[scope].hours, m.problem.scopes[scope].blocks
-            for item, usd in offer.annual_cost_items_usd.items():
-                m.terms.append(Term(item, label, usd * hours / HOURS_PER_YEAR))
+            for item, usd in yearly.annual_cost_items_usd.items():
+                if offer.stock is None or item not in BY_ORDER:
+                    m.terms.append(Term(item, label, usd * hours / HOURS_PER_YEAR))
             hourly = m.frame.prices.mean(offer.hourly_usd, blocks)
             if pool.elastic and hourly:
                 m.terms.append(Term("rental", label, hourly * hours))
@@ -258,11 +274,14 @@ def define_shortfall(m: FleetModel) -> None:
 
 def define_scale(m: FleetModel) -> None:
     """`Scale`, one for all free workloads, because their product mix is stated."""
-    free = [w for w in m.problem.workloads if w.free]
-    if not free:
-        return
-    low = max(w.min_scale for w in free)
-    m.column(Scale(), m.scale_max, low=0.0 if "demand" in m.relax else low)
+    nodes = m.problem.horizon.nodes if m.problem.horizon is not None else (None,)
+    for scope in map(m.problem.in_node, range(len(nodes))):
+        yearly = m.problem.at(scope)
+        free = [w for w in yearly.workloads if w.free]
+        if free:
+            low = max(w.min_scale for w in free)
+            most = min(m.scale_max, scale_limit(yearly))
+            m.column(Scale(scope), most, low=0.0 if "demand" in m.relax else low)
 
 
 def scale_limit(problem: Problem) -> float:
@@ -292,8 +311,9 @@ def new_model(
         pools = range(len(problem.pools)) if pairs is None else (p for p, _ in pairs)
     prob = pulp.LpProblem("fleet")
     m = FleetModel(problem, frame, prob, relax, pairs=pairs, open=frozenset(pools))
-    contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
-    m.constant_usd = contracted * problem.years
+    for year, years in problem.parts:
+        contracted = sum(site.contracted_power_usd_per_year for site in year.sites)
+        m.constant_usd += contracted * years
     for define in DEFINITIONS:
         define(m)
     return m

@@ -34,18 +34,18 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.mix.model.better import Place, are_unlimited, must_be_equal, numbers
+from tokenfleet.mix.model.better import Alike, are_unlimited, must_be_equal, numbers
 from tokenfleet.mix.model.order import Order
 from tokenfleet.problem_data import FloatArray, Problem
 
-_Table = dict[Place, FloatArray]  # rows of numbers, the smaller the better, of equals
+_Table = dict[Alike, FloatArray]  # rows of numbers, the smaller the better, of equals
 
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
     """What the model sees of a pool."""
 
-    place: Place
+    place: Alike
     numbers: FloatArray
     offers: _Table
     unlimited: _Table  # of the offers
@@ -95,7 +95,7 @@ class _Compared:
         """The numbers of some rows, equals together."""
         key = tuple(rows)
         if key not in self._tables:
-            found: dict[Place, list[FloatArray]] = {}
+            found: dict[Alike, list[FloatArray]] = {}
             for i in key:
                 found.setdefault(self.places[i], []).append(self.numbers[i])
             self._tables[key] = {place: np.array(r) for place, r in found.items()}
@@ -111,7 +111,7 @@ def _possible(types: dict[str, list[_Pool]]) -> dict[str, set[str]]:
     def best(q: _Pool, bought: _Table) -> FloatArray:
         return np.concatenate([q.numbers, *_best(bought, offers), *_best(q.candidates, runs)])
 
-    places: dict[Place, list[tuple[str, _Pool]]] = {}
+    places: dict[Alike, list[tuple[str, _Pool]]] = {}
     for name, pool in pools:
         places.setdefault(pool.place, []).append((name, pool))
     possible = {name: set(types) for name in types}
@@ -123,7 +123,7 @@ def _possible(types: dict[str, list[_Pool]]) -> dict[str, set[str]]:
     return possible
 
 
-def _best(table: _Table, widths: dict[Place, int]) -> list[FloatArray]:
+def _best(table: _Table, widths: dict[Alike, int]) -> list[FloatArray]:
     """The best of each number of each kind of rows; infinite where there is no such row."""
     none = {place: np.empty((0, width)) for place, width in widths.items()}
     return [table.get(place, none[place]).min(axis=0, initial=math.inf) for place in widths]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from tokenfleet.errors import Change
 from tokenfleet.problem_data import FloatArray, Problem
 
 if TYPE_CHECKING:
@@ -155,9 +156,18 @@ class Family:
         short = f"{where}{self.words} short by {self.unit.write(amount)} ({limit}{basis})"
         return short + when(problem, row)
 
+    def change(self, problem: Problem, row: Row, amount: float) -> Change:
+        """What a row is short of, field by field and as a sentence."""
+        place = self.at(problem, row)
+        text = self.short(problem, row, amount)
+        return Change(self.key, place.name, amount, place.limit, self.unit.name, text)
+
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so much more of what a row of the family limits."""
-        place = self.at(problem, row)
+        return self.moved(problem, self.at(problem, row), amount)
+
+    def moved(self, problem: Problem, place: Place, amount: float) -> Problem:
+        """The problem with the limit of a place higher by an amount, or lower by a negative one."""
         if not self.of:
             more: dict[str, Any] = {self.field: place.limit + amount}
             return replace(problem, objective=replace(problem.objective, **more))

@@ -7,7 +7,7 @@ what stands here depends on that.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
     """
     order = canonical_order(problem)
     demand = peak_demands(problem, scale_max)
-    needed = replicas_needed(problem.candidates, demand)
+    needed = replicas_needed(problem.candidates, demand, least_speed(problem))
     able = able_candidates(problem, order, needed)
     if not every_system:
         gone = dominated_systems(problem, order, able)
@@ -123,8 +123,17 @@ def peak_demands(problem: Problem, scale_max: float) -> list[FloatArray]:
     return [peak_demand(problem, w, scale_max) for w in range(len(problem.workloads))]
 
 
+def least_speed(problem: Problem) -> dict[str, float]:
+    """How slow the replicas of a system type ever are."""
+    found: dict[str, float] = {}
+    for pool in problem.pools:
+        slowest = min(pool.speed) if isinstance(pool.speed, tuple) else pool.speed
+        found[pool.system] = min(found.get(pool.system, math.inf), slowest)
+    return found
+
+
 def replicas_needed(
-    candidates: Sequence[Candidate], demand: Sequence[FloatArray]
+    candidates: Sequence[Candidate], demand: Sequence[FloatArray], speed: Mapping[str, float]
 ) -> dict[int, float]:
     """Replicas that would carry all the demand a candidate admits: never more are useful."""
     of_workload: dict[int, list[int]] = {}
@@ -136,7 +145,8 @@ def replicas_needed(
         asked = np.isfinite(load)[:, None, :] & (demand[w] > 0)  # (C, B, K)
         with np.errstate(invalid="ignore"):  # 0 * inf where nothing is asked
             work = np.where(asked, load[:, None, :] * demand[w], 0.0)
-        busiest = work.sum(axis=2).max(axis=1, initial=0.0) * (1.0 + _ROUND)
+        slowest = np.array([speed.get(candidates[c].system, 1.0) for c in found])
+        busiest = work.sum(axis=2).max(axis=1, initial=0.0) / slowest * (1.0 + _ROUND)
         needed |= dict(zip(found, np.ceil(busiest).tolist(), strict=True))
     return needed
 
@@ -165,8 +175,14 @@ def _useful(
         key = (id(found), pool.gpus_per_system, pool.reserve)
         if key not in known:
             known[key] = useful_systems(problem, pool, found, needed)
-        useful[p] = known[key]
+        useful[p] = known[key] + _out_of_use(problem, p)
     return useful
+
+
+def _out_of_use(problem: Problem, p: int) -> float:
+    """Systems that may stand there though nobody needs them: owned ones, or a least order's."""
+    stocks = [o.stock for o in problem.offers if o.pool == p and o.stock is not None]
+    return sum(s.least_order + sum(count for _, count in s.owned) for s in stocks)
 
 
 def useful_systems(

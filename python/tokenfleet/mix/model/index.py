@@ -4,9 +4,9 @@ A column is labelled by the number that it stands for (`Systems`, `Replicas`, `F
 of `problem_data`), or by the row that it lets give way (`Slack`); a row by its constraint family.
 Fields of a label are read by name; no other module knows in which order they stand.
 
-`Scopes` says in which scopes the systems and the replicas of a pool are counted. Today a scope is
-every block or one block; whatever holds in some other set of blocks is one more entry in
-`Problem.scopes`.
+`Scopes` says in which scopes the systems and the replicas of a pool are counted: every block, one
+block, or over a horizon the blocks of one node; whatever holds in some other set of blocks is one
+more entry in `Problem.scopes`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from tokenfleet.problem_data import (
-    EVERY_BLOCK,
     Api,
+    AtRisk,
     Flow,
+    Held,
+    NodeCost,
+    Ordered,
+    Placed,
     Problem,
     Racks,
     Replicas,
@@ -25,6 +29,8 @@ from tokenfleet.problem_data import (
     Short,
     Slot,
     Systems,
+    Tail,
+    Unmet,
     Used,
     only_block,
 )
@@ -141,9 +147,73 @@ class ApiRate(NamedTuple):
     family: Literal["api_rate"] = "api_rate"
 
 
-class Capex(NamedTuple):
-    """Capital of all systems within the budget."""
+class InService(NamedTuple):
+    """Systems under an offer in a node are those held and those on contract."""
 
+    node: int
+    offer: int
+    family: Literal["stock"] = "stock"
+
+
+class Kept(NamedTuple):
+    """What is sold stays sold: no more of an order stand in a node than in the one before."""
+
+    order: int
+    node: int
+    offer: int
+    family: Literal["kept"] = "kept"
+
+
+class UsedFor(NamedTuple):
+    """A pool serves a class in a block only when it is used."""
+
+    block: int
+    pool: int
+    workload: int
+    cls: int
+    family: Literal["used_for"] = "used_for"
+
+
+class Delivered(NamedTuple):
+    """Systems delivered in a period within what the maker delivers."""
+
+    node: int
+    offer: int
+    family: Literal["delivery"] = "delivery"
+
+
+class LeastOrder(NamedTuple):
+    """An order is of none or of at least so many; `side` is the lower or the upper row."""
+
+    node: int
+    offer: int
+    side: int
+    family: Literal["least_order"] = "least_order"
+
+
+class NodeTotal(NamedTuple):
+    """The cost of a node, added up."""
+
+    node: int
+    family: Literal["node_total"] = "node_total"
+
+
+class Future(NamedTuple):
+    """What the risk of one future is told by."""
+
+    leaf: int
+    block: int = -1
+    workload: int = -1
+    cls: int = -1
+    family: Literal["future"] = "future"
+
+
+class Capex(NamedTuple):
+    """Capital of all systems within the budget; over a horizon that of a node's deliveries, or of
+    a whole future up to its last node (`total`)."""
+
+    node: int = -1
+    total: bool = True
     family: Literal["capex"] = "capex"
 
 
@@ -157,6 +227,7 @@ class EmbodiedCarbon(NamedTuple):
 class Budget(NamedTuple):
     """The yearly cost within the budget."""
 
+    node: int = -1
     family: Literal["budget"] = "budget"
 
 
@@ -164,6 +235,13 @@ class Ratio(NamedTuple):
     """Cost per token within what the plan of least cost per token allows."""
 
     family: Literal["ratio"] = "ratio"
+
+
+class Own(NamedTuple):
+    """A row that no family of the model adds: a user's own, or one that asks a question of it."""
+
+    name: str
+    family: Literal["own"] = "own"
 
 
 class ReplicaCut(NamedTuple):
@@ -197,11 +275,19 @@ Row: TypeAlias = (
     | RackLimit
     | RackSpace
     | Supply
+    | InService
+    | Kept
+    | Delivered
+    | LeastOrder
+    | UsedFor
+    | NodeTotal
+    | Future
     | ApiRate
     | Capex
     | EmbodiedCarbon
     | Budget
     | Ratio
+    | Own
     | Cutting
 )
 
@@ -213,9 +299,33 @@ class Slack(NamedTuple):
     tag: Literal["slack"] = "slack"
 
 
-Label: TypeAlias = Systems | Replicas | Flow | Api | Short | Scale | Used | Racks | Slot | Slack
+OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
+
+
+class Choice(NamedTuple):
+    """A column that a question adds: 1 where a kind of something is used, or the most of sums."""
+
+    what: str
+    name: str
+    tag: Literal["choice"] = "choice"
+
+
+Label: TypeAlias = (
+    Systems
+    | Replicas
+    | Flow
+    | Api
+    | Short
+    | Scale
+    | Used
+    | Racks
+    | Slot
+    | Slack
+    | OverTime
+    | Choice
+)
 #: Labels of columns that are whole numbers.
-WHOLE = (Systems, Replicas, Racks, Slot, Used)
+WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet)
 
 
 class Scopes:
@@ -225,7 +335,8 @@ class Scopes:
         """Counts differ by block where systems come and go, replicas also where layouts may."""
         blocks = list(enumerate(problem.blocks))
         up = [[b for b, block in blocks if block.lost_site != s] for s in range(len(problem.sites))]
-        together = _Counted(problem, [EVERY_BLOCK])
+        nodes = problem.horizon.nodes if problem.horizon is not None else (None,)
+        together = _Counted(problem, [problem.in_node(u) for u in range(len(nodes))])
         alone = [_Counted(problem, [only_block(b) for b in found]) for found in up]
         self._hours = [block.counted_hours for block in problem.blocks]
         self._table = [frozenset(scope.blocks) for scope in problem.scopes]

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pulp
 
+from tokenfleet.errors import Change
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
 from tokenfleet.mix.model.index import (
@@ -33,7 +34,8 @@ from tokenfleet.mix.model.index import (
     Supply,
 )
 from tokenfleet.mix.model.packing import pack_pools
-from tokenfleet.problem_data import Api, Flow, Problem, Racks, Scale, Short, Systems, Used
+from tokenfleet.mix.model.stock import hold_stock, limit_spending
+from tokenfleet.problem_data import Api, Flow, Problem, Racks, Short, Systems, Used, only_block
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
 
@@ -54,7 +56,7 @@ def meet_demand(m: FleetModel) -> None:
                     pairs.append((short, 1.0))
                 pairs += [(v, -a) for v, a in m.slack(row)]
                 if data.free:
-                    pairs.append((m.columns[Scale()], -demand))
+                    pairs.append((m.columns[m.scale_in(b)], -demand))
                 m.row(row, pairs, EQ, 0.0 if data.free else demand)
 
 
@@ -75,13 +77,15 @@ def _served(m: FleetModel) -> dict[tuple[int, int, int], list[pulp.LpVariable]]:
 
 
 def respect_capacity(m: FleetModel) -> None:
-    """sum over k of load[c, k] * f[b, p, c, k] <= n[b, p, c]."""
-    candidates = m.problem.candidates
+    """sum over k of load[c, k] * f[b, p, c, k] <= speed[b, p] * n[b, p, c]."""
+    candidates, pools = m.problem.candidates, m.problem.pools
     for place, found in itertools.groupby(m.of(Flow).items(), lambda item: _place(item[0])):
         row = Capacity(*place)
         load = candidates[row.candidate].load
         pairs = [(column, load[flow.cls]) for flow, column in found]
-        pairs.append((m.columns[m.replicas_of(row)], -1.0))
+        speed = pools[row.pool].speed
+        speed = speed[row.block] if isinstance(speed, tuple) else speed
+        pairs.append((m.columns[m.replicas_of(row)], -speed))
         m.row(row, pairs, LE, 0.0)
 
 
@@ -123,11 +127,11 @@ def limit_power(m: FleetModel) -> None:
     """Provisioned kW (times PUE where the limit is utility power) within each site's limit."""
     standing = _standing(m)
     for s in m.order.sites:
-        site, pools = m.problem.sites[s], standing.get(s, [])
-        if not math.isfinite(site.power_limit_kw):
-            continue
+        pools = standing.get(s, [])
         for scope in _site_scopes(m, pools):
-            pairs = []
+            site, pairs = m.problem.at(scope).sites[s], []
+            if not math.isfinite(site.power_limit_kw):
+                continue
             for p in pools:
                 kw = m.problem.pools[p].provisioned_it_kw * _basis(m.problem, p)
                 pairs += [(v, kw) for v in m.systems(p, scope)]
@@ -154,11 +158,11 @@ def limit_racks(m: FleetModel) -> None:
     """racks[p] * systems_per_rack >= systems, and the racks of a site within its number."""
     standing, per_rack = _standing(m), [pool.systems_per_rack for pool in m.problem.pools]
     for s in m.order.sites:
-        limit = m.problem.sites[s].rack_limit
         pools = [p for p in standing.get(s, []) if math.isfinite(per_rack[p])]
-        if not math.isfinite(limit) or not pools:
-            continue
         for scope in _site_scopes(m, pools):
+            limit = m.problem.at(scope).sites[s].rack_limit
+            if not math.isfinite(limit):
+                continue
             taken, row = [(_racks(m, p, scope), 1.0) for p in pools], RackLimit(s, scope)
             m.row(row, taken + m.slack(row), LE, math.floor(limit))
 
@@ -174,11 +178,11 @@ def _racks(m: FleetModel, p: int, scope: int) -> pulp.LpVariable:
 def limit_supply(m: FleetModel) -> None:
     """Systems under an offer, or under all offers of one supply group, within the supply."""
     for key, offers in sorted(_supply_groups(m).items()):
-        supply = min(m.problem.offers[o].supply for o in offers)
-        if not math.isfinite(supply):
-            continue
         counted = (scope for o in offers for scope in m.scopes.systems(m.problem.offers[o].pool))
         for scope in m.scopes.finest(counted):
+            supply = min(m.problem.at(scope).offers[o].supply for o in offers)
+            if not math.isfinite(supply):
+                continue
             pairs = [(v, 1.0) for o in offers for v in _under(m, o, scope)]
             if pairs:
                 row = Supply(key, scope)
@@ -208,14 +212,15 @@ def limit_api_rate(m: FleetModel) -> None:
         for b in range(len(m.problem.blocks)):
             labels = [Api(b, a, k) for k in m.order.classes[api.workload]]
             pairs = [(m.columns[la], 1.0) for la in labels if la in m.columns]
-            if pairs and math.isfinite(api.max_rps):
-                m.row(ApiRate(a, b), pairs, LE, api.max_rps)
+            most = m.problem.at(only_block(b)).apis[a].max_rps
+            if pairs and math.isfinite(most):
+                m.row(ApiRate(a, b), pairs, LE, most)
 
 
 def limit_capex(m: FleetModel) -> None:
-    """sum of capex * x within the capex budget."""
+    """sum of capex * x within the capex budget; over a horizon `stock.limit_spending`."""
     budget = m.problem.objective.capex_budget_usd
-    if budget is None:
+    if budget is None or m.problem.horizon is not None:
         return
     pairs = [
         (column, m.problem.offers[label.offer].capex_usd)
@@ -243,9 +248,10 @@ def limit_embodied_carbon(m: FleetModel) -> None:
 
 
 def limit_annual_cost(m: FleetModel) -> None:
-    """The yearly cost, contracted power included, within the annual budget."""
+    """The yearly cost, contracted power included, within the annual budget; over a horizon
+    `stock.limit_spending`."""
     budget = m.problem.objective.annual_budget_usd
-    if budget is None:
+    if budget is None or m.problem.horizon is not None:
         return
     usd: dict[pulp.LpVariable, float] = {}
     for term in m.terms:
@@ -356,6 +362,14 @@ class _Served(Family):
             f"cannot be served{when(problem, row)}"
         )
 
+    def change(self, problem: Problem, row: Row, amount: float) -> Change:
+        """The same, field by field."""
+        assert isinstance(row, Demand)
+        workload = problem.workloads[row.workload]
+        where = f"{workload.id}, {workload.class_ids[row.cls]}"
+        size, text = self.size(problem, row), self.short(problem, row, amount)
+        return Change("demand", where, amount, size, "requests_per_s", text)
+
     def loosened(self, problem: Problem, row: Row, amount: float) -> Problem:
         """The problem with so many requests/s less of a class in a block."""
         assert isinstance(row, Demand)
@@ -384,6 +398,14 @@ FAMILIES: tuple[Family, ...] = (
         over="reserve",
         grows=False,
         holds=lambda problem: any(pool.reserve for pool in problem.pools),
+    ),
+    Family(
+        "stock",
+        hold_stock,
+        over="systems",
+        grows=False,
+        holds=lambda problem: problem.horizon is not None,
+        more_rows=("kept", "delivery", "least_order", "used_for"),
     ),
     Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
     Family("capacity", respect_capacity, over="requests", grows=True),
@@ -473,6 +495,13 @@ FAMILIES: tuple[Family, ...] = (
         used=_embodied_carbon_used,
     ),
     Family(
+        "spending",
+        limit_spending,
+        over="cost",
+        grows=False,
+        holds=lambda problem: problem.horizon is not None,
+    ),
+    Family(
         "budget",
         limit_annual_cost,
         over="cost",
@@ -491,6 +520,13 @@ FAMILIES: tuple[Family, ...] = (
 def family_of(row: Row) -> Family | None:
     """The family that a row belongs to, if it is one of the table."""
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
+
+
+def size_of_limit(problem: Problem, row: Row) -> float:
+    """The limit that a row of the table holds, in its own unit."""
+    family = family_of(row)
+    assert family is not None, row
+    return family.size(problem, row)
 
 
 def that_give_way(problem: Problem) -> list[str]:

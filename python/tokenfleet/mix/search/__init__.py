@@ -1,1 +1,6 @@
-"""How one model is searched: bound, cuts, rounding, neighbourhoods, proof."""
+"""This room searches one model: it finds a bound, then a good plan, then the proof.
+
+`stages` is the order of the steps. `cuts` and `relaxation` raise the bound, `rounding` makes the
+first plan, `neighbourhood` improves it a few sites at a time, `fixing` shows what no better plan
+can use, `ratio` turns a cost per token into a series of costs, and `incumbent` keeps what is known.
+"""

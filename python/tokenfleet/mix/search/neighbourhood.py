@@ -69,9 +69,11 @@ def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:
         found.setdefault(site, [])
     for label, v in m.columns.items():
         if isinstance(label, WHOLE) and v.upBound != 0.0:
-            offers = m.problem.offers
-            p = offers[label.offer].pool if isinstance(label, Systems) else label.pool
-            found[places[p]].append(v)
+            p = getattr(label, "pool", None)
+            if p is None and isinstance(label, Systems):
+                p = m.problem.offers[label.offer].pool
+            if p is not None:
+                found[places[p]].append(v)
     return {site: columns for site, columns in found.items() if columns}
 
 

@@ -54,15 +54,15 @@ def search(
     With `bound` the model holds only a part of the columns: the bound is that of the whole, and
     nothing that the part proves about itself is claimed.
     """
-    return Search(m, effort, bound).solve(start)
+    return MixSearch(m, effort, bound).solve(start)
 
 
 def first_plan(m: FleetModel, effort: Effort, bound: float) -> Found:
     """The relaxation rounded up and nothing more, for a search that was stopped."""
-    return Search(m, effort, bound).only_round()
+    return MixSearch(m, effort, bound).only_round()
 
 
-class Search:
+class MixSearch:
     """One model under one objective: what is known of it, and the steps that find out more.
 
     `relaxed` keeps values, duals and reduced costs of the relaxation; `best` the plan in hand and

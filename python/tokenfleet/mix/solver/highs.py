@@ -38,6 +38,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
 
 OPTIMAL_GAP = 1e-6
+_OFF = 1e-5  # relative, between a value and what its columns add up to
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
 _INFEASIBLE = {highspy.HighsModelStatus.kInfeasible}
 _UNBOUNDED = {
@@ -228,12 +229,28 @@ def run(
     )
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
+    if start is not None and not outcome.interrupted and _is_another_plan(prob, outcome):
+        again = QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays)
+        outcome = _once(prob, again)
     if outcome.status == "unbounded":
         relaxed = QuietHighs(options, mip=False)
         relaxed.optionsDict["presolve"] = "off"
         settled = _once(prob, relaxed)
         return settled if settled.status in ("infeasible", "unbounded") else outcome
     return outcome
+
+
+def _is_another_plan(prob: pulp.LpProblem, outcome: Outcome) -> bool:
+    """Whether the columns are not those of the value that is claimed.
+
+    HiGHS 1.16, where presolve alone solves a model, hands back the plan that it was given as a
+    start beside the value of the better one that it found.
+    """
+    if not outcome.has_incumbent:
+        return False
+    paid = [a * outcome.values.get(v.name, 0.0) for v, a in prob.objective.items()]
+    size = max(abs(outcome.value), sum(map(abs, paid)), 1e-9)
+    return bool(abs(prob.objective.constant + sum(paid) - outcome.value) > _OFF * size)
 
 
 def _once(prob: pulp.LpProblem, solver: QuietHighs) -> Outcome:

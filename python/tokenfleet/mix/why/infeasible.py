@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.errors import InfeasibleError, SolverError
+from tokenfleet.errors import Change, InfeasibleError, SolverError, WayOut
 from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import may_run
@@ -27,12 +27,18 @@ from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import (
     Api,
     Flow,
+    Held,
+    Ordered,
+    Placed,
     Pool,
     Problem,
+    Racks,
     Replicas,
     Scale,
     Short,
+    Slot,
     Systems,
+    Used,
 )
 
 BoolArray = NDArray[np.bool_]
@@ -48,12 +54,17 @@ class UnboundedError(SolverError):
 
 @dataclass(frozen=True)
 class Repair:
-    """One family relaxed alone: the relative slack needed, what to say about it, and the problem
+    """One family relaxed alone: the relative slack needed, what has to change, and the problem
     with just so much more as is said."""
 
     relative: float
-    messages: tuple[str, ...]
+    changes: tuple[Change, ...]
     loosened: Problem
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What to say about it."""
+        return tuple(dict.fromkeys(change.text for change in self.changes))
 
 
 def check_problem(problem: Problem) -> None:
@@ -167,8 +178,12 @@ def describe_label(problem: Problem, label: Label) -> str:
         text = "scale of free demand"
     elif isinstance(label, Slack):
         text = f"what gives way of the {label.row.family} limits"
-    else:
+    elif isinstance(label, (Ordered, Held, Placed)):
+        text = f"systems {label.tag} under offer {problem.offers[label.offer].id}"
+    elif isinstance(label, (Used, Racks, Slot)):
         text = f"{label.tag} of pool {problem.pools[label.pool].id}"
+    else:
+        text = label.tag
     return text
 
 
@@ -210,6 +225,7 @@ def infeasible(repairs: Sequence[Repair]) -> InfeasibleError:
         f"no plan meets every requirement: {alternatives}",
         conflicts,
         "each alternative is enough alone; the first is the smallest change relative to its limit",
+        [WayOut(repair.relative, repair.changes) for repair in ordered],
     )
 
 
@@ -221,7 +237,7 @@ def _repair(
     slacks = m.of(Slack)
     if not slacks or deadline.left() <= 0:
         return None
-    set_objective(m, {la: 1.0 / max(size_of_limit(problem, la.row), 1e-6) for la in slacks})
+    set_objective(m, {la: 1.0 / max(limits.size_of_limit(problem, la.row), 1e-6) for la in slacks})
     outcome = run(m.prob, _trial(deadline))
     if not outcome.has_incumbent:
         return None
@@ -245,24 +261,19 @@ def repair_of(problem: Problem, slack: Mapping[Slack, float]) -> Repair | None:
     short = {
         label.row: amount
         for label, amount in slack.items()
-        if amount > 1e-6 * max(size_of_limit(problem, label.row), 1e-6)
+        if amount > 1e-6 * max(limits.size_of_limit(problem, label.row), 1e-6)
     }
-    texts, relative, loosened, given = [], 0.0, problem, set()
+    changes, relative, loosened, given = [], 0.0, problem, set()
     # What is short in several load blocks is said, and given, once: as much as is needed most.
     for row, amount in sorted(short.items(), key=lambda item: -item[1]):
         family, enough = _family(row), _family(row).unit.enough(amount)
-        relative += amount / max(size_of_limit(problem, row), 1e-6)
-        texts.append(family.short(problem, row, enough))
+        relative += amount / max(limits.size_of_limit(problem, row), 1e-6)
+        changes.append(family.change(problem, row, enough))
         place = row if isinstance(row, Demand) else (family.name, family.at(problem, row))
         if place not in given:
             given.add(place)
             loosened = family.loosened(loosened, row, enough)
-    return Repair(relative, tuple(dict.fromkeys(texts)), loosened) if texts else None
-
-
-def size_of_limit(problem: Problem, row: Row) -> float:
-    """The limit that a row holds, in its own unit."""
-    return _family(row).size(problem, row)
+    return Repair(relative, tuple(dict.fromkeys(changes)), loosened) if changes else None
 
 
 def _family(row: Row) -> Family:

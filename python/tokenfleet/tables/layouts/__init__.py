@@ -1,7 +1,7 @@
-"""Candidate files: one row per layout, load and price; answers in a file of the same rows.
+"""A table whose rows are layouts with a load and a price: latency and cost per token come out.
 
-`columns` names what a row may say, `layouts` turns names into prepared layouts, `rows` evaluates a
-slice, `question` is that as `tables` asks it.
+`columns` names what a row may say, `layouts` turns names into layouts that the core has prepared,
+`rows` evaluates a slice, and `question` is that as `tables` asks it.
 """
 
 from __future__ import annotations

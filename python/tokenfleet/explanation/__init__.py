@@ -1,0 +1,1 @@
+"""Why a plan, and what would change it: `explain` and what it is made of."""

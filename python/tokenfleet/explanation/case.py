@@ -1,0 +1,227 @@
+"""A plan or a scenario, made ready to be questioned.
+
+The scenario of a plan is loaded again and held against the plan's fingerprints: an explanation of
+another scenario than the plan's would be one of another plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tokenfleet.catalog import Catalog
+from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
+from tokenfleet.explanation.repair import Concession, Repaired, repairs
+from tokenfleet.explanation.study import Study
+from tokenfleet.explanation.worth import Moved
+from tokenfleet.mix.model import Label
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.plan.match import origin_of, scenario_path
+from tokenfleet.plan.rows import AGAIN, Plan
+from tokenfleet.problem import Built, build
+from tokenfleet.problem.build import Progress
+from tokenfleet.problem.required import require_candidates
+from tokenfleet.problem_data import Problem
+from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
+from tokenfleet.schema import Workload
+
+# An explanation compares plans, so each is solved closer than a plan alone has to be.
+_CLOSER = 0.01
+_MS = {"ttft": 10.0, "tpot": 1.0, "e2e": 100.0}  # step of a latency limit
+_QUALITY = 0.01  # step of a quality floor
+# How far a promise may give way: times a latency limit, and off a quality floor.
+_LONGER = (1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
+_LOWER = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario with its problem and the study of it; `plan` where one is explained."""
+
+    built: Built
+    study: Study
+    plan: Plan | None = None
+
+    @property
+    def loaded(self) -> LoadedScenario:
+        """The scenario."""
+        return self.built.loaded
+
+    @cached_property
+    def priced(self) -> Mapping[int, Priced]:
+        """What follows its price, by offer of the problem."""
+        return priced(self.built)
+
+    def spend_on_offers(self) -> dict[int, dict[Label, float]]:
+        """USD a year that follow the price, by offer and column."""
+        model, offers = self.study.model, range(len(self.study.problem.offers))
+        return {o: spend_on_offers(model, self.priced, (o,)) for o in offers}
+
+    def spend_on_apis(self) -> dict[int, dict[Label, float]]:
+        """USD a year that follow the price, by hosted API and column."""
+        apis = range(len(self.study.problem.apis))
+        return {a: spend_on_api(self.study.model, a) for a in apis}
+
+    def moves(self) -> Iterator[Moved]:
+        """Latency limits and quality floors, each looser by a step."""
+        for workload in self.loaded.scenario.workloads:
+            for metric in dict.fromkeys(slo.metric for slo in workload.slos):
+                limits = [slo.limit_ms for slo in workload.slos if slo.metric == metric]
+                step = _MS[metric]
+                yield Moved(
+                    f"{metric.upper()} limit", workload.id, "ms", step, min(limits),
+                    self._again(_looser_limit(workload, metric, step)),
+                )  # fmt: skip
+            floor = workload.quality_floor
+            if floor is not None:
+                step = min(_QUALITY, floor / 2)
+                lower = workload.model_copy(update={"quality_floor": floor - step})
+                yield Moved("quality floor", workload.id, "score", -step, floor, self._again(lower))
+
+    def vendors(self) -> dict[str, str]:
+        """Who makes each system type."""
+        systems = {pool.system for pool in self.study.problem.pools}
+        return {name: str(self.loaded.catalog.system(name).vendor) for name in systems}
+
+    def repairs(self) -> Iterator[Repaired]:
+        """What could give way where there is no plan: limits of the mix, then promises.
+
+        A latency limit is raised, and a quality floor lowered, as far as has to be among a few
+        round steps.
+        """
+        yield from repairs(self.study)
+        for workload in self.loaded.scenario.workloads:
+            for metric in dict.fromkeys(slo.metric for slo in workload.slos):
+                limit = min(slo.limit_ms for slo in workload.slos if slo.metric == metric)
+                steps = [limit * (factor - 1.0) for factor in _LONGER]
+                tried = (_looser_limit(workload, metric, step) for step in steps)
+                values = [limit + step for step in steps]
+                what = Concession(f"{metric.upper()} limit", workload.id, 0.0, "ms", limit)
+                yield from self._first(what, tried, values)
+            floor = workload.quality_floor
+            if floor is not None:
+                values = [floor - step for step in _LOWER if floor > step]
+                tried = (workload.model_copy(update={"quality_floor": v}) for v in values)
+                what = Concession("quality floor", workload.id, 0.0, "score", floor)
+                yield from self._first(what, tried, values)
+
+    def _first(
+        self, what: Concession, tried: Iterable[Workload], values: Sequence[float]
+    ) -> Iterator[Repaired]:
+        """The first of several looser workloads with which there is a plan."""
+        for workload, value in zip(tried, values, strict=True):
+            problem = self._again(workload)()
+            plan = None if problem is None else self.study.again(problem)
+            if problem is not None and plan is not None:
+                amount = abs(value - what.limit)
+                lower = value < what.limit
+                yield Repaired((replace(what, amount=amount, lower=lower),), plan, problem)
+                return
+
+    def _again(self, workload: Workload) -> Callable[[], Problem | None]:
+        """The problem of the scenario with a workload in the place of its namesake, when asked."""
+
+        def changed() -> Problem | None:
+            scenario = self.loaded.scenario
+            workloads = tuple(workload if w.id == workload.id else w for w in scenario.workloads)
+            loaded = with_scenario(self.loaded, workloads=workloads)
+            try:
+                return rebuilt(loaded)
+            except InfeasibleError:
+                return None
+
+        return changed
+
+
+def _looser_limit(workload: Workload, metric: str, step: float) -> Workload:
+    slos = tuple(
+        slo.model_copy(update={"limit_ms": slo.limit_ms + step}) if slo.metric == metric else slo
+        for slo in workload.slos
+    )
+    return workload.model_copy(update={"slos": slos})
+
+
+def with_scenario(loaded: LoadedScenario, **changes: object) -> LoadedScenario:
+    """The scenario with other fields."""
+    return replace(loaded, scenario=loaded.scenario.model_copy(update=changes))
+
+
+def rebuilt(loaded: LoadedScenario) -> Problem:
+    """The problem of a changed scenario.
+
+    Raises:
+        InfeasibleError: a workload that nothing can serve.
+    """
+    built = build(loaded)
+    require_candidates(built)
+    return built.problem
+
+
+def open_case(
+    source: Plan | ScenarioSource,
+    scenario: ScenarioSource | None = None,
+    *,
+    seconds: float = math.inf,
+    gap: float | None = None,
+    catalog: Catalog | None = None,
+    progress: Progress | None = None,
+) -> Case:
+    """A plan, a plan's file, or a scenario, with its space evaluated once.
+
+    Raises:
+        SchemaError: neither plan nor scenario; or the scenario found is not the plan's.
+    """
+    plan, name = _plan_of(source)
+    if plan is not None:
+        given = scenario if scenario is not None else scenario_path(plan, name)
+        loaded = load_scenario(given, catalog=catalog)
+    else:
+        assert not isinstance(source, Plan)
+        loaded = load_scenario(source, catalog=catalog)
+    built = build(loaded, progress)
+    if plan is not None:
+        _check(plan, name, built)
+    solver = loaded.scenario.solver
+    options = SolveOptions(
+        gap=_CLOSER * solver.gap if gap is None else gap,
+        time_limit_s=solver.time_limit_s or math.inf,
+        threads=solver.threads or 0,
+        seed=solver.seed,
+    )
+    return Case(built, Study(built.problem, options, seconds), plan)
+
+
+def _plan_of(source: Plan | ScenarioSource) -> tuple[Plan | None, str]:
+    """The plan, and what messages call it; None for a scenario."""
+    if isinstance(source, Plan):
+        return source, "plan"
+    if isinstance(source, str | Path) and Path(source).suffix.lower() == ".json":
+        from tokenfleet.files.read import load_data  # noqa: PLC0415 (only a file is read)
+
+        data = load_data(Path(source))
+        if isinstance(data, dict) and "routing" in data:
+            return Plan.load(source), str(source)
+    return None, str(source)
+
+
+def _check(plan: Plan, name: str, built: Built) -> None:
+    """Refuses a plan of another scenario, catalog or version."""
+    now, then = origin_of(built.loaded, built.specification), plan.origin
+    if then is None:
+        raise SchemaError(f"{name}: origin: does not say which scenario it is of", AGAIN)
+    if now.scenario_sha256 != then.scenario_sha256:
+        raise SchemaError(
+            f"{name}: does not match {built.loaded.source_name}: the plan was made from another "
+            f"scenario ({then.source}), or it was changed since",
+            "give the scenario of the plan with --scenario, or plan again",
+        )
+    if now.model_sha256 != then.model_sha256:
+        raise SchemaError(
+            f"{name}: does not match {built.loaded.source_name}: the catalog, the calibration or "
+            "the version of tokenfleet changed since the plan was made",
+            AGAIN,
+        )

@@ -1,0 +1,219 @@
+"""`explain`: a plan in, why it is this plan and what would change it out. Reads top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.explanation.case import Case, open_case
+from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
+from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.rows import (
+    Concession,
+    Explanation,
+    FlipPrice,
+    MenuItem,
+    RepairSet,
+    finite,
+)
+from tokenfleet.explanation.study import OutOfTimeError, systems_by_offer
+from tokenfleet.explanation.worth import worths
+from tokenfleet.mix.why.infeasible import explain_infeasible
+from tokenfleet.plan.rows import Plan
+from tokenfleet.problem.required import require_candidates
+from tokenfleet.scenario.load import ScenarioSource
+
+Part = Literal["worth", "flip", "menu", "repairs"]
+PARTS: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+#: Told what is being worked out, and how many problems were solved so far.
+Watch = Callable[[str, int], None]
+
+
+def explain(
+    plan: Plan | ScenarioSource,
+    *,
+    scenario: ScenarioSource | None = None,
+    parts: Sequence[Part] = PARTS,
+    time_limit_s: float | None = None,
+    gap: float | None = None,
+    watch: Watch | None = None,
+    **opened: Any,
+) -> Explanation:
+    """What a plan's limits and prices are worth, and what would change it.
+
+    `plan` is a `Plan`, the file of one, or a scenario (which is then planned). The scenario of a
+    plan is found where it was, or given as `scenario`. Every figure is of plans that were solved
+    again, and says how far it is proven. Ctrl-C and `time_limit_s` (seconds, of all parts together)
+    keep what was found until then; `interrupted` and `notes` say what is missing.
+
+    Raises:
+        SchemaError: no plan or scenario, one of another version, or an unknown part.
+        InfeasibleError: the scenario has no plan, and `repairs` is not among the parts.
+    """
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
+    begun = time.perf_counter()
+    seconds = float("inf") if time_limit_s is None else time_limit_s
+    case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
+    return _Session(case, watch).explained(parts, begun)
+
+
+@dataclass
+class _Session:
+    """What was found so far."""
+
+    case: Case
+    watch: Watch | None
+    found: dict[str, list[Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def explained(self, parts: Iterable[Part], begun: float) -> Explanation:
+        """All parts, one after the other, until the time is over."""
+        study = self.case.study
+        self._tell("the plan itself")
+        left, base = list(parts), study.again(study.problem)
+        if base is None:
+            if "repairs" not in left:
+                require_candidates(self.case.built)
+                raise explain_infeasible(study.problem)
+            left = ["repairs"]
+        else:
+            study.base = base
+            left = [part for part in left if part != "repairs"]
+        asked: dict[Part, Callable[[], Iterator[Any]]] = {
+            "worth": self._worth,
+            "flip": self._flip,
+            "menu": self._menu,
+            "repairs": self._repairs,
+        }
+        try:
+            while left:
+                rows = self.found.setdefault(left[0], [])
+                for row in self._answered(asked[left[0]]):
+                    rows.append(row)
+                left.pop(0)
+        except (KeyboardInterrupt, OutOfTimeError) as error:
+            self.interrupted = True
+            why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
+            self.notes.append(f"{why}: {', '.join(left)} is not complete")
+        goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
+        if base is not None and base.gap > wanted:
+            self.notes.insert(
+                0, "the plan itself is not proven within its gap: the figures compare plans that "
+                "may not be the best ones",
+            )  # fmt: skip
+        parts_found: dict[str, Any] = {name: tuple(of) for name, of in self.found.items()}
+        return Explanation(
+            name=study.problem.name,
+            objective=study.problem.objective.kind,
+            objective_unit=goal.unit,
+            objective_value=None if base is None else study.sign * base.loss,
+            bound=None if base is None else finite(study.sign * base.bound),
+            gap=None if base is None else finite(base.gap),
+            proven=base is None or base.gap <= wanted,
+            notes=tuple(self.notes),
+            interrupted=self.interrupted,
+            solves=study.solves,
+            seconds=time.perf_counter() - begun,
+            **parts_found,
+        )
+
+    def _answered(self, part: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """The rows of a part; a part that the problem does not allow becomes a note."""
+        try:
+            yield from part()
+        except OutOfTimeError:
+            raise
+        except SolverError as error:
+            self.notes.append(error.message)
+
+    def _tell(self, what: str) -> None:
+        if self.watch is not None:
+            self.watch(what, self.case.study.solves)
+
+    def _worth(self) -> Iterator[Any]:
+        for row in worths(self.case.study, tuple(self.case.moves())):
+            self._tell(f"worth of {row.what} of {row.where}")
+            yield row
+
+    def _flip(self) -> Iterator[Any]:
+        goal = self.case.study.problem.objective.goal
+        if "cost" not in goal.of:
+            self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
+            return
+        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
+        for target in (*targets, *apis(self.case.study, self.case.spend_on_apis())):
+            self._tell(f"flip price of {target.name}")
+            yield self._flip_row(target, flip(self.case.study, target))
+        budget = self.case.study.problem.objective.capex_budget_usd
+        if budget is not None:
+            self.notes.append("flip prices count capital at today's prices against its budget")
+
+    def _menu(self) -> Iterator[Any]:
+        study = self.case.study
+        for item in menu(study, vendors=self.case.vendors()):
+            self._tell(f"menu: {item.wish.name}")
+            yield MenuItem(
+                wish=item.wish.name,
+                within=item.within,
+                value=item.value,
+                today=item.today,
+                unit=item.wish.unit,
+                more=item.more,
+                annual_cost_usd=item.plan.annual_cost_usd,
+                systems=systems_by_offer(study.problem, item.plan.values),
+                how=item.how,
+            )
+
+    def _repairs(self) -> Iterator[Any]:
+        sign = self.case.study.sign
+        for repaired in self.case.repairs():
+            self._tell("repairs")
+            yield RepairSet(
+                concessions=tuple(
+                    Concession(
+                        what=c.family, where=c.where, before=c.limit, after=c.after, unit=c.unit
+                    )
+                    for c in repaired.concessions
+                ),
+                objective_value=sign * repaired.plan.loss,
+                annual_cost_usd=repaired.plan.annual_cost_usd,
+                systems=systems_by_offer(repaired.problem, repaired.plan.values),
+                how=repaired.plan.how,
+            )
+
+    def _flip_row(self, target: Target, found: Flip) -> FlipPrice:
+        parts = [self.case.priced[o] for o in target.offers]
+        known = {(part.price, part.unit) for part in parts if part.price is not None}
+        price, unit = next(iter(known)) if len(known) == 1 else (None, None)
+        verdict = _verdict(found)
+        discount = found.discount if verdict in ("enters", "leaves") else None
+        return FlipPrice(
+            kind=target.kind,
+            name=target.name,
+            chosen=found.chosen,
+            verdict=verdict,
+            discount=discount,
+            discount_low=None if discount is None else finite(found.low),
+            discount_high=None if discount is None else finite(found.high),
+            price=price,
+            flip_price=None if price is None or discount is None else price * (1.0 - discount),
+            unit=unit,
+            systems_with=dict(found.plan),
+            systems_without=dict(found.without),
+            solves=found.solves,
+            how=found.how,
+        )
+
+
+def _verdict(found: Flip) -> Literal["enters", "leaves", "always", "never"]:
+    if found.needed:
+        return "always"
+    if not found.possible or found.discount is None or found.low >= 1.0:
+        return "never"
+    return "leaves" if found.chosen else "enters"

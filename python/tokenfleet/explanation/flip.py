@@ -1,0 +1,246 @@
+"""Flip prices: at which price something rejected enters a best plan, and something chosen leaves.
+
+Let L be the loss of a plan, S what it pays for the thing at today's price, and V0 the least loss
+without the thing. At a discount d the loss is L - d S, so the thing is in some best plan as soon as
+
+    d  >=  d* = min over plans that hold it of (L - V0) / S
+
+which is negative for a thing that today's best plan holds: its price may rise so far. The minimum
+of a ratio is found by Dinkelbach's method (1967): take the plan with the least L - d S, set d to
+that plan's ratio, and again until it is still. Both ends are proven: the last plan shows that the
+thing enters at d*, the bound of the last solve that no plan holds it much below. Reduced costs tell
+neither: they are zero where systems are whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study, systems_by_offer
+from tokenfleet.mix.model import Label
+from tokenfleet.mix.model.frame import peak_demand
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP
+from tokenfleet.problem_data import Api, Problem
+
+_STEPS = 30
+_PART = 1e-4  # of the peak of a workload, that a hosted API serves where it is held
+_STILL = 1e-7  # of the least loss, by which a plan is no better
+
+
+@dataclass(frozen=True)
+class Target:
+    """What may enter: `amount` counts it, `least` of it is enough to hold it, `spend` is what it
+    costs by its price in USD a year."""
+
+    kind: Literal["offer", "system", "api"]
+    name: str
+    amount: Mapping[Label, float] = field(repr=False)
+    spend: Mapping[Label, float] = field(repr=False)
+    least: float = 1.0
+    offers: tuple[int, ...] = ()
+    apis: tuple[int, ...] = ()
+
+    def removed(self, problem: Problem) -> Problem:
+        """The problem without it."""
+        offers, apis = list(problem.offers), list(problem.apis)
+        for o in self.offers:
+            offers[o] = replace(offers[o], supply=0.0)
+        for a in self.apis:
+            apis[a] = replace(apis[a], max_rps=0.0)
+        return replace(problem, offers=tuple(offers), apis=tuple(apis))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The discount (a share of the price) at which a best plan holds the target.
+
+    Proven: at a discount below `low` no best plan does, from `high` on one does. None: never, not
+    even for nothing; or, where `needed`, always.
+    """
+
+    target: Target
+    discount: float | None
+    low: float
+    high: float
+    how: How
+    chosen: bool = False  # today's best plan holds it
+    needed: bool = False  # no plan does without
+    possible: bool = True  # some plan holds it
+    plan: Mapping[str, int] = field(default_factory=dict)  # that holds it there, by offer
+    without: Mapping[str, int] = field(default_factory=dict)  # the best one that does not
+    solves: int = 0
+
+
+def flip(study: Study, target: Target) -> Flip:
+    """The flip discount of a target.
+
+    Raises:
+        OutOfTimeError, KeyboardInterrupt: before it was found.
+    """
+    base, begun = study.base, study.solves
+    chosen = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
+    without = _without(study, target) if chosen else base
+    if without is None:
+        return Flip(
+            target, None, -math.inf, -math.inf, PROVEN, chosen=True, needed=True,
+            plan=systems_by_offer(study.problem, base.values),
+        )  # fmt: skip
+    holds = Bound(f"hold {target.kind} {target.name}", target.amount, True, target.least)
+    start = base.by_name if chosen else None
+    if (
+        start
+        and sum(a * base.values.get(la, 0.0) for la, a in target.amount.items()) < target.least
+    ):
+        start = None
+    search = _Dinkelbach(study, target, without, holds)
+    if not search.run(start):
+        return Flip(
+            target, None, math.inf, math.inf, PROVEN, chosen=chosen, possible=False,
+            without=systems_by_offer(study.problem, without.values),
+        )  # fmt: skip
+    return search.flip(chosen, study.solves - begun)
+
+
+def _without(study: Study, target: Target) -> Answer | None:
+    """The best plan that does not hold the target; None where there is none."""
+    if study.problem.objective.goal.per is not None:
+        return study.again(target.removed(study.problem))
+    weights, constant = study.weights_beside(study.base)
+    return study.least(weights, constant, closed=target.amount, unbudgeted=study.pays)
+
+
+class _Dinkelbach:
+    """The least ratio of (loss - V0) to spend over the plans that hold the target."""
+
+    def __init__(
+        self,
+        study: Study,
+        target: Target,
+        without: Answer,
+        holds: Bound,
+    ) -> None:
+        self.study = study
+        self.target = target
+        self.without = without
+        self.weights, self.constant = study.weights_beside(without)
+        self.holds = holds
+        self.least, self.best = study.loss_of(without)  # V0: its bound and its value
+        self.discount = 0.0
+        self.plan: Answer | None = None
+        self.bound = -math.inf  # of loss - discount * spend, over plans that hold the target
+
+    def run(self, start: Mapping[str, float] | None) -> bool:
+        """All steps; whether any plan holds the target."""
+        still = _STILL * self._scale()
+        for _ in range(_STEPS):
+            found = self._least(start)
+            if found is None:
+                return False
+            self.bound = found.bound
+            ratio = self._ratio(found)
+            if self.plan is not None and found.loss >= self.best - still:
+                break
+            if not math.isfinite(ratio):  # it costs nothing by its price: no price flips it
+                return False
+            self.plan, self.discount, start = found, ratio, found.by_name
+        return self.plan is not None
+
+    def _least(self, start: Mapping[str, float] | None) -> Answer | None:
+        """The plan with the least loss at the discount in hand."""
+        weights = dict(self.weights)
+        for label, usd in self.target.spend.items():
+            weights[label] = weights.get(label, 0.0) - self.discount * usd
+        return self.study.least(
+            weights, self.constant, rows=(self.holds,), start=start, unbudgeted=self.study.pays
+        )
+
+    def _scale(self) -> float:
+        return max(abs(self.best), abs(self.without.annual_cost_usd), 1e-9)
+
+    def _spend(self, plan: Answer) -> float:
+        return sum(usd * plan.values.get(la, 0.0) for la, usd in self.target.spend.items())
+
+    def _loss(self, plan: Answer) -> float:
+        paid = sum(a * plan.values.get(la, 0.0) for la, a in self.weights.items())
+        return self.constant + paid
+
+    def _ratio(self, plan: Answer) -> float:
+        spend = self._spend(plan)
+        return (self._loss(plan) - self.best) / spend if spend > 0 else math.inf
+
+    def flip(self, chosen: bool, solves: int) -> Flip:
+        """The answer, as an interval where something is left unproven."""
+        assert self.plan is not None
+        spend = self._spend(self.plan)
+        upper = (self._loss(self.plan) - self.least) / spend if spend > 0 else math.inf
+        missing = max(self.best - self.bound, 0.0)
+        lower = self.discount - missing / self._least_spend()
+        unproven = max(self.best - self.least, missing)
+        problem = self.study.problem
+        return Flip(
+            self.target,
+            self.discount if math.isfinite(self.discount) else None,
+            min(lower, self.discount),
+            max(upper, self.discount),
+            PROVEN if unproven <= OPTIMAL_GAP * self._scale() else WITHIN,
+            chosen=chosen,
+            plan=systems_by_offer(problem, self.plan.values),
+            without=systems_by_offer(problem, self.without.values),
+            solves=solves,
+        )
+
+    def _least_spend(self) -> float:
+        """What the target costs at least where it is held."""
+        each = [self.target.spend.get(la, 0.0) / a for la, a in self.target.amount.items() if a > 0]
+        return max(min(each, default=0.0) * self.target.least, 1e-12)
+
+
+def offers_and_systems(study: Study, spend: Mapping[int, Mapping[Label, float]]) -> list[Target]:
+    """A target for each offer of the problem (at all its sites) and each system type.
+
+    `spend` is what follows the price, by offer. A type that one offer brings is that offer.
+    """
+    problem, m = study.problem, study.model
+    by_offer: dict[str, list[int]] = {}
+    by_system: dict[str, list[int]] = {}
+    for o, offer in enumerate(problem.offers):
+        by_offer.setdefault(offer.supply_group or offer.id, []).append(o)
+        by_system.setdefault(problem.pools[offer.pool].system, []).append(o)
+    found = []
+    kinds: dict[Literal["offer", "system"], dict[str, list[int]]] = {
+        "offer": by_offer,
+        "system": by_system,
+    }
+    for kind, groups in kinds.items():
+        for name, offers in sorted(groups.items()):
+            if kind == "system" and offers in by_offer.values():
+                continue
+            paid = {la: usd for o in offers for la, usd in spend.get(o, {}).items()}
+            amount = _amount(m.columns, offers)
+            if amount and any(usd > 0 for usd in paid.values()):
+                found.append(Target(kind, name, amount, paid, offers=tuple(offers)))
+    return found
+
+
+def apis(study: Study, spend: Mapping[int, Mapping[Label, float]]) -> list[Target]:
+    """A target for each hosted API: a ten-thousandth of its workload's peak is enough to hold it.
+
+    Much less, and rounding would decide; much more, and the first requests, which may pay sooner
+    than the later ones, would not be seen apart.
+    """
+    problem, found = study.problem, []
+    for a, api in enumerate(problem.apis):
+        demand = peak_demand(problem, api.workload, study.model.scale_max)
+        amount: dict[Label, float] = {la: 1.0 for la in study.model.of(Api) if la.api == a}
+        if amount and any(usd > 0 for usd in spend[a].values()):
+            least = _PART * float(demand.max())
+            found.append(Target("api", api.id, amount, spend[a], least, apis=(a,)))
+    return found
+
+
+def _amount(columns: Mapping[Label, object], offers: Sequence[int]) -> dict[Label, float]:
+    chosen = set(offers)
+    return {la: 1.0 for la in columns if getattr(la, "offer", None) in chosen}

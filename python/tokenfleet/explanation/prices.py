@@ -1,0 +1,148 @@
+"""What of a plan's cost follows a price: of an offer, of a system type, of a hosted API.
+
+Of a system only a part of the yearly cost follows its price (the annuity, the resale value, the
+maintenance that is charged on it; not energy or hosting). That part is linear in the price, so it
+is read off two prices, by the one formula that there is (`tco.rs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.problem import Built
+from tokenfleet.problem.money import Price
+from tokenfleet.problem.supply import ELASTIC, offer_year, offers_of
+from tokenfleet.problem_data import (
+    HOURS_PER_YEAR,
+    SECONDS_PER_HOUR,
+    Api,
+    ByBlock,
+    OfferData,
+    Problem,
+    Systems,
+)
+
+
+@dataclass(frozen=True)
+class Priced:
+    """The part of an offer's cost that follows its price, for one system."""
+
+    items_usd: Mapping[str, float]  # by the year
+    hourly_usd: ByBlock
+    capex_usd: float
+    price: float | None = None  # in `unit`; None where no price is stated
+    unit: str = ""
+
+
+def priced_alone(problem: Problem) -> dict[int, Priced]:
+    """Of each offer everything it costs: of a problem whose prices nobody knows apart."""
+    return {
+        o: Priced(offer.annual_cost_items_usd, offer.hourly_usd, offer.capex_usd)
+        for o, offer in enumerate(problem.offers)
+    }
+
+
+def priced(built: Built) -> dict[int, Priced]:
+    """Of each offer of a scenario's problem what follows its price."""
+    loaded, problem = built.loaded, built.problem
+    systems = sorted({pool.system for pool in problem.pools})
+    offers = {offer.id: offer for offer in offers_of(loaded.scenario, loaded.catalog, systems)}
+    sites = {site.id: site for site in loaded.scenario.sites}
+    found = {}
+    for o, data in enumerate(problem.offers):
+        offer, price = offers[data.supply_group], built.supply.prices[data.supply_group]
+        site = sites[problem.sites[problem.pools[data.pool].site].id]
+        once, twice = (
+            offer_year(offer, site, times(price, factor), built.terms, loaded.catalog)
+            for factor in (1.0, 2.0)
+        )
+        part = {name: twice[name] - usd for name, usd in once.items() if twice[name] != usd}
+        capex = part.pop("capex_usd", 0.0)
+        by_hour = price.usd_per_gpu_h > 0
+        stated = price.usd_per_gpu_h if by_hour else price.usd_per_system
+        found[o] = Priced(
+            {} if offer.kind in ELASTIC else part,
+            sum(part.values()) / HOURS_PER_YEAR if offer.kind in ELASTIC else 0.0,
+            capex,
+            stated or None,
+            "USD/GPU-h" if by_hour else "USD/system",
+        )
+    return found
+
+
+def times(price: Price, factor: float) -> Price:
+    """A price so many times as high; what is charged on a purchase price goes with it."""
+    bought = price.usd_per_system > 0
+    return replace(
+        price,
+        usd_per_system=price.usd_per_system * factor,
+        usd_per_gpu_h=price.usd_per_gpu_h * factor,
+        maintained_usd=price.maintained_usd * (factor if bought else 1.0),
+    )
+
+
+def spend_on_offers(
+    m: FleetModel, parts: Mapping[int, Priced], offers: Iterable[int]
+) -> dict[Label, float]:
+    """USD a year that follow the prices of some offers, by the systems under them."""
+    chosen = set(offers)
+    found: dict[Label, float] = {}
+    for label in m.of(Systems):
+        if label.offer not in chosen:
+            continue
+        part, scope = parts[label.offer], m.problem.scopes[label.scope]
+        usd = sum(part.items_usd.values()) * scope.hours / HOURS_PER_YEAR
+        usd += m.frame.prices.mean(part.hourly_usd, scope.blocks) * scope.hours
+        found[label] = usd
+    return found
+
+
+def spend_on_api(m: FleetModel, a: int) -> dict[Label, float]:
+    """USD a year for requests through an API, by column."""
+    costs = m.problem.apis[a].costs(len(m.problem.blocks))
+    hours = [block.counted_hours for block in m.problem.blocks]
+    return {
+        label: float(costs[label.block, label.cls]) * hours[label.block] * SECONDS_PER_HOUR
+        for label in m.of(Api)
+        if label.api == a
+    }
+
+
+def offers_at(
+    problem: Problem, parts: Mapping[int, Priced], factors: Mapping[int, float]
+) -> Problem:
+    """The problem with the prices of some offers so many times as high."""
+    offers = [
+        _at(offer, parts[o], factors[o]) if o in factors else offer
+        for o, offer in enumerate(problem.offers)
+    ]
+    return replace(problem, offers=tuple(offers))
+
+
+def _at(offer: OfferData, part: Priced, factor: float) -> OfferData:
+    more, items = factor - 1.0, dict(offer.annual_cost_items_usd)
+    for name, usd in part.items_usd.items():
+        items[name] = items.get(name, 0.0) + more * usd
+    return replace(
+        offer,
+        annual_cost_items_usd=items,
+        hourly_usd=_sum(offer.hourly_usd, part.hourly_usd, more),
+        capex_usd=offer.capex_usd + more * part.capex_usd,
+    )
+
+
+def _sum(price: ByBlock, part: ByBlock, more: float) -> ByBlock:
+    if isinstance(price, tuple) or isinstance(part, tuple):
+        blocks = len(price) if isinstance(price, tuple) else len(part)  # type: ignore[arg-type]
+        both = (p if isinstance(p, tuple) else (p,) * blocks for p in (price, part))
+        return tuple(usd + more * of for usd, of in zip(*both, strict=True))
+    return price + more * part
+
+
+def api_at(problem: Problem, a: int, factor: float) -> Problem:
+    """The problem with the prices of an API so many times as high."""
+    apis = list(problem.apis)
+    apis[a] = replace(apis[a], cost_usd_per_request=apis[a].cost_usd_per_request * factor)
+    return replace(problem, apis=tuple(apis))

@@ -1,0 +1,214 @@
+"""Repairs of a wish that cannot be had: small sets of concessions, each applied and solved.
+
+Every limit may give way by a slack, at most M z with one binary z for each limit (a site's power,
+an offer's supply, a workload's demand). The fewest limits that suffice come first, and of those
+the set that asks for least: relative to each limit, or by the buyer's prices for a unit of each.
+That set is then forbidden, with all that contain it, and the question asked again: so no set shown
+contains another. Each is applied as it is written, in whole units, and the best plan after it
+solved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pulp
+
+from tokenfleet.explanation.study import Answer, Study
+from tokenfleet.mix.model import FleetModel, build, frame_of, limits
+from tokenfleet.mix.model.index import Demand, Own, Row, Slack
+from tokenfleet.mix.model.limits import size_of_limit
+from tokenfleet.mix.model.objectives import Coefficients, cost_coefficients, set_objective
+from tokenfleet.mix.solver.highs import run
+from tokenfleet.mix.why.infeasible import repair_of
+from tokenfleet.problem_data import Problem
+
+AT_MOST = 5  # sets that are shown
+_USED = 1e-6  # of a limit, below which it did not give way
+_DEAREST = 1e3  # times a limit: what a slack may be at most, where nothing else says
+
+Key = tuple[str, str]  # family, and the site, offer, API or workload (or all) that it is of
+
+
+@dataclass(frozen=True)
+class Concession:
+    """A limit that gives way, and by how much."""
+
+    family: str
+    where: str
+    amount: float
+    unit: str
+    limit: float
+    lower: bool = False  # the limit comes down: a demand, a floor
+
+    @property
+    def after(self) -> float:
+        """What the limit has to be."""
+        return self.limit - self.amount if self.lower else self.limit + self.amount
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A minimal set of concessions, and the cheapest plan once they are made."""
+
+    concessions: tuple[Concession, ...]
+    plan: Answer = field(repr=False)
+    problem: Problem = field(repr=False)
+    price_usd: float = 0.0  # of the concessions, where the buyer gave prices
+
+
+def repairs(
+    study: Study, prices: Mapping[Key, float] | None = None, at_most: int = AT_MOST
+) -> Iterator[Repaired]:
+    """Minimal sets of concessions, those of the fewest limits first.
+
+    `prices` are USD a year for a unit of a limit; without, the least relative change counts.
+    """
+    elastic = _Elastic(study, prices or {})
+    for _ in range(at_most):
+        found = elastic.next()
+        if found is None:
+            return
+        concessions, problem = found
+        nothing_left = all(c.lower and c.after <= _USED * c.limit for c in concessions)
+        plan = None if nothing_left else study.again(problem)
+        if plan is not None:
+            price = sum(
+                (prices or {}).get((c.family, c.where), 0.0) * c.amount for c in concessions
+            )
+            yield Repaired(concessions, plan, problem, price)
+
+
+class _Elastic:
+    """The problem with limits that give way, and a binary for each."""
+
+    def __init__(self, study: Study, prices: Mapping[Key, float]) -> None:
+        self.study = study
+        self.prices = prices
+        problem = study.problem
+        least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
+        names = frozenset(limits.that_give_way(problem))
+        frame = frame_of(problem, least, every_system=True)
+        self.m: FleetModel = build(problem, relax=names, frame=frame)
+        self.slacks = self.m.of(Slack)
+        self.keys: dict[Key, list[Slack]] = {}
+        for slack in self.slacks:
+            self.keys.setdefault(_key(problem, slack.row), []).append(slack)
+        self.gives: dict[Key, pulp.LpVariable] = {}
+        most = _most(self.m)
+        for i, (key, slacks) in enumerate(sorted(self.keys.items())):
+            z = self.m.prob.add_variable(f"z{i:04d}", 0, 1, pulp.LpInteger)
+            self.gives[key] = z
+            for slack in slacks:
+                v = self.m.columns[slack]
+                row = Own(f"gives way {v.name}")
+                self.m.row(row, [(v, 1.0), (z, -most[slack])], pulp.LpConstraintLE, 0.0)
+
+    def next(self) -> tuple[tuple[Concession, ...], Problem] | None:
+        """The next set and the problem with it; None where there is none."""
+        count = pulp.LpAffineExpression([(z, 1.0) for z in self.gives.values()])
+        self.m.prob.sense = pulp.LpMinimize
+        self.m.prob.setObjective(count)
+        fewest = self._run()
+        if fewest is None:
+            return None
+        size = round(sum(fewest[z.name] for z in self.gives.values()))
+        row = Own(f"as few {len(self.m.rows)}")
+        self.m.row(row, [(z, 1.0) for z in self.gives.values()], pulp.LpConstraintLE, size)
+        limit = self.m.prob.constraints()[-1]
+        self._set_wish()
+        best = self._run(fewest)
+        limit.changeRHS(float(len(self.gives)))
+        if best is None:
+            return None
+        problem = self.study.problem
+        slack = {la: best[v.name] for la, v in self.slacks.items()}
+        used = {
+            key
+            for key, slacks in self.keys.items()
+            if any(slack[s] > _USED * max(size_of_limit(problem, s.row), _USED) for s in slacks)
+        }
+        if not used:
+            return None
+        forbidden = [(self.gives[key], 1.0) for key in used]
+        row = Own(f"another set {len(self.m.rows)}")
+        self.m.row(row, forbidden, pulp.LpConstraintLE, float(len(used) - 1))
+        repair = repair_of(problem, slack)
+        if repair is None:
+            return None
+        return tuple(self._conceded(key, slack) for key in sorted(used)), repair.loosened
+
+    def _set_wish(self) -> None:
+        """The least change, by the buyer's prices or relative to each limit."""
+        problem = self.study.problem
+        if not self.prices:
+            weights: Coefficients = {
+                s: 1.0 / max(size_of_limit(problem, s.row), 1e-6) for s in self.slacks
+            }
+            set_objective(self.m, weights)
+            return
+        paid = dict(cost_coefficients(self.m))
+        for key, slacks in self.keys.items():
+            for slack in slacks:
+                paid[slack] = paid.get(slack, 0.0) + self.prices.get(key, 0.0)
+        set_objective(self.m, paid)
+
+    def _run(self, start: Mapping[str, float] | None = None) -> Mapping[str, float] | None:
+        effort = self.study.effort()
+        outcome = run(self.m.prob, effort.within(effort.left()), start=start)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return outcome.values if outcome.has_incumbent else None
+
+    def _conceded(self, key: Key, slack: Mapping[Slack, float]) -> Concession:
+        """What one limit gives: of demand the requests/s of all classes in the block that most of
+        them are missing in, of others the largest slack."""
+        problem = self.study.problem
+        rows = {s.row: slack[s] for s in self.keys[key]}
+        family = limits.family_of(next(iter(rows)))
+        assert family is not None
+        if key[0] == "demand":
+            by_block: dict[int, float] = {}
+            asked: dict[int, float] = {}
+            for row, amount in rows.items():
+                assert isinstance(row, Demand)
+                enough = family.unit.enough(amount) if amount > 0 else 0.0
+                by_block[row.block] = by_block.get(row.block, 0.0) + enough
+                asked[row.block] = asked.get(row.block, 0.0) + family.size(problem, row)
+            worst = max(by_block, key=lambda b: by_block[b])
+            return Concession(*key, by_block[worst], family.unit.name, asked[worst], lower=True)
+        row, amount = max(rows.items(), key=lambda item: item[1])
+        return Concession(
+            *key, family.unit.enough(amount), family.unit.name, family.at(problem, row).limit
+        )
+
+
+def _key(problem: Problem, row: Row) -> Key:
+    if isinstance(row, Demand):
+        return "demand", problem.workloads[row.workload].id
+    family = limits.family_of(row)
+    assert family is not None
+    return family.name, family.at(problem, row).name
+
+
+def _most(m: FleetModel) -> dict[Slack, float]:
+    """The most that each slack can be of use: what its row holds with every column at its bound."""
+    slacks = {m.columns[la].name: la for la in m.of(Slack)}
+    found: dict[Slack, float] = {}
+    for row in m.prob.constraints():
+        label = m.rows[row.name]
+        own = next((slacks[v.name] for v in row.keys() if v.name in slacks), None)  # noqa: SIM118
+        if own is None:
+            continue
+        size = size_of_limit(m.problem, label)
+        if isinstance(label, Demand):
+            found[own] = size
+            continue
+        bounds = [(a, v.upBound) for v, a in row.items() if v.name not in slacks and a > 0]
+        if all(up is not None for _, up in bounds):
+            total = sum(a * up for a, up in bounds)
+            found[own] = max(total + row.constant, 0.0) + 1e-6 * size
+        else:
+            found[own] = _DEAREST * max(size, 1.0)
+    return found

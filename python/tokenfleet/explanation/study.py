@@ -1,0 +1,331 @@
+"""One problem, solved, and solved again with changes: what every explanation stands on.
+
+The space of configurations is evaluated once, by whoever built the problem. A `Study` then solves
+
+- a *changed problem* (`again`): another limit, demand or price;
+- the *same problem* with another question (`least`): other weights in the objective, more rows,
+  columns that are closed. The model is kept, its rows and bounds are moved and put back, and a plan
+  that is known to keep the rows is where the solver starts.
+
+Everything is a loss, of which less is better: the goal in its own unit, times -1 where more is
+best. For a goal that is a ratio (cost per token) `loss_weights` are those of cost - r * tokens at
+the least ratio r, which no plan brings below zero.
+
+No dual is passed off as a price: whole systems jump, so what is shown was solved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import pulp
+
+from tokenfleet.errors import InfeasibleError, SolverError
+from tokenfleet.mix.generate.generation import applies, is_large
+from tokenfleet.mix.model import FleetModel, Label, build, frame_of
+from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.model.index import Budget, Own
+from tokenfleet.mix.model.objectives import Coefficients
+from tokenfleet.mix.result import bookings, clean_values
+from tokenfleet.mix.search.bounds import bounded
+from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.stages import search
+from tokenfleet.mix.solve import bounded_scale, solve_mix
+from tokenfleet.mix.solver.effort import Deadline, Effort
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions, relative_gap, run
+from tokenfleet.mix.why.infeasible import check_problem
+from tokenfleet.problem_data import Problem, Systems
+from tokenfleet.verify.mix import verify_mix
+
+How = Literal["re-solved and proven", "re-solved within gap", "relaxation"]
+PROVEN: How = "re-solved and proven"
+WITHIN: How = "re-solved within gap"
+RELAXATION: How = "relaxation"
+
+#: Seconds of one solve, unless the scenario gives less.
+LONGEST_S = 60.0
+
+
+class OutOfTimeError(SolverError):
+    """The time of an explanation is used up; what was found until then stands."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A plan, its loss and the proven bound of it: no plan has less than `bound`."""
+
+    problem: Problem = field(repr=False)
+    loss: float
+    bound: float
+    values: Mapping[Label, float] = field(repr=False)
+    annual_cost_usd: float = math.nan
+    by_name: Mapping[str, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def gap(self) -> float:
+        """Relative gap of the loss."""
+        return relative_gap(self.loss, self.bound)
+
+    @property
+    def how(self) -> How:
+        """Whether the loss is proven, or proven within the gap."""
+        return PROVEN if self.gap <= OPTIMAL_GAP else WITHIN
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A row over columns by their labels: `sum(weight * column) >= or <= limit`."""
+
+    name: str
+    weights: Mapping[Label, float]
+    at_least: bool
+    limit: float
+
+
+class Study:
+    """A problem with its best plan, and the means to ask what would change it."""
+
+    def __init__(self, problem: Problem, options: SolveOptions, seconds: float = math.inf) -> None:
+        """`options` are of one solve, `seconds` those of all of them together."""
+        least = replace(problem.objective, ratio_tolerance=0.0)
+        self.problem = replace(problem, objective=least)
+        self.options = options
+        self.deadline = Deadline(seconds)
+        self.counted = [0]
+        self._rows: dict[str, pulp.LpConstraint] = {}
+
+    @property
+    def solves(self) -> int:
+        """Problems solved so far, by twins as well."""
+        return self.counted[0]
+
+    @property
+    def sign(self) -> float:
+        """1 where less of the goal is better, -1 where more is."""
+        return self.problem.objective.goal.sign
+
+    @property
+    def pays(self) -> bool:
+        """Whether cost alone is what is best: a budget that holds today's best plan then holds
+        every plan that is no worse."""
+        return self.problem.objective.goal.is_cost
+
+    @cached_property
+    def base(self) -> Answer:
+        """The best plan of the problem as it is.
+
+        Raises:
+            InfeasibleError: there is none.
+        """
+        found = self.again(self.problem)
+        if found is None:
+            raise InfeasibleError("no plan meets every requirement", ())
+        return found
+
+    def twin(self, gap: float) -> Study:
+        """The same study with a model of its own, for columns that others must not see, solved to
+        a gap no closer than that."""
+        options = replace(self.options, gap=max(self.options.gap, gap))
+        other = Study(self.problem, options)
+        other.deadline, other.counted = self.deadline, self.counted
+        other.base = self.base
+        return other
+
+    # Changed problems
+
+    def again(self, problem: Problem, start: Mapping[Label, float] | None = None) -> Answer | None:
+        """The best plan of a changed problem; None where there is none.
+
+        A `start` that is no plan of it is left out.
+
+        Raises:
+            OutOfTimeError: no time is left, or it ended before any plan.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        try:
+            check_problem(problem)
+            if applies(problem) and is_large(problem):
+                return self._again_large(problem)
+            frame = frame_of(problem, bounded_scale(problem, self.options), every_system=True)
+        except InfeasibleError:
+            return None
+        m = build(problem, frame=frame)
+        if problem.objective.goal.per is not None:
+            found = search_ratio(m, self.effort())
+        else:
+            objective.set_goal(m)
+            found = search(m, self.effort(), _start(m, problem, start))
+        return self._answer(m, found, problem.objective.goal.sign)
+
+    def _again_large(self, problem: Problem) -> Answer:
+        effort = self.effort()
+        options = replace(self.options, time_limit_s=effort.left())
+        found = solve_mix(problem, options, compare_single=False)
+        if found.interrupted:
+            raise KeyboardInterrupt
+        sign = problem.objective.goal.sign
+        loss, bound = sign * found.value, sign * found.bound
+        return Answer(problem, loss, bound, found.values, found.annual_cost_usd)
+
+    # The same problem, asked something else
+
+    @cached_property
+    def model(self) -> FleetModel:
+        """The model of the problem, with every system type: also those that another beats."""
+        if applies(self.problem) and is_large(self.problem):
+            raise SolverError(
+                "the problem is too large for this question: its model is never built whole",
+                "ask for the worth of limits, or plan for fewer systems or sites",
+            )
+        scale = bounded_scale(self.problem, self.options)
+        return build(self.problem, frame=frame_of(self.problem, scale, every_system=True))
+
+    def weights_beside(self, best: Answer) -> tuple[Coefficients, float]:
+        """The loss of a plan as weights of its columns, and its constant.
+
+        Of a ratio it is what the plan costs beyond the ratio of `best`, USD a year.
+        """
+        m, goal = self.model, self.problem.objective.goal
+        if goal.per is None:
+            weights, constant = objective.goal_coefficients(m, goal)
+            return {la: self.sign * a for la, a in weights.items()}, self.sign * constant
+        ratio = best.loss / goal.per_amount
+        parts = ((1.0, objective.cost_coefficients(m)), (-ratio, self.tokens))
+        return objective.combine(parts), m.constant_usd
+
+    def loss_of(self, best: Answer) -> tuple[float, float]:
+        """Bound and value of the loss of `best`, in the unit of the weights beside it."""
+        goal = self.problem.objective.goal
+        if goal.per is None:
+            return best.bound, best.loss
+        served = sum(a * best.values.get(la, 0.0) for la, a in self.tokens.items())
+        return -max(best.loss - best.bound, 0.0) * served / goal.per_amount, 0.0
+
+    @cached_property
+    def tokens(self) -> Coefficients:
+        """Tokens a year of each column, as the objective counts them."""
+        return objective.token_coefficients(self.model, self.problem.objective.denominator)
+
+    def least(
+        self,
+        weights: Mapping[Label, float],
+        constant: float = 0.0,
+        *,
+        rows: Sequence[Bound] = (),
+        closed: Iterable[Label] = (),
+        start: Mapping[str, float] | None = None,
+        whole: bool = False,
+        unbudgeted: bool = False,
+    ) -> Answer | None:
+        """The plan with the least sum of weights that also keeps `rows` and leaves `closed` at
+        zero; None where there is none.
+
+        `start` holds columns by name and must be such a plan. `whole`: the model has columns that
+        the search knows nothing of, so HiGHS alone solves it. `unbudgeted`: the yearly budget,
+        which counts today's prices, does not hold.
+        """
+        m = self.model
+        objective.set_objective(m, dict(weights), constant=constant)
+        shut = [m.columns[la] for la in closed]
+        opened = self._budget_rows if unbudgeted else ()
+        with self._with(rows, opened), bounded([(v, v.lowBound, 0.0) for v in shut]):
+            effort = self.effort()
+            if whole:
+                outcome = run(m.prob, effort.within(effort.left()), start=start)
+                found = Found(
+                    outcome.status, outcome.value, outcome.bound, outcome.values,
+                    outcome.interrupted,
+                )  # fmt: skip
+            else:
+                found = search(m, effort, start)
+        return self._answer(m, found, 1.0)
+
+    @contextmanager
+    def _with(self, rows: Sequence[Bound], opened: Sequence[pulp.LpConstraint]) -> Iterator[None]:
+        used = [(self._row(row), row.limit) for row in rows]
+        stated = [(row, -row.constant) for row in opened]
+        for constraint, limit in used:
+            constraint.changeRHS(limit)
+        for constraint, _ in stated:
+            constraint.changeRHS(_open(constraint))
+        try:
+            yield
+        finally:
+            for constraint, _ in used:
+                constraint.changeRHS(_open(constraint))
+            for constraint, limit in stated:
+                constraint.changeRHS(limit)
+
+    @cached_property
+    def _budget_rows(self) -> tuple[pulp.LpConstraint, ...]:
+        labels = self.model.rows
+        rows = self.model.prob.constraints()
+        return tuple(row for row in rows if isinstance(labels[row.name], Budget))
+
+    def _row(self, row: Bound) -> pulp.LpConstraint:
+        """The row in the model: added once, and open where it is not asked for."""
+        if row.name not in self._rows:
+            m = self.model
+            pairs = [(m.columns[la], a) for la, a in row.weights.items() if a]
+            sense = pulp.LpConstraintGE if row.at_least else pulp.LpConstraintLE
+            m.row(Own(row.name), pairs, sense, row.limit)
+            self._rows[row.name] = m.prob.constraints()[-1]
+        return self._rows[row.name]
+
+    def effort(self) -> Effort:
+        """The time of one solve.
+
+        Raises:
+            OutOfTimeError: none is left.
+        """
+        left = self.deadline.left()
+        if left <= 0:
+            raise OutOfTimeError("the time given for the explanation is used up", "give it more")
+        self.counted[0] += 1
+        limit = min(self.options.time_limit_s, LONGEST_S, left)
+        return Effort.of(replace(self.options, time_limit_s=limit)).impatient()
+
+    def _answer(self, m: FleetModel, found: Found, sign: float) -> Answer | None:
+        if found.interrupted:
+            raise KeyboardInterrupt
+        if found.status == "infeasible":
+            return None
+        if not found.values:
+            raise OutOfTimeError("the time ended before a plan was found", "give it more time")
+        values = clean_values(m, found.values)
+        usd = m.constant_usd + sum(booking.usd for booking in bookings(m, values))
+        per = m.problem.objective.goal.per_amount
+        value = found.value if found.best_value is None else found.best_value
+        return Answer(
+            m.problem, sign * value * per, sign * found.bound * per, values, usd, found.values
+        )
+
+
+def _open(row: pulp.LpConstraint) -> float:
+    """The limit at which a row holds nothing back."""
+    return -math.inf if row.sense == pulp.LpConstraintGE else math.inf
+
+
+def _start(
+    m: FleetModel, problem: Problem, values: Mapping[Label, float] | None
+) -> dict[str, float] | None:
+    """The values as columns of a model, where they are a plan of the problem."""
+    if values is None or verify_mix(problem, values):
+        return None
+    return {m.columns[la].name: v for la, v in values.items() if la in m.columns}
+
+
+def systems_by_offer(problem: Problem, values: Mapping[Label, float]) -> dict[str, int]:
+    """Systems of a plan by offer and site, at the peak over the load blocks."""
+    found: dict[str, int] = {}
+    for label, count in values.items():
+        if isinstance(label, Systems):
+            name = problem.offers[label.offer].id
+            found[name] = max(found.get(name, 0), round(count))
+    return dict(sorted(found.items()))

@@ -1,0 +1,191 @@
+"""What one more of something is worth: the limit is moved by whole steps and the plan solved again.
+
+A dual is no answer where systems are whole: it is zero for power that is short by half a system.
+So each limit is first taken away. If that saves nothing, no amount of more is worth anything, and
+one solve has proven it. Else the steps follow: the power of one more system of each type, a rack, a
+system; of each, what it saves and how much of it the new plan needs. A limit that binds is also
+moved down by one step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tokenfleet.explanation.rows import Step, Worth, finite
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
+from tokenfleet.mix.model import Label
+from tokenfleet.mix.model.family import Family, Place
+from tokenfleet.mix.model.limits import FAMILIES
+from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.plan.by_block import ByBlock, Use
+from tokenfleet.problem_data import Problem
+
+_LADDER = (1, 2, 5)  # steps tried where one is not enough to save anything
+_MOST_STEPS = 4
+_DEMAND = 0.01  # share of the demand that is added
+_SAME = 1e-9  # of the value
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A change that is no limit of the mix: another latency limit in the scenario, say."""
+
+    what: str
+    where: str
+    unit: str
+    by: float
+    limit: float | None
+    problem: Callable[[], Problem | None]
+
+
+def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
+    """The worth of every limit, of demand, of the reserve, and of further changes."""
+    base, problem = study.base, study.problem
+    use = Use(base, ByBlock(base))
+    for family in FAMILIES:
+        if family.places is None or family.used is None or not family.field:
+            continue
+        for place in family.stated(problem):
+            yield _of_limit(study, family, place, float(family.used(use, place)))
+    yield from _of_demand(study)
+    yield from _of_reserve(study)
+    for move in moves:
+        changed = move.problem()
+        found = None if changed is None else study.again(changed, base.values)
+        yield Worth(
+            what=move.what, where=move.where, unit=move.unit, limit=move.limit, unlimited=None,
+            steps=(_step(study, move.by, found),),
+        )  # fmt: skip
+
+
+def _of_limit(study: Study, family: Family, place: Place, used: float) -> Worth:
+    """Steps up, as far as they are worth anything, and one down where the limit binds."""
+    sizes = _sizes(study.problem, family, place)
+    free = family.moved(study.problem, place, math.inf)
+    unlimited = study.again(free, study.base.values)
+    gained = None if unlimited is None else study.base.loss - unlimited.loss
+    noise = _SAME * max(abs(study.base.loss), 1e-9)
+    if gained is not None and gained > noise:
+        steps = _up(study, family, place, sizes, gained)
+    else:
+        steps = [_nothing(study, sizes[0], unlimited)]
+    if used > place.limit - sizes[0] and place.limit >= sizes[0]:
+        less = study.again(family.moved(study.problem, place, -sizes[0]))
+        steps.insert(0, _step(study, -sizes[0], less))
+    return Worth(
+        what=family.words,
+        where=place.name,
+        unit=family.unit.name,
+        limit=place.limit,
+        steps=tuple(steps),
+        unlimited=None if gained is None else gained if gained > noise else 0.0,
+    )
+
+
+def _up(
+    study: Study, family: Family, place: Place, sizes: Sequence[float], most: float
+) -> list[Step]:
+    """Larger and larger steps, until one saves as much as no limit at all would."""
+    steps: list[Step] = []
+    start = study.base.values
+    tried = sorted({*sizes, *(sizes[0] * times for times in _LADDER)})
+    for by in tried[:_MOST_STEPS]:
+        if steps and steps[-1].worth is not None and steps[-1].worth >= most * (1.0 - _SAME):
+            break
+        moved = family.moved(study.problem, place, by)
+        found = study.again(moved, start)
+        enough = None
+        if found is not None:
+            start = found.values
+            used = float(family.used(Use(found, ByBlock(found)), place)) if family.used else 0.0
+            enough = max(used - place.limit, 0.0)
+        steps.append(_step(study, by, found, enough))
+    return steps
+
+
+def _nothing(study: Study, by: float, unlimited: Answer | None) -> Step:
+    """A step that no plan without the limit is better than: its worth is known to be nothing."""
+    most = max(study.base.loss - unlimited.bound, 0.0) if unlimited is not None else math.nan
+    proven = unlimited is not None and unlimited.how == PROVEN
+    return Step(
+        by=by, worth=0.0, worth_low=0.0, worth_high=finite(most), enough=None,
+        how=PROVEN if proven else WITHIN,
+    )  # fmt: skip
+
+
+def _step(study: Study, by: float, found: Answer | None, enough: float | None = None) -> Step:
+    if found is None:
+        return Step(
+            by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=study.base.how
+        )
+    base = study.base
+    both = base.how == PROVEN and found.how == PROVEN
+    noise = _SAME * max(abs(base.loss), 1e-9)
+    worth = base.loss - found.loss
+    return Step(
+        by=by,
+        worth=0.0 if abs(worth) <= noise else worth,
+        worth_low=finite(base.bound - found.loss),
+        worth_high=finite(base.loss - found.bound),
+        enough=enough,
+        how=PROVEN if both else WITHIN,
+    )
+
+
+def _sizes(problem: Problem, family: Family, place: Place) -> list[float]:
+    """Natural steps of a limit, the smallest first."""
+    if family.unit.whole:
+        return [1.0]
+    if family.name == "power":
+        (s,) = place.rows
+        utility = problem.sites[s].power_is_utility
+        kw = {
+            pool.provisioned_it_kw * (pool.pue if utility else 1.0)
+            for pool in problem.pools
+            if pool.site == s and not pool.hosted and pool.provisioned_it_kw > 0
+        }
+        return sorted(kw) or [1.0]
+    if family.name == "capex":
+        return sorted({offer.capex_usd for offer in problem.offers if offer.capex_usd > 0}) or [1.0]
+    return [max(place.limit, 1.0) / 100.0]
+
+
+def _of_demand(study: Study) -> Iterator[Worth]:
+    """One per cent more of each workload's demand: the cost of one more token."""
+    problem = study.problem
+    for w, workload in enumerate(problem.workloads):
+        if workload.free or not workload.demand_rps.any():
+            continue
+        more = list(problem.workloads)
+        more[w] = replace(workload, demand_rps=workload.demand_rps * (1.0 + _DEMAND))
+        found = study.again(replace(problem, workloads=tuple(more)))
+        marginal = None
+        if found is not None and study.pays:
+            before = tokens_per_year(problem, study.base.values, "output")
+            added = tokens_per_year(found.problem, found.values, "output") - before
+            usd = found.annual_cost_usd - study.base.annual_cost_usd
+            marginal = usd * 1e6 / added if added > 0 else None
+        yield Worth(
+            what="demand", where=workload.id, unit="%", limit=None, unlimited=None,
+            steps=(_step(study, 100.0 * _DEMAND, found),), marginal_usd_per_mtok_output=marginal,
+        )  # fmt: skip
+
+
+def _of_reserve(study: Study) -> Iterator[Worth]:
+    """One spare system of each used pool more, and one less."""
+    problem = study.problem
+    stated = {pool.reserve for pool in problem.pools}
+    if len(stated) != 1:
+        return
+    (kept,) = stated
+    steps = []
+    for by in (-1, 1) if kept else (1,):
+        pools = tuple(replace(pool, reserve=kept + by) for pool in problem.pools)
+        start: Mapping[Label, float] | None = study.base.values if by < 0 else None
+        steps.append(_step(study, by, study.again(replace(problem, pools=pools), start)))
+    yield Worth(
+        what="reserve of each used pool", where="all", unit="systems", limit=kept, unlimited=None,
+        steps=tuple(steps),
+    )  # fmt: skip

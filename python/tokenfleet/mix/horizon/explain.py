@@ -1,0 +1,114 @@
+"""Why a horizon has no plan: what is short, in which period, and by how much.
+
+Each family of limits alone, and then all of them, may give way at a price per unit; the plan that
+then gives way least says what is missing. It is itself the plan that its repair would allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tokenfleet.errors import InfeasibleError
+from tokenfleet.mix.model import build, limits
+from tokenfleet.mix.model.family import Family
+from tokenfleet.mix.model.frame import Frame
+from tokenfleet.mix.model.index import Budget, Capex, Row, Slack
+from tokenfleet.mix.model.objectives import set_objective
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Problem, only_block
+
+_SECONDS = 20.0
+_MOST_S = 8.0
+_NOISE = 1e-6
+
+
+def explain_horizon(problem: Problem, frame: Frame) -> InfeasibleError:
+    """The error that names the periods in which something is short."""
+    deadline = Deadline(_SECONDS)
+    horizon = problem.horizon
+    assert horizon is not None
+    names = that_give_way(horizon)
+    repairs = [_repair(problem, frame, [name], deadline) for name in names]
+    found = [texts for texts in repairs if texts]
+    if not found:
+        found = [texts for texts in [_repair(problem, frame, names, deadline)] if texts]
+    if not found:
+        return InfeasibleError("no plan over the horizon meets every requirement", ())
+    conflicts = [text for texts in found for text in texts]
+    return InfeasibleError(
+        f"no plan over the horizon meets every requirement: {'; or '.join(map(', '.join, found))}",
+        conflicts,
+        "each alternative is enough alone; move a date, or loosen what is short in its period",
+    )
+
+
+def that_give_way(horizon: Horizon) -> list[str]:
+    """Families that bind in some node and may be relaxed, demand last."""
+    found: dict[str, None] = {}
+    for node in horizon.nodes:
+        found |= dict.fromkeys(limits.that_give_way(node.problem))
+        if node.capex_budget_usd is not None:
+            found = {"capex": None} | found
+    return sorted(found, key=lambda name: name == "demand")
+
+
+def _repair(
+    problem: Problem, frame: Frame, families: Sequence[str], deadline: Deadline
+) -> list[str]:
+    """What must give way of some families, the least of it; nothing where that is no cure."""
+    m = build(problem, relax=frozenset(families), frame=frame)
+    slacks = m.of(Slack)
+    if not slacks or deadline.left() <= 0:
+        return []
+    set_objective(m, {la: 1.0 / max(_size(problem, la.row), _NOISE) for la in slacks})
+    seconds = min(max(deadline.left() / 2, 0.5), _MOST_S)
+    outcome = run(m.prob, SolveOptions(gap=1e-3, time_limit_s=seconds))
+    if not outcome.has_incumbent:
+        return []
+    amounts = {label.row: outcome.values[column.name] for label, column in slacks.items()}
+    return _texts(problem, amounts)
+
+
+def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:
+    found: dict[str, None] = {}
+    for row, amount in amounts.items():
+        if amount > _NOISE * max(_size(problem, row), _NOISE):
+            family, (node, own) = _family(row), _in_node(problem, row)
+            text = family.short(node.problem, own, family.unit.enough(amount))
+            found[f"{node.name}: {text}"] = None
+    return list(found)
+
+
+def _size(problem: Problem, row: Row) -> float:
+    """The limit that a row holds, in its own unit."""
+    node, own = _in_node(problem, row)
+    return _family(row).size(node.problem, own)
+
+
+def _in_node(problem: Problem, row: Row) -> tuple[Node, Row]:
+    """The node that a row is about, and the row as its own problem has it."""
+    horizon = problem.horizon
+    assert horizon is not None
+    if isinstance(row, Capex | Budget):
+        node = horizon.nodes[row.node]
+        if isinstance(row, Capex) and not row.total:
+            year = node.problem
+            stated = replace(year.objective, capex_budget_usd=node.capex_budget_usd)
+            node = replace(node, problem=replace(year, objective=stated))
+        return node, row
+    block = getattr(row, "block", None)
+    scope = only_block(block) if block is not None else row.scope  # type: ignore[union-attr]
+    u = problem.node_of(scope)
+    first = sum(len(node.problem.blocks) for node in horizon.nodes[:u])
+    if block is not None:
+        return horizon.nodes[u], row._replace(block=block - first)  # type: ignore[call-arg]
+    own = EVERY_BLOCK if scope == problem.in_node(u) else scope - first
+    return horizon.nodes[u], row._replace(scope=own)  # type: ignore[call-arg]
+
+
+def _family(row: Row) -> Family:
+    family = limits.family_of(row)
+    assert family is not None, row
+    return family

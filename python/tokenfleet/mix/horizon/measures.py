@@ -1,0 +1,109 @@
+"""What it is worth to know the future, to plan for several, and to be wrong.
+
+Every measure is a difference of plans that were solved for it:
+
+    wait and see   mean over futures of the least cost of each, known in advance
+    EVPI           expected cost of the plan - wait and see                        >= 0
+    EEV            expected cost if what is decided now is that of the mean future
+    VSS            EEV - expected cost of the plan                                 >= 0
+    regret         what one future's own plan decides now, in another future: cost above its least
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tokenfleet.errors import InfeasibleError
+from tokenfleet.mix.horizon.combine import along, mean
+from tokenfleet.mix.horizon.risk import Risk
+from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.problem_data import Horizon
+
+
+@dataclass(frozen=True)
+class Known:
+    """Plans of futures that are known in advance, by leaf of the tree."""
+
+    results: Mapping[int, HorizonResult] = field(repr=False)
+
+    @property
+    def least(self) -> dict[int, float]:
+        """Least cost of each future, USD."""
+        return {leaf: found.npv_usd for leaf, found in self.results.items()}
+
+
+def wait_and_see(horizon: Horizon, options: SolveOptions, name: str = "") -> Known:
+    """The best plan of each future, if it were known."""
+    return Known(
+        {leaf: solve_horizon(name, along(horizon, leaf), options) for leaf in horizon.leaves}
+    )
+
+
+def expected_least(horizon: Horizon, known: Known) -> float:
+    """Mean over the futures of the least cost of each, USD."""
+    return sum(horizon.nodes[leaf].probability * usd for leaf, usd in known.least.items())
+
+
+def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, int], float]:
+    """What a chain orders in the periods before the first news, as orders of the tree's nodes."""
+    node_of = {horizon.nodes[u].period: u for u in horizon.now}
+    found = {}
+    for (u, o), count in chain.orders_now().items():
+        period = chain.horizon.nodes[u].period
+        if period in node_of:
+            found[node_of[period], o] = count
+    return found
+
+
+def mean_plan(horizon: Horizon, options: SolveOptions, name: str = "") -> HorizonResult:
+    """The best plan of the mean future."""
+    return solve_horizon(name, mean(horizon), options)
+
+
+def with_orders(
+    horizon: Horizon, orders: Orders, options: SolveOptions, name: str = ""
+) -> HorizonResult | None:
+    """The best plan after such orders now; None where they leave none."""
+    try:
+        return solve_horizon(name, horizon, options, fixed=orders)
+    except InfeasibleError:
+        return None
+
+
+def in_future(horizon: Horizon, orders: Orders, leaf: int) -> dict[tuple[int, int], float]:
+    """Orders of the tree's first nodes as those of the chain that ends in a leaf."""
+    place = {u: i for i, u in enumerate(horizon.path(leaf))}
+    return {(place[u], o): count for (u, o), count in orders.items() if u in place}
+
+
+def regret_of(
+    horizon: Horizon, orders: Orders, known: Known, options: SolveOptions
+) -> dict[int, float | None]:
+    """Cost above the least, in each future, of a plan that decides these orders now; None where
+    they leave no plan."""
+    found: dict[int, float | None] = {}
+    for leaf, least in known.least.items():
+        plan = with_orders(along(horizon, leaf), in_future(horizon, orders, leaf), options)
+        found[leaf] = None if plan is None else plan.npv_usd - least
+    return found
+
+
+def least_regret(
+    horizon: Horizon, known: Known, options: SolveOptions, risk: Risk | None = None
+) -> HorizonResult:
+    """The plan whose largest regret is the least; its `value` is that regret."""
+    risk = replace(risk or Risk(), kind="regret", least=known.least)
+    return solve_horizon("", horizon, options, risk)
+
+
+def cvar(result: HorizonResult, alpha: float) -> float:
+    """Mean cost of the worst 1 - alpha of the futures, USD."""
+    left, total = 1.0 - alpha, 0.0
+    nodes = result.horizon.nodes
+    for leaf, usd in sorted(result.npv_by_leaf.items(), key=lambda item: -item[1]):
+        share = min(nodes[leaf].probability, left)
+        total += share * usd
+        left -= share
+    return total / (1.0 - alpha)

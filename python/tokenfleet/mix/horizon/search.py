@@ -1,0 +1,127 @@
+"""Search over a horizon: bound, a whole plan period by period, proof.
+
+1. The relaxation is the bound.
+2. A small model goes to HiGHS whole. A large one is made whole one period at a time (relax and
+   fix): numbers of the period are whole, those before stand, those after may be fractions. That is
+   a plan early, and starts the exact search, which has the rest of the time.
+3. The numbers that are whole are fixed and the rest solved once more, so that a plan holds to the
+   last digit and not to the solver's tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model.stock import node_of
+from tokenfleet.mix.search.incumbent import Found, Incumbent
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import Outcome, compiled, run
+from tokenfleet.problem_data import AtRisk, NodeCost, Tail, Unmet
+
+SMALL = 600  # whole numbers up to which the whole model is solved at once
+_PERIODS_SHARE = 0.6  # of the time, for a first plan of a large model
+_ROUGH = 2e-3  # gap of one period at a time
+
+
+def search_horizon(m: FleetModel, effort: Effort) -> Found:
+    """Solve the model with the objective that it has now."""
+    relaxed = run(m.prob, effort.first().within(effort.first().left()), mip=False)
+    if not relaxed.has_incumbent:
+        return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
+    best = Incumbent(m, effort.gap, relaxed.bound)
+    matrix = compiled(m.prob)
+    try:
+        if sum(matrix.integral) > SMALL:
+            plan = _by_period(m, effort.part(_PERIODS_SHARE, least_s=5.0))
+            if plan is not None:
+                best.offer_plan(plan)
+        if not best.done():
+            patient = effort if best.plan is not None else effort.first()
+            limit = patient.within(max(effort.left(), 1.0))
+            best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
+        if best.plan is None and best.status != "infeasible":
+            first = effort.first()
+            best.take(run(m.prob, first.within(first.left(), first_plan=True)), whole=True)
+    except KeyboardInterrupt:
+        if best.plan is None:
+            raise
+        best.interrupted = True
+    if best.plan is not None:
+        exact = _exactly(m, best.plan, effort)
+        if exact is not None:
+            best.plan, best.value = exact, _value(m, exact)
+    return best.found()
+
+
+def _value(m: FleetModel, plan: Mapping[str, float]) -> float:
+    objective = m.prob.objective
+    return float(objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items()))
+
+
+def _exactly(m: FleetModel, plan: Mapping[str, float], effort: Effort) -> dict[str, float] | None:
+    """The best numbers beside the whole ones of a plan."""
+    whole = [i for i, is_whole in enumerate(compiled(m.prob).integral) if is_whole]
+    names = compiled(m.prob).names
+    with _fixed(m, {names[i]: float(round(plan.get(names[i], 0.0))) for i in whole}):
+        patient = effort.first()
+        outcome = run(m.prob, patient.within(patient.left()), mip=False)
+    if not outcome.has_incumbent:
+        return None
+    return dict(outcome.values) | {names[i]: float(round(plan.get(names[i], 0.0))) for i in whole}
+
+
+def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
+    """A whole plan, made so one period after another; None where one has none."""
+    horizon, matrix = m.problem.horizon, compiled(m.prob)
+    assert horizon is not None
+    period = {column.name: _period(m, label) for label, column in m.columns.items()}
+    whole, decided = list(matrix.integral), dict[str, float]()
+    outcome: Outcome | None = None
+    try:
+        for t in range(horizon.periods):
+            for i, name in enumerate(matrix.names):
+                matrix.integral[i] = whole[i] and period[name] == t
+            if not any(matrix.integral):
+                continue
+            part = effort.part(1.0 / (horizon.periods - t), least_s=1.0)
+            with _fixed(m, decided):
+                outcome = run(
+                    m.prob, part.within(part.left(), gap=max(effort.gap, _ROUGH)),
+                )  # fmt: skip
+            if not outcome.has_incumbent or outcome.interrupted:
+                return None
+            for i, name in enumerate(matrix.names):
+                if matrix.integral[i]:
+                    decided[name] = float(round(outcome.values[name]))
+    finally:
+        matrix.integral[:] = whole
+    return dict(outcome.values) if outcome is not None else None
+
+
+def _period(m: FleetModel, label: Label) -> int:
+    """The period in which a number is decided."""
+    horizon = m.problem.horizon
+    assert horizon is not None
+    if isinstance(label, AtRisk | Tail | Unmet):
+        return horizon.periods - 1
+    if isinstance(label, NodeCost):
+        return horizon.nodes[label.node].period
+    return horizon.nodes[node_of(m.problem, label)].period
+
+
+@contextmanager
+def _fixed(m: FleetModel, values: Mapping[str, float]) -> Any:
+    """The model with some columns held at their numbers."""
+    columns = [v for v in m.columns.values() if v.name in values]
+    bounds = [(v, v.lowBound, v.upBound) for v in columns]
+    for v in columns:
+        v.lowBound = v.upBound = values[v.name]
+    try:
+        yield
+    finally:
+        for v, low, up in bounds:
+            v.lowBound, v.upBound = low, up

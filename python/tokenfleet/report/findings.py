@@ -1,0 +1,410 @@
+"""A plan's findings: the titles and sentences of a page, beside those of `words`.
+
+A section's title is what the section shows, in one sentence with its figure. Reads a `Plan` and
+computes nothing but wording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from tokenfleet.files.plain import plain
+from tokenfleet.plan.rows import Plan, Promise, Systems
+from tokenfleet.report import words
+from tokenfleet.report.numbers import (
+    count,
+    difference,
+    digits,
+    exact_dollars,
+    minus,
+    part,
+    power,
+    short_dollars,
+    unit_price,
+)
+
+LONGEST = 44  # characters of a name on a page
+_LOTS = 3  # named in the lead
+# What is done with systems, what stands after them, and before the place.
+_DO = {
+    "buy": ("buy", "", "for"),
+    "rent": ("rent", "", "in"),
+    "on_demand": ("rent", " on demand", "in"),
+    "spot": ("rent", " on the spot market", "in"),
+    "owned": ("keep", "", "in"),
+    "all_in": ("take", " at an all-in price", "in"),
+}
+_GET = ("get", "", "in")
+_RENTED = ("rent", "on_demand", "spot")
+_ENERGY_SHARE = 0.02  # below which energy is not worth a place in the title
+_TIGHT = 0.02  # of a power limit
+NO_PLAN_FOOT = "Nothing here is a plan: no system is proposed and no cost is known."
+NOTEBOOK = 'plan.report("plan.html") writes the whole report; plan.table("systems") is a table.'
+SELF_CONTAINED = "This file is complete: it loads nothing and runs no script."
+
+
+def clip(name: str, most: int = LONGEST) -> str:
+    """A name of at most so many characters, its head and its tail."""
+    name = plain(name)
+    if len(name) <= most:
+        return name
+    tail = most // 4
+    return f"{name[: most - tail - 1]}…{name[-tail:]}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter in front, where it begins with a word and not with an id."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.rstrip(",:;").isalpha() else text
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """`1 site`, `2 sites`."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+# The head
+
+
+def proof(plan: Plan) -> str:
+    """How far the plan is proven, as the terminal says it."""
+    return sentence(words.status_words(plan))
+
+
+def delivered(plan: Plan) -> str:
+    """What a million output tokens cost, and with what."""
+    sites = len({row.site for row in plan.systems})
+    what = f"{counted(plan.gpus, 'accelerator')} at {counted(sites, 'site')}"
+    if not plan.gpus:
+        what = "Hosted APIs" if any(row.api for row in plan.routing) else "Nothing"
+    price = plan.cost_per_mtok_output_usd
+    if price is None:
+        return what
+    verb = "delivers" if what == "Nothing" or plan.gpus == 1 else "deliver"
+    return f"{what} {verb} a million output tokens for {money_per_mtok(price)}"
+
+
+def money_per_mtok(usd: float | None) -> str:
+    """A price per million tokens; short where it is large."""
+    if usd is None:
+        return "–"
+    if 0 < usd < 1e-4:
+        return f"${digits(usd)}"
+    return short_dollars(usd) if abs(usd) >= 1e5 else minus(unit_price(usd))
+
+
+def what_to_do(plan: Plan) -> str:
+    """What to buy, rent and keep, where; three lots, and how many smaller ones."""
+    lots = _lots(plan)
+    parts = lots[:_LOTS]
+    rest = len(lots) - _LOTS
+    if rest > 0:
+        parts.append(counted(rest, "smaller lot"))
+    apis = sorted({clip(row.api) for row in plan.routing if row.api is not None})
+    if apis:
+        named = listed(apis) if len(apis) <= 3 else f"{len(apis)} hosted APIs"
+        parts.append(f"send {'the rest' if parts else 'everything'} to {named}")
+    return f"{sentence(listed(parts))}." if parts else "Nothing needs to be bought."
+
+
+def _lots(plan: Plan) -> list[str]:
+    """Lots with one verb at one place, the largest first: `buy 2 A racks and 1 B rack for x`."""
+    found: dict[tuple[str, str], list[Systems]] = defaultdict(list)
+    for row in plan.systems:
+        found[row.kind, row.system].append(row)
+    names, lots = system_names(plan), defaultdict[tuple[str, str, str], list[tuple[int, str]]](list)
+    for (kind, system), rows in found.items():
+        verb, how, where = _DO.get(kind, _GET)
+        number = sum(row.count for row in rows)
+        sites = sorted({clip(row.site) for row in rows})
+        at = f"{where} {listed(sites)}" if len(sites) <= 2 else f"at {len(sites)} sites"
+        what = f"{number:,} {names[system]} {noun(plan, system, number)}"
+        lots[verb, how, at].append((sum(row.gpus for row in rows), what))
+    texts = []
+    for (verb, how, at), kinds in lots.items():
+        kinds.sort(key=lambda lot: (-lot[0], lot[1]))
+        shown = [what for _, what in kinds[:_LOTS]]
+        if len(kinds) > _LOTS:
+            shown.append(counted(len(kinds) - _LOTS, "smaller lot"))
+        texts.append((sum(gpus for gpus, _ in kinds), f"{verb} {listed(shown)}{how} {at}"))
+    return [text for _, text in sorted(texts, key=lambda lot: (-lot[0], lot[1]))]
+
+
+def system_names(plan: Plan) -> dict[str, str]:
+    """What each system type of the plan is called: its accelerator, else its id."""
+    names = words.accelerators(plan)
+    return {row.system: clip(names.get(row.system, row.system)) for row in plan.systems}
+
+
+def noun(plan: Plan, system: str, number: int) -> str:
+    """`server`, `racks`, ...: what a system type is."""
+    form = next((row.form for row in plan.hardware if row.system == system), "system")
+    one = form if form in ("server", "rack") else "system"
+    return one if number == 1 else f"{one}s"
+
+
+def a_year(plan: Plan) -> str:
+    """The yearly cost and what it delivers."""
+    tokens = count(plan.tokens_per_year_output)
+    return f"{exact_dollars(plan.annual_cost_usd)} a year for {tokens} output tokens."
+
+
+# What to get
+
+
+def to_get(plan: Plan) -> str:
+    """`Keep 3 systems and buy 3, and pay a hosted API for the rest`."""
+    by_kind: dict[tuple[str, str], int] = defaultdict(int)
+    for row in plan.systems:
+        verb, how, _ = _DO.get(row.kind, _GET)
+        by_kind[verb, how] += row.count
+    ordered = sorted(by_kind.items(), key=lambda item: (item[0][0] != "keep", -item[1], item[0]))
+    parts = [f"{verb} {number:,}{how}" for (verb, how), number in ordered]
+    if parts:
+        (verb, how), number = ordered[0]
+        parts[0] = f"{verb} {counted(number, 'system')}{how}"
+    api = any(row.api for row in plan.routing)
+    if not parts:
+        return "Pay a hosted API for everything" if api else "Nothing needs to be bought"
+    rest = ", and pay a hosted API for the rest" if api else ""
+    return sentence(listed(parts)) + rest
+
+
+def money_title(plan: Plan) -> str:
+    """The largest cost, and energy where it is paid apart."""
+    if plan.annual_cost_usd <= 0 or not plan.cost_items:
+        return "The plan costs nothing"
+    name, usd = max(plan.cost_items.items(), key=lambda item: (item[1], item[0]))
+    what = {
+        "capex_annuity": "Buying hardware",
+        "rental": "Renting",
+        "all_in": "What is paid at an all-in price",
+        "api_tokens": "Paying hosted APIs",
+        "energy": "Energy",
+        "shortfall": "Leaving requests unserved",
+    }.get(name, sentence(words.item_name(name)))
+    title = f"{what} is {part(usd, plan.annual_cost_usd)} of the yearly cost"
+    energy = plan.cost_items.get("energy", 0.0)
+    if name != "energy" and energy >= _ENERGY_SHARE * plan.annual_cost_usd:
+        title += f"; energy is {part(energy, plan.annual_cost_usd)}"
+    return title
+
+
+# Alternatives
+
+
+def is_tie(plan: Plan, relative: float) -> bool:
+    """Whether another plan is as good within what was proven: a tie is no win."""
+    return abs(relative) <= max(plan.gap or 0.0, 1e-6)
+
+
+def single_title(plan: Plan) -> str:
+    """The best plan of one system type beside this one."""
+    single = plan.best_single_system
+    if single is None:
+        return "No plan of one system type meets every requirement"
+    relative = single.difference_relative or 0.0
+    if is_tie(plan, relative):
+        same = {row.system for row in plan.systems} == {single.system}
+        return (
+            "One system type is enough"
+            if same
+            else "The best plan of one system type is as good, within the proven gap"
+        )
+    return f"The best plan of one system type {against(plan, relative)}"
+
+
+def against(plan: Plan, relative: float) -> str:
+    """`costs 22% more`, or the like for other goals."""
+    verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
+    return f"{verb} {difference(abs(relative))[1:]} {'more' if relative > 0 else 'less'}"
+
+
+# Latency
+
+
+def latency_title(rows: Sequence[Promise]) -> str:
+    """Whether limits hold, and how many likely ranges reach beyond theirs."""
+    late = [r for r in rows if r.promised_ms is not None and r.promised_ms > r.limit_ms * 1.000001]
+    beyond = [r for r in rows if r.interval_ms[1] is not None and r.interval_ms[1] > r.limit_ms]
+    if late:
+        return f"{len(late)} of {counted(len(rows), 'latency limit')} do not hold as modelled"
+    if len(rows) == 1:
+        title = "The latency limit holds as modelled"
+        return title + ("; its likely range reaches beyond" if beyond else "")
+    title = f"All {len(rows)} latency limits hold as modelled"
+    if not beyond:
+        return f"{title}, and so does the likely range of each"
+    if len(beyond) == len(rows):
+        return f"{title}; the likely range of every one reaches beyond"
+    if len(beyond) == 1:
+        return f"{title}; the likely range of one reaches beyond"
+    return f"{title}; the likely ranges of {len(beyond)} reach beyond"
+
+
+LATENCY_NOTE = (
+    "The dot is what the model promises and the line the range that holds four of five measured "
+    "runs left out of its fit. Where it passes the limit, plan again with a confidence of 90% to "
+    "keep headroom, or measure first."
+)
+
+
+# Power
+
+
+def power_title(plan: Plan) -> str:
+    """How near power is to its limits."""
+    limited = [
+        (row.provisioned_kw / row.power_limit_kw, row.site)
+        for row in plan.sites
+        if row.power_limit_kw
+    ]
+    if not limited:
+        return "No site has a power limit"
+    most, site = max(limited, key=lambda pair: pair[0])
+    full = [s for share, s in limited if share >= 1.0 - _TIGHT]
+    if full and len(full) == len(limited) == len(plan.sites):
+        every = f"Every site is at {_of_limit(min(s for s, _ in limited))}"
+        if len(full) == 1:
+            every = f"The site is at {_of_limit(most)}"
+        return f"{every} of its power limit: power is what binds"
+    if full:
+        at = counted(len(full), "site")
+        verb = "is" if len(full) == 1 else "are"
+        return f"{at} of {len(plan.sites)} {verb} at the power limit: power is what binds there"
+    name = clip(site) if len(limited) > 1 else "The site"
+    return sentence(f"{'the fullest site, ' + name + ',' if len(limited) > 1 else name} is at ") + (
+        f"{_of_limit(most)} of its power limit"
+    )
+
+
+def _of_limit(share: float) -> str:
+    """A share of a limit that says 100% only where nothing is left."""
+    if 0.99 <= share < 1.0:
+        return f"{math.floor(1000 * share) / 10:.1f}%"
+    return part(share, 1.0)
+
+
+# Who serves what
+
+
+def served_title(plan: Plan) -> str:
+    """Workloads and kinds of systems, or the hours in which an API is used."""
+    hours = api_hours(plan)
+    total = sum(block.hours_per_year for block in plan.blocks)
+    if hours and plan.systems:
+        return f"The hosted API is used in {hours:,.0f} of {total:,.0f} hours"
+    kinds = len({row.system for row in plan.systems})
+    what = counted(kinds, "kind of system", "kinds of systems") if kinds else "hosted APIs"
+    return f"{counted(len(plan.workloads), 'workload')} on {what}"
+
+
+def api_hours(plan: Plan) -> float:
+    """Hours of a year in which some request goes to a hosted API."""
+    rates = [r.requests_per_s for r in plan.routing if r.api]
+    return sum(
+        block.hours_per_year for b, block in enumerate(plan.blocks) if any(of[b] for of in rates)
+    )
+
+
+# What it rests on
+
+
+def rests_title(plan: Plan) -> str:
+    """How many of the figures behind the money are not the buyer's own."""
+    if not plan.inputs:
+        return "Where the figures come from"
+    assumed = sum(row.assumed for row in plan.inputs)
+    if not assumed:
+        return "Every figure behind the money is yours"
+    verb = "is a typical figure" if assumed == 1 else "are typical figures"
+    return f"{assumed} of {len(plan.inputs)} figures behind the money {verb}, not yours"
+
+
+def tile_of_power(plan: Plan) -> tuple[str, str]:
+    """Power that is held, and of how much."""
+    held = sum(row.provisioned_kw for row in plan.sites)
+    limits = [row.power_limit_kw for row in plan.sites]
+    sites = counted(len(plan.sites), "site")
+    if not limits or any(limit is None for limit in limits):
+        return power(held), f"at {sites}"
+    return power(held), f"of {power(math.fsum(x or 0.0 for x in limits))} at {sites}"
+
+
+def tile_of_single(plan: Plan) -> tuple[str, str]:
+    """What the best plan of one system type costs more."""
+    single = plan.best_single_system
+    if single is None:
+        return "–", "no plan of one type"
+    relative = single.difference_relative or 0.0
+    name = clip(words.accelerators(plan).get(single.system, single.system), 24)
+    if is_tie(plan, relative):
+        return "as good", f"all {name}"
+    return difference(relative), f"all {name}"
+
+
+def front_note(plan: Plan) -> str:
+    """What is paid up front for."""
+    return "servers, network, storage" if plan.capex_usd else "nothing is bought"
+
+
+def read_before(plan: Plan, notes: Iterable[str]) -> tuple[str, ...]:
+    """At most four warnings; the rest are further down."""
+    found = [sentence(plain(text)) for text in notes]
+    if len(found) <= 4:
+        return tuple(found)
+    return (*found[:3], f"{len(found) - 3} more stand under “What it rests on”.")
+
+
+def foot(plan: Plan) -> tuple[str, ...]:
+    """What the figures are."""
+    return (
+        f"Figures are in {plan.currency} before tax, of one year of 8,760 hours; k is thousand, M "
+        "million, B billion. A million output tokens bear the whole cost, input tokens included.",
+        SELF_CONTAINED,
+    )
+
+
+def contested(names: Mapping[str, str], single: str) -> str:
+    """`Only H100 SXM 80GB`."""
+    return f"Only {clip(names.get(single, single))}"
+
+
+# Without a plan
+
+INFEASIBLE = "Infeasible: proven that no plan exists"
+NO_PLAN = "No plan meets every requirement"
+NOT_FOUND = "Open: no plan was found in the time given"
+FAILED = "Failed: the question could not be answered"
+NO_ANSWER = "There is no answer yet"
+TO_DO = "Change one of these in the scenario and plan again"
+TO_DO_LATE = "Give the search more time, or a smaller question"
+TOGETHER = "All of these together:"
+
+
+def ways_out(number: int) -> str:
+    """`2 ways out, smallest change first`."""
+    return "One way out" if number == 1 else f"{number} ways out, smallest change first"
+
+
+def in_the_way(number: int) -> str:
+    """How many requirements are in the way, where no repair is known."""
+    return "No single requirement is the cause" if not number else (
+        f"{counted(number, 'requirement')} cannot be met"
+    )  # fmt: skip
+
+
+def lead_of_ways(number: int) -> str:
+    """What the ways out are."""
+    if number == 0:
+        return "The requirements cannot all be met with what the scenario allows."
+    if number == 1:
+        return "The requirements contradict each other. This change is enough."
+    return "The requirements contradict each other. Any one of these is enough alone."

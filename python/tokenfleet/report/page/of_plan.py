@@ -1,0 +1,77 @@
+"""The page of a plan: its sections, each from rows that the plan carries.
+
+A section whose rows the plan lacks is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+from tokenfleet.plan.rows import Plan
+from tokenfleet.report import findings, words
+from tokenfleet.report.numbers import exact_dollars, short_dollars
+from tokenfleet.report.page import buy, rests, serve
+from tokenfleet.report.page.look import Look
+from tokenfleet.report.page.parts import Page, Section, Tile
+
+
+def page_of(plan: Plan, today: date | None = None) -> Page:
+    """Everything that the report of a plan shows."""
+    look = Look(plan, today)
+    return Page(
+        name=findings.clip(plan.name),
+        topic="plan",
+        dated=words_of_day(plan),
+        tone="good" if plan.proven and not plan.interrupted else "warn",
+        pill=findings.proof(plan),
+        heading=findings.delivered(plan),
+        lead=findings.what_to_do(plan),
+        lead_soft=findings.a_year(plan),
+        tiles=_tiles(plan),
+        warnings_title="Read before you sign",
+        warnings=findings.read_before(plan, words.warnings(plan, today)),
+        sections=tuple(_sections(look)),
+        foot=findings.foot(plan),
+    )
+
+
+def words_of_day(plan: Plan) -> str:
+    """Name of the scenario and the day of its prices."""
+    day = f" · prices as of {plan.as_of}" if plan.as_of else ""
+    return findings.clip(plan.name) + day
+
+
+def _sections(look: Look) -> Iterator[Section]:
+    for make in (
+        buy.systems,
+        buy.money,
+        buy.alternatives,
+        serve.latency,
+        serve.power_and_space,
+        serve.workloads,
+        rests.rests,
+        rests.engineers,
+    ):
+        section = make(look)
+        if section is not None:
+            yield section
+
+
+def _tiles(plan: Plan) -> tuple[Tile, ...]:
+    both = findings.money_per_mtok(plan.cost_per_mtok_total_usd)
+    held, of_what = findings.tile_of_power(plan)
+    single, which = findings.tile_of_single(plan)
+    return (
+        Tile(
+            "Output tokens, per million",
+            findings.money_per_mtok(plan.cost_per_mtok_output_usd),
+            f"{both} counting input too",
+        ),
+        Tile(
+            "Cost a year", short_dollars(plan.annual_cost_usd), exact_dollars(plan.annual_cost_usd)
+        ),
+        Tile("Paid up front", short_dollars(plan.capex_usd), findings.front_note(plan)),
+        Tile("Power held", held, of_what),
+        Tile("Best single system", single, which),
+    )

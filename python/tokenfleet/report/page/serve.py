@@ -1,0 +1,205 @@
+"""What is promised, what power it takes, and who serves what."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tokenfleet.plan.rows import Plan, Site
+from tokenfleet.report import findings, words
+from tokenfleet.report.findings import clip
+from tokenfleet.report.numbers import count, duration, part, power
+from tokenfleet.report.page import charts
+from tokenfleet.report.page.look import OTHER, Look
+from tokenfleet.report.page.parts import (
+    Cell,
+    Drawn,
+    Key,
+    Lines,
+    Part,
+    Section,
+    Table,
+    chart,
+    figure,
+    grid,
+    row,
+    text,
+)
+
+_KEYS = 12  # systems of a key
+_NAMED = 3  # systems named under a workload's bar
+
+
+def latency(look: Look) -> Section | None:
+    """The tightest class of every latency limit: promised, likely, and the limit."""
+    promises = words.tightest_promises(look.plan.slo)
+    if not promises:
+        return None
+    rows = []
+    for p in promises:
+        low, high = p.interval_ms
+        mark = charts.against_limit(p.promised_ms, low, high, p.limit_ms)
+        rows.append(
+            row(
+                Cell(clip(p.workload), f"{p.metric.upper()} {p.percentile}, {clip(p.cls)}",
+                     under=True),
+                Cell(mark=mark),
+                duration(p.promised_ms),
+                f"{duration(low)} to {duration(high)}",
+                duration(p.limit_ms),
+            )
+        )  # fmt: skip
+    columns = (
+        text("Workload and limit"),
+        chart("From 0 to twice the limit"),
+        figure("Promised"),
+        figure("80% range"),
+        figure("Limit"),
+    )
+    parts: tuple[Part, ...] = (
+        Table(grid(columns, rows), "bars"),
+        Lines((findings.LATENCY_NOTE,)),
+    )
+    return Section("Latency promised", findings.latency_title(promises), parts)
+
+
+def power_and_space(look: Look) -> Section | None:
+    """Power held and drawn at every site, and its racks; then power over the year."""
+    plan = look.plan
+    if not plan.sites or not plan.systems:
+        return None
+    racks = {r.where: f"{r.used:,.0f} of {r.limit:,.0f}" for r in plan.limits if r.what == "racks"}
+    most = max(s.provisioned_kw for s in plan.sites)
+    rows = []
+    for s in sorted(plan.sites, key=lambda s: (-s.provisioned_kw, s.site)):
+        limit = s.power_limit_kw
+        mark = charts.bullet(
+            s.provisioned_kw, s.drawn_kw, limit, _is_full(s)
+        ) if limit is not None else charts.bullet(
+            s.provisioned_kw / (most or 1.0), s.drawn_kw / (most or 1.0), None, False
+        )  # fmt: skip
+        basis = "IT power" if s.power_basis == "it" else "at the meter"
+        rows.append(
+            row(
+                Cell(clip(s.site), basis, under=True),
+                Cell(mark=mark),
+                power(s.provisioned_kw),
+                "none" if limit is None else power(limit),
+                power(s.drawn_kw),
+                racks.get(s.site, "–"),
+            )
+        )
+    columns = (
+        text("Site"),
+        chart("Held of the limit"),
+        figure("Held"),
+        figure("Limit"),
+        figure("Drawn at peak"),
+        figure("Racks"),
+    )
+    parts: list[Part] = [Table(grid(columns, rows), "bars")]
+    return Section("Power and space", findings.power_title(plan), tuple(parts))
+
+
+def _is_full(s: Site) -> bool:
+    return s.power_limit_kw is not None and s.provisioned_kw >= 0.98 * s.power_limit_kw
+
+
+def workloads(look: Look) -> Section | None:
+    """Which systems serve each workload's output, and requests over the year."""
+    plan = look.plan
+    if not plan.workloads:
+        return None
+    tokens = _tokens(look)
+    rows = []
+    for w in sorted(plan.workloads, key=lambda w: (-w.output_tokens_per_year, w.workload)):
+        of = tokens.get(w.workload, {})
+        whole = sum(of.values())
+        shares = [(of[k] / whole, k) for k in _order(look, of)] if whole > 0 else []
+        mark = charts.stacked([(share, look.colour(k)) for share, k in shares])
+        rows.append(
+            row(
+                clip(w.workload),
+                Cell(small=_named(look, shares), mark=mark, under=True),
+                count(w.output_tokens_per_year),
+                findings.money_per_mtok(w.cost_per_mtok_output_usd),
+            )
+        )
+    columns = (
+        text("Workload"),
+        chart("Who serves its output tokens"),
+        figure("Output tokens a year"),
+        figure("USD per million"),
+    )
+    parts: list[Part] = [Key(_key(look)), Table(grid(columns, rows), "bars")]
+    parts += _over_the_year(look)
+    return Section("Who serves what", findings.served_title(plan), tuple(parts))
+
+
+def _tokens(look: Look) -> dict[str, dict[str | None, float]]:
+    """Output tokens of each workload by the system that serves them; None is a hosted API."""
+    found: dict[str, dict[str | None, float]] = defaultdict(lambda: defaultdict(float))
+    for r in look.plan.routing:
+        by = None if r.api is not None else look.system_of_pool.get(r.pool or "")
+        found[r.workload][by] += r.output_tokens_per_year
+    return found
+
+
+def _order(look: Look, of: dict[str | None, float]) -> list[str | None]:
+    """Systems by their rank, then hosted APIs."""
+    known = [k for k in look.ranked if of.get(k)]
+    return [*known, *(k for k in of if k not in known and of[k])]
+
+
+def _named(look: Look, shares: list[tuple[float, str | None]]) -> str:
+    """`A100 SXM 80GB 67%, H100 SXM 80GB 24%, hosted API 8.5%`."""
+    largest = sorted(shares, key=lambda s: -s[0])
+    named = [f"{_served_by(look, k)} {part(share, 1.0)}" for share, k in largest[:_NAMED]]
+    rest = len(largest) - _NAMED
+    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _served_by(look: Look, system: str | None) -> str:
+    return "hosted API" if system is None else look.name(system)
+
+
+def _key(look: Look) -> tuple[tuple[str, str], ...]:
+    named = [(look.colour(k), look.name(k)) for k in look.ranked[:_KEYS]]
+    if len(look.ranked) > _KEYS:
+        named.append((OTHER, f"{len(look.ranked) - _KEYS:,} more"))
+    if any(r.api for r in look.plan.routing):
+        named.append((OTHER, "hosted API"))
+    return tuple(named)
+
+
+def _over_the_year(look: Look) -> list[Part]:
+    """Requests/s in every load block by the system that serves them."""
+    blocks = _load(look)
+    if len(blocks) < 2:
+        return []
+    title = "Requests per second over the hours of a year, by the system that serves them"
+    broad, narrow = (
+        charts.over_hours(blocks, "requests/s", title, width)
+        for width in (charts.BROAD, charts.NARROW)
+    )
+    return [Drawn(broad, narrow)] if broad else []
+
+
+def _load(look: Look) -> list[charts.Block]:
+    plan: Plan = look.plan
+    stacks: list[dict[str | None, float]] = [defaultdict(float) for _ in plan.blocks]
+    for r in plan.routing:
+        if r.role == "prefill":
+            continue  # a request of two pools is counted where it is delivered
+        by = None if r.api is not None else look.system_of_pool.get(r.pool or "")
+        for stack, rate in zip(stacks, r.requests_per_s, strict=True):
+            stack[by] += rate
+    order = [*look.ranked, None]
+    return [
+        charts.Block(
+            block.hours_per_year,
+            tuple((stack[k], look.colour(k)) for k in order if stack.get(k)),
+            f"{block.hours_per_year:,.0f} h a year",
+        )
+        for block, stack in zip(plan.blocks, stacks, strict=True)
+        if block.hours_per_year > 0
+    ]

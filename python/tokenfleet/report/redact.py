@@ -1,0 +1,163 @@
+"""A plan to be passed on: a user's names become numbers, and prices are left out.
+
+What stays is what the hardware is and does: systems, counts, power, tokens, latency, shares. Money
+is told per 100 dollars of yearly cost, so that parts still add up and nobody learns a price.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tokenfleet.plan.rows import Plan
+
+NAME = "redacted: dollars are of each 100 a year"
+# Keys whose text is a user's name, and what it is the name of.
+_NAMED = {
+    "site": "site",
+    "lost_site": "site",
+    "offer": "offer",
+    "workload": "workload",
+    "api": "API",
+    "pool": "pool",
+    "model": "model",
+}
+_CLASS_ROWS = ("routing", "unserved", "slo")  # elsewhere `class` says how a figure is known
+_KEPT_WARNINGS = ("inherited", "confidence")  # the others may name anything
+_PRICES = ("price_usd_per_system", "price_usd_per_gpu_h", "price_source", "energy_usd_per_kwh_it")
+_PER_TOKEN = ("cost_per_mtok_output_usd", "cost_per_mtok_input_usd", "cost_per_mtok_total_usd")
+_MONEY = re.compile(r"(^|_)usd(_|$)")
+
+
+def redacted(plan: Plan) -> Plan:
+    """The plan without a user's names and without prices; see the module for what stays.
+
+    Sources, fingerprints, inputs and warnings that could name somebody are left out.
+    """
+    data = plan.to_json()
+    scale = 100.0 / plan.annual_cost_usd if plan.annual_cost_usd > 0 else 0.0
+    data = {key: _scaled(key, value, scale) for key, value in data.items()}
+    _leave_out(data)
+    _scale_objective(data, plan)
+    return Plan.from_json(_renamed(data, _Names(data)), "redacted plan")
+
+
+def redacted_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer without a plan: what kind it is. Its sentences name sites and limits."""
+    kept = {key: error.get(key) for key in ("type",)}
+    return {**kept, "name": "redacted", "message": "left out of this page", "hint": ""}
+
+
+def _scaled(key: str, value: Any, scale: float) -> Any:
+    """Money per 100 dollars of yearly cost."""
+    if isinstance(value, Mapping):
+        money = key in ("cost_items", "cost_items_usd")
+        return {k: v * scale if money else _scaled(k, v, scale) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_scaled(key, each, scale) for each in value]
+    if isinstance(value, int | float) and not isinstance(value, bool) and _MONEY.search(key):
+        return value * scale
+    return value
+
+
+def _leave_out(data: dict[str, Any]) -> None:
+    """What could name somebody or give a price away."""
+    data.update(name=NAME, price_vintage=None, origin=None, verification=None)
+    data.update(inputs=[], not_considered=[], **dict.fromkeys(_PER_TOKEN))
+    data["warnings"] = [row for row in data["warnings"] if row["kind"] in _KEPT_WARNINGS]
+    data["limits"] = [row for row in data["limits"] if "usd" not in row["what"]]
+    for row in data["systems"]:
+        row.update(dict.fromkeys(_PRICES))
+    for row in data["workloads"]:
+        row.update(dict.fromkeys(_PER_TOKEN))
+    for row in data["sites"]:
+        row["region"] = None
+    for row in data["replicas"]:
+        row["source"] = None
+    if data["best_single_system"] is not None:
+        data["best_single_system"]["systems_by_offer"] = {}
+    own = {row["system"] for row in data["hardware"] if row["own"]}
+    for row in data["hardware"]:
+        if row["own"]:
+            row.update(vendor="own", accelerator="own system", source="own figures")
+    data["provenance"] = [row for row in data["provenance"] if row["system"] not in own]
+
+
+def _scale_objective(data: dict[str, Any], plan: Plan) -> None:
+    """The value per 100 of itself, where it is money."""
+    if "USD" not in plan.objective_unit or not plan.objective_value:
+        return
+    scale = 100.0 / plan.objective_value
+    for row in (data, data["best_single_system"]):
+        for key in ("objective_value", "bound", "difference") if row is not None else ():
+            if row.get(key) is not None:
+                row[key] *= scale
+
+
+class _Names:
+    """A number for every name that a user gave, in the order of the plan."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._of: dict[tuple[str, str], str] = {}
+        own = {row["system"] for row in data["hardware"] if row["own"]}
+        for kind, name in (*(("system", name) for name in sorted(own)), *_given(data)):
+            if (kind, name) not in self._of:
+                number = sum(k == kind for k, _ in self._of) + 1
+                self._of[kind, name] = f"{kind} {number}"
+
+    def of(self, kind: str, name: str) -> str:
+        """The number of a name; a name that nobody gave stays."""
+        return self._of.get((kind, name), name)
+
+    def of_any(self, name: str) -> str:
+        """The number of a name of a site, offer or API."""
+        kinds = (self._of.get((kind, name)) for kind in ("site", "offer", "API"))
+        return "all" if name == "all" else next(filter(None, kinds), "not in the plan")
+
+
+def _given(data: Any, table: str = "") -> Iterator[tuple[str, str]]:
+    """Names with their kinds, from every row."""
+    if isinstance(data, list):
+        for each in data:
+            yield from _given(each, table)
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            if isinstance(value, str):
+                kind = _kind(key, table)
+                yield from () if kind is None else ((kind, value),)
+            elif key == "classes":
+                yield from (("class", name) for name in value)
+            else:
+                yield from _given(value, key if isinstance(value, list) and not table else table)
+
+
+def _kind(key: str, table: str) -> str | None:
+    if key == "class":
+        return "class" if table in _CLASS_ROWS else None
+    return _NAMED.get(key)
+
+
+def _renamed(data: Any, names: _Names, table: str = "", key: str = "") -> Any:
+    """The same data under other names."""
+    if isinstance(data, list):
+        return [
+            names.of("class", each) if key == "classes" else _renamed(each, names, table)
+            for each in data
+        ]
+    if isinstance(data, Mapping):
+        return {
+            names.of("class", k) if key == "energy_j_per_request" else k:
+            _renamed(v, names, table or (k if isinstance(v, list) else ""), k)
+            for k, v in data.items()
+        }  # fmt: skip
+    return _text(data, names, table, key) if isinstance(data, str) else data
+
+
+def _text(text: str, names: _Names, table: str, key: str) -> str:
+    if key == "where":
+        return names.of_any(text)
+    if key == "system":
+        return names.of("system", text)
+    kind = _kind(key, table)
+    return text if kind is None else names.of(kind, text)

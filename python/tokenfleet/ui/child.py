@@ -1,0 +1,57 @@
+"""The process that solves: a request on standard input, one JSON value a line on standard output.
+
+Request: `{"text": YAML, "folder": where its relative paths start}`. Lines:
+
+    {"event": "loaded"}                               the scenario is valid
+    {"event": "search", "done": 12, "total": 40}      layouts evaluated
+    {"event": "solve", "value": 9.1, "bound": 9.0, "gap": 0.01}   the best plan so far
+    {"event": "plan", "plan": {...}}                  the answer, or
+    {"event": "error", "message": ..., "hint": ..., "conflicts": [...]}
+
+An interrupt (SIGINT) ends the search: the best plan so far is the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.errors import TokenfleetError
+
+
+def main() -> None:
+    """Answers one request."""
+    request = json.loads(sys.stdin.buffer.readline())
+    try:
+        say("plan", plan=_plan(request["text"], Path(request["folder"])))
+    except TokenfleetError as error:
+        conflicts = [str(text) for text in getattr(error, "conflicts", ())]
+        say("error", message=error.message, hint=error.hint, conflicts=conflicts)
+    except KeyboardInterrupt:
+        sys.exit(130)  # before a plan: whoever pressed says so
+
+
+def say(event: str, **values: Any) -> None:
+    """One line."""
+    line = json.dumps({"event": event, **values}, allow_nan=False)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _plan(text: str, folder: Path) -> dict[str, Any]:
+    from tokenfleet.files.read import parse_yaml  # noqa: PLC0415 (a stop is heard from the start)
+    from tokenfleet.optimize import optimize_fleet  # noqa: PLC0415
+    from tokenfleet.scenario.load import load_scenario  # noqa: PLC0415
+
+    loaded = load_scenario(parse_yaml(text, "scenario"), base_dir=folder)
+    say("loaded")
+    found = optimize_fleet(
+        loaded, progress=lambda done, total: say("search", done=done, total=total)
+    )
+    return found.to_json()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What the page shows of a plan, beside another one: text and figures, no markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenfleet.plan.rows import Plan
+from tokenfleet.report import words
+from tokenfleet.report.numbers import dollars, number, unit_price
+from tokenfleet.ui.form import changes
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure in large print, and how it differs."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class View:
+    """A plan beside another: `base` is the number of that one, from 0, or None."""
+
+    number: int
+    base: int | None
+    others: tuple[tuple[int, str], ...]  # plans that it can stand beside: number and name
+    proven: bool
+    proof: str
+    headline: str
+    tiles: tuple[Tile, ...]
+    warnings: tuple[str, ...]
+    changes: tuple[tuple[str, str, str], ...]
+    systems: tuple[tuple[str, str, str, int, int], ...]  # site, system, how, before, now
+    costs: tuple[tuple[str, str, str, str], ...]  # item, before, now, change
+    latency: tuple[tuple[str, str, str, str], ...]  # workload, metric, promised, limit
+
+
+def view(plans: Sequence[tuple[Any, Plan]], shown: int, base: int | None) -> View:
+    """Plan number `shown` beside `base`; `plans` has each scenario as plain data and its plan."""
+    data, plan = plans[shown]
+    other = None if base is None else plans[base][1]
+    others = [(i, plan_name(plans, i)) for i in range(len(plans)) if i != shown]
+    return View(
+        number=shown,
+        base=base,
+        others=tuple(others),
+        proven=plan.proven,
+        proof=words.status_words(plan),
+        headline=words.headline(plan),
+        tiles=_tiles(plan, other),
+        warnings=tuple(words.warnings(plan)[:4]),
+        changes=tuple(changes(plans[base][0], data)) if base is not None else (),
+        systems=tuple(_systems(plan, other)),
+        costs=tuple(_costs(plan, other)),
+        latency=tuple(_latency(plan)),
+    )
+
+
+def plan_name(plans: Sequence[tuple[Any, Plan]], i: int) -> str:
+    """`Plan 2: 1 change`."""
+    return f"Plan {i + 1}: {words.changed(len(changes(plans[0][0], plans[i][0])))}"
+
+
+_FIGURES: tuple[tuple[str, Callable[[Plan], float | None], Callable[[Plan], str]], ...] = (
+    (
+        "Million output tokens",
+        lambda plan: plan.cost_per_mtok_output_usd,
+        lambda plan: unit_price(plan.cost_per_mtok_output_usd),
+    ),
+    (
+        "A year",
+        lambda plan: plan.annual_cost_usd,
+        lambda plan: dollars(plan.annual_cost_usd),
+    ),
+    ("Up front", lambda plan: plan.capex_usd, lambda plan: dollars(plan.capex_usd)),
+    ("Power held", lambda plan: words.power(plan)[0], lambda plan: words.power(plan)[1]),
+)
+
+
+def _tiles(plan: Plan, other: Plan | None) -> tuple[Tile, ...]:
+    return tuple(
+        Tile(label, shown(plan), words.against(of(plan), None if other is None else of(other)))
+        for label, of, shown in _FIGURES
+    )
+
+
+def _systems(plan: Plan, other: Plan | None) -> list[tuple[str, str, str, int, int]]:
+    counts: dict[tuple[str, str, str], list[int]] = {}
+    for side, of in enumerate((other, plan)):
+        for row in of.systems if of else ():
+            key = (row.site, row.system, words.obtained(row.kind))
+            counts.setdefault(key, [0, 0])[side] += row.count
+    return [(*key, before, now) for key, (before, now) in counts.items()]
+
+
+def _costs(plan: Plan, other: Plan | None) -> list[tuple[str, str, str, str]]:
+    items = {**(other.cost_items if other else {}), **plan.cost_items}
+    found = []
+    for item in sorted(items, key=lambda name: -items[name]):
+        now = plan.cost_items.get(item, 0.0)
+        then = other.cost_items.get(item, 0.0) if other else None
+        found.append((words.item_name(item), *_beside(now, then)))
+    then = other.annual_cost_usd if other else None
+    return [*found, ("together", *_beside(plan.annual_cost_usd, then))]
+
+
+def _beside(now: float, then: float | None) -> tuple[str, str, str]:
+    """Dollars before, now, and the change."""
+    if then is None:
+        return "", dollars(now), ""
+    change = now - then
+    shown = "–" if abs(change) < 0.5 else f"+{dollars(change)}" if change > 0 else dollars(change)
+    return dollars(then), dollars(now), shown
+
+
+def _latency(plan: Plan) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            row.workload,
+            f"{row.metric.upper()} {row.percentile}",
+            f"{number(row.promised_ms)} ms",
+            f"{number(row.limit_ms)} ms",
+        )
+        for row in words.tightest_promises(plan.slo)
+    ]

@@ -1,0 +1,189 @@
+"""Worth and flip prices: equal to trying every plan, and to cases worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tokenfleet as tf
+from problems import random_problem
+from tiny_mix import Kind, Tiny, random_tiny
+from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
+from tokenfleet.explanation.prices import (
+    api_at,
+    offers_at,
+    priced_alone,
+    spend_on_api,
+    spend_on_offers,
+)
+from tokenfleet.explanation.study import Study
+from tokenfleet.explanation.worth import worths
+from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.problem_data import Problem
+
+OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
+ENTERPRISE = Path(tf.__file__).parent / "examples" / "enterprise.yaml"
+
+
+def study_of(problem: Problem) -> Study:
+    return Study(problem, OPTIONS)
+
+
+def flips(problem: Problem) -> dict[str, Flip]:
+    """Flip discounts of all offers and APIs, everything that an offer costs being its price."""
+    study = study_of(problem)
+    parts = priced_alone(problem)
+    spend = {o: spend_on_offers(study.model, parts, (o,)) for o in range(len(problem.offers))}
+    sent = {a: spend_on_api(study.model, a) for a in range(len(problem.apis))}
+    targets = [*offers_and_systems(study, spend), *apis(study, sent)]
+    return {target.name: flip(study, target) for target in targets}
+
+
+# Flip prices
+
+
+def test_the_big_system_enters_at_90_and_not_at_what_its_reduced_cost_says() -> None:
+    """Instance 12: 4 small ones cost 120, one of each 125, so 5 off 95; the relaxation says 15."""
+    found = flips(Tiny((Kind(3, 30, 5), Kind(8, 95, 3)), demand=10).problem())["o1"]
+    assert 95 * (1 - found.discount) == pytest.approx(90)
+    assert (found.low, found.high) == pytest.approx((5 / 95, 5 / 95), abs=1e-6)
+    assert found.how == "re-solved and proven" and not found.chosen
+
+
+def test_case_g_the_big_one_enters_at_a_price_of_40() -> None:
+    """Small (2) at 20, big (5) at 60, demand 6: three small cost 60; the big one enters 20 off."""
+    found = flips(Tiny((Kind(2, 20, 9), Kind(5, 60, 9)), demand=6).problem())["o1"]
+    assert 60 * (1 - found.discount) == pytest.approx(40)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_flip_prices_equal_trying_every_plan(seed: int) -> None:
+    tiny = random_tiny(seed)
+    plans = list(tiny.plans())
+    if not plans:
+        tiny = replace(tiny, api_usd=40.0)
+        plans = list(tiny.plans())
+    found = flips(tiny.problem())
+    for o, kind in enumerate(tiny.kinds):
+        without = min((cost for n, cost in plans if n[o] == 0), default=math.inf)
+        held = [(n[o] * kind.price, cost) for n, cost in plans if n[o] > 0]
+        answer = found[f"o{o}"]
+        if not math.isfinite(without):
+            assert answer.needed
+        elif not held:
+            assert not answer.possible
+        else:
+            least = min((cost - without) / spend for spend, cost in held)
+            assert answer.discount == pytest.approx(least, abs=1e-6), (seed, o)
+            assert answer.chosen == (least < -1e-9) or abs(least) < 1e-9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_flip_price_is_right_on_both_sides(seed: int) -> None:
+    """Solved from scratch at a tenth of a per cent more and less: held, and not held."""
+    problem = random_problem(seed)
+    parts = priced_alone(problem)
+    for name, found in flips(problem).items():
+        if found.discount is None or found.discount >= 0.999:
+            continue
+        offers, sent = found.target.offers, found.target.apis
+        for side in (-1e-3, 1e-3):
+            factor = (1.0 - found.discount) * (1.0 + side)
+            moved = offers_at(problem, parts, dict.fromkeys(offers, factor))
+            for a in sent:
+                moved = api_at(moved, a, factor)
+            best = solve_mix(moved, OPTIONS, compare_single=False).values
+            amount = sum(n for la, n in best.items() if getattr(la, "offer", -1) in offers)
+            amount += sum(n for la, n in best.items() if getattr(la, "api", -1) in sent)
+            held = amount >= found.target.least * (1.0 - 1e-6)
+            assert held == (side < 0), (seed, name, found.discount, side)
+
+
+# Worth
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_worth_times_step_is_the_difference_of_two_plans(seed: int) -> None:
+    """Every step of every limit against trying every plan of the problem with that limit."""
+    tiny = random_tiny(seed, api=True, tight=True)
+    asked = 0
+    for row in worths(study_of(tiny.problem())):
+        for step in row.steps:
+            moved = _moved(tiny, row.what, row.where, step.by)
+            if moved is None:
+                continue
+            asked += 1
+            assert step.worth == pytest.approx(tiny.least() - moved.least(), abs=1e-5)
+            assert step.worth_low - 1e-5 <= step.worth <= step.worth_high + 1e-5
+    assert asked >= 4
+
+
+def _moved(tiny: Tiny, what: str, where: str, by: float) -> Tiny | None:
+    if what == "power":
+        return replace(tiny, power_kw=tiny.power_kw + by)
+    if what == "demand":
+        return replace(tiny, demand=tiny.demand * (1 + by / 100))
+    if what == "supply":
+        kinds = list(tiny.kinds)
+        o = int(where[1:])
+        kinds[o] = replace(kinds[o], most=kinds[o].most + round(by))
+        return replace(tiny, kinds=tuple(kinds))
+    return None
+
+
+def test_more_of_a_limit_is_never_dearer_and_less_never_cheaper() -> None:
+    for row in worths(study_of(random_problem(3))):
+        if row.limit is not None and row.what in ("power", "supply", "API rate"):
+            for step in row.steps:
+                assert step.worth is None or step.worth * step.by >= 0
+
+
+# The command
+
+
+def test_enterprise_power_is_worth_nothing_more_and_34_934_less() -> None:
+    """The measured case: 10 kW less costs 34,934 $ a year, and 20 kW more saves nothing."""
+    found = tf.explain(ENTERPRISE, parts=["worth"])
+    power = next(row for row in found.worth if (row.what, row.where) == ("power", "eu-frankfurt"))
+    less, more = power.steps
+    assert (less.by, more.by) == (-10.2, 10.2)
+    assert less.worth == pytest.approx(-34_934, abs=2)
+    assert more.worth == 0 and power.unlimited == 0
+    assert found.proven and not found.notes
+
+
+def test_ctrl_c_keeps_what_was_found() -> None:
+    def press(what: str, solves: int) -> None:
+        if "dublin" in what:
+            raise KeyboardInterrupt
+
+    found = tf.explain(ENTERPRISE, parts=["worth", "flip"], watch=press)
+    assert found.interrupted and len(found.worth) == 1
+    assert found.notes == ("stopped by the user: worth, flip is not complete",)
+
+
+def test_a_plan_of_another_scenario_is_refused(tmp_path: Path) -> None:
+    plan = tf.optimize_fleet(ENTERPRISE, compare_single=False)
+    other = tmp_path / "other.yaml"
+    other.write_text(ENTERPRISE.read_text().replace("power_kw: 40", "power_kw: 50"))
+    with pytest.raises(SchemaError, match="another scenario"):
+        tf.explain(plan, scenario=other)
+    with pytest.raises(SchemaError, match="unknown part 'wroth'"):
+        tf.explain(plan, parts=["wroth"])  # type: ignore[list-item]
+
+
+def test_the_command_prints_one_json() -> None:
+    command = [sys.executable, "-m", "tokenfleet", "explain", str(ENTERPRISE), "--flip", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    rows = {(row["kind"], row["name"]): row for row in json.loads(done.stdout)["flip"]}
+    assert rows["offer", "h200-buy"]["verdict"] == "enters"
+    assert rows["offer", "h200-buy"]["flip_price"] == pytest.approx(248_968, rel=1e-3)
+    assert rows["offer", "h100-buy"]["verdict"] == "leaves"

@@ -1,0 +1,67 @@
+"""Pages that show what commands print show what they print now; pieces of YAML load."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tokenfleet.scenario.load import load_scenario
+
+ROOT = Path(__file__).resolve().parents[1]
+HOW_TO = (ROOT / "docs" / "howto.md").read_text(encoding="utf-8")
+PIECES = re.findall(r"^## (… .*?)\n.*?(?=^## |\Z)", HOW_TO, re.MULTILINE | re.DOTALL)
+BASE: dict[str, Any] = {
+    "name": "how to",
+    "workloads": [
+        {
+            "id": "chat",
+            "model": "llama-3.1-8b",
+            "classes": [{"id": "turn", "share": 1.0, "input_tokens": 500, "output_tokens": 100}],
+            "demand": {"requests_per_s": 20},
+        }
+    ],
+    "sites": [
+        {"id": "hall", "region": "eu", "power_kw": 200, "power_basis": "it", "cooling": ["air"]}
+    ],
+}
+
+
+def script(name: str) -> ModuleType:
+    """A script of the repository as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize("page", ["tutorial", "prices"])
+def test_a_page_shows_what_its_commands_print(page: str) -> None:
+    assert script("run_page").differences(ROOT / "docs" / f"{page}.md") == []
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    file = "```yaml\n# a.yaml\nx: 1\n```\n"
+    body = file + "\n```console\n$ cat a.yaml; echo took 3 s\n# a.yaml\n{}\n{}\n```\n"
+    page.write_text(body.format("x: 1", "took 4 s"))
+    assert script("run_page").differences(page) == []
+    page.write_text(body.format("x: 2", "took 4 s"))
+    assert any(line == "-x: 2" for line in script("run_page").differences(page))
+    page.write_text("```console\n$ seq 5\n1\n2\n…\n```\n")
+    assert script("run_page").differences(page) == []
+
+
+def test_every_piece_of_the_how_tos_loads() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", HOW_TO, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 12 and len(PIECES) > 18
+    for block in blocks:
+        load_scenario({**BASE, **yaml.safe_load(block)})

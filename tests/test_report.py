@@ -1,0 +1,389 @@
+"""The report of a plan: one file that says what the plan says, and nothing that it does not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from payloads import PAYLOADS, renamed
+from tokenfleet import Plan, SchemaError
+from tokenfleet.errors import Change, InfeasibleError, WayOut
+from tokenfleet.report import ages, words
+from tokenfleet.report.numbers import (
+    count,
+    difference,
+    digits,
+    duration,
+    exact_dollars,
+    power,
+    short_dollars,
+)
+from tokenfleet.report.page.render import html, html_of_error, stylesheet
+from tokenfleet.report.redact import redacted
+
+ROOT = Path(__file__).parent.parent
+DAY = date(2026, 7, 15)
+ACTIVE = {"script", "iframe", "object", "embed", "link", "img", "form", "a", "base", "audio"}
+
+
+def golden(name: str, **changes: Any) -> Plan:
+    """The plan of an example, as the golden tests keep it."""
+    data = json.loads((ROOT / "tests" / "golden" / f"{name}.json").read_text())
+    return Plan.from_json({"seconds": 1.0, "origin": None, **data, **changes})
+
+
+@pytest.fixture(scope="module")
+def enterprise() -> Plan:
+    return golden("enterprise")
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: set[str] = set()
+        self.texts: list[str] = []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        if not self.elements or self.elements[-1] != "style":
+            self.texts.append(data)
+
+
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        (0.0, "$0"),
+        (0.42, "$0.420"),
+        (999.4, "$999"),
+        (999.6, "$1.00k"),
+        (323_540.28, "$324k"),
+        (-13_385.6, "−$13.4k"),
+        (999_499.0, "$999k"),
+        (999_600.0, "$1.00M"),
+        (1.2345e9, "$1.23B"),
+        (1e200, "over $999Qd"),
+    ],
+)
+def test_dollars_have_three_digits(usd: float, text: str) -> None:
+    assert short_dollars(usd) == text
+
+
+def test_figures_have_units_that_suit_them() -> None:
+    space = "\u00a0"
+    assert exact_dollars(-13_385.6) == "−$13,386"
+    assert [power(kw) for kw in (0.0, 0.98, 50.1, 4992.2, 1.2e6, None)] == [
+        f"0{space}kW", f"980{space}W", f"50.1{space}kW", f"4.99{space}MW", f"1.20{space}GW", "–",
+    ]  # fmt: skip
+    assert [duration(ms) for ms in (40.0, 2500.0, 190e3)] == [
+        f"40.0{space}ms", f"2.50{space}s", f"3.17{space}min",
+    ]  # fmt: skip
+    assert [count(n) for n in (12, 103_438_080_000.0, 1.4658e12)] == [
+        "12", f"103{space}billion", f"1.47{space}trillion",
+    ]  # fmt: skip
+    assert [difference(d) for d in (0.2198, -0.041, 0.0)] == ["+22%", "−4.1%", "±0%"]
+    assert [digits(x) for x in (0.01234, 1.234, 1234.0, -0.5)] == [
+        "0.0123", "1.23", "1,234", "−0.500",
+    ]  # fmt: skip
+
+
+# Age of prices
+
+
+def test_a_price_is_at_least_as_old_as_its_source_says() -> None:
+    on = date(2026, 7, 15)
+    assert ages.age_days("2026-07-01", on) == 14
+    assert ages.age_days("2026-06", on) == 15  # of the 30th
+    assert ages.age_days("2025", on) == 196  # of 2025-12-31
+    assert ages.age_days("2026-08", on) == 0  # not below
+    assert ages.age_days(None, on) is None
+    assert ages.age_days("last week", on) is None
+    assert ages.age_days("2026-13", on) is None
+
+
+def test_old_prices_are_told_with_their_age(enterprise: Plan) -> None:
+    """The H100's price is of August 2025, the plan of 15 July 2026: 318 days."""
+    assert [(row.what, row.days) for row in ages.old_prices(enterprise)] == [("h100-buy", 318)]
+    assert "h100-buy (of 2025-08, at least 318 days)" in words.warnings(enterprise)[-1]
+    fresh = enterprise.model_copy(update={"as_of": "2025-11-29"})  # 90 days after 2025-08-31
+    assert ages.old_prices(fresh) == []
+    undated = enterprise.model_copy(update={"as_of": None})
+    assert [row.days for row in ages.old_prices(undated, date(2025, 12, 1))] == [92]
+
+
+# The page
+
+
+@pytest.mark.parametrize("name", ["enterprise", "ai_factory", "hyperscaler", "big_plan"])
+def test_a_page_is_one_file_that_runs_nothing(name: str) -> None:
+    page = html(golden(name), DAY)
+    read = Reader(page)
+    assert not ACTIVE & set(read.elements)
+    assert not {"style", "onclick", "href", "src"} & read.attributes
+    digest = base64.b64encode(hashlib.sha256(stylesheet().encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in page.replace("&#39;", "'")
+    assert page.count("<style>") == 1
+    assert re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1] == stylesheet()  # type: ignore[index]
+    assert len(page.encode()) < (80_000 if name == "enterprise" else 300_000)
+
+
+def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
+    text = Reader(html(enterprise)).text
+    assert "48 accelerators at 2 sites deliver a million output tokens for $3.13" in text
+    assert (
+        "Buy 3 H100 SXM 80GB servers for eu-frankfurt, keep 3 A100 SXM 80GB servers in eu-dublin "
+        "and send the rest to eu-api. $323,540 a year for 103 billion output tokens." in text
+    )
+    assert "Keep 3 systems and buy 3, and pay a hosted API for the rest" in text
+    assert "Buying hardware is 56% of the yearly cost; energy is 12%" in text
+    assert "The best plan of one system type costs 22% more" in text
+    assert "All 4 latency limits hold as modelled; the likely range of every one" in text
+    assert "The hosted API is used in 2,190 of 8,760 hours" in text
+    assert "10 of 20 figures behind the money are typical figures, not yours" in text
+    for usd in enterprise.cost_items.values():  # to the dollar
+        assert exact_dollars(usd).replace("$", "") in text
+
+
+def test_a_tie_is_no_win() -> None:
+    text = Reader(html(golden("ai_factory"), DAY)).text
+    assert "The best plan of one system type is as good, within the proven gap" in text
+    assert "Best single system as good" in text
+
+
+def test_an_unproven_plan_is_not_called_proven(enterprise: Plan) -> None:
+    found = enterprise.model_copy(update={"status": "feasible_time_limit", "gap": 0.05})
+    page = html(found)
+    assert 'class="pill warn"' in page
+    assert "Best plan found in time; at most 5.0% from the least cost possible" in page
+    assert "Proven" not in Reader(page).text.split("Read before")[0]
+    assert 'class="pill good"' in html(enterprise)
+    assert 'class="pill warn"' in html(enterprise.model_copy(update={"interrupted": True}))
+
+
+def test_the_same_plan_gives_the_same_bytes() -> None:
+    """Under two hash seeds, in two processes."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_report import *;"
+        "sys.stdout.write(hashlib.sha256(html(golden('hyperscaler'), DAY).encode()).hexdigest())"
+    )
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(made) == 1
+
+
+# Without a plan
+
+NO_POWER = InfeasibleError(
+    "no plan meets every requirement: a; or b, c",
+    ["a", "b", "c"],
+    "each alternative is enough alone",
+    [
+        WayOut(0.36, (Change("power_kw", "eu-dublin", 10.8, 30.0, "kw", "site x: power short"),)),
+        WayOut(
+            1.9,
+            (
+                Change("demand", "code, k", 21.0, 36.0, "requests_per_s", "21 of 36 unserved"),
+                Change("demand", "chat, k", 4.0, 20.0, "requests_per_s", "4 of 20 unserved"),
+            ),
+        ),
+    ],
+)
+
+
+def test_changes_that_belong_together_stand_in_one_way_out() -> None:
+    text = Reader(html_of_error(NO_POWER.to_json(), "hall")).text
+    assert "Infeasible: proven that no plan exists No plan meets every requirement" in text
+    assert "2 ways out, smallest change first Site x: power short" in text
+    assert "All of these together: 21 of 36 unserved 4 of 20 unserved" in text
+    assert "Nothing here is a plan" in text
+
+
+def test_no_plan_in_time_is_not_infeasible() -> None:
+    error = {"type": "NoPlanError", "message": "none was found", "hint": "more time"}
+    text = Reader(html_of_error(error, "hall")).text
+    assert "Open: no plan was found in the time given" in text
+    assert "nfeasible" not in text
+    failed = Reader(html_of_error({"type": "SolverError", "message": "m"}, "hall")).text
+    assert "Failed: the question could not be answered" in failed
+
+
+# Passed on
+
+
+def test_a_redacted_plan_names_nobody_and_no_price(enterprise: Plan) -> None:
+    text = html(redacted(enterprise))
+    given = {row.site for row in enterprise.sites} | {row.offer for row in enterprise.systems}
+    given |= {row.workload for row in enterprise.workloads} | {enterprise.name, "eu-api"}
+    given |= {name for row in enterprise.replicas for name in row.classes}
+    for name in given:
+        assert name not in text, name
+    for usd in ("190,000", "323,540", "$324k", "$681k", "3.13", "179,647", "0.18"):
+        assert usd not in text, usd
+    assert "Buying hardware is 56% of the yearly cost; energy is 12%" in text
+    assert redacted(enterprise).annual_cost_usd == pytest.approx(100.0)
+
+
+# Files
+
+
+def test_the_ending_says_what_is_written(enterprise: Plan, tmp_path: Path) -> None:
+    enterprise.report(tmp_path / "plan.html")
+    assert (tmp_path / "plan.html").read_text() == html(enterprise)
+    with pytest.raises(SchemaError, match="no report has this ending"):
+        enterprise.report(tmp_path / "plan.pdf")
+    enterprise.report(tmp_path / "plan.html", redact=True)
+    assert "frankfurt" not in (tmp_path / "plan.html").read_text()
+
+
+# In a notebook
+
+
+def test_a_notebook_shows_the_head_of_the_report(enterprise: Plan) -> None:
+    fragment = enterprise._repr_html_()
+    read = Reader(fragment)
+    assert "48 accelerators at 2 sites deliver a million output tokens for $3.13" in read.text
+    assert "Purchase, as an annuity" in read.text
+    assert not ACTIVE & set(read.elements)
+    assert "prefers-color-scheme" not in fragment  # the notebook's theme is not the desk's
+    assert len(fragment) < 8_000
+    assert repr(enterprise).startswith("Plan('enterprise") and "\n" not in repr(enterprise)
+
+
+def test_tables_become_data_frames(enterprise: Plan) -> None:
+    polars = pytest.importorskip("polars")
+    frame = enterprise.table("systems").to_polars()
+    assert isinstance(frame, polars.DataFrame)
+    assert frame["count"].to_list() == [3, 3]
+    for name, rows in enterprise.to_json().items():
+        if isinstance(rows, list):
+            assert enterprise.table(name).to_polars().height == len(rows), name
+    try:
+        import pandas  # noqa: F401, PLC0415
+    except ImportError:
+        with pytest.raises(SchemaError, match="pandas is not installed"):
+            enterprise.table("systems").to_pandas()
+    else:
+        assert list(enterprise.table("systems").to_pandas()["count"]) == [3, 3]
+
+
+# What must survive
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-12, 1e-6, 1e6, 1e12, 1e200])
+def test_figures_of_any_size_are_drawn(enterprise: Plan, factor: float) -> None:
+    """Every dollar, kW, ms and token times a factor: no e-notation, NaN or infinity is shown."""
+    scaled = scaled_by(enterprise, factor)
+    page = html(scaled, DAY)
+    text = Reader(page).text
+    assert not re.search(r"\b(nan|inf)\b|\de[+-]?\d", text.split("SHA-256")[0].lower())
+    for coordinate in re.findall(r'(?:x|x1|x2|width|cx)="([-\d.]+)%"', page):
+        assert 0.0 <= float(coordinate) <= 100.0
+
+
+def scaled_by(plan: Plan, factor: float) -> Plan:
+    """The plan with floats of money, power, time and tokens times a factor, unchecked."""
+
+    def walk(value: Any, key: str) -> Any:
+        if isinstance(value, float) and re.search("usd|kw|_ms|tokens|requests|cost_items", key):
+            return value * factor
+        if isinstance(value, tuple):
+            return tuple(walk(each, key) for each in value)
+        if isinstance(value, dict):
+            return {k: walk(v, key) for k, v in value.items()}
+        if isinstance(value, BaseModel):
+            fields = type(value).model_fields
+            return value.model_copy(update={k: walk(getattr(value, k), k) for k in fields})
+        return value
+
+    found: Plan = walk(plan, "")
+    return found
+
+
+def test_a_plan_of_nothing_has_a_page(enterprise: Plan) -> None:
+    nothing = dict.fromkeys(
+        ("systems", "replicas", "placement", "hardware", "sites", "routing", "unserved", "limits",
+         "workloads", "slo", "provenance", "inputs", "not_considered", "warnings"), (),
+    )  # fmt: skip
+    empty = enterprise.model_copy(
+        update={**nothing, "cost_items": {}, "annual_cost_usd": 0.0, "gpus": 0, "capex_usd": 0.0,
+                "best_single_system": None, "cost_per_mtok_output_usd": None}
+    )  # fmt: skip
+    text = Reader(html(empty, DAY)).text
+    assert "Nothing needs to be bought." in text
+    rented = [row for row in enterprise.routing if row.api is not None]
+    hosted = empty.model_copy(update={"routing": tuple(rented), "cost_per_mtok_output_usd": 0.8})
+    text = Reader(html(hosted, DAY)).text
+    assert "Hosted APIs deliver a million output tokens for $0.800" in text
+    assert "Send everything to eu-api." in text
+
+
+def test_a_page_of_thousands_of_rows_is_small_and_quick(enterprise: Plan) -> None:
+    many = 5_000
+
+    def rows(name: str, *keys: str) -> tuple[Any, ...]:
+        one = getattr(enterprise, name)[-1]
+        return tuple(
+            one.model_copy(update={key: f"{getattr(one, key)} {i}" for key in keys})
+            for i in range(many)
+        )
+
+    big = enterprise.model_copy(
+        update={
+            "systems": rows("systems", "site", "system", "offer", "pool"),
+            "replicas": rows("replicas", "workload", "site", "pool"),
+            "sites": rows("sites", "site"),
+            "slo": rows("slo", "workload"),
+            "routing": rows("routing", "workload", "pool"),
+            "workloads": rows("workloads", "workload"),
+            "provenance": rows("provenance", "what"),
+            "not_considered": rows("not_considered", "what", "reason"),
+            "inputs": rows("inputs", "what"),
+            "hardware": rows("hardware", "system"),
+            "limits": rows("limits", "where"),
+        }
+    )
+    begun = time.process_time()
+    page = html(big, DAY)
+    assert time.process_time() - begun < 5.0
+    assert len(page.encode()) <= 300_000
+    assert "more are in the plan" in page
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_names_stay_names(enterprise: Plan, payload: str) -> None:
+    """In the page, the notebook and the redacted page."""
+    plan = renamed(enterprise, payload)
+    for page in (html(plan, DAY), plan._repr_html_(), html(redacted(plan), DAY)):
+        read = Reader(page)
+        assert not ACTIVE & set(read.elements)
+        assert not any(name.startswith("on") for name in read.attributes)
+        page.encode("utf-8")
+    assert "49" not in html(renamed(enterprise, "{{ 7*7 }}"), DAY).split("</title>")[0]

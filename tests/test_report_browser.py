@@ -1,0 +1,174 @@
+"""The report in a real browser: it runs nothing, loads nothing, fits, prints and reads aloud.
+
+Skipped only where there is no browser.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payloads import PAYLOADS, renamed
+from test_report import DAY, NO_POWER, golden
+from tokenfleet.report.page.render import html, html_of_error
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser")
+NO_ELEMENTS = "script, iframe, object, embed, link, img, form, a, audio, video, base"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+PHONE, DESK = {"width": 375, "height": 812}, {"width": 1280, "height": 900}
+
+
+def pages() -> dict[str, str]:
+    late = {"type": "NoPlanError", "message": "no plan was found", "hint": "give it more time"}
+    unproven = golden("enterprise").model_copy(update={"status": "feasible_time_limit"})
+    return {
+        "enterprise": html(golden("enterprise"), DAY),
+        "ai_factory": html(golden("ai_factory"), DAY),
+        "hyperscaler": html(golden("hyperscaler"), DAY),
+        "unproven": html(unproven, DAY),
+        "infeasible": html_of_error(NO_POWER.to_json(), "hall"),
+        "late": html_of_error(late, "hall"),
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the pages as files."""
+    at = tmp_path_factory.mktemp("pages")
+    for name, text in pages().items():
+        (at / f"{name}.html").write_text(text, encoding="utf-8")
+    return at
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+class Watched:
+    """A page that counts requests and keeps what the console says."""
+
+    def __init__(self, browser: Any, **how: Any) -> None:
+        self.context = browser.new_context(**{"viewport": DESK, **how})
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.said: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("dialog", lambda dialog: (self.said.append("dialog"), dialog.dismiss()))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+
+    def open(self, path: Path) -> Any:
+        self.page.goto(path.as_uri())
+        return self.page
+
+
+@pytest.mark.parametrize("name", list(pages()))
+def test_a_page_loads_itself_alone_and_fits(browser: Any, folder: Path, name: str) -> None:
+    watched = Watched(browser, offline=True)
+    page = watched.open(folder / f"{name}.html")
+    try:
+        for size in (DESK, PHONE):
+            page.set_viewport_size(size)
+            assert page.evaluate(OVERFLOW) == 0, size
+        assert page.locator(NO_ELEMENTS).count() == 0
+        assert len(watched.requests) == 1
+        assert watched.said == []
+    finally:
+        watched.context.close()
+
+
+def test_a_page_is_the_same_without_scripts(browser: Any, folder: Path) -> None:
+    shots = []
+    for enabled in (True, False):
+        watched = Watched(browser, java_script_enabled=enabled)
+        shots.append(watched.open(folder / "enterprise.html").screenshot(full_page=True))
+        watched.context.close()
+    assert shots[0] == shots[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "size"),
+    [
+        ("enterprise", "light", DESK),
+        ("enterprise", "dark", DESK),
+        ("enterprise", "light", PHONE),
+        ("ai_factory", "dark", PHONE),
+        ("infeasible", "light", DESK),
+        ("infeasible", "dark", PHONE),
+    ],
+)
+def test_a_page_can_be_read_by_everybody(
+    browser: Any, folder: Path, name: str, scheme: str, size: dict[str, int]
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    watched = Watched(browser, color_scheme=scheme, bypass_csp=True)  # axe is a script
+    page = watched.open(folder / f"{name}.html")
+    page.set_viewport_size(size)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = axe.Axe().run(page).response["violations"]
+    watched.context.close()
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
+
+
+@pytest.mark.parametrize("name", ["enterprise", "ai_factory", "hyperscaler", "infeasible"])
+def test_a_page_prints(browser: Any, folder: Path, tmp_path: Path, name: str) -> None:
+    pdfinfo = shutil.which("pdfinfo")
+    if pdfinfo is None:
+        pytest.skip("no PDF tools")
+    watched = Watched(browser)
+    page = watched.open(folder / f"{name}.html")
+    page.pdf(path=tmp_path / "page.pdf", tagged=True, prefer_css_page_size=True)
+    watched.context.close()
+    told = subprocess.run(
+        [pdfinfo, str(tmp_path / "page.pdf")], capture_output=True, text=True, check=True
+    ).stdout
+    facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    assert facts["Tagged"].strip() == "yes"
+    assert int(facts["Pages"]) <= 8
+    assert "A4" in facts["Page size"]
+
+
+def test_folded_parts_are_printed(browser: Any, folder: Path, tmp_path: Path) -> None:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("no PDF tools")
+    watched = Watched(browser)
+    page = watched.open(folder / "enterprise.html")
+    page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
+    watched.context.close()
+    text = subprocess.run(
+        ["pdftotext", str(tmp_path / "page.pdf"), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Bound confirmed by" in text
+    first = text.split("\f", maxsplit=1)[0]
+    assert "48 accelerators at 2 sites" in first and "Total a year" in first  # the board's page
+
+
+def test_names_run_nothing_and_fit(browser: Any, tmp_path: Path) -> None:
+    watched = Watched(browser, viewport=PHONE, offline=True)
+    plan = golden("enterprise")
+    try:
+        for i, payload in enumerate(PAYLOADS):
+            path = tmp_path / f"{i}.html"
+            path.write_text(html(renamed(plan, payload), DAY), encoding="utf-8")
+            page = watched.open(path)
+            assert page.locator(NO_ELEMENTS).count() == 0, payload
+            assert "pwned" not in page.title().split("'")[0], payload
+            assert page.evaluate(OVERFLOW) == 0, payload
+            page.set_viewport_size(DESK)
+            assert page.evaluate(OVERFLOW) == 0, payload
+            page.set_viewport_size(PHONE)
+        assert watched.said == []
+        assert len(watched.requests) == len(PAYLOADS)
+    finally:
+        watched.context.close()

@@ -1,0 +1,350 @@
+"""The workbook: recalculated by LibreOffice it is the plan, and with other prices another plan."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rich_scenarios import Draw
+from scenarios import buy, hall
+from test_cli import run
+from tokenfleet import Plan, SchemaError, TokenfleetError, optimize_fleet
+from tokenfleet.report.words import item_name
+from tokenfleet.report.workbook.book import Book
+from tokenfleet.report.workbook.expression import Cell, Expression, sinking_fund, total
+from tokenfleet.report.workbook.inputs import Inputs
+from tokenfleet.report.workbook.order import Order
+from tokenfleet.report.workbook.write import workbook
+
+openpyxl = pytest.importorskip("openpyxl")
+pytest.importorskip("xlsxwriter")
+SOFFICE = shutil.which("soffice")
+SHEETS = (
+    "Summary", "Inputs", "Order", "Cash flow", "Sensitivity", "Alternatives", "Latency", "Power",
+    "Serving", "Routing", "Sources", "Proof",
+)  # fmt: skip
+EVIL = ('=HYPERLINK("http://x")', "+cmd|' /C calc'!A0", "@SUM(A1)", "{=1+1}", "-2+3", "\uff1d1+1")
+Json = dict[str, Any]
+
+
+def column(workload: str, system: str, rate_rps: float) -> Json:
+    """A measured replica of four accelerators."""
+    return {
+        "workload": workload, "class": "turn", "system": system, "gpus": 4,
+        "rate_rps": rate_rps, "watts": 2000,
+    }  # fmt: skip
+
+
+def everything() -> Json:
+    """Owned, bought and rented systems at two sites, an API, and every money term."""
+    turn = {"id": "turn", "share": 1.0, "input_tokens": 500, "output_tokens": 100}
+    return {
+        "name": "everything",
+        "as_of": "2026-07-01",
+        "finance": {
+            "cost_of_capital": 0.08,
+            "life_years": 4,
+            "residual_fraction": 0.2,
+            "maintenance_fraction_per_year": 0.05,
+            "network_fraction": 0.1,
+            "storage_fraction": 0.02,
+            "integration_fraction": 0.03,
+            "staff_usd_per_kw_year": 150,
+            "licence_usd_per_gpu_year": 100,
+        },
+        "systems": ["a100_sxm_8", "h100_sxm_8", "h200_sxm_8"],
+        "workloads": [
+            {
+                "id": "chat",
+                "model": "llama-3.1-8b",
+                "classes": [turn],
+                "demand": {"requests_per_s": 150, "peak_to_mean": 2, "peak_hours_per_day": 3},
+            }
+        ],
+        "sites": [
+            hall(id="north", power_is_contracted=True, power_usd_per_kw_year=20),
+            hall(id="south", electricity_usd_per_kwh=0.2, pue=1.5, hosting_usd_per_kw_month=80),
+        ],
+        "offers": [
+            buy("h100_sxm_8", 200_000, sites=["north"], supply=2),
+            {
+                "id": "old", "system": "h100_sxm_8", "kind": "owned", "supply": 1,
+                "sites": ["south"],
+            },
+            {
+                "id": "lease", "system": "h200_sxm_8", "kind": "rent", "supply": 1,
+                "price_usd_per_gpu_h": 0.9, "sites": ["south"],
+            },
+        ],
+        "apis": [
+            {
+                "id": "api", "workload": "chat", "region": "eu", "usd_per_mtok_input": 0.5,
+                "usd_per_mtok_output": 1.5, "usd_per_request": 0.00001, "slo_attested": True,
+            }
+        ],
+        "columns": [
+            column("chat", "h100_sxm_8", 20.0),
+            column("chat", "h200_sxm_8", 30.0),
+        ],
+        "solver": {"gap": 0.0},
+    }  # fmt: skip
+
+
+Change = tuple[str, float, Callable[[Json], None]]
+
+
+def _set(value: float, *path: Any) -> Callable[[Json], None]:
+    def change(data: Json) -> None:
+        at: Any = data
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = value
+
+    return change
+
+
+CHANGES: list[Change] = [
+    ("buy h100_sxm_8: USD per system", 180_000, _set(180_000, "offers", 0, "price_usd_per_system")),
+    ("Cost of capital, a year", 0.11, _set(0.11, "finance", "cost_of_capital")),
+    ("north: electricity, USD per kWh", 0.13, _set(0.13, "sites", 0, "electricity_usd_per_kwh")),
+    ("south: PUE", 1.25, _set(1.25, "sites", 1, "pue")),
+    ("api: USD per million output tokens", 1.7, _set(1.7, "apis", 0, "usd_per_mtok_output")),
+    ("lease: USD per accelerator-hour", 0.95, _set(0.95, "offers", 2, "price_usd_per_gpu_h")),
+    ("Economic life, years", 3, _set(3, "finance", "life_years")),
+    (
+        "north: contracted power, USD per kW and year",
+        30,
+        _set(30, "sites", 0, "power_usd_per_kw_year"),
+    ),
+]
+
+
+def plan_of(changes: Callable[[Json], None] | None = None) -> Plan:
+    data = copy.deepcopy(everything())
+    if changes is not None:
+        changes(data)
+    return optimize_fleet(data)
+
+
+def mix(plan: Plan) -> list[tuple[str, str, int]]:
+    return [(row.site, row.offer, row.count) for row in plan.systems]
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of()
+
+
+@pytest.fixture(scope="module")
+def recalculated(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The workbook and one with each change, calculated by LibreOffice from their formulas alone.
+
+    openpyxl writes formulas without their values, so that every value read is a calculated one.
+    """
+    if SOFFICE is None:
+        pytest.skip("LibreOffice is not installed")
+    folder = tmp_path_factory.mktemp("books")
+    (folder / "out").mkdir()
+    names = []
+    for i, change in enumerate([None, *CHANGES]):
+        book = openpyxl.load_workbook(io.BytesIO(workbook(plan)))
+        if change is not None:
+            input_cell(book, change[0]).value = change[1]
+        names.append(folder / f"{i}.xlsx")
+        book.save(names[-1])
+    convert(names, folder)
+    return [openpyxl.load_workbook(folder / "out" / n.name, data_only=True) for n in names]
+
+
+def convert(files: list[Path], folder: Path) -> None:
+    """Calculates workbooks anew. With a shared profile a second LibreOffice would end silently."""
+    command = [
+        str(SOFFICE), f"-env:UserInstallation={(folder / 'profile').as_uri()}", "--headless",
+        "--convert-to", "xlsx", "--outdir", str(folder / "out"), *map(str, files),
+    ]  # fmt: skip
+    environment = {**os.environ, "HOME": str(folder)}
+    subprocess.run(command, check=True, capture_output=True, timeout=240, env=environment)
+
+
+def input_cell(book: Any, label: str) -> Any:
+    rows = [row for row in book["Inputs"].iter_rows() if row[0].value == label]
+    assert len(rows) == 1, label
+    return rows[0][1]
+
+
+def summary(book: Any, label: str) -> Any:
+    return next(row[1].value for row in book["Summary"].iter_rows() if row[0].value == label)
+
+
+def test_recalculated_it_is_the_plan_to_a_cent(plan: Plan, recalculated: list[Any]) -> None:
+    book = recalculated[0]
+    assert summary(book, "USD a year") == pytest.approx(plan.annual_cost_usd, abs=0.005)
+    assert summary(book, "Paid up front, USD") == pytest.approx(plan.capex_usd, abs=0.005)
+    assert summary(book, "USD per million output tokens") == pytest.approx(
+        plan.cost_per_mtok_output_usd, abs=1e-6
+    )
+    assert summary(book, "Figures agree with the plan") == "yes"
+    for item, usd in plan.cost_items.items():
+        name = item_name(item)
+        assert summary(book, name[:1].upper() + name[1:]) == pytest.approx(usd, abs=0.005), item
+
+
+def test_every_formula_has_the_value_that_is_stored(plan: Plan, recalculated: list[Any]) -> None:
+    """What a preview shows without calculating is what a calculation gives."""
+    stored = openpyxl.load_workbook(io.BytesIO(workbook(plan)), data_only=True)
+    formulas = openpyxl.load_workbook(io.BytesIO(workbook(plan)))
+    compared = 0
+    for sheet in formulas:
+        for row in sheet.iter_rows():
+            for cell in row:
+                if cell.data_type == "f":
+                    told = stored[sheet.title][cell.coordinate].value
+                    found = recalculated[0][sheet.title][cell.coordinate].value
+                    where = f"{sheet.title}!{cell.coordinate}: {cell.value}"
+                    if isinstance(found, int | float):
+                        assert told == pytest.approx(found, rel=1e-9, abs=1e-9), where
+                    else:
+                        assert (told or None) == (found or None), where
+                    compared += 1
+    assert compared > 150
+    assert all(not str(c.value).startswith("#") for s in recalculated[0] for r in s for c in r)
+
+
+@pytest.mark.parametrize("i", range(len(CHANGES)), ids=[label for label, _, _ in CHANGES])
+def test_a_changed_input_gives_the_cost_of_a_fresh_plan(
+    i: int, plan: Plan, recalculated: list[Any]
+) -> None:
+    fresh = plan_of(CHANGES[i][2])
+    assert mix(fresh) == mix(plan), "the change is too large for this test: the mix is another"
+    book = recalculated[i + 1]
+    assert fresh.annual_cost_usd != pytest.approx(plan.annual_cost_usd, abs=1.0)
+    assert summary(book, "USD a year") == pytest.approx(fresh.annual_cost_usd, abs=0.005)
+    assert summary(book, "Paid up front, USD") == pytest.approx(fresh.capex_usd, abs=0.005)
+    assert summary(book, "Figures agree with the plan") == "inputs changed"
+    flow = {row[0].value: row[3].value for row in book["Cash flow"].iter_rows()}
+    assert flow["They are equal"] == "yes"
+    assert flow["The same as an annuity, USD a year"] == pytest.approx(
+        fresh.annual_cost_usd, abs=0.01
+    )
+
+
+def test_the_scenario_of_this_test_has_everything(plan: Plan) -> None:
+    assert {row.kind for row in plan.systems} == {"owned", "buy", "rent"}
+    assert set(plan.cost_items) >= {
+        "capex_annuity", "residual_credit", "maintenance", "staff", "licences", "hosting",
+        "rental", "energy", "api_tokens", "contracted_power",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", (7000, 7001, *range(7003, 7009), 7010, 7011))
+def test_the_formulas_of_random_scenarios_are_their_plans(seed: int, tmp_path: Path) -> None:
+    """Offers of every kind, spares, shortfalls and contracts: nothing is left without a formula."""
+    drawn = Draw(seed)
+    data = drawn.scenario()
+    catalog = tmp_path / "own.json"
+    catalog.write_text(json.dumps({"systems": drawn.systems}))
+    data |= {"catalog": [str(catalog)], "solver": {"time_limit_s": 5}}
+    try:
+        found = optimize_fleet(data)
+    except TokenfleetError:
+        return  # what cannot be planned is another test's matter
+    book = Book(found)
+    inputs = Inputs(found)
+    inputs.write(book, {})
+    totals = Order(book, inputs).write()
+    assert not {"other", "rest"} & set(totals.items)
+    assert totals.annual.value == pytest.approx(found.annual_cost_usd, abs=0.005)
+    assert totals.capex.value == pytest.approx(found.capex_usd, abs=0.005)
+
+
+def test_what_no_input_explains_stands_apart(plan: Plan) -> None:
+    """A dollar of an unknown kind is neither lost nor hidden in a formula."""
+    items = {**plan.systems[0].cost_items_usd, "toll": 1234.0}
+    odd = plan.systems[0].model_copy(
+        update={"cost_items_usd": items, "annual_cost_usd": sum(items.values())}
+    )
+    more = plan.model_copy(
+        update={
+            "systems": (odd, *plan.systems[1:]),
+            "annual_cost_usd": plan.annual_cost_usd + 1234.0,
+        }
+    )
+    book = openpyxl.load_workbook(io.BytesIO(workbook(more)), data_only=True)
+    assert summary(book, "Follows no input") == pytest.approx(1234.0)
+    assert summary(book, "USD a year") == pytest.approx(more.annual_cost_usd)
+
+
+def test_names_are_never_formulas_or_links() -> None:
+    data = everything()
+    data["name"] = EVIL[0]
+    data["sites"][0]["id"] = EVIL[1]
+    data["offers"][0] |= {"sites": [EVIL[1]], "id": EVIL[3]}
+    data["apis"][0]["id"] = EVIL[2]
+    data["workloads"][0]["id"] = data["apis"][0]["workload"] = EVIL[4]
+    data["workloads"][0]["classes"][0]["id"] = EVIL[5]
+    for row in data["columns"]:
+        row |= {"workload": EVIL[4], "class": EVIL[5]}
+    book = openpyxl.load_workbook(io.BytesIO(workbook(optimize_fleet(data))))
+    assert tuple(book.sheetnames) == SHEETS
+    shown = set()
+    for sheet in book:
+        for row in sheet.iter_rows():
+            for cell in row:
+                assert cell.hyperlink is None
+                shown |= {evil for evil in EVIL if evil in str(cell.value)}
+                if cell.data_type == "f":
+                    assert not any(evil in str(cell.value) for evil in EVIL), cell.value
+    assert shown == set(EVIL)
+
+
+def test_the_same_plan_gives_the_same_bytes(plan: Plan) -> None:
+    assert workbook(plan) == workbook(plan)
+
+
+def test_many_rows_take_no_formula_that_is_too_long(plan: Plan) -> None:
+    """2,000 lines: a spreadsheet takes formulas of 8,192 characters, and rules for few blocks."""
+    one = plan.systems[-1]
+    rows = tuple(one.model_copy(update={"offer": f"o{i}"}) for i in range(2000))
+    made = zipfile.ZipFile(io.BytesIO(workbook(plan.model_copy(update={"systems": rows}))))
+    sheets = [made.read(f"xl/worksheets/sheet{i}.xml").decode() for i in range(1, len(SHEETS) + 1)]
+    assert max(len(f) for text in sheets for f in re.findall(r"<f>(.*?)</f>", text)) < 500
+    assert sum(text.count("<dataValidation ") for text in sheets) < 20
+
+
+def test_arithmetic_keeps_its_brackets() -> None:
+    a, b, c = Cell("A1", 2.0), Cell("B1", 3.0), Cell("C1", 4.0)
+    found = (a + b) * c - (a - b) / (b * c)
+    assert found.text == "(A1+B1)*C1-(A1-B1)/(B1*C1)"
+    assert found.value == 20.0 + 1.0 / 12.0
+    assert (a - (b - c)).text == "A1-(B1-C1)" and (-(a * b)).text == "-(A1*B1)"
+    assert (a / (b / c)).text == "A1/(B1/C1)" and (a * -1.5).text == "A1*(-1.5)"
+    assert (a / Expression("0", 0.0)).value == 0.0
+    assert total([]).value == 0.0
+    # 10 % over 5 years, as in the textbook; without interest a fifth.
+    assert sinking_fund(Cell("r", 0.1), Cell("n", 5.0)).value == pytest.approx(0.1637974808)
+    assert sinking_fund(Cell("r", 0.0), Cell("n", 5.0)).value == 0.2
+
+
+def test_the_command_writes_it_and_names_the_ending(plan: Plan, tmp_path: Path) -> None:
+    saved = tmp_path / "plan.json"
+    saved.write_text(json.dumps(plan.to_json()))
+    file = tmp_path / "plan.xlsx"
+    done = run("report", saved, "-o", file)
+    assert done.returncode == 0, done.stderr
+    assert file.read_bytes() == workbook(plan)
+    assert run("report", saved, "-o", file).returncode == 2
+    wrong = run("report", saved, "-o", tmp_path / "plan.doc")
+    assert wrong.returncode == 2 and ".xlsx" in wrong.stderr
+    with pytest.raises(SchemaError):
+        plan.report(tmp_path / "plan.doc")
