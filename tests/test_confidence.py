@@ -486,6 +486,7 @@ def test_confidences_that_mean_nothing_are_refused(value: Any) -> None:
         load_scenario(scenario(confidence=value))
 
 
+@pytest.mark.default_confidence
 def test_plans_are_held_at_four_in_five_unless_asked() -> None:
     asked = scenario(confidence=0.8)
     silent = {name: value for name, value in asked.items() if name != "confidence"}
@@ -529,6 +530,7 @@ def test_a_choice_inside_the_error_names_the_run_that_settles_it() -> None:
     assert other_answer(ours, known, ours, known).undecided is None
 
 
+@pytest.mark.default_confidence
 def test_a_limit_that_only_an_expectation_keeps_says_so() -> None:
     def asked(limit_ms: float) -> Json:
         slos = [{"metric": "ttft", "percentile": "p99", "limit_ms": limit_ms}]
