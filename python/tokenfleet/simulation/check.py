@@ -170,7 +170,8 @@ class SimulationCheck:
         """In brief, the largest that the steps allow, one at least; else all."""
         total = sum(case.gpus for case in cases)
         if self.brief:
-            left, kept = BRIEF_STEPS, []
+            left = BRIEF_STEPS
+            kept: list[_Case] = []
             for case in sorted(cases, key=lambda case: -case.gpus):
                 steps = case.steps
                 if steps <= left or not kept:
