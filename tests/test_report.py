@@ -160,7 +160,7 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
     assert "Keep 3 systems and buy 3, and pay a hosted API for the rest" in text
     assert "Buying hardware is 47% of the yearly cost; energy is 11%" in text
     assert "The best plan of one system type costs 16% more" in text
-    assert "All 4 latency limits hold as modelled; the likely range of every one" in text
+    assert "All 4 latency limits hold as modelled, and so does the likely range of each" in text
     assert "The hosted API is used in 2,190 of 8,760 hours" in text
     assert "10 of 20 figures behind the money are typical figures, not yours" in text
     for usd in enterprise.cost_items.values():  # to the dollar
