@@ -22,7 +22,8 @@ from tokenfleet import Plan, SchemaError
 from tokenfleet.exports import TARGETS, export
 from tokenfleet.exports.focus import COLUMNS, month_of
 from tokenfleet.exports.kubernetes import UNSET, slug
-from tokenfleet.exports.launch import commands
+from tokenfleet.exports.launch import LAUNCHERS, commands
+from tokenfleet.schema.engines import ENGINES
 
 # Flags that the engines document: of vLLM `vllm serve --help` (engine arguments, 0.8.5 and later),
 # of SGLang the page of its server arguments, of TensorRT-LLM that of trtllm-serve; read 2026-11.
@@ -211,3 +212,7 @@ def test_an_unknown_target_is_named() -> None:
         export(golden("enterprise"), "vlm")
     assert "vllm" in raised.value.hint
     assert set(DOCUMENTED) < set(TARGETS)
+
+
+def test_every_serving_engine_can_be_started() -> None:
+    assert set(LAUNCHERS) == set(ENGINES)

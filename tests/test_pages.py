@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,3 +66,40 @@ def test_every_piece_of_the_how_tos_loads() -> None:
     assert len(blocks) > 12 and len(PIECES) > 18
     for block in blocks:
         load_scenario({**BASE, **yaml.safe_load(block)})
+
+
+class _Links(HTMLParser):
+    """Links, names and elements of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.add(tag)
+        self.links += [given["href"] or ""] if tag == "a" else []
+        self.ids |= {given["id"] or ""} if "id" in given else set()
+
+
+def test_the_site_is_whole(tmp_path: Path) -> None:
+    """One command makes it; every link and every part of a page that a link names is there."""
+    site = script("website").Site(tmp_path)
+    site.write()
+    found = {path: _Links() for path in tmp_path.rglob("*.html")}
+    for path, page in found.items():
+        page.feed(path.read_text(encoding="utf-8"))
+    assert {p.name for p in (ROOT / "docs").glob("*.md")} == {
+        p.with_suffix(".md").name.replace("index", "README") for p in (tmp_path / "docs").iterdir()
+    }
+    for path, page in found.items():
+        assert not page.tags & {"script", "img", "iframe", "link", "object"}
+        for link in page.links:
+            if re.match(r"[a-z]+:", link):
+                continue
+            file, _, part = link.partition("#")
+            target = (path.parent / file).resolve() if file else path
+            assert target.is_file(), (path.name, link)
+            assert not part or part in found[target].ids, (path.name, link)

@@ -20,7 +20,9 @@ from rich_scenarios import Draw
 from scenarios import buy, hall
 from test_cli import run
 from tokenfleet import Plan, SchemaError, TokenfleetError, optimize_fleet
-from tokenfleet.report.words import item_name
+from tokenfleet.explanation.explain import explain
+from tokenfleet.explanation.rows import Explanation
+from tokenfleet.report.words import NO_RANGES, RUN_AGAIN, STILL_IN_PLAN, item_name
 from tokenfleet.report.workbook.book import Book
 from tokenfleet.report.workbook.expression import Cell, Expression, sinking_fund, total
 from tokenfleet.report.workbook.inputs import Inputs
@@ -147,7 +149,14 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def recalculated(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+def explained(plan: Plan) -> Explanation:
+    return explain(plan, scenario=everything(), parts=["flip"])
+
+
+@pytest.fixture(scope="module")
+def recalculated(
+    plan: Plan, explained: Explanation, tmp_path_factory: pytest.TempPathFactory
+) -> list[Any]:
     """The workbook and one with each change, calculated by LibreOffice from their formulas alone.
 
     openpyxl writes formulas without their values, so that every value read is a calculated one.
@@ -157,10 +166,11 @@ def recalculated(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[A
     folder = tmp_path_factory.mktemp("books")
     (folder / "out").mkdir()
     names = []
-    for i, change in enumerate([None, *CHANGES]):
-        book = openpyxl.load_workbook(io.BytesIO(workbook(plan)))
+    beyond = (CHANGES[0][0], 2.0 * leaving_price(explained), CHANGES[0][2])
+    for i, change in enumerate([None, *CHANGES, beyond]):
+        book = openpyxl.load_workbook(io.BytesIO(workbook(plan, explained)))
         if change is not None:
-            input_cell(book, change[0]).value = change[1]
+            input_row(book, change[0])[1].value = change[1]
         names.append(folder / f"{i}.xlsx")
         book.save(names[-1])
     convert(names, folder)
@@ -177,10 +187,10 @@ def convert(files: list[Path], folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=240, env=environment)
 
 
-def input_cell(book: Any, label: str) -> Any:
+def input_row(book: Any, label: str) -> Any:
     rows = [row for row in book["Inputs"].iter_rows() if row[0].value == label]
     assert len(rows) == 1, label
-    return rows[0][1]
+    return rows[0]
 
 
 def summary(book: Any, label: str) -> Any:
@@ -200,10 +210,13 @@ def test_recalculated_it_is_the_plan_to_a_cent(plan: Plan, recalculated: list[An
         assert summary(book, name[:1].upper() + name[1:]) == pytest.approx(usd, abs=0.005), item
 
 
-def test_every_formula_has_the_value_that_is_stored(plan: Plan, recalculated: list[Any]) -> None:
+def test_every_formula_has_the_value_that_is_stored(
+    plan: Plan, explained: Explanation, recalculated: list[Any]
+) -> None:
     """What a preview shows without calculating is what a calculation gives."""
-    stored = openpyxl.load_workbook(io.BytesIO(workbook(plan)), data_only=True)
-    formulas = openpyxl.load_workbook(io.BytesIO(workbook(plan)))
+    made = workbook(plan, explained)
+    stored = openpyxl.load_workbook(io.BytesIO(made), data_only=True)
+    formulas = openpyxl.load_workbook(io.BytesIO(made))
     compared = 0
     for sheet in formulas:
         for row in sheet.iter_rows():
@@ -237,6 +250,36 @@ def test_a_changed_input_gives_the_cost_of_a_fresh_plan(
     assert flow["The same as an annuity, USD a year"] == pytest.approx(
         fresh.annual_cost_usd, abs=0.01
     )
+
+
+def test_beyond_its_range_a_price_asks_for_a_new_run(
+    explained: Explanation, recalculated: list[Any]
+) -> None:
+    label = CHANGES[0][0]
+    for book, said in (
+        (recalculated[0], None),
+        (recalculated[1], STILL_IN_PLAN),
+        (recalculated[-1], RUN_AGAIN),
+    ):
+        row = input_row(book, label)
+        assert row[4].value == pytest.approx(leaving_price(explained))
+        assert (row[5].value or None) == said
+    beyond = plan_of(_set(1.01 * leaving_price(explained), "offers", 0, "price_usd_per_system"))
+    within = plan_of(_set(0.99 * leaving_price(explained), "offers", 0, "price_usd_per_system"))
+    assert "buy" not in {row.kind for row in beyond.systems}
+    assert "buy" in {row.kind for row in within.systems}
+
+
+def test_without_an_explanation_the_sheet_says_so(plan: Plan) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(workbook(plan)))
+    assert input_row(book, CHANGES[0][0])[4].value == "not computed"
+    assert any(row[0].value == NO_RANGES for row in book["Inputs"].iter_rows())
+
+
+def leaving_price(explained: Explanation) -> float:
+    found = next(row.flip_price for row in explained.flip if row.name.startswith("buy "))
+    assert found is not None
+    return found
 
 
 def test_the_scenario_of_this_test_has_everything(plan: Plan) -> None:
@@ -313,9 +356,9 @@ def test_the_same_plan_gives_the_same_bytes(plan: Plan) -> None:
 
 
 def test_many_rows_take_no_formula_that_is_too_long(plan: Plan) -> None:
-    """2,000 lines: a spreadsheet takes formulas of 8,192 characters, and rules for few blocks."""
+    """800 lines: a spreadsheet takes formulas of 8,192 characters, and rules for few blocks."""
     one = plan.systems[-1]
-    rows = tuple(one.model_copy(update={"offer": f"o{i}"}) for i in range(2000))
+    rows = tuple(one.model_copy(update={"offer": f"o{i}"}) for i in range(800))
     made = zipfile.ZipFile(io.BytesIO(workbook(plan.model_copy(update={"systems": rows}))))
     sheets = [made.read(f"xl/worksheets/sheet{i}.xml").decode() for i in range(1, len(SHEETS) + 1)]
     assert max(len(f) for text in sheets for f in re.findall(r"<f>(.*?)</f>", text)) < 500
@@ -348,3 +391,16 @@ def test_the_command_writes_it_and_names_the_ending(plan: Plan, tmp_path: Path) 
     assert wrong.returncode == 2 and ".xlsx" in wrong.stderr
     with pytest.raises(SchemaError):
         plan.report(tmp_path / "plan.doc")
+
+
+def test_the_command_takes_an_explanation(
+    plan: Plan, explained: Explanation, tmp_path: Path
+) -> None:
+    saved, why = tmp_path / "plan.json", tmp_path / "why.json"
+    saved.write_text(json.dumps(plan.to_json()))
+    why.write_text(json.dumps(explained.to_json()))
+    done = run("report", saved, "-o", tmp_path / "plan.xlsx", "--explained", why)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "plan.xlsx").read_bytes() == workbook(plan, explained)
+    assert run("report", saved, "-o", tmp_path / "a.xlsx", "--explained", saved).returncode == 2
+    assert run("report", saved, "-o", tmp_path / "a.html", "--explained", why).returncode == 2

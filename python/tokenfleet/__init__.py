@@ -20,8 +20,10 @@ from tokenfleet.errors import (
 )
 
 if TYPE_CHECKING:
+    from tokenfleet.explanation.difference import difference
     from tokenfleet.explanation.explain import explain
-    from tokenfleet.explanation.rows import Explanation
+    from tokenfleet.explanation.model import BuiltModel, build_model
+    from tokenfleet.explanation.rows import Difference, Explanation
     from tokenfleet.fleets import FleetAnswers, evaluate_fleets
     from tokenfleet.optimize import optimize_fleet
     from tokenfleet.plan.rows import Plan
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 # Imported when first used: the solver and the schema take longer to load than `--help` should.
 _LAZY = {
+    "BuiltModel": "tokenfleet.explanation.model",
+    "Difference": "tokenfleet.explanation.rows",
     "Explanation": "tokenfleet.explanation.rows",
     "FleetAnswers": "tokenfleet.fleets",
     "FoundPoints": "tokenfleet.points.search",
@@ -45,6 +49,8 @@ _LAZY = {
     "Scenario": "tokenfleet.schema",
     "Simulation": "tokenfleet.simulation.result",
     "SimulationSettings": "tokenfleet.simulation.run",
+    "build_model": "tokenfleet.explanation.model",
+    "difference": "tokenfleet.explanation.difference",
     "evaluate": "tokenfleet.points.kept",
     "evaluate_fleets": "tokenfleet.fleets",
     "explain": "tokenfleet.explanation.explain",
@@ -56,7 +62,9 @@ _LAZY = {
 }
 
 __all__ = [
+    "BuiltModel",
     "CatalogError",
+    "Difference",
     "Explanation",
     "FleetAnswers",
     "FoundPoints",
@@ -70,6 +78,8 @@ __all__ = [
     "SolverError",
     "TokenfleetError",
     "__version__",
+    "build_model",
+    "difference",
     "evaluate",
     "evaluate_fleets",
     "explain",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -49,6 +50,8 @@ def optimize_fleet(
     trace: TraceSource = None,
     note: Note | None = None,
     both: bool = False,
+    period: str | None = None,
+    fixed: Plan | None = None,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
 
@@ -67,6 +70,10 @@ def optimize_fleet(
     With `both`, `plan.other` is the best plan at the model's expectation beside one that is held at
     a confidence, or the one held at the default confidence beside one at the expectation.
 
+    A scenario with a `horizon` is planned over its periods and outlooks: `plan.horizon` has the
+    orders, periods and risks, and the other keys are those of the first period, or of `period`
+    ("2027-Q1"). Orders before the first news are kept as they are in the plan `fixed`.
+
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
         InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
@@ -78,6 +85,15 @@ def optimize_fleet(
     loaded = load_scenario(scenario)
     built = build(loaded, progress)
     options = solve_options(loaded.scenario)
+    if loaded.scenario.horizon is not None:
+        if verify not in (None, "brief"):
+            hint = "plan one period (--period 2027-Q1), and simulate that plan"
+            raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
+        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed)
+    if period is not None or fixed is not None:
+        raise SchemaError(
+            "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"
+        )
     if verify == "brief" and built.specification is None:
         verify = None
     judge = None if verify is None else _judge(built, verify, simulation, trace)

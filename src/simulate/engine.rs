@@ -31,7 +31,7 @@ fn whole_blocks(context: u32) -> u32 {
 
 /// What every lane of a replica kind shares.
 #[derive(Debug)]
-pub struct Engine {
+pub struct StepLoop {
     step: StepModel,
     /// Lanes of one replica.
     pub lanes: usize,
@@ -59,7 +59,7 @@ pub struct Engine {
     link_bw: Option<f64>,
 }
 
-impl Engine {
+impl StepLoop {
     /// A replica with a batch limit; `waiting_limit` requests may wait on a lane.
     pub fn new(layout: &Layout, step: &StepModel, batch: u32, waiting_limit: usize) -> Self {
         let p = layout.parallel;
@@ -179,7 +179,7 @@ struct Prompt {
 /// One lane.
 #[derive(Debug)]
 pub struct Lane<'a> {
-    engine: &'a Engine,
+    engine: &'a StepLoop,
     rng: Pcg64,
     waiting: VecDeque<Job>,
     prompts: VecDeque<Prompt>,
@@ -214,7 +214,7 @@ enum Admitted {
 
 impl<'a> Lane<'a> {
     /// An empty lane; with the hashes of its trace's `blocks`, prompts share their prefixes.
-    pub fn new(engine: &'a Engine, rng: Pcg64, blocks: Option<&'a Blocks>) -> Self {
+    pub fn new(engine: &'a StepLoop, rng: Pcg64, blocks: Option<&'a Blocks>) -> Self {
         Self {
             fresh: 0,
             handed: Vec::new(),

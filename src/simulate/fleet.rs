@@ -11,7 +11,7 @@ use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{random, Drawn, Lengths};
 use crate::simulate::dispatch::{Choice, Dispatch, Group, Stage};
-use crate::simulate::engine::{Engine, Lane};
+use crate::simulate::engine::{Lane, StepLoop};
 use crate::simulate::judge::Judge;
 use crate::simulate::outcome::{complete, FleetOutcome};
 use crate::simulate::prefix::Blocks;
@@ -171,7 +171,7 @@ pub struct Given {
 /// A group that was built.
 #[derive(Debug)]
 pub struct Built {
-    engine: Engine,
+    engine: StepLoop,
     spec: GroupSpec,
     stage: Stage,
     gpus: f64,
@@ -285,7 +285,7 @@ fn build_group(
     let waiting = fleet.waiting_limit.unwrap_or(usize::MAX);
     let system = layout.system;
     Ok(Built {
-        engine: Engine::new(&layout, &step, batch, waiting),
+        engine: StepLoop::new(&layout, &step, batch, waiting),
         spec: group.clone(),
         stage: match c.role {
             Role::Serve => Stage::Whole,

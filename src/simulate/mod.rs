@@ -39,7 +39,7 @@ use crate::evaluate::NoPoint;
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::simulate::arrivals::{random, Drawn, Lengths};
-use crate::simulate::engine::{Engine, Lane};
+use crate::simulate::engine::{Lane, StepLoop};
 use crate::simulate::group::{run_group, ClassOutcome, Outcome, Watch};
 use crate::simulate::judge::Judge;
 use crate::simulate::outcome::{complete, Conservation, Counts};
@@ -290,7 +290,7 @@ fn engine(
     spec: &Spec,
     c: &Configuration,
     waiting_limit: usize,
-) -> std::result::Result<Engine, Refused> {
+) -> std::result::Result<StepLoop, Refused> {
     if c.role != Role::Serve {
         return Err(Refused::Role);
     }
@@ -304,11 +304,11 @@ fn engine(
     if crate::perf::memory::kv_budget_bytes(&layout) <= 0.0 {
         return Err(Refused::Point(NoPoint::Memory));
     }
-    Ok(Engine::new(&layout, &step, batch, waiting_limit))
+    Ok(StepLoop::new(&layout, &step, batch, waiting_limit))
 }
 
 fn replication(
-    engine: &Engine,
+    engine: &StepLoop,
     traffic: &Traffic,
     options: &Options,
     judges: &[Judge],
@@ -361,7 +361,7 @@ fn replication(
     }
 }
 
-fn report(outcomes: &[Outcome], engine: &Engine, replicas: f64, stopped: bool) -> Report {
+fn report(outcomes: &[Outcome], engine: &StepLoop, replicas: f64, stopped: bool) -> Report {
     let lanes = replicas * engine.lanes as f64;
     let over = |f: &dyn Fn(&Outcome) -> f64| estimate(outcomes.iter().map(f));
     let sum = |f: &dyn Fn(&Outcome) -> u64| outcomes.iter().map(f).sum::<u64>();

@@ -7,6 +7,7 @@ import gc
 import typer
 
 from tokenfleet.cli import (
+    assistants,
     batches,
     calibrations,
     catalogs,
@@ -41,6 +42,8 @@ app.command()(sizing.quick)
 app.command()(plans.check)
 app.command()(plans.plan)
 app.command()(explanations.explain)
+app.command()(explanations.diff)
+app.command()(explanations.sweep)
 app.command()(points.evaluate)
 app.command("evaluate-fleets")(fleets.evaluate_fleets)
 app.command()(search.search)
@@ -48,6 +51,7 @@ app.command()(simulations.simulate)
 app.command()(reports.report)
 app.command()(pages.ui)
 app.command()(exports.export)
+app.command()(assistants.mcp)
 app.command()(batches.batch)
 app.command("import")(imports.import_files)
 app.command()(published.compare)

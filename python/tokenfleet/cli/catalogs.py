@@ -12,7 +12,6 @@ import typer
 from tokenfleet.cli.answer import answering, say, say_json
 from tokenfleet.cli.grid import show_grid
 from tokenfleet.cli.options import CatalogOption, JsonOption, book
-from tokenfleet.errors import CatalogError
 from tokenfleet.files.plain import plain
 
 if TYPE_CHECKING:
@@ -77,8 +76,9 @@ def show(
     """Show everything the catalog has under a name."""
     with answering(as_json):
         from tokenfleet.catalog import load_catalog
+        from tokenfleet.catalog.find import find
 
-        found = _find(book(catalog) or load_catalog(), name)
+        found = find(book(catalog) or load_catalog(), name)
         if as_json:
             say_json({"schema_version": 1, **found})
         else:
@@ -141,32 +141,6 @@ def _brief(group: Group, row: Any) -> dict[str, Any]:
         own = {n: getattr(row, n) for n in _COLUMNS[group] if n not in means}
         return {n: {**own, **means}[n] for n in _COLUMNS[group]}
     return {name: getattr(row, name) for name in _COLUMNS[group]}
-
-
-def _find(catalog: Catalog, name: str) -> dict[str, Any]:
-    """The row with its table; a system comes with its prices.
-
-    Raises:
-        CatalogError: no table has it; names the nearest.
-    """
-    from tokenfleet.schema import did_you_mean
-
-    tables: dict[str, Mapping[str, BaseModel]] = {
-        "systems": catalog.systems,
-        "models": catalog.models,
-        "tco": catalog.tco,
-        "lengths": catalog.lengths,
-    }
-    for table, rows in tables.items():
-        if name in rows:
-            found: dict[str, Any] = {"table": table, "row": rows[name].model_dump(mode="json")}
-            if table == "systems":
-                prices = [p for p in catalog.prices if p.system == name]
-                found["prices"] = [p.model_dump(mode="json") for p in prices]
-                found["missing_figures"] = list(catalog.missing_figures(name))
-            return found
-    known = [key for rows in tables.values() for key in rows]
-    raise CatalogError(f"the catalog has nothing named {name!r}", did_you_mean(name, known))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

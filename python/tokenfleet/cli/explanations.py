@@ -1,4 +1,4 @@
-"""`explain`: a plan in, why it is this plan and what would change it out."""
+"""`explain`, `diff` and `sweep`: why this plan, why another, and what would change it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tokenfleet.cli.answer import INTERRUPTED, UNPROVEN, answering, say, say_json
-from tokenfleet.cli.options import CatalogOption, GapOption, JsonOption, book
+from tokenfleet.cli.answer import INTERRUPTED, UNPROVEN, answering, note, say, say_json
+from tokenfleet.cli.files import refuse_existing
+from tokenfleet.cli.grid import show_grid
+from tokenfleet.cli.meter import metered
+from tokenfleet.cli.options import (
+    CatalogOption,
+    ForceOption,
+    GapOption,
+    JsonOption,
+    ScenarioArgument,
+    book,
+)
 from tokenfleet.errors import InfeasibleError
 
 if TYPE_CHECKING:
-    from tokenfleet.explanation.rows import Explanation
+    from tokenfleet.explanation.rows import Difference, Explanation, SweepPoint
+
+
+WholeLimitOption = Annotated[
+    float | None, typer.Option("--time-limit", help="Seconds for all of it together.")
+]
 
 
 def explain(
@@ -38,10 +53,17 @@ def explain(
     repairs: Annotated[
         bool, typer.Option("--repairs", help="Only: what could give way where there is no plan.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Only: the inputs that matter most, 20 % each way.")
+    ] = False,
+    crossover: Annotated[
+        bool, typer.Option("--crossover", help="Only: where one way to get tokens beats another.")
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Only: which benchmark to run before signing.")
+    ] = False,
     gap: GapOption = None,
-    time_limit: Annotated[
-        float | None, typer.Option("--time-limit", help="Seconds for the whole explanation.")
-    ] = None,
+    time_limit: WholeLimitOption = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,7 +74,15 @@ def explain(
     with answering(as_json):
         from tokenfleet.explanation.explain import explain as explained
 
-        asked = {"worth": worth, "flip": flip, "menu": menu, "repairs": repairs}
+        asked = {
+            "worth": worth,
+            "flip": flip,
+            "menu": menu,
+            "repairs": repairs,
+            "tornado": sweep,
+            "crossover": crossover,
+            "measure": measure,
+        }
         chosen = [part for part, only in asked.items() if only]
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
         with _watching() as watch:
@@ -87,13 +117,124 @@ def _say(found: Explanation) -> None:
         ("Prices that change the plan", [explained.flip(row) for row in found.flip]),
         ("Plans that cost little more", explained.menu(found.menu)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
+        ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
+        ("What to measure next", [explained.measure(row, unit) for row in found.measure]),
+        ("Where routes cost the same", [explained.break_even(row) for row in found.break_even]),
         ("Notes", list(found.notes)),
     ):
         if rows:
             say(f"\n{title}")
             for row in rows:
                 say(f"  {row}")
+    for axis in ("utilisation", "volume"):
+        cells = explained.routes(found.crossover, axis)
+        if cells:
+            say(f"\nUSD per million output tokens by {axis}")
+            show_grid([(name, True) for name in cells[0]], cells[1:])
     say(f"\n{found.solves} problems solved in {found.seconds:.1f} s")
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Plan as JSON, or a scenario.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
+    gap: GapOption = None,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what moved from one plan to another, and which inputs the change is due to."""
+    with answering(as_json):
+        from tokenfleet.explanation.difference import difference
+
+        with _watching() as watch:
+            found = difference(first, second, watch=watch, gap=gap, catalog=book(catalog))
+        if as_json:
+            say_json(found.to_json())
+        else:
+            _say_difference(found)
+
+
+def _say_difference(found: Difference) -> None:
+    from tokenfleet.report import explained
+
+    say(explained.difference(found))
+    for title, rows in (
+        ("Due to", [explained.part(row, found.objective_unit) for row in found.parts]),
+        ("Systems", [explained.moved(row) for row in found.systems]),
+        ("Cost items, USD a year", [explained.moved(row) for row in found.cost_items]),
+        ("Requests/s at the peak", [explained.moved(row) for row in found.requests]),
+        ("Notes", list(found.notes)),
+    ):
+        if rows:
+            say(f"\n{title}")
+            for row in rows:
+                say(f"  {row}")
+    say(f"\n{found.solves} plans solved")
+
+
+def sweep(
+    scenario: ScenarioArgument,
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            help="Input and factors: demand=0.5..2:7, price.OFFER=0.8,1,1.2; once or twice.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .parquet, .csv, .arrow or .json file.")
+    ] = None,
+    force: ForceOption = False,
+    gap: GapOption = None,
+    time_limit: WholeLimitOption = None,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan a scenario again and again with one or two inputs turned; mark where the mix changes.
+
+    Inputs: demand, tariff, price, api_price, power and speed, each also of one row
+    (price.h100-buy), and cost_of_capital. Ctrl-C keeps the points that are done.
+    """
+    with answering(as_json):
+        refuse_existing(output, force)
+        from tokenfleet.explanation.case import open_case
+        from tokenfleet.explanation.study import OutOfTimeError
+        from tokenfleet.explanation.sweep import parse, points, write_points
+
+        seconds = float("inf") if time_limit is None else time_limit
+        case = open_case(scenario, seconds=seconds, gap=gap, catalog=book(catalog))
+        varied = [parse(case, text) for text in vary]
+        rows, cut = [], False
+        with metered("settings", "settings") as progress:
+            try:
+                for row in points(case, varied, progress):
+                    rows.append(row)
+            except (KeyboardInterrupt, OutOfTimeError):
+                cut = True
+        if output is not None:
+            write_points(rows, output)
+        if as_json:
+            say_json({"schema_version": 1, "interrupted": cut,
+                      "points": [row.model_dump(mode="json") for row in rows]})  # fmt: skip
+        else:
+            _say_points(rows)
+            if output is not None:
+                note(f"wrote {output}")
+        if cut:
+            raise typer.Exit(INTERRUPTED)
+
+
+def _say_points(rows: list[SweepPoint]) -> None:
+    from tokenfleet.report import explained
+
+    if not rows:
+        say("no setting was solved")
+        return
+    names = list(rows[0].factors)
+    head = [*names, "USD/year", "USD/Mtok out", "GPUs", "", "systems"]
+    show_grid(
+        [(name, name not in ("", "systems")) for name in head],
+        (explained.sweep_point(row) for row in rows),
+    )
 
 
 @contextmanager

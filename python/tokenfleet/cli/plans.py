@@ -89,6 +89,14 @@ def plan(
         typer.Option(help="With --verify simulate: shape of Gamma times of arrival; 1: Poisson."),
     ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
+    period: Annotated[
+        str | None,
+        typer.Option(help="Over a horizon: show this period (2027-Q1), not the first."),
+    ] = None,
+    fix_first: Annotated[
+        Path | None,
+        typer.Option("--fix-first", help="Over a horizon: keep the first orders of this plan."),
+    ] = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,6 +109,12 @@ def plan(
         judge: dict[str, Any] = {"seed": seed or 0, "threads": threads or 0}
         replay = traces(trace)
         how: dict[str, Any] = {"verify": None if verify == "none" else verify, "trace": replay}
+        if period is not None:
+            how["period"] = period
+        if fix_first is not None:
+            from tokenfleet.plan.rows import Plan
+
+            how["fixed"] = Plan.load(fix_first)
         if verify == BRIEF:
             how["simulation"] = SimulationSettings.brief(**judge)
         elif verify == "simulate":

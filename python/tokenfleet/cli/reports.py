@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tokenfleet.cli.answer import answering, note
 from tokenfleet.cli.files import refuse_existing
 from tokenfleet.cli.options import ForceOption
+from tokenfleet.errors import SchemaError
 
 if TYPE_CHECKING:
-    from tokenfleet.plan.rows import Plan
+    from tokenfleet.explanation.rows import Explanation
+    from tokenfleet.report.write import Answer
 
 
 def report(
@@ -21,13 +23,22 @@ def report(
         Path,
         typer.Argument(
             metavar="PLAN",
-            help="Plan: what `tokenfleet plan -o` wrote; or an answer of `plan --json`.",
+            help="What `plan -o` wrote, or what `plan --json` or `diff --json` printed.",
         ),
     ],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="File to write; its ending says what: .html or .xlsx."),
     ],
+    explained: Annotated[
+        Path | None,
+        typer.Option(
+            "--explained",
+            metavar="WHY",
+            help="What `explain PLAN --json` printed: a page shows it, and a spreadsheet says up "
+            "to which price an offer stays in the plan.",
+        ),
+    ] = None,
     redact: Annotated[
         bool,
         typer.Option("--redact", help="Replace names and leave prices out, to pass it on."),
@@ -40,20 +51,43 @@ def report(
         from tokenfleet.report.write import check_report, write_report
 
         check_report(output)
-        write_report(_answer(plan), output, redact=redact)
+        why = None if explained is None else _explanation(explained)
+        write_report(_answer(plan), output, redact=redact, explained=why)
         note(f"wrote {output}")
 
 
-def _answer(path: Path) -> Plan | Mapping[str, Any]:
-    """The plan in a file, or the error object that `plan --json` printed.
+def _answer(path: Path) -> Answer:
+    """The plan in a file, or what `plan --json` printed of an error, or `diff --json`.
 
     Raises:
-        SchemaError: the file has neither.
+        SchemaError: the file has none of them.
     """
+    from tokenfleet.explanation.rows import Difference
     from tokenfleet.files.read import load_data
     from tokenfleet.plan.rows import MAX_BYTES, Plan
+    from tokenfleet.schema.rows import validate
 
     data = load_data(path, MAX_BYTES)
     if isinstance(data, Mapping) and isinstance(data.get("error"), Mapping):
         return {"name": path.stem, **data["error"]}
+    if isinstance(data, Mapping) and {"before", "after", "parts"} <= data.keys():
+        return validate(Difference, dict(data), str(path))
     return Plan.from_json(data, str(path))
+
+
+def _explanation(path: Path) -> Explanation:
+    """What `explain --json` printed.
+
+    Raises:
+        SchemaError: the file has something else.
+    """
+    from tokenfleet.explanation.rows import Explanation
+    from tokenfleet.files.read import load_data
+    from tokenfleet.plan.rows import MAX_BYTES
+    from tokenfleet.schema.rows import validate
+
+    data = load_data(path, MAX_BYTES)
+    if not isinstance(data, Mapping) or "worth" not in data or "flip" not in data:
+        cure = "make one: tokenfleet explain PLAN --json > FILE"
+        raise SchemaError(f"{path}: is no explanation of a plan", cure)
+    return validate(Explanation, dict(data), str(path))

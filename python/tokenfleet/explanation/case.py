@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
 from tokenfleet.explanation.repair import Concession, Repaired, repairs
 from tokenfleet.explanation.study import Study
@@ -24,6 +25,7 @@ from tokenfleet.plan.match import origin_of, scenario_path
 from tokenfleet.plan.rows import AGAIN, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
+from tokenfleet.problem.knowledge import Judge
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import Problem
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
@@ -86,6 +88,32 @@ class Case:
         """Who makes each system type."""
         systems = {pool.system for pool in self.study.problem.pools}
         return {name: str(self.loaded.catalog.system(name).vendor) for name in systems}
+
+    def terms(self) -> dict[str, float | None]:
+        """Years of each rental, by offer."""
+        return {offer.id: offer.term_years for offer in self.loaded.scenario.offers}
+
+    def unsure(self) -> list[Unsure]:
+        """Throughput of each workload on each system type, as far as it is not known well.
+
+        Of several layouts the least known counts. Measured columns have no intervals.
+        """
+        spec, problem = self.built.specification, self.study.problem
+        if spec is None:
+            return []
+        judge = Judge(self.loaded, spec)
+        found: dict[tuple[str, str], Unsure] = {}
+        systems = {pool.system for pool in problem.pools}
+        for c in problem.candidates:
+            if c.system not in systems:
+                continue
+            known = judge.of(c.workload, c.label)
+            key = (c.system, problem.workloads[c.workload].id)
+            if key not in found or known.half_width["capacity"] > found[key].half_width:
+                found[key] = Unsure(
+                    *key, known.half_width["capacity"], known.provenance, known.runs
+                )
+        return [found[key] for key in sorted(found)]
 
     def repairs(self) -> Iterator[Repaired]:
         """What could give way where there is no plan: limits of the mix, then promises.
@@ -173,7 +201,8 @@ def open_case(
     """A plan, a plan's file, or a scenario, with its space evaluated once.
 
     Raises:
-        SchemaError: neither plan nor scenario; or the scenario found is not the plan's.
+        SchemaError: neither plan nor scenario; one over time; or the scenario found is not the
+            plan's.
     """
     plan, name = _plan_of(source)
     if plan is not None:
@@ -182,6 +211,7 @@ def open_case(
     else:
         assert not isinstance(source, Plan)
         loaded = load_scenario(source, catalog=catalog)
+    one_year(loaded)
     built = build(loaded, progress)
     if plan is not None:
         _check(plan, name, built)
@@ -193,6 +223,19 @@ def open_case(
         seed=solver.seed,
     )
     return Case(built, Study(built.problem, options, seconds), plan)
+
+
+def one_year(loaded: LoadedScenario) -> None:
+    """Refuses a scenario over time: its years are not explained yet.
+
+    Raises:
+        SchemaError: it has a `horizon`.
+    """
+    if loaded.scenario.horizon is not None:
+        raise SchemaError(
+            f"{loaded.source_name}: horizon: what is explained is a plan of one steady year",
+            "explain the scenario without `horizon` and `outlooks`",
+        )
 
 
 def _plan_of(source: Plan | ScenarioSource) -> tuple[Plan | None, str]:

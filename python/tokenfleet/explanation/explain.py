@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,25 +10,41 @@ from typing import Any, Literal
 
 from tokenfleet.errors import SchemaError, SolverError
 from tokenfleet.explanation.case import Case, open_case
+from tokenfleet.explanation.crossover import (
+    UTILISATIONS,
+    VOLUMES,
+    Axis,
+    Crossover,
+    routes_of,
+)
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
+from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
 from tokenfleet.explanation.rows import (
+    BreakEven,
     Concession,
     Explanation,
     FlipPrice,
     MenuItem,
     RepairSet,
+    RoutePoint,
+    ToMeasure,
     finite,
 )
 from tokenfleet.explanation.study import OutOfTimeError, systems_by_offer
+from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip", "menu", "repairs"]
-PARTS: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+Part = Literal["worth", "flip", "menu", "repairs", "tornado", "crossover", "measure"]
+PARTS: tuple[Part, ...] = (
+    "worth", "flip", "menu", "repairs", "tornado", "crossover", "measure",
+)  # fmt: skip
+#: What is asked where nothing is named.
+USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
 #: Told what is being worked out, and how many problems were solved so far.
 Watch = Callable[[str, int], None]
 
@@ -36,7 +53,7 @@ def explain(
     plan: Plan | ScenarioSource,
     *,
     scenario: ScenarioSource | None = None,
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[Part] = USUAL,
     time_limit_s: float | None = None,
     gap: float | None = None,
     watch: Watch | None = None,
@@ -90,6 +107,9 @@ class _Session:
             "flip": self._flip,
             "menu": self._menu,
             "repairs": self._repairs,
+            "tornado": self._tornado,
+            "crossover": self._crossover,
+            "measure": self._measure,
         }
         try:
             while left:
@@ -186,6 +206,62 @@ class _Session:
                 systems=systems_by_offer(repaired.problem, repaired.plan.values),
                 how=repaired.plan.how,
             )
+
+    def _tornado(self) -> Iterator[Any]:
+        rows = []
+        for row in tornado(self.case):
+            self._tell(f"20 % of {row.input}")
+            rows.append(row)
+        yield from sorted(rows, key=lambda row: -row.swing)
+
+    def _crossover(self) -> Iterator[Any]:
+        study = self.case.study
+        routes = routes_of(study, self.case.terms())
+        if not routes:
+            self.notes.append("there is one way to get tokens: nothing to compare it with")
+            return
+        crossover = Crossover(study, routes)
+        met = self.found.setdefault("break_even", [])
+        grids: dict[Axis, Sequence[float]] = {"utilisation": UTILISATIONS, "volume": VOLUMES}
+        for axis, grid in grids.items():
+            for row in crossover.table(axis, grid):
+                self._tell(f"{row.route} at {row.at:g} of the {axis}")
+                yield RoutePoint(
+                    axis=axis, at=row.at, route=row.route, annual_cost_usd=row.usd,
+                    cost_per_mtok_output_usd=row.usd_per_mtok_output, how=row.how,
+                )  # fmt: skip
+            for found in crossover.crossings(axis, grid):
+                met.append(
+                    BreakEven(
+                        axis=axis, at=found.at, cheaper_below=found.cheaper_below,
+                        cheaper_above=found.cheaper_above, jump=found.jump,
+                    )
+                )  # fmt: skip
+
+    def _measure(self) -> Iterator[Any]:
+        study, rows = self.case.study, []
+        figures = self.case.unsure()
+        if not figures:
+            self.notes.append("measured columns have no intervals: nothing to measure next")
+        if study.problem.objective.goal.per is not None:
+            self.notes.append("what to measure next is asked of a cost, not of a cost per token")
+            return
+        for stake in stakes(study, figures):
+            self._tell(f"{stake.figure.workload} on {stake.figure.system}")
+            rows.append(
+                ToMeasure(
+                    system=stake.figure.system,
+                    workload=stake.figure.workload,
+                    interval80_pct=100.0 * math.expm1(stake.figure.half_width),
+                    known=stake.figure.known,
+                    runs=stake.figure.runs,
+                    value=stake.value,
+                    worst=finite(stake.worst),
+                    changes=stake.changes,
+                    how=stake.how,
+                )
+            )
+        yield from sorted(rows, key=lambda row: -row.value)
 
     def _flip_row(self, target: Target, found: Flip) -> FlipPrice:
         parts = [self.case.priced[o] for o in target.offers]

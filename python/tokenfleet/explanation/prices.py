@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from tokenfleet.catalog import Catalog
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.problem import Built
-from tokenfleet.problem.money import Price
+from tokenfleet.problem.money import Price, Terms
 from tokenfleet.problem.supply import ELASTIC, offer_year, offers_of
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
@@ -23,6 +24,7 @@ from tokenfleet.problem_data import (
     Problem,
     Systems,
 )
+from tokenfleet.schema import Offer, Site
 
 
 @dataclass(frozen=True)
@@ -146,3 +148,22 @@ def api_at(problem: Problem, a: int, factor: float) -> Problem:
     apis = list(problem.apis)
     apis[a] = replace(apis[a], cost_usd_per_request=apis[a].cost_usd_per_request * factor)
     return replace(problem, apis=tuple(apis))
+
+
+def offer_at(
+    data: OfferData,
+    offer: Offer,
+    site: Site,
+    *,
+    price: Price,
+    terms: Terms,
+    catalog: Catalog,
+) -> OfferData:
+    """An offer of the problem at another price or other money terms."""
+    items = offer_year(offer, site, price, terms, catalog)
+    capex = items.pop("capex_usd")
+    yearly = {name: usd for name, usd in items.items() if usd != 0.0}
+    if offer.kind in ELASTIC:
+        hourly = sum(yearly.values()) / HOURS_PER_YEAR
+        return replace(data, hourly_usd=hourly, capex_usd=capex)
+    return replace(data, annual_cost_items_usd=yearly, capex_usd=capex)

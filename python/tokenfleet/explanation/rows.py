@@ -123,6 +123,116 @@ class RepairSet(Row):
     how: HowGot = about("How the figure was got")
 
 
+class SweepPoint(Row):
+    """The plan at one setting of a sweep."""
+
+    factors: dict[Word, NonNegative] = quantity("Each input over what the scenario says", "1")
+    feasible: Flag = about("Whether there is a plan")
+    objective_value: Number | None = quantity("Value of the plan", UNIT)
+    bound: Number | None = quantity("No plan is better", UNIT)
+    annual_cost_usd: Number | None = quantity("Cost", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity("Whole cost over output tokens", "USD/Mtok")
+    gpus: Count = quantity("Accelerators of all systems", "accelerators")
+    systems: dict[Word, Count] = quantity("Systems, by offer and site", "systems")
+    mix_changed: Flag = about("Whether the systems differ from those of the setting before it")
+    how: HowGot = about("How the figures were got")
+
+
+class Swing(Row):
+    """What one input lower and higher by a share does to the value."""
+
+    input: Word = about("The input")
+    by: NonNegative = quantity("Share that it is moved each way", "1")
+    value_low: Number | None = quantity("Value with less of it; null: no plan", UNIT)
+    value_high: Number | None = quantity("Value with more of it; null: no plan", UNIT)
+    swing: NonNegative = quantity("Between the least and the most of the values", UNIT)
+    mix_changes_low: Flag = about("Whether the systems change with less of it")
+    mix_changes_high: Flag = about("Whether the systems change with more of it")
+    how: HowGot = about("How the figures were got")
+
+
+class Part(Row):
+    """A group of inputs, and its part of a difference."""
+
+    group: Word = about("Prices, demand, limits, catalog, calibration or options")
+    change: Number = quantity("Its part; the parts add up to the change", UNIT)
+    inputs: tuple[Word, ...] = about("The inputs of the group that differ")
+
+
+class Moved(Row):
+    """A figure that differs between two plans."""
+
+    what: Word = about("What it is of")
+    before: Number = quantity("In the first plan", "as in the table")
+    after: Number = quantity("In the second plan", "as in the table")
+    change: Number = quantity("The second less the first", "as in the table")
+
+
+class Difference(Row):
+    """What moved between two plans, and why."""
+
+    before: Number = quantity("Value of the first plan", UNIT)
+    after: Number = quantity("Value of the second plan", UNIT)
+    change: Number = quantity("The second less the first", UNIT)
+    objective_unit: Word = about("Unit of the objective")
+    parts: tuple[Part, ...] = about("The change by groups of inputs (Shapley values)")
+    systems: tuple[Moved, ...] = about("Systems by offer and site that differ")
+    cost_items: tuple[Moved, ...] = about("Cost items that differ, USD/year")
+    requests: tuple[Moved, ...] = about(
+        "Requests/s at the peak that differ, by workload and what serves them"
+    )
+    notes: tuple[Word, ...] = about("What to know of the parts")
+    solves: Count = quantity("Plans that were solved", "plans")
+    how: HowGot = about("How the figures were got")
+    schema_version: Literal[1] = about("Version of these keys", default=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, dicts and finite numbers."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class RoutePoint(Row):
+    """What one way to get tokens costs, at one volume or utilisation."""
+
+    axis: Literal["volume", "utilisation"] = about("What is turned")
+    at: NonNegative = quantity(
+        "Times the demand; or the share of the year for which the peak lasts, the rest being idle",
+        "1",
+    )
+    route: Word = about("Buying, renting or on demand alone, APIs alone, or the best mix")
+    annual_cost_usd: Number | None = quantity("Its cost; null: it cannot serve it", "USD/year")
+    cost_per_mtok_output_usd: Number | None = quantity("Its cost over output tokens", "USD/Mtok")
+    how: HowGot = about("How the figures were got")
+
+
+class BreakEven(Row):
+    """Where two routes cost the same."""
+
+    axis: Literal["volume", "utilisation"] = about("What is turned")
+    at: NonNegative = quantity("Where, as in `crossover`", "1")
+    cheaper_below: Word = about("The route that costs less before it")
+    cheaper_above: Word = about("The route that costs less after it")
+    jump: Flag = about("Whether one leaps over the other there: the costs are never equal")
+
+
+class ToMeasure(Row):
+    """A figure that is not known well, and what knowing it before signing is worth."""
+
+    system: Word = about("System type")
+    workload: Word = about("Workload whose throughput on it is not known well")
+    interval80_pct: NonNegative = quantity("80 % of measured rates are within this of it", "%")
+    known: Word = about("How it is known: calibrated, modelled or inherited")
+    runs: Count = quantity("Measured runs behind it", "runs")
+    value: NonNegative = quantity("What measuring it first saves on average", UNIT)
+    worst: NonNegative | None = quantity(
+        "What it saves where the truth is at the worse end; null: the plan could not be mended "
+        "within its limits",
+        UNIT,
+    )
+    changes: Flag = about("Whether the truth could change what is bought")
+    how: HowGot = about("How the figures were got")
+
+
 class Explanation(Row):
     """Why this plan, and what would change it."""
 
@@ -141,6 +251,10 @@ class Explanation(Row):
     repairs: tuple[RepairSet, ...] = about(
         "Where there is no plan: what could give way, each set enough by itself", default=()
     )
+    tornado: tuple[Swing, ...] = about("Inputs lower and higher by 20 %", default=())
+    crossover: tuple[RoutePoint, ...] = about("Cost of each route by volume and use", default=())
+    break_even: tuple[BreakEven, ...] = about("Where routes cost the same", default=())
+    measure: tuple[ToMeasure, ...] = about("What to measure next", default=())
     notes: tuple[Word, ...] = about("What was not asked, or not answered, and why", default=())
     interrupted: Flag = about("Whether Ctrl-C or the time limit ended it early", default=False)
     solves: Count = quantity("Problems that were solved", "solves", default=0)

@@ -15,15 +15,10 @@ from typing import Any
 import yaml
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.exports.launch import Command, commands, engine_version
+from tokenfleet.exports.launch import LAUNCHERS, Command, commands, engine_version
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan
 
-IMAGES = {
-    "vllm": "vllm/vllm-openai",
-    "sglang": "lmsysorg/sglang",
-    "trtllm": "tensorrt-llm/release",
-}
 RESOURCES = {"NVIDIA": "nvidia.com/gpu", "AMD": "amd.com/gpu", "Intel": "gpu.intel.com/xe"}
 SITE_LABEL = "tokenfleet/site"  # that nodes are expected to have
 _MOST = 52  # characters of a name, less than a label's 63
@@ -136,7 +131,7 @@ def _container(plan: Plan, command: Command, vendor: str) -> Mapping[str, Any]:
     gpus = {RESOURCES[vendor]: row.gpus} if vendor in RESOURCES else {}
     return {
         "name": row.engine,
-        "image": f"{IMAGES[row.engine or '']}:{tag}",
+        "image": f"{LAUNCHERS[row.engine or ''].image}:{tag}",
         "command": [named.get(word, word) for word in command.words],
         "resources": {"limits": gpus},
         "volumeMounts": mounts,

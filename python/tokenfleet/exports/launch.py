@@ -64,7 +64,7 @@ def _command(row: Replicas, model: str | None) -> Command:
             f"replicas of {row.workload}: measured columns have no layout to launch",
             "export a plan whose layouts were modelled",
         )
-    words, config = LAUNCHERS[row.engine](row)
+    words, config = LAUNCHERS[row.engine].told(row)
     return Command(row, model, words, config)
 
 
@@ -167,10 +167,18 @@ def _trtllm(row: Replicas) -> Told:
     return tuple(words), config
 
 
-LAUNCHERS: Mapping[str, Callable[[Replicas], Told]] = {
-    "vllm": _vllm,
-    "sglang": _sglang,
-    "trtllm": _trtllm,
+@dataclass(frozen=True)
+class Launcher:
+    """How replicas under one engine are started."""
+
+    told: Callable[[Replicas], Told]  # the program with its flags, and a file of options
+    image: str  # container image that the engine's project publishes, without a tag
+
+
+LAUNCHERS: Mapping[str, Launcher] = {
+    "vllm": Launcher(_vllm, "vllm/vllm-openai"),
+    "sglang": Launcher(_sglang, "lmsysorg/sglang"),
+    "trtllm": Launcher(_trtllm, "tensorrt-llm/release"),
 }
 
 

@@ -288,6 +288,8 @@ class _Reader:
         for k in numbers.flows_of.get((p, c), ()):
             for b, rate in enumerate(numbers.flows[p, c, k]):
                 busy[b] += float(load[k]) * rate
+        speed = self.problem.pools[p].speed
+        busy = [b / (speed[i] if isinstance(speed, tuple) else speed) for i, b in enumerate(busy)]
         counts = numbers.replicas[p, c]
         shares = tuple(work / n if n > 0 else 0.0 for work, n in zip(busy, counts, strict=True))
         there = numbers.over_year(counts)

@@ -16,6 +16,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.plan.rows import AGAIN, Origin, Plan, Replicas
 from tokenfleet.problem.specification import Specification
 from tokenfleet.scenario.load import LoadedScenario
+from tokenfleet.schema.over_time import without_time
 
 
 def origin_of(loaded: LoadedScenario, specification: Specification | None) -> Origin:
@@ -24,8 +25,9 @@ def origin_of(loaded: LoadedScenario, specification: Specification | None) -> Or
     The second also covers the catalog's figures, the calibration and this version's model of them;
     None where the scenario brings measured columns. Solver settings are in neither.
     """
+    plain = loaded.scenario.model_dump(mode="json", exclude={"solver"})
     own = {
-        "scenario": loaded.scenario.model_dump(mode="json", exclude={"solver"}),
+        "scenario": plain if loaded.scenario.horizon is not None else without_time(plain),
         "classes": {
             workload: [c.model_dump(mode="json") for c in classes]
             for workload, classes in loaded.classes.items()

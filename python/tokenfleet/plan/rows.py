@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.read import load_data
+from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import (
@@ -598,6 +599,9 @@ class Plan(Row):
     blocks: Annotated[tuple[LoadBlock, ...], Field(min_length=1)] = about("Load blocks of the year")
     origin: Origin | None = about("What the plan was made from")
     verification: Verification | None = about("What the simulator said; null: not asked for")
+    horizon: OverTime | None = about(
+        "Periods and outlooks; the key is absent from a plan of one steady year", default=None
+    )
     schema_version: Literal[6] = about("Version of these keys", default=SCHEMA_VERSION)
 
     def __repr__(self) -> str:
@@ -671,13 +675,15 @@ class Plan(Row):
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
-        return self.model_dump(mode="json", by_alias=True)
+        absent = {"horizon"} if self.horizon is None else None
+        return self.model_dump(mode="json", by_alias=True, exclude=absent)
 
-    def report(self, path: str | Path, *, redact: bool = False) -> None:
+    def report(self, path: str | Path, *, redact: bool = False, explained: Any = None) -> None:
         """Writes the plan as a file to hand on: .html, a page; .xlsx, a sheet with live formulas.
 
-        An existing file is replaced. With `redact` the names that a user gave are replaced and
-        prices left out.
+        An existing file is replaced. What `explained`, the answer of `tf.explain`, found is shown
+        too. With `redact` the names that a user gave are replaced and prices left
+        out.
 
         Raises:
             SchemaError: another ending, or a package that is not installed.
@@ -685,7 +691,7 @@ class Plan(Row):
         """
         from tokenfleet.report.write import write_report  # noqa: PLC0415 (reads this module)
 
-        write_report(self, path, redact=redact)
+        write_report(self, path, redact=redact, explained=explained)
 
     def table(self, name: str) -> Columns:
         """One of the plan's tables ("systems", "replicas", "routing", ...) as columns.

@@ -8,16 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tokenfleet.explanation.rows import (
+    BreakEven,
+    Difference,
     Explanation,
     FlipPrice,
     MenuItem,
+    Moved,
+    Part,
     RepairSet,
+    RoutePoint,
     Step,
+    SweepPoint,
+    Swing,
+    ToMeasure,
     Worth,
 )
 from tokenfleet.files.plain import plain
 from tokenfleet.report.numbers import amount, number, percent
 
+_INPUTS = 4  # inputs of a group that are named
 _WIDEST = 0.05  # the largest share that the menu asks
 _UNITS = {"kw": "kW", "usd": "USD", "requests_per_s": "requests/s", "kg": "kg"}
 
@@ -50,7 +59,7 @@ def worth(row: Worth, unit: str) -> str:
 
 
 def _step(step: Step, of: str, unit: str) -> str:
-    size = f"{number(abs(step.by))} {of} {'more' if step.by > 0 else 'less'}"
+    size = f"{_counted(abs(step.by), of)} {'more' if step.by > 0 else 'less'}"
     if step.worth is None:
         return f"with {size} there is no plan"
     if step.worth == 0:
@@ -83,6 +92,53 @@ def flip(row: FlipPrice) -> str:
     return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
 
 
+_KNOBS = {
+    "demand": ("demand", "demand of {}"),
+    "tariff": ("electricity prices", "electricity at {}"),
+    "price": ("hardware prices", "price of {}"),
+    "api_price": ("hosted API prices", "price of API {}"),
+    "power": ("power limits", "power limit of {}"),
+    "speed": ("speed of all systems", "speed of {}"),
+    "cost_of_capital": ("cost of capital", "cost of capital"),
+}
+
+
+def input_name(knob: str) -> str:
+    """An input of a sweep in words: `price.h100-buy` is "Price of h100-buy"."""
+    what, _, which = knob.partition(".")
+    every, one = _KNOBS.get(what, (knob, "{}"))
+    said = one.format(which) if which else every
+    return plain(said[:1].upper() + said[1:])
+
+
+def nearest(rows: Sequence[FlipPrice]) -> str:
+    """Of prices that change the plan, that which has to move least."""
+    known = [row for row in rows if row.discount is not None]
+    if not known:
+        return "No price changes the plan"
+    row = min(known, key=lambda r: (abs(r.discount or 0.0), r.name))
+    off = row.discount or 0.0
+    change = f"{percent(abs(off))} {'less' if off >= 0 else 'more'}"
+    verb = "leaves" if row.verdict == "leaves" else "enters"
+    return plain(f"The nearest: {row.name} {verb} the plan at {change}")
+
+
+def most_worth(rows: Sequence[Worth], unit: str) -> str:
+    """The limit whose next step saves most."""
+    steps = [
+        (step.worth, row, step)
+        for row in rows
+        for step in row.steps
+        if step.by > 0 and step.worth is not None and step.worth > 0
+    ]
+    if not steps:
+        return "No limit is worth raising"
+    saved, row, step = max(steps, key=lambda found: found[0])
+    where = "" if row.where == "all" else f" of {row.where}"
+    of = _UNITS.get(row.unit, row.unit)
+    return plain(f"{_counted(step.by, of)} more {row.what}{where} saves {amount(saved, unit)}")
+
+
 def menu(rows: Sequence[MenuItem]) -> list[str]:
     """Plans that are better at something; of what no plan near is better at, one line."""
     better = [row for row in rows if row.within > 0]
@@ -109,6 +165,95 @@ def repair(row: RepairSet) -> str:
     ]
     cost = amount(row.annual_cost_usd, "USD per year")
     return plain(f"{' and '.join(given)}: then {cost}: {_systems(row.systems)}{_by(row.how)}")
+
+
+def swing(row: Swing, unit: str) -> str:
+    """What an input lower and higher does."""
+    ends = [
+        f"{sign}{row.by:.0%}: "
+        + ("no plan" if value is None else amount(value, unit))
+        + (" (other systems)" if changes and value is not None else "")
+        for sign, value, changes in (
+            ("-", row.value_low, row.mix_changes_low),
+            ("+", row.value_high, row.mix_changes_high),
+        )
+    ]
+    return plain(f"{row.input}: {'; '.join(ends)}{_by(row.how)}")
+
+
+def measure(row: ToMeasure, unit: str) -> str:
+    """What knowing a figure before signing is worth."""
+    known = f"{row.known}, ±{row.interval80_pct:.0f} %, {row.runs} runs"
+    what = f"{row.workload} on {row.system} ({known})"
+    if not row.changes:
+        return plain(f"{what}: would not change what is bought{_by(row.how)}")
+    worst = "could break the plan" if row.worst is None else f"at most {amount(row.worst, unit)}"
+    return plain(f"{what}: worth {amount(row.value, unit)} on average, {worst}{_by(row.how)}")
+
+
+def break_even(row: BreakEven) -> str:
+    """Where two routes cost the same."""
+    axis = "of the demand" if row.axis == "volume" else "utilisation"
+    at = f"{number(row.at)} times" if row.axis == "volume" else percent(row.at)
+    leaps = " (a leap)" if row.jump else ""
+    return plain(f"{at} {axis}: below {row.cheaper_below}, above {row.cheaper_above}{leaps}")
+
+
+def routes(rows: Sequence[RoutePoint], axis: str) -> list[list[str]]:
+    """Costs per million output tokens as a table: a head, then a row for each point."""
+    names = list(dict.fromkeys(row.route for row in rows if row.axis == axis))
+    points: dict[float, dict[str, str]] = {}
+    for row in rows:
+        if row.axis == axis:
+            cost = number(row.cost_per_mtok_output_usd)
+            points.setdefault(row.at, {})[row.route] = cost
+    lines = [[number(at), *(of.get(name, "") for name in names)] for at, of in points.items()]
+    return [[axis, *map(plain, names)], *lines] if lines else []
+
+
+def difference(found: Difference) -> str:
+    """The two values and their difference."""
+    unit = found.objective_unit
+    more = "more" if found.change >= 0 else "less"
+    return (
+        f"{amount(found.before, unit)}, then {amount(found.after, unit)}: "
+        f"{amount(abs(found.change), unit)} {more}{_by(found.how)}"
+    )
+
+
+def part(row: Part, unit: str) -> str:
+    """What one group of inputs has to do with it."""
+    shown = ", ".join(row.inputs[:_INPUTS])
+    rest = len(row.inputs) - _INPUTS
+    others = f" and {rest} more" if rest > 0 else ""
+    sign = "+" if row.change >= 0 else "-"
+    return plain(f"{row.group}: {sign}{amount(abs(row.change), unit)} ({shown}{others})")
+
+
+def moved(row: Moved) -> str:
+    """A figure before and after."""
+    return plain(f"{row.what}: {number(row.before)} -> {number(row.after)}")
+
+
+def sweep_point(row: SweepPoint) -> list[str]:
+    """A setting as the cells of a table."""
+    factors = [number(f) for f in row.factors.values()]
+    if not row.feasible:
+        return [*factors, "no plan", "", "", "", ""]
+    return [
+        *factors,
+        number(row.annual_cost_usd),
+        number(row.cost_per_mtok_output_usd),
+        f"{row.gpus:,}",
+        "changed" if row.mix_changed else "",
+        plain(_systems(row.systems)),
+    ]
+
+
+def _counted(amount_of: float, of: str) -> str:
+    """`10.2 kW`, `1 system`, `2 systems`."""
+    one = amount_of == 1 and of in ("systems", "racks")
+    return f"{number(amount_of)} {of[:-1] if one else of}"
 
 
 def _systems(counts: Mapping[str, int]) -> str:

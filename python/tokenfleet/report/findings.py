@@ -408,3 +408,35 @@ def lead_of_ways(number: int) -> str:
     if number == 1:
         return "The requirements contradict each other. This change is enough."
     return "The requirements contradict each other. Any one of these is enough alone."
+
+
+# What would change a plan
+
+SHAPLEY = (
+    "The parts are Shapley values over groups of inputs: they add up to the change whatever order "
+    "the inputs are changed in."
+)
+
+
+def matters_most(name: str, by: str, less: str, more: str) -> str:
+    """`Price of h100-buy matters most: 20% less gives $2.75, 20% more gives $3.50`."""
+    return f"{name} matters most: {by} less gives {less}, {by} more gives {more}"
+
+
+def menu_title(better: int) -> str:
+    """How many other wishes a plan that costs little more serves."""
+    if not better:
+        return "No plan that costs little more is better at anything else"
+    return f"Plans that cost little more are better at {counted(better, 'thing')}"
+
+
+def due_to(groups: int) -> str:
+    """How many groups of inputs the change comes from."""
+    return f"The change comes from {counted(groups, 'group')} of inputs"
+
+
+def moved_title(number: int, one: str) -> str:
+    """`3 lots of systems moved`."""
+    head, _, tail = one.partition(" of ")
+    several = f"{head}s of {tail}" if tail else f"{one}s"
+    return f"{counted(number, one, several)} moved"

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
-from tokenfleet.report import words
+from tokenfleet.report import over_time, words
 from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.numbers import dollars, number, share, unit_price
 
@@ -23,8 +23,14 @@ _PER_MTOK = ("$/Mtok out", "$/Mtok in", "$/Mtok both")
 
 
 def render(plan: Plan, console: Console) -> None:
-    """Print the answer: summary, then tables."""
-    console.print(summary(plan))
+    """Print the answer: summary, then tables; over a horizon that of all periods first."""
+    if plan.horizon is not None:
+        console.print(over_time.answer(plan, plan.horizon))
+        for table in over_time.tables(plan.horizon):
+            console.print(table)
+        console.print(Text("The period shown below", style="bold"))
+    else:
+        console.print(summary(plan))
     for table in _tables(plan):
         if table.rows:
             console.print(table)

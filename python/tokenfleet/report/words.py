@@ -464,6 +464,12 @@ def input_name(row: Assumed) -> str:
     return said[:1].upper() + said[1:]
 
 
+def _cents(usd: float) -> str:
+    """A price with at least cents, and all the digits that it needs."""
+    shown = spelled(usd)
+    return shown if not usd or usd >= 1000 or len(shown.partition(".")[2]) >= 2 else f"{usd:.2f}"
+
+
 def input_value(row: Assumed) -> tuple[str, str]:
     """An input's figure and its unit: ("10%", "a year"), ("$190,000", "each")."""
     if isinstance(row.value, str):
@@ -473,7 +479,7 @@ def input_value(row: Assumed) -> tuple[str, str]:
     if row.unit == "USD/system":
         return exact_dollars(row.value), "each"
     if row.unit.startswith("USD/"):
-        return f"${spelled(row.value)}", f"per {row.unit[4:]}"
+        return f"${_cents(row.value)}", f"per {row.unit[4:]}"
     return spelled(row.value), "" if row.unit == "ratio" else row.unit
 
 
@@ -566,9 +572,14 @@ INPUTS_NOTE = (
     "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
     "be better, and then tokenfleet must run again."
 )
+STILL_IN_PLAN = "still in it; how many may differ"
 NO_RANGES = (
-    "The range in which the mix stays best was not computed for this plan; a changed price keeps "
-    "the cost of this mix right, and does not say whether it is still the cheapest."
+    "Prices at which the plan changes were not computed: a changed price keeps the cost of this "
+    "mix right and does not say whether it is still the cheapest. tokenfleet explain finds them."
+)
+PRICE_RANGES = (
+    "Up to the price stated, with all else as it is, an offer stays in the best plan. Several "
+    "changes at once, and figures without such a price, need a new run."
 )
 ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
 CASH_NOTE = (

@@ -7,17 +7,27 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.rows import Difference, Explanation
 from tokenfleet.files.whole import write_whole
 from tokenfleet.plan.rows import Plan
 
-Answer: TypeAlias = Plan | Mapping[str, Any]  # a plan, or an error as `--json` prints it
+# A plan, a difference of two, or an error as `--json` prints it.
+Answer: TypeAlias = Plan | Difference | Mapping[str, Any]
 
 
-def write_report(answer: Answer, path: str | Path, *, redact: bool = False) -> None:
+def write_report(
+    answer: Answer,
+    path: str | Path,
+    *,
+    redact: bool = False,
+    explained: Explanation | None = None,
+) -> None:
     """Writes a plan as a page (.html) or a spreadsheet (.xlsx, needs the extra `report`).
 
-    The answer that there is no plan has a page of its own. With `redact` the names that a user
-    gave are replaced and prices left out.
+    The answer that there is no plan has a page of its own, and so has a difference of two plans.
+    With `redact` the names that a user gave are replaced and prices left out. What `explained` (of
+    `explain`) has found is shown on a page; a spreadsheet says beside each price up to where its
+    offer stays in the best plan.
 
     Raises:
         SchemaError: another ending, a package that is not installed, or no plan to calculate on.
@@ -25,24 +35,32 @@ def write_report(answer: Answer, path: str | Path, *, redact: bool = False) -> N
     """
     check_report(Path(path))
     if redact:
-        from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
-
-        answer = redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
-    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:]))
+        answer = _redacted(answer, explained)
+    write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:], explained))
 
 
-def report_bytes(answer: Answer, ending: str) -> bytes:
+def report_bytes(answer: Answer, ending: str, explained: Explanation | None = None) -> bytes:
     """The content of the file with this ending: `html` or `xlsx`.
 
     Raises:
         SchemaError: a package that is not installed, or no plan to calculate on.
     """
-    return _WRITERS[f".{ending}"](answer)
+    return _WRITERS[f".{ending}"](answer, explained)
 
 
 def endings() -> list[str]:
     """Endings that a report can have."""
     return [ending[1:] for ending in _WRITERS]
+
+
+def _redacted(answer: Answer, explained: Explanation | None) -> Answer:
+    from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
+
+    if explained is not None or isinstance(answer, Difference):
+        raise SchemaError(
+            "an explanation names what is to be replaced", "leave it out, or leave out --redact"
+        )
+    return redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
 
 
 def check_report(path: Path) -> None:
@@ -56,15 +74,18 @@ def check_report(path: Path) -> None:
         raise SchemaError(f"{path}: no report has this ending", f"end the name in {known}")
 
 
-def _page(answer: Answer) -> bytes:
-    from tokenfleet.report.page.render import html, html_of_error  # noqa: PLC0415 (loads Jinja)
+def _page(answer: Answer, explained: Explanation | None) -> bytes:
+    from tokenfleet.report.page import render  # noqa: PLC0415 (loads Jinja)
 
     if isinstance(answer, Plan):
-        return html(answer).encode()
-    return html_of_error(answer, str(answer.get("name") or "scenario")).encode()
+        return render.html(answer, explained=explained).encode()
+    if isinstance(answer, Difference):
+        return render.html_of_difference(answer, "two plans").encode()
+    name = str(answer.get("name") or "scenario")
+    return render.html_of_error(answer, name, explained).encode()
 
 
-def _workbook(answer: Answer) -> bytes:
+def _workbook(answer: Answer, explained: Explanation | None) -> bytes:
     if not isinstance(answer, Plan):
         raise SchemaError("there is no plan to calculate on", "write a page: end the name in .html")
     try:
@@ -74,7 +95,8 @@ def _workbook(answer: Answer) -> bytes:
             "a spreadsheet needs XlsxWriter, which is not installed",
             "pip install 'tokenfleet[report]'",
         ) from None
-    return workbook(answer)
+    return workbook(answer, explained)
 
 
-_WRITERS: Mapping[str, Callable[[Answer], bytes]] = {".html": _page, ".xlsx": _workbook}
+_Writer: TypeAlias = Callable[[Answer, Explanation | None], bytes]
+_WRITERS: Mapping[str, _Writer] = {".html": _page, ".xlsx": _workbook}

@@ -23,6 +23,7 @@ from tokenfleet.schema.fields import (
     limit_value,
 )
 from tokenfleet.schema.formats import KvPrecision, Precision
+from tokenfleet.schema.horizon import Horizon, Outlook
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
@@ -76,6 +77,7 @@ __all__ = [
     "Finance",
     "FreeDemand",
     "GqaAttention",
+    "Horizon",
     "Included",
     "KvPrecision",
     "LayerGroup",
@@ -91,6 +93,7 @@ __all__ = [
     "Objective",
     "Offer",
     "OfferKind",
+    "Outlook",
     "Precision",
     "PriceTier",
     "Quality",

@@ -28,6 +28,8 @@ from tokenfleet.schema.fields import (
     quantity,
 )
 from tokenfleet.schema.formats import KvPrecision
+from tokenfleet.schema.horizon import Horizon, Outlook, RiskTerms
+from tokenfleet.schema.over_time import time_faults
 from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
 from tokenfleet.schema.workload import MAX_CLASSES, FreeDemand, Workload
@@ -58,6 +60,9 @@ class Objective(Row):
     )
     water_price_usd_per_m3: NonNegative | None = quantity(
         "Price of water; blank: not priced", "USD/m3", default=None, high=100, if_high="USD/ML"
+    )
+    risk: RiskTerms | None = about(
+        "How much bad outlooks count; blank: by their probability alone", default=None
     )
     ratio_tolerance: Annotated[Positive, Field(lt=0.1)] = quantity(
         "Cost per token given up for more tokens", "fraction", default=1e-3
@@ -208,6 +213,10 @@ class Scenario(Row):
     solver: SolverOptions = about("Solver options", default_factory=SolverOptions)
     reserve: Reserve = about("Redundancy", default_factory=Reserve)
     relayout: Flag = about("Layouts may change with the load block", default=False)
+    horizon: Horizon | None = about(
+        "Periods that purchases are planned over; blank: one steady year", default=None
+    )
+    outlooks: tuple[Outlook, ...] = about("Ways that things may go over the horizon", default=())
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
@@ -265,6 +274,7 @@ def _cross_references(scenario: Scenario) -> Iterator[Fault]:
     yield from _residency(scenario)
     yield from _quality(scenario)
     yield from _measured_confidence(scenario)
+    yield from time_faults(scenario)
     if not scenario.sites and scenario.systems != ():
         hint = "add a site, or write `systems: []` to plan hosted APIs alone"
         yield Fault("sites", "field required", hint)
@@ -283,6 +293,7 @@ def id_groups(scenario: Scenario) -> list[tuple[str, list[str]]]:
         ("sites", [s.id for s in scenario.sites]),
         ("offers", [o.id for o in scenario.offers]),
         ("apis", [a.id for a in scenario.apis]),
+        ("outlooks", [o.id for o in scenario.outlooks]),
         ("speculation", [s.model for s in scenario.speculation]),
         ("quality", [f"{q.model} {q.precision}" for q in scenario.quality]),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -25,6 +26,16 @@ from tokenfleet.schema.fields import (
     quantity,
 )
 from tokenfleet.schema.formats import Precision
+from tokenfleet.schema.horizon import (
+    Change,
+    Expansion,
+    LimitSteps,
+    Points,
+    Steps,
+    When,
+    ascending,
+    change,
+)
 from tokenfleet.schema.rows import Row, rejected
 
 OfferKind = Literal["buy", "rent", "on_demand", "spot", "owned", "all_in"]
@@ -179,8 +190,35 @@ class Site(Row):
         if_high="microseconds",
     )
 
+    power_kw_by_date: LimitSteps | None = quantity(
+        "Power from each date of the horizon on; power_kw may be written so itself",
+        "kW",
+        default=None,
+    )
+    racks_by_date: Annotated[tuple[tuple[When, CountLimit], ...], Field(min_length=1)] | None = (
+        quantity("Rack positions from each date of the horizon on", "racks", default=None)
+    )
+    electricity_change_per_year: Change = change("Change of the tariff over the horizon")
+    expansions: tuple[Expansion, ...] = about(
+        "Blocks of power that can be ordered over the horizon", default=()
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_date(cls, data: Any) -> Any:
+        """Power and racks as lists of [date, value] are read as by date, the first as today's."""
+        if not isinstance(data, dict):
+            return data
+        for name in ("power_kw", "racks"):
+            steps = data.get(name)
+            if isinstance(steps, list) and steps and isinstance(steps[0], list | tuple):
+                data = {**data, f"{name}_by_date": steps, name: steps[0][-1]}
+        return data
+
     @model_validator(mode="after")
     def _complete(self) -> Site:
+        for name in ("power_kw_by_date", "racks_by_date"):
+            ascending(getattr(self, name) or (), name)
         if not isinstance(self.racks, str) and self.racks > 0 and self.rack_units is None:
             raise rejected("racks needs rack_units", "rack_units", "give the height of a rack in U")
         if self.power_is_contracted and self.power_usd_per_kw_year is None:
@@ -266,6 +304,42 @@ class Offer(Row):
     hosted: Flag | None = about(
         "Stands in the provider's hall; blank: true for rent, on_demand and spot", default=None
     )
+    price_change_per_year: Change = change("Change of the price over the horizon")
+    price_by_date: Steps | None = quantity(
+        "Price from each date of the horizon on, in the unit of its kind",
+        "USD/system or USD/GPU-h",
+        default=None,
+    )
+    lead_months: NonNegative = quantity(
+        "From order to delivery, over a horizon", "months", default=0.0, high=60, if_high="days"
+    )
+    order_from: When | None = about("First date of an order", default=None)
+    order_until: When | None = about("Last date of an order", default=None)
+    delivery_limit_per_period: CountLimit = quantity(
+        "Systems that may be ordered in one period", "systems", default="unlimited"
+    )
+    least_order: Count = quantity(
+        "An order is of none or of at least so many", "systems", default=0
+    )
+    resale: Literal["book", "market"] | Points = about(
+        "Worth by age: `book` (what the annuity implies), `market` (the catalog's residual "
+        "values), or points [age in years, share of the price]",
+        default="book",
+    )
+    ages: tuple[tuple[NonNegative, PositiveCount], ...] = quantity(
+        "Owned systems as [age in years, count] at the start of the horizon; blank: age unknown",
+        "years, systems",
+        default=(),
+    )
+    market_usd_per_system: NonNegative = quantity(
+        "Owned: price of a new one, which its resale is a share of", "USD/system", default=0.0
+    )
+    maintenance_by_age: Points | None = quantity(
+        "Factor on maintenance as [age in years, factor]", "years, ratio", default=None
+    )
+    upfront_fraction: Fraction = quantity(
+        "Share of a contract that is due at its start", "fraction", default=0.0
+    )
 
     @model_validator(mode="after")
     def _priced(self) -> Offer:
@@ -282,6 +356,7 @@ class Offer(Row):
             )
         if self.kind == "owned":
             _owned(self)
+        _over_time(self)
         return self
 
     @property
@@ -295,6 +370,43 @@ class Offer(Row):
     def is_hosted(self) -> bool:
         """Whether it stands in the provider's hall and takes no site power or racks."""
         return self.kind in RENTED if self.hosted is None else self.hosted
+
+
+def _over_time(offer: Offer) -> None:
+    """What holds of the dates and ages of an offer by itself."""
+    if offer.price_by_date is not None:
+        ascending(offer.price_by_date, "price_by_date")
+    if offer.order_from and offer.order_until and offer.order_from > offer.order_until:
+        raise rejected("is before order_from", "order_until", "swap them, or leave one out")
+    limit = offer.delivery_limit_per_period
+    if not isinstance(limit, str) and offer.least_order > limit:
+        raise rejected(
+            f"{offer.least_order} is above delivery_limit_per_period {limit}",
+            "least_order",
+            "lower it: no order could be placed",
+        )
+    if isinstance(offer.resale, tuple):
+        _falling(offer.resale)
+    if offer.ages and offer.kind != "owned":
+        raise rejected(f"{offer.kind} has no age yet", "ages", "write kind: owned, or leave it out")
+    if offer.ages and sum(count for _, count in offer.ages) != offer.supply:
+        raise rejected(
+            f"count {sum(count for _, count in offer.ages)} systems, supply {offer.supply}",
+            "ages",
+            "let the counts add up to supply",
+        )
+
+
+def _falling(points: tuple[tuple[float, float], ...]) -> None:
+    ages, shares = [a for a, _ in points], [s for _, s in points]
+    if any(a >= b for a, b in itertools.pairwise(ages)):
+        raise rejected("its ages do not ascend", "resale", "put the points in the order of age")
+    if any(a < b for a, b in itertools.pairwise(shares)) or shares[0] > 1.0:
+        raise rejected(
+            "is worth more old than new",
+            "resale",
+            "shares of the price fall with age and are at most 1",
+        )
 
 
 def _owned(offer: Offer) -> None:
@@ -347,6 +459,7 @@ class Api(Row):
     slo_attested: Flag = about(
         "The buyer states that the provider's contract meets every limit", default=False
     )
+    price_change_per_year: Change = change("Change of the price over the horizon")
 
     @model_validator(mode="after")
     def _priced(self) -> Api:

@@ -33,6 +33,7 @@ from tokenfleet.schema.fields import (
     quantity,
 )
 from tokenfleet.schema.formats import Precision
+from tokenfleet.schema.horizon import Change, Steps, When, ascending, change
 from tokenfleet.schema.rows import Row, rejected
 
 SHARE_TOLERANCE = 1e-6
@@ -301,6 +302,18 @@ class Demand(LoadShape):
     requests_per_s: Positive = quantity(
         "Mean rate over the year", "requests/s", high=1e6, if_high="requests per hour or day"
     )
+    growth_per_year: Change = change("Growth over the horizon")
+    requests_per_s_by_date: Steps | None = quantity(
+        "Mean rate from each date of the horizon on, instead of growth", "requests/s", default=None
+    )
+
+    @model_validator(mode="after")
+    def _one_path(self) -> Demand:
+        if self.requests_per_s_by_date is not None:
+            ascending(self.requests_per_s_by_date, "requests_per_s_by_date")
+            if self.growth_per_year:
+                raise rejected("beside growth_per_year", "requests_per_s_by_date", "keep one")
+        return self
 
 
 class FreeDemand(LoadShape):
@@ -314,6 +327,7 @@ class FreeDemand(LoadShape):
         "Least mean rate", "requests/s", default=0.0, high=1e6, if_high="requests per hour or day"
     )
     max_requests_per_s: Limit = quantity("Largest mean rate", "requests/s", default="unlimited")
+    growth_per_year: Change = change("Growth of both over the horizon")
 
     @model_validator(mode="after")
     def _ordered(self) -> FreeDemand:
@@ -360,6 +374,12 @@ class Workload(Row):
     ) = about("Request classes, shares adding to 1; at most 16 without `columns`", default=None)
     lengths: LengthSource | None = about("Or: derive the classes from here", default=None)
     demand: AnyDemand = about("Demand over the year")
+    from_: When | None = about(
+        "First date of the horizon at which it is asked for", default=None, alias="from"
+    )
+    until: When | None = about(
+        "Date of the horizon from which it is no longer asked for", default=None
+    )
     shortfall_usd_per_request: NonNegative | None = quantity(
         "Price of a request not served; blank: all must be served; 0 under most_value only; "
         "not for free demand, least_energy or least_carbon",

@@ -28,6 +28,10 @@ from tokenfleet.problem_data import (
 from tokenfleet.verify.mix import FEASIBLE, Violation, annual_cost_items, verify_mix
 
 _SAME = 1e-9
+# Yearly items at the price of the order, for as long as what was ordered is there.
+_BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
+#: What numbers that are an outlook may do: they are fractions, and so do not pack into systems.
+OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks"})
 _WORTH = 1e-6  # relative, of the cost of a future
 
 
@@ -53,7 +57,7 @@ class _Lot:
     price: float
     born: float  # on the clock of the ages
     count: float
-    paid_up: float = 0.0
+    maintenance: float  # USD a year, at the price of the order
 
 
 def verify_horizon(
@@ -203,10 +207,11 @@ class _Walk:
         for o, offer in enumerate(self.horizon.nodes[u].problem.offers):
             count = self.values.get(Ordered(u, o), 0.0)
             if offer.stock is not None and count:
-                price = offer.capex_usd
+                price, items = offer.capex_usd, offer.annual_cost_items_usd
                 if offer.stock.kind == "contract":
-                    price = offer.annual_cost_items_usd.get("rental", 0.0)
-                self.pending.append((now + offer.stock.lead, _Lot(o, u, price, now, count)))
+                    price = items.get("rental", 0.0)
+                lot = _Lot(o, u, price, now, count, items.get("maintenance", 0.0))
+                self.pending.append((now + offer.stock.lead, lot))
 
     def _deliver(self, node: Node, now: float) -> float:
         """What deliveries of a node cost, USD."""
@@ -250,7 +255,7 @@ class _Walk:
         objective = replace(node.problem.objective, capex_budget_usd=None, annual_budget_usd=None)
         found = verify_mix(replace(node.problem, objective=objective), mine)
         if not node.firm:
-            found = [v for v in found if v.rule not in {"whole numbers", "packing"}]
+            found = [v for v in found if v.rule not in OUTLOOK_MAY]
         there: dict[int, float] = defaultdict(float)
         for lot in self.lots:
             there[lot.offer] += lot.count
@@ -287,7 +292,8 @@ class _Walk:
                     beyond += spread * rest
                     worth_beyond += spread * (rest if rate == 0 else (at_end - later) / rate)
                 continue
-            yearly += _by_age(stock.usd_per_year_by_age, ages[0]) * lot.count
+            each = _by_age(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
+            yearly += each * lot.count
             share = _worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
             worth += price * share if is_last else 0.0
             held = _worth(stock, rate, ages[0]) * at_start - share * at_end
@@ -306,7 +312,14 @@ def _stock(problem: Problem, lot: _Lot) -> Stock:
 def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
     start = _clock(horizon, 0)
     return [
-        _Lot(o, -1 - i, offer.stock.market_usd, start - age, float(count))
+        _Lot(
+            o,
+            -1 - i,
+            offer.stock.market_usd,
+            start - age,
+            float(count),
+            offer.annual_cost_items_usd.get("maintenance", 0.0),
+        )
         for o, offer in enumerate(problem.offers)
         if offer.stock is not None
         for i, (age, count) in enumerate(offer.stock.owned)
@@ -344,7 +357,7 @@ def _paid_years(horizon: Horizon, node: Node, stock: Stock) -> float:
 
 
 def _yearly(problem: Problem, node: Node, u: int, values: Mapping[Any, float]) -> float:
-    """What the node's year costs beside capital and the rental of contracts, USD."""
+    """What the node's year costs beside what lots cost, USD."""
     offers = tuple(
         offer
         if offer.stock is None
@@ -353,7 +366,7 @@ def _yearly(problem: Problem, node: Node, u: int, values: Mapping[Any, float]) -
             annual_cost_items_usd={
                 item: usd
                 for item, usd in offer.annual_cost_items_usd.items()
-                if item not in ("capital", "rental")
+                if item not in _BY_LOT[offer.stock.kind]
             },
         )
         for offer in node.problem.offers

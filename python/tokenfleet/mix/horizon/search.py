@@ -15,15 +15,21 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pulp
+
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.incumbent import Found, Incumbent
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import Outcome, compiled, run
-from tokenfleet.problem_data import AtRisk, NodeCost, Tail, Unmet
+from tokenfleet.problem_data import AtRisk, Held, NodeCost, Ordered, Placed, Tail, Unmet
 
 SMALL = 600  # whole numbers up to which the whole model is solved at once
 _PERIODS_SHARE = 0.6  # of the time, for a first plan of a large model
+_SAME = 1e-9  # relative: values as near as this are one
+_ORDER = 1e-7  # of the price: what an order is weighed with among plans of equal cost
+_KEPT_S = 5.0
+_STOCK = (Ordered, Held, Placed, NodeCost, Tail, AtRisk)
 _ROUGH = 2e-3  # gap of one period at a time
 
 
@@ -51,10 +57,50 @@ def search_horizon(m: FleetModel, effort: Effort) -> Found:
             raise
         best.interrupted = True
     if best.plan is not None:
-        exact = _exactly(m, best.plan, effort)
-        if exact is not None:
-            best.plan, best.value = exact, _value(m, exact)
+        for closer in (_exactly, _kept):
+            plan = closer(m, best.plan, effort)
+            if plan is not None and _no_worse(_value(m, plan), best.value):
+                best.plan, best.value = plan, _value(m, plan)
     return best.found()
+
+
+def _no_worse(value: float, other: float) -> bool:
+    """Whether a value is no worse than another, but for rounding; all models here are minimised
+    or their plans are as good as they were."""
+    return value <= other + _SAME * max(1.0, abs(other))
+
+
+def _kept(m: FleetModel, plan: Mapping[str, float], effort: Effort) -> dict[str, float] | None:
+    """The same systems in every period with the fewest orders: where to sell and to buy again
+    costs nothing, what is there stays."""
+    free = [v for la, v in m.columns.items() if isinstance(la, _STOCK)]
+    if m.prob.sense != pulp.LpMinimize or not free:
+        return None
+    names = {v.name for v in free}
+    stated = m.prob.objective
+    orders = [(v, _ORDER * _price(m, la)) for la, v in m.of(Ordered).items()]
+    try:
+        m.prob.setObjective(stated + pulp.LpAffineExpression(orders))
+        with _fixed(m, {name: value for name, value in plan.items() if name not in names}):
+            limit = effort.part(1.0, least_s=2.0)
+            outcome = run(m.prob, limit.within(min(limit.left(), _KEPT_S), gap=0.0), start=plan)
+    finally:
+        m.prob.setObjective(stated)
+    if not outcome.has_incumbent:
+        return None
+    found = {name: outcome.values[name] for name in names}
+    whole = {v.name for v in free if v.cat == pulp.LpInteger}
+    return {**plan, **found} | {name: float(round(found[name])) for name in whole}
+
+
+def _price(m: FleetModel, label: Ordered) -> float:
+    """What an order of one costs, to weigh orders by."""
+    horizon = m.problem.horizon
+    assert horizon is not None
+    offer = horizon.nodes[label.node].problem.offers[label.offer]
+    return horizon.nodes[label.node].probability * (
+        offer.capex_usd + offer.annual_cost_items_usd.get("rental", 0.0) + 1.0
+    )
 
 
 def _value(m: FleetModel, plan: Mapping[str, float]) -> float:
@@ -88,10 +134,13 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
             if not any(matrix.integral):
                 continue
             part = effort.part(1.0 / (horizon.periods - t), least_s=1.0)
+            rough = max(effort.gap, _ROUGH)
             with _fixed(m, decided):
-                outcome = run(
-                    m.prob, part.within(part.left(), gap=max(effort.gap, _ROUGH)),
-                )  # fmt: skip
+                outcome = run(m.prob, part.within(part.left(), gap=rough))
+                if not outcome.has_incumbent and not outcome.interrupted:  # waited for: it must be
+                    patient = effort.first()
+                    limit = patient.within(patient.left(), gap=rough, first_plan=True)
+                    outcome = run(m.prob, limit)
             if not outcome.has_incumbent or outcome.interrupted:
                 return None
             for i, name in enumerate(matrix.names):

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pulp
 
-from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.combine import combined, in_node
 from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
 from tokenfleet.mix.horizon.search import search_horizon
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
+from tokenfleet.mix.model.columns import BY_ORDER
 from tokenfleet.mix.model.index import Future
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.model.stock import paid_in
-from tokenfleet.mix.result import clean_values
+from tokenfleet.mix.result import Booking, MixResult, clean_values
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
-from tokenfleet.problem_data import Horizon, Ordered, Problem
+from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Systems
 
 _TIE = 1e-8  # relative: plans as near as this in the objective are equally good
 Orders = Mapping[tuple[int, int], float]  # (node, offer): systems
@@ -33,8 +35,8 @@ class HorizonResult:
     """A plan over a horizon.
 
     `value` and `bound` are of the objective, risk included; `npv_usd` is the mean of
-    `npv_by_leaf`, the worth of all cash of each future. `items` are its parts, the mean worth of
-    each, with the node that pays.
+    `npv_by_leaf`, the worth of all cash of each future. `booked` are its parts with the node that
+    pays.
     """
 
     problem: Problem = field(repr=False)
@@ -43,7 +45,8 @@ class HorizonResult:
     bound: float
     gap: float
     values: Mapping[Label, float] = field(repr=False)
-    items: Mapping[tuple[int, str], float] = field(repr=False)  # (node, item): USD, by probability
+    booked: tuple[tuple[int, Booking], ...] = field(repr=False)  # by node: mean worth, USD
+    fixed_usd: tuple[float, ...] = field(repr=False)  # of each node, whatever is done, if it comes
     npv_usd: float
     npv_by_leaf: Mapping[int, float]
     interrupted: bool = False
@@ -109,8 +112,9 @@ def solve_horizon(
     if risk is not None and risk.leaves_a_choice:
         found = _least_mean(m, found, effort)
     values = clean_values(m, found.values)
-    items = booked(m, values)
-    by_leaf = costs_by_leaf(m, items)
+    fixed_usd = fixed_costs(problem, m.constant_usd)
+    booked = _booked(m, values)
+    by_leaf = _costs_by_leaf(horizon, fixed_usd, booked)
     npv = sum(horizon.nodes[x].probability * usd for x, usd in by_leaf.items())
     return HorizonResult(
         problem=problem,
@@ -119,7 +123,8 @@ def solve_horizon(
         bound=found.bound,
         gap=found.gap,
         values=values,
-        items=items,
+        booked=booked,
+        fixed_usd=tuple(fixed_usd),
         npv_usd=npv,
         npv_by_leaf=by_leaf,
         interrupted=found.interrupted,
@@ -150,32 +155,66 @@ def _least_mean(m: FleetModel, found: Found, effort: Effort) -> Found:
     return replace(found, values=closer.values) if closer.values else found
 
 
-def booked(m: FleetModel, values: Mapping[Label, float]) -> dict[tuple[int, str], float]:
-    """Mean worth of each item in each node, USD."""
-    found: dict[tuple[int, str], float] = {}
-    horizon = m.problem.horizon
-    assert horizon is not None
-    for term in m.terms:
-        value = values.get(term.label)
-        if value:
-            u = paid_in(m.problem, term)
-            found[u, term.item] = found.get((u, term.item), 0.0) + term.usd * value
-    for u, usd in enumerate(fixed_costs(m.problem, m.constant_usd)):
-        node = horizon.nodes[u]
-        year, weight = m.problem.parts[u]
-        contracted = weight * sum(site.contracted_power_usd_per_year for site in year.sites)
-        if contracted:
-            found[u, "contracted_power"] = contracted
-        if usd * node.probability - contracted:
-            found[u, "owned_at_start"] = usd * node.probability - contracted
-    return found
+def _booked(m: FleetModel, values: Mapping[Label, float]) -> tuple[tuple[int, Booking], ...]:
+    """Mean worth of what each number costs, USD, with the node that pays."""
+    return tuple(
+        (paid_in(m.problem, term), Booking(term.item, term.label, term.usd * values[term.label]))
+        for term in m.terms
+        if term.usd and values.get(term.label)
+    )
 
 
-def costs_by_leaf(m: FleetModel, items: Mapping[tuple[int, str], float]) -> dict[int, float]:
+def _costs_by_leaf(
+    horizon: Horizon, fixed: Sequence[float], booked: Iterable[tuple[int, Booking]]
+) -> dict[int, float]:
     """Worth of all cash of each future, USD."""
-    horizon = m.problem.horizon
-    assert horizon is not None
-    node_usd = [0.0] * len(horizon.nodes)
-    for (u, _), usd in items.items():
-        node_usd[u] += usd / horizon.nodes[u].probability
+    node_usd = list(fixed)
+    for u, booking in booked:
+        node_usd[u] += booking.usd / horizon.nodes[u].probability
     return {leaf: sum(node_usd[u] for u in horizon.path(leaf)) for leaf in horizon.leaves}
+
+
+def year_of(result: HorizonResult, u: int) -> MixResult:
+    """One node as the mix of a year, in which systems cost what their own orders cost.
+
+    Its `value` is left to who can tell it: what a goal adds up is not known here.
+    """
+    problem, node = result.problem, result.horizon.nodes[u]
+    weight = problem.parts[u][1]
+    values, bookings = in_node(problem, u, result.values), []
+    held: dict[tuple[int, str], float] = {}
+    for where, booking in result.booked:
+        if where != u:
+            continue
+        label, usd = booking.label, booking.usd / weight
+        if isinstance(label, Ordered | Held):
+            held[label.offer, booking.item] = held.get((label.offer, booking.item), 0.0) + usd
+        else:
+            (own,) = in_node(problem, u, {label: 1.0})
+            bookings.append(Booking(booking.item, own, usd))
+    offers = list(node.problem.offers)
+    for (o, item), usd in held.items():
+        own = Systems(EVERY_BLOCK, o)
+        bookings.append(Booking(item, own, usd))
+        if values.get(own):
+            items = {**offers[o].annual_cost_items_usd, item: usd / values[own]}
+            offers[o] = replace(offers[o], annual_cost_items_usd=items)
+    for o, offer in enumerate(offers):
+        if offer.stock is not None:
+            gone = [i for i in BY_ORDER[offer.stock.kind] if (o, i) not in held]
+            items = {k: v for k, v in offer.annual_cost_items_usd.items() if k not in gone}
+            offers[o] = replace(offer, annual_cost_items_usd=items, stock=None)
+    objective = replace(node.problem.objective, capex_budget_usd=None)
+    year = replace(node.problem, offers=tuple(offers), objective=objective)
+    return MixResult(
+        problem=year,
+        status=result.status,
+        kind=objective.kind,
+        value=math.nan,
+        bound=math.nan,
+        gap=result.gap,
+        values=values,
+        bookings=tuple(bookings),
+        interrupted=result.interrupted,
+        seconds=result.seconds,
+    )

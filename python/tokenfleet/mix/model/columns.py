@@ -49,8 +49,8 @@ from tokenfleet.problem_data import (
 )
 
 Kind = TypeVar("Kind", bound=Label)
-#: Yearly items at the price of the order, which hold as long as what was ordered.
-BY_ORDER = ("capital", "rental")
+#: Yearly items at the price of the order, as long as what was ordered is held: `stock` books them.
+BY_ORDER = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def define_systems(m: FleetModel) -> None:
             m.column(label, bound, integer=m.is_firm(scope))
             hours, blocks = m.problem.scopes[scope].hours, m.problem.scopes[scope].blocks
             for item, usd in yearly.annual_cost_items_usd.items():
-                if offer.stock is None or item not in BY_ORDER:
+                if offer.stock is None or item not in BY_ORDER[offer.stock.kind]:
                     m.terms.append(Term(item, label, usd * hours / HOURS_PER_YEAR))
             hourly = m.frame.prices.mean(offer.hourly_usd, blocks)
             if pool.elastic and hourly:

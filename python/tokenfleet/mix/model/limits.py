@@ -116,7 +116,7 @@ def keep_reserve(m: FleetModel) -> None:
             continue
         most = m.frame.useful[p]
         for scope in m.scopes.systems(p):
-            used = m.column(Used(scope, p), 1.0, integer=True)
+            used = m.column(Used(scope, p), 1.0, integer=m.is_firm(scope))
             systems = m.systems(p, scope)
             bound = min(most, sum(math.inf if v.upBound is None else v.upBound for v in systems))
             pairs = [(v, 1.0) for v in systems] + [(used, -bound)]
@@ -169,7 +169,7 @@ def limit_racks(m: FleetModel) -> None:
 
 def _racks(m: FleetModel, p: int, scope: int) -> pulp.LpVariable:
     per_rack = m.problem.pools[p].systems_per_rack
-    racks = m.column(Racks(scope, p), integer=True)
+    racks = m.column(Racks(scope, p), integer=m.is_firm(scope))
     pairs = [(v, 1.0) for v in m.systems(p, scope)] + [(racks, -per_rack)]
     m.row(RackSpace(p, scope), pairs, LE, 0.0)
     return racks

@@ -147,7 +147,8 @@ def _size_row(m: FleetModel, room: _Room, size: int) -> None:
 def _pattern_rows(m: FleetModel, room: _Room, sizes: list[int]) -> None:
     p, scope = room.p, room.scope
     patterns = maximal_patterns(room.gpus, sizes)
-    slots = [m.column(Slot(scope, p, q), integer=True) for q in range(len(patterns))]
+    whole = m.is_firm(scope)
+    slots = [m.column(Slot(scope, p, q), integer=whole) for q in range(len(patterns))]
     for i, size in enumerate(sizes):
         places = [(v, -counts[i]) for v, counts in zip(slots, patterns, strict=True) if counts[i]]
         replicas = [(v, 1) for v in room.inside[size]]

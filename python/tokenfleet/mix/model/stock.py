@@ -72,6 +72,7 @@ class Vintage:
     deliveries: tuple[int, ...]  # nodes; the first nodes of all for what was there at the start
     age: float = 0.0  # at delivery
     count: float = math.inf
+    maintenance_usd: float = 0.0  # a year
 
     @property
     def is_owned(self) -> bool:
@@ -107,16 +108,19 @@ def vintages(problem: Problem, o: int) -> Iterator[Vintage]:
     assert horizon is not None and stock is not None
     for i, (age, count) in enumerate(stock.owned):
         first = tuple(u for u, node in enumerate(horizon.nodes) if node.parent < 0)
-        yield Vintage(o, -1 - i, stock.market_usd, first, age, float(count))
+        maintenance = problem.offers[o].annual_cost_items_usd.get("maintenance", 0.0)
+        yield Vintage(o, -1 - i, stock.market_usd, first, age, float(count), maintenance)
     for k, node in enumerate(horizon.nodes):
         offer = node.problem.offers[o]
         assert offer.stock is not None
         arrives = deliveries(horizon, o, k) if offer.stock.most_per_period > 0 else ()
         if arrives:
-            price = offer.capex_usd
+            items = offer.annual_cost_items_usd
             if stock.kind == "contract":
-                price = offer.annual_cost_items_usd.get("rental", 0.0)
-            yield Vintage(o, k, price, arrives)
+                yield Vintage(o, k, items.get("rental", 0.0), arrives)
+            else:
+                maintenance = items.get("maintenance", 0.0)
+                yield Vintage(o, k, offer.capex_usd, arrives, maintenance_usd=maintenance)
 
 
 def stands(horizon: Horizon, vintage: Vintage, most: float) -> Iterator[tuple[int, float, float]]:
@@ -190,6 +194,9 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
                 m.row(row, [(m.columns[label], 1.0), (before, -1.0)], LE, 0.0)
         usd = node.probability * holding_usd(horizon, stock, vintage.price_usd, u, (start, end))
         m.terms.append(Term("capital", label, usd, u))
+        if vintage.maintenance_usd:
+            usd = vintage.maintenance_usd * _weight(m.problem, u)
+            m.terms.append(Term("maintenance", label, usd, u))
         if stock.usd_per_year_by_age:
             usd = _core.market_value(stock.usd_per_year_by_age, start) * _weight(m.problem, u)
             m.terms.append(Term("ageing", label, usd, u))

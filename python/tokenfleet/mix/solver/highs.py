@@ -38,6 +38,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
 
 OPTIMAL_GAP = 1e-6
+_OPTIMAL = "Optimal"  # HiGHS's word
 _OFF = 1e-5  # relative, between a value and what its columns add up to
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
 _INFEASIBLE = {highspy.HighsModelStatus.kInfeasible}
@@ -232,6 +233,11 @@ def run(
     if start is not None and not outcome.interrupted and _is_another_plan(prob, outcome):
         again = QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays)
         outcome = _once(prob, again)
+    if outcome.status == "error" and outcome.solver_status == _OPTIMAL:
+        # HiGHS 1.16, with a right-hand side a hair above a whole number: optimal, and not a number
+        plain = QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays)
+        plain.optionsDict["presolve"] = "off"
+        outcome = _once(prob, plain)
     if outcome.status == "unbounded":
         relaxed = QuietHighs(options, mip=False)
         relaxed.optionsDict["presolve"] = "off"
@@ -364,6 +370,7 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
     code, info, matrix = solver.getModelStatus(), solver.getInfo(), run_.matrix
     is_mip = run_.mip and any(matrix.integral)
     feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
+    feasible = feasible and math.isfinite(info.objective_function_value)
     value = info.objective_function_value / run_.factor if feasible else math.nan
     bound = _bound(code, info, is_mip) / run_.factor
     solution = solver.getSolution()

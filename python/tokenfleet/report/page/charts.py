@@ -222,7 +222,7 @@ def over_hours(blocks: Sequence[Block], unit: str, title: str, width: int) -> Ma
 
 
 @dataclass(frozen=True)
-class Point:
+class Dot:
     """A point of a line; what is filled is this plan."""
 
     x: float
@@ -232,7 +232,7 @@ class Point:
 
 
 def line(
-    points: Sequence[Point],
+    points: Sequence[Dot],
     x_name: str,
     x_ticks: Sequence[tuple[float, str]],
     y_ticks: Sequence[tuple[float, str]],

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokenfleet.explanation.rows import Explanation
 from tokenfleet.files.plain import plain
 from tokenfleet.report import findings
+from tokenfleet.report.page.changes import ways_out
 from tokenfleet.report.page.parts import Lines, Page, Part, Section, Way, Ways
 
 _WAYS = 40  # shown
 
 
-def page_of_error(error: Mapping[str, Any], name: str) -> Page:
+def page_of_error(
+    error: Mapping[str, Any], name: str, explained: Explanation | None = None
+) -> Page:
     """The page of `error` as `--json` prints it; `name` is the scenario's.
 
     Keys that older answers lack are taken as empty.
     """
     if error.get("type") == "InfeasibleError":
-        return _infeasible(error, name)
+        return _infeasible(error, name, explained)
     return _without(error, name)
 
 
@@ -29,8 +33,10 @@ def _page(name: str, pill: str, heading: str, lead: str, sections: tuple[Section
                 lead=lead, sections=sections, foot=foot)  # fmt: skip
 
 
-def _infeasible(error: Mapping[str, Any], name: str) -> Page:
+def _infeasible(error: Mapping[str, Any], name: str, explained: Explanation | None) -> Page:
     ways = tuple(_way(way) for way in error.get("repairs") or ())
+    if explained is not None and explained.repairs:  # priced, and solved
+        ways = ways_out(explained.repairs)
     said = [findings.sentence(plain(text)) for text in error.get("conflicts") or ()]
     parts: tuple[Part, ...]
     if ways:

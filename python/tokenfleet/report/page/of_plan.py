@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import findings, words
 from tokenfleet.report.numbers import exact_dollars, short_dollars
-from tokenfleet.report.page import buy, rests, serve
+from tokenfleet.report.page import buy, changes, rests, serve
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import Page, Section, Tile
 
 
-def page_of(plan: Plan, today: date | None = None) -> Page:
-    """Everything that the report of a plan shows."""
+def page_of(plan: Plan, today: date | None = None, explained: Explanation | None = None) -> Page:
+    """Everything that the report of a plan shows, with what its explanation found."""
     look = Look(plan, today)
     return Page(
         name=findings.clip(plan.name),
@@ -31,7 +32,7 @@ def page_of(plan: Plan, today: date | None = None) -> Page:
         tiles=_tiles(plan),
         warnings_title="Read before you sign",
         warnings=findings.read_before(plan, words.warnings(plan, today)),
-        sections=tuple(_sections(look)),
+        sections=tuple(_sections(look, explained)),
         foot=findings.foot(plan),
     )
 
@@ -42,7 +43,7 @@ def words_of_day(plan: Plan) -> str:
     return findings.clip(plan.name) + day
 
 
-def _sections(look: Look) -> Iterator[Section]:
+def _sections(look: Look, explained: Explanation | None) -> Iterator[Section]:
     for make in (
         buy.systems,
         buy.money,
@@ -50,12 +51,14 @@ def _sections(look: Look) -> Iterator[Section]:
         serve.latency,
         serve.power_and_space,
         serve.workloads,
-        rests.rests,
-        rests.engineers,
     ):
         section = make(look)
         if section is not None:
             yield section
+    if explained is not None:
+        yield from changes.sections(explained)
+    for last in (rests.rests, rests.engineers):
+        yield last(look)
 
 
 def _tiles(plan: Plan) -> tuple[Tile, ...]:

@@ -17,7 +17,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tokenfleet.explanation.rows import Difference, Explanation
 from tokenfleet.plan.rows import Plan
+from tokenfleet.report.page.changes import page_of_difference
 from tokenfleet.report.page.of_error import page_of_error
 from tokenfleet.report.page.of_plan import page_of
 from tokenfleet.report.page.parts import Page
@@ -25,17 +27,26 @@ from tokenfleet.report.page.parts import Page
 _FOLDER = "tokenfleet.report.page"
 
 
-def html(plan: Plan, today: date | None = None) -> str:
-    """The plan's report. Prices are judged on the plan's day; `today` stands in where it has none.
+def html(plan: Plan, today: date | None = None, explained: Explanation | None = None) -> str:
+    """The plan's report, with what its explanation found.
 
-    The same plan gives the same bytes (on the same day, where the plan has none).
+    Prices are judged on the plan's day; `today` stands in where it has none. The same plan gives
+    the same bytes (on the same day, where the plan has none).
     """
-    return render(page_of(plan, today))
+    return render(page_of(plan, today, explained))
 
 
-def html_of_error(error: Mapping[str, Any], name: str) -> str:
-    """The page of an answer without a plan; `error` as `--json` prints it."""
-    return render(page_of_error(error, name))
+def html_of_difference(found: Difference, name: str) -> str:
+    """The page of what moved from one plan to another."""
+    return render(page_of_difference(found, name))
+
+
+def html_of_error(error: Mapping[str, Any], name: str, explained: Explanation | None = None) -> str:
+    """The page of an answer without a plan, with the priced repairs of its explanation.
+
+    `error` is as `--json` prints it.
+    """
+    return render(page_of_error(error, name, explained))
 
 
 def render(page: Page, template: str = "page.html") -> str:

@@ -96,7 +96,7 @@ def _known(p: Provenance) -> str:
     return "; ".join(said)
 
 
-def engineers(look: Look) -> Section | None:
+def engineers(look: Look) -> Section:
     """Replicas by workload and layout, and how the plan was found and proven."""
     plan = look.plan
     parts: list[Part] = []

@@ -13,8 +13,8 @@ from tokenfleet.report.workbook.expression import Cell, Expression
 
 Key: TypeAlias = tuple[str, ...]  # ("finance", field), ("price", offer), ("pue", site, ...)
 
-_COLUMNS = ("Figure", "Your value", "In the plan", "Change", "Mix is best from", "to", "")
-_WIDTHS = (46, 13, 13, 9, 13, 13, 19, 52)
+_COLUMNS = ("Figure", "Your value", "In the plan", "Change", "In the best plan up to", "")
+_WIDTHS = (46, 13, 13, 9, 15, 30, 52)
 _FINANCE = {  # label, form
     "cost_of_capital": ("Cost of capital, a year", "percent2"),
     "life_years": ("Economic life, years", "figure"),
@@ -170,8 +170,8 @@ class Inputs:
         row: Input | None = self._known.get(what)
         return otherwise if row is None else words.origin(row)
 
-    def write(self, book: Book, best: Mapping[str, tuple[float, float]]) -> None:
-        """The sheet. `best` has the range of an input in which the mix stays the best one."""
+    def write(self, book: Book, leaving: Mapping[str, float]) -> None:
+        """The sheet. `leaving` has by offer the price above which it leaves the best plan."""
         sheet = book.sheet("Inputs", words.INPUTS_NOTE, _WIDTHS)
         sheet.text(len(_COLUMNS), "Source", "head")
         sheet.head(_COLUMNS, frozen=True)
@@ -183,13 +183,12 @@ class Inputs:
                     section = given.section
                     sheet.section(section)
                 begun, bounds = sheet.row, _bounds(given)
-            self._row(sheet, given, best.get(given.what))
+            self._row(sheet, given, leaving.get(given.key[1]) if given.key[0] == "price" else None)
         _validate(sheet, begun, bounds)
-        if not best:
-            sheet.row += 1
-            sheet.text(0, words.NO_RANGES, "note")
+        sheet.row += 1
+        sheet.text(0, words.PRICE_RANGES if leaving else words.NO_RANGES, "note")
 
-    def _row(self, sheet: Sheet, given: Given, best: tuple[float, float] | None) -> None:
+    def _row(self, sheet: Sheet, given: Given, leaves: float | None) -> None:
         sheet.text(0, given.label)
         sheet.number(1, given.value, given.form, "input")
         sheet.number(2, given.value, given.form, "soft")
@@ -198,19 +197,15 @@ class Inputs:
         change = Expression(f"IF({then.text}=0,0,{now.text}/{then.text}-1)", 0.0)
         sheet.formula(3, change, "change")
         again = f'"{words.RUN_AGAIN}"'
-        if best is None:
-            sheet.text(4, "not computed", "soft right")
-            sheet.text(5, "", "soft")
-            sheet.words(6, f'IF({now.text}={then.text},"",{again})', "", "warn")
+        if leaves is None:
+            sheet.text(4, "not computed" if given.key[0] == "price" else "–", "soft right")
+            said = again
         else:
-            low, high = (
-                sheet.at(column, value) for column, value in zip((4, 5), best, strict=True)
-            )
-            sheet.number(4, best[0], given.form)
-            sheet.number(5, best[1], given.form)
-            inside = f"AND({now.text}>={low.text},{now.text}<={high.text})"
-            sheet.words(6, f'IF({inside},"",{again})', "", "warn")
-        sheet.text(7, given.source, "soft wrap")
+            sheet.number(4, leaves, given.form)
+            still = f'"{words.STILL_IN_PLAN}"'
+            said = f"IF({now.text}<={sheet.at(4, leaves).text},{still},{again})"
+        sheet.words(5, f'IF({now.text}={then.text},"",{said})', "", "warn inset")
+        sheet.text(6, given.source, "soft wrap")
         if given.key[0] == "finance":
             name = given.key[1]
             sheet.book.of.define_name(name, f"={now.text}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
+from tokenfleet.report import explained as reasons
 from tokenfleet.report import words
 from tokenfleet.report.workbook.book import Book, Sheet
 
@@ -44,10 +46,10 @@ def _table(
     return sheet
 
 
-def write_tables(book: Book) -> None:
+def write_tables(book: Book, explained: Explanation | None = None) -> None:
     """Alternatives, Latency, Power, Serving, Routing, Sources and Proof."""
     plan = book.plan
-    _alternatives(book, plan)
+    _alternatives(book, plan, explained)
     _latency(book, plan)
     _power(book, plan)
     _serving(book, plan)
@@ -56,7 +58,7 @@ def write_tables(book: Book) -> None:
     _proof(book, plan)
 
 
-def _alternatives(book: Book, plan: Plan) -> None:
+def _alternatives(book: Book, plan: Plan, explained: Explanation | None) -> None:
     columns = [
         ("Alternative", 60, "text"),
         ("Value", 18, "number"),
@@ -71,7 +73,13 @@ def _alternatives(book: Book, plan: Plan) -> None:
         relative = best.difference_relative
         rows.append((said, best.objective_value, relative, plan.objective_unit, None))
     rows += [(row.what, None, None, None, row.reason) for row in plan.not_considered]
-    _table(book, "Alternatives", words.ALTERNATIVES_NOTE, columns, rows)
+    sheet = _table(book, "Alternatives", words.ALTERNATIVES_NOTE, columns, rows)
+    found = () if explained is None else explained.flip
+    if found:
+        sheet.section("Prices that change the plan")
+    for flip in found:
+        sheet.text(0, reasons.flip(flip))
+        sheet.row += 1
 
 
 def _latency(book: Book, plan: Plan) -> None:

@@ -1,0 +1,213 @@
+"""Break-even: where one way to get tokens becomes cheaper than another.
+
+Routes are buying alone, renting for each term alone, on demand alone and hosted APIs alone, beside
+the best mix of all. Each is planned at several volumes (times the demand), and at several
+utilisations: the peak demand for a share u of the year and nothing for the rest, so that what is
+owned is paid for all year and what is paid by the hour or the token only while it is used.
+
+The least cost is a staircase of the volume, so two routes may cross several times: every change of
+sign on the grid is narrowed down, by the secant (exact where both are straight) and by halves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from tokenfleet.errors import SolverError
+from tokenfleet.explanation.study import Answer, How, Study
+from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.problem_data import HOURS_PER_YEAR, Block, ByBlock, Problem, mean_price
+
+Axis = Literal["volume", "utilisation"]
+VOLUMES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+UTILISATIONS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+_STEPS = 40
+_NEAR = 1e-6  # of the axis, and of the cost, at which a crossing is found
+MIX = "best mix"
+
+
+@dataclass(frozen=True)
+class RouteCost:
+    """What one route costs at one point; None where it cannot serve the demand."""
+
+    axis: Axis
+    at: float
+    route: str
+    usd: float | None
+    usd_per_mtok_output: float | None
+    how: How
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where two routes cost the same; `jump` where one leaps over the other."""
+
+    axis: Axis
+    at: float
+    cheaper_below: str
+    cheaper_above: str
+    jump: bool
+
+
+def routes_of(study: Study, terms: Mapping[str, float | None] | None = None) -> dict[str, Problem]:
+    """The problem with one way alone, by its name; `terms` are years of a rental, by offer."""
+    problem, known = study.problem, terms or {}
+    names: dict[int, str] = {}
+    for o, offer in enumerate(problem.offers):
+        years = known.get(offer.supply_group)
+        if offer.kind in ("on_demand", "spot") or problem.pools[offer.pool].elastic:
+            names[o] = "on demand"
+        elif offer.kind == "rent":
+            names[o] = "rent" if years is None else f"rent {years:g} years"
+        elif offer.kind != "owned":
+            names[o] = "buy"
+    found: dict[str, Problem] = {}
+    for name in sorted(set(names.values())):
+        kept = {o for o, of in names.items() if of == name}
+        found[name] = _alone(problem, kept, apis=False)
+    if problem.apis:
+        found["API"] = _alone(problem, set(), apis=True)
+    return {**found, MIX: problem} if len(found) > 1 else {}
+
+
+def _alone(problem: Problem, offers: set[int], *, apis: bool) -> Problem:
+    """The problem with some offers and, or, the APIs."""
+    kept = tuple(
+        offer if o in offers else replace(offer, supply=0.0, supply_group=f"none {o}")
+        for o, offer in enumerate(problem.offers)
+    )
+    return replace(problem, offers=kept, apis=problem.apis if apis else ())
+
+
+class Crossover:
+    """Costs of the routes, each point solved once."""
+
+    def __init__(self, study: Study, routes: Mapping[str, Problem]) -> None:
+        if any(w.free for w in study.problem.workloads):
+            raise SolverError("break-even is of a stated demand, and the scenario's is free", "")
+        self.study = study
+        self.routes = routes
+        self._known: dict[tuple[Axis, float, str], Answer | None] = {}
+
+    def table(self, axis: Axis, grid: Sequence[float]) -> Iterator[RouteCost]:
+        """The cost of each route at each point of the grid."""
+        for at in grid:
+            for route in self.routes:
+                found = self._solved(axis, at, route)
+                usd = None if found is None else found.annual_cost_usd
+                served = 0.0
+                if found is not None:
+                    served = tokens_per_year(found.problem, found.values, "output")
+                how = self.study.base.how if found is None else found.how
+                per = None if usd is None or served <= 0 else usd * 1e6 / served
+                yield RouteCost(axis, at, route, usd, per, how)
+
+    def crossings(self, axis: Axis, grid: Sequence[float]) -> Iterator[Crossing]:
+        """Every change of the cheaper of two routes between neighbours of the grid."""
+        names = [name for name in self.routes if name != MIX]
+        for i, first in enumerate(names):
+            for second in names[i + 1 :]:
+                for low, high in itertools.pairwise(grid):
+                    yield from self._between(axis, (first, second), low, high)
+
+    def _between(
+        self, axis: Axis, pair: tuple[str, str], low: float, high: float
+    ) -> Iterator[Crossing]:
+        def apart(at: float) -> float | None:
+            a, b = (self._solved(axis, at, name) for name in pair)
+            return None if a is None or b is None else a.annual_cost_usd - b.annual_cost_usd
+
+        f_low, f_high = apart(low), apart(high)
+        if f_low is None or f_high is None or f_low * f_high >= 0:
+            return
+        at, jump = _root(apart, (low, f_low), (high, f_high))
+        below, above = pair if f_low < 0 else pair[::-1]
+        yield Crossing(axis, at, below, above, jump)
+
+    def _solved(self, axis: Axis, at: float, route: str) -> Answer | None:
+        key = (axis, at, route)
+        if key not in self._known:
+            problem = self.routes[route]
+            moved = at_volume(problem, at) if axis == "volume" else at_utilisation(problem, at)
+            self._known[key] = self.study.again(moved)
+        return self._known[key]
+
+
+def _root(
+    apart: Callable[[float], float | None], low: tuple[float, float], high: tuple[float, float]
+) -> tuple[float, bool]:
+    """Where a function changes its sign, and whether it leaps there."""
+    size = max(abs(low[1]), abs(high[1]))
+    width = _NEAR * (high[0] - low[0])
+    for step in range(_STEPS):
+        if high[0] - low[0] <= width:
+            break
+        at = low[0] - low[1] * (high[0] - low[0]) / (high[1] - low[1])
+        if step % 3 == 2 or not low[0] < at < high[0]:  # a secant may creep along a staircase
+            at = (low[0] + high[0]) / 2
+        found = apart(at)
+        if found is None:
+            break
+        if abs(found) <= _NEAR * size:
+            return at, False
+        if found * low[1] > 0:
+            low = (at, found)
+        else:
+            high = (at, found)
+    return (low[0] + high[0]) / 2, True
+
+
+def at_volume(problem: Problem, factor: float) -> Problem:
+    """The problem with so many times the demand."""
+    workloads = tuple(replace(w, demand_rps=w.demand_rps * factor) for w in problem.workloads)
+    return replace(problem, workloads=workloads)
+
+
+def at_utilisation(problem: Problem, share: float) -> Problem:
+    """The problem with its peak demand for a share of the year and nothing for the rest.
+
+    Prices that differ by load block become their mean over the year; a loss of a site must be
+    survived at the peak.
+    """
+    lost = [block for block in problem.blocks if block.lost_site >= 0]
+    hours = [block.hours for block in problem.blocks]
+    busy = [Block(HOURS_PER_YEAR * share), Block(HOURS_PER_YEAR * (1.0 - share))]
+    blocks = [block for block in busy if block.hours > 0]
+    demand = [1.0, 0.0][: len(blocks)] + [1.0] * len(lost)
+
+    def mean(price: ByBlock) -> float:
+        return mean_price(price, hours)
+
+    workloads = tuple(
+        replace(w, demand_rps=np.outer(demand, w.demand_rps.max(axis=0))) for w in problem.workloads
+    )
+    pools = tuple(
+        replace(
+            q,
+            energy_usd_per_kwh_it=mean(q.energy_usd_per_kwh_it),
+            carbon_usd_per_kwh_it=mean(q.carbon_usd_per_kwh_it),
+            water_usd_per_kwh_it=mean(q.water_usd_per_kwh_it),
+        )
+        for q in problem.pools
+    )
+    offers = tuple(replace(o, hourly_usd=mean(o.hourly_usd)) for o in problem.offers)
+    weights = np.array(hours) / max(math.fsum(hours), 1e-9)
+    apis = tuple(
+        replace(a, cost_usd_per_request=_mean_of(a.costs(len(hours)), weights))
+        for a in problem.apis
+    )
+    return replace(
+        problem, blocks=(*blocks, *lost), workloads=workloads, pools=pools, offers=offers, apis=apis
+    )
+
+
+def _mean_of(costs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over the blocks; infinite where any block is (a price of 0 hours does not count)."""
+    counted = weights > 0
+    return np.asarray((costs[counted] * weights[counted, None]).sum(axis=0))

@@ -1,0 +1,169 @@
+"""A sweep: the scenario planned again at every setting of one or two inputs; and the tornado."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.case import Case
+from tokenfleet.explanation.knobs import Knob, knob, sensible, turned
+from tokenfleet.explanation.rows import SweepPoint, Swing, finite
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, systems_by_offer
+from tokenfleet.files.frames import Columns
+from tokenfleet.files.whole import whole_file
+from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.problem.build import Progress
+from tokenfleet.problem_data import Api, Systems
+
+_RANGE = re.compile(r"([0-9.eE+-]+)\.\.([0-9.eE+-]+):(\d+)")
+_MOST = 10_000  # points of a sweep
+_SWING = 0.2  # of a tornado, each way
+
+
+@dataclass(frozen=True)
+class Varied:
+    """An input and its settings."""
+
+    knob: Knob
+    factors: tuple[float, ...]
+
+
+def parse(case: Case, text: str) -> Varied:
+    """`demand=0.5..2:7` (seven settings, evenly apart) or `price.h100-buy=0.8,1,1.2`.
+
+    Raises:
+        SchemaError: no such input, or no numbers above zero.
+    """
+    name, _, given = text.partition("=")
+    found = _RANGE.fullmatch(given.strip())
+    try:
+        if found:
+            low, high, count = float(found[1]), float(found[2]), int(found[3])
+            steps = max(count - 1, 1)
+            factors = tuple(low + (high - low) * i / steps for i in range(count))
+        else:
+            factors = tuple(float(part) for part in given.split(","))
+    except ValueError:
+        factors = ()
+    if not factors or not all(0 < f < 1e6 for f in factors) or len(factors) > _MOST:
+        raise SchemaError(
+            f"--vary {text}: should be an input and factors above zero",
+            "write demand=0.5..2:7, or tariff=0.8,1,1.2",
+        )
+    return Varied(knob(case, name.strip()), factors)
+
+
+def points(
+    case: Case, varied: Sequence[Varied], progress: Progress | None = None
+) -> Iterator[SweepPoint]:
+    """One row for each setting; with two inputs the second turns fastest.
+
+    `mix_changed` marks a point whose systems differ from those of the setting before it.
+    """
+    if not 1 <= len(varied) <= 2 or len({v.knob for v in varied}) != len(varied):
+        raise SchemaError("--vary: give one or two different inputs", "give --vary once or twice")
+    before: dict[str, int] | None = None
+    start = None
+    every = list(itertools.product(*(v.factors for v in varied)))
+    for done, settings in enumerate(every):
+        if progress is not None:
+            progress(done, len(every))
+        if settings[-1] == varied[-1].factors[0]:
+            before = None
+        of = {v.knob: f for v, f in zip(varied, settings, strict=True)}
+        found = case.study.again(turned(case, of), start)
+        point = _point(case, {str(k): f for k, f in of.items()}, found, before)
+        before, start = dict(point.systems), None if found is None else found.values
+        yield point
+
+
+def _point(
+    case: Case, factors: dict[str, float], found: Answer | None, before: dict[str, int] | None
+) -> SweepPoint:
+    if found is None:
+        return SweepPoint(
+            factors=factors, feasible=False, objective_value=None, bound=None,
+            annual_cost_usd=None, cost_per_mtok_output_usd=None, gpus=0, systems={},
+            mix_changed=bool(before), how=PROVEN,
+        )  # fmt: skip
+    sign, problem = case.study.sign, found.problem
+    output = tokens_per_year(problem, found.values, "output")
+    systems = systems_by_offer(problem, found.values)
+    gpus = {o.id: problem.pools[o.pool].gpus_per_system for o in problem.offers}
+    return SweepPoint(
+        factors=factors,
+        feasible=True,
+        objective_value=sign * found.loss,
+        bound=finite(sign * found.bound),
+        annual_cost_usd=found.annual_cost_usd,
+        cost_per_mtok_output_usd=found.annual_cost_usd * 1e6 / output if output > 0 else None,
+        gpus=sum(count * gpus[offer] for offer, count in systems.items()),
+        systems=systems,
+        mix_changed=before is not None and before != systems,
+        how=found.how,
+    )
+
+
+def tornado(case: Case) -> Iterator[Swing]:
+    """Each input that the plan rests on, 20 % lower and higher, one at a time."""
+    study, problem = case.study, case.study.problem
+    base = study.base
+    today = systems_by_offer(problem, base.values)
+    used: set[str] = set()
+    for label in base.values:
+        if isinstance(label, Systems):
+            offer = problem.offers[label.offer]
+            pool = problem.pools[offer.pool]
+            used |= {offer.supply_group, pool.system, problem.sites[pool.site].id}
+        elif isinstance(label, Api):
+            used.add(problem.apis[label.api].id)
+    for turned_knob in sensible(case, used):
+        ends = [study.again(turned(case, {turned_knob: f})) for f in (1 - _SWING, 1 + _SWING)]
+        values = [None if end is None else study.sign * end.loss for end in ends]
+        mixes = [end is None or systems_by_offer(problem, end.values) != today for end in ends]
+        known = [v for v in (*values, study.sign * base.loss) if v is not None]
+        hows = [end.how for end in ends if end is not None]
+        yield Swing(
+            input=str(turned_knob),
+            by=_SWING,
+            value_low=values[0],
+            value_high=values[1],
+            swing=max(known) - min(known),
+            mix_changes_low=mixes[0],
+            mix_changes_high=mixes[1],
+            how=base.how if {base.how, *hows} == {base.how} else WITHIN,
+        )
+
+
+def write_points(points: Sequence[SweepPoint], path: Path) -> None:
+    """Rows as .parquet, .csv or .json; systems as text.
+
+    Raises:
+        SchemaError: another ending.
+    """
+    rows = [_flat(point) for point in points]
+    ending = path.suffix.lower()
+    if ending == ".json":
+        with whole_file(path) as file:
+            file.write((json.dumps(rows, indent=2, allow_nan=False) + "\n").encode())
+        return
+    import pyarrow as pa  # noqa: PLC0415 (an extra)
+
+    from tokenfleet.tables.sink import check_ending, open_sink  # noqa: PLC0415
+
+    check_ending(path)
+    table = pa.table(Columns.of(rows))
+    with whole_file(path) as file, open_sink(file, ending, table.schema) as sink:
+        sink.write(table)
+
+
+def _flat(point: SweepPoint) -> dict[str, Any]:
+    plain = point.model_dump(mode="json")
+    systems = ", ".join(f"{n} {offer}" for offer, n in plain.pop("systems").items())
+    return {**plain.pop("factors"), **plain, "systems": systems}

@@ -1,0 +1,202 @@
+"""A built scenario with a horizon in, a plan over it out.
+
+tree of nodes ▸ solve (re-check every node, tighten, again) ▸ verify ▸ measures ▸ plan
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.mix.horizon import measures
+from tokenfleet.mix.horizon.risk import Risk
+from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
+from tokenfleet.mix.result import MixResult, Tightening
+from tokenfleet.mix.solve import tighten
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.plan.extras import extras
+from tokenfleet.plan.from_mix import plan_of
+from tokenfleet.plan.over_time import Measured, mix_of, over_time
+from tokenfleet.plan.rows import Plan, finite
+from tokenfleet.problem import Built
+from tokenfleet.problem.over_time import tree_of
+from tokenfleet.problem_data import Horizon
+from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
+from tokenfleet.verify.latency import verify_latency
+from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.routed import recheck
+
+_MAX_ROUNDS = 3
+_PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
+_MATRIX = 4  # futures up to which every plan is tried in every other
+
+
+def plan_horizon(
+    built: Built,
+    options: SolveOptions,
+    *,
+    begun: float,
+    period: str | None = None,
+    fixed: Plan | None = None,
+) -> Plan:
+    """The plan over the scenario's horizon. Its own keys are those of the first period, or of
+    `period` ("2027-Q1"); `fixed` is a plan whose orders before the first news are kept.
+
+    Raises:
+        InfeasibleError: no plan meets every requirement; names the period and what is short.
+        SchemaError: the horizon cannot be understood, or there is no such period.
+        SolverError: no plan was found, or it did not pass the independent check.
+    """
+    tree = tree_of(built)
+    shown = _node_named(tree, period)
+    decided = None if fixed is None else orders_of(tree, fixed)
+    several = len(tree.leaves) > 1
+    main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
+    tree, result, rounds = _solve(built, tree, main, decided)
+    mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
+    _check(built, result, mixes)
+    left = options.time_limit_s - (time.perf_counter() - begun)
+    measured = _measure(result, options, max(left, 0.0)) if several else Measured()
+    stated = over_time(built.loaded.scenario, result, measured)
+    mix = replace(mixes[shown], rounds=rounds)
+    plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
+    scale, unit = 1.0, f"{plan.objective_unit}, times years"
+    if plan.objective == "least_cost":
+        scale, unit = result.years, "USD per year, levelised"
+    changed = {
+        "horizon": stated,
+        "objective_value": result.value / scale,
+        "objective_unit": unit,
+        "bound": finite(result.bound / scale),
+        "gap": finite(result.gap),
+    }
+    return plan.model_copy(update=changed)
+
+
+def risk_of(built: Built) -> Risk:
+    """The risk that a scenario states; regret has still to be told the least costs."""
+    scenario = built.loaded.scenario
+    stated = scenario.objective.risk
+    unmet = None if scenario.horizon is None else scenario.horizon.max_unmet_probability
+    if stated is None:
+        return Risk(most_unmet=unmet)
+    weight = stated.weight if stated.kind == "cvar" else 0.0
+    return Risk(stated.kind, weight, stated.cvar_alpha, unmet)
+
+
+def _solve(
+    built: Built, tree: Horizon, options: SolveOptions, fixed: Orders | None
+) -> tuple[Horizon, HorizonResult, int]:
+    """Solve, re-check the replicas of every node at the mix they are given, and solve again."""
+    risk, name = risk_of(built), built.problem.name
+    begun = time.perf_counter()
+    for rounds in range(1, _MAX_ROUNDS + 1):
+        left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
+        share = 1.0 if rounds == _MAX_ROUNDS else 0.7
+        limit = replace(options, time_limit_s=left * share)
+        if risk.kind == "regret":
+            known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name)
+            risk = replace(risk, least=known.least)
+        result = solve_horizon(name, tree, limit, risk, fixed)
+        failed: dict[int, Tightening] = {}
+        for u in range(len(tree.nodes)):
+            failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
+        if not failed or result.interrupted or rounds == _MAX_ROUNDS:
+            return tree, result, rounds
+        tree = _tightened(tree, list(failed.values()))
+    raise AssertionError("unreachable")
+
+
+def _part(options: SolveOptions, parts: int) -> SolveOptions:
+    return replace(options, time_limit_s=max(options.time_limit_s / parts, 0.5))
+
+
+def _tightened(tree: Horizon, failed: Sequence[Tightening]) -> Horizon:
+    nodes = tuple(replace(node, problem=tighten(node.problem, failed)) for node in tree.nodes)
+    return replace(tree, nodes=nodes)
+
+
+def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> None:
+    """The independent checks of the whole walk, and of every year with its cost by item.
+
+    Raises:
+        SolverError: a requirement does not hold, or the cost is not what it was said to be.
+    """
+    found = verify_horizon(result.problem, result.values, result.npv_usd)
+    for node, mix in zip(result.horizon.nodes, mixes, strict=True):
+        year = verify_mix(mix.problem, mix.values, mix.cost_items)
+        if not node.firm:
+            year = [v for v in year if v.rule not in OUTLOOK_MAY]
+        found += year + verify_latency(built, mix)
+    if found:
+        text = "; ".join(str(v) for v in found[:5])
+        raise SolverError(
+            f"the plan failed its independent check: {text}",
+            "this is a bug: please report the scenario",
+        )
+
+
+def _measure(result: HorizonResult, options: SolveOptions, left: float) -> Measured:
+    """What knowing and planning are worth, for as long as there is time.
+
+    No future costs more known than what the plan pays in it, so a search that ends early cannot
+    make knowing look harmful.
+    """
+    tree, leaves = result.horizon, len(result.horizon.leaves)
+    matrix = leaves <= _MATRIX
+    parts = leaves + 2 + (leaves * leaves if matrix else 0)
+    part = replace(options, time_limit_s=max(left / parts, 1.0))
+    try:
+        known = measures.wait_and_see(tree, part)
+        of_mean = measures.mean_plan(tree, part)
+        decided = measures.orders_of_chain(tree, of_mean)
+        eev = measures.with_orders(tree, decided, part)
+        rows = []
+        for chain in known.results.values() if matrix else ():
+            orders = measures.orders_of_chain(tree, chain)
+            rows.append(tuple(measures.regret_of(tree, orders, known, part).values()))
+    except (SolverError, InfeasibleError, KeyboardInterrupt):  # the plan stands without them
+        return Measured()
+    least = {leaf: min(usd, result.npv_by_leaf[leaf]) for leaf, usd in known.least.items()}
+    mean = None if eev is None else max(eev.npv_usd, result.npv_usd)
+    return Measured(least, mean, tuple(rows))
+
+
+def _node_named(tree: Horizon, period: str | None) -> int:
+    names = [node.name for node in tree.nodes]
+    if period is None:
+        return 0
+    if period in names:
+        return names.index(period)
+    raise SchemaError(f"there is no period {period!r}", did_you_mean(period, names))
+
+
+def orders_of(tree: Horizon, plan: Plan) -> dict[tuple[int, int], float]:
+    """Orders of a plan before the first news, as decisions of the tree's nodes.
+
+    Raises:
+        SchemaError: the plan is of one steady year.
+    """
+    if plan.horizon is None:
+        raise SchemaError("the plan whose orders are to be kept has no horizon", "give another")
+    found = {
+        (u, o): 0.0
+        for u in tree.now
+        for o, offer in enumerate(tree.nodes[u].problem.offers)
+        if offer.stock is not None
+    }
+    dates = sorted({period.start for period in plan.horizon.periods})
+    days = {day: t for t, day in enumerate(dates)}
+    for order in plan.horizon.orders:
+        period = days.get(order.order_on)
+        for u in tree.now:
+            problem = tree.nodes[u].problem
+            for o, offer in enumerate(problem.offers):
+                site = problem.sites[problem.pools[offer.pool].site].id
+                same = (offer.supply_group or offer.id, site) == (order.offer, order.site)
+                if same and tree.nodes[u].period == period:
+                    found[u, o] = order.count
+    return found

@@ -1,0 +1,138 @@
+"""Rows of a plan over a horizon: orders, periods, outlooks, and how bad it gets."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field
+
+from tokenfleet.schema.fields import Flag, NonNegative, Number, about, quantity
+from tokenfleet.schema.rows import Row
+
+Word = Annotated[str, Field(strict=True)]
+
+
+class Held(Row):
+    """Systems under one offer in a period."""
+
+    site: Word = about("Where they stand")
+    system: Word = about("System type")
+    offer: Word = about("Offer")
+    kind: Word = about("How they are obtained")
+    count: NonNegative = quantity("In service, at the peak", "systems")
+    ordered: NonNegative = quantity("Ordered, or contracts signed, in this period", "systems")
+    delivered: NonNegative = quantity("Delivered, or contracts begun, in this period", "systems")
+    gone: NonNegative = quantity("Sold, or let go at their end, at its start", "systems")
+
+
+class SitePower(Row):
+    """Power of a site in a period."""
+
+    site: Word = about("Site")
+    provisioned_kw: NonNegative = quantity("Held by systems, in the basis of the limit", "kW")
+    limit_kw: NonNegative | None = quantity("What there is; null: no limit", "kW")
+
+
+class Period(Row):
+    """One period of one outlook: what stands, what it costs, what it delivers."""
+
+    period: Word = about("Name of the period, with its outlook where several are possible")
+    start: date = about("First day")
+    end: date = about("First day after it")
+    after: Word | None = about("Period before it; null: it is the first")
+    outlook: Word | None = about("Outlook that is known to hold; null: none yet")
+    probability: Number = quantity("That things come to here", "probability")
+    firm: Flag = about("Numbers are whole; else an outlook, and may be fractions")
+    systems: tuple[Held, ...] = about("Systems by site and offer")
+    sites: tuple[SitePower, ...] = about("Power by site")
+    annual_cost_usd: Number = quantity("Cost: holding and running", "USD/year")
+    cost_items: dict[Word, Number] = quantity("The same by item", "USD/year")
+    bought_usd: NonNegative = quantity("Cash: price of what is delivered", "USD")
+    sold_usd: NonNegative = quantity("Cash: what sales bring", "USD")
+    paid_usd: Number = quantity("Cash: contracts and running, over the period", "USD")
+    end_value_usd: NonNegative = quantity("Worth of what stands at the end of the horizon", "USD")
+    tokens_output: NonNegative = quantity("Output tokens delivered in the period", "tokens")
+    cost_per_mtok_output_usd: Number | None = quantity("Cost of output", "USD/Mtok")
+    unmet_requests: NonNegative = quantity("Requests not served in the period", "requests")
+
+
+class Order(Row):
+    """One order: what, when, for when, at what price, and whether it is decided now."""
+
+    offer: Word = about("Offer")
+    system: Word = about("System type, or block of power")
+    site: Word = about("Where it goes")
+    kind: Word = about("How it is obtained")
+    count: NonNegative = quantity("How many", "systems")
+    order_on: date = about("Date of the order")
+    deliver_on: date | None = about("Date of delivery; null: not within the horizon")
+    pay_usd: NonNegative = quantity("Price at delivery; of a contract what it pays in all", "USD")
+    price_usd: NonNegative = quantity("Price of one; of a contract by the year", "USD")
+    decided: Word = about("`now`, or what it waits for: the outlook in which it is ordered")
+
+
+class OutlookRow(Row):
+    """One future and what it costs."""
+
+    outlook: Word = about("Outlook; empty: the only one")
+    probability: Number = quantity("Its probability", "probability")
+    npv_usd: Number = quantity("Worth today of all cash", "USD")
+    least_npv_usd: Number | None = quantity(
+        "The same, were it known today; null: not solved for", "USD"
+    )
+    regret_usd: Number | None = quantity("The difference", "USD")
+    unmet_requests: NonNegative = quantity("Requests not served over the horizon", "requests")
+
+
+class Risk(Row):
+    """How bad it gets, and what knowing would be worth. Null: not solved for."""
+
+    expected_usd: Number = quantity("Mean worth of all cash", "USD")
+    cvar_usd: Number = quantity("Mean of the worst futures", "USD")
+    cvar_alpha: Number = quantity("The worst futures are 1 - this", "probability")
+    worst_usd: Number = quantity("The dearest future", "USD")
+    unmet_probability: Number = quantity("That some demand is not met", "probability")
+    wait_and_see_usd: Number | None = quantity("Mean, were each future known today", "USD")
+    evpi_usd: Number | None = quantity("What knowing today is worth at most", "USD")
+    eev_usd: Number | None = quantity(
+        "Mean, if today's orders are those of the mean future; null: they leave no plan", "USD"
+    )
+    vss_usd: Number | None = quantity("What planning with outlooks saves over that", "USD")
+    regret_usd: tuple[tuple[Number | None, ...], ...] = quantity(
+        "Regret of today's orders of each future's own plan (rows) in each (columns), in the "
+        "order of `outlooks`; null: they leave no plan",
+        "USD",
+    )
+
+
+class Beyond(Row):
+    """Contracts that run past the horizon."""
+
+    usd: NonNegative = quantity("What they pay after it, undiscounted, on average", "USD")
+    counted: Flag = about("Whether it is part of the cost")
+
+
+class OverTime(Row):
+    """A plan over periods and outlooks. The other keys of a plan are those of its first period."""
+
+    npv_usd: Number = quantity("Mean worth today of all cash", "USD")
+    npv_bound_usd: Number | None = quantity("No plan is worth less; null: nothing proven", "USD")
+    levelised_usd_per_year: Number = quantity("Yearly cost of the same worth", "USD/year")
+    levelised_cost_per_mtok_output_usd: Number | None = quantity(
+        "Worth of all cash over discounted output tokens", "USD/Mtok"
+    )
+    levelised_cost_per_mtok_total_usd: Number | None = quantity(
+        "The same over input and output tokens", "USD/Mtok"
+    )
+    discount_rate: Number = quantity("Rate at which later cash counts for less", "1/year")
+    years: Number = quantity("Discounted years of the horizon", "years")
+    owned_at_start_usd: NonNegative = quantity(
+        "Market value of what is there at the start: a cost of holding it, and no cash", "USD"
+    )
+    orders: tuple[Order, ...] = about("Every order, the earliest first")
+    periods: tuple[Period, ...] = about("Every period of every outlook")
+    outlooks: tuple[OutlookRow, ...] = about("Every future")
+    risk: Risk | None = about("Over several outlooks; null: there is one")
+    beyond: Beyond = about("What contracts pay after the horizon")
+    commitments: tuple[Word, ...] = about("What is to be ordered or signed now, in words")

@@ -1,0 +1,159 @@
+"""A plan over a horizon in words and tables: what to order now, what waits for what, how bad it
+gets. Reads a `Plan` and computes nothing but sums by year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from tokenfleet.files.plain import plain
+from tokenfleet.plan.horizon_rows import Held, Order, OverTime, Period
+from tokenfleet.plan.rows import Plan
+from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.numbers import dollars, number, percent, unit_price
+
+_SHOWN = 12
+_MOST = 24  # periods
+
+
+def answer(plan: Plan, horizon: OverTime) -> Panel:
+    """The answer in a box: what it costs, how sure that is, and what to order now."""
+    lines: list[RenderableType] = [
+        Text(f"{dollars(horizon.levelised_usd_per_year)} a year, levelised", style="bold"),
+        Text(f"{dollars(horizon.npv_usd)} of cash in all, worth today at "
+             f"{percent(horizon.discount_rate)} a year"),
+        Text(f"{unit_price(horizon.levelised_cost_per_mtok_output_usd)} per Mtok of output"),
+        Text(_proof(plan)),
+        Text(""),
+        Text("Now:", style="bold"),
+    ]  # fmt: skip
+    lines += [Text(f"• {plain(line)}") for line in horizon.commitments or ("order nothing",)]
+    lines += [Text(""), *(Text(f"• {line}") for line in sentences(horizon))]
+    return Panel(Group(*lines), title=Text(plain(plan.name)), title_align="left")
+
+
+def tables(horizon: OverTime) -> Iterator[RenderableType]:
+    """What is ordered later, every period, cash by year, and the futures."""
+    yield from (grid for grid in (_later(horizon), _periods(horizon), _cash(horizon),
+                                  _futures(horizon)) if grid.rows)  # fmt: skip
+
+
+def _proof(plan: Plan) -> str:
+    if plan.gap is None:
+        return "nothing is proven of how much better a plan could be"
+    return f"{plan.status.replace('_', ' ')}: no plan is better by more than {percent(plan.gap)}"
+
+
+def sentences(horizon: OverTime) -> Iterator[str]:
+    """What to know of risk, and of what is not counted."""
+    risk = horizon.risk
+    if risk is not None:
+        yield (
+            f"The plan costs {dollars(risk.expected_usd)} on average, {dollars(risk.cvar_usd)} in "
+            f"the worst {percent(1.0 - risk.cvar_alpha)} of futures"
+        )
+        if risk.evpi_usd is not None:
+            yield f"Knowing the future today is worth at most {dollars(risk.evpi_usd)}"
+        if risk.vss_usd is not None:
+            yield (
+                f"Planning for the mean future alone would cost {dollars(risk.vss_usd)} more "
+                "on average"
+            )
+        if risk.unmet_probability > 0:
+            yield f"Some demand is unmet with probability {percent(risk.unmet_probability)}"
+    worth = sum(p.probability * p.end_value_usd for p in horizon.periods)
+    if worth:
+        yield f"What stands at the end is counted as worth {dollars(worth)} then"
+    if horizon.beyond.usd and not horizon.beyond.counted:
+        yield (
+            f"Contracts run past the horizon: {dollars(horizon.beyond.usd)} more, which is not "
+            "counted"
+        )
+    if any(not period.firm for period in horizon.periods):
+        yield "Later periods are an outlook: their numbers may be fractions"
+
+
+def _later(horizon: OverTime) -> Grid:
+    grid = Grid(
+        "Decided later",
+        (*texts("order on", "if", "system", "offer"), *figures("count", "USD")),
+    )
+    later = [order for order in horizon.orders if order.decided != "now"]
+    for order in later[:_SHOWN]:
+        grid.add(
+            order.order_on.isoformat(),
+            _sign(order),
+            order.system,
+            order.offer,
+            number(order.count),
+            dollars(order.pay_usd),
+        )
+    if len(later) > _SHOWN:
+        grid.add(f"{len(later) - _SHOWN} more", *("" for _ in range(5)))
+    return grid
+
+
+def _sign(order: Order) -> str:
+    return "whatever comes" if order.decided.startswith("later") else order.decided
+
+
+def _periods(horizon: OverTime) -> Grid:
+    grid = Grid(
+        "Periods",
+        (*texts("period", "in service"), *figures("kW", "of kW", "USD a year", "$/Mtok out")),
+    )
+    for period in horizon.periods[:_MOST]:
+        limits = [site.limit_kw for site in period.sites]
+        known = [kw for kw in limits if kw is not None]
+        grid.add(
+            _title(period),
+            _standing(period.systems),
+            number(sum(site.provisioned_kw for site in period.sites)),
+            number(sum(known)) if len(known) == len(limits) and known else "no limit",
+            dollars(period.annual_cost_usd),
+            unit_price(period.cost_per_mtok_output_usd),
+        )
+    if len(horizon.periods) > _MOST:
+        grid.add(f"{len(horizon.periods) - _MOST} more", "(with --json)", *("" for _ in range(4)))
+    return grid
+
+
+def _title(period: Period) -> str:
+    share = "" if period.probability == 1.0 else f" ({percent(period.probability)})"
+    return f"{period.period}{share}"
+
+
+def _standing(systems: tuple[Held, ...]) -> str:
+    counts: dict[str, float] = {}
+    for row in systems:
+        if row.count:
+            counts[row.offer] = counts.get(row.offer, 0.0) + row.count
+    return ", ".join(f"{number(count)} {offer}" for offer, count in counts.items()) or "none"
+
+
+def _cash(horizon: OverTime) -> Grid:
+    """Mean cash by calendar year, of the year in which a period begins."""
+    grid = Grid("Cash by year", (*texts("year"), *figures("bought", "sold", "paid", "in all")))
+    years: dict[int, list[float]] = {}
+    for p in horizon.periods:
+        row = years.setdefault(p.start.year, [0.0, 0.0, 0.0])
+        for i, usd in enumerate((p.bought_usd, -p.sold_usd, p.paid_usd)):
+            row[i] += p.probability * usd
+    for year, row in years.items():
+        grid.add(str(year), *map(dollars, row), dollars(sum(row)))
+    return grid
+
+
+def _futures(horizon: OverTime) -> Grid:
+    grid = Grid(
+        "Outlooks", (*texts("outlook"), *figures("probability", "USD today", "were it known"))
+    )
+    if len(horizon.outlooks) > 1:
+        for row in horizon.outlooks:
+            known = "" if row.least_npv_usd is None else dollars(row.least_npv_usd)
+            grid.add(row.outlook, percent(row.probability), dollars(row.npv_usd), known)
+    return grid

@@ -1,0 +1,207 @@
+"""Faults of what a scenario says over time: dates, probabilities, and names that outlooks use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from tokenfleet.schema.faults import Fault, did_you_mean
+from tokenfleet.schema.horizon import Horizon, Outlook
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from tokenfleet.schema.scenario import Scenario
+
+_SURE = 1e-9
+#: Fields that mean nothing to one steady year.
+_TIMED = {
+    "workloads": ("from_", "until"),
+    "sites": (
+        "power_kw_by_date", "racks_by_date", "electricity_change_per_year", "expansions",
+    ),
+    "offers": (
+        "price_change_per_year", "price_by_date", "lead_months", "order_from", "order_until",
+        "delivery_limit_per_period", "least_order", "ages", "market_usd_per_system",
+        "maintenance_by_age", "upfront_fraction", "resale",
+    ),
+    "apis": ("price_change_per_year",),
+}  # fmt: skip
+_OF_DEMAND = ("growth_per_year", "requests_per_s_by_date")
+
+
+def time_faults(scenario: Scenario) -> Iterator[Fault]:
+    """What does not fit the horizon, or needs one."""
+    if scenario.horizon is None:
+        yield from _without_horizon(scenario)
+        return
+    yield from _dates(scenario, scenario.horizon)
+    yield from _outlooks(scenario, scenario.horizon)
+    if scenario.objective.kind == "least_cost_per_token":
+        yield Fault(
+            "objective.kind",
+            "least_cost_per_token over a horizon is not there yet",
+            "state the demand and choose least_cost: the plan shows $ per million tokens",
+        )
+    if scenario.objective.risk is not None and not scenario.outlooks:
+        hint = "add outlooks, or leave the risk out"
+        yield Fault("objective.risk", "there is one future: nothing is at risk", hint)
+    unmet = scenario.horizon.max_unmet_probability
+    if unmet is not None and not any(w.shortfall_usd_per_request for w in scenario.workloads):
+        yield Fault(
+            "horizon.max_unmet_probability",
+            "no workload may go unmet: none has a price of shortfall",
+            "give workloads[].shortfall_usd_per_request, or leave it out",
+        )
+
+
+def without_time(plain: dict[str, Any]) -> dict[str, Any]:
+    """A scenario of one steady year as plain data, without the fields that only a horizon reads.
+
+    What identifies such a scenario is then what it was before there were any.
+    """
+    found = {k: v for k, v in plain.items() if k not in {"horizon", "outlooks"}}
+    found["objective"] = {k: v for k, v in plain["objective"].items() if k != "risk"}
+    for table, names in _TIMED.items():
+        found[table] = [{k: v for k, v in row.items() if k not in names} for row in plain[table]]
+    for row in found["workloads"]:
+        row["demand"] = {k: v for k, v in row["demand"].items() if k not in _OF_DEMAND}
+    return found
+
+
+def _changed(row: BaseModel, name: str) -> bool:
+    return bool(getattr(row, name) != type(row).model_fields[name].get_default())
+
+
+def _path(table: str, i: int, row: Any) -> str:
+    return f"{table}[{i}] (id {row.id!r})"
+
+
+def _without_horizon(scenario: Scenario) -> Iterator[Fault]:
+    hint = "add `horizon`, or leave it out"
+    for table, names in _TIMED.items():
+        for i, row in enumerate(getattr(scenario, table)):
+            for name in names:
+                if _changed(row, name):
+                    key = f"{_path(table, i, row)}.{name.rstrip('_')}"
+                    yield Fault(key, "has no effect in one steady year", hint)
+    for i, workload in enumerate(scenario.workloads):
+        for name in _OF_DEMAND:
+            if name in type(workload.demand).model_fields and _changed(workload.demand, name):
+                key = f"{_path('workloads', i, workload)}.demand.{name}"
+                yield Fault(key, "has no effect in one steady year", hint)
+    if scenario.outlooks:
+        yield Fault("outlooks", "need periods to come true in", "add `horizon`")
+    if scenario.objective.risk is not None:
+        yield Fault("objective.risk", "is told over outlooks", "add `horizon` and `outlooks`")
+
+
+def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
+    """Dates outside of the horizon, paths that begin too late, and orders that come too late."""
+    end = horizon.first_day(sum(horizon.months))
+    for i, offer in enumerate(scenario.offers):
+        path = _path("offers", i, offer)
+        first = offer.order_from or horizon.start
+        arrives = horizon.years_to(max(first, horizon.start)) + offer.lead_months / 12.0
+        if offer.kind in ("buy", "rent", "all_in") and arrives >= sum(horizon.months) / 12.0:
+            yield Fault(
+                f"{path}.lead_months",
+                f"ordered on {first}, it is delivered after the horizon, which ends on {end}",
+                "leave the offer out, or plan over a longer horizon",
+            )
+        steps = offer.price_by_date
+        if steps is not None and steps[0][0] > max(first, horizon.start):
+            yield _starts_late(f"{path}.price_by_date", steps[0][0], max(first, horizon.start))
+    for i, site in enumerate(scenario.sites):
+        for name in ("power_kw_by_date", "racks_by_date"):
+            steps = getattr(site, name)
+            if steps is not None and steps[0][0] > horizon.start:
+                path = f"{_path('sites', i, site)}.{name}"
+                yield _starts_late(path, steps[0][0], horizon.start)
+    for i, workload in enumerate(scenario.workloads):
+        path = _path("workloads", i, workload)
+        if workload.from_ is not None and workload.from_ >= end:
+            yield Fault(f"{path}.from", f"is after the horizon, which ends on {end}", "move it")
+        if workload.until is not None and workload.until <= (workload.from_ or horizon.start):
+            yield Fault(f"{path}.until", "is before it is asked for", "move it, or leave it out")
+        steps = getattr(workload.demand, "requests_per_s_by_date", None)
+        if steps is not None and steps[0][0] > horizon.start:
+            key = f"{path}.demand.requests_per_s_by_date"
+            yield _starts_late(key, steps[0][0], horizon.start)
+
+
+def _starts_late(path: str, first: date, needed: date) -> Fault:
+    hint = f"give a row for {needed} or earlier"
+    return Fault(path, f"begins on {first}, and a value is needed from {needed} on", hint)
+
+
+def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
+    rows = {row.id: row for row in scenario.outlooks}
+    parents = {row.parent for row in scenario.outlooks if row.parent is not None}
+    end = horizon.first_day(sum(horizon.months))
+    for i, row in enumerate(scenario.outlooks):
+        path = _path("outlooks", i, row)
+        yield from _names(scenario, row, path)
+        if row.parent is not None and row.parent not in rows:
+            hint = did_you_mean(row.parent, rows)
+            yield Fault(f"{path}.parent", f"unknown outlook {row.parent!r}", hint)
+        elif row.parent is not None:
+            if _is_own_ancestor(rows, row):
+                yield Fault(f"{path}.parent", "is a part of itself", "let one have no parent")
+            first = rows[row.parent].from_
+            if row.from_ is None or (first is not None and row.from_ <= first):
+                hint = "give `from`, a date after that of the parent"
+                yield Fault(f"{path}.from", f"is known no later than {row.parent!r}", hint)
+        if row.from_ is not None and not horizon.start < row.from_ < end:
+            hint = f"give a date after {horizon.start} and before {end}"
+            yield Fault(f"{path}.from", f"{row.from_} is not inside the horizon", hint)
+    for parent in (None, *sorted(parents & rows.keys())):
+        children = [row for row in scenario.outlooks if row.parent == parent]
+        total, whole = sum(row.probability for row in children), 1.0
+        if parent is not None:
+            whole = rows[parent].probability
+        if children and abs(total - whole) > _SURE:
+            of = "" if parent is None else f" of what {parent!r} is made of"
+            yield Fault(
+                "outlooks",
+                f"probabilities{of} add to {total:.10g}, not {whole:g}",
+                "they are never scaled for you: correct one",
+            )
+
+
+def _is_own_ancestor(rows: dict[str, Outlook], row: Outlook) -> bool:
+    seen, at = set(), row
+    while at.parent is not None and at.parent in rows:
+        if at.id in seen:
+            return True
+        seen.add(at.id)
+        at = rows[at.parent]
+    return False
+
+
+def _names(scenario: Scenario, row: Outlook, path: str) -> Iterator[Fault]:
+    """Names in factors that nothing in the scenario has."""
+    workloads = [w.id for w in scenario.workloads]
+    sites = [s.id for s in scenario.sites]
+    offers = [o.id for o in scenario.offers]
+    apis = [a.id for a in scenario.apis]
+    systems = [o.system for o in scenario.offers]
+    known: dict[str, Iterable[str]] = {
+        "demand": workloads,
+        "prices": [*offers, *apis],
+        "tariff": sites,
+        "supply": offers,
+        "power": sites,
+        "efficiency": systems if scenario.offers else (),
+        "delivery_delay_months": offers,
+        "power_delay_months": sites,
+    }
+    for field, names in known.items():
+        given = getattr(row, field)
+        if not isinstance(given, dict) or not names:
+            continue
+        for name in given:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                yield Fault(f"{path}.{field}", f"names {name!r}, which is not there", hint)

@@ -1,0 +1,249 @@
+"""A scenario over time: what it says becomes nodes, orders and errors with place and cure."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import tokenfleet as tf
+from scenarios import buy, hall
+from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.horizon.run import risk_of
+from tokenfleet.problem import build
+from tokenfleet.problem.over_time import mean_growth, tree_of
+from tokenfleet.report.terminal import render
+from tokenfleet.scenario.load import load_scenario
+from tokenfleet.schema.over_time import without_time
+
+LENGTH = {"mean": 100, "p50": 100, "p90": 100, "p95": 100, "p99": 100, "max": 100}
+NEWS = [
+    {"id": "up", "probability": 0.5, "from": "2027-10", "demand": 2.0},
+    {"id": "down", "probability": 0.5, "from": "2027-10", "demand": 0.5},
+]
+
+
+def scenario(**changes: Any) -> dict[str, Any]:
+    """One workload of 9 requests/s on replicas of one GPU that serve 1/s: two systems hold it."""
+    base: dict[str, Any] = {
+        "name": "over time",
+        "finance": {"cost_of_capital": 0.08, "life_years": 4, "residual_fraction": 0.2},
+        "systems": ["h100_sxm_8"],
+        "workloads": [
+            {
+                "id": "chat",
+                "model": "llama-3.3-70b",
+                "classes": [
+                    {"id": "q", "share": 1.0, "input_tokens": LENGTH, "output_tokens": LENGTH}
+                ],
+                "demand": {"requests_per_s": 9},
+            }
+        ],
+        "sites": [hall()],
+        "offers": [buy()],
+        "columns": [
+            {"workload": "chat", "class": "q", "system": "h100_sxm_8", "gpus": 1, "rate_rps": 1.0,
+             "watts": 500}
+        ],
+        "solver": {"gap": 1e-6, "time_limit_s": 30},
+    }  # fmt: skip
+    return {**base, **changes}
+
+
+def over(periods: Any = 2, **changes: Any) -> dict[str, Any]:
+    """The horizon of a scenario, of years from October 2026."""
+    return {"start": "2026-10", "periods": periods, **changes}
+
+
+def orders(plan: Any) -> list[tuple[str, str, float, str]]:
+    """Orders as (date, delivery, count, decided)."""
+    return [
+        (row.order_on.isoformat(), str(row.deliver_on), row.count, row.decided)
+        for row in plan.horizon.orders
+    ]
+
+
+@pytest.mark.parametrize("periods", [1, 3, ["2 half_years"], ["4 quarters", "1 year"]])
+def test_equal_periods_cost_what_a_year_costs(periods: Any) -> None:
+    year = tf.optimize_fleet(scenario())
+    plan = tf.optimize_fleet(scenario(horizon=over(periods)))
+    assert plan.horizon is not None
+    levelised = plan.horizon.levelised_usd_per_year
+    assert levelised == pytest.approx(year.annual_cost_usd, rel=1e-9)
+    assert plan.annual_cost_usd == pytest.approx(year.annual_cost_usd, rel=1e-9)
+    assert orders(plan) == [("2026-10-01", "2026-10-01", 2.0, "now")]
+    assert plan.proven
+
+
+def test_a_year_without_horizon_says_nothing_of_it(tmp_path: Path) -> None:
+    plan = tf.optimize_fleet(scenario())
+    assert "horizon" not in plan.to_json()
+    plain = load_scenario(scenario()).scenario.model_dump(mode="json")
+    assert not {"horizon", "outlooks"} & without_time(plain).keys()
+    assert "lead_months" not in without_time(plain)["offers"][0]
+
+
+def test_growth_is_the_mean_of_the_period() -> None:
+    assert mean_growth(0.0, 1.0, 2.0) == 1.0
+    assert mean_growth(1.0, 0.0, 1.0) == pytest.approx(1.4426950408889634)  # 1 / ln 2
+    data = scenario(horizon=over(2))
+    data["workloads"][0]["demand"]["growth_per_year"] = 1.0
+    tree = tree_of(build(load_scenario(data)))
+    rates = [float(node.problem.workloads[0].demand_rps[0, 0]) for node in tree.nodes]
+    assert rates == pytest.approx([9 * 1.4426950408889634, 18 * 1.4426950408889634])
+
+
+def test_an_order_in_time_for_what_grows() -> None:
+    data = scenario(horizon=over(2))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 9], ["2027-10", 20]]
+    data["offers"] = [
+        buy(lead_months=12),
+        {"id": "cloud", "system": "h100_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 2.5},
+    ]
+    plan = tf.optimize_fleet(data)
+    assert orders(plan) == [("2026-10-01", "2027-10-01", 3.0, "now")]
+    first, second = plan.horizon.periods  # type: ignore[union-attr]
+    assert [(row.offer, row.count) for row in first.systems][-1] == ("cloud", 2.0)
+    assert second.bought_usd == pytest.approx(3 * first.bought_usd if first.bought_usd else
+                                              second.bought_usd)  # fmt: skip
+    assert plan.horizon.commitments[0].startswith(  # type: ignore[union-attr]
+        "order 3 x h100_sxm_8 (buy h100_sxm_8) at hall by 2026-10-01 for 2027-10-01"
+    )
+
+
+def test_power_by_date_and_blocks_of_power() -> None:
+    data = scenario(horizon=over(3))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 8], ["2028-10", 16]]
+    kw = 10.2
+    data["sites"] = [hall(power_kw=[["2026-10", kw], ["2029-06", 9 * kw]])]
+    with pytest.raises(InfeasibleError, match=r"2028-10: site hall: power short by 10\.2 kW"):
+        tf.optimize_fleet(data)
+    block = {"id": "b", "kw": 15, "capex_usd": 1e5, "months": 24, "most": 1}
+    data["sites"] = [hall(power_kw=[["2026-10", kw]], expansions=[block])]
+    plan = tf.optimize_fleet(data)
+    assert orders(plan)[:2] == [
+        ("2026-10-01", "2026-10-01", 1.0, "now"),
+        ("2026-10-01", "2028-10-01", 1.0, "now"),
+    ]
+    last = plan.horizon.periods[-1]  # type: ignore[union-attr]
+    assert last.sites[0].limit_kw == pytest.approx(kw + 15)
+
+
+def test_outlooks_decide_later_orders(tmp_path: Path) -> None:
+    data = scenario(horizon=over(2, firm_periods=2), outlooks=NEWS)
+    plan = tf.optimize_fleet(data)
+    horizon = plan.horizon
+    assert horizon is not None and horizon.risk is not None
+    assert orders(plan)[0][3] == "now" and {row[3] for row in orders(plan)[1:]} <= {"up", "down"}
+    assert [row.outlook for row in horizon.outlooks] == ["up", "down"]
+    assert horizon.risk.evpi_usd == pytest.approx(0.0, abs=1.0)  # orders arrive at once
+    assert len(horizon.risk.regret_usd) == 2
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan.to_json()))
+    again = tf.optimize_fleet(data, fixed=tf.Plan.load(path))
+    assert again.horizon is not None
+    assert again.horizon.npv_usd == pytest.approx(horizon.npv_usd)
+    console = Console(width=80, record=True, file=io.StringIO())
+    render(plan, console)
+    text = console.export_text()
+    assert "order 2 x h100_sxm_8" in text and "2027-10 up" in text
+    shown = tf.optimize_fleet(data, period="2027-10 up")
+    assert shown.systems[0].count == 3
+
+
+def test_a_tail_that_counts_for_nothing_is_the_mean() -> None:
+    data = scenario(horizon=over(2), outlooks=NEWS)
+    mean = tf.optimize_fleet(data)
+    data["objective"] = {"risk": {"cvar_alpha": 0.5, "weight": 0.0}}
+    risk = risk_of(build(load_scenario(data)))
+    assert (risk.kind, risk.weight, risk.alpha) == ("cvar", 0.0, 0.5)
+    again = tf.optimize_fleet(data)
+    assert mean.horizon is not None and again.horizon is not None
+    assert again.horizon.npv_usd == pytest.approx(mean.horizon.npv_usd)
+    data["objective"] = {"risk": {"cvar_alpha": 0.5, "weight": 1.0}}
+    tail = tf.optimize_fleet(data)
+    assert tail.horizon is not None and tail.horizon.risk is not None
+    assert tail.horizon.risk.cvar_usd == pytest.approx(tail.objective_value * tail.horizon.years)
+
+
+def test_equal_outlooks_are_the_chain() -> None:
+    same = [{**row, "demand": 1.0} for row in NEWS]
+    plan = tf.optimize_fleet(scenario(horizon=over(2, firm_periods=2), outlooks=same))
+    chain = tf.optimize_fleet(scenario(horizon=over(2)))
+    assert plan.horizon is not None and chain.horizon is not None
+    assert plan.horizon.npv_usd == pytest.approx(chain.horizon.npv_usd, rel=1e-9)
+
+
+def test_a_workload_follows_another() -> None:
+    data = scenario(horizon=over(2))
+    old = data["workloads"][0]
+    data["workloads"] = [
+        {**old, "until": "2027-10"},
+        {**old, "id": "next", "from": "2027-10"},
+    ]
+    data["columns"] = [*data["columns"], {**data["columns"][0], "workload": "next"}]
+    plan = tf.optimize_fleet(data)
+    assert orders(plan) == [("2026-10-01", "2026-10-01", 2.0, "now")]
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "cure"),
+    [
+        ({"outlooks": [NEWS[0]]}, "outlooks: probabilities add to 0.5, not 1", "never scaled"),
+        (
+            {"outlooks": [{**NEWS[0], "parent": "nobody"}, NEWS[1]]},
+            r"outlooks\[0\] \(id 'up'\).parent: unknown outlook 'nobody'",
+            "did you mean|known",
+        ),
+        (
+            {"outlooks": [{**NEWS[0], "demand": {"chad": 2.0}}, NEWS[1]]},
+            r"outlooks\[0\] \(id 'up'\).demand: names 'chad'",
+            "did you mean chat",
+        ),
+        (
+            {"sites": [hall(power_kw=[["2027-10", 9], ["2026-10", 9]])]},
+            r"sites\[0\].*power_kw_by_date: its dates do not ascend",
+            "order of their dates",
+        ),
+        (
+            {"offers": [buy(lead_months=24)]},
+            r"offers\[0\].*lead_months: ordered on .* delivered after the horizon",
+            "longer horizon",
+        ),
+        (
+            {"offers": [buy(price_by_date=[["2027-01", 2e5]])]},
+            "price_by_date: begins on 2027-01-01, and a value is needed from 2026-10-01",
+            "a row for 2026-10-01",
+        ),
+        (
+            {"offers": [buy(resale=[[1, 0.5], [2, 0.6]])]},
+            "worth more old than new",
+            "fall with age",
+        ),
+        (
+            {"offers": [buy(least_order=5, delivery_limit_per_period=4)]},
+            "least_order: 5 is above delivery_limit_per_period 4",
+            "lower it",
+        ),
+        ({"horizon": over(["3 weeks"])}, "'3 weeks' is no length", "4 quarters"),
+        ({"horizon": over(61)}, "periods", "60"),
+        (
+            {"outlooks": [{**NEWS[0], "from": "2030-01"}, NEWS[1]]},
+            "2030-01-01 is not inside the horizon",
+            "before 2028-10-01",
+        ),
+        ({"horizon": None, "offers": [buy(lead_months=3)]}, "lead_months", "add `horizon`"),
+        ({"horizon": None, "outlooks": NEWS}, "outlooks: need periods", "add `horizon`"),
+    ],
+)
+def test_faults_over_time_name_place_and_cure(
+    change: dict[str, Any], place: str, cure: str
+) -> None:
+    with pytest.raises(SchemaError, match=place) as error:
+        tf.optimize_fleet(scenario(**{"horizon": over(2), **change}))
+    assert re.search(cure, str(error.value) + error.value.hint)
