@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
@@ -44,6 +45,7 @@ def optimize_fleet(
     scenario: ScenarioSource,
     *,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     compare_single: bool = True,
     verify: Verify | None = None,
     simulation: SimulationSettings | None = None,
@@ -56,7 +58,8 @@ def optimize_fleet(
     """The hardware mix that is best by the scenario's objective, with its proof.
 
     `scenario` is a path to a YAML, TOML or JSON file, plain data, or a `Scenario`. `progress(done,
-    total)` is called while the space of configurations is searched. Ctrl-C during the solve returns
+    total)` is called while the space of configurations is searched, and `watch(value, bound)` as
+    the best plan and its bound move (not under cost per token). Ctrl-C during the solve returns
     the best plan found so far, with `interrupted` set.
 
     With `verify="simulate"` every replica group of the plan is simulated at its routed mix, by the
@@ -100,7 +103,7 @@ def optimize_fleet(
     try:
         require_candidates(built)
         if judge is None:
-            result = _solve(built, options, compare_single)
+            result = _solve(built, options, compare_single, watch)
         else:
             judge = replace(judge, note=note)
             result = _solve_verified(built, judge, compare_single)
@@ -125,12 +128,15 @@ def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> Infeas
     return InfeasibleError(error.message, error.conflicts, said)
 
 
-def _solve(built: Built, options: SolveOptions, compare_single: bool) -> MixResult:
+def _solve(
+    built: Built, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+) -> MixResult:
     return solve_mix(
         built.problem,
         _to_search(options),
         lambda found: recheck(built, found),
         compare_single=compare_single,
+        watch=watch,
     )
 
 

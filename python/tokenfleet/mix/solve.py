@@ -17,7 +17,7 @@ from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
-from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import first_plan, search
 from tokenfleet.mix.solver.effort import Effort
@@ -50,6 +50,7 @@ def solve_mix(
     *,
     max_rounds: int = 4,
     compare_single: bool = True,
+    watch: Watch | None = None,
 ) -> MixResult:
     """The best mix with its proof.
 
@@ -58,13 +59,16 @@ def solve_mix(
     says so if the last round still had something to tighten. The time limit is that of all rounds
     together, re-checks aside.
 
+    `watch(value, bound)` is told of the best plan as it moves, in the unit of the result; not under
+    a ratio, of which the search sees other objectives.
+
     Raises InfeasibleError (with `.conflicts`), UnboundedError, SolverError; KeyboardInterrupt when
     Ctrl-C comes before any plan.
     """
     options = options or SolveOptions()
     begun = time.perf_counter()
     check_problem(problem)
-    rounds = _Rounds(options, compare_single)
+    rounds = _Rounds(options, compare_single, watch)
     result = rounds.solve(problem, last=recheck is None or max_rounds == 1)
     pending = recheck(result) if recheck else ()
     while recheck and pending and rounds.done < max_rounds and not result.interrupted:
@@ -96,7 +100,11 @@ class NoPlanError(SolverError):
 class _Rounds:
     """Solves that share one time limit; what happens between them is not counted."""
 
-    def __init__(self, options: SolveOptions, compare_single: bool) -> None:
+    def __init__(
+        self, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+    ) -> None:
+        """`watch` as in `solve_mix`."""
+        self.watch = watch
         self.options = options
         self.compare_single = compare_single
         self.left = options.time_limit_s
@@ -109,7 +117,7 @@ class _Rounds:
         begun = time.perf_counter()
         try:
             options = replace(self.options, time_limit_s=limit)
-            result = _solve_once(problem, options, self.compare_single)
+            result = _solve_once(problem, options, self.compare_single, self.watch)
         finally:
             self.left -= time.perf_counter() - begun
         self.done += 1
@@ -133,10 +141,12 @@ def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
     return replace(problem, candidates=tuple(candidates))
 
 
-def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -> MixResult:
+def _solve_once(
+    problem: Problem, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+) -> MixResult:
     effort = Effort.of(options)
     if applies(problem) and is_large(problem):
-        return _solve_large(problem, effort)
+        return _solve_large(problem, effort, watch)
     frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
     m = build(problem, frame=frame)
     check_scaling(m)
@@ -145,7 +155,7 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
         found = search_ratio(m, budget)
     else:
         objective.set_goal(m)
-        found = search(m, budget)
+        found = search(m, budget, watch=watch)
     _require_plan(m, found)
     result = _result(m, found)
     if compare_single and not found.interrupted and effort.left() > 0:
@@ -156,7 +166,7 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
     return result
 
 
-def _solve_large(problem: Problem, effort: Effort) -> MixResult:
+def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -> MixResult:
     """A plan from the pairs that the whole relaxation asks for, with its bound.
 
     Plans of one system type are not sought: the bound says how much any plan could save.
@@ -171,7 +181,7 @@ def _solve_large(problem: Problem, effort: Effort) -> MixResult:
         if generated.interrupted:
             raise KeyboardInterrupt
         m = _restricted(problem, pairs.frame, generated)
-        found = search(m, effort, bound=generated.bound)
+        found = search(m, effort, bound=generated.bound, watch=watch)
     except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
         m = _restricted(problem, pairs.frame, generated)
         found = first_plan(m, effort, generated.bound)

@@ -671,13 +671,19 @@ def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
     if event.get("event") == "search" and event["done"] < event["total"]:
         return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
     if event.get("event") == "solve":
-        gap = event.get("gap")
-        proven = "" if gap is None else f", within {percent(gap)} of the best possible"
-        best = f"best so far {amount(event['value'], event['unit'])}"
-        return f"Choosing the mix: {best}{proven} ({clock})"
+        best = best_so_far(event["value"], event["bound"], event["unit"])
+        return f"Choosing the mix: {best} ({clock})"
     if event.get("event") in ("search", "loaded"):
         return f"Choosing the mix ({clock})"
     return f"Reading the scenario ({clock})"
+
+
+def best_so_far(value: float, bound: float | None, unit: str) -> str:
+    """The best plan of a search that goes on: `best so far $323,540 a year, within 0.4%`."""
+    said = f"best so far {amount(value, unit)}"
+    if bound is None or not math.isfinite(bound):
+        return said
+    return f"{said}, within {percent(abs(value - bound) / max(abs(value), 1e-9))}"
 
 
 STOPPED = ("stopped: no plan had been found yet", "solve again, and give it more time")
