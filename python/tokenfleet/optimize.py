@@ -106,7 +106,7 @@ def optimize_fleet(
             result = _solve(built, options, compare_single, watch)
         else:
             judge = replace(judge, note=note)
-            result = _solve_verified(built, judge, compare_single)
+            result = _solve_verified(built, judge, compare_single, watch)
     except InfeasibleError as error:
         raise _of_default_confidence(error, loaded.scenario) from None
     result = _checked(result, built, options)
@@ -187,7 +187,9 @@ def _judge(
     )
 
 
-def _solve_verified(built: Built, judge: SimulationCheck, compare_single: bool) -> MixResult:
+def _solve_verified(
+    built: Built, judge: SimulationCheck, compare_single: bool, watch: Watch | None
+) -> MixResult:
     from tokenfleet.simulation import check as judging  # noqa: PLC0415 (only when asked for)
 
     try:
@@ -197,6 +199,7 @@ def _solve_verified(built: Built, judge: SimulationCheck, compare_single: bool) 
             judge,
             max_rounds=judging.MAX_BRIEF_ROUNDS if judge.brief else judging.MAX_ROUNDS,
             compare_single=compare_single,
+            watch=watch,
         )
     except InfeasibleError as error:
         raise judge.missing(error) from None

@@ -19,6 +19,7 @@ from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.simplest import Bar, can_be_simpler, may_be_as_good, simplest
 from tokenfleet.mix.search.stages import first_plan, search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
@@ -31,6 +32,7 @@ from tokenfleet.mix.why.infeasible import (
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, best_single_system
+from tokenfleet.mix.why.without import without
 from tokenfleet.problem_data import Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
@@ -41,6 +43,8 @@ _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
 _AT_LIMIT = 0.1  # of the time limit left, at which it was what ended the search
 _LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
+_SIMPLER_SHARE = 0.5  # of the time left, for a simpler plan that is as good
+_MOST_GIVEN_UP = 0.005  # for it, of the best value, however wide the wanted gap is
 
 
 def solve_mix(
@@ -158,12 +162,17 @@ def _solve_once(
         found = search(m, budget, watch=watch)
     _require_plan(m, found)
     result = _result(m, found)
-    if compare_single and not found.interrupted and effort.left() > 0:
-        try:
-            return _with_single(m, result, effort)
-        except KeyboardInterrupt:
-            return replace(result, interrupted=True)
-    return result
+    if found.interrupted:
+        return result
+    try:
+        if compare_single and effort.left() > 0:
+            result = _with_single(m, result, effort)
+        result = _simpler(m, result, found, effort)
+        if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
+            result = replace(result, without=without(m, result.values, effort))
+        return result
+    except KeyboardInterrupt:
+        return replace(result, interrupted=True)
 
 
 def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -> MixResult:
@@ -188,6 +197,8 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
     if not found.values:
         raise KeyboardInterrupt if found.interrupted else _no_plan()
     result = _result(m, found)
+    if not found.interrupted:
+        result = _simpler(m, result, found, effort)
     note = "the best plan of one system type was not sought: the problem is large"
     return replace(result, warnings=(*result.warnings, note))
 
@@ -228,6 +239,39 @@ def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
     )
 
 
+def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> MixResult:
+    """The result, or a simpler plan that is as good within the tolerance of the objective.
+
+    The search for it starts from the best plan of one system type where that is as good.
+    """
+    tolerance, goal = m.problem.objective.simplicity_tolerance, m.problem.objective.goal
+    if tolerance <= 0 or m.problem.horizon is not None:
+        return result
+    tolerance = max(tolerance, min(effort.gap, _MOST_GIVEN_UP))
+    best = result.best_value if result.best_value is not None else result.value
+    cap = goal.sign * max(goal.sign * result.value, goal.sign * best + tolerance * abs(best))
+    single = result.best_single
+    if not can_be_simpler(m.problem, result.values):
+        return result
+    start, pairs = result.values, may_be_as_good(m, found, cap / goal.per_amount)
+    if single is not None and goal.sign * single.value <= goal.sign * cap:
+        start = single.values
+    bar = Bar(best / goal.per_amount, cap / goal.per_amount, start)
+    within = effort.part(_SIMPLER_SHARE, least_s=_LEAST_S)
+    simple = simplest(m, result.values, pairs, bar, within)
+    if simple is None:
+        return result
+    named = {simple.m.columns[label].name: v for label, v in simple.values.items()}
+    values = clean_values(simple.m, named)
+    return replace(
+        result,
+        value=simple.value * goal.per_amount,
+        best_value=best,
+        values=values,
+        bookings=bookings(simple.m, values),
+    )
+
+
 def _result(m: FleetModel, found: Found) -> MixResult:
     kind, unit = m.problem.objective.kind, m.problem.objective.goal.per_amount
     values = clean_values(m, found.values)
@@ -238,6 +282,7 @@ def _result(m: FleetModel, found: Found) -> MixResult:
         value=found.value * unit,
         bound=found.bound * unit,
         gap=found.gap,
+        best_value=None if found.best_value is None else found.best_value * unit,
         values=values,
         bookings=bookings(m, values),
         interrupted=found.interrupted,
@@ -268,7 +313,15 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     if math.isfinite(limit):
         return limit
     free_of_reserve = tuple(replace(pool, reserve=0) for pool in problem.pools)
-    m = build(replace(problem, pools=free_of_reserve), scale_max=math.inf)
+    unlimited = replace(
+        problem.objective,
+        least_systems_per_type=1,
+        most_system_types=None,
+        most_layouts_per_workload=None,
+        usd_per_further_type=0.0,
+    )
+    freer = replace(problem, pools=free_of_reserve, objective=unlimited)
+    m = build(freer, scale_max=math.inf)
     objective.set_objective(m, {Scale(): 1.0}, maximise=True)
     patient = Effort.of(options).first()
     outcome = run(m.prob, patient.within(patient.left()), mip=False)
@@ -295,11 +348,15 @@ def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
     result = replace(result, best_single=SingleSystem(system, value, bound, values))
     if contest.sign * value >= contest.sign * result.value:
         return result
+    # A better value by no more than rounding may lie beyond the bound: a proof is a proof.
+    bound = contest.sign * min(contest.sign * result.bound, contest.sign * value)
     return replace(
         result,
         value=value,
-        gap=relative_gap(value, result.bound),
-        status=certify(value, result.bound, effort.gap),
+        bound=bound,
+        best_value=None,
+        gap=relative_gap(value, bound),
+        status=certify(value, bound, effort.gap),
         values=values,
         bookings=bookings(alone, values),
     )

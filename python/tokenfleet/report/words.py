@@ -65,6 +65,7 @@ _ITEMS = {
     "all_in": "systems at an all-in price",
 }
 _SAME = 1e-6  # relative difference below which two plans are equal
+_NOTHING = 1e-5  # of a value, below which it is not said that it was given up
 _TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
@@ -118,9 +119,11 @@ def status_words(plan: Plan) -> str:
         "feasible": f"best plan found; {_unproven(gap, goal)}",
         "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
     }.get(plan.status, plan.status)
+    words += simplicity(plan)
     return f"interrupted: {words}" if plan.interrupted else words
 
 
+<<<<<<< HEAD
 def held(confidence: float | None) -> str:
     """How sure a figure is, in the two words that plans use: expected, or held at 80 %."""
     return "expected" if confidence is None else f"held at {100 * confidence:g} %"
@@ -174,6 +177,16 @@ def simulated(plan: Plan) -> list[str]:
 
 def _figures(usd: float, gpus: int | None) -> str:
     return f"{dollars(usd)} a year" + (f", {gpus:,} GPUs" if gpus else "")
+=======
+def simplicity(plan: Plan) -> str:
+    """What was given up for a simpler plan; nothing where that is no more than a rounding."""
+    best = plan.best_objective_value
+    if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
+        return ""
+    share = abs(plan.objective_value - best) / abs(best)
+    given = amount(abs(plan.objective_value - best), plan.objective_unit)
+    return f"; {given} ({percent(share)}) is given up for a simpler plan"
+>>>>>>> main
 
 
 def _better(plan: Plan) -> str:
@@ -187,7 +200,8 @@ def _unproven(gap: str | None, goal: str) -> str:
 
 def reasons(plan: Plan) -> list[str]:
     """Why this plan: the alternative, what binds, where the money goes, what stands spare."""
-    found = [_alternative(plan), _binding(plan), _largest_cost(plan), spares(plan)]
+    found = [_alternative(plan), *_without(plan), _binding(plan), _largest_cost(plan)]
+    found.append(spares(plan))
     return [text for text in found if text is not None]
 
 
@@ -213,6 +227,23 @@ def _alternative(plan: Plan) -> str | None:
         f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
         f"{more}: {value}"
     )
+
+
+def _without(plan: Plan) -> list[str]:
+    """Why the plan has what people would rather do without."""
+    texts = []
+    for row in plan.without:
+        what = f"{row.what} ({', '.join(row.workloads)})"
+        verb = "costs" if plan.objective.startswith("least_cost") else "is"
+        if row.difference_relative is None:
+            texts.append(plain(f"{what}: no plan does without"))
+        elif row.difference_relative > _SAME:
+            least = percent(row.difference_relative)
+            worse = "more" if verb == "costs" else "worse"
+            texts.append(plain(f"{what}: every plan without {verb} at least {least} {worse}"))
+        else:
+            texts.append(plain(f"{what}: without, more whole systems are needed"))
+    return texts
 
 
 def _binding(plan: Plan) -> str | None:

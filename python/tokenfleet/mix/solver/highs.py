@@ -86,6 +86,8 @@ class SolveOptions:
     seed: int = 0
     heuristic_effort: float = 0.05  # share of the work HiGHS spends on finding plans
     first_plan: bool = False  # stop at the first plan
+    nodes: int | None = None  # of the search tree, at most
+    restarts: bool = True  # the search may begin anew with what it learnt
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,10 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         )
         if options.first_plan:
             self.optionsDict["mip_max_improving_sols"] = 1
+        if not options.restarts:
+            self.optionsDict["mip_allow_restart"] = False
+        if options.nodes is not None:
+            self.optionsDict["mip_max_nodes"] = options.nodes
         self.gap = options.gap
         self.start = start
         self.target = target
@@ -236,7 +242,8 @@ def run(
 
     `watch(value, bound)` is told on the way, by the solver's own thread; NaN where there is none.
 
-    An answer "infeasible or unbounded" is settled by a second run without presolve.
+    An answer "infeasible or unbounded" is settled by a second run without presolve, one whose
+    columns are not those of its value by a second run without the start.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
@@ -374,12 +381,20 @@ def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -
     lp.solverModel.setSolution(solution)
 
 
+class _ByName(dict[str, float]):
+    """Numbers by the name of a column or row. PuLP does not know a column that stands in no row and
+    costs nothing: it is 0."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.0
+
+
 def _within_bounds(solver: Any, matrix: Matrix, solution: Any) -> dict[str, float]:
     """Columns of a solution. The solver lets them pass their bounds by its tolerance; no rate is
     below zero."""
     lp = solver.getLp()
     found = np.clip(solution.col_value, lp.col_lower_, lp.col_upper_)
-    return dict(zip(matrix.names, found.tolist(), strict=True))
+    return _ByName(zip(matrix.names, found.tolist(), strict=True))
 
 
 def _read(run_: QuietHighs, solver: Any) -> Outcome:
@@ -411,7 +426,7 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
 
 def _named(names: list[str], duals: Any, factor: float) -> dict[str, float]:
     """Duals of a minimisation in the model's unit, by name of column or row."""
-    return dict(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
+    return _ByName(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
 
 
 def _bound(code: Any, info: Any, is_mip: bool) -> float:
