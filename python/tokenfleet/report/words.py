@@ -123,7 +123,6 @@ def status_words(plan: Plan) -> str:
     return f"interrupted: {words}" if plan.interrupted else words
 
 
-<<<<<<< HEAD
 def held(confidence: float | None) -> str:
     """How sure a figure is, in the two words that plans use: expected, or held at 80 %."""
     return "expected" if confidence is None else f"held at {100 * confidence:g} %"
@@ -177,7 +176,8 @@ def simulated(plan: Plan) -> list[str]:
 
 def _figures(usd: float, gpus: int | None) -> str:
     return f"{dollars(usd)} a year" + (f", {gpus:,} GPUs" if gpus else "")
-=======
+
+
 def simplicity(plan: Plan) -> str:
     """What was given up for a simpler plan; nothing where that is no more than a rounding."""
     best = plan.best_objective_value
@@ -186,7 +186,6 @@ def simplicity(plan: Plan) -> str:
     share = abs(plan.objective_value - best) / abs(best)
     given = amount(abs(plan.objective_value - best), plan.objective_unit)
     return f"; {given} ({percent(share)}) is given up for a simpler plan"
->>>>>>> main
 
 
 def _better(plan: Plan) -> str:
