@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ import plain_plans as plain
 
 import tokenfleet as tf
 from tokenfleet import optimize
+from tokenfleet.problem import Built
 from tokenfleet.simulation import check
 
 # The first seeds of those in docs/simulation.md, not the best ones.
@@ -46,7 +48,7 @@ def test_a_miss_goes_back_to_the_optimizer(monkeypatch: pytest.MonkeyPatch) -> N
     honest = tf.optimize_fleet(asked, compare_single=False)
     build = optimize.build
 
-    def too_good(*arguments: object) -> object:
+    def too_good(*arguments: Any) -> Built:
         built = build(*arguments)
         halved = tuple(replace(c, load=0.5 * c.load) for c in built.problem.candidates)
         return replace(built, problem=replace(built.problem, candidates=halved))
