@@ -141,7 +141,7 @@ def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, flo
         if abs(value) > _ZERO:
             values[label] = value
     kept = {label: v for label, v in values.items() if not _does_nothing(m, values, label)}
-    # What is used says the plan itself: where no price holds such a column down it may be 1 in vain.
+    # The plan itself says what it uses: without a price to pay, such a column may be 1 in vain.
     kept |= implied(m, kept)
     return {label: v for label, v in kept.items() if v}
 
