@@ -13,6 +13,7 @@ import pytest
 
 import tokenfleet as tf
 from tokenfleet.cli.plans import DEMO
+from tokenfleet.scenario.load import load_scenario
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -105,3 +106,27 @@ def test_hyperscaler_is_solved_at_scale() -> None:
     assert {"rent", "all_in"} <= kinds
     assert len({row.site for row in plan.systems}) == 4
     assert all(row.headroom_ms >= 0 for row in plan.slo)
+
+
+def test_the_lab_orders_now_what_every_outlook_needs() -> None:
+    plan = tf.optimize_fleet(EXAMPLES / "lab_horizon.yaml")
+    horizon = plan.horizon
+    assert plan.proven and horizon is not None and horizon.risk is not None
+    assert {row.system for row in horizon.orders if row.decided == "now"} == {"gb300_nvl72"}
+    assert all(row.count == round(row.count) for row in horizon.orders if row.decided == "now")
+    for period in horizon.periods:
+        (site,) = period.sites
+        assert site.limit_kw == (3000 if period.start.isoformat() < "2028-01" else 8000)
+        assert site.provisioned_kw <= site.limit_kw * (1 + 1e-6)
+    assert len(horizon.outlooks) == 3 and horizon.risk.evpi_usd >= 0  # type: ignore[operator]
+    late = [row.deliver_on for row in horizon.orders if row.offer == "vr200"]
+    assert all(day is not None and day.isoformat() >= "2027-10" for day in late)
+
+
+def test_a_short_time_limit_leaves_the_enterprise_a_plan_over_time() -> None:
+    loaded = load_scenario(EXAMPLES / "enterprise_horizon.yaml")
+    solver = loaded.scenario.solver.model_copy(update={"time_limit_s": 1.0, "gap": 0.05})
+    scenario = loaded.scenario.model_copy(update={"solver": solver})
+    plan = tf.optimize_fleet(replace(loaded, scenario=scenario))
+    assert plan.horizon is not None and len(plan.horizon.periods) == 5
+    assert plan.horizon.commitments

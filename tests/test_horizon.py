@@ -13,10 +13,13 @@ import pytest
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance, answer
 from tokenfleet import _core
+from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon import measures
-from tokenfleet.mix.horizon.risk import Risk
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.risk import Risk, set_risk
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
+from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.problem_data import Held, Horizon, Ordered
 from tokenfleet.verify.horizon import cash_by_node, verify_horizon
 
@@ -257,3 +260,30 @@ def test_weights_telescope() -> None:
     cuts = [0.0, 0.3, 1.1, 2.0, 3.7]
     total = sum(_core.flow_weight(0.07, a, b) for a, b in itertools.pairwise(cuts))
     assert total == pytest.approx(_core.flow_weight(0.07, 0.0, 3.7), rel=1e-14)
+
+
+def test_what_is_published_over_time_has_source_and_date() -> None:
+    rows = load_catalog().timeline
+    assert {row.what for row in rows} >= {"rental", "resale", "lead", "available", "price", "power"}
+    assert all(row.source and row.as_of for row in rows)
+    blank = [row for row in rows if row.low is row.typical is row.high is None]
+    assert {row.what for row in blank} <= {"available", "maturity"}
+    (peak,) = [r for r in rows if r.subject == "h100" and r.as_of == "2026-03"]
+    assert peak.typical == 2.35
+
+
+@pytest.mark.parametrize("seed", range(20, 26))
+def test_scip_finds_the_same_cost(seed: int, tmp_path: Path) -> None:
+    """Another solver on the same model: what the brute force judged is the model, not HiGHS."""
+    scip = pytest.importorskip("pyscipopt")
+    problem = combined("scip", horizon_of(random_tree(seed)))
+    m = build(problem, frame=frame_of(problem, scale_limit(problem), every_system=True))
+    set_risk(m, Risk())
+    m.prob.writeMPS(str(tmp_path / "model.mps"))
+    other = scip.Model()
+    other.hideOutput()
+    other.readProblem(str(tmp_path / "model.mps"))
+    other.optimize()
+    found = solve_horizon("scip", problem.horizon, EXACT)  # type: ignore[arg-type]
+    value = other.getObjVal() + m.prob.objective.constant
+    assert found.value == pytest.approx(value, rel=1e-6, abs=1e-6)

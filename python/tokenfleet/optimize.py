@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
@@ -43,6 +44,7 @@ def optimize_fleet(
     scenario: ScenarioSource,
     *,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     compare_single: bool = True,
     verify: Verify | None = None,
     simulation: SimulationSettings | None = None,
@@ -54,7 +56,8 @@ def optimize_fleet(
     """The hardware mix that is best by the scenario's objective, with its proof.
 
     `scenario` is a path to a YAML, TOML or JSON file, plain data, or a `Scenario`. `progress(done,
-    total)` is called while the space of configurations is searched. Ctrl-C during the solve returns
+    total)` is called while the space of configurations is searched, and `watch(value, bound)` as
+    the best plan and its bound move (not under cost per token). Ctrl-C during the solve returns
     the best plan found so far, with `interrupted` set.
 
     With `verify="simulate"` every replica group of the plan is simulated at its routed mix, by the
@@ -94,6 +97,7 @@ def optimize_fleet(
             _to_search(options),
             lambda found: recheck(built, found),
             compare_single=compare_single,
+            watch=watch,
         )
         result = _checked(result, built, options)
         return plan_of(result, extras(built, result, time.perf_counter() - begun))

@@ -18,6 +18,7 @@ from tokenfleet.catalog.rows import (
     QualityRow,
     SystemRow,
     TcoRow,
+    TimelineRow,
 )
 from tokenfleet.errors import CatalogError
 from tokenfleet.schema.faults import did_you_mean
@@ -45,6 +46,7 @@ class Catalog:
     kernels: Kernels
     quality: tuple[QualityRow, ...] = ()
     apis: tuple[ApiRow, ...] = ()
+    timeline: tuple[TimelineRow, ...] = ()
     user_rows: frozenset[str] = frozenset()
     warnings: tuple[SchemaWarning, ...] = field(default=())
 

@@ -28,6 +28,7 @@ from tokenfleet.catalog.rows import (
     QualityRow,
     SystemRow,
     TcoRow,
+    TimelineRow,
 )
 from tokenfleet.catalog.tables import csv_table, label, pick_table, read_csv, typed
 from tokenfleet.errors import SchemaError
@@ -61,6 +62,7 @@ def load_catalog() -> Catalog:
         tco={r.parameter: r for r in csv_table(DATA / "tco_defaults.csv", TcoRow)},
         lengths={r["id"]: validate(LengthRow, r, "lengths.json", r["id"]) for r in lengths},
         points=tuple(csv_table(DATA / "published_points.csv", PointRow)),
+        timeline=tuple(csv_table(DATA / "timeline.csv", TimelineRow)),
         kernels=parse_kernels(load_data(DATA / "kernels.json")).with_constants(
             (row["name"], row["engine"], row["value"])
             for row in load_data(CALIBRATION)["constants"]

@@ -186,6 +186,26 @@ class TcoRow(SourcedRow):
     confidence: Literal["good", "ok", "weak", "user"] = about("How well it is sourced")
 
 
+class TimelineRow(SourcedRow):
+    """What somebody published of how prices, deliveries and systems change with time.
+
+    For whoever writes price paths, leads and outlooks; no plan reads it by itself. A blank figure
+    is one that nobody has published.
+    """
+
+    what: Literal[
+        "rental", "resale", "resale_step", "useful_life", "lead", "available", "delay", "price",
+        "power", "failures", "spares", "api_price", "up_front", "maturity",
+    ] = about("What it is about")  # fmt: skip
+    subject: Name = about("Generation, system or part of a site")
+    age_years: Number | None = quantity("Age that it holds at", "years", default=None)
+    low: Number | None = quantity("Low figure", "see unit", default=None)
+    typical: Number | None = quantity("Typical figure", "see unit", default=None)
+    high: Number | None = quantity("High figure", "see unit", default=None)
+    unit: Name = about("Unit; of a date that was announced, the date in words")
+    confidence: Literal["good", "ok", "weak", "user"] = about("How well it is sourced")
+
+
 class QualityRow(SourcedRow):
     """Measured quality of a model at a precision."""
 

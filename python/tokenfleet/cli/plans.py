@@ -33,6 +33,7 @@ from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
+    from tokenfleet.cli.progress import Report
     from tokenfleet.plan.rows import Plan
     from tokenfleet.problem.check import Checked
     from tokenfleet.scenario.load import LoadedScenario
@@ -167,7 +168,8 @@ def _plan(
     output, force = file
     watched = note if sys.stderr.isatty() else None
     with searching("solving (Ctrl-C keeps the plan)") as progress:
-        found = optimize_fleet(loaded, progress=progress, note=watched, **(how or {}))
+        best = None if progress is None else _best(progress, loaded)
+        found = optimize_fleet(loaded, progress=progress, watch=best, note=watched, **(how or {}))
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
     if told is not None:
@@ -209,6 +211,15 @@ def _reporting(report: Path | None, loaded: LoadedScenario) -> Iterator[Callable
             write_report({"name": loaded.scenario.name, **error.to_json()}, report)
             note(f"wrote {report}")
         raise
+
+
+def _best(report: Report, loaded: LoadedScenario) -> Callable[[float, float], None]:
+    """Says on a terminal what the best plan so far is, and how far it is proven."""
+    from tokenfleet.problem_data import GOALS
+    from tokenfleet.report import words
+
+    unit = GOALS[loaded.scenario.objective.kind].unit
+    return lambda value, bound: report.best(words.best_so_far(value, bound, unit))
 
 
 def _exit_code(found: Plan) -> int:

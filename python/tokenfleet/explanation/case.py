@@ -201,7 +201,8 @@ def open_case(
     """A plan, a plan's file, or a scenario, with its space evaluated once.
 
     Raises:
-        SchemaError: neither plan nor scenario; or the scenario found is not the plan's.
+        SchemaError: neither plan nor scenario; one over time; or the scenario found is not the
+            plan's.
     """
     plan, name = _plan_of(source)
     if plan is not None:
@@ -210,6 +211,7 @@ def open_case(
     else:
         assert not isinstance(source, Plan)
         loaded = load_scenario(source, catalog=catalog)
+    one_year(loaded)
     built = build(loaded, progress)
     if plan is not None:
         _check(plan, name, built)
@@ -221,6 +223,19 @@ def open_case(
         seed=solver.seed,
     )
     return Case(built, Study(built.problem, options, seconds), plan)
+
+
+def one_year(loaded: LoadedScenario) -> None:
+    """Refuses a scenario over time: its years are not explained yet.
+
+    Raises:
+        SchemaError: it has a `horizon`.
+    """
+    if loaded.scenario.horizon is not None:
+        raise SchemaError(
+            f"{loaded.source_name}: horizon: what is explained is a plan of one steady year",
+            "explain the scenario without `horizon` and `outlooks`",
+        )
 
 
 def _plan_of(source: Plan | ScenarioSource) -> tuple[Plan | None, str]:

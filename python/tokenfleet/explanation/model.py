@@ -23,6 +23,7 @@ from typing import Any, Literal
 import pulp
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.explanation.case import one_year
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.whole import write_whole
 from tokenfleet.mix.generate.generation import applies, is_large
@@ -337,11 +338,12 @@ def build_model(scenario: ScenarioSource) -> BuiltModel:
     Constraints of one's own go in by `add`; `solve` gives the plan that keeps them.
 
     Raises:
-        SchemaError: the scenario cannot be understood.
+        SchemaError: the scenario cannot be understood, or is one over time.
         InfeasibleError: a workload that nothing can serve.
         SolverError: the problem is so large that its model is never built whole.
     """
     loaded = load_scenario(scenario)
+    one_year(loaded)
     built = build_problem(loaded)
     require_candidates(built)
     problem, solver = built.problem, loaded.scenario.solver

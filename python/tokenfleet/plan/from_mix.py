@@ -39,6 +39,7 @@ from tokenfleet.plan.rows import (
     Systems,
     Unserved,
     Verification,
+    Without,
     WorkloadTotal,
     finite,
 )
@@ -121,6 +122,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         objective=mix.kind,
         objective_unit=GOALS[mix.kind].unit,
         objective_value=mix.value,
+        best_objective_value=mix.best_value,
         bound=finite(mix.bound),
         gap=finite(mix.gap),
         bound_check=mix.bound_check,
@@ -147,6 +149,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         capex_usd=reader.capex(),
         limits=reader.limits(),
         best_single_system=reader.best_single(),
+        without=reader.without(),
         candidates_evaluated=extras.candidates_evaluated,
         candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
         dropped=dict(extras.dropped),
@@ -285,6 +288,8 @@ class _Reader:
         for k in numbers.flows_of.get((p, c), ()):
             for b, rate in enumerate(numbers.flows[p, c, k]):
                 busy[b] += float(load[k]) * rate
+        speed = self.problem.pools[p].speed
+        busy = [b / (speed[i] if isinstance(speed, tuple) else speed) for i, b in enumerate(busy)]
         counts = numbers.replicas[p, c]
         shares = tuple(work / n if n > 0 else 0.0 for work, n in zip(busy, counts, strict=True))
         there = numbers.over_year(counts)
@@ -443,6 +448,21 @@ class _Reader:
     def capex(self) -> float:
         """Capex of what is bought."""
         return float(families.capex_used(self.use))
+
+    def without(self) -> tuple[Without, ...]:
+        """What plans without some trait of this one cost at least."""
+        sign = GOALS[self.mix.kind].sign
+        return tuple(
+            Without(
+                what=row.what,
+                workloads=row.workloads,
+                bound=row.bound,
+                difference_relative=None
+                if row.bound is None
+                else sign * (row.bound - self.mix.value) / max(abs(self.mix.value), 1e-9),
+            )
+            for row in self.mix.without
+        )
 
     def limits(self) -> tuple[Limit, ...]:
         """Every stated limit with what is used of it and what is left."""

@@ -42,7 +42,7 @@ from tokenfleet.schema.rows import Row, rejected, validate
 SCHEMA_VERSION = 6
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
-_NO_SYSTEMS = ("api_tokens", "shortfall")  # cost items of what is served by no system
+_NO_SYSTEMS = ("api_tokens", "shortfall", "further_system_types")  # items of no system
 Word = Annotated[str, Field(strict=True)]
 Proof = Literal["optimal", "within_gap", "feasible", "feasible_time_limit"]
 Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
@@ -308,6 +308,19 @@ class Promise(Row):
     )
 
 
+class Without(Row):
+    """What the plan has that people would rather do without, and what that would cost."""
+
+    what: Word = about("As in: pipeline stages")
+    workloads: tuple[Word, ...] = about("Workloads that are served so")
+    bound: Number | None = quantity(
+        "No plan without it is better; null: there is none at all", "as in `objective_unit`"
+    )
+    difference_relative: Number | None = quantity(
+        "The bound over the plan's value, less 1; null as the bound", "1"
+    )
+
+
 class BestSingle(Row):
     """The best plan of one system type, beside this one."""
 
@@ -509,10 +522,16 @@ class Plan(Row):
     objective: ObjectiveKind = about("What is best")
     objective_unit: Word = about("Unit of the objective")
     objective_value: Number = quantity("Value of the objective", "as in `objective_unit`")
+    best_objective_value: Number | None = quantity(
+        "Value of the best plan found, where a simpler one took its place; null: this is the best",
+        "as in `objective_unit`",
+    )
     bound: Number | None = quantity(
         "No plan is better; null where nothing is proven", "as in `objective_unit`"
     )
-    gap: NonNegative | None = quantity("Value to bound, over the value; null: no bound", "1")
+    gap: NonNegative | None = quantity(
+        "Value of the best plan found to bound, over the value; null: no bound", "1"
+    )
     bound_check: BoundCheck = about(
         "How the bound was confirmed apart from the search: by prices of a second formulation "
         "(rounding errors counted against it), by a search of that formulation, or not at all"
@@ -552,6 +571,7 @@ class Plan(Row):
     capex_usd: NonNegative = quantity("Paid up front for what is bought", "USD")
     limits: tuple[Limit, ...] = about("Every stated limit")
     best_single_system: BestSingle | None = about("The best plan of one system type; null: none")
+    without: tuple[Without, ...] = about("What plans without some trait of this one cost at least")
     candidates_evaluated: Count = quantity("Configurations evaluated in full", "configurations")
     candidates_kept: Count = quantity("Those that the mix was made over", "configurations")
     dropped: dict[Word, Count] = quantity("Configurations left out, by reason", "configurations")

@@ -253,6 +253,8 @@ def _candidates(
                 role=kept["role"][i],
                 pair=pair,
                 quality=quality(scenario, spec.workloads[w], label["precision"]),
+                oddities=int(kept["oddities"][i]),
+                plainer=kept["plainer"][i],
                 label={**label, "capacity": float(kept["capacity"][i])},
             )
         )

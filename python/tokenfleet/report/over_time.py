@@ -17,6 +17,7 @@ from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.numbers import dollars, number, percent, unit_price
 
 _SHOWN = 12
+_MOST = 24  # periods
 
 
 def answer(plan: Plan, horizon: OverTime) -> Panel:
@@ -106,7 +107,7 @@ def _periods(horizon: OverTime) -> Grid:
         "Periods",
         (*texts("period", "in service"), *figures("kW", "of kW", "USD a year", "$/Mtok out")),
     )
-    for period in horizon.periods:
+    for period in horizon.periods[:_MOST]:
         limits = [site.limit_kw for site in period.sites]
         known = [kw for kw in limits if kw is not None]
         grid.add(
@@ -117,6 +118,8 @@ def _periods(horizon: OverTime) -> Grid:
             dollars(period.annual_cost_usd),
             unit_price(period.cost_per_mtok_output_usd),
         )
+    if len(horizon.periods) > _MOST:
+        grid.add(f"{len(horizon.periods) - _MOST} more", "(with --json)", *("" for _ in range(4)))
     return grid
 
 

@@ -67,6 +67,29 @@ class Objective(Row):
     ratio_tolerance: Annotated[Positive, Field(lt=0.1)] = quantity(
         "Cost per token given up for more tokens", "fraction", default=1e-3
     )
+    simplicity_tolerance: Annotated[NonNegative, Field(le=0.005)] = quantity(
+        "Share of the best value given up for a simpler plan: fewer system types, then fewer "
+        "sites, then fewer and plainer layouts; where the solver may stop at a wider gap, that "
+        "gap up to 0.005; 0: nothing, not even a tie",
+        "fraction",
+        default=1e-3,
+    )
+    least_systems_per_type: PositiveCount = quantity(
+        "Least systems of a type that is used at all, in every load block in which it stands",
+        "systems",
+        default=1,
+    )
+    most_system_types: PositiveCount | None = quantity("Cap on system types", "types", default=None)
+    most_layouts_per_workload: PositiveCount | None = quantity(
+        "Cap on layouts that serve one workload; one that prefills and one that decodes are two",
+        "layouts",
+        default=None,
+    )
+    usd_per_further_type: NonNegative = quantity(
+        "What each system type after the first costs: people, images, spare parts",
+        "USD/year",
+        default=0.0,
+    )
 
 
 class Column(Row):
