@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Also write the plan as JSON to this file.")
 ]
+BRIEF = "brief"
 DEMO = Path(__file__).parent.parent / "examples" / "enterprise.yaml"
 
 
@@ -56,7 +57,7 @@ def demo(
         if save is not None:
             write_atomic(save, DEMO.read_bytes(), force)
             note(f"wrote {save}")
-        _plan(_load(DEMO, {}), as_json)
+        _plan(_load(DEMO, {}), as_json, how={"verify": BRIEF})
 
 
 def check(
@@ -82,13 +83,14 @@ def plan(
     threads: ThreadsOption = None,
     seed: SeedOption = None,
     confidence: ConfidenceOption = None,
-    verify: VerifyOption = None,
+    verify: VerifyOption = BRIEF,
     requests: Annotated[
-        int, typer.Option(help="With --verify: simulated requests of each group and replication.")
+        int,
+        typer.Option(help="With --verify simulate: requests of each group and replication."),
     ] = SimulationSettings.requests,
     burstiness: Annotated[
         float,
-        typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
+        typer.Option(help="With --verify simulate: shape of Gamma times of arrival; 1: Poisson."),
     ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
     period: Annotated[
@@ -116,20 +118,33 @@ def plan(
         _check_report(report, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
-        sure = {} if confidence is None else {"confidence": confidence}
-        judge: dict[str, Any] = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
-        how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
+        sure = {} if confidence is None else {"confidence": _confidence(confidence)}
+        judge: dict[str, Any] = {"seed": seed or 0, "threads": threads or 0}
+        replay = traces(trace)
+        how: dict[str, Any] = {"verify": None if verify == "none" else verify, "trace": replay}
         if period is not None:
             how["period"] = period
         if fix_first is not None:
             from tokenfleet.plan.rows import Plan
 
             how["fixed"] = Plan.load(fix_first)
-        if verify is not None:
-            how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
+        if verify == BRIEF:
+            how["simulation"] = SimulationSettings.brief(**judge)
+        elif verify == "simulate":
+            how["simulation"] = SimulationSettings(
+                requests=requests, burstiness=burstiness, **judge
+            )
         loaded = _load(scenario, given, sure, catalog)
         with _reporting(report, loaded) as told:
             _plan(loaded, as_json, (output, force), how, told)
+
+
+def _confidence(text: str) -> float | str:
+    """A number where it is one; the schema judges the rest."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _load(
@@ -169,7 +184,9 @@ def _plan(
     watched = note if sys.stderr.isatty() else None
     with searching("solving (Ctrl-C keeps the plan)") as progress:
         best = None if progress is None else _best(progress, loaded)
-        found = optimize_fleet(loaded, progress=progress, watch=best, note=watched, **(how or {}))
+        found = optimize_fleet(
+            loaded, progress=progress, watch=best, note=watched, both=True, **(how or {})
+        )
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
     if told is not None:
@@ -232,7 +249,7 @@ def _say_plan(found: Plan) -> None:
     from tokenfleet.report.terminal import render
 
     render(found, console())
-    if found.verification is not None:
+    if found.verification is not None and found.verification.method != BRIEF:
         from tokenfleet.report.simulation import verified
 
         for line in verified(found.verification):
