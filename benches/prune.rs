@@ -31,6 +31,7 @@ fn candidates(count: u64, classes: usize) -> Vec<Kept> {
                 joules: [f64::INFINITY; MAX_CLASSES],
                 idle_w: 0.0,
                 quality: 1.0,
+                oddities: 0,
                 capacity: 1.0,
             };
             let fast = uniform.next();

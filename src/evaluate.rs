@@ -13,7 +13,7 @@ use crate::perf::replica::{
 };
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
-use crate::prune::Kept;
+use crate::prune::{Kept, FEWER_BITS, PIPELINE};
 use crate::space::{resolve, Configuration, Space};
 use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
 
@@ -27,6 +27,8 @@ pub(crate) struct Rated<'a> {
     pub(crate) set: u32,
     /// Answer quality.
     pub(crate) quality: f64,
+    /// Whether its weights have fewer bits than people take without a reason.
+    pub(crate) fewer_bits: bool,
     /// Number in the space.
     pub(crate) id: u64,
 }
@@ -44,6 +46,7 @@ impl Rated<'_> {
             joules: [f64::INFINITY; MAX_CLASSES],
             idle_w: 0.0,
             quality: self.quality,
+            oddities: self.oddities(),
             capacity,
         };
         for k in members(self.set) {
@@ -51,6 +54,11 @@ impl Rated<'_> {
             kept.joules[k] = request_joules(layout, replica, k, n);
         }
         kept
+    }
+
+    fn oddities(&self) -> u8 {
+        let pipeline = if self.layout.parallel.pp > 1 { PIPELINE } else { 0 };
+        pipeline | if self.fewer_bits { FEWER_BITS } else { 0 }
     }
 }
 
@@ -228,6 +236,7 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
             replica,
             set,
             quality: workload.quality[c.precision],
+            fewer_bits: workload.has_fewer_bits(c.precision),
             id: 0,
         };
         let kept = rated.kept(capacity, sharing(replica, pressure.as_ref()));

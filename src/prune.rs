@@ -2,7 +2,8 @@
 //!
 //! Candidate A goes if some B of the same group, whose replicas are a whole fraction of A's
 //! (`gpus_B` divides `gpus_A`, and B fills whole systems where A spans several), is in `gpus_A/gpus_B` copies at least as good in every number a plan
-//! could look at: load per class, joules per class, idle watts, quality. Then any plan with A stays
+//! could look at: load per class, joules per class, idle watts, quality, and has none of the
+//! [oddities](Kept::oddities) that A lacks. Then any plan with A stays
 //! feasible and costs no more with the copies of B in A's place, so no optimum is lost. A class that
 //! is not admitted has infinite load, so a wider class set may dominate a narrower one. Ties keep the
 //! smaller replica, then the lower number. The relation is a partial order, so the kept set is that
@@ -33,15 +34,23 @@ pub struct Kept {
     pub idle_w: f64,
     /// Answer quality.
     pub quality: f64,
+    /// What people would rather do without where it saves nothing, a bit each: [`PIPELINE`],
+    /// [`FEWER_BITS`].
+    pub oddities: u8,
     /// Utilisation that the limits allow, folded into `load`.
     pub capacity: f64,
 }
+
+/// Layers stand in stages, one behind the other.
+pub const PIPELINE: u8 = 1;
+/// Weights have fewer bits than 8 and than the published ones.
+pub const FEWER_BITS: u8 = 2;
 
 impl Kept {
     /// Whether this candidate makes `other` useless.
     #[inline(always)]
     pub fn dominates(&self, other: &Self) -> bool {
-        if !self.packs_into(other) || self.quality < other.quality {
+        if !self.packs_into(other) || self.is_odder(other) || self.quality < other.quality {
             return false;
         }
         let (a, b) = (f64::from(self.gpus), f64::from(other.gpus));
@@ -51,6 +60,11 @@ impl Kept {
         let no_worse = none_above(&self.load, a, &other.load, b)
             && none_above(&self.joules, 1.0, &other.joules, 1.0);
         no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
+    }
+
+    /// Whether it has an oddity that `other` lacks.
+    fn is_odder(&self, other: &Self) -> bool {
+        self.oddities & !other.oddities != 0
     }
 
     /// Whether copies of this replica fit exactly where one of `other` stood.
@@ -73,7 +87,8 @@ impl Kept {
         if !above_least || !none_above(&self.joules, 1.0, &floor.joules, 1.0) {
             return None;
         }
-        if self.quality < floor.quality || self.idle_w * b > floor.idle_w * a {
+        let less = self.quality < floor.quality || self.is_odder(floor);
+        if less || self.idle_w * b > floor.idle_w * a {
             return None;
         }
         let admitted = (0..floor.classes).filter(|k| floor.load[*k].is_finite());
@@ -89,6 +104,7 @@ impl Kept {
         (0..self.classes).any(|k| self.load[k] < other.load[k] || self.joules[k] < other.joules[k])
             || self.idle_w < other.idle_w
             || self.quality > other.quality
+            || self.oddities != other.oddities
     }
 }
 
@@ -163,6 +179,16 @@ impl Front {
         }
     }
 
+    /// Those that would stay if nobody minded [oddities](Kept::oddities), by number.
+    pub fn needed(&self) -> Vec<u64> {
+        let mut front = Self::new();
+        for kept in &self.0 {
+            let oddities = 0;
+            front.add(Kept { oddities, ..kept.clone() });
+        }
+        front.into_sorted().iter().map(|kept| kept.id).collect()
+    }
+
     /// The kept candidates, by number.
     pub fn into_sorted(mut self) -> Vec<Kept> {
         self.0.sort_by_key(|kept| kept.id);
@@ -184,6 +210,9 @@ pub struct Candidate {
     pub idle_w: f64,
     /// Answer quality.
     pub quality: f64,
+    /// Bits of [`Kept::oddities`].
+    #[serde(default)]
+    pub oddities: u8,
 }
 
 impl Candidate {
@@ -207,6 +236,7 @@ impl Candidate {
             joules: padded(&self.energy_j),
             idle_w: self.idle_w,
             quality: self.quality,
+            oddities: self.oddities,
             capacity: 1.0,
         })
     }
@@ -245,6 +275,7 @@ mod tests {
             joules: [f64::INFINITY; MAX_CLASSES],
             idle_w,
             quality: 1.0,
+            oddities: 0,
             capacity: 1.0,
         };
         kept.load[..load.len()].copy_from_slice(load);

@@ -123,6 +123,16 @@ impl Found {
         self.fronts.iter().flat_map(sorted).collect()
     }
 
+    /// Of each of the kept candidates, whether another is at least as good in all but oddities.
+    pub fn plainer(&self) -> Vec<bool> {
+        let of_group = |front: &Front| {
+            let needed = front.needed();
+            let rows = front.clone().into_sorted().into_iter();
+            rows.map(move |kept| needed.binary_search(&kept.id).is_err())
+        };
+        self.fronts.values().flat_map(of_group).collect()
+    }
+
     /// Adds partitions `first..last`, on the current rayon pool.
     pub fn extend(
         &mut self,
@@ -254,6 +264,7 @@ impl Place<'_> {
                     replica: &replica,
                     set,
                     quality: workload.quality[c.precision],
+                    fewer_bits: workload.has_fewer_bits(c.precision),
                     id: self.space.point_id(c.workload, choice.first, b, s),
                 };
                 self.search_point(&rated, c, &held);

@@ -298,6 +298,11 @@ fn check_shapes(w: &Workload, at: &str) -> Result<()> {
             "{at}.quality: one value per precision"
         )));
     }
+    if !w.fewer_bits.is_empty() && w.fewer_bits.len() != w.precisions.len() {
+        return Err(Error::Spec(format!(
+            "{at}.fewer_bits: one value per precision, or none"
+        )));
+    }
     let square = w.kv_allowed.len() == w.precisions.len()
         && w.kv_allowed.iter().all(|row| row.len() == w.kv.len());
     if !square {

@@ -114,6 +114,10 @@ pub struct Workload {
     pub precisions: Vec<usize>,
     /// Answer quality by allowed precision, in the order of `precisions`; equal where it does not matter.
     pub quality: Vec<f64>,
+    /// By allowed precision, whether its weights have fewer bits than 8 and than the published ones;
+    /// none where it does not matter.
+    #[serde(default)]
+    pub fewer_bits: Vec<bool>,
     /// KV dtypes on the axis.
     pub kv: Vec<usize>,
     /// Whether a precision may have a KV dtype: a row per precision, a value per KV dtype.
@@ -147,6 +151,12 @@ impl Workload {
     /// By class, the share of a prompt that is found in prefix caches.
     pub fn hit_rates(&self) -> Vec<f64> {
         self.classes.iter().map(|class| class.hit_rate).collect()
+    }
+
+    /// Whether weights at this position among the precisions have fewer bits than people take
+    /// without a reason.
+    pub fn has_fewer_bits(&self, precision: usize) -> bool {
+        self.fewer_bits.get(precision).copied().unwrap_or(false)
     }
 
     /// Roles in canonical order.

@@ -22,7 +22,7 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
-from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions
 from tokenfleet.problem_data import (
     ApiData,
     Block,
@@ -55,7 +55,7 @@ def at(value: Any, i: int, default: float = 0.0) -> float:
     if value is None:
         return default
     if isinstance(value, list):
-        return number(value[min(i, len(value) - 1)]) if value else default
+        return at(value[min(i, len(value) - 1)], i, default) if value else default
     return number(value)
 
 
@@ -77,7 +77,7 @@ class Instance:
         budgets, nodes = data.get("capex_budget"), []
         for u, node in enumerate(data["nodes"]):
             t = int(node["period"])
-            budget = node.get("capex_budget", budgets)
+            budget = at(node.get("capex_budget", budgets), t, math.inf)
             nodes.append(
                 Node(
                     name=f"period {t}, node {u}",
@@ -89,7 +89,7 @@ class Instance:
                         o: at(node.get("delay_periods", {}).get(offer["id"]), t)
                         for o, offer in enumerate(self.offers)
                     },
-                    capex_budget_usd=None if budget is None else at(budget, t),
+                    capex_budget_usd=budget if math.isfinite(budget) else None,
                 )
             )
         return Horizon(
@@ -102,8 +102,8 @@ class Instance:
 
     def problem(self, node: dict[str, Any], t: int) -> Problem:
         """One year of a node."""
-        limit = self.data.get("power_kw", node.get("power_kw"))
-        power = math.inf if limit is None else at(limit, t) * number(node.get("power_factor", 1))
+        limit = at(self.data.get("power_kw", node.get("power_kw")), t, math.inf)
+        power = limit * number(node.get("power_factor", 1))
         short = self.data.get("shortfall_usd_per_unit_year")
         return Problem(
             name="instance",
@@ -183,6 +183,8 @@ class Instance:
         if kind == "on_demand":
             price += items.pop("maintenance", 0.0)
             most = at(row.get("max", row.get("max_per_period")), t, math.inf)
+            if not row.get("from", 0) <= t <= row.get("until", len(self.starts)):
+                most = 0.0
             return OfferData(row["id"], pool, supply=most, hourly_usd=price / 8760.0, kind=kind)
         if kind == "rent":
             items["rental"] = price
@@ -291,7 +293,7 @@ def answer(file: dict[str, Any]) -> dict[str, Any]:
     except InfeasibleError as error:
         return {"status": "infeasible", "conflicts": list(map(str, error.conflicts))}
     found: dict[str, Any] = {
-        "status": result.status,
+        "status": "optimal" if result.status in PROVEN else result.status,
         "npv_usd": result.npv_usd,
         "expected_npv_usd": result.npv_usd,
         "levelised_usd_per_year": result.levelised_usd_per_year,

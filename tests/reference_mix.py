@@ -192,12 +192,16 @@ class ScipMix:
         self.taken: dict[tuple[str, int], Weighted] = {}
         self.capex: Weighted = []
         self.contracted = sum(s.contracted_power_usd_per_year for s in problem.sites)
+        self.embodied: dict[int, Weighted] = {}  # kg by block
+        self.standing: dict[str, dict[int, list[Any]]] = {}  # by type and block: systems
+        self.of_candidate: dict[int, list[Any]] = {}  # replicas
         self.scale = self._scale()
         for p in range(len(problem.pools)):
             self._pool(p)
         self._apis()
         self._shortfall()
         self._demand()
+        self._kinds()
         self._limits()
 
     def cost(self) -> float:
@@ -266,11 +270,14 @@ class ScipMix:
                 used = self.model.addVar(vtype="B")
             if pool.reserve:
                 self.model.addCons(total <= MOST_SYSTEMS * used)
+            self.standing.setdefault(pool.system, {}).setdefault(b, []).extend(systems.values())
             self._pay(p, b, systems)
             self._room(p, b, systems)
             fixed = not pool.elastic and not problem.relayout
             if not held or not fixed:
                 held = {c: self._whole(math.inf) for c in candidates}
+                for c, n in held.items():
+                    self.of_candidate.setdefault(c, []).append(n)
                 self._pack(p, held, total - pool.reserve * used)
             self._flows(b, p, held)
 
@@ -299,6 +306,7 @@ class ScipMix:
             offer = self.problem.offers[o]
             name = f"group {offer.supply_group}" if offer.supply_group else f"offer {o}"
             self.taken.setdefault((name, b), []).append((1.0, x))
+            self.embodied.setdefault(b, []).append((offer.embodied_carbon_kg, x))
         if pool.hosted:
             return
         site = self.problem.sites[pool.site]
@@ -387,6 +395,37 @@ class ScipMix:
         for flows in self.phases.values():
             self.model.addCons(_sum(flows) == 0)
 
+    def _any(self, counts: list[Any], most: float) -> Any:
+        """1 if any of these whole numbers is above 0."""
+        used = self.model.addVar(vtype="B")
+        for n in counts:
+            self.model.addCons(n <= most * used)
+        return used
+
+    def _kinds(self) -> None:
+        """System types, systems of each in every block, layouts of each workload."""
+        objective = self.problem.objective
+        for blocks in self.standing.values():
+            for systems in blocks.values():
+                least = objective.least_systems_per_type
+                self.model.addCons(quicksum(systems) >= least * self._any(systems, MOST_SYSTEMS))
+        every = ([x for xs in blocks.values() for x in xs] for blocks in self.standing.values())
+        types = [self._any(systems, MOST_SYSTEMS) for systems in every]
+        if objective.most_system_types is not None:
+            self.model.addCons(quicksum(types) <= objective.most_system_types)
+        if objective.usd_per_further_type:
+            further = self.model.addVar()
+            self.model.addCons(further >= quicksum(types) - 1)
+            self.usd.append((objective.usd_per_further_type, further))
+        if objective.most_layouts_per_workload is not None:
+            for w in range(len(self.problem.workloads)):
+                used = [
+                    self._any(found, MOST_SYSTEMS)
+                    for c, found in self.of_candidate.items()
+                    if self.problem.candidates[c].workload == w
+                ]
+                self.model.addCons(quicksum(used) <= objective.most_layouts_per_workload)
+
     def _limits(self) -> None:
         for (s, _), kw in self.kw.items():
             if math.isfinite(self.problem.sites[s].power_limit_kw):
@@ -404,6 +443,9 @@ class ScipMix:
         objective = self.problem.objective
         if objective.capex_budget_usd is not None:
             self.model.addCons(_sum(self.capex) <= objective.capex_budget_usd)
+        if objective.embodied_carbon_budget_kg is not None:
+            for kg in self.embodied.values():
+                self.model.addCons(_sum(kg) <= objective.embodied_carbon_budget_kg)
         if objective.annual_budget_usd is not None:
             self.model.addCons(_sum(self.usd) <= objective.annual_budget_usd - self.contracted)
 

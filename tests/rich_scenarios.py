@@ -71,11 +71,11 @@ class Draw:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.kind = str(self.rng.choice(KINDS))
+        self.seed = seed
         self.systems = [self._system(i) for i in range(self.among(1, 2, 2, 3))]
         self.sites = [self._site(i) for i in range(self.among(1, 1, 2, 3))]
         self.free = self.chance(0.8 if self.kind.startswith(("most", "least_cost_per")) else 0.15)
         self.workloads = [self._workload(i) for i in range(self.among(1, 1, 2))]
-        self.seed = seed
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
@@ -256,7 +256,21 @@ class Draw:
             objective["annual_budget_usd"] = self.number(50_000, 3_000_000)
         if self.chance(0.2):
             objective["capex_budget_usd"] = self.number(100_000, 3_000_000)
-        return objective
+        return objective | self._numbers_of_kinds()
+
+    def _numbers_of_kinds(self) -> Json:
+        """Limits on system types and layouts, from a stream of their own: other draws stay."""
+        rng, limits = np.random.default_rng([self.seed, 2]), {}
+        drawn = {
+            "least_systems_per_type": int(rng.integers(2, 4)),
+            "most_system_types": int(rng.integers(1, 3)),
+            "most_layouts_per_workload": int(rng.integers(1, 3)),
+            "usd_per_further_type": round(float(rng.uniform(1e3, 3e5)), 2),
+        }
+        for name, value in drawn.items():
+            if rng.random() < 0.12:
+                limits[name] = value
+        return {"simplicity_tolerance": 0, **limits}
 
     def _finance(self) -> Json:
         return {

@@ -282,6 +282,7 @@ def real_scenario() -> dict[str, Any]:
     """A dense model on H100: two classes of request, one class to a replica."""
     return {
         "name": "every configuration",
+        "objective": {"simplicity_tolerance": 0},
         "price_vintage": "2026-06",
         "systems": ["h100_sxm_8"],
         "engines": ["vllm", "sglang"],

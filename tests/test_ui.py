@@ -422,3 +422,18 @@ def test_8_it_stays_small(tab: Tab, page: Running) -> None:
         pytest.skip("no /proc on this system")
     kb = int(re.findall(r"VmRSS:\s+(\d+)", status.read_text())[0])
     assert kb < 100_000
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_9_it_is_accessible(tab: Tab, page: Running, browser: Any, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    look = {"width": width, "height": 844}
+    context = browser.new_context(viewport=look, color_scheme=scheme, bypass_csp=True)
+    other = context.new_page()
+    other.goto(page.address)
+    other.wait_for_selector("#solve:not([disabled])")
+    fill = "answer => { document.getElementById('plan').innerHTML = answer }"
+    other.evaluate(fill, page.ask("GET", "/plans/1", page.own())[1])
+    found = axe.Axe().run(other).response["violations"]
+    assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+    context.close()

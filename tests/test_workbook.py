@@ -403,4 +403,3 @@ def test_the_command_takes_an_explanation(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "plan.xlsx").read_bytes() == workbook(plan, explained)
     assert run("report", saved, "-o", tmp_path / "a.xlsx", "--explained", saved).returncode == 2
-    assert run("report", saved, "-o", tmp_path / "a.html", "--explained", why).returncode == 2

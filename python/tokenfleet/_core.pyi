@@ -113,6 +113,8 @@ class _Kept(TypedDict):
     system: _Longs  # index in the specification
     kv: _Longs  # KV dtype index; 0 for serve
     gpus: _Longs  # accelerators in a replica
+    oddities: _Longs  # bits: 1 pipeline stages, 2 weights of fewer bits than 8 and than published
+    plainer: list[bool]  # another is at least as good in all but oddities
     role: list[str]
     split: NDArray[np.int64]  # position among the workload's splits; -1 for serve
     capacity: _Reals  # utilisation that the limits allow
@@ -605,7 +607,8 @@ def prune(candidates: Sequence[dict[str, Any]], per_system: int) -> list[int]:
 
     Of each: ``load_s`` (K,), replica-seconds per request ÷ capacity, inf where a class is not
     admitted; ``energy_j`` (K,), joules per request above idle; ``gpus`` in a replica; ``idle_w`` of
-    an idle replica above the system's idle; ``quality``. ``per_system``: accelerators in a system.
+    an idle replica above the system's idle; ``quality``; ``oddities``, bits that none may have who
+    takes the place of one without (0). ``per_system``: accelerators in a system.
     Raises ``ValueError`` naming the candidate and the field.
     """
 

@@ -287,6 +287,10 @@ class OfferData:
     )
 
 
+#: Bits of `Candidate.oddities`, and what each is called.
+ODDITIES: Mapping[int, str] = {1: "pipeline stages", 2: "weights of fewer than 8 bits"}
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """One pruned configuration: what a replica of it can serve and draws.
@@ -307,6 +311,8 @@ class Candidate:
     pair: Equal[int] = -1
     quality: More[float] = 1.0
     idle_w: Less[float] = 0.0  # IT watts a loaded replica draws above the idle of its system
+    oddities: Name[int] = 0  # bits of what people do without where it saves nothing: `ODDITIES`
+    plainer: Name[bool] = False  # another is as good in all but oddities: for the simplest plan
     label: Name[dict[str, object]] = field(default_factory=dict)
 
 
@@ -336,6 +342,11 @@ class Objective:
     capex_budget_usd: float | None = None
     embodied_carbon_budget_kg: float | None = None
     ratio_tolerance: float = 1e-3
+    simplicity_tolerance: float = 0.0  # of the best value, given up for a simpler plan
+    least_systems_per_type: int = 1  # of a type that stands at all, in every load block
+    most_system_types: int | None = None
+    most_layouts_per_workload: int | None = None
+    usd_per_further_type: float = 0.0  # a year, for each system type after the first
 
     @property
     def goal(self) -> Goal:

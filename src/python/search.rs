@@ -51,11 +51,12 @@ impl Search {
     fn kept<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = self.found.kept();
         let out = PyDict::new(py);
-        let whole = ["id", "workload", "latency_group", "system", "kv", "gpus"];
+        let whole = ["id", "workload", "latency_group", "system", "kv", "gpus", "oddities"];
         let places = rows.iter().map(|(key, kept)| {
             let groups = [key.workload, key.latency_group, key.system, key.kv];
             let [workload, group, system, kv] = groups.map(|i| i as u64);
-            [kept.id, workload, group, system, kv, u64::from(kept.gpus)]
+            let [gpus, oddities] = [u64::from(kept.gpus), u64::from(kept.oddities)];
+            [kept.id, workload, group, system, kv, gpus, oddities]
         });
         add_columns(&out, whole, places)?;
         let splits = rows.iter().map(|(key, _)| match key.role {
@@ -65,6 +66,7 @@ impl Search {
         add_columns(&out, ["split"], splits)?;
         let figures = rows.iter().map(|(_, kept)| [kept.capacity, kept.quality]);
         add_columns(&out, ["capacity", "quality"], figures)?;
+        out.set_item("plainer", self.found.plainer())?;
         let roles = rows.iter().map(|(key, _)| key.role.name());
         out.set_item("role", roles.collect::<Vec<_>>())?;
         let loads = rows.iter().map(|(_, kept)| &kept.load[..kept.classes]);

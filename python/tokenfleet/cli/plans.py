@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ from tokenfleet.cli.progress import searching
 from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
+    from tokenfleet.cli.progress import Report
     from tokenfleet.plan.rows import Plan
     from tokenfleet.problem.check import Checked
     from tokenfleet.scenario.load import LoadedScenario
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Also write the plan as JSON to this file.")
 ]
+BRIEF = "brief"
 DEMO = Path(__file__).parent.parent / "examples" / "enterprise.yaml"
 
 
@@ -52,7 +55,7 @@ def demo(
         if save is not None:
             write_atomic(save, DEMO.read_bytes(), force)
             note(f"wrote {save}")
-        _plan(_load(DEMO, {}), as_json)
+        _plan(_load(DEMO, {}), as_json, how={"verify": BRIEF})
 
 
 def check(
@@ -78,13 +81,14 @@ def plan(
     threads: ThreadsOption = None,
     seed: SeedOption = None,
     confidence: ConfidenceOption = None,
-    verify: VerifyOption = None,
+    verify: VerifyOption = BRIEF,
     requests: Annotated[
-        int, typer.Option(help="With --verify: simulated requests of each group and replication.")
+        int,
+        typer.Option(help="With --verify simulate: requests of each group and replication."),
     ] = SimulationSettings.requests,
     burstiness: Annotated[
         float,
-        typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
+        typer.Option(help="With --verify simulate: shape of Gamma times of arrival; 1: Poisson."),
     ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
     period: Annotated[
@@ -103,18 +107,31 @@ def plan(
         refuse_existing(output, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
-        sure = {} if confidence is None else {"confidence": confidence}
-        judge: dict[str, Any] = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
-        how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
+        sure = {} if confidence is None else {"confidence": _confidence(confidence)}
+        judge: dict[str, Any] = {"seed": seed or 0, "threads": threads or 0}
+        replay = traces(trace)
+        how: dict[str, Any] = {"verify": None if verify == "none" else verify, "trace": replay}
         if period is not None:
             how["period"] = period
         if fix_first is not None:
             from tokenfleet.plan.rows import Plan
 
             how["fixed"] = Plan.load(fix_first)
-        if verify is not None:
-            how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
+        if verify == BRIEF:
+            how["simulation"] = SimulationSettings.brief(**judge)
+        elif verify == "simulate":
+            how["simulation"] = SimulationSettings(
+                requests=requests, burstiness=burstiness, **judge
+            )
         _plan(_load(scenario, given, sure, catalog), as_json, (output, force), how)
+
+
+def _confidence(text: str) -> float | str:
+    """A number where it is one; the schema judges the rest."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _load(
@@ -152,7 +169,10 @@ def _plan(
     output, force = file
     watched = note if sys.stderr.isatty() else None
     with searching("solving (Ctrl-C keeps the plan)") as progress:
-        found = optimize_fleet(loaded, progress=progress, note=watched, **(how or {}))
+        best = None if progress is None else _best(progress, loaded)
+        found = optimize_fleet(
+            loaded, progress=progress, watch=best, note=watched, both=True, **(how or {})
+        )
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
     if as_json:
@@ -166,6 +186,15 @@ def _plan(
         raise typer.Exit(code)
 
 
+def _best(report: Report, loaded: LoadedScenario) -> Callable[[float, float], None]:
+    """Says on a terminal what the best plan so far is, and how far it is proven."""
+    from tokenfleet.problem_data import GOALS
+    from tokenfleet.report import words
+
+    unit = GOALS[loaded.scenario.objective.kind].unit
+    return lambda value, bound: report.best(words.best_so_far(value, bound, unit))
+
+
 def _exit_code(found: Plan) -> int:
     if found.interrupted:
         return INTERRUPTED
@@ -176,7 +205,7 @@ def _say_plan(found: Plan) -> None:
     from tokenfleet.report.terminal import render
 
     render(found, console())
-    if found.verification is not None:
+    if found.verification is not None and found.verification.method != BRIEF:
         from tokenfleet.report.simulation import verified
 
         for line in verified(found.verification):

@@ -3,10 +3,50 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-Report = Callable[[int, int], None]
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+
+class Report(Protocol):
+    """What a watched command says of how far it is."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Units of the space that were searched."""
+
+    def best(self, text: str) -> None:
+        """The best answer so far, in words."""
+
+
+@dataclass
+class _Bar:
+    """A bar for the search of the space, and after it a clock beside the best answer so far."""
+
+    bar: Bar
+    search: TaskID
+    after: str
+    clock: TaskID | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if done < total:
+            self.bar.update(self.search, completed=done, total=total)
+        elif self.clock is None:
+            self._begin(self.after)
+
+    def best(self, text: str) -> None:
+        if self.clock is None:
+            self._begin(text)
+        else:
+            self.bar.update(self.clock, description=text)
+
+    def _begin(self, text: str) -> None:
+        self.bar.update(self.search, visible=False)
+        self.clock = self.bar.add_task(text, total=None)
 
 
 @contextmanager
@@ -49,13 +89,4 @@ def searching(after: str) -> Iterator[Report | None]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("evaluating layouts", total=None)
-
-        def report(done: int, total: int) -> None:
-            if done < total:
-                bar.update(task, completed=done, total=total)
-            else:
-                bar.update(task, visible=False)
-                bar.add_task(after, total=None)
-
-        yield report
+        yield _Bar(bar, bar.add_task("evaluating layouts", total=None), after)

@@ -15,6 +15,7 @@ import pulp
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.index import WHOLE
 from tokenfleet.mix.solver.highs import Status
+from tokenfleet.mix.why.without import Without
 from tokenfleet.problem_data import (
     SECONDS_PER_HOUR,
     Api,
@@ -83,7 +84,9 @@ class MixResult:
     interrupted: bool = False
     seconds: float = 0.0
     rounds: int = 1
+    best_value: float | None = None  # of the best plan found, where a simpler one took its place
     best_single: SingleSystem | None = None
+    without: tuple[Without, ...] = ()
     bound_check: BoundCheck = "none"
     warnings: tuple[str, ...] = ()
 

@@ -17,8 +17,9 @@ from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
-from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.simplest import Bar, can_be_simpler, may_be_as_good, simplest
 from tokenfleet.mix.search.stages import first_plan, search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
@@ -31,6 +32,7 @@ from tokenfleet.mix.why.infeasible import (
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, best_single_system
+from tokenfleet.mix.why.without import without
 from tokenfleet.problem_data import Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
@@ -41,6 +43,8 @@ _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
 _AT_LIMIT = 0.1  # of the time limit left, at which it was what ended the search
 _LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
+_SIMPLER_SHARE = 0.5  # of the time left, for a simpler plan that is as good
+_MOST_GIVEN_UP = 0.005  # for it, of the best value, however wide the wanted gap is
 
 
 def solve_mix(
@@ -50,6 +54,7 @@ def solve_mix(
     *,
     max_rounds: int = 4,
     compare_single: bool = True,
+    watch: Watch | None = None,
 ) -> MixResult:
     """The best mix with its proof.
 
@@ -58,13 +63,16 @@ def solve_mix(
     says so if the last round still had something to tighten. The time limit is that of all rounds
     together, re-checks aside.
 
+    `watch(value, bound)` is told of the best plan as it moves, in the unit of the result; not under
+    a ratio, of which the search sees other objectives.
+
     Raises InfeasibleError (with `.conflicts`), UnboundedError, SolverError; KeyboardInterrupt when
     Ctrl-C comes before any plan.
     """
     options = options or SolveOptions()
     begun = time.perf_counter()
     check_problem(problem)
-    rounds = _Rounds(options, compare_single)
+    rounds = _Rounds(options, compare_single, watch)
     result = rounds.solve(problem, last=recheck is None or max_rounds == 1)
     pending = recheck(result) if recheck else ()
     while recheck and pending and rounds.done < max_rounds and not result.interrupted:
@@ -96,7 +104,11 @@ class NoPlanError(SolverError):
 class _Rounds:
     """Solves that share one time limit; what happens between them is not counted."""
 
-    def __init__(self, options: SolveOptions, compare_single: bool) -> None:
+    def __init__(
+        self, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+    ) -> None:
+        """`watch` as in `solve_mix`."""
+        self.watch = watch
         self.options = options
         self.compare_single = compare_single
         self.left = options.time_limit_s
@@ -109,7 +121,7 @@ class _Rounds:
         begun = time.perf_counter()
         try:
             options = replace(self.options, time_limit_s=limit)
-            result = _solve_once(problem, options, self.compare_single)
+            result = _solve_once(problem, options, self.compare_single, self.watch)
         finally:
             self.left -= time.perf_counter() - begun
         self.done += 1
@@ -133,10 +145,12 @@ def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
     return replace(problem, candidates=tuple(candidates))
 
 
-def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -> MixResult:
+def _solve_once(
+    problem: Problem, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+) -> MixResult:
     effort = Effort.of(options)
     if applies(problem) and is_large(problem):
-        return _solve_large(problem, effort)
+        return _solve_large(problem, effort, watch)
     frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
     m = build(problem, frame=frame)
     check_scaling(m)
@@ -145,18 +159,23 @@ def _solve_once(problem: Problem, options: SolveOptions, compare_single: bool) -
         found = search_ratio(m, budget)
     else:
         objective.set_goal(m)
-        found = search(m, budget)
+        found = search(m, budget, watch=watch)
     _require_plan(m, found)
     result = _result(m, found)
-    if compare_single and not found.interrupted and effort.left() > 0:
-        try:
-            return _with_single(m, result, effort)
-        except KeyboardInterrupt:
-            return replace(result, interrupted=True)
-    return result
+    if found.interrupted:
+        return result
+    try:
+        if compare_single and effort.left() > 0:
+            result = _with_single(m, result, effort)
+        result = _simpler(m, result, found, effort)
+        if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
+            result = replace(result, without=without(m, result.values, effort))
+        return result
+    except KeyboardInterrupt:
+        return replace(result, interrupted=True)
 
 
-def _solve_large(problem: Problem, effort: Effort) -> MixResult:
+def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -> MixResult:
     """A plan from the pairs that the whole relaxation asks for, with its bound.
 
     Plans of one system type are not sought: the bound says how much any plan could save.
@@ -171,13 +190,15 @@ def _solve_large(problem: Problem, effort: Effort) -> MixResult:
         if generated.interrupted:
             raise KeyboardInterrupt
         m = _restricted(problem, pairs.frame, generated)
-        found = search(m, effort, bound=generated.bound)
+        found = search(m, effort, bound=generated.bound, watch=watch)
     except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
         m = _restricted(problem, pairs.frame, generated)
         found = first_plan(m, effort, generated.bound)
     if not found.values:
         raise KeyboardInterrupt if found.interrupted else _no_plan()
     result = _result(m, found)
+    if not found.interrupted:
+        result = _simpler(m, result, found, effort)
     note = "the best plan of one system type was not sought: the problem is large"
     return replace(result, warnings=(*result.warnings, note))
 
@@ -218,6 +239,39 @@ def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
     )
 
 
+def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> MixResult:
+    """The result, or a simpler plan that is as good within the tolerance of the objective.
+
+    The search for it starts from the best plan of one system type where that is as good.
+    """
+    tolerance, goal = m.problem.objective.simplicity_tolerance, m.problem.objective.goal
+    if tolerance <= 0 or m.problem.horizon is not None:
+        return result
+    tolerance = max(tolerance, min(effort.gap, _MOST_GIVEN_UP))
+    best = result.best_value if result.best_value is not None else result.value
+    cap = goal.sign * max(goal.sign * result.value, goal.sign * best + tolerance * abs(best))
+    single = result.best_single
+    if not can_be_simpler(m.problem, result.values):
+        return result
+    start, pairs = result.values, may_be_as_good(m, found, cap / goal.per_amount)
+    if single is not None and goal.sign * single.value <= goal.sign * cap:
+        start = single.values
+    bar = Bar(best / goal.per_amount, cap / goal.per_amount, start)
+    within = effort.part(_SIMPLER_SHARE, least_s=_LEAST_S)
+    simple = simplest(m, result.values, pairs, bar, within)
+    if simple is None:
+        return result
+    named = {simple.m.columns[label].name: v for label, v in simple.values.items()}
+    values = clean_values(simple.m, named)
+    return replace(
+        result,
+        value=simple.value * goal.per_amount,
+        best_value=best,
+        values=values,
+        bookings=bookings(simple.m, values),
+    )
+
+
 def _result(m: FleetModel, found: Found) -> MixResult:
     kind, unit = m.problem.objective.kind, m.problem.objective.goal.per_amount
     values = clean_values(m, found.values)
@@ -228,6 +282,7 @@ def _result(m: FleetModel, found: Found) -> MixResult:
         value=found.value * unit,
         bound=found.bound * unit,
         gap=found.gap,
+        best_value=None if found.best_value is None else found.best_value * unit,
         values=values,
         bookings=bookings(m, values),
         interrupted=found.interrupted,
@@ -258,7 +313,15 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     if math.isfinite(limit):
         return limit
     free_of_reserve = tuple(replace(pool, reserve=0) for pool in problem.pools)
-    m = build(replace(problem, pools=free_of_reserve), scale_max=math.inf)
+    unlimited = replace(
+        problem.objective,
+        least_systems_per_type=1,
+        most_system_types=None,
+        most_layouts_per_workload=None,
+        usd_per_further_type=0.0,
+    )
+    freer = replace(problem, pools=free_of_reserve, objective=unlimited)
+    m = build(freer, scale_max=math.inf)
     objective.set_objective(m, {Scale(): 1.0}, maximise=True)
     patient = Effort.of(options).first()
     outcome = run(m.prob, patient.within(patient.left()), mip=False)
@@ -285,11 +348,15 @@ def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
     result = replace(result, best_single=SingleSystem(system, value, bound, values))
     if contest.sign * value >= contest.sign * result.value:
         return result
+    # A better value by no more than rounding may lie beyond the bound: a proof is a proof.
+    bound = contest.sign * min(contest.sign * result.bound, contest.sign * value)
     return replace(
         result,
         value=value,
-        gap=relative_gap(value, result.bound),
-        status=certify(value, result.bound, effort.gap),
+        bound=bound,
+        best_value=None,
+        gap=relative_gap(value, bound),
+        status=certify(value, bound, effort.gap),
         values=values,
         bookings=bookings(alone, values),
     )

@@ -34,7 +34,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         as_of=None if scenario.as_of is None else scenario.as_of.isoformat(),
         price_vintage=built.loaded.catalog.vintage(scenario.price_vintage) if from_book else None,
         candidates_evaluated=built.evaluated,
-        candidates_kept=len(built.problem.candidates),
+        candidates_kept=sum(not c.plainer for c in built.problem.candidates),
         seconds=seconds,
         slo=slo_rows(built, result),
         provenance=provenance_rows(built, result),
@@ -48,7 +48,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         not_considered=tuple(
             NotConsidered(what=n.what, reason=n.reason) for n in built.not_considered
         ),
-        confidence=scenario.confidence,
+        confidence=scenario.sure,
         notices=notices(built, result),
         dropped=dropped,
         origin=origin_of(built.loaded, built.specification),

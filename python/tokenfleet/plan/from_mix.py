@@ -28,6 +28,7 @@ from tokenfleet.plan.rows import (
     NotConsidered,
     Notice,
     Origin,
+    OtherAnswer,
     Placement,
     Plan,
     Promise,
@@ -39,6 +40,7 @@ from tokenfleet.plan.rows import (
     Systems,
     Unserved,
     Verification,
+    Without,
     WorkloadTotal,
     finite,
 )
@@ -95,6 +97,7 @@ class Extras:
     inputs: tuple[Input, ...] = ()
     notices: tuple[Notice, ...] = ()
     confidence: float | None = None
+    other: OtherAnswer | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     origin: Origin | None = None
     configurations: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -121,6 +124,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         objective=mix.kind,
         objective_unit=GOALS[mix.kind].unit,
         objective_value=mix.value,
+        best_objective_value=mix.best_value,
         bound=finite(mix.bound),
         gap=finite(mix.gap),
         bound_check=mix.bound_check,
@@ -147,10 +151,12 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         capex_usd=reader.capex(),
         limits=reader.limits(),
         best_single_system=reader.best_single(),
+        without=reader.without(),
         candidates_evaluated=extras.candidates_evaluated,
         candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
         dropped=dict(extras.dropped),
         confidence=extras.confidence,
+        other=extras.other,
         slo=extras.slo,
         provenance=extras.provenance,
         not_considered=extras.not_considered,
@@ -445,6 +451,21 @@ class _Reader:
     def capex(self) -> float:
         """Capex of what is bought."""
         return float(families.capex_used(self.use))
+
+    def without(self) -> tuple[Without, ...]:
+        """What plans without some trait of this one cost at least."""
+        sign = GOALS[self.mix.kind].sign
+        return tuple(
+            Without(
+                what=row.what,
+                workloads=row.workloads,
+                bound=row.bound,
+                difference_relative=None
+                if row.bound is None
+                else sign * (row.bound - self.mix.value) / max(abs(self.mix.value), 1e-9),
+            )
+            for row in self.mix.without
+        )
 
     def limits(self) -> tuple[Limit, ...]:
         """Every stated limit with what is used of it and what is left."""

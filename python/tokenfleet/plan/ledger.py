@@ -8,9 +8,11 @@ its offer and, by system-hours, its part of the energy of what runs in its pool.
 3. by accelerator-hours of its replicas, its part of the fixed cost of their pool and of the
    contracted power of their site: empty places and spares are paid by those who use the pool.
    The cost of a replica goes to its classes by the time that each keeps it busy.
-4. What stands or is contracted where nothing runs is shared by output tokens.
+4. What stands or is contracted where nothing runs, and the price of further system types, is shared
+   by output tokens.
 
-Both ways of cutting add up to the cost of the mix, item by item.
+Both ways of cutting add up to the cost of the mix, item by item; contracted power and further types
+are of no row of systems.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from tokenfleet.mix.model import Label
+from tokenfleet.mix.model.index import FirstType, TypeUsed
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.by_block import ByBlock
 from tokenfleet.problem_data import Api, Flow, Replicas, Short, Systems
@@ -40,6 +43,7 @@ class Ledger:
         self.flows: dict[Through, Items] = {key: {} for key in numbers.flows}
         self.apis: dict[tuple[int, int], Items] = {key: {} for key in numbers.apis}
         self.unserved: dict[tuple[int, int], Items] = {key: {} for key in numbers.unserved}
+        self._of_nobody: Items = {}
         for booking in mix.bookings:
             self._book(booking.label, {booking.item: booking.usd})
         self._candidates: dict[int, list[int]] = defaultdict(list)  # by pool
@@ -63,6 +67,8 @@ class Ledger:
                 _add(self.apis[label.api, label.cls], items)
             case Short():
                 _add(self.unserved[label.workload, label.cls], items)
+            case TypeUsed() | FirstType():
+                _add(self._of_nobody, items)
 
     def _by_systems(self) -> dict[int, Items]:
         """Items of each offer's systems."""
@@ -80,7 +86,7 @@ class Ledger:
         pools = {p: dict[str, float]() for p in range(len(self.problem.pools))}
         for o in self._numbers.systems:
             _add(pools[self.problem.offers[o].pool], self._fixed[o])
-        nobody: Items = {}
+        nobody = self._of_nobody
         for s, site in enumerate(self.problem.sites):
             usd = site.contracted_power_usd_per_year * self.problem.years
             held = {p: kwh for p in pools if (kwh := self._held_kwh(s, p)) > 0}

@@ -42,7 +42,7 @@ from tokenfleet.schema.rows import Row, rejected, validate
 SCHEMA_VERSION = 6
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
-_NO_SYSTEMS = ("api_tokens", "shortfall")  # cost items of what is served by no system
+_NO_SYSTEMS = ("api_tokens", "shortfall", "further_system_types")  # items of no system
 Word = Annotated[str, Field(strict=True)]
 Proof = Literal["optimal", "within_gap", "feasible", "feasible_time_limit"]
 Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
@@ -308,6 +308,19 @@ class Promise(Row):
     )
 
 
+class Without(Row):
+    """What the plan has that people would rather do without, and what that would cost."""
+
+    what: Word = about("As in: pipeline stages")
+    workloads: tuple[Word, ...] = about("Workloads that are served so")
+    bound: Number | None = quantity(
+        "No plan without it is better; null: there is none at all", "as in `objective_unit`"
+    )
+    difference_relative: Number | None = quantity(
+        "The bound over the plan's value, less 1; null as the bound", "1"
+    )
+
+
 class BestSingle(Row):
     """The best plan of one system type, beside this one."""
 
@@ -470,9 +483,14 @@ class Position(Row):
 
 
 class Verification(Row):
-    """Rounds of `plan --verify simulate`, and the price of certainty: last round less first."""
+    """Rounds of simulation, and the price of certainty: last round less first."""
 
-    method: Literal["simulate"] = about("How the plan was verified")
+    method: Literal["brief", "simulate"] = about(
+        "How the plan was verified: in brief, the largest groups by few requests, or in full"
+    )
+    judged_share: Number | None = quantity(
+        "Share of the accelerators that were simulated, last round", "1", default=None
+    )
     interrupted: Position | None = about("Where Ctrl-C came; null: it did not", default=None)
     holds: Flag | None = about("Whether every limit holds; null where it was not judged to the end")
     rounds: tuple[Round, ...] = about("The rounds")
@@ -489,6 +507,27 @@ class Verification(Row):
     price_of_certainty_usd: Number | None = quantity("Cost", "USD/year")
     price_of_certainty_per_mtok_output_usd: Number | None = quantity("Cost of output", "USD/Mtok")
     price_of_certainty_objective: Number | None = quantity("Value", "as in `objective_unit`")
+
+
+class Undecided(Row):
+    """A choice between system types that the model's error leaves open."""
+
+    taken: tuple[Word, ...] = about("System types of the plan that the other answer does without")
+    instead: tuple[Word, ...] = about("Those of the other answer that the plan does without")
+    measure: tuple[Word, ...] = about("Runs that would settle it, each in a sentence")
+
+
+class OtherAnswer(Row):
+    """The best plan at another confidence: at the model's expectation, or, beside that, held."""
+
+    confidence: Number | None = quantity("Of the other plan; null: expected", "1")
+    objective_value: Number | None = quantity(
+        "Its value; null: no plan was found", "as in `objective_unit`"
+    )
+    annual_cost_usd: Number | None = quantity("Its cost; null: no plan was found", "USD/year")
+    gpus: Count | None = quantity("Its accelerators; null: no plan was found", "accelerators")
+    systems: dict[Word, Count] = quantity("Its systems by type", "systems")
+    undecided: Undecided | None = about("Where the two choose different types; null: they do not")
 
 
 # The plan
@@ -509,10 +548,16 @@ class Plan(Row):
     objective: ObjectiveKind = about("What is best")
     objective_unit: Word = about("Unit of the objective")
     objective_value: Number = quantity("Value of the objective", "as in `objective_unit`")
+    best_objective_value: Number | None = quantity(
+        "Value of the best plan found, where a simpler one took its place; null: this is the best",
+        "as in `objective_unit`",
+    )
     bound: Number | None = quantity(
         "No plan is better; null where nothing is proven", "as in `objective_unit`"
     )
-    gap: NonNegative | None = quantity("Value to bound, over the value; null: no bound", "1")
+    gap: NonNegative | None = quantity(
+        "Value of the best plan found to bound, over the value; null: no bound", "1"
+    )
     bound_check: BoundCheck = about(
         "How the bound was confirmed apart from the search: by prices of a second formulation "
         "(rounding errors counted against it), by a search of that formulation, or not at all"
@@ -552,11 +597,17 @@ class Plan(Row):
     capex_usd: NonNegative = quantity("Paid up front for what is bought", "USD")
     limits: tuple[Limit, ...] = about("Every stated limit")
     best_single_system: BestSingle | None = about("The best plan of one system type; null: none")
+    without: tuple[Without, ...] = about("What plans without some trait of this one cost at least")
     candidates_evaluated: Count = quantity("Configurations evaluated in full", "configurations")
     candidates_kept: Count = quantity("Those that the mix was made over", "configurations")
     dropped: dict[Word, Count] = quantity("Configurations left out, by reason", "configurations")
     confidence: Number | None = quantity(
         "Of limits and rated throughput; null: the model's expectation", "1"
+    )
+    other: OtherAnswer | None = about(
+        "The best plan as expected, beside one that is held at a confidence, or the other way "
+        "round; null: not asked for",
+        default=None,
     )
     slo: tuple[Promise, ...] = about("Every latency limit, beside what is promised")
     provenance: tuple[Provenance, ...] = about("Where the figures come from")

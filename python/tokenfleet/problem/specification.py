@@ -241,6 +241,7 @@ def _workload(
         "engines": list(range(len(indices.engines))),
         "precisions": [indices.precisions.index((workload.model, p)) for p in precisions],
         "quality": [quality(scenario, workload, p) if valued else 1.0 for p in precisions],
+        "fewer_bits": [has_fewer_bits(p, model.native_precision) for p in precisions],
         "kv": [_KV[k] for k in kv],
         "kv_allowed": [[axes.kv_allowed(search, p, k) for k in kv] for p in precisions],
         **axes.degrees(search, model),
@@ -253,6 +254,15 @@ def _workload(
 
 def _speculation(scenario: Scenario, model: str) -> Speculation | None:
     return next((s for s in scenario.speculation if s.model == model), None)
+
+
+def has_fewer_bits(precision: str, native: str | None) -> bool:
+    """Whether weights have fewer bits than 8 and than the published ones.
+
+    Eight bits are what servers run by default; with fewer, somebody has to measure the answers.
+    """
+    bits = WEIGHT_FORMATS[precision].bits
+    return bits < min(8, WEIGHT_FORMATS[native].bits if native else 8)
 
 
 def quality(scenario: Scenario, workload: Workload, precision: str) -> float:

@@ -65,6 +65,7 @@ _ITEMS = {
     "all_in": "systems at an all-in price",
 }
 _SAME = 1e-6  # relative difference below which two plans are equal
+_NOTHING = 1e-5  # of a value, below which it is not said that it was given up
 _TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
@@ -118,7 +119,73 @@ def status_words(plan: Plan) -> str:
         "feasible": f"best plan found; {_unproven(gap, goal)}",
         "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
     }.get(plan.status, plan.status)
+    words += simplicity(plan)
     return f"interrupted: {words}" if plan.interrupted else words
+
+
+def held(confidence: float | None) -> str:
+    """How sure a figure is, in the two words that plans use: expected, or held at 80 %."""
+    return "expected" if confidence is None else f"held at {100 * confidence:g} %"
+
+
+def certainty(plan: Plan) -> list[str]:
+    """The answer held at a confidence and the expected one, beside each other."""
+    if plan.other is None:
+        return []
+    other = plan.other
+    ours = f"{held(plan.confidence)}: {_figures(plan.annual_cost_usd, plan.gpus)}"
+    if other.annual_cost_usd is None:
+        return [f"{ours}; {held(other.confidence)}: no plan"]
+    lines = [f"{ours}; {held(other.confidence)}: {_figures(other.annual_cost_usd, other.gpus)}"]
+    if other.undecided is not None:
+        taken, instead = (", ".join(s) for s in (other.undecided.taken, other.undecided.instead))
+        lines.append(
+            plain(
+                f"the choice between {taken} and {instead} lies inside the model's error: "
+                f"{held(other.confidence)}, the plan would take {instead}; to settle it, measure "
+                f"{other.undecided.measure[0] if other.undecided.measure else 'both'}"
+            )
+        )
+    return lines
+
+
+def simulated(plan: Plan) -> list[str]:
+    """What the simulator says of the plan, in one line."""
+    known = plan.verification
+    if known is None or not known.rounds:
+        return []
+    last = known.rounds[-1]
+    share = "" if known.judged_share is None else f" ({known.judged_share:.0%} of the GPUs)"
+    what = f"simulated{share}"
+    if known.holds is None:
+        return [f"{what}: interrupted before it was judged"]
+    if last.failed:
+        worst = last.failed[0]
+        row = worst.limit
+        return [
+            plain(
+                f"{what}: a limit is missed still, {row.metric.upper()} {row.percentile} of "
+                f"{worst.workload} is {number(row.simulated_ms)} of {number(row.limit_ms)} ms on "
+                f"{worst.system}; --verify simulate looks further"
+            )
+        ]
+    price = known.price_of_certainty_usd or 0.0
+    raised = f"; {dollars(price)} a year of the cost are for that" if price > 0.5 else ""
+    return [f"{what}: no latency limit is missed{raised}"]
+
+
+def _figures(usd: float, gpus: int | None) -> str:
+    return f"{dollars(usd)} a year" + (f", {gpus:,} GPUs" if gpus else "")
+
+
+def simplicity(plan: Plan) -> str:
+    """What was given up for a simpler plan; nothing where that is no more than a rounding."""
+    best = plan.best_objective_value
+    if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
+        return ""
+    share = abs(plan.objective_value - best) / abs(best)
+    given = amount(abs(plan.objective_value - best), plan.objective_unit)
+    return f"; {given} ({percent(share)}) is given up for a simpler plan"
 
 
 def _better(plan: Plan) -> str:
@@ -132,7 +199,8 @@ def _unproven(gap: str | None, goal: str) -> str:
 
 def reasons(plan: Plan) -> list[str]:
     """Why this plan: the alternative, what binds, where the money goes, what stands spare."""
-    found = [_alternative(plan), _binding(plan), _largest_cost(plan), spares(plan)]
+    found = [_alternative(plan), *_without(plan), _binding(plan), _largest_cost(plan)]
+    found.append(spares(plan))
     return [text for text in found if text is not None]
 
 
@@ -158,6 +226,23 @@ def _alternative(plan: Plan) -> str | None:
         f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
         f"{more}: {value}"
     )
+
+
+def _without(plan: Plan) -> list[str]:
+    """Why the plan has what people would rather do without."""
+    texts = []
+    for row in plan.without:
+        what = f"{row.what} ({', '.join(row.workloads)})"
+        verb = "costs" if plan.objective.startswith("least_cost") else "is"
+        if row.difference_relative is None:
+            texts.append(plain(f"{what}: no plan does without"))
+        elif row.difference_relative > _SAME:
+            least = percent(row.difference_relative)
+            worse = "more" if verb == "costs" else "worse"
+            texts.append(plain(f"{what}: every plan without {verb} at least {least} {worse}"))
+        else:
+            texts.append(plain(f"{what}: without, more whole systems are needed"))
+    return texts
 
 
 def _binding(plan: Plan) -> str | None:
@@ -616,13 +701,19 @@ def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
     if event.get("event") == "search" and event["done"] < event["total"]:
         return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
     if event.get("event") == "solve":
-        gap = event.get("gap")
-        proven = "" if gap is None else f", within {percent(gap)} of the best possible"
-        best = f"best so far {amount(event['value'], event['unit'])}"
-        return f"Choosing the mix: {best}{proven} ({clock})"
+        best = best_so_far(event["value"], event["bound"], event["unit"])
+        return f"Choosing the mix: {best} ({clock})"
     if event.get("event") in ("search", "loaded"):
         return f"Choosing the mix ({clock})"
     return f"Reading the scenario ({clock})"
+
+
+def best_so_far(value: float, bound: float | None, unit: str) -> str:
+    """The best plan of a search that goes on: `best so far $323,540 a year, within 0.4%`."""
+    said = f"best so far {amount(value, unit)}"
+    if bound is None or not math.isfinite(bound):
+        return said
+    return f"{said}, within {percent(abs(value - bound) / max(abs(value), 1e-9))}"
 
 
 STOPPED = ("stopped: no plan had been found yet", "solve again, and give it more time")

@@ -69,11 +69,12 @@ def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResu
     """The result with the bound that could be confirmed, and the status that this bears out."""
     stand = [label for label in result.values if isinstance(label, Replicas)]
     pairs = frozenset((label.pool, label.candidate) for label in stand)
-    claim = Claim(result.bound, result.value, pairs)
+    best = result.value if result.best_value is None else result.best_value
+    claim = Claim(result.bound, best, pairs)
     checked = check_bound(result.problem, claim, seconds, gap)
     if checked.bound == result.bound:
         return replace(result, bound_check=checked.how)
-    best = result.bound / (1.0 - result.gap) if result.problem.objective.goal.per else result.value
+    best = result.value if result.best_value is None else result.best_value
     status = certify(best, checked.bound, gap)
     return replace(
         result,
@@ -266,7 +267,7 @@ class Prices:
         wanted = np.flatnonzero(_of_pairs(self.form, self.open))
         if self.solver is None:
             self.held = wanted
-            self.solver = silent_highs({"threads": 1})
+            self.solver = silent_highs({"parallel": "off"})
             self.solver.passModel(_model(self.form, wanted, cost[wanted], integral=False))
             return self.solver
         new = np.setdiff1d(wanted, self.held, assume_unique=True)
@@ -363,7 +364,7 @@ class _Whole:
                 "mip_abs_gap": 0.0,
                 "mip_max_nodes": int(_WORK / len(columns)) + 1,
                 "time_limit": seconds,
-                "threads": 1,
+                "parallel": "off",
                 "random_seed": 1,
             }
         )

@@ -84,6 +84,7 @@ def verify_mix(
         *_supply(mix),
         *_api_rates(mix),
         *_budgets(mix),
+        *_numbers_of_kinds(mix),
     ]
     items = _cost_items(mix)
     if stated_items is not None:
@@ -123,8 +124,12 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
         usd = problem.workloads[w].shortfall_usd_per_request or 0.0
         items["shortfall"] += rate * _paid_hours(problem, b) * 3600.0 * usd
     contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
+    further = max(len(_systems_of_types(mix)) - 1, 0) * problem.objective.usd_per_further_type
     for b, block in enumerate(problem.blocks):
         if block.hours > 0:
+            items["further_system_types"] += (
+                further * _paid_hours(problem, b) / _year_hours(problem, b)
+            )
             year_part = _paid_hours(problem, b) / _year_hours(problem, b)
             items["contracted_power"] += contracted * year_part
     return {item: usd for item, usd in sorted(items.items()) if usd}
@@ -379,6 +384,34 @@ def _api_rates(mix: _Mix) -> Iterable[Violation]:
     for (b, a), rate in rates.items():
         api = mix.problem.apis[a]
         yield from _above("API rate", f"API {api.id}, block {b}", rate, api.max_rps)
+
+
+def _systems_of_types(mix: _Mix) -> dict[str, dict[int, float]]:
+    """Systems of each type that stands, by block."""
+    found: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for (b, o), count in mix.systems.items():
+        if count > 0:
+            found[mix.problem.pools[mix.problem.offers[o].pool].system][b] += count
+    return found
+
+
+def _numbers_of_kinds(mix: _Mix) -> Iterable[Violation]:
+    """System types, systems of each, layouts of each workload."""
+    objective, types = mix.problem.objective, _systems_of_types(mix)
+    for name, counts in types.items():
+        least, fewest = objective.least_systems_per_type, min(counts.values())
+        yield from _above("systems of a type", name, least, fewest)
+    if objective.most_system_types is not None:
+        most_types = objective.most_system_types
+        yield from _above("system types", ", ".join(sorted(types)), len(types), most_types)
+    if objective.most_layouts_per_workload is not None:
+        layouts: dict[int, set[int]] = defaultdict(set)
+        for (_, _, c), n in mix.replicas.items():
+            if n > 0:
+                layouts[mix.problem.candidates[c].workload].add(c)
+        for w, found in layouts.items():
+            where = f"workload {mix.problem.workloads[w].id}"
+            yield from _above("layouts", where, len(found), objective.most_layouts_per_workload)
 
 
 def _budgets(mix: _Mix) -> Iterable[Violation]:

@@ -73,6 +73,8 @@ class _Sheet:
     capacity: list[bool] = field(default_factory=list)
     entries: list[tuple[IntArray, IntArray, FloatArray]] = field(default_factory=list)
     pairs: dict[tuple[int, int], int] = field(default_factory=dict)
+    systems: list[tuple[str, list[int], IntArray]] = field(default_factory=list)  # type, blocks
+    replicas: list[tuple[list[int], IntArray]] = field(default_factory=list)  # of candidates
     count: int = 0
 
     def number(self, p: int, c: int) -> int:
@@ -210,6 +212,7 @@ def formulate(problem: Problem, scale: float) -> Formulation:
         _Pool(sheet, demand, site_rows, phases, p).write()
     _write_apis(sheet, demand)
     _write_shortfalls(sheet, demand)
+    _Choices(sheet).write()
     _write_budget(sheet)
     return sheet.done()
 
@@ -271,6 +274,7 @@ class _Pool:
         interruptible = self.problem.workloads[candidate.workload].interruptible
         return (
             candidate.system == self.pool.system
+            and not candidate.plainer  # another is as good in every number
             and self.pool.site in candidate.sites
             and (interruptible or not self.pool.interruptible)
         )
@@ -324,7 +328,7 @@ class _Pool:
                 return math.inf
             gpus, held = self.problem.candidates[c].gpus, self.pool.gpus_per_system
             total += math.ceil(most / max(held // gpus, 1)) * -(-gpus // held)
-        return total
+        return max(total, float(self.problem.objective.least_systems_per_type))
 
     def _most_replicas(self, c: int) -> float:
         """Replicas that carry all that a candidate admits."""
@@ -349,6 +353,8 @@ class _Pool:
         paid = fixed * years + (hourly if pool.elastic else 0.0)
         figures["cost"] = figures["cost"] + paid
         x = sheet.add(most, figures, whole=True)
+        everywhere = list(range(len(self.problem.blocks)))
+        sheet.systems.append((pool.system, blocks if pool.elastic else everywhere, x))
         for b in blocks:
             self._room(b, x)
         for o, column in zip(offers, x.tolist(), strict=True):
@@ -398,6 +404,7 @@ class _Pool:
         idle = np.array([candidates[c].idle_w for c in of_pool])
         figures = self._energy(blocks, idle / 1000.0)
         n = sheet.add(self.busy, figures, whole=True, pair=numbers)
+        sheet.replicas.append((of_pool, n))
         self._places(n, room)
         kinds: dict[tuple[int, str], list[int]] = {}
         for i, c in enumerate(of_pool):
@@ -541,6 +548,70 @@ def _write_shortfalls(sheet: _Sheet, demand: _Demand) -> None:
                 usd = price * block.hours * block.weight * 3600.0
                 short = sheet.add(demand.peak[w][b, classes], {"cost": usd})
                 sheet.enter(demand.rows[w][b, classes], short, 1.0)
+
+
+class _Choices:
+    """How many system types and layouts there are, and how many systems of a type."""
+
+    def __init__(self, sheet: _Sheet) -> None:
+        self.sheet, self.wanted = sheet, sheet.problem.objective
+        self.up = np.concatenate(sheet.up)
+
+    def write(self) -> None:
+        """The rows of all limits that are stated, and the price of further types."""
+        types: dict[str, list[IntArray]] = {}
+        for name, _, x in self.sheet.systems:
+            types.setdefault(name, []).append(x)
+        if self.wanted.least_systems_per_type > 1:
+            self._least_of_each(types)
+        price = self.wanted.usd_per_further_type * _years(self.sheet.problem)
+        most = self.wanted.most_system_types
+        if types and (most is not None or price):
+            used = [self._any_of(np.concatenate(x), price) for x in types.values()]
+            if most is not None:
+                self.sheet.enter(self.sheet.row(-math.inf, most), np.array(used), 1.0)
+            if price:
+                first = int(self.sheet.add([1.0], {"cost": -price}, whole=True)[0])
+                row = self.sheet.row(-math.inf, 0.0)
+                self.sheet.enter(row, first, 1.0)
+                self.sheet.enter(row, np.array(used), -1.0)
+        if self.wanted.most_layouts_per_workload is not None:
+            self._layouts(self.wanted.most_layouts_per_workload)
+
+    def _any_of(self, columns: IntArray, usd: float = 0.0) -> int:
+        """A column that is 1 if any of these is above 0."""
+        used = int(self.sheet.add([1.0], {"cost": usd}, whole=True)[0])
+        for column in columns.tolist():
+            if math.isfinite(self.up[column]):
+                row = self.sheet.row(-math.inf, 0.0)
+                self.sheet.enter(row, column, 1.0)
+                self.sheet.enter(row, used, -self.up[column])
+        return used
+
+    def _least_of_each(self, types: Mapping[str, list[IntArray]]) -> None:
+        for name in types:
+            written: set[tuple[int, ...]] = set()
+            for b in range(len(self.sheet.problem.blocks)):
+                there = [x for of, blocks, x in self.sheet.systems if of == name and b in blocks]
+                standing = np.concatenate([*there, np.zeros(0, dtype=np.int64)])
+                if not len(standing) or tuple(standing.tolist()) in written:
+                    continue
+                written.add(tuple(standing.tolist()))
+                used, row = self._any_of(standing), self.sheet.row(0.0, math.inf)
+                self.sheet.enter(row, standing, 1.0)
+                self.sheet.enter(row, used, -float(self.wanted.least_systems_per_type))
+
+    def _layouts(self, most: int) -> None:
+        columns: dict[int, list[int]] = {}
+        for candidates, n in self.sheet.replicas:
+            for c, column in zip(candidates, n.tolist(), strict=True):
+                columns.setdefault(c, []).append(column)
+        rows: dict[int, int] = {}
+        for c, found in columns.items():
+            w = self.sheet.problem.candidates[c].workload
+            if w not in rows:
+                rows[w] = self.sheet.row(-math.inf, most)
+            self.sheet.enter(rows[w], self._any_of(np.array(found)), 1.0)
 
 
 def _write_budget(sheet: _Sheet) -> None:

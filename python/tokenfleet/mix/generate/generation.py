@@ -66,7 +66,7 @@ def applies(problem: Problem) -> bool:
 def is_large(problem: Problem) -> bool:
     """Whether the model has too many replicas to be built whole."""
     by_system: dict[str, int] = {}
-    for candidate in problem.candidates:
+    for candidate in (c for c in problem.candidates if not c.plainer):
         by_system[candidate.system] = by_system.get(candidate.system, 0) + 1
     return sum(by_system.get(pool.system, 0) for pool in problem.pools) > LARGE
 

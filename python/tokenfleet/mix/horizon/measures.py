@@ -21,6 +21,8 @@ from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Horizon
 
+Chosen = frozenset[tuple[int, int]] | None  # pairs of pool and candidate that may be used
+
 
 @dataclass(frozen=True)
 class Known:
@@ -34,10 +36,15 @@ class Known:
         return {leaf: found.npv_usd for leaf, found in self.results.items()}
 
 
-def wait_and_see(horizon: Horizon, options: SolveOptions, name: str = "") -> Known:
+def wait_and_see(
+    horizon: Horizon, options: SolveOptions, name: str = "", pairs: Chosen = None
+) -> Known:
     """The best plan of each future, if it were known."""
     return Known(
-        {leaf: solve_horizon(name, along(horizon, leaf), options) for leaf in horizon.leaves}
+        {
+            leaf: solve_horizon(name, along(horizon, leaf), options, pairs=pairs)
+            for leaf in horizon.leaves
+        }
     )
 
 
@@ -57,17 +64,23 @@ def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, i
     return found
 
 
-def mean_plan(horizon: Horizon, options: SolveOptions, name: str = "") -> HorizonResult:
+def mean_plan(
+    horizon: Horizon, options: SolveOptions, name: str = "", pairs: Chosen = None
+) -> HorizonResult:
     """The best plan of the mean future."""
-    return solve_horizon(name, mean(horizon), options)
+    return solve_horizon(name, mean(horizon), options, pairs=pairs)
 
 
 def with_orders(
-    horizon: Horizon, orders: Orders, options: SolveOptions, name: str = ""
+    horizon: Horizon,
+    orders: Orders,
+    options: SolveOptions,
+    name: str = "",
+    pairs: Chosen = None,
 ) -> HorizonResult | None:
     """The best plan after such orders now; None where they leave none."""
     try:
-        return solve_horizon(name, horizon, options, fixed=orders)
+        return solve_horizon(name, horizon, options, fixed=orders, pairs=pairs)
     except InfeasibleError:
         return None
 

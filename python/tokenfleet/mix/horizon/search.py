@@ -30,6 +30,7 @@ _SAME = 1e-9  # relative: values as near as this are one
 _ORDER = 1e-7  # of the price: what an order is weighed with among plans of equal cost
 _KEPT_S = 5.0
 _STOCK = (Ordered, Held, Placed, NodeCost, Tail, AtRisk)
+_WAITED_FOR = 0.03  # gap of a period whose time was over before it had any plan
 _ROUGH = 2e-3  # gap of one period at a time
 
 
@@ -133,13 +134,13 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
                 matrix.integral[i] = whole[i] and period[name] == t
             if not any(matrix.integral):
                 continue
-            part = effort.part(1.0 / (horizon.periods - t), least_s=1.0)
+            part = effort.part(1.0 / (horizon.periods - t), least_s=2.0)
             rough = max(effort.gap, _ROUGH)
             with _fixed(m, decided):
                 outcome = run(m.prob, part.within(part.left(), gap=rough))
                 if not outcome.has_incumbent and not outcome.interrupted:  # waited for: it must be
                     patient = effort.first()
-                    limit = patient.within(patient.left(), gap=rough, first_plan=True)
+                    limit = patient.within(patient.left(), gap=max(effort.gap, _WAITED_FOR))
                     outcome = run(m.prob, limit)
             if not outcome.has_incumbent or outcome.interrupted:
                 return None

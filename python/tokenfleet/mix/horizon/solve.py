@@ -22,7 +22,7 @@ from tokenfleet.mix.result import Booking, MixResult, clean_values
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import SolveOptions, Status
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
 from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Systems
 
@@ -89,8 +89,12 @@ def solve_horizon(
     options: SolveOptions | None = None,
     risk: Risk | None = None,
     fixed: Orders | None = None,
+    *,
+    pairs: frozenset[tuple[int, int]] | None = None,
 ) -> HorizonResult:
-    """The best plan over a horizon. `fixed` are numbers of orders that are decided already.
+    """The best plan over a horizon. `fixed` are numbers of orders that are decided already;
+    `pairs` are the (pool, candidate) that may be used, all by default: of a plan over some of them
+    nothing is proven against the others.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -99,7 +103,7 @@ def solve_horizon(
     begun = time.perf_counter()
     options = options or SolveOptions()
     problem = combined(name, horizon)
-    m = _model(problem, fixed or {})
+    m = _model(problem, fixed or {}, pairs)
     set_risk(m, risk or Risk())
     effort = Effort.of(options)
     found = search_horizon(m, effort)
@@ -116,6 +120,9 @@ def solve_horizon(
     booked = _booked(m, values)
     by_leaf = _costs_by_leaf(horizon, fixed_usd, booked)
     npv = sum(horizon.nodes[x].probability * usd for x, usd in by_leaf.items())
+    if pairs is not None:
+        status: Status = "feasible" if found.status in PROVEN else found.status
+        found = replace(found, status=status, bound=math.nan)
     return HorizonResult(
         problem=problem,
         status=found.status,
@@ -132,11 +139,13 @@ def solve_horizon(
     )
 
 
-def _model(problem: Problem, fixed: Orders) -> FleetModel:
+def _model(
+    problem: Problem, fixed: Orders, pairs: frozenset[tuple[int, int]] | None = None
+) -> FleetModel:
     frame = frame_of(problem, scale_limit(problem), every_system=True)
     for (_, o), count in fixed.items():  # what was decided elsewhere may be more than is useful
         frame.useful[problem.offers[o].pool] += count
-    m = build(problem, frame=frame)
+    m = build(problem, pairs=pairs, pools=range(len(problem.pools)), frame=frame)
     check_scaling(m)
     for (u, o), count in fixed.items():
         column = m.columns.get(Ordered(u, o))

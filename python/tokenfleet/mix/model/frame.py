@@ -82,7 +82,7 @@ def able_candidates(
     """
     of_system: dict[str, list[int]] = {}
     for c in order.candidates:
-        if needed[c] > 0:
+        if needed[c] > 0 and not problem.candidates[c].plainer:
             of_system.setdefault(problem.candidates[c].system, []).append(c)
     known: dict[tuple[str, int, bool], list[int]] = {}
     same: dict[tuple[int, ...], list[int]] = {}
@@ -169,13 +169,13 @@ def _useful(
 ) -> dict[int, float]:
     """`useful_systems` of every pool, once for those that share candidates and sizes."""
     known: dict[tuple[int, int, int], float] = {}
-    useful = {}
+    useful, least = {}, problem.objective.least_systems_per_type
     for p, found in able.items():
         pool = problem.pools[p]
         key = (id(found), pool.gpus_per_system, pool.reserve)
         if key not in known:
             known[key] = useful_systems(problem, pool, found, needed)
-        useful[p] = known[key] + _out_of_use(problem, p)
+        useful[p] = max(known[key] + _out_of_use(problem, p), least if found else 0.0)
     return useful
 
 

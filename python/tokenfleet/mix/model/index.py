@@ -36,6 +36,34 @@ from tokenfleet.problem_data import (
 )
 
 
+class TypeUsed(NamedTuple):
+    """1 when any system of a type stands in a scope; `pool` is the first of the type's pools."""
+
+    scope: int
+    pool: int
+    tag: Literal["type used"] = "type used"
+
+
+class FirstType(NamedTuple):
+    """1 when a plan has a system type at all, the first of which is no further one."""
+
+    tag: Literal["first type"] = "first type"
+
+
+class SiteUsed(NamedTuple):
+    """1 when any system stands at a site."""
+
+    site: int
+    tag: Literal["site used"] = "site used"
+
+
+class LayoutUsed(NamedTuple):
+    """1 when there is any replica of a candidate."""
+
+    candidate: int
+    tag: Literal["layout used"] = "layout used"
+
+
 class Demand(NamedTuple):
     """Requests/s of a class in a block are served, by one way or another."""
 
@@ -237,6 +265,47 @@ class Ratio(NamedTuple):
     family: Literal["ratio"] = "ratio"
 
 
+class IfUsed(NamedTuple):
+    """Nothing of a type, at a site or of a layout unless it is used."""
+
+    of: TypeUsed | SiteUsed | LayoutUsed
+    family: Literal["if_used"] = "if_used"
+
+
+class LeastPerType(NamedTuple):
+    """A type that is used has the least number of systems that was asked for."""
+
+    pool: int
+    scope: int
+    family: Literal["least_per_type"] = "least_per_type"
+
+
+class MostTypes(NamedTuple):
+    """System types within their most."""
+
+    family: Literal["types"] = "types"
+
+
+class MostLayouts(NamedTuple):
+    """Layouts of a workload within their most."""
+
+    workload: int
+    family: Literal["layouts"] = "layouts"
+
+
+class FurtherType(NamedTuple):
+    """The first system type is free of the price of further ones."""
+
+    family: Literal["further_type"] = "further_type"
+
+
+class AsGood(NamedTuple):
+    """A simpler plan is as good as was asked for."""
+
+    tokens: bool = False
+    family: Literal["as_good"] = "as_good"
+
+
 class Own(NamedTuple):
     """A row that no family of the model adds: a user's own, or one that asks a question of it."""
 
@@ -287,6 +356,12 @@ Row: TypeAlias = (
     | EmbodiedCarbon
     | Budget
     | Ratio
+    | IfUsed
+    | LeastPerType
+    | MostTypes
+    | MostLayouts
+    | FurtherType
+    | AsGood
     | Own
     | Cutting
 )
@@ -300,6 +375,7 @@ class Slack(NamedTuple):
 
 
 OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
+Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
 
 
 class Choice(NamedTuple):
@@ -320,12 +396,15 @@ Label: TypeAlias = (
     | Used
     | Racks
     | Slot
+    | Chosen
     | Slack
     | OverTime
     | Choice
 )
+#: Labels of columns that say whether something is used at all.
+CHOSEN = (TypeUsed, FirstType, SiteUsed, LayoutUsed)
 #: Labels of columns that are whole numbers.
-WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet)
+WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet, *CHOSEN)
 
 
 class Scopes:

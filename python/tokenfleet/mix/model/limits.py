@@ -16,6 +16,7 @@ import numpy as np
 import pulp
 
 from tokenfleet.errors import Change
+from tokenfleet.mix.model import choices
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
 from tokenfleet.mix.model.index import (
@@ -342,6 +343,16 @@ def _embodied_carbon_used(use: Use, _: Place) -> Amount:
     return peak([total(use.systems(o, b) * kg[o] for o in kg) for b in use.blocks])
 
 
+def _types_used(use: Use, _: Place) -> Amount:
+    of_type: dict[str, list[int]] = {}
+    for p, pool in enumerate(use.problem.pools):
+        of_type.setdefault(pool.system, []).append(p)
+    most = (
+        peak([use.in_pool(p, b) for p in found for b in use.blocks]) for found in of_type.values()
+    )
+    return total(np.minimum(np.ceil(amount), 1.0) for amount in most)
+
+
 class _Served(Family):
     """Demand: its rows are by class and block, and it is met or it is not."""
 
@@ -386,6 +397,7 @@ class _Served(Family):
 _KW = Unit("kw", "{:.6g} kW")
 _RACKS = Unit("racks", "{:.6g}", whole=True)
 _SYSTEMS = Unit("systems", "{:.6g}", whole=True)
+_TYPES = Unit("types", "{:.6g}", whole=True)
 _PER_S = Unit("requests_per_s", "{:.6g} requests/s")
 _KG = Unit("kg", "{:,.0f} kg CO2e", step=1.0)
 _USD = Unit("usd", "{:,.0f} USD", step=1.0)
@@ -493,6 +505,33 @@ FAMILIES: tuple[Family, ...] = (
         unit=_KG,
         places=lambda problem: _budget(problem.objective.embodied_carbon_budget_kg),
         used=_embodied_carbon_used,
+    ),
+    Family(
+        "least_per_type",
+        choices.keep_types_together,
+        holds=lambda problem: problem.objective.least_systems_per_type > 1,
+    ),
+    Family(
+        "types",
+        choices.limit_types,
+        gives_way=True,
+        words="system types",
+        key="system_types",
+        field="most_system_types",
+        unit=_TYPES,
+        places=lambda problem: _budget(problem.objective.most_system_types),
+        used=_types_used,
+    ),
+    Family(
+        "layouts",
+        choices.limit_layouts,
+        holds=lambda problem: problem.objective.most_layouts_per_workload is not None,
+    ),
+    Family(
+        "further_type",
+        choices.price_further_types,
+        holds=lambda problem: problem.objective.usd_per_further_type > 0,
+        more_rows=("if_used",),
     ),
     Family(
         "spending",

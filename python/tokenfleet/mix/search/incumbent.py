@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.solver.highs import PROVEN, Outcome, Status, certify, relative_gap, sign_of
+
+#: Told value and bound of the best plan as they move, in the sense of the model; the bound is -inf
+#: or inf while nothing is proven.
+Watch = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,15 @@ class Found:
 class Incumbent:
     """The best plan so far and the bound, whatever order they arrive in."""
 
-    def __init__(self, m: FleetModel, gap: float, bound: float, partial: bool = False) -> None:
+    def __init__(
+        self,
+        m: FleetModel,
+        gap: float,
+        bound: float,
+        partial: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
+        """`watch` is told of every better plan and bound."""
         self.m = m
         self.gap = gap
         self.bound = bound
@@ -42,6 +54,8 @@ class Incumbent:
         self.status: Status = "error"
         self.interrupted = False
         self.sign = sign_of(m.prob)
+        self.watch = watch
+        self.told = (math.nan, math.nan)  # best value and bound that were told
 
     def offer_plan(self, plan: Mapping[str, float]) -> None:
         """A feasible plan found outside the solver."""
@@ -49,6 +63,7 @@ class Incumbent:
         value = objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items())
         if self.plan is None or self.sign * value < self.sign * self.value:
             self.value, self.plan = value, dict(plan)
+            self.hear(self.value, self.bound)
 
     def take(self, outcome: Outcome, *, whole: bool) -> None:
         """The outcome of a run; its bound counts only when no column was left out."""
@@ -59,6 +74,19 @@ class Incumbent:
             self.status = outcome.status
             if math.isfinite(outcome.bound):
                 self.bound = self.sign * max(self.sign * self.bound, self.sign * outcome.bound)
+                self.hear(self.value, self.bound)
+
+    def hear(self, value: float, bound: float) -> None:
+        """Tells who watches where a value or a bound is better than all that were told."""
+        if self.watch is None:
+            return
+        values = [v * self.sign for v in (value, self.told[0]) if math.isfinite(v)]
+        bounds = [b * self.sign for b in (bound, self.bound, self.told[1]) if not math.isnan(b)]
+        best, proven = min(values, default=math.nan), max(bounds, default=-math.inf)
+        now = (self.sign * best, self.sign * proven)
+        if math.isfinite(best) and now != self.told:
+            self.told = now
+            self.watch(*now)
 
     def done(self) -> bool:
         """Whether the gap is reached or the user asked to stop."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import pulp
 
 from tokenfleet.mix.model import FleetModel
-from tokenfleet.mix.model.index import WHOLE
+from tokenfleet.mix.model.index import CHOSEN, WHOLE
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Effort
@@ -68,7 +68,7 @@ def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:
     for site in places.values():
         found.setdefault(site, [])
     for label, v in m.columns.items():
-        if isinstance(label, WHOLE) and v.upBound != 0.0:
+        if isinstance(label, WHOLE) and not isinstance(label, CHOSEN) and v.upBound != 0.0:
             p = getattr(label, "pool", None)
             if p is None and isinstance(label, Systems):
                 p = m.problem.offers[label.offer].pool

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulp
 
@@ -38,6 +38,8 @@ from tokenfleet.mix.solver.highs import OPTIMAL_GAP, Outcome, SolveOptions, cert
 
 MAX_STEPS = 40
 _SIGN_KNOWN = 0.999
+_ZERO = 1e-10  # of a plan's cost: a least value that is no further below zero is zero
+_NOISE = 1e-7  # of the most tokens: a rate that whole numbers of 0 let through is none
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class _Ratio:
     cost: Mapping[str, float]
     constant: float
     tokens: Mapping[str, float]
+    least: float = 0.0  # tokens, no more of which are the solver's rounding
 
     def cost_of(self, plan: Mapping[str, float]) -> float:
         return self.constant + sum(a * plan.get(name, 0.0) for name, a in self.cost.items())
@@ -56,7 +59,7 @@ class _Ratio:
 
     def of(self, plan: Mapping[str, float]) -> float:
         tokens = self.tokens_of(plan)
-        return self.cost_of(plan) / tokens if tokens > 0 else math.inf
+        return self.cost_of(plan) / tokens if tokens > self.least else math.inf
 
 
 def search_ratio(m: FleetModel, effort: Effort) -> Found:
@@ -130,6 +133,7 @@ class RatioSearch:
             return False
         if self.relaxed.value <= 0:
             raise _no_token()
+        self.ratio = replace(self.ratio, least=_NOISE * self.relaxed.value)
         least = self.ratio.of(self.relaxed.values)
         for _ in range(MAX_STEPS):
             cost_minus_tokens(self.m, least)
@@ -155,11 +159,11 @@ class RatioSearch:
         effort, least = self.effort.with_gap(self.wanted), self.ratio.of(self.relaxed.values)
         cost_minus_tokens(self.m, self.bound if math.isfinite(self.bound) else least)
         found = search(self.m, effort.part(0.25))
-        if found.values and self.ratio.tokens_of(found.values) <= 0:
+        if found.values and math.isinf(self.ratio.of(found.values)):
             self._aim_at_tokens()
             found = search(self.m, effort.part(0.5))
         self.plan, self.interrupted = dict(found.values), found.interrupted
-        if found.values and self.ratio.tokens_of(self.plan) <= 0:
+        if found.values and math.isinf(self.ratio.of(self.plan)):
             raise _no_token()
         return found
 
@@ -174,7 +178,7 @@ class RatioSearch:
             self.interrupted |= outcome.interrupted
             if outcome.values and self.ratio.of(outcome.values) < best:
                 self.plan = dict(outcome.values)
-            if outcome.bound >= 0:
+            if outcome.bound >= -_ZERO * abs(self.ratio.cost_of(self.plan)):
                 self.bound = max(self.bound, step)
             elif self.ratio.of(self.plan) >= best:
                 return

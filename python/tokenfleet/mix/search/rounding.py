@@ -17,6 +17,7 @@ from typing import TypeAlias
 import pulp
 
 from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model.choices import implied
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import WHOLE, Capacity
 from tokenfleet.mix.model.packing import split_sizes
@@ -137,6 +138,7 @@ def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
             if Used(scope, p) in m.columns:
                 plan[Used(scope, p)] = 1.0
         plan.update(_racks(m, p, needed))
+    plan.update(implied(m, plan))
     return {m.columns[label].name: v for label, v in plan.items()}
 
 

@@ -26,7 +26,7 @@ import pulp
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.fixing import may_improve
-from tokenfleet.mix.search.incumbent import Found, Incumbent
+from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
 from tokenfleet.mix.search.neighbourhood import improve
 from tokenfleet.mix.search.relaxation import probe, tighten
 from tokenfleet.mix.search.rounding import round_up
@@ -48,13 +48,14 @@ def search(
     effort: Effort,
     start: Mapping[str, float] | None = None,
     bound: float | None = None,
+    watch: Watch | None = None,
 ) -> Found:
     """Solve the model with the objective it has now, from the plan `start` if there is one.
 
     With `bound` the model holds only a part of the columns: the bound is that of the whole, and
     nothing that the part proves about itself is claimed.
     """
-    return MixSearch(m, effort, bound).solve(start)
+    return MixSearch(m, effort, bound, watch).solve(start)
 
 
 def first_plan(m: FleetModel, effort: Effort, bound: float) -> Found:
@@ -72,9 +73,16 @@ class MixSearch:
     relaxed: Outcome
     best: Incumbent
 
-    def __init__(self, m: FleetModel, effort: Effort, bound: float | None = None) -> None:
+    def __init__(
+        self,
+        m: FleetModel,
+        effort: Effort,
+        bound: float | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         """`bound`: of the whole model of which m holds some columns; None where m is the whole."""
         self.m = m
+        self.watch = watch
         self.effort = effort
         self.bound_of_whole = bound
         self.partial = bound is not None
@@ -129,7 +137,7 @@ class MixSearch:
         if self.large and not self.partial:
             self.tighten()
         known = self.relaxed.bound if self.bound_of_whole is None else self.bound_of_whole
-        self.best = Incumbent(self.m, self.effort.gap, known, self.partial)
+        self.best = Incumbent(self.m, self.effort.gap, known, self.partial, self.watch)
         return True
 
     def _relax(self, effort: Effort) -> Outcome:
@@ -187,8 +195,15 @@ class MixSearch:
 
     def _run(self, limit: SolveOptions, kept: set[tuple[int, int]], *, whole: bool) -> None:
         start, target = self.best.plan, self.best.target()
+        told = None if self.watch is None else self._told(whole and not self.partial)
         with only(self.m, kept):
-            self.best.take(run(self.m.prob, limit, start=start, target=target), whole=whole)
+            outcome = run(self.m.prob, limit, start=start, target=target, watch=told)
+        self.best.take(outcome, whole=whole)
+
+    def _told(self, proves: bool) -> Watch:
+        """Passes on what a run says while it goes on; its bound only where it is of the whole."""
+        best = self.best
+        return lambda value, bound: best.hear(value, bound if proves else math.nan)
 
     def _whole_s(self) -> float:
         """Seconds below which the whole model has nothing to add."""

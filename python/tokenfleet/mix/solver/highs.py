@@ -17,7 +17,7 @@ The relative gap is `|value - bound| / max(|value|, 1e-9)`; `optimal` means gap 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
 
 OPTIMAL_GAP = 1e-6
+_NONE = 1e30  # HiGHS says so, or infinity, where it has no number
 _OPTIMAL = "Optimal"  # HiGHS's word
 _OFF = 1e-5  # relative, between a value and what its columns add up to
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
@@ -85,6 +86,8 @@ class SolveOptions:
     seed: int = 0
     heuristic_effort: float = 0.05  # share of the work HiGHS spends on finding plans
     first_plan: bool = False  # stop at the first plan
+    nodes: int | None = None  # of the search tree, at most
+    restarts: bool = True  # the search may begin anew with what it learnt
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         start: Mapping[str, float] | None = None,
         target: float | None = None,
         as_arrays: bool = True,
+        watch: Callable[[float, float], None] | None = None,
     ) -> None:
         super().__init__(
             mip=mip,
@@ -135,10 +139,15 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         )
         if options.first_plan:
             self.optionsDict["mip_max_improving_sols"] = 1
+        if not options.restarts:
+            self.optionsDict["mip_allow_restart"] = False
+        if options.nodes is not None:
+            self.optionsDict["mip_max_nodes"] = options.nodes
         self.gap = options.gap
         self.start = start
         self.target = target
         self.as_arrays = as_arrays
+        self.watch = watch  # told value and bound on the way, in the sense of the model
         self.interrupted = False
         self.factor = 1.0  # what HiGHS minimised = factor * the model's objective
 
@@ -172,7 +181,17 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
 
     def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
         """Run in a thread and wait, so that Ctrl-C is heard."""
+        if self.watch is not None and self.mip:
+            lp.solverModel.cbMipImprovingSolution.subscribe(self._said)
+            lp.solverModel.cbMipLogging.subscribe(self._said)
         self.interrupted |= wait_for(lp.solverModel)
+
+    def _said(self, event: Any) -> None:
+        """What HiGHS says on the way."""
+        assert self.watch is not None
+        found = (event.data_out.mip_primal_bound, event.data_out.mip_dual_bound)
+        value, bound = (x / self.factor if abs(x) < _NONE else math.nan for x in found)
+        self.watch(value, bound)
 
     def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:  # noqa: N802
         """Read the outcome; PuLP's own pair of codes is derived from it."""
@@ -217,17 +236,22 @@ def run(
     start: Mapping[str, float] | None = None,
     target: float | None = None,
     as_arrays: bool = True,
+    watch: Callable[[float, float], None] | None = None,
 ) -> Outcome:
     """Solve a PuLP model and say what is proven; stop at the first value as good as `target`.
 
-    An answer "infeasible or unbounded" is settled by a second run without presolve.
+    `watch(value, bound)` is told on the way, by the solver's own thread; NaN where there is none.
+
+    An answer "infeasible or unbounded" is settled by a second run without presolve, one whose
+    columns are not those of its value by a second run without the start.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
     """
-    outcome = _once(
-        prob, QuietHighs(options, mip=mip, start=start, target=target, as_arrays=as_arrays)
+    first = QuietHighs(
+        options, mip=mip, start=start, target=target, as_arrays=as_arrays, watch=watch
     )
+    outcome = _once(prob, first)
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
     if start is not None and not outcome.interrupted and _is_another_plan(prob, outcome):
@@ -357,12 +381,20 @@ def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -
     lp.solverModel.setSolution(solution)
 
 
+class _ByName(dict[str, float]):
+    """Numbers by the name of a column or row. PuLP does not know a column that stands in no row and
+    costs nothing: it is 0."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.0
+
+
 def _within_bounds(solver: Any, matrix: Matrix, solution: Any) -> dict[str, float]:
     """Columns of a solution. The solver lets them pass their bounds by its tolerance; no rate is
     below zero."""
     lp = solver.getLp()
     found = np.clip(solution.col_value, lp.col_lower_, lp.col_upper_)
-    return dict(zip(matrix.names, found.tolist(), strict=True))
+    return _ByName(zip(matrix.names, found.tolist(), strict=True))
 
 
 def _read(run_: QuietHighs, solver: Any) -> Outcome:
@@ -394,7 +426,7 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
 
 def _named(names: list[str], duals: Any, factor: float) -> dict[str, float]:
     """Duals of a minimisation in the model's unit, by name of column or row."""
-    return dict(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
+    return _ByName(zip(names, (np.array(duals) / abs(factor)).tolist(), strict=True))
 
 
 def _bound(code: Any, info: Any, is_mip: bool) -> float:

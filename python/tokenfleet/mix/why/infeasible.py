@@ -20,7 +20,7 @@ from tokenfleet.errors import Change, InfeasibleError, SolverError, WayOut
 from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import may_run
-from tokenfleet.mix.model.index import Budget, Demand, Slack
+from tokenfleet.mix.model.index import CHOSEN, Budget, Demand, Slack
 from tokenfleet.mix.model.objectives import cost_coefficients, set_objective
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
@@ -178,6 +178,8 @@ def describe_label(problem: Problem, label: Label) -> str:
         text = "scale of free demand"
     elif isinstance(label, Slack):
         text = f"what gives way of the {label.row.family} limits"
+    elif isinstance(label, CHOSEN):
+        text = "number of system types, sites and layouts"
     elif isinstance(label, (Ordered, Held, Placed)):
         text = f"systems {label.tag} under offer {problem.offers[label.offer].id}"
     elif isinstance(label, (Used, Racks, Slot)):
