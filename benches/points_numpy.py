@@ -204,7 +204,8 @@ def operate(  # noqa: PLR0915
     held = one.prompt_s[0] + alone * one.alone_s[0]
     held += one.new[0] / layout.kernel["chunk_tokens"] * tau
     busy = rate / c.lanes * held
-    queue = (busy, 0.5 * one.spread * held / (1.0 - busy), np.log(np.maximum(busy, FEW)))
+    queue_stretch = (1.0 + busy / (1.0 + busy)) / (1.0 - busy)
+    queue = (busy, 0.5 * one.spread * held * queue_stretch, np.log(np.maximum(busy, FEW)))
     prompts = 1.0 - share
     taken = _taken(batch, n + busy * c.lanes, u, prompts)
     uneven = 0.5 * one.load * np.maximum(one.output_spread, 1.0 + prompts)
@@ -212,8 +213,13 @@ def operate(  # noqa: PLR0915
     mean_wait = queue[0] * queue[1] + slots[0] * slots[1]
     waits = {i: _wait([queue, slots], 1.0 - QUANTILE[i]) for i in {1, *ttft_at}}
     # TTFT.
-    owns = {i: _own(c, i, alone, tau) for i in {0, 1, 2, *ttft_at}}
-    ttft = {i: _ttft(i, owns, waits, mean_wait) for i in ttft_at}
+    on_lane, burst = rate / c.lanes, c.lanes * prompt
+    noise = on_lane * burst * burst * one.spread
+    step = tau * stretch_of_time
+    others = 1.5 * tau * (stretch_of_time - 1.0)
+    owns = {i: _own(c, i, alone, tau) + others for i in {0, 1, 2, *ttft_at}}
+    part = {i: ref.narrow_tail(i, one.spread) for i in ttft_at}
+    ttft = {i: _ttft(i, owns, waits, mean_wait, (step, noise, part[i])) for i in ttft_at}
     # TPOT.
     steady = tau * stretch_of_time / accepted
     behind = prompts * stretch_of_time
@@ -221,24 +227,24 @@ def operate(  # noqa: PLR0915
     mean_tpot = steady + behind * (held + queued) / one.later[0]
     tpot = dict.fromkeys(tpot_at, mean_tpot)
     if any(i > 1 for i in tpot_at):
-        tokens = one.later[0] / one.output_spread
-        on_lane, burst = rate / c.lanes, c.lanes * prompt
-        noise = on_lane * burst * burst * one.spread
-        met = on_lane * (tokens * steady)
         third = 3.0 * noise * stretch_of_time
         least_n = np.minimum(n, u * batch)
         crowd_spread = np.sqrt(least_n * (batch - least_n) / ((1.0 - u) * batch))
-        variance = stretch_of_time * stretch_of_time * (tokens * steady * noise)
     for i in (i for i in tpot_at if i > 1):
         z, p = ref.NORMAL[i], QUANTILE[i]
-        hit = np.where(met >= -math.log(p), burst, 0.0)
+        tokens = one.later[0] / one.output_spread ** (2 if i == 4 else 1)
+        together = z * stretch_of_time * np.sqrt(tokens * steady * noise)
+        hit = np.where(on_lane * (tokens * steady) >= -math.log(p), burst, 0.0)
+        longer = one.prompt_s[i] - one.prompt_s[0] + alone * (one.alone_s[i] - one.alone_s[0])
+        longer = behind * np.maximum(longer, 0.0)
         backlog = np.maximum(queue[1] * (queue[2] - math.log(1.0 - p)), 0.0)
         backlog = behind * np.maximum(backlog - queued, 0.0)
         many = np.maximum(np.minimum(least_n + z * crowd_spread, batch), n)
         crowded = _step(c, many, np.searchsorted(c.starts, many, side="right"))
         crowd = tokens * (crowded * stretch_of_time / accepted - steady)
-        spread = np.sqrt(z * z * variance + backlog * backlog + crowd * crowd)
-        skew = (hit + third) * stretch_of_time
+        apart = together * together + backlog * backlog + longer * longer + crowd * crowd
+        spread = np.sqrt(apart + 2.0 * prompts * together * crowd)
+        skew = (hit * one.spread * one.spread + third) * stretch_of_time
         most = np.maximum((crowded + c.chunk_s) / accepted - mean_tpot, 0.0)
         standing = np.maximum(spread + (z * z - 1.0) / 6.0 * skew, hit)
         tpot[i] = mean_tpot + np.minimum(standing / tokens, most)
@@ -257,7 +263,13 @@ def _own(c: Curve, i: int, alone: Rows, tau: Rows) -> Rows:
     return full + alone * added + steps * tau
 
 
-def _ttft(i: int, owns: dict[int, Rows], waits: dict[int, Rows], mean_wait: Rows) -> Rows:
+def _ttft(
+    i: int,
+    owns: dict[int, Rows],
+    waits: dict[int, Rows],
+    mean_wait: Rows,
+    met: tuple[Rows, Rows, float],
+) -> Rows:
     if i == 1:
         wide = np.maximum(owns[2] - owns[1], 0.0)
         skew = np.maximum(mean_wait - waits[1], 0.0)
@@ -265,7 +277,8 @@ def _ttft(i: int, owns: dict[int, Rows], waits: dict[int, Rows], mean_wait: Rows
         return owns[1] + waits[1] + skew * wide / np.where(both > 0.0, both, 1.0)
 
     def late(own: Rows, wait: Rows) -> Rows:
-        p, q = np.maximum(owns[i] - own, 0.0), np.maximum(waits[i] - wait, 0.0)
-        return own + wait + np.sqrt(p * p + q * q)
+        p, q = np.maximum(owns[i] - own, 0.0), met[2] * np.maximum(waits[i] - wait, 0.0)
+        return own + wait + np.sqrt(p * p + q * q + ref.NORMAL[i] ** 2 * met[1] * met[0])
 
-    return np.maximum(late(owns[0], mean_wait), late(owns[1], waits[1]))
+    worst = np.maximum(late(owns[0], mean_wait), late(owns[1], waits[1]))
+    return worst + (QUANTILE[i] - 0.5) * met[0]

@@ -25,9 +25,11 @@ from tokenfleet import _core, evaluate, optimize_fleet
 from tokenfleet.backtest import backtest
 from tokenfleet.calibration import SHIPPED, Calibration, Spread
 from tokenfleet.catalog import load_catalog
-from tokenfleet.errors import SchemaError
+from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import solve_options
+from tokenfleet.plan.other import other_answer
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.knowledge import PROMISED, Judge, deviations, time_factors
 from tokenfleet.scenario.load import load_scenario
@@ -151,6 +153,7 @@ def scenario(**changes: Any) -> Json:
     """A small fleet of H100 for a model and engine version that the shipped calibration knows."""
     base: Json = {
         "name": "confidence",
+        "confidence": "expected",
         "as_of": "2026-07-01",
         "systems": ["h100_sxm_8"],
         "engines": ["trtllm"],
@@ -481,6 +484,69 @@ def test_pools_keep_their_share_at_a_confidence() -> None:
 def test_confidences_that_mean_nothing_are_refused(value: Any) -> None:
     with pytest.raises(SchemaError, match="confidence"):
         load_scenario(scenario(confidence=value))
+
+
+@pytest.mark.default_confidence
+def test_plans_are_held_at_four_in_five_unless_asked() -> None:
+    asked = scenario(confidence=0.8)
+    silent = {name: value for name, value in asked.items() if name != "confidence"}
+    assert load_scenario(silent).scenario.sure == load_scenario(asked).scenario.sure == 0.8
+    assert load_scenario(scenario()).scenario.sure is None
+
+
+def test_the_answer_at_both_stands_beside_each_other() -> None:
+    held = optimize_fleet(scenario(confidence=0.8), both=True)
+    expected = optimize_fleet(scenario(), both=True)
+    assert held.other is not None and expected.other is not None
+    assert (held.other.confidence, expected.other.confidence) == (None, 0.8)
+    assert held.other.annual_cost_usd == pytest.approx(expected.annual_cost_usd)
+    assert expected.other.annual_cost_usd == pytest.approx(held.annual_cost_usd)
+    assert (held.other.gpus, held.other.systems) == (
+        expected.gpus,
+        {"h100_sxm_8": expected.gpus // 8},
+    )
+    assert held.other.undecided is None
+    assert held.gpus > expected.gpus
+
+
+def test_a_choice_inside_the_error_names_the_run_that_settles_it() -> None:
+    def answer(system: str, confidence: float | str) -> tuple[Built, MixResult]:
+        offer = {"id": system, "system": system, "kind": "rent", "term_years": 3}
+        offers = [{**offer, "price_usd_per_gpu_h": 2.0}]
+        asked = built(systems=[system], engines=["vllm"], offers=offers, confidence=confidence)
+        return asked, solve_mix(asked.problem, solve_options(asked.loaded.scenario))
+
+    known, ours = answer("h100_sxm_8", 0.8)
+    apart, theirs = answer("mi300x_8", "expected")
+    other = other_answer(ours, known, theirs, apart)
+    assert other.undecided is not None and set(other.systems) == {"mi300x_8"}
+    left = other.undecided
+    assert (left.taken, left.instead) == (("h100_sxm_8",), ("mi300x_8",))
+    # An accelerator without kernels of its own vendor is the least known.
+    assert [text.split(",")[0] for text in left.measure] == [
+        "llama-3.1-8b on mi300x_8 under vllm",
+        "llama-3.1-8b on h100_sxm_8 under vllm",
+    ]
+    assert other_answer(ours, known, ours, known).undecided is None
+
+
+@pytest.mark.default_confidence
+def test_a_limit_that_only_an_expectation_keeps_says_so() -> None:
+    def asked(limit_ms: float) -> Json:
+        slos = [{"metric": "ttft", "percentile": "p99", "limit_ms": limit_ms}]
+        return scenario(workloads=[{**scenario()["workloads"][0], "slos": slos}])
+
+    def kept(limit_ms: float) -> bool:
+        try:
+            return bool(optimize_fleet(asked(limit_ms), compare_single=False))
+        except InfeasibleError as error:
+            assert "confidence: expected" not in str(error)
+            return False
+
+    tight = asked(next(limit_ms for limit_ms in range(30, 80, 5) if kept(limit_ms)))
+    tight.pop("confidence")
+    with pytest.raises(InfeasibleError, match="confidence: expected"):
+        optimize_fleet(tight)
 
 
 def test_measured_columns_have_no_confidence() -> None:

@@ -14,16 +14,18 @@ from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import Extras, plan_of
 from tokenfleet.plan.match import origin_of
-from tokenfleet.plan.rows import Plan
+from tokenfleet.plan.other import no_other_answer, other_answer
+from tokenfleet.plan.rows import OtherAnswer, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
-from tokenfleet.schema import Scenario
+from tokenfleet.schema import DEFAULT_CONFIDENCE, Scenario
 from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.verify.bound import with_checked_bound
 from tokenfleet.verify.latency import verify_latency
@@ -34,7 +36,7 @@ if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by 
     from tokenfleet.simulation.arrivals import TraceSource
     from tokenfleet.simulation.check import Note, SimulationCheck
 
-Verify = Literal["simulate"]
+Verify = Literal["brief", "simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
 _CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
@@ -50,6 +52,7 @@ def optimize_fleet(
     simulation: SimulationSettings | None = None,
     trace: TraceSource = None,
     note: Note | None = None,
+    both: bool = False,
     period: str | None = None,
     fixed: Plan | None = None,
 ) -> Plan:
@@ -62,9 +65,14 @@ def optimize_fleet(
 
     With `verify="simulate"` every replica group of the plan is simulated at its routed mix, by the
     settings of `simulation`; where a limit fails with confidence the column's capacity is lowered
-    and the mix solved again. `plan.verification` has the rounds and the price of certainty;
-    `note(text)` is told how far it is. With a `trace`, for all workloads or by name, limits must
-    also hold when it is replayed in the busiest load block at the mean rate over the year.
+    and the mix solved again. With `verify="brief"` the largest groups are, by few requests, which
+    takes about a second; measured columns, which have no layouts, are left as they are.
+    `plan.verification` has the rounds and the price of certainty; `note(text)` is told how far it
+    is. With a `trace`, for all workloads or by name, limits must also hold when it is replayed in
+    the busiest load block at the mean rate over the year.
+
+    With `both`, `plan.other` is the best plan at the model's expectation beside one that is held at
+    a confidence, or the one held at the default confidence beside one at the expectation.
 
     A scenario with a `horizon` is planned over its periods and outlooks: `plan.horizon` has the
     orders, periods and risks, and the other keys are those of the first period, or of `period`
@@ -75,15 +83,14 @@ def optimize_fleet(
         InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
         SolverError: the solver failed, or its answer did not pass the independent check.
     """
-    begun = time.perf_counter()
+    begun, slowness = time.perf_counter(), Slowness()
     if trace is not None and verify is None:
         raise SchemaError("a trace without verify", 'write verify="simulate" (--verify simulate)')
     loaded = load_scenario(scenario)
     built = build(loaded, progress)
-    require_candidates(built)
     options = solve_options(loaded.scenario)
     if loaded.scenario.horizon is not None:
-        if verify is not None:
+        if verify not in (None, "brief"):
             hint = "plan one period (--period 2027-Q1), and simulate that plan"
             raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
         return plan_horizon(built, options, begun=begun, period=period, fixed=fixed)
@@ -91,27 +98,72 @@ def optimize_fleet(
         raise SchemaError(
             "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"
         )
-    if verify is None:
-        result = solve_mix(
-            built.problem,
-            _to_search(options),
-            lambda found: recheck(built, found),
-            compare_single=compare_single,
-            watch=watch,
-        )
-        result = _checked(result, built, options)
-        return plan_of(result, extras(built, result, time.perf_counter() - begun))
-    judge = replace(_judge(built, verify, simulation, trace), note=note)
-    result = _checked(_solve_verified(built, judge, compare_single), built, options)
+    if verify == "brief" and built.specification is None:
+        verify = None
+    judge = None if verify is None else _judge(built, verify, simulation, trace)
+    try:
+        require_candidates(built)
+        if judge is None:
+            result = _solve(built, options, compare_single, watch)
+        else:
+            judge = replace(judge, note=note)
+            result = _solve_verified(built, judge, compare_single, watch)
+    except InfeasibleError as error:
+        raise _of_default_confidence(error, loaded.scenario) from None
+    result = _checked(result, built, options, slowness)
+    other = _other(built, result, options) if both else None
     known = extras(built, result, time.perf_counter() - begun)
-    return plan_of(result, replace(known, verification=judge.verification()))
+    verification = None if judge is None else judge.verification()
+    return plan_of(result, replace(known, verification=verification, other=other))
+
+
+def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> InfeasibleError:
+    """The error, with the confidence that nobody asked for."""
+    if scenario.sure is None or "confidence" in scenario.model_fields_set:
+        return error
+    hint = (
+        f"limits are held at {scenario.sure:.0%} confidence; `confidence: expected` asks for what "
+        "the model expects"
+    )
+    said = f"{error.hint}; {hint}" if error.hint else hint
+    return InfeasibleError(error.message, error.conflicts, said)
+
+
+def _solve(
+    built: Built, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+) -> MixResult:
+    return solve_mix(
+        built.problem,
+        _to_search(options),
+        lambda found: recheck(built, found),
+        compare_single=compare_single,
+        watch=watch,
+    )
+
+
+def _other(built: Built, found: MixResult, options: SolveOptions) -> OtherAnswer | None:
+    """The answer at the other confidence; None for measured columns, and where Ctrl-C came."""
+    if built.specification is None or found.interrupted:
+        return None
+    scenario = built.loaded.scenario
+    confidence = DEFAULT_CONFIDENCE if scenario.sure is None else "expected"
+    changed = scenario.model_copy(update={"confidence": confidence})
+    apart = build(replace(built.loaded, scenario=changed))
+    try:
+        require_candidates(apart)
+        other = _solve(apart, options, compare_single=False)
+    except (InfeasibleError, SolverError):
+        return no_other_answer(apart)
+    except KeyboardInterrupt:
+        return None
+    return other_answer(found, built, other, apart)
 
 
 def _judge(
     built: Built, verify: str, simulation: SimulationSettings | None, trace: TraceSource
 ) -> SimulationCheck:
-    if verify != "simulate":
-        raise SchemaError(f"verify is {verify!r}", "write simulate, or leave it out")
+    if verify not in ("brief", "simulate"):
+        raise SchemaError(f"verify is {verify!r}", "write brief or simulate, or leave it out")
     if built.core is None or built.specification is None:
         raise SchemaError(
             f"{built.loaded.source_name}: measured columns have no layouts to simulate",
@@ -120,7 +172,8 @@ def _judge(
     from tokenfleet.simulation import arrivals  # noqa: PLC0415 (only when asked for)
     from tokenfleet.simulation.check import SimulationCheck  # noqa: PLC0415
 
-    settings = simulation or SimulationSettings()
+    brief = verify == "brief"
+    settings = simulation or (SimulationSettings.brief() if brief else SimulationSettings())
     settings.check()
     named = Extras(
         origin=origin_of(built.loaded, built.specification), configurations=built.origins
@@ -130,20 +183,24 @@ def _judge(
         as_plan=lambda found: plan_of(found, named),
         analytic=lambda found: recheck(built, found),
         settings=settings,
+        brief=brief,
         loads=arrivals.loads_of(built.loaded, built.specification, trace),
     )
 
 
-def _solve_verified(built: Built, judge: SimulationCheck, compare_single: bool) -> MixResult:
-    from tokenfleet.simulation.check import MAX_ROUNDS  # noqa: PLC0415 (only when asked for)
+def _solve_verified(
+    built: Built, judge: SimulationCheck, compare_single: bool, watch: Watch | None
+) -> MixResult:
+    from tokenfleet.simulation import check as judging  # noqa: PLC0415 (only when asked for)
 
     try:
         result = solve_mix(
             built.problem,
             _to_search(solve_options(built.loaded.scenario)),
             judge,
-            max_rounds=MAX_ROUNDS,
+            max_rounds=judging.MAX_BRIEF_ROUNDS if judge.brief else judging.MAX_ROUNDS,
             compare_single=compare_single,
+            watch=watch,
         )
     except InfeasibleError as error:
         raise judge.missing(error) from None
@@ -166,8 +223,13 @@ def _to_search(options: SolveOptions) -> SolveOptions:
     return replace(options, time_limit_s=options.time_limit_s * (1.0 - _CHECK_SHARE))
 
 
-def _checked(result: MixResult, built: Built, options: SolveOptions) -> MixResult:
+def _checked(
+    result: MixResult, built: Built, options: SolveOptions, slowness: Slowness
+) -> MixResult:
     """The result, if its plan is one, with the bound that holds by other means as well.
+
+    Where nobody stated a time limit, the check has more of it on a busy machine: what it takes is
+    capped in work, and the plan is as well proven as on an idle one.
 
     Raises:
         SolverError: as `check`.
@@ -175,9 +237,10 @@ def _checked(result: MixResult, built: Built, options: SolveOptions) -> MixResul
     check(result, built)
     least = _CHECK_SHARE * options.time_limit_s
     left = options.time_limit_s - result.seconds
-    return with_checked_bound(
-        result, options.gap, least if result.interrupted else max(least, left)
-    )
+    seconds = least if result.interrupted else max(least, left)
+    if built.loaded.scenario.solver.time_limit_s is None:
+        seconds *= slowness.factor()
+    return with_checked_bound(result, options.gap, seconds)
 
 
 def check(result: MixResult, built: Built | None = None) -> None:

@@ -7,9 +7,9 @@
 //! `Σ f_k·load_k = u` each is largest at a corner, where one class takes all; latency rises in each
 //! of them, so holding a limit under the worst of all holds it for every mix.
 
-use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
+use crate::perf::late::{late_ttft, median_ttft, stretched_steps, Answers, Disturbance, Shared};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
-use crate::perf::queue::{all_slots_taken, Tail};
+use crate::perf::queue::{all_slots_taken, queue_stretch, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
 use crate::perf::role::Role;
 use crate::workload::{MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
@@ -45,6 +45,8 @@ pub struct Pressure {
     prompt_rate: [f64; MAX_CLASSES],
     /// `Σ rate·E[size²]` of those prompts, s.
     prompt_noise: f64,
+    /// `E[L²]/E[L]²` of those prompts, of the class where it is largest.
+    spread: f64,
 }
 
 /// Percentile indices for which waiting times are wanted; mean and median always are.
@@ -148,12 +150,14 @@ impl Pressure {
         for (k, rate) in active() {
             let (times, work) = (&replica.classes[k], &replica.work[k]);
             let residual = 0.5 * held(k) * work.spread;
-            queue.push(rate / lanes * held(k), residual / (1.0 - busy));
+            let stretch = queue_stretch(busy, replica.shares_steps());
+            queue.push(rate / lanes * held(k), residual * stretch);
             uneven += rate * times.load * uneven_load(times.load, work.output_spread, prompts);
         }
         for (k, rate) in active() {
             pressure.prompt_rate[k] = rate / lanes;
             pressure.prompt_noise += pressure.noise_of(replica, k);
+            pressure.spread = pressure.spread.max(replica.work[k].spread);
         }
         pressure.queue = queue;
         let uneven = if u > 0.0 { uneven / u } else { 0.0 };
@@ -200,11 +204,13 @@ impl Pressure {
             uneven = uneven.max(uneven_load(times.load, work.output_spread, prompts));
             pressure.prompt_rate[k] = u / times.load / lanes;
             pressure.prompt_noise = pressure.prompt_noise.max(pressure.noise_of(replica, k));
+            pressure.spread = pressure.spread.max(work.spread);
         }
         if busy >= 1.0 {
             return None;
         }
-        pressure.queue.push(busy, residual / (1.0 - busy));
+        let stretch = queue_stretch(busy, replica.shares_steps());
+        pressure.queue.push(busy, residual * stretch);
         pressure.settle(replica, [u, busy, uneven, attention_max], wanted);
         Some(pressure)
     }
@@ -222,6 +228,7 @@ impl Pressure {
             wait: [0.0; 5],
             prompt_rate: [0.0; MAX_CLASSES],
             prompt_noise: 0.0,
+            spread: 1.0,
         }
     }
 
@@ -270,12 +277,19 @@ impl Pressure {
 
     /// TTFT of class `k` at percentile index `i`, s.
     pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
-        let own = |i: usize| own_ttft(replica, k, i).at(self.tau, self.beside);
+        let (mut stretched, mut shared) = (0.0, Shared::NOTHING);
+        if replica.shares_steps() {
+            let stretch = 1.0 / self.decode_share;
+            stretched = stretched_steps(self.tau, stretch);
+            let step_s = self.tau * stretch;
+            shared = Shared::at(i, step_s, self.prompt_noise, self.spread);
+        }
+        let own = |i: usize| own_ttft(replica, k, i).at(self.tau, self.beside) + stretched;
         let parts = |i: usize| (own(i), self.wait[i]);
         let value = match i {
             0 => own(0) + self.wait[0],
             1 => median_ttft(parts(1), own(2), self.wait[0]),
-            _ => late_ttft(parts(0), parts(1), parts(i)),
+            _ => late_ttft(parts(0), parts(1), parts(i), &shared),
         };
         replica.factors.ttft * value + round_trip_s
     }
@@ -293,7 +307,7 @@ impl Pressure {
             stretch: 1.0 / self.decode_share,
             steady: self.tau / advance,
             later_tokens: work.later_tokens[0],
-            noise_tokens: work.noise_tokens,
+            noise_tokens: work.noise_tokens[i],
         };
         if answers.later_tokens <= 0.0 {
             return answers.steady;
@@ -304,13 +318,16 @@ impl Pressure {
             return mean;
         }
         let duration = answers.noise_tokens * answers.steady;
+        let (hit, hit_skew) = self.likely_burst(replica, duration, i);
         answers.late(
             mean,
             &Disturbance {
                 z: NORMAL_QUANTILES[i],
                 noise: self.prompt_noise,
-                hit: self.likely_burst(replica, duration, i),
+                hit,
+                hit_skew,
                 backlog: (self.queued[i] - self.queued[0]).max(0.0),
+                own: self.longer_prompt(replica, k, i),
                 crowded: self.tau_at[i] / advance,
                 longest: (self.tau_at[i] + replica.chunk_s) / replica.step.accepted,
             },
@@ -318,11 +335,25 @@ impl Pressure {
     }
 
     /// The largest prompt that more than `1−p` of requests of this duration meet, p being percentile
-    /// `i`, s.
-    fn likely_burst(&self, replica: &Replica, duration: f64, i: usize) -> f64 {
+    /// `i`, and the largest `E[size³]/E[size²]`, for log-normal lengths, s.
+    fn likely_burst(&self, replica: &Replica, duration: f64, i: usize) -> (f64, f64) {
         (0..replica.classes.len())
             .filter(|k| self.prompt_rate[*k] * duration >= UNMET[i])
-            .fold(0.0, |largest, k| largest.max(self.burst(replica, k)))
+            .fold((0.0, 0.0), |(largest, skew), k| {
+                let burst = self.burst(replica, k);
+                let spread = replica.work[k].spread;
+                (largest.max(burst), skew.max(burst * spread * spread))
+            })
+    }
+
+    /// By how much a prompt of class `k` holds its lane longer at percentile index `i` than on average, s.
+    fn longer_prompt(&self, replica: &Replica, k: usize, i: usize) -> f64 {
+        if !replica.shares_steps() {
+            return 0.0;
+        }
+        let times = &replica.classes[k];
+        let held = |i: usize| self.beside.time(times.prompt_s[i], times.alone_s[i]);
+        (held(i) - held(0)).max(0.0)
     }
 
     /// All percentiles of the classes in `set`; needs a pressure of [`Percentiles::ALL`].

@@ -6,6 +6,19 @@
 //! `P(W > t) ≈ Σ_j ρ_j exp(−t/θ_j)`: exact in its mean, exact for M/M/1, and a rare long prompt
 //! keeps its own slow term instead of vanishing in an average.
 
+/// By how much the queue stretches a residual where prompts keep the lane `busy`: `1/(1 − busy)` first
+/// come, first served. Prompts that `share` steps end with the last of their step: those that came in the
+/// same step count twice, `(1 + 2·busy)/(1 + busy)` times as long.
+#[inline(always)]
+pub fn queue_stretch(busy: f64, share: bool) -> f64 {
+    let together = if share {
+        1.0 + busy / (1.0 + busy)
+    } else {
+        1.0
+    };
+    together / (1.0 - busy)
+}
+
 /// Most terms: one per class and one for the batch slots.
 pub const MAX_TERMS: usize = crate::workload::MAX_CLASSES + 1;
 

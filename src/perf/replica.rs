@@ -27,8 +27,9 @@ pub struct ClassWork {
     pub steps: f64,
     /// Output tokens after the first, at the percentiles.
     pub later_tokens: [f64; 5],
-    /// Output tokens over which disturbances average out: `1/E[1/O]`, for a log-normal length.
-    pub noise_tokens: f64,
+    /// Output tokens over which disturbances average out, at the percentiles: `1/E[1/O]` for a log-normal
+    /// length, and far out, where short answers decide, `E[1/O]/E[1/O²]`.
+    pub noise_tokens: [f64; 5],
     /// Decode attention per sequence and step, s, at the mean context.
     pub attention_s: f64,
     /// Decode steps of a lane when every sequence has that attention.
@@ -69,7 +70,10 @@ impl ClassWork {
             output_spread: class.output.m2 / class.output.at[0].powi(2),
             steps: later_tokens[0] / step.accepted,
             later_tokens,
-            noise_tokens: later_tokens[0] * class.output.at[0].powi(2) / class.output.m2,
+            noise_tokens: std::array::from_fn(|i| {
+                let narrow = class.output.at[0].powi(2) / class.output.m2;
+                later_tokens[0] * narrow.powi(if i == 4 { 2 } else { 1 })
+            }),
             attention_s,
             decode: step.decode_curve(attention_s),
             prompt,
@@ -112,9 +116,11 @@ pub struct ClassTimes {
     pub full_s: f64,
     /// Replica-seconds of prompt work per request, weighted by its interference with decode.
     pub prompt_load: f64,
-    /// Prompt work on one rank, s, at the mean and percentiles of length, while a full batch decodes.
+    /// How long a prompt holds its rank, s, at the mean and percentiles of length, while a full batch
+    /// decodes: its work, weighted by its interference with decode.
     pub prompt_s: [f64; 5],
-    /// What is added to that beside one decode token, where the prompt loads the weights itself, s.
+    /// What is added to that beside one decode token, where the prompt loads the weights itself, and may
+    /// find no decode to interfere with, s.
     pub alone_s: [f64; 5],
     /// What is then added to `prompt_load`.
     pub alone_load: f64,
@@ -191,6 +197,11 @@ impl<'a> Replica<'a> {
         self.factors.load(self.role)
     }
 
+    /// Whether prompts and decode share steps.
+    pub fn shares_steps(&self) -> bool {
+        matches!(self.role, Role::Serve)
+    }
+
     /// Batches in flight at once: data-parallel ranks times stages.
     pub fn lanes(&self) -> f64 {
         self.ranks * self.stages
@@ -229,17 +240,23 @@ impl<'a> Replica<'a> {
 
     /// `full`: steps that carry a full batch.
     fn class_times(&self, work: &ClassWork, full: StepsBeside, interference: f64) -> ClassTimes {
-        let beside_full_s = work.prompt.map(|tokens| full.products_s(tokens));
-        let prompt_s = std::array::from_fn(|i| beside_full_s[i] + work.prompt_attention_s[i]);
-        let alone_s = match self.role {
-            Role::Serve => std::array::from_fn(|i| work.alone_products_s[i] - beside_full_s[i]),
-            _ => [0.0; 5],
+        let products_s = work.prompt.map(|tokens| full.products_s(tokens));
+        let work_s: [f64; 5] = std::array::from_fn(|i| products_s[i] + work.prompt_attention_s[i]);
+        let (prompt_s, alone_s, alone_load_s) = match self.role {
+            Role::Serve => {
+                let held_s = work_s.map(|s| interference * s);
+                let alone = |i: usize| work.alone_products_s[i] + work.prompt_attention_s[i];
+                let slowest = interference.max(1.0);
+                let alone_s = std::array::from_fn(|i| slowest * alone(i) - held_s[i]);
+                (held_s, alone_s, interference * (alone(0) - work_s[0]))
+            }
+            _ => (work_s, [0.0; 5], 0.0),
         };
         let full_s = self.tau(self.batch, work.attention_s);
         let lanes = self.lanes();
         let decode_load = work.steps * full_s / self.batch;
         // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
-        let mean_prompt = prompt_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
+        let mean_prompt = work_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
         let (load, prompt_load) = match self.role {
             Role::Serve => {
                 let prompt = interference * mean_prompt / lanes;
@@ -258,7 +275,7 @@ impl<'a> Replica<'a> {
             prompt_load,
             prompt_s,
             alone_s,
-            alone_load: interference * alone_s[0] / lanes,
+            alone_load: alone_load_s / lanes,
             chunks: work.chunks,
             attention_s: work.attention_s,
             steps: work.steps,
@@ -392,7 +409,7 @@ mod tests {
                 assert!((times.load - times.prompt_load - decode).abs() < 1e-12 * times.load);
                 // Two stages share the prompt; its attention grows with the square of its length.
                 let longer = work.prompt_attention_s[0] * (work.spread - 1.0);
-                let prompt = layout.kernel.interference * (times.prompt_s[0] + longer) / 2.0;
+                let prompt = (times.prompt_s[0] + layout.kernel.interference * longer) / 2.0;
                 assert!((times.prompt_load - prompt).abs() < 1e-12 * prompt);
             }
         });

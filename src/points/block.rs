@@ -8,10 +8,11 @@
 // Loops run over many arrays of a block at once, by one index.
 #![allow(clippy::needless_range_loop)]
 
-use crate::perf::late::{late_ttft, median_ttft, Answers, Disturbance};
+use crate::perf::late::{late_ttft, median_ttft, narrow_tail, stretched_steps};
+use crate::perf::late::{Answers, Disturbance, Shared};
 use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
 use crate::perf::prompt::Beside;
-use crate::perf::queue::{fall_to_full, some_taken, taken_after};
+use crate::perf::queue::{fall_to_full, queue_stretch, some_taken, taken_after};
 use crate::perf::step::Stretch;
 use crate::points::curve::{Change, Curve};
 use crate::points::elementary::{exp, ln, ln_nearly};
@@ -218,6 +219,7 @@ impl Block {
     /// The two terms of waiting: for prompts before, and for a place in the batch.
     #[inline(always)]
     fn queue(&mut self, curve: &Curve) {
+        let shares = curve.shares_steps();
         for j in 0..BLOCK {
             let service = curve.service.at(self.tau[j], self.beside(j));
             self.service[j] = service;
@@ -227,7 +229,9 @@ impl Block {
             let busy = if stable { busy } else { 0.0 };
             self.prompts.weight[j] = busy;
             self.prompts.ln_weight[j] = ln(if busy > NO_WEIGHT { busy } else { NO_WEIGHT });
-            self.prompts.scale(j, curve.residual * service, 1.0 - busy);
+            let stretch = queue_stretch(busy, shares);
+            self.prompts
+                .scale(j, curve.residual * service * stretch, 1.0);
         }
         if curve.decodes() {
             self.places(curve);
@@ -282,7 +286,16 @@ impl Block {
     fn first_token(&mut self, curve: &Curve, i: usize) {
         let (mut ttft, wait) = (ZERO, self.wait[i]);
         let own_ttft = [0, 1, 2, i].map(|i| curve.own_ttft[i]);
-        let own = |block: &Self, j: usize, i: usize| own_ttft[i].at(block.tau[j], block.beside(j));
+        // Prompts and decode share steps, or not at all.
+        let (shares, part) = if curve.shares_steps() {
+            (1.0, narrow_tail(i, curve.spread))
+        } else {
+            (0.0, 1.0)
+        };
+        let own = |block: &Self, j: usize, i: usize| {
+            let stretched = stretched_steps(block.tau[j], block.stretch[j]);
+            own_ttft[i].at(block.tau[j], block.beside(j)) + shares * stretched
+        };
         // A loop for each form: inside one loop all forms would be worked out.
         match i {
             0 => {
@@ -300,7 +313,13 @@ impl Block {
                 for j in 0..BLOCK {
                     let mean = (own(self, j, 0), self.wait[0][j]);
                     let median = (own(self, j, 1), self.wait[1][j]);
-                    ttft[j] = late_ttft(mean, median, (own(self, j, 3), wait[j]));
+                    let step_s = shares * self.tau[j] * self.stretch[j];
+                    let noise = self.noise(curve, j);
+                    let shared = Shared {
+                        part,
+                        ..Shared::at(i, step_s, noise, curve.spread)
+                    };
+                    ttft[j] = late_ttft(mean, median, (own(self, j, 3), wait[j]), &shared);
                 }
             }
         }
@@ -322,7 +341,7 @@ impl Block {
             for j in 0..BLOCK {
                 let (p, held) = (&self.prompts, self.service[j]);
                 let queued = p.weight[j] * p.scale[j];
-                self.tpot[j] = self.answer(curve, j).mean(held + queued);
+                self.tpot[j] = self.answer(curve, j, 0).mean(held + queued);
             }
         } else {
             for j in 0..BLOCK {
@@ -353,15 +372,29 @@ impl Block {
         self.tpot_s[i] = tpot;
     }
 
-    /// Decode of the answers of point `j`, of more than one token.
+    /// How long a prompt of point `j` holds up decode on its lane, s.
     #[inline(always)]
-    fn answer(&self, curve: &Curve, j: usize) -> Answers {
+    fn burst(&self, curve: &Curve, j: usize) -> f64 {
+        let load = self.beside(j).time(curve.prompt_load, curve.alone_load);
+        curve.decode_lanes * load
+    }
+
+    /// `rate·E[size²]` of the prompts on a lane of point `j`, s.
+    #[inline(always)]
+    fn noise(&self, curve: &Curve, j: usize) -> f64 {
+        let burst = self.burst(curve, j);
+        self.rate[j] * (1.0 / curve.decode_lanes) * burst * burst * curve.spread
+    }
+
+    /// Decode of the answers of point `j`, of more than one token, at percentile index `i`.
+    #[inline(always)]
+    fn answer(&self, curve: &Curve, j: usize, i: usize) -> Answers {
         Answers {
             share: self.share[j],
             stretch: self.stretch[j],
             steady: self.tau[j] * self.stretch[j] * (1.0 / curve.accepted),
             later_tokens: curve.later_tokens[0],
-            noise_tokens: curve.noise_tokens,
+            noise_tokens: curve.noise_tokens[i],
         }
     }
 
@@ -371,21 +404,28 @@ impl Block {
         let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
         let ln_target = (1.0 - PERCENTILES[i]).ln();
         let crowded = self.crowded(curve, z);
+        let (skew, shares) = (curve.spread * curve.spread, curve.shares_steps());
+        let ([at_mean, alone_mean], [at_late, alone_late]) = (curve.prompt_s[0], curve.prompt_s[i]);
         for j in 0..BLOCK {
             let (p, crowded_s) = (&self.prompts, crowded[j]);
-            let answer = self.answer(curve, j);
+            let answer = self.answer(curve, j, i);
             let rate = self.rate[j] * (1.0 / curve.decode_lanes);
-            let load = self.beside(j).time(curve.prompt_load, curve.alone_load);
-            let burst = curve.decode_lanes * load;
-            let met = rate * (curve.noise_tokens * answer.steady) >= threshold;
+            let burst = self.burst(curve, j);
+            let met = rate * (curve.noise_tokens[i] * answer.steady) >= threshold;
+            let hit = if met { burst } else { 0.0 };
+            let beside = self.beside(j);
+            let longer = beside.time(at_late, alone_late) - beside.time(at_mean, alone_mean);
+            let longer = if shares && longer > 0.0 { longer } else { 0.0 };
             let queued = p.scale[j] * (p.ln_weight[j] - ln_target);
             let queued = if queued > 0.0 { queued } else { 0.0 };
             let backlog = queued - p.weight[j] * p.scale[j];
             let d = Disturbance {
                 z,
-                noise: rate * burst * burst * curve.spread,
-                hit: if met { burst } else { 0.0 },
+                noise: self.noise(curve, j),
+                hit,
+                hit_skew: hit * skew,
                 backlog: if backlog > 0.0 { backlog } else { 0.0 },
+                own: longer,
                 crowded: crowded_s * self.stretch[j] * (1.0 / curve.accepted),
                 longest: (crowded_s + curve.chunk_s) * (1.0 / curve.accepted),
             };

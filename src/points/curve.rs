@@ -62,8 +62,10 @@ pub struct Curve {
     pub(super) accepted: f64,
     /// Tokens after the first, at the mean and the percentiles.
     pub(super) later_tokens: [f64; 5],
-    /// Tokens over which disturbances average out.
-    pub(super) noise_tokens: f64,
+    /// Tokens over which disturbances average out, at the percentiles.
+    pub(super) noise_tokens: [f64; 5],
+    /// How long a prompt holds its lane, s, beside a full batch and what is added alone, at the percentiles.
+    pub(super) prompt_s: [[f64; 2]; 5],
     /// Most time that a chunk of prompt adds to a step, s.
     pub(super) chunk_s: f64,
     /// Lanes that prompts interrupt.
@@ -120,6 +122,7 @@ impl Curve {
             round_trip_s,
             accepted: replica.step.accepted,
             noise_tokens: work.noise_tokens,
+            prompt_s: std::array::from_fn(|i| [times.prompt_s[i], times.alone_s[i]]),
             chunk_s: replica.chunk_s,
             decode_lanes: replica.lanes(),
             spread: work.spread,
@@ -140,6 +143,11 @@ impl Curve {
     /// Whether the replica makes output tokens.
     pub(super) fn decodes(&self) -> bool {
         !matches!(self.role, Role::Prefill(_))
+    }
+
+    /// Whether prompts and decode share steps.
+    pub(super) fn shares_steps(&self) -> bool {
+        matches!(self.role, Role::Serve)
     }
 
     /// Requests/s at which the replica is full; a utilisation is a share of it.

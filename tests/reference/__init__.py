@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from reference.benchmark import closed_loop, throughput
 from reference.dominance import dominates
-from reference.latency import NORMAL, capacity, excesses, request_joules, tpot, ttft
+from reference.latency import (
+    NORMAL,
+    capacity,
+    excesses,
+    narrow_tail,
+    request_joules,
+    tpot,
+    ttft,
+)
 from reference.memory import longest_kv, weight_bytes
 from reference.money import system_year
 from reference.pressure import Pressure, longest_step, of_any_mix, of_mix
@@ -32,6 +40,7 @@ __all__ = [
     "has_figures",
     "longest_kv",
     "longest_step",
+    "narrow_tail",
     "of_any_mix",
     "of_mix",
     "rate",

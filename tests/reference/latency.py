@@ -29,11 +29,19 @@ def own_ttft(r: Replica, p: Pressure, k: int, i: int) -> float:
     if r.layout.role == "serve":
         steps = one.chunks[i] - 1.0 + kernel["ttft_steps"]
         prompt = beside(p.u, p.worst, one.prompt_s[i], one.alone_s[i])
-        return float(kernel["ttft_fixed_s"] + prompt + steps * p.tau)
+        # Half of the running step and the own one, stretched by the prompts of others.
+        others = 1.5 * p.tau * (1.0 - p.share) / p.share
+        return float(kernel["ttft_fixed_s"] + prompt + steps * p.tau + others)
     if r.layout.role == "prefill":
         own = one.prompt_s[i] + one.chunks[i] * overhead_s(r.layout)
         return float(kernel["ttft_fixed_s"] + own)
     return float(one.transfer_s[i] + kernel["ttft_steps"] * p.tau)
+
+
+def narrow_tail(i: int, spread: float) -> float:
+    """Share of an exponential's deviation that waiting behind prompts of one length has."""
+    least, more = {3: (0.85, 0.1), 4: (0.7, 0.2)}.get(i, (1.0, 0.0))
+    return min(1.0, least + more * (spread - 1.0))
 
 
 def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
@@ -48,11 +56,17 @@ def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
             shift = (mean_wait - wait) * wide / (wide + mean_wait)
         return own + wait + shift + way
     candidates = []
+    together, residual, part = 0.0, 0.0, 1.0
+    if r.layout.role == "serve":
+        step = p.tau / p.share
+        together = NORMAL[i] * math.sqrt(burst_second_moment(r, p) * step)
+        residual = (QUANTILE[i] - 0.5) * step
+        part = narrow_tail(i, p.spread)
     for centre in (0, 1):
         own_centre, wait_centre = own_ttft(r, p, k, centre), p.wait(centre)
-        off = math.hypot(max(own - own_centre, 0.0), max(wait - wait_centre, 0.0))
+        off = math.hypot(max(own - own_centre, 0.0), part * max(wait - wait_centre, 0.0), together)
         candidates.append(own_centre + wait_centre + off)
-    return max(candidates) + way
+    return max(candidates) + residual + way
 
 
 def crowded_tau(r: Replica, p: Pressure, z: float) -> float:
@@ -73,22 +87,23 @@ def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
     mean = steady + behind * backlog / one.later[0]
     if i < 2:
         return float(mean)
-    tokens = one.later[0] / one.output_spread
+    tokens = one.later[0] / one.output_spread ** (2 if i == 4 else 1)
     duration = tokens * steady
-    hit = max(
-        (
-            burst(r, p, j)
-            for j, rate in p.rates
-            if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]
-        ),
-        default=0.0,
-    )
+    met = [j for j, rate in p.rates if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]]
+    hit = max((burst(r, p, j) for j in met), default=0.0)
+    skew = max((burst(r, p, j) * r.classes[j].spread ** 2 for j in met), default=0.0)
+    longer = 0.0
+    if r.layout.role == "serve":
+        at = [beside(p.u, p.worst, one.prompt_s[j], one.alone_s[j]) for j in (0, i)]
+        longer = max(at[1] - at[0], 0.0)
     z, squares, slow = NORMAL[i], burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
     noise = z * math.sqrt(duration * squares) / p.share
     later_backlog = behind * max(waiting(p.queue, i) - waiting(p.queue, 0), 0.0)
     crowd = tokens * (slow - p.tau) / (accepted * p.share)
-    third = hit / p.share + 3.0 * squares / p.share**2
-    skewed = math.hypot(noise, later_backlog, crowd) + (z**2 - 1.0) / 6.0 * third
+    third = skew / p.share + 3.0 * squares / p.share**2
+    apart = math.hypot(noise, later_backlog, crowd, behind * longer)
+    spread = math.sqrt(apart**2 + 2.0 * (1.0 - p.share) * noise * crowd)
+    skewed = spread + (z**2 - 1.0) / 6.0 * third
     most = max(longest_step(r, slow) / accepted - mean, 0.0)
     return float(mean + min(max(skewed, hit) / tokens, most))
 

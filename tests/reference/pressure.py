@@ -25,6 +25,7 @@ class Pressure:
     queue: Tail
     slots: Tail
     rates: list[tuple[int, float]]
+    spread: float
 
     def wait(self, i: int) -> float:
         """Waiting time: mean or percentile."""
@@ -49,6 +50,12 @@ def most_up_to(u: float, full: float, added: float) -> float:
         step = (high - low) / 20
         low, high = max(best - step, 0.0), min(best + step, u)
     return best * beside(best, False, full, added)
+
+
+def queue_stretch(r: Replica, busy: float) -> float:
+    """By how much the prompts behind stretch a residual; prompts of one step end together."""
+    together = (1.0 + 2.0 * busy) / (1.0 + busy) if r.layout.role == "serve" else 1.0
+    return together / (1.0 - busy)
 
 
 def concurrency(r: Replica, token_rate: float, share: float, attention_s: float) -> float:
@@ -164,14 +171,15 @@ def of_mix(r: Replica, rates: list[float]) -> Pressure | None:
     if busy >= 1:
         return None
     queue = [
-        (rate * service, 0.5 * service * spread / (1.0 - busy))
+        (rate * service, 0.5 * service * spread * queue_stretch(r, busy))
         for rate, service, spread in services
         if rate * service > 0
     ]
     uneven = sum(f * r.classes[k].load * uneven_load(r, k, 1.0 - share) for k, f in mix)
     slots = slots_tail(r, u, n + busy * lanes, 1.0 - share, uneven / u if u > 0 else 0.0)
     on_lane = [(k, f / lanes) for k, f in mix]
-    return Pressure(u, False, n, attention, tau, share, queue, slots, on_lane)
+    spread = max((r.classes[k].spread for k, _ in mix), default=1.0)
+    return Pressure(u, False, n, attention, tau, share, queue, slots, on_lane, spread)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
@@ -195,8 +203,9 @@ def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
     if busy >= 1:
         return None
     residual = max(0.5 * held(r, k, tau, u, True) * c.spread for k, c in ones.items())
-    queue = [(busy, residual / (1.0 - busy))] if busy > 0 and residual > 0 else []
+    queue = [(busy, residual * queue_stretch(r, busy))] if busy > 0 and residual > 0 else []
     uneven = max(uneven_load(r, k, 1.0 - share) for k in members)
     slots = slots_tail(r, u, n + busy * lanes, 1.0 - share, uneven)
     on_lane = [(k, u / c.load / lanes) for k, c in ones.items()]
-    return Pressure(u, True, n, longest, tau, share, queue, slots, on_lane)
+    spread = max(c.spread for c in ones.values())
+    return Pressure(u, True, n, longest, tau, share, queue, slots, on_lane, spread)

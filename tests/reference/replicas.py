@@ -60,20 +60,26 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
     attention_s = decode_attention_s(layout, context)
     base = 0.0 if layout.role == "prefill" else batch / layout.lanes * tokens_per_sequence(layout)
     own_attention = [prompt_attention_s(layout, n, c) for n, c in zip(new, cached, strict=True)]
-    prompt_s = [chunked_s(layout, base, n) + a for n, a in zip(new, own_attention, strict=True)]
-    alone_s = [0.0] * 5
+    work = [chunked_s(layout, base, n) + a for n, a in zip(new, own_attention, strict=True)]
+    prompt_s, alone_s, alone_load = work, [0.0] * 5, 0.0
+    interference = kernel["interference"]
     if layout.role == "serve":
-        alone_s = [chunked_s(layout, 1.0, n) - chunked_s(layout, base, n) for n in new]
+        alone = [chunked_s(layout, 1.0, n) + a for n, a in zip(new, own_attention, strict=True)]
+        # Beside decode a prompt takes its share of interference; alone it may find none.
+        prompt_s = [interference * one for one in work]
+        slowest = max(interference, 1.0)
+        alone_s = [slowest * a - p for a, p in zip(alone, prompt_s, strict=True)]
+        alone_load = interference * (alone[0] - work[0]) / layout.lanes
     chunks = [max(math.ceil(n / kernel["chunk_tokens"]), 1.0) for n in new]
     spread = one["input"]["m2"] / one["input"]["at"][0] ** 2
-    mean_prompt = prompt_s[0] + own_attention[0] * (spread - 1.0)
+    mean_prompt = work[0] + own_attention[0] * (spread - 1.0)
     steps = later[0] / layout.speculation["accepted"]
     decode = steps * decode_s(layout, batch / layout.lanes, attention_s) / batch
     bw = layout.system["scale_out_bw"]
     transfer = [math.inf if bw is None else kv_bytes(layout, n) / bw for n in one["input"]["at"]]
     link = transfer[0] / layout.adp
     if layout.role == "serve":
-        prompt_load = kernel["interference"] * mean_prompt / layout.lanes
+        prompt_load = interference * mean_prompt / layout.lanes
         load = prompt_load + decode
     elif layout.role == "prefill":
         prompt_load = (mean_prompt + overhead_s(layout) * chunks[0]) / layout.lanes
@@ -86,7 +92,7 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
         prompt_load,
         prompt_s,
         alone_s,
-        kernel["interference"] * alone_s[0] / layout.lanes,
+        alone_load,
         chunks,
         attention_s,
         steps,

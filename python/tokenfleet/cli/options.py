@@ -26,17 +26,21 @@ TimeLimitOption = Annotated[
     float | None, typer.Option("--time-limit", help="Seconds for the solver.")
 ]
 ConfidenceOption = Annotated[
-    float | None,
-    typer.Option("--confidence", help="Hold limits and rates at this confidence, 0.5 to 0.99."),
+    str | None,
+    typer.Option(
+        "--confidence",
+        metavar="NUMBER|expected",
+        help="Hold limits and rates at this confidence, 0.5 to 0.99, or as the model expects them.",
+    ),
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads; default: all.")]
 VerifyOption = Annotated[
     str | None,
     typer.Option(
         "--verify",
-        metavar="simulate",
-        help="Simulate the plan; where a limit fails with confidence lower that capacity and plan "
-        "again.",
+        metavar="brief|simulate|none",
+        help="Simulate the plan: its largest groups in brief (default), or all of it in full. "
+        "Where a limit fails with confidence, lower that capacity and plan again.",
     ),
 ]
 TraceOption = Annotated[

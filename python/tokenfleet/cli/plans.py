@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from tokenfleet.cli.options import (
     traces,
 )
 from tokenfleet.cli.progress import searching
+from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Also write the plan as JSON to this file.")
 ]
+BRIEF = "brief"
 DEMO = Path(__file__).parent.parent / "examples" / "enterprise.yaml"
 
 
@@ -54,7 +57,7 @@ def demo(
         if save is not None:
             write_atomic(save, DEMO.read_bytes(), force)
             note(f"wrote {save}")
-        _plan(_load(DEMO, {}), as_json)
+        _plan(_load(DEMO, {}), as_json, how={"verify": BRIEF})
 
 
 def check(
@@ -80,13 +83,14 @@ def plan(
     threads: ThreadsOption = None,
     seed: SeedOption = None,
     confidence: ConfidenceOption = None,
-    verify: VerifyOption = None,
+    verify: VerifyOption = BRIEF,
     requests: Annotated[
-        int, typer.Option(help="With --verify: simulated requests of each group and replication.")
+        int,
+        typer.Option(help="With --verify simulate: requests of each group and replication."),
     ] = SimulationSettings.requests,
     burstiness: Annotated[
         float,
-        typer.Option(help="With --verify: shape of Gamma times between requests; 1: Poisson."),
+        typer.Option(help="With --verify simulate: shape of Gamma times of arrival; 1: Poisson."),
     ] = SimulationSettings.burstiness,
     trace: TraceOption = None,
     period: Annotated[
@@ -97,26 +101,50 @@ def plan(
         Path | None,
         typer.Option("--fix-first", help="Over a horizon: keep the first orders of this plan."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Also write the answer as a page (.html), where there is no plan too, or a "
+            "spreadsheet (.xlsx).",
+        ),
+    ] = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
     with answering(as_json):
         refuse_existing(output, force)
+        _check_report(report, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
-        sure = {} if confidence is None else {"confidence": confidence}
-        judge: dict[str, Any] = {"requests": requests, "burstiness": burstiness, "seed": seed or 0}
-        how: dict[str, Any] = {"verify": verify, "trace": traces(trace)}
+        sure = {} if confidence is None else {"confidence": _confidence(confidence)}
+        judge: dict[str, Any] = {"seed": seed or 0, "threads": threads or 0}
+        replay = traces(trace)
+        how: dict[str, Any] = {"verify": None if verify == "none" else verify, "trace": replay}
         if period is not None:
             how["period"] = period
         if fix_first is not None:
             from tokenfleet.plan.rows import Plan
 
             how["fixed"] = Plan.load(fix_first)
-        if verify is not None:
-            how["simulation"] = SimulationSettings(**judge, threads=threads or 0)
-        _plan(_load(scenario, given, sure, catalog), as_json, (output, force), how)
+        if verify == BRIEF:
+            how["simulation"] = SimulationSettings.brief(**judge)
+        elif verify == "simulate":
+            how["simulation"] = SimulationSettings(
+                requests=requests, burstiness=burstiness, **judge
+            )
+        loaded = _load(scenario, given, sure, catalog)
+        with _reporting(report, loaded) as told:
+            _plan(loaded, as_json, (output, force), how, told)
+
+
+def _confidence(text: str) -> float | str:
+    """A number where it is one; the schema judges the rest."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _load(
@@ -148,6 +176,7 @@ def _plan(
     as_json: bool,
     file: tuple[Path | None, bool] = (None, False),
     how: dict[str, Any] | None = None,
+    told: Callable[[Plan], None] | None = None,
 ) -> None:
     from tokenfleet.optimize import optimize_fleet
 
@@ -155,9 +184,13 @@ def _plan(
     watched = note if sys.stderr.isatty() else None
     with searching("solving (Ctrl-C keeps the plan)") as progress:
         best = None if progress is None else _best(progress, loaded)
-        found = optimize_fleet(loaded, progress=progress, watch=best, note=watched, **(how or {}))
+        found = optimize_fleet(
+            loaded, progress=progress, watch=best, note=watched, both=True, **(how or {})
+        )
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
+    if told is not None:
+        told(found)
     if as_json:
         say_json(found.to_json())
     else:
@@ -167,6 +200,34 @@ def _plan(
     code = _exit_code(found)
     if code:
         raise typer.Exit(code)
+
+
+def _check_report(report: Path | None, force: bool) -> None:
+    """Fails before the work rather than after it."""
+    if report is not None:
+        from tokenfleet.report.write import check_report
+
+        refuse_existing(report, force)
+        check_report(report)
+
+
+@contextmanager
+def _reporting(report: Path | None, loaded: LoadedScenario) -> Iterator[Callable[[Plan], None]]:
+    """Takes the plan and writes its report; that there is none is an answer to a page too."""
+    from tokenfleet.report.write import write_report
+
+    def told(found: Plan) -> None:
+        if report is not None:
+            write_report(found, report)
+            note(f"wrote {report}")
+
+    try:
+        yield told
+    except (InfeasibleError, SolverError) as error:
+        if report is not None and report.suffix.lower() == ".html":
+            write_report({"name": loaded.scenario.name, **error.to_json()}, report)
+            note(f"wrote {report}")
+        raise
 
 
 def _best(report: Report, loaded: LoadedScenario) -> Callable[[float, float], None]:
@@ -188,7 +249,7 @@ def _say_plan(found: Plan) -> None:
     from tokenfleet.report.terminal import render
 
     render(found, console())
-    if found.verification is not None:
+    if found.verification is not None and found.verification.method != BRIEF:
         from tokenfleet.report.simulation import verified
 
         for line in verified(found.verification):

@@ -48,7 +48,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         not_considered=tuple(
             NotConsidered(what=n.what, reason=n.reason) for n in built.not_considered
         ),
-        confidence=scenario.confidence,
+        confidence=scenario.sure,
         notices=notices(built, result),
         dropped=dropped,
         origin=origin_of(built.loaded, built.specification),

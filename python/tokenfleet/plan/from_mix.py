@@ -28,6 +28,7 @@ from tokenfleet.plan.rows import (
     NotConsidered,
     Notice,
     Origin,
+    OtherAnswer,
     Placement,
     Plan,
     Promise,
@@ -96,6 +97,7 @@ class Extras:
     inputs: tuple[Input, ...] = ()
     notices: tuple[Notice, ...] = ()
     confidence: float | None = None
+    other: OtherAnswer | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     origin: Origin | None = None
     configurations: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -154,6 +156,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
         dropped=dict(extras.dropped),
         confidence=extras.confidence,
+        other=extras.other,
         slo=extras.slo,
         provenance=extras.provenance,
         not_considered=extras.not_considered,

@@ -18,7 +18,7 @@ def notices(built: Built, result: MixResult) -> tuple[Notice, ...]:
     """Warnings of the scenario, of its confidence and of rounded weights."""
     return (
         *(Notice(kind="scenario", text=str(w)) for w in built.loaded.warnings),
-        *_confidence(built.loaded.scenario.confidence),
+        *_confidence(built.loaded.scenario.sure),
         *_quality(built, result),
     )
 

@@ -56,7 +56,7 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
 
 def expected_core(built: Built) -> Any:
     """The core at the model's expectation: biases where the scenario asks for them, no reserve."""
-    spec, confidence = built.specification, built.loaded.scenario.confidence
+    spec, confidence = built.specification, built.loaded.scenario.sure
     assert spec is not None and built.core is not None
     if confidence is None or confidence == EXPECTED:
         return built.core

@@ -483,9 +483,14 @@ class Position(Row):
 
 
 class Verification(Row):
-    """Rounds of `plan --verify simulate`, and the price of certainty: last round less first."""
+    """Rounds of simulation, and the price of certainty: last round less first."""
 
-    method: Literal["simulate"] = about("How the plan was verified")
+    method: Literal["brief", "simulate"] = about(
+        "How the plan was verified: in brief, the largest groups by few requests, or in full"
+    )
+    judged_share: Number | None = quantity(
+        "Share of the accelerators that were simulated, last round", "1", default=None
+    )
     interrupted: Position | None = about("Where Ctrl-C came; null: it did not", default=None)
     holds: Flag | None = about("Whether every limit holds; null where it was not judged to the end")
     rounds: tuple[Round, ...] = about("The rounds")
@@ -502,6 +507,27 @@ class Verification(Row):
     price_of_certainty_usd: Number | None = quantity("Cost", "USD/year")
     price_of_certainty_per_mtok_output_usd: Number | None = quantity("Cost of output", "USD/Mtok")
     price_of_certainty_objective: Number | None = quantity("Value", "as in `objective_unit`")
+
+
+class Undecided(Row):
+    """A choice between system types that the model's error leaves open."""
+
+    taken: tuple[Word, ...] = about("System types of the plan that the other answer does without")
+    instead: tuple[Word, ...] = about("Those of the other answer that the plan does without")
+    measure: tuple[Word, ...] = about("Runs that would settle it, each in a sentence")
+
+
+class OtherAnswer(Row):
+    """The best plan at another confidence: at the model's expectation, or, beside that, held."""
+
+    confidence: Number | None = quantity("Of the other plan; null: expected", "1")
+    objective_value: Number | None = quantity(
+        "Its value; null: no plan was found", "as in `objective_unit`"
+    )
+    annual_cost_usd: Number | None = quantity("Its cost; null: no plan was found", "USD/year")
+    gpus: Count | None = quantity("Its accelerators; null: no plan was found", "accelerators")
+    systems: dict[Word, Count] = quantity("Its systems by type", "systems")
+    undecided: Undecided | None = about("Where the two choose different types; null: they do not")
 
 
 # The plan
@@ -577,6 +603,11 @@ class Plan(Row):
     dropped: dict[Word, Count] = quantity("Configurations left out, by reason", "configurations")
     confidence: Number | None = quantity(
         "Of limits and rated throughput; null: the model's expectation", "1"
+    )
+    other: OtherAnswer | None = about(
+        "The best plan as expected, beside one that is held at a confidence, or the other way "
+        "round; null: not asked for",
+        default=None,
     )
     slo: tuple[Promise, ...] = about("Every latency limit, beside what is promised")
     provenance: tuple[Provenance, ...] = about("Where the figures come from")

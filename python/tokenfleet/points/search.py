@@ -110,7 +110,7 @@ def search_points(
     blocks = scenario_blocks(loaded)
     supply = build_supply(loaded, systems, terms, blocks)
     spec = build_specification(loaded, sorted({p.system for p in supply.pools}))
-    add_time_factors(loaded, spec, loaded.scenario.confidence)
+    add_time_factors(loaded, spec, loaded.scenario.sure)
     counts: dict[str, int] = {}
     unbeaten: list[Columns] = []
     best: list[Columns] = []

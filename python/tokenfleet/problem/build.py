@@ -200,7 +200,7 @@ def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Space]:
 
 def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> tuple[Specification, _core.Space]:
     specification = build_specification(loaded, systems)
-    add_time_factors(loaded, specification, loaded.scenario.confidence)
+    add_time_factors(loaded, specification, loaded.scenario.sure)
     return specification, _core.Space(json.dumps(specification.data))
 
 

@@ -57,6 +57,8 @@ def summary(plan: Plan) -> Panel:
         Text(words.money(plan)),
         Text(words.token_price(plan)),
         Text(words.status_words(plan)),
+        *(Text(line) for line in words.certainty(plan)),
+        *(Text(line) for line in words.simulated(plan)),
         Text(""),
         *(Text(f"• {reason}") for reason in words.reasons(plan)),
     ]
@@ -135,16 +137,18 @@ def _costs(plan: Plan) -> Grid:
 
 
 def _promises(plan: Plan) -> Grid:
-    sure = "" if plan.confidence is None else f" with {plan.confidence:.0%} confidence"
     head = texts("workload", "tightest class", "metric")
-    grid = Grid(f"Latency promised{sure}, ms", (*head, *figures("promised", "interval", "limit")))
+    held = () if plan.confidence is None else figures(words.held(plan.confidence))
+    shown = (*held, *figures("expected", "80 % interval", "limit"))
+    grid = Grid("Latency promised, ms", (*head, *shown))
     for row in words.tightest_promises(plan.slo):
         low, high = row.interval_ms
         grid.add(
             row.workload,
             row.cls,
             f"{row.metric.upper()} {row.percentile}",
-            number(row.promised_ms),
+            *(number(row.promised_ms) for _ in held),
+            number(row.expected_ms),
             f"{number(low)}–{number(high)}",
             number(row.limit_ms),
         )

@@ -123,6 +123,61 @@ def status_words(plan: Plan) -> str:
     return f"interrupted: {words}" if plan.interrupted else words
 
 
+def held(confidence: float | None) -> str:
+    """How sure a figure is, in the two words that plans use: expected, or held at 80 %."""
+    return "expected" if confidence is None else f"held at {100 * confidence:g} %"
+
+
+def certainty(plan: Plan) -> list[str]:
+    """The answer held at a confidence and the expected one, beside each other."""
+    if plan.other is None:
+        return []
+    other = plan.other
+    ours = f"{held(plan.confidence)}: {_figures(plan.annual_cost_usd, plan.gpus)}"
+    if other.annual_cost_usd is None:
+        return [f"{ours}; {held(other.confidence)}: no plan"]
+    lines = [f"{ours}; {held(other.confidence)}: {_figures(other.annual_cost_usd, other.gpus)}"]
+    if other.undecided is not None:
+        taken, instead = (", ".join(s) for s in (other.undecided.taken, other.undecided.instead))
+        lines.append(
+            plain(
+                f"the choice between {taken} and {instead} lies inside the model's error: "
+                f"{held(other.confidence)}, the plan would take {instead}; to settle it, measure "
+                f"{other.undecided.measure[0] if other.undecided.measure else 'both'}"
+            )
+        )
+    return lines
+
+
+def simulated(plan: Plan) -> list[str]:
+    """What the simulator says of the plan, in one line."""
+    known = plan.verification
+    if known is None or not known.rounds:
+        return []
+    last = known.rounds[-1]
+    share = "" if known.judged_share is None else f" ({known.judged_share:.0%} of the GPUs)"
+    what = f"simulated{share}"
+    if known.holds is None:
+        return [f"{what}: interrupted before it was judged"]
+    if last.failed:
+        worst = last.failed[0]
+        row = worst.limit
+        return [
+            plain(
+                f"{what}: a limit is missed still, {row.metric.upper()} {row.percentile} of "
+                f"{worst.workload} is {number(row.simulated_ms)} of {number(row.limit_ms)} ms on "
+                f"{worst.system}; --verify simulate looks further"
+            )
+        ]
+    price = known.price_of_certainty_usd or 0.0
+    raised = f"; {dollars(price)} a year of the cost are for that" if price > 0.5 else ""
+    return [f"{what}: no latency limit is missed{raised}"]
+
+
+def _figures(usd: float, gpus: int | None) -> str:
+    return f"{dollars(usd)} a year" + (f", {gpus:,} GPUs" if gpus else "")
+
+
 def simplicity(plan: Plan) -> str:
     """What was given up for a simpler plan; nothing where that is no more than a rounding."""
     best = plan.best_objective_value

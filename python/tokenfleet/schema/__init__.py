@@ -27,6 +27,7 @@ from tokenfleet.schema.horizon import Horizon, Outlook
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (
+    DEFAULT_CONFIDENCE,
     SCHEMA_VERSION,
     Column,
     LayoutSearch,
@@ -63,6 +64,7 @@ from tokenfleet.schema.workload import (
 )
 
 __all__ = [
+    "DEFAULT_CONFIDENCE",
     "EVERYTHING",
     "SCHEMA_VERSION",
     "Api",

@@ -124,7 +124,18 @@ Columns = Annotated[
     Discriminator(_columns_tag),
 ]
 # Past 0.99 nothing measured says how wrong the model can be.
-Confidence = Annotated[Number, Field(ge=0.5, le=0.99)]
+DEFAULT_CONFIDENCE = 0.8
+
+
+def _confidence_tag(value: Any) -> str:
+    return "<word>" if isinstance(value, str) else "<number>"
+
+
+Confidence = Annotated[
+    Annotated[Annotated[Number, Field(ge=0.5, le=0.99)], Tag("<number>")]
+    | Annotated[Literal["expected"], Tag("<word>")],
+    Discriminator(_confidence_tag),
+]
 Sizes = Annotated[tuple[PositiveCount, ...], Field(min_length=1)]
 
 
@@ -204,11 +215,11 @@ class Scenario(Row):
         "file of `tokenfleet calibrate`, relative to the scenario",
         default="none",
     )
-    confidence: Confidence | None = quantity(
-        "One-sided confidence at which latency limits and rated throughput hold; blank: at the "
-        "model's expectation, as at 0.5",
+    confidence: Confidence = quantity(
+        "One-sided confidence at which latency limits and rated throughput hold, or `expected`: at "
+        "the model's expectation, as at 0.5. Measured columns have none",
         "probability",
-        default=None,
+        default=DEFAULT_CONFIDENCE,
     )
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1)] = about("What to serve")
     sites: tuple[Site, ...] = about("Where; none are needed for hosted APIs alone", default=())
@@ -254,6 +265,14 @@ class Scenario(Row):
             SchemaError: every fault, with file, field path, row, value and hint.
         """
         return validate(cls, data, source)
+
+    @property
+    def sure(self) -> float | None:
+        """The confidence of limits and rates; None at the model's expectation, and of measured
+        columns, about which the model's error says nothing."""
+        if self.columns is not None or isinstance(self.confidence, str):
+            return None
+        return self.confidence
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -400,10 +419,11 @@ def _measured_confidence(scenario: Scenario) -> Iterator[Fault]:
     """Columns are rates that somebody measured: the model's error says nothing about them."""
     if scenario.columns is None:
         return
-    for name in ("confidence", "engine_versions"):
-        if getattr(scenario, name):
-            hint = "leave it out, or rate the columns at the confidence you need"
-            yield Fault(name, "has no effect on measured columns", hint)
+    hint = "leave it out, or rate the columns at the confidence you need"
+    if "confidence" in scenario.model_fields_set and scenario.confidence != "expected":
+        yield Fault("confidence", "has no effect on measured columns", hint)
+    if scenario.engine_versions:
+        yield Fault("engine_versions", "has no effect on measured columns", hint)
     if scenario.calibration != "none":
         hint = "leave it out: a bias corrects the model, and columns take its place"
         yield Fault("calibration", "has no effect on measured columns", hint)

@@ -63,9 +63,10 @@ def open_bench(
     if isinstance(scenario, LoadedScenario):
         loaded = scenario
     else:  # a plan's confidence may have been asked for beside the file
-        asked = {} if parsed.confidence is None else {"confidence": parsed.confidence}
-        file = isinstance(scenario, str | Path)
-        loaded = load_scenario(scenario, given=asked if file else None, catalog=catalog)
+        loaded = load_scenario(scenario, catalog=catalog)
+        if loaded.scenario.sure != parsed.confidence and isinstance(scenario, str | Path):
+            asked = {"confidence": parsed.confidence or "expected"}
+            loaded = load_scenario(scenario, given=asked, catalog=catalog)
     spec, core = respecify(loaded)
     check_match(parsed, name, loaded, spec, core)
     return Bench(parsed, name, loaded, spec, core)

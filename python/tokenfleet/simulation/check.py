@@ -32,13 +32,22 @@ from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.result import json_ready
+from tokenfleet.simulation.run import steps_of
 from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.simulate import class_attainment
 from tokenfleet.simulation.standing import Crew, Group, crews_of, groups_of, peak_block
-from tokenfleet.simulation.sustain import Columns, crew_factors, group_factors
+from tokenfleet.simulation.sustain import (
+    Columns,
+    brief_factors,
+    crew_factors,
+    group_factors,
+)
 from tokenfleet.simulation.traffic import TraceLoad
 
 MAX_ROUNDS = 24
+MAX_BRIEF_ROUNDS = 8
+# Engine steps of a round in brief, about: a second or two of one processor.
+BRIEF_STEPS = 8e6
 
 Note = Callable[[str], None]
 _DRAWN = Arrivals({}, {}, {})
@@ -62,11 +71,28 @@ class _Case:
             return self.judging.crew(self.what)
         return self.judging.group(self.what)
 
-    def factors(self, columns: Columns) -> Iterator[tuple[int, float]]:
+    def factors(self, columns: Columns, *, brief: bool) -> Iterator[tuple[int, float]]:
         """Columns, and how many times more load a request must be on them."""
         if isinstance(self.what, Crew):
             return crew_factors(self.judging, columns, self.what)
-        return group_factors(self.judging, columns, self.what)
+        seek = brief_factors if brief else group_factors
+        return seek(self.judging, columns, self.what)
+
+    @property
+    def gpus(self) -> int:
+        """Accelerators that it is."""
+        return sum(group.count * group.replica.gpus for group in self.groups)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Groups of equal replicas that it is."""
+        return self.what.groups if isinstance(self.what, Crew) else (self.what,)
+
+    @property
+    def steps(self) -> float:
+        """Engine steps that simulating it takes, about."""
+        bench = self.judging.bench
+        return sum(steps_of(bench.core, bench.spec, g, self.judging.settings) for g in self.groups)
 
 
 @dataclass
@@ -76,7 +102,8 @@ class SimulationCheck:
     `analytic` is the re-check that comes first; `as_plan` names a mix, with its configurations.
     Requests are drawn, in every load block; those workloads that have `loads` are judged under
     their traces as well, in the busiest block at their mean rate over the year (as `simulate`
-    replays a trace).
+    replays a trace). In `brief` only as many groups are judged as `BRIEF_STEPS` allow, the largest
+    first, and a miss lowers a column's capacity by what it suggests.
     """
 
     built: Built
@@ -87,6 +114,8 @@ class SimulationCheck:
     loads: Mapping[int, TraceLoad] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     interrupted: bool = False
+    brief: bool = False
+    judged_share: float | None = None  # of the accelerators, in the last round
     _position: Position | None = None  # in the round that is not done
     _known: dict[tuple[Any, ...], Judged] = field(default_factory=dict)
     _pairs: dict[tuple[int, int], tuple[Pairs, ...]] = field(default_factory=dict)
@@ -111,10 +140,11 @@ class SimulationCheck:
         columns = Columns(found, self.built.origins)
         tightened: dict[int, float] = {}
         judged = []
-        for case in self._in_turn(self._cases(bench)):
+        for case in self._in_turn(self._affordable(self._cases(bench))):
             one = case.judge()
             judged.append((case, one))
-            for c, factor in case.factors(columns) if one.failed is not None else ():
+            lowered = case.factors(columns, brief=self.brief) if one.failed is not None else ()
+            for c, factor in lowered:
                 if factor > 1.0:
                     tightened[c] = max(tightened.get(c, 1.0), factor)
         self.rounds.append(self._round(bench, columns, plan, judged, tightened))
@@ -134,6 +164,21 @@ class SimulationCheck:
             arrivals = arrivals_in(bench, by_block[peak], peak, self.loads, paced)
             traced = Judging(bench, self.settings, arrivals, self._known)
             cases += [_Case(what, traced) for what in _standing([groups])]
+        return cases
+
+    def _affordable(self, cases: list[_Case]) -> list[_Case]:
+        """In brief, the largest that the steps allow, one at least; else all."""
+        total = sum(case.gpus for case in cases)
+        if self.brief:
+            left = BRIEF_STEPS
+            kept: list[_Case] = []
+            for case in sorted(cases, key=lambda case: -case.gpus):
+                steps = case.steps
+                if steps <= left or not kept:
+                    kept.append(case)
+                    left -= steps
+            cases = kept
+        self.judged_share = sum(case.gpus for case in cases) / total if total else None
         return cases
 
     def _in_turn(self, cases: Sequence[_Case]) -> Iterator[_Case]:
@@ -160,8 +205,10 @@ class SimulationCheck:
     ) -> Round:
         attainment = _attainment(bench, [one for case, one in judged if not case.traced])
         traced = _attainment(bench, [one for case, one in judged if case.traced])
-        good = tables.delivered(bench.plan, bench.spec, attainment, 1.0)
-        on_trace = tables.delivered(bench.plan, bench.spec, {**attainment, **traced}, 1.0)
+        partly = self.judged_share is not None and self.judged_share < 1.0
+        known = {**attainment, **traced}
+        good = tables.delivered(bench.plan, bench.spec, attainment, 1.0, interrupted=partly)
+        on_trace = tables.delivered(bench.plan, bench.spec, known, 1.0, interrupted=partly)
         failed = tuple(
             FailedReplicas(
                 **{n: getattr(group.replica, n) for n in _NAMES},
@@ -197,7 +244,8 @@ class SimulationCheck:
         """The rounds, the price of certainty, and whether the last plan holds."""
         ends = (self.rounds[0], self.rounds[-1]) if self.rounds else (None, None)
         return Verification(
-            method="simulate",
+            method="brief" if self.brief else "simulate",
+            judged_share=self.judged_share,
             interrupted=self._position if self.interrupted else None,
             holds=self._holds(),
             rounds=tuple(self.rounds),

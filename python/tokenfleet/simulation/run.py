@@ -240,6 +240,16 @@ def warm_up_s(core: Any, spec: Specification, group: Group, scale: float) -> flo
     return max(WARM_STAYS * mean_s, long_s)
 
 
+def steps_of(core: Any, spec: Specification, group: Group, settings: SimulationSettings) -> float:
+    """Engine steps that simulating a group takes, about: its lanes times how long, over a step."""
+    replicas, size = _size(core, spec, group, settings)
+    r = group.replica
+    answer = core.recheck(r.configuration, r.latency_group, group.rates / group.count)
+    tpot = [] if answer["tpot_s"] is None else [t[0] for t in answer["tpot_s"] if t[0] > 0]
+    span_s = settings.replications * size.span_s * (1.0 + size.warmup)
+    return replicas * group.lanes * span_s / min(tpot, default=span_s)
+
+
 def _thinned(group: Group, replicas: float) -> int:
     return min(group.count, max(int(replicas), math.ceil(_LEAST_LANES / group.lanes)))
 

@@ -30,6 +30,11 @@ class SimulationSettings:
     day: bool = False  # drawn rates follow the workload's load over a day
     threads: int = 0
 
+    @classmethod
+    def brief(cls, seed: int = 0, threads: int = 0) -> SimulationSettings:
+        """Few requests, so that a plan is judged in about a second."""
+        return cls(requests=2000, replications=4, seed=seed, threads=threads)
+
     @property
     def needed(self) -> int:
         """Requests to measure: in bursts of shape s, counts vary as those of s times as many."""

@@ -77,7 +77,7 @@ def _replica(
 ) -> _Replica:
     candidate = result.problem.candidates[load.candidate]
     label: dict[str, Any] = candidate.label
-    factors = time_factors(judge.of(candidate.workload, label), built.loaded.scenario.confidence)
+    factors = time_factors(judge.of(candidate.workload, label), built.loaded.scenario.sure)
     more = factors["prefill_load" if candidate.role == "prefill" else "load"]
     number, group = built.origins[candidate.id]
     assert built.specification is not None

@@ -1,0 +1,80 @@
+"""Plain plans keep their promises in the simulator, and `verify="brief"` sends a miss back.
+
+`python benches/plain_plans.py` does it over hundreds of seeds (docs/simulation.md).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benches"))
+
+import plain_plans as plain
+
+import tokenfleet as tf
+from tokenfleet import optimize
+from tokenfleet.problem import Built
+from tokenfleet.simulation import check
+
+# The first seeds of those in docs/simulation.md, not the best ones.
+SEEDS = range(200, 210)
+NOISE = 1.05  # of so few requests
+
+
+def test_tails_follow_the_simulator() -> None:
+    ratios = [row.ratio for seed in SEEDS for row in plain.held(seed, 2500, 2)]
+    assert len(ratios) >= 16
+    assert max(ratios) <= plain.MOST * NOISE
+    assert sum(ratio < plain.LEAST for ratio in ratios) <= 0.15 * len(ratios)
+
+
+def test_a_plan_that_holds_is_judged_once() -> None:
+    plan = tf.optimize_fleet(plain.scenario(200), compare_single=False, verify="brief")
+    found = plan.verification
+    assert found is not None and found.method == "brief"
+    assert found.holds and len(found.rounds) == 1 and found.judged_share == 1.0
+    assert found.price_of_certainty_usd == 0.0
+
+
+def test_a_miss_goes_back_to_the_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The analytic re-check is taken for a model that says replicas can do twice as much.
+    asked = plain.scenario(217)
+    asked["workloads"][0]["demand"] = {"requests_per_s": 200.0}  # many systems
+    honest = tf.optimize_fleet(asked, compare_single=False)
+    build = optimize.build
+
+    def too_good(*arguments: Any) -> Built:
+        built = build(*arguments)
+        halved = tuple(replace(c, load=0.5 * c.load) for c in built.problem.candidates)
+        return replace(built, problem=replace(built.problem, candidates=halved))
+
+    monkeypatch.setattr(optimize, "build", too_good)
+    monkeypatch.setattr(optimize, "recheck", lambda built, found: [])
+    monkeypatch.setattr(optimize, "check", lambda result, built=None: None)
+    plan = tf.optimize_fleet(asked, compare_single=False, verify="brief")
+    found = plan.verification
+    assert found is not None and len(found.rounds) > 1
+    assert found.rounds[0].failed and found.holds
+    assert found.rounds[0].gpus < plan.gpus <= 1.5 * honest.gpus
+
+
+def test_in_brief_the_largest_groups_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+    monkeypatch.setattr(check, "BRIEF_STEPS", 1.0)
+    affordable = check.SimulationCheck._affordable
+
+    def seen(self: check.SimulationCheck, cases: list[check._Case]) -> list[check._Case]:
+        kept = affordable(self, cases)
+        judged.extend(case.gpus for case in kept)
+        assert len(kept) == 1 and kept[0].gpus == max(case.gpus for case in cases)
+        return kept
+
+    monkeypatch.setattr(check.SimulationCheck, "_affordable", seen)
+    plan = tf.optimize_fleet(plain.scenario(71), compare_single=False, verify="brief")
+    assert judged and plan.verification is not None
+    assert plan.verification.judged_share == pytest.approx(judged[-1] / plan.gpus, abs=1.0)
