@@ -10,6 +10,7 @@ import pytest
 import tokenfleet as tf
 from problems import free_problem, random_problem
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.mix import verify_mix
@@ -45,3 +46,17 @@ def test_examples_have_a_plan_in_no_time(path: Path) -> None:
     plan = tf.optimize_fleet(replace(loaded, scenario=scenario))
     assert plan.systems
     assert plan.bound is not None
+
+
+def test_a_machine_that_is_busy_elsewhere_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds for one of work: a check that has 15 s on an idle machine has 150 s there."""
+    now = {"wall": 0.0, "cpu": 0.0}
+    monkeypatch.setattr("time.perf_counter", lambda: now["wall"])
+    monkeypatch.setattr("time.process_time", lambda: now["cpu"])
+    slowness = Slowness()
+    now |= {"wall": 50.0, "cpu": 5.0}
+    assert slowness.factor() == pytest.approx(10.0)
+    now["cpu"] = 80.0  # two threads at work
+    assert slowness.factor() == 1.0
+    now["wall"] = 1e6
+    assert slowness.factor() == 20.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tokenfleet as tf
-from problems import random_problem
+from problems import free_problem, random_problem
 from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny
 from tokenfleet.errors import SchemaError
@@ -30,7 +30,7 @@ from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Objective, Problem
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
 ENTERPRISE = Path(tf.__file__).parent / "examples" / "enterprise.yaml"
@@ -231,3 +231,18 @@ def test_a_scenario_over_time_is_refused_with_the_cure() -> None:
     for ask in (tf.explain, tf.build_model):
         with pytest.raises(SchemaError, match="one steady year"):
             ask(over_time)
+
+
+def test_a_limit_without_which_there_is_no_end_still_has_steps() -> None:
+    """Free demand under power alone: no power limit would sell without end, a step does not."""
+    problem = replace(free_problem(1), objective=Objective(kind="most_tokens"))
+    hosted = [problem.pools[offer.pool].hosted for offer in problem.offers]
+    offers = tuple(
+        offer if there else replace(offer, supply=math.inf)
+        for offer, there in zip(problem.offers, hosted, strict=True)
+    )
+    rows = list(worths(study_of(replace(problem, offers=offers))))
+    power = [row for row in rows if row.what == "power"]
+    assert power and all(row.unlimited is None for row in power)
+    assert all(step.worth is None or step.worth * step.by >= 0 for r in power for step in r.steps)
+    assert any(step.worth for row in power for step in row.steps)

@@ -345,3 +345,22 @@ def test_algorithms_beside_the_config_win(algorithm: str, expected: str | None) 
         assert model.architecture.native_kv == "fp8"
     else:
         assert any("W4A16_AWQ" in text for text in model.warnings)
+
+
+def test_a_list_that_says_full_of_every_layer_is_no_obstacle() -> None:
+    plain = config("qwen3", "4096 4 32 8 12288 151936 40960", **UNTIED, head_dim=128)
+    same = read({**plain, "attn_type_list": [1, 1, 1, 1]})
+    assert same.architecture == read(plain).architecture
+    for other in ([0, 0, 0, 0], [1, 0, 1, 0]):
+        with pytest.raises(SchemaError, match="attn_type_list"):
+            read({**plain, "attn_type_list": other})
+
+
+def test_layers_with_a_sparse_index_under_their_own_name() -> None:
+    shape = {k: v for k, v in DEEPSEEK_V2_LITE.items() if k != "num_hidden_layers"}
+    index = {"index_topk": 2048, "index_n_heads": 32, "index_head_dim": 128}
+    of = {**shape, "num_hidden_layers": 2}
+    named = read({**of, **index, "layer_types": ["deepseek_sparse_attention"] * 2})
+    assert named.architecture == read({**of, **index}).architecture
+    with pytest.raises(SchemaError, match="deepseek_sparse_attention"):
+        read({**of, "layer_types": ["deepseek_sparse_attention"] * 2})

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from scenarios import hall
+from test_assistant import SCENARIO
 from test_report import ACTIVE, DAY, NO_POWER, Reader, golden
 from tokenfleet import SchemaError
 from tokenfleet.cli.app import app
@@ -200,3 +203,23 @@ def test_what_names_somebody_is_not_redacted(tmp_path: Path) -> None:
         write_report(golden("enterprise"), tmp_path / "p.html", redact=True, explained=explained())
     with pytest.raises(SchemaError, match="no plan to calculate on"):
         write_report(differing(), tmp_path / "p.xlsx")
+
+
+def test_plan_writes_the_page_of_any_answer(tmp_path: Path) -> None:
+    scenario, page = tmp_path / "hall.yaml", tmp_path / "page.html"
+
+    def run(*more: str, **changes: Any) -> tuple[int, str]:
+        scenario.write_text(yaml.safe_dump({**SCENARIO, **changes}))
+        arguments = ["plan", str(scenario), "--report", str(page), *more]
+        done = CliRunner().invoke(app, arguments)
+        return done.exit_code, done.output
+
+    assert run()[0] == 0
+    assert "What to get" in page.read_text()
+    code, said = run()
+    assert code == 2 and "already there" in said
+    assert run("--force", sites=[hall(power_kw=1)])[0] == 3
+    assert "No plan meets every requirement" in page.read_text()
+    assert "one hall" in page.read_text()
+    code, said = run("--force", "--report", str(tmp_path / "page.pdf"))
+    assert code == 2 and "no report has this ending" in said

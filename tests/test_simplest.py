@@ -153,6 +153,12 @@ def test_limits_by_hand(limits: dict[str, float], usd: float, counts: list[int])
     assert ScipMix(problem).cost() == pytest.approx(usd)
 
 
+def test_a_further_type_is_paid_where_the_goal_does_not_count_money() -> None:
+    problem = mixed(30.0, usd_per_further_type=50.0, kind="least_energy")
+    result = solve_mix(problem, EXACT)
+    assert verify_mix(problem, result.values, result.cost_items, result.value) == []
+
+
 def test_the_check_of_a_plan_sees_each_limit_broken() -> None:
     free = solve_mix(mixed(30.0), EXACT)
     for name, value, rule in (

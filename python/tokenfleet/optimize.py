@@ -14,6 +14,7 @@ from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import Extras, plan_of
@@ -82,7 +83,7 @@ def optimize_fleet(
         InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
         SolverError: the solver failed, or its answer did not pass the independent check.
     """
-    begun = time.perf_counter()
+    begun, slowness = time.perf_counter(), Slowness()
     if trace is not None and verify is None:
         raise SchemaError("a trace without verify", 'write verify="simulate" (--verify simulate)')
     loaded = load_scenario(scenario)
@@ -109,7 +110,7 @@ def optimize_fleet(
             result = _solve_verified(built, judge, compare_single, watch)
     except InfeasibleError as error:
         raise _of_default_confidence(error, loaded.scenario) from None
-    result = _checked(result, built, options)
+    result = _checked(result, built, options, slowness)
     other = _other(built, result, options) if both else None
     known = extras(built, result, time.perf_counter() - begun)
     verification = None if judge is None else judge.verification()
@@ -222,8 +223,13 @@ def _to_search(options: SolveOptions) -> SolveOptions:
     return replace(options, time_limit_s=options.time_limit_s * (1.0 - _CHECK_SHARE))
 
 
-def _checked(result: MixResult, built: Built, options: SolveOptions) -> MixResult:
+def _checked(
+    result: MixResult, built: Built, options: SolveOptions, slowness: Slowness
+) -> MixResult:
     """The result, if its plan is one, with the bound that holds by other means as well.
+
+    Where nobody stated a time limit, the check has more of it on a busy machine: what it takes is
+    capped in work, and the plan is as well proven as on an idle one.
 
     Raises:
         SolverError: as `check`.
@@ -231,9 +237,10 @@ def _checked(result: MixResult, built: Built, options: SolveOptions) -> MixResul
     check(result, built)
     least = _CHECK_SHARE * options.time_limit_s
     left = options.time_limit_s - result.seconds
-    return with_checked_bound(
-        result, options.gap, least if result.interrupted else max(least, left)
-    )
+    seconds = least if result.interrupted else max(least, left)
+    if built.loaded.scenario.solver.time_limit_s is None:
+        seconds *= slowness.factor()
+    return with_checked_bound(result, options.gap, seconds)
 
 
 def check(result: MixResult, built: Built | None = None) -> None:

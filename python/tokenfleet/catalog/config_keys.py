@@ -130,6 +130,20 @@ SHAPING = re.compile(
     (use_)?cla(_.*)?|altup_.*|laurel_.*|hidden_size_per_layer_input|.*_d_state|state_size|
     parallel_attn_mlp_res|share_(expert|q)_.*""".replace("\n", "").replace(" ", "")
 )
+# Kind of layer whose attention selects tokens by an index, as DeepSeek-V3.2's.
+SPARSE = "deepseek_sparse_attention"
+_FULL = (1, "full", "full_attention", "attention")
+
+
+def says_full(value: Any) -> bool:
+    """Whether a list says of every layer that it attends to everything, which any layer does.
+
+    One is the softmax attention of MiniMax's lists, zero its lightning attention.
+    """
+    listed = isinstance(value, list) and bool(value)
+    return listed and all(entry == value[0] for entry in value) and value[0] in _FULL
+
+
 # Feed-forward parts of two matrices; here every one is gated and has three.
 UNGATED = frozenset(
     [

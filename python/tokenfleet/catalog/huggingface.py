@@ -122,7 +122,7 @@ class _Reader:
         """Refuses what would be read wrongly: named by its key."""
         for key, value in self.own.items():
             known = key in keys.KNOWN or keys.HARMLESS.fullmatch(key)
-            empty = value in (None, False, 0, "", [], {})
+            empty = value in (None, False, 0, "", [], {}) or keys.says_full(value)
             if not known and not empty and keys.SHAPING.fullmatch(key):
                 raise self.refusal(key, "changes the shape in a way that is not modelled")
         if self.model_type in keys.MISLEADING:
@@ -219,6 +219,8 @@ class _Reader:
 
     def known_type(self, kind: Any) -> str:
         kinds = ("full_attention", "sliding_attention", "linear_attention", "chunked_attention")
+        if kind == keys.SPARSE and self.c.get("index_topk") is not None:
+            return "full_attention"  # over what the index selects, which `mla` reads
         if kind not in kinds:
             raise SchemaError(
                 f"{self.source}: layer_types has {kind!r:.60}, known are {', '.join(kinds)}",

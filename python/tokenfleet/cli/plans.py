@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from tokenfleet.cli.options import (
     traces,
 )
 from tokenfleet.cli.progress import searching
+from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
@@ -99,12 +101,21 @@ def plan(
         Path | None,
         typer.Option("--fix-first", help="Over a horizon: keep the first orders of this plan."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Also write the answer as a page (.html), where there is no plan too, or a "
+            "spreadsheet (.xlsx).",
+        ),
+    ] = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
     with answering(as_json):
         refuse_existing(output, force)
+        _check_report(report, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
         sure = {} if confidence is None else {"confidence": _confidence(confidence)}
@@ -123,7 +134,9 @@ def plan(
             how["simulation"] = SimulationSettings(
                 requests=requests, burstiness=burstiness, **judge
             )
-        _plan(_load(scenario, given, sure, catalog), as_json, (output, force), how)
+        loaded = _load(scenario, given, sure, catalog)
+        with _reporting(report, loaded) as told:
+            _plan(loaded, as_json, (output, force), how, told)
 
 
 def _confidence(text: str) -> float | str:
@@ -163,6 +176,7 @@ def _plan(
     as_json: bool,
     file: tuple[Path | None, bool] = (None, False),
     how: dict[str, Any] | None = None,
+    told: Callable[[Plan], None] | None = None,
 ) -> None:
     from tokenfleet.optimize import optimize_fleet
 
@@ -175,6 +189,8 @@ def _plan(
         )
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
+    if told is not None:
+        told(found)
     if as_json:
         say_json(found.to_json())
     else:
@@ -184,6 +200,34 @@ def _plan(
     code = _exit_code(found)
     if code:
         raise typer.Exit(code)
+
+
+def _check_report(report: Path | None, force: bool) -> None:
+    """Fails before the work rather than after it."""
+    if report is not None:
+        from tokenfleet.report.write import check_report
+
+        refuse_existing(report, force)
+        check_report(report)
+
+
+@contextmanager
+def _reporting(report: Path | None, loaded: LoadedScenario) -> Iterator[Callable[[Plan], None]]:
+    """Takes the plan and writes its report; that there is none is an answer to a page too."""
+    from tokenfleet.report.write import write_report
+
+    def told(found: Plan) -> None:
+        if report is not None:
+            write_report(found, report)
+            note(f"wrote {report}")
+
+    try:
+        yield told
+    except (InfeasibleError, SolverError) as error:
+        if report is not None and report.suffix.lower() == ".html":
+            write_report({"name": loaded.scenario.name, **error.to_json()}, report)
+            note(f"wrote {report}")
+        raise
 
 
 def _best(report: Report, loaded: LoadedScenario) -> Callable[[float, float], None]:

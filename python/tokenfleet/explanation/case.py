@@ -219,7 +219,7 @@ def open_case(
     options = SolveOptions(
         gap=_CLOSER * solver.gap if gap is None else gap,
         time_limit_s=solver.time_limit_s or math.inf,
-        threads=solver.threads or 0,
+        threads=solver.threads or 1,  # many small problems: a second thread costs what it saves
         seed=solver.seed,
     )
     return Case(built, Study(built.problem, options, seconds), plan)

@@ -89,12 +89,8 @@ def flip(study: Study, target: Target) -> Flip:
             plan=systems_by_offer(study.problem, base.values),
         )  # fmt: skip
     holds = Bound(f"hold {target.kind} {target.name}", target.amount, True, target.least)
-    start = base.by_name if chosen else None
-    if (
-        start
-        and sum(a * base.values.get(la, 0.0) for la, a in target.amount.items()) < target.least
-    ):
-        start = None
+    held = sum(a * base.values.get(la, 0.0) for la, a in target.amount.items())
+    start = study.named(base.values) if held >= target.least else None
     search = _Dinkelbach(study, target, without, holds)
     if not search.run(start):
         return Flip(

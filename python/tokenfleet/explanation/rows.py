@@ -48,7 +48,7 @@ class Worth(Row):
     limit: Number | None = quantity("Where it stands today; null: not a limit", "as in `unit`")
     steps: tuple[Step, ...] = about("Steps that were solved, the smallest first")
     unlimited: Number | None = quantity(
-        "What it is worth to have no such limit at all; null: not asked", UNIT
+        "What it is worth to have no such limit at all; null: not asked, or without end", UNIT
     )
     marginal_usd_per_mtok_output: Number | None = quantity(
         "Of demand: cost of the tokens added, over those tokens", "USD/Mtok", default=None

@@ -152,7 +152,7 @@ class Study:
             check_problem(problem)
             if applies(problem) and is_large(problem):
                 return self._again_large(problem)
-            frame = frame_of(problem, bounded_scale(problem, self.options), every_system=True)
+            frame = frame_of(problem, bounded_scale(problem, self.options), every_system=False)
         except InfeasibleError:
             return None
         m = build(problem, frame=frame)
@@ -289,7 +289,13 @@ class Study:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
         self.counted[0] += 1
         limit = min(self.options.time_limit_s, LONGEST_S, left)
-        return Effort.of(replace(self.options, time_limit_s=limit)).impatient()
+        effort = Effort.of(replace(self.options, time_limit_s=limit))
+        return effort if math.isinf(left) else effort.impatient()
+
+    def named(self, values: Mapping[Label, float]) -> dict[str, float]:
+        """Values as columns of the kept model."""
+        columns = self.model.columns
+        return {columns[la].name: v for la, v in values.items() if la in columns}
 
     def _answer(self, m: FleetModel, found: Found, sign: float) -> Answer | None:
         if found.interrupted:

@@ -19,6 +19,7 @@ from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.family import Family, Place
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.mix.why.infeasible import UnboundedError
 from tokenfleet.plan.by_block import ByBlock, Use
 from tokenfleet.problem_data import Problem
 
@@ -56,7 +57,7 @@ def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
         found = None if changed is None else study.again(changed, base.values)
         yield Worth(
             what=move.what, where=move.where, unit=move.unit, limit=move.limit, unlimited=None,
-            steps=(_step(study, move.by, found),),
+            steps=(_step(study, move.by, found, looser=True),),
         )  # fmt: skip
 
 
@@ -64,10 +65,16 @@ def _of_limit(study: Study, family: Family, place: Place, used: float) -> Worth:
     """Steps up, as far as they are worth anything, and one down where the limit binds."""
     sizes = _sizes(study.problem, family, place)
     free = family.moved(study.problem, place, math.inf)
-    unlimited = study.again(free, study.base.values)
+    unlimited, without_end = None, False
+    try:
+        unlimited = study.again(free, study.base.values)
+    except UnboundedError:
+        without_end = True
     gained = None if unlimited is None else study.base.loss - unlimited.loss
     noise = _SAME * max(abs(study.base.loss), 1e-9)
-    if gained is not None and gained > noise:
+    if without_end:
+        steps = _up(study, family, place, sizes, math.inf)
+    elif gained is not None and gained > noise:
         steps = _up(study, family, place, sizes, gained)
     else:
         steps = [_nothing(study, sizes[0], unlimited)]
@@ -101,7 +108,7 @@ def _up(
             start = found.values
             used = float(family.used(Use(found, ByBlock(found)), place)) if family.used else 0.0
             enough = max(used - place.limit, 0.0)
-        steps.append(_step(study, by, found, enough))
+        steps.append(_step(study, by, found, enough, looser=True))
     return steps
 
 
@@ -115,7 +122,14 @@ def _nothing(study: Study, by: float, unlimited: Answer | None) -> Step:
     )  # fmt: skip
 
 
-def _step(study: Study, by: float, found: Answer | None, enough: float | None = None) -> Step:
+def _step(
+    study: Study,
+    by: float,
+    found: Answer | None,
+    enough: float | None = None,
+    *,
+    looser: bool = False,
+) -> Step:
     if found is None:
         return Step(
             by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=study.base.how
@@ -124,9 +138,11 @@ def _step(study: Study, by: float, found: Answer | None, enough: float | None = 
     both = base.how == PROVEN and found.how == PROVEN
     noise = _SAME * max(abs(base.loss), 1e-9)
     worth = base.loss - found.loss
+    if abs(worth) <= noise or (looser and worth < 0 <= base.loss - found.bound):
+        worth = 0.0  # today's best plan still stands where a limit is looser
     return Step(
         by=by,
-        worth=0.0 if abs(worth) <= noise else worth,
+        worth=worth,
         worth_low=finite(base.bound - found.loss),
         worth_high=finite(base.loss - found.bound),
         enough=enough,

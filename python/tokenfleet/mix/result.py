@@ -13,6 +13,7 @@ import numpy as np
 import pulp
 
 from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model.choices import implied
 from tokenfleet.mix.model.index import WHOLE
 from tokenfleet.mix.solver.highs import Status
 from tokenfleet.mix.why.without import Without
@@ -139,7 +140,10 @@ def clean_values(m: FleetModel, by_name: Mapping[str, float]) -> dict[Label, flo
         value = float(round(value)) if whole else value
         if abs(value) > _ZERO:
             values[label] = value
-    return {label: v for label, v in values.items() if not _does_nothing(m, values, label)}
+    kept = {label: v for label, v in values.items() if not _does_nothing(m, values, label)}
+    # The plan itself says what it uses: without a price to pay, such a column may be 1 in vain.
+    kept |= implied(m, kept)
+    return {label: v for label, v in kept.items() if v}
 
 
 def _does_nothing(m: FleetModel, values: Mapping[Label, float], label: Label) -> bool:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tokenfleet.files.plain import plain
+from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.plan.rows import Plan, Promise, Systems
 from tokenfleet.report import words
 from tokenfleet.report.numbers import (
@@ -440,3 +441,67 @@ def moved_title(number: int, one: str) -> str:
     head, _, tail = one.partition(" of ")
     several = f"{head}s of {tail}" if tail else f"{one}s"
     return f"{counted(number, one, several)} moved"
+
+
+# Over time
+
+
+def over_time_heading(horizon: OverTime) -> str:
+    """What a million output tokens cost over the whole horizon."""
+    ends = [period.end for period in horizon.periods]
+    starts = [period.start for period in horizon.periods]
+    price = money_per_mtok(horizon.levelised_cost_per_mtok_output_usd)
+    if not ends:
+        return f"A million output tokens for {price}"
+    return f"A million output tokens for {price}, from {min(starts):%Y-%m} to {max(ends):%Y-%m}"
+
+
+def commitments(horizon: OverTime) -> str:
+    """What is to be ordered or signed now."""
+    if not horizon.commitments:
+        return "Order nothing now."
+    shown = [plain(line) for line in horizon.commitments[:_LOTS]]
+    rest = len(horizon.commitments) - _LOTS
+    if rest > 0:
+        shown.append(f"{rest} more")
+    return f"Now: {'; '.join(shown)}."
+
+
+def levelised(horizon: OverTime) -> str:
+    """The yearly cost that is worth as much as all cash of the horizon."""
+    return f"{exact_dollars(horizon.levelised_usd_per_year)} a year, levelised."
+
+
+def orders_title(horizon: OverTime) -> str:
+    """How many orders are decided now, and how many wait."""
+    now = sum(order.decided == "now" for order in horizon.orders)
+    later = len(horizon.orders) - now
+    if not later:
+        return f"{counted(now, 'order')}, all decided now"
+    verb = "waits" if later == 1 else "wait"
+    return f"{counted(now, 'order')} now; {later:,} {verb} for what comes"
+
+
+def over_time_title(horizon: OverTime) -> str:
+    """The yearly cost in the first and in the last period."""
+    if not horizon.periods:
+        return "No period"
+    first, last = horizon.periods[0], max(horizon.periods, key=lambda p: (p.start, p.probability))
+    if first is last:
+        return f"{short_dollars(first.annual_cost_usd)} a year"
+    return (
+        f"From {short_dollars(first.annual_cost_usd)} a year in {clip(first.period)} to "
+        f"{short_dollars(last.annual_cost_usd)} in {clip(last.period)}"
+    )
+
+
+def futures_title(horizon: OverTime) -> str:
+    """The mean of the futures, and of the worst of them."""
+    risk = horizon.risk
+    if risk is None:
+        return f"{counted(len(horizon.outlooks), 'outlook')}"
+    worst = part(1.0 - risk.cvar_alpha, 1.0)
+    return (
+        f"{short_dollars(risk.expected_usd)} on average, {short_dollars(risk.cvar_usd)} in the "
+        f"worst {worst} of futures"
+    )

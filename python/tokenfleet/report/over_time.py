@@ -86,7 +86,7 @@ def _later(horizon: OverTime) -> Grid:
     for order in later[:_SHOWN]:
         grid.add(
             order.order_on.isoformat(),
-            _sign(order),
+            sign(order),
             order.system,
             order.offer,
             number(order.count),
@@ -97,7 +97,8 @@ def _later(horizon: OverTime) -> Grid:
     return grid
 
 
-def _sign(order: Order) -> str:
+def sign(order: Order) -> str:
+    """What an order waits for."""
     return "whatever comes" if order.decided.startswith("later") else order.decided
 
 
@@ -110,8 +111,8 @@ def _periods(horizon: OverTime) -> Grid:
         limits = [site.limit_kw for site in period.sites]
         known = [kw for kw in limits if kw is not None]
         grid.add(
-            _title(period),
-            _standing(period.systems),
+            title(period),
+            standing(period.systems),
             number(sum(site.provisioned_kw for site in period.sites)),
             number(sum(known)) if len(known) == len(limits) and known else "no limit",
             dollars(period.annual_cost_usd),
@@ -122,12 +123,14 @@ def _periods(horizon: OverTime) -> Grid:
     return grid
 
 
-def _title(period: Period) -> str:
+def title(period: Period) -> str:
+    """A period with the probability that things come to it."""
     share = "" if period.probability == 1.0 else f" ({percent(period.probability)})"
     return f"{period.period}{share}"
 
 
-def _standing(systems: tuple[Held, ...]) -> str:
+def standing(systems: tuple[Held, ...]) -> str:
+    """What is in service, by offer."""
     counts: dict[str, float] = {}
     for row in systems:
         if row.count:

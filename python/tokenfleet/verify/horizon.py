@@ -31,7 +31,7 @@ _SAME = 1e-9
 # Yearly items at the price of the order, for as long as what was ordered is there.
 _BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
 #: What numbers that are an outlook may do: they are fractions, and so do not pack into systems.
-OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks"})
+OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks", "systems of a type"})
 _WORTH = 1e-6  # relative, of the cost of a future
 
 

@@ -30,7 +30,8 @@ _SAME = 1e-9  # relative: values as near as this are one
 _ORDER = 1e-7  # of the price: what an order is weighed with among plans of equal cost
 _KEPT_S = 5.0
 _STOCK = (Ordered, Held, Placed, NodeCost, Tail, AtRisk)
-_WAITED_FOR = 0.03  # gap of a period whose time was over before it had any plan
+_WAITED_FOR = 0.03  # gap of a period whose time was over before it had a good plan
+_LONGER_S = 5.0
 _ROUGH = 2e-3  # gap of one period at a time
 
 
@@ -127,6 +128,7 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
     assert horizon is not None
     period = {column.name: _period(m, label) for label, column in m.columns.items()}
     whole, decided = list(matrix.integral), dict[str, float]()
+    left = len({period[n] for n, is_whole in zip(matrix.names, whole, strict=True) if is_whole})
     outcome: Outcome | None = None
     try:
         for t in range(horizon.periods):
@@ -134,14 +136,14 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
                 matrix.integral[i] = whole[i] and period[name] == t
             if not any(matrix.integral):
                 continue
-            part = effort.part(1.0 / (horizon.periods - t), least_s=2.0)
+            part = effort.part(1.0 / max(left, 1), least_s=2.0)
+            left -= 1
             rough = max(effort.gap, _ROUGH)
             with _fixed(m, decided):
                 outcome = run(m.prob, part.within(part.left(), gap=rough))
-                if not outcome.has_incumbent and not outcome.interrupted:  # waited for: it must be
-                    patient = effort.first()
-                    limit = patient.within(patient.left(), gap=max(effort.gap, _WAITED_FOR))
-                    outcome = run(m.prob, limit)
+                good = max(effort.gap, _WAITED_FOR)
+                if not outcome.interrupted and not outcome.gap <= good:  # a poor start ruins it all
+                    outcome = _waited_for(m, effort, outcome, good)
             if not outcome.has_incumbent or outcome.interrupted:
                 return None
             for i, name in enumerate(matrix.names):
@@ -150,6 +152,16 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
     finally:
         matrix.integral[:] = whole
     return dict(outcome.values) if outcome is not None else None
+
+
+def _waited_for(m: FleetModel, effort: Effort, outcome: Outcome, gap: float) -> Outcome:
+    """A period's plan to a gap, from the poor one in hand; however long it takes where there is
+    none, else for a little longer than there is time."""
+    if outcome.has_incumbent:
+        limit = effort.within(max(effort.left(), _LONGER_S), gap=gap)
+        return run(m.prob, limit, start=outcome.values)
+    patient = effort.first()
+    return run(m.prob, patient.within(patient.left(), gap=gap))
 
 
 def _period(m: FleetModel, label: Label) -> int:

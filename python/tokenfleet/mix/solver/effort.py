@@ -9,6 +9,7 @@ from typing import Any
 from tokenfleet.mix.solver.highs import SolveOptions
 
 _FIRST_S = 600.0  # for what must be there before anything can be improved
+_SLOWEST = 20.0
 _LEAST_S = 0.05  # a solver that is given no time at all says nothing
 
 
@@ -21,6 +22,19 @@ class Deadline:
     def left(self) -> float:
         """Seconds left, never negative."""
         return max(self.end - time.perf_counter(), 0.0)
+
+
+class Slowness:
+    """How much longer than alone on its machine the process takes, from its creation on."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def factor(self) -> float:
+        """Seconds that passed for each of processor time: 1 on an idle machine, 10 at a tenth of a
+        processor; never below 1, as where several threads run, nor above 20."""
+        worked = max(time.process_time() - self.cpu, _LEAST_S)
+        return min(max((time.perf_counter() - self.wall) / worked, 1.0), _SLOWEST)
 
 
 @dataclass(frozen=True)

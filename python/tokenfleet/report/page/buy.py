@@ -85,7 +85,8 @@ def systems(look: Look) -> Section:
     halls = tuple(_halls(look))
     if halls:
         parts.append(Racks(halls))
-    return Section("What to get", findings.to_get(plan), tuple(parts))
+    label = "What to get" if plan.horizon is None else "In the first period"
+    return Section(label, findings.to_get(plan), tuple(parts))
 
 
 def _price(s: Systems) -> str:

@@ -12,23 +12,27 @@ from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import findings, words
 from tokenfleet.report.numbers import exact_dollars, short_dollars
-from tokenfleet.report.page import buy, changes, rests, serve
+from tokenfleet.report.page import buy, changes, over_time, rests, serve
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import Page, Section, Tile
 
 
 def page_of(plan: Plan, today: date | None = None, explained: Explanation | None = None) -> Page:
     """Everything that the report of a plan shows, with what its explanation found."""
-    look = Look(plan, today)
+    look, horizon = Look(plan, today), plan.horizon
+    heading, lead, soft = findings.delivered(plan), findings.what_to_do(plan), findings.a_year(plan)
+    if horizon is not None:
+        heading, lead = findings.over_time_heading(horizon), findings.commitments(horizon)
+        soft = findings.levelised(horizon)
     return Page(
         name=findings.clip(plan.name),
         topic="plan",
         dated=words_of_day(plan),
         tone="good" if plan.proven and not plan.interrupted else "warn",
         pill=findings.proof(plan),
-        heading=findings.delivered(plan),
-        lead=findings.what_to_do(plan),
-        lead_soft=findings.a_year(plan),
+        heading=heading,
+        lead=lead,
+        lead_soft=soft,
         tiles=_tiles(plan),
         warnings_title="Read before you sign",
         warnings=findings.read_before(plan, words.warnings(plan, today)),
@@ -44,6 +48,8 @@ def words_of_day(plan: Plan) -> str:
 
 
 def _sections(look: Look, explained: Explanation | None) -> Iterator[Section]:
+    if look.plan.horizon is not None:
+        yield from over_time.sections(look.plan.horizon)
     for make in (
         buy.systems,
         buy.money,
@@ -65,6 +71,9 @@ def _tiles(plan: Plan) -> tuple[Tile, ...]:
     both = findings.money_per_mtok(plan.cost_per_mtok_total_usd)
     held, of_what = findings.tile_of_power(plan)
     single, which = findings.tile_of_single(plan)
+    if plan.horizon is not None:
+        later = (Tile(*tile) for tile in over_time.tiles(plan.horizon))
+        return (*later, Tile("Power held at first", held, of_what))
     return (
         Tile(
             "Output tokens, per million",

@@ -25,6 +25,7 @@ from tokenfleet.report.page.parts import (
     text,
 )
 
+_SITES = ("f-accent", "f-money")  # colours of the first sites: systems have others
 _KEYS = 12  # systems of a key
 _NAMED = 3  # systems named under a workload's bar
 
@@ -96,8 +97,35 @@ def power_and_space(look: Look) -> Section | None:
         figure("Drawn at peak"),
         figure("Racks"),
     )
-    parts: list[Part] = [Table(grid(columns, rows), "bars")]
+    parts: list[Part] = [Table(grid(columns, rows), "bars"), *_power_over_the_year(plan)]
     return Section("Power and space", findings.power_title(plan), tuple(parts))
+
+
+def _power_over_the_year(plan: Plan) -> list[Part]:
+    """Power drawn at each site in every load block, and how full the replicas are in it."""
+    ranked = sorted(plan.sites, key=lambda s: (-s.drawn_kw, s.site))
+    first, others = ranked[: len(_SITES)], ranked[len(_SITES) :]
+    used = [b for b, block in enumerate(plan.blocks) if block.hours_per_year > 0]
+    if len(used) < 2:
+        return []
+    gpus = sum(r.count * r.gpus for r in plan.replicas)
+    blocks = []
+    for b in used:
+        hours = plan.blocks[b].hours_per_year
+        busy = sum(r.load_by_block[b] * r.count * r.gpus for r in plan.replicas)
+        load = f", {100 * busy / gpus:.0f}% load" if gpus else ""
+        drawn = [(s.drawn_kw_by_block[b], colour) for s, colour in zip(first, _SITES, strict=False)]
+        drawn.append((sum(s.drawn_kw_by_block[b] for s in others), "f-other"))
+        blocks.append(charts.Block(hours, tuple(drawn), f"{hours:,.0f} h{load}"))
+    title = "Power drawn at the meter over the hours of a year, by site"
+    broad, narrow = (
+        charts.over_hours(blocks, "kW drawn", title, width)
+        for width in (charts.BROAD, charts.NARROW)
+    )
+    key = [(colour, clip(s.site)) for s, colour in zip(first, _SITES, strict=False)]
+    if others:
+        key.append(("f-other", findings.counted(len(others), "other site")))
+    return [Key(tuple(key)), Drawn(broad, narrow)] if broad else []
 
 
 def _is_full(s: Site) -> bool:
