@@ -195,7 +195,8 @@ def test_the_command_prints_what_was_simulated(
     if options:
         pytest.importorskip("matplotlib")
     own, plan = tmp_path / "own.yaml", tmp_path / "plan.json"
-    own.write_text(json.dumps(planned[0]))
+    # Another process reads the plan, where a scenario that names no confidence has the default.
+    own.write_text(json.dumps({**planned[0], "confidence": "expected"}))
     assert run("plan", own, "-o", plan).returncode == 0
     many = ("--hours", "4000") if not options else ("--requests", "20000")
     master, slave = pty.openpty()

@@ -10,11 +10,14 @@ import typer
 from tokenfleet.cli.answer import answering, note
 from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import ForceOption
-from tokenfleet.schema.engines import ENGINES
 
 TargetOption = Annotated[
     str,
-    typer.Option("--to", metavar="TARGET", help=f"{', '.join(ENGINES)}, kubernetes, focus or csv."),
+    typer.Option(
+        "--to",
+        metavar="TARGET",
+        help="A serving engine of the plan, such as vllm; or kubernetes, focus or csv.",
+    ),
 ]
 
 
