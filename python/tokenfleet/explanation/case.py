@@ -21,8 +21,8 @@ from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import Moved
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.plan.match import origin_of, scenario_path
-from tokenfleet.plan.rows import AGAIN, Plan
+from tokenfleet.plan.match import check_origin, scenario_of
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import Judge
@@ -206,15 +206,14 @@ def open_case(
     """
     plan, name = _plan_of(source)
     if plan is not None:
-        given = scenario if scenario is not None else scenario_path(plan, name)
-        loaded = load_scenario(given, catalog=catalog)
+        loaded = scenario_of(plan, name, scenario, catalog)
     else:
         assert not isinstance(source, Plan)
         loaded = load_scenario(source, catalog=catalog)
     one_year(loaded)
     built = build(loaded, progress)
     if plan is not None:
-        _check(plan, name, built)
+        check_origin(plan, name, built.loaded, built.specification)
     solver = loaded.scenario.solver
     options = SolveOptions(
         gap=_CLOSER * solver.gap if gap is None else gap,
@@ -249,22 +248,3 @@ def _plan_of(source: Plan | ScenarioSource) -> tuple[Plan | None, str]:
         if isinstance(data, dict) and "routing" in data:
             return Plan.load(source), str(source)
     return None, str(source)
-
-
-def _check(plan: Plan, name: str, built: Built) -> None:
-    """Refuses a plan of another scenario, catalog or version."""
-    now, then = origin_of(built.loaded, built.specification), plan.origin
-    if then is None:
-        raise SchemaError(f"{name}: origin: does not say which scenario it is of", AGAIN)
-    if now.scenario_sha256 != then.scenario_sha256:
-        raise SchemaError(
-            f"{name}: does not match {built.loaded.source_name}: the plan was made from another "
-            f"scenario ({then.source}), or it was changed since",
-            "give the scenario of the plan with --scenario, or plan again",
-        )
-    if now.model_sha256 != then.model_sha256:
-        raise SchemaError(
-            f"{name}: does not match {built.loaded.source_name}: the catalog, the calibration or "
-            "the version of tokenfleet changed since the plan was made",
-            AGAIN,
-        )

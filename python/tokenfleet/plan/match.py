@@ -12,10 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.plan.rows import AGAIN, Origin, Plan, Replicas
 from tokenfleet.problem.specification import Specification
-from tokenfleet.scenario.load import LoadedScenario
+from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
 from tokenfleet.schema.over_time import without_time
 
 
@@ -68,6 +69,26 @@ def _origin(plan: Plan, name: str) -> Origin:
     return plan.origin
 
 
+def scenario_of(
+    plan: Plan, name: str, scenario: ScenarioSource | None, catalog: Catalog | None
+) -> LoadedScenario:
+    """The scenario of a plan: what is given, or the file that the plan was made from.
+
+    A confidence that was asked for beside the file (`plan --confidence 0.9`) is asked for again.
+
+    Raises:
+        SchemaError: it is not found, or not valid.
+    """
+    if isinstance(scenario, LoadedScenario):
+        return scenario
+    source = scenario_path(plan, name) if scenario is None else scenario
+    loaded = load_scenario(source, catalog=catalog)
+    if loaded.scenario.sure != plan.confidence and isinstance(source, str | Path):
+        asked = {"confidence": plan.confidence or "expected"}
+        loaded = load_scenario(source, given=asked, catalog=catalog)
+    return loaded
+
+
 def check_match(
     plan: Plan, name: str, loaded: LoadedScenario, specification: Specification, core: Any
 ) -> None:
@@ -75,6 +96,19 @@ def check_match(
 
     Raises:
         SchemaError: says which of them differs, or names the replica row that was changed.
+    """
+    check_origin(plan, name, loaded, specification)
+    for i, row in enumerate(plan.replicas):
+        _check_layout(row, f"{name}: replicas[{i}]", core)
+
+
+def check_origin(
+    plan: Plan, name: str, loaded: LoadedScenario, specification: Specification | None
+) -> None:
+    """Refuses a plan whose fingerprints are not those of this scenario, catalog and version.
+
+    Raises:
+        SchemaError: says which of them differs.
     """
     then, now = _origin(plan, name), origin_of(loaded, specification)
     if now.scenario_sha256 != then.scenario_sha256:
@@ -89,8 +123,6 @@ def check_match(
             "version of tokenfleet changed since the plan was made",
             AGAIN,
         )
-    for i, row in enumerate(plan.replicas):
-        _check_layout(row, f"{name}: replicas[{i}]", core)
 
 
 def _check_layout(row: Replicas, where: str, core: Any) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.catalog import Catalog
-from tokenfleet.plan.match import check_match, scenario_path
+from tokenfleet.plan.match import check_match, scenario_of
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.build import respecify
 from tokenfleet.problem.load_blocks import day_weights
 from tokenfleet.problem.specification import Specification
-from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
+from tokenfleet.scenario.load import LoadedScenario, ScenarioSource
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.traffic import pairs_of
 
@@ -58,15 +58,7 @@ def open_bench(
     """
     name = str(plan) if isinstance(plan, str | Path) else "plan"
     parsed = _read(plan)
-    if scenario is None:
-        scenario = scenario_path(parsed, name)
-    if isinstance(scenario, LoadedScenario):
-        loaded = scenario
-    else:  # a plan's confidence may have been asked for beside the file
-        loaded = load_scenario(scenario, catalog=catalog)
-        if loaded.scenario.sure != parsed.confidence and isinstance(scenario, str | Path):
-            asked = {"confidence": parsed.confidence or "expected"}
-            loaded = load_scenario(scenario, given=asked, catalog=catalog)
+    loaded = scenario_of(parsed, name, scenario, catalog)
     spec, core = respecify(loaded)
     check_match(parsed, name, loaded, spec, core)
     return Bench(parsed, name, loaded, spec, core)
