@@ -23,6 +23,8 @@ from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.problem_data import Held, Horizon, Ordered
 from tokenfleet.verify.horizon import cash_by_node, verify_horizon
 
+OWNED = -1  # order of the first row of what was owned at the start
+
 INSTANCES = Path(__file__).parents[2] / "shared" / "horizon" / "instances"
 FILES = sorted(INSTANCES.glob("*.json"))
 NUMBERS = {
@@ -154,7 +156,7 @@ def test_old_systems_leave_for_power() -> None:
     systems = [{"id": "old", "capacity": 1, "kw": 8}, {"id": "new", "capacity": 3, "kw": 10}]
     result = solved(chain([3, 7], offers, systems=systems, power_kw=[18, 30]))
     assert result.npv_usd == pytest.approx(58.6)
-    assert result.values.get(Held(-1, 0, 0), 0.0) == 1.0  # one old system is sold at once
+    assert result.values.get(Held(OWNED, 0, 0), 0.0) == 1.0  # one old system is sold at once
     cash = cash_by_node(result.problem, result.values)
     assert cash[0].sold == pytest.approx(-10.0)
     assert cash[0].bought == pytest.approx(60.0)

@@ -160,7 +160,7 @@ def test_rounds_share_one_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
     real = solve._solve_once(one_pool([[1.0]]), EXACT, False)
 
-    def spends(problem: Problem, options: SolveOptions, _: bool) -> MixResult:
+    def spends(problem: Problem, options: SolveOptions, *_: object) -> MixResult:
         limits.append(options.time_limit_s)
         now[0] += options.time_limit_s
         return replace(real, problem=problem)

@@ -54,7 +54,7 @@ def test_pools_that_hold_cost_nothing_more() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "bursts", "metric", "role"),
-    [((400, 9), 0.05, "tpot", "decode"), ((600, 30), 0.05, "ttft", "prefill")],
+    [((400, 9), 0.05, "tpot", "decode"), ((600, 30), 0.02, "ttft", "prefill")],
 )
 def test_the_pool_at_fault_is_tightened_until_the_limits_hold(
     limits: tuple[float, float], bursts: float, metric: str, role: str

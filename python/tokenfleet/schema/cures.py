@@ -35,6 +35,7 @@ _MEANT = {
     "requests_per_second": "requests_per_s",
     "purchase": "buy",
     "capex": "buy",
+    "price": "price_usd_per_system",
     "lease": "rent",
     "reserved": "rent",
     "rental": "rent",

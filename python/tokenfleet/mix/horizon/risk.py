@@ -20,7 +20,7 @@ import pulp
 from tokenfleet.errors import SchemaError
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.model.index import Future, Label, NodeTotal
+from tokenfleet.mix.model.index import NO_LEAF, Future, Label, NodeTotal
 from tokenfleet.mix.model.stock import terms_by_node
 from tokenfleet.problem_data import AtRisk, NodeCost, Problem, Short, Tail, Unmet, only_block
 
@@ -125,4 +125,4 @@ def _limit_unmet(m: FleetModel, most: float) -> None:
             pairs = [(column, 1.0), (m.columns[Unmet(leaf)], -float(column.upBound))]
             m.row(row, pairs, LE, 0.0)
     pairs = [(m.columns[Unmet(x)], horizon.nodes[x].probability) for x in horizon.leaves]
-    m.row(Future(-1), pairs, LE, most)
+    m.row(Future(NO_LEAF), pairs, LE, most)

@@ -15,7 +15,7 @@ from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
 from tokenfleet.mix.horizon.search import search_horizon
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import BY_ORDER
-from tokenfleet.mix.model.index import Future
+from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.model.stock import paid_in
 from tokenfleet.mix.result import Booking, MixResult, clean_values
@@ -158,7 +158,7 @@ def _least_mean(m: FleetModel, found: Found, effort: Effort) -> Found:
     """The plan of least mean cost among those as good by a risk that looks at some futures only."""
     pairs = list(m.prob.objective.items())
     most = found.value + _TIE * abs(found.value) - m.prob.objective.constant
-    m.row(Future(-1, -2), pairs, pulp.LpConstraintLE, most)
+    m.row(Future(NO_LEAF, TIE), pairs, pulp.LpConstraintLE, most)
     set_goal(m)
     closer = search_horizon(m, effort.part(1.0, least_s=1.0))
     return replace(found, values=closer.values) if closer.values else found

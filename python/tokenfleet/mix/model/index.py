@@ -226,6 +226,10 @@ class NodeTotal(NamedTuple):
     family: Literal["node_total"] = "node_total"
 
 
+NO_LEAF = -1  # a row about all futures
+TIE = -2  # in the place of a block: the row that keeps to plans as good by the risk
+
+
 class Future(NamedTuple):
     """What the risk of one future is told by."""
 

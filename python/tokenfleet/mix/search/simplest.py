@@ -133,7 +133,8 @@ def simplest(
     first |= {model.columns[la].name: 1.0 for la in simple.used(bar.plan)}
     # Closer than one step of what is counted: what then decides between plans is found or not.
     gap = _STEP / max(simple.of(bar.plan), 1.0)
-    options = replace(effort.within(effort.left()), gap=gap, nodes=_NODES, restarts=False)
+    limit = effort.within(effort.left())
+    options = replace(limit, gap=gap, nodes=_NODES, restarts=False, threads=1)
     outcome = run(model.prob, options, start=first)
     if outcome.interrupted:
         raise KeyboardInterrupt
