@@ -14,6 +14,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Problem
+from tokenfleet.verify import second
 from tokenfleet.verify.bound import Claim, Prices, check_bound, with_checked_bound
 from tokenfleet.verify.second import formulate
 
@@ -85,6 +86,30 @@ def test_the_bounds_of_exact_plans_are_confirmed(seed: int) -> None:
     result = with_checked_bound(solve_mix(problem, EXACT), 0.0, 20.0)
     assert result.status == "optimal"
     assert result.bound_check != "none"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_too_many_ways_to_cut_a_system_leave_a_bound_that_holds(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes 3, 5 and 8 of 12: by area alone a bound is at most the least cost, and near it."""
+    problem = random_problem(seed, classes=2, sizes=(3, 5, 8))
+    pools = tuple(replace(pool, gpus_per_system=12) for pool in problem.pools)
+    problem = replace(problem, pools=pools)
+    least = solve_mix(problem, EXACT).value
+    monkeypatch.setattr(second, "_MOST_WAYS", 0)
+    bound, how = checked(problem, 1.5 * least, 1.5 * least)
+    assert how != "none"
+    assert 0.7 * least < bound <= least * (1 + 1e-6)
+
+
+def test_a_plan_of_plainer_types_alone_opens_the_others() -> None:
+    """The one type that the plan uses counts as another does, and is not written down here."""
+    problem = one_pool([[16.0]])
+    plainer = replace(problem.candidates[0], plainer=True)
+    problem = replace(problem, candidates=(plainer, *problem.candidates))
+    found = check_bound(problem, Claim(200.0, 200.0, frozenset({(0, 0)})), 20.0, 0.0)
+    assert (found.bound, found.how) == (200.0, "prices")
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -87,14 +87,7 @@ def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResu
 
 def check_bound(problem: Problem, claim: Claim, seconds: float, gap: float) -> Checked:
     """The claimed bound if it can be confirmed within the time, else the best that can."""
-    try:
-        return _Check(problem, claim, seconds, gap).answer()
-    except OverflowError:  # more patterns than can be written out
-        return Checked(_worst(problem), "none")
-
-
-def _worst(problem: Problem) -> float:
-    return -problem.objective.goal.sign * math.inf
+    return _Check(problem, claim, seconds, gap).answer()
 
 
 class _Check:
@@ -240,7 +233,12 @@ class Prices:
         for _ in range(_ROUNDS):
             solved = self._solve(cost)
             if solved is None:
-                break
+                # A plan of plainer types, which count as others do here, leaves too few open.
+                if self.open.all() or self.clock.left() <= 0:
+                    break
+                self.open[:] = True
+                self.solver = None  # the basis of a relaxation without a plan is no start
+                continue
             prices, plan = solved
             bound, reduced = self.bound(cost, prices)
             if bound + constant > best.bound or best.plan is None:

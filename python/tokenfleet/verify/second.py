@@ -31,7 +31,7 @@ IntArray = NDArray[np.int64]
 Figures = dict[Figure, FloatArray]
 FIGURES: tuple[Figure, ...] = ("cost", "energy", "carbon", "tokens", "value")
 _ROUND = 1e-9  # a limit in whole things is not cut by a rounding error
-_MOST_PATTERNS = 20_000
+_MOST_WAYS = 100_000  # to cut a system, that are tried one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -467,8 +467,26 @@ class _Pool:
             return
         row = self._filled(1, room)
         self.sheet.enter(row, n[whole], -(-sizes[whole] // gpus))
-        if mixed:
+        if not mixed:
+            return
+        if _ways(gpus, mixed) <= _MOST_WAYS:
             self._patterns(n, sizes, row, mixed)
+        else:
+            self._by_area(n, sizes, room, mixed)
+
+    def _by_area(
+        self, n: IntArray, sizes: IntArray, room: tuple[IntArray, int], mixed: list[int]
+    ) -> None:
+        """What every way to cut systems obeys, where the ways are too many to be written out.
+
+        Whatever stands in one system, floor(size / g) of its replicas add up to no more than
+        floor(accelerators / g). All plans stay, and a few that do not fit: a bound still holds.
+        """
+        gpus = self.pool.gpus_per_system
+        for g in (1, *mixed):
+            row = self._filled(gpus // g, room)
+            taken = np.where(sizes < gpus, sizes // g, -(-sizes // gpus) * (gpus // g))
+            self.sheet.enter(row, n[taken > 0], taken[taken > 0])
 
     def _filled(self, places: int, room: tuple[IntArray, int]) -> int:
         """A row `... <= places * usable systems`."""
@@ -506,12 +524,14 @@ def _chain_and_rest(sizes: list[int]) -> tuple[list[int], list[int]]:
     return sizes, []
 
 
+def _ways(gpus: int, sizes: list[int]) -> int:
+    """Numbers of places that are tried for one system."""
+    return math.prod(gpus // g + 1 for g in sizes)
+
+
 def _maximal_patterns(gpus: int, sizes: list[int]) -> IntArray:
     """Places of each size in one system, in every way with no room for one more."""
     most = [range(gpus // g + 1) for g in sizes]
-    ways = math.prod(len(m) for m in most)
-    if ways > _MOST_PATTERNS * 50:
-        raise OverflowError
     found = [
         q
         for q in product(*most)
