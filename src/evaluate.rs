@@ -57,7 +57,11 @@ impl Rated<'_> {
     }
 
     fn oddities(&self) -> u8 {
-        let pipeline = if self.layout.parallel.pp > 1 { PIPELINE } else { 0 };
+        let pipeline = if self.layout.parallel.pp > 1 {
+            PIPELINE
+        } else {
+            0
+        };
         pipeline | if self.fewer_bits { FEWER_BITS } else { 0 }
     }
 }

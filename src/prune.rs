@@ -184,7 +184,10 @@ impl Front {
         let mut front = Self::new();
         for kept in &self.0 {
             let oddities = 0;
-            front.add(Kept { oddities, ..kept.clone() });
+            front.add(Kept {
+                oddities,
+                ..kept.clone()
+            });
         }
         front.into_sorted().iter().map(|kept| kept.id).collect()
     }

@@ -51,7 +51,15 @@ impl Search {
     fn kept<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = self.found.kept();
         let out = PyDict::new(py);
-        let whole = ["id", "workload", "latency_group", "system", "kv", "gpus", "oddities"];
+        let whole = [
+            "id",
+            "workload",
+            "latency_group",
+            "system",
+            "kv",
+            "gpus",
+            "oddities",
+        ];
         let places = rows.iter().map(|(key, kept)| {
             let groups = [key.workload, key.latency_group, key.system, key.kv];
             let [workload, group, system, kv] = groups.map(|i| i as u64);
