@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+import tokenfleet
 from scenarios import buy, hall
 from tokenfleet.assistant import answers
 
@@ -118,7 +119,7 @@ async def main():
 
 asyncio.run(main())
 """
-    path = str(Path(__file__).parent.parent / "python")
+    path = str(Path(tokenfleet.__file__).parents[1])  # of the package that is tested
     done = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=True
     )
