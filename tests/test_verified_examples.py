@@ -107,7 +107,7 @@ def test_the_ai_factory_attains_what_it_promises() -> None:
 @pytest.mark.parametrize(
     ("workload", "name", "requests"),
     [
-        ("assistant", "AzureLLMInferenceTrace_conv.csv", 1000),
+        ("assistant", "AzureLLMInferenceTrace_conv.csv", 3000),
         ("autocomplete", "AzureLLMInferenceTrace_code.csv", 6000),
     ],
 )
