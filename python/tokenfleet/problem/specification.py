@@ -168,8 +168,23 @@ def _model(model: ModelArchitecture) -> dict[str, Any]:
 
 
 def _layer_group(group: dict[str, Any]) -> dict[str, Any]:
-    group["attention"].pop("conv_kernel", None)  # a few taps: nothing next to the products
+    group["attention"] = _core_attention(group["attention"])
     return group
+
+
+def _core_attention(attention: dict[str, Any]) -> dict[str, Any]:
+    """As the core has it: a state-space layer is linear attention whose keys groups share. A few
+    taps of a convolution and the ranks of decays are nothing next to the products."""
+    if attention["kind"] == "mamba":
+        return {
+            "kind": "linear",
+            "key_heads": attention["groups"],
+            "key_dim": attention["state_dim"],
+            "value_heads": attention["heads"],
+            "value_dim": attention["head_dim"],
+            "copied_keys": True,
+        }
+    return {k: v for k, v in attention.items() if k not in ("conv_kernel", "decay_rank")}
 
 
 def _precision(model: ModelArchitecture, precision: str) -> dict[str, Any]:
