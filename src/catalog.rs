@@ -87,6 +87,9 @@ pub enum Attention {
         /// Values are the keys: there is no value projection.
         #[serde(default)]
         value_is_key: bool,
+        /// Rank of the query compression (Step-3); `None` projects directly.
+        #[serde(default)]
+        q_lora_rank: Option<u32>,
         /// Heads of a sparse index (MiniMax-M3); 0 is none.
         #[serde(default)]
         index_heads: u32,

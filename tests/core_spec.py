@@ -148,7 +148,11 @@ MODELS: dict[str, Json] = {
             layers(2, {**COMPRESSED, "ratio": 0}, dense(8192)),
             layers(8, {**COMPRESSED, "ratio": 4, **INDEX}, moe(64, 4, 2048, 2048)),
             layers(8, COMPRESSED, {**moe(64, 4, 2048, 2048), "latent": 1024}),
-            layers(4, {**gqa(64, 4, 128), **INDEX}, {**moe(64, 4, 2048), "gated": False}),
+            layers(
+                4,
+                {**gqa(64, 4, 128), **INDEX, "q_lora_rank": 2048},
+                {**moe(64, 4, 2048), "gated": False},
+            ),
             layers(3, {**DEEPSEEK_MLA, "index_topk": 512, "output_gate": True}, NOTHING),
             layers(3, {**LINEAR, "gate_rank": 128}, {**dense(8192), "gated": False}),
             layers(4, {**LINEAR, "key_heads": 1, "copied_keys": True}, NOTHING),

@@ -130,6 +130,7 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
             v_head_dim,
             output_gate,
             value_is_key,
+            q_lora_rank,
             index_heads,
             index_dim,
             ..
@@ -140,10 +141,14 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
             let (d, v) = (f64::from(head_dim), f64::from(v_head_dim));
             let queries = if output_gate { 2.0 * q * d } else { q * d };
             let values = if value_is_key { 0.0 } else { kv * v };
-            vec![
-                product(queries + kv * d + values + index, hidden),
+            let rank = q_lora_rank.map_or(0.0, f64::from);
+            let first = if rank > 0.0 { rank } else { queries };
+            let mut products = vec![
+                product(first + kv * d + values + index, hidden),
                 product(hidden, q * v),
-            ]
+            ];
+            products.extend((rank > 0.0).then(|| product(queries, rank)));
+            products
         }
         Attention::Mla {
             heads,

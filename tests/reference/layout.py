@@ -89,8 +89,10 @@ def attention_products(layout: Layout, a: Json) -> list[tuple[float, float]]:
         queries = q * a["head_dim"] * (2 if a.get("output_gate") else 1)
         values = 0 if a.get("value_is_key") else kv * a["v_head_dim"]
         index = a.get("index_dim", 0) * (a.get("index_heads", 0) + 1)
-        qkv = queries + kv * a["head_dim"] + values + index
-        return [(qkv, hidden), (hidden, q * a["v_head_dim"])]
+        rank = a.get("q_lora_rank") or 0
+        qkv = (rank or queries) + kv * a["head_dim"] + values + index
+        up = [(queries, rank)] if rank else []
+        return [(qkv, hidden), (hidden, q * a["v_head_dim"]), *up]
     if a["kind"] == "mla":
         q, down = a["heads"] / tp, a["q_lora_rank"] or 0
         index_heads, index_dim = a.get("index_heads", 0), a.get("index_dim", 0)

@@ -29,13 +29,18 @@ class GqaAttention(Row):
     )
     output_gate: Flag = about("A gate as wide as the queries multiplies the output", default=False)
     value_is_key: Flag = about("Values are the keys: no value projection", default=False)
+    q_lora_rank: PositiveCount | None = about(
+        "Rank of the query; blank projects directly", default=None
+    )
     index_heads: CountField = about("Heads of a sparse index; 0: none", default=0)
     index_dim: CountField = about("Width of an index head", default=0)
     index_topk: CountField = about("Tokens the index selects; 0: all", default=0)
 
     def params(self, hidden: int) -> int:
         """Weights of one layer."""
-        query = hidden * self.heads * self.head_dim * (2 if self.output_gate else 1)
+        width = self.heads * self.head_dim * (2 if self.output_gate else 1)
+        rank = self.q_lora_rank
+        query = hidden * width if rank is None else rank * (hidden + width)
         value = 0 if self.value_is_key else hidden * self.kv_heads * self.v_head_dim
         key = hidden * self.kv_heads * self.head_dim
         index = hidden * self.index_dim * (self.index_heads + 1)
