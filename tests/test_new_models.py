@@ -30,7 +30,7 @@ HARDWARE: Json = {
             "form": "server",
             "gpus": 8,
             "scale_up_domain": 8,
-            "mem_gb": 192,
+            "mem_gb": 288,
             "mem_bw_tbps": 6.0,
             "bf16_tflops": 1500,
             "fp8_tflops": 3000,
