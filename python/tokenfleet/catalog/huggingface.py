@@ -112,7 +112,9 @@ class _Reader(LayerReader):
             "max_context": self.integer("max_position_embeddings"),
             "layers": list(groups.values()),
             "mtp_layers": self.mtp_layers(),
-            **Precision(self.c, self.outer, self.hf_quant, self.source, self.warnings).row(),
+            **Precision(
+                self.c, self.outer, self.hf_quant, self.source, self.warnings, self.depth()
+            ).row(),
         }
         architecture = validate(ModelArchitecture, row, self.source)
         return ImportedModel(architecture, tuple(dict.fromkeys(self.warnings)))

@@ -241,6 +241,8 @@ class _Fits:
         if dtype == "mxfp4" and not computes_mxfp4(self.row):
             return None  # a weight-only product of which there is no measurement
         family = self.block_family if dtype == "fp8_block" else self.family
+        if WEIGHT_FORMATS[dtype].integer:
+            self.inherited.add(self.row.id, self.engine, f"gemm {dtype}", "16-bit kernels")
         found = self._fitted("gemm", WEIGHT_FORMATS[dtype].gemm_kernels, (family,), dtype)
         return None if found is None else _roofline(*found)
 
