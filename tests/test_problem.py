@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scenarios import buy, hall
+from tokenfleet import evaluate
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
 from tokenfleet.problem import Built, axes, build
@@ -69,6 +70,27 @@ def built(**changes: Any) -> Built:
 def site(**changes: Any) -> list[dict[str, Any]]:
     """The test's site, changed."""
     return [{**scenario()["sites"][0], **changes}]
+
+
+def test_memory_that_engines_may_fill() -> None:
+    """Llama-3.1-70B in fp8 on one H100: 68.45 GB in 8 bits, two tables of 2.10 GB in 16, and 1.48
+    GB of activations are 74.1 GB: more than 72, less than 78.4."""
+    work = {
+        **scenario()["workloads"][0],
+        "model": "llama-3.1-70b",
+        "precisions": ["fp8"],
+        "slos": [],
+    }
+    one = {"workloads": [work], "search": {**scenario()["search"], "tensor_parallel": [1]}}
+
+    def weights(**changes: Any) -> Any:
+        return evaluate(scenario(**one, **changes))["weight_bytes_per_gpu"]
+
+    assert len(weights(gpu_memory_utilization=0.9)) == len(weights()) == 0
+    held = weights(gpu_memory_utilization=0.98)
+    table = 128_256 * 8192
+    assert len(held) > 0
+    assert held == pytest.approx(70.55e9 - 2 * table + 2 * 2 * table, rel=1e-3)
 
 
 class TestLoadBlocks:

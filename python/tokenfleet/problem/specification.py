@@ -101,7 +101,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     by_group = [
         axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
     ]
-    kernels, inherited = core_kernels(catalog, systems, engines)
+    kernels, inherited = core_kernels(catalog, systems, engines, scenario.gpu_memory_utilization)
     indices = _Indices(systems, engines, models, precisions)
     data = {
         "systems": [core_system(catalog, catalog.system(s)) for s in systems],
