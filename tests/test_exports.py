@@ -93,8 +93,16 @@ def test_a_layout_is_divided_as_each_engine_divides_it() -> None:
 
 def test_memory_that_the_plan_counts_on_is_told() -> None:
     plan = layout("vllm")
-    share = Input(
-        what="gpu_memory_utilization", value=0.95, unit="fraction", assumed=False, source="scenario"
+    share = Input.model_validate(
+        {
+            "what": "gpu_memory_utilization",
+            "value": 0.95,
+            "unit": "fraction",
+            "assumed": False,
+            "source": "scenario",
+            "as_of": None,
+            "note": None,
+        }
     )
     told = commands(plan.model_copy(update={"inputs": (*plan.inputs, share)}))[0].words
     assert value(list(told), "--gpu-memory-utilization") == "0.95"

@@ -259,6 +259,13 @@ class Scenario(Row):
         """The version of an engine that will run, where the scenario names it."""
         return next((v for name, v in self.engine_versions.items() if name == engine), None)
 
+    @property
+    def named_systems(self) -> tuple[str, ...]:
+        """The systems that the scenario names, whatever the catalog has."""
+        columns = self.columns if isinstance(self.columns, tuple) else ()
+        offered = (row.system for row in (*self.offers, *columns))
+        return tuple(dict.fromkeys((*(self.systems or ()), *offered)))
+
     def systems_among(self, known: Iterable[str]) -> list[str]:
         """The systems allowed, of those that the catalog knows."""
         return sorted(set(known if self.systems is None else self.systems))
