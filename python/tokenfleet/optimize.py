@@ -125,8 +125,7 @@ def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> Infeas
         f"limits are held at {scenario.sure:.0%} confidence; `confidence: expected` asks for what "
         "the model expects"
     )
-    said = f"{error.hint}; {hint}" if error.hint else hint
-    return InfeasibleError(error.message, error.conflicts, said)
+    return error.saying(hint=hint)
 
 
 def _solve(

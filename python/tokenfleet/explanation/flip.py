@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study, systems_by_offer
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.frame import peak_demand
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
@@ -178,7 +179,7 @@ class _Dinkelbach:
         problem = self.study.problem
         return Flip(
             self.target,
-            self.discount if math.isfinite(self.discount) else None,
+            finite(self.discount),
             min(lower, self.discount),
             max(upper, self.discount),
             PROVEN if unproven <= OPTIMAL_GAP * self._scale() else WITHIN,

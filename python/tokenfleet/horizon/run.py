@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon import measures
@@ -24,7 +25,7 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.over_time import Measured, mix_of, over_time
-from tokenfleet.plan.rows import Plan, finite
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
