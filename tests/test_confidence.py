@@ -559,7 +559,7 @@ def test_ways_out_stay_where_the_confidence_is_named() -> None:
     with pytest.raises(InfeasibleError, match="confidence: expected") as told:
         optimize_fleet(silent, compare_single=False)
     changes = [change for way in stated.value.repairs for change in way.changes]
-    assert [c.limit for c in changes if c.unit == "kW"] == [12.0]
+    assert [c.limit for c in changes if c.what == "power_kw"] == [12.0]
     assert told.value.repairs == stated.value.repairs
     assert told.value.to_json()["repairs"] == stated.value.to_json()["repairs"]
 
