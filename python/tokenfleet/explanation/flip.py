@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study, systems_by_offer
+from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.frame import peak_demand
@@ -66,7 +67,7 @@ class Flip:
     discount: float | None
     low: float
     high: float
-    how: How
+    how: HowGot
     chosen: bool = False  # today's best plan holds it
     needed: bool = False  # no plan does without
     possible: bool = True  # some plan holds it

@@ -32,7 +32,7 @@ from tokenfleet.problem_data import Horizon
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
 from tokenfleet.verify.latency import verify_latency
-from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
 
 _MAX_ROUNDS = 3
@@ -162,12 +162,7 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
         if not node.firm:
             year = [v for v in year if v.rule not in OUTLOOK_MAY]
         found += year + verify_latency(built, mix)
-    if found:
-        text = "; ".join(str(v) for v in found[:5])
-        raise SolverError(
-            f"the plan failed its independent check: {text}",
-            "this is a bug: please report the scenario",
-        )
+    refuse(found)
 
 
 def _measure(
