@@ -482,6 +482,11 @@ def orders_title(horizon: OverTime) -> str:
     return f"{counted(now, 'order')} now; {later:,} {verb} for what comes"
 
 
+def cash_heading(horizon: OverTime) -> str:
+    """What the table of cash by period shows."""
+    return "Cash by period" + (", mean of the outlooks" if len(horizon.outlooks) > 1 else "")
+
+
 def over_time_title(horizon: OverTime) -> str:
     """The yearly cost in the first and in the last period."""
     if not horizon.periods:

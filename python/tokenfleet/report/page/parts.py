@@ -11,6 +11,8 @@ from typing import ClassVar, TypeAlias
 
 from markupsafe import Markup
 
+from tokenfleet.report.page.charts import BROAD, NARROW, Figure
+
 ROWS = 60  # of a table: more are in the spreadsheet, so that a page stays small
 
 
@@ -212,3 +214,11 @@ def figure(head: str, label: str | None = None) -> Column:
 def chart(head: str) -> Column:
     """A column whose cells are drawn."""
     return Column(head, "bar")
+
+
+def drawn(of: Figure, notes: tuple[str, ...] = ()) -> list[Part]:
+    """A chart under its key, as wide as a desk and as a phone; nothing where it is empty."""
+    broad = of.draw(BROAD)
+    if not broad:
+        return []
+    return [*([Key(of.key)] if of.key else []), Drawn(broad, of.draw(NARROW), notes)]
