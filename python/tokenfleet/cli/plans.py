@@ -165,17 +165,10 @@ def _load(
     Raises:
         SchemaError: the file or a setting cannot be understood.
     """
-    from dataclasses import replace
-
-    from tokenfleet.scenario.load import load_scenario
-    from tokenfleet.schema import SolverOptions, validate
+    from tokenfleet.scenario.load import load_scenario, with_solver
 
     loaded = load_scenario(path, given=given, catalog=book(catalog))
-    if not solver:
-        return loaded
-    merged = {**loaded.scenario.solver.model_dump(), **solver}
-    options = validate(SolverOptions, merged, "command line")
-    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
+    return with_solver(loaded, solver, "command line")
 
 
 def _plan(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenfleet.errors import TokenfleetError
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import words
 
@@ -104,7 +105,7 @@ class Solver:
         code = await self._child.wait()
         if not answered:
             message, hint = words.STOPPED if self.stopping else words.solver_died(code)
-            self.error = {"message": message, "hint": hint, "conflicts": []}
+            self.error = TokenfleetError(message, hint).to_json()
 
     def _heard(self, event: dict[str, Any], text: str) -> bool:
         """Takes a line of the child; True where it is the answer."""
@@ -112,7 +113,7 @@ class Solver:
             self.plans.append(Solved(text, Plan.from_json(event["plan"])))
             return True
         if event["event"] == "error":
-            self.error = {key: event[key] for key in ("message", "hint", "conflicts")}
+            self.error = event["error"]
             return True
         self.event = event
         return False
