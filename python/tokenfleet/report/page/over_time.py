@@ -18,6 +18,7 @@ from tokenfleet.report.page.look import OTHER
 from tokenfleet.report.page.panel import Axis, Panel, Point, Series
 from tokenfleet.report.page.parts import (
     Cell,
+    Folded,
     Lines,
     Part,
     Section,
@@ -29,6 +30,8 @@ from tokenfleet.report.page.parts import (
     row,
     text,
 )
+
+_OPEN = 12  # periods that are shown unfolded
 
 
 def sections(horizon: OverTime) -> Iterator[Section]:
@@ -91,7 +94,10 @@ def _periods(horizon: OverTime) -> Section:
         figure("USD a year"),
         figure("USD per million out"),
     )
-    parts += [Table(grid(columns, rows)), _cash_table(horizon)]
+    parts.append(_cash_table(horizon))
+    every = grid(columns, rows)
+    name = findings.counted(len(rows), "period")
+    parts.append(Folded(name, every) if len(rows) > _OPEN else Table(every, heading=name))
     said = tuple(sentence(plain(line)) for line in over_time.sentences(horizon))
     parts.append(Lines(said))
     return Section("Over time", findings.over_time_title(horizon), tuple(parts))
