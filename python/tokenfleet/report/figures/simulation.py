@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from tokenfleet.report.page.panel import Axis, Mark, Panel, Series
 from tokenfleet.simulation.loads import capacity, curves, time_columns
@@ -24,11 +26,7 @@ def figures(points: Sequence[Simulation], over_time: Simulation) -> Iterator[Pan
     marks += () if limit is None else (Mark(limit, "capacity", "warn"),)
     for metric in ("ttft", "tpot"):
         lines = tuple(
-            Series(
-                level,
-                tuple(zip(columns["load"], columns[f"{metric}_{level}_ms"], strict=True)),
-                colour,
-            )
+            _line(level, columns["load"], columns[f"{metric}_{level}_ms"], colour)
             for level, colour in _LEVELS
         )
         name = metric.upper()
@@ -36,8 +34,7 @@ def figures(points: Sequence[Simulation], over_time: Simulation) -> Iterator[Pan
             f"{name} of the worst class", _LOAD, f"{name}, ms", lines, marks, y=Axis(log=True)
         )
     costs = tuple(
-        Series(said, tuple(zip(columns["load"], columns[name], strict=True)), colour)
-        for name, said, colour in _COSTS
+        _line(said, columns["load"], columns[name], colour) for name, said, colour in _COSTS
     )
     usd = "USD per million output tokens"
     yield Panel("Cost of a token", _LOAD, usd, costs, marks, y=Axis(log=True))
@@ -46,6 +43,12 @@ def figures(points: Sequence[Simulation], over_time: Simulation) -> Iterator[Pan
         ("waiting", "Requests waiting per replica", "requests"),
         ("cache_share", "Share of the KV cache in use", "share"),
     ):
-        line = Series("", tuple(zip(held["at_s"], held[name], strict=True)), "accent", dots=False)
+        line = replace(_line("", held["at_s"], held[name], "accent"), dots=False)
         title = f"{said}, in the group with the fullest caches, at the plan's load"
         yield Panel(title, "simulated time, s", what, (line,), y=Axis(zero=True))
+
+
+def _line(name: str, xs: Sequence[Any], ys: Sequence[Any], colour: str) -> Series:
+    """The points that there are: a load of which no token is within limits has no cost of one."""
+    points = tuple((x, y) for x, y in zip(xs, ys, strict=True) if y is not None)
+    return Series(name, points, colour)
