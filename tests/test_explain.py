@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tokenfleet as tf
+from moved_prices import api_at, offers_at, priced_alone
 from problems import free_problem, random_problem
 from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny
@@ -19,13 +20,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import open_case
 from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
 from tokenfleet.explanation.knobs import Knob, turned
-from tokenfleet.explanation.prices import (
-    api_at,
-    offers_at,
-    priced_alone,
-    spend_on_api,
-    spend_on_offers,
-)
+from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.solve import solve_mix

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from moved_prices import priced_alone
 from test_explain import OPTIONS, study_of
 from tiny_mix import Kind, Tiny, random_tiny
 from tokenfleet.explanation.flip import Flip, Target, flip, offers_and_systems
 from tokenfleet.explanation.precision import with_candidates
-from tokenfleet.explanation.prices import priced_alone, spend_on_offers
+from tokenfleet.explanation.prices import spend_on_offers
 from tokenfleet.explanation.share import taken
 from tokenfleet.explanation.shift import Rent, by_energy, by_speed, by_term
 from tokenfleet.explanation.study import Study

@@ -22,6 +22,7 @@ from tokenfleet.cli.options import (
     ScenarioArgument,
     book,
 )
+from tokenfleet.cli.pictures import check_picture, write_picture
 from tokenfleet.errors import InfeasibleError
 
 if TYPE_CHECKING:
@@ -194,6 +195,9 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .parquet, .csv, .arrow or .json file.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the cost against the input: an .svg file.")
+    ] = None,
     force: ForceOption = False,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
@@ -207,6 +211,7 @@ def sweep(
     """
     with answering(as_json):
         refuse_existing(output, force)
+        check_picture(plot, force)
         from tokenfleet.explanation.case import open_case
         from tokenfleet.explanation.study import OutOfTimeError
         from tokenfleet.explanation.sweep import parse, points, write_points
@@ -223,6 +228,10 @@ def sweep(
                 cut = True
         if output is not None:
             write_points(rows, output)
+        if plot is not None and rows:
+            from tokenfleet.report.figures.sweep import figures
+
+            write_picture(plot, figures(rows), case.loaded.scenario.name, force)
         if as_json:
             say_json({"schema_version": 1, "interrupted": cut,
                       "points": [row.model_dump(mode="json") for row in rows]})  # fmt: skip

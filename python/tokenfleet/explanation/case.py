@@ -22,7 +22,7 @@ from tokenfleet.explanation.shift import Rent
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import Moved
 from tokenfleet.mix.model import Label
-from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.optimize import solve_options
 from tokenfleet.plan.match import check_origin, scenario_of
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built, build
@@ -245,11 +245,10 @@ def open_case(
     if plan is not None:
         check_origin(plan, name, built.loaded, built.specification)
     solver = loaded.scenario.solver
-    options = SolveOptions(
+    options = replace(
+        solve_options(loaded.scenario),
         gap=_CLOSER * solver.gap if gap is None else gap,
-        time_limit_s=solver.time_limit_s or math.inf,
         threads=solver.threads or 1,  # many small problems: a second thread costs what it saves
-        seed=solver.seed,
     )
     return Case(built, Study(built.problem, options, seconds), plan)
 

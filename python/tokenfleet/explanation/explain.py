@@ -34,13 +34,13 @@ from tokenfleet.explanation.rows import (
     RepairSet,
     RoutePoint,
     ToMeasure,
-    finite,
 )
 from tokenfleet.explanation.share import Taken, taken
 from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, by_term
 from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates

@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tokenfleet.explanation.rows import Kind
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study, systems_by_offer
+from tokenfleet.explanation.rows import HowGot, Kind
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.frame import peak_demand
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
@@ -70,7 +71,7 @@ class Flip:
     discount: float | None
     low: float
     high: float
-    how: How
+    how: HowGot
     chosen: bool = False  # today's best plan holds it
     needed: bool = False  # no plan does without
     possible: bool = True  # some plan holds it
@@ -185,7 +186,7 @@ class _Dinkelbach:
         problem = self.study.problem
         return Flip(
             self.target,
-            self.discount if math.isfinite(self.discount) else None,
+            finite(self.discount),
             min(lower, self.discount),
             max(upper, self.discount),
             PROVEN if unproven <= OPTIMAL_GAP * self._scale() else WITHIN,

@@ -19,7 +19,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study
+from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
 
@@ -36,7 +37,7 @@ class Reached:
 
     at: float | None
     low: float
-    how: How
+    how: HowGot
     plan: Answer | None = field(default=None, repr=False)
 
 
@@ -172,5 +173,5 @@ class _Reach:
         within = [(at, i) for at, i in met if at <= self.most]
         return self.known[min(within)[1]] if within else None
 
-    def _how(self, before: Line) -> How:
+    def _how(self, before: Line) -> HowGot:
         return PROVEN if self.missing <= OPTIMAL_GAP * max(abs(before.loss), 1e-9) else WITHIN

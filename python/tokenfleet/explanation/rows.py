@@ -7,7 +7,6 @@ positive, what costs something is negative, in the objective's own unit.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from tokenfleet.plan.rows import Word
@@ -18,11 +17,6 @@ from tokenfleet.schema.rows import Row
 HowGot = Literal["re-solved and proven", "re-solved within gap", "relaxation"]
 Kind = Literal["offer", "system", "api", "precision"]
 UNIT = "as in `objective_unit`"
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
 
 
 class Step(Row):

@@ -19,7 +19,8 @@ from typing import Literal
 
 from tokenfleet.explanation.flip import Flip, Target
 from tokenfleet.explanation.reach import Mover, Reached, reach
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study, systems_by_offer
+from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.mix.model import Label
 from tokenfleet.problem_data import Problem
 
@@ -43,7 +44,7 @@ class Shift:
     chosen: bool  # today's best plan holds it
     at: float | None
     not_yet: float | None
-    how: How
+    how: HowGot
     plan: Mapping[str, int] = field(default_factory=dict)
     now: float | None = 1.0
 
@@ -131,7 +132,7 @@ class _Speeds:
     study: Study
     without: Answer
     at_speed: Callable[[float], Problem]
-    how: How = PROVEN
+    how: HowGot = PROVEN
 
     def pays(self, factor: float, start: Answer | None = None) -> Answer | None:
         """The best plan there, if it is better than any without the type."""

@@ -13,8 +13,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenfleet.explanation.rows import Step, Worth, finite
+from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.family import Family, Place
 from tokenfleet.mix.model.limits import FAMILIES
