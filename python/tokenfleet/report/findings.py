@@ -476,16 +476,24 @@ def orders_title(horizon: OverTime) -> str:
     return f"{counted(now, 'order')} now; {later:,} {verb} for what comes"
 
 
+def cash_heading(horizon: OverTime) -> str:
+    """What the table of cash by period shows."""
+    return "Cash by period" + (", mean of the outlooks" if len(horizon.outlooks) > 1 else "")
+
+
 def over_time_title(horizon: OverTime) -> str:
-    """The yearly cost in the first and in the last period."""
+    """The yearly cost in the first and in the last period, there the mean of the outlooks."""
     if not horizon.periods:
         return "No period"
-    first, last = horizon.periods[0], max(horizon.periods, key=lambda p: (p.start, p.probability))
-    if first is last:
+    first, end = horizon.periods[0], max(p.start for p in horizon.periods)
+    if first.start == end:
         return f"{short_dollars(first.annual_cost_usd)} a year"
+    last = [p for p in horizon.periods if p.start == end]
+    mean = sum(p.probability * p.annual_cost_usd for p in last)
     return (
         f"From {short_dollars(first.annual_cost_usd)} a year in {clip(first.period)} to "
-        f"{short_dollars(last.annual_cost_usd)} in {clip(last.period)}"
+        f"{short_dollars(mean)} in {clip(last[0].period.split(' ', 1)[0])}"
+        f"{', mean of the outlooks' if len(last) > 1 else ''}"
     )
 
 
