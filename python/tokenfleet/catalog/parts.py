@@ -14,6 +14,11 @@ from dataclasses import replace
 from tokenfleet.catalog.book import Catalog
 from tokenfleet.catalog.rows import SystemRow
 
+_OF_THE_ACCELERATOR = {
+    *("vendor", "accelerator", "form", "kernel_key", "cooling", "release_year", "tdp_w"),
+    *("mem_gb", "mem_bw_tbps", "bf16_tflops", "fp8_tflops", "fp4_tflops", "int8_tops"),
+    *("scale_up_gb_per_s_per_gpu", "source", "as_of"),
+}
 _NAME = re.compile(r"(?P<stem>.+)_(?P<gpus>\d+)")
 
 
@@ -40,16 +45,10 @@ def part(catalog: Catalog, name: str) -> SystemRow | None:
 
 def _cut(whole: SystemRow, name: str, gpus: int) -> SystemRow:
     domain = whole.scale_up_domain
-    return whole.model_copy(
-        update={
-            "id": name,
-            "gpus": gpus,
-            "scale_up_domain": None if domain is None else min(gpus, domain),
-            "scale_out_gbit_per_s_per_gpu": None,
-            "system_kw": None,
-            "idle_kw": None,
-            "embodied_carbon_kg": None,
-            "rack_units": None,
-            "notes": f"{gpus} of the {whole.gpus} accelerators of {whole.id}",
-        }
+    return SystemRow(
+        id=name,
+        gpus=gpus,
+        scale_up_domain=None if domain is None else min(gpus, domain),
+        notes=f"{gpus} of the {whole.gpus} accelerators of {whole.id}",
+        **whole.model_dump(include=_OF_THE_ACCELERATOR),
     )

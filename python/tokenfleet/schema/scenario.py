@@ -262,8 +262,9 @@ class Scenario(Row):
     @property
     def named_systems(self) -> tuple[str, ...]:
         """The systems that the scenario names, whatever the catalog has."""
-        columns = self.columns if isinstance(self.columns, tuple) else ()
-        offered = (row.system for row in (*self.offers, *columns))
+        offered = [offer.system for offer in self.offers]
+        if isinstance(self.columns, tuple):
+            offered += [column.system for column in self.columns]
         return tuple(dict.fromkeys((*(self.systems or ()), *offered)))
 
     def systems_among(self, known: Iterable[str]) -> list[str]:
