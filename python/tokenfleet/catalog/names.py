@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenfleet.catalog import Catalog, SystemRow
 from tokenfleet.schema.architecture import ModelArchitecture
-from tokenfleet.schema.engines import ENGINES, engine_named, engine_within
+from tokenfleet.schema.engines import ENGINES, engine_named, engines_within
 from tokenfleet.schema.formats import NATIVE_FP4, format_named
 
 _MEMORY = re.compile(r"(?:^|_)(\d+)_?g(?:i?b)?(?=_|$)")
@@ -163,10 +163,14 @@ def framework(name: str) -> str:
     Raises:
         UnknownNameError: none of those with constants in the calibration, or several.
     """
-    found = engine_within(name)
-    if found is None:
-        raise UnknownNameError(f"framework {name or '(blank)'} has no constants in the calibration")
-    return found.id
+    found = engines_within(name)
+    if len(found) > 1:
+        named = " and ".join(engine.name for engine in found)
+        raise UnknownNameError(f"framework {name} names {named}: which of them served is not said")
+    if not found:
+        why = "is stated" if not name else f"with constants in the calibration is named in {name}"
+        raise UnknownNameError(f"no framework {why}")
+    return found[0].id
 
 
 def engine(name: str) -> str:
