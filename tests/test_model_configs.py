@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tokenfleet.catalog import load_catalog
 from tokenfleet.catalog.huggingface import ImportedModel, import_config
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema.architecture import GqaAttention
@@ -324,6 +325,21 @@ def kv_bytes(data: Json, context: int) -> float:
 )
 def test_cache_of_a_sequence(data: Json, context: int, expected: float) -> None:
     assert kv_bytes(data, context) == pytest.approx(expected, rel=2e-3)
+
+
+CARDS = {
+    "deepseek-v4-pro": 1600, "deepseek-v4-flash": 284, "glm-4.6": 357,
+    "glm-5.1": 744, "glm-5.2": 744, "minimax-m2.7": 230, "minimax-m3": 428, "mimo-v2-flash": 309,
+    "nemotron-3-nano-30b-a3b": 31.6, "nemotron-3-super-120b-a12b": 120.6,
+    "nemotron-3-ultra-550b-a55b": 550, "qwen3-8b": 8.2, "qwen3-14b": 14.8,
+    "qwen3.5-122b-a10b": 122, "qwen3.5-27b": 27, "qwen3.5-35b-a3b": 35,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", CARDS)
+def test_parameters_of_the_catalog_are_those_of_the_model_card(model: str) -> None:
+    row = load_catalog().model(model)
+    assert row.total_params / 1e9 == pytest.approx(CARDS[model], rel=0.02)
 
 
 def windows(data: Json) -> dict[int | None, int]:
