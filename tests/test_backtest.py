@@ -10,12 +10,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tokenfleet.backtest import Report, Run, backtest, file_kind, open_ttft_fixed_ms
 from tokenfleet.backtest.predict import Predictor
 from tokenfleet.backtest.run import Tokens
 from tokenfleet.catalog import load_catalog, names
 from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
 from tokenfleet.points.rates import Allowed, Layout, TypicalRequest, best_rate
 
@@ -347,6 +349,13 @@ def test_models_by_the_names_that_people_write(name: str, model: str, stated: st
     """A number format in the name is kept: rows that state it nowhere else are not as published."""
     assert names.model(load_catalog(), name, None) == model
     assert names.format_in(name) == stated
+
+
+def test_files_without_a_row_that_can_be_predicted_say_so(tmp_path: Path) -> None:
+    none = written(tmp_path, OFFLINE.replace("TensorRT 10.11", "MagicServe", 1), header=MLPERF)
+    shown = CliRunner().invoke(app, ["backtest", str(none)])
+    assert shown.exit_code == 0
+    assert "no row was predicted" in shown.output and "MagicServe" in shown.output
 
 
 def test_file_kinds() -> None:
