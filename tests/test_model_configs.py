@@ -608,6 +608,37 @@ def test_a_format_per_module() -> None:
     assert own.architecture.native_weights.dense == "fp8_block"
 
 
+def test_compressed_tensors_of_several_formats() -> None:
+    """As DeepSeek-V4-Flash-NVFP4-FP8 is: attention in blocks of FP8, the rest in NVFP4."""
+    blocks = {"type": "float", "num_bits": 8, "strategy": "block"}
+    small = {"type": "float", "num_bits": 4, "group_size": 16}
+    attention = {"targets": ["re:.*attn.*(fused_wqa_wkv|wq_b|wo_a|wo_b)$"], "weights": blocks}
+    rest = {"targets": ["re:.*ffn.*(gate|up|down)_proj$"], "weights": small}
+    quant = {"quant_method": "compressed-tensors", "config_groups": {"0": attention, "1": rest}}
+    model = read(
+        {
+            **DEEPSEEK_V4_FLASH,
+            "expert_dtype": "fp4",
+            "compress_rope_parameters": {"rope_type": "yarn"},
+            "quantization_config": quant,
+        }
+    ).architecture
+    assert model.native_precision == "nvfp4" and model.native_weights is not None
+    assert model.native_weights.model_dump() == {
+        "attention": "fp8_block", "dense": "nvfp4", "experts": "nvfp4", "head": "bf16"
+    }  # fmt: skip
+    # A group of experts beside one of every matrix; attention is left out of both.
+    every = {"targets": ["Linear"], "weights": {"type": "float", "num_bits": 8}}
+    experts = {
+        "targets": ["re:.*mlp\\.experts.*"],
+        "weights": {"type": "int", "num_bits": 4, "group_size": 32},
+    }
+    both = {**quant, "config_groups": {"0": experts, "1": every}, "ignore": ["re:.*self_attn.*"]}
+    weights = read({**GLM_45, "quantization_config": both}).architecture.native_weights
+    assert weights is not None
+    assert (weights.attention, weights.dense, weights.experts) == ("bf16", "fp8", "int4_g32")
+
+
 def test_a_list_that_says_full_of_every_layer_is_no_obstacle() -> None:
     plain = config("qwen3", "4096 4 32 8 12288 151936 40960", **UNTIED, head_dim=128)
     same = read({**plain, "attn_type_list": [1, 1, 1, 1]})
