@@ -12,7 +12,7 @@ take the other's place.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, get_type_hints
 
@@ -156,6 +156,27 @@ def _unexplained(fact: Fact, row: Any) -> bool:
     if fact.better or fact.default is MISSING:
         return False
     return content(getattr(row, fact.name)) != content(fact.default)
+
+
+def names_in(rows: Iterable[Any]) -> frozenset[str]:
+    """Every word that a field of the rows holds, names of the rows themselves aside.
+
+    A limit that is stated of system types by name (`most_of={"h100_sxm_8": 3}`) holds them so.
+    """
+    stated = (getattr(row, f.name) for row in rows for f in facts(row) if f.better != "indifferent")
+    return frozenset(word for value in stated for word in _words(value))
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _words(key)
+            yield from _words(item)
+    elif isinstance(value, (tuple, list, set, frozenset)):
+        for item in value:
+            yield from _words(item)
 
 
 def content(value: Any) -> Hashable:
