@@ -201,11 +201,30 @@ def sort_key(
     by request class stand in the order `classes`, and what may differ by load block is written
     out for all `blocks`.
     """
-    return tuple(
-        _sortable(fact, _written_out(fact, getattr(row, fact.name), blocks), ranks, classes)
-        for fact in facts(row)
-        if (fact.refers_to in ranks if fact.refers_to else fact.better != "indifferent")
-    )
+    key: list[Any] = []
+    for fact, is_plain in _sorted_by(type(row), row, tuple(ranks)):
+        value = getattr(row, fact.name)
+        if is_plain and value.__class__ in _PLAIN:  # nearly all: problems have many candidates
+            key.append(value)
+        else:
+            key.append(_sortable(fact, _written_out(fact, value, blocks), ranks, classes))
+    return tuple(key)
+
+
+_PLAIN = frozenset({bool, int, float, str})
+_SORTED_BY: dict[tuple[type, tuple[str, ...]], tuple[tuple[Fact, bool], ...]] = {}
+
+
+def _sorted_by(table: type, row: Any, ranked: tuple[str, ...]) -> tuple[tuple[Fact, bool], ...]:
+    """The fields that rows are sorted by, and whether a plain value of each stands for itself."""
+    known = _SORTED_BY.get((table, ranked))
+    if known is None:
+        known = _SORTED_BY[table, ranked] = tuple(
+            (fact, not fact.refers_to and not fact.by_block and fact.default is not None)
+            for fact in facts(row)
+            if (fact.refers_to in ranked if fact.refers_to else fact.better != "indifferent")
+        )
+    return known
 
 
 def _sortable(
