@@ -1,8 +1,8 @@
 """Python's collector of cycles, put off while many small objects are made that all stay.
 
-A model of 140,000 columns takes a quarter less CPU so: the collector looks through every label again
-and again, and finds nothing. Labels are the reason: it forgets plain tuples of numbers, and no named
-ones.
+A model of 140,000 columns takes a quarter less CPU so: the collector looks through every label
+again and again, and finds nothing. Labels are the reason: it forgets plain tuples of numbers, and
+no named ones.
 """
 
 from __future__ import annotations
