@@ -127,6 +127,7 @@ def _say(found: Explanation) -> None:
         ("Premiums that change a precision", map(explained.premium, found.premium)),
         ("Energy, speed and terms that change it", map(explained.flip_input, found.flip_inputs)),
         ("Plans that cost little more", explained.menu(found.menu)),
+        ("What cannot be had together", explained.conflict(found.conflict)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
         ("What to measure next", [explained.measure(row, unit) for row in found.measure]),

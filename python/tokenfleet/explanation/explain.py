@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import rows
 from tokenfleet.explanation.case import Case, open_case
 from tokenfleet.explanation.crossover import (
@@ -23,12 +23,14 @@ from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_sys
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
 from tokenfleet.explanation.precision import precisions
+from tokenfleet.explanation.repair import conflict
 from tokenfleet.explanation.rows import (
     BreakEven,
     Concession,
     Explanation,
     FlipInput,
     FlipPrice,
+    Limit,
     MenuItem,
     Premium,
     RepairSet,
@@ -41,7 +43,7 @@ from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offe
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
-from tokenfleet.mix.why.infeasible import explain_infeasible
+from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
@@ -203,13 +205,25 @@ class _Session:
             )
 
     def _repairs(self) -> Iterator[Any]:
-        sign = self.case.study.sign
+        sign, study = self.case.study.sign, self.case.study
+        try:
+            require_candidates(self.case.built)
+            check_problem(study.problem)
+        except InfeasibleError as error:
+            self.notes.append(error.message)
+        self._tell("what is in conflict")
+        found = conflict(study)
+        self.found["conflict"] = [
+            Limit(what=c.words, where=c.where, limit=c.limit, unit=c.unit) for c in found.limits
+        ]
+        if not found.minimal:
+            self.notes.append("the conflict may be smaller: a solve ended before it could tell")
         for repaired in self.case.repairs():
             self._tell("repairs")
             yield RepairSet(
                 concessions=tuple(
                     Concession(
-                        what=c.family, where=c.where, before=c.limit, after=c.after, unit=c.unit
+                        what=c.words, where=c.where, before=c.limit, after=c.after, unit=c.unit
                     )
                     for c in repaired.concessions
                 ),
