@@ -19,6 +19,7 @@ from tokenfleet.cli.options import (
     ForceOption,
     GapOption,
     JsonOption,
+    NearOption,
     ScenarioArgument,
     book,
 )
@@ -67,6 +68,7 @@ def explain(
     measure: Annotated[
         bool, typer.Option("--measure", help="Only: which benchmark to run before signing.")
     ] = False,
+    near: NearOption = None,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
     catalog: CatalogOption = None,
@@ -91,6 +93,10 @@ def explain(
         }
         chosen = [part for part, only in asked.items() if only]
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
+        if near is not None:
+            from tokenfleet.plan.rows import Plan
+
+            given["near"] = Plan.load(near)
         with _watching() as watch:
             found = explained(
                 plan,

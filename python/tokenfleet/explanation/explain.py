@@ -44,6 +44,7 @@ from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
+from tokenfleet.optimize import standing_of
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
@@ -65,6 +66,7 @@ def explain(
     *,
     scenario: ScenarioSource | None = None,
     parts: Sequence[Part] = USUAL,
+    near: Plan | None = None,
     time_limit_s: float | None = None,
     gap: float | None = None,
     watch: Watch | None = None,
@@ -73,7 +75,8 @@ def explain(
     """What a plan's limits and prices are worth, and what would change it.
 
     `plan` is a `Plan`, the file of one, or a scenario (which is then planned). The scenario of a
-    plan is found where it was, or given as `scenario`. Every figure is of plans that were solved
+    plan is found where it was, or given as `scenario`. `near` is a plan that stands, which the menu
+    has plans close to. Every figure is of plans that were solved
     again, and says how far it is proven. Ctrl-C and `time_limit_s` (seconds, of all parts together)
     keep what was found until then; `interrupted` and `notes` say what is missing.
 
@@ -87,7 +90,8 @@ def explain(
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
     case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
-    return _Session(case, watch).explained(parts, begun)
+    standing = None if near is None else standing_of(near).systems
+    return _Session(case, watch, standing).explained(parts, begun)
 
 
 @dataclass
@@ -96,6 +100,7 @@ class _Session:
 
     case: Case
     watch: Watch | None
+    standing: Mapping[tuple[str, str], float] | None = None
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
@@ -190,7 +195,7 @@ class _Session:
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
-        for item in menu(study, vendors=self.case.vendors()):
+        for item in menu(study, vendors=self.case.vendors(), standing=self.standing):
             self._tell(f"menu: {item.wish.name}")
             yield MenuItem(
                 wish=item.wish.name,
