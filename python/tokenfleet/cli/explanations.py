@@ -221,8 +221,10 @@ def sweep(
         check_picture(plot, force)
         from tokenfleet.explanation.case import open_case
         from tokenfleet.explanation.study import OutOfTimeError
-        from tokenfleet.explanation.sweep import parse, points, write_points
+        from tokenfleet.explanation.sweep import check_table, parse, points, write_points
 
+        if output is not None:
+            check_table(output)
         seconds = float("inf") if time_limit is None else time_limit
         case = open_case(scenario, seconds=seconds, gap=gap, catalog=book(catalog))
         varied = [parse(case, text) for text in vary]

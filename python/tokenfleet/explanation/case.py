@@ -240,9 +240,13 @@ def open_case(
     """A plan, a plan's file, or a scenario, with its space evaluated once.
 
     Raises:
-        SchemaError: neither plan nor scenario; one over time; or the scenario found is not the
-            plan's.
+        SchemaError: neither plan nor scenario; one over time; the scenario found is not the
+            plan's; or a gap or time that is none.
     """
+    if not seconds > 0:
+        raise SchemaError(f"time limit: {seconds:g} s is none", "give seconds above zero")
+    if gap is not None and not 0 <= gap < 1:
+        raise SchemaError(f"gap: {gap:g} is none", "give a share from 0 to 1, 0.001 for 0.1 %")
     plan, name = _plan_of(source)
     if plan is not None:
         loaded = scenario_of(plan, name, scenario, catalog)

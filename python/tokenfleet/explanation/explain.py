@@ -55,6 +55,7 @@ PARTS: tuple[Part, ...] = (
 )  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+_SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
 #: Told what is being worked out, and how many problems were solved so far.
@@ -145,6 +146,8 @@ class _Session:
                 0, "the plan itself is not proven within its gap: the figures compare plans that "
                 "may not be the best ones",
             )  # fmt: skip
+        if base is not None:
+            self.notes += _other_than(self.case.plan, base)
         parts_found: dict[str, Any] = {name: tuple(of) for name, of in self.found.items()}
         return Explanation(
             name=study.problem.name,
@@ -377,6 +380,27 @@ def _premium_row(target: Target, found: Flip) -> Premium:
         systems_without=dict(found.without),
         how=found.how,
     )
+
+
+def _other_than(plan: Plan | None, base: Answer) -> list[str]:
+    """Whether the plan that was given has other systems than the one that was solved again."""
+    if plan is None:
+        return []
+    stated: dict[str, int] = {}
+    for row in plan.systems:
+        name = f"{row.offer}@{row.site}"
+        stated[name] = stated.get(name, 0) + row.count
+    solved = systems_by_offer(base.problem, base.values)
+    if stated == solved and math.isclose(
+        plan.annual_cost_usd, base.annual_cost_usd, rel_tol=_SAME_PLAN
+    ):
+        return []
+    said = ", ".join(f"{n} {name}" for name, n in sorted(stated.items())) or "no systems"
+    return [
+        f"explained is the best plan, solved again ({base.annual_cost_usd:,.0f} USD a year); the "
+        f"plan given says {said} and {plan.annual_cost_usd:,.0f} USD a year: it is as good within "
+        "its gap or for a wish of its own, or it was edited"
+    ]
 
 
 def _systems_of(plan: Answer | None) -> dict[str, int]:
