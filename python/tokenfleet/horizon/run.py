@@ -14,10 +14,12 @@ from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon import measures
+from tokenfleet.mix.horizon.combine import period_weight
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.model import frame_of, scale_limit
 from tokenfleet.mix.result import MixResult, Tightening
+from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import tighten
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -47,9 +49,11 @@ def plan_horizon(
     begun: float,
     period: str | None = None,
     fixed: Plan | None = None,
+    watch: Watch | None = None,
 ) -> Plan:
     """The plan over the scenario's horizon. Its own keys are those of the first period, or of
     `period` ("2027-Q1"); `fixed` is a plan whose orders before the first news are kept.
+    `watch(value, bound)` is told of the best plan as it moves, in the unit of its objective.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -62,7 +66,8 @@ def plan_horizon(
     several = len(tree.leaves) > 1
     main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
     pairs = chosen_pairs(built, tree, options)
-    tree, result, rounds = _solve(built, tree, main, decided, pairs)
+    told = _told(built, tree, watch)
+    tree, result, rounds = _solve(built, tree, main, decided, pairs, watch=told)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
@@ -81,6 +86,14 @@ def plan_horizon(
         "gap": finite(result.gap),
     }
     return plan.model_copy(update=changed)
+
+
+def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:
+    """The same in the unit of the plan's objective: costs as those of a year."""
+    if watch is None or built.problem.objective.kind != "least_cost":
+        return watch
+    years = sum(period_weight(tree, t) for t in range(tree.periods))
+    return lambda value, bound: watch(value / years, bound / years)
 
 
 def risk_of(built: Built) -> Risk:
@@ -119,6 +132,8 @@ def _solve(
     options: SolveOptions,
     fixed: Orders | None,
     pairs: measures.Chosen,
+    *,
+    watch: Watch | None = None,
 ) -> tuple[Horizon, HorizonResult, int]:
     """Solve, re-check the replicas of every node at the mix they are given, and solve again."""
     risk, name = risk_of(built), built.problem.name
@@ -130,7 +145,7 @@ def _solve(
         if risk.kind == "regret":
             known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, pairs)
             risk = replace(risk, least=known.least)
-        result = solve_horizon(name, tree, limit, risk, fixed, pairs=pairs)
+        result = solve_horizon(name, tree, limit, risk, fixed, pairs=pairs, watch=watch)
         failed: dict[int, Tightening] = {}
         for u in range(len(tree.nodes)):
             failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}

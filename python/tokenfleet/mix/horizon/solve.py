@@ -19,7 +19,7 @@ from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.model.stock import paid_in
 from tokenfleet.mix.result import Booking, MixResult, clean_values
-from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, Status
@@ -91,10 +91,12 @@ def solve_horizon(
     fixed: Orders | None = None,
     *,
     pairs: frozenset[tuple[int, int]] | None = None,
+    watch: Watch | None = None,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already;
     `pairs` are the (pool, candidate) that may be used, all by default: of a plan over some of them
-    nothing is proven against the others.
+    nothing is proven against the others. `watch(value, bound)` is told of the best plan as it
+    moves.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -106,7 +108,7 @@ def solve_horizon(
     m = _model(problem, fixed or {}, pairs)
     set_risk(m, risk or Risk())
     effort = Effort.of(options)
-    found = search_horizon(m, effort)
+    found = search_horizon(m, effort, watch)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
