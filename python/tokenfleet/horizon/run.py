@@ -71,13 +71,16 @@ def plan_horizon(
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
-    measured = _measure(result, options, max(left, 0.0), pairs) if several else Measured()
+    worth = several and built.problem.objective.kind == "least_cost"
+    measured = _measure(result, options, max(left, 0.0), pairs) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = replace(mixes[shown], rounds=rounds)
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
     scale, unit = 1.0, f"{plan.objective_unit}, times years"
     if plan.objective == "least_cost":
         scale, unit = result.years, "USD per year, levelised"
+    elif built.problem.objective.goal.per is not None:
+        unit = f"{plan.objective_unit}, levelised"
     changed = {
         "horizon": stated,
         "objective_value": result.value / scale,

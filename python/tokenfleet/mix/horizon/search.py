@@ -39,10 +39,17 @@ _LONGER_S = 5.0
 _ROUGH = 2e-3  # gap of one period at a time
 
 
-def search_horizon(m: FleetModel, effort: Effort, watch: Watch | None = None) -> Found:
-    """Solve the model with the objective that it has now; `watch(value, bound)` is told of what is
-    found."""
+def search_horizon(
+    m: FleetModel,
+    effort: Effort,
+    start: Mapping[str, float] | None = None,
+    watch: Watch | None = None,
+) -> Found:
+    """Solve the model with the objective that it has now, from the plan `start` if there is one;
+    `watch(value, bound)` is told of what is found."""
     best = Incumbent(m, effort.gap, -math.inf * sign_of(m.prob), watch=watch)
+    if start is not None:
+        best.offer_plan(start)
     try:
         _by_states(m, effort, best)
         if best.plan is None or not (best.done() or effort.left() <= 0):

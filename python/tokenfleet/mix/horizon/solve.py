@@ -20,6 +20,7 @@ from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.model.stock import paid_in
 from tokenfleet.mix.result import Booking, MixResult, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
+from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, Status
@@ -108,7 +109,10 @@ def solve_horizon(
     m = _model(problem, fixed or {}, pairs)
     set_risk(m, risk or Risk())
     effort = Effort.of(options)
-    found = search_horizon(m, effort, watch)
+    if problem.objective.goal.per is not None:
+        found = search_ratio(m, effort, search_horizon)
+    else:
+        found = search_horizon(m, effort, watch=watch)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
