@@ -193,22 +193,29 @@ def _measure(
     """
     tree, leaves = result.horizon, len(result.horizon.leaves)
     matrix = leaves <= _MATRIX and pairs is None
-    parts = leaves + 2 + (leaves * leaves if matrix else 0)
+    parts = leaves + 3 + (leaves * leaves if matrix else 0)
     part = replace(options, time_limit_s=max(left / parts, 1.0))
     try:
         known = measures.wait_and_see(tree, part, pairs=pairs)
         of_mean = measures.mean_plan(tree, part, pairs=pairs)
         decided = measures.orders_of_chain(tree, of_mean)
         eev = measures.with_orders(tree, decided, part, pairs=pairs)
+        later = measures.with_orders(tree, measures.no_orders(tree), part, pairs=pairs)
         rows = []
         for chain in known.results.values() if matrix else ():
             orders = measures.orders_of_chain(tree, chain)
             rows.append(tuple(measures.regret_of(tree, orders, known, part).values()))
     except (SolverError, InfeasibleError, KeyboardInterrupt):  # the plan stands without them
         return Measured()
-    least = {leaf: min(usd, result.npv_by_leaf[leaf]) for leaf, usd in known.least.items()}
-    mean = None if eev is None else max(eev.npv_usd, result.npv_usd)
-    return Measured(least, mean, tuple(rows))
+    npv, by_leaf = result.npv_usd, result.npv_by_leaf
+    return Measured(
+        least={leaf: min(usd, by_leaf[leaf]) for leaf, usd in known.least.items()},
+        least_bound={leaf: found.bound for leaf, found in known.results.items()},
+        eev=None if eev is None else max(eev.npv_usd, npv),
+        eev_bound=None if eev is None else finite(eev.bound),
+        waiting=None if later is None else max(later.npv_usd, npv),
+        regret=tuple(rows),
+    )
 
 
 def _node_named(tree: Horizon, period: str | None) -> int:

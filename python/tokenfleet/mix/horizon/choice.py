@@ -2,9 +2,10 @@
 
 1. The relaxation over what is known of all states is solved; the states that it uses are looked at,
    first by a relaxation of their own and then whole; so on until it uses none that is not known.
-2. The whole choice is made by HiGHS, from which states that no better plan uses are left out by
+2. The best choice among states that are worked out is a plan, often as good as the relaxation.
+3. The whole choice is made by HiGHS, from which states that no better plan uses are left out by
    their reduced cost; what it uses is worked out, and that is a plan.
-3. So on until a choice uses nothing new: its bound is then that of the whole model.
+4. So on until a choice uses nothing new: its bound is then that of the whole model.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 import highspy
 import numpy as np
 import pulp
+from numpy.typing import NDArray
 
 from tokenfleet.mix.horizon.states import (
+    WORKED_OUT,
     FloatArray,
     IntArray,
     Operation,
@@ -37,7 +40,8 @@ from tokenfleet.problem_data import Systems, Used
 _USED = 1e-6  # a state with this weight is used
 _PART = 0.1  # of the wanted gap, to which a state is worked out
 _ROUNDS = 200
-_RELAXED = 0.6  # of the time, for the relaxation while there is no plan
+_RELAXED = 0.3  # of the time, after which a plan is looked for before the relaxation is closed
+_LOOK_S = 5.0  # between two looks
 _PATIENCE_S = 20.0
 _OFF = 1e-6  # relative, between a value and what its columns add up to
 _INF = highspy.kHighsInf
@@ -140,6 +144,21 @@ class Choice:
             self.solver.changeColBounds(j, 0.0, 0.0)
         self.closed[new] = True
 
+    def _have_plans(self) -> NDArray[np.bool_]:
+        """Which states were worked out and have a plan."""
+        found = []
+        for operation in self.states.operations:
+            has = np.zeros(len(operation.keys), dtype=bool)
+            has[list(operation.plans)] = True
+            found.append(has[operation.key_of])
+        return np.concatenate(found) & ~self.closed[len(self.states.kept) :]
+
+    def _open_to(self, shut: NDArray[np.bool_]) -> None:
+        """States that may be used for now."""
+        index = np.arange(len(self.states.kept), self.columns, dtype=np.int32)
+        low, up = np.zeros(len(index)), np.where(shut, 0.0, 1.0)
+        self.solver.changeColsBounds(len(index), index, low, up)
+
     def relax(self, seconds: float) -> tuple[float, FloatArray, FloatArray] | None:
         """Value, columns and reduced costs of the relaxation; None where it has none in time."""
         solver = self.solver
@@ -154,11 +173,19 @@ class Choice:
         return value, np.array(solution.col_value), np.array(solution.col_dual) / self.factor
 
     def choose(
-        self, seconds: float, gap: float, start: FloatArray | None
+        self, seconds: float, gap: float, start: FloatArray | None, *, known: bool = False
     ) -> tuple[float, FloatArray | None, bool]:
-        """Bound, columns of a whole choice, and whether the user stopped it."""
+        """Bound, columns of a whole choice, and whether the user stopped it; `known` chooses among
+        states that have a plan, and then there is no bound."""
         solver = self.solver
         solver.clearSolver()
+        if known:
+            self._open_to(~self._have_plans())
+            try:
+                _, found, stopped = self.choose(seconds, gap, None)
+            finally:
+                self._open_to(self.closed[len(self.states.kept) :])
+            return -math.inf, found, stopped
         solver.setOptionValue("solve_relaxation", False)
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("time_limit", solver.getRunTime() + max(seconds, 0.05))
@@ -193,70 +220,111 @@ class Choice:
 def search_states(states: States, effort: Effort, best: Incumbent) -> None:
     """Work out states until the gap is reached, nothing new is used, or the time is over; plan and
     bound go to `best`."""
-    choice = Choice(states)
-    nodes = max(len(states.operations), 1)
+    _Search(states, effort, best).run()
 
-    def work_out(used: Iterable[tuple[Operation, int]], *, whole: bool) -> bool:
-        """Whether anything was new."""
+
+class _Search:
+    """The steps of the module's text; a first plan is waited for."""
+
+    def __init__(self, states: States, effort: Effort, best: Incumbent) -> None:
+        self.states = states
+        self.effort = effort
+        self.best = best
+        self.choice = Choice(states)
+        self.start: FloatArray | None = None
+        self.looked = effort.part(_RELAXED)  # until a plan is looked for while others are not done
+
+    def run(self) -> None:
+        """All steps."""
+        best, choice = self.best, self.choice
+        choice.reprice()
+        for _ in range(_ROUNDS):
+            relaxed = self.relax()
+            if relaxed is None or best.done() or self.is_over():
+                return
+            self.plan_of_known(relaxed)
+            if best.done() or best.interrupted or self.is_over():
+                return
+            bound, found, stopped = choice.choose(self.left(), self.effort.gap / 4, self.start)
+            best.interrupted |= stopped
+            best.prove(bound)
+            if found is None:
+                return
+            new = self.work_out(choice.used(found), whole=True)
+            self.offer(found)
+            if best.done() or stopped or not new:
+                return
+
+    def left(self) -> float:
+        """Seconds for a step."""
+        return max(self.effort.left(), _PATIENCE_S if self.best.plan is None else 0.0)
+
+    def is_over(self) -> bool:
+        """Whether the time is, with a plan in hand."""
+        return self.effort.left() <= 0 and self.best.plan is not None
+
+    def relax(self) -> tuple[float, FloatArray] | None:
+        """Value and reduced costs of the relaxation when it uses nothing new, or when the time is
+        over; None where it has no solution in time."""
+        while True:
+            relaxed = self.choice.relax(self.left())
+            if relaxed is None:
+                return None
+            value, columns, reduced = relaxed
+            self.best.prove(value)
+            new = not (self.best.done() or self.is_over()) and self.work_out(
+                self.choice.used(columns), whole=False
+            )
+            if not new:
+                return value, reduced
+            if self.best.plan is None and self.looked.left() <= 0:
+                self.plan_of_known(None)
+                self.looked = self.effort.part(0.0, least_s=_LOOK_S)
+
+    def plan_of_known(self, relaxed: tuple[float, FloatArray] | None) -> None:
+        """The best plan of states that are worked out; others that no better plan uses are closed,
+        where the relaxation tells them."""
+        _, found, stopped = self.choice.choose(self.left(), self.effort.gap / 4, None, known=True)
+        self.best.interrupted |= stopped
+        if found is not None:
+            self.offer(found)
+        if relaxed is not None:
+            _close(self.choice, self.best, *relaxed)
+
+    def offer(self, found: FloatArray) -> None:
+        """The plan of a choice, if its states have plans."""
+        plan, value = _plan(self.states, self.choice, found), self.best.value
+        if plan is not None:
+            self.best.offer_plan(plan)
+            if self.best.value != value:
+                self.start = found
+
+    def work_out(self, used: Iterable[tuple[Operation, int]], *, whole: bool) -> bool:
+        """Work out states by their own problems; whether anything was new."""
         new: dict[int, list[tuple[Operation, int]]] = {}
         for operation, i in used:
             k = int(operation.key_of[i])
-            if operation.touched[k] < 2:
+            if operation.touched[k] < WORKED_OUT:
                 new.setdefault(operation.node, []).append((operation, k))
         if not new:
             return False
+        best, effort = self.best, self.effort
         scale = abs(best.value) if best.plan is not None else abs(best.bound)
-        gap_usd = _PART * max(effort.gap, 1e-9) * scale / nodes
+        gap_usd = _PART * max(effort.gap, 1e-9) * scale / len(self.states.operations)
 
         def of_node(found: Sequence[tuple[Operation, int]]) -> None:
             for operation, k in found:
-                if effort.left() <= 0 and best.plan is not None:
+                if self.is_over():
                     return
                 if operation.touched[k] == 0 and not whole:
                     operation.relax(k)
                 else:
-                    operation.work_out(k, gap_usd, max(effort.left(), 5.0))
+                    operation.work_out(k, gap_usd, self.left())
 
         with ThreadPoolExecutor(2) as executor:
             list(executor.map(of_node, new.values()))
-        choice.reprice()
+        self.choice.reprice()
         return True
-
-    choice.reprice()
-    start: FloatArray | None = None
-    halftime = effort.part(_RELAXED)
-    for _ in range(_ROUNDS):
-        while True:
-            relaxed = choice.relax(_time(effort, best))
-            if relaxed is None:
-                return
-            value, columns, reduced = relaxed
-            best.prove(value)
-            late = halftime.left() <= 0 if best.plan is None else effort.left() <= 0
-            if best.done() or late or not work_out(choice.used(columns), whole=False):
-                break
-        if best.done() or (effort.left() <= 0 and best.plan is not None):
-            return
-        _close(choice, best, value, reduced)
-        bound, found, stopped = choice.choose(_time(effort, best), effort.gap / 4, start)
-        best.interrupted |= stopped
-        best.prove(bound)
-        if found is None:
-            return
-        new = work_out(choice.used(found), whole=True)
-        plan = _plan(states, choice, found)
-        if plan is not None:
-            value = best.value
-            best.offer_plan(plan)
-            if best.value != value:
-                start = found
-        if best.done() or stopped or not new:
-            return
-
-
-def _time(effort: Effort, best: Incumbent) -> float:
-    """Seconds for a step; a first plan is waited for."""
-    return max(effort.left(), _PATIENCE_S if best.plan is None else 0.0)
 
 
 def _close(choice: Choice, best: Incumbent, value: float, reduced: FloatArray) -> None:

@@ -57,6 +57,7 @@ _INSIDE = frozenset(
     {"reserve", "pack", "place", "slots", "whole", "capacity", "demand", "pair", "used_for",
      "api_rate", "replica_cut", "system_cut"}
 )  # fmt: skip
+RELAXED, WORKED_OUT = 1, 2  # how well a state is known
 _INF = highspy.kHighsInf
 
 State = tuple[int, ...]  # systems of each pool of `Operation.pools`
@@ -117,7 +118,7 @@ class Operation:
         solver = self._at(k)
         solver.setOptionValue("solve_relaxation", True)
         solver.run()
-        self.touched[k] = 1
+        self.touched[k] = max(self.touched[k], RELAXED)
         if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
             prices = np.array(solver.getSolution().col_dual[len(self.columns) :])
             usd = solver.getInfo().objective_function_value
@@ -132,7 +133,7 @@ class Operation:
         solver.setOptionValue("time_limit", solver.getRunTime() + max(seconds, 0.05))
         solver.clearSolver()
         solver.run()
-        self.touched[k] = 2
+        self.touched[k] = WORKED_OUT
         status, info = solver.getModelStatus(), solver.getInfo()
         least = -math.inf
         if status == highspy.HighsModelStatus.kInfeasible:
