@@ -78,6 +78,7 @@ def explain(
         asked = {
             "worth": worth,
             "flip": flip,
+            "ranges": flip,
             "menu": menu,
             "repairs": repairs,
             "tornado": sweep,
@@ -116,6 +117,7 @@ def _say(found: Explanation) -> None:
     for title, rows in (
         ("What one more is worth", [explained.worth(row, unit) for row in found.worth]),
         ("Prices that change the plan", [explained.flip(row) for row in found.flip]),
+        ("Prices between which it stays the best", [explained.stays(r) for r in found.ranges]),
         ("Plans that cost little more", explained.menu(found.menu)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),

@@ -20,12 +20,14 @@ from tokenfleet.explanation.crossover import (
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.ranges import price_range
 from tokenfleet.explanation.rows import (
     BreakEven,
     Concession,
     Explanation,
     FlipPrice,
     MenuItem,
+    PriceRange,
     RepairSet,
     RoutePoint,
     ToMeasure,
@@ -39,12 +41,12 @@ from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip", "menu", "repairs", "tornado", "crossover", "measure"]
+Part = Literal["worth", "flip", "ranges", "menu", "repairs", "tornado", "crossover", "measure"]
 PARTS: tuple[Part, ...] = (
-    "worth", "flip", "menu", "repairs", "tornado", "crossover", "measure",
+    "worth", "flip", "ranges", "menu", "repairs", "tornado", "crossover", "measure",
 )  # fmt: skip
 #: What is asked where nothing is named.
-USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
 #: Told what is being worked out, and how many problems were solved so far.
 Watch = Callable[[str, int], None]
 
@@ -105,6 +107,7 @@ class _Session:
         asked: dict[Part, Callable[[], Iterator[Any]]] = {
             "worth": self._worth,
             "flip": self._flip,
+            "ranges": self._ranges,
             "menu": self._menu,
             "repairs": self._repairs,
             "tornado": self._tornado,
@@ -135,6 +138,7 @@ class _Session:
             objective_value=None if base is None else study.sign * base.loss,
             bound=None if base is None else finite(study.sign * base.bound),
             gap=None if base is None else finite(base.gap),
+            same_systems=None if base is None else self.case.same_systems(base),
             proven=base is None or base.gap <= wanted,
             notes=tuple(self.notes),
             interrupted=self.interrupted,
@@ -166,13 +170,46 @@ class _Session:
         if "cost" not in goal.of:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
-        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
-        for target in (*targets, *apis(self.case.study, self.case.spend_on_apis())):
+        for target in self._targets():
             self._tell(f"flip price of {target.name}")
             yield self._flip_row(target, flip(self.case.study, target))
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
+
+    def _targets(self) -> list[Target]:
+        """What has a price: offers, system types of several offers, hosted APIs."""
+        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
+        return [*targets, *apis(self.case.study, self.case.spend_on_apis())]
+
+    def _ranges(self) -> Iterator[Any]:
+        if "cost" not in self.case.study.problem.objective.goal.of:
+            return  # `flip` says why
+        for target, name in self._prices():
+            self._tell(f"range of the price of {target.name}")
+            found = price_range(self.case.study, target)
+            if found is not None:
+                price, unit = self._price(target)
+                yield PriceRange(
+                    kind=target.kind,
+                    name=target.name,
+                    field=name,
+                    low_factor=found.low,
+                    high_factor=found.high,
+                    price=price,
+                    unit=unit,
+                    systems_below=dict(found.below),
+                    systems_above=dict(found.above),
+                    how=found.how,
+                )
+
+    def _prices(self) -> Iterator[tuple[Target, str | None]]:
+        """Every price alone: of offers and system types, and each of the prices of an API."""
+        case = self.case
+        for target in offers_and_systems(case.study, case.spend_on_offers()):
+            yield target, None
+        for a, name, spend in case.spend_on_api_prices():
+            yield Target("api", case.study.problem.apis[a].id, {}, spend, apis=(a,)), name
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
@@ -264,9 +301,7 @@ class _Session:
         yield from sorted(rows, key=lambda row: -row.value)
 
     def _flip_row(self, target: Target, found: Flip) -> FlipPrice:
-        parts = [self.case.priced[o] for o in target.offers]
-        known = {(part.price, part.unit) for part in parts if part.price is not None}
-        price, unit = next(iter(known)) if len(known) == 1 else (None, None)
+        price, unit = self._price(target)
         verdict = _verdict(found)
         discount = found.discount if verdict in ("enters", "leaves") else None
         return FlipPrice(
@@ -285,6 +320,12 @@ class _Session:
             solves=found.solves,
             how=found.how,
         )
+
+    def _price(self, target: Target) -> tuple[float | None, str | None]:
+        """The price of a target and its unit, where there is one."""
+        parts = [self.case.priced[o] for o in target.offers]
+        known = {(part.price, part.unit) for part in parts if part.price is not None}
+        return next(iter(known)) if len(known) == 1 else (None, None)
 
 
 def _verdict(found: Flip) -> Literal["enters", "leaves", "always", "never"]:

@@ -79,6 +79,29 @@ class FlipPrice(Row):
     how: HowGot = about("How the figure was got")
 
 
+class PriceRange(Row):
+    """The range of a price in which today's best plan stays the best, with all else as it is."""
+
+    kind: Literal["offer", "system", "api"] = about("What it is the price of")
+    name: Word = about("The offer, system type or hosted API")
+    field: Word | None = about("Which of an API's prices, as the scenario calls it; null: the only")
+    low_factor: NonNegative = quantity(
+        "Times today's price from which on the plan is the best; 0: however low it is", "1"
+    )
+    high_factor: NonNegative | None = quantity(
+        "Times today's price up to which it is; null: however high it is", "1"
+    )
+    price: NonNegative | None = quantity("Price today; null: several, or none", "as in `unit`")
+    unit: Word | None = about("Unit of the price; null: none")
+    systems_below: dict[Word, Count] = quantity(
+        "The best plan where the price is lower still, by offer and site", "systems"
+    )
+    systems_above: dict[Word, Count] = quantity(
+        "The best plan where it is higher still, by offer and site", "systems"
+    )
+    how: HowGot = about("How the figures were got")
+
+
 class MenuItem(Row):
     """A plan that costs little more and is better at something else."""
 
@@ -238,9 +261,17 @@ class Explanation(Row):
     )
     bound: Number | None = quantity("No plan is better; null: nothing is proven", UNIT)
     gap: NonNegative | None = quantity("Value to bound, over the value", "1")
+    same_systems: Flag | None = about(
+        "Whether that plan holds the systems of the plan that was given, by offer and site; null: "
+        "a scenario was given, or there is no plan",
+        default=None,
+    )
     proven: Flag = about("Whether the plan itself is proven within the gap that was asked for")
     worth: tuple[Worth, ...] = about("What one more of each limit is worth", default=())
     flip: tuple[FlipPrice, ...] = about("Prices at which the plan changes", default=())
+    ranges: tuple[PriceRange, ...] = about(
+        "Prices between which the plan stays the best", default=()
+    )
     menu: tuple[MenuItem, ...] = about("Other plans that cost little more", default=())
     repairs: tuple[RepairSet, ...] = about(
         "Where there is no plan: what could give way, each set enough by itself", default=()

@@ -15,6 +15,7 @@ from tokenfleet.explanation.rows import (
     MenuItem,
     Moved,
     Part,
+    PriceRange,
     RepairSet,
     RoutePoint,
     Step,
@@ -90,6 +91,24 @@ def flip(row: FlipPrice) -> str:
     verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
     beside = row.systems_without if row.verdict == "leaves" else row.systems_with
     return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
+
+
+def stays(row: PriceRange) -> str:
+    """Between which prices a plan stays the best: `h100: from 171,000 to 214,000 USD/system`."""
+    name = {"system": f"systems of type {row.name}", "api": f"API {row.name}"}.get(
+        row.kind, row.name
+    )
+    if row.field is not None:
+        name += f", {row.field}"
+    unit, price = (" times its price", 1.0) if row.price is None else (f" {row.unit}", row.price)
+    now = "" if row.price is None else f" (now {number(price)})"
+    low = number(row.low_factor * price)
+    if row.high_factor is None:
+        text = f"from {low}{unit} up{now}" if row.low_factor else "whatever it costs"
+    else:
+        high = f"{number(row.high_factor * price)}{unit}{now}"
+        text = f"from {low} to {high}" if row.low_factor else f"up to {high}"
+    return plain(f"{name}: {text}{_by(row.how)}")
 
 
 _KNOBS = {

@@ -97,11 +97,17 @@ def _flips(found: Explanation) -> Section | None:
     rows = sorted(found.flip, key=_nearness)[:_ROWS]
     if not rows:
         return None
+    how = text("How got", "how")
     table = grid(
-        (text("What"), text("At which price the plan changes", "price"), text("How got", "how")),
+        (text("What"), text("At which price the plan changes", "price"), how),
         [_named(clip(r.name), explained.flip(r), r.how) for r in rows],
     )
-    return Section("Prices that change it", explained.nearest(rows), (Table(table),))
+    parts = [Table(table)]
+    if found.ranges:
+        stays = [_named(*_split(explained.stays(r)), r.how) for r in found.ranges[:_ROWS]]
+        columns = (text("Price of"), text("Between which the plan stays the best", "between"), how)
+        parts.append(Table(grid(columns, stays), heading=findings.RANGES))
+    return Section("Prices that change it", explained.nearest(rows), tuple(parts))
 
 
 def _nearness(r: FlipPrice) -> tuple[float, str]:
