@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenfleet.explanation.flip import Target
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study, systems_by_offer
 from tokenfleet.mix.model import Label
+from tokenfleet.plan.explored import HowGot
 
 _STEPS = 30
 _FAR = 1000.0  # times the price, where a plan that is still the best stays so

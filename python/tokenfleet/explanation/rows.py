@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from tokenfleet.plan.explored import UNIT, HowGot, Swing
 from tokenfleet.plan.rows import Word
 from tokenfleet.problem_data import ObjectiveKind
 from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, about, quantity
 from tokenfleet.schema.rows import Row
-
-HowGot = Literal["re-solved and proven", "re-solved within gap", "relaxation"]
-UNIT = "as in `objective_unit`"
 
 
 class Step(Row):
@@ -152,19 +150,6 @@ class SweepPoint(Row):
     gpus: Count = quantity("Accelerators of all systems", "accelerators")
     systems: dict[Word, Count] = quantity("Systems, by offer and site", "systems")
     mix_changed: Flag = about("Whether the systems differ from those of the setting before it")
-    how: HowGot = about("How the figures were got")
-
-
-class Swing(Row):
-    """What one input lower and higher by a share does to the value."""
-
-    input: Word = about("The input")
-    by: NonNegative = quantity("Share that it is moved each way", "1")
-    value_low: Number | None = quantity("Value with less of it; null: no plan", UNIT)
-    value_high: Number | None = quantity("Value with more of it; null: no plan", UNIT)
-    swing: NonNegative = quantity("Between the least and the most of the values", UNIT)
-    mix_changes_low: Flag = about("Whether the systems change with less of it")
-    mix_changes_high: Flag = about("Whether the systems change with more of it")
     how: HowGot = about("How the figures were got")
 
 

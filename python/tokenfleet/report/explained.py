@@ -20,11 +20,11 @@ from tokenfleet.explanation.rows import (
     RoutePoint,
     Step,
     SweepPoint,
-    Swing,
     ToMeasure,
     Worth,
 )
 from tokenfleet.files.plain import plain
+from tokenfleet.plan.explored import Swing
 from tokenfleet.report.numbers import amount, number, percent
 
 _INPUTS = 4  # inputs of a group that are named
@@ -57,6 +57,12 @@ def worth(row: Worth, unit: str) -> str:
         usd = row.marginal_usd_per_mtok_output
         parts.append(f"the tokens added cost ${usd:,.3g} per million output tokens")
     return plain(f"{row.what}{where}{limit}: {'; '.join(parts)}")
+
+
+def worth_nothing(rows: Sequence[Worth]) -> str:
+    """Limits that nobody needs to raise: `More is worth nothing of: power of a, racks of b`."""
+    named = [row.what if row.where == "all" else f"{row.what} of {row.where}" for row in rows]
+    return plain(f"More is worth nothing of: {', '.join(named)}")
 
 
 def _step(step: Step, of: str, unit: str) -> str:

@@ -14,7 +14,6 @@ from datetime import date
 from typing import Protocol
 
 from tokenfleet.files.plain import plain
-from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report import ages
@@ -385,6 +384,8 @@ def item_name(item: str) -> str:
 
 def limit_name(row: Limit) -> str:
     """What a limit is of, in words."""
+    from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
+
     return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
 
 
