@@ -48,6 +48,10 @@ def explain(
     flip: Annotated[
         bool, typer.Option("--flip", help="Only: prices at which the plan changes.")
     ] = False,
+    inputs: Annotated[
+        bool,
+        typer.Option("--inputs", help="Only: energy prices, speeds and terms that change it."),
+    ] = False,
     menu: Annotated[
         bool, typer.Option("--menu", help="Only: other plans that cost little more.")
     ] = False,
@@ -79,6 +83,7 @@ def explain(
             "worth": worth,
             "flip": flip,
             "ranges": flip,
+            "inputs": inputs,
             "menu": menu,
             "repairs": repairs,
             "tornado": sweep,
@@ -116,8 +121,13 @@ def _say(found: Explanation) -> None:
     unit = found.objective_unit
     for title, rows in (
         ("What one more is worth", [explained.worth(row, unit) for row in found.worth]),
-        ("Prices that change the plan", [explained.flip(row) for row in found.flip]),
-        ("Prices between which it stays the best", [explained.stays(r) for r in found.ranges]),
+        (
+            "Prices that change the plan",
+            [line for row in found.flip for line in (explained.flip(row), *explained.takes(row))],
+        ),
+        ("Prices between which it stays the best", map(explained.stays, found.ranges)),
+        ("Premiums that change a precision", map(explained.premium, found.premium)),
+        ("Energy, speed and terms that change it", map(explained.flip_input, found.flip_inputs)),
         ("Plans that cost little more", explained.menu(found.menu)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
@@ -125,10 +135,11 @@ def _say(found: Explanation) -> None:
         ("Where routes cost the same", [explained.break_even(row) for row in found.break_even]),
         ("Notes", list(found.notes)),
     ):
-        if rows:
+        lines = list(rows)
+        if lines:
             say(f"\n{title}")
-            for row in rows:
-                say(f"  {row}")
+            for line in lines:
+                say(f"  {line}")
     for axis in ("utilisation", "volume"):
         cells = explained.routes(found.crossover, axis)
         if cells:
