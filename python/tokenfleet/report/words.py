@@ -398,6 +398,7 @@ def item_name(item: str) -> str:
 
 def limit_name(row: Limit) -> str:
     """What a limit is of, in words."""
+
     return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
 
 
