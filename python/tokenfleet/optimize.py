@@ -103,7 +103,7 @@ def optimize_fleet(
         if verify not in (None, "brief"):
             hint = "plan one period (--period 2027-Q1), and simulate that plan"
             raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
-        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed)
+        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed, watch=watch)
     if period is not None or fixed is not None:
         raise SchemaError(
             "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"

@@ -84,6 +84,7 @@ def explain(
         asked = {
             "worth": worth,
             "flip": flip,
+            "ranges": flip,
             "inputs": inputs,
             "menu": menu,
             "repairs": repairs,
@@ -130,6 +131,7 @@ def _say(found: Explanation) -> None:
             "Prices that change the plan",
             [line for row in found.flip for line in (explained.flip(row), *explained.takes(row))],
         ),
+        ("Prices between which it stays the best", map(explained.stays, found.ranges)),
         ("Premiums that change a precision", map(explained.premium, found.premium)),
         ("Energy, speed and terms that change it", map(explained.flip_input, found.flip_inputs)),
         ("Plans that cost little more", explained.menu(found.menu)),

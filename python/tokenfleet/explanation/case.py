@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.flip import Target
@@ -19,7 +21,7 @@ from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
 from tokenfleet.explanation.repair import Concession, Repaired, repairs
 from tokenfleet.explanation.shift import Rent
-from tokenfleet.explanation.study import Study
+from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.explanation.worth import Moved
 from tokenfleet.mix.model import Label
 from tokenfleet.optimize import solve_options
@@ -29,7 +31,7 @@ from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import Judge
 from tokenfleet.problem.required import require_candidates
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Api, Problem, Systems
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
 from tokenfleet.schema import Workload
 
@@ -72,6 +74,42 @@ class Case:
         """USD a year that follow the price, by hosted API and column."""
         apis = range(len(self.study.problem.apis))
         return {a: spend_on_api(self.study.model, a) for a in apis}
+
+    def spend_on_api_prices(self) -> Iterator[tuple[int, str, dict[Label, float]]]:
+        """Of each hosted API and each of its prices, USD a year that follow it, by column."""
+        problem = self.study.problem
+        stated = {api.id: api for api in self.loaded.scenario.apis}
+        for a, spend in self.spend_on_apis().items():
+            api, workload = stated[problem.apis[a].id], problem.workloads[problem.apis[a].workload]
+            parts = {
+                "usd_per_mtok_input": workload.input_tokens * (api.usd_per_mtok_input or 0.0) / 1e6,
+                "usd_per_mtok_output": (
+                    workload.output_tokens * (api.usd_per_mtok_output or 0.0) / 1e6
+                ),
+                "usd_per_request": np.full(len(workload.input_tokens), api.usd_per_request),
+            }
+            whole = np.sum(list(parts.values()), axis=0)
+            for name, usd in parts.items():
+                shares = np.divide(usd, whole, out=np.zeros_like(whole), where=whole > 0)
+                part: dict[Label, float] = {
+                    la: paid * float(shares[la.cls])
+                    for la, paid in spend.items()
+                    if isinstance(la, Api)
+                }
+                yield a, name, part
+
+    def same_systems(self, found: Answer) -> bool | None:
+        """Whether a plan holds the systems of the plan that is explained, by offer and site."""
+        if self.plan is None:
+            return None
+        given = {(row.offer, row.site): row.count for row in self.plan.systems if row.count}
+        problem, counts = found.problem, dict[tuple[str, str], int]()
+        for label, count in found.values.items():
+            if isinstance(label, Systems) and round(count):
+                offer = problem.offers[label.offer]
+                key = (offer.supply_group, problem.sites[problem.pools[offer.pool].site].id)
+                counts[key] = max(counts.get(key, 0), round(count))
+        return counts == given
 
     def at_speed(self, system: str, factor: float) -> Problem:
         """The problem with so many times the throughput of a system type."""

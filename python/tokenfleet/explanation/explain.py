@@ -24,6 +24,7 @@ from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
 from tokenfleet.explanation.over_time import OverTime
 from tokenfleet.explanation.precision import precisions
+from tokenfleet.explanation.ranges import price_range
 from tokenfleet.explanation.repair import conflict
 from tokenfleet.explanation.rows import (
     BreakEven,
@@ -34,6 +35,7 @@ from tokenfleet.explanation.rows import (
     Limit,
     MenuItem,
     Premium,
+    PriceRange,
     RepairSet,
     RoutePoint,
     ToMeasure,
@@ -53,12 +55,14 @@ from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip", "inputs", "menu", "repairs", "tornado", "crossover", "measure"]
+Part = Literal[
+    "worth", "flip", "ranges", "inputs", "menu", "repairs", "tornado", "crossover", "measure"
+]
 PARTS: tuple[Part, ...] = (
-    "worth", "flip", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
+    "worth", "flip", "ranges", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
 )  # fmt: skip
 #: What is asked where nothing is named.
-USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
 _UNPROVEN = (
     "the plan itself is not proven within its gap: the figures compare plans that may not be the "
     "best ones"
@@ -195,6 +199,7 @@ class _Session:
         asked: dict[Part, Callable[[], Iterator[Any]]] = {
             "worth": self._worth,
             "flip": self._flip,
+            "ranges": self._ranges,
             "inputs": self._inputs,
             "menu": self._menu,
             "repairs": self._repairs,
@@ -227,6 +232,7 @@ class _Session:
             objective_value=None if base is None else study.sign * base.loss,
             bound=None if base is None else finite(study.sign * base.bound),
             gap=None if base is None else finite(base.gap),
+            same_systems=None if base is None else self.case.same_systems(base),
             proven=base is None or base.gap <= wanted,
             notes=tuple(self.notes),
             interrupted=self.interrupted,
@@ -258,14 +264,47 @@ class _Session:
         if "cost" not in goal.of:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
-        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
         study = self.case.study
-        for target in (*targets, *apis(study, self.case.spend_on_apis())):
+        for target in self._targets():
             found = self._flipped(target)
             yield self._flip_row(target, found, tuple(taken(study, target, found)))
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
+
+    def _targets(self) -> list[Target]:
+        """What has a price: offers, system types of several offers, hosted APIs."""
+        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
+        return [*targets, *apis(self.case.study, self.case.spend_on_apis())]
+
+    def _ranges(self) -> Iterator[Any]:
+        if "cost" not in self.case.study.problem.objective.goal.of:
+            return  # `flip` says why
+        for target, name in self._prices():
+            self._tell(f"range of the price of {target.name}")
+            found = price_range(self.case.study, target)
+            if found is not None:
+                price, unit = self._price(target)
+                yield PriceRange(
+                    kind=target.kind,
+                    name=target.name,
+                    field=name,
+                    low_factor=found.low,
+                    high_factor=found.high,
+                    price=price,
+                    unit=unit,
+                    systems_below=dict(found.below),
+                    systems_above=dict(found.above),
+                    how=found.how,
+                )
+
+    def _prices(self) -> Iterator[tuple[Target, str | None]]:
+        """Every price alone: of offers and system types, and each of the prices of an API."""
+        case = self.case
+        for target in offers_and_systems(case.study, case.spend_on_offers()):
+            yield target, None
+        for a, name, spend in case.spend_on_api_prices():
+            yield Target("api", case.study.problem.apis[a].id, {}, spend, apis=(a,)), name
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
@@ -400,9 +439,7 @@ class _Session:
         return self.flips[key]
 
     def _flip_row(self, target: Target, found: Flip, shares: Sequence[Taken]) -> FlipPrice:
-        parts = [self.case.priced[o] for o in target.offers]
-        known = {(part.price, part.unit) for part in parts if part.price is not None}
-        price, unit = next(iter(known)) if len(known) == 1 else (None, None)
+        price, unit = self._price(target)
         verdict = _verdict(found)
         discount = found.discount if verdict in ("enters", "leaves") else None
 
@@ -436,6 +473,12 @@ class _Session:
             solves=found.solves,
             how=found.how,
         )
+
+    def _price(self, target: Target) -> tuple[float | None, str | None]:
+        """The price of a target and its unit, where there is one."""
+        parts = [self.case.priced[o] for o in target.offers]
+        known = {(part.price, part.unit) for part in parts if part.price is not None}
+        return next(iter(known)) if len(known) == 1 else (None, None)
 
 
 def _premium_row(target: Target, found: Flip) -> Premium:

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 import pulp
 
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Choice, Own
 from tokenfleet.mix.search.nearest import Place, count_moves, moves
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Api, Replicas, Systems
 
 SHARES = (0.05, 0.02, 0.01, 0.005)

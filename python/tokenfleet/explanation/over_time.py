@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tokenfleet.errors import InfeasibleError, SchemaError
-from tokenfleet.explanation.rows import FlipPrice, HowGot, Step, Worth
+from tokenfleet.explanation.rows import FlipPrice, Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import chosen_pairs, risk_of
@@ -20,6 +20,7 @@ from tokenfleet.mix.horizon.measures import Chosen
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon, Node, OfferData, Ordered, SiteData, Systems

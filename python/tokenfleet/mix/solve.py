@@ -386,7 +386,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     )
     freer = replace(problem, pools=free_of_reserve, objective=unlimited)
     m = build(freer, scale_max=math.inf)
-    objective.set_objective(m, {Scale(): 1.0}, maximise=True)
+    objective.set_objective(m, dict.fromkeys(m.of(Scale), 1.0), maximise=True)
     patient = Effort.of(options).first()
     outcome = run(m.prob, patient.within(patient.left()), mip=False)
     if outcome.status == "unbounded":
