@@ -26,8 +26,9 @@ _FILLED = ("vintage", "valid_from", "confidence")
 _MODELS = """
 ## models
 
-A model is read from its `config.json`, or given by its shape: `{id, hidden, vocab, tied, max_context, layers}`, where
-`layers` are groups of equal ones, each with `count`, and `attention` and `ffn` of the kinds below, or of kind `none`:
+A model is read from its `config.json`, or given by its shape: `{id, hidden, vocab, tied,
+max_context, layers}`, where `layers` are groups of equal ones, each with `count`, and `attention`
+and `ffn` of the kinds below, or of kind `none`:
 
 ```yaml
 models:
@@ -40,7 +41,9 @@ models:
       - count: 24
         attention: {kind: mamba, heads: 128, head_dim: 64, state_dim: 128, groups: 8}
         ffn: {kind: moe, experts: 64, topk: 4, inter: 2048, shared_inter: 2048}
-      - {count: 8, attention: {kind: gqa, heads: 32, kv_heads: 8, head_dim: 128, v_head_dim: 128}, ffn: {kind: none}}
+      - count: 8
+        attention: {kind: gqa, heads: 32, kv_heads: 8, head_dim: 128, v_head_dim: 128}
+        ffn: {kind: none}
 ```
 """
 
