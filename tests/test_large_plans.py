@@ -183,7 +183,7 @@ def test_a_round_without_a_plan_leaves_the_plan_before(monkeypatch: pytest.Monke
     def once(*arguments: Any) -> MixResult:
         calls.append(arguments)
         if len(calls) > 1:
-            raise solve._no_plan()
+            raise solve.no_plan()
         return real(*arguments)
 
     monkeypatch.setattr(solve, "_solve_once", once)

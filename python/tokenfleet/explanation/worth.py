@@ -13,8 +13,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenfleet.explanation.rows import Step, Worth, finite
+from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.family import Family, Place
 from tokenfleet.mix.model.limits import FAMILIES
@@ -136,7 +137,7 @@ def _step(
         )
     base = study.base
     both = base.how == PROVEN and found.how == PROVEN
-    noise = _SAME * max(abs(base.loss), 1e-9)
+    noise = max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9)
     worth = base.loss - found.loss
     if abs(worth) <= noise or (looser and worth < 0 <= base.loss - found.bound):
         worth = 0.0  # today's best plan still stands where a limit is looser

@@ -161,7 +161,7 @@ def _solve_once(
         objective.set_goal(m)
         found = search(m, budget, watch=watch)
     _require_plan(m, found)
-    result = _result(m, found)
+    result = result_of(m, found)
     if found.interrupted:
         return result
     try:
@@ -185,7 +185,7 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
     if generated.infeasible:
         raise explain_large(pairs, generated.pairs, effort.part(1.0, least_s=_LEAST_EXPLAIN_S))
     if not generated.served:
-        raise KeyboardInterrupt if generated.interrupted else _no_plan()
+        raise KeyboardInterrupt if generated.interrupted else no_plan()
     try:
         if generated.interrupted:
             raise KeyboardInterrupt
@@ -195,8 +195,8 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
         m = _restricted(problem, pairs.frame, generated)
         found = first_plan(m, effort, generated.bound)
     if not found.values:
-        raise KeyboardInterrupt if found.interrupted else _no_plan()
-    result = _result(m, found)
+        raise KeyboardInterrupt if found.interrupted else no_plan()
+    result = result_of(m, found)
     if not found.interrupted:
         result = _simpler(m, result, found, effort)
     note = "the best plan of one system type was not sought: the problem is large"
@@ -220,10 +220,11 @@ def _require_plan(m: FleetModel, found: Found) -> None:
         raise explain_infeasible(m.problem, m.frame)
     if found.status == "unbounded":
         raise _unbounded(m, found.ray)
-    raise _no_plan()
+    raise no_plan()
 
 
-def _no_plan() -> NoPlanError:
+def no_plan() -> NoPlanError:
+    """The error where a search ended without a plan, and without a proof that there is none."""
     return NoPlanError(
         "no plan was found within the time limit, and no proof that there is none",
         "give the solver more time, or loosen the limits",
@@ -248,7 +249,7 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     if tolerance <= 0 or m.problem.horizon is not None:
         return result
     tolerance = max(tolerance, min(effort.gap, _MOST_GIVEN_UP))
-    best = result.best_value if result.best_value is not None else result.value
+    best = result.best
     cap = goal.sign * max(goal.sign * result.value, goal.sign * best + tolerance * abs(best))
     single = result.best_single
     if not can_be_simpler(m.problem, result.values):
@@ -272,7 +273,8 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     )
 
 
-def _result(m: FleetModel, found: Found) -> MixResult:
+def result_of(m: FleetModel, found: Found) -> MixResult:
+    """The plan that a search of the model found, in the units of the problem's goal."""
     kind, unit = m.problem.objective.kind, m.problem.objective.goal.per_amount
     values = clean_values(m, found.values)
     return MixResult(
@@ -330,7 +332,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     if outcome.status == "infeasible":
         raise explain_infeasible(problem)
     if not outcome.has_incumbent:
-        raise _no_plan()
+        raise no_plan()
     return outcome.value * (1.0 + 1e-6)
 
 

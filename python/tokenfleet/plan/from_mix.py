@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, cast
 
 from tokenfleet import problem_data as labels
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import limits as families
 from tokenfleet.mix.model.family import Amount, Place
 from tokenfleet.mix.result import MixResult, tokens_per_year
@@ -42,7 +43,6 @@ from tokenfleet.plan.rows import (
     Verification,
     Without,
     WorkloadTotal,
-    finite,
 )
 from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Problem
 from tokenfleet.verify.places import place_replicas

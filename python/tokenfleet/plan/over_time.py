@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.measures import cvar
 from tokenfleet.mix.horizon.solve import HorizonResult, year_of
 from tokenfleet.mix.model import limits as families
@@ -22,7 +23,6 @@ from tokenfleet.plan.horizon_rows import (
     Risk,
     SitePower,
 )
-from tokenfleet.plan.rows import finite
 from tokenfleet.problem.over_time import is_block, without_blocks
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Block, Ordered, Short, Systems
 from tokenfleet.schema import Scenario

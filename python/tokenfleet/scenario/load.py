@@ -33,11 +33,13 @@ from tokenfleet.schema import (
     RequestClass,
     Scenario,
     SchemaWarning,
+    SolverOptions,
     Workload,
     column_faults,
     did_you_mean,
     scenario_warnings,
     schema_error,
+    validate,
 )
 
 # Effects of a calibration that belong to an engine version.
@@ -124,6 +126,17 @@ def load_scenario(
         source_name=source,
         calibration=calibration,
     )
+
+
+def with_solver(loaded: LoadedScenario, settings: Mapping[str, Any], source: str) -> LoadedScenario:
+    """The scenario with solver settings, such as `{"time_limit_s": 30.0}`, over its own.
+
+    Raises:
+        SchemaError: a setting cannot be understood; `source` says where it was given.
+    """
+    merged = {**loaded.scenario.solver.model_dump(), **settings}
+    options = validate(SolverOptions, merged, source)
+    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
 
 
 def _parse(

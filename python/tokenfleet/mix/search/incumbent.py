@@ -28,9 +28,20 @@ class Found:
     relaxed: Outcome | None = field(default=None, repr=False)  # the last relaxation, with its duals
 
     @property
+    def best(self) -> float:
+        """The best value found: that of the plan, but where a stated tolerance let it be worse."""
+        return self.value if self.best_value is None else self.best_value
+
+    @property
     def gap(self) -> float:
         """Relative gap of the best value found; a stated tolerance is a choice and not a gap."""
-        return relative_gap(self.value if self.best_value is None else self.best_value, self.bound)
+        return relative_gap(self.best, self.bound)
+
+
+def value_of(m: FleetModel, plan: Mapping[str, float]) -> float:
+    """What the objective that the model has now says of a plan, given by names of columns."""
+    objective = m.prob.objective
+    return float(objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items()))
 
 
 class Incumbent:
@@ -59,8 +70,7 @@ class Incumbent:
 
     def offer_plan(self, plan: Mapping[str, float]) -> None:
         """A feasible plan found outside the solver."""
-        objective = self.m.prob.objective
-        value = objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items())
+        value = value_of(self.m, plan)
         if self.plan is None or self.sign * value < self.sign * self.value:
             self.value, self.plan = value, dict(plan)
             self.hear(self.value, self.bound)
