@@ -574,6 +574,15 @@ def family_of(row: Row) -> Family | None:
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
 
 
+def words_of(name: str) -> str:
+    """What people call a family; a name that is none of them as it is.
+
+    >>> words_of("budget"), words_of("TTFT limit")
+    ('annual budget', 'TTFT limit')
+    """
+    return next((f.words for f in FAMILIES if f.name == name and f.words), name)
+
+
 def size_of_limit(problem: Problem, row: Row) -> float:
     """The limit that a row of the table holds, in its own unit."""
     family = family_of(row)
