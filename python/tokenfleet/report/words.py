@@ -311,7 +311,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = limit_name(row)
+    name = limit_name(row.what)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -382,11 +382,11 @@ def item_name(item: str) -> str:
     return _ITEMS.get(item, item.replace("_", " "))
 
 
-def limit_name(row: Limit) -> str:
-    """What a limit is of, in words."""
+def limit_name(what: str) -> str:
+    """What a limit is of, in words, by its key."""
     from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
 
-    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+    return next((f.words for f in limits.FAMILIES if f.key == what), what)
 
 
 def accelerators(plan: Plan) -> dict[str, str]:
