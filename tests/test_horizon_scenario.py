@@ -123,7 +123,13 @@ def test_power_by_date_and_blocks_of_power() -> None:
     data["sites"] = [hall(power_kw=[["2026-10", kw], ["2029-06", 9 * kw]])]
     with pytest.raises(InfeasibleError, match=r"2028-10: site hall: power short by 10\.2 kW"):
         tf.optimize_fleet(data)
-    block = {"id": "b", "kw": 15, "capex_usd": 1e5, "months": 24, "most": 1}
+    with pytest.raises(InfeasibleError, match=r"2028-10: .*, until more arrives in 2029-10"):
+        tf.optimize_fleet({**data, "horizon": over(4)})
+    block = {"id": "b", "kw": 15, "capex_usd": 1e5, "months": 36, "most": 1}
+    data["sites"] = [hall(power_kw=[["2026-10", kw]], expansions=[block])]
+    with pytest.raises(InfeasibleError, match=r"until b at hall may arrive in 2029-10"):
+        tf.optimize_fleet({**data, "horizon": over(4)})
+    block["months"] = 24
     data["sites"] = [hall(power_kw=[["2026-10", kw]], expansions=[block])]
     plan = tf.optimize_fleet(data)
     assert orders(plan)[:2] == [
@@ -169,6 +175,18 @@ def test_a_tail_that_counts_for_nothing_is_the_mean() -> None:
     tail = tf.optimize_fleet(data)
     assert tail.horizon is not None and tail.horizon.risk is not None
     assert tail.horizon.risk.cvar_usd == pytest.approx(tail.objective_value * tail.horizon.years)
+
+
+def test_cost_per_token_of_equal_years_is_that_of_one() -> None:
+    data = scenario(objective={"kind": "least_cost_per_token"}, sites=[hall(power_kw=40)])
+    data["workloads"][0]["demand"] = {"free": True}
+    year = tf.optimize_fleet(data)
+    plan = tf.optimize_fleet({**data, "horizon": over(3)})
+    assert plan.horizon is not None
+    assert plan.objective_value == pytest.approx(year.objective_value, rel=1e-9)
+    assert plan.objective_unit == f"{year.objective_unit}, levelised"
+    levelised = plan.horizon.levelised_cost_per_mtok_output_usd
+    assert levelised == pytest.approx(year.cost_per_mtok_output_usd, rel=1e-9)
 
 
 def test_equal_outlooks_are_the_chain() -> None:
@@ -224,6 +242,11 @@ def test_a_workload_follows_another() -> None:
             {"offers": [buy(resale=[[1, 0.5], [2, 0.6]])]},
             "worth more old than new",
             "fall with age",
+        ),
+        (
+            {"horizon": over(3), "offers": [buy(resale=[[1, 0.6], [2, 0.4]])]},
+            r"resale: ends at an age of 2 years, and what is bought may reach 3",
+            "to that age, or `book`",
         ),
         (
             {"offers": [buy(least_order=5, delivery_limit_per_period=4)]},

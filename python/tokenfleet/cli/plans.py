@@ -19,6 +19,7 @@ from tokenfleet.cli.options import (
     ForceOption,
     GapOption,
     JsonOption,
+    NearOption,
     ScenarioArgument,
     SeedOption,
     ThreadsOption,
@@ -103,6 +104,11 @@ def plan(
         Path | None,
         typer.Option("--fix-first", help="Over a horizon: keep the first orders of this plan."),
     ] = None,
+    near: NearOption = None,
+    near_tolerance: Annotated[
+        float,
+        typer.Option("--near-tolerance", help="With --near: share of the best value given up."),
+    ] = 0.01,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -144,6 +150,10 @@ def plan(
             from tokenfleet.plan.rows import Plan
 
             how["fixed"] = Plan.load(fix_first)
+        if near is not None:
+            from tokenfleet.plan.rows import Plan
+
+            how |= {"near": Plan.load(near), "near_tolerance": near_tolerance}
         if verify == BRIEF:
             how["simulation"] = SimulationSettings.brief(**judge)
         elif verify == "simulate":

@@ -40,7 +40,10 @@ _CLOSER = 0.01
 _MS = {"ttft": 10.0, "tpot": 1.0, "e2e": 100.0}  # step of a latency limit
 _QUALITY = 0.01  # step of a quality floor
 # How far a promise may give way: times a latency limit, and off a quality floor.
-_LONGER = (1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
+_LONGER = (
+    1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0, 150.0,
+    200.0, 300.0, 500.0, 1000.0,
+)  # fmt: skip
 _LOWER = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -194,29 +197,35 @@ class Case:
             for metric in dict.fromkeys(slo.metric for slo in workload.slos):
                 limit = min(slo.limit_ms for slo in workload.slos if slo.metric == metric)
                 steps = [limit * (factor - 1.0) for factor in _LONGER]
-                tried = (_looser_limit(workload, metric, step) for step in steps)
+                tried = [_looser_limit(workload, metric, step) for step in steps]
                 values = [limit + step for step in steps]
                 what = Concession(f"{metric.upper()} limit", workload.id, 0.0, "ms", limit)
                 yield from self._first(what, tried, values)
             floor = workload.quality_floor
             if floor is not None:
                 values = [floor - step for step in _LOWER if floor > step]
-                tried = (workload.model_copy(update={"quality_floor": v}) for v in values)
+                tried = [workload.model_copy(update={"quality_floor": v}) for v in values]
                 what = Concession("quality floor", workload.id, 0.0, "score", floor)
                 yield from self._first(what, tried, values)
 
     def _first(
-        self, what: Concession, tried: Iterable[Workload], values: Sequence[float]
+        self, what: Concession, tried: Sequence[Workload], values: Sequence[float]
     ) -> Iterator[Repaired]:
-        """The first of several looser workloads with which there is a plan."""
-        for workload, value in zip(tried, values, strict=True):
-            problem = self._again(workload)()
+        """The first of several workloads, each looser than the last, with which there is a plan."""
+        none, some, found = -1, len(tried), None
+        while some - none > 1:
+            middle = len(tried) - 1 if some == len(tried) else (none + some) // 2
+            problem = self._again(tried[middle])()
             plan = None if problem is None else self.study.again(problem)
             if problem is not None and plan is not None:
-                amount = abs(value - what.limit)
-                lower = value < what.limit
-                yield Repaired((replace(what, amount=amount, lower=lower),), plan, problem)
+                some, found = middle, (plan, problem)
+            elif some == len(tried):
                 return
+            else:
+                none = middle
+        if found is not None:
+            amount, lower = abs(values[some] - what.limit), values[some] < what.limit
+            yield Repaired((replace(what, amount=amount, lower=lower),), *found)
 
     def _again(self, workload: Workload) -> Callable[[], Problem | None]:
         """The problem of the scenario with a workload in the place of its namesake, when asked."""
@@ -269,9 +278,13 @@ def open_case(
     """A plan, a plan's file, or a scenario, with its space evaluated once.
 
     Raises:
-        SchemaError: neither plan nor scenario; one over time; or the scenario found is not the
-            plan's.
+        SchemaError: neither plan nor scenario; one over time; the scenario found is not the
+            plan's; or a gap or time that is none.
     """
+    if not seconds > 0:
+        raise SchemaError(f"time limit: {seconds:g} s is none", "give seconds above zero")
+    if gap is not None and not 0 <= gap < 1:
+        raise SchemaError(f"gap: {gap:g} is none", "give a share from 0 to 1, 0.001 for 0.1 %")
     plan, name = _plan_of(source)
     if plan is not None:
         loaded = scenario_of(plan, name, scenario, catalog)

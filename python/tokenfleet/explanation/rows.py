@@ -195,6 +195,15 @@ class Concession(Row):
     unit: Word = about("Unit of the amounts")
 
 
+class Limit(Row):
+    """A limit, or the demand, as it was asked for."""
+
+    what: Word = about("What is limited")
+    where: Word = about("The site, offer, API or workload that it is of, or all")
+    limit: Number = quantity("The limit, or the demand", "as in `unit`")
+    unit: Word = about("Unit of the limit")
+
+
 class RepairSet(Row):
     """A smallest set of concessions after which there is a plan: applied, and solved."""
 
@@ -329,6 +338,10 @@ class Explanation(Row):
     )
     premium: tuple[Premium, ...] = about("Premiums that change a precision", default=())
     menu: tuple[MenuItem, ...] = about("Other plans that cost little more", default=())
+    conflict: tuple[Limit, ...] = about(
+        "Where there is no plan: limits that cannot all hold; without any one of them, they could",
+        default=(),
+    )
     repairs: tuple[RepairSet, ...] = about(
         "Where there is no plan: what could give way, each set enough by itself", default=()
     )

@@ -13,6 +13,7 @@ from tokenfleet.explanation.rows import (
     Explanation,
     FlipInput,
     FlipPrice,
+    Limit,
     MenuItem,
     Moved,
     Part,
@@ -229,10 +230,22 @@ def menu(rows: Sequence[MenuItem]) -> list[str]:
     return lines
 
 
+def conflict(rows: Sequence[Limit]) -> list[str]:
+    """The limits that cannot all hold, as one line."""
+    named = [
+        f"{_of(r.what, r.where)} ({number(r.limit)} {_UNITS.get(r.unit, r.unit)})" for r in rows
+    ]
+    return [plain(" and ".join(named))] if named else []
+
+
+def _of(what: str, where: str) -> str:
+    return what if where == "all" else f"{what} of {where}"
+
+
 def repair(row: RepairSet) -> str:
     """Concessions, and what the best plan after them costs."""
     given = [
-        f"{c.what} of {c.where} {number(c.after)} instead of {number(c.before)} "
+        f"{_of(c.what, c.where)} {number(c.after)} instead of {number(c.before)} "
         f"{_UNITS.get(c.unit, c.unit)}"
         for c in row.concessions
     ]

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
-from tokenfleet.problem_data import GOALS
+from tokenfleet.problem_data import GOALS, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
@@ -182,13 +182,18 @@ def _figures(usd: float, gpus: int | None) -> str:
 
 
 def simplicity(plan: Plan) -> str:
-    """What was given up for a simpler plan; nothing where that is no more than a rounding."""
+    """What was given up for a simpler plan, or for what stands; nothing of a rounding."""
     best = plan.best_objective_value
     if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
         return ""
     share = abs(plan.objective_value - best) / abs(best)
     given = amount(abs(plan.objective_value - best), plan.objective_unit)
-    return f"; {given} ({percent(share)}) is given up for a simpler plan"
+    why = (
+        "to keep what stands"
+        if KEPT in [notice.text for notice in plan.warnings]
+        else "for a simpler plan"
+    )
+    return f"; {given} ({percent(share)}) is given up {why}"
 
 
 def _better(plan: Plan) -> str:

@@ -6,18 +6,19 @@ then gives way least says what is missing. It is itself the plan that its repair
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
-from tokenfleet.mix.model.index import Budget, Capex, Row, Slack
+from tokenfleet.mix.model.index import Budget, Capex, Power, Row, Slack
 from tokenfleet.mix.model.objectives import set_objective
+from tokenfleet.mix.model.stock import deliveries
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
-from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Problem, only_block
+from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Pool, Problem, only_block
 
 _SECONDS = 20.0
 _MOST_S = 8.0
@@ -77,8 +78,35 @@ def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:
         if amount > _NOISE * max(_size(problem, row), _NOISE):
             family, (node, own) = _family(row), _in_node(problem, row)
             text = family.short(node.problem, own, family.unit.enough(amount))
-            found[f"{node.name}: {text}"] = None
+            found[f"{node.name}: {text}{_until(problem, row)}"] = None
     return list(found)
+
+
+def _until(problem: Problem, row: Row) -> str:
+    """What ends a shortage of power by itself: a block that arrives, or more power by date."""
+    if not isinstance(row, Power):
+        return ""
+    horizon, u = problem.horizon, problem.node_of(row.scope)
+    assert horizon is not None
+    t, limit = horizon.nodes[u].period, _size(problem, row)
+    later = sorted(v for v in horizon.below(u) if horizon.nodes[v].period > t)
+    blocks = {o: pool for o, pool in _blocks(problem) if pool.site == row.site}
+    arrives = {v: o for o in blocks for v in reversed(deliveries(horizon, o, 0))}
+    for v in later:
+        node = horizon.nodes[v]
+        if v in arrives:
+            return f", until {blocks[arrives[v]].system} may arrive in {node.name}"
+        if node.problem.sites[row.site].power_limit_kw > limit:
+            return f", until more arrives in {node.name}"
+    return ""
+
+
+def _blocks(problem: Problem) -> Iterator[tuple[int, Pool]]:
+    """Offers of power, with their pools."""
+    for o, offer in enumerate(problem.offers):
+        pool = problem.pools[offer.pool]
+        if pool.provisioned_it_kw < 0:
+            yield o, pool
 
 
 def _size(problem: Problem, row: Row) -> float:
