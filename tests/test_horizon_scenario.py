@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from tokenfleet.problem.over_time import mean_growth, tree_of
 from tokenfleet.report.terminal import render
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema.over_time import without_time
+from tokenfleet.tables.fleets.run import FleetOptions, evaluate_fleet_file
 
 LENGTH = {"mean": 100, "p50": 100, "p90": 100, "p95": 100, "p99": 100, "max": 100}
 NEWS = [
@@ -270,3 +272,26 @@ def test_faults_over_time_name_place_and_cure(
     with pytest.raises(SchemaError, match=place) as error:
         tf.optimize_fleet(scenario(**{"horizon": over(2), **change}))
     assert re.search(cure, str(error.value) + error.value.hint)
+
+
+def test_schedules_are_scored_as_the_plan_that_has_their_orders(tmp_path: Path) -> None:
+    data = scenario(horizon=over(2))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 9], ["2027-10", 20]]
+    plan = tf.optimize_fleet(data)
+    assert plan.horizon is not None
+    (tmp_path / "schedules.csv").write_text(
+        "buy h100_sxm_8@hall 2026-10,buy h100_sxm_8@hall 2027-10\n2,1\n3,0\n2,0\n", "utf-8"
+    )
+    report = evaluate_fleet_file(data, tmp_path / "schedules.csv", tmp_path / "answers.csv")
+    assert report.counts == {"answers": 3, "feasible": 2}
+    with (tmp_path / "answers.csv").open(encoding="utf-8") as file:
+        first, second, third = csv.DictReader(file)
+    usd = [float(row["npv_usd"]) for row in (first, second)]
+    assert usd[0] == pytest.approx(plan.horizon.npv_usd)
+    assert usd[1] > usd[0]  # the third stands idle for a year
+    assert third["feasible"] == "false"
+    assert third["limit"].startswith("2027-10: workload chat, class q: 4 of 20 requests/s")
+    with pytest.raises(SchemaError, match="cases of demand"):
+        evaluate_fleet_file(
+            data, tmp_path / "schedules.csv", tmp_path / "x.csv", FleetOptions(demand=(2.0,))
+        )

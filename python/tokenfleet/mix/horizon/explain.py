@@ -15,7 +15,7 @@ from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
 from tokenfleet.mix.model.index import Budget, Capex, Power, Row, Slack
 from tokenfleet.mix.model.objectives import set_objective
-from tokenfleet.mix.model.stock import deliveries
+from tokenfleet.mix.model.stock import deliveries, fix_orders
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Pool, Problem, only_block
@@ -25,16 +25,21 @@ _MOST_S = 8.0
 _NOISE = 1e-6
 
 
-def explain_horizon(problem: Problem, frame: Frame) -> InfeasibleError:
-    """The error that names the periods in which something is short."""
+def explain_horizon(
+    problem: Problem, frame: Frame, fixed: Mapping[tuple[int, int], float] | None = None
+) -> InfeasibleError:
+    """The error that names the periods in which something is short, where orders `fixed` by node
+    and offer stand."""
     deadline = Deadline(_SECONDS)
     horizon = problem.horizon
     assert horizon is not None
     names = that_give_way(horizon)
-    repairs = [_repair(problem, frame, [name], deadline) for name in names]
+    repairs = [_repair(problem, frame, [name], deadline, fixed or {}) for name in names]
     found = [texts for texts in repairs if texts]
     if not found:
-        found = [texts for texts in [_repair(problem, frame, names, deadline)] if texts]
+        found = [
+            texts for texts in [_repair(problem, frame, names, deadline, fixed or {})] if texts
+        ]
     if not found:
         return InfeasibleError("no plan over the horizon meets every requirement", ())
     conflicts = [text for texts in found for text in texts]
@@ -56,10 +61,15 @@ def that_give_way(horizon: Horizon) -> list[str]:
 
 
 def _repair(
-    problem: Problem, frame: Frame, families: Sequence[str], deadline: Deadline
+    problem: Problem,
+    frame: Frame,
+    families: Sequence[str],
+    deadline: Deadline,
+    fixed: Mapping[tuple[int, int], float],
 ) -> list[str]:
     """What must give way of some families, the least of it; nothing where that is no cure."""
     m = build(problem, relax=frozenset(families), frame=frame)
+    fix_orders(m, fixed)
     slacks = m.of(Slack)
     if not slacks or deadline.left() <= 0:
         return []

@@ -17,7 +17,7 @@ from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import BY_ORDER
 from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
 from tokenfleet.mix.model.objectives import set_goal
-from tokenfleet.mix.model.stock import paid_in
+from tokenfleet.mix.model.stock import fix_orders, paid_in
 from tokenfleet.mix.result import Booking, MixResult, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
@@ -117,7 +117,7 @@ def solve_horizon(
         if found.interrupted:
             raise KeyboardInterrupt
         if found.status == "infeasible":
-            raise explain_horizon(problem, m.frame)
+            raise explain_horizon(problem, m.frame, fixed)
         raise NoPlanError("no plan was found within the time limit", "give the solver more time")
     if risk is not None and risk.leaves_a_choice:
         found = _least_mean(m, found, effort)
@@ -167,10 +167,7 @@ def _model(
         frame.useful[problem.offers[o].pool] += count
     m = build(problem, pairs=pairs, pools=range(len(problem.pools)), frame=frame)
     check_scaling(m)
-    for (u, o), count in fixed.items():
-        column = m.columns.get(Ordered(u, o))
-        if column is not None:
-            column.lowBound = column.upBound = count
+    fix_orders(m, fixed)
     return m
 
 
