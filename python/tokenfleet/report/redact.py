@@ -26,18 +26,6 @@ _NAMED = {
     "model": "model",
 }
 _CLASS_ROWS = ("routing", "unserved", "slo")  # elsewhere `class` says how a figure is known
-# What a limit is stated of, by its key.
-_PLACES = {
-    "power_kw": "site",
-    "racks": "site",
-    "supply_systems": "offer",
-    "api_requests_per_s": "API",
-    "demand": "workload",
-    "capex_usd": "all",
-    "annual_cost_usd": "all",
-    "embodied_carbon_kg": "all",
-    "system_types": "all",
-}
 LEFT_OUT = "what stands in the way is left out of this page"
 _KEPT_WARNINGS = ("inherited", "confidence")  # the others may name anything
 _PRICES = ("price_usd_per_system", "price_usd_per_gpu_h", "price_source", "energy_usd_per_kwh_it")
@@ -81,15 +69,15 @@ def redacted_error(error: Mapping[str, Any]) -> dict[str, Any]:
 def _gives_way(change: Mapping[str, Any], named: dict[tuple[str, str], str]) -> str:
     """`power of site 1: 36% more than its limit`; sites, offers, APIs and workloads numbered."""
     what, where = str(change["what"]), str(change["where"])
-    kind = _PLACES.get(what, "place")
+    name, kind = ("demand", "workload") if what == "demand" else words.limit_words(what)
     if (kind, where) not in named:
         named[kind, where] = f"{kind} {sum(k == kind for k, _ in named) + 1}"
-    of = "" if where == "all" else f" of {named[kind, where]}"
+    of = f" of {named[kind, where]}" if kind else ""
     limit, short = float(change["limit"]), float(change["short_by"])
     if what == "demand":
         return f"demand{of}: {part(short, limit)} of it cannot be served"
     more = f"{part(short, limit)} more than its limit" if limit > 0 else "it allows none"
-    return f"{words.limit_name(what) if what in _PLACES else 'a limit'}{of}: {more}"
+    return f"{name or 'a limit'}{of}: {more}"
 
 
 def _scaled(key: str, value: Any, scale: float) -> Any:

@@ -396,9 +396,15 @@ def item_name(item: str) -> str:
 
 def limit_name(what: str) -> str:
     """What a limit is of, in words, by its key."""
+    return limit_words(what)[0] or what
+
+
+def limit_words(what: str) -> tuple[str, str]:
+    """A limit by its key: its words, and what it is stated of (site, offer, api, or nothing)."""
     from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
 
-    return next((f.words for f in limits.FAMILIES if f.key == what), what)
+    known = ((f.words, f.of) for f in limits.FAMILIES if f.key == what)
+    return next(known, ("", ""))
 
 
 def accelerators(plan: Plan) -> dict[str, str]:
