@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scenarios import buy, hall
-from tokenfleet.catalog import Catalog, load_catalog, merge_files, require
+from tokenfleet.catalog import Catalog, load_catalog, merge_files, names, require
 from tokenfleet.catalog.check import check_files
 from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.page import columns_page
@@ -109,6 +109,21 @@ def test_what_nobody_published_of_a_system_is_named() -> None:
         *("trn2_16", "trn3_ultra64", "h100_pcie_8", "l4_8", "arc_pro_b60_8", "tpu_v5p_4"),
     ):
         assert not catalog().missing_figures(now_known, hosted=True)
+
+
+def test_a_model_by_its_layers(tmp_path: Path) -> None:
+    """The example of the page, counted by hand: 24 state-space layers with experts, 8 attending
+    ones without a feed-forward part, two tables."""
+    example = columns_page().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "own.yaml").write_text(example)
+    model = merge_files(catalog(), [tmp_path / "own.yaml"]).model("our-model")
+    state_space = 4096 * (3 * 8192 + 2 * 8 * 128 + 128)
+    experts = 4096 * (3 * (64 * 2048 + 2048) + 64)
+    attending = 4096 * 128 * (32 + 32 + 8 + 8)
+    tables = 2 * 128_256 * 4096
+    assert model.total_params == 24 * (state_space + experts) + 8 * attending + tables
+    assert model.kv_elements_per_token == 8 * 2 * 8 * 128
+    assert names.family(model) == "moe, hybrid"
 
 
 @needs_facts
