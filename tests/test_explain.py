@@ -147,6 +147,21 @@ def test_more_of_a_limit_is_never_dearer_and_less_never_cheaper() -> None:
                 assert step.worth is None or step.worth * step.by >= 0
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_worth_of_capital_equals_trying_every_plan(seed: int) -> None:
+    """A budget of nine tenths of what the best plan takes, beside an API."""
+    tiny = random_tiny(seed, api=True)
+    best = min(tiny.plans(), key=lambda plan: plan[1])[0]
+    taken = sum(n * kind.capex for n, kind in zip(best, tiny.kinds, strict=True))
+    tight = replace(tiny, capex_budget_usd=0.9 * taken + 1.0)
+    (row,) = [r for r in worths(study_of(tight.problem())) if r.what == "capex budget"]
+    for step in row.steps:
+        budget = tight.capex_budget_usd + step.by
+        expected = tight.least() - replace(tight, capex_budget_usd=budget).least()
+        assert step.worth == pytest.approx(expected, abs=1e-5), (seed, step)
+    assert row.unlimited == pytest.approx(tight.least() - tiny.least(), abs=1e-5)
+
+
 def test_a_yearly_budget_is_worth_the_energy_of_the_better_box() -> None:
     """Boxes for the whole demand at 100 $ and 10 kW, or at 104 $ and 5 kW: a budget of 100 $ has
     only the first. 5 % more, of which 4 are enough, save 5 kW all the year."""

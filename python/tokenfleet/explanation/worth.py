@@ -145,13 +145,13 @@ def _step(
     both = base.how == PROVEN and found.how == PROVEN
     noise = max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9)
     worth = base.loss - found.loss
-    if abs(worth) <= noise or (looser and worth < 0 <= base.loss - found.bound):
+    if abs(worth) <= noise or (looser and worth < 0):
         worth = 0.0  # today's best plan still stands where a limit is looser
     return Step(
         by=by,
         worth=worth,
         worth_low=finite(base.bound - found.loss),
-        worth_high=finite(base.loss - found.bound),
+        worth_high=finite(max(base.loss - found.bound, worth)),
         enough=enough,
         how=PROVEN if both else WITHIN,
     )
