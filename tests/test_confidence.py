@@ -25,7 +25,7 @@ from tokenfleet import _core, evaluate, optimize_fleet
 from tokenfleet.backtest import backtest
 from tokenfleet.calibration import SHIPPED, Calibration, Spread
 from tokenfleet.catalog import load_catalog
-from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.errors import Change, InfeasibleError, SchemaError, WayOut
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import solve_options
@@ -363,7 +363,7 @@ def test_a_calibration_file_of_ones_own(tmp_path: Path) -> None:
 def test_the_confidence_is_what_measured_runs_show() -> None:
     """Shipped runs at 0.9: nine in ten are no slower. First tokens have the heavier tail."""
     widths = spreads(Calibration.read(SHIPPED), "new_cell")
-    held = measure_confidence.held(backtest().points(), widths, 0.9)
+    held = measure_confidence.held(backtest().measured_runs(), widths, 0.9)
     assert {metric: n > 100 for metric, (_, n) in held.items()} == dict.fromkeys(PROMISED, True)
     assert 0.85 < held["tpot"][0] < 0.98
     assert 0.85 < held["capacity"][0] < 0.98
@@ -372,7 +372,7 @@ def test_the_confidence_is_what_measured_runs_show() -> None:
 
 def test_a_bias_helps_its_own_version_and_no_other() -> None:
     """Why a plan needs the version's name: mean error of TPOT on runs left out of the fit."""
-    points = [p for p in backtest().points() if p.kind == "closed"][::4]
+    points = [p for p in backtest().measured_runs() if p.kind == "closed"][::4]
     own = measure_confidence.left_out(points, "known_cell", measure_confidence.level_only)
     other = measure_confidence.left_out(points, "new_version", measure_confidence.predecessors)
     plain, corrected = (float(np.mean(np.abs(logs))) for logs in own)
@@ -547,6 +547,30 @@ def test_a_limit_that_only_an_expectation_keeps_says_so() -> None:
     tight.pop("confidence")
     with pytest.raises(InfeasibleError, match="confidence: expected"):
         optimize_fleet(tight)
+
+
+@pytest.mark.default_confidence
+def test_ways_out_stay_where_the_confidence_is_named() -> None:
+    """A hall of 12 kW holds one server of eight: the same repair, asked for or by default."""
+    asked = scenario(sites=[hall(power_kw=12.0)], confidence=0.8)
+    silent = {name: value for name, value in asked.items() if name != "confidence"}
+    with pytest.raises(InfeasibleError) as stated:
+        optimize_fleet(asked, compare_single=False)
+    with pytest.raises(InfeasibleError, match="confidence: expected") as told:
+        optimize_fleet(silent, compare_single=False)
+    changes = [change for way in stated.value.repairs for change in way.changes]
+    assert [c.limit for c in changes if c.what == "power_kw"] == [12.0]
+    assert told.value.repairs == stated.value.repairs
+    assert told.value.to_json()["repairs"] == stated.value.to_json()["repairs"]
+
+
+def test_what_simulation_took_away_keeps_the_ways_out() -> None:
+    change = Change("power_kw", "hall", 3.0, 12.0, "kW", "power short by 3 kW")
+    error = InfeasibleError("none", ["power"], "add power", [WayOut(0.25, (change,))])
+    more = error.saying(message="after 2 rounds none", conflicts=["TTFT p99"], hint="or wait")
+    assert (more.message, more.hint) == ("after 2 rounds none", "add power; or wait")
+    assert more.conflicts == ("power", "TTFT p99")
+    assert more.repairs == error.repairs
 
 
 def test_measured_columns_have_no_confidence() -> None:

@@ -78,6 +78,14 @@ class InfeasibleError(TokenfleetError):
         self.conflicts = tuple(conflicts)
         self.repairs = tuple(repairs)
 
+    def saying(
+        self, *, message: str = "", conflicts: Iterable[str] = (), hint: str = ""
+    ) -> InfeasibleError:
+        """The same error, with another message, more conflicts, or one more hint; ways out stay."""
+        hints = "; ".join(text for text in (self.hint, hint) if text)
+        known = (*self.conflicts, *conflicts)
+        return InfeasibleError(message or self.message, known, hints, self.repairs)
+
     def to_json(self) -> dict[str, Any]:
         """The answer that there is no plan, as `--json` prints it under `error`."""
         repairs = [asdict(way) for way in self.repairs]

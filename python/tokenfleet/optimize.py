@@ -29,14 +29,14 @@ from tokenfleet.schema import DEFAULT_CONFIDENCE, Scenario
 from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.verify.bound import with_checked_bound
 from tokenfleet.verify.latency import verify_latency
-from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
 
 if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by it
     from tokenfleet.simulation.arrivals import TraceSource
     from tokenfleet.simulation.check import Note, SimulationCheck
 
-Verify = Literal["brief", "simulate"]
+SimulationMode = Literal["brief", "simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
 _CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
@@ -48,7 +48,7 @@ def optimize_fleet(
     progress: Progress | None = None,
     watch: Watch | None = None,
     compare_single: bool = True,
-    verify: Verify | None = None,
+    verify: SimulationMode | None = None,
     simulation: SimulationSettings | None = None,
     trace: TraceSource = None,
     note: Note | None = None,
@@ -125,8 +125,7 @@ def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> Infeas
         f"limits are held at {scenario.sure:.0%} confidence; `confidence: expected` asks for what "
         "the model expects"
     )
-    said = f"{error.hint}; {hint}" if error.hint else hint
-    return InfeasibleError(error.message, error.conflicts, said)
+    return error.saying(hint=hint)
 
 
 def _solve(
@@ -134,7 +133,7 @@ def _solve(
 ) -> MixResult:
     return solve_mix(
         built.problem,
-        _to_search(options),
+        to_search(options),
         lambda found: recheck(built, found),
         compare_single=compare_single,
         watch=watch,
@@ -196,7 +195,7 @@ def _solve_verified(
     try:
         result = solve_mix(
             built.problem,
-            _to_search(solve_options(built.loaded.scenario)),
+            to_search(solve_options(built.loaded.scenario)),
             judge,
             max_rounds=judging.MAX_BRIEF_ROUNDS if judge.brief else judging.MAX_ROUNDS,
             compare_single=compare_single,
@@ -218,9 +217,14 @@ def solve_options(scenario: Scenario) -> SolveOptions:
     )
 
 
-def _to_search(options: SolveOptions) -> SolveOptions:
+def to_search(options: SolveOptions) -> SolveOptions:
     """The options of the search, which leaves time to check its bound."""
-    return replace(options, time_limit_s=options.time_limit_s * (1.0 - _CHECK_SHARE))
+    return replace(options, time_limit_s=options.time_limit_s - least_to_check(options))
+
+
+def least_to_check(options: SolveOptions) -> float:
+    """Seconds of the time limit that the check of the bound has at least."""
+    return _CHECK_SHARE * options.time_limit_s
 
 
 def _checked(
@@ -235,7 +239,7 @@ def _checked(
         SolverError: as `check`.
     """
     check(result, built)
-    least = _CHECK_SHARE * options.time_limit_s
+    least = least_to_check(options)
     left = options.time_limit_s - result.seconds
     seconds = least if result.interrupted else max(least, left)
     if built.loaded.scenario.solver.time_limit_s is None:
@@ -251,9 +255,4 @@ def check(result: MixResult, built: Built | None = None) -> None:
     """
     violations = verify_mix(result.problem, result.values, result.cost_items, result.value)
     violations += verify_latency(built, result) if built is not None else []
-    if violations:
-        text = "; ".join(str(v) for v in violations[:5])
-        raise SolverError(
-            f"the plan failed its independent check: {text}",
-            "this is a bug: please report the scenario",
-        )
+    refuse(violations)

@@ -7,7 +7,6 @@ an answer with the message and the cure, never a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tokenfleet.catalog import load_catalog
@@ -15,8 +14,7 @@ from tokenfleet.catalog.find import find
 from tokenfleet.errors import CatalogError, SchemaError, TokenfleetError
 from tokenfleet.files.read import parse_yaml
 from tokenfleet.plan.rows import Plan
-from tokenfleet.scenario.load import LoadedScenario, load_scenario
-from tokenfleet.schema import SolverOptions, validate
+from tokenfleet.scenario.load import LoadedScenario, load_scenario, with_solver
 
 TABLES = ("systems", "models", "prices", "apis", "tco", "lengths")
 MOST_TEXT = 1024 * 1024  # characters of a scenario
@@ -108,11 +106,7 @@ def _loaded(text: str, time_limit_s: float | None = None) -> LoadedScenario:
     _refuse_files(data, "scenario")
     seconds = None if time_limit_s is None else _seconds(time_limit_s)
     loaded = load_scenario(data)
-    if seconds is None:
-        return loaded
-    solver = {**loaded.scenario.solver.model_dump(), "time_limit_s": seconds}
-    options = validate(SolverOptions, solver, "time_limit_s")
-    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
+    return loaded if seconds is None else with_solver(loaded, {"time_limit_s": seconds}, "plan")
 
 
 def _refuse_files(data: Any, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from tokenfleet.batch.inputs import inputs_of, opened_files, package_digest
 from tokenfleet.catalog import load_catalog, merge_files
 from tokenfleet.errors import SolverError, TokenfleetError
 from tokenfleet.optimize import optimize_fleet
-from tokenfleet.scenario.load import LoadedScenario, load_scenario
-from tokenfleet.schema import SolverOptions, validate
+from tokenfleet.scenario.load import LoadedScenario, load_scenario, with_solver
 
 OK, FAILED, UNPROVEN = 0, 1, 4
 MEANINGS = {
@@ -68,7 +67,7 @@ def solve(task: Task) -> Answer:
     except SolverError:
         raise
     except TokenfleetError as error:
-        code, answer = error.exit_code, {"error": error_row(error)}
+        code, answer = error.exit_code, {"error": error.to_json()}
     return Answer(key_of(task, inputs), inputs, code, _text(answer))
 
 
@@ -80,24 +79,13 @@ def key_of(task: Task, inputs: Mapping[str, str | None]) -> str:
     )
 
 
-def error_row(error: TokenfleetError) -> dict[str, Any]:
-    """An error as the commands print it."""
-    return {
-        "type": type(error).__name__,
-        "message": error.message,
-        "hint": error.hint,
-        "conflicts": list(getattr(error, "conflicts", ())),
-    }
-
-
 def _load(task: Task) -> LoadedScenario:
     """The scenario with the batch's settings over its own; a later attempt has another seed."""
     book = merge_files(load_catalog(), [Path(p) for p in task.catalogs])
     loaded = load_scenario(Path(task.path), catalog=book)
-    merged = {**loaded.scenario.solver.model_dump(), **dict(task.solver)}
-    merged["seed"] = (merged.get("seed") or 0) + task.attempt
-    options = validate(SolverOptions, merged, "command line")
-    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
+    asked = with_solver(loaded, dict(task.solver), "command line")
+    seed = (asked.scenario.solver.seed or 0) + task.attempt
+    return with_solver(asked, {"seed": seed}, "command line")
 
 
 def _plan(loaded: LoadedScenario) -> tuple[int, dict[str, Any]]:

@@ -22,8 +22,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.calibration.points import TARGETS, Point
 from tokenfleet.calibration.record import Constant
+from tokenfleet.calibration.runs import TARGETS, MeasuredRun
 from tokenfleet.schema.engines import ENGINES
 
 FloatArray = NDArray[np.float64]
@@ -93,12 +93,12 @@ class Study:
     Without `predict` the predictions that the points carry stand, and nothing is fitted.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[MeasuredRun, ...]
     predict: Callable[[Values], Predictions] | None = None
 
     @classmethod
     def of(
-        cls, points: Sequence[Point], predict: Callable[[Values], Predictions] | None = None
+        cls, points: Sequence[MeasuredRun], predict: Callable[[Values], Predictions] | None = None
     ) -> Study:
         """A study in canonical order; `predict` answers in the order given here."""
         order = sorted(range(len(points)), key=lambda i: _order(points[i]))
@@ -117,7 +117,7 @@ class Study:
             return prior_values()
         return _values(self._solve(rows, self._slopes[0], self._slopes[1]))
 
-    def predicted(self, values: Values) -> tuple[Point, ...]:
+    def predicted(self, values: Values) -> tuple[MeasuredRun, ...]:
         """The points with the predictions of these constants."""
         if self.predict is None:
             return self.points
@@ -187,7 +187,7 @@ class Study:
         return logs
 
 
-def _order(point: Point) -> tuple[object, ...]:
+def _order(point: MeasuredRun) -> tuple[object, ...]:
     return (point.fingerprint, *sorted(point.measured.items()))
 
 

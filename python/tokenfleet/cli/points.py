@@ -25,7 +25,7 @@ from tokenfleet.cli.options import (
 from tokenfleet.cli.progress import searching
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.plain import cell
+from tokenfleet.files.plain import cell, json_ready
 
 Columns = Mapping[str, Any]
 _SHOWN = {
@@ -160,12 +160,7 @@ def _ranked(columns: Columns, by: str) -> list[int]:
 
 
 def _record(columns: Columns, i: int) -> dict[str, Any]:
-    return {name: _plain_value(values[i]) for name, values in columns.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {name: json_ready(values[i]) for name, values in columns.items()}
 
 
 def _show(columns: Columns, rows: Sequence[int], by: str) -> None:
@@ -179,7 +174,7 @@ def _show(columns: Columns, rows: Sequence[int], by: str) -> None:
 
 
 def _brief(value: Any) -> str:
-    value = _plain_value(value)
+    value = json_ready(value)
     return f"{value:.4g}" if isinstance(value, float) else brief(value)
 
 
@@ -228,5 +223,5 @@ def _parquet(columns: Columns) -> bytes:
 
 def _series(values: Any) -> Any:
     """A column's values; an empty one keeps its kind."""
-    plain = [_plain_value(v) for v in values]
+    plain = [json_ready(v) for v in values]
     return plain if plain or values.dtype == object else values

@@ -20,7 +20,8 @@ from typing import Literal
 import numpy as np
 
 from tokenfleet.errors import SolverError
-from tokenfleet.explanation.study import Answer, How, Study
+from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.problem_data import HOURS_PER_YEAR, Block, ByBlock, Problem, mean_price
 
@@ -41,7 +42,7 @@ class RouteCost:
     route: str
     usd: float | None
     usd_per_mtok_output: float | None
-    how: How
+    how: HowGot
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study, systems_by_offer
+from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.mix.model.index import Choice
 from tokenfleet.problem_data import Problem, Systems
 
@@ -45,7 +46,7 @@ class Stake:
     value: float
     worst: float
     changes: bool  # whether knowing the truth would change what is bought
-    how: How
+    how: HowGot
 
 
 def stakes(study: Study, figures: Sequence[Unsure]) -> Iterator[Stake]:

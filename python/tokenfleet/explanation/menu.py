@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 import pulp
 
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, How, Study
+from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Choice, Own
@@ -56,7 +57,7 @@ class Choosable:
     today: float
     plan: Answer = field(repr=False)
     more: float = 0.0  # loss beyond the least, as a share of it
-    how: How = PROVEN
+    how: HowGot = PROVEN
 
 
 def menu(

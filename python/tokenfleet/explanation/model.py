@@ -30,13 +30,14 @@ from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Own
-from tokenfleet.mix.result import MixResult, bookings, clean_values
+from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import search
-from tokenfleet.mix.solve import bounded_scale
+from tokenfleet.mix.solve import bounded_scale, no_plan, result_of
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.infeasible import check_problem, describe_label
+from tokenfleet.optimize import check, least_to_check, solve_options, to_search
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.rows import Plan
@@ -47,8 +48,7 @@ from tokenfleet.problem_data import Flow, Pool, Replicas, Systems
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import did_you_mean
 from tokenfleet.verify.bound import with_checked_bound
-from tokenfleet.verify.latency import verify_latency
-from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.mix import refuse
 from tokenfleet.verify.routed import recheck
 
 Sense = Literal["<=", ">=", "=="]
@@ -57,8 +57,6 @@ _SENSES: Mapping[str, int] = {
     ">=": pulp.LpConstraintGE,
     "==": pulp.LpConstraintEQ,
 }
-_TIME_LIMIT_S = 60.0
-_CHECK_SHARE = 0.25  # of the time limit, for the check of the bound
 _BROKEN = 1e-6  # relative, by which a constraint of one's own may be missed
 
 
@@ -181,43 +179,27 @@ class BuiltModel:
             KeyboardInterrupt: Ctrl-C before any plan.
         """
         begun, m = time.perf_counter(), self._m
-        goal = m.problem.objective.goal
-        effort = Effort.of(replace(
-            self._options, time_limit_s=self._options.time_limit_s * (1.0 - _CHECK_SHARE)
-        ))  # fmt: skip
-        found = search(m, effort) if goal.per is None else search_ratio(m, effort)
+        effort = Effort.of(to_search(self._options))
+        ratio = m.problem.objective.goal.per is not None
+        found = search_ratio(m, effort) if ratio else search(m, effort)
         if not found.values:
             if found.status == "infeasible":
                 names = [added.name for added in self._added]
                 raise InfeasibleError("no plan keeps every constraint", names)
-            raise SolverError("no plan was found within the time limit", "give it more time")
-        broken = [added.name for added in self._added if added.missed(found.values)]
-        values = clean_values(m, found.values)
-        result = MixResult(
-            problem=m.problem,
-            status=found.status,
-            kind=m.problem.objective.kind,
-            value=found.value * goal.per_amount,
-            bound=found.bound * goal.per_amount,
-            gap=found.gap,
-            values=values,
-            bookings=bookings(m, values),
-            interrupted=found.interrupted,
-            warnings=tuple(added.said() for added in self._added),
-            seconds=time.perf_counter() - begun,
-        )
-        broken += map(str, verify_mix(m.problem, values, result.cost_items, result.value))
-        broken += map(str, verify_latency(self._built, result))
-        if broken:
-            raise SolverError(f"the plan failed its check: {'; '.join(broken[:5])}", "")
+            raise KeyboardInterrupt if found.interrupted else no_plan()
+        result = self._said(result_of(m, found))
+        refuse([added.name for added in self._added if added.missed(found.values)])
+        check(result, self._built)
+        least = least_to_check(self._options)
+        checked = with_checked_bound(result, self._options.gap, least)
+        return plan_of(checked, extras(self._built, checked, time.perf_counter() - begun))
+
+    def _said(self, result: MixResult) -> MixResult:
+        """The result, with its constraints and the limits that it fails among the warnings."""
+        warnings = [*result.warnings, *(added.said() for added in self._added)]
         if recheck(self._built, result):
-            note = "some replicas fail their latency limits at the routed mix"
-            result = replace(result, warnings=(*result.warnings, note))
-        checked = with_checked_bound(
-            result, self._options.gap, _CHECK_SHARE * self._options.time_limit_s
-        )
-        seconds = time.perf_counter() - begun
-        return plan_of(checked, extras(self._built, checked, seconds))
+            warnings.append("some replicas fail their latency limits at the routed mix")
+        return replace(result, warnings=tuple(warnings))
 
     def write(self, path: str | Path) -> None:
         """The model as a file: MPS (.mps) or LP (.lp), with the names of the tables.
@@ -346,16 +328,10 @@ def build_model(scenario: ScenarioSource) -> BuiltModel:
     one_year(loaded)
     built = build_problem(loaded)
     require_candidates(built)
-    problem, solver = built.problem, loaded.scenario.solver
+    problem, options = built.problem, solve_options(loaded.scenario)
     check_problem(problem)
     if applies(problem) and is_large(problem):
         raise SolverError("the problem is too large to be built whole", "plan for fewer systems")
-    options = SolveOptions(
-        gap=solver.gap,
-        time_limit_s=solver.time_limit_s or _TIME_LIMIT_S,
-        threads=solver.threads or 0,
-        seed=solver.seed,
-    )
     frame = frame_of(problem, bounded_scale(problem, options), every_system=True)
     m = build(problem, frame=frame)
     objective.set_goal(m)

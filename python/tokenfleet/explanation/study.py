@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import pulp
 
 from tokenfleet.errors import InfeasibleError, SolverError
+from tokenfleet.explanation.rows import HowGot
 from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
@@ -43,10 +43,8 @@ from tokenfleet.mix.why.infeasible import check_problem
 from tokenfleet.problem_data import Problem, Systems
 from tokenfleet.verify.mix import verify_mix
 
-How = Literal["re-solved and proven", "re-solved within gap", "relaxation"]
-PROVEN: How = "re-solved and proven"
-WITHIN: How = "re-solved within gap"
-RELAXATION: How = "relaxation"
+PROVEN: HowGot = "re-solved and proven"
+WITHIN: HowGot = "re-solved within gap"
 
 #: Seconds of one solve, unless the scenario gives less.
 LONGEST_S = 60.0
@@ -73,7 +71,7 @@ class Answer:
         return relative_gap(self.loss, self.bound)
 
     @property
-    def how(self) -> How:
+    def how(self) -> HowGot:
         """Whether the loss is proven, or proven within the gap."""
         return PROVEN if self.gap <= OPTIMAL_GAP else WITHIN
 
@@ -133,6 +131,13 @@ class Study:
         a gap no closer than that."""
         options = replace(self.options, gap=max(self.options.gap, gap))
         other = Study(self.problem, options)
+        other.deadline, other.counted = self.deadline, self.counted
+        other.base = self.base
+        return other
+
+    def beside(self, problem: Problem) -> Study:
+        """A study of a problem with the same best plan, and more that could have been in it."""
+        other = Study(problem, self.options)
         other.deadline, other.counted = self.deadline, self.counted
         other.base = self.base
         return other
@@ -307,10 +312,8 @@ class Study:
         values = clean_values(m, found.values)
         usd = m.constant_usd + sum(booking.usd for booking in bookings(m, values))
         per = m.problem.objective.goal.per_amount
-        value = found.value if found.best_value is None else found.best_value
-        return Answer(
-            m.problem, sign * value * per, sign * found.bound * per, values, usd, found.values
-        )
+        loss, bound = sign * found.best * per, sign * found.bound * per
+        return Answer(m.problem, loss, bound, values, usd, found.values)
 
 
 def _open(row: pulp.LpConstraint) -> float:

@@ -13,9 +13,10 @@ from typing import Any
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.knobs import Knob, knob, sensible, turned
-from tokenfleet.explanation.rows import SweepPoint, Swing, finite
+from tokenfleet.explanation.rows import SweepPoint, Swing
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, systems_by_offer
 from tokenfleet.files.frames import Columns
+from tokenfleet.files.plain import finite
 from tokenfleet.files.whole import whole_file
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.problem.build import Progress

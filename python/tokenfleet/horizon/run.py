@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon import measures
@@ -24,14 +25,14 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.over_time import Measured, mix_of, over_time
-from tokenfleet.plan.rows import Plan, finite
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
 from tokenfleet.verify.latency import verify_latency
-from tokenfleet.verify.mix import verify_mix
+from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
 
 _MAX_ROUNDS = 3
@@ -161,12 +162,7 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
         if not node.firm:
             year = [v for v in year if v.rule not in OUTLOOK_MAY]
         found += year + verify_latency(built, mix)
-    if found:
-        text = "; ".join(str(v) for v in found[:5])
-        raise SolverError(
-            f"the plan failed its independent check: {text}",
-            "this is a bug: please report the scenario",
-        )
+    refuse(found)
 
 
 def _measure(

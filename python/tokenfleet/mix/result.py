@@ -92,6 +92,11 @@ class MixResult:
     warnings: tuple[str, ...] = ()
 
     @property
+    def best(self) -> float:
+        """The best value found: that of the plan, but where a simpler one took its place."""
+        return self.value if self.best_value is None else self.best_value
+
+    @property
     def cost_items(self) -> dict[str, float]:
         """Yearly $ by item; contracted power is paid whatever the plan is."""
         items: dict[str, float] = {}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.generate.generation import Generated, applies, generate, is_large
+from tokenfleet.mix.generate.generation import applies, generate, is_large, wider
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
@@ -101,6 +101,10 @@ class NoPlanError(SolverError):
     """The time limit came before any plan, and before a proof that there is none."""
 
 
+class NotInPartError(NoPlanError):
+    """A large problem's part that was built has no plan; nobody knows whether the whole has one."""
+
+
 class _Rounds:
     """Solves that share one time limit; what happens between them is not counted."""
 
@@ -161,7 +165,7 @@ def _solve_once(
         objective.set_goal(m)
         found = search(m, budget, watch=watch)
     _require_plan(m, found)
-    result = _result(m, found)
+    result = result_of(m, found)
     if found.interrupted:
         return result
     try:
@@ -185,27 +189,32 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
     if generated.infeasible:
         raise explain_large(pairs, generated.pairs, effort.part(1.0, least_s=_LEAST_EXPLAIN_S))
     if not generated.served:
-        raise KeyboardInterrupt if generated.interrupted else _no_plan()
+        raise KeyboardInterrupt if generated.interrupted else no_plan()
     try:
         if generated.interrupted:
             raise KeyboardInterrupt
-        m = _restricted(problem, pairs.frame, generated)
+        m = _restricted(problem, pairs.frame, generated.pairs)
         found = search(m, effort, bound=generated.bound, watch=watch)
+        if found.exhausted:  # these pairs make no plan in whole systems; others may
+            m = _restricted(problem, pairs.frame, wider(pairs, generated))
+            found = search(m, effort, bound=generated.bound, watch=watch)
     except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
-        m = _restricted(problem, pairs.frame, generated)
+        m = _restricted(problem, pairs.frame, generated.pairs)
         found = first_plan(m, effort, generated.bound)
     if not found.values:
-        raise KeyboardInterrupt if found.interrupted else _no_plan()
-    result = _result(m, found)
+        if found.interrupted:
+            raise KeyboardInterrupt
+        raise _no_plan_of_part(sum(map(len, m.eligible.values()))) if found.exhausted else no_plan()
+    result = result_of(m, found)
     if not found.interrupted:
         result = _simpler(m, result, found, effort)
     note = "the best plan of one system type was not sought: the problem is large"
     return replace(result, warnings=(*result.warnings, note))
 
 
-def _restricted(problem: Problem, frame: Frame, generated: Generated) -> FleetModel:
-    """The model of the generated pairs, with the problem's objective."""
-    m = build(problem, pairs=generated.pairs, frame=frame)
+def _restricted(problem: Problem, frame: Frame, pairs: frozenset[tuple[int, int]]) -> FleetModel:
+    """The model of some pairs of pool and candidate, with the problem's objective."""
+    m = build(problem, pairs=pairs, frame=frame)
     check_scaling(m)
     objective.set_goal(m)
     return m
@@ -220,13 +229,22 @@ def _require_plan(m: FleetModel, found: Found) -> None:
         raise explain_infeasible(m.problem, m.frame)
     if found.status == "unbounded":
         raise _unbounded(m, found.ray)
-    raise _no_plan()
+    raise no_plan()
 
 
-def _no_plan() -> NoPlanError:
+def no_plan() -> NoPlanError:
+    """The error where a search ended without a plan, and without a proof that there is none."""
     return NoPlanError(
         "no plan was found within the time limit, and no proof that there is none",
         "give the solver more time, or loosen the limits",
+    )
+
+
+def _no_plan_of_part(pairs: int) -> NotInPartError:
+    return NotInPartError(
+        f"the problem is too large to be built whole, and the {pairs:,} pairs of system and layout "
+        "that were built hold no plan in whole systems; others may",
+        "name fewer systems, engines or precisions, or loosen power, racks or supply",
     )
 
 
@@ -248,7 +266,7 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     if tolerance <= 0 or m.problem.horizon is not None:
         return result
     tolerance = max(tolerance, min(effort.gap, _MOST_GIVEN_UP))
-    best = result.best_value if result.best_value is not None else result.value
+    best = result.best
     cap = goal.sign * max(goal.sign * result.value, goal.sign * best + tolerance * abs(best))
     single = result.best_single
     if not can_be_simpler(m.problem, result.values):
@@ -272,7 +290,8 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     )
 
 
-def _result(m: FleetModel, found: Found) -> MixResult:
+def result_of(m: FleetModel, found: Found) -> MixResult:
+    """The plan that a search of the model found, in the units of the problem's goal."""
     kind, unit = m.problem.objective.kind, m.problem.objective.goal.per_amount
     values = clean_values(m, found.values)
     return MixResult(
@@ -330,7 +349,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     if outcome.status == "infeasible":
         raise explain_infeasible(problem)
     if not outcome.has_incumbent:
-        raise _no_plan()
+        raise no_plan()
     return outcome.value * (1.0 + 1e-6)
 
 

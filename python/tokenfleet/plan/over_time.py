@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.measures import cvar
 from tokenfleet.mix.horizon.solve import HorizonResult, year_of
 from tokenfleet.mix.model import limits as families
 from tokenfleet.mix.model.stock import deliveries, payments, vintages
 from tokenfleet.mix.result import MixResult, tokens_per_year
-from tokenfleet.plan.by_block import ByBlock, Use
+from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
 from tokenfleet.plan.horizon_rows import (
     Beyond,
     Held,
@@ -22,7 +23,6 @@ from tokenfleet.plan.horizon_rows import (
     Risk,
     SitePower,
 )
-from tokenfleet.plan.rows import finite
 from tokenfleet.problem.over_time import is_block, without_blocks
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Block, Ordered, Short, Systems
 from tokenfleet.schema import Scenario
@@ -197,7 +197,7 @@ class _Reader:
         return found
 
     def _power(self, mix: MixResult) -> Iterator[SitePower]:
-        use = Use(mix, ByBlock(mix))
+        use = PlanUsage(mix, PlanNumbers(mix))
         for place in families.power_places(mix.problem):
             yield SitePower(
                 site=place.name,

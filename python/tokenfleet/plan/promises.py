@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tokenfleet import _core
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.result import MixResult
-from tokenfleet.plan.rows import Promise, finite
+from tokenfleet.plan.rows import Promise
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import (
     EXPECTED,

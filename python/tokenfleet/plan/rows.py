@@ -14,7 +14,6 @@ Yearly figures are of a year of 8,760 hours; a number that does not exist is nul
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,11 +45,6 @@ _NO_SYSTEMS = ("api_tokens", "shortfall", "further_system_types")  # items of no
 Word = Annotated[str, Field(strict=True)]
 Proof = Literal["optimal", "within_gap", "feasible", "feasible_time_limit"]
 Share = Annotated[Number, Field(le=1)]  # of a limit: below 0 where it is exceeded
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where it is not finite: a plan has no NaN and no infinity."""
-    return float(value) if math.isfinite(value) else None
 
 
 # What to get

@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
+from tokenfleet.catalog.parts import with_parts
 from tokenfleet.catalog.tables import csv_table
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
@@ -33,11 +34,13 @@ from tokenfleet.schema import (
     RequestClass,
     Scenario,
     SchemaWarning,
+    SolverOptions,
     Workload,
     column_faults,
     did_you_mean,
     scenario_warnings,
     schema_error,
+    validate,
 )
 
 # Effects of a calibration that belong to an engine version.
@@ -92,7 +95,7 @@ def load_scenario(
         return scenario
     parsed, source, folder = _parse(scenario, base_dir, given or {})
     own = [_resolve(folder, p, source) for p in parsed.catalog]
-    catalog = merge_files(catalog or load_catalog(), own)
+    catalog = with_parts(merge_files(catalog or load_catalog(), own), parsed.named_systems)
     parsed = _with_columns(parsed, folder, source)
     parsed = _with_api_prices(_with_quality(parsed, catalog), catalog)
     reader = _ClassReader(catalog, folder, source)
@@ -124,6 +127,17 @@ def load_scenario(
         source_name=source,
         calibration=calibration,
     )
+
+
+def with_solver(loaded: LoadedScenario, settings: Mapping[str, Any], source: str) -> LoadedScenario:
+    """The scenario with solver settings, such as `{"time_limit_s": 30.0}`, over its own.
+
+    Raises:
+        SchemaError: a setting cannot be understood; `source` says where it was given.
+    """
+    merged = {**loaded.scenario.solver.model_dump(), **settings}
+    options = validate(SolverOptions, merged, source)
+    return replace(loaded, scenario=loaded.scenario.model_copy(update={"solver": options}))
 
 
 def _parse(

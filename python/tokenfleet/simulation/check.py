@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenfleet.errors import InfeasibleError
+from tokenfleet.files.plain import finite, json_ready
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.plan.rows import (
     Attainment,
@@ -23,7 +24,6 @@ from tokenfleet.plan.rows import (
     Round,
     SimulatedLimit,
     Verification,
-    finite,
 )
 from tokenfleet.problem import Built
 from tokenfleet.simulation import tables
@@ -31,7 +31,6 @@ from tokenfleet.simulation.arrivals import Arrivals, arrivals_in, words_of
 from tokenfleet.simulation.bench import Bench
 from tokenfleet.simulation.judging import Judged, Judging, hardest, hardest_crews
 from tokenfleet.simulation.lengths import Pairs
-from tokenfleet.simulation.result import json_ready
 from tokenfleet.simulation.run import steps_of
 from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.simulate import class_attainment
@@ -283,11 +282,8 @@ class SimulationCheck:
         head = f"after {len(self.rounds)} rounds of simulation no plan holds its limits"
         shown = list(dict.fromkeys(names))
         text = "; ".join(shown[:3]) + (f"; and {len(shown) - 3} more" if len(shown) > 3 else "")
-        return InfeasibleError(
-            f"{head}: {error.message}; capacities were lowered for: {text}",
-            (*error.conflicts, *shown),
-            error.hint,
-        )
+        message = f"{head}: {error.message}; capacities were lowered for: {text}"
+        return error.saying(message=message, conflicts=shown)
 
 
 def _at_fault(

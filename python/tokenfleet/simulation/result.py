@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from tokenfleet.files.plain import json_ready
 
 SCHEMA_VERSION = 1
 Row = dict[str, Any]
@@ -69,14 +70,3 @@ class Simulation:
         own = {**asdict(self), "held": self.held, "unstable": self.unstable}
         plain: Row = json_ready(own)
         return plain
-
-
-def json_ready(value: Any) -> Any:
-    """Plain dicts, lists and numbers; one that is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

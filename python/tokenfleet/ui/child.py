@@ -6,7 +6,7 @@ Request: `{"text": YAML, "folder": where its relative paths start}`. Lines:
     {"event": "search", "done": 12, "total": 40}      layouts evaluated
     {"event": "solve", "value": 9.1, "bound": 9.0, "unit": "USD per year"}   the best plan so far
     {"event": "plan", "plan": {...}}                  the answer, or
-    {"event": "error", "message": ..., "hint": ..., "conflicts": [...]}
+    {"event": "error", "error": {...}}                as `--json` prints it
 
 An interrupt (SIGINT) ends the search: the best plan so far is the answer.
 """
@@ -14,13 +14,13 @@ An interrupt (SIGINT) ends the search: the best plan so far is the answer.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import TokenfleetError
+from tokenfleet.files.plain import finite
 
 _PAUSE_S = 0.2  # between two lines about the best plan
 
@@ -31,8 +31,7 @@ def main() -> None:
     try:
         say("plan", plan=_plan(request["text"], Path(request["folder"])))
     except TokenfleetError as error:
-        conflicts = [str(text) for text in getattr(error, "conflicts", ())]
-        say("error", message=error.message, hint=error.hint, conflicts=conflicts)
+        say("error", error=error.to_json())
     except KeyboardInterrupt:
         sys.exit(130)  # before a plan: whoever pressed says so
 
@@ -59,8 +58,7 @@ def _plan(text: str, folder: Path) -> dict[str, Any]:
         nonlocal last
         if time.monotonic() - last >= _PAUSE_S:
             last = time.monotonic()
-            known = bound if math.isfinite(bound) else None
-            say("solve", value=value, bound=known, unit=unit)
+            say("solve", value=value, bound=finite(bound), unit=unit)
 
     found = optimize_fleet(
         loaded,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenfleet.errors import TokenfleetError
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report import words
+from tokenfleet.report import local
 
 _MAX_LINE = 256 * 1024 * 1024  # a plan is one line
 
@@ -74,7 +75,7 @@ class Solver:
                 await self._task
 
     def state(self) -> dict[str, Any]:
-        """What the page shows of the solve, in words."""
+        """What the page shows of the solve, in local."""
         seconds = time.monotonic() - self.begun if self.running else 0.0
         share = None
         if self.event.get("event") == "search" and self.event["total"]:
@@ -82,7 +83,7 @@ class Solver:
         return {
             "running": self.running,
             "share": share,
-            "text": words.solving(self.event, seconds, self.stopping) if self.running else "",
+            "text": local.solving(self.event, seconds, self.stopping) if self.running else "",
             "plans": len(self.plans),
             "error": self.error,
         }
@@ -103,8 +104,8 @@ class Solver:
             answered = self._heard(json.loads(line), text) or answered
         code = await self._child.wait()
         if not answered:
-            message, hint = words.STOPPED if self.stopping else words.solver_died(code)
-            self.error = {"message": message, "hint": hint, "conflicts": []}
+            message, hint = local.STOPPED if self.stopping else local.solver_died(code)
+            self.error = TokenfleetError(message, hint).to_json()
 
     def _heard(self, event: dict[str, Any], text: str) -> bool:
         """Takes a line of the child; True where it is the answer."""
@@ -112,7 +113,7 @@ class Solver:
             self.plans.append(Solved(text, Plan.from_json(event["plan"])))
             return True
         if event["event"] == "error":
-            self.error = {key: event[key] for key in ("message", "hint", "conflicts")}
+            self.error = event["error"]
             return True
         self.event = event
         return False

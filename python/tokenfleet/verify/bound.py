@@ -69,12 +69,11 @@ def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResu
     """The result with the bound that could be confirmed, and the status that this bears out."""
     stand = [label for label in result.values if isinstance(label, Replicas)]
     pairs = frozenset((label.pool, label.candidate) for label in stand)
-    best = result.value if result.best_value is None else result.best_value
+    best = result.best
     claim = Claim(result.bound, best, pairs)
     checked = check_bound(result.problem, claim, seconds, gap)
     if checked.bound == result.bound:
         return replace(result, bound_check=checked.how)
-    best = result.value if result.best_value is None else result.best_value
     status = certify(best, checked.bound, gap)
     return replace(
         result,

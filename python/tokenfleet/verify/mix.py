@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tokenfleet.errors import SolverError
 from tokenfleet.problem_data import (
     Api,
     ByBlock,
@@ -97,6 +98,19 @@ def verify_mix(
     if stated_value is not None:
         found += _differs("objective", stated_value, _goal_value(mix), OBJECTIVE)
     return found
+
+
+def refuse(broken: Sequence[object]) -> None:
+    """Stops a plan of which a check found something broken: `refuse(verify_mix(...))`.
+
+    Raises:
+        SolverError: `broken`, violations or sentences, is not empty.
+    """
+    if broken:
+        raise SolverError(
+            f"the plan failed its independent check: {'; '.join(map(str, broken[:5]))}",
+            "this is a bug: please report the scenario",
+        )
 
 
 def annual_cost_items(problem: Problem, values: Mapping[Any, float]) -> dict[str, float]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
 
 import pulp
 
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.stock import node_of
-from tokenfleet.mix.search.incumbent import Found, Incumbent
+from tokenfleet.mix.search.bounds import bounded
+from tokenfleet.mix.search.incumbent import Found, Incumbent, value_of
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import Outcome, compiled, run
 from tokenfleet.problem_data import AtRisk, Held, NodeCost, Ordered, Placed, Tail, Unmet
@@ -51,7 +51,7 @@ def search_horizon(m: FleetModel, effort: Effort) -> Found:
             patient = effort if best.plan is not None else effort.first()
             limit = patient.within(max(effort.left(), 1.0))
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
-        if best.plan is None and best.status != "infeasible":
+        if best.plan is None and not best.exhausted:
             first = effort.first()
             best.take(run(m.prob, first.within(first.left(), first_plan=True)), whole=True)
     except KeyboardInterrupt:
@@ -61,8 +61,8 @@ def search_horizon(m: FleetModel, effort: Effort) -> Found:
     if best.plan is not None:
         for closer in (_exactly, _kept):
             plan = closer(m, best.plan, effort)
-            if plan is not None and _no_worse(_value(m, plan), best.value):
-                best.plan, best.value = plan, _value(m, plan)
+            if plan is not None and _no_worse(value_of(m, plan), best.value):
+                best.plan, best.value = plan, value_of(m, plan)
     return best.found()
 
 
@@ -103,11 +103,6 @@ def _price(m: FleetModel, label: Ordered) -> float:
     return horizon.nodes[label.node].probability * (
         offer.capex_usd + offer.annual_cost_items_usd.get("rental", 0.0) + 1.0
     )
-
-
-def _value(m: FleetModel, plan: Mapping[str, float]) -> float:
-    objective = m.prob.objective
-    return float(objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items()))
 
 
 def _exactly(m: FleetModel, plan: Mapping[str, float], effort: Effort) -> dict[str, float] | None:
@@ -175,15 +170,7 @@ def _period(m: FleetModel, label: Label) -> int:
     return horizon.nodes[node_of(m.problem, label)].period
 
 
-@contextmanager
-def _fixed(m: FleetModel, values: Mapping[str, float]) -> Any:
+def _fixed(m: FleetModel, values: Mapping[str, float]) -> AbstractContextManager[None]:
     """The model with some columns held at their numbers."""
-    columns = [v for v in m.columns.values() if v.name in values]
-    bounds = [(v, v.lowBound, v.upBound) for v in columns]
-    for v in columns:
-        v.lowBound = v.upBound = values[v.name]
-    try:
-        yield
-    finally:
-        for v, low, up in bounds:
-            v.lowBound, v.upBound = low, up
+    held = [(v, values[v.name]) for v in m.columns.values() if v.name in values]
+    return bounded([(v, value, value) for v, value in held])

@@ -26,11 +26,23 @@ class Found:
     ray: tuple[str, ...] = ()
     best_value: float | None = None  # where a stated tolerance let `value` be a little worse
     relaxed: Outcome | None = field(default=None, repr=False)  # the last relaxation, with its duals
+    exhausted: bool = False  # proven: the columns that the model holds make no plan
+
+    @property
+    def best(self) -> float:
+        """The best value found: that of the plan, but where a stated tolerance let it be worse."""
+        return self.value if self.best_value is None else self.best_value
 
     @property
     def gap(self) -> float:
         """Relative gap of the best value found; a stated tolerance is a choice and not a gap."""
-        return relative_gap(self.value if self.best_value is None else self.best_value, self.bound)
+        return relative_gap(self.best, self.bound)
+
+
+def value_of(m: FleetModel, plan: Mapping[str, float]) -> float:
+    """What the objective that the model has now says of a plan, given by names of columns."""
+    objective = m.prob.objective
+    return float(objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items()))
 
 
 class Incumbent:
@@ -52,6 +64,7 @@ class Incumbent:
         self.value = math.nan
         self.plan: dict[str, float] | None = None
         self.status: Status = "error"
+        self.exhausted = False
         self.interrupted = False
         self.sign = sign_of(m.prob)
         self.watch = watch
@@ -59,8 +72,7 @@ class Incumbent:
 
     def offer_plan(self, plan: Mapping[str, float]) -> None:
         """A feasible plan found outside the solver."""
-        objective = self.m.prob.objective
-        value = objective.constant + sum(a * plan.get(v.name, 0.0) for v, a in objective.items())
+        value = value_of(self.m, plan)
         if self.plan is None or self.sign * value < self.sign * self.value:
             self.value, self.plan = value, dict(plan)
             self.hear(self.value, self.bound)
@@ -70,6 +82,7 @@ class Incumbent:
         self.interrupted |= outcome.interrupted
         if outcome.has_incumbent:
             self.offer_plan(outcome.values)
+        self.exhausted |= whole and outcome.status == "infeasible"
         if whole and not self.partial:
             self.status = outcome.status
             if math.isfinite(outcome.bound):
@@ -103,7 +116,14 @@ class Incumbent:
     def found(self) -> Found:
         """Status from the proof, or the solver's own word when there is no plan."""
         if self.plan is None:
-            return Found(self.status, math.nan, self.bound, {}, self.interrupted)
+            return Found(
+                self.status,
+                math.nan,
+                self.bound,
+                {},
+                self.interrupted,
+                exhausted=self.exhausted,
+            )
         if self.sign * self.bound > self.sign * self.value:  # rounding noise: a proof is a proof
             self.bound = self.value
         status = certify(self.value, self.bound, self.gap)

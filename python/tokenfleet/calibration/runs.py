@@ -67,7 +67,7 @@ _SPREAD: Mapping[str, Mapping[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Point:
+class MeasuredRun:
     """A run in the catalog's names, measured and predicted; times in ms, output tokens/s/GPU."""
 
     where: str  # file and row, for messages
