@@ -275,7 +275,7 @@ impl Pressure {
         if busy >= 1.0 {
             return None;
         }
-        let stretch = queue_stretch(busy, replica.shares_steps());
+        let stretch = queue_stretch(busy, replica.role.shares_steps());
         for (k, class) in classes.iter().enumerate() {
             let held = prompt_service(replica, k).at(pressure.tau, pressure.beside);
             let residual = 0.5 * held * replica.work[k].spread;
