@@ -316,10 +316,6 @@ def shipped() -> Report:
     return backtest()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the tails follow the simulator since; constants move by up to 1 % in a new fit",
-)
 def test_shipped_calibration_is_that_of_the_shipped_points(shipped: Report) -> None:
     fresh, held = shipped.calibrate(), Calibration.read(SHIPPED)
     again = "run: tokenfleet calibrate -o python/tokenfleet/catalog/data/calibration.json --force"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import open_case
+from tokenfleet.explanation.explain import _Session
 from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
 from tokenfleet.explanation.knobs import Knob, turned
 from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
@@ -26,6 +28,7 @@ from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Objective, Problem
+from tokenfleet.report import explained
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
 ENTERPRISE = Path(tf.__file__).parent / "examples" / "enterprise.yaml"
@@ -181,14 +184,42 @@ def test_enterprise_flip_prices_are_right_on_both_sides() -> None:
             assert held == (side < 0), (target.name, found.discount, side)
 
 
-def test_ctrl_c_keeps_what_was_found() -> None:
-    def press(what: str, solves: int) -> None:
-        if "dublin" in what:
-            raise KeyboardInterrupt
+_ASKED = """
+import json, sys
+import tokenfleet as tf
+tell = lambda what, solves: print(what, file=sys.stderr, flush=True)
+found = tf.explain(sys.argv[1], parts=["worth", "flip"], watch=tell)
+print(json.dumps(found.to_json()))
+"""
 
-    found = tf.explain(ENTERPRISE, parts=["worth", "flip"], watch=press)
-    assert found.interrupted and len(found.worth) == 1
-    assert found.notes == ("stopped by the user: worth, flip is not complete",)
+
+def test_a_real_ctrl_c_in_the_middle_of_a_solve_keeps_what_was_found() -> None:
+    """SIGINT comes while the flip price of the second offer is worked out."""
+    command = [sys.executable, "-c", _ASKED, str(ENTERPRISE)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ran:
+        assert ran.stderr is not None and ran.stdout is not None
+        for line in ran.stderr:
+            if "flip price of h100-rent" in line:
+                ran.send_signal(signal.SIGINT)
+                break
+        found = json.loads(ran.stdout.read())
+        assert ran.wait(timeout=60) == 0
+    assert found["interrupted"] and found["worth"]
+    assert [row["name"] for row in found["flip"]] == ["h100-buy"]
+    assert found["notes"][0] == "stopped by the user: flip is not complete"
+
+
+def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> None:
+    short = tf.explain(measured(), parts=["worth", "flip", "menu"], time_limit_s=0.05)
+    assert short.interrupted and "not complete" in short.notes[-1]
+    case = open_case(measured())
+    case.study.base = replace(case.study.base, bound=case.study.base.loss * 0.9)
+    case.study.again = lambda *_: case.study.base  # type: ignore[method-assign]
+    found = _Session(case, None).explained([], 0.0)
+    assert not found.proven and "not proven within its gap" in found.notes[0]
+    assert "not proven" in explained.status(found)
 
 
 def test_a_plan_of_another_scenario_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.read import load_data
+from tokenfleet.plan.explored import Exploration
 from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
 from tokenfleet.schema.faults import did_you_mean
@@ -258,6 +259,12 @@ class WorkloadTotal(Row):
     cost_per_mtok_output_usd: Number | None = quantity("Its cost over output tokens", "USD/Mtok")
     cost_per_mtok_input_usd: Number | None = quantity("Its cost over input tokens", "USD/Mtok")
     cost_per_mtok_total_usd: Number | None = quantity("Its cost over all tokens", "USD/Mtok")
+    images_per_year: NonNegative | None = quantity(
+        "Images, of a workload whose requests ask for one each", "images/year", default=None
+    )
+    cost_per_thousand_images_usd: Number | None = quantity(
+        "Its cost over images", "USD/1,000 images", default=None
+    )
 
 
 class LoadBlock(Row):
@@ -564,11 +571,11 @@ class Plan(Row):
     )
     annual_cost_usd: Number = quantity("Cost", "USD/year")
     cost_per_mtok_output_usd: Number | None = quantity(
-        "Whole cost over output tokens; null without any", "USD/Mtok"
+        "Cost over output tokens, without that of images; null without any", "USD/Mtok"
     )
-    cost_per_mtok_input_usd: Number | None = quantity("Whole cost over input tokens", "USD/Mtok")
+    cost_per_mtok_input_usd: Number | None = quantity("The same over input tokens", "USD/Mtok")
     cost_per_mtok_total_usd: Number | None = quantity(
-        "Whole cost over input and output tokens", "USD/Mtok"
+        "The same over input and output tokens", "USD/Mtok"
     )
     tokens_per_year_output: NonNegative = quantity("Output tokens delivered", "tokens/year")
     tokens_per_year_input: NonNegative = quantity("Input tokens processed", "tokens/year")
@@ -621,6 +628,9 @@ class Plan(Row):
     verification: Verification | None = about("What the simulator said; null: not asked for")
     horizon: OverTime | None = about(
         "Periods and outlooks; the key is absent from a plan of one steady year", default=None
+    )
+    exploration: Exploration | None = about(
+        "Plans beside this one; the key is absent where `--explore` was not asked for", default=None
     )
     schema_version: Literal[7] = about("Version of these keys", default=SCHEMA_VERSION)
 
@@ -695,7 +705,7 @@ class Plan(Row):
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
-        absent = {"horizon"} if self.horizon is None else None
+        absent = {key for key in ("horizon", "exploration") if getattr(self, key) is None}
         return self.model_dump(mode="json", by_alias=True, exclude=absent)
 
     def report(self, path: str | Path, *, redact: bool = False, explained: Any = None) -> None:

@@ -27,6 +27,7 @@ _CLASS_ROWS = ("routing", "unserved", "slo")  # elsewhere `class` says how a fig
 _KEPT_WARNINGS = ("inherited", "confidence")  # the others may name anything
 _PRICES = ("price_usd_per_system", "price_usd_per_gpu_h", "price_source", "energy_usd_per_kwh_it")
 _PER_TOKEN = ("cost_per_mtok_output_usd", "cost_per_mtok_input_usd", "cost_per_mtok_total_usd")
+_PER_IMAGE = "cost_per_thousand_images_usd"
 _MONEY = re.compile(r"(^|_)usd(_|$)")
 
 
@@ -64,13 +65,14 @@ def _scaled(key: str, value: Any, scale: float) -> Any:
 def _leave_out(data: dict[str, Any]) -> None:
     """What could name somebody or give a price away."""
     data.update(name=NAME, price_vintage=None, origin=None, verification=None)
+    data.pop("exploration", None)
     data.update(inputs=[], not_considered=[], **dict.fromkeys(_PER_TOKEN))
     data["warnings"] = [row for row in data["warnings"] if row["kind"] in _KEPT_WARNINGS]
     data["limits"] = [row for row in data["limits"] if "usd" not in row["what"]]
     for row in data["systems"]:
         row.update(dict.fromkeys(_PRICES))
     for row in data["workloads"]:
-        row.update(dict.fromkeys(_PER_TOKEN))
+        row.update(dict.fromkeys((*_PER_TOKEN, _PER_IMAGE)))
     for row in data["sites"]:
         row["region"] = None
     for row in data["replicas"]:

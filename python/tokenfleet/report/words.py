@@ -15,6 +15,7 @@ from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
+from tokenfleet.mix.search.nearest import KEPT
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report import ages
@@ -183,13 +184,18 @@ def _figures(usd: float, gpus: int | None) -> str:
 
 
 def simplicity(plan: Plan) -> str:
-    """What was given up for a simpler plan; nothing where that is no more than a rounding."""
+    """What was given up for a simpler plan, or for what stands; nothing of a rounding."""
     best = plan.best_objective_value
     if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
         return ""
     share = abs(plan.objective_value - best) / abs(best)
     given = amount(abs(plan.objective_value - best), plan.objective_unit)
-    return f"; {given} ({percent(share)}) is given up for a simpler plan"
+    why = (
+        "to keep what stands"
+        if KEPT in [notice.text for notice in plan.warnings]
+        else "for a simpler plan"
+    )
+    return f"; {given} ({percent(share)}) is given up {why}"
 
 
 def _better(plan: Plan) -> str:
@@ -332,10 +338,17 @@ def token_price(plan: Plan) -> str:
             plan.cost_per_mtok_total_usd,
         )
     )
-    return (
+    tokens = (
         f"{output} per million output tokens; that is {given} per million input tokens, or "
         f"{both} per million of both"
     )
+    images = [
+        f"{unit_price(row.cost_per_thousand_images_usd)} per thousand images of "
+        f"{plain(row.workload)}"
+        for row in plan.workloads
+        if row.images_per_year is not None
+    ]
+    return "; ".join([*([tokens] if plan.tokens_per_year_total or not images else []), *images])
 
 
 def money(plan: Plan) -> str:
@@ -385,6 +398,7 @@ def item_name(item: str) -> str:
 
 def limit_name(row: Limit) -> str:
     """What a limit is of, in words."""
+
     return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
 
 
