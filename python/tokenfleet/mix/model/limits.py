@@ -124,11 +124,11 @@ def pair_phases(m: FleetModel) -> None:
 def keep_mixes(m: FleetModel) -> None:
     """f[b, p, c, k] / share[k] = f[b, p, c, j] / share[j] for neighbours j, k of a mix."""
     mixed = [(f, v) for f, v in m.of(Flow).items() if m.problem.candidates[f.candidate].mix]
-    for place, found in itertools.groupby(mixed, lambda item: _place(item[0])):
-        share = m.problem.candidates[place[2]].mix or ()
+    for (block, p, c), found in itertools.groupby(mixed, lambda item: _PLACE(item[0])):
+        share = m.problem.candidates[c].mix or ()
         for (one, f), (other, g) in itertools.pairwise(found):
             pairs = [(f, share[other.cls]), (g, -share[one.cls])]
-            m.row(Mixed(*place, other.cls), pairs, EQ, 0.0)
+            m.row(Mixed(block, p, c, other.cls), pairs, EQ, 0.0)
 
 
 def keep_reserve(m: FleetModel) -> None:
