@@ -14,9 +14,10 @@ from tokenfleet.explanation.case import open_case
 from tokenfleet.explanation.knobs import Knob, turned
 from tokenfleet.explanation.menu import menu
 from tokenfleet.explanation.study import systems_by_offer
-from tokenfleet.mix.search.nearest import KEPT, Standing
+from tokenfleet.mix.search.nearest import Standing
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import optimize_fleet, standing_of
+from tokenfleet.problem_data import KEPT
 
 TOLERANCE = 0.05
 

@@ -22,6 +22,7 @@ from payloads import PAYLOADS, renamed
 from tokenfleet import Plan, SchemaError
 from tokenfleet.errors import Change, InfeasibleError, WayOut
 from tokenfleet.report import ages, words
+from tokenfleet.report.findings import clip
 from tokenfleet.report.numbers import (
     count,
     difference,
@@ -32,7 +33,7 @@ from tokenfleet.report.numbers import (
     short_dollars,
 )
 from tokenfleet.report.page.render import html, html_of_error, stylesheet
-from tokenfleet.report.redact import redacted
+from tokenfleet.report.redact import redacted, redacted_error
 
 ROOT = Path(__file__).parent.parent
 DAY = date(2026, 7, 15)
@@ -249,6 +250,30 @@ def test_a_redacted_plan_names_nobody_and_no_price(enterprise: Plan) -> None:
         assert usd not in text, usd
     assert "Buying hardware is 47% of the yearly cost; energy is 11%" in text
     assert redacted(enterprise).annual_cost_usd == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("payload", ("SECRET", *PAYLOADS))
+def test_a_redacted_answer_without_a_plan_names_nobody(payload: str) -> None:
+    """Infeasible, out of time and failed: no name, amount or sentence of the question is left."""
+    told = NO_POWER.to_json()
+    for way in told["repairs"]:
+        for change in way["changes"]:
+            change |= {"where": payload, "text": payload, "unit": payload}
+    secret = {"message": payload, "hint": payload, "conflicts": [payload], "name": payload}
+    for error in (
+        {**told, **secret},
+        {**told, **secret, "repairs": []},
+        {"type": "NoPlanError", **secret},
+        {"type": "SolverError", **secret},
+        {"type": "Interrupted", **secret},
+    ):
+        page = html_of_error(redacted_error(error), "redacted")
+        assert clip(payload)[:20] not in Reader(page).text and payload not in page
+        assert not ACTIVE & set(Reader(page).elements)
+    text = Reader(html_of_error(redacted_error({**told, **secret}), "redacted")).text
+    assert "Power of site 1: 36% more than its limit" in text
+    assert "Demand of workload 1: 58% of it cannot be served" in text  # 21 of 36
+    assert "10.8" not in text and "36 " not in text
 
 
 # Files

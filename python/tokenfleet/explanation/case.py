@@ -281,16 +281,7 @@ def open_case(
         SchemaError: neither plan nor scenario; one over time; the scenario found is not the
             plan's; or a gap or time that is none.
     """
-    if not seconds > 0:
-        raise SchemaError(f"time limit: {seconds:g} s is none", "give seconds above zero")
-    if gap is not None and not 0 <= gap < 1:
-        raise SchemaError(f"gap: {gap:g} is none", "give a share from 0 to 1, 0.001 for 0.1 %")
-    plan, name = _plan_of(source)
-    if plan is not None:
-        loaded = scenario_of(plan, name, scenario, catalog)
-    else:
-        assert not isinstance(source, Plan)
-        loaded = load_scenario(source, catalog=catalog)
+    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
     one_year(loaded)
     built = build(loaded, progress)
     if plan is not None:
@@ -302,6 +293,30 @@ def open_case(
         threads=solver.threads or 1,  # many small problems: a second thread costs what it saves
     )
     return Case(built, Study(built.problem, options, seconds), plan)
+
+
+def load_case(
+    source: Plan | ScenarioSource,
+    scenario: ScenarioSource | None = None,
+    *,
+    seconds: float = math.inf,
+    gap: float | None = None,
+    catalog: Catalog | None = None,
+) -> tuple[Plan | None, str, LoadedScenario]:
+    """The plan that is meant, if it is one, what messages call it, and its scenario.
+
+    Raises:
+        SchemaError: neither plan nor scenario, or a gap or time that is none.
+    """
+    if not seconds > 0:
+        raise SchemaError(f"time limit: {seconds:g} s is none", "give seconds above zero")
+    if gap is not None and not 0 <= gap < 1:
+        raise SchemaError(f"gap: {gap:g} is none", "give a share from 0 to 1, 0.001 for 0.1 %")
+    plan, name = _plan_of(source)
+    if plan is not None:
+        return plan, name, scenario_of(plan, name, scenario, catalog)
+    assert not isinstance(source, Plan)
+    return None, name, load_scenario(source, catalog=catalog)
 
 
 def one_year(loaded: LoadedScenario) -> None:

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
-from tokenfleet.explanation import rows
-from tokenfleet.explanation.case import Case, open_case
+from tokenfleet.explanation import over_time, rows
+from tokenfleet.explanation.case import Case, load_case, open_case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
     VOLUMES,
@@ -22,6 +22,7 @@ from tokenfleet.explanation.crossover import (
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.over_time import OverTime
 from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.ranges import price_range
 from tokenfleet.explanation.repair import conflict
@@ -45,9 +46,12 @@ from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offe
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
+from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
-from tokenfleet.optimize import standing_of
+from tokenfleet.optimize import solve_options, standing_of
+from tokenfleet.plan.match import check_origin
 from tokenfleet.plan.rows import Plan
+from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
@@ -59,6 +63,10 @@ PARTS: tuple[Part, ...] = (
 )  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
+_UNPROVEN = (
+    "the plan itself is not proven within its gap: the figures compare plans that may not be the "
+    "best ones"
+)
 _SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
@@ -94,9 +102,73 @@ def explain(
         raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
+    asked = _over_time(plan, scenario, seconds, gap, opened)
+    if asked is not None:
+        return _explained_over_time(asked, parts, watch, begun)
     case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
     standing = None if near is None else standing_of(near).systems
     return _Session(case, watch, standing).explained(parts, begun)
+
+
+def _over_time(
+    source: Plan | ScenarioSource,
+    scenario: ScenarioSource | None,
+    seconds: float,
+    gap: float | None,
+    opened: Mapping[str, Any],
+) -> OverTime | None:
+    """What a plan over time is asked of; None for one of a steady year."""
+    catalog = opened.get("catalog")
+    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
+    if loaded.scenario.horizon is None:
+        return None
+    built = build(loaded, opened.get("progress"))
+    if plan is not None:
+        check_origin(plan, name, built.loaded, built.specification)
+    options = solve_options(loaded.scenario)
+    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
+
+
+def _explained_over_time(
+    asked: OverTime, parts: Iterable[Part], watch: Watch | None, begun: float
+) -> Explanation:
+    makers: dict[str, Callable[[], Iterator[Any]]] = {"worth": asked.worths, "flip": asked.flips}
+    found: dict[str, list[Any]] = {}
+    notes, interrupted, left = [], False, [part for part in parts if part in makers]
+    try:
+        while left:
+            found[left[0]] = []
+            for row in makers[left[0]]():
+                found[left[0]].append(row)
+                if watch is not None:
+                    watch(f"{left[0]} over time", asked.solves)
+            left.pop(0)
+    except (KeyboardInterrupt, OutOfTimeError) as error:
+        interrupted = True
+        why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
+        notes.append(f"{why}: {', '.join(left)} is not complete")
+    others = [part for part in parts if part not in makers]
+    if others:
+        notes.append(f"of a plan over time are worth and flip; of one year: {', '.join(others)}")
+    base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
+    proven = gap <= asked.options.gap
+    if not proven:
+        notes.insert(0, _UNPROVEN)
+    return Explanation(
+        name=asked.built.problem.name,
+        objective=asked.built.problem.objective.kind,
+        objective_unit=over_time.UNIT,
+        objective_value=base.value,
+        bound=finite(base.bound),
+        gap=finite(gap),
+        proven=proven,
+        notes=tuple(notes),
+        interrupted=interrupted,
+        solves=asked.solves,
+        seconds=time.perf_counter() - begun,
+        worth=tuple(found.get("worth", ())),
+        flip=tuple(found.get("flip", ())),
+    )
 
 
 @dataclass
@@ -148,8 +220,7 @@ class _Session:
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
         if base is not None and base.gap > wanted:
             self.notes.insert(
-                0, "the plan itself is not proven within its gap: the figures compare plans that "
-                "may not be the best ones",
+                0, _UNPROVEN,
             )  # fmt: skip
         if base is not None:
             self.notes += _other_than(self.case.plan, base)

@@ -18,7 +18,7 @@ from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scal
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
-from tokenfleet.mix.search.nearest import KEPT, Standing, nearest
+from tokenfleet.mix.search.nearest import Standing, nearest
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.simplest import (
     Bar,
@@ -40,7 +40,7 @@ from tokenfleet.mix.why.infeasible import (
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, best_single_system
 from tokenfleet.mix.why.without import without
-from tokenfleet.problem_data import Api, Problem, Scale
+from tokenfleet.problem_data import KEPT, Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 

@@ -14,10 +14,8 @@ from datetime import date
 from typing import Protocol
 
 from tokenfleet.files.plain import plain
-from tokenfleet.mix.model import limits
-from tokenfleet.mix.search.nearest import KEPT
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
-from tokenfleet.problem_data import GOALS
+from tokenfleet.problem_data import GOALS, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
@@ -318,7 +316,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = limit_name(row)
+    name = limit_name(row.what)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -396,10 +394,17 @@ def item_name(item: str) -> str:
     return _ITEMS.get(item, item.replace("_", " "))
 
 
-def limit_name(row: Limit) -> str:
-    """What a limit is of, in words."""
+def limit_name(what: str) -> str:
+    """What a limit is of, in words, by its key."""
+    return limit_words(what)[0] or what
 
-    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+
+def limit_words(what: str) -> tuple[str, str]:
+    """A limit by its key: its words, and what it is stated of (site, offer, api, or nothing)."""
+    from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
+
+    known = ((f.words, f.of) for f in limits.FAMILIES if f.key == what)
+    return next(known, ("", ""))
 
 
 def accelerators(plan: Plan) -> dict[str, str]:

@@ -22,7 +22,6 @@ from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Problem, Replicas, Systems
 
 #: What a plan says of itself where another would have been better by less than the tolerance.
-KEPT = "systems that stand were kept: a better plan within the tolerance would move more of them"
 Place = tuple[str, str]  # offer of the scenario, and site
 _NODES = 1000
 _BETTER = 0.4  # of an accelerator moved, that the whole tolerance of the value weighs
