@@ -110,7 +110,8 @@ def _broken(spec: Specification, replica: _Replica, load: Load) -> Iterator[Viol
             if load.rates[k] > 0 and slo.cls in (None, c.id)
         }
         times_s = {k: _times_s(spec, replica, slo, k) for k in served}
-        if slo.over == "workload" and slo.cls is None and slo.percentile != "mean":
+        together = slo.over == "workload" and slo.cls is None and len(served) > 1
+        if together and slo.percentile != "mean":
             late = sum(load.rates[k] * _later(times_s[k], limit_s) for k in served)
             allowed = (1.0 - _LEVELS[i]) * sum(load.rates[k] for k in served)
             if late > allowed * (1.0 + _AGREE_SHARE):
@@ -118,7 +119,7 @@ def _broken(spec: Specification, replica: _Replica, load: Load) -> Iterator[Viol
                 yield Violation(rule, f"workload {workload.id}, {slo.metric}", late - allowed)
             continue
         values = {name: float(times_s[k][i]) for k, name in served.items()}
-        if slo.over == "workload" and slo.cls is None:
+        if together:
             rates = [load.rates[k] for k in served]
             values = {"all": float(np.average([times_s[k][i] for k in served], weights=rates))}
         for name, value_s in values.items():
