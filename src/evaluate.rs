@@ -18,7 +18,7 @@ use crate::perf::role::Role;
 use crate::perf::step::StepModel;
 use crate::prune::{Kept, FEWER_BITS, PIPELINE};
 use crate::space::{resolve, Configuration, Space};
-use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
+use crate::workload::{Admitted, Metric, Mix, Spec, Workload, MAX_CLASSES};
 
 /// A replica that admits a set of classes, with what it is rated by.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub(crate) struct Rated<'a> {
     pub(crate) layout: &'a Layout<'a>,
     pub(crate) replica: &'a Replica<'a>,
     /// Admitted classes.
-    pub(crate) set: u32,
+    pub(crate) admitted: Admitted<'a>,
     /// Answer quality.
     pub(crate) quality: f64,
     /// Whether its weights have fewer bits than people take without a reason.
@@ -51,12 +51,29 @@ impl Rated<'_> {
             quality: self.quality,
             oddities: self.oddities(),
             capacity,
+            of_each: None,
         };
-        for k in members(self.set) {
+        for k in members(self.admitted.set) {
             kept.load[k] = replica.load_factor() * replica.classes[k].load / capacity;
             kept.joules[k] = request_joules(layout, replica, k, n);
         }
+        if let Mix::Own(_) = self.admitted.mix {
+            kept.of_each = Some(Box::new([kept.load, kept.joules]));
+            kept.load = self.mean_of(&kept.load);
+            kept.joules = self.mean_of(&kept.joules);
+        }
         kept
+    }
+
+    /// For every class, the mean over requests of the mix: all that matters where it is known.
+    fn mean_of(&self, of_each: &[f64; MAX_CLASSES]) -> [f64; MAX_CLASSES] {
+        let weight = |k: usize| self.admitted.mix.weight(k);
+        let set = || members(self.admitted.set);
+        let total: f64 = set().map(weight).sum();
+        let mean = set().map(|k| weight(k) * of_each[k]).sum::<f64>() / total;
+        let mut means = [f64::INFINITY; MAX_CLASSES];
+        set().for_each(|k| means[k] = mean);
+        means
     }
 
     fn oddities(&self) -> u8 {
@@ -306,7 +323,7 @@ fn with_replica<T>(
         return Err(NoPoint::NoLayout);
     }
     let work = class_work(&layout, &step, workload);
-    let fits = sequences_that_fit(&layout, longest_kv(&work, workload.class_sets[c.set]));
+    let fits = sequences_that_fit(&layout, longest_kv(&work, workload.admitted(c.set).set));
     if kv_budget_bytes(&layout) <= 0.0 || fits < needed_sequences(&layout, batch) {
         return Err(NoPoint::Memory);
     }
@@ -316,15 +333,16 @@ fn with_replica<T>(
 /// Evaluates one configuration at a latency group.
 pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Result<Point, NoPoint> {
     let workload = &spec.workloads[c.workload];
-    let set = workload.class_sets[c.set];
+    let admitted = workload.admitted(c.set);
+    let set = admitted.set;
     with_replica(spec, c, |layout, replica| {
-        let (capacity, stopped_by) = limits(workload, group).capacity(replica, set);
-        let pressure = Pressure::of_any_mix(replica, set, capacity, Percentiles::ALL);
+        let (capacity, stopped_by) = limits(workload, group).capacity(replica, admitted);
+        let pressure = Pressure::at_most(replica, admitted, capacity, Percentiles::ALL);
         let rated = Rated {
             workload,
             layout,
             replica,
-            set,
+            admitted,
             quality: workload.quality[c.precision],
             fewer_bits: workload.has_fewer_bits(c.precision),
             id: 0,
@@ -392,6 +410,9 @@ pub struct Recheck {
     pub utilisation: f64,
     /// First limit that breaks.
     pub broken: Option<Metric>,
+    /// The limited time of each limit of the workload: of the worst class that it binds, or of all
+    /// requests together, s. None where it binds no class or the role has no part in it.
+    pub slo_s: Option<Vec<Option<f64>>>,
     /// Sequences in decode.
     pub concurrency: Option<f64>,
     /// Mean, p50, p90, p95, p99 of the time to first token, by class, s.
@@ -421,7 +442,8 @@ pub fn recheck(
     let round_trip_s = &workload.round_trip_s[group];
     let none = |why: NoPoint| Error::Input(format!("configuration {id}: {}", why.name()));
     let asked = members_of(rates);
-    if asked & !workload.class_sets[c.set] != 0 {
+    let admitted = workload.admitted(c.set);
+    if asked & !admitted.set != 0 {
         return Err(none(NoPoint::NotAdmitted));
     }
     let found = with_replica(spec, &c, |_, replica| {
@@ -431,17 +453,23 @@ pub fn recheck(
             .map(|(f, t)| f * replica.load_factor() * t.load)
             .sum();
         let limits = limits(workload, group);
+        let routed = Admitted {
+            set: asked,
+            mix: Mix::Rates(rates),
+        };
         let pressure = Pressure::of_mix(replica, rates, Percentiles::ALL);
         let broken = match &pressure {
-            Some(p) => limits.broken(replica, p, asked),
+            Some(p) => limits.broken(replica, p, routed),
             None if workload.slos.is_empty() => None,
             None => Some(Metric::Ttft),
         };
+        let slo_s = pressure.as_ref().map(|p| limits.values(replica, p, routed));
         let latency = pressure.map(|p| p.latency(replica, asked, round_trip_s));
         let rows = |of: &[[f64; 5]]| of[..rates.len()].to_vec();
         Recheck {
             utilisation,
             broken,
+            slo_s,
             concurrency: latency.as_ref().map(|l| l.concurrency),
             ttft_s: latency.as_ref().map(|l| rows(&l.ttft)),
             tpot_s: latency.as_ref().map(|l| rows(&l.tpot)),

@@ -37,13 +37,15 @@ pub struct Labels<'a> {
     pub batch_limit: u32,
     /// Admitted classes.
     pub classes: Vec<&'a str>,
+    /// Whether it takes them in the workload's own shares.
+    pub own_mix: bool,
 }
 
 impl<'a> Labels<'a> {
     /// Those of a configuration of the specification.
     pub fn of(spec: &'a Spec, c: &Configuration) -> Self {
         let w = &spec.workloads[c.workload];
-        let admitted = w.class_sets[c.set];
+        let admitted = w.admitted(c.set);
         let classes = w.classes.iter().enumerate();
         Self {
             workload: &w.id,
@@ -63,9 +65,10 @@ impl<'a> Labels<'a> {
             },
             batch_limit: w.batches[c.batch],
             classes: classes
-                .filter(|(k, _)| admitted >> k & 1 == 1)
+                .filter(|(k, _)| admitted.set >> k & 1 == 1)
                 .map(|(_, class)| class.id.as_str())
                 .collect(),
+            own_mix: admitted.mix.is_known(),
         }
     }
 }

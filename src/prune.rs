@@ -39,6 +39,8 @@ pub struct Kept {
     pub oddities: u8,
     /// Utilisation that the limits allow, folded into `load`.
     pub capacity: f64,
+    /// Where `load` and `joules` are means over a known mix, those of each class.
+    pub of_each: Option<Box<[[f64; MAX_CLASSES]; 2]>>,
 }
 
 /// Layers stand in stages, one behind the other.
@@ -60,6 +62,14 @@ impl Kept {
         let no_worse = none_above(&self.load, a, &other.load, b)
             && none_above(&self.joules, 1.0, &other.joules, 1.0);
         no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
+    }
+
+    /// Replica-seconds and joules per request of each class.
+    pub fn of_class(&self) -> [&[f64; MAX_CLASSES]; 2] {
+        match self.of_each.as_deref() {
+            Some([load, joules]) => [load, joules],
+            None => [&self.load, &self.joules],
+        }
     }
 
     /// Whether it has an oddity that `other` lacks.
@@ -241,6 +251,7 @@ impl Candidate {
             quality: self.quality,
             oddities: self.oddities,
             capacity: 1.0,
+            of_each: None,
         })
     }
 }
@@ -280,6 +291,7 @@ mod tests {
             quality: 1.0,
             oddities: 0,
             capacity: 1.0,
+            of_each: None,
         };
         kept.load[..load.len()].copy_from_slice(load);
         kept.joules[..joules.len()].copy_from_slice(joules);

@@ -22,7 +22,7 @@ use crate::perf::role::Role;
 use crate::perf::step::{StepModel, Steps};
 use crate::prune::{Front, Kept};
 use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
-use crate::workload::{Metric, Spec, Workload, MAX_CLASSES};
+use crate::workload::{Admitted, Metric, Spec, Workload, MAX_CLASSES};
 
 /// How many integers of the space ended how. Every integer is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,7 +86,8 @@ impl Counts {
 }
 
 /// Candidates that may replace each other: same workload, latency group, system, role and, for
-/// pools that hand over a cache, KV format and TTFT split.
+/// pools that hand over a cache, KV format and TTFT split, and either any of their classes or all in the
+/// workload's own shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupKey {
     /// Workload.
@@ -99,6 +100,8 @@ pub struct GroupKey {
     pub role: Role,
     /// KV dtype; 0 for `serve`, where nothing is handed over.
     pub kv: usize,
+    /// Whether it takes all classes in the workload's own shares.
+    pub own_mix: bool,
 }
 
 /// Names of [`GroupKey::numbers`].
@@ -251,14 +254,17 @@ enum Out {
 impl UnitSearch<'_> {
     fn search_layout(&mut self, layout: &Layout, step: &StepModel, choice: &LayoutChoice) {
         let (workload, c) = (self.workload, &choice.configuration);
-        let sets = &workload.class_sets;
+        let sets: Vec<_> = (0..workload.set_count())
+            .map(|s| workload.admitted(s))
+            .collect();
         let budget = kv_budget_bytes(layout);
         if budget <= 0.0 {
             self.counts.memory += self.space.points_per_layout(c.workload);
             return;
         }
         let work = class_work(layout, step, workload);
-        let fit = |set: &u32| sequences_in(budget, layout, longest_kv(&work, *set));
+        let fit =
+            |admitted: &Admitted| sequences_in(budget, layout, longest_kv(&work, admitted.set));
         let fits: Vec<f64> = sets.iter().map(fit).collect();
         for (b, &batch) in workload.batches.iter().enumerate() {
             if !is_batch(layout, b, batch) {
@@ -273,12 +279,13 @@ impl UnitSearch<'_> {
             }
             let replica = Replica::new(layout, step, &work, batch);
             let held = self.held_when_idle(&replica);
-            for (s, &set) in sets.iter().enumerate().filter(|(s, _)| fits[*s] >= needed) {
+            let fitting = sets.iter().enumerate().filter(|(s, _)| fits[*s] >= needed);
+            for (s, &admitted) in fitting {
                 let rated = Rated {
                     workload,
                     layout,
                     replica: &replica,
-                    set,
+                    admitted,
                     quality: workload.quality[c.precision],
                     fewer_bits: workload.has_fewer_bits(c.precision),
                     id: self.space.point_id(c.workload, choice.first, b, s),
@@ -313,6 +320,7 @@ impl UnitSearch<'_> {
                 } else {
                     rated.layout.kv
                 },
+                own_mix: rated.admitted.mix.is_known(),
             };
             let kept = self.fronts.entry(key).or_default();
             let bounds = Bounds([self.known.get(&key).unwrap_or(&EMPTY), kept]);
@@ -337,17 +345,19 @@ impl UnitSearch<'_> {
 static EMPTY: Front = Front::new();
 
 fn rate(rated: &Rated, limits: &Limits, held: u32, bounds: &Bounds) -> Result<Kept, Out> {
-    let Rated { replica, set, .. } = *rated;
-    if set & !held != 0 {
-        if let Some(metric) = limits.late_when_idle(replica, set) {
+    let Rated {
+        replica, admitted, ..
+    } = *rated;
+    if admitted.mix.is_known() || admitted.set & !held != 0 {
+        if let Some(metric) = limits.late_when_idle(replica, admitted) {
             return Err(Out::Late(metric));
         }
     }
     if bounds.beat(rated, limits) {
         return Err(Out::Dominated);
     }
-    let (capacity, _) = limits.capacity(replica, set);
-    let pressure = Pressure::of_any_mix(replica, set, capacity, Percentiles::NONE);
+    let (capacity, _) = limits.capacity(replica, admitted);
+    let pressure = Pressure::at_most(replica, admitted, capacity, Percentiles::NONE);
     Ok(rated.kept(capacity, sharing(replica, pressure.as_ref())))
 }
 
@@ -361,7 +371,9 @@ impl Bounds<'_> {
     /// So where its limits break at the utilisation below which a kept one has the lower load, and that
     /// one has no more joules than it would have there, it is useless whatever its capacity.
     fn beat(&self, rated: &Rated, limits: &Limits) -> bool {
-        let Rated { replica, set, .. } = *rated;
+        let Rated {
+            replica, admitted, ..
+        } = *rated;
         if !replica.step.shares_fall() {
             return false;
         }
@@ -371,14 +383,14 @@ impl Bounds<'_> {
         if below <= IDLE {
             return false;
         }
-        let (below, joules) = match limits.most_below(replica, set, below) {
+        let (below, joules) = match limits.most_below(replica, admitted, below) {
             Some(n) => (below, rated.kept(1.0, n.max(1.0)).joules),
             None if below < NEARLY_FULL => return false,
             None => (1.0, full),
         };
         floor.joules = joules.map(|j| j * ROUNDED_DOWN);
         let beaten = self.beat_up_to(&floor, below);
-        beaten >= below || beaten > IDLE && limits.most_below(replica, set, beaten).is_some()
+        beaten >= below || beaten > IDLE && limits.most_below(replica, admitted, beaten).is_some()
     }
 
     fn beat_up_to(&self, floor: &Kept, enough: f64) -> f64 {
@@ -397,6 +409,7 @@ const ROUNDED_DOWN: f64 = 1.0 - 1e-12;
 mod tests {
     use super::*;
     use crate::evaluate::{point, Point};
+    use crate::workload::Over;
 
     fn spec() -> Spec {
         Spec::from_json(include_str!("../benches/spec.json")).unwrap()
@@ -430,6 +443,7 @@ mod tests {
                                     Role::Serve => 0,
                                     _ => workload.kv[c.kv],
                                 },
+                                own_mix: workload.admitted(c.set).mix.is_known(),
                             };
                             let kept = Kept { id, ..point.kept };
                             found.fronts.entry(key).or_default().add(kept);
@@ -453,6 +467,11 @@ mod tests {
         for times in [0.2, 1.0, 5.0, f64::INFINITY] {
             let mut spec = spec();
             for workload in &mut spec.workloads {
+                workload.own_mix = workload.classes.len() > 1;
+                workload
+                    .slos
+                    .iter_mut()
+                    .for_each(|slo| slo.over = Over::Workload);
                 if times.is_infinite() {
                     workload.slos.clear();
                 }

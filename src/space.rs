@@ -112,7 +112,7 @@ impl Axes {
                 w.adp.len(),
             ],
             layout: [w.pp.len(), w.kv.len(), w.speculation.len(), roles.len()],
-            point: [w.batches.len(), w.class_sets.len()],
+            point: [w.batches.len(), w.set_count()],
             roles,
         }
     }

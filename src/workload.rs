@@ -64,6 +64,59 @@ impl Metric {
     }
 }
 
+/// Requests among which a limit's percentile is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// Those of each class by itself.
+    #[default]
+    Class,
+    /// All requests of the workload.
+    Workload,
+}
+
+/// Classes that a replica takes, and in which proportions.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted<'a> {
+    /// The classes.
+    pub set: u32,
+    /// Their proportions.
+    pub mix: Mix<'a>,
+}
+
+/// Proportions of the classes on a replica.
+#[derive(Debug, Clone, Copy)]
+pub enum Mix<'a> {
+    /// Whatever they are: limits hold for the worst.
+    Any,
+    /// The workload's own shares.
+    Own(&'a [Class]),
+    /// These rates, requests/s.
+    Rates(&'a [f64]),
+}
+
+impl From<u32> for Admitted<'_> {
+    fn from(set: u32) -> Self {
+        Self { set, mix: Mix::Any }
+    }
+}
+
+impl Mix<'_> {
+    /// How much of class `k` there is.
+    pub fn weight(&self, k: usize) -> f64 {
+        match self {
+            Self::Any => 1.0,
+            Self::Own(classes) => classes[k].share,
+            Self::Rates(rates) => rates[k],
+        }
+    }
+
+    /// Whether proportions are known.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Any)
+    }
+}
+
 /// A latency limit.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +129,9 @@ pub struct Slo {
     pub limit_s: f64,
     /// Class it binds; `None` binds all.
     pub class: Option<usize>,
+    /// Whose percentile it is, where it binds all classes.
+    #[serde(default)]
+    pub over: Over,
 }
 
 /// Speculative decoding at one depth.
@@ -106,6 +162,9 @@ pub struct Workload {
     pub round_trip_s: Vec<Vec<f64>>,
     /// Admitted class sets as bit masks.
     pub class_sets: Vec<u32>,
+    /// Whether replicas that take all classes in the workload's own shares are built as well.
+    #[serde(default)]
+    pub own_mix: bool,
     /// Allowed systems (indices).
     pub systems: Vec<usize>,
     /// Allowed engines.
@@ -157,6 +216,25 @@ impl Workload {
     /// without a reason.
     pub fn has_fewer_bits(&self, precision: usize) -> bool {
         self.fewer_bits.get(precision).copied().unwrap_or(false)
+    }
+
+    /// Sets of classes that a replica may take: the stated ones, and all in their own shares.
+    pub fn set_count(&self) -> usize {
+        self.class_sets.len() + usize::from(self.own_mix)
+    }
+
+    /// What replicas of the set with this number take.
+    pub fn admitted(&self, set: usize) -> Admitted<'_> {
+        match self.class_sets.get(set) {
+            Some(set) => Admitted {
+                set: *set,
+                mix: Mix::Any,
+            },
+            None => Admitted {
+                set: ((1u64 << self.classes.len()) - 1) as u32,
+                mix: Mix::Own(&self.classes),
+            },
+        }
     }
 
     /// Roles in canonical order.

@@ -151,6 +151,22 @@ def random_problem(
     )
 
 
+def with_own_mixes(problem: Problem, seed: int) -> Problem:
+    """The same problem, each workload at one mix in all blocks, with cheaper candidates that take
+    all its classes in that mix."""
+    rng = np.random.default_rng(seed)
+    workloads, candidates = [], list(problem.candidates)
+    for w, data in enumerate(problem.workloads):
+        mix = rng.dirichlet(np.full(len(data.class_ids), 2.0))
+        demand = np.outer(data.demand_rps.sum(axis=1), mix)
+        workloads.append(replace(data, demand_rps=demand))
+        for c in [c for c in problem.candidates if c.workload == w and np.isfinite(c.load).all()]:
+            faster = c.load * rng.uniform(0.5, 1.0)
+            row = replace(c, id=len(candidates), load=faster, mix=tuple(mix.tolist()))
+            candidates.append(row)
+    return replace(problem, workloads=tuple(workloads), candidates=tuple(candidates))
+
+
 def priced_by_block(problem: Problem, seed: int) -> Problem:
     """The same problem with energy, carbon, water, rental and APIs at another price a block."""
     rng = np.random.default_rng(seed)

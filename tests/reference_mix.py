@@ -343,10 +343,11 @@ class ScipMix:
             candidate = problem.candidates[c]
             self._energy(p, b, candidate.idle_w / 1000.0 * hours, n)
             loads = []
+            flows: dict[int, Any] = {}
             for k, load in enumerate(candidate.load):
                 if math.isinf(load):
                     continue
-                f = self.model.addVar()
+                f = flows[k] = self.model.addVar()
                 loads.append(float(load) * f)
                 self._energy(p, b, hours * 3600.0 * float(candidate.energy_j[k]) / 3.6e6, f)
                 if candidate.role != "prefill":
@@ -357,6 +358,10 @@ class ScipMix:
                     sign = 1.0 if candidate.role == "prefill" else -1.0
                     self.phases.setdefault(key, []).append((sign, f))
             self.model.addCons(quicksum(loads) <= n)
+            if candidate.mix is not None:
+                for k, f in flows.items():
+                    part = candidate.mix[k] / sum(candidate.mix)
+                    self.model.addCons(f == part * quicksum(flows.values()))
 
     def _serve(self, b: int, w: int, k: int, f: Any, quality: float) -> None:
         """Requests/s that end here: they count as served, by their tokens and their value."""

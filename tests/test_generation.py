@@ -9,7 +9,7 @@ from typing import Any
 import highspy
 import pytest
 
-from problems import priced_by_block, random_problem
+from problems import priced_by_block, random_problem, with_own_mixes
 from reference_mix import scip_cost
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
@@ -38,6 +38,17 @@ def of_kind(seed: int, kind: ObjectiveKind) -> Problem:
     candidates = tuple(c for c in problem.candidates if c.role == "serve")
     kept = replace(problem.objective, kind=kind, annual_budget_usd=None)
     return replace(problem, pools=pools, candidates=candidates, relayout=False, objective=kept)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_candidates_with_a_mix_are_priced_as_a_whole(seed: int) -> None:
+    """The bound is that of the whole model, whose flows are held to the mix by rows."""
+    problem = with_own_mixes(of_kind(seed, "least_cost"), seed)
+    whole = build(problem)
+    objective.set_goal(whole)
+    relaxed = run(whole.prob, EXACT, mip=False).value
+    found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+    assert found.bound == pytest.approx(relaxed, rel=1e-6)
 
 
 def pairs_of(problem: Problem) -> Pairs:

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from problems import candidate, free_problem, one_pool, random_problem, workload
+from problems import (
+    candidate,
+    free_problem,
+    one_pool,
+    random_problem,
+    with_own_mixes,
+    workload,
+)
 from reference_mix import brute_force, scip_cost
 from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.model import build
@@ -26,14 +33,17 @@ from tokenfleet.mix.why.infeasible import UnboundedError
 from tokenfleet.problem_data import (
     ApiData,
     Block,
+    Flow,
     Objective,
     OfferData,
     Pool,
     Problem,
+    Replicas,
     Short,
     SiteData,
     Systems,
 )
+from tokenfleet.verify.bound import Claim, check_bound
 from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
@@ -70,6 +80,41 @@ def test_optimum_equals_brute_force(seed: int) -> None:
 def test_optimum_equals_scip(seed: int) -> None:
     problem = random_problem(seed, classes=2, sizes=(2, 3, 4, 8))
     assert solve(problem).value == pytest.approx(scip_cost(problem), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(200, 212))
+def test_replicas_that_take_all_classes_in_a_mix_as_scip_has_them(seed: int) -> None:
+    problem = with_own_mixes(random_problem(seed, classes=3, sizes=(2, 3, 4, 8)), seed)
+    result = solve(problem)
+    assert result.value == pytest.approx(scip_cost(problem), rel=1e-6)
+    assert verify_mix(problem, result.values) == []
+    assert check_bound(problem, _claim(result), 20.0, 0.0).bound == result.bound
+
+
+def _claim(result: MixResult) -> Claim:
+    used = (label for label in result.values if isinstance(label, Replicas))
+    return Claim(result.bound, result.value, frozenset((r.pool, r.candidate) for r in used))
+
+
+def test_a_mix_is_kept_by_hand() -> None:
+    """Three short requests a second and one long one.
+
+    A replica of the mix takes 0.2 s of each, 0.8 of them; by themselves short ones take 0.1 s and
+    long ones cannot be served at all. With four long ones for three short, some are left over.
+    """
+    mixed = candidate(0, 0, "box", 1, [0.2, 0.2], mix=(0.75, 0.25))
+    alone = candidate(1, 0, "box", 1, [0.1, math.inf])
+    problem = replace(one_pool([[3.0, 1.0]], gpus=1), candidates=(mixed, alone))
+    assert solve(problem).value == pytest.approx(100.0)
+    more = replace(one_pool([[3.0, 4.0]], gpus=1), candidates=(mixed, alone))
+    with pytest.raises(InfeasibleError, match="class k1"):
+        solve(more)
+    flows = {Flow(0, 0, 0, 0): 3.0, Flow(0, 0, 0, 1): 1.0}
+    kept = {**flows, Replicas(0, 0, 0): 1.0, Systems(0, 0): 1.0}
+    assert verify_mix(problem, kept) == []
+    spoilt = {**kept, Flow(0, 0, 0, 0): 2.5, Flow(0, 0, 1, 0): 0.5, Replicas(0, 0, 1): 1.0}
+    spoilt[Systems(0, 0)] = 2.0
+    assert any("share of class" in v.rule for v in verify_mix(problem, spoilt))
 
 
 def test_large_and_small_way_agree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,12 +82,14 @@ class _Layout(TypedDict):
     ttft_split: float | None  # share of the TTFT limit that the prefill pool may use
     batch_limit: int  # sequences in decode on the whole replica
     classes: list[str]  # admitted
+    own_mix: bool  # takes them all, each in its share of the workload's requests
 
 class _Recheck(TypedDict):
     """A replica at a given mix."""
 
     utilisation: float  # Σ rate·load, before the capacity is folded in
     broken: str | None  # ttft, tpot or e2e: the limit that is exceeded most
+    slo_s: list[float | None] | None  # limited time of each limit; None where it binds nothing here
     concurrency: float | None  # sequences in decode; None above capacity
     ttft_s: list[_Percentiles] | None  # (K,); NaN for a class without rate
     tpot_s: list[_Percentiles] | None  # (K,); NaN in a prefill pool
@@ -116,6 +118,7 @@ class _Kept(TypedDict):
     gpus: _Longs  # accelerators in a replica
     oddities: _Longs  # bits: 1 pipeline stages, 2 weights of fewer bits than 8 and than published
     plainer: list[bool]  # another is at least as good in all but oddities
+    own_mix: list[bool]  # takes all classes in the workload's own shares
     role: list[str]
     split: NDArray[np.int64]  # position among the workload's splits; -1 for serve
     capacity: _Reals  # utilisation that the limits allow
@@ -288,6 +291,7 @@ class _SimulatedFleet(_Run):
     restarted: int
     failures: int  # in measured time
     classes: list[_FleetClass]
+    all_classes: _FleetClass  # taken together
     groups: list[_FleetGroup]
 
 class _SystemYear(TypedDict):

@@ -299,7 +299,8 @@ class Candidate:
 
     `load[k]` is replica-seconds per request of class k over the capacity cap; `inf`: the class
     is not admitted. `energy_j[k]` is IT joules per request above idle. `pair` is -1 for `serve`;
-    equal numbers mark compatible prefill and decode partners of one workload.
+    equal numbers mark compatible prefill and decode partners of one workload. With a `mix` its
+    flows of all classes are in those proportions, under which its load was found.
     """
 
     id: Name[int]
@@ -315,6 +316,7 @@ class Candidate:
     idle_w: Less[float] = 0.0  # IT watts a loaded replica draws above the idle of its system
     oddities: Name[int] = 0  # bits of what people do without where it saves nothing: `ODDITIES`
     plainer: Name[bool] = False  # another is as good in all but oddities: for the simplest plan
+    mix: Equal[tuple[float, ...] | None] = None  # (K,) it takes all classes in these proportions
     label: Name[dict[str, object]] = field(default_factory=dict)
 
 

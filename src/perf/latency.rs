@@ -11,7 +11,7 @@ use crate::perf::late::{late_ttft, median_ttft, stretched_steps, Answers, Distur
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
 use crate::perf::queue::{all_slots_taken, queue_stretch, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
-use crate::workload::{MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
+use crate::workload::{Admitted, Class, Mix, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
 /// Latency of every class at the percentiles, s.
 #[derive(Debug, Clone, Copy)]
@@ -211,6 +211,84 @@ impl Pressure {
         let stretch = queue_stretch(busy, replica.role.shares_steps());
         pressure.queue.push(busy, residual * stretch);
         pressure.settle(replica, [u, busy, uneven, attention_max], wanted);
+        Some(pressure)
+    }
+
+    /// The most that a replica feels at utilisation `u` or less, with the admitted mix.
+    pub fn at_most(
+        replica: &Replica,
+        admitted: Admitted,
+        u: f64,
+        wanted: Percentiles,
+    ) -> Option<Self> {
+        match admitted.mix {
+            Mix::Any => Self::of_any_mix(replica, admitted.set, u, wanted),
+            Mix::Own(classes) => Self::of_own_mix(replica, classes, u, wanted),
+            Mix::Rates(rates) => Self::of_mix(replica, rates, wanted),
+        }
+    }
+
+    /// The most at utilisation `u` or less, where the classes come in their own shares: as
+    /// [`Self::of_mix`], each part at the load up to `u` where it is largest.
+    pub fn of_own_mix(
+        replica: &Replica,
+        classes: &[Class],
+        u: f64,
+        wanted: Percentiles,
+    ) -> Option<Self> {
+        let sum = |g: &dyn Fn(usize) -> f64| -> f64 {
+            classes
+                .iter()
+                .enumerate()
+                .map(|(k, c)| c.share * g(k))
+                .sum()
+        };
+        let times = |k: usize| &replica.classes[k];
+        let load = sum(&|k| times(k).load);
+        let most = |full: f64, alone: f64| most_up_to(u, full, alone) / load;
+        let prompts = sum(&|k| most(times(k).prompt_load, times(k).alone_load));
+        if u >= 1.0 || prompts >= 1.0 {
+            return None;
+        }
+        let steps = sum(&|k| times(k).steps);
+        let weighted = sum(&|k| times(k).steps * times(k).attention_s);
+        let attention_s = if steps > 0.0 { weighted / steps } else { 0.0 };
+        let full_s = replica.tau(replica.batch, attention_s);
+        let n = concurrency(
+            replica,
+            u * steps / load / (1.0 - prompts),
+            full_s,
+            |rate| {
+                let last = replica.last_stretch;
+                replica.step.in_steady_state(rate, last, attention_s)
+            },
+        );
+        let mut pressure = Self::at(replica, n, attention_s, 1.0 - prompts, Beside::up_to(u));
+        let lanes = replica.lanes();
+        let part = |(k, class): (usize, &Class)| {
+            let service = prompt_service(replica, k);
+            let beside_full = service.fixed_s + service.steps * pressure.tau;
+            class.share * most(beside_full, service.alone_s) / lanes
+        };
+        let parts: Vec<f64> = classes.iter().enumerate().map(part).collect();
+        let busy: f64 = parts.iter().sum();
+        if busy >= 1.0 {
+            return None;
+        }
+        let stretch = queue_stretch(busy, replica.role.shares_steps());
+        for (k, class) in classes.iter().enumerate() {
+            let held = prompt_service(replica, k).at(pressure.tau, pressure.beside);
+            let residual = 0.5 * held * replica.work[k].spread;
+            pressure.queue.push(parts[k], residual * stretch);
+            pressure.prompt_rate[k] = u * class.share / load / lanes;
+        }
+        let noise = |k: usize| pressure.noise_of(replica, k);
+        pressure.prompt_noise = (0..classes.len()).map(noise).sum();
+        let spreads = replica.work.iter().map(|work| work.spread);
+        pressure.spread = spreads.fold(1.0, f64::max);
+        let of = |k: usize| uneven_load(times(k).load, replica.work[k].output_spread, prompts);
+        let uneven = sum(&|k| times(k).load * of(k)) / load;
+        pressure.settle(replica, [u, busy, uneven, attention_s], wanted);
         Some(pressure)
     }
 
@@ -472,6 +550,35 @@ pub(super) mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn a_known_mix_feels_no_more_at_any_lower_load(u in 0.01f64..0.99, part in 0.02f64..0.98,
+                                                       less in 0.01f64..1.0) {
+            let mut spec = spec();
+            let classes = &mut spec.workloads[1].classes;
+            (classes[0].share, classes[1].share) = (part, 1.0 - part);
+            for role in [Role::Serve, Role::Prefill(0), Role::Decode(0)] {
+                with(&spec, role, |replica| -> Result<(), TestCaseError> {
+                    let classes = &spec.workloads[1].classes;
+                    let own = Pressure::of_own_mix(replica, classes, u, Percentiles::ALL);
+                    let Some(most) = own else { return Ok(()); };
+                    let load = part * replica.classes[0].load + (1.0 - part) * replica.classes[1].load;
+                    let rate = u * less / load;
+                    let mix = [rate * part, rate * (1.0 - part)];
+                    let one = Pressure::of_mix(replica, &mix, Percentiles::ALL).unwrap();
+                    prop_assert!(one.n <= most.n * (1.0 + 1e-9) + 1e-9);
+                    for k in 0..2 {
+                        for i in 0..5 {
+                            let (a, b) = (one.ttft(replica, k, i, 0.0), most.ttft(replica, k, i, 0.0));
+                            prop_assert!(a <= b * (1.0 + 2e-4), "ttft {k} {i}: {a} {b}");
+                            let (a, b) = (one.tpot(replica, k, i), most.tpot(replica, k, i));
+                            prop_assert!(a <= b * (1.0 + 1e-9), "tpot {k} {i}: {a} {b}");
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+
         #[test]
         fn no_mix_feels_more_than_the_worst_of_any(u in 0.01f64..0.999, part in 0.0f64..1.0,
                                                    less in 0.01f64..1.0) {

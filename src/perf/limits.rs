@@ -1,9 +1,10 @@
 //! Latency limits of a replica: which one breaks, and the utilisation up to which all hold.
 
 use crate::perf::latency::{members, Percentiles, Pressure};
+use crate::perf::mixture::{self, Part};
 use crate::perf::replica::Replica;
 use crate::perf::role::Role;
-use crate::workload::{Metric, Slo};
+use crate::workload::{Admitted, Metric, Mix, Over, Slo};
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
 #[derive(Debug, Clone, Copy)]
@@ -27,102 +28,184 @@ fn budget_share(role: Role, metric: Metric, splits: &[f64]) -> Option<f64> {
     }
 }
 
+/// Whose time a limit is on.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Class(usize),
+    /// All requests of the replica together.
+    All,
+}
+
 impl Limits<'_> {
-    /// Percentiles that the limits read; waiting times at others need not be computed.
-    pub fn percentiles(&self) -> Percentiles {
+    /// Percentiles that the limits read; waiting times at others need not be computed. All where
+    /// classes are taken together.
+    pub fn percentiles(&self, mix: Mix) -> Percentiles {
         let mut wanted = Percentiles([true, true, false, false, false]);
         for slo in self.slos {
             wanted.0[slo.percentile] = true;
+            if is_over_all(slo, mix) && slo.percentile > 0 {
+                return Percentiles::ALL;
+            }
         }
         wanted
     }
 
-    /// `1 − limit/value` of each limit and class of `set` that it binds, as far as the role has a part
-    /// in it: above zero the limit is broken.
+    /// `1 − limit/value` of each limit and class that it binds, as far as the role has a part in it:
+    /// above zero the limit is broken.
     fn excesses<'a>(
         &'a self,
         replica: &'a Replica,
         pressure: &'a Pressure,
-        set: u32,
+        admitted: Admitted<'a>,
     ) -> impl Iterator<Item = (f64, Metric)> + 'a {
-        self.binding(replica.role, set).map(move |(slo, k, share)| {
-            let value = self.value(replica, pressure, k, slo);
+        let binding = self.binding(replica.role, admitted);
+        binding.map(move |(slo, of, share)| {
+            let value = self.value_of(replica, pressure, (of, admitted), slo);
             (1.0 - share * slo.limit_s / value, slo.metric)
         })
     }
 
-    /// Limits that bind a role, with each class of `set` and the share of the limit that it has.
-    fn binding(&self, role: Role, set: u32) -> impl Iterator<Item = (&Slo, usize, f64)> {
+    /// Limits that bind a role, with each class that they bind, or all together, and the share of the
+    /// limit that the role has.
+    fn binding<'a>(
+        &'a self,
+        role: Role,
+        admitted: Admitted<'a>,
+    ) -> impl Iterator<Item = (&'a Slo, Of, f64)> {
         let shared = self.slos.iter().filter_map(move |slo| {
             budget_share(role, slo.metric, self.splits).map(|share| (slo, share))
         });
         shared.flat_map(move |(slo, share)| {
-            members(set)
+            let all = is_over_all(slo, admitted.mix);
+            let each = members(if all { 0 } else { admitted.set })
                 .filter(|k| slo.class.is_none_or(|only| only == *k))
-                .map(move |k| (slo, k, share))
+                .map(Of::Class);
+            let together = all.then_some(Of::All);
+            each.chain(together).map(move |of| (slo, of, share))
         })
     }
 
     /// The limit that is nearest to breaking, with its excess. `None` when no limit concerns this role.
-    fn tightest(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<(f64, Metric)> {
-        self.excesses(replica, pressure, set)
+    fn tightest(
+        &self,
+        replica: &Replica,
+        pressure: &Pressure,
+        admitted: Admitted,
+    ) -> Option<(f64, Metric)> {
+        self.excesses(replica, pressure, admitted)
             .reduce(|most, other| if other.0 > most.0 { other } else { most })
     }
 
-    /// The same under the worst of any mix at utilisation `u`.
-    fn of_any_mix(&self, replica: &Replica, set: u32, u: f64) -> Option<(f64, Metric)> {
-        match Pressure::of_any_mix(replica, set, u, self.percentiles()) {
-            Some(pressure) => self.tightest(replica, &pressure, set),
+    /// The same under what the replica feels at most at utilisation `u`.
+    fn at_most(&self, replica: &Replica, admitted: Admitted, u: f64) -> Option<(f64, Metric)> {
+        match Pressure::at_most(replica, admitted, u, self.percentiles(admitted.mix)) {
+            Some(pressure) => self.tightest(replica, &pressure, admitted),
             None => Some((1.0, Metric::Ttft)),
         }
     }
 
     /// The limit that `pressure` breaks, if any.
-    pub fn broken(&self, replica: &Replica, pressure: &Pressure, set: u32) -> Option<Metric> {
-        let (excess, metric) = self.tightest(replica, pressure, set)?;
+    pub fn broken<'a>(
+        &self,
+        replica: &Replica,
+        pressure: &Pressure,
+        admitted: impl Into<Admitted<'a>>,
+    ) -> Option<Metric> {
+        let (excess, metric) = self.tightest(replica, pressure, admitted.into())?;
         (excess > 0.0).then_some(metric)
     }
 
+    /// The limited time of each limit under `pressure`, of the worst class that it binds or of all
+    /// requests together, s; `None` where it binds none.
+    pub fn values(
+        &self,
+        replica: &Replica,
+        pressure: &Pressure,
+        admitted: Admitted,
+    ) -> Vec<Option<f64>> {
+        let of_slo = |slo: &Slo| {
+            let one = Limits {
+                slos: std::slice::from_ref(slo),
+                ..*self
+            };
+            let binding = one.binding(replica.role, admitted);
+            binding
+                .map(|(slo, of, _)| one.value_of(replica, pressure, (of, admitted), slo))
+                .reduce(f64::max)
+        };
+        self.slos.iter().map(of_slo).collect()
+    }
+
     /// The limit that breaks on an idle replica, if any.
-    pub fn late_when_idle(&self, replica: &Replica, set: u32) -> Option<Metric> {
-        let (excess, metric) = self.of_any_mix(replica, set, IDLE)?;
+    pub fn late_when_idle(&self, replica: &Replica, admitted: Admitted) -> Option<Metric> {
+        let (excess, metric) = self.at_most(replica, admitted, IDLE)?;
         (excess > 0.0).then_some(metric)
     }
 
     /// Classes of `set` whose limits surely hold on an idle replica, whichever others of `set` are
     /// admitted: nobody feels less where more classes may come.
     pub fn held_when_idle(&self, replica: &Replica, set: u32) -> u32 {
-        let Some(pressure) = Pressure::of_any_mix(replica, set, IDLE, self.percentiles()) else {
+        let wanted = self.percentiles(Mix::Any);
+        let Some(pressure) = Pressure::of_any_mix(replica, set, IDLE, wanted) else {
             return 0;
         };
         let holds = |k: &usize| {
-            let mut excesses = self.excesses(replica, &pressure, 1 << k);
+            let mut excesses = self.excesses(replica, &pressure, (1 << k).into());
             excesses.all(|(excess, _)| excess < -SURE)
         };
         members(set).filter(holds).fold(0, |held, k| held | 1 << k)
     }
 
-    /// Whether the capacity of `set` is surely below `u`; then the most sequences that are in decode
-    /// at any utilisation up to `u`.
-    pub fn most_below(&self, replica: &Replica, set: u32, u: f64) -> Option<f64> {
-        self.binding(replica.role, set).next()?;
-        let Some(pressure) = Pressure::of_any_mix(replica, set, u, self.percentiles()) else {
+    /// Whether the capacity is surely below `u`; then the most sequences that are in decode at any
+    /// utilisation up to `u`.
+    pub fn most_below(&self, replica: &Replica, admitted: Admitted, u: f64) -> Option<f64> {
+        self.binding(replica.role, admitted).next()?;
+        let wanted = self.percentiles(admitted.mix);
+        let Some(pressure) = Pressure::at_most(replica, admitted, u, wanted) else {
             return Some(replica.batch);
         };
-        let mut excesses = self.excesses(replica, &pressure, set);
+        let mut excesses = self.excesses(replica, &pressure, admitted);
         let broken = excesses.any(|(excess, _)| excess > SURE);
         broken.then_some(pressure.concurrency())
     }
 
-    fn value(&self, replica: &Replica, pressure: &Pressure, k: usize, slo: &Slo) -> f64 {
-        let i = slo.percentile;
+    /// The limited time of a class, or of all that are admitted taken together, s.
+    fn value_of(
+        &self,
+        replica: &Replica,
+        pressure: &Pressure,
+        (of, admitted): (Of, Admitted),
+        slo: &Slo,
+    ) -> f64 {
+        let class = |k: usize, i: usize| self.value(replica, pressure, k, slo.metric, i);
+        match of {
+            Of::Class(k) => class(k, slo.percentile),
+            Of::All => {
+                let weighed = members(admitted.set).map(|k| (admitted.mix.weight(k), k));
+                let parts: Vec<Part> = weighed
+                    .filter(|(weight, _)| *weight > 0.0)
+                    .map(|(weight, k)| (weight, std::array::from_fn(|i| class(k, i))))
+                    .collect();
+                mixture::quantile(&parts, slo.percentile)
+            }
+        }
+    }
+
+    fn value(
+        &self,
+        replica: &Replica,
+        pressure: &Pressure,
+        k: usize,
+        metric: Metric,
+        i: usize,
+    ) -> f64 {
         // The way to the user is paid once, by the pool that sends the first token's prompt.
         let way = match replica.role {
             Role::Decode(_) => 0.0,
             _ => self.round_trip_s[k],
         };
         let ttft = || pressure.ttft(replica, k, i, way);
-        match (slo.metric, replica.role) {
+        match (metric, replica.role) {
             (Metric::Ttft, _) | (Metric::E2e, Role::Prefill(_)) => ttft(),
             (Metric::Tpot, _) => pressure.tpot(replica, k, i),
             (Metric::E2e, _) => {
@@ -131,13 +214,18 @@ impl Limits<'_> {
         }
     }
 
-    /// Largest utilisation at which every limit holds for every mix of `set`, and the limit that
-    /// stops it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
+    /// Largest utilisation at which every limit holds for the admitted mix, and the limit that stops
+    /// it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
     ///
     /// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
     /// position needs few steps. The answer is always a point where limits held.
-    pub fn capacity(&self, replica: &Replica, set: u32) -> (f64, Option<Metric>) {
-        let excess = |u: f64| self.of_any_mix(replica, set, u);
+    pub fn capacity<'a>(
+        &self,
+        replica: &Replica,
+        admitted: impl Into<Admitted<'a>>,
+    ) -> (f64, Option<Metric>) {
+        let admitted = admitted.into();
+        let excess = |u: f64| self.at_most(replica, admitted, u);
         let Some((mut excess_low, first)) = excess(IDLE) else {
             return (1.0, None);
         };
@@ -175,6 +263,12 @@ impl Limits<'_> {
     }
 }
 
+/// Whether the percentile of a limit is that of all requests of a replica with this mix. Where the mix is
+/// not known, every class keeps the limit, and so do all together.
+fn is_over_all(slo: &Slo, mix: Mix) -> bool {
+    slo.over == Over::Workload && slo.class.is_none() && mix.is_known()
+}
+
 /// A replica with next to no load.
 pub const IDLE: f64 = 1e-6;
 /// Relative distance from a limit that leaves no doubt: quantiles are found to 1e-9.
@@ -203,6 +297,7 @@ mod tests {
             percentile,
             limit_s,
             class: None,
+            over: Over::Class,
         }
     }
 

@@ -3,8 +3,8 @@
 //! Calls go one way: `operators` (time of one kernel) ▸ `layout` (which shapes a layout runs) ▸
 //! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `prompt`
 //! (times of prompts), `queue` (tails of waiting), `late` (percentiles) ▸ `latency` (all that requests
-//! feel) ▸ `limits` (capacity) ▸ `benchmark` (the most a layout
-//! serves); `memory` and `closed_loop` read `step`, `pool_loop` both.
+//! feel) ▸ `mixture` (percentiles of classes together) ▸ `limits` (capacity) ▸ `benchmark` (the
+//! most a layout serves); `memory` and `closed_loop` read `step`, `pool_loop` both.
 
 pub mod benchmark;
 pub mod closed_loop;
@@ -14,6 +14,7 @@ pub mod latency;
 pub mod layout;
 pub mod limits;
 pub mod memory;
+pub mod mixture;
 pub mod operators;
 pub mod parallel;
 pub mod pool_loop;

@@ -8,7 +8,7 @@ use crate::points::offer::Offer;
 use crate::points::search::{Found, Keep, Search};
 use crate::points::{points, Columns, Inputs};
 use crate::space::Space;
-use crate::workload::{Metric, Slo, Spec};
+use crate::workload::{Metric, Over, Slo, Spec};
 
 /// Number, group, cost, TTFT p99, TPOT p99.
 type Row = (u64, usize, f64, f64, f64);
@@ -144,6 +144,7 @@ fn spec(case: &Case) -> Spec {
             percentile: *percentile,
             limit_s: 10f64.powf(if *ttft { *size } else { *size - 1.5 }),
             class: None,
+            over: Over::Class,
         });
         w.slos = limits.collect();
     }

@@ -57,12 +57,17 @@ impl CandidateSearch {
         let figures = rows.iter().map(|(_, kept)| [kept.capacity, kept.quality]);
         add_columns(&out, ["capacity", "quality"], figures)?;
         out.set_item("plainer", self.found.plainer())?;
+        let own_mix = rows.iter().map(|(key, _)| key.own_mix);
+        out.set_item("own_mix", own_mix.collect::<Vec<_>>())?;
         let roles = rows.iter().map(|(key, _)| key.role.name());
         out.set_item("role", roles.collect::<Vec<_>>())?;
-        let loads = rows.iter().map(|(_, kept)| &kept.load[..kept.classes]);
-        out.set_item("load_s", loads.collect::<Vec<_>>())?;
-        let joules = rows.iter().map(|(_, kept)| &kept.joules[..kept.classes]);
-        out.set_item("energy_j", joules.collect::<Vec<_>>())?;
+        let of_class = rows.iter().map(|(_, kept)| {
+            let [load, joules] = kept.of_class();
+            (&load[..kept.classes], &joules[..kept.classes])
+        });
+        let (loads, joules): (Vec<_>, Vec<_>) = of_class.unzip();
+        out.set_item("load_s", loads)?;
+        out.set_item("energy_j", joules)?;
         Ok(out)
     }
 }

@@ -52,6 +52,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Over;
 
     fn slo(metric: Metric, limit_s: f64, class: Option<usize>) -> Slo {
         Slo {
@@ -59,6 +60,7 @@ mod tests {
             percentile: 3,
             limit_s,
             class,
+            over: Over::Class,
         }
     }
 

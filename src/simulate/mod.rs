@@ -437,7 +437,7 @@ fn check(
     within("warmup", options.warmup, 0.0..1.0, "at least 0 and below 1")?;
     let workload = &spec.workloads[c.workload];
     let longest = spec.models[workload.model].max_context;
-    let admitted = workload.class_sets[c.set];
+    let admitted = workload.admitted(c.set).set;
     let classes = workload.classes.len();
     let check_class = |k: usize| match admitted >> k & 1 {
         1 => Ok(()),

@@ -35,6 +35,8 @@ pub struct Summary {
     pub conservation: Conservation,
     /// Measured requests by class.
     pub classes: Vec<ClassSummary>,
+    /// Those of all classes together.
+    pub all_classes: ClassSummary,
     /// By group.
     pub groups: Vec<GroupSummary>,
     /// What the fleet held over time, in the first replication.
@@ -129,8 +131,12 @@ impl FleetReport {
                 in_flight: sum(&|o| o.in_flight),
             },
             classes: (0..outcomes[0].measured.len())
-                .map(|k| class(outcomes, k))
+                .map(|k| class(outcomes, &[k]))
                 .collect(),
+            all_classes: class(
+                outcomes,
+                &(0..outcomes[0].measured.len()).collect::<Vec<_>>(),
+            ),
             groups: (0..self.lanes.len())
                 .map(|g| self.group(g, fleet.groups[g].replicas as f64))
                 .collect(),
@@ -158,18 +164,25 @@ impl FleetReport {
     }
 }
 
-fn class(outcomes: &[FleetOutcome], k: usize) -> ClassSummary {
-    let counts: Counts = outcomes.iter().map(|o| o.measured[k]).sum();
-    let joined: Vec<Cell> = outcomes.iter().map(|o| on_all_sites(o, k)).collect();
+/// Requests of these classes.
+fn class(outcomes: &[FleetOutcome], classes: &[usize]) -> ClassSummary {
+    let measured = |o: &FleetOutcome| -> Counts { classes.iter().map(|k| o.measured[*k]).sum() };
+    let counts: Counts = outcomes.iter().map(measured).sum();
+    let on_sites = |o: &FleetOutcome| -> Vec<Cell> {
+        let of_site = |site: &Vec<Cell>| merged(classes.iter().map(|k| &site[*k]));
+        o.cells.iter().map(of_site).collect()
+    };
+    let by_site: Vec<Vec<Cell>> = outcomes.iter().map(on_sites).collect();
+    let joined: Vec<Cell> = by_site.iter().map(|sites| merged(sites.iter())).collect();
     let share = |good: &dyn Fn(&Cell) -> u64| {
-        let judged = outcomes.iter().map(|o| o.measured[k].judged(o.stopped));
+        let judged = outcomes.iter().map(|o| measured(o).judged(o.stopped));
         let shares = joined
             .iter()
             .zip(judged)
             .map(|(c, n)| good(c) as f64 / n as f64);
         estimate(shares)
     };
-    let on_site = |site: usize| cell(outcomes, |r| &outcomes[r].cells[site][k]);
+    let on_site = |site: usize| cell(outcomes, |r| &by_site[r][site]);
     ClassSummary {
         arrived: counts.arrived,
         rejected: counts.rejected,
@@ -184,9 +197,9 @@ fn class(outcomes: &[FleetOutcome], k: usize) -> ClassSummary {
     }
 }
 
-fn on_all_sites(outcome: &FleetOutcome, k: usize) -> Cell {
+fn merged<'a>(cells: impl Iterator<Item = &'a Cell>) -> Cell {
     let mut sum = Cell::default();
-    outcome.cells.iter().for_each(|site| sum.merge(&site[k]));
+    cells.for_each(|cell| sum.merge(cell));
     sum
 }
 

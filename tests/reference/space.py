@@ -78,6 +78,7 @@ def configuration(spec: Json, index: int, number: int, digits: tuple[Any, ...]) 
         "ttft_split": None if role[0] == "serve" else w["splits"][role[1]],
         "batch_limit": batch[1],
         "classes": [w["classes"][k]["id"] for k in members],
+        "own_mix": False,
     }
     return Configuration(number, index, system, layout, kv, batch[0], batch[1], members, fields)
 

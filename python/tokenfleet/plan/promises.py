@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tokenfleet import _core
@@ -19,12 +20,17 @@ from tokenfleet.problem.knowledge import (
     without_factors,
 )
 from tokenfleet.problem.specification import PERCENTILES
-from tokenfleet.schema import Slo
+from tokenfleet.schema import RequestClass, Slo
 from tokenfleet.verify.routed import Load, loads, replica_answer
+
+#: In the place of a class: all requests of the workload together.
+ALL_REQUESTS = "all"
+_ALL = -1  # the same as a number
 
 
 def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
-    """Promise and limit for every limit of every workload and class: the worst replica and block.
+    """Promise and limit for every limit of every workload and class, or of all requests of the
+    workload together: the worst replica and block.
 
     `promised_ms` holds at the confidence asked for; `expected_ms` is what the model expects of the
     same replica, and `interval_ms` holds 80 % of what would be measured, by the calibration's
@@ -37,9 +43,9 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
         w = result.problem.candidates[load.candidate].workload
         answer = replica_answer(built, result, load)
         for j, slo in enumerate(built.specification.workloads[w].slos):
-            for k in range(len(load.rates)):
-                parts = _parts(built, w, slo, answer, k)
-                if load.rates[k] > 0 and parts is not None:
+            for k in _bound(slo, len(load.rates)):
+                parts = _parts(built, (w, j, k), answer, load)
+                if (k == _ALL or load.rates[k] > 0) and parts is not None:
                     known = worst.get((w, j, k))
                     if known is None or sum(parts) > known[0]:
                         worst[w, j, k] = (sum(parts), load)
@@ -49,7 +55,7 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
         candidate = result.problem.candidates[load.candidate]
         number, group = built.origins[candidate.id]
         answer = expected.recheck(number, group, load.rates)
-        parts = _parts(built, w, built.specification.workloads[w].slos[j], answer, k)
+        parts = _parts(built, (w, j, k), answer, load)
         knowledge = judge.of(w, candidate.label)
         rows.append(_promise(built, (w, j, k), value, parts or (math.inf, 0.0), knowledge))
     return tuple(rows)
@@ -66,20 +72,33 @@ def expected_core(built: Built) -> Any:
     return _core.Space(json.dumps(plain.data))
 
 
+def _bound(slo: Slo, classes: int) -> Sequence[int]:
+    """Classes that a limit binds one by one, or all of them together."""
+    if slo.over == "workload" and slo.cls is None and classes > 1:
+        return (_ALL,)
+    return range(classes)
+
+
 def _parts(
-    built: Built, workload: int, slo: Slo, answer: Any, k: int
+    built: Built, at: tuple[int, int, int], answer: Any, load: Load
 ) -> tuple[float, float] | None:
-    """Seconds of a limited metric for class k that TTFT and TPOT contribute.
+    """Seconds of a limited metric that TTFT and TPOT contribute, `at` a workload, the number of its
+    limit, and a class or all requests together.
 
     None where the limit does not concern the class.
     """
-    assert built.specification is not None
-    classes = built.specification.classes[workload]
-    if slo.cls is not None and classes[k].id != slo.cls:
+    spec = built.specification
+    assert spec is not None
+    workload, j, k = at
+    classes, slo = spec.classes[workload], spec.workloads[workload].slos[j]
+    if k != _ALL and slo.cls is not None and classes[k].id != slo.cls:
         return None
     i = PERCENTILES.index(slo.percentile)
     if answer["ttft_s"] is None:
         return math.inf, 0.0
+    if k == _ALL:
+        value = answer["slo_s"][j]
+        return None if value is None else _cut(value, slo, answer, load, classes)
     ttft, tpot = answer["ttft_s"][k], answer["tpot_s"][k]
     if slo.metric == "ttft":
         parts = float(ttft[i]), 0.0
@@ -90,6 +109,21 @@ def _parts(
         tokens = (length.mean, *length.quantiles)[i]
         parts = float(ttft[i]), float(max(tokens - 1.0, 0.0) * tpot[0])
     return None if math.isnan(sum(parts)) else parts
+
+
+def _cut(
+    value: float, slo: Slo, answer: Any, load: Load, classes: Sequence[RequestClass]
+) -> tuple[float, float]:
+    """A time of all requests in its parts; of the whole request as the mean request has them."""
+    if slo.metric != "e2e":
+        return (value, 0.0) if slo.metric == "ttft" else (0.0, value)
+    first = after = 0.0
+    for k in (k for k, rate in enumerate(load.rates) if rate > 0):
+        tokens = max(classes[k].output_tokens.mean - 1.0, 0.0)
+        first += load.rates[k] * answer["ttft_s"][k][0]
+        after += load.rates[k] * (tokens * answer["tpot_s"][k][0] if tokens else 0.0)
+    share = first / (first + after) if math.isfinite(after) else 1.0
+    return share * value, (1.0 - share) * value
 
 
 def _promise(
@@ -111,7 +145,7 @@ def _promise(
     ]
     return Promise(
         workload=workload.id,
-        cls=built.specification.classes[w][k].id,
+        cls=ALL_REQUESTS if k == _ALL else built.specification.classes[w][k].id,
         metric=slo.metric,
         percentile=slo.percentile,
         promised_ms=finite(promised),

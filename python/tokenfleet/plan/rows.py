@@ -39,7 +39,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
 _NO_SYSTEMS = ("api_tokens", "shortfall", "further_system_types")  # items of no system
@@ -167,6 +167,9 @@ class Replicas(Row):
     )
     batch_limit: Count | None = quantity("Most sequences at once", "sequences")
     classes: tuple[Word, ...] = about("Request classes that the replicas admit")
+    own_mix: bool = about(
+        "Whether they take all classes, each in its share of the workload's requests", default=False
+    )
     capacity: NonNegative | None = quantity("Utilisation that the latency limits allow", "1")
     rate_rps: NonNegative | None = quantity(
         "Measured rate of a replica with one class; null where it was not measured", "requests/s"
@@ -288,10 +291,13 @@ class Limit(Row):
 
 
 class Promise(Row):
-    """A latency limit of a class, beside what the plan promises at its worst replica and block."""
+    """A latency limit of a class, or of all requests of a workload, beside what the plan promises
+    at its worst replica and block."""
 
     workload: Word = about("Workload that the limit is of")
-    cls: Word = about("Class that it holds for", alias="class")
+    cls: Word = about(
+        "Class that it holds for; `all`: all requests of the workload together", alias="class"
+    )
     metric: Metric = about("What is limited: time to first token, per output token, or end to end")
     percentile: Percentile = about("Percentile of the requests, or their mean")
     promised_ms: Number | None = quantity(
@@ -626,7 +632,7 @@ class Plan(Row):
     exploration: Exploration | None = about(
         "Plans beside this one; the key is absent where `--explore` was not asked for", default=None
     )
-    schema_version: Literal[6] = about("Version of these keys", default=SCHEMA_VERSION)
+    schema_version: Literal[7] = about("Version of these keys", default=SCHEMA_VERSION)
 
     def __repr__(self) -> str:
         """The plan in one line: `Plan('hall', 8 GPUs, 96,500 USD a year, optimal)`."""

@@ -231,6 +231,7 @@ def _candidates(
     candidates = []
     origins = {}
     pairs: dict[tuple[int, int, int], int] = {}
+    shares = [tuple(c.share for c in classes) for classes in spec.classes]
     for i in range(len(kept["id"])):
         w, group = int(kept["workload"][i]), int(kept["latency_group"][i])
         if not spec.groups[w]:
@@ -256,6 +257,7 @@ def _candidates(
                 quality=quality(scenario, spec.workloads[w], label["precision"]),
                 oddities=int(kept["oddities"][i]),
                 plainer=kept["plainer"][i],
+                mix=shares[w] if kept["own_mix"][i] else None,
                 label={**label, "capacity": float(kept["capacity"][i])},
             )
         )

@@ -223,7 +223,14 @@ def _slo(slo: Slo, class_ids: Sequence[str]) -> dict[str, Any]:
         "percentile": PERCENTILES.index(slo.percentile),
         "limit_s": slo.limit_ms / 1e3,
         "class": None if slo.cls is None else class_ids.index(slo.cls),
+        "over": slo.over,
     }
+
+
+def has_own_mix(workload: Workload, classes: int) -> bool:
+    """Whether it matters that a replica takes all classes in the workload's own shares: where a
+    limit is over all requests of several classes."""
+    return classes > 1 and any(s.over == "workload" and s.cls is None for s in workload.slos)
 
 
 def _workload(
@@ -257,6 +264,7 @@ def _workload(
         "slos": [_slo(s, class_ids) for s in workload.slos],
         "round_trip_s": [list(r) for r in round_trips] or [[0.0] * len(classes)],
         "class_sets": axes.class_sets(search.class_sets, len(classes)),
+        "own_mix": search.class_sets != "singles" and has_own_mix(workload, len(classes)),
         "systems": list(range(len(indices.systems))),
         "engines": list(range(len(indices.engines))),
         "precisions": [indices.precisions.index((workload.model, p)) for p in precisions],

@@ -19,8 +19,13 @@ def unit_price(usd: float | None) -> str:
     return f"${usd:#.3g}" if usd >= 1e-4 else f"${usd:.3g}"
 
 
+_ROUNDING = 1e-9  # of a share
+
+
 def percent(share: float) -> str:
-    """A share with as many digits as it needs to differ from zero."""
+    """A share with as many digits as it needs to differ from zero; what rounding leaves is none."""
+    if abs(share) < _ROUNDING:
+        return "0%"
     return f"{share:.1%}" if share >= 0.01 else f"{100 * share:.2g} %".replace(" %", "%")
 
 

@@ -252,6 +252,11 @@ class Slo(Row):
     percentile: Percentile = about("Statistic that is limited")
     limit_ms: Positive = quantity("Upper bound", "ms")
     cls: Name | None = about("Class it binds; blank binds all", default=None, alias="class")
+    over: Literal["workload", "class"] = about(
+        "Whose percentile it is where it binds all classes: of all requests of the workload "
+        "together, or of each class by itself",
+        default="workload",
+    )
 
 
 class LoadShape(Row):

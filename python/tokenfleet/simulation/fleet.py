@@ -10,9 +10,10 @@ import numpy as np
 
 from tokenfleet import _core
 from tokenfleet.errors import SchemaError
+from tokenfleet.plan.promises import ALL_REQUESTS
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import FloatArray
-from tokenfleet.schema import Workload
+from tokenfleet.schema import Slo
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.run import (
     DAY_S,
@@ -23,7 +24,7 @@ from tokenfleet.simulation.run import (
 )
 from tokenfleet.simulation.settings import SimulationSettings
 from tokenfleet.simulation.standing import Group
-from tokenfleet.simulation.tables import judged_limit, ms
+from tokenfleet.simulation.tables import is_over_all, judged_limit, ms
 from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
 
 Row = dict[str, Any]
@@ -228,7 +229,11 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
             {
                 "offered_requests_per_s": float(rate),
                 **_class_row(
-                    spec.workloads[workload],
+                    [
+                        (j, slo)
+                        for j, slo in enumerate(spec.workloads[workload].slos)
+                        if slo.cls in (None, c.id) and not is_over_all(spec, workload, slo)
+                    ],
                     c.id,
                     cell,
                     unstable=found["unstable"],
@@ -240,6 +245,20 @@ def _row(spec: Specification, crew: _Crew, found: Any) -> Row:
             )
             if rate > 0
         ],
+        "all_classes": {
+            "offered_requests_per_s": float(crew.rates.sum()),
+            **_class_row(
+                [
+                    (j, slo)
+                    for j, slo in enumerate(spec.workloads[workload].slos)
+                    if is_over_all(spec, workload, slo)
+                ],
+                ALL_REQUESTS,
+                found["all_classes"],
+                unstable=found["unstable"],
+                partial=partial,
+            ),
+        },
         "groups": [
             _group_row(g, n, one)
             for g, n, one in zip(crew.groups, crew.replicas, found["groups"], strict=True)
@@ -257,7 +276,10 @@ def _group_row(group: Group, replicas: int, one: Any) -> Row:
     return row
 
 
-def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool, partial: bool) -> Row:
+def _class_row(
+    slos: Sequence[tuple[int, Slo]], name: str, cell: Any, *, unstable: bool, partial: bool
+) -> Row:
+    """Figures of a class, or of all together, with the verdicts on its limits by their numbers."""
     attainment, half = cell["attainment"]
     row: Row = {
         "class": name,
@@ -271,8 +293,7 @@ def _class_row(workload: Workload, name: str, cell: Any, *, unstable: bool, part
                 unstable=unstable,
                 partial=partial,
             )
-            for j, slo in enumerate(workload.slos)
-            if slo.cls in (None, name)
+            for j, slo in slos
         ],
         **{key: cell[key] for key in ("arrived", "finished", "rejected", "lost", "unfinished")},
     }

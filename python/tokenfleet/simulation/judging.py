@@ -121,16 +121,13 @@ class Judging:
         return self.known[key]
 
     def _group(self, group: Group, settings: SimulationSettings) -> Judged:
-        bench, w = self.bench, group.workload
+        bench = self.bench
         s = run_group(bench, group, settings, self.arrivals)
         if s.interrupted:
             raise KeyboardInterrupt
         limits = [
-            {"class": c.id, **tables.limit_row(s, k, j, slo)}
-            for k, c in enumerate(bench.spec.classes[w])
-            if s.offered[k] > 0
-            for j, slo in enumerate(bench.spec.workloads[w].slos)
-            if slo.cls in (None, c.id)
+            {"class": name, **tables.limit_row(s, served, j, slo)}
+            for j, slo, name, served in tables.judged(bench.spec, s)
         ]
         return Judged(limits, s.unstable, simulated=s)
 
@@ -139,7 +136,9 @@ class Judging:
         if fleet["interrupted"]:
             raise KeyboardInterrupt
         limits = [
-            {"class": row["class"], **limit} for row in fleet["classes"] for limit in row["limits"]
+            {"class": row["class"], **limit}
+            for row in (*fleet["classes"], fleet["all_classes"])
+            for limit in row["limits"]
         ]
         unstable = 2 * fleet["unstable_replications"] > fleet["replications"]
         return Judged(limits, unstable, fleet=fleet)

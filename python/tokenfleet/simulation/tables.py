@@ -7,12 +7,13 @@ stands for, and every figure is a mean over replications with half its 95 % inte
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tokenfleet import _core
+from tokenfleet.plan.promises import ALL_REQUESTS
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
@@ -117,32 +118,50 @@ def limit_rows(plan: Plan, spec: Specification, groups: Sequence[Simulated]) -> 
     promised = {(p.workload, p.cls, p.metric, p.percentile): p.promised_ms for p in plan.slo}
     rows = []
     for s in groups:
-        for k in np.flatnonzero(s.offered > 0):
-            name = spec.classes[s.group.workload][k].id
-            for j, slo in enumerate(spec.workloads[s.group.workload].slos):
-                if slo.cls in (None, name):
-                    row = limit_row(s, int(k), j, slo)
-                    key = (s.group.replica.workload, name, slo.metric, slo.percentile)
-                    where = {
-                        "workload": s.group.replica.workload,
-                        "class": name,
-                        "site": s.group.replica.site,
-                        "pool": s.group.replica.pool,
-                        "candidate": s.group.replica.candidate,
-                    }
-                    rows.append({**where, **row, "promised_ms": promised.get(key)})
+        for j, slo, name, served in judged(spec, s):
+            row = limit_row(s, served, j, slo)
+            key = (s.group.replica.workload, name, slo.metric, slo.percentile)
+            where = {
+                "workload": s.group.replica.workload,
+                "class": name,
+                "site": s.group.replica.site,
+                "pool": s.group.replica.pool,
+                "candidate": s.group.replica.candidate,
+            }
+            rows.append({**where, **row, "promised_ms": promised.get(key)})
     return tuple(rows)
 
 
-def limit_row(s: Simulated, k: int, j: int, slo: Slo) -> Row:
-    """Whether limit `j` of the workload holds for class `k` of a group.
+def judged(spec: Specification, s: Simulated) -> Iterator[tuple[int, Slo, str, tuple[int, ...]]]:
+    """Limits that bind what a group serves: number, limit, class or `all`, and the classes of the
+    requests among which the percentile is taken."""
+    w = s.group.workload
+    served = tuple(int(k) for k in np.flatnonzero(s.offered > 0))
+    for k in served:
+        name = spec.classes[w][k].id
+        for j, slo in enumerate(spec.workloads[w].slos):
+            if slo.cls in (None, name) and not is_over_all(spec, w, slo):
+                yield j, slo, name, (k,)
+    for j, slo in enumerate(spec.workloads[w].slos):
+        if is_over_all(spec, w, slo) and served:
+            yield j, slo, ALL_REQUESTS, served
+
+
+def is_over_all(spec: Specification, w: int, slo: Slo) -> bool:
+    """Whether a limit is over all requests of several classes together."""
+    return slo.over == "workload" and slo.cls is None and len(spec.classes[w]) > 1
+
+
+def limit_row(s: Simulated, classes: Sequence[int], j: int, slo: Slo) -> Row:
+    """Whether limit `j` of the workload holds for the requests of these classes of a group.
 
     A percentile holds when at least its share of the requests is within the limit. `failed` and
     `held` are said with 95 % confidence; `unclear` when the interval holds both.
     """
     i = PERCENTILES.index(slo.percentile)
-    value = _percentiles([(s, k)], slo.metric)[i]
-    within = attained([(s, k)], j)
+    parts = [(s, k) for k in classes]
+    value = _percentiles(parts, slo.metric)[i]
+    within = attained(parts, j)
     return judged_limit(slo, value, within, unstable=s.unstable, partial=s.partial)
 
 

@@ -13,16 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tokenfleet import _core
 from tokenfleet.mix.result import MixResult
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import Judge, time_factors, without_factors
 from tokenfleet.problem.specification import PERCENTILES, Specification
+from tokenfleet.problem_data import FloatArray
 from tokenfleet.schema import Slo
 from tokenfleet.verify.mix import Violation
 from tokenfleet.verify.routed import Load, loads, replica_answer
 
 _AGREE = 1e-6  # relative; quantiles are found more finely
+_AGREE_SHARE = 1e-4  # the same of a share of requests, which falls steeply with the time
+_LEVELS = (math.nan, 0.5, 0.9, 0.95, 0.99)
 
 
 def verify_latency(built: Built, result: MixResult) -> list[Violation]:
@@ -59,11 +64,11 @@ class _Replica:
             return float(self.role == "decode")
         return self.split if self.role == "prefill" else 1.0 - self.split
 
-    def value_s(self, slo: Slo, k: int, later_tokens: float) -> float:
-        """The limited time of class k."""
+    def value_s(self, slo: Slo, i: int, k: int, later_tokens: float) -> float:
+        """The limited time of class k at percentile i."""
         if self.answer["ttft_s"] is None:
             return math.inf
-        i, way = PERCENTILES.index(slo.percentile), self.round_trip_s[k]
+        way = self.round_trip_s[k]
         ttft_s = self.factors["ttft"] * (self.answer["ttft_s"][k][i] - way) + way
         tpot_s = [self.factors["tpot"] * t for t in self.answer["tpot_s"][k]]
         if slo.metric == "tpot":
@@ -97,11 +102,51 @@ def _broken(spec: Specification, replica: _Replica, load: Load) -> Iterator[Viol
     for slo in workload.slos:
         limit_s = replica.share(slo) * slo.limit_ms / 1e3
         i = PERCENTILES.index(slo.percentile)
-        for k, request_class in enumerate(spec.classes[replica.workload]):
-            if limit_s == 0.0 or load.rates[k] <= 0 or slo.cls not in (None, request_class.id):
-                continue
-            length = spec.data["workloads"][replica.workload]["classes"][k]["output"]["at"][i]
-            value_s = replica.value_s(slo, k, max(length - 1.0, 0.0))
+        if limit_s == 0.0:
+            continue
+        served = {
+            k: c.id
+            for k, c in enumerate(spec.classes[replica.workload])
+            if load.rates[k] > 0 and slo.cls in (None, c.id)
+        }
+        times_s = {k: _times_s(spec, replica, slo, k) for k in served}
+        together = slo.over == "workload" and slo.cls is None and len(served) > 1
+        if together and slo.percentile != "mean":
+            late = sum(load.rates[k] * _later(times_s[k], limit_s) for k in served)
+            allowed = (1.0 - _LEVELS[i]) * sum(load.rates[k] for k in served)
+            if late > allowed * (1.0 + _AGREE_SHARE):
+                rule = "late requests/s at its confidence"
+                yield Violation(rule, f"workload {workload.id}, {slo.metric}", late - allowed)
+            continue
+        values = {name: float(times_s[k][i]) for k, name in served.items()}
+        if together:
+            rates = [load.rates[k] for k in served]
+            values = {"all": float(np.average([times_s[k][i] for k in served], weights=rates))}
+        for name, value_s in values.items():
             if value_s > limit_s * (1.0 + _AGREE):
-                where = f"workload {workload.id}, class {request_class.id}, {slo.metric}"
+                where = f"workload {workload.id}, class {name}, {slo.metric}"
                 yield Violation("latency at its confidence, s", where, value_s - limit_s)
+
+
+def _times_s(spec: Specification, replica: _Replica, slo: Slo, k: int) -> FloatArray:
+    """The limited time of class k: mean, p50, p90, p95, p99."""
+    lengths = spec.data["workloads"][replica.workload]["classes"][k]["output"]["at"]
+    return np.array([replica.value_s(slo, i, k, max(n - 1.0, 0.0)) for i, n in enumerate(lengths)])
+
+
+def _later(times_s: FloatArray, limit_s: float) -> float:
+    """Share of requests with these percentiles that are later than the limit.
+
+    The logarithm of the share is straight between percentiles, and goes on as straight beyond the
+    last; all are later from half of p90 - p50 below the median on.
+    """
+    p50, p90, p95, p99 = times_s[1:].tolist()
+    if limit_s < p50:
+        reach = 0.5 * (p90 - p50)
+        return min(0.5 + 0.5 * (p50 - limit_s) / reach, 1.0) if reach > 0 else 1.0
+    known = np.array([p50, p90, p95, p99])
+    if limit_s <= p99:
+        return float(np.exp(np.interp(limit_s, known, np.log([0.5, 0.1, 0.05, 0.01]))))
+    if p99 <= p95:
+        return 0.0
+    return float(0.01 * 5.0 ** -((limit_s - p99) / (p99 - p95)))

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tokenfleet.errors import SolverError
 from tokenfleet.problem_data import (
     Api,
@@ -78,6 +80,7 @@ def verify_mix(
         *_whole_numbers(values),
         *_demand(mix),
         *_capacity(mix),
+        *_mixes(mix),
         *_pairs(mix),
         *_places(mix),
         *_power(mix),
@@ -326,6 +329,21 @@ def _capacity(mix: _Mix) -> Iterable[Violation]:
         where = f"pool {mix.problem.pools[p].id}, candidate {mix.problem.candidates[c].id}"
         carried = mix.replicas.get((b, p, c), 0.0) * _in_block(mix.problem.pools[p].speed, b)
         yield from _above("capacity", where, load, carried)
+
+
+def _mixes(mix: _Mix) -> Iterable[Violation]:
+    """Classes of a candidate with a mix are served in its proportions."""
+    of_place: dict[tuple[int, int, int], dict[int, float]] = defaultdict(dict)
+    for (b, p, c, k), rate in mix.flows.items():
+        if mix.problem.candidates[c].mix is not None:
+            of_place[b, p, c][k] = rate
+    for (b, p, c), rates in of_place.items():
+        share, total = np.array(mix.problem.candidates[c].mix), sum(rates.values())
+        where = f"pool {mix.problem.pools[p].id}, candidate {mix.problem.candidates[c].id}"
+        for k, part in enumerate(share / share.sum()):
+            want, rate = float(part) * total, rates.get(k, 0.0)
+            yield from _above(f"share of class {k}, block {b}", where, want, rate)
+            yield from _above(f"more than the share of class {k}, block {b}", where, rate, want)
 
 
 def _pairs(mix: _Mix) -> Iterable[Violation]:

@@ -6,6 +6,7 @@ and columns are those of the plain mixed-integer programme:
     x[o]       systems of an offer         whole    all year, or by load block where elastic
     n[p, c]    replicas in a pool          whole    as x, and by block under `relayout`
     f[b, p, c, k], api[b, a, k], short[b, w, k]     requests/s
+    f[b, p, c]  requests/s of all classes of a mix
     used[p]    the pool holds systems      0 or 1   where it keeps a reserve
     racks[p]   racks taken                 whole
     cut[p, q]  systems cut by pattern q    whole    where replica sizes do not divide one another
@@ -408,7 +409,11 @@ class _Pool:
         self._places(n, room)
         kinds: dict[tuple[int, str], list[int]] = {}
         for i, c in enumerate(of_pool):
-            kinds.setdefault((candidates[c].workload, candidates[c].role), []).append(i)
+            if candidates[c].mix is None:
+                kinds.setdefault((candidates[c].workload, candidates[c].role), []).append(i)
+            else:
+                for b in blocks:
+                    self._mixed_flow(b, c, int(numbers[i]), int(n[i]))
         for members in map(np.array, kinds.values()):
             for b in blocks:
                 self._flows(b, self.candidates[members], numbers[members], n[members])
@@ -444,6 +449,31 @@ class _Pool:
             keys = zip(pairs, classes.tolist(), strict=True)
             balance = np.array([self._phase((b, self.pool.site, w, *key)) for key in keys])
             sheet.enter(balance, f, 1.0 if role == "prefill" else -1.0)
+
+    def _mixed_flow(self, b: int, c: int, number: int, n: int) -> None:
+        """Requests/s of all classes in their proportions through a candidate: one column."""
+        sheet, candidate = self.sheet, self.problem.candidates[c]
+        w, share = candidate.workload, np.array(candidate.mix)
+        asked = self.demand.rows[w][b]
+        k = np.flatnonzero((share > 0) & (asked >= 0))
+        if not len(k):
+            return
+        part = share[k]
+        figures = self._energy([b], np.array([part @ candidate.energy_j[k]]) / 1000.0)
+        if candidate.role != "prefill":
+            of_each = self.demand.delivered(w, b, k, candidate.quality)
+            figures |= {name: np.array([part @ each]) for name, each in of_each.items()}
+        most = float((self.demand.peak[w][b, k] / part).min())
+        f = sheet.add([most], figures, pair=np.array([number]), flow=True)
+        capacity = sheet.row(-math.inf, 0.0, capacity=True)
+        sheet.enter(capacity, f, float(part @ candidate.load[k]))
+        sheet.enter(capacity, n, -1.0)
+        if candidate.role != "prefill":
+            sheet.enter(asked[k], f, part)
+        if candidate.role != "serve":
+            keys = [(b, self.pool.site, w, candidate.pair, cls) for cls in k.tolist()]
+            balance = np.array([self._phase(key) for key in keys])
+            sheet.enter(balance, f, part if candidate.role == "prefill" else -part)
 
     def _phase(self, key: tuple[int, ...]) -> int:
         """The row that balances what prefill and decode replicas of one pair carry."""

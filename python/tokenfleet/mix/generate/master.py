@@ -7,8 +7,9 @@ test compares the outcome with the PuLP model of the same pairs, number by numbe
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,19 +139,36 @@ class Master:
                 self._scopes.append(replicas.scope)
                 costs.append(kwh * price[replicas.scope])
                 entries.append(self._packed(replicas) + self._held(carried, replicas))
-            for flow, kwh, load in flows:
+            for share, flow, kwh, load in self._columns_of(c, flows):
                 labels.append(flow)
                 scope = only_block(flow.block)
                 self._kwh.append(kwh)
                 self._scopes.append(scope)
                 costs.append(kwh * price[scope])
                 # plain tuples name demand rows here: one look-up for each of 10^6 flows
-                asked = self._demand[flow.block, w, flow.cls]
-                entries.append([(carried[flow.block], load), (asked, 1.0)])
+                asked = [(self._demand[flow.block, w, k], part) for k, part in share]
+                entries.append([(carried[flow.block], load), *asked])
         self.rows |= capacity
         self.lp.add_rows(len(capacity))
         self.lp.add_columns(costs, entries)
         self.labels += labels
+
+    def _columns_of(
+        self, c: int, flows: Sequence[tuple[Flow, float, float]]
+    ) -> Iterator[tuple[Sequence[tuple[int, float]], Flow, float, float]]:
+        """Classes with their shares, label, kWh a year and load of the columns for these flows: one
+        each, or one for all classes of a mix."""
+        mix = self.pairs.problem.candidates[c].mix
+        if mix is None:
+            for flow, kwh, load in flows:
+                yield ((flow.cls, 1.0),), flow, kwh, load
+            return
+        for _, found in itertools.groupby(flows, lambda item: item[0].block):
+            together = [(mix[flow.cls], flow, kwh, load) for flow, kwh, load in found]
+            classes = [(flow.cls, part) for part, flow, _, _ in together]
+            kwh = sum(part * kwh for part, _, kwh, _ in together)
+            load = sum(part * load for part, _, _, load in together)
+            yield classes, together[0][1], kwh, load
 
     def _packed(self, replicas: Replicas) -> list[tuple[int, float]]:
         """Packing rows that a replica column takes room in."""

@@ -6,7 +6,8 @@ rows, the best that a missing pair can do in block b is
 
     value[b] = max(0, max over k of (y[b, w, k] - energy[b, p, c, k]) / load[c, k])
 
-per replica, because its capacity rows take whatever dual is best. Its reduced cost is
+per replica, because its capacity rows take whatever dual is best; of a candidate with a mix, both
+are means over its requests. Its reduced cost is
 
     idle energy of the replica + sum over packing rows of mu * coefficient - sum over b of value[b]
 
@@ -76,6 +77,11 @@ class Pairs:
             admitted = np.isfinite(candidate.load)
             self.energy_j[i, : len(admitted)] = np.where(admitted, candidate.energy_j, 0.0)
         self.workload = np.array([c.workload for c in candidates], dtype=np.int64)
+        self.mix = np.zeros((len(candidates), widest))  # of those that have one
+        for i, candidate in enumerate(candidates):
+            if candidate.mix is not None:
+                self.mix[i, : len(candidate.mix)] = candidate.mix
+        self.is_mixed = self.mix.sum(axis=1) > 0
         self.gpus = np.array([c.gpus for c in candidates], dtype=np.int64)
         self.idle_kw = np.array([c.idle_w for c in candidates]) / 1000.0
         self.needed = np.array([frame.needed[c] for c in range(len(candidates))])
@@ -152,7 +158,15 @@ class Pairs:
         load = self.load[self.candidate]
         paid = duals.demand[b][self.workload[self.candidate]]
         margin = np.where(np.isfinite(load), paid - energy, 0.0) / load
-        return np.asarray(margin.max(axis=1, initial=0.0))
+        value = np.asarray(margin.max(axis=1, initial=0.0))
+        mixed = np.flatnonzero(self.is_mixed[self.candidate])
+        if len(mixed):
+            mix = self.mix[self.candidate[mixed]]
+            taken = mix > 0
+            worth = np.where(taken, mix * (paid[mixed] - energy[mixed]), 0.0).sum(axis=1)
+            work = np.where(taken, mix * load[mixed], 0.0).sum(axis=1)
+            value[mixed] = np.maximum(worth / work, 0.0)
+        return value
 
     def _kwh(self, b: int, energy_j: FloatArray) -> FloatArray:
         """IT kWh a year of one request/s in block b at so many joules per request."""
@@ -183,7 +197,7 @@ class Pairs:
             yield Replicas(scope, p, c), idle_kw * self.frame.scopes.hours_up(p, scope)
 
     def flow_columns(self, row: int) -> Iterator[tuple[Flow, float, float]]:
-        """Label, kWh a year and load of the flow columns of a pair."""
+        """Label, kWh a year and load of the flows of a pair, those of a block together."""
         p, c = int(self.pool[row]), int(self.candidate[row])
         load, energy_j = self._load[c], self._energy_j[c]
         up = set(self.frame.scopes.up(p))

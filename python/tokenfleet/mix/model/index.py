@@ -93,6 +93,16 @@ class Pair(NamedTuple):
     family: Literal["pair"] = "pair"
 
 
+class Mixed(NamedTuple):
+    """A candidate with a mix takes a class in proportion to the class before it, in a block."""
+
+    block: int
+    pool: int
+    candidate: int
+    cls: int
+    family: Literal["mixed"] = "mixed"
+
+
 class Reserve(NamedTuple):
     """A pool holds systems only when it is used."""
 
@@ -342,6 +352,7 @@ Row: TypeAlias = (
     Demand
     | Capacity
     | Pair
+    | Mixed
     | Reserve
     | Packing
     | Power

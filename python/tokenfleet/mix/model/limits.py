@@ -37,6 +37,7 @@ from tokenfleet.mix.model.index import (
     Capex,
     Demand,
     EmbodiedCarbon,
+    Mixed,
     Pair,
     Power,
     RackLimit,
@@ -118,6 +119,16 @@ def pair_phases(m: FleetModel) -> None:
             sides.setdefault(row, []).append((column, sign))
     for row, pairs in sides.items():
         m.row(row, pairs, EQ, 0.0)
+
+
+def keep_mixes(m: FleetModel) -> None:
+    """f[b, p, c, k] / share[k] = f[b, p, c, j] / share[j] for neighbours j, k of a mix."""
+    mixed = [(f, v) for f, v in m.of(Flow).items() if m.problem.candidates[f.candidate].mix]
+    for (block, p, c), found in itertools.groupby(mixed, lambda item: _PLACE(item[0])):
+        share = m.problem.candidates[c].mix or ()
+        for (one, f), (other, g) in itertools.pairwise(found):
+            pairs = [(f, share[other.cls]), (g, -share[one.cls])]
+            m.row(Mixed(block, p, c, other.cls), pairs, EQ, 0.0)
 
 
 def keep_reserve(m: FleetModel) -> None:
@@ -441,6 +452,13 @@ FAMILIES: tuple[Family, ...] = (
         over="requests",
         grows=False,
         holds=lambda problem: any(c.role != "serve" for c in problem.candidates),
+    ),
+    Family(
+        "mixed",
+        keep_mixes,
+        over="requests",
+        grows=True,
+        holds=lambda problem: any(c.mix for c in problem.candidates),
     ),
     Family(
         "power",
