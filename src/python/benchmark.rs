@@ -7,6 +7,7 @@ use crate::error::{positive, Error, Result};
 use crate::evaluate::limits;
 use crate::perf::benchmark;
 use crate::perf::closed_loop::closed_loop as closed;
+use crate::perf::pool_loop::{pool_loop as of_pools, Pool};
 use crate::perf::step::StepModel;
 use crate::space::{resolve, Configuration};
 
@@ -23,6 +24,45 @@ pub(super) fn closed_loop(
     Ok(resolve(&space.spec, &c).and_then(|layout| {
         let r = closed(&layout, &StepModel::of(&layout)?, load[0], load[1], load[2]);
         Some((r.ttft_s, r.tpot_s, r.output_tokens_per_s_gpu))
+    }))
+}
+
+/// Axes, degrees and workers of a pool.
+type PyPool = ([usize; 6], [u32; 4], u32);
+
+/// TTFT, TPOT (s), output tokens/s/GPU over both pools and over the decode pool, of a pool that
+/// prefills and one that decodes at a (concurrency, input tokens, output tokens).
+#[pyfunction]
+pub(super) fn pool_loop(
+    space: &PySpace,
+    prefill: PyPool,
+    decode: PyPool,
+    load: [f64; 3],
+) -> Result<Option<(f64, f64, f64, f64)>> {
+    load.iter().try_for_each(|x| positive("load", *x))?;
+    for (_, _, workers) in [prefill, decode] {
+        positive("workers", f64::from(workers))?;
+    }
+    let [first, second] = [prefill, decode]
+        .map(|(axes, degrees, _)| Configuration::serving(&space.spec, axes, degrees));
+    let (first, second) = (first?, second?);
+    let layouts = resolve(&space.spec, &first).zip(resolve(&space.spec, &second));
+    Ok(layouts.and_then(|(reads, answers)| {
+        let (reading, answering) = (StepModel::of(&reads)?, StepModel::of(&answers)?);
+        let pool = |layout, step, workers| Pool {
+            layout,
+            step,
+            workers: f64::from(workers),
+        };
+        let r = of_pools(
+            &pool(&reads, &reading, prefill.2),
+            &pool(&answers, &answering, decode.2),
+            load[0],
+            load[1],
+            load[2],
+        )?;
+        let rates = (r.output_tokens_per_s_gpu, r.output_tokens_per_s_decode_gpu);
+        Some((r.ttft_s, r.tpot_s, rates.0, rates.1))
     }))
 }
 

@@ -33,9 +33,10 @@ def closed_loop(
     alone = chunked_s(layout, 0.0, prompt) + attention
     accepted = layout.speculation["accepted"]
     tpot = step / accepted + kernel["interference"] * mixed * (n - 1.0) / output
-    fixed, own, queue, power = kernel["closed_ttft"]
+    c = kernel["closed_ttft"]
     weight = kernel["attention_dp_prefill"] if layout.adp > 1 else 1.0
-    ttft = fixed + weight * alone * (own + queue * (n - 1.0) ** power)
+    ttft = kernel["ttft_fixed_s"] + weight * alone * (c["own"] + c["queue"] * (n - 1) ** c["exponent"])
+    ttft += c["together_s"] * (n - 1) / (n - 1 + c["together_half"])
     ttft += kernel["ttft_steps"] * step
     request = ttft + (output - 1.0) * tpot
     waiting = (concurrency / running - 1.0) * request

@@ -51,7 +51,7 @@ def experts_s(layout: Layout, ffn: Json, tokens: float) -> tuple[float, float]:
     touched = touched_experts(ffn["experts"], ffn["topk"], layout.ep, all_tokens)
     flop = 2.0 * 3.0 * hidden * inner * (rows + fit["pad"] * touched)
     weights = touched * 3.0 * hidden * inner * layout.weight("experts")
-    activations = rows * (2.0 * hidden + 6.0 * inner) + 4.0 * all_tokens * hidden
+    activations = rows * (2.0 * hidden + 6.0 * inner) + 4.0 * tokens * hidden
     roofline = p_norm(flop / fit["flops"], weights / fit["bw"], fit["q"])
     return fit["t0"], roofline + activations / fit["act_bw"]
 
@@ -86,6 +86,8 @@ def node(layout: Layout, tokens: float, phase: str) -> float:
         if phase == "decode":
             one += uneven * (s["moe"] * work + s["comm"] * comm)
             one += s["moe_t0"] * t0 + kernel["layer_s"]
+            if group["attention"].get("index_heads"):
+                one += kernel["index_s"]
         else:
             one += uneven * (s["prefill_moe"] * work + s["prefill_comm"] * comm)
         width = 8.0 * layout.model["hidden"] + 3.0 * dense_inner(layout, group["ffn"])

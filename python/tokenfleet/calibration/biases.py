@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.calibration.points import TARGETS, Point, spread
+from tokenfleet.calibration.points import Point, spread
 from tokenfleet.calibration.record import Effect
 
 # Standard deviation of what no bias explains.
@@ -116,7 +116,7 @@ def fit_effects(points: Sequence[Point]) -> list[Effect]:
     """Effects on every target that the points have; those without a point are left out."""
     found = []
     for target in ("tpot", "ttft", "capacity"):
-        own = [p for p in points if target in TARGETS[p.kind]]
+        own = [p for p in points if target in p.targets]
         if not own:
             continue
         design = _design(own, target)

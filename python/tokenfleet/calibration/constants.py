@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.calibration.points import TARGETS, Point
+from tokenfleet.calibration.points import Point
 from tokenfleet.calibration.record import Constant
 from tokenfleet.schema.engines import ENGINES
 
@@ -40,18 +40,22 @@ _SHARED = (
     ("decode_attention_t0", 0.5, 0.4),
     ("mixed_moe", 1.0, 0.4),
     ("mixed_comm", 1.0, 0.3),
-    ("attention_dp_prefill", 1.5, 0.4),
-    ("attention_dp_experts", 1.3, 0.3),
-    ("sequence_half", 128.0, 0.7),
+    ("attention_dp_prefill", 1.0, 0.4),
+    ("attention_dp_experts", 1.2, 0.3),
+    ("index_layer_us", 60.0, 0.3),
+    ("mxfp4_launch", 0.4, 0.7),
+    ("mxfp4_bandwidth", 1.2, 0.2),
 )
 _OF_ENGINE = (
     ("gemm_t0_share", 0.5, 0.4),
     ("layer_us", 20.0, 0.4),
     ("step_ms", 1.0, 0.4),
     ("sequence_us", 10.0, 0.5),
+    ("sequence_half", 512.0, 1.5),
     ("interference", 1.0, 0.2),
-    ("ttft_fixed_ms", 100.0, 0.7),
-    ("ttft_prefill", 1.0, 0.2),
+    ("ttft_together_ms", 100.0, 1.0),
+    ("ttft_together_half", 5.0, 0.7),
+    ("ttft_prefill", 1.0, 0.1),
     ("ttft_queue", 0.08, 0.3),
     ("ttft_queue_exponent", 1.0, 0.1),
     ("ttft_steps", 2.0, 0.3),
@@ -134,7 +138,7 @@ class Study:
 
     @cached_property
     def _targets(self) -> list[tuple[int, str]]:
-        return [(i, t) for i, p in enumerate(self.points) for t in TARGETS[p.kind]]
+        return [(i, t) for i, p in enumerate(self.points) for t in p.targets]
 
     @cached_property
     def _weights(self) -> FloatArray:

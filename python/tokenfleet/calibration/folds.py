@@ -107,7 +107,7 @@ def _predict_fold(
     biases: dict[int, dict[str, float]] = {i: {} for i in out}
     for target in ("tpot", "ttft", "capacity"):
         left = [i for i in out if target in TARGETS[points[i].kind]]
-        own = [points[i] for i in fit if target in TARGETS[points[i].kind]]
+        own = [points[i] for i in fit if target in points[i].targets]
         if left:
             logs = log_biases(own, [points[i] for i in left], target) if own else [0.0] * len(left)
             for i, bias in zip(left, logs, strict=True):
@@ -132,7 +132,7 @@ class LeftOut:
         for found in self.rounds:
             for i, predicted in found.items():
                 point = self.points[i]
-                if metric in predicted and point.cell != without_cell:
+                if metric in point.measured and point.cell != without_cell:
                     seen.add(i)
                     off.append(abs(math.log(predicted[metric] / point.measured[metric])))
         if len(seen) < _ENOUGH:

@@ -89,6 +89,11 @@ class Point:
     benchmark: str = ""  # who ran it and how
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """What of it is measured and explained."""
+        return tuple(t for t in TARGETS[self.kind] if t in self.measured)
+
+    @property
     def cell(self) -> str:
         """What a split leaves out whole."""
         return f"{self.accelerator} | {self.architecture}"
