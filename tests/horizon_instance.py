@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -239,16 +240,29 @@ def bought(result: HorizonResult, orders: dict[tuple[int, int], float]) -> float
     return sum(count for (_, o), count in orders.items() if offers[o].kind == "buy")
 
 
+def expected_least(horizon: Horizon, known: measures.Known) -> float:
+    """Mean over the futures of the least cost of each, USD."""
+    return sum(horizon.nodes[leaf].probability * usd for leaf, usd in known.least.items())
+
+
+def least_regret(
+    horizon: Horizon, known: measures.Known, options: SolveOptions, risk: Risk | None = None
+) -> HorizonResult:
+    """The plan whose largest regret is the least; its `value` is that regret."""
+    risk = replace(risk or Risk(), kind="regret", least=known.least)
+    return solve_horizon("", horizon, options, risk)
+
+
 def tree_measures(
     horizon: Horizon, result: HorizonResult, tails: list[tuple[float, float]]
 ) -> dict[str, Any]:
     """The measures of a tree of outlooks."""
     known = measures.wait_and_see(horizon, EXACT)
-    see = measures.expected_least(horizon, known)
+    see = expected_least(horizon, known)
     of_mean = measures.mean_plan(horizon, EXACT)
     after_mean = measures.orders_of_chain(horizon, of_mean)
     eev = measures.with_orders(horizon, after_mean, EXACT)
-    regret = checked(measures.least_regret(horizon, known, EXACT))
+    regret = checked(least_regret(horizon, known, EXACT))
     matrix, own = [], []
     for plan in known.results.values():
         orders = measures.orders_of_chain(horizon, plan)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tokenfleet as tf
+from moved_prices import api_at, offers_at, priced_alone
 from problems import free_problem, random_problem
 from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny
@@ -19,13 +20,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import open_case
 from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
 from tokenfleet.explanation.knobs import Knob, turned
-from tokenfleet.explanation.prices import (
-    api_at,
-    offers_at,
-    priced_alone,
-    spend_on_api,
-    spend_on_offers,
-)
+from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.solve import solve_mix
@@ -170,17 +165,19 @@ def test_enterprise_flip_prices_are_right_on_both_sides() -> None:
     targets = [
         t for t in offers_and_systems(case.study, case.spend_on_offers()) if t.kind == "offer"
     ]
-    assert {t.name for t in targets} == {"h100-buy", "h100-rent", "h200-buy"} and names
+    targets += apis(case.study, case.spend_on_apis())
+    assert {t.name for t in targets} == {"h100-buy", "h100-rent", "h200-buy", *names} and names
     for target in targets:
         found = flip(case.study, target)
         assert found.discount is not None
         for side in (-1e-3, 1e-3):
             factor = (1.0 - found.discount) * (1.0 + side)
-            moved = turned(case, {Knob("price", target.name): factor})
+            what = "api_price" if target.kind == "api" else "price"
+            moved = turned(case, {Knob(what, target.name): factor})
             # The cheapest plan, not the simplest of those that cost hardly more.
             moved = replace(moved, objective=replace(moved.objective, simplicity_tolerance=0.0))
             best = solve_mix(moved, replace(OPTIONS, gap=1e-6), compare_single=False)
-            held = any(getattr(la, "offer", -1) in target.offers for la in best.values)
+            held = sum(best.values.get(la, 0.0) for la in target.amount) >= 0.999 * target.least
             assert held == (side < 0), (target.name, found.discount, side)
 
 
@@ -215,6 +212,14 @@ def test_the_command_prints_one_json(tmp_path: Path) -> None:
     box, api = rows["offer", "h100"], rows["api", "api"]
     assert (box["verdict"], api["verdict"]) == ("leaves", "enters")
     assert box["flip_price"] > box["price"] == 200_000
+
+
+def test_a_box_stays_for_free_energy_and_at_a_quarter_of_its_speed() -> None:
+    """It is nearly idle, and the API beside it costs several times as much."""
+    found = tf.explain(measured(), parts=["inputs"])
+    rows = {(row.name, row.input, row.at, row.not_yet) for row in found.flip_inputs}
+    assert {("h100_sxm_8", "speed", None, 0.25), ("h100", "energy", None, 0.0)} <= rows
+    assert len(rows) == 5 and not found.premium  # measured columns have no precisions
 
 
 def test_a_box_leaves_where_the_api_costs_as_much() -> None:

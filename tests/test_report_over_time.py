@@ -10,6 +10,7 @@ from test_horizon_scenario import NEWS, over, scenario
 from test_report import ACTIVE, DAY, Reader
 from tokenfleet import Plan
 from tokenfleet.report.numbers import short_dollars
+from tokenfleet.report.page import over_time
 from tokenfleet.report.page.render import html
 
 
@@ -41,13 +42,20 @@ def test_a_page_shows_orders_periods_and_futures(plan: Plan) -> None:
 
 
 def test_cash_adds_up_on_the_page(plan: Plan) -> None:
-    """The last point of the line is the mean of all cash, undiscounted."""
+    """The last sum of the table is the mean of all cash, undiscounted, and the last point of the
+    mean's line."""
     assert plan.horizon is not None
     cash = sum(
         p.probability * (p.bought_usd - p.sold_usd + p.paid_usd) for p in plan.horizon.periods
     )
     dots = Reader(html(plan, DAY)).text
-    assert short_dollars(cash).replace("$", "") in dots
+    assert f"{short_dollars(cash)} " in dots.split("Until then, USD")[1]
+    mean = over_time.cash(plan.horizon).series[-1]
+    assert mean.name == "mean of the outlooks"
+    assert mean.points[-1][1] == pytest.approx(cash)
+    ends = [s.points[-1][1] for s in over_time.cash(plan.horizon).series[:-1]]
+    chances = [o.probability for o in plan.horizon.outlooks]
+    assert sum(p * usd for p, usd in zip(chances, ends, strict=True)) == pytest.approx(cash)
 
 
 def test_one_future_has_no_section_of_futures() -> None:

@@ -20,11 +20,12 @@ from scenarios import hall
 from test_cli import answer, run
 from tokenfleet.errors import SchemaError
 from tokenfleet.plan.rows import Plan
+from tokenfleet.report.figures.simulation import figures
 from tokenfleet.schema import Length
 from tokenfleet.simulation.bench import open_bench
 from tokenfleet.simulation.fleet import Failures, Whole
 from tokenfleet.simulation.lengths import class_pairs, quantiles
-from tokenfleet.simulation.plot import capacity, curves, draw, sweep, time_columns
+from tokenfleet.simulation.loads import capacity, curves, sweep, time_columns
 
 Json = dict[str, Any]
 LIGHT = tf.SimulationSettings(requests=1500, replications=4)
@@ -451,9 +452,7 @@ def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode == 2 and "--scenario" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["curve.png", "curve.svg"])
-def test_the_plot_marks_capacity(planned: tuple[Json, Json], tmp_path: Path, name: str) -> None:
-    pytest.importorskip("matplotlib")
+def test_the_plot_marks_capacity(planned: tuple[Json, Json]) -> None:
     own, plan = planned
     few = tf.SimulationSettings(requests=1500, replications=3)
     points = sweep(lambda s: tf.simulate(plan, own, settings=s), few, (0.5, 1.0, 2.0))
@@ -468,5 +467,10 @@ def test_the_plot_marks_capacity(planned: tuple[Json, Json], tmp_path: Path, nam
     assert costs[0] == pytest.approx(2 * costs[1])
     columns = time_columns(points[1])
     assert len(columns["at_s"]) == len(columns["waiting"]) == len(columns["cache_share"]) > 50
-    data = draw(points, tmp_path / name, over_time=points[1])
-    assert data.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
+    drawn = list(figures(points, points[1]))
+    assert [mark.name for mark in drawn[0].marks] == ["the plan", "capacity"]
+    assert drawn[0].marks[1].x == capacity(points)
+    assert drawn[0].series[0].points == tuple(
+        (one.scale, ms) for one, ms in zip(points, curves(points)["ttft_p50_ms"], strict=True)
+    )
+    assert all(panel.draw(720) for panel in drawn)

@@ -26,7 +26,7 @@ from test_simulation import LIGHT, scenario, trace_file
 from tokenfleet import _core
 from tokenfleet.plan.rows import Position
 from tokenfleet.simulation.fleet import Whole
-from tokenfleet.simulation.plot import sweep
+from tokenfleet.simulation.loads import sweep
 
 Json = dict[str, Any]
 ENDLESS = replace(LIGHT, requests=2_000_000_000)
@@ -192,8 +192,6 @@ def test_the_command_prints_what_was_simulated(
     planned: tuple[Json, Json], tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """Pressed as the meter of the plan begins, or that of the loads of a plot."""
-    if options:
-        pytest.importorskip("matplotlib")
     own, plan = tmp_path / "own.yaml", tmp_path / "plan.json"
     # Another process reads the plan, where a scenario that names no confidence has the default.
     own.write_text(json.dumps({**planned[0], "confidence": "expected"}))

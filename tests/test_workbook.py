@@ -22,7 +22,8 @@ from test_cli import run
 from tokenfleet import Plan, SchemaError, TokenfleetError, optimize_fleet
 from tokenfleet.explanation.explain import explain
 from tokenfleet.explanation.rows import Explanation
-from tokenfleet.report.words import NO_RANGES, RUN_AGAIN, STILL_IN_PLAN, item_name
+from tokenfleet.report.sheets import NO_RANGES, RUN_AGAIN, STILL_IN_PLAN
+from tokenfleet.report.words import item_name
 from tokenfleet.report.workbook.book import Book
 from tokenfleet.report.workbook.expression import Cell, Expression, sinking_fund, total
 from tokenfleet.report.workbook.inputs import Inputs

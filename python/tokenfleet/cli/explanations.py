@@ -22,6 +22,7 @@ from tokenfleet.cli.options import (
     ScenarioArgument,
     book,
 )
+from tokenfleet.cli.pictures import check_picture, write_picture
 from tokenfleet.errors import InfeasibleError
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def explain(
     ] = False,
     flip: Annotated[
         bool, typer.Option("--flip", help="Only: prices at which the plan changes.")
+    ] = False,
+    inputs: Annotated[
+        bool,
+        typer.Option("--inputs", help="Only: energy prices, speeds and terms that change it."),
     ] = False,
     menu: Annotated[
         bool, typer.Option("--menu", help="Only: other plans that cost little more.")
@@ -77,6 +82,7 @@ def explain(
         asked = {
             "worth": worth,
             "flip": flip,
+            "inputs": inputs,
             "menu": menu,
             "repairs": repairs,
             "tornado": sweep,
@@ -114,7 +120,12 @@ def _say(found: Explanation) -> None:
     unit = found.objective_unit
     for title, rows in (
         ("What one more is worth", [explained.worth(row, unit) for row in found.worth]),
-        ("Prices that change the plan", [explained.flip(row) for row in found.flip]),
+        (
+            "Prices that change the plan",
+            [line for row in found.flip for line in (explained.flip(row), *explained.takes(row))],
+        ),
+        ("Premiums that change a precision", map(explained.premium, found.premium)),
+        ("Energy, speed and terms that change it", map(explained.flip_input, found.flip_inputs)),
         ("Plans that cost little more", explained.menu(found.menu)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
@@ -122,10 +133,11 @@ def _say(found: Explanation) -> None:
         ("Where routes cost the same", [explained.break_even(row) for row in found.break_even]),
         ("Notes", list(found.notes)),
     ):
-        if rows:
+        lines = list(rows)
+        if lines:
             say(f"\n{title}")
-            for row in rows:
-                say(f"  {row}")
+            for line in lines:
+                say(f"  {line}")
     for axis in ("utilisation", "volume"):
         cells = explained.routes(found.crossover, axis)
         if cells:
@@ -183,6 +195,9 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .parquet, .csv, .arrow or .json file.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the cost against the input: an .svg file.")
+    ] = None,
     force: ForceOption = False,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
@@ -196,6 +211,7 @@ def sweep(
     """
     with answering(as_json):
         refuse_existing(output, force)
+        check_picture(plot, force)
         from tokenfleet.explanation.case import open_case
         from tokenfleet.explanation.study import OutOfTimeError
         from tokenfleet.explanation.sweep import parse, points, write_points
@@ -212,6 +228,10 @@ def sweep(
                 cut = True
         if output is not None:
             write_points(rows, output)
+        if plot is not None and rows:
+            from tokenfleet.report.figures.sweep import figures
+
+            write_picture(plot, figures(rows), case.loaded.scenario.name, force)
         if as_json:
             say_json({"schema_version": 1, "interrupted": cut,
                       "points": [row.model_dump(mode="json") for row in rows]})  # fmt: skip

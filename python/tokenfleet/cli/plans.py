@@ -28,7 +28,9 @@ from tokenfleet.cli.options import (
     book,
     traces,
 )
+from tokenfleet.cli.pictures import check_picture
 from tokenfleet.cli.progress import searching
+from tokenfleet.cli.reports import check_output, draw
 from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.simulation.settings import SimulationSettings
 
@@ -109,13 +111,18 @@ def plan(
             "spreadsheet (.xlsx).",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw load and power over the day, or cash over time: an .svg file."),
+    ] = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
     with answering(as_json):
         refuse_existing(output, force)
-        _check_report(report, force)
+        check_output(report, force)
+        check_picture(plot, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}
         given = {name: value for name, value in solver.items() if value is not None}
         sure = {} if confidence is None else {"confidence": _confidence(confidence)}
@@ -135,7 +142,7 @@ def plan(
                 requests=requests, burstiness=burstiness, **judge
             )
         loaded = _load(scenario, given, sure, catalog)
-        with _reporting(report, loaded) as told:
+        with _reporting(report, plot, loaded) as told:
             _plan(loaded, as_json, (output, force), how, told)
 
 
@@ -195,24 +202,20 @@ def _plan(
         raise typer.Exit(code)
 
 
-def _check_report(report: Path | None, force: bool) -> None:
-    """Fails before the work rather than after it."""
-    if report is not None:
-        from tokenfleet.report.write import check_report
-
-        refuse_existing(report, force)
-        check_report(report)
-
-
 @contextmanager
-def _reporting(report: Path | None, loaded: LoadedScenario) -> Iterator[Callable[[Plan], None]]:
-    """Takes the plan and writes its report; that there is none is an answer to a page too."""
+def _reporting(
+    report: Path | None, plot: Path | None, loaded: LoadedScenario
+) -> Iterator[Callable[[Plan], None]]:
+    """Takes the plan and writes its report and charts; that there is none is an answer to a page
+    too."""
     from tokenfleet.report.write import write_report
 
     def told(found: Plan) -> None:
         if report is not None:
             write_report(found, report)
             note(f"wrote {report}")
+        if plot is not None:
+            draw(found, plot, force=True)
 
     try:
         yield told

@@ -11,6 +11,7 @@ import typer
 from tokenfleet.cli.answer import answering, note
 from tokenfleet.cli.files import refuse_existing
 from tokenfleet.cli.options import ForceOption
+from tokenfleet.cli.pictures import check_picture, write_picture
 from tokenfleet.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ def report(
         ),
     ],
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option("--output", "-o", help="File to write; its ending says what: .html or .xlsx."),
-    ],
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw load and power over the day, or cash over time: an .svg file."),
+    ] = None,
     explained: Annotated[
         Path | None,
         typer.Option(
@@ -47,13 +52,44 @@ def report(
 ) -> None:
     """Write a plan as a page or as a spreadsheet with live formulas, to hand on."""
     with answering(as_json=False):
-        refuse_existing(output, force)
-        from tokenfleet.report.write import check_report, write_report
+        if output is None and plot is None:
+            raise SchemaError("there is nothing to write", "give -o FILE or --plot FILE")
+        check_output(output, force)
+        check_picture(plot, force)
+        answer = _answer(plan)
+        if output is not None:
+            from tokenfleet.report.write import write_report
 
-        check_report(output)
-        why = None if explained is None else _explanation(explained)
-        write_report(_answer(plan), output, redact=redact, explained=why)
-        note(f"wrote {output}")
+            why = None if explained is None else _explanation(explained)
+            write_report(answer, output, redact=redact, explained=why)
+            note(f"wrote {output}")
+        if plot is not None:
+            draw(answer, plot, redact=redact, force=force)
+
+
+def check_output(path: Path | None, force: bool) -> None:
+    """Fails before the work rather than after it."""
+    if path is not None:
+        from tokenfleet.report.write import check_report
+
+        refuse_existing(path, force)
+        check_report(path)
+
+
+def draw(answer: Answer, plot: Path, *, redact: bool = False, force: bool = False) -> None:
+    """A plan's charts as one SVG file.
+
+    Raises:
+        SchemaError: the answer is no plan, or has nothing to draw.
+    """
+    from tokenfleet.plan.rows import Plan
+    from tokenfleet.report.figures.plan import figures
+    from tokenfleet.report.redact import redacted
+
+    if not isinstance(answer, Plan):
+        raise SchemaError("there is no plan to draw", "give what `plan -o` wrote")
+    plan = redacted(answer) if redact else answer
+    write_picture(plot, figures(plan), plan.name, force)
 
 
 def _answer(path: Path) -> Answer:

@@ -19,8 +19,10 @@ from tokenfleet.cli.options import (
     ScenarioArgument,
     book,
 )
+from tokenfleet.cli.pictures import check_picture, write_picture
 from tokenfleet.cli.points import table_writer
 from tokenfleet.cli.progress import searching
+from tokenfleet.errors import SchemaError
 
 _SHOWN = {
     "workload": "workload",
@@ -76,6 +78,10 @@ def search(
             "file.",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw cost against latency of the unbeaten points: an .svg file."),
+    ] = None,
     catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -87,6 +93,9 @@ def search(
 
         write = table_writer(output)
         refuse_existing(output, force)
+        check_picture(plot, force)
+        if plot is not None and not front:
+            raise SchemaError("--plot draws the points that none beats", "leave out --no-front")
         with searching("ordering the points") as progress:
             found = search_points(
                 load_scenario(scenario, catalog=book(catalog)),
@@ -100,6 +109,10 @@ def search(
             columns = found.front if front else found.cheapest
             write_atomic(output, write(columns), force)
             note(f"wrote {len(columns.get('workload', ()))} points to {output}")
+        if plot is not None:
+            from tokenfleet.report.figures.points import figures
+
+            write_picture(plot, figures(found.front), str(scenario), force)
         if as_json:
             say_json(
                 {

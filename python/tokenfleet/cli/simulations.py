@@ -22,6 +22,7 @@ from tokenfleet.cli.options import (
     book,
     traces,
 )
+from tokenfleet.cli.pictures import check_picture, write_picture
 from tokenfleet.simulation.settings import SimulationSettings
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def simulate(
     ] = SimulationSettings.seed,
     threads: ThreadsOption = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw latency and cost against load: .png or .svg.")
+        Path | None, typer.Option(help="Draw latency and cost against load: an .svg file.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")
@@ -166,13 +167,11 @@ def _simulate(
     as_json: bool,
 ) -> None:
     from tokenfleet.report.simulation import render
-    from tokenfleet.simulation.plot import LOADS, check_plot, draw, sweep
+    from tokenfleet.simulation.loads import LOADS, sweep
     from tokenfleet.simulation.simulate import simulate as simulate_plan
 
     picture, output, force = files
-    if picture is not None:
-        check_plot(picture)
-        refuse_existing(picture, force)
+    check_picture(picture, force)
     with _groups() as progress:
         found = simulate_plan(plan, settings=settings, progress=progress, **given)
     shown: dict[str, Any] = found.to_json()
@@ -187,8 +186,9 @@ def _simulate(
         if interrupted:
             note(f"interrupted: {len(points)} of {len(LOADS)} loads were simulated")
         if points:
-            write_atomic(picture, draw(points, picture, over_time=found), force)
-            note(f"wrote {picture}")
+            from tokenfleet.report.figures.simulation import figures
+
+            write_picture(picture, figures(points, found), points[0].name, force)
     if output is not None:
         write_atomic(output, json.dumps(shown, indent=2, allow_nan=False) + "\n", force)
     if as_json:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
 from tokenfleet.explanation.repair import Concession, Repaired, repairs
+from tokenfleet.explanation.shift import Rent
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import Moved
 from tokenfleet.mix.model import Label
@@ -67,6 +69,34 @@ class Case:
         """USD a year that follow the price, by hosted API and column."""
         apis = range(len(self.study.problem.apis))
         return {a: spend_on_api(self.study.model, a) for a in apis}
+
+    def at_speed(self, system: str, factor: float) -> Problem:
+        """The problem with so many times the throughput of a system type."""
+        problem = self.study.problem
+        candidates = tuple(
+            replace(c, load=c.load / factor) if c.system == system else c
+            for c in problem.candidates
+        )
+        return replace(problem, candidates=candidates)
+
+    def rents(self, targets: Iterable[Target]) -> Iterator[Rent]:
+        """Rented offers, with what the price book asks for other terms."""
+        stated = {offer.id: offer for offer in self.loaded.scenario.offers}
+        for target in targets:
+            offer = stated.get(target.name)
+            price = self.priced[target.offers[0]].price
+            if target.kind != "offer" or offer is None or offer.kind != "rent" or price is None:
+                continue
+            rows = self.loaded.catalog.price_rows(
+                self.loaded.scenario.price_vintage, self.loaded.catalog.system(offer.system).id
+            )
+            book = {
+                row.term_years: row.price_usd_per_gpu_h
+                for row in rows
+                if row.kind == "rent" and row.tier == (offer.price_tier or "market")
+                and row.term_years is not None and row.price_usd_per_gpu_h is not None
+            }  # fmt: skip
+            yield Rent(target, offer.term_years, price, book)
 
     def moves(self) -> Iterator[Moved]:
         """Latency limits and quality floors, each looser by a step."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from tokenfleet.errors import SchemaError, SolverError
+from tokenfleet.explanation import rows
 from tokenfleet.explanation.case import Case, open_case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
@@ -20,17 +22,22 @@ from tokenfleet.explanation.crossover import (
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.rows import (
     BreakEven,
     Concession,
     Explanation,
+    FlipInput,
     FlipPrice,
     MenuItem,
+    Premium,
     RepairSet,
     RoutePoint,
     ToMeasure,
 )
-from tokenfleet.explanation.study import OutOfTimeError, systems_by_offer
+from tokenfleet.explanation.share import Taken, taken
+from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, by_term
+from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
@@ -39,12 +46,14 @@ from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip", "menu", "repairs", "tornado", "crossover", "measure"]
+Part = Literal["worth", "flip", "inputs", "menu", "repairs", "tornado", "crossover", "measure"]
 PARTS: tuple[Part, ...] = (
-    "worth", "flip", "menu", "repairs", "tornado", "crossover", "measure",
+    "worth", "flip", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
 )  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+#: Where the rows of a part stand, if not under its own name.
+_KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
 #: Told what is being worked out, and how many problems were solved so far.
 Watch = Callable[[str, int], None]
 
@@ -87,6 +96,7 @@ class _Session:
     watch: Watch | None
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
     interrupted: bool = False
 
     def explained(self, parts: Iterable[Part], begun: float) -> Explanation:
@@ -105,6 +115,7 @@ class _Session:
         asked: dict[Part, Callable[[], Iterator[Any]]] = {
             "worth": self._worth,
             "flip": self._flip,
+            "inputs": self._inputs,
             "menu": self._menu,
             "repairs": self._repairs,
             "tornado": self._tornado,
@@ -113,9 +124,9 @@ class _Session:
         }
         try:
             while left:
-                rows = self.found.setdefault(left[0], [])
+                found = self.found.setdefault(_KEYS.get(left[0], left[0]), [])
                 for row in self._answered(asked[left[0]]):
-                    rows.append(row)
+                    found.append(row)
                 left.pop(0)
         except (KeyboardInterrupt, OutOfTimeError) as error:
             self.interrupted = True
@@ -167,9 +178,10 @@ class _Session:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
         targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
-        for target in (*targets, *apis(self.case.study, self.case.spend_on_apis())):
-            self._tell(f"flip price of {target.name}")
-            yield self._flip_row(target, flip(self.case.study, target))
+        study = self.case.study
+        for target in (*targets, *apis(study, self.case.spend_on_apis())):
+            found = self._flipped(target)
+            yield self._flip_row(target, found, tuple(taken(study, target, found)))
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
@@ -208,11 +220,11 @@ class _Session:
             )
 
     def _tornado(self) -> Iterator[Any]:
-        rows = []
+        swings = []
         for row in tornado(self.case):
             self._tell(f"20 % of {row.input}")
-            rows.append(row)
-        yield from sorted(rows, key=lambda row: -row.swing)
+            swings.append(row)
+        yield from sorted(swings, key=lambda row: -row.swing)
 
     def _crossover(self) -> Iterator[Any]:
         study = self.case.study
@@ -239,7 +251,7 @@ class _Session:
                 )  # fmt: skip
 
     def _measure(self) -> Iterator[Any]:
-        study, rows = self.case.study, []
+        study, found = self.case.study, []
         figures = self.case.unsure()
         if not figures:
             self.notes.append("measured columns have no intervals: nothing to measure next")
@@ -248,7 +260,7 @@ class _Session:
             return
         for stake in stakes(study, figures):
             self._tell(f"{stake.figure.workload} on {stake.figure.system}")
-            rows.append(
+            found.append(
                 ToMeasure(
                     system=stake.figure.system,
                     workload=stake.figure.workload,
@@ -261,14 +273,49 @@ class _Session:
                     how=stake.how,
                 )
             )
-        yield from sorted(rows, key=lambda row: -row.value)
+        yield from sorted(found, key=lambda row: -row.value)
 
-    def _flip_row(self, target: Target, found: Flip) -> FlipPrice:
+    def _inputs(self) -> Iterator[Any]:
+        study, goal = self.case.study, self.case.study.problem.objective.goal
+        if "cost" not in goal.of or goal.per is not None:
+            self.notes.append(f"energy, speed and terms are not asked of a plan of {goal.words}")
+            return
+        offers = offers_and_systems(study, self.case.spend_on_offers())
+        hosted = apis(study, self.case.spend_on_apis())
+        for target in (*offers, *hosted):
+            self._tell(f"energy price that flips {target.name}")
+            for shift in by_energy(study, target):
+                yield _input_row(shift)
+        for system, target in by_system(offers, study.problem).items():
+            self._tell(f"speed that flips {system}")
+            named = replace(target, kind="system", name=system)
+            yield _input_row(by_speed(study, named, partial(self.case.at_speed, system)))
+        for apart, target in precisions(self.case.built, study):
+            self._tell(f"premium of {target.name}")
+            self.found.setdefault("premium", []).append(_premium_row(target, flip(apart, target)))
+        for rent in self.case.rents(offers):
+            term = by_term(rent, self._flipped(rent.target))
+            if term is not None:
+                yield _input_row(term)
+
+    def _flipped(self, target: Target) -> Flip:
+        """The flip price of an offer, found once."""
+        key = (target.kind, target.name)
+        if key not in self.flips:
+            self._tell(f"flip price of {target.name}")
+            self.flips[key] = flip(self.case.study, target)
+        return self.flips[key]
+
+    def _flip_row(self, target: Target, found: Flip, shares: Sequence[Taken]) -> FlipPrice:
         parts = [self.case.priced[o] for o in target.offers]
         known = {(part.price, part.unit) for part in parts if part.price is not None}
         price, unit = next(iter(known)) if len(known) == 1 else (None, None)
         verdict = _verdict(found)
         discount = found.discount if verdict in ("enters", "leaves") else None
+
+        def at(off: float | None) -> float | None:
+            return None if price is None or off is None else price * (1.0 - off)
+
         return FlipPrice(
             kind=target.kind,
             name=target.name,
@@ -278,13 +325,58 @@ class _Session:
             discount_low=None if discount is None else finite(found.low),
             discount_high=None if discount is None else finite(found.high),
             price=price,
-            flip_price=None if price is None or discount is None else price * (1.0 - discount),
+            flip_price=at(discount),
             unit=unit,
             systems_with=dict(found.plan),
             systems_without=dict(found.without),
+            takes=tuple(
+                rows.Taken(
+                    share=of.share,
+                    discount=of.found.at,
+                    discount_low=finite(of.found.low),
+                    flip_price=at(of.found.at),
+                    systems=_systems_of(of.found.plan),
+                    how=of.found.how,
+                )
+                for of in shares
+            ),
             solves=found.solves,
             how=found.how,
         )
+
+
+def _premium_row(target: Target, found: Flip) -> Premium:
+    never = not found.possible or (found.discount is None and not found.needed)
+    verdict = _verdict(replace(found, low=0.0))  # a premium has no most, as a discount has
+    return Premium(
+        name=target.name,
+        chosen=found.chosen,
+        verdict="never" if never else verdict,
+        premium_usd_per_mtok_output=None if never or found.needed else found.discount,
+        premium_low=None if never or found.needed else finite(found.low),
+        systems_with=dict(found.plan),
+        systems_without=dict(found.without),
+        how=found.how,
+    )
+
+
+def _systems_of(plan: Answer | None) -> dict[str, int]:
+    return {} if plan is None else systems_by_offer(plan.problem, plan.values)
+
+
+def _input_row(shift: Shift) -> FlipInput:
+    return FlipInput(
+        kind=shift.target.kind,
+        name=shift.target.name,
+        input=shift.input,
+        chosen=shift.chosen,
+        now=shift.now,
+        at=shift.at,
+        not_yet=None if shift.not_yet is None else finite(shift.not_yet),
+        unit="years" if shift.input == "term" else "times today's",
+        systems=dict(shift.plan),
+        how=shift.how,
+    )
 
 
 def _verdict(found: Flip) -> Literal["enters", "leaves", "always", "never"]:

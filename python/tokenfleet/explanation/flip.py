@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tokenfleet.explanation.rows import HowGot
+from tokenfleet.explanation.rows import HowGot, Kind
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
@@ -35,9 +35,13 @@ _STILL = 1e-7  # of the least loss, by which a plan is no better
 @dataclass(frozen=True)
 class Target:
     """What may enter: `amount` counts it, `least` of it is enough to hold it, `spend` is what it
-    costs by its price in USD a year."""
+    costs by its price in USD a year.
 
-    kind: Literal["offer", "system", "api"]
+    Of a precision, which has no price, `spend` counts the output tokens that it serves, in millions
+    a year: its flip price is a premium in USD for a million of them.
+    """
+
+    kind: Kind
     name: str
     amount: Mapping[Label, float] = field(repr=False)
     spend: Mapping[Label, float] = field(repr=False)
@@ -74,6 +78,8 @@ class Flip:
     plan: Mapping[str, int] = field(default_factory=dict)  # that holds it there, by offer
     without: Mapping[str, int] = field(default_factory=dict)  # the best one that does not
     solves: int = 0
+    answer: Answer | None = field(default=None, repr=False)  # the plan that holds it
+    beside: Answer | None = field(default=None, repr=False)  # the one that does not
 
 
 def flip(study: Study, target: Target) -> Flip:
@@ -188,6 +194,8 @@ class _Dinkelbach:
             plan=systems_by_offer(problem, self.plan.values),
             without=systems_by_offer(problem, self.without.values),
             solves=solves,
+            answer=self.plan,
+            beside=self.without,
         )
 
     def _least_spend(self) -> float:

@@ -15,6 +15,7 @@ from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, about, qu
 from tokenfleet.schema.rows import Row
 
 HowGot = Literal["re-solved and proven", "re-solved within gap", "relaxation"]
+Kind = Literal["offer", "system", "api", "precision"]
 UNIT = "as in `objective_unit`"
 
 
@@ -49,10 +50,50 @@ class Worth(Row):
     )
 
 
+class Taken(Row):
+    """The price at which a best plan gives something so much of the fleet."""
+
+    share: NonNegative = quantity(
+        "Of all accelerator-hours; of a hosted API, of the output tokens of its workload", "1"
+    )
+    discount: Number | None = quantity(
+        "Largest change of the price, as a share off it, at which a best plan gives it so much; "
+        "null: not even for nothing",
+        "1",
+    )
+    discount_low: Number | None = quantity("Below this discount, no best plan does", "1")
+    flip_price: Number | None = quantity("The price at that discount", "as in `unit`")
+    systems: dict[Word, Count] = quantity("The plan there, by offer and site", "systems")
+    how: HowGot = about("How the figure was got")
+
+
+class FlipInput(Row):
+    """What beside its own price makes something enter a best plan, or leave it."""
+
+    kind: Kind = about("What it is of")
+    name: Word = about("The offer, system type or hosted API")
+    input: Literal["energy", "speed", "term"] = about(
+        "All tariffs, the throughput of the system type, or the term of the rent"
+    )
+    chosen: Flag = about("Whether today's best plan holds it")
+    now: NonNegative | None = quantity("Today's value; null: not stated", "as in `unit`")
+    at: NonNegative | None = quantity(
+        "The value nearest to today's at which a best plan holds it, or, where it is chosen, no "
+        "longer does; null: nowhere as far as was asked",
+        "as in `unit`",
+    )
+    not_yet: NonNegative | None = quantity(
+        "The value up to which it is as today; null: not known", "as in `unit`"
+    )
+    unit: Word = about("Unit of the values: times today's, or years")
+    systems: dict[Word, Count] = quantity("The plan there, by offer and site", "systems")
+    how: HowGot = about("How the figure was got")
+
+
 class FlipPrice(Row):
     """The price at which something enters a best plan, or leaves it."""
 
-    kind: Literal["offer", "system", "api"] = about("What it is the price of")
+    kind: Kind = about("What it is the price of")
     name: Word = about("The offer, system type or hosted API")
     chosen: Flag = about("Whether today's best plan holds it")
     verdict: Literal["enters", "leaves", "always", "never"] = about(
@@ -75,7 +116,32 @@ class FlipPrice(Row):
     systems_without: dict[Word, Count] = quantity(
         "The best plan that does not hold it, by offer and site", "systems"
     )
+    takes: tuple[Taken, ...] = about("Prices at which it takes a tenth and half", default=())
     solves: Count = quantity("Solves that it took", "solves")
+    how: HowGot = about("How the figure was got")
+
+
+class Premium(Row):
+    """What tokens of a precision would have to be worth, or may cost, for it to enter or leave."""
+
+    name: Word = about("The precision, and the workload")
+    chosen: Flag = about("Whether today's best plan serves tokens in it")
+    verdict: Literal["enters", "leaves", "always", "never"] = about(
+        "It enters where its tokens are worth so much more, leaves where they cost more than so "
+        "much, or is in every plan or in none"
+    )
+    premium_usd_per_mtok_output: Number | None = quantity(
+        "The premium from which a best plan serves some in it; negative for one in use, which "
+        "leaves where its tokens cost more than that",
+        "USD/Mtok",
+    )
+    premium_low: Number | None = quantity("Below this premium, no best plan does", "USD/Mtok")
+    systems_with: dict[Word, Count] = quantity(
+        "The best plan that serves some in it, by offer and site", "systems"
+    )
+    systems_without: dict[Word, Count] = quantity(
+        "The best plan that does not, by offer and site", "systems"
+    )
     how: HowGot = about("How the figure was got")
 
 
@@ -241,6 +307,10 @@ class Explanation(Row):
     proven: Flag = about("Whether the plan itself is proven within the gap that was asked for")
     worth: tuple[Worth, ...] = about("What one more of each limit is worth", default=())
     flip: tuple[FlipPrice, ...] = about("Prices at which the plan changes", default=())
+    flip_inputs: tuple[FlipInput, ...] = about(
+        "Energy prices, speeds and terms at which the plan changes", default=()
+    )
+    premium: tuple[Premium, ...] = about("Premiums that change a precision", default=())
     menu: tuple[MenuItem, ...] = about("Other plans that cost little more", default=())
     repairs: tuple[RepairSet, ...] = about(
         "Where there is no plan: what could give way, each set enough by itself", default=()

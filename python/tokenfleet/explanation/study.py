@@ -135,6 +135,13 @@ class Study:
         other.base = self.base
         return other
 
+    def beside(self, problem: Problem) -> Study:
+        """A study of a problem with the same best plan, and more that could have been in it."""
+        other = Study(problem, self.options)
+        other.deadline, other.counted = self.deadline, self.counted
+        other.base = self.base
+        return other
+
     # Changed problems
 
     def again(self, problem: Problem, start: Mapping[Label, float] | None = None) -> Answer | None:

@@ -137,7 +137,7 @@ def _step(
         )
     base = study.base
     both = base.how == PROVEN and found.how == PROVEN
-    noise = _SAME * max(abs(base.loss), 1e-9)
+    noise = max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9)
     worth = base.loss - found.loss
     if abs(worth) <= noise or (looser and worth < 0 <= base.loss - found.bound):
         worth = 0.0  # today's best plan still stands where a limit is looser

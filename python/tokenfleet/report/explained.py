@@ -11,10 +11,12 @@ from tokenfleet.explanation.rows import (
     BreakEven,
     Difference,
     Explanation,
+    FlipInput,
     FlipPrice,
     MenuItem,
     Moved,
     Part,
+    Premium,
     RepairSet,
     RoutePoint,
     Step,
@@ -90,6 +92,52 @@ def flip(row: FlipPrice) -> str:
     verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
     beside = row.systems_without if row.verdict == "leaves" else row.systems_with
     return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
+
+
+def premium(row: Premium) -> str:
+    """What tokens of a precision would have to be worth more, or may cost more."""
+    if row.verdict == "always":
+        return plain(f"{row.name}: in every plan")
+    if row.premium_usd_per_mtok_output is None:
+        return plain(f"{row.name}: in no plan")
+    usd = f"${abs(row.premium_usd_per_mtok_output):,.3g} per million output tokens"
+    if row.verdict == "leaves":
+        return plain(f"{row.name} leaves the plan where its tokens cost {usd} more{_by(row.how)}")
+    return plain(f"{row.name} enters the plan where its tokens are worth {usd} more{_by(row.how)}")
+
+
+def takes(row: FlipPrice) -> list[str]:
+    """At which prices it takes a tenth and half of the fleet, where that is another price."""
+    lines = []
+    for of in row.takes:
+        if of.discount is None:
+            lines.append(f"not {of.share:.0%} of the fleet, even for nothing{_by(of.how)}")
+        elif of.discount != row.discount:
+            price = "" if of.flip_price is None else f" ({number(of.flip_price)} {row.unit})"
+            off = of.discount
+            change = f"{percent(off)} off" if off >= 0 else f"{percent(-off)} more"
+            lines.append(f"{of.share:.0%} of the fleet at {change}{price}{_by(of.how)}")
+    return [plain(f"  {row.name}: {line}") for line in lines]
+
+
+_MOVED = {"energy": "energy", "speed": "its speed", "term": "the term"}
+
+
+def flip_input(row: FlipInput) -> str:
+    """The energy price, speed or term at which something enters or leaves."""
+    what, verb = _MOVED[row.input], "leaves" if row.chosen else "enters"
+    if row.input == "term":
+        now = "" if row.now is None else f" instead of {number(row.now)}"
+        at = "no term of the price book" if row.at is None else f"{number(row.at)} years{now}"
+        return plain(f"{row.name} {verb} at {at}{_by(row.how)}")
+    if row.at is None:
+        edge = number(row.not_yet)
+        stays = "stays in the plan" if row.chosen else "stays out of the plan"
+        return plain(f"{row.name} {stays} up to {edge} times {what}{_by(row.how)}")
+    return plain(
+        f"{row.name} {verb} at {number(row.at)} times {what}; then {_systems(row.systems)}"
+        f"{_by(row.how)}"
+    )
 
 
 _KNOBS = {

@@ -38,7 +38,6 @@ _DO = {
     "all_in": ("take", " at an all-in price", "in"),
 }
 _GET = ("get", "", "in")
-_RENTED = ("rent", "on_demand", "spot")
 _ENERGY_SHARE = 0.02  # below which energy is not worth a place in the title
 _TIGHT = 0.02  # of a power limit
 NO_PLAN_FOOT = "Nothing here is a plan: no system is proposed and no cost is known."
@@ -201,18 +200,13 @@ def money_title(plan: Plan) -> str:
 # Alternatives
 
 
-def is_tie(plan: Plan, relative: float) -> bool:
-    """Whether another plan is as good within what was proven: a tie is no win."""
-    return abs(relative) <= max(plan.gap or 0.0, 1e-6)
-
-
 def single_title(plan: Plan) -> str:
     """The best plan of one system type beside this one."""
     single = plan.best_single_system
     if single is None:
         return "No plan of one system type meets every requirement"
     relative = single.difference_relative or 0.0
-    if is_tie(plan, relative):
+    if words.is_tie(plan, relative):
         same = {row.system for row in plan.systems} == {single.system}
         return (
             "One system type is enough"
@@ -331,7 +325,7 @@ def rests_title(plan: Plan) -> str:
 
 def tile_of_power(plan: Plan) -> tuple[str, str]:
     """Power that is held, and of how much."""
-    held = sum(row.provisioned_kw for row in plan.sites)
+    held = words.power_held_kw(plan)
     limits = [row.power_limit_kw for row in plan.sites]
     sites = counted(len(plan.sites), "site")
     if not limits or any(limit is None for limit in limits):
@@ -346,7 +340,7 @@ def tile_of_single(plan: Plan) -> tuple[str, str]:
         return "–", "no plan of one type"
     relative = single.difference_relative or 0.0
     name = clip(words.accelerators(plan).get(single.system, single.system), 24)
-    if is_tie(plan, relative):
+    if words.is_tie(plan, relative):
         return "as good", f"all {name}"
     return difference(relative), f"all {name}"
 
@@ -482,16 +476,24 @@ def orders_title(horizon: OverTime) -> str:
     return f"{counted(now, 'order')} now; {later:,} {verb} for what comes"
 
 
+def cash_heading(horizon: OverTime) -> str:
+    """What the table of cash by period shows."""
+    return "Cash by period" + (", mean of the outlooks" if len(horizon.outlooks) > 1 else "")
+
+
 def over_time_title(horizon: OverTime) -> str:
-    """The yearly cost in the first and in the last period."""
+    """The yearly cost in the first and in the last period, there the mean of the outlooks."""
     if not horizon.periods:
         return "No period"
-    first, last = horizon.periods[0], max(horizon.periods, key=lambda p: (p.start, p.probability))
-    if first is last:
+    first, end = horizon.periods[0], max(p.start for p in horizon.periods)
+    if first.start == end:
         return f"{short_dollars(first.annual_cost_usd)} a year"
+    last = [p for p in horizon.periods if p.start == end]
+    mean = sum(p.probability * p.annual_cost_usd for p in last)
     return (
         f"From {short_dollars(first.annual_cost_usd)} a year in {clip(first.period)} to "
-        f"{short_dollars(last.annual_cost_usd)} in {clip(last.period)}"
+        f"{short_dollars(mean)} in {clip(last[0].period.split(' ', 1)[0])}"
+        f"{', mean of the outlooks' if len(last) > 1 else ''}"
     )
 
 

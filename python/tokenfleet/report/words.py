@@ -11,13 +11,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, Protocol
+from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS
 from tokenfleet.report import ages
+from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
     amount,
     dollars,
@@ -64,7 +65,10 @@ _ITEMS = {
     "contracted_power": "contracted power",
     "all_in": "systems at an all-in price",
 }
-_SAME = 1e-6  # relative difference below which two plans are equal
+_PATH = re.compile(
+    r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
+)
+SAME = 1e-6  # relative difference below which two plans are equal
 _NOTHING = 1e-5  # of a value, below which it is not said that it was given up
 _TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
@@ -213,7 +217,7 @@ def _alternative(plan: Plan) -> str | None:
     if single is None:
         return None
     relative = single.difference_relative or 0.0
-    if abs(relative) <= max(plan.gap or 0.0, _SAME):
+    if is_tie(plan, relative):
         if types == {single.system}:
             return plain(f"one system type is enough: {single.system}")
         return plain(
@@ -228,6 +232,11 @@ def _alternative(plan: Plan) -> str | None:
     )
 
 
+def is_tie(plan: Plan, relative: float) -> bool:
+    """Whether another plan is as good within what was proven: a tie is no win."""
+    return abs(relative) <= max(plan.gap or 0.0, SAME)
+
+
 def _without(plan: Plan) -> list[str]:
     """Why the plan has what people would rather do without."""
     texts = []
@@ -236,7 +245,7 @@ def _without(plan: Plan) -> list[str]:
         verb = "costs" if plan.objective.startswith("least_cost") else "is"
         if row.difference_relative is None:
             texts.append(plain(f"{what}: no plan does without"))
-        elif row.difference_relative > _SAME:
+        elif row.difference_relative > SAME:
             least = percent(row.difference_relative)
             worse = "more" if verb == "costs" else "worse"
             texts.append(plain(f"{what}: every plan without {verb} at least {least} {worse}"))
@@ -339,6 +348,11 @@ def money(plan: Plan) -> str:
     )
 
 
+def power_held_kw(plan: Plan) -> float:
+    """What all systems may draw at once, over the sites, kW."""
+    return sum(site.provisioned_kw for site in plan.sites)
+
+
 def spares(plan: Plan) -> str | None:
     """Systems that hold no replica in the fullest load block of their pool."""
     systems = {row.pool: row for row in plan.systems}
@@ -367,6 +381,11 @@ def cost_rows(plan: Plan) -> list[tuple[str, float]]:
 def item_name(item: str) -> str:
     """A cost item in words."""
     return _ITEMS.get(item, item.replace("_", " "))
+
+
+def limit_name(row: Limit) -> str:
+    """What a limit is of, in words."""
+    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
 
 
 def accelerators(plan: Plan) -> dict[str, str]:
@@ -452,46 +471,25 @@ def assumed(row: Assumed) -> str:
     """An input that was left blank: `finance.life_years 5 years: catalog typical of … (2026)`."""
     value = row.value if isinstance(row.value, str) else number(row.value)
     stated = f"{value} {row.unit}".strip()
+    return plain(f"{row.what} {stated}: {source(row)}")
+
+
+def source(row: Assumed) -> str:
+    """Where an input comes from, and of which day: `price book 2026-07 (2025-08)`."""
     dated = f" ({row.as_of})" if row.as_of else ""
     noted = f"; {row.note}" if row.note else ""
-    return plain(f"{row.what} {stated}: {row.source}{dated}{noted}")
-
-
-_FIELDS = {
-    "cost_of_capital": "cost of capital",
-    "life_years": "economic life",
-    "residual_fraction": "resale at the end of life",
-    "maintenance_fraction_per_year": "maintenance, of the server price",
-    "network_fraction": "network, of IT capex",
-    "storage_fraction": "storage, of IT capex",
-    "integration_fraction": "integration, of the server price",
-    "staff_usd_per_kw_year": "staff",
-    "licence_usd_per_gpu_year": "licences",
-    "electricity_usd_per_kwh": "electricity",
-    "hosting_usd_per_kw_month": "hosting",
-    "pue": "PUE",
-    "peak_hours_per_day": "hours of the peak in a day",
-    "price_usd_per_system": "price of a system",
-    "price_usd_per_gpu_h": "price by the hour",
-    "usd_per_mtok_input": "price of input tokens",
-    "usd_per_mtok_output": "price of output tokens",
-    "usd_per_request": "price of a request",
-}
-_PATH = re.compile(
-    r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
-)
+    return plain(f"{row.source}{dated}{noted}")
 
 
 def input_name(row: Assumed) -> str:
     """An input in words: `electricity at eu-dublin` for `sites[eu-dublin].electricity_usd_...`."""
     found = _PATH.fullmatch(row.what)
-    if found is None or found["field"] not in _FIELDS:
+    if found is None or found["field"] not in FIELDS:
         return plain(row.what)
-    name, of = _FIELDS[found["field"]], found["row"]
+    name, of = FIELDS[found["field"]].whole(), found["row"]
     kind = f" ({found['key'][1:]})" if found["key"] else ""
     where = "" if of is None else f" {'at' if found['table'] == 'sites' else 'of'} {of}"
-    said = plain(f"{name}{kind}{where}")
-    return said[:1].upper() + said[1:]
+    return plain(capital(f"{name}{kind}{where}"))
 
 
 def _cents(usd: float) -> str:
@@ -588,124 +586,7 @@ def sold(plan: Plan, sale: Margin) -> str:
     return f"{said}; what is paid up front is earned back in {sale.payback_years:.1f} years"
 
 
-# Workbook
-
-
-YOURS, TYPICAL = "your scenario", "typical figure of the catalog"
-RUN_AGAIN = "run tokenfleet again"
-NO_INPUT = "Follows no input"
-SUMMARY_NOTE = (
-    "Change prices and terms on the sheet Inputs: every figure follows. The mix is the solver's "
-    "and stays as it is."
-)
-INPUTS_NOTE = (
-    "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
-    "be better, and then tokenfleet must run again."
-)
-STILL_IN_PLAN = "still in it; how many may differ"
-NO_RANGES = (
-    "Prices at which the plan changes were not computed: a changed price keeps the cost of this "
-    "mix right and does not say whether it is still the cheapest. tokenfleet explain finds them."
-)
-PRICE_RANGES = (
-    "Up to the price stated, with all else as it is, an offer stays in the best plan. Several "
-    "changes at once, and figures without such a price, need a new run."
-)
-ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
-CASH_NOTE = (
-    "Year 0 is the purchase. The annuity of the net present cost is the yearly cost of the plan: "
-    "the same money, seen over its life."
-)
-NO_PURCHASE = "Nothing is bought, and nothing is paid up front: every year costs the same."
-SENSITIVITY_NOTE = "What a token costs when prices move and the mix stays."
-MIX_HELD = (
-    "Prices of hardware are those of bought, rented and all-in systems. Far from the middle "
-    "another mix may cost less: run tokenfleet again there."
-)
-ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
-LATENCY_NOTE = (
-    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
-)
-POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
-SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
-ROUTING_NOTE = "Which requests go where, over the year."
-SOURCES_NOTE = "Every figure behind the money, whose it is, and how performance is known."
-PROOF_NOTE = "How far the plan is proven, what was searched, and what to know before signing."
-
-
-def origin(row: Assumed) -> str:
-    """Whose an input is, and of which day: `typical: price book 2026-07 (2025-08)`."""
-    if row.source == "scenario":
-        return YOURS
-    dated = f" ({row.as_of})" if row.as_of else ""
-    noted = f"; {row.note}" if row.note else ""
-    return plain(f"{row.source}{dated}{noted}")
-
-
-def order_line(row: Systems) -> str:
-    """One line of an order: `h100_sxm_8 at eu-frankfurt (h100-buy)`."""
-    offer = "" if row.offer.startswith(row.system) else f" ({row.offer})"
-    return plain(f"{row.system} at {row.site}{offer}")
-
-
-def limit_name(row: Limit) -> str:
-    """What a limit is of, in words."""
-    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
-
-
-# The local page
-
-
-_FIELD_NAMES = {
-    "requests_per_s": "Requests, mean",
-    "peak_to_mean": "Peak over mean",
-    "peak_hours_per_day": "Peak hours",
-    "mix_share": "Share of the product mix",
-    "min_requests_per_s": "Requests, at least",
-    "max_requests_per_s": "Requests, at most",
-    "power_kw": "Power limit",
-    "electricity_usd_per_kwh": "Electricity",
-    "pue": "PUE",
-    "racks": "Racks",
-    "hosting_usd_per_kw_month": "Hosting",
-    "carbon_kg_per_kwh": "Carbon",
-    "price_usd_per_system": "Price",
-    "price_usd_per_gpu_h": "Price",
-    "supply": "Available",
-    "usd_per_mtok_input": "Input tokens",
-    "usd_per_mtok_output": "Output tokens",
-    "annual_budget_usd": "A year, at most",
-    "capex_budget_usd": "Up front, at most",
-    "cost_of_capital": "Cost of capital",
-    "life_years": "Economic life",
-    "residual_fraction": "Resale at the end",
-    "maintenance_fraction_per_year": "Maintenance",
-    "network_fraction": "Network, of IT capex",
-    "storage_fraction": "Storage, of IT capex",
-    "integration_fraction": "Integration",
-    "staff_usd_per_kw_year": "Staff",
-    "licence_usd_per_gpu_year": "Licences",
-}
-
-
-def field_name(field: str) -> str:
-    """A field of a scenario as the form calls it."""
-    return _FIELD_NAMES.get(field, field.replace("_", " "))
-
-
-def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
-    """How far a solve is, from the last thing that it said."""
-    clock = f"{seconds:.0f} s"
-    if stopping:
-        return f"Stopping: the best plan so far is taken, and its proof checked ({clock})"
-    if event.get("event") == "search" and event["done"] < event["total"]:
-        return f"Evaluating layouts: {event['done'] / event['total']:.0%} ({clock})"
-    if event.get("event") == "solve":
-        best = best_so_far(event["value"], event["bound"], event["unit"])
-        return f"Choosing the mix: {best} ({clock})"
-    if event.get("event") in ("search", "loaded"):
-        return f"Choosing the mix ({clock})"
-    return f"Reading the scenario ({clock})"
+# While it is solved
 
 
 def best_so_far(value: float, bound: float | None, unit: str) -> str:
@@ -714,39 +595,3 @@ def best_so_far(value: float, bound: float | None, unit: str) -> str:
     if bound is None or not math.isfinite(bound):
         return said
     return f"{said}, within {percent(abs(value - bound) / max(abs(value), 1e-9))}"
-
-
-STOPPED = ("stopped: no plan had been found yet", "solve again, and give it more time")
-
-
-def solver_died(code: int) -> tuple[str, str]:
-    """A solve that ended without an answer, and what to do."""
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-    return (
-        f"the solver {how} before it had an answer",
-        "solve again; if it ends so again, run tokenfleet plan on the scenario to see why",
-    )
-
-
-def changed(count: int) -> str:
-    """How a plan differs from the scenario as it was opened."""
-    if not count:
-        return "as given"
-    return f"{count} change" if count == 1 else f"{count} changes"
-
-
-def against(now: float | None, then: float | None) -> str:
-    """A figure against that of another plan: `+1.5%`, `–` where nothing changed."""
-    if now is None or then is None:
-        return ""
-    if abs(now - then) <= _SAME * max(abs(now), abs(then)):
-        return "the same"
-    if then == 0:
-        return "new"
-    return f"{(now / then - 1.0):+.1%}".replace("-", "\u2212")
-
-
-def power(plan: Plan) -> tuple[float, str]:
-    """Power held at the sites, in kW and in words."""
-    kw = sum(site.provisioned_kw for site in plan.sites)
-    return kw, f"{kw / 1000:,.2f} MW" if kw >= 10_000 else f"{kw:,.1f} kW"

@@ -28,10 +28,6 @@ from tokenfleet.scenario.load import load_scenario
 from tokenfleet.sizing.question import Question
 
 Name = Literal["cheapest", "simplest", "fastest", "least power", "most tokens", "least per token"]
-_INVERSE: dict[Name, str] = {
-    "most tokens": "most_tokens",
-    "least per token": "least_cost_per_token",
-}
 _HALF_LOAD = 0.5
 _ROUNDING = 1.01  # a limit above the fastest point, so that the point is within it
 

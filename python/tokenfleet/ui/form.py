@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tokenfleet.report import words
+from tokenfleet.report.labels import field_name
 from tokenfleet.schema import Api, Demand, Finance, FreeDemand, Objective, Offer, Site, Slo
 from tokenfleet.ui.edit import Path
 
@@ -133,7 +133,7 @@ def _fields(
         return ()
     found: list[Field] = []
     for name in names or model.model_fields:
-        found += _field(model, name, (*path, name), at.get(name), words.field_name(name))
+        found += _field(model, name, (*path, name), at.get(name), field_name(name))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenfleet.errors import TokenfleetError
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report import words
+from tokenfleet.report import local
 
 _MAX_LINE = 256 * 1024 * 1024  # a plan is one line
 
@@ -75,7 +75,7 @@ class Solver:
                 await self._task
 
     def state(self) -> dict[str, Any]:
-        """What the page shows of the solve, in words."""
+        """What the page shows of the solve, in local."""
         seconds = time.monotonic() - self.begun if self.running else 0.0
         share = None
         if self.event.get("event") == "search" and self.event["total"]:
@@ -83,7 +83,7 @@ class Solver:
         return {
             "running": self.running,
             "share": share,
-            "text": words.solving(self.event, seconds, self.stopping) if self.running else "",
+            "text": local.solving(self.event, seconds, self.stopping) if self.running else "",
             "plans": len(self.plans),
             "error": self.error,
         }
@@ -104,7 +104,7 @@ class Solver:
             answered = self._heard(json.loads(line), text) or answered
         code = await self._child.wait()
         if not answered:
-            message, hint = words.STOPPED if self.stopping else words.solver_died(code)
+            message, hint = local.STOPPED if self.stopping else local.solver_died(code)
             self.error = TokenfleetError(message, hint).to_json()
 
     def _heard(self, event: dict[str, Any], text: str) -> bool:

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report import words
-from tokenfleet.report.numbers import dollars, number, unit_price
+from tokenfleet.report import local, words
+from tokenfleet.report.numbers import dollars, number, power, unit_price
+from tokenfleet.report.page.parts import Tile
 from tokenfleet.ui.form import changes
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One figure in large print, and how it differs."""
-
-    label: str
-    value: str
-    note: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ def view(plans: Sequence[tuple[Any, Plan]], shown: int, base: int | None) -> Vie
 
 def plan_name(plans: Sequence[tuple[Any, Plan]], i: int) -> str:
     """`Plan 2: 1 change`."""
-    return f"Plan {i + 1}: {words.changed(len(changes(plans[0][0], plans[i][0])))}"
+    return f"Plan {i + 1}: {local.changed(len(changes(plans[0][0], plans[i][0])))}"
 
 
 _FIGURES: tuple[tuple[str, Callable[[Plan], float | None], Callable[[Plan], str]], ...] = (
@@ -77,13 +69,13 @@ _FIGURES: tuple[tuple[str, Callable[[Plan], float | None], Callable[[Plan], str]
         lambda plan: dollars(plan.annual_cost_usd),
     ),
     ("Up front", lambda plan: plan.capex_usd, lambda plan: dollars(plan.capex_usd)),
-    ("Power held", lambda plan: words.power(plan)[0], lambda plan: words.power(plan)[1]),
+    ("Power held", words.power_held_kw, lambda plan: power(words.power_held_kw(plan))),
 )
 
 
 def _tiles(plan: Plan, other: Plan | None) -> tuple[Tile, ...]:
     return tuple(
-        Tile(label, shown(plan), words.against(of(plan), None if other is None else of(other)))
+        Tile(label, shown(plan), local.against(of(plan), None if other is None else of(other)))
         for label, of, shown in _FIGURES
     )
 

@@ -12,11 +12,10 @@ Every measure is a difference of plans that were solved for it:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon.combine import along, mean
-from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Horizon
@@ -46,11 +45,6 @@ def wait_and_see(
             for leaf in horizon.leaves
         }
     )
-
-
-def expected_least(horizon: Horizon, known: Known) -> float:
-    """Mean over the futures of the least cost of each, USD."""
-    return sum(horizon.nodes[leaf].probability * usd for leaf, usd in known.least.items())
 
 
 def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, int], float]:
@@ -101,14 +95,6 @@ def regret_of(
         plan = with_orders(along(horizon, leaf), in_future(horizon, orders, leaf), options)
         found[leaf] = None if plan is None else plan.npv_usd - least
     return found
-
-
-def least_regret(
-    horizon: Horizon, known: Known, options: SolveOptions, risk: Risk | None = None
-) -> HorizonResult:
-    """The plan whose largest regret is the least; its `value` is that regret."""
-    risk = replace(risk or Risk(), kind="regret", least=known.least)
-    return solve_horizon("", horizon, options, risk)
 
 
 def cvar(result: HorizonResult, alpha: float) -> float:

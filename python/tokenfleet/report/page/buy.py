@@ -242,7 +242,7 @@ def alternatives(look: Look) -> Section | None:
         return None
     names = words.accelerators(plan)
     relative = single.difference_relative or 0.0
-    tie = findings.is_tie(plan, relative)
+    tie = words.is_tie(plan, relative)
     value = findings.money_per_mtok if "token" in plan.objective_unit else exact_dollars
     shown = value if plan.objective.startswith("least_cost") else lambda x: f"{x:,.4g}"
     rows = [

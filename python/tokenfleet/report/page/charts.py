@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from markupsafe import Markup, escape
 
@@ -24,11 +25,12 @@ def _percent(value: float) -> str:
     return f"{min(max(100.0 * value, 0.0), 100.0) if math.isfinite(value) else 100.0:.2f}%"
 
 
-def _px(value: float) -> str:
+def place(value: float) -> str:
+    """A coordinate in px."""
     return f"{value:.1f}".rstrip("0").rstrip(".")
 
 
-def _svg(
+def drawing(
     body: Iterable[str],
     height: float,
     width: float | None = None,
@@ -36,10 +38,10 @@ def _svg(
     scale: float = 1.0,
 ) -> Markup:
     """An SVG of these elements; without a title it only repeats what stands beside it."""
-    size = f'class="bar" width="100%" height="{_px(height)}"'
+    size = f'class="bar" width="100%" height="{place(height)}"'
     if width is not None:
-        box = f"0 0 {_px(width)} {_px(height)}"
-        size = f'width="{_px(scale * width)}" height="{_px(scale * height)}" viewBox="{box}"'
+        box = f"0 0 {place(width)} {place(height)}"
+        size = f'width="{place(scale * width)}" height="{place(scale * height)}" viewBox="{box}"'
     said = 'aria-hidden="true"'
     if title:
         said = f'role="img" aria-label="{escape(title)}"'
@@ -58,7 +60,7 @@ def _bar(start: float, end: float, height: int, colour: str, top: int = 0) -> st
 def _upright(at: float, top: float, bottom: float, colour: str, width: float = 1) -> str:
     x = _percent(at)
     return (
-        f'<line x1="{x}" x2="{x}" y1="{_px(top)}" y2="{_px(bottom)}" class="{colour}" '
+        f'<line x1="{x}" x2="{x}" y1="{place(top)}" y2="{place(bottom)}" class="{colour}" '
         f'stroke-width="{width:g}"/>'
     )
 
@@ -68,20 +70,20 @@ def _upright(at: float, top: float, bottom: float, colour: str, width: float = 1
 
 def bar(share: float, colour: str = "f-other") -> Markup:
     """A bar from the left."""
-    return _svg([_bar(0.0, share, 16, colour)], 16)
+    return drawing([_bar(0.0, share, 16, colour)], 16)
 
 
 def bare_bar(share: float, credit: bool = False) -> Markup:
     """A bar that keeps its colour where every stylesheet is taken away: in a notebook."""
     colour, wide = ("#2f8a78" if credit else "#7d8da0"), 160
-    body = f'<rect width="{_px(max(wide * share, 1.0))}" height="12" rx="2" fill="{colour}"/>'
-    return _svg([body], 12, wide)
+    body = f'<rect width="{place(max(wide * share, 1.0))}" height="12" rx="2" fill="{colour}"/>'
+    return drawing([body], 12, wide)
 
 
 def waterfall(start: float, end: float, colour: str, last: bool = False) -> Markup:
     """A step of a waterfall from `start` to `end`, of the whole width; `last` has nothing below."""
     join = "" if last else _upright(end, 16, 27, "l-soft")
-    return _svg([_bar(start, end, 16, colour), join], 16)
+    return drawing([_bar(start, end, 16, colour), join], 16)
 
 
 def stacked(shares: Sequence[tuple[float, str]]) -> Markup:
@@ -90,13 +92,13 @@ def stacked(shares: Sequence[tuple[float, str]]) -> Markup:
     for share, colour in shares:
         body.append(_bar(at, at + share, 14, colour))
         at += share
-    return _svg(body, 14)
+    return drawing(body, 14)
 
 
 def bullet(held: float, drawn: float, limit: float | None, binds: bool) -> Markup:
     """What is held (thick) and drawn (thin) of a limit, at which a line stands."""
     whole = max(limit or 0.0, held, drawn, 1e-300)
-    return _svg(
+    return drawing(
         [
             _bar(0.0, 1.0, 16, "f-line"),
             _bar(0.0, held / whole, 16, "f-warn" if binds else "f-accent"),
@@ -113,7 +115,7 @@ def against_limit(
     """A value (dot) and its range (bar) on a scale from 0 to twice the limit (line)."""
     most = 2.0 * limit
     if limit <= 0 or value is None:
-        return _svg([_upright(0.5, 0, 18, "l-ink", 1.5)], 18)
+        return drawing([_upright(0.5, 0, 18, "l-ink", 1.5)], 18)
     at = [min(x / most, 1.0) if math.isfinite(x / most) else 1.0 for x in (value, low or 0.0)]
     far = 1.0 if high is None or not math.isfinite(high / most) else min(high / most, 1.0)
     body = ['<line x1="0" x2="100%" y1="9" y2="9" class="l-line" stroke-width="1"/>']
@@ -125,7 +127,7 @@ def against_limit(
     body.append(_upright(0.5, 0, 18, "l-ink", 1.5))
     colour = "f-warn" if value > limit * (1 + 1e-9) else "f-accent"
     body.append(f'<circle cx="{_percent(at[0])}" cy="9" r="4.5" class="{colour}"/>')
-    return _svg(body, 18)
+    return drawing(body, 18)
 
 
 def _span(start: float, end: float, colour: str, dash: str) -> str:
@@ -142,7 +144,7 @@ def tornado(lower: float, higher: float, base: float, span: float) -> Markup:
         off = 0.5 * (value - base) / span if span > 0 else 0.0
         colour = "f-good" if off < 0 else "f-warn"
         body.append(_bar(0.5 + min(off, 0.0), 0.5 + max(off, 0.0), 8, colour, top))
-    return _svg(body, 20)
+    return drawing(body, 20)
 
 
 # Racks and systems of a hall
@@ -161,10 +163,10 @@ def rack(servers: Sequence[str], places: int, scale: float = 1.0) -> Markup:
     for i, colour in enumerate(servers):
         top = high - 4 - (i + 1) * each - i * gap
         body.append(
-            f'<rect x="5" y="{_px(top)}" width="{wide - 10}" height="{_px(each)}" rx="2" '
+            f'<rect x="5" y="{place(top)}" width="{wide - 10}" height="{place(each)}" rx="2" '
             f'class="{colour}"/>'
         )
-    return _svg(body, high, wide, scale=scale)
+    return drawing(body, high, wide, scale=scale)
 
 
 def squares(colours: Sequence[tuple[str, bool]], a_row: int = 20) -> Markup:
@@ -176,10 +178,29 @@ def squares(colours: Sequence[tuple[str, bool]], a_row: int = 20) -> Markup:
         kind = f"{colour} hosted" if hosted else colour
         body.append(f'<rect x="{x}" y="{y}" width="13" height="13" rx="2" class="{kind}"/>')
     rows = max(math.ceil(len(colours) / a_row), 1)
-    return _svg(body, rows * pitch, a_row * pitch)
+    return drawing(body, rows * pitch, a_row * pitch)
 
 
 # Drawn charts
+
+
+class Figure(Protocol):
+    """A drawn chart: what stands on a page, or alone in a file."""
+
+    @property
+    def title(self) -> str:
+        """What it shows."""
+
+    @property
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """Classes of its colours, and what they stand for."""
+
+    @property
+    def height(self) -> float:
+        """In px, whatever its width is."""
+
+    def draw(self, width: float) -> Markup:
+        """The drawing, so many px wide; empty where there is nothing to draw."""
 
 
 @dataclass(frozen=True)
@@ -191,91 +212,46 @@ class Block:
     name: str
 
 
-def over_hours(blocks: Sequence[Block], unit: str, title: str, width: int) -> Markup:
-    """Stacked amounts over the hours of a year: width is time, height is the amount."""
-    left, top, high, bottom = 46.0, 22.0, 150.0, 34.0
-    most = max((sum(a for a, _ in block.parts) for block in blocks), default=0.0)
-    total = sum(block.hours for block in blocks)
-    if most <= 0 or total <= 0 or not math.isfinite(most):
-        return Markup("")
-    ticks = nice_ticks(most)
-    scale = high / max(ticks[-1], most)
-    body = [_text(0, 10, unit)]
-    for tick in ticks:
-        y = top + high - tick * scale
-        body.append(_line(left, width, y, y, "l-line"))
-        body.append(_text(left - 6, y + 4, short(tick), "end"))
-    x = left
-    for block in blocks:
-        wide, y = (width - left) * block.hours / total, top + high
-        for amount, colour in block.parts:
-            tall = amount * scale
-            y -= tall
-            body.append(
-                f'<rect x="{_px(x)}" y="{_px(y)}" width="{_px(max(wide - 1.5, 0.5))}" '
-                f'height="{_px(tall)}" class="{colour}"/>'
-            )
-        if wide > 7.0 * len(block.name):
-            body.append(_text(x + wide / 2, top + high + 17, block.name, "middle"))
-        x += wide
-    return _svg(body, top + high + bottom, width, title)
-
-
 @dataclass(frozen=True)
-class Dot:
-    """A point of a line; what is filled is this plan."""
+class Stack:
+    """Stacked amounts over the hours of a day or a year: width is time, height is the amount."""
 
-    x: float
-    y: float
-    label: str = ""
-    filled: bool = False
+    title: str
+    unit: str
+    blocks: tuple[Block, ...]
+    key: tuple[tuple[str, str], ...] = ()
+    height: ClassVar[float] = 206.0
 
-
-def line(
-    points: Sequence[Dot],
-    x_name: str,
-    x_ticks: Sequence[tuple[float, str]],
-    y_ticks: Sequence[tuple[float, str]],
-    *,
-    title: str,
-    width: int,
-    joined: bool = True,
-) -> Markup:
-    """A line over points, or the points alone; labels stand above theirs."""
-    left, right, top, high, bottom = 62.0, 22.0, 22.0, 190.0, 44.0
-    xs, ys = [p.x for p in points], [p.y for p in points] + [y for y, _ in y_ticks]
-    low_x, high_x, low_y, high_y = min(xs), max(xs), min(ys), max(ys)
-    wide = width - left - right
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - low_x) / (high_x - low_x) if high_x > low_x else 0.5
-        up = (y - low_y) / (high_y - low_y) if high_y > low_y else 0.5
-        return left + wide * across, top + high * (1.0 - up)
-
-    body = []
-    for value, name in y_ticks:
-        y = at(low_x, value)[1]
-        body += [_line(left, width - right, y, y, "l-line"), _text(left - 8, y + 4, name, "end")]
-    taken = -1e9
-    for value, name in x_ticks:
-        x = at(value, low_y)[0]
-        if x - taken > 7.2 * len(name) + 6:
-            body.append(_text(x, top + high + 20, name, "middle"))
-            taken = x
-    body.append(_text(left + wide / 2, top + high + 38, x_name, "middle"))
-    if joined and len(points) > 1:
-        path = " ".join(f"{_px(x)},{_px(y)}" for x, y in (at(p.x, p.y) for p in points))
-        body.append(f'<polyline points="{path}" class="none l-accent" stroke-width="2"/>')
-    for p in points:
-        x, y = at(p.x, p.y)
-        kind = "f-accent" if p.filled else "f-paper"
-        body.append(
-            f'<circle cx="{_px(x)}" cy="{_px(y)}" r="4" class="{kind} l-accent" stroke-width="2"/>'
-        )
-        if p.label:
-            side = "start" if x < left + 40 else "end" if x > width - right - 40 else "middle"
-            body.append(_text(x, y - 10, p.label, side, "strong"))
-    return _svg(body, top + high + bottom, width, title)
+    def draw(self, width: float) -> Markup:
+        """The drawing, so many px wide; empty where there is nothing to draw."""
+        left, right, top, high = 62.0, 22.0, 22.0, 150.0
+        most = max((sum(a for a, _ in block.parts) for block in self.blocks), default=0.0)
+        total = sum(block.hours for block in self.blocks)
+        if most <= 0 or total <= 0 or not math.isfinite(most):
+            return Markup("")
+        ticks = nice_ticks(most)
+        scale = high / max(ticks[-1], most)
+        body = [words(0, 10, self.unit)]
+        for tick in ticks:
+            y = top + high - tick * scale
+            body.append(line(left, width - right, y, y, "l-line"))
+            body.append(words(left - 8, y + 4, short(tick), "end"))
+        x, free = left, 0.0
+        for block in self.blocks:
+            wide, y = (width - left - right) * block.hours / total, top + high
+            for amount, colour in block.parts:
+                tall = amount * scale
+                y -= tall
+                body.append(
+                    f'<rect x="{place(x)}" y="{place(y)}" width="{place(max(wide - 1.5, 0.5))}" '
+                    f'height="{place(tall)}" class="{colour}"/>'
+                )
+            middle, half = x + wide / 2, 3.5 * len(block.name)
+            if middle - half >= free and middle + half <= width:
+                body.append(words(middle, top + high + 17, block.name, "middle"))
+                free = middle + half + 6
+            x += wide
+        return drawing(body, self.height, width, self.title)
 
 
 def nice_ticks(most: float, about: int = 4) -> list[float]:
@@ -287,13 +263,15 @@ def nice_ticks(most: float, about: int = 4) -> list[float]:
     return [i * step for i in range(math.ceil(most / step) + 1)]
 
 
-def _line(x1: float, x2: float, y1: float, y2: float, colour: str) -> str:
-    return (
-        f'<line x1="{_px(x1)}" x2="{_px(x2)}" y1="{_px(y1)}" y2="{_px(y2)}" class="{colour}" '
-        'stroke-width="1"/>'
-    )
+def line(x1: float, x2: float, y1: float, y2: float, colour: str, *, more: str = "") -> str:
+    """A thin line; `more` are attributes of its stroke."""
+    ends = f'x1="{place(x1)}" x2="{place(x2)}" y1="{place(y1)}" y2="{place(y2)}"'
+    return f'<line {ends} class="{colour}" stroke-width="1" {more}/>'.replace(" />", "/>")
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
+def words(x: float, y: float, said: str, anchor: str = "start", kind: str = "") -> str:
+    """Text at a place; `kind` is its class."""
     named = f' class="{kind}"' if kind else ""
-    return f'<text x="{_px(x)}" y="{_px(y)}" text-anchor="{anchor}"{named}>{escape(words)}</text>'
+    return (
+        f'<text x="{place(x)}" y="{place(y)}" text-anchor="{anchor}"{named}>{escape(said)}</text>'
+    )

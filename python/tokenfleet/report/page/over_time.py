@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 from tokenfleet.files.plain import plain
@@ -12,19 +13,25 @@ from tokenfleet.report import findings, over_time, words
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import exact_dollars, power, short, short_dollars, spelled
 from tokenfleet.report.page import charts
+from tokenfleet.report.page.charts import SYSTEM_COLOURS, Block, Stack
+from tokenfleet.report.page.look import OTHER
+from tokenfleet.report.page.panel import Axis, Panel, Point, Series
 from tokenfleet.report.page.parts import (
     Cell,
-    Drawn,
+    Folded,
     Lines,
     Part,
     Section,
     Table,
     chart,
+    drawn,
     figure,
     grid,
     row,
     text,
 )
+
+_OPEN = 12  # periods that are shown unfolded
 
 
 def sections(horizon: OverTime) -> Iterator[Section]:
@@ -68,18 +75,8 @@ def _orders(horizon: OverTime) -> Section:
 
 def _periods(horizon: OverTime) -> Section:
     parts: list[Part] = []
-    cash = _by_start(horizon.periods, lambda p: p.bought_usd - p.sold_usd + p.paid_usd)
-    held = _by_start(horizon.periods, lambda p: sum(s.provisioned_kw for s in p.sites))
-    spent, total = [], 0.0
-    for day, usd in cash:
-        total += usd
-        spent.append((day, total))
-    for series, name, shown in (
-        (spent, "cash paid until then, mean of the outlooks, USD", short),
-        (held, "power held, mean of the outlooks", power),
-    ):
-        if len(series) > 1:
-            parts.append(_line(series, name, shown))
+    for figure_of in (cash, purchases, held):
+        parts += drawn(figure_of(horizon))
     rows = [
         row(
             clip(over_time.title(p)),
@@ -97,36 +94,170 @@ def _periods(horizon: OverTime) -> Section:
         figure("USD a year"),
         figure("USD per million out"),
     )
-    parts.append(Table(grid(columns, rows)))
+    parts.append(_cash_table(horizon))
+    every = grid(columns, rows)
+    name = findings.counted(len(rows), "period")
+    parts.append(Folded(name, every) if len(rows) > _OPEN else Table(every, heading=name))
     said = tuple(sentence(plain(line)) for line in over_time.sentences(horizon))
     parts.append(Lines(said))
     return Section("Over time", findings.over_time_title(horizon), tuple(parts))
 
 
-def _by_start(
-    periods: Sequence[Period], amount: Callable[[Period], float]
-) -> list[tuple[date, float]]:
-    """Mean over the outlooks of an amount, by the first day of the period."""
-    found: dict[date, float] = defaultdict(float)
-    for p in periods:
-        found[p.start] += p.probability * amount(p)
-    return sorted(found.items())
-
-
-def _line(series: Sequence[tuple[date, float]], name: str, shown: Callable[[float], str]) -> Drawn:
-    """An amount by date, in both widths."""
-    points = [
-        charts.Dot(float(day.toordinal()), value, shown(value) if i == len(series) - 1 else "")
-        for i, (day, value) in enumerate(series)
-    ]
-    days = [(float(day.toordinal()), day.isoformat()[:7]) for day, _ in series]
-    most = max((value for _, value in series), default=0.0)
-    ticks = [(tick, shown(tick)) for tick in charts.nice_ticks(most)]
-    broad, narrow = (
-        charts.line(points, name, days, ticks, title=sentence(name), width=width)
-        for width in (charts.BROAD, charts.NARROW)
+def _cash_table(horizon: OverTime) -> Table:
+    """Cash by period, the mean of its outlooks, and its sum until then."""
+    found: dict[str, list[float]] = {}
+    for p in horizon.periods:
+        sums = found.setdefault(_name(p), [0.0, 0.0, 0.0])
+        for i, usd in enumerate((p.bought_usd, -p.sold_usd, p.paid_usd)):
+            sums[i] += p.probability * usd
+    rows, total = [], 0.0
+    for name, sums in found.items():
+        total += sum(sums)
+        rows.append(row(clip(name), *map(short_dollars, (*sums, sum(sums), total))))
+    columns = (
+        text("Period"),
+        figure("Bought, USD"),
+        figure("Sold, USD"),
+        figure("Running, USD"),
+        figure("In all, USD"),
+        figure("Until then, USD"),
     )
-    return Drawn(broad, narrow)
+    return Table(grid(columns, rows), heading=findings.cash_heading(horizon))
+
+
+def _name(period: Period) -> str:
+    """The period without its outlook."""
+    return period.period.split(" ", 1)[0]
+
+
+def cash(horizon: OverTime) -> Panel:
+    """Cash paid until each date, a line for each outlook."""
+    title = f"Cash paid until then{_by_outlook(horizon)}"
+    return _by_date(horizon, title, "USD paid until then", short, cash_of, summed=True)
+
+
+def held(horizon: OverTime) -> Panel:
+    """Power held in each period, a line for each outlook."""
+
+    def kw(period: Period) -> float:
+        return sum(site.provisioned_kw for site in period.sites)
+
+    title = f"Power held{_by_outlook(horizon)}"
+    return _by_date(horizon, title, "power held", power, kw, summed=False)
+
+
+def _by_outlook(horizon: OverTime) -> str:
+    return ", by outlook" if len(horizon.outlooks) > 1 else ""
+
+
+def cash_of(period: Period) -> float:
+    """Cash of a period: bought, less sold, and running."""
+    return period.bought_usd - period.sold_usd + period.paid_usd
+
+
+def _by_date(
+    horizon: OverTime,
+    title: str,
+    name: str,
+    shown: Callable[[float], str],
+    amount: Callable[[Period], float],
+    *,
+    summed: bool,
+) -> Panel:
+    """An amount by date: a sum stands at the end of its period, a level holds over it."""
+    mean: dict[date, float] = defaultdict(float)
+    lines = []
+    for outlook, periods in paths(horizon):
+        points: list[Point] = []
+        total = 0.0
+        for p in periods:
+            value = amount(p)
+            total += value
+            if summed:
+                points += [(_day(p.start), 0.0)] if not points else []
+                points.append((_day(p.end), total))
+            else:
+                points += [(_day(p.start), value), (_day(p.end), value)]
+        lines.append((outlook, tuple(points)))
+    for p in horizon.periods:
+        mean[p.end] += p.probability * amount(p)
+    series = _coloured(lines)
+    days = sorted({p.start for p in horizon.periods} | {p.end for p in horizon.periods})
+    ticks = tuple((_day(day), day.isoformat()[:7]) for day in days)
+    if summed and len(lines) > 1:
+        series += (Series("mean of the outlooks", _running(mean, days[0]), "ink", dots=False),)
+    x, y = Axis(ticks=ticks), Axis(zero=True, shown=shown)
+    return Panel(title, "", name, series, x=x, y=y)
+
+
+def _running(amounts: Mapping[date, float], start: date) -> tuple[Point, ...]:
+    points, total = [(_day(start), 0.0)], 0.0
+    for day, amount in sorted(amounts.items()):
+        total += amount
+        points.append((_day(day), total))
+    return tuple(points)
+
+
+def _coloured(lines: Sequence[tuple[str, tuple[Point, ...]]]) -> tuple[Series, ...]:
+    """A colour for each line; of too many, the highest, the lowest and the rest in grey."""
+    if len(lines) <= SYSTEM_COLOURS:
+        return tuple(
+            Series(clip(name) if len(lines) > 1 else "", points, f"s{i}", dots=False)
+            for i, (name, points) in enumerate(lines)
+        )
+    by_end = sorted(lines, key=lambda of: (of[1][-1][1], of[0]))
+    grey = [Series("", points, OTHER, dots=False) for _, points in by_end[1:-1]]
+    grey[0] = replace(grey[0], name=findings.counted(len(grey), "other outlook"))
+    ends = [
+        Series(f"{clip(name)} ({said})", points, colour, dots=False)
+        for (name, points), said, colour in (
+            (by_end[-1], "the most", "s1"),
+            (by_end[0], "the least", "s3"),
+        )
+    ]
+    return (*grey, *ends)
+
+
+def paths(horizon: OverTime) -> list[tuple[str, tuple[Period, ...]]]:
+    """Each future from the first period to its last, with the outlook that it is."""
+    by_name = {p.period: p for p in horizon.periods}
+    followed = {p.after for p in horizon.periods}
+    found = []
+    for last in horizon.periods:
+        if last.period in followed:
+            continue
+        path = [last]
+        while path[-1].after is not None:
+            path.append(by_name[path[-1].after])
+        found.append((last.outlook or "", tuple(reversed(path))))
+    return found
+
+
+def purchases(horizon: OverTime) -> Stack:
+    """What is delivered in each period by system type, mean of the outlooks."""
+    found: dict[date, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    names: dict[date, str] = {}
+    total: dict[str, float] = defaultdict(float)
+    for p in horizon.periods:
+        of = found[p.start]
+        names[p.start] = _name(p)
+        for s in p.systems:
+            of[s.system] += p.probability * s.delivered
+            total[s.system] += p.probability * s.delivered
+    ranked = sorted((s for s in total if total[s] > 0), key=lambda s: (-total[s], s))
+    colours = {s: f"s{min(i, SYSTEM_COLOURS)}" for i, s in enumerate(ranked)}
+    blocks = tuple(
+        Block(1.0, tuple((of[s], colours[s]) for s in ranked if of.get(s)), names[day])
+        for day, of in sorted(found.items())
+    )
+    key = tuple((colours[s], clip(s)) for s in ranked[:SYSTEM_COLOURS])
+    mean = ", mean of the outlooks" if len(horizon.outlooks) > 1 else ""
+    title = f"Systems delivered in each period by type{mean}"
+    return Stack(title, "systems delivered", blocks, key)
+
+
+def _day(day: date) -> float:
+    return float(day.toordinal())
 
 
 def _futures(horizon: OverTime) -> Section:

@@ -11,7 +11,10 @@ from typing import ClassVar, TypeAlias
 
 from markupsafe import Markup
 
+from tokenfleet.report.page.charts import BROAD, NARROW, Figure
+
 ROWS = 60  # of a table: more are in the spreadsheet, so that a page stays small
+PRINTED = 18  # of them on paper, behind the first pages: the stylesheet hides the others there
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Grid:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     more: str = ""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether paper may show fewer rows of it than a screen."""
+        return len(self.rows) > PRINTED
 
 
 @dataclass(frozen=True)
@@ -95,11 +103,13 @@ class Racks:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A drawn chart in two widths, with notes beside it."""
+    """A drawn chart in two widths under its title and key, with notes beside it."""
 
     kind: ClassVar[str] = "drawn"
     broad: Markup
     narrow: Markup
+    title: str
+    key: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -212,3 +222,11 @@ def figure(head: str, label: str | None = None) -> Column:
 def chart(head: str) -> Column:
     """A column whose cells are drawn."""
     return Column(head, "bar")
+
+
+def drawn(of: Figure, notes: tuple[str, ...] = ()) -> list[Part]:
+    """A chart under its key, as wide as a desk and as a phone; nothing where it is empty."""
+    broad = of.draw(BROAD)
+    if not broad:
+        return []
+    return [Drawn(broad, of.draw(NARROW), of.title, of.key, notes)]

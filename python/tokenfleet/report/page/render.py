@@ -75,7 +75,16 @@ def environment() -> Environment:
 @lru_cache(maxsize=1)
 def stylesheet() -> str:
     """The one stylesheet, shared by every page."""
-    return (files(_FOLDER) / "templates" / "style.css").read_text(encoding="utf-8").strip()
+    return f"{drawn_stylesheet()}\n{_template('style.css')}"
+
+
+def drawn_stylesheet() -> str:
+    """What of it a drawing alone needs: colours, and the classes that use them."""
+    return _template("drawn.css")
+
+
+def _template(name: str) -> str:
+    return (files(_FOLDER) / "templates" / name).read_text(encoding="utf-8").strip()
 
 
 def policy(style: str, more: str = "") -> str:

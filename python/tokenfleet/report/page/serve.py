@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tokenfleet.plan.rows import Plan, Site
+from tokenfleet.plan.rows import Site
 from tokenfleet.report import findings, words
 from tokenfleet.report.findings import clip
 from tokenfleet.report.numbers import count, duration, part, power
-from tokenfleet.report.page import charts
-from tokenfleet.report.page.look import OTHER, Look
+from tokenfleet.report.page import charts, day
+from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import (
     Cell,
-    Drawn,
     Key,
     Lines,
     Part,
     Section,
     Table,
     chart,
+    drawn,
     figure,
     grid,
     row,
     text,
 )
 
-_SITES = ("f-accent", "f-money")  # colours of the first sites: systems have others
-_KEYS = 12  # systems of a key
 _NAMED = 3  # systems named under a workload's bar
 
 
@@ -64,7 +62,7 @@ def latency(look: Look) -> Section | None:
 
 
 def power_and_space(look: Look) -> Section | None:
-    """Power held and drawn at every site, and its racks; then power over the year."""
+    """Power held and drawn at every site, and its racks; then power and load over the day."""
     plan = look.plan
     if not plan.sites or not plan.systems:
         return None
@@ -97,35 +95,15 @@ def power_and_space(look: Look) -> Section | None:
         figure("Drawn at peak"),
         figure("Racks"),
     )
-    parts: list[Part] = [Table(grid(columns, rows), "bars"), *_power_over_the_year(plan)]
+    parts: list[Part] = [Table(grid(columns, rows), "bars")]
+    for over_the_day in (day.power(look), day.utilisation(look)):
+        parts += _over_the_day(look, over_the_day)
     return Section("Power and space", findings.power_title(plan), tuple(parts))
 
 
-def _power_over_the_year(plan: Plan) -> list[Part]:
-    """Power drawn at each site in every load block, and how full the replicas are in it."""
-    ranked = sorted(plan.sites, key=lambda s: (-s.drawn_kw, s.site))
-    first, others = ranked[: len(_SITES)], ranked[len(_SITES) :]
-    used = [b for b, block in enumerate(plan.blocks) if block.hours_per_year > 0]
-    if len(used) < 2:
-        return []
-    gpus = sum(r.count * r.gpus for r in plan.replicas)
-    blocks = []
-    for b in used:
-        hours = plan.blocks[b].hours_per_year
-        busy = sum(r.load_by_block[b] * r.count * r.gpus for r in plan.replicas)
-        load = f", {100 * busy / gpus:.0f}% load" if gpus else ""
-        drawn = [(s.drawn_kw_by_block[b], colour) for s, colour in zip(first, _SITES, strict=False)]
-        drawn.append((sum(s.drawn_kw_by_block[b] for s in others), "f-other"))
-        blocks.append(charts.Block(hours, tuple(drawn), f"{hours:,.0f} h{load}"))
-    title = "Power drawn at the meter over the hours of a year, by site"
-    broad, narrow = (
-        charts.over_hours(blocks, "kW drawn", title, width)
-        for width in (charts.BROAD, charts.NARROW)
-    )
-    key = [(colour, clip(s.site)) for s, colour in zip(first, _SITES, strict=False)]
-    if others:
-        key.append(("f-other", findings.counted(len(others), "other site")))
-    return [Key(tuple(key)), Drawn(broad, narrow)] if broad else []
+def _over_the_day(look: Look, of: charts.Figure | None) -> list[Part]:
+    """A chart over the hours of a day, where they differ."""
+    return drawn(of) if of is not None and len(day.blocks_of(look.plan)) > 1 else []
 
 
 def _is_full(s: Site) -> bool:
@@ -133,7 +111,7 @@ def _is_full(s: Site) -> bool:
 
 
 def workloads(look: Look) -> Section | None:
-    """Which systems serve each workload's output, and requests over the year."""
+    """Which systems serve each workload's output, and requests over the day."""
     plan = look.plan
     if not plan.workloads:
         return None
@@ -158,8 +136,8 @@ def workloads(look: Look) -> Section | None:
         figure("Output tokens a year"),
         figure("USD per million"),
     )
-    parts: list[Part] = [Key(_key(look)), Table(grid(columns, rows), "bars")]
-    parts += _over_the_year(look)
+    parts: list[Part] = [Key(day.key_of_systems(look)), Table(grid(columns, rows), "bars")]
+    parts += _over_the_day(look, day.requests(look))
     return Section("Who serves what", findings.served_title(plan), tuple(parts))
 
 
@@ -188,46 +166,3 @@ def _named(look: Look, shares: list[tuple[float, str | None]]) -> str:
 
 def _served_by(look: Look, system: str | None) -> str:
     return "hosted API" if system is None else look.name(system)
-
-
-def _key(look: Look) -> tuple[tuple[str, str], ...]:
-    named = [(look.colour(k), look.name(k)) for k in look.ranked[:_KEYS]]
-    if len(look.ranked) > _KEYS:
-        named.append((OTHER, f"{len(look.ranked) - _KEYS:,} more"))
-    if any(r.api for r in look.plan.routing):
-        named.append((OTHER, "hosted API"))
-    return tuple(named)
-
-
-def _over_the_year(look: Look) -> list[Part]:
-    """Requests/s in every load block by the system that serves them."""
-    blocks = _load(look)
-    if len(blocks) < 2:
-        return []
-    title = "Requests per second over the hours of a year, by the system that serves them"
-    broad, narrow = (
-        charts.over_hours(blocks, "requests/s", title, width)
-        for width in (charts.BROAD, charts.NARROW)
-    )
-    return [Drawn(broad, narrow)] if broad else []
-
-
-def _load(look: Look) -> list[charts.Block]:
-    plan: Plan = look.plan
-    stacks: list[dict[str | None, float]] = [defaultdict(float) for _ in plan.blocks]
-    for r in plan.routing:
-        if r.role == "prefill":
-            continue  # a request of two pools is counted where it is delivered
-        by = None if r.api is not None else look.system_of_pool.get(r.pool or "")
-        for stack, rate in zip(stacks, r.requests_per_s, strict=True):
-            stack[by] += rate
-    order = [*look.ranked, None]
-    return [
-        charts.Block(
-            block.hours_per_year,
-            tuple((stack[k], look.colour(k)) for k in order if stack.get(k)),
-            f"{block.hours_per_year:,.0f} h a year",
-        )
-        for block, stack in zip(plan.blocks, stacks, strict=True)
-        if block.hours_per_year > 0
-    ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tokenfleet.plan.rows import Input, Plan, Systems
-from tokenfleet.report import words
+from tokenfleet.report import sheets
+from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.workbook.book import Book, Sheet
 from tokenfleet.report.workbook.expression import Cell, Expression
 
@@ -15,22 +16,19 @@ Key: TypeAlias = tuple[str, ...]  # ("finance", field), ("price", offer), ("pue"
 
 _COLUMNS = ("Figure", "Your value", "In the plan", "Change", "In the best plan up to", "")
 _WIDTHS = (46, 13, 13, 9, 15, 30, 52)
-_FINANCE = {  # label, form
-    "cost_of_capital": ("Cost of capital, a year", "percent2"),
-    "life_years": ("Economic life, years", "figure"),
-    "residual_fraction": ("Resale at the end of life, of what was paid", "percent"),
-    "maintenance_fraction_per_year": ("Maintenance a year, of the server price", "percent"),
-    "network_fraction": ("Network, of total IT capex", "percent"),
-    "storage_fraction": ("Storage, of total IT capex", "percent"),
-    "integration_fraction": ("Integration, of the server price", "percent"),
-    "staff_usd_per_kw_year": ("Staff, USD per kW of IT and year", "number"),
-    "licence_usd_per_gpu_year": ("Licences, USD per accelerator and year", "number"),
+_FINANCE = {  # form of each money term
+    "cost_of_capital": "percent2",
+    "life_years": "figure",
+    "residual_fraction": "percent",
+    "maintenance_fraction_per_year": "percent",
+    "network_fraction": "percent",
+    "storage_fraction": "percent",
+    "integration_fraction": "percent",
+    "staff_usd_per_kw_year": "number",
+    "licence_usd_per_gpu_year": "number",
 }
-_API = {
-    "usd_per_mtok_input": ("USD per million input tokens", "usd4"),
-    "usd_per_mtok_output": ("USD per million output tokens", "usd4"),
-    "usd_per_request": ("USD per request", "usd4"),
-}
+_API = ("usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request")
+_TARIFF = "electricity_usd_per_kwh"
 _MOST = {"percent": 1.0, "percent2": 1.0}
 
 
@@ -74,18 +72,19 @@ class Inputs:
         return ("finance", "cost_of_capital") in self._cells
 
     def _finance(self) -> Iterator[Given]:
-        for field, (label, form) in _FINANCE.items():
+        for field, form in _FINANCE.items():
             row = self._known.get(f"finance.{field}")
             if row is not None and isinstance(row.value, float):
                 key = ("finance", field)
-                yield Given(key, "Finance", label, row.value, form, words.origin(row), row.what)
+                label, source = capital(FIELDS[field].with_unit()), sheets.origin(row)
+                yield Given(key, "Finance", label, row.value, form, source, row.what)
 
     def _prices(self, plan: Plan) -> Iterator[Given]:
         for row in {row.offer: row for row in plan.systems}.values():
             hourly = row.price_usd_per_gpu_h is not None
             value = row.price_usd_per_gpu_h if hourly else row.price_usd_per_system
             field = "price_usd_per_gpu_h" if hourly else "price_usd_per_system"
-            unit = "USD per accelerator-hour" if hourly else "USD per system"
+            unit = FIELDS[field].unit
             what = f"offers[{row.offer}].{field}"
             if value is not None:
                 label, form = f"{row.offer}: {unit}", "usd4" if hourly else "usd"
@@ -113,19 +112,20 @@ class Inputs:
             found = self._known.get(what)
             pays = any(not row.hosted and "hosting" not in row.includes for row in rows)
             if pays and found is not None and isinstance(found.value, float):
-                label, key = f"{site.site}: hosting, USD per kW and month", ("hosting", site.site)
-                yield Given(key, "Sites", label, found.value, "number", words.origin(found), what)
+                key = ("hosting", site.site)
+                label = f"{site.site}: {FIELDS['hosting_usd_per_kw_month'].with_unit()}"
+                yield Given(key, "Sites", label, found.value, "number", sheets.origin(found), what)
             if site.contracted_power_usd_per_year and site.power_limit_kw:
                 usd = site.contracted_power_usd_per_year / site.power_limit_kw
                 label = f"{site.site}: contracted power, USD per kW and year"
                 key = ("contracted", site.site)
-                yield Given(key, "Sites", label, usd, "number", words.YOURS)
+                yield Given(key, "Sites", label, usd, "number", sheets.YOURS)
 
     def _energy(self, site: str, rows: list[Systems]) -> Iterator[Given]:
         """Tariff, PUE, and priced carbon and water, one of each for rows that share it."""
         names = {
-            "tariff": ("electricity, USD per kWh", "usd4", "electricity_usd_per_kwh"),
-            "pue": ("PUE", "number", "pue"),
+            "tariff": (FIELDS[_TARIFF].with_unit(), "usd4", _TARIFF),
+            "pue": (FIELDS["pue"].with_unit(), "number", "pue"),
             "carbon": ("priced carbon, USD per kWh at the meter", "usd4", ""),
             "water": ("priced water, USD per kWh of IT", "usd4", ""),
         }
@@ -143,24 +143,25 @@ class Inputs:
                 said = label if only else f"{label} ({', '.join(sorted({r.system for r in of}))})"
                 if kind == "tariff" and known is None:
                     said = f"{said}, mean of the hours drawn"
-                source = self._source(what, words.YOURS if kind != "pue" else words.TYPICAL)
+                source = self._source(what, sheets.YOURS if kind != "pue" else sheets.TYPICAL)
                 path = what if only and known is not None else ""
                 yield Given(key, "Sites", f"{site}: {said}", value, form, source, path)
 
     def _apis(self, plan: Plan) -> Iterator[Given]:
         for api in sorted({row.api for row in plan.routing if row.api is not None}):
-            for field, (label, form) in _API.items():
+            for field in _API:
                 what = f"apis[{api}].{field}"
                 row = self._known.get(what)
                 if row is not None and isinstance(row.value, float):
-                    said, key = f"{api}: {label}", ("api", api, field)
-                    yield Given(key, "Hosted APIs", said, row.value, form, words.origin(row), what)
+                    said, key = f"{api}: {FIELDS[field].unit}", ("api", api, field)
+                    source = sheets.origin(row)
+                    yield Given(key, "Hosted APIs", said, row.value, "usd4", source, what)
         for short in plan.unserved:
             if short.requests_per_year:
                 key = ("unserved", short.workload, short.cls)
                 label = f"{short.workload}, {short.cls}: USD per request left unserved"
                 usd = short.cost_usd_per_year / short.requests_per_year
-                yield Given(key, "Hosted APIs", label, usd, "usd4", words.YOURS)
+                yield Given(key, "Hosted APIs", label, usd, "usd4", sheets.YOURS)
 
     def _number(self, what: str) -> float | None:
         row = self._known.get(what)
@@ -168,11 +169,11 @@ class Inputs:
 
     def _source(self, what: str, otherwise: str) -> str:
         row: Input | None = self._known.get(what)
-        return otherwise if row is None else words.origin(row)
+        return otherwise if row is None else sheets.origin(row)
 
     def write(self, book: Book, leaving: Mapping[str, float]) -> None:
         """The sheet. `leaving` has by offer the price above which it leaves the best plan."""
-        sheet = book.sheet("Inputs", words.INPUTS_NOTE, _WIDTHS)
+        sheet = book.sheet("Inputs", sheets.INPUTS_NOTE, _WIDTHS)
         sheet.text(len(_COLUMNS), "Source", "head")
         sheet.head(_COLUMNS, frozen=True)
         section, begun, bounds = "", sheet.row, (0.0, 0.0)
@@ -186,7 +187,7 @@ class Inputs:
             self._row(sheet, given, leaving.get(given.key[1]) if given.key[0] == "price" else None)
         _validate(sheet, begun, bounds)
         sheet.row += 1
-        sheet.text(0, words.PRICE_RANGES if leaving else words.NO_RANGES, "note")
+        sheet.text(0, sheets.PRICE_RANGES if leaving else sheets.NO_RANGES, "note")
 
     def _row(self, sheet: Sheet, given: Given, leaves: float | None) -> None:
         sheet.text(0, given.label)
@@ -196,13 +197,13 @@ class Inputs:
         then = sheet.at(2, given.value)
         change = Expression(f"IF({then.text}=0,0,{now.text}/{then.text}-1)", 0.0)
         sheet.formula(3, change, "change")
-        again = f'"{words.RUN_AGAIN}"'
+        again = f'"{sheets.RUN_AGAIN}"'
         if leaves is None:
             sheet.text(4, "not computed" if given.key[0] == "price" else "–", "soft right")
             said = again
         else:
             sheet.number(4, leaves, given.form)
-            still = f'"{words.STILL_IN_PLAN}"'
+            still = f'"{sheets.STILL_IN_PLAN}"'
             said = f"IF({now.text}<={sheet.at(4, leaves).text},{still},{again})"
         sheet.words(5, f'IF({now.text}={then.text},"",{said})', "", "warn inset")
         sheet.text(6, given.source, "soft wrap")

@@ -6,7 +6,7 @@ import math
 from itertools import count
 
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report import words
+from tokenfleet.report import sheets, words
 from tokenfleet.report.workbook.book import ACCENT, INK, LINE, Book, Sheet, address
 from tokenfleet.report.workbook.expression import Expression, sinking_fund, sum_of
 from tokenfleet.report.workbook.inputs import Inputs
@@ -15,7 +15,6 @@ from tokenfleet.report.workbook.order import Totals
 _LEAST_YEARS = 10  # rows of the cash flow, so that a longer life can be tried
 _PRICE_STEPS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
 _TARIFF_STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
-_CASH = ("Year", "Purchase", "Running cost", "Resale", "Together", "Factor", "Discounted", "Summed")
 _CAPITAL = ("capex_annuity", "residual_credit")
 _GREEN, _WHITE, _ORANGE = "#CFE8DF", "#FFFFFF", "#F3D9C8"
 
@@ -25,7 +24,7 @@ def write_summary(book: Book, sheet: Sheet, inputs: Inputs, totals: Totals) -> N
     plan = book.plan
     sheet.of.set_row(1, 18)
     sheet.row = 3
-    sheet.text(0, words.SUMMARY_NOTE, "note")
+    sheet.text(0, sheets.SUMMARY_NOTE, "note")
     sheet.row = 4
     sheet.head(["", "Now", "In the plan", "Change"])
     rows = [
@@ -94,7 +93,7 @@ def _by_item(book: Book, sheet: Sheet, totals: Totals, plan: Plan) -> None:
     items = sorted(totals.items.items(), key=lambda item: -item[1].value)
     shown = [(name, cell) for name, cell in items if cell.value or plan.cost_items.get(name)]
     for name, cell in shown:
-        said = words.item_name(name) if name != "other" else words.NO_INPUT
+        said = words.item_name(name) if name != "other" else sheets.NO_INPUT
         _compared(sheet, said[:1].upper() + said[1:], cell, "usd")
     last = sheet.row - 1
     sheet.text(0, "Together", "total")
@@ -141,13 +140,13 @@ def _chart(book: Book, sheet: Sheet, first: int, last: int) -> None:
 
 def write_cash_flow(book: Book, inputs: Inputs, totals: Totals) -> None:
     """Year by year, discounted, and its annuity, which is the plan's yearly cost."""
-    sheet = book.sheet("Cash flow", words.CASH_NOTE, (12, 16, 16, 16, 16, 14, 16, 16))
+    sheet = book.sheet("Cash flow", sheets.CASH_NOTE, (12, 16, 16, 16, 16, 14, 16, 16))
     running = totals.annual
     for item in _CAPITAL:
         if item in totals.items:
             running = running - totals.items[item]
     if not inputs.has_finance:
-        sheet.text(0, words.NO_PURCHASE)
+        sheet.text(0, sheets.NO_PURCHASE)
         sheet.row += 1
         sheet.text(0, "USD a year")
         sheet.formula(1, totals.annual, "cents", "bold")
@@ -237,7 +236,7 @@ def write_sensitivity(book: Book, totals: Totals) -> None:
     """Cost of output over changes of hardware prices and of the tariff, with the mix as it is."""
     plan = book.plan
     widths = (34, *(12 for _ in _PRICE_STEPS))
-    sheet = book.sheet("Sensitivity", words.SENSITIVITY_NOTE, widths)
+    sheet = book.sheet("Sensitivity", sheets.SENSITIVITY_NOTE, widths)
     tokens = plan.tokens_per_year_output / 1e6
     unit, form = ("USD per million output tokens", "usd4") if tokens else ("USD a year", "usd")
     amounts = (
@@ -278,4 +277,4 @@ def write_sensitivity(book: Book, totals: Totals) -> None:
         {"type": "3_color_scale", "min_color": _GREEN, "mid_color": _WHITE, "max_color": _ORANGE},
     )
     sheet.row += 1
-    sheet.text(0, words.MIX_HELD, "note")
+    sheet.text(0, sheets.MIX_HELD, "note")

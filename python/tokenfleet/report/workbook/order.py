@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenfleet.plan.rows import Systems
 from tokenfleet.problem_data import HOURS_PER_YEAR
-from tokenfleet.report import words
+from tokenfleet.report import sheets, words
 from tokenfleet.report.workbook.book import Book, Sheet, address
 from tokenfleet.report.workbook.expression import Expression, sinking_fund, sum_of, total
 from tokenfleet.report.workbook.inputs import Inputs, energy_key, rates_of
@@ -91,7 +91,7 @@ class Order:
     def __init__(self, book: Book, inputs: Inputs) -> None:
         """Starts the sheet."""
         self.plan, self.inputs = book.plan, inputs
-        self.sheet = book.sheet("Order", words.ORDER_NOTE, _WIDTHS)
+        self.sheet = book.sheet("Order", sheets.ORDER_NOTE, _WIDTHS)
 
     def write(self) -> Totals:
         """The order, its cost, APIs and contracts, and the total beside the plan's."""
@@ -105,7 +105,7 @@ class Order:
         sheet.row += 1
         rest = self.plan.annual_cost_usd - sum(part.value for part in parts)
         if abs(rest) > _CENT:
-            sheet.text(0, words.NO_INPUT)
+            sheet.text(0, sheets.NO_INPUT)
             sheet.number(8, rest, "cents")
             costs.items["rest"] = sheet.at(8, rest)
             parts.append(costs.items["rest"])
@@ -132,7 +132,7 @@ class Order:
 
     def _ordered(self, row: Systems) -> _Line:
         sheet, price = self.sheet, self.inputs.get("price", row.offer)
-        sheet.text(0, words.order_line(row))
+        sheet.text(0, sheets.order_line(row))
         sheet.text(1, words.obtained(row.kind))
         sheet.number(2, row.count, "count")
         sheet.number(3, row.gpus, "count")
@@ -227,7 +227,7 @@ class Order:
             for line, value in zip(lines, left, strict=True):
                 line.items[_OTHER] = Expression(f"{value:.17g}", value)
         sheet.section("What each line costs, USD a year")
-        names = [words.item_name(i) if i != _OTHER else words.NO_INPUT for i in used]
+        names = [words.item_name(i) if i != _OTHER else sheets.NO_INPUT for i in used]
         titles = [name[:1].upper() + name[1:] for name in names]
         ends = ["Together", "In the plan", "Check", "Follows its price"]
         sheet.head(["Line", *titles, *ends])
@@ -249,7 +249,7 @@ class Order:
     def _cost_row(self, line: _Line, used: list[str]) -> float:
         """One line by item; returns what of it follows the price of the hardware."""
         sheet, width = self.sheet, len(used)
-        sheet.text(0, words.order_line(line.row))
+        sheet.text(0, sheets.order_line(line.row))
         cells = {}
         for column, item in enumerate(used, start=1):
             if item in line.items:

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import explained as reasons
-from tokenfleet.report import words
+from tokenfleet.report import sheets, words
 from tokenfleet.report.workbook.book import Book, Sheet
 
 _Row = Sequence[object]
-_Column = tuple[str, float, str]  # title, width, number format
 _MOST_ROWS = 100_000
 
 
@@ -73,7 +72,7 @@ def _alternatives(book: Book, plan: Plan, explained: Explanation | None) -> None
         relative = best.difference_relative
         rows.append((said, best.objective_value, relative, plan.objective_unit, None))
     rows += [(row.what, None, None, None, row.reason) for row in plan.not_considered]
-    sheet = _table(book, "Alternatives", words.ALTERNATIVES_NOTE, columns, rows)
+    sheet = _table(book, "Alternatives", sheets.ALTERNATIVES_NOTE, columns, rows)
     found = () if explained is None else explained.flip
     if found:
         sheet.section("Prices that change the plan")
@@ -109,7 +108,7 @@ def _latency(book: Book, plan: Plan) -> None:
         )
         for row in plan.slo
     ]
-    _table(book, "Latency", words.LATENCY_NOTE, columns, rows)
+    _table(book, "Latency", sheets.LATENCY_NOTE, columns, rows)
 
 
 def _power(book: Book, plan: Plan) -> None:
@@ -136,7 +135,7 @@ def _power(book: Book, plan: Plan) -> None:
         )
         for site in plan.sites
     ]
-    sheet = _table(book, "Power", words.POWER_NOTE, columns, rows)
+    sheet = _table(book, "Power", sheets.POWER_NOTE, columns, rows)
     sheet.section("Every stated limit")
     sheet.head(["Where", "What", "Used", "Limit", "Left"], words=2)
     for row in plan.limits:
@@ -189,7 +188,7 @@ def _serving(book: Book, plan: Plan) -> None:
         )
         for r in plan.replicas
     ]
-    _table(book, "Serving", words.SERVING_NOTE, columns, rows)
+    _table(book, "Serving", sheets.SERVING_NOTE, columns, rows)
 
 
 def _routing(book: Book, plan: Plan) -> None:
@@ -216,7 +215,7 @@ def _routing(book: Book, plan: Plan) -> None:
         )
         for r in plan.routing
     ]
-    _table(book, "Routing", words.ROUTING_NOTE, columns, rows)
+    _table(book, "Routing", sheets.ROUTING_NOTE, columns, rows)
 
 
 def _sources(book: Book, plan: Plan) -> None:
@@ -257,7 +256,7 @@ def _sources(book: Book, plan: Plan) -> None:
         (row.what, row.system, None, row.cls, row.source, row.as_of, row.engine_version)
         for row in plan.provenance
     ]
-    _table(book, "Sources", words.SOURCES_NOTE, columns, rows)
+    _table(book, "Sources", sheets.SOURCES_NOTE, columns, rows)
 
 
 def _proof(book: Book, plan: Plan) -> None:
@@ -285,4 +284,4 @@ def _proof(book: Book, plan: Plan) -> None:
             ("SHA-256 of the model", plan.origin.model_sha256),
         ]
     rows += [("Know before signing", text) for text in words.warnings(plan)]
-    _table(book, "Proof", words.PROOF_NOTE, columns, rows)
+    _table(book, "Proof", sheets.PROOF_NOTE, columns, rows)
