@@ -16,7 +16,7 @@ import numpy as np
 from tokenfleet.calibration.biases import log_biases
 from tokenfleet.calibration.constants import Study
 from tokenfleet.calibration.corrector import corrected
-from tokenfleet.calibration.points import LEVELS, METRICS_OF, TARGETS, Point
+from tokenfleet.calibration.points import KINDS, LEVELS, METRICS_OF, TARGETS, Point
 from tokenfleet.calibration.record import Spread
 
 SPLITS = 10  # seeded halves of every cell
@@ -34,6 +34,12 @@ Split = Callable[[Sequence[Point]], tuple[Round, ...]]
 def new_cell(points: Sequence[Point]) -> tuple[Round, ...]:
     """Every cell predicted from the others."""
     return (_leave_out(points, [p.cell for p in points]),)
+
+
+def new_kind(points: Sequence[Point]) -> tuple[Round, ...]:
+    """An engine on a family of models, and a number format on a generation of accelerators, predicted
+    from all else: one round each."""
+    return tuple(_leave_out(points, [p.kinds()[kind] for p in points]) for kind in KINDS)
 
 
 def new_version(points: Sequence[Point]) -> tuple[Round, ...]:
@@ -63,6 +69,7 @@ SPLIT_OF_LEVEL: dict[str, Split] = {
     "known_cell": known_cell,
     "new_version": new_version,
     "new_cell": new_cell,
+    "new_kind": new_kind,
 }
 
 
