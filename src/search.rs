@@ -193,7 +193,7 @@ fn search_partition(spec: &Spec, space: &Space, index: u64) -> Found {
 }
 
 fn search_unit(spec: &Spec, space: &Space, unit: Unit, known: &Fronts) -> Found {
-    let mut at = Place {
+    let mut at = UnitSearch {
         space,
         workload: &spec.workloads[unit.workload],
         known,
@@ -217,7 +217,7 @@ fn search_unit(spec: &Spec, space: &Space, unit: Unit, known: &Fronts) -> Found 
 }
 
 /// Where a unit is searched, and what it has found.
-struct Place<'a> {
+struct UnitSearch<'a> {
     space: &'a Space,
     workload: &'a Workload,
     /// What earlier rounds kept.
@@ -232,7 +232,7 @@ enum Out {
     Dominated,
 }
 
-impl Place<'_> {
+impl UnitSearch<'_> {
     fn search_layout(&mut self, layout: &Layout, step: &StepModel, choice: &LayoutChoice) {
         let (workload, c) = (self.workload, &choice.configuration);
         let sets = &workload.class_sets;

@@ -31,8 +31,8 @@ def everything(p: _core.Space) -> np.ndarray:
     return np.arange(p.space_size, dtype=np.uint64)
 
 
-def searched(p: _core.Space, threads: int = 1) -> _core.Search:
-    search = _core.Search()
+def searched(p: _core.Space, threads: int = 1) -> _core.CandidateSearch:
+    search = _core.CandidateSearch()
     search.extend(p, 0, p.partition_count, threads)
     return search
 

@@ -129,7 +129,7 @@ def of_accelerator(
     catalog: Catalog, gone: Iterable[str], system: str, paths: list[str]
 ) -> list[Point]:
     """Runs of an accelerator, predicted without some kernels."""
-    points = backtest(paths or None, catalog=without(catalog, gone)).points()
+    points = backtest(paths or None, catalog=without(catalog, gone)).measured_runs()
     return [p for p in points if p.accelerator == system]
 
 
@@ -189,7 +189,7 @@ def say_inheritance(paths: list[str]) -> None:
             counts = [sum(metric in p.measured for p in g) for g in groups]
             cells = [f"{half_width(g, metric):.3f}" for g in groups]
             print(f"  {system:12} {metric:9} {' | '.join(cells)}  n {counts}")
-    points = backtest(paths or None).points()
+    points = backtest(paths or None).measured_runs()
     for metric in PROMISED:
         for what, inherited in (("own kernels", False), ("another vendor's", True)):
             group = [p for p in points if p.inherited is inherited and metric in p.measured]
@@ -200,9 +200,9 @@ def main(arguments: list[str]) -> None:
     """Prints every table."""
     paths = [a for a in arguments if a != "--folds"]
     report = backtest(paths or None)
-    say_held(out_of_fold(report) if "--folds" in arguments else report.points())
+    say_held(out_of_fold(report) if "--folds" in arguments else report.measured_runs())
     say_open(report)
-    closed = [p for p in report.points() if p.kind == "closed"]
+    closed = [p for p in report.measured_runs() if p.kind == "closed"]
     if closed:
         say_biases(closed)
     say_inheritance(paths)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -261,6 +262,8 @@ class ScipMix:
         offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
         year = {} if pool.elastic else self._systems(offers)
         self.capex += [(problem.offers[o].capex_usd, x) for o, x in year.items()]
+        # Owned systems count towards their type also where a block has lost their site.
+        self._stand(pool.system, range(len(problem.blocks)), year)
         used = self.model.addVar(vtype="B")
         held: dict[int, Any] = {}
         for b in up:
@@ -270,7 +273,8 @@ class ScipMix:
                 used = self.model.addVar(vtype="B")
             if pool.reserve:
                 self.model.addCons(total <= MOST_SYSTEMS * used)
-            self.standing.setdefault(pool.system, {}).setdefault(b, []).extend(systems.values())
+            if pool.elastic:
+                self._stand(pool.system, [b], systems)
             self._pay(p, b, systems)
             self._room(p, b, systems)
             fixed = not pool.elastic and not problem.relayout
@@ -280,6 +284,10 @@ class ScipMix:
                     self.of_candidate.setdefault(c, []).append(n)
                 self._pack(p, held, total - pool.reserve * used)
             self._flows(b, p, held)
+
+    def _stand(self, system: str, blocks: Iterable[int], systems: dict[int, Any]) -> None:
+        for b in blocks:
+            self.standing.setdefault(system, {}).setdefault(b, []).extend(systems.values())
 
     def _systems(self, offers: list[int]) -> dict[int, Any]:
         return {o: self._whole(min(self.problem.offers[o].supply, MOST_SYSTEMS)) for o in offers}

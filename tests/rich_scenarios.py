@@ -59,6 +59,7 @@ MAXIMISED = frozenset({"most_tokens", "most_value"})
 # be proven in the time (the value is still held against SCIP's).
 ASIDE = ("refused", "open")
 SAME = 2e-5  # relative: two solvers at 1e-6 of feasibility each
+NO_TOKENS = 1e-3  # a year: what a solver's rounding makes of a fleet that can serve nothing
 OPTIONS = SolveOptions(gap=1e-6, time_limit_s=20.0, threads=1)
 
 
@@ -390,6 +391,8 @@ def _against_scip(problem: Problem, answer: Answer) -> Iterator[str]:
     elif judged.status == "optimal" and answer.result.status not in PROVEN:
         yield from _bounded(answer.result, judged, kind)
     elif judged.status != "optimal" or differs(answer.result.value, judged.value):
+        if kind == "most_tokens" and max(answer.result.value, judged.value) <= NO_TOKENS:
+            return
         yield f"{kind}: {answer.text}, and SCIP says {judged}"
 
 
@@ -412,7 +415,7 @@ def _ratio_against_scip(problem: Problem, answer: Answer) -> Iterator[str]:
     """No plan costs less per token than the one found, by a hair."""
     if answer.result is None:
         judged = ScipMix(problem).best("most_tokens")
-        nothing = judged.status == "optimal" and judged.value <= 1e-3
+        nothing = judged.status == "optimal" and judged.value <= NO_TOKENS
         if judged.status != answer.refusal and not (nothing and answer.refusal == "nothing"):
             yield f"{answer.refusal}, and SCIP says {judged}"
         return

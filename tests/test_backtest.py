@@ -206,11 +206,6 @@ def test_open_loop() -> None:
 
 
 @needs_facts
-@pytest.mark.xfail(
-    strict=True,
-    reason="the tails follow the simulator since; the fixed parts and the calibration wait for a "
-    "new fit (vLLM 19.7 ms for 21.8)",
-)
 def test_fixed_part_of_open_loop_ttft_is_what_the_runs_show() -> None:
     engines = load_catalog().kernels.engines
     held = {name: float(fit["open_ttft_fixed_ms"]) for name, fit in engines.items()}

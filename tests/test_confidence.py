@@ -363,7 +363,7 @@ def test_a_calibration_file_of_ones_own(tmp_path: Path) -> None:
 def test_the_confidence_is_what_measured_runs_show() -> None:
     """Shipped runs at 0.9: nine in ten are no slower. First tokens have the heavier tail."""
     widths = spreads(Calibration.read(SHIPPED), "new_cell")
-    held = measure_confidence.held(backtest().points(), widths, 0.9)
+    held = measure_confidence.held(backtest().measured_runs(), widths, 0.9)
     assert {metric: n > 100 for metric, (_, n) in held.items()} == dict.fromkeys(PROMISED, True)
     assert 0.85 < held["tpot"][0] < 0.98
     assert 0.85 < held["capacity"][0] < 0.98
@@ -372,7 +372,7 @@ def test_the_confidence_is_what_measured_runs_show() -> None:
 
 def test_a_bias_helps_its_own_version_and_no_other() -> None:
     """Why a plan needs the version's name: mean error of TPOT on runs left out of the fit."""
-    points = [p for p in backtest().points() if p.kind == "closed"][::4]
+    points = [p for p in backtest().measured_runs() if p.kind == "closed"][::4]
     own = measure_confidence.left_out(points, "known_cell", measure_confidence.level_only)
     other = measure_confidence.left_out(points, "new_version", measure_confidence.predecessors)
     plain, corrected = (float(np.mean(np.abs(logs))) for logs in own)

@@ -122,7 +122,7 @@ def test_impossible_finance_is_refused(field: str, value: float) -> None:
 
 def test_numbers_past_the_end_raise_index_error() -> None:
     p = setting("main")[1]
-    search = _core.Search()
+    search = _core.CandidateSearch()
     calls: list[Callable[[], Any]] = [
         lambda: p.describe(p.space_size),
         lambda: p.points(ids(0, p.space_size)),

@@ -18,7 +18,7 @@ from core_problem import everything, ids, problem, sample, searched, setting
 from tokenfleet import _core
 
 
-def same(a: _core.Search, b: _core.Search) -> bool:
+def same(a: _core.CandidateSearch, b: _core.CandidateSearch) -> bool:
     left: Any = a.kept()
     right: Any = b.kept()
     bytes_of = [
@@ -48,7 +48,7 @@ def test_any_partition_gives_the_same_kept_set(cuts: list[int], seed: int) -> No
     edges = sorted({0, p.partition_count, *(cut % p.partition_count for cut in cuts)})
     ranges = list(itertools.pairwise(edges))
     random.Random(seed).shuffle(ranges)
-    parts = _core.Search()
+    parts = _core.CandidateSearch()
     for first, last in ranges:
         parts.extend(p, first, last, 1)
     assert same(parts, searched(p))

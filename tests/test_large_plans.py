@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from problems import candidate, one_pool, random_problem
+from problems import candidate, one_pool, random_problem, workload
 from reference_mix import scip_cost
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix import solve
@@ -24,12 +24,12 @@ from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search import rounding
 from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.solve import NoPlanError, solve_mix
+from tokenfleet.mix.solve import NoPlanError, NotInPartError, solve_mix
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.infeasible import explain_infeasible
 from tokenfleet.mix.why.infeasible_large import explain_large
-from tokenfleet.problem_data import Problem, SiteData, Systems
+from tokenfleet.problem_data import OfferData, Pool, Problem, SiteData, Systems
 from tokenfleet.verify.mix import verify_mix
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
@@ -152,6 +152,44 @@ def test_no_whole_plan_in_the_time_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(solve, "search", lambda *_, **__: found)
     with pytest.raises(NoPlanError):
         solve_mix(one_pool([[3.0]]), EXACT)
+
+
+def one_rack(third: bool) -> Problem:
+    """Boxes a and b hold 8 requests/s of their own workload at 1 $ a year; 4 of each are asked, and
+    one rack is there, so that the relaxation takes half a box of each. c does both, at 100 $."""
+    systems = ("a", "b", "c")[: 3 if third else 2]
+    serves = [(0, "a"), (1, "b"), (0, "c"), (1, "c")]
+    return replace(
+        one_pool([[4.0]]),
+        workloads=(workload("v", [[4.0]]), workload("w", [[4.0]])),
+        sites=(SiteData("s", rack_limit=1.0),),
+        pools=tuple(Pool(s, 0, s, 8, 1.0, 0.0, systems_per_rack=1.0) for s in systems),
+        offers=tuple(
+            OfferData(s, p, annual_cost_items_usd={"capex": 100.0 if s == "c" else 1.0})
+            for p, s in enumerate(systems)
+        ),
+        candidates=tuple(
+            candidate(c, w, s, 1, [1.0]) for c, (w, s) in enumerate(serves) if s in systems
+        ),
+    )
+
+
+def test_pairs_that_the_relaxation_has_no_use_for_are_built_where_whole_systems_need_them() -> None:
+    problem = one_rack(third=True)
+    found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+    assert found.served and {p for p, _ in found.pairs} == {0, 1}
+    result = solve_mix(problem, EXACT)
+    assert result.value == pytest.approx(100.0)
+    assert result.bound == pytest.approx(1.0)
+    assert verify_mix(result.problem, result.values, result.cost_items, result.value) == []
+
+
+def test_a_part_without_a_whole_plan_is_not_out_of_time() -> None:
+    """Two boxes and one rack: no plan, though half a box of each would do."""
+    with pytest.raises(NotInPartError, match="hold no plan in whole systems") as caught:
+        solve_mix(one_rack(third=False), EXACT)
+    assert "time" not in str(caught.value)
+    assert "2 pairs" in caught.value.message
 
 
 def test_rounds_share_one_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from tokenfleet.fleets import FleetEvaluator
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.generation import applies
 from tokenfleet.mix.model import FleetModel, limits
-from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total
+from tokenfleet.mix.model.family import ALL, Amount, Family, StatedLimit, Unit, Usage, peak, total
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
@@ -77,7 +77,7 @@ def limit_weight(m: FleetModel) -> None:
     m.row(Weight(), pairs + m.slack(Weight()), limits.LE, cap_kg(m.problem))  # type: ignore[arg-type]
 
 
-def weight_used(use: Use, _: Place) -> Amount:
+def weight_used(use: Usage, _: StatedLimit) -> Amount:
     offers = range(len(use.problem.offers))
     return peak([total(use.systems(o, b) * kg(use.problem, o) for o in offers)
                  for b in use.blocks])  # fmt: skip
@@ -92,7 +92,7 @@ WEIGHT = Family(
     key="weight_kg",
     unit=Unit("kg", "{:g} kg"),
     field="weight_limit_kg",
-    places=lambda problem: [Place(ALL, cap_kg(problem))],
+    places=lambda problem: [StatedLimit(ALL, cap_kg(problem))],
     used=weight_used,
 )
 

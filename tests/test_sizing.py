@@ -166,3 +166,6 @@ def test_the_command_answers_in_words_and_in_json(tmp_path: Path) -> None:
     table = run(*line[:2], "--rates", "10,20", "--systems", "h100_sxm_8")
     assert "By rate" in table.stdout and table.returncode == 0
     assert run(*line[:2], "--rates", "10,x").returncode == 2
+    both = run(*line[:2], "--rates", "10,20", "-o", tmp_path / "none.yaml")
+    assert both.returncode == 2 and "--rate R --save FILE" in both.stderr
+    assert not (tmp_path / "none.yaml").exists()

@@ -19,10 +19,10 @@ __all__ = [
     "HOURS_PER_YEAR",
     "POINT_COLUMNS",
     "SIMULATION",
+    "CandidateSearch",
     "Candidates",
     "Durations",
     "PointSearch",
-    "Search",
     "Space",
     "Splicer",
     "StopFlag",
@@ -393,10 +393,10 @@ class Candidates:
         """
 
 @final
-class Search:
+class CandidateSearch:
     """Counts and kept candidates of what was searched so far. Order and grouping do not matter."""
 
-    def __new__(cls) -> Search: ...
+    def __new__(cls) -> CandidateSearch: ...
     def extend(self, space: Space, first: int, last: int, threads: int = 0) -> None:
         """Adds partitions ``first`` to ``last`` (exclusive), each once, of one problem.
 

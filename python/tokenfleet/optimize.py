@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by 
     from tokenfleet.simulation.arrivals import TraceSource
     from tokenfleet.simulation.check import Note, SimulationCheck
 
-Verify = Literal["brief", "simulate"]
+SimulationMode = Literal["brief", "simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
 _CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
@@ -48,7 +48,7 @@ def optimize_fleet(
     progress: Progress | None = None,
     watch: Watch | None = None,
     compare_single: bool = True,
-    verify: Verify | None = None,
+    verify: SimulationMode | None = None,
     simulation: SimulationSettings | None = None,
     trace: TraceSource = None,
     note: Note | None = None,

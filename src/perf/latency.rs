@@ -11,7 +11,6 @@ use crate::perf::late::{late_ttft, median_ttft, stretched_steps, Answers, Distur
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
 use crate::perf::queue::{all_slots_taken, queue_stretch, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
-use crate::perf::role::Role;
 use crate::workload::{MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
 /// Latency of every class at the percentiles, s.
@@ -82,7 +81,7 @@ pub fn members(set: u32) -> impl Iterator<Item = usize> {
 /// Sequences in decode: the largest `n ≤ B` with `n = rate·τ(n)`, by Little's law, where a full batch
 /// steps in `full_s` and `steady` finds the root on a lane.
 fn concurrency(replica: &Replica, rate: f64, full_s: f64, steady: impl Fn(f64) -> f64) -> f64 {
-    if matches!(replica.role, Role::Prefill(_)) || rate <= 0.0 {
+    if !replica.role.decodes() || rate <= 0.0 {
         return 0.0;
     }
     if replica.batch <= rate * full_s {
@@ -150,7 +149,7 @@ impl Pressure {
         for (k, rate) in active() {
             let (times, work) = (&replica.classes[k], &replica.work[k]);
             let residual = 0.5 * held(k) * work.spread;
-            let stretch = queue_stretch(busy, replica.shares_steps());
+            let stretch = queue_stretch(busy, replica.role.shares_steps());
             queue.push(rate / lanes * held(k), residual * stretch);
             uneven += rate * times.load * uneven_load(times.load, work.output_spread, prompts);
         }
@@ -209,7 +208,7 @@ impl Pressure {
         if busy >= 1.0 {
             return None;
         }
-        let stretch = queue_stretch(busy, replica.shares_steps());
+        let stretch = queue_stretch(busy, replica.role.shares_steps());
         pressure.queue.push(busy, residual * stretch);
         pressure.settle(replica, [u, busy, uneven, attention_max], wanted);
         Some(pressure)
@@ -248,7 +247,7 @@ impl Pressure {
     fn settle(&mut self, replica: &Replica, known: [f64; 4], wanted: Percentiles) {
         let [u, busy, uneven, attention_s] = known;
         let (batch, mut tail) = (replica.batch, self.queue);
-        let decodes = !matches!(replica.role, Role::Prefill(_));
+        let decodes = replica.role.decodes();
         if decodes {
             // Prompts that are being read hold places too.
             let held = self.n + busy * replica.lanes();
@@ -278,7 +277,7 @@ impl Pressure {
     /// TTFT of class `k` at percentile index `i`, s.
     pub fn ttft(&self, replica: &Replica, k: usize, i: usize, round_trip_s: f64) -> f64 {
         let (mut stretched, mut shared) = (0.0, Shared::NOTHING);
-        if replica.shares_steps() {
+        if replica.role.shares_steps() {
             let stretch = 1.0 / self.decode_share;
             stretched = stretched_steps(self.tau, stretch);
             let step_s = self.tau * stretch;
@@ -348,7 +347,7 @@ impl Pressure {
 
     /// By how much a prompt of class `k` holds its lane longer at percentile index `i` than on average, s.
     fn longer_prompt(&self, replica: &Replica, k: usize, i: usize) -> f64 {
-        if !replica.shares_steps() {
+        if !replica.role.shares_steps() {
             return 0.0;
         }
         let times = &replica.classes[k];
@@ -363,7 +362,7 @@ impl Pressure {
             tpot: [[f64::NAN; 5]; MAX_CLASSES],
             concurrency: self.n,
         };
-        let decodes = !matches!(replica.role, Role::Prefill(_));
+        let decodes = replica.role.decodes();
         for k in members(set) {
             for i in 0..5 {
                 latency.ttft[k][i] = self.ttft(replica, k, i, round_trip_s[k]);
@@ -383,6 +382,7 @@ pub(super) mod tests {
     use crate::perf::layout::Layout;
     use crate::perf::parallel::Parallel;
     use crate::perf::replica::ClassWork;
+    use crate::perf::role::Role;
     use crate::perf::step::{OperatorTables, StepModel};
     use crate::workload::Spec;
     use proptest::prelude::*;

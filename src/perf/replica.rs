@@ -197,11 +197,6 @@ impl<'a> Replica<'a> {
         self.factors.load(self.role)
     }
 
-    /// Whether prompts and decode share steps.
-    pub fn shares_steps(&self) -> bool {
-        matches!(self.role, Role::Serve)
-    }
-
     /// Batches in flight at once: data-parallel ranks times stages.
     pub fn lanes(&self) -> f64 {
         self.ranks * self.stages

@@ -12,6 +12,16 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether prompts and decode share steps.
+    pub fn shares_steps(self) -> bool {
+        matches!(self, Self::Serve)
+    }
+
+    /// Whether it makes output tokens.
+    pub fn decodes(self) -> bool {
+        !matches!(self, Self::Prefill(_))
+    }
+
     /// Name used in plans.
     pub fn name(self) -> &'static str {
         match self {

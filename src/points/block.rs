@@ -219,7 +219,7 @@ impl Block {
     /// The two terms of waiting: for prompts before, and for a place in the batch.
     #[inline(always)]
     fn queue(&mut self, curve: &Curve) {
-        let shares = curve.shares_steps();
+        let shares = curve.role.shares_steps();
         for j in 0..BLOCK {
             let service = curve.service.at(self.tau[j], self.beside(j));
             self.service[j] = service;
@@ -233,7 +233,7 @@ impl Block {
             self.prompts
                 .scale(j, curve.residual * service * stretch, 1.0);
         }
-        if curve.decodes() {
+        if curve.role.decodes() {
             self.places(curve);
         } else {
             self.slots = NO_TERM;
@@ -287,7 +287,7 @@ impl Block {
         let (mut ttft, wait) = (ZERO, self.wait[i]);
         let own_ttft = [0, 1, 2, i].map(|i| curve.own_ttft[i]);
         // Prompts and decode share steps, or not at all.
-        let (shares, part) = if curve.shares_steps() {
+        let (shares, part) = if curve.role.shares_steps() {
             (1.0, narrow_tail(i, curve.spread))
         } else {
             (0.0, 1.0)
@@ -353,7 +353,7 @@ impl Block {
     /// TPOT at percentile index `i`; NaN in a prefill pool.
     #[inline(always)]
     fn later_tokens(&mut self, curve: &Curve, i: usize) {
-        if !curve.decodes() {
+        if !curve.role.decodes() {
             self.tpot_s[i] = [f64::NAN; BLOCK];
             return;
         }
@@ -404,7 +404,7 @@ impl Block {
         let (z, threshold) = (NORMAL_QUANTILES[i], -PERCENTILES[i].ln());
         let ln_target = (1.0 - PERCENTILES[i]).ln();
         let crowded = self.crowded(curve, z);
-        let (skew, shares) = (curve.spread * curve.spread, curve.shares_steps());
+        let (skew, shares) = (curve.spread * curve.spread, curve.role.shares_steps());
         let ([at_mean, alone_mean], [at_late, alone_late]) = (curve.prompt_s[0], curve.prompt_s[i]);
         for j in 0..BLOCK {
             let (p, crowded_s) = (&self.prompts, crowded[j]);

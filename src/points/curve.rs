@@ -92,7 +92,7 @@ impl Curve {
     ) -> Self {
         let times = &replica.classes[k];
         let work = &replica.work[k];
-        let decodes = !matches!(replica.role, Role::Prefill(_));
+        let decodes = replica.role.decodes();
         let (changes, change_count) = changes(replica, times.attention_s);
         let fits = sequences_that_fit(layout, work.kv_max_bytes)
             >= needed_sequences(layout, replica.batch as u32);
@@ -138,16 +138,6 @@ impl Curve {
     /// Mean output tokens of a request.
     pub fn output_tokens_per_request(&self) -> f64 {
         self.output_tokens
-    }
-
-    /// Whether the replica makes output tokens.
-    pub(super) fn decodes(&self) -> bool {
-        !matches!(self.role, Role::Prefill(_))
-    }
-
-    /// Whether prompts and decode share steps.
-    pub(super) fn shares_steps(&self) -> bool {
-        matches!(self.role, Role::Serve)
     }
 
     /// Requests/s at which the replica is full; a utilisation is a share of it.

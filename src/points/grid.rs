@@ -60,7 +60,7 @@ pub struct Grid {
 
 /// One operating point, as positions on the axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct GridPoint {
     /// Number of its layout and batch limit in the space of configurations, at the first class set.
     pub configuration: u64,
     /// Workload.
@@ -205,7 +205,7 @@ impl Numbers {
     }
 
     /// Reads a number.
-    pub fn decode(&self, spec: &Spec, space: &Space, number: u64) -> Result<Place> {
+    pub fn decode(&self, spec: &Spec, space: &Space, number: u64) -> Result<GridPoint> {
         if number >= self.len {
             return Err(Error::Unknown {
                 what: "operating point",
@@ -237,7 +237,7 @@ impl Numbers {
                 index: number,
                 len: self.len,
             })?;
-        Ok(Place {
+        Ok(GridPoint {
             configuration: space.point_id(span.workload, choice.first, batch, 0),
             workload: span.workload,
             class,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::points::bulk::fill_chunk;
 use crate::points::curve::Curve;
-use crate::points::grid::{curve_of, Place};
+use crate::points::grid::{curve_of, GridPoint};
 use crate::points::search::Search;
 use crate::points::table::Inputs;
 
@@ -50,7 +50,7 @@ impl Search<'_> {
         numbers.iter().map(&mut one).collect()
     }
 
-    fn point(&self, curve: &Curve, number: u64, place: &Place) -> Result<KeptPoint> {
+    fn point(&self, curve: &Curve, number: u64, place: &GridPoint) -> Result<KeptPoint> {
         let workload = &self.spec.workloads[place.workload];
         let c = self.space.decode(self.spec, place.configuration)?;
         let offer = self.grid.offers[workload.systems[c.system]][place.offer];

@@ -48,7 +48,7 @@ mod _core {
     #[pymodule_export]
     use super::points::{operating_points, PointSearch};
     #[pymodule_export]
-    use super::search::{prune, Search};
+    use super::search::{prune, CandidateSearch};
     #[pymodule_export]
     use super::simulation::{replay, simulate, simulate_fleet, StopFlag};
     #[pymodule_export]

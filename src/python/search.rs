@@ -16,12 +16,12 @@ use crate::search::{Counts, Found};
 /// A search that is fed ranges of partitions and can be read at any time.
 #[pyclass(module = "tokenfleet._core")]
 #[derive(Default)]
-pub(super) struct Search {
+pub(super) struct CandidateSearch {
     found: Found,
 }
 
 #[pymethods]
-impl Search {
+impl CandidateSearch {
     #[new]
     fn new() -> Self {
         Self::default()

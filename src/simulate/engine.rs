@@ -121,7 +121,7 @@ impl StepLoop {
     }
 
     fn is_prefill(&self) -> bool {
-        matches!(self.role, Role::Prefill(_))
+        !self.role.decodes()
     }
 
     /// Whether a request of this length could ever run.

@@ -30,13 +30,13 @@ from tokenfleet.calibration import (
     Calibration,
     Corrector,
     LeftOut,
-    Point,
+    MeasuredRun,
     Study,
     calibrate,
     left_out_by_level,
 )
 from tokenfleet.calibration.constants import Predictions, Values
-from tokenfleet.calibration.points import METRICS_OF
+from tokenfleet.calibration.runs import METRICS_OF
 from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.errors import SchemaError
 
@@ -70,7 +70,7 @@ class Report:
         """Errors of unflagged rows by kind of run and who ran it."""
         return by_benchmark(self.unflagged)
 
-    def points(self) -> list[Point]:
+    def measured_runs(self) -> list[MeasuredRun]:
         """What a calibration is fitted to: unflagged runs that say everything."""
         return [_point(r) for r in self._complete()]
 
@@ -206,9 +206,9 @@ def _is_complete(result: Result) -> bool:
     return _biased(result) and all(m in result.run.measured for m in metrics)
 
 
-def _point(result: Result) -> Point:
+def _point(result: Result) -> MeasuredRun:
     run, layout = result.run, result.layout
-    return Point(
+    return MeasuredRun(
         where=f"{run.file}: row {run.row}",
         accelerator=layout.system,
         generation=result.regimes["generation"],

@@ -10,8 +10,8 @@ from tokenfleet.calibration.constants import Study
 from tokenfleet.calibration.corrector import Corrected, Corrector, corrected
 from tokenfleet.calibration.fit import calibrate
 from tokenfleet.calibration.folds import LeftOut, left_out_by_level
-from tokenfleet.calibration.points import CENTRE, LEVELS, METRICS, TIMES, Point
 from tokenfleet.calibration.record import Calibration, Constant, Effect, Spread
+from tokenfleet.calibration.runs import CENTRE, LEVELS, METRICS, TIMES, MeasuredRun
 from tokenfleet.catalog.load import CALIBRATION as SHIPPED
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "Corrector",
     "Effect",
     "LeftOut",
-    "Point",
+    "MeasuredRun",
     "Spread",
     "Study",
     "calibrate",

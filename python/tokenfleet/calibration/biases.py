@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.calibration.points import Point, spread
 from tokenfleet.calibration.record import Effect
+from tokenfleet.calibration.runs import MeasuredRun, spread
 
 # Standard deviation of what no bias explains.
 _NOISE = {"tpot": 0.06, "ttft": 0.2, "capacity": 0.1}
@@ -52,7 +52,7 @@ class _Design:
         return np.asarray(np.bincount(self.index.ravel(), products, len(self.names)), dtype=float)
 
 
-def _design(points: Sequence[Point], target: str) -> _Design:
+def _design(points: Sequence[MeasuredRun], target: str) -> _Design:
     own = [list(p.effects(target)) for p in points]
     names = tuple(sorted({row[:3] for rows in own for row in rows}))
     position = {name: i for i, name in enumerate(names)}
@@ -71,7 +71,7 @@ def _penalty(design: _Design, target: str) -> FloatArray:
     return np.asarray((_NOISE[target] / np.array(spreads)) ** 2)
 
 
-def _logs(points: Sequence[Point], target: str) -> FloatArray:
+def _logs(points: Sequence[MeasuredRun], target: str) -> FloatArray:
     return np.array([math.log(p.measured[target] / p.predicted[target]) for p in points])
 
 
@@ -112,7 +112,7 @@ def _ridge(
     return found
 
 
-def fit_effects(points: Sequence[Point]) -> list[Effect]:
+def fit_effects(points: Sequence[MeasuredRun]) -> list[Effect]:
     """Effects on every target that the points have; those without a point are left out."""
     found = []
     for target in ("tpot", "ttft", "capacity"):
@@ -130,7 +130,7 @@ def fit_effects(points: Sequence[Point]) -> list[Effect]:
     return found
 
 
-def log_biases(fit: Sequence[Point], out: Sequence[Point], target: str) -> list[float]:
+def log_biases(fit: Sequence[MeasuredRun], out: Sequence[MeasuredRun], target: str) -> list[float]:
     """Log biases of the points `out`, from those of `fit`; all have the target."""
     design = _design([*fit, *out], target)
     rows = np.arange(len(fit) + len(out))

@@ -22,8 +22,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.calibration.points import Point
 from tokenfleet.calibration.record import Constant
+from tokenfleet.calibration.runs import MeasuredRun
 from tokenfleet.schema.engines import ENGINES
 
 FloatArray = NDArray[np.float64]
@@ -98,12 +98,12 @@ class Study:
     Without `predict` the predictions that the points carry stand, and nothing is fitted.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[MeasuredRun, ...]
     predict: Callable[[Values], Predictions] | None = None
 
     @classmethod
     def of(
-        cls, points: Sequence[Point], predict: Callable[[Values], Predictions] | None = None
+        cls, points: Sequence[MeasuredRun], predict: Callable[[Values], Predictions] | None = None
     ) -> Study:
         """A study in canonical order; `predict` answers in the order given here."""
         order = sorted(range(len(points)), key=lambda i: _order(points[i]))
@@ -124,7 +124,7 @@ class Study:
         start = self._solve(rows, near, slopes, residuals=self._straight)
         return _values(self._solve(rows, start, slopes, rounds=2))
 
-    def predicted(self, values: Values) -> tuple[Point, ...]:
+    def predicted(self, values: Values) -> tuple[MeasuredRun, ...]:
         """The points with the predictions of these constants."""
         if self.predict is None:
             return self.points
@@ -208,7 +208,7 @@ class Study:
         return logs
 
 
-def _order(point: Point) -> tuple[object, ...]:
+def _order(point: MeasuredRun) -> tuple[object, ...]:
     return (point.fingerprint, *sorted(point.measured.items()))
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tokenfleet.calibration.points import LEVELS, TARGETS, Point
 from tokenfleet.calibration.record import Calibration
+from tokenfleet.calibration.runs import LEVELS, TARGETS, MeasuredRun
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Corrector:
         self._known = {(e.time, e.kind, e.key) for e in calibration.effects}
         self._fitted = frozenset(calibration.fitted)
 
-    def level(self, point: Point) -> str:
+    def level(self, point: MeasuredRun) -> str:
         """What the fit knew of a point's cell, engine version and kind."""
         target = "capacity" if point.kind == "capacity" else "tpot"
         if target == "tpot" and (target, "version_cell", point.version_cell) in self._known:
@@ -42,24 +42,24 @@ class Corrector:
         seen = ((target, kind, key) in self._known for kind, key in point.kinds().items())
         return "new_cell" if all(seen) else "new_kind"
 
-    def fitted(self, point: Point) -> bool:
+    def fitted(self, point: MeasuredRun) -> bool:
         """Whether the fit saw this very configuration."""
         return point.fingerprint in self._fitted
 
-    def correct(self, point: Point) -> Corrected:
+    def correct(self, point: MeasuredRun) -> Corrected:
         """A prediction times its biases, with its interval."""
         biases = {target: self._bias(point, target) for target in TARGETS[point.kind]}
         level = self.level(point)
         return Corrected(corrected(point, biases), self._spreads[level], level)
 
-    def _bias(self, point: Point, target: str) -> float:
+    def _bias(self, point: MeasuredRun, target: str) -> float:
         return sum(
             self._effects.get((target, kind, key, term), 0.0) * value
             for kind, key, term, value in point.effects(target)
         )
 
 
-def corrected(point: Point, log_bias: Mapping[str, float]) -> dict[str, float]:
+def corrected(point: MeasuredRun, log_bias: Mapping[str, float]) -> dict[str, float]:
     """Times or capacity multiplied by their biases.
 
     In a closed loop throughput goes with 1 / request time.

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from tokenfleet.calibration.biases import fit_effects
 from tokenfleet.calibration.constants import Study, constants_of
 from tokenfleet.calibration.folds import LeftOut, left_out_by_level, spreads
-from tokenfleet.calibration.points import METRICS_OF, Point
 from tokenfleet.calibration.record import Calibration
+from tokenfleet.calibration.runs import METRICS_OF, MeasuredRun
 from tokenfleet.errors import SchemaError
 
 # Beyond these factors a unit is wrong. A saturated run's TTFT is its queue's: 119x was measured.
@@ -58,7 +58,7 @@ def _check(study: Study) -> None:
                 _check_metric(point, metric)
 
 
-def _check_metric(point: Point, metric: str) -> None:
+def _check_metric(point: MeasuredRun, metric: str) -> None:
     for figures in (point.measured, point.predicted):
         value = figures.get(metric, math.nan)
         if not 0.0 < value < math.inf:

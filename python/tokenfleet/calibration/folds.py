@@ -16,8 +16,8 @@ import numpy as np
 from tokenfleet.calibration.biases import log_biases
 from tokenfleet.calibration.constants import Study
 from tokenfleet.calibration.corrector import corrected
-from tokenfleet.calibration.points import KINDS, LEVELS, METRICS_OF, TARGETS, Point
 from tokenfleet.calibration.record import Spread
+from tokenfleet.calibration.runs import KINDS, LEVELS, METRICS_OF, TARGETS, MeasuredRun
 
 SPLITS = 10  # seeded halves of every cell
 _COVERED = 0.8
@@ -28,21 +28,21 @@ _DEFAULT = {"tpot": 0.2, "ttft": 0.56, "tokens_s_gpu": 0.22, "capacity": 0.3}
 
 Fold = tuple[tuple[int, ...], tuple[int, ...]]  # points to fit, points to predict
 Round = tuple[Fold, ...]  # no point is predicted twice
-Split = Callable[[Sequence[Point]], tuple[Round, ...]]
+Split = Callable[[Sequence[MeasuredRun]], tuple[Round, ...]]
 
 
-def new_cell(points: Sequence[Point]) -> tuple[Round, ...]:
+def new_cell(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
     """Every cell predicted from the others."""
     return (_leave_out(points, [p.cell for p in points]),)
 
 
-def new_kind(points: Sequence[Point]) -> tuple[Round, ...]:
+def new_kind(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
     """An engine on a family of models, and a number format on a generation of accelerators, predicted
     from all else: one round each."""
     return tuple(_leave_out(points, [p.kinds()[kind] for p in points]) for kind in KINDS)
 
 
-def new_version(points: Sequence[Point]) -> tuple[Round, ...]:
+def new_version(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
     """Every engine version of a cell predicted from all else, its cell's other runs included.
 
     Cells with a single version are left alone: without it they would be new.
@@ -57,7 +57,7 @@ def new_version(points: Sequence[Point]) -> tuple[Round, ...]:
     return (_leave_out(points, labels),)
 
 
-def known_cell(points: Sequence[Point]) -> tuple[Round, ...]:
+def known_cell(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
     """A random half of every cell predicted from the other halves; ten times, seeded.
 
     Copies and repetitions of one configuration stay on one side.
@@ -73,7 +73,7 @@ SPLIT_OF_LEVEL: dict[str, Split] = {
 }
 
 
-def _leave_out(points: Sequence[Point], labels: Sequence[str]) -> Round:
+def _leave_out(points: Sequence[MeasuredRun], labels: Sequence[str]) -> Round:
     folds = []
     for label in sorted({text for text in labels if text}):
         out = tuple(i for i, own in enumerate(labels) if own == label)
@@ -83,7 +83,7 @@ def _leave_out(points: Sequence[Point], labels: Sequence[str]) -> Round:
     return tuple(folds)
 
 
-def _halves(points: Sequence[Point], seed: int) -> Fold:
+def _halves(points: Sequence[MeasuredRun], seed: int) -> Fold:
     prints: dict[str, set[str]] = {}
     for point in points:
         prints.setdefault(point.group, set()).add(point.fingerprint)
@@ -126,7 +126,7 @@ def _predict_fold(
 class LeftOut:
     """What a level's rounds predicted for points that were left out."""
 
-    points: Sequence[Point]
+    points: Sequence[MeasuredRun]
     rounds: tuple[dict[int, dict[str, float]], ...]
 
     def half_width(self, metric: str, without_cell: str | None = None) -> tuple[float, int]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tokenfleet.calibration.points import Target
+from tokenfleet.calibration.runs import Target
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.read import load_data
 from tokenfleet.files.whole import write_whole

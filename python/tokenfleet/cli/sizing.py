@@ -84,6 +84,13 @@ def quick(
         from tokenfleet.sizing.question import Question
 
         several = None if rates is None else _numbers("--rates", rates)
+        if several is not None and save is not None:
+            from tokenfleet.errors import SchemaError
+
+            raise SchemaError(
+                "--save writes the scenario of one demand, and --rates asks for several",
+                "save one of them: --rate R --save FILE",
+            )
         question = Question(
             model=model,
             rate_rps=several[0] if several else rate,

@@ -17,11 +17,11 @@ from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
-from tokenfleet.mix.model.family import Family, Place
+from tokenfleet.mix.model.family import Family, StatedLimit
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.why.infeasible import UnboundedError
-from tokenfleet.plan.by_block import ByBlock, Use
+from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
 from tokenfleet.problem_data import Problem
 
 _LADDER = (1, 2, 5)  # steps tried where one is not enough to save anything
@@ -45,7 +45,7 @@ class Moved:
 def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
     """The worth of every limit, of demand, of the reserve, and of further changes."""
     base, problem = study.base, study.problem
-    use = Use(base, ByBlock(base))
+    use = PlanUsage(base, PlanNumbers(base))
     for family in FAMILIES:
         if family.places is None or family.used is None or not family.field:
             continue
@@ -62,7 +62,7 @@ def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
         )  # fmt: skip
 
 
-def _of_limit(study: Study, family: Family, place: Place, used: float) -> Worth:
+def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> Worth:
     """Steps up, as far as they are worth anything, and one down where the limit binds."""
     sizes = _sizes(study.problem, family, place)
     free = family.moved(study.problem, place, math.inf)
@@ -93,7 +93,7 @@ def _of_limit(study: Study, family: Family, place: Place, used: float) -> Worth:
 
 
 def _up(
-    study: Study, family: Family, place: Place, sizes: Sequence[float], most: float
+    study: Study, family: Family, place: StatedLimit, sizes: Sequence[float], most: float
 ) -> list[Step]:
     """Larger and larger steps, until one saves as much as no limit at all would."""
     steps: list[Step] = []
@@ -107,7 +107,11 @@ def _up(
         enough = None
         if found is not None:
             start = found.values
-            used = float(family.used(Use(found, ByBlock(found)), place)) if family.used else 0.0
+            used = (
+                float(family.used(PlanUsage(found, PlanNumbers(found)), place))
+                if family.used
+                else 0.0
+            )
             enough = max(used - place.limit, 0.0)
         steps.append(_step(study, by, found, enough, looser=True))
     return steps
@@ -151,7 +155,7 @@ def _step(
     )
 
 
-def _sizes(problem: Problem, family: Family, place: Place) -> list[float]:
+def _sizes(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
     """Natural steps of a limit, the smallest first."""
     if family.unit.whole:
         return [1.0]

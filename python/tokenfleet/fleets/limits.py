@@ -23,7 +23,7 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Fleets:
-    """Fleets as limits see them: systems that stand in every load block (`family.Use`)."""
+    """Fleets as limits see them: systems that stand in every load block (`family.Usage`)."""
 
     problem: Problem
     counts: FloatArray  # (N, O)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.generate.generation import Generated, applies, generate, is_large
+from tokenfleet.mix.generate.generation import applies, generate, is_large, wider
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
@@ -99,6 +99,10 @@ def solve_mix(
 
 class NoPlanError(SolverError):
     """The time limit came before any plan, and before a proof that there is none."""
+
+
+class NotInPartError(NoPlanError):
+    """A large problem's part that was built has no plan; nobody knows whether the whole has one."""
 
 
 class _Rounds:
@@ -189,13 +193,18 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
     try:
         if generated.interrupted:
             raise KeyboardInterrupt
-        m = _restricted(problem, pairs.frame, generated)
+        m = _restricted(problem, pairs.frame, generated.pairs)
         found = search(m, effort, bound=generated.bound, watch=watch)
+        if found.exhausted:  # these pairs make no plan in whole systems; others may
+            m = _restricted(problem, pairs.frame, wider(pairs, generated))
+            found = search(m, effort, bound=generated.bound, watch=watch)
     except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
-        m = _restricted(problem, pairs.frame, generated)
+        m = _restricted(problem, pairs.frame, generated.pairs)
         found = first_plan(m, effort, generated.bound)
     if not found.values:
-        raise KeyboardInterrupt if found.interrupted else no_plan()
+        if found.interrupted:
+            raise KeyboardInterrupt
+        raise _no_plan_of_part(sum(map(len, m.eligible.values()))) if found.exhausted else no_plan()
     result = result_of(m, found)
     if not found.interrupted:
         result = _simpler(m, result, found, effort)
@@ -203,9 +212,9 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
     return replace(result, warnings=(*result.warnings, note))
 
 
-def _restricted(problem: Problem, frame: Frame, generated: Generated) -> FleetModel:
-    """The model of the generated pairs, with the problem's objective."""
-    m = build(problem, pairs=generated.pairs, frame=frame)
+def _restricted(problem: Problem, frame: Frame, pairs: frozenset[tuple[int, int]]) -> FleetModel:
+    """The model of some pairs of pool and candidate, with the problem's objective."""
+    m = build(problem, pairs=pairs, frame=frame)
     check_scaling(m)
     objective.set_goal(m)
     return m
@@ -228,6 +237,14 @@ def no_plan() -> NoPlanError:
     return NoPlanError(
         "no plan was found within the time limit, and no proof that there is none",
         "give the solver more time, or loosen the limits",
+    )
+
+
+def _no_plan_of_part(pairs: int) -> NotInPartError:
+    return NotInPartError(
+        f"the problem is too large to be built whole, and the {pairs:,} pairs of system and layout "
+        "that were built hold no plan in whole systems; others may",
+        "name fewer systems, engines or precisions, or loosen power, racks or supply",
     )
 
 

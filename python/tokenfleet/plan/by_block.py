@@ -1,6 +1,6 @@
 """The numbers of a mix, load block by load block: what stands where, and what flows through it.
 
-numbers = ByBlock(mix)
+numbers = PlanNumbers(mix)
 numbers.systems[3]        # systems under offer 3 in each block, such as [2.0, 2.0]
 numbers.flows[1, 7, 0]    # requests/s of class 0 through candidate 7 in pool 1
 """
@@ -26,7 +26,7 @@ class Numbers(Protocol):
     def annual_cost_usd(self) -> float: ...
 
 
-class ByBlock:
+class PlanNumbers:
     """Values by block, keyed by the indices of what they are of, in their order."""
 
     def __init__(self, mix: Numbers) -> None:
@@ -110,10 +110,10 @@ class ByBlock:
         return found
 
 
-class Use:
-    """Numbers of a plan that its limits are held against (`family.Use`)."""
+class PlanUsage:
+    """Numbers of a plan that its limits are held against (`family.Usage`)."""
 
-    def __init__(self, mix: Numbers, numbers: ByBlock) -> None:
+    def __init__(self, mix: Numbers, numbers: PlanNumbers) -> None:
         """Adds up the requests of each API."""
         self.problem = mix.problem
         self.blocks = numbers.blocks

@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 from tokenfleet import problem_data as labels
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import limits as families
-from tokenfleet.mix.model.family import Amount, Place
+from tokenfleet.mix.model.family import Amount, StatedLimit
 from tokenfleet.mix.result import MixResult, tokens_per_year
-from tokenfleet.plan.by_block import ByBlock, Use
+from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
 from tokenfleet.plan.ledger import Ledger
 from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
@@ -189,9 +189,9 @@ class _Reader:
         self.mix = mix
         self.extras = extras
         self.problem: Problem = mix.problem
-        self.numbers = ByBlock(mix)
+        self.numbers = PlanNumbers(mix)
         self.ledger = Ledger(mix, self.numbers)
-        self.use = Use(mix, self.numbers)
+        self.use = PlanUsage(mix, self.numbers)
         self.blocks = self.numbers.blocks
         self.year_seconds = sum(self.numbers.hours) * SECONDS_PER_HOUR
 
@@ -553,7 +553,7 @@ def _whole(counts: Sequence[float]) -> tuple[int, ...]:
     return tuple(round(n) for n in counts)
 
 
-def _limit(what: str, place: Place, used: Amount) -> Limit:
+def _limit(what: str, place: StatedLimit, used: Amount) -> Limit:
     """A limit as a row."""
     left = place.limit - float(used)
     return Limit(

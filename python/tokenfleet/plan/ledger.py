@@ -24,7 +24,7 @@ from typing import TypeAlias
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.index import FirstType, TypeUsed
 from tokenfleet.mix.result import MixResult
-from tokenfleet.plan.by_block import ByBlock
+from tokenfleet.plan.by_block import PlanNumbers
 from tokenfleet.problem_data import Api, Flow, Replicas, Short, Systems
 
 Items: TypeAlias = dict[str, float]  # USD a year by cost item
@@ -34,7 +34,7 @@ Through: TypeAlias = tuple[int, int, int]  # pool, candidate, class
 class Ledger:
     """The bookings of a mix, cut by systems (`systems`) and by requests (`flows` and `apis`)."""
 
-    def __init__(self, mix: MixResult, numbers: ByBlock) -> None:
+    def __init__(self, mix: MixResult, numbers: PlanNumbers) -> None:
         """Cuts every booking both ways."""
         self.problem, self._numbers = mix.problem, numbers
         self._fixed: dict[int, Items] = defaultdict(dict)  # by offer

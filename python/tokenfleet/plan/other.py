@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from tokenfleet.mix.result import MixResult
-from tokenfleet.plan.by_block import ByBlock
+from tokenfleet.plan.by_block import PlanNumbers
 from tokenfleet.plan.provenance import provenance_rows
 from tokenfleet.plan.rows import KnownModel, OtherAnswer, Provenance, Undecided
 from tokenfleet.problem import Built
@@ -48,7 +48,7 @@ def no_other_answer(apart: Built) -> OtherAnswer:
 def _systems(mix: MixResult) -> dict[str, int]:
     """Systems by type, at the peak over the load blocks."""
     found: dict[str, int] = defaultdict(int)
-    for o, counts in ByBlock(mix).systems.items():
+    for o, counts in PlanNumbers(mix).systems.items():
         found[mix.problem.pools[mix.problem.offers[o].pool].system] += round(max(counts))
     return {system: count for system, count in sorted(found.items()) if count > 0}
 

@@ -12,7 +12,7 @@ from tokenfleet.mix.horizon.solve import HorizonResult, year_of
 from tokenfleet.mix.model import limits as families
 from tokenfleet.mix.model.stock import deliveries, payments, vintages
 from tokenfleet.mix.result import MixResult, tokens_per_year
-from tokenfleet.plan.by_block import ByBlock, Use
+from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
 from tokenfleet.plan.horizon_rows import (
     Beyond,
     Held,
@@ -197,7 +197,7 @@ class _Reader:
         return found
 
     def _power(self, mix: MixResult) -> Iterator[SitePower]:
-        use = Use(mix, ByBlock(mix))
+        use = PlanUsage(mix, PlanNumbers(mix))
         for place in families.power_places(mix.problem):
             yield SitePower(
                 site=place.name,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet._core import Search, Space
+from tokenfleet._core import CandidateSearch, Space
 from tokenfleet.catalog import Catalog, require
 from tokenfleet.problem.specification import (
     Specification,
@@ -131,7 +131,7 @@ def best_rate(
     }
     specification = build_specification(load_scenario(data, catalog=catalog), [system])
     core = Space(json.dumps(specification.data))
-    search = Search()
+    search = CandidateSearch()
     search.extend(core, 0, core.partition_count)
     return _best(specification, core, _candidates(search))
 
@@ -153,7 +153,7 @@ class _Candidate:
     energy_j: float  # IT joules per request above idle
 
 
-def _candidates(search: Search) -> list[_Candidate]:
+def _candidates(search: CandidateSearch) -> list[_Candidate]:
     kept = search.kept()
     return [
         _Candidate(

@@ -62,6 +62,6 @@ def _held(spec: Specification, w: int, metrics: tuple[str, ...], factor: float) 
         for slo in workload["slos"]
     ]
     core = _core.Space(json.dumps({**spec.data, "workloads": [{**workload, "slos": slos}]}))
-    search = _core.Search()
+    search = _core.CandidateSearch()
     search.extend(core, 0, core.partition_count)
     return len(search.kept()["id"]) > 0

@@ -206,7 +206,7 @@ def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> tuple[Specific
 
 def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
     specification, core = _specified(loaded, systems)
-    search = _core.Search()
+    search = _core.CandidateSearch()
     threads = loaded.scenario.solver.threads or 0
     total = core.partition_count
     step = max(1, total // _CHUNKS)

@@ -16,7 +16,7 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
-from tokenfleet.calibration import CENTRE, METRICS, Corrected, Corrector, Point
+from tokenfleet.calibration import CENTRE, METRICS, Corrected, Corrector, MeasuredRun
 from tokenfleet.catalog import names
 from tokenfleet.problem.specification import Specification, kernels_used
 from tokenfleet.scenario.load import LoadedScenario
@@ -98,7 +98,7 @@ class Judge:
             if e.time != "ttft" and e.term == "level"
         }
         self._known: dict[_Kind, Knowledge] = {}
-        self._runs_like: dict[tuple[int, str, str, str], tuple[Point, Corrected]] = {}
+        self._runs_like: dict[tuple[int, str, str, str], tuple[MeasuredRun, Corrected]] = {}
 
     @property
     def biased(self) -> bool:
@@ -134,7 +134,7 @@ class Judge:
             half_width=self._half_width(level, known, self._distance(kind.system, taken)),
         )
 
-    def _corrected(self, kind: _Kind) -> tuple[Point, Corrected]:
+    def _corrected(self, kind: _Kind) -> tuple[MeasuredRun, Corrected]:
         """The layout as a run, corrected: of every cache format and number of ranks alike."""
         alike = (kind.workload, kind.system, kind.engine, kind.precision)
         if alike not in self._runs_like:
@@ -142,11 +142,11 @@ class Judge:
             self._runs_like[alike] = (point, self._corrector.correct(point))
         return self._runs_like[alike]
 
-    def _point(self, kind: _Kind) -> Point:
+    def _point(self, kind: _Kind) -> MeasuredRun:
         """The layout as a run at the centre of the slopes, of no layout that was measured."""
         catalog = self._loaded.catalog
         model = self._spec.workloads[kind.workload].model
-        return Point(
+        return MeasuredRun(
             where="",
             accelerator=kind.system,
             generation=names.generation(catalog.system(kind.system)),
@@ -170,7 +170,7 @@ class Judge:
         notes = self._spec.inherited.notes.get((kind.system, kind.engine), {})
         return {what: whom for what, whom in sorted(notes.items()) if what in used}
 
-    def _provenance(self, taken: Mapping[str, str], point: Point) -> Provenance:
+    def _provenance(self, taken: Mapping[str, str], point: MeasuredRun) -> Provenance:
         if taken:
             return "inherited"
         return "calibrated" if ("cell", point.cell) in self._runs else "modelled"

@@ -26,8 +26,7 @@ from tokenfleet.files.read import parse_yaml
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report.page.render import stylesheet
 from tokenfleet.scenario.load import load_scenario
-from tokenfleet.ui.edit import Path as Place
-from tokenfleet.ui.edit import set_value
+from tokenfleet.ui.edit import FieldPath, set_value
 from tokenfleet.ui.form import groups, path_text, without_ids
 from tokenfleet.ui.guard import Guard
 from tokenfleet.ui.solving import Solved, Solver
@@ -100,7 +99,7 @@ class Page:
     async def edit(self, request: Request) -> Response:
         """The text with one figure changed, and whether it still is a scenario."""
         given = await _json(request)
-        path: Place = tuple(given["path"])
+        path: FieldPath = tuple(given["path"])
         try:
             text = set_value(str(given["text"]), path, _value(str(given["value"])))
         except SchemaError as error:

@@ -15,7 +15,7 @@ import yaml
 
 from tokenfleet.errors import SchemaError
 
-Path: TypeAlias = tuple[str | int, ...]
+FieldPath: TypeAlias = tuple[str | int, ...]
 Scalar: TypeAlias = str | float | int
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tokenfleet.report.labels import field_name
 from tokenfleet.schema import Api, Demand, Finance, FreeDemand, Objective, Offer, Site, Slo
-from tokenfleet.ui.edit import Path
+from tokenfleet.ui.edit import FieldPath
 
 _MOST_ROWS = 40  # of each table; more are changed in the text
 
@@ -20,7 +20,7 @@ _MOST_ROWS = 40  # of each table; more are changed in the text
 class Field:
     """One figure: `path` leads to it in the scenario, `id` is the same as text."""
 
-    path: Path
+    path: FieldPath
     label: str
     meaning: str
     unit: str
@@ -89,7 +89,7 @@ def _workloads(data: Mapping[str, Any]) -> Iterator[Group]:
         demand = row.get("demand")
         free = isinstance(demand, Mapping) and "free" in demand
         model, names = (FreeDemand, _FREE) if free else (Demand, _DEMAND)
-        path: Path = ("workloads", i)
+        path: FieldPath = ("workloads", i)
         found = list(_fields(model, row, (*path, "demand"), names, row_at=len(path)))
         for j, slo in _listed(row, "slos"):
             said = f"{str(slo.get('metric', '')).upper()} {slo.get('percentile', '')}"
@@ -121,7 +121,7 @@ _BY_KIND = {
 def _fields(
     model: type[BaseModel],
     data: Mapping[str, Any],
-    path: Path,
+    path: FieldPath,
     names: Sequence[str] | None = None,
     row_at: int = 0,
 ) -> tuple[Field, ...]:
@@ -137,7 +137,9 @@ def _fields(
     return tuple(found)
 
 
-def _field(model: type[BaseModel], name: str, path: Path, value: Any, label: str) -> list[Field]:
+def _field(
+    model: type[BaseModel], name: str, path: FieldPath, value: Any, label: str
+) -> list[Field]:
     """A field whose value is a figure, a word or blank; what is more is changed in the text."""
     if isinstance(value, dict | list | bool):
         return []
@@ -164,7 +166,7 @@ def changes(before: Any, after: Any) -> list[tuple[str, str, str]]:
     ]
 
 
-def _leaves(data: Any, path: Path = ()) -> Iterator[tuple[str, str]]:
+def _leaves(data: Any, path: FieldPath = ()) -> Iterator[tuple[str, str]]:
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from _leaves(value, (*path, str(key)))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ _UNSERVED = 1e-6  # of a class's demand: rounding of the solver
 _DEARER = 100.0  # times the price of unmet demand that was too low
 _NEAR = 0.01  # reduced cost over the pair's own cost, up to which it may help a whole plan
 _KEPT = 1_500  # pairs of a whole plan's model beside those the relaxation uses
+_WIDER = 15_000  # of a second one, where these hold no whole plan, whatever they cost
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Generated:
     served: bool = False  # the relaxation over the pairs meets all demand
     infeasible: bool = False  # proven: no plan meets all demand
     interrupted: bool = False
+    #: Reduced cost of every pair over its own cost, at the end.
+    relative: FloatArray | None = field(default=None, repr=False)
 
 
 def applies(problem: Problem) -> bool:
@@ -155,10 +158,26 @@ class _Generation:
         if self.last is None:
             return Generated(frozenset(), self.bound)
         master, answer, reduced, prices = self.last
-        near = self.pairs.named(_near(reduced / prices.own))
+        relative = reduced / prices.own
+        near = self.pairs.named(_near(relative))
         return Generated(
-            master.used(answer) | near, self.bound, self._served(), self.infeasible
-        )  # fmt: skip
+            master.used(answer) | near,
+            self.bound,
+            self._served(),
+            self.infeasible,
+            relative=relative,
+        )
+
+
+def wider(pairs: Pairs, generated: Generated) -> frozenset[tuple[int, int]]:
+    """The pairs, and as many more as a model can hold, those that cost least first.
+
+    Whole systems may need a pair that the relaxation has no use for: two halls of half a system
+    each are one system in the relaxation and two in a plan.
+    """
+    if generated.relative is None:
+        return generated.pairs
+    return generated.pairs | pairs.named(_near(generated.relative, math.inf, _WIDER))
 
 
 def weights(master: Master) -> dict[Slack, float]:
@@ -223,8 +242,8 @@ def _cheapest(master: Master, relative: FloatArray) -> list[int]:
     return new
 
 
-def _near(relative: FloatArray) -> list[int]:
+def _near(relative: FloatArray, far: float = _NEAR, most: int = _KEPT) -> list[int]:
     """Pairs whose reduced cost is small: they help to fill systems and to repair limits."""
-    rows = np.flatnonzero(relative <= _NEAR)
+    rows = np.flatnonzero(relative <= far)
     order = rows[np.lexsort((rows, relative[rows]))]
-    return [int(i) for i in order[:_KEPT]]
+    return [int(i) for i in order[:most]]

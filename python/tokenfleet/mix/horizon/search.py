@@ -51,7 +51,7 @@ def search_horizon(m: FleetModel, effort: Effort) -> Found:
             patient = effort if best.plan is not None else effort.first()
             limit = patient.within(max(effort.left(), 1.0))
             best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
-        if best.plan is None and best.status != "infeasible":
+        if best.plan is None and not best.exhausted:
             first = effort.first()
             best.take(run(m.prob, first.within(first.left(), first_plan=True)), whole=True)
     except KeyboardInterrupt:

@@ -49,7 +49,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Place:
+class StatedLimit:
     """What a limit is stated of, and how much it allows there."""
 
     name: str  # of the site, offer or API; `ALL` where there is one limit for everything
@@ -61,7 +61,7 @@ class Place:
 ALL = "all"
 
 
-class Use(Protocol):
+class Usage(Protocol):
     """Numbers of a plan, or of many fleets at once, that limits are held against."""
 
     @property
@@ -107,15 +107,15 @@ class Family:
     unit: Unit = Unit("", "{:.6g}")
     of: Literal["", "site", "offer", "api"] = ""  # what it is stated of, a field of its rows
     field: str = ""  # of the problem's sites, offers or APIs, or of its objective, that states it
-    places: Callable[[Problem], list[Place]] | None = None
-    used: Callable[[Use, Place], Amount] | None = None  # at most over the load blocks
+    places: Callable[[Problem], list[StatedLimit]] | None = None
+    used: Callable[[Usage, StatedLimit], Amount] | None = None  # at most over the load blocks
 
     def __post_init__(self) -> None:
         """A limit that gives way is raised before that is called a cure, so it says where it is."""
         if self.gives_way and self.places is not None and not self.field:
             raise ValueError(f"family {self.name}: gives way, and names no field that states it")
 
-    def stated(self, problem: Problem) -> list[Place]:
+    def stated(self, problem: Problem) -> list[StatedLimit]:
         """Where the limit is stated."""
         found = self.places(problem) if self.places is not None else []
         return [place for place in found if math.isfinite(place.limit)]
@@ -130,7 +130,7 @@ class Family:
         """Whether its rows hold for columns of pairs that are generated after it was added."""
         return self.over == "systems" if self.grows is None else self.grows
 
-    def at(self, problem: Problem, row: Row) -> Place:
+    def at(self, problem: Problem, row: Row) -> StatedLimit:
         """The place that a row of the family is about."""
         assert self.places is not None, self.name
         return _by_row(self.places, problem)[getattr(row, self.of) if self.of else None]
@@ -139,11 +139,11 @@ class Family:
         """The limit that a row holds; 1 where it is none at all, so that a share can be had."""
         return self.most(self.at(problem, row)) or 1.0
 
-    def most(self, place: Place) -> float:
+    def most(self, place: StatedLimit) -> float:
         """What the limit allows, in whole units where it counts them."""
         return math.floor(place.limit) if self.unit.whole else place.limit
 
-    def title(self, place: Place) -> str:
+    def title(self, place: StatedLimit) -> str:
         """The limit and its place: "power of eu-1"."""
         return self.words if place.name == ALL else f"{self.words} of {place.name}"
 
@@ -166,7 +166,7 @@ class Family:
         """The problem with so much more of what a row of the family limits."""
         return self.moved(problem, self.at(problem, row), amount)
 
-    def moved(self, problem: Problem, place: Place, amount: float) -> Problem:
+    def moved(self, problem: Problem, place: StatedLimit, amount: float) -> Problem:
         """The problem with the limit of a place higher by an amount, or lower by a negative one."""
         if not self.of:
             more: dict[str, Any] = {self.field: place.limit + amount}
@@ -180,7 +180,9 @@ class Family:
 
 
 @lru_cache(maxsize=8)
-def _by_row(places: Callable[[Problem], list[Place]], problem: Problem) -> dict[int | None, Place]:
+def _by_row(
+    places: Callable[[Problem], list[StatedLimit]], problem: Problem
+) -> dict[int | None, StatedLimit]:
     """The place of each site, offer or API; of None where a limit holds for everything."""
     return {index: place for place in places(problem) for index in place.rows or (None,)}
 

@@ -18,7 +18,17 @@ import pulp
 from tokenfleet.errors import Change
 from tokenfleet.mix.model import choices
 from tokenfleet.mix.model.columns import FleetModel
-from tokenfleet.mix.model.family import ALL, Amount, Family, Place, Unit, Use, peak, total, when
+from tokenfleet.mix.model.family import (
+    ALL,
+    Amount,
+    Family,
+    StatedLimit,
+    Unit,
+    Usage,
+    peak,
+    total,
+    when,
+)
 from tokenfleet.mix.model.index import (
     ApiRate,
     Budget,
@@ -271,32 +281,34 @@ def _basis(problem: Problem, p: int) -> float:
     return pool.pue if problem.sites[pool.site].power_is_utility else 1.0
 
 
-def _own_pools(use: Use, site: Place) -> list[int]:
+def _own_pools(use: Usage, site: StatedLimit) -> list[int]:
     """Pools that stand in the site's own rooms."""
     pools = enumerate(use.problem.pools)
     return [p for p, pool in pools if pool.site in site.rows and not pool.hosted]
 
 
-def power_places(problem: Problem) -> list[Place]:
+def power_places(problem: Problem) -> list[StatedLimit]:
     """Every site with its power limit, inf where none is stated."""
     return [
-        Place(site.id, site.power_limit_kw, (s,), "utility" if site.power_is_utility else "IT")
+        StatedLimit(
+            site.id, site.power_limit_kw, (s,), "utility" if site.power_is_utility else "IT"
+        )
         for s, site in enumerate(problem.sites)
     ]
 
 
-def power_used(use: Use, site: Place) -> Amount:
+def power_used(use: Usage, site: StatedLimit) -> Amount:
     """kW that systems hold at a site, in the basis of its limit."""
     kw = {p: use.problem.pools[p].provisioned_it_kw for p in _own_pools(use, site)}
     held = ([use.in_pool(p, b) * kw[p] * _basis(use.problem, p) for p in kw] for b in use.blocks)
     return peak([total(amounts) for amounts in held])
 
 
-def _rack_places(problem: Problem) -> list[Place]:
-    return [Place(site.id, site.rack_limit, (s,)) for s, site in enumerate(problem.sites)]
+def _rack_places(problem: Problem) -> list[StatedLimit]:
+    return [StatedLimit(site.id, site.rack_limit, (s,)) for s, site in enumerate(problem.sites)]
 
 
-def _racks_used(use: Use, site: Place) -> Amount:
+def _racks_used(use: Usage, site: StatedLimit) -> Amount:
     per_rack = {p: use.problem.pools[p].systems_per_rack for p in _own_pools(use, site)}
     return peak(
         [total(np.ceil(use.in_pool(p, b) / per_rack[p] - 1e-9) for p in per_rack)
@@ -304,33 +316,33 @@ def _racks_used(use: Use, site: Place) -> Amount:
     )  # fmt: skip
 
 
-def _supply_places(problem: Problem) -> list[Place]:
+def _supply_places(problem: Problem) -> list[StatedLimit]:
     offers: dict[str, list[int]] = {}
     for o, offer in enumerate(problem.offers):
         offers.setdefault(offer.supply_group or offer.id, []).append(o)
     return [
-        Place(name, min(problem.offers[o].supply for o in found), tuple(found))
+        StatedLimit(name, min(problem.offers[o].supply for o in found), tuple(found))
         for name, found in offers.items()
     ]
 
 
-def _supply_used(use: Use, supply: Place) -> Amount:
+def _supply_used(use: Usage, supply: StatedLimit) -> Amount:
     return peak([total(use.systems(o, b) for o in supply.rows) for b in use.blocks])
 
 
-def _api_places(problem: Problem) -> list[Place]:
-    return [Place(api.id, api.max_rps, (a,)) for a, api in enumerate(problem.apis)]
+def _api_places(problem: Problem) -> list[StatedLimit]:
+    return [StatedLimit(api.id, api.max_rps, (a,)) for a, api in enumerate(problem.apis)]
 
 
-def _api_used(use: Use, api: Place) -> Amount:
+def _api_used(use: Usage, api: StatedLimit) -> Amount:
     return peak([total(use.requests(a, b) for a in api.rows) for b in use.blocks])
 
 
-def _budget(most: float | None) -> list[Place]:
-    return [] if most is None else [Place(ALL, most)]
+def _budget(most: float | None) -> list[StatedLimit]:
+    return [] if most is None else [StatedLimit(ALL, most)]
 
 
-def capex_used(use: Use, _: Place | None = None) -> Amount:
+def capex_used(use: Usage, _: StatedLimit | None = None) -> Amount:
     """Capital of all systems, each offer at its peak."""
     offers = enumerate(use.problem.offers)
     return total(
@@ -338,12 +350,12 @@ def capex_used(use: Use, _: Place | None = None) -> Amount:
     )
 
 
-def _embodied_carbon_used(use: Use, _: Place) -> Amount:
+def _embodied_carbon_used(use: Usage, _: StatedLimit) -> Amount:
     kg = {o: offer.embodied_carbon_kg for o, offer in enumerate(use.problem.offers)}
     return peak([total(use.systems(o, b) * kg[o] for o in kg) for b in use.blocks])
 
 
-def _types_used(use: Use, _: Place) -> Amount:
+def _types_used(use: Usage, _: StatedLimit) -> Amount:
     of_type: dict[str, list[int]] = {}
     for p, pool in enumerate(use.problem.pools):
         of_type.setdefault(pool.system, []).append(p)

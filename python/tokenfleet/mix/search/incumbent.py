@@ -26,6 +26,7 @@ class Found:
     ray: tuple[str, ...] = ()
     best_value: float | None = None  # where a stated tolerance let `value` be a little worse
     relaxed: Outcome | None = field(default=None, repr=False)  # the last relaxation, with its duals
+    exhausted: bool = False  # proven: the columns that the model holds make no plan
 
     @property
     def best(self) -> float:
@@ -63,6 +64,7 @@ class Incumbent:
         self.value = math.nan
         self.plan: dict[str, float] | None = None
         self.status: Status = "error"
+        self.exhausted = False
         self.interrupted = False
         self.sign = sign_of(m.prob)
         self.watch = watch
@@ -80,6 +82,7 @@ class Incumbent:
         self.interrupted |= outcome.interrupted
         if outcome.has_incumbent:
             self.offer_plan(outcome.values)
+        self.exhausted |= whole and outcome.status == "infeasible"
         if whole and not self.partial:
             self.status = outcome.status
             if math.isfinite(outcome.bound):
@@ -113,7 +116,14 @@ class Incumbent:
     def found(self) -> Found:
         """Status from the proof, or the solver's own word when there is no plan."""
         if self.plan is None:
-            return Found(self.status, math.nan, self.bound, {}, self.interrupted)
+            return Found(
+                self.status,
+                math.nan,
+                self.bound,
+                {},
+                self.interrupted,
+                exhausted=self.exhausted,
+            )
         if self.sign * self.bound > self.sign * self.value:  # rounding noise: a proof is a proof
             self.bound = self.value
         status = certify(self.value, self.bound, self.gap)

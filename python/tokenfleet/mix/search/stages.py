@@ -190,7 +190,7 @@ class MixSearch:
         """The first plan that HiGHS finds, over few candidates and then over all of them."""
         effort = self.effort.first()
         for kept, whole in ((self.attractive(), False), (self.worth(), True)):
-            if self.best.plan is None and self.best.status != "infeasible":
+            if self.best.plan is None and not self.best.exhausted:
                 self._run(effort.within(effort.left(), first_plan=True), kept, whole=whole)
 
     def _run(self, limit: SolveOptions, kept: set[tuple[int, int]], *, whole: bool) -> None:

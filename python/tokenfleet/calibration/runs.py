@@ -70,7 +70,7 @@ _SPREAD: Mapping[str, Mapping[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Point:
+class MeasuredRun:
     """A run in the catalog's names, measured and predicted; times in ms, output tokens/s/GPU."""
 
     where: str  # file and row, for messages
@@ -90,7 +90,6 @@ class Point:
     kind: Kind = "closed"
     inherited: bool = False  # its accelerator has no kernels of its own
     benchmark: str = ""  # who ran it and how
-    months: float = 0.0  # since `MONTH`; 0 where no date is stated
 
     @property
     def targets(self) -> tuple[str, ...]:
