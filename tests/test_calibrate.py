@@ -39,7 +39,7 @@ from tokenfleet.errors import SchemaError
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
 BASELINE = Path(__file__).parent / "accuracy_baseline.json"
 GATED = [f"{metric}_{kind}_pct" for metric in METRICS for kind in ("median", "mape")]
-SPLITS = ("bare_model", "in_sample", "known_cell", "new_version", "new_cell")
+SPLITS = ("bare_model", "in_sample", "known_cell", "new_version", "new_cell", "new_kind")
 (SERVING,) = [p for p in SHIPPED_POINTS if p.name == "serving_points.csv"]
 ENOUGH = 20  # points of a regime: below that one point moves the median
 CELLS = [(a, m) for a in ("a1", "a2", "a3") for m in ("m1", "m2", "m3")]
