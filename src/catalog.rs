@@ -87,6 +87,18 @@ pub enum Attention {
         /// Values are the keys: there is no value projection.
         #[serde(default)]
         value_is_key: bool,
+        /// Rank of the query compression (Step-3); `None` projects directly.
+        #[serde(default)]
+        q_lora_rank: Option<u32>,
+        /// Heads of a sparse index (MiniMax-M3); 0 is none.
+        #[serde(default)]
+        index_heads: u32,
+        /// Width of an index head; one key of this width is cached per token.
+        #[serde(default)]
+        index_dim: u32,
+        /// Tokens the index selects; 0 attends to all.
+        #[serde(default)]
+        index_topk: u32,
     },
     /// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): the cache holds one latent per
     /// token. With an index (DeepSeek-V3.2) only `index_topk` tokens are attended to.
@@ -103,17 +115,47 @@ pub enum Attention {
         nope_dim: u32,
         /// Width of a value head.
         v_head_dim: u32,
-        /// Heads of the sparse index; 0 is dense.
+        /// Heads of the layer's own sparse index; 0 is none.
         #[serde(default)]
         index_heads: u32,
         /// Width of an index head; one key of this width is cached per token.
         #[serde(default)]
         index_dim: u32,
-        /// Tokens the index selects.
+        /// Tokens that an index, its own or an earlier layer's, selects; 0 attends to all.
+        #[serde(default)]
+        index_topk: u32,
+        /// A gate as wide as the values multiplies the output.
+        #[serde(default)]
+        output_gate: bool,
+    },
+    /// One latent per token is key and value of every head; beside a window, one such latent is
+    /// kept per `ratio` tokens (DeepSeek-V4: sparse with an index, else all of them).
+    Compressed {
+        /// Query heads.
+        heads: u32,
+        /// Width of a head and of the latent.
+        head_dim: u32,
+        /// Rank of the query compression.
+        q_lora_rank: u32,
+        /// Groups of heads whose outputs are compressed by themselves.
+        o_groups: u32,
+        /// Rank of the output compression of a group.
+        o_lora_rank: u32,
+        /// Tokens attended to as they are.
+        window: u32,
+        /// Tokens of one compressed entry; 0 keeps the window alone.
+        ratio: u32,
+        /// Heads of the sparse index; 0 attends to every entry.
+        #[serde(default)]
+        index_heads: u32,
+        /// Width of an index head; one key of this width is cached per entry.
+        #[serde(default)]
+        index_dim: u32,
+        /// Entries the index selects.
         #[serde(default)]
         index_topk: u32,
     },
-    /// Linear attention: a state of fixed size per sequence, kept in fp32.
+    /// Linear attention, or a state-space layer: a state of fixed size per sequence, kept in fp32.
     Linear {
         /// Key heads.
         key_heads: u32,
@@ -123,18 +165,30 @@ pub enum Attention {
         key_dim: u32,
         /// Width of a value head.
         value_dim: u32,
+        /// Rank of the output gate; 0 projects directly.
+        #[serde(default)]
+        gate_rank: u32,
+        /// Ranks past the key heads hold a copy of one (the groups of Mamba-2).
+        #[serde(default)]
+        copied_keys: bool,
     },
+    /// The layer has a feed-forward part alone.
+    None {},
 }
 
-/// Tokens that MLA attends to: all, or what a sparse index selects.
-pub fn mla_window(index_heads: u32, index_topk: u32) -> f64 {
-    if index_heads == 0 {
+/// Tokens that are attended to: all, or what a sparse index selects.
+pub fn selected(index_topk: u32) -> f64 {
+    if index_topk == 0 {
         return f64::INFINITY;
     }
     f64::from(index_topk)
 }
 
-/// Feed-forward part of one group of equal layers (gated: three matrices).
+fn gated() -> bool {
+    true
+}
+
+/// Feed-forward part of one group of equal layers: three matrices, or two without a gate.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeedForward {
@@ -142,6 +196,9 @@ pub enum FeedForward {
     Dense {
         /// Inner width.
         inter: u32,
+        /// A gate, as wide as the inner width.
+        #[serde(default = "gated")]
+        gated: bool,
     },
     /// Mixture of experts.
     Moe {
@@ -153,7 +210,42 @@ pub enum FeedForward {
         inter: u32,
         /// Inner width of the shared experts together, 0 for none.
         shared_inter: u32,
+        /// Every expert has a gate.
+        #[serde(default = "gated")]
+        gated: bool,
+        /// Width that routed experts work on, projected to and from it; 0 is the hidden width.
+        #[serde(default)]
+        latent: u32,
     },
+    /// The layer has an attention part alone.
+    None {},
+}
+
+impl FeedForward {
+    /// Inner width that every token passes.
+    pub fn every_token(&self) -> u32 {
+        match *self {
+            Self::Dense { inter, .. } => inter,
+            Self::Moe { shared_inter, .. } => shared_inter,
+            Self::None {} => 0,
+        }
+    }
+
+    /// Matrices of a part or of an expert.
+    pub fn matrices(&self) -> f64 {
+        match *self {
+            Self::Dense { gated, .. } | Self::Moe { gated, .. } => 2.0 + f64::from(u8::from(gated)),
+            Self::None {} => 0.0,
+        }
+    }
+
+    /// Width that routed experts work on, in a model of `hidden`.
+    pub fn expert_width(&self, hidden: u32) -> f64 {
+        match *self {
+            Self::Moe { latent, .. } if latent > 0 => f64::from(latent),
+            _ => f64::from(hidden),
+        }
+    }
 }
 
 /// A run of equal layers.
@@ -166,6 +258,18 @@ pub struct LayerGroup {
     pub attention: Attention,
     /// Their feed-forward part.
     pub ffn: FeedForward,
+}
+
+impl LayerGroup {
+    /// Whether a layer has an attention part.
+    pub fn attends(&self) -> bool {
+        !matches!(self.attention, Attention::None {})
+    }
+
+    /// Whether a layer has a feed-forward part.
+    pub fn feeds_forward(&self) -> bool {
+        !matches!(self.ffn, FeedForward::None {})
+    }
 }
 
 /// Architecture of a model, as read from its `config.json`.

@@ -86,10 +86,30 @@ fn check_model(model: &Model, at: &str) -> Result<()> {
                 head_dim,
                 v_head_dim,
                 window,
+                index_heads,
+                index_topk,
                 ..
             } => {
-                vec![heads, kv_heads, head_dim, v_head_dim, window.unwrap_or(1)]
+                let selected = if index_heads > 0 { index_topk } else { 1 };
+                let window = window.unwrap_or(1);
+                vec![heads, kv_heads, head_dim, v_head_dim, window, selected]
             }
+            Attention::Compressed {
+                heads,
+                head_dim,
+                q_lora_rank,
+                o_groups,
+                o_lora_rank,
+                window,
+                index_heads,
+                index_topk,
+                ..
+            } => {
+                let selected = if index_heads > 0 { index_topk } else { 1 };
+                let query = [heads, head_dim, q_lora_rank, o_groups, o_lora_rank];
+                [&query[..], &[window, selected]].concat()
+            }
+            Attention::None {} => Vec::new(),
             Attention::Mla {
                 heads,
                 kv_lora_rank,
@@ -116,7 +136,8 @@ fn check_model(model: &Model, at: &str) -> Result<()> {
             whole("layers.attention", size)?;
         }
         match group.ffn {
-            FeedForward::Dense { inter } => whole("layers.ffn.inter", inter)?,
+            FeedForward::None {} => {}
+            FeedForward::Dense { inter, .. } => whole("layers.ffn.inter", inter)?,
             FeedForward::Moe {
                 experts,
                 topk,

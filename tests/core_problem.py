@@ -42,13 +42,14 @@ def relative(a: float, b: float) -> float:
 
 
 def attention_kinds() -> Json:
-    """Linear, gated and sparse attention, which the main specification has no model for."""
+    """Kinds of layers that the main specification has no model for."""
     shape = {"tp": [1, 2], "pp": [1, 2], "ep": [1, 4], "adp": [1, 4], "precisions": [1]}
     narrow = {**shape, "quality": [1.0], "batches": [8, 64], "splits": [0.6]}
-    models = [cs.MODELS["hybrid"], cs.MODELS["sparse"]]
+    models = [cs.MODELS[name] for name in ("hybrid", "sparse", "parts")]
     large = {**narrow, "tp": [4], "adp": [1, 4], "ep": [4, 16], "systems": [1]}
     e2e = [cs.slo("e2e", "p90", 60.0), cs.slo("ttft", "p50", 3.0, only=0)]
-    works = [cs.workload("h", 0, **narrow, slos=e2e), cs.workload("s", 1, **large, slos=e2e)]
+    shapes = enumerate((narrow, large, {**narrow, "tp": [2, 4]}))
+    works = [cs.workload("hsp"[i], i, **shape, slos=e2e) for i, shape in shapes]
     return cs.spec_with(models, works)
 
 

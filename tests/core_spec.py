@@ -86,6 +86,22 @@ LINEAR: Json = {
     "value_dim": 128,
 }
 
+COMPRESSED: Json = {
+    "kind": "compressed",
+    "heads": 64,
+    "head_dim": 512,
+    "q_lora_rank": 1024,
+    "o_groups": 8,
+    "o_lora_rank": 1024,
+    "window": 128,
+    "ratio": 128,
+    "index_heads": 0,
+    "index_dim": 0,
+    "index_topk": 0,
+}
+INDEX: Json = {"index_heads": 64, "index_dim": 128, "index_topk": 512}
+NOTHING: Json = {"kind": "none"}
+
 #: Shapes from the models' public ``config.json`` files.
 MODELS: dict[str, Json] = {
     "llama-8b": model("llama-8b", 4096, 128_256, [layers(32, gqa(32, 8, 128), dense(14_336))]),
@@ -122,6 +138,26 @@ MODELS: dict[str, Json] = {
             ),
         ],
         tied=True,
+    ),
+    # Parts of layers as newer models have them, in one model that nobody trained.
+    "parts": model(
+        "parts",
+        4096,
+        129_280,
+        [
+            layers(2, {**COMPRESSED, "ratio": 0}, dense(8192)),
+            layers(8, {**COMPRESSED, "ratio": 4, **INDEX}, moe(64, 4, 2048, 2048)),
+            layers(8, COMPRESSED, {**moe(64, 4, 2048, 2048), "latent": 1024}),
+            layers(
+                4,
+                {**gqa(64, 4, 128), **INDEX, "q_lora_rank": 2048},
+                {**moe(64, 4, 2048), "gated": False},
+            ),
+            layers(3, {**DEEPSEEK_MLA, "index_topk": 512, "output_gate": True}, NOTHING),
+            layers(3, {**LINEAR, "gate_rank": 128}, {**dense(8192), "gated": False}),
+            layers(4, {**LINEAR, "key_heads": 1, "copied_keys": True}, NOTHING),
+            layers(2, NOTHING, dense(8192)),
+        ],
     ),
 }
 

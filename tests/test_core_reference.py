@@ -15,7 +15,7 @@ import reference as ref
 from core_problem import NO_WAY, ids, relative, sample, searched, setting
 from tokenfleet import _core
 
-SAMPLES = [("main", 100), ("kinds", 60)]
+SAMPLES = [("main", 100), ("kinds", 45)]
 
 
 @pytest.mark.parametrize("name", ["main", "kinds"])

@@ -23,6 +23,7 @@ from tokenfleet.exports import TARGETS, export
 from tokenfleet.exports.focus import COLUMNS, month_of
 from tokenfleet.exports.kubernetes import UNSET, slug
 from tokenfleet.exports.launch import LAUNCHERS, commands
+from tokenfleet.plan.rows import Input
 from tokenfleet.schema.engines import ENGINES
 
 # Flags that the engines document: of vLLM `vllm serve --help` (engine arguments, 0.8.5 and later),
@@ -88,6 +89,24 @@ def test_a_layout_is_divided_as_each_engine_divides_it() -> None:
     single = commands(layout("trtllm", **{**of, "tp": 1, "attention_dp": 8}))[0]
     assert [value(list(single.words), f"--{n}_size") for n in ("tp", "pp", "ep")] == ["8", "2", "8"]
     assert single.config["enable_attention_dp"] is True
+
+
+def test_memory_that_the_plan_counts_on_is_told() -> None:
+    plan = layout("vllm")
+    share = Input.model_validate(
+        {
+            "what": "gpu_memory_utilization",
+            "value": 0.95,
+            "unit": "fraction",
+            "assumed": False,
+            "source": "scenario",
+            "as_of": None,
+            "note": None,
+        }
+    )
+    told = commands(plan.model_copy(update={"inputs": (*plan.inputs, share)}))[0].words
+    assert value(list(told), "--gpu-memory-utilization") == "0.95"
+    assert "--gpu-memory-utilization" not in commands(plan)[0].words
 
 
 def test_what_an_engine_cannot_be_told_is_refused() -> None:

@@ -107,7 +107,7 @@ def test_traps_of_the_families() -> None:
     assert (oss.native_weights.attention, oss.native_weights.experts) == ("bf16", "mxfp4")
     kimi = read_config(config_of("moonshotai--Kimi-K2.5")).architecture.native_weights
     assert kimi is not None
-    assert (kimi.attention, kimi.dense, kimi.experts) == ("bf16", "bf16", "int4")
+    assert (kimi.attention, kimi.dense, kimi.experts) == ("bf16", "bf16", "int4_g32")
     fp8 = read_config(config_of("nvidia--Llama-3.1-70B-Instruct-FP8")).architecture
     assert (fp8.native_precision, fp8.native_kv) == ("fp8", "fp8")
 

@@ -13,9 +13,11 @@ import yaml
 from typer.testing import CliRunner
 
 from scenarios import buy, hall
-from test_model_configs import PUBLISHED
+from test_model_configs import PUBLISHED, config
 from tokenfleet import evaluate, optimize_fleet
+from tokenfleet.catalog import load_catalog
 from tokenfleet.cli.app import app
+from tokenfleet.schema.formats import planned_by_default
 
 Json = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "shared" / "facts" / "model_configs"
@@ -30,7 +32,7 @@ HARDWARE: Json = {
             "form": "server",
             "gpus": 8,
             "scale_up_domain": 8,
-            "mem_gb": 192,
+            "mem_gb": 288,
             "mem_bw_tbps": 6.0,
             "bf16_tflops": 1500,
             "fp8_tflops": 3000,
@@ -106,6 +108,76 @@ def test_every_architecture_is_evaluated_on_an_unknown_accelerator(name: str, fo
     assert set(points["system"]) == {"acme_x1_8"}
     for column in ("requests_per_s", "tpot_p95_ms", "weight_bytes_per_gpu"):
         assert np.isfinite(points[column]).all() and (points[column] > 0).all()
+
+
+LLAMA_405B = config("llama", "16384 126 128 8 53248 128256 131072", tie_word_embeddings=False)
+QKVO = [f"model.layers.{i}.self_attn.{p}_proj" for i in range(126) for p in "qkvo"]
+QWEN3_30B = config(
+    "qwen3_moe", "2048 48 32 4 6144 151936 40960", tie_word_embeddings=False, head_dim=128,
+    num_experts=128, num_experts_per_tok=8, moe_intermediate_size=768,
+)  # fmt: skip
+
+
+TABLES_30B = 2 * 2 * 151936 * 2048 + 2 * 48 * 2048 * 128  # in 16 bits, the routers beside them
+ATTENTION_30B = 48 * 2048 * (2 * 32 + 2 * 4) * 128
+EXPERTS_30B = 48 * 3 * 128 * 2048 * 768
+GROUPS_OF_32 = {"weights": {"type": "int", "num_bits": 4, "group_size": 32}}
+CHECKPOINTS: dict[str, tuple[Json, Json, str, float]] = {
+    # 71.9 G weights of attention and 4.2 G of two tables in 16 bits, 329.8 G in 8.
+    "Llama-3.1-405B-FP8": (
+        LLAMA_405B,
+        {"quant_method": "fbgemm_fp8", "modules_to_not_convert": [*QKVO, "lm_head"]},
+        "fp8",
+        2 * 126 * 2 * 16384 * (16384 + 1024) + 126 * 3 * 16384 * 53248 + 4 * 128256 * 16384,
+    ),
+    # A scale of 16 bits and a zero of 4 per 128 weights.
+    "Qwen3-30B-A3B-AWQ": (
+        QWEN3_30B,
+        {"quant_method": "awq", "bits": 4, "group_size": 128},
+        "int4",
+        (4 + 20 / 128) / 8 * (ATTENTION_30B + EXPERTS_30B) + TABLES_30B,
+    ),
+    # As Kimi-K2.5 is published: experts alone, a scale of 16 bits per 32 weights.
+    "integers in groups of 32": (
+        QWEN3_30B,
+        {
+            "quant_method": "compressed-tensors",
+            "ignore": ["re:.*self_attn.*", "lm_head"],
+            "config_groups": {"group_0": GROUPS_OF_32},
+        },
+        "int4_g32",
+        (4 + 16 / 32) / 8 * EXPERTS_30B + 2 * ATTENTION_30B + TABLES_30B,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_weights_are_held_in_the_formats_of_the_checkpoint(name: str, folder: Path) -> None:
+    data, quant, precision, expected = CHECKPOINTS[name]
+    gpus = 8 if data is LLAMA_405B else 1
+    model = imported(folder, "checkpoint", {**data, "quantization_config": quant})
+    changed = scenario(model, ["hardware.yaml", "models.yaml"])
+    changed["search"]["tensor_parallel"] = [gpus]
+    changed["search"] |= {"expert_parallel": [1], "attention_data_parallel": [1]}
+    changed["workloads"][0]["precisions"] = [precision]
+    (folder / "s.yaml").write_text(yaml.safe_dump(changed))
+    points = evaluate(folder / "s.yaml")
+    held = points["weight_bytes_per_gpu"]
+    assert set(points["precision"]) == {precision}
+    assert held == pytest.approx(np.full(len(held), expected / gpus), rel=1e-9)
+    if data is LLAMA_405B:
+        # The feed-forward parts of the first and the last layer, in 16 bits too, are the rest of
+        # the 56.8 GiB that servers report.
+        ends = 2 * 3 * 16384 * 53248 / gpus
+        assert (held[0] + ends) / 2**30 == pytest.approx(56.8, abs=0.1)
+
+
+def test_integers_are_planned_where_they_were_published() -> None:
+    assert planned_by_default("int4_g32") == ("bf16", "fp8", "fp8_block", "int4_g32")
+    for native in ("bf16", "fp8_block", "mxfp4", None):
+        assert planned_by_default(native) == ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4")
+    kimi = next(m for name, m in load_catalog().models.items() if name == "kimi-k2.5")
+    assert kimi.native_precision == "int4_g32"
 
 
 @needs_configs

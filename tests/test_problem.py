@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from scenarios import buy, hall
+from tokenfleet import Plan, evaluate, optimize_fleet
 from tokenfleet.catalog import load_catalog
+from tokenfleet.catalog.parts import part
 from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
 from tokenfleet.problem import Built, axes, build
 from tokenfleet.problem.allowed import peak_tflops, runs_on
@@ -69,6 +71,81 @@ def built(**changes: Any) -> Built:
 def site(**changes: Any) -> list[dict[str, Any]]:
     """The test's site, changed."""
     return [{**scenario()["sites"][0], **changes}]
+
+
+def test_memory_that_engines_may_fill() -> None:
+    """Llama-3.1-70B in fp8 on one H100: 68.45 GB in 8 bits, two tables of 2.10 GB in 16, and 1.48
+    GB of activations are 74.1 GB: more than 72, less than 78.4."""
+    work = {
+        **scenario()["workloads"][0],
+        "model": "llama-3.1-70b",
+        "precisions": ["fp8"],
+        "slos": [],
+    }
+    one = {"workloads": [work], "search": {**scenario()["search"], "tensor_parallel": [1]}}
+
+    def weights(**changes: Any) -> Any:
+        return evaluate(scenario(**one, **changes))["weight_bytes_per_gpu"]
+
+    assert len(weights(gpu_memory_utilization=0.9)) == len(weights()) == 0
+    held = weights(gpu_memory_utilization=0.98)
+    table = 128_256 * 8192
+    assert len(held) > 0
+    assert held == pytest.approx(70.55e9 - 2 * table + 2 * 2 * table, rel=1e-3)
+
+
+class TestPartsOfServers:
+    """Instances of one, two or four accelerators of a server, by their name."""
+
+    def test_figures_of_the_accelerator_are_kept_and_those_of_the_machine_are_not(self) -> None:
+        whole, one = CATALOG.system("h100_sxm_8"), part(CATALOG, "h100_sxm_1")
+        four = part(CATALOG, "h100_sxm_4")
+        assert one is not None and four is not None
+        assert (one.gpus, one.scale_up_domain, four.gpus, four.scale_up_domain) == (1, 1, 4, 4)
+        for name in ("mem_gb", "mem_bw_tbps", "bf16_tflops", "fp8_tflops", "kernel_key", "source"):
+            assert getattr(one, name) == getattr(whole, name)
+        assert one.system_kw is one.rack_units is one.scale_out_gbit_per_s_per_gpu is None
+        cards = part(CATALOG, "l40s_2")
+        assert cards is not None and (cards.gpus, cards.scale_up_domain) == (2, 1)
+
+    @pytest.mark.parametrize(
+        "name", ["h100_sxm_8", "h100_sxm_3", "h100_sxm_16", "h100_sxm_0", "gb200_nvl4", "h1000_1"]
+    )
+    def test_what_is_no_part(self, name: str) -> None:
+        assert part(CATALOG, name) is None
+
+    def test_a_small_demand_is_cheaper_on_single_accelerators(self) -> None:
+        """Eight H100 at 2.00 USD an hour are 140,160 USD a year; each single one, at 2.35, 20,586:
+        four are 82,344."""
+        work = {
+            **scenario()["workloads"][0],
+            "model": "qwen3-32b",
+            "precisions": ["fp8_block"],
+            "classes": [{"id": "a", "share": 1.0, "input_tokens": 400, "output_tokens": 100}],
+            "slos": [{"metric": "tpot", "percentile": "p95", "limit_ms": 50}],
+            "demand": {"requests_per_s": 40},
+        }
+        rent = {"kind": "rent", "term_years": 3}
+        server = {"id": "server", "system": "h100_sxm_8", "price_usd_per_gpu_h": 2.0, **rent}
+        single = {"id": "single", "system": "h100_sxm_1", "price_usd_per_gpu_h": 2.35, **rent}
+        free = hall(power_kw="unlimited", hosting_usd_per_kw_month=0, electricity_usd_per_kwh=0)
+
+        def plan(*offers: dict[str, Any]) -> Plan:
+            given = {"systems": None, "sites": [free], "offers": list(offers), "search": {}}
+            return optimize_fleet(scenario(workloads=[work], confidence="expected", **given))
+
+        whole = plan(server)
+        assert whole.annual_cost_usd == pytest.approx(8 * 2.0 * 8760)
+        parts = plan(server, single)
+        assert {row.system for row in parts.systems} == {"h100_sxm_1"}
+        count = sum(row.gpus for row in parts.systems)
+        assert parts.annual_cost_usd == pytest.approx(count * 2.35 * 8760)
+        assert 3 <= count <= 5
+
+    def test_power_of_a_part_is_asked_for(self) -> None:
+        offer = buy("h100_sxm_1", usd=30_000)
+        with pytest.raises((SchemaError, CatalogError, InfeasibleError), match="system_kw"):
+            require_candidates(built(systems=["h100_sxm_1"], offers=[offer]))
 
 
 class TestLoadBlocks:

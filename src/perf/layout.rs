@@ -76,14 +76,23 @@ fn splits(group: &LayerGroup, p: Parallel) -> bool {
             heads, kv_heads, ..
         } => heads % p.tp == 0 && (kv_heads % p.tp == 0 || p.tp % kv_heads == 0),
         Attention::Mla { heads, .. } => heads % p.tp == 0,
+        Attention::Compressed {
+            heads, o_groups, ..
+        } => heads % p.tp == 0 && o_groups % p.tp == 0,
         Attention::Linear {
             key_heads,
             value_heads,
+            copied_keys,
             ..
-        } => key_heads % p.tp == 0 && value_heads % p.tp == 0,
+        } => {
+            let copied = copied_keys && p.tp % key_heads == 0;
+            value_heads % p.tp == 0 && (key_heads % p.tp == 0 || copied)
+        }
+        Attention::None {} => true,
     };
     let ffn_splits = match group.ffn {
-        FeedForward::Dense { inter } => inter % p.tp == 0,
+        FeedForward::None {} => true,
+        FeedForward::Dense { inter, .. } => inter % p.tp == 0,
         FeedForward::Moe { experts, inter, .. } => {
             experts % p.ep == 0 && inter % p.expert_tp() == 0
         }
@@ -121,16 +130,25 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
             v_head_dim,
             output_gate,
             value_is_key,
+            q_lora_rank,
+            index_heads,
+            index_dim,
             ..
         } => {
             let (q, kv) = local_heads(heads, kv_heads, tp);
+            // The index is not split over ranks: each needs every score.
+            let index = f64::from(index_heads * index_dim + index_dim);
             let (d, v) = (f64::from(head_dim), f64::from(v_head_dim));
             let queries = if output_gate { 2.0 * q * d } else { q * d };
             let values = if value_is_key { 0.0 } else { kv * v };
-            vec![
-                product(queries + kv * d + values, hidden),
+            let rank = q_lora_rank.map_or(0.0, f64::from);
+            let first = if rank > 0.0 { rank } else { queries };
+            let mut products = vec![
+                product(first + kv * d + values + index, hidden),
                 product(hidden, q * v),
-            ]
+            ];
+            products.extend((rank > 0.0).then(|| product(queries, rank)));
+            products
         }
         Attention::Mla {
             heads,
@@ -141,6 +159,7 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
             v_head_dim,
             index_heads,
             index_dim,
+            output_gate,
             ..
         } => {
             let q = f64::from(heads / tp);
@@ -148,11 +167,12 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
             let (nope, v) = (f64::from(nope_dim), f64::from(v_head_dim));
             let down = q_lora_rank.map_or(0.0, f64::from);
             let query_in = if down > 0.0 { down } else { hidden };
+            let gate = if output_gate { q * v } else { 0.0 };
             // The index is not split over ranks: each needs every score.
             let index_key = f64::from(index_dim + index_heads);
             let index_query = f64::from(index_heads * index_dim);
             vec![
-                product(down + rank + rope + index_key, hidden),
+                product(down + rank + rope + index_key + gate, hidden),
                 product(q * (nope + rope) + index_query, query_in),
                 product(q * (nope + v), rank),
                 product(hidden, q * v),
@@ -163,42 +183,76 @@ pub fn attention_products(layout: &Layout, attention: &Attention) -> Vec<Product
             value_heads,
             key_dim,
             value_dim,
+            gate_rank,
+            ..
         } => {
-            let keys = f64::from(key_heads / tp) * f64::from(key_dim);
+            let keys = f64::from((key_heads / tp).max(1)) * f64::from(key_dim);
             let values = f64::from(value_heads / tp) * f64::from(value_dim);
+            let rank = f64::from(gate_rank);
+            let gate = if gate_rank == 0 { values } else { rank };
             // Query, key, value and output gate in; values out.
-            vec![
-                product(2.0 * keys + 2.0 * values, hidden),
+            let mut both = vec![
+                product(2.0 * keys + values + gate, hidden),
                 product(hidden, values),
+            ];
+            both.extend((gate_rank > 0).then(|| product(values, rank)));
+            both
+        }
+        Attention::Compressed {
+            heads,
+            head_dim,
+            q_lora_rank,
+            o_groups,
+            o_lora_rank,
+            ratio,
+            index_heads,
+            index_dim,
+            ..
+        } => {
+            let (q, d) = (f64::from(heads / tp), f64::from(head_dim));
+            let (down, out) = (f64::from(q_lora_rank), f64::from(o_lora_rank));
+            let key = d + compressor_width(ratio, head_dim, index_heads, index_dim);
+            vec![
+                product(down + key, hidden),
+                product(q * d + f64::from(index_heads * index_dim), down),
+                // One rank of heads: each group of them has a matrix of its own.
+                product(out, q * d),
+                product(hidden, f64::from(o_groups / tp) * out),
             ]
         }
+        Attention::None {} => Vec::new(),
     }
 }
 
-/// Dense feed-forward products of one layer on one rank: a dense layer, or shared experts.
-pub fn dense_products(layout: &Layout, ffn: &FeedForward) -> Vec<Product> {
-    let inter = match *ffn {
-        FeedForward::Dense { inter } => inter,
-        FeedForward::Moe { shared_inter, .. } => shared_inter,
-    };
-    if inter == 0 {
-        return Vec::new();
+/// Output width of what makes compressed entries, and of the index that selects them: a value and a
+/// weight per channel; with an index entries overlap, and both are twice as wide.
+fn compressor_width(ratio: u32, head_dim: u32, index_heads: u32, index_dim: u32) -> f64 {
+    let entries = if ratio > 0 { 2 * head_dim } else { 0 };
+    if index_heads == 0 {
+        return f64::from(entries);
     }
+    f64::from(2 * entries + 4 * index_dim + index_heads)
+}
+
+/// Dense feed-forward products of one layer on one rank: a dense layer, or shared experts and what
+/// leads to a latent of routed ones.
+pub fn dense_products(layout: &Layout, ffn: &FeedForward) -> Vec<Product> {
     let hidden = f64::from(layout.model.hidden);
-    let local = f64::from(inter) / f64::from(layout.parallel.tp);
+    let local = f64::from(ffn.every_token()) / f64::from(layout.parallel.tp);
     let dtype = layout.precision.dense;
-    vec![
-        Product {
-            n: 2.0 * local,
-            k: hidden,
-            dtype,
-        },
-        Product {
-            n: hidden,
-            k: local,
-            dtype,
-        },
-    ]
+    let product = |n: f64, k: f64| Product { n, k, dtype };
+    let mut products = Vec::new();
+    if local > 0.0 {
+        products.push(product((ffn.matrices() - 1.0) * local, hidden));
+        products.push(product(hidden, local));
+    }
+    let width = ffn.expert_width(layout.model.hidden);
+    if width != hidden {
+        // To the width that experts work on, and back; every rank has all of it.
+        products.push(product(width, hidden));
+        products.push(product(hidden, width));
+    }
+    products
 }
 
 /// Output head on one rank.

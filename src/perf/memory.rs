@@ -48,12 +48,32 @@ pub fn kv_bytes(layout: &Layout) -> ContextCost {
                 head_dim,
                 v_head_dim,
                 window,
+                index_dim,
                 ..
             } => {
                 let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
                 let row = row_bytes(layout, kv, head_dim + v_head_dim);
-                cost.add(layers * row, window.map_or(f64::INFINITY, f64::from));
+                let index = f64::from(index_dim) * element;
+                cost.add(
+                    layers * (row + index),
+                    window.map_or(f64::INFINITY, f64::from),
+                );
             }
+            // One latent per token of the window and per entry, on every tensor-parallel rank.
+            Attention::Compressed {
+                head_dim,
+                window,
+                ratio,
+                index_dim,
+                ..
+            } => {
+                cost.add(layers * f64::from(head_dim) * element, f64::from(window));
+                if ratio > 0 {
+                    let width = f64::from(head_dim + index_dim) / f64::from(ratio);
+                    cost.add(layers * width * element, f64::INFINITY);
+                }
+            }
+            Attention::None {} => {}
             // One latent per token, on every tensor-parallel rank: there is no head to split.
             Attention::Mla {
                 kv_lora_rank,
@@ -119,10 +139,11 @@ pub fn weight_bytes(layout: &Layout) -> f64 {
 
 fn expert_weight_bytes(layout: &Layout, ffn: &FeedForward) -> f64 {
     match *ffn {
-        FeedForward::Dense { .. } => 0.0,
+        FeedForward::Dense { .. } | FeedForward::None {} => 0.0,
         FeedForward::Moe { experts, inter, .. } => {
             let hidden = f64::from(layout.model.hidden);
-            let all = 3.0 * hidden * f64::from(inter) * f64::from(experts);
+            let width = ffn.expert_width(layout.model.hidden);
+            let all = ffn.matrices() * width * f64::from(inter) * f64::from(experts);
             let router = hidden * f64::from(experts) * ACTIVATION_BYTES;
             let local = all / f64::from(layout.parallel.stage());
             local * layout.weight_bytes(layout.precision.experts) + router
@@ -145,17 +166,12 @@ pub fn activation_bytes(layout: &Layout, tokens: f64) -> f64 {
 }
 
 fn inner_width(layout: &Layout, ffn: &FeedForward) -> f64 {
+    let every_token = f64::from(ffn.every_token()) / f64::from(layout.parallel.tp);
     match *ffn {
-        FeedForward::Dense { inter } => f64::from(inter) / f64::from(layout.parallel.tp),
-        FeedForward::Moe {
-            inter,
-            topk,
-            shared_inter,
-            ..
-        } => {
-            let routed = f64::from(inter * topk) / f64::from(layout.parallel.stage());
-            routed + f64::from(shared_inter) / f64::from(layout.parallel.tp)
+        FeedForward::Moe { inter, topk, .. } => {
+            every_token + f64::from(inter * topk) / f64::from(layout.parallel.stage())
         }
+        _ => every_token,
     }
 }
 

@@ -47,8 +47,10 @@ pub struct MoeShape {
     pub experts: f64,
     /// Experts per token.
     pub topk: f64,
-    /// Hidden width.
+    /// Width that experts work on.
     pub hidden: f64,
+    /// Matrices of an expert: three with a gate, two without.
+    pub matrices: f64,
     /// Inner width of an expert.
     pub inter: f64,
     /// Tensor-parallel degree inside an expert.
@@ -69,11 +71,12 @@ pub fn touched_experts(shape: &MoeShape, tokens: f64) -> f64 {
 pub fn moe(fit: &MoeFit, shape: &MoeShape, tokens: f64, own: f64) -> Time {
     let routed = tokens * shape.topk / shape.ep;
     let touched = touched_experts(shape, tokens);
-    let flop = 2.0 * routed * 3.0 * shape.hidden * shape.inter / shape.tp;
+    let weights_of_one = shape.matrices * shape.hidden * shape.inter / shape.tp;
+    let flop = 2.0 * routed * weights_of_one;
     let padded = flop * (1.0 + fit.pad * touched / routed);
-    let weights = touched * 3.0 * shape.hidden * shape.inter / shape.tp * shape.weight_bytes;
-    let activations =
-        routed * (2.0 * shape.hidden + 6.0 * shape.inter / shape.tp) + 4.0 * own * shape.hidden;
+    let weights = touched * weights_of_one * shape.weight_bytes;
+    let activations = routed * (2.0 * shape.hidden + 2.0 * shape.matrices * shape.inter / shape.tp)
+        + 4.0 * own * shape.hidden;
     let work = p_norm(padded / fit.flops, weights / fit.bw, fit.q) + activations / fit.act_bw;
     Time { t0: fit.t0, work }
 }
@@ -165,6 +168,7 @@ mod tests {
             experts: 256.0,
             topk: 8.0,
             hidden: 1.0,
+            matrices: 3.0,
             inter: 1.0,
             tp: 1.0,
             ep: 1.0,

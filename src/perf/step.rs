@@ -4,7 +4,7 @@
 //! What depends on the layout alone (matrix products, experts, collectives over a token count) is
 //! tabulated once at powers of two and interpolated; what depends on contexts is linear in them.
 
-use crate::catalog::{mla_window, Attention, FeedForward, LayerGroup};
+use crate::catalog::{selected, Attention, DecodeAttentionFit, FeedForward, LayerGroup};
 use crate::perf::layout::{
     attention_products, dense_products, head_product, local_heads, Layout, Product,
 };
@@ -18,10 +18,8 @@ use crate::perf::role::Role;
 const NODES: usize = 18;
 /// Bytes of a bf16 activation.
 const BF16: f64 = 2.0;
-/// Reads and writes of the residual stream per layer (two norms, two residual additions).
-const RESIDUAL_PASSES: f64 = 8.0;
-/// Reads and writes of the inner activation per layer (gate, up, product).
-const INNER_PASSES: f64 = 3.0;
+/// Reads and writes of the residual stream per part of a layer (a norm, a residual addition).
+const PART_PASSES: f64 = 4.0;
 /// Bytes per token and hidden unit in one expert exchange: fp8 out, bf16 back, on average.
 const EXCHANGE_BYTES: f64 = 1.5;
 
@@ -307,8 +305,8 @@ fn operators(layout: &Layout, products: &[Vec<Product>], tokens: f64) -> Option<
         let experts = experts_time(layout, &group.ffn, tokens)?;
         sum.moe.t0 += layers * experts.t0;
         sum.moe.work += layers * experts.work;
-        sum.comm += layers * collectives(layout, &group.ffn, tokens)?;
-        sum.elementwise += layers * elementwise(layout, &group.ffn, tokens);
+        sum.comm += layers * collectives(layout, group, tokens)?;
+        sum.elementwise += layers * elementwise(layout, group, tokens);
     }
     Some(sum)
 }
@@ -339,7 +337,8 @@ fn experts_time(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<Time>
     let shape = MoeShape {
         experts: f64::from(experts),
         topk: f64::from(topk),
-        hidden: f64::from(layout.model.hidden),
+        hidden: ffn.expert_width(layout.model.hidden),
+        matrices: ffn.matrices(),
         inter: f64::from(inter),
         tp: f64::from(layout.parallel.expert_tp()),
         ep: f64::from(layout.parallel.ep),
@@ -349,32 +348,35 @@ fn experts_time(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<Time>
     Some(moe(fit, &shape, all, tokens))
 }
 
-/// One collective after attention and one after the feed-forward part.
-fn collectives(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<f64> {
+/// One collective after attention and one after the feed-forward part, where a layer has them.
+fn collectives(layout: &Layout, group: &LayerGroup, tokens: f64) -> Option<f64> {
     let p = layout.parallel;
     let domain = layout.system.scale_up_domain;
     let bytes = tokens * f64::from(layout.model.hidden) * BF16;
-    let attention = reduce_over(layout.kernel, domain, p.tp, bytes)?;
-    let FeedForward::Moe { topk, .. } = *ffn else {
-        return Some(2.0 * attention);
+    let reduce = reduce_over(layout.kernel, domain, p.tp, bytes)?;
+    let attention = if group.attends() { reduce } else { 0.0 };
+    let topk = match group.ffn {
+        FeedForward::None {} => return Some(attention),
+        FeedForward::Dense { .. } => return Some(attention + reduce),
+        FeedForward::Moe { topk, .. } => topk,
     };
     if p.adp == 1 {
         return Some(attention + reduce_over(layout.kernel, domain, p.stage(), bytes)?);
     }
     // Tokens meet their experts and come back: each goes to at most `topk` of the `ep` groups.
     let copies = f64::from(topk.min(p.ep));
-    let sent = tokens * copies * f64::from(layout.model.hidden) * EXCHANGE_BYTES;
+    let width = group.ffn.expert_width(layout.model.hidden);
+    let sent = tokens * copies * width * EXCHANGE_BYTES;
     let there = exchange_over(layout.kernel, domain, p.stage(), sent)?;
     Some(attention + 2.0 * there)
 }
 
-fn elementwise(layout: &Layout, ffn: &FeedForward, tokens: f64) -> f64 {
-    let inter = match *ffn {
-        FeedForward::Dense { inter } => inter,
-        FeedForward::Moe { shared_inter, .. } => shared_inter,
-    };
-    let local = f64::from(inter) / f64::from(layout.parallel.tp);
-    let width = RESIDUAL_PASSES * f64::from(layout.model.hidden) + INNER_PASSES * local;
+fn elementwise(layout: &Layout, group: &LayerGroup, tokens: f64) -> f64 {
+    let parts = u8::from(group.attends()) + u8::from(group.feeds_forward());
+    let residual = f64::from(parts) * PART_PASSES * f64::from(layout.model.hidden);
+    // As many passes over the inner activation as there are matrices.
+    let local = f64::from(group.ffn.every_token()) / f64::from(layout.parallel.tp);
+    let width = residual + group.ffn.matrices() * local;
     tokens * width * BF16 / layout.kernel.elementwise_bw
 }
 
@@ -422,7 +424,7 @@ impl StepModel {
             prompt_fit,
             attention_launch: s.attention_t0
                 * decode_fit.t0
-                * f64::from(layout.model.layer_count()),
+                * layout.sum_layers(|g| f64::from(u8::from(g.attends()))),
             sequence_s: kernel.sequence_s,
             sequence_half: kernel.sequence_half,
             stage_transfer_s: stage_transfer(layout)?,
@@ -561,11 +563,14 @@ impl StepModel {
     }
 }
 
-fn decode_attention(
-    layout: &Layout,
-    fit: &crate::catalog::DecodeAttentionFit,
-    scale: f64,
-) -> ContextCost {
+/// Time per cached token, s, of one layer's sparse index over keys of `density` per token.
+fn index_scan(fit: &DecodeAttentionFit, heads: u32, dim: u32, key_bytes: f64, queries: f64) -> f64 {
+    let scan = f64::from(dim) * key_bytes / fit.mla_bw;
+    let score = queries * 2.0 * f64::from(heads * dim) / fit.mla_flops;
+    p_norm(scan, score, 2.0)
+}
+
+fn decode_attention(layout: &Layout, fit: &DecodeAttentionFit, scale: f64) -> ContextCost {
     let mut cost = ContextCost::default();
     let element = layout.kv_dtype().bytes;
     let queries = 1.0 + f64::from(layout.speculation.depth);
@@ -578,12 +583,22 @@ fn decode_attention(
                 head_dim,
                 v_head_dim,
                 window,
+                index_heads,
+                index_dim,
+                index_topk,
                 ..
             } => {
                 let (_, kv) = local_heads(heads, kv_heads, layout.parallel.tp);
                 let bytes = row_bytes(layout, kv, head_dim + v_head_dim);
                 let window = window.map_or(f64::INFINITY, f64::from);
-                cost.add(scale * layers * bytes / fit.bw, window);
+                cost.add(
+                    scale * layers * bytes / fit.bw,
+                    window.min(selected(index_topk)),
+                );
+                if index_heads > 0 {
+                    let one = index_scan(fit, index_heads, index_dim, element, queries);
+                    cost.add(scale * layers * one, f64::INFINITY);
+                }
             }
             // Absorbed form: every query head reads the latent as key and as value.
             Attention::Mla {
@@ -599,14 +614,39 @@ fn decode_attention(
                 let (rank, rope) = (f64::from(kv_lora_rank), f64::from(rope_dim));
                 let memory = (rank + rope) * element / fit.mla_bw;
                 let compute = queries * local * 2.0 * (2.0 * rank + rope) / fit.mla_flops;
-                let window = mla_window(index_heads, index_topk);
-                cost.add(scale * layers * p_norm(memory, compute, 2.0), window);
+                cost.add(
+                    scale * layers * p_norm(memory, compute, 2.0),
+                    selected(index_topk),
+                );
                 if index_heads > 0 {
-                    let scan = f64::from(index_dim) * element / fit.mla_bw;
-                    let score = queries * 2.0 * f64::from(index_heads * index_dim) / fit.mla_flops;
-                    cost.add(scale * layers * p_norm(scan, score, 2.0), f64::INFINITY);
+                    let one = index_scan(fit, index_heads, index_dim, element, queries);
+                    cost.add(scale * layers * one, f64::INFINITY);
                 }
             }
+            // As absorbed: every query head reads the one latent as key and as value.
+            Attention::Compressed {
+                heads,
+                head_dim,
+                window,
+                ratio,
+                index_heads,
+                index_dim,
+                index_topk,
+                ..
+            } => {
+                let local = f64::from(heads / layout.parallel.tp);
+                let d = f64::from(head_dim);
+                let compute = queries * local * 2.0 * 2.0 * d / fit.mla_flops;
+                let one = scale * layers * p_norm(d * element / fit.mla_bw, compute, 2.0);
+                cost.add(one, f64::from(window));
+                if ratio > 0 {
+                    let tokens = f64::from(ratio);
+                    cost.add(one / tokens, tokens * selected(index_topk));
+                    let scan = index_scan(fit, index_heads, index_dim, element, queries);
+                    cost.add(scale * layers * scan / tokens, f64::INFINITY);
+                }
+            }
+            Attention::None {} => {}
             // The state is read and written once per step, in fp32.
             Attention::Linear { .. } => {
                 let bytes = 2.0 * 4.0 * linear_state_elements(layout, &group.attention);
@@ -634,12 +674,19 @@ fn prompt_attention(layout: &Layout, group: &LayerGroup) -> Vec<PromptAttention>
             head_dim,
             v_head_dim,
             window,
+            index_heads,
+            index_dim,
+            index_topk,
             ..
         } => {
             let (q, kv) = local_heads(heads, kv_heads, tp);
             let width = f64::from(head_dim + v_head_dim);
-            let window = window.map_or(f64::INFINITY, f64::from);
-            vec![over(2.0 * q * width, (q + kv) * width * BF16, window)]
+            let window = window
+                .map_or(f64::INFINITY, f64::from)
+                .min(selected(index_topk));
+            let mut both = vec![over(2.0 * q * width, (q + kv) * width * BF16, window)];
+            both.extend(index_over(layers, index_heads, index_dim, 1.0));
+            both
         }
         Attention::Mla {
             heads,
@@ -653,14 +700,34 @@ fn prompt_attention(layout: &Layout, group: &LayerGroup) -> Vec<PromptAttention>
         } => {
             let q = f64::from(heads / tp);
             let width = f64::from(rope_dim + nope_dim + v_head_dim);
-            let window = mla_window(index_heads, index_topk);
+            let window = selected(index_topk);
             let mut both = vec![over(2.0 * q * width, 2.0 * q * width * BF16, window)];
-            if index_heads > 0 {
-                let scores = 2.0 * f64::from(index_heads * index_dim);
-                both.push(over(scores, f64::from(index_dim) * BF16, f64::INFINITY));
-            }
+            both.extend(index_over(layers, index_heads, index_dim, 1.0));
             both
         }
+        // Beside the window one key per `ratio` tokens, or as many as the index selects.
+        Attention::Compressed {
+            heads,
+            head_dim,
+            window,
+            ratio,
+            index_heads,
+            index_dim,
+            index_topk,
+            ..
+        } => {
+            let q = f64::from(heads / tp);
+            let flop = 2.0 * q * 2.0 * f64::from(head_dim);
+            let bytes = (q + 1.0) * 2.0 * f64::from(head_dim) * BF16;
+            let mut parts = vec![over(flop, bytes, f64::from(window))];
+            if ratio > 0 {
+                let tokens = f64::from(ratio);
+                parts.push(over(flop / tokens, 0.0, tokens * selected(index_topk)));
+                parts.extend(index_over(layers, index_heads, index_dim, tokens));
+            }
+            parts
+        }
+        Attention::None {} => Vec::new(),
         // A chunkwise scan: work per token as if it saw one key head's width of others.
         Attention::Linear {
             value_heads,
@@ -677,6 +744,16 @@ fn prompt_attention(layout: &Layout, group: &LayerGroup) -> Vec<PromptAttention>
             )]
         }
     }
+}
+
+/// Scores of a sparse index, one key per `tokens`, for every pair of a prompt.
+fn index_over(layers: f64, heads: u32, dim: u32, tokens: f64) -> Option<PromptAttention> {
+    (heads > 0).then(|| PromptAttention {
+        layers,
+        pair_flop: 2.0 * f64::from(heads * dim) / tokens,
+        token_bytes: f64::from(dim) * BF16 / tokens,
+        window: f64::INFINITY,
+    })
 }
 
 /// Sending one token's activation between pipeline stages, latency only: payloads overlap.

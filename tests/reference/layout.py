@@ -54,10 +54,15 @@ class Layout:
 def group_splits(group: Json, tp: int, stage: int, ep: int) -> bool:
     """Whether heads, widths and experts of a layer group divide evenly."""
     attention, ffn = group["attention"], group["ffn"]
-    names = ("key_heads", "value_heads") if attention["kind"] == "linear" else ("heads",)
-    even = all(attention[name] % tp == 0 for name in names)
-    if attention["kind"] == "gqa":
-        even &= attention["kv_heads"] % tp == 0 or tp % attention["kv_heads"] == 0
+    names = {"linear": ["value_heads"], "compressed": ["heads", "o_groups"], "none": []}
+    even = all(attention[name] % tp == 0 for name in names.get(attention["kind"], ["heads"]))
+    # Key heads are divided, or each of several ranks has a copy of one.
+    keys = {"gqa": "kv_heads", "linear": "key_heads"}.get(attention["kind"])
+    if keys is not None:
+        copied = attention["kind"] == "gqa" or attention.get("copied_keys", False)
+        even &= attention[keys] % tp == 0 or (copied and tp % attention[keys] == 0)
+    if ffn["kind"] == "none":
+        return even
     if ffn["kind"] == "dense":
         return even and ffn["inter"] % tp == 0
     return even and ffn["experts"] % ep == 0 and ffn["inter"] % (stage // ep) == 0
@@ -83,28 +88,72 @@ def attention_products(layout: Layout, a: Json) -> list[tuple[float, float]]:
         q, kv = a["heads"] / tp, max(a["kv_heads"] // tp, 1)
         queries = q * a["head_dim"] * (2 if a.get("output_gate") else 1)
         values = 0 if a.get("value_is_key") else kv * a["v_head_dim"]
-        qkv = queries + kv * a["head_dim"] + values
-        return [(qkv, hidden), (hidden, q * a["v_head_dim"])]
+        index = a.get("index_dim", 0) * (a.get("index_heads", 0) + 1)
+        rank = a.get("q_lora_rank") or 0
+        qkv = (rank or queries) + kv * a["head_dim"] + values + index
+        up = [(queries, rank)] if rank else []
+        return [(qkv, hidden), (hidden, q * a["v_head_dim"]), *up]
     if a["kind"] == "mla":
         q, down = a["heads"] / tp, a["q_lora_rank"] or 0
         index_heads, index_dim = a.get("index_heads", 0), a.get("index_dim", 0)
         latent = down + a["kv_lora_rank"] + a["rope_dim"]
+        latent += q * a["v_head_dim"] if a.get("output_gate") else 0
         return [
             (latent + index_dim + index_heads, hidden),
             (q * (a["nope_dim"] + a["rope_dim"]) + index_heads * index_dim, down or hidden),
             (q * (a["nope_dim"] + a["v_head_dim"]), a["kv_lora_rank"]),
             (hidden, q * a["v_head_dim"]),
         ]
-    keys, values = a["key_heads"] * a["key_dim"] / tp, a["value_heads"] * a["value_dim"] / tp
-    return [(2 * keys + 2 * values, hidden), (hidden, values)]
+    if a["kind"] == "none":
+        return []
+    if a["kind"] == "compressed":
+        return compressed_products(layout, a)
+    keys, values = (
+        max(a["key_heads"] / tp, 1) * a["key_dim"],
+        a["value_heads"] * a["value_dim"] / tp,
+    )
+    rank = a.get("gate_rank", 0)
+    low = [(values, rank)] if rank else []
+    return [(2 * keys + values + (rank or values), hidden), (hidden, values), *low]
+
+
+def compressed_products(layout: Layout, a: Json) -> list[tuple[float, float]]:
+    """``(n, k)`` where one latent is key and value: query, entries and index, grouped output."""
+    hidden, tp, d, rank = layout.model["hidden"], layout.tp, a["head_dim"], a["q_lora_rank"]
+    inputs = rank + d
+    if a["ratio"]:
+        inputs += 4 * d if a["index_heads"] else 2 * d  # values and weights, twice if overlapping
+    if a["index_heads"]:
+        inputs += a["index_heads"] + 4 * a["index_dim"]
+    width = a["heads"] / tp * d
+    return [
+        (inputs, hidden),
+        (width + a["index_heads"] * a["index_dim"], rank),
+        (a["o_lora_rank"], width),
+        (hidden, a["o_groups"] / tp * a["o_lora_rank"]),
+    ]
 
 
 def dense_inner(layout: Layout, ffn: Json) -> float:
     """Inner width that every token passes, on one rank."""
-    return float((ffn["inter"] if ffn["kind"] == "dense" else ffn["shared_inter"]) / layout.tp)
+    name = {"dense": "inter", "moe": "shared_inter"}.get(ffn["kind"])
+    return float(ffn[name] / layout.tp) if name else 0.0
+
+
+def matrices(ffn: Json) -> int:
+    """Matrices of a feed-forward part: up and down, and a gate."""
+    return 0 if ffn["kind"] == "none" else 3 if ffn.get("gated", True) else 2
+
+
+def expert_width(layout: Layout, ffn: Json) -> float:
+    """Width that routed experts work on."""
+    return float(ffn.get("latent") or layout.model["hidden"])
 
 
 def dense_products(layout: Layout, ffn: Json) -> list[tuple[float, float]]:
-    """``(n, k)`` of the gated dense part: gate and up together, then down."""
+    """``(n, k)`` of the dense part: gate and up together, then down; and of a latent of experts."""
     inner, hidden = dense_inner(layout, ffn), layout.model["hidden"]
-    return [(2 * inner, hidden), (hidden, inner)] if inner else []
+    first = (matrices(ffn) - 1) * inner
+    latent = ffn.get("latent", 0)
+    through = [(latent, hidden), (hidden, latent)] if latent else []
+    return [(first, hidden), (hidden, inner), *through] if inner else through

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 
-from reference.layout import Layout, attention_products, dense_inner, dense_products
+from reference.layout import (
+    Layout,
+    attention_products,
+    dense_inner,
+    dense_products,
+    expert_width,
+    matrices,
+)
 from reference.units import BF16, Json
 
 
@@ -19,7 +26,10 @@ def weight_bytes(layout: Layout) -> float:
             one += n * k * layout.weight("dense")
         if group["ffn"]["kind"] == "moe":
             experts, inter = group["ffn"]["experts"], group["ffn"]["inter"]
-            one += 3 * hidden * inter * experts / layout.stage * layout.weight("experts")
+            all_of_them = (
+                matrices(group["ffn"]) * expert_width(layout, group["ffn"]) * inter * experts
+            )
+            one += all_of_them / layout.stage * layout.weight("experts")
             one += hidden * experts * BF16
         total += group["count"] * one
     table = layout.model["vocab"] / layout.tp * hidden * layout.weight("head")
@@ -40,10 +50,15 @@ def kv_bytes(layout: Layout, context: float) -> float:
             seen = context if a["window"] is None else min(context, a["window"])
             heads = max(a["kv_heads"] // layout.tp, 1)
             total += share * heads * (a["head_dim"] + a["v_head_dim"]) * element * seen
+            total += share * a.get("index_dim", 0) * element * seen
         elif a["kind"] == "mla":
             width = a["kv_lora_rank"] + a["rope_dim"] + a.get("index_dim", 0)
             total += share * width * element * context
-        else:
+        elif a["kind"] == "compressed":
+            entries = context / a["ratio"] if a["ratio"] else 0.0
+            latents = min(context, a["window"]) + entries
+            total += share * element * (latents * a["head_dim"] + entries * a["index_dim"])
+        elif a["kind"] == "linear":
             total += share * linear_state(layout, a) * 4.0
     return total
 

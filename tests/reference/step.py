@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 from reference.kernels import all_reduce_s, gemm_s, link_s, p_norm, touched_experts
-from reference.layout import Layout, attention_products, dense_inner, dense_products
+from reference.layout import (
+    Layout,
+    attention_products,
+    dense_inner,
+    dense_products,
+    expert_width,
+    matrices,
+)
 from reference.memory import linear_state
 from reference.units import BF16, Json
 
@@ -46,25 +53,27 @@ def experts_s(layout: Layout, ffn: Json, tokens: float) -> tuple[float, float]:
         return 0.0, 0.0
     fit = figure(layout.kernel["moe"][layout.precision["experts"]])
     all_tokens = tokens * layout.adp
-    hidden, inner = layout.model["hidden"], ffn["inter"] / (layout.stage // layout.ep)
+    hidden, inner = expert_width(layout, ffn), ffn["inter"] / (layout.stage // layout.ep)
     rows = all_tokens * ffn["topk"] / layout.ep
     touched = touched_experts(ffn["experts"], ffn["topk"], layout.ep, all_tokens)
-    flop = 2.0 * 3.0 * hidden * inner * (rows + fit["pad"] * touched)
-    weights = touched * 3.0 * hidden * inner * layout.weight("experts")
-    activations = rows * (2.0 * hidden + 6.0 * inner) + 4.0 * tokens * hidden
+    flop = 2.0 * matrices(ffn) * hidden * inner * (rows + fit["pad"] * touched)
+    weights = touched * matrices(ffn) * hidden * inner * layout.weight("experts")
+    inside = 2.0 * matrices(ffn) * inner
+    activations = rows * (2.0 * hidden + inside) + 4.0 * tokens * hidden
     roofline = p_norm(flop / fit["flops"], weights / fit["bw"], fit["q"])
     return fit["t0"], roofline + activations / fit["act_bw"]
 
 
-def collectives_s(layout: Layout, ffn: Json, tokens: float) -> float:
+def collectives_s(layout: Layout, group: Json, tokens: float) -> float:
     """Collectives of one layer: after attention, and after or around the feed-forward part."""
-    hidden = layout.model["hidden"]
-    attention = reduce_s(layout, layout.tp, tokens * hidden * BF16)
+    ffn, hidden = group["ffn"], layout.model["hidden"]
+    one = reduce_s(layout, layout.tp, tokens * hidden * BF16)
+    attention = 0.0 if group["attention"]["kind"] == "none" else one
     if ffn["kind"] != "moe":
-        return 2.0 * attention
+        return attention if ffn["kind"] == "none" else attention + one
     if layout.adp == 1:
         return attention + reduce_s(layout, layout.stage, tokens * hidden * BF16)
-    sent = tokens * min(ffn["topk"], layout.ep) * hidden * 1.5
+    sent = tokens * min(ffn["topk"], layout.ep) * expert_width(layout, ffn) * 1.5
     return attention + 2.0 * exchange_s(layout, layout.stage, sent)
 
 
@@ -82,7 +91,7 @@ def node(layout: Layout, tokens: float, phase: str) -> float:
             t0, work = gemm_s(fit, tokens, n, k, layout.weight(part))
             one += s["gemm"] * work + (s["gemm_t0"] * t0 if phase == "decode" else 0.0)
         t0, work = experts_s(layout, group["ffn"], tokens)
-        comm = collectives_s(layout, group["ffn"], tokens)
+        comm = collectives_s(layout, group, tokens)
         if phase == "decode":
             one += uneven * (s["moe"] * work + s["comm"] * comm)
             one += s["moe_t0"] * t0 + kernel["layer_s"]
@@ -90,7 +99,9 @@ def node(layout: Layout, tokens: float, phase: str) -> float:
                 one += kernel["index_s"]
         else:
             one += uneven * (s["prefill_moe"] * work + s["prefill_comm"] * comm)
-        width = 8.0 * layout.model["hidden"] + 3.0 * dense_inner(layout, group["ffn"])
+        parts = [part for part in ("attention", "ffn") if group[part]["kind"] != "none"]
+        width = 4.0 * len(parts) * layout.model["hidden"]
+        width += matrices(group["ffn"]) * dense_inner(layout, group["ffn"])
         one += tokens * width * BF16 / kernel["elementwise_bw"]
         total += group["count"] * one
     if phase == "decode":
@@ -115,23 +126,39 @@ def decode_attention_s(layout: Layout, context: float) -> float:
     fit = figure(layout.kernel["decode_attention"][layout.kv])
     element = layout.spec["kv_dtypes"][layout.kv]["bytes"]
     queries, total = 1 + layout.speculation["depth"], 0.0
+
+    def latents_s(a: Json, seen: float, width: float, twice: float) -> float:
+        """Every query head on so many latents: read once, multiplied as key and as value."""
+        memory = seen * width * element / fit["mla_bw"]
+        flop = seen * queries * a["heads"] / layout.tp * 2.0 * (width + twice)
+        return p_norm(memory, flop / fit["mla_flops"], 2.0)
+
+    def index_s(a: Json, keys: float) -> float:
+        """A sparse index over so many keys."""
+        if not a.get("index_heads"):
+            return 0.0
+        memory = keys * a["index_dim"] * element / fit["mla_bw"]
+        flop = keys * queries * 2.0 * a["index_heads"] * a["index_dim"]
+        return p_norm(memory, flop / fit["mla_flops"], 2.0)
+
     for group in layout.model["layers"]:
-        a = group["attention"]
+        a, one = group["attention"], 0.0
         if a["kind"] == "gqa":
-            seen = context if a["window"] is None else min(context, a["window"])
+            seen = min(context, a["window"] or math.inf, a.get("index_topk") or math.inf)
             heads = max(a["kv_heads"] // layout.tp, 1)
             one = seen * heads * (a["head_dim"] + a["v_head_dim"]) * element / fit["bw"]
+            one += index_s(a, context)
         elif a["kind"] == "mla":
             rank, rope = a["kv_lora_rank"], a["rope_dim"]
-            seen = min(context, a["index_topk"]) if a.get("index_heads") else context
-            memory = seen * (rank + rope) * element / fit["mla_bw"]
-            flop = seen * queries * a["heads"] / layout.tp * 2.0 * (2 * rank + rope)
-            one = p_norm(memory, flop / fit["mla_flops"], 2.0)
-            if a.get("index_heads"):
-                memory = context * a["index_dim"] * element / fit["mla_bw"]
-                flop = context * queries * 2.0 * a["index_heads"] * a["index_dim"]
-                one += p_norm(memory, flop / fit["mla_flops"], 2.0)
-        else:
+            seen = min(context, a.get("index_topk") or math.inf)
+            one = latents_s(a, seen, rank + rope, rank) + index_s(a, context)
+        elif a["kind"] == "compressed":
+            one = latents_s(a, min(context, a["window"]), a["head_dim"], a["head_dim"])
+            if a["ratio"]:
+                keys = context / a["ratio"]
+                seen = min(keys, a["index_topk"] or math.inf)
+                one += latents_s(a, seen, a["head_dim"], a["head_dim"]) + index_s(a, keys)
+        elif a["kind"] == "linear":
             one = 2.0 * 4.0 * linear_state(layout, a) / fit["mla_bw"]
         total += group["count"] * one
     return float(layout.kernel["scales"]["attention"] * total)
@@ -154,7 +181,10 @@ def tokens_per_sequence(layout: Layout) -> float:
 def decode_s(layout: Layout, sequences: float, attention_s: float) -> float:
     """A decode step of ``sequences`` on one rank and stage."""
     fit = figure(layout.kernel["decode_attention"][layout.kv])
-    launch = layout.kernel["scales"]["attention_t0"] * fit["t0"] * layout.layer_count
+    attending = sum(
+        group["count"] for group in layout.model["layers"] if group["attention"]["kind"] != "none"
+    )
+    launch = layout.kernel["scales"]["attention_t0"] * fit["t0"] * attending
     host = layout.kernel["sequence_s"] / (1.0 + sequences / layout.kernel["sequence_half"])
     step = (
         work_s(layout, sequences * tokens_per_sequence(layout), "decode")
@@ -184,20 +214,28 @@ def chunked_s(layout: Layout, base: float, new: float) -> float:
 
 def prompt_attention_parts(layout: Layout, a: Json) -> list[tuple[float, float, float]]:
     """flop per (query, key) pair, operand bytes per new token and window, by part."""
+    selected = a.get("index_topk") or math.inf
+    scores = 2.0 * a.get("index_heads", 0) * a.get("index_dim", 0)
+    index = [(scores, a["index_dim"] * BF16, math.inf)] if scores else []
+    if a["kind"] == "none":
+        return []
     if a["kind"] == "gqa":
         q, kv = a["heads"] / layout.tp, max(a["kv_heads"] // layout.tp, 1)
         width = a["head_dim"] + a["v_head_dim"]
-        return [(2.0 * q * width, (q + kv) * width * BF16, a["window"] or math.inf)]
+        reach = min(a["window"] or math.inf, selected)
+        return [(2.0 * q * width, (q + kv) * width * BF16, reach), *index]
+    if a["kind"] == "compressed":
+        q, m, width = a["heads"] / layout.tp, a["ratio"], 2.0 * a["head_dim"]
+        parts = [(2.0 * q * width, (q + 1) * width * BF16, a["window"])]
+        if not m:
+            return parts
+        parts.append((2.0 * q * width / m, 0.0, m * selected))
+        return [*parts, *((flop / m, moved / m, reach) for flop, moved, reach in index)]
     if a["kind"] == "linear":
         q, width = a["value_heads"] / layout.tp, a["key_dim"] + a["value_dim"]
         return [(2.0 * q * width, 2.0 * q * width * BF16, a["key_dim"])]
     q, width = a["heads"] / layout.tp, a["nope_dim"] + a["rope_dim"] + a["v_head_dim"]
-    if not a.get("index_heads"):
-        return [(2.0 * q * width, 2.0 * q * width * BF16, math.inf)]
-    return [
-        (2.0 * q * width, 2.0 * q * width * BF16, a["index_topk"]),
-        (2.0 * a["index_heads"] * a["index_dim"], a["index_dim"] * BF16, math.inf),
-    ]
+    return [(2.0 * q * width, 2.0 * q * width * BF16, selected), *index]
 
 
 def prompt_attention_s(layout: Layout, new: float, cached: float) -> float:

@@ -24,68 +24,129 @@ KNOWN = frozenset(
         "attention_chunk_size",
         "attention_head_dim",
         "attention_k_eq_v",
+        "attention_other_setting",
+        "attention_output_gate",
+        "attn_layer_indices",
+        "attn_layer_offset",
+        "attn_layer_period",
         "attn_output_gate",
         "auto_map",
+        "block_configs",
+        "compress_ratios",
+        "compress_rope_theta",
+        "conv_kernel",
         "decoder_sparse_step",
+        "dense_intermediate_size",
         "dtype",
         "enable_moe_block",
+        "expand",
+        "expert_dtype",
+        "expert_layer_offset",
+        "expert_layer_period",
         "experts_per_token",
         "first_k_dense_replace",
         "full_attention_interval",
         "global_head_dim",
         "head_dim",
         "hidden_size",
+        "hybrid_layer_pattern",
+        "hybrid_override_pattern",
         "index_head_dim",
         "index_n_heads",
         "index_topk",
+        "index_topk_freq",
+        "indexer_types",
         "interleave_moe_layer_step",
         "intermediate_size",
         "intermediate_size_mlp",
         "kv_lora_rank",
         "layer_types",
+        "layers_block_type",
+        "linear_attn_config",
         "linear_conv_kernel_dim",
         "linear_key_head_dim",
         "linear_num_key_heads",
         "linear_num_value_heads",
         "linear_value_head_dim",
+        "mamba_chunk_size",
+        "mamba_conv_bias",
+        "mamba_d_conv",
+        "mamba_d_head",
+        "mamba_d_state",
+        "mamba_dt_rank",
+        "mamba_expand",
+        "mamba_head_dim",
+        "mamba_hidden_act",
+        "mamba_n_groups",
+        "mamba_n_heads",
+        "mamba_num_heads",
+        "mamba_proj_bias",
+        "mamba_ssm_cache_dtype",
         "max_position_embeddings",
         "max_window_layers",
+        "mla_use_nope",
+        "mla_use_output_gate",
+        "mlp_hidden_act",
+        "mlp_layer_types",
         "mlp_only_layers",
         "model_type",
         "moe_intermediate_size",
         "moe_k",
+        "moe_latent_size",
         "moe_layer_end_index",
         "moe_layer_freq",
         "moe_layer_interval",
         "moe_layer_start_index",
         "moe_layers",
+        "moe_layers_enum",
         "moe_num_experts",
         "moe_num_shared_experts",
         "moe_shared_expert_intermediate_size",
+        "moe_top_k",
+        "mtp_hybrid_override_pattern",
+        "mtp_layers_block_type",
         "mtp_num_hidden_layers",
         "mtp_transformer_layers",
+        "n_groups",
         "n_routed_experts",
         "n_shared_experts",
         "no_rope_layers",
+        "num_attention_groups",
         "num_attention_heads",
+        "num_expert_group",
         "num_experts",
         "num_experts_per_tok",
+        "num_experts_per_token",
         "num_global_key_value_heads",
+        "num_hash_layers",
         "num_hidden_layers",
         "num_key_value_heads",
         "num_local_experts",
         "num_mtp_modules",
         "num_nextn_predict_layers",
         "num_shared_experts",
+        "o_groups",
+        "o_lora_rank",
         "q_lora_rank",
         "qk_head_dim",
         "qk_nope_head_dim",
         "qk_rope_head_dim",
         "quantization_config",
+        "routed_expert_hidden_size",
+        "share_expert_dim",
+        "share_expert_dims",
+        "share_q_dim",
         "shared_expert_intermediate_size",
         "shared_intermediate_size",
         "sliding_window",
         "sliding_window_pattern",
+        "sliding_window_size",
+        "sparse_attention_config",
+        "ssm_state_size",
+        "swa_head_dim",
+        "swa_num_attention_heads",
+        "swa_num_key_value_heads",
+        "swa_v_head_dim",
         "tie_word_embeddings",
         "top_k_experts",
         "torch_dtype",
@@ -98,7 +159,7 @@ KNOWN = frozenset(
 )
 HARMLESS = re.compile(
     r"""_(?!block_).*|.*_token_id|.*_token_index|.*dropout.*|.*_eps|rope_.*|rotary_dim|.*rope_interleave|
-    initializer_range|hidden_act(ivation)?|use_cache|.*aux_loss.*|output_router_logits|
+    initializer_range|layernorm_epsilon|hidden_act(ivation)?|use_cache|.*aux_loss.*|output_router_logits|
     norm_topk_prob|routed_scaling_factor|scoring_func|topk_(group|method)|n_group|seq_aux|
     ep_size|pretraining_tp|use_qk_norm|qk_norm_type|use_routing_bias|mlp_bias|qkv_bias|
     initial_context_length|swiglu_limit|final_logit_softcapping|attn_logit_softcapping|
@@ -113,7 +174,14 @@ HARMLESS = re.compile(
     (tie_encoder_decoder|do_sample)|partial_rotary_factor|.*pdrop|.*router.*|.*jitter.*|
     (embedding_multiplier|residual_multiplier|logits?_scal(e|ing)|lm_head_bias|use_bias|layer_norm_.*)|
     (scale_emb|scale_depth|dim_model_base|moe_(gate|use|capacity|norm).*|.*expert_bias|norm_head)|
-    (original_max_position_embeddings|max_window_layers|use_qkv_bias|bias|clip_qkv|z_loss.*)""".replace(
+    (original_max_position_embeddings|max_window_layers|use_qkv_bias|bias|clip_qkv|z_loss.*)|
+    (chunk_size|num_logits_to_keep|rescale_prenorm_residual|residual_in_fp32|time_step_.*)|
+    (use_conv_bias|use_mamba_kernels|hc_eps|hc_sinkhorn_iters|swiglu_(alpha|limits.*)|use_gemma_norm)|
+    (index_share_for_mtp_iteration|index_skip_topk_offset|indexer_rope_interleave|qk_rope_interleave)|
+    (activation_situ_.*|latent_moe_use_norm|moe_renormalize|use_grouped_topk|normalization_function)|
+    (position_embedding_type|attention_value_scale|add_.*_sink_bias|partial_rotary_factors|zero_centered)|
+    (use_head_wise_attn_gate|need_fp32_gate|norm_expert_weight|yarn_only_types|att_impl_type)|
+    (moe_shared_expert_overlap|moe_router_.*|use_moe_router_bias|norm_after_norm|max_seq_len)""".replace(
         "\n", ""
     ).replace(" ", "")
 )
@@ -128,14 +196,20 @@ SHAPING = re.compile(
     .*layer_pattern|num_kv_shared_layers|.*shared_kv.*|num_kv_heads|kv_channels|.*query_group.*|
     multi_query.*|num_attention_groups|cross_attention_layers|compress_.*|.*ffn_(dim|hidden).*|
     (use_)?cla(_.*)?|altup_.*|laurel_.*|hidden_size_per_layer_input|.*_d_state|state_size|
-    parallel_attn_mlp_res|share_(expert|q)_.*""".replace("\n", "").replace(" ", "")
+    parallel_attn_mlp_res|share_(expert|q)_.*|swa_.*|.*(attn|attention|moe|expert|mixer)\w*_config|
+    index_topk_pattern""".replace("\n", "").replace(" ", "")
 )
 # Kind of layer whose attention selects tokens by an index, as DeepSeek-V3.2's.
 SPARSE = "deepseek_sparse_attention"
 _FULL = (1, "full", "full_attention", "attention")
 
 
-def says_full(value: Any) -> bool:
+def says_nothing(value: Any) -> bool:
+    """Whether a setting changes no shape: it is empty or off, or says what holds of any layer."""
+    return value in (None, False, 0, "", [], {}) or _says_full(value)
+
+
+def _says_full(value: Any) -> bool:
     """Whether a list says of every layer that it attends to everything, which any layer does.
 
     One is the softmax attention of MiniMax's lists, zero its lightning attention.
@@ -144,7 +218,7 @@ def says_full(value: Any) -> bool:
     return listed and all(entry == value[0] for entry in value) and value[0] in _FULL
 
 
-# Feed-forward parts of two matrices; here every one is gated and has three.
+# Model types whose feed-forward parts have two matrices: no gate.
 UNGATED = frozenset(
     [
         "apertus",
@@ -165,6 +239,18 @@ UNGATED = frozenset(
     ]
 )
 UNGATED_ACTIVATIONS = ("relu2", "xielu")
+# Entries of so few tokens are selected by an index (DeepSeek-V4: 4); of 128 all are read.
+INDEXED_RATIO = 4
+# Configs of what is not the tower that speaks, or of how it was stored.
+OTHER = re.compile(
+    r".*(vision|visual|audio|image|img|video|speech|projector|talker|code2wav|vit|generation|"
+    r"quantization|compression|sampl\w*)_?\w*config|auto_map"
+)
+# What is read over at a small price, which a warning names.
+NOTED: Mapping[str, str] = {
+    "hc_mult": "the traffic of its residual streams is not counted",
+    "attn_res_block_size": "attention over earlier layers' residuals is not counted",
+}
 # Model types that mean something else by a key of the same name.
 MISLEADING: Mapping[str, str] = {"qwen": "intermediate_size counts both halves of the gate"}
 # Model types whose layers all slide where a window is given.

@@ -158,6 +158,10 @@ def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> 
     if weights is None or weights.weight_bytes is None:
         raise UnknownNameError(f"number format {text} has no kernel figures")
     found = weights.id
+    native = catalog.model(name).native_precision
+    if weights.integer and native is not None and format_named(native) is not None:
+        published = format_named(native)
+        return native if published is not None and published.integer else found
     blocks = catalog.model(name).native_precision == "fp8_block"
     if found == "fp8" and (blocks or name.startswith(_BLOCK_SCALED)):
         return "fp8_block"

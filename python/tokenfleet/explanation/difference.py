@@ -45,7 +45,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "cooling", "supply", "max_requests_per_s", "reserve",
     ),
     "catalog": ("catalog", "quality"),
-    "calibration": ("calibration", "confidence", "engine_versions"),
+    "calibration": ("calibration", "confidence", "engine_versions", "gpu_memory_utilization"),
 }  # fmt: skip
 _OPTIONS = "options"
 _FILES = ("trace", "cdf")  # of `lengths`

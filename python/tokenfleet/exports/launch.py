@@ -25,6 +25,7 @@ import yaml
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
+from tokenfleet.problem.inputs import GPU_MEMORY
 from tokenfleet.schema.engines import ENGINES
 
 _SPECIAL = re.compile(r"[^\w .,/-]", re.ASCII)  # to a shell
@@ -55,16 +56,19 @@ def commands(plan: Plan, engine: str | None = None) -> tuple[Command, ...]:
     """
     models = {row.workload: row.model for row in plan.workloads}
     rows = [r for r in plan.replicas if engine is None or r.engine == engine]
-    return tuple(_command(row, models.get(row.workload)) for row in rows)
+    share = next((i.value for i in plan.inputs if i.what == GPU_MEMORY), None)
+    return tuple(_command(row, models.get(row.workload), share) for row in rows)
 
 
-def _command(row: Replicas, model: str | None) -> Command:
+def _command(row: Replicas, model: str | None, share: float | str | None) -> Command:
     if row.engine is None or row.tp is None:
         raise SchemaError(
             f"replicas of {row.workload}: measured columns have no layout to launch",
             "export a plan whose layouts were modelled",
         )
     words, config = LAUNCHERS[row.engine].told(row)
+    if row.engine == "vllm" and share is not None:  # the others' settings are of other parts
+        words += ("--gpu-memory-utilization", str(share))
     return Command(row, model, words, config)
 
 

@@ -32,7 +32,7 @@ from tokenfleet.schema.formats import WEIGHT_FORMATS
 from tokenfleet.schema.rows import Row, validate
 
 # Labels that mean one format beside one model and another beside the next.
-_DEPENDS_ON_MODEL = ("fp8", "nvfp4")
+_DEPENDS_ON_MODEL = ("fp8", "nvfp4", "int4")
 _LAYOUT = ("tp", "pp", "ep", "dp_attention")
 _NAMES = ("model", "system", "engine", "precision")
 _COPIED = (

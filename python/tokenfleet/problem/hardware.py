@@ -22,8 +22,8 @@ _Value = TypeVar("_Value")
 US = 1e-6
 MS = 1e-3
 BITS = 8.0
-# Default share of memory that the engines give to weights and cache (vLLM gpu_memory_utilization).
-_MEM_FRACTION = 0.9
+# Share of memory that engines give to weights and cache by default (vLLM gpu_memory_utilization).
+MEM_FRACTION = 0.9
 # mxfp4 experts with 8-bit activations. The fit of vLLM's table is the better one.
 _WIDENED_MXFP4 = "w4a8_mxfp4_mxfp8"
 
@@ -106,12 +106,19 @@ def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
 
 
 def core_kernels(
-    catalog: Catalog, systems: Sequence[str], engines: Sequence[str]
+    catalog: Catalog,
+    systems: Sequence[str],
+    engines: Sequence[str],
+    mem_fraction: float = MEM_FRACTION,
 ) -> tuple[list[dict[str, Any]], Inherited]:
-    """The core's `kernels` of every engine on every system it supports, and what was inherited."""
+    """The core's `kernels` of every engine on every system it supports, and what was inherited.
+
+    `mem_fraction` is the share of memory that the engines may fill.
+    """
     inherited = Inherited()
     kernels = [
         core_kernel(catalog, catalog.system(s), (i, j), e, inherited)
+        | {"mem_fraction": mem_fraction}
         for i, s in enumerate(systems)
         for j, e in enumerate(engines)
         if runs_on(e, catalog.system(s))
@@ -168,7 +175,7 @@ def core_kernel(
         "attention_dp_prefill": scale["attention_dp_prefill"],
         "attention_dp_experts": scale["attention_dp_experts"],
         "chunk_tokens": int(scale["chunk_tokens"]),
-        "mem_fraction": _MEM_FRACTION,
+        "mem_fraction": MEM_FRACTION,
     }
 
 
@@ -245,6 +252,8 @@ class _Fits:
         if dtype == "mxfp4" and not computes_mxfp4(self.row):
             return None  # a weight-only product of which there is no measurement
         family = self.block_family if dtype == "fp8_block" else self.family
+        if WEIGHT_FORMATS[dtype].integer:
+            self.inherited.add(self.row.id, self.engine, f"gemm {dtype}", "16-bit kernels")
         found = self._fitted("gemm", WEIGHT_FORMATS[dtype].gemm_kernels, (family,), dtype)
         return None if found is None else _roofline(*found)
 

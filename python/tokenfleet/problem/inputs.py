@@ -20,6 +20,7 @@ from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site
 
 SCENARIO = "scenario"
+GPU_MEMORY = "gpu_memory_utilization"
 _API_PRICES = ("usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request")
 
 
@@ -128,6 +129,9 @@ def _engines(scenario: Scenario) -> Iterator[Input]:
     if "engines" not in scenario.model_fields_set and scenario.columns is None:
         engines = ", ".join(scenario.engines)
         yield Input("engines", engines, "", True, "left out: every engine that is modelled")
+    if GPU_MEMORY in scenario.model_fields_set:
+        value, unit = scenario.gpu_memory_utilization, _unit(Scenario, GPU_MEMORY)
+        yield Input(GPU_MEMORY, value, unit, False, SCENARIO)
 
 
 def _peaks(scenario: Scenario) -> Iterator[Input]:

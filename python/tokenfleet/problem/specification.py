@@ -19,7 +19,7 @@ from tokenfleet.problem_data import GOALS
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Length, RequestClass, Scenario, Slo, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
-from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS
+from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS, planned_by_default
 
 PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
 PRECISIONS = tuple(PLANNED)
@@ -101,7 +101,7 @@ def build_specification(loaded: LoadedScenario, systems: Sequence[str]) -> Speci
     by_group = [
         axes.latency_groups(w, c, scenario.sites) for w, c in zip(workloads, classes, strict=True)
     ]
-    kernels, inherited = core_kernels(catalog, systems, engines)
+    kernels, inherited = core_kernels(catalog, systems, engines, scenario.gpu_memory_utilization)
     indices = _Indices(systems, engines, models, precisions)
     data = {
         "systems": [core_system(catalog, catalog.system(s)) for s in systems],
@@ -168,15 +168,35 @@ def _model(model: ModelArchitecture) -> dict[str, Any]:
 
 
 def _layer_group(group: dict[str, Any]) -> dict[str, Any]:
-    group["attention"].pop("conv_kernel", None)  # a few taps: nothing next to the products
+    group["attention"] = _core_attention(group["attention"])
     return group
 
 
+def _core_attention(attention: dict[str, Any]) -> dict[str, Any]:
+    """As the core has it: a state-space layer is linear attention whose keys groups share. A few
+    taps of a convolution and the ranks of decays are nothing next to the products."""
+    if attention["kind"] == "mamba":
+        return {
+            "kind": "linear",
+            "key_heads": attention["groups"],
+            "key_dim": attention["state_dim"],
+            "value_heads": attention["heads"],
+            "value_dim": attention["head_dim"],
+            "copied_keys": True,
+        }
+    return {k: v for k, v in attention.items() if k not in ("conv_kernel", "decay_rank")}
+
+
 def _precision(model: ModelArchitecture, precision: str) -> dict[str, Any]:
-    """Dtype per part. Four-bit formats are of the feed-forward weights; attention stays in bf16
-    where its layers are not plain grouped-query ones, and mxfp4 is of routed experts where there
-    are any, as published four-bit checkpoints have it. Embedding and head stay in bf16."""
-    weights = WEIGHT_FORMATS[precision]
+    """Dtype per part: as the checkpoint has them, in the model's own format.
+
+    Other four-bit formats are of the feed-forward weights; attention stays in bf16 where its layers
+    are not plain grouped-query ones, and mxfp4 is of routed experts where there are any, as
+    published four-bit checkpoints have it. Embedding and head stay in bf16.
+    """
+    weights, published = WEIGHT_FORMATS[precision], model.native_weights
+    if precision == model.native_precision and published is not None:
+        return {"id": precision, **{k: _DTYPE[v] for k, v in published.model_dump().items()}}
     plain = all(g.attention.kind == "gqa" for g in model.layers)
     wide_dense = weights.experts_only and model.is_moe
     wide_attention = weights.bits == 4 and (not plain or wide_dense)
@@ -287,7 +307,8 @@ def _allowed_precisions(
     rows = [catalog.system(s) for s in systems]
     moe = catalog.model(workload.model).is_moe
     kept = []
-    for precision in workload.precisions or PRECISIONS:
+    native = catalog.model(workload.model).native_precision
+    for precision in workload.precisions or planned_by_default(native):
         floor, score = workload.quality_floor, scored.get((workload.model, precision))
         if floor is not None and score is None:
             why = ("quality", "no quality score, and the workload has a floor")

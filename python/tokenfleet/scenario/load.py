@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
+from tokenfleet.catalog.parts import with_parts
 from tokenfleet.catalog.tables import csv_table
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
@@ -94,7 +95,7 @@ def load_scenario(
         return scenario
     parsed, source, folder = _parse(scenario, base_dir, given or {})
     own = [_resolve(folder, p, source) for p in parsed.catalog]
-    catalog = merge_files(catalog or load_catalog(), own)
+    catalog = with_parts(merge_files(catalog or load_catalog(), own), parsed.named_systems)
     parsed = _with_columns(parsed, folder, source)
     parsed = _with_api_prices(_with_quality(parsed, catalog), catalog)
     reader = _ClassReader(catalog, folder, source)

@@ -19,7 +19,8 @@ class WeightFormat:
     the format that its matrix products compute in, as in the catalog's `fp8_tflops`. `gemm_kernels`
     and `expert_kernels` name the measured kernels, preferred ones first. `native_to` is the vendor
     whose peak of that width is for this format. `experts_only`: published checkpoints of models
-    with routed experts round those alone. `names` are other names of it in benchmarks and in
+    with routed experts round those alone. `integer`: planned where the published weights are so, or
+    where a workload names it. `names` are other names of it in benchmarks and in
     checkpoints, in lower case.
     """
 
@@ -31,6 +32,7 @@ class WeightFormat:
     expert_kernels: tuple[str, ...]
     native_to: str | None = None
     experts_only: bool = False
+    integer: bool = False
     names: tuple[str, ...] = ()
 
 
@@ -74,14 +76,26 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
             experts_only=True,
             names=("w4a16_mxfp4", "w4a8_mxfp4_mxfp8"),
         ),
+        # Integers are widened to 16 bits on the way in: products at the 16-bit peak, by the kernels
+        # that were measured for 16 bits; experts by those that widen mxfp4.
         WeightFormat(
             "int4",
             4,
-            None,
+            0.5 + (2.0 + 0.5) / 128,  # a scale of 16 bits and a zero of 4 per 128 weights
             "bf16",
-            (),
-            (),
-            names=("w4a16", "awq", "gptq", "awq-int4", "gptq-int4", "quantized.w4a16"),
+            ("bf16",),
+            ("w4a16_mxfp4",),
+            integer=True,
+            names=("w4a16", "awq", "gptq", "awq-int4", "gptq-int4", "quantized.w4a16", "w4a16_awq"),
+        ),
+        WeightFormat(
+            "int4_g32",
+            4,
+            0.5 + 2.0 / 32,  # a scale of 16 bits per 32 weights, symmetric
+            "bf16",
+            ("bf16",),
+            ("w4a16_mxfp4",),
+            integer=True,
         ),
     )
 }
@@ -107,6 +121,18 @@ def format_named(name: str) -> WeightFormat | None:
     """The format of a name as people write it ("bfloat16", "FP4"); None where it is none."""
     wanted = name.strip().casefold()
     return next((f for f in WEIGHT_FORMATS.values() if wanted in (f.id, *f.names)), None)
+
+
+def planned_by_default(native: str | None) -> tuple[str, ...]:
+    """Formats that a workload may use when it names none, of a model published in `native`.
+
+    Weights that were published as integers are not rounded anew to another four-bit format, nor are
+    others to integers, unless a workload says so.
+    """
+    published = WEIGHT_FORMATS[native] if native else None
+    if published is not None and published.integer:
+        return tuple(f for f in PLANNED if f == native or WEIGHT_FORMATS[f].bits > published.bits)
+    return tuple(f for f in PLANNED if not WEIGHT_FORMATS[f].integer)
 
 
 def kv_beside(weights: str, kv: str) -> bool:

@@ -210,6 +210,12 @@ class Scenario(Row):
     engine_versions: dict[EngineName, Name] = about(
         "Version of an engine that will run; biases belong to versions", default_factory=dict
     )
+    gpu_memory_utilization: Annotated[Fraction, Field(gt=0)] = quantity(
+        "Share of an accelerator's memory that an engine may fill with weights, activations and "
+        "cache (vLLM's setting of that name)",
+        "fraction",
+        default=0.9,
+    )
     calibration: Name = about(
         "Biases on time per output token, measured on an engine version: `none`, `shipped`, or a "
         "file of `tokenfleet calibrate`, relative to the scenario",
@@ -252,6 +258,14 @@ class Scenario(Row):
     def engine_version(self, engine: str) -> str | None:
         """The version of an engine that will run, where the scenario names it."""
         return next((v for name, v in self.engine_versions.items() if name == engine), None)
+
+    @property
+    def named_systems(self) -> tuple[str, ...]:
+        """The systems that the scenario names, whatever the catalog has."""
+        offered = [offer.system for offer in self.offers]
+        if isinstance(self.columns, tuple):
+            offered += [column.system for column in self.columns]
+        return tuple(dict.fromkeys((*(self.systems or ()), *offered)))
 
     def systems_among(self, known: Iterable[str]) -> list[str]:
         """The systems allowed, of those that the catalog knows."""
@@ -422,8 +436,9 @@ def _measured_confidence(scenario: Scenario) -> Iterator[Fault]:
     hint = "leave it out, or rate the columns at the confidence you need"
     if "confidence" in scenario.model_fields_set and scenario.confidence != "expected":
         yield Fault("confidence", "has no effect on measured columns", hint)
-    if scenario.engine_versions:
-        yield Fault("engine_versions", "has no effect on measured columns", hint)
+    for name in ("engine_versions", "gpu_memory_utilization"):
+        if name in scenario.model_fields_set and getattr(scenario, name):
+            yield Fault(name, "has no effect on measured columns", hint)
     if scenario.calibration != "none":
         hint = "leave it out: a bias corrects the model, and columns take its place"
         yield Fault("calibration", "has no effect on measured columns", hint)
