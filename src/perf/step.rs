@@ -263,7 +263,13 @@ fn decode_work(layout: &Layout, ops: &Operators, tokens: f64) -> Option<f64> {
 /// Layers whose attention chooses its tokens by a sparse index.
 fn indexed_layers(layout: &Layout) -> f64 {
     layout.sum_layers(|group| match group.attention {
-        Attention::Mla { index_heads, .. } if index_heads > 0 => 1.0,
+        Attention::Gqa { index_heads, .. }
+        | Attention::Mla { index_heads, .. }
+        | Attention::Compressed { index_heads, .. }
+            if index_heads > 0 =>
+        {
+            1.0
+        }
         _ => 0.0,
     })
 }

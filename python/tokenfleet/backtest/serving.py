@@ -56,6 +56,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         flag=cells.get("flag", ""),
         version=cells.get("backend_version", ""),
         architecture=names.shape(catalog, model),
+        benchmark=cells.get("benchmark", ""),
         **about(cells),
     )
     return (run,)
