@@ -10,12 +10,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tokenfleet.backtest import Report, Run, backtest, file_kind, open_ttft_fixed_ms
 from tokenfleet.backtest.predict import Predictor
 from tokenfleet.backtest.run import Tokens
 from tokenfleet.catalog import load_catalog, names
 from tokenfleet.catalog.names import UnknownNameError
+from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
 from tokenfleet.points.rates import Allowed, Layout, TypicalRequest, best_rate, open_loop
 
@@ -285,10 +287,31 @@ def test_formats() -> None:
         ("NVIDIA H100 PCIe", "h100_pcie_8"),
         ("GB200-186GB", "gb200_nvl72"),  # what the driver leaves of 192 GB
         ("TPU v7x", "tpu7x_64"),
+        ("GB200-186GB_aarch64x4", "gb200_nvl72"),  # MLPerf: four of them beside an ARM host
+        ("8x NVIDIA H200", "h200_sxm_8"),
+        ("H100x8", "h100_sxm_8"),
+        ("NVIDIA DGX B200", "b200_sxm_8"),
+        ("A100-80G", "a100_sxm_8"),
+        ("Intel(R) Arc(TM) Pro B60 Graphics", "arc_pro_b60_8"),
+        ("tpu-v6e-8", "tpu_v6e_8"),
+        ("Google Trillium", "tpu_v6e_8"),
+        ("Ironwood", "tpu7x_64"),
+        ("Intel HL-325L", "gaudi3_8"),
+        ("AWS Trainium2", "trn2_16"),
+        ("Trainium3", "trn3_ultra64"),
+        ("p5.48xlarge", "h100_sxm_8"),
+        ("ND_H200_v5", "h200_sxm_8"),
+        ("RTX 6000 Pro", "rtx_pro_6000_se_8"),
     ],
 )
 def test_systems_by_the_names_that_people_write(name: str, system: str) -> None:
     assert names.system(load_catalog(), name) == system
+
+
+@pytest.mark.parametrize("name", ["H800", "8*H800", "GB10", "MI300A", "NVIDIA H100 NVL", "A10G"])
+def test_another_accelerator_is_not_taken_for_a_known_one(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="is not in the catalog"):
+        names.system(load_catalog(), name)
 
 
 @pytest.mark.parametrize("name", ["A100-PCIE-40GB", "NVIDIA A100-SXM4-40GB", "H20-141GB"])
@@ -307,12 +330,27 @@ def test_a_card_of_another_memory_size_is_another_card(name: str) -> None:
         ("neuralmagic/Meta-Llama-3.1-70B-Instruct-quantized.w4a16", "llama-3.1-70b", "w4a16"),
         ("deepseek-ai/DeepSeek-V3.2", "deepseek-v3.2", ""),
         ("Qwen/Qwen3-32B-GPTQ-Int4", "qwen3-32b", "gptq"),
+        ("llama3.1-8b", "llama-3.1-8b", ""),
+        ("llama2-70b-99.9", "llama-2-70b", ""),
+        ("Llama 3.1 70B Instruct", "llama-3.1-70b", ""),
+        ("gpt_oss_120b", "gpt-oss-120b", ""),
+        ("DeepSeek-R1-0528-FP4-v2", "deepseek-r1", "fp4"),
+        ("DeepSeek-V3.1-Terminus", "deepseek-v3", ""),
+        ("meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8", "llama-4-maverick", "fp8"),
+        ("unsloth/Llama-3.3-70B-Instruct-bnb-4bit", "llama-3.3-70b", "bnb-4bit"),
     ],
 )
 def test_models_by_the_names_that_people_write(name: str, model: str, stated: str) -> None:
     """A number format in the name is kept: rows that state it nowhere else are not as published."""
     assert names.model(load_catalog(), name, None) == model
     assert names.format_in(name) == stated
+
+
+def test_files_without_a_row_that_can_be_predicted_say_so(tmp_path: Path) -> None:
+    none = written(tmp_path, OFFLINE.replace("TensorRT 10.11", "MagicServe", 1), header=MLPERF)
+    shown = CliRunner().invoke(app, ["backtest", str(none)])
+    assert shown.exit_code == 0
+    assert "no row was predicted" in shown.output and "MagicServe" in shown.output
 
 
 def test_file_kinds() -> None:
@@ -350,7 +388,8 @@ def test_mlperf_rows(tmp_path: Path) -> None:
         (OFFLINE, "2048,,,,", "2048,,,,M7", "a copy of M7"),
         (OFFLINE, "llama2-70b-99", "gptj-99", "no lengths in mlperf_workloads.csv"),
         (OFFLINE, "llama2-70b-99", "mixtral-8x7b", "no mean_isl"),
-        (OFFLINE, "TensorRT 10.11", "MagicServe", "framework MagicServe has no constants"),
+        (OFFLINE, "TensorRT 10.11", "MagicServe", "in the calibration is named in MagicServe"),
+        (OFFLINE, "TensorRT 10.11", "TensorRT 10.14 and vLLM 0.13", "names vLLM and TensorRT-LLM"),
         (SERVER, "0.95", "0.6", "far below its latency limits"),
         (OFFLINE, "H200-SXM-141GB", "H200-NVL-141GB", "no figure for bf16_tflops"),
     ],

@@ -142,6 +142,8 @@ def test_models_are_those_of_the_configs() -> None:
             like = read["meta-llama/Meta-Llama-3.1-70B"]
             assert shape == {**like, "vocab": 32_000, "max_context": 4096}
             continue
+        if name not in read:  # compared by its parameters with the card: tests/test_model_configs
+            continue
         assert shape == read[name], row.id
 
 

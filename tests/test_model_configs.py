@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tokenfleet.catalog import load_catalog
 from tokenfleet.catalog.huggingface import ImportedModel, import_config
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema.architecture import GqaAttention
@@ -326,6 +327,21 @@ def test_cache_of_a_sequence(data: Json, context: int, expected: float) -> None:
     assert kv_bytes(data, context) == pytest.approx(expected, rel=2e-3)
 
 
+CARDS = {
+    "deepseek-v4-pro": 1600, "deepseek-v4-flash": 284, "glm-4.6": 357,
+    "glm-5.1": 744, "glm-5.2": 744, "minimax-m2.7": 230, "minimax-m3": 428, "mimo-v2-flash": 309,
+    "nemotron-3-nano-30b-a3b": 31.6, "nemotron-3-super-120b-a12b": 120.6,
+    "nemotron-3-ultra-550b-a55b": 550, "qwen3-8b": 8.2, "qwen3-14b": 14.8,
+    "qwen3.5-122b-a10b": 122, "qwen3.5-27b": 27, "qwen3.5-35b-a3b": 35,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", CARDS)
+def test_parameters_of_the_catalog_are_those_of_the_model_card(model: str) -> None:
+    row = load_catalog().model(model)
+    assert row.total_params / 1e9 == pytest.approx(CARDS[model], rel=0.02)
+
+
 def windows(data: Json) -> dict[int | None, int]:
     """Layers by window."""
     found: dict[int | None, int] = {}
@@ -590,6 +606,37 @@ def test_a_format_per_module() -> None:
     assert own.architecture.native_precision == "mxfp4"
     assert own.architecture.native_weights is not None
     assert own.architecture.native_weights.dense == "fp8_block"
+
+
+def test_compressed_tensors_of_several_formats() -> None:
+    """As DeepSeek-V4-Flash-NVFP4-FP8 is: attention in blocks of FP8, the rest in NVFP4."""
+    blocks = {"type": "float", "num_bits": 8, "strategy": "block"}
+    small = {"type": "float", "num_bits": 4, "group_size": 16}
+    attention = {"targets": ["re:.*attn.*(fused_wqa_wkv|wq_b|wo_a|wo_b)$"], "weights": blocks}
+    rest = {"targets": ["re:.*ffn.*(gate|up|down)_proj$"], "weights": small}
+    quant = {"quant_method": "compressed-tensors", "config_groups": {"0": attention, "1": rest}}
+    model = read(
+        {
+            **DEEPSEEK_V4_FLASH,
+            "expert_dtype": "fp4",
+            "compress_rope_parameters": {"rope_type": "yarn"},
+            "quantization_config": quant,
+        }
+    ).architecture
+    assert model.native_precision == "nvfp4" and model.native_weights is not None
+    assert model.native_weights.model_dump() == {
+        "attention": "fp8_block", "dense": "nvfp4", "experts": "nvfp4", "head": "bf16"
+    }  # fmt: skip
+    # A group of experts beside one of every matrix; attention is left out of both.
+    every = {"targets": ["Linear"], "weights": {"type": "float", "num_bits": 8}}
+    experts = {
+        "targets": ["re:.*mlp\\.experts.*"],
+        "weights": {"type": "int", "num_bits": 4, "group_size": 32},
+    }
+    both = {**quant, "config_groups": {"0": experts, "1": every}, "ignore": ["re:.*self_attn.*"]}
+    weights = read({**GLM_45, "quantization_config": both}).architecture.native_weights
+    assert weights is not None
+    assert (weights.attention, weights.dense, weights.experts) == ("bf16", "fp8", "int4_g32")
 
 
 def test_a_list_that_says_full_of_every_layer_is_no_obstacle() -> None:

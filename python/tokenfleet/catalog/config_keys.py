@@ -175,7 +175,7 @@ HARMLESS = re.compile(
     (embedding_multiplier|residual_multiplier|logits?_scal(e|ing)|lm_head_bias|use_bias|layer_norm_.*)|
     (scale_emb|scale_depth|dim_model_base|moe_(gate|use|capacity|norm).*|.*expert_bias|norm_head)|
     (original_max_position_embeddings|max_window_layers|use_qkv_bias|bias|clip_qkv|z_loss.*)|
-    (chunk_size|num_logits_to_keep|rescale_prenorm_residual|residual_in_fp32|time_step_.*)|
+    compress_rope_.*|(chunk_size|num_logits_to_keep|rescale_prenorm_residual|residual_in_fp32|time_step_.*)|
     (use_conv_bias|use_mamba_kernels|hc_eps|hc_sinkhorn_iters|swiglu_(alpha|limits.*)|use_gemma_norm)|
     (index_share_for_mtp_iteration|index_skip_topk_offset|indexer_rope_interleave|qk_rope_interleave)|
     (activation_situ_.*|latent_moe_use_norm|moe_renormalize|use_grouped_topk|normalization_function)|

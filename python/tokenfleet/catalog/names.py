@@ -12,25 +12,46 @@ from typing import Any
 
 from tokenfleet.catalog import Catalog, SystemRow
 from tokenfleet.schema.architecture import ModelArchitecture
-from tokenfleet.schema.engines import ENGINES, engine_named, engine_within
+from tokenfleet.schema.engines import ENGINES, engine_named, engines_within
 from tokenfleet.schema.formats import NATIVE_FP4, format_named
 
-_MEMORY = re.compile(r"(?:^|_)(\d+)_?gi?b(?=_|$)")
+_MEMORY = re.compile(r"(?:^|_)(\d+)_?g(?:i?b)?(?=_|$)")
 _SIZE = re.compile(r"_(nvl|helios)?\d+$")
 # What a name of an accelerator adds to its own: vendor, product line, kind of memory, form.
 _VENDORS = {"nvidia", "tesla", "geforce", "amd", "instinct", "intel", "google", "aws"}
 _FORMS = {"gpu", "tensor", "core", "accelerator", "server", "edition", "se", "oam", "nvl72"}
+_FORMS |= {"dgx", "hgx", "mgx", "graphics", "r", "tm", "aarch64"}
 _ADDED = _VENDORS | _FORMS | {"hopper", "blackwell", "unstated"}
+# How many of them a name counts: "8x NVIDIA H200", "H100x8", "GB200-186GB_aarch64x4".
+_COUNT = re.compile(r"^\d+_?x_?(?=[a-z])|(?<=[a-z0-9])_?x\d+$")
+# Products and instances of clouds that are sold under another name than their accelerator's.
+_ALIASES = {
+    "trillium": "tpu_6e",
+    "ironwood": "tpu_7x",
+    "hl_325l": "gaudi3",
+    "trainium2": "trn2",
+    "trainium3": "trn3_ultra64",
+    "trn2_48xlarge": "trn2",
+    "p5_48xlarge": "h100_sxm",
+    "p5e_48xlarge": "h200_sxm",
+    "nd_h100_v5": "h100_sxm",
+    "nd_h200_v5": "h200_sxm",
+    "rtx_6000_pro": "rtx_pro_6000",
+}
 _MEMORY_KIND = re.compile(r"(hbm|gddr|lpddr)\w*")
 # Gigabytes are rounded, counted in binary, or less what the driver keeps; 40 and 80 are two cards.
 _SAME_MEMORY = 0.1
+# Models of the shape and the published format of another, as their configs say.
+_SAME_AS = {"deepseek-v3.1": "deepseek-v3"}
 # What a serving name adds to a model's own: who published it, tuning, number format, date.
 _PREFIX = re.compile(r"^(meta-)")
 _FORMAT = (
     r"fp8|fp4|nvfp4|mxfp4|bf16|fp16|int4|int8|awq|gptq|w4a16|w8a8|fp8-dynamic|fp8-block|fp8-kv|"
-    r"nvfp4-v\d|mxfp4-preview|gptq-int4|awq-int4|quantized\.w4a16|quantized\.w8a8"
+    r"n?v?fp4-v\d|mxfp4-preview|gptq-int4|awq-int4|gguf|bnb-4bit|quantized\.w4a16|quantized\.w8a8"
 )
-_SUFFIX = re.compile(rf"-(instruct|chat|base|it|hf|v0\.\d|\d{{4}}|{_FORMAT})$")
+_SUFFIX = re.compile(
+    rf"-(instruct|chat|base|it|hf|exp|terminus|v0\.\d|99(\.9)?|\d+b-\d+e|\d{{4}}|{_FORMAT})$"
+)
 _FORMAT_SUFFIX = re.compile(rf"-({_FORMAT})$")
 # Families whose published 8-bit checkpoints are scaled in blocks of 128 x 128, as their
 # `quantization_config` says (weight_block_size).
@@ -44,12 +65,20 @@ class UnknownNameError(Exception):
 def model(catalog: Catalog, name: str, architecture: str | None) -> str:
     """Catalog model of a serving name, else of the architecture that the row states."""
     own = {m.casefold(): m for m in catalog.models}  # a user's ids may have capitals
+    bare = {_squeezed(m): m for m in catalog.models}
     for candidate in (name, architecture or ""):
         # The most that is known of the name: Kimi-K2-Thinking before Kimi-K2.
         for name_of in (candidate.casefold(), *_shortened(candidate)):
-            if name_of in own:
-                return own[name_of]
+            alike = _SAME_AS.get(name_of, name_of)
+            found = own.get(alike) or bare.get(_squeezed(alike))
+            if found is not None:
+                return found
     raise UnknownNameError(f"model {name or '(blank)'} is not in the catalog")
+
+
+def _squeezed(name: str) -> str:
+    """A model's name without what people put between its parts: "llama3.1-8b", "DeepSeek R1"."""
+    return re.sub(r"[^a-z0-9]+", "", name.casefold())
 
 
 def plain(name: str) -> str:
@@ -59,7 +88,7 @@ def plain(name: str) -> str:
 
 def _shortened(name: str) -> list[str]:
     """A model's name without publisher, then with one addition less each."""
-    bare = name.rsplit("/", 1)[-1].lower()
+    bare = re.sub(r"[\s_]+", "-", name.rsplit("/", 1)[-1].strip().lower())
     # Qwen3's thinking models are trained from one shape; Kimi-K2-Thinking is a model of its own.
     bare = bare.replace("-thinking", "") if bare.startswith("qwen3") else bare
     found = [bare, _PREFIX.sub("", bare)]
@@ -100,7 +129,8 @@ def system(catalog: Catalog, name: str) -> str:
 
 def _is_called(row: SystemRow, wanted: str) -> bool:
     size = _SIZE.sub("", row.id)
-    keys = {row.id, size, row.kernel_key, _device(row.accelerator), _device(size)}
+    keys = {row.id, size, row.kernel_key}
+    keys |= {_device(name) for name in (row.accelerator, size, row.id)}
     return wanted in keys or f"{wanted}_sxm" in keys
 
 
@@ -119,11 +149,12 @@ def _stated_gb(name: str) -> float | None:
 
 def _device(name: str) -> str:
     """An accelerator's own name, without what people add to it."""
-    words = _MEMORY.sub("", _words(name)).split("_")
+    words = _COUNT.sub("", _MEMORY.sub("", _words(name))).split("_")
     kept = [w for w in words if w not in _ADDED and not _MEMORY_KIND.fullmatch(w)]
     # SXM4 and SXM5 are the one socket of their generation; "TPU v7x" is TPU7x.
     plain = re.sub(r"_sxm\d(?=_|$)", "_sxm", "_".join(kept))
-    return re.sub(r"^tpu_?v?(?=\d)", "tpu_", plain)
+    plain = _ALIASES.get(plain, plain)
+    return re.sub(r"^(tpu_?)?v?(?=\d[a-z]|7x)", "tpu_", plain)
 
 
 def framework(name: str) -> str:
@@ -132,10 +163,14 @@ def framework(name: str) -> str:
     Raises:
         UnknownNameError: none of those with constants in the calibration, or several.
     """
-    found = engine_within(name)
-    if found is None:
-        raise UnknownNameError(f"framework {name or '(blank)'} has no constants in the calibration")
-    return found.id
+    found = engines_within(name)
+    if len(found) > 1:
+        named = " and ".join(engine.name for engine in found)
+        raise UnknownNameError(f"framework {name} names {named}: which of them served is not said")
+    if not found:
+        why = "is stated" if not name else f"with constants in the calibration is named in {name}"
+        raise UnknownNameError(f"no framework {why}")
+    return found[0].id
 
 
 def engine(name: str) -> str:

@@ -34,6 +34,7 @@ _MODULES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("block_sparse_moe.shared_experts.{}", _GATED),
         ("mixer.shared_experts.{}", ("up_proj", "down_proj")),
         ("ffn.shared_experts.{}", ("w1", "w2", "w3")),
+        ("ffn.shared_experts.{}", _GATED),
     ),
     "experts": (
         ("mlp.experts.0.{}", _GATED),
@@ -41,6 +42,7 @@ _MODULES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("block_sparse_moe.experts.0.{}", ("w1", "w2", "w3")),
         ("mixer.experts.0.{}", ("up_proj", "down_proj")),
         ("ffn.experts.0.{}", ("w1", "w2", "w3")),
+        ("ffn.experts.0.{}", _GATED),
     ),
 }
 # Modules of a part, in the names of those that a checkpoint lists with a format.
@@ -99,17 +101,45 @@ class Precision:
             return None if plain is None else dict.fromkeys(_MODULES, plain)
         if stated.get("quantized_layers"):
             return self.mixed(stated, quant)
-        native = self.quantised(stated)
-        if native is None:
+        rounded = self.by_group(stated) or self.by_method(stated)
+        if rounded is None:
             return None
         ignored = [
             str(pattern)
             for key in ("exclude_modules", "modules_to_not_convert", "ignore")
             for pattern in sequence(stated, key, self.source)
         ]
-        parts = {p: "bf16" if self.left_out(p, ignored) else native for p in _MODULES}
-        if str(self.c.get("expert_dtype")) == "fp4":  # DeepSeek-V4: a scale of 8 bits per 32
-            parts["experts"] = "mxfp4"
+        return {p: "bf16" if self.left_out(p, ignored) else rounded[p] for p in _MODULES}
+
+    def by_method(self, stated: Mapping[str, Any]) -> dict[str, str] | None:
+        """One format of all that is rounded."""
+        native = self.quantised(stated)
+        if native is None:
+            return None
+        parts = dict.fromkeys(_MODULES, native)
+        of_experts = str(self.c.get("expert_dtype"))
+        if stated.get("quant_method") == "fp8" and of_experts == "fp4":
+            parts["experts"] = "mxfp4"  # DeepSeek-V4: a scale of 8 bits per 32 weights
+        return parts
+
+    def by_group(self, stated: Mapping[str, Any]) -> dict[str, str] | None:
+        """Compressed tensors in several formats: of a part that of the group whose targets are most
+        of its modules, 16 bits without any. None where all groups have one format."""
+        groups = [
+            (_compressed(g["weights"]), [str(t) for t in sequence(g, "targets", self.source)])
+            for g in _values(stated.get("config_groups"))
+            if isinstance(g, Mapping) and isinstance(g.get("weights"), Mapping)
+        ]
+        formats = {name for name, _ in groups}
+        if stated.get("quant_method") != "compressed-tensors" or len(formats) < 2:
+            return None
+        if None in formats:
+            return None  # which `quantised` says
+        parts = {}
+        for part in _MODULES:
+            shares = [(max(self.shares(part, targets)), name) for name, targets in groups]
+            share, name = max(shares, key=lambda pair: pair[0])
+            parts[part] = str(name) if share > _HALF else "bf16"
         return parts
 
     def plain_dtype(self) -> str | None:
@@ -190,11 +220,15 @@ class Precision:
 
         Experts are under one of several names, and a pattern of another is not of them.
         """
-        at = _by_layer(ignored, self.depth)
-        shares = [
+        shares = self.shares(part, ignored)
+        return (min(shares) if part == "experts" else max(shares)) > _HALF
+
+    def shares(self, part: str, patterns: Sequence[str]) -> list[float]:
+        """Share of a part's modules that patterns match, by each way that families name them."""
+        at = _by_layer(patterns, self.depth)
+        return [
             max(_share(root, form, names, at) for root in _ROOTS) for form, names in _MODULES[part]
         ]
-        return (min(shares) if part == "experts" else max(shares)) > _HALF
 
     def unsupported(self, what: str) -> str | None:
         self.warnings.append(f"{what} is not known: native precision left blank")
@@ -259,6 +293,8 @@ def _share(root: str, form: str, names: Sequence[str], at: Sequence[Sequence[str
 
 
 def _matches(pattern: str, module: str) -> bool:
+    if pattern == "Linear":  # of compressed tensors: every matrix
+        return True
     if pattern.startswith("re:"):
         try:
             return re.match(pattern[3:], module) is not None

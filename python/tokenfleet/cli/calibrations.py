@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -174,6 +175,11 @@ def _calibration(name: str | None) -> Calibration | None:
 
 
 def _show_errors(report: Report) -> None:
+    if not report.results:
+        say("no row was predicted")
+        for reason, count in Counter(row.reason for row in report.skipped).most_common():
+            say(f"  {count} x {reason}")
+        return
     say("prediction against measurement, %: median / mean; cells: the mean over medians of cells")
     _show_benchmarks(report.benchmarks())
     say("by regime, % (mean absolute error, bias)")

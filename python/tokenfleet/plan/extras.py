@@ -42,6 +42,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         offers=_offers(built),
         regions={site.id: site.region for site in scenario.sites},
         models={workload.id: workload.model for workload in scenario.workloads},
+        images=frozenset(w.id for w in scenario.workloads if w.unit == "image"),
         inputs=tuple(
             Input(**asdict(row)) for row in inputs(built.loaded, built.terms, prices, used)
         ),

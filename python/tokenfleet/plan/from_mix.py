@@ -94,6 +94,7 @@ class Extras:
     offers: Mapping[str, OfferFacts] = field(default_factory=dict)  # by id
     regions: Mapping[str, str] = field(default_factory=dict)  # by site
     models: Mapping[str, str] = field(default_factory=dict)  # by workload
+    images: frozenset[str] = frozenset()  # workloads whose requests ask for one image each
     inputs: tuple[Input, ...] = ()
     notices: tuple[Notice, ...] = ()
     confidence: float | None = None
@@ -115,6 +116,9 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
     replicas = reader.replicas(extras.configurations)
     cost = mix.annual_cost_usd
     site_kw = sum(reader.mean_site_kw(s) for s in range(len(mix.problem.sites)))
+    workloads = reader.workloads(replicas, routing, unserved)
+    of_images = [row.annual_cost_usd for row in workloads if row.images_per_year is not None]
+    for_tokens = cost - sum(of_images) if of_images else cost
     return Plan(
         name=mix.problem.name,
         as_of=extras.as_of,
@@ -129,9 +133,9 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         gap=finite(mix.gap),
         bound_check=mix.bound_check,
         annual_cost_usd=cost,
-        cost_per_mtok_output_usd=_per_mtok(cost, output),
-        cost_per_mtok_input_usd=_per_mtok(cost, total - output),
-        cost_per_mtok_total_usd=_per_mtok(cost, total),
+        cost_per_mtok_output_usd=_per_mtok(for_tokens, output),
+        cost_per_mtok_input_usd=_per_mtok(for_tokens, total - output),
+        cost_per_mtok_total_usd=_per_mtok(for_tokens, total),
         tokens_per_year_output=output,
         tokens_per_year_input=total - output,
         tokens_per_year_total=total,
@@ -146,7 +150,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         sites=sites,
         routing=routing,
         unserved=unserved,
-        workloads=reader.workloads(replicas, routing, unserved),
+        workloads=workloads,
         cost_items=dict(mix.cost_items),
         capex_usd=reader.capex(),
         limits=reader.limits(),
@@ -437,7 +441,7 @@ class _Reader:
     ) -> tuple[WorkloadTotal, ...]:
         """What each workload gets, and what it pays by the rule of `ledger`."""
         runs, sent, left = _by_workload(replicas), _by_workload(routing), _by_workload(unserved)
-        return tuple(
+        totals = (
             _workload_total(
                 (name, self.extras.models.get(name)), items, runs[name], sent[name], left[name]
             )
@@ -447,6 +451,7 @@ class _Reader:
                 strict=True,
             )
         )
+        return tuple(_in_images(t) if t.workload in self.extras.images else t for t in totals)
 
     def capex(self) -> float:
         """Capex of what is bought."""
@@ -539,6 +544,15 @@ def _workload_total(
         cost_per_mtok_output_usd=_per_mtok(cost, output),
         cost_per_mtok_input_usd=_per_mtok(cost, given),
         cost_per_mtok_total_usd=_per_mtok(cost, output + given),
+    )
+
+
+def _in_images(total: WorkloadTotal) -> WorkloadTotal:
+    """The total of a workload whose requests ask for one image each."""
+    images = total.requests_per_year
+    price = _ratio(1e3 * total.annual_cost_usd, images)
+    return total.model_copy(
+        update={"images_per_year": images, "cost_per_thousand_images_usd": price}
     )
 
 

@@ -59,11 +59,13 @@ def _quality(built: Built, result: MixResult) -> tuple[Notice, ...]:
     """Workloads served below their model's published precision without a measured quality."""
     scenario, catalog = built.loaded.scenario, built.loaded.catalog
     scored = {(q.model, q.precision) for q in scenario.quality}
-    models = {w.id: w.model for w in scenario.workloads}
+    models = {w.id: w.model for w in scenario.workloads if w.unit == "token"}
     found: dict[str, set[str]] = {}
     for candidate in result.candidates:
         precision = str(candidate.label.get("precision", ""))
         workload = result.problem.workloads[candidate.workload].id
+        if workload not in models:
+            continue
         rounded = _rounded(precision, catalog.model(models[workload]).native_precision)
         if rounded and (models[workload], precision) not in scored:
             found.setdefault(workload, set()).add(precision)

@@ -255,6 +255,12 @@ class WorkloadTotal(Row):
     cost_per_mtok_output_usd: Number | None = quantity("Its cost over output tokens", "USD/Mtok")
     cost_per_mtok_input_usd: Number | None = quantity("Its cost over input tokens", "USD/Mtok")
     cost_per_mtok_total_usd: Number | None = quantity("Its cost over all tokens", "USD/Mtok")
+    images_per_year: NonNegative | None = quantity(
+        "Images, of a workload whose requests ask for one each", "images/year", default=None
+    )
+    cost_per_thousand_images_usd: Number | None = quantity(
+        "Its cost over images", "USD/1,000 images", default=None
+    )
 
 
 class LoadBlock(Row):
@@ -558,11 +564,11 @@ class Plan(Row):
     )
     annual_cost_usd: Number = quantity("Cost", "USD/year")
     cost_per_mtok_output_usd: Number | None = quantity(
-        "Whole cost over output tokens; null without any", "USD/Mtok"
+        "Cost over output tokens, without that of images; null without any", "USD/Mtok"
     )
-    cost_per_mtok_input_usd: Number | None = quantity("Whole cost over input tokens", "USD/Mtok")
+    cost_per_mtok_input_usd: Number | None = quantity("The same over input tokens", "USD/Mtok")
     cost_per_mtok_total_usd: Number | None = quantity(
-        "Whole cost over input and output tokens", "USD/Mtok"
+        "The same over input and output tokens", "USD/Mtok"
     )
     tokens_per_year_output: NonNegative = quantity("Output tokens delivered", "tokens/year")
     tokens_per_year_input: NonNegative = quantity("Input tokens processed", "tokens/year")

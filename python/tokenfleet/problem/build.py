@@ -145,12 +145,13 @@ def _workload(
         high = limit_value(demand.max_requests_per_s) / mean
     else:
         mean = demand.requests_per_s
+    tokens = 0.0 if workload.unit == "image" else 1.0
     return data.WorkloadData(
         id=workload.id,
         class_ids=tuple(c.id for c in classes),
         demand_rps=np.outer(multiplier, share * mean),
-        output_tokens=np.array([c.output_tokens.mean for c in classes]),
-        input_tokens=np.array([c.input_tokens.mean for c in classes]),
+        output_tokens=np.array([tokens * c.output_tokens.mean for c in classes]),
+        input_tokens=np.array([tokens * c.input_tokens.mean for c in classes]),
         value_usd_per_request=np.array([_value(workload, c) for c in classes]),
         free=isinstance(demand, FreeDemand),
         min_scale=low,

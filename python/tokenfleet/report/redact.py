@@ -27,6 +27,7 @@ _CLASS_ROWS = ("routing", "unserved", "slo")  # elsewhere `class` says how a fig
 _KEPT_WARNINGS = ("inherited", "confidence")  # the others may name anything
 _PRICES = ("price_usd_per_system", "price_usd_per_gpu_h", "price_source", "energy_usd_per_kwh_it")
 _PER_TOKEN = ("cost_per_mtok_output_usd", "cost_per_mtok_input_usd", "cost_per_mtok_total_usd")
+_PER_IMAGE = "cost_per_thousand_images_usd"
 _MONEY = re.compile(r"(^|_)usd(_|$)")
 
 
@@ -70,7 +71,7 @@ def _leave_out(data: dict[str, Any]) -> None:
     for row in data["systems"]:
         row.update(dict.fromkeys(_PRICES))
     for row in data["workloads"]:
-        row.update(dict.fromkeys(_PER_TOKEN))
+        row.update(dict.fromkeys((*_PER_TOKEN, _PER_IMAGE)))
     for row in data["sites"]:
         row["region"] = None
     for row in data["replicas"]:

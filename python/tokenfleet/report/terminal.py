@@ -113,7 +113,9 @@ def _replicas(plan: Plan) -> Grid:
 def _workloads(plan: Plan) -> Grid:
     """What each workload gets and pays; its part of shared systems by accelerator-hours."""
     load = figures("requests/s", "GPUs", "by API", "USD a year")
-    grid = Grid("Workloads", (*texts("workload"), *load, *figures(*_PER_MTOK)))
+    of_images = any(row.images_per_year is not None for row in plan.workloads)
+    per_image = figures("$/1,000 images") if of_images else ()
+    grid = Grid("Workloads", (*texts("workload"), *load, *figures(*_PER_MTOK), *per_image))
     seconds = sum(block.hours_per_year for block in plan.blocks) * 3600.0
     for row in plan.workloads:
         grid.add(
@@ -125,6 +127,7 @@ def _workloads(plan: Plan) -> Grid:
             unit_price(row.cost_per_mtok_output_usd),
             unit_price(row.cost_per_mtok_input_usd),
             unit_price(row.cost_per_mtok_total_usd),
+            *([unit_price(row.cost_per_thousand_images_usd)] if of_images else ()),
         )
     return grid
 

@@ -332,10 +332,17 @@ def token_price(plan: Plan) -> str:
             plan.cost_per_mtok_total_usd,
         )
     )
-    return (
+    tokens = (
         f"{output} per million output tokens; that is {given} per million input tokens, or "
         f"{both} per million of both"
     )
+    images = [
+        f"{unit_price(row.cost_per_thousand_images_usd)} per thousand images of "
+        f"{plain(row.workload)}"
+        for row in plan.workloads
+        if row.images_per_year is not None
+    ]
+    return "; ".join([*([tokens] if plan.tokens_per_year_total or not images else []), *images])
 
 
 def money(plan: Plan) -> str:

@@ -353,7 +353,8 @@ def _references(
         yield f"systems[{i}]", "system", name, catalog.systems
     for i, workload in enumerate(scenario.workloads):
         path = f"workloads[{i}] (id {workload.id!r}).model"
-        yield path, "model", workload.model, catalog.models
+        if workload.unit == "token":
+            yield path, "model", workload.model, catalog.models
     for i, offer in enumerate(scenario.offers):
         yield f"offers[{i}] (id {offer.id!r}).system", "system", offer.system, catalog.systems
     if scenario.columns is not None and not isinstance(scenario.columns, str):

@@ -78,11 +78,13 @@ def engine_named(name: str) -> ServingEngine | None:
     return None
 
 
-def engine_within(text: str) -> ServingEngine | None:
-    """The engine that a framework's full text names, version and orchestrator included.
-
-    None where it names none, or several: which of them served is then not known.
-    """
+def engines_within(text: str) -> tuple[ServingEngine, ...]:
+    """Every engine that a framework's full text names, version and orchestrator included."""
     lowered = text.casefold()
-    found = [e for e in ENGINES.values() if any(word in lowered for word in e.frameworks)]
+    return tuple(e for e in ENGINES.values() if any(word in lowered for word in e.frameworks))
+
+
+def engine_within(text: str) -> ServingEngine | None:
+    """The one that it names; None of none or several: which of them served is then not known."""
+    found = engines_within(text)
     return found[0] if len(found) == 1 else None

@@ -311,6 +311,7 @@ def _cross_references(scenario: Scenario) -> Iterator[Fault]:
     yield from _residency(scenario)
     yield from _quality(scenario)
     yield from _measured_confidence(scenario)
+    yield from _images(scenario)
     yield from time_faults(scenario)
     if not scenario.sites and scenario.systems != ():
         hint = "add a site, or write `systems: []` to plan hosted APIs alone"
@@ -427,6 +428,15 @@ def column_faults(
         known = classes[column.workload]
         if known is not None and column.cls not in known:
             yield _unknown(f"{path}[{i}].class", "class", column.cls, known)
+
+
+def _images(scenario: Scenario) -> Iterator[Fault]:
+    """Images are rated by who measured them: there is no model of their time."""
+    for i, workload in enumerate(scenario.workloads):
+        if workload.unit == "image" and scenario.columns is None:
+            path = f"{_row('workloads', i, workload.id)}.unit"
+            hint = "give the images per second of one replica as rate_rps of `columns`"
+            yield Fault(path, "images are not modelled", hint)
 
 
 def _measured_confidence(scenario: Scenario) -> Iterator[Fault]:

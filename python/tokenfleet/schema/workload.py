@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -352,11 +352,21 @@ AnyDemand = Annotated[
 ]
 
 
+# The schema's lengths of a request for an image: its tokens are counted nowhere.
+_ONE_IMAGE: Mapping[str, int] = {"input_tokens": 1, "output_tokens": 1}
+
+
 class Workload(Row):
     """One model with its requests, limits and demand."""
 
     id: Name = about("Identifier")
-    model: Name = about("Catalog id of the model, or of a user's model row")
+    model: Name = about(
+        "Catalog id of the model, or of a user's model row; any name where the unit is an image"
+    )
+    unit: Literal["token", "image"] = about(
+        "What a request asks for: tokens, or one image; images are rated by measured `columns`",
+        default="token",
+    )
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] | None = about(
         "Weight precisions allowed; blank allows every one the hardware has", default=None
     )
@@ -395,6 +405,17 @@ class Workload(Row):
         high=10_000,
         if_high="USD per billion tokens",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _images_have_no_lengths(cls, data: Any) -> Any:
+        """Requests for images are of one class unless classes are stated, which have no lengths."""
+        if not isinstance(data, Mapping) or data.get("unit") != "image" or data.get("lengths"):
+            return data
+        classes = data.get("classes") or [{"id": "image", "share": 1.0}]
+        if not isinstance(classes, Sequence) or not all(isinstance(c, Mapping) for c in classes):
+            return data
+        return {**data, "classes": [{**_ONE_IMAGE, **one} for one in classes]}
 
     @model_validator(mode="after")
     def _one_class_source(self) -> Workload:
