@@ -3,11 +3,14 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::error::{not_negative, same_rows, Error, Result};
+use crate::error::{not_negative, positive, same_rows, Error, Result};
+use crate::perf::benchmark::{self, Run, Throughput};
+use crate::perf::closed_loop::{self, ClosedLoop};
 use crate::perf::latency::{members, Latency, Percentiles, Pressure};
 use crate::perf::layout::Layout;
 use crate::perf::limits::Limits;
 use crate::perf::memory::kv_budget_bytes;
+use crate::perf::pool_loop::{self, Pool, PoolLoop};
 use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
@@ -64,6 +67,89 @@ impl Rated<'_> {
         };
         pipeline | if self.fewer_bits { FEWER_BITS } else { 0 }
     }
+}
+
+/// What one closed loop of a layout measures, at `load`: concurrency, input and output tokens.
+/// `axes` and `degrees` as in [`Configuration::serving`]. `None`: no layout, or no kernel for it.
+pub fn closed_loop(
+    spec: &Spec,
+    axes: [usize; 6],
+    degrees: [u32; 4],
+    load: [f64; 3],
+) -> Result<Option<ClosedLoop>> {
+    load.iter().try_for_each(|x| positive("load", *x))?;
+    let c = Configuration::serving(spec, axes, degrees)?;
+    let [concurrency, input, output] = load;
+    Ok(resolve(spec, &c).and_then(|layout| {
+        let step = StepModel::of(&layout)?;
+        Some(closed_loop::closed_loop(
+            &layout,
+            &step,
+            concurrency,
+            input,
+            output,
+        ))
+    }))
+}
+
+/// Axes, degrees and number of the workers of a pool.
+pub type Workers = ([usize; 6], [u32; 4], u32);
+
+/// Means of a closed loop of a pool that prefills and one that decodes.
+pub fn pool_loop(
+    spec: &Spec,
+    prefill: Workers,
+    decode: Workers,
+    load: [f64; 3],
+) -> Result<Option<PoolLoop>> {
+    load.iter().try_for_each(|x| positive("load", *x))?;
+    let pools = [prefill, decode];
+    for (_, _, workers) in pools {
+        positive("workers", f64::from(workers))?;
+    }
+    let [reads, answers] =
+        pools.map(|(axes, degrees, _)| Configuration::serving(spec, axes, degrees));
+    let layouts = resolve(spec, &reads?).zip(resolve(spec, &answers?));
+    Ok(layouts.and_then(|(reads, answers)| {
+        let (reading, answering) = (StepModel::of(&reads)?, StepModel::of(&answers)?);
+        let pool = |layout, step, workers| Pool {
+            layout,
+            step,
+            workers: f64::from(workers),
+        };
+        let [concurrency, input, output] = load;
+        pool_loop::pool_loop(
+            &pool(&reads, &reading, prefill.2),
+            &pool(&answers, &answering, decode.2),
+            concurrency,
+            input,
+            output,
+        )
+    }))
+}
+
+/// The most that a layout serves of the workload's first class, `limited` by its latency limits.
+pub fn throughput(
+    spec: &Spec,
+    axes: [usize; 6],
+    degrees: [u32; 4],
+    run: Run,
+    limited: bool,
+) -> Result<Option<Throughput>> {
+    positive("batch", f64::from(run.batch))?;
+    let (field, value) = ("requests".to_owned(), run.requests);
+    if value.is_nan() || value < 1.0 {
+        let must = "at least 1";
+        return Err(Error::Value { field, value, must });
+    }
+    let c = Configuration::serving(spec, axes, degrees)?;
+    let workload = &spec.workloads[c.workload];
+    let limits = limited.then(|| limits(workload, 0));
+    let run = Run { limits, ..run };
+    Ok(resolve(spec, &c).and_then(|layout| {
+        let step = StepModel::of(&layout)?;
+        benchmark::throughput(&layout, &step, &workload.classes[0], &run)
+    }))
 }
 
 /// What a replica of the workload is held to at a latency group.

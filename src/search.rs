@@ -101,6 +101,22 @@ pub struct GroupKey {
     pub kv: usize,
 }
 
+/// Names of [`GroupKey::numbers`].
+pub const NUMBERS: [&str; 5] = ["workload", "latency_group", "system", "kv", "split"];
+
+impl GroupKey {
+    /// The group in numbers; the split of the TTFT budget is -1 where one replica does both phases.
+    pub fn numbers(&self) -> [i64; 5] {
+        let split = match self.role {
+            Role::Serve => -1,
+            Role::Prefill(i) | Role::Decode(i) => i as i64,
+        };
+        let [workload, group, system, kv] =
+            [self.workload, self.latency_group, self.system, self.kv].map(|i| i as i64);
+        [workload, group, system, kv, split]
+    }
+}
+
 type Fronts = BTreeMap<GroupKey, Front>;
 
 /// Result of a search: counts per workload and kept candidates per group.

@@ -166,25 +166,40 @@ pub struct KwhCost {
     pub water: f64,
 }
 
+/// What a kWh is paid by; what is left out costs nothing.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KwhTerms {
+    /// Tariff of utility energy, USD per kWh.
+    pub tariff_usd_per_kwh: f64,
+    /// Utility energy over IT energy.
+    pub pue: f64,
+    /// Carbon of utility energy, kg per kWh.
+    #[serde(default)]
+    pub carbon_kg_per_kwh: f64,
+    /// The scenario's price of carbon, USD per tonne.
+    #[serde(default)]
+    pub carbon_usd_per_t: f64,
+    /// Water of IT energy, litres per kWh.
+    #[serde(default)]
+    pub water_l_per_kwh_it: f64,
+    /// The scenario's price of water, USD per m3.
+    #[serde(default)]
+    pub water_usd_per_m3: f64,
+}
+
 /// Itemises one kWh at the IT equipment: tariff and carbon on utility energy, water on IT energy.
-pub fn kwh_it_cost(
-    tariff_usd_per_kwh: f64,
-    pue: f64,
-    carbon_kg_per_kwh: f64,
-    carbon_usd_per_t: f64,
-    water_l_per_kwh_it: f64,
-    water_usd_per_m3: f64,
-) -> Result<KwhCost> {
-    not_negative("tariff_usd_per_kwh", tariff_usd_per_kwh)?;
-    within("pue", pue, 1.0..f64::INFINITY, "at least 1")?;
-    not_negative("carbon_kg_per_kwh", carbon_kg_per_kwh)?;
-    not_negative("carbon_usd_per_t", carbon_usd_per_t)?;
-    not_negative("water_l_per_kwh_it", water_l_per_kwh_it)?;
-    not_negative("water_usd_per_m3", water_usd_per_m3)?;
+pub fn kwh_it_cost(terms: &KwhTerms) -> Result<KwhCost> {
+    not_negative("tariff_usd_per_kwh", terms.tariff_usd_per_kwh)?;
+    within("pue", terms.pue, 1.0..f64::INFINITY, "at least 1")?;
+    not_negative("carbon_kg_per_kwh", terms.carbon_kg_per_kwh)?;
+    not_negative("carbon_usd_per_t", terms.carbon_usd_per_t)?;
+    not_negative("water_l_per_kwh_it", terms.water_l_per_kwh_it)?;
+    not_negative("water_usd_per_m3", terms.water_usd_per_m3)?;
     Ok(KwhCost {
-        energy: pue * tariff_usd_per_kwh,
-        carbon: pue * carbon_kg_per_kwh * carbon_usd_per_t / 1000.0,
-        water: water_l_per_kwh_it * water_usd_per_m3 / 1000.0,
+        energy: terms.pue * terms.tariff_usd_per_kwh,
+        carbon: terms.pue * terms.carbon_kg_per_kwh * terms.carbon_usd_per_t / 1000.0,
+        water: terms.water_l_per_kwh_it * terms.water_usd_per_m3 / 1000.0,
     })
 }
 
@@ -372,11 +387,19 @@ mod tests {
     #[test]
     fn a_kwh_by_hand() {
         // PUE 1.25: 1.25·0.08 $, 1.25·0.4 kg·100 $/t, and 1.8 l·2 $/m3 beside the PUE.
-        let cost = kwh_it_cost(0.08, 1.25, 0.4, 100.0, 1.8, 2.0).unwrap();
+        let terms = KwhTerms {
+            tariff_usd_per_kwh: 0.08,
+            pue: 1.25,
+            carbon_kg_per_kwh: 0.4,
+            carbon_usd_per_t: 100.0,
+            water_l_per_kwh_it: 1.8,
+            water_usd_per_m3: 2.0,
+        };
+        let cost = kwh_it_cost(&terms).unwrap();
         assert!((cost.energy - 0.1).abs() < 1e-15);
         assert!((cost.carbon - 0.05).abs() < 1e-15);
         assert!((cost.water - 0.0036).abs() < 1e-15);
-        assert!(kwh_it_cost(0.08, 0.9, 0.0, 0.0, 0.0, 0.0).is_err());
+        assert!(kwh_it_cost(&KwhTerms { pue: 0.9, ..terms }).is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ from tokenfleet.calibration import (
     SHIPPED,
     Calibration,
     Corrector,
-    Point,
+    MeasuredRun,
     Study,
     calibrate,
     left_out_by_level,
@@ -42,19 +42,19 @@ GENERATIONS = {
 }
 
 
-def slower(point: Point, metric: str) -> float:
+def slower(point: MeasuredRun, metric: str) -> float:
     """Log of how much slower the run was than predicted."""
     ratio = point.measured[metric] / point.predicted[metric]
     return math.log(ratio if metric in {"tpot", "ttft"} else 1.0 / ratio)
 
 
-def of_metric(points: Iterable[Point], metric: str) -> list[Point]:
+def of_metric(points: Iterable[MeasuredRun], metric: str) -> list[MeasuredRun]:
     """Runs that have the figure; kernels of their own, as the half-widths are for."""
     return [p for p in points if metric in p.measured and not p.inherited]
 
 
 def held(
-    points: Sequence[Point], half_width: dict[str, float], confidence: float
+    points: Sequence[MeasuredRun], half_width: dict[str, float], confidence: float
 ) -> dict[str, tuple[float, int]]:
     """Share of runs that were no slower than promised at a confidence, and how many, by metric."""
     reserve = deviations(confidence)
@@ -73,7 +73,7 @@ def error(logs: Sequence[float]) -> str:
     return f"{statistics.median(off):5.1f} /{statistics.fmean(off):5.1f}"
 
 
-def level_only(fitted: Calibration, point: Point) -> float:
+def level_only(fitted: Calibration, point: MeasuredRun) -> float:
     """The log bias on TPOT that a plan takes: no slope, no layout; none for an unknown version."""
     corrector = Corrector(fitted)
     if corrector.level(point) != "known_cell":
@@ -83,7 +83,7 @@ def level_only(fitted: Calibration, point: Point) -> float:
     return math.log(corrector.correct(centre).predicted["tpot"])
 
 
-def predecessors(fitted: Calibration, point: Point) -> float:
+def predecessors(fitted: Calibration, point: MeasuredRun) -> float:
     """The log bias on TPOT without the version's own part: what its cell's other versions say."""
     wide = {k: v for k, v in point.keys().items() if k not in {"version_cell", "layout"}}
     return sum(
@@ -94,7 +94,7 @@ def predecessors(fitted: Calibration, point: Point) -> float:
 
 
 def left_out(
-    points: Sequence[Point], split: str, bias: Callable[[Calibration, Point], float]
+    points: Sequence[MeasuredRun], split: str, bias: Callable[[Calibration, MeasuredRun], float]
 ) -> tuple[list[float], list[float]]:
     """Log errors of TPOT on points left out: as predicted, and with a bias fitted to the rest."""
     spare = left_out_by_level(Study.of(points[:2]))  # intervals are not looked at: any will do
@@ -108,10 +108,10 @@ def left_out(
     return plain, corrected
 
 
-def out_of_fold(report: Report) -> list[Point]:
+def out_of_fold(report: Report) -> list[MeasuredRun]:
     """Every run with the prediction of a fit that knew nothing of its cell."""
     study = report.study()
-    found: list[Point] = []
+    found: list[MeasuredRun] = []
     for folds in SPLIT_OF_LEVEL["new_cell"](study.points):
         predicted = predict_left_out(study, folds)
         found += [replace(study.points[i], predicted=p) for i, p in sorted(predicted.items())]
@@ -127,19 +127,19 @@ def without(catalog: Catalog, names: Iterable[str]) -> Catalog:
 
 def of_accelerator(
     catalog: Catalog, gone: Iterable[str], system: str, paths: list[str]
-) -> list[Point]:
+) -> list[MeasuredRun]:
     """Runs of an accelerator, predicted without some kernels."""
     points = backtest(paths or None, catalog=without(catalog, gone)).measured_runs()
     return [p for p in points if p.accelerator == system]
 
 
-def half_width(points: Iterable[Point], metric: str) -> float:
+def half_width(points: Iterable[MeasuredRun], metric: str) -> float:
     """Half-width of the interval that holds 80 % of the log errors."""
     own = [abs(slower(p, metric)) for p in points if metric in p.measured]
     return float(np.quantile(own, 0.8)) if own else math.nan
 
 
-def say_held(points: Sequence[Point]) -> None:
+def say_held(points: Sequence[MeasuredRun]) -> None:
     """Runs no slower than promised, with the shipped half-widths of a cell nobody measured."""
     shipped = Calibration.read(SHIPPED)
     widths = {str(s.metric): s.log_half_width for s in shipped.spreads if s.level == "new_cell"}
@@ -166,7 +166,7 @@ def say_open(report: Report) -> None:
             print(f"  0.90  open loop, {engine}, {metric}: {share:.0%} of {len(logs)}")
 
 
-def say_biases(points: Sequence[Point]) -> None:
+def say_biases(points: Sequence[MeasuredRun]) -> None:
     """Errors of TPOT on points left out, without and with the level of a bias."""
     print("TPOT of points left out, median / mean error in % (half-width of 80 %, log)")
     for name, split, bias in (

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scenarios import buy, hall
-from tokenfleet.catalog import Catalog, load_catalog, merge_files, require
+from tokenfleet.catalog import Catalog, load_catalog, merge_files, names, require
 from tokenfleet.catalog.check import check_files
 from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.page import columns_page
@@ -66,6 +66,15 @@ def test_every_row_has_source_and_date() -> None:
 
 # Newer figures than `hardware.csv`; a card of unknown system and parts that no engine here runs on.
 NO_SYSTEMS = {"crescent_island", "groq3_lpx256", "cerebras_cs3"}
+# Read on docs.cloud.google.com/tpu/docs/v5p since: 1,200 GB/s both ways, 50 Gbit/s of network.
+SINCE = {
+    "tpu_v5p_4": {
+        "mem_bw_tbps": "2.765",
+        "fp8_tflops": "459",
+        "scale_up_gb_per_s_per_gpu": "600",
+        "scale_out_gbit_per_s_per_gpu": "50",
+    }
+}
 
 
 @needs_facts
@@ -84,6 +93,8 @@ def test_systems_are_the_published_figures() -> None:
                     **dict.fromkeys(NUMBERS, ""),
                     **facts.get(row["id"], {}),
                 } | stated
+    for name, stated in SINCE.items():
+        facts[name] |= {n: text for n, text in stated.items() if n in NUMBERS}
     assert set(facts) == set(catalog().systems) - {"a100_pcie_8"}
     for name, fact in facts.items():
         row_of = catalog().system(name)
@@ -94,8 +105,25 @@ def test_systems_are_the_published_figures() -> None:
 def test_what_nobody_published_of_a_system_is_named() -> None:
     assert catalog().missing_figures("vr200_nvl72", hosted=True) == ("bf16_tflops",)
     assert catalog().missing_figures("mi350x_8", hosted=True) == ("scale_up_gb_per_s_per_gpu",)
-    for now_known in ("trn2_16", "trn3_ultra64", "h100_pcie_8", "l4_8", "arc_pro_b60_8"):
+    for now_known in (
+        *("trn2_16", "trn3_ultra64", "h100_pcie_8", "l4_8", "arc_pro_b60_8", "tpu_v5p_4"),
+    ):
         assert not catalog().missing_figures(now_known, hosted=True)
+
+
+def test_a_model_by_its_layers(tmp_path: Path) -> None:
+    """The example of the page, counted by hand: 24 state-space layers with experts, 8 attending
+    ones without a feed-forward part, two tables."""
+    example = columns_page().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "own.yaml").write_text(example)
+    model = merge_files(catalog(), [tmp_path / "own.yaml"]).model("our-model")
+    state_space = 4096 * (3 * 8192 + 2 * 8 * 128 + 128)
+    experts = 4096 * (3 * (64 * 2048 + 2048) + 64)
+    attending = 4096 * 128 * (32 + 32 + 8 + 8)
+    tables = 2 * 128_256 * 4096
+    assert model.total_params == 24 * (state_space + experts) + 8 * attending + tables
+    assert model.kv_elements_per_token == 8 * 2 * 8 * 128
+    assert names.family(model) == "moe, hybrid"
 
 
 @needs_facts

@@ -184,10 +184,12 @@ def test_a_bare_rental_costs_price_times_gpus_times_hours() -> None:
 
 def test_energy_price_at_the_it_equipment() -> None:
     # 1.25·0.08 $, 1.25·0.4 kg·50 $/t and 1.8 l·2 $/m3.
-    cost = _core.kwh_it_cost(0.08, 1.25, 0.4, 50.0, 1.8, 2.0)
+    terms = {"tariff_usd_per_kwh": 0.08, "pue": 1.25, "carbon_kg_per_kwh": 0.4}
+    prices = {"carbon_usd_per_t": 50.0, "water_l_per_kwh_it": 1.8, "water_usd_per_m3": 2.0}
+    cost = _core.kwh_it_cost({**terms, **prices})
     assert cost == pytest.approx({"energy": 0.1, "carbon": 0.025, "water": 0.0036})
     with pytest.raises(ValueError, match="pue"):
-        _core.kwh_it_cost(0.08, 0.9, 0.0, 0.0, 0.0, 0.0)
+        _core.kwh_it_cost({"tariff_usd_per_kwh": 0.08, "pue": 0.9})
 
 
 def table(section: str, text: str) -> dict[str, float]:
@@ -203,9 +205,8 @@ def test_the_worked_cost_case_of_the_manual() -> None:
     stated = table("A worked case: what it costs", text)
     ownership = {name: given_numbers.pop(name) for name in OWNERSHIP}
     year: Json = dict(_core.system_year(ownership))
-    price = _core.kwh_it_cost(
-        given_numbers["tariff_usd_per_kwh"], given_numbers["pue"], 0.0, 0.0, 0.0, 0.0
-    )["energy"]
+    terms = {name: given_numbers[name] for name in ("tariff_usd_per_kwh", "pue")}
+    price = _core.kwh_it_cost(terms)["energy"]
     requests = given_numbers["requests_per_year"]
     kwh = given_numbers["idle_kw"] * 8760 + requests * given_numbers["joules_per_request"] / 3.6e6
     year["energy"] = kwh * price

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import open_case
+from tokenfleet.explanation.explain import _Session
 from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
 from tokenfleet.explanation.knobs import Knob, turned
 from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
@@ -26,6 +28,7 @@ from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Objective, Problem
+from tokenfleet.report import explained
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
 ENTERPRISE = Path(tf.__file__).parent / "examples" / "enterprise.yaml"
@@ -144,6 +147,35 @@ def test_more_of_a_limit_is_never_dearer_and_less_never_cheaper() -> None:
                 assert step.worth is None or step.worth * step.by >= 0
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_worth_of_capital_equals_trying_every_plan(seed: int) -> None:
+    """A budget of nine tenths of what the best plan takes, beside an API."""
+    tiny = random_tiny(seed, api=True)
+    best = min(tiny.plans(), key=lambda plan: plan[1])[0]
+    taken = sum(n * kind.capex for n, kind in zip(best, tiny.kinds, strict=True))
+    tight = replace(tiny, capex_budget_usd=0.9 * taken + 1.0)
+    (row,) = [r for r in worths(study_of(tight.problem())) if r.what == "capex budget"]
+    for step in row.steps:
+        budget = tight.capex_budget_usd + step.by
+        expected = tight.least() - replace(tight, capex_budget_usd=budget).least()
+        assert step.worth == pytest.approx(expected, abs=1e-5), (seed, step)
+    assert row.unlimited == pytest.approx(tight.least() - tiny.least(), abs=1e-5)
+
+
+def test_a_yearly_budget_is_worth_the_energy_of_the_better_box() -> None:
+    """Boxes for the whole demand at 100 $ and 10 kW, or at 104 $ and 5 kW: a budget of 100 $ has
+    only the first. 5 % more, of which 4 are enough, save 5 kW all the year."""
+    problem = Tiny((Kind(4, 100, 1), Kind(4, 104, 1)), demand=4).problem()
+    pools = [replace(q, idle_it_kw=kw) for q, kw in zip(problem.pools, (10.0, 5.0), strict=True)]
+    goal = Objective(kind="least_energy", annual_budget_usd=100.0)
+    rows = worths(study_of(replace(problem, pools=tuple(pools), objective=goal)))
+    (budget,) = [row for row in rows if row.what == "annual budget"]
+    *before, last = [step for step in budget.steps if step.by > 0]
+    assert all(step.worth == 0 for step in before)
+    assert (last.by, last.enough) == pytest.approx((5.0, 4.0))
+    assert last.worth == budget.unlimited == pytest.approx(5 * 8760)
+
+
 # The command
 
 
@@ -181,14 +213,42 @@ def test_enterprise_flip_prices_are_right_on_both_sides() -> None:
             assert held == (side < 0), (target.name, found.discount, side)
 
 
-def test_ctrl_c_keeps_what_was_found() -> None:
-    def press(what: str, solves: int) -> None:
-        if "dublin" in what:
-            raise KeyboardInterrupt
+_ASKED = """
+import json, sys
+import tokenfleet as tf
+tell = lambda what, solves: print(what, file=sys.stderr, flush=True)
+found = tf.explain(sys.argv[1], parts=["worth", "flip"], watch=tell)
+print(json.dumps(found.to_json()))
+"""
 
-    found = tf.explain(ENTERPRISE, parts=["worth", "flip"], watch=press)
-    assert found.interrupted and len(found.worth) == 1
-    assert found.notes == ("stopped by the user: worth, flip is not complete",)
+
+def test_a_real_ctrl_c_in_the_middle_of_a_solve_keeps_what_was_found() -> None:
+    """SIGINT comes while the flip price of the second offer is worked out."""
+    command = [sys.executable, "-c", _ASKED, str(ENTERPRISE)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ran:
+        assert ran.stderr is not None and ran.stdout is not None
+        for line in ran.stderr:
+            if "flip price of h100-rent" in line:
+                ran.send_signal(signal.SIGINT)
+                break
+        found = json.loads(ran.stdout.read())
+        assert ran.wait(timeout=60) == 0
+    assert found["interrupted"] and found["worth"]
+    assert [row["name"] for row in found["flip"]] == ["h100-buy"]
+    assert found["notes"][0] == "stopped by the user: flip is not complete"
+
+
+def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> None:
+    short = tf.explain(measured(), parts=["worth", "flip", "menu"], time_limit_s=0.05)
+    assert short.interrupted and "not complete" in short.notes[-1]
+    case = open_case(measured())
+    case.study.base = replace(case.study.base, bound=case.study.base.loss * 0.9)
+    case.study.again = lambda *_: case.study.base  # type: ignore[method-assign]
+    found = _Session(case, None).explained([], 0.0)
+    assert not found.proven and "not proven within its gap" in found.notes[0]
+    assert "not proven" in explained.status(found)
 
 
 def test_a_plan_of_another_scenario_is_refused(tmp_path: Path) -> None:
@@ -233,11 +293,10 @@ def test_a_box_leaves_where_the_api_costs_as_much() -> None:
     assert box.discount == pytest.approx(1 - (400_000 - other) / follows, rel=1e-6)
 
 
-def test_a_scenario_over_time_is_refused_with_the_cure() -> None:
+def test_the_model_of_a_scenario_over_time_is_refused_with_the_cure() -> None:
     over_time = {**measured(), "horizon": {"start": "2026-10-01", "periods": ["4 quarters"]}}
-    for ask in (tf.explain, tf.build_model):
-        with pytest.raises(SchemaError, match="one steady year"):
-            ask(over_time)
+    with pytest.raises(SchemaError, match="one steady year"):
+        tf.build_model(over_time)
 
 
 def test_a_limit_without_which_there_is_no_end_still_has_steps() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance, answer, expected_least
+from horizon_scip import differences, random_instance
 from tokenfleet import _core
 from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import InfeasibleError
@@ -197,6 +198,9 @@ def test_measures_of_two_futures_by_hand() -> None:
     assert found["mean_scenario_buys"] == 2
     assert [row["buy_now"] for row in found["mean_cvar"]] == [3, 3]
     assert [row["objective"] for row in found["mean_cvar"]] == pytest.approx([30.0, 30.0])
+    horizon = horizon_of(two_futures())
+    waits = measures.with_orders(horizon, measures.no_orders(horizon), EXACT)
+    assert waits is not None and waits.npv_usd == pytest.approx(30.0)  # on demand alone: 15 or 45
     # Largest regret of n = 1, 2, 3: 10, 10, 20.
     assert found["min_max_regret"] == pytest.approx(10.0)
 
@@ -272,6 +276,12 @@ def test_what_is_published_over_time_has_source_and_date() -> None:
     assert {row.what for row in blank} <= {"available", "maturity"}
     (peak,) = [r for r in rows if r.subject == "h100" and r.as_of == "2026-03"]
     assert peak.typical == 2.35
+
+
+@pytest.mark.parametrize("seed", [4, 11, 17])
+def test_every_measure_is_what_another_model_in_another_solver_says(seed: int) -> None:
+    pytest.importorskip("pyscipopt")
+    assert not differences(random_instance(seed))
 
 
 @pytest.mark.parametrize("seed", range(20, 26))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from tokenfleet.problem.over_time import mean_growth, tree_of
 from tokenfleet.report.terminal import render
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema.over_time import without_time
+from tokenfleet.tables.fleets.run import FleetOptions, evaluate_fleet_file
 
 LENGTH = {"mean": 100, "p50": 100, "p90": 100, "p95": 100, "p99": 100, "max": 100}
 NEWS = [
@@ -123,7 +125,13 @@ def test_power_by_date_and_blocks_of_power() -> None:
     data["sites"] = [hall(power_kw=[["2026-10", kw], ["2029-06", 9 * kw]])]
     with pytest.raises(InfeasibleError, match=r"2028-10: site hall: power short by 10\.2 kW"):
         tf.optimize_fleet(data)
-    block = {"id": "b", "kw": 15, "capex_usd": 1e5, "months": 24, "most": 1}
+    with pytest.raises(InfeasibleError, match=r"2028-10: .*, until more arrives in 2029-10"):
+        tf.optimize_fleet({**data, "horizon": over(4)})
+    block = {"id": "b", "kw": 15, "capex_usd": 1e5, "months": 36, "most": 1}
+    data["sites"] = [hall(power_kw=[["2026-10", kw]], expansions=[block])]
+    with pytest.raises(InfeasibleError, match=r"until b at hall may arrive in 2029-10"):
+        tf.optimize_fleet({**data, "horizon": over(4)})
+    block["months"] = 24
     data["sites"] = [hall(power_kw=[["2026-10", kw]], expansions=[block])]
     plan = tf.optimize_fleet(data)
     assert orders(plan)[:2] == [
@@ -169,6 +177,18 @@ def test_a_tail_that_counts_for_nothing_is_the_mean() -> None:
     tail = tf.optimize_fleet(data)
     assert tail.horizon is not None and tail.horizon.risk is not None
     assert tail.horizon.risk.cvar_usd == pytest.approx(tail.objective_value * tail.horizon.years)
+
+
+def test_cost_per_token_of_equal_years_is_that_of_one() -> None:
+    data = scenario(objective={"kind": "least_cost_per_token"}, sites=[hall(power_kw=40)])
+    data["workloads"][0]["demand"] = {"free": True}
+    year = tf.optimize_fleet(data)
+    plan = tf.optimize_fleet({**data, "horizon": over(3)})
+    assert plan.horizon is not None
+    assert plan.objective_value == pytest.approx(year.objective_value, rel=1e-9)
+    assert plan.objective_unit == f"{year.objective_unit}, levelised"
+    levelised = plan.horizon.levelised_cost_per_mtok_output_usd
+    assert levelised == pytest.approx(year.cost_per_mtok_output_usd, rel=1e-9)
 
 
 def test_equal_outlooks_are_the_chain() -> None:
@@ -226,6 +246,11 @@ def test_a_workload_follows_another() -> None:
             "fall with age",
         ),
         (
+            {"horizon": over(3), "offers": [buy(resale=[[1, 0.6], [2, 0.4]])]},
+            r"resale: ends at an age of 2 years, and what is bought may reach 3",
+            "to that age, or `book`",
+        ),
+        (
             {"offers": [buy(least_order=5, delivery_limit_per_period=4)]},
             "least_order: 5 is above delivery_limit_per_period 4",
             "lower it",
@@ -247,3 +272,26 @@ def test_faults_over_time_name_place_and_cure(
     with pytest.raises(SchemaError, match=place) as error:
         tf.optimize_fleet(scenario(**{"horizon": over(2), **change}))
     assert re.search(cure, str(error.value) + error.value.hint)
+
+
+def test_schedules_are_scored_as_the_plan_that_has_their_orders(tmp_path: Path) -> None:
+    data = scenario(horizon=over(2))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 9], ["2027-10", 20]]
+    plan = tf.optimize_fleet(data)
+    assert plan.horizon is not None
+    (tmp_path / "schedules.csv").write_text(
+        "buy h100_sxm_8@hall 2026-10,buy h100_sxm_8@hall 2027-10\n2,1\n3,0\n2,0\n", "utf-8"
+    )
+    report = evaluate_fleet_file(data, tmp_path / "schedules.csv", tmp_path / "answers.csv")
+    assert report.counts == {"answers": 3, "feasible": 2}
+    with (tmp_path / "answers.csv").open(encoding="utf-8") as file:
+        first, second, third = csv.DictReader(file)
+    usd = [float(row["npv_usd"]) for row in (first, second)]
+    assert usd[0] == pytest.approx(plan.horizon.npv_usd)
+    assert usd[1] > usd[0]  # the third stands idle for a year
+    assert third["feasible"] == "false"
+    assert third["limit"].startswith("2027-10: workload chat, class q: 4 of 20 requests/s")
+    with pytest.raises(SchemaError, match="cases of demand"):
+        evaluate_fleet_file(
+            data, tmp_path / "schedules.csv", tmp_path / "x.csv", FleetOptions(demand=(2.0,))
+        )

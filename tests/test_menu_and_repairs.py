@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import tokenfleet
 from tiny_mix import Kind, Tiny, random_tiny
 from tokenfleet.explanation.menu import Choosable, menu
-from tokenfleet.explanation.repair import Repaired, repairs
+from tokenfleet.explanation.repair import Repaired, conflict, repairs
 from tokenfleet.explanation.study import Study
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Problem
@@ -199,3 +200,41 @@ def test_a_scenario_without_a_plan_is_answered_with_repairs(tmp_path: Path) -> N
     first = found["repairs"][0]
     assert [(c["what"], c["where"]) for c in first["concessions"]] == [("power", "eu-frankfurt")]
     assert first["concessions"][0]["after"] == pytest.approx(40.8)  # four servers of 10.2 kW
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_limits_in_conflict_allow_a_plan_without_any_one_of_them(seed: int) -> None:
+    """All others gone, the conflict has no plan; without one of its limits as well, it has."""
+    tiny = random_tiny(seed, tight=True)
+    tiny = replace(tiny, demand=tiny.demand * 2)
+    while math.isfinite(tiny.least()):
+        tiny = replace(tiny, power_kw=tiny.power_kw / 3)
+    found = conflict(study_of(tiny.problem()))
+    kept = frozenset((c.family, c.where) for c in found.limits)
+    every = {("power", "s"), ("demand", "w"), *(("supply", f"o{o}") for o in range(3))}
+    assert found.minimal and kept <= every
+    assert not _enough(tiny, frozenset(every - kept))
+    for key in kept:
+        assert _enough(tiny, frozenset(every - kept | {key})), (seed, key)
+
+
+def test_a_latency_limit_that_nothing_keeps_is_raised_as_far_as_has_to_be() -> None:
+    """5 ms to the first token are less than a prefill takes: the limit gives way by a round step,
+    and what the step before allows is no plan. The conflict is the demand with that promise."""
+    text = (Path(tokenfleet.__file__).parent / "examples" / "enterprise.yaml").read_text()
+    data = yaml.safe_load(text) | {"confidence": "expected"}
+    data["workloads"], data["apis"] = data["workloads"][1:], []
+    data["quality"] = [row for row in data["quality"] if row["model"] == "qwen3-32b"]
+    data["workloads"][0]["slos"][0]["limit_ms"] = 5
+    found = tokenfleet.explain(data)
+    assert [(c.what, c.where) for c in found.conflict] == [("demand", "code")]
+    assert "5 ms" in found.notes[0] or "TTFT" in found.notes[0]
+    (raised,) = [r for r in found.repairs if r.concessions[0].what == "TTFT limit"]
+    after = raised.concessions[0].after
+    assert 5 < after < 5000
+    for limit, there in ((after, True), (after / 2.01, False)):  # no step is more than double
+        data["workloads"][0]["slos"][0]["limit_ms"] = limit
+        again = tokenfleet.explain(data, parts=["repairs"])
+        assert (again.objective_value is not None) is there
+        if there:
+            assert again.objective_value == pytest.approx(raised.objective_value, rel=1e-4)

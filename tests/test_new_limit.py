@@ -7,7 +7,8 @@ and one entry of the table of families, and nothing else is touched.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 from unittest import mock
 
@@ -240,6 +241,57 @@ def test_a_limit_of_sites_holds_for_hosted_systems_however_the_mix_is_solved(
     )
     with mock.patch.object(generation, "LARGE", large):
         assert solve_mix(problem, EXACT).annual_cost_usd == pytest.approx(5.0)
+
+
+@dataclass(frozen=True)
+class ByName(Objective):
+    """An objective that names system types: at most, and at least, so many of each."""
+
+    most_of: Mapping[str, float] = field(default_factory=dict)
+    least_of: Mapping[str, float] = field(default_factory=dict)
+
+
+class OfType(NamedTuple):
+    """Systems of one type within their number."""
+
+    system: str
+    family: Literal["of_type"] = "of_type"
+
+
+def limit_types(m: FleetModel) -> None:
+    """sum of x of a named system type within its numbers."""
+    objective = m.problem.objective
+    assert isinstance(objective, ByName)
+    for sense, stated in ((limits.LE, objective.most_of), (limits.GE, objective.least_of)):
+        for system, count in stated.items():
+            pools = [p for p in m.open if m.problem.pools[p].system == system]
+            pairs = [(v, 1.0) for p in pools for v in m.systems(p, EVERY_BLOCK)]
+            m.row(OfType(f"{system} {sense}"), pairs, sense, count)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("large", [math.inf, 0])
+@pytest.mark.parametrize(
+    ("named", "usd"),
+    [
+        ({}, 2 * 90.0),
+        ({"most_of": {"B": 1.0}}, 90.0 + 100.0),  # A may take B's place where B is full
+        ({"least_of": {"A": 1.0}}, 100.0 + 90.0),
+        ({"most_of": {"A": 0.0}}, 2 * 90.0),
+    ],
+)
+def test_a_limit_by_a_systems_name_keeps_the_types_that_it_names(
+    monkeypatch: pytest.MonkeyPatch, large: float, named: dict[str, dict[str, float]], usd: float
+) -> None:
+    """A at 100 $ and B at 90 $ differ in nothing else: without a name in a limit A is left out."""
+    of_type = Family("of_type", limit_types, over="systems")
+    monkeypatch.setattr(limits, "FAMILIES", (*limits.FAMILIES, of_type))
+    base = light_or_cheap(16.0)
+    offers = tuple(
+        OfferData(o.id, o.pool, annual_cost_items_usd=o.annual_cost_items_usd) for o in base.offers
+    )
+    problem = replace(base, offers=offers, objective=ByName(**named))
+    with mock.patch.object(generation, "LARGE", large):
+        assert solve_mix(problem, EXACT).annual_cost_usd == pytest.approx(usd)
 
 
 def test_every_row_of_the_model_has_its_family() -> None:

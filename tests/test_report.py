@@ -22,6 +22,7 @@ from payloads import PAYLOADS, renamed
 from tokenfleet import Plan, SchemaError
 from tokenfleet.errors import Change, InfeasibleError, WayOut
 from tokenfleet.report import ages, words
+from tokenfleet.report.findings import clip
 from tokenfleet.report.numbers import (
     count,
     difference,
@@ -32,7 +33,7 @@ from tokenfleet.report.numbers import (
     short_dollars,
 )
 from tokenfleet.report.page.render import html, html_of_error, stylesheet
-from tokenfleet.report.redact import redacted
+from tokenfleet.report.redact import redacted, redacted_error
 
 ROOT = Path(__file__).parent.parent
 DAY = date(2026, 7, 15)
@@ -168,9 +169,14 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
 
 
 def test_a_tie_is_no_win() -> None:
-    text = Reader(html(golden("ai_factory"), DAY)).text
-    assert "The best plan of one system type is as good, within the proven gap" in text
-    assert "Best single system as good" in text
+    """The factory is proven within 0.1 %: one system type at 0.05 % more is as good."""
+    plan = golden("ai_factory")
+    assert plan.best_single_system is not None and plan.gap == pytest.approx(0.001)
+    for more, tie in ((0.0005, True), (0.002, False)):
+        single = plan.best_single_system.model_copy(update={"difference_relative": more})
+        text = Reader(html(plan.model_copy(update={"best_single_system": single}), DAY)).text
+        said = "The best plan of one system type is as good, within the proven gap" in text
+        assert said == tie == ("Best single system as good" in text)
 
 
 def test_an_unproven_plan_is_not_called_proven(enterprise: Plan) -> None:
@@ -249,6 +255,30 @@ def test_a_redacted_plan_names_nobody_and_no_price(enterprise: Plan) -> None:
         assert usd not in text, usd
     assert "Buying hardware is 47% of the yearly cost; energy is 11%" in text
     assert redacted(enterprise).annual_cost_usd == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("payload", ("SECRET", *PAYLOADS))
+def test_a_redacted_answer_without_a_plan_names_nobody(payload: str) -> None:
+    """Infeasible, out of time and failed: no name, amount or sentence of the question is left."""
+    told = NO_POWER.to_json()
+    for way in told["repairs"]:
+        for change in way["changes"]:
+            change |= {"where": payload, "text": payload, "unit": payload}
+    secret = {"message": payload, "hint": payload, "conflicts": [payload], "name": payload}
+    for error in (
+        {**told, **secret},
+        {**told, **secret, "repairs": []},
+        {"type": "NoPlanError", **secret},
+        {"type": "SolverError", **secret},
+        {"type": "Interrupted", **secret},
+    ):
+        page = html_of_error(redacted_error(error), "redacted")
+        assert clip(payload)[:20] not in Reader(page).text and payload not in page
+        assert not ACTIVE & set(Reader(page).elements)
+    text = Reader(html_of_error(redacted_error({**told, **secret}), "redacted")).text
+    assert "Power of site 1: 36% more than its limit" in text
+    assert "Demand of workload 1: 58% of it cannot be served" in text  # 21 of 36
+    assert "10.8" not in text and "36 " not in text
 
 
 # Files

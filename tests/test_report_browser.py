@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 
+import tokenfleet as tf
 from payloads import PAYLOADS, renamed
+from scenarios import buy
+from test_horizon_scenario import NEWS, over, scenario
 from test_report import DAY, NO_POWER, golden
+from test_report_changes import PROVEN, explained, flip, step, swing
+from tokenfleet import Plan
+from tokenfleet.explanation.explore import FACTORS
+from tokenfleet.explanation.rows import PriceRange, Worth
+from tokenfleet.plan.explored import Alternative, Exploration, Relaxed, Resolved
 from tokenfleet.report.page.render import html, html_of_error
 
 CHROMIUM = shutil.which("chromium")
@@ -22,6 +30,68 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser")
 NO_ELEMENTS = "script, iframe, object, embed, link, img, form, a, audio, video, base"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1280, "height": 900}
+
+
+def resolved(usd: float, front: float) -> Resolved:
+    return Resolved(
+        objective_value=usd, annual_cost_usd=usd, capex_usd=front,
+        running_usd_per_year=usd - front / 5, resale_usd_per_year=front / 50,
+        cost_per_mtok_output_usd=usd / 1e5, systems={"h100-buy@eu-frankfurt": 3}, how=PROVEN,
+    )  # fmt: skip
+
+
+def with_everything() -> str:
+    """A plan that was explored and explained: every section that a page of one year can have."""
+    found = Exploration(
+        today=resolved(380_000.0, 680_000.0),
+        alternatives=(
+            *(
+                Alternative(name=name, accelerator=None, plan=resolved(usd, front), reason=None)
+                for name, usd, front in (
+                    ("only buying", 380_000.0, 680_000.0),
+                    ("only renting", 570_000.0, 0.0),
+                    ("without hosted APIs", 670_000.0, 1_200_000.0),
+                )
+            ),
+            Alternative(name="only a100_sxm_8", accelerator="A100", plan=None, reason="x" * 400),
+        ),
+        frontier=tuple(
+            Relaxed(factor=f, plan=None if f < 0.6 else resolved(380_000.0 / f, 1.0))
+            for f in sorted((*FACTORS, 1.0))
+        ),
+        sensitivity=tuple(swing(f"price.o{i}", 90_000.0, 120_000.0) for i in range(12)),
+        notes=("3 of 40 plans were not solved in the time given",),
+        seconds=1.0,
+    )
+    why = explained(
+        flip=tuple(flip(f"offer-{i}", 0.1 * i, "enters") for i in range(8)),
+        ranges=tuple(
+            PriceRange(kind="api", name="eu-api", field=field, low_factor=0.5, high_factor=None,
+                       price=None, unit=None, systems_below={}, systems_above={}, how=PROVEN)
+            for field in ("usd_per_mtok_input", "usd_per_mtok_output")
+        ),
+        worth=tuple(
+            Worth(what="power", where=f"site-{i}", unit="kw", limit=40.0,
+                  steps=(step(10.0, 1000.0 * i),), unlimited=1000.0 * i)
+            for i in range(18)
+        ),
+    )  # fmt: skip
+    plan = golden("enterprise").model_copy(update={"exploration": found})
+    return html(plan, DAY, why)
+
+
+def over_time() -> Plan:
+    """Two years with two outlooks."""
+    data = scenario(horizon=over(2), outlooks=NEWS)
+    data["offers"] = [
+        buy(lead_months=3),
+        {"id": "cloud", "system": "h100_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 2.5},
+    ]
+    return tf.optimize_fleet(data)
+
+
+NAMES = ("enterprise", "ai_factory", "hyperscaler", "unproven", "infeasible", "late", "explored",
+         "horizon")  # fmt: skip
 
 
 def pages() -> dict[str, str]:
@@ -34,14 +104,17 @@ def pages() -> dict[str, str]:
         "unproven": html(unproven, DAY),
         "infeasible": html_of_error(NO_POWER.to_json(), "hall"),
         "late": html_of_error(late, "hall"),
+        "explored": with_everything(),
+        "horizon": html(over_time(), DAY),
     }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pages as files."""
-    at = tmp_path_factory.mktemp("pages")
-    for name, text in pages().items():
+    at, made = tmp_path_factory.mktemp("pages"), pages()
+    assert set(made) == set(NAMES)
+    for name, text in made.items():
         (at / f"{name}.html").write_text(text, encoding="utf-8")
     return at
 
@@ -73,7 +146,7 @@ class Watched:
         return self.page
 
 
-@pytest.mark.parametrize("name", list(pages()))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_loads_itself_alone_and_fits(browser: Any, folder: Path, name: str) -> None:
     watched = Watched(browser, offline=True)
     page = watched.open(folder / f"{name}.html")
@@ -106,6 +179,9 @@ def test_a_page_is_the_same_without_scripts(browser: Any, folder: Path) -> None:
         ("ai_factory", "dark", PHONE),
         ("infeasible", "light", DESK),
         ("infeasible", "dark", PHONE),
+        ("explored", "light", DESK),
+        ("explored", "dark", PHONE),
+        ("horizon", "dark", DESK),
     ],
 )
 def test_a_page_can_be_read_by_everybody(
@@ -121,7 +197,9 @@ def test_a_page_can_be_read_by_everybody(
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
 
 
-@pytest.mark.parametrize("name", ["enterprise", "ai_factory", "hyperscaler", "infeasible"])
+@pytest.mark.parametrize(
+    "name", ["enterprise", "ai_factory", "hyperscaler", "infeasible", "explored", "horizon"]
+)
 def test_a_page_prints(browser: Any, folder: Path, tmp_path: Path, name: str) -> None:
     pdfinfo = shutil.which("pdfinfo")
     if pdfinfo is None:

@@ -25,9 +25,9 @@ from tokenfleet.explanation.rows import (
     Part,
     RepairSet,
     Step,
-    Swing,
     Worth,
 )
+from tokenfleet.plan.explored import Swing
 from tokenfleet.report.page.render import html, html_of_difference, html_of_error
 from tokenfleet.report.write import write_report
 

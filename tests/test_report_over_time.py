@@ -63,3 +63,29 @@ def test_one_future_has_no_section_of_futures() -> None:
     text = Reader(html(plan, DAY)).text
     assert "How bad it gets" not in text
     assert "1 order, all decided now" in text
+
+
+def test_ten_outlooks_have_a_page(plan: Plan) -> None:
+    """The dearest and the cheapest are named, the others are grey; the page stays small."""
+    assert plan.horizon is not None
+    first = plan.horizon.periods[0].model_copy(update={"outlook": None, "probability": 1.0})
+    last = plan.horizon.periods[-1]
+    rows = [first]
+    for i in range(10):
+        change = {
+            "period": f"{last.period.split(' ')[0]} o{i}", "outlook": f"o{i}", "probability": 0.1,
+            "after": first.period, "paid_usd": 1000.0 * (i + 1),
+        }  # fmt: skip
+        rows.append(last.model_copy(update=change))
+    one = plan.horizon.outlooks[0]
+    outlooks = [one.model_copy(update={"outlook": f"o{i}", "probability": 0.1}) for i in range(10)]
+    horizon = plan.horizon.model_copy(update={"periods": tuple(rows), "outlooks": tuple(outlooks)})
+    lines = over_time.cash(horizon).series
+    named = [s.name for s in lines if s.name]
+    assert named == ["8 other outlooks", "o9 (the most)", "o0 (the least)", "mean of the outlooks"]
+    assert len(lines) == 11
+    ends = [s.points[-1][1] for s in lines]
+    assert max(ends[:-1]) - min(ends[:-1]) == pytest.approx(9000.0)
+    page = html(plan.model_copy(update={"horizon": horizon}), DAY)
+    assert len(page.encode()) < 300_000
+    assert not ACTIVE & set(Reader(page).elements)

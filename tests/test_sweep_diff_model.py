@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import tokenfleet as tf
-from tokenfleet.errors import SchemaError
+from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.case import open_case
-from tokenfleet.explanation.difference import shapley
-from tokenfleet.explanation.sweep import parse, points, tornado
+from tokenfleet.explanation.difference import difference, shapley
+from tokenfleet.explanation.sweep import check_table, parse, points, tornado
 
 SECONDS = 8760 * 3600
 
@@ -238,3 +238,56 @@ def test_faulty_constraints_are_named() -> None:
         model.named("systems")
     with pytest.raises(SchemaError, match="no table"):
         model.table("prices")
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "demand", "demand=", "demand=0..2:3", "demand=-1,2", "demand=0.5..2:0", "demand=0.5..2:-3",
+        "demand=nan", "demand=inf,1", "demand=1e400", "demand=0.5..2:99999", "demand=1,,2", "=1",
+        "demand=0.5..2:2.5", "demand=1_0", "dmand=1", "demand.chatt=1", "price.nope=1",
+        "cost_of_capital.x=1", "demand=0.5..2:99999999999999999999",
+    ],
+)  # fmt: skip
+def test_settings_of_a_sweep_that_mean_nothing_are_refused(text: str) -> None:
+    with pytest.raises(SchemaError, match="--vary"):
+        parse(open_case(measured()), text)
+
+
+def test_gaps_times_and_tables_that_are_none_are_refused(tmp_path: Path) -> None:
+    for bad in (math.nan, -1.0, 1.0, math.inf):
+        with pytest.raises(SchemaError, match="gap"):
+            tf.explain(measured(), gap=bad)
+    for bad in (math.nan, -1.0, 0.0):
+        with pytest.raises(SchemaError, match="time limit"):
+            tf.explain(measured(), time_limit_s=bad)
+    with pytest.raises(SchemaError, match="format"):
+        check_table(tmp_path / "points.docx")
+
+
+def test_a_difference_with_a_scenario_without_a_plan_names_it(tmp_path: Path) -> None:
+    dark = measured()
+    dark["sites"][0]["power_kw"], dark["apis"] = 1, []
+    path = tmp_path / "dark.json"
+    path.write_text(json.dumps(dark))
+    with pytest.raises(InfeasibleError, match=r"dark\.json") as caught:
+        difference(measured(), path)
+    assert "explain" in str(caught.value.hint)
+    later = {**measured(), "horizon": {"start": "2026-10-01", "periods": ["4 quarters"]}}
+    with pytest.raises(SchemaError, match="one steady year"):
+        difference(measured(), later)
+
+
+def test_an_edited_plan_is_told_from_the_one_solved_again(tmp_path: Path) -> None:
+    """The scenario is untouched, so the fingerprint fits; its systems and cost are not those."""
+    scenario = tmp_path / "s.json"
+    scenario.write_text(json.dumps(measured()))
+    plan = tf.optimize_fleet(scenario, compare_single=False)
+    assert not tf.explain(plan, parts=["worth"]).notes
+    (box,) = plan.systems
+    edited = plan.model_copy(update={"systems": (box.model_copy(update={"count": 99}),)})
+    (note,) = tf.explain(edited, parts=["worth"]).notes
+    assert "99 h100@hall" in note and "edited" in note

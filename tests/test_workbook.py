@@ -22,7 +22,7 @@ from test_cli import run
 from tokenfleet import Plan, SchemaError, TokenfleetError, optimize_fleet
 from tokenfleet.explanation.explain import explain
 from tokenfleet.explanation.rows import Explanation
-from tokenfleet.report.sheets import NO_RANGES, RUN_AGAIN, STILL_IN_PLAN
+from tokenfleet.report.sheets import NO_RANGES, OTHER_MIX, RUN_AGAIN, STILL_BEST
 from tokenfleet.report.words import item_name
 from tokenfleet.report.workbook.book import Book
 from tokenfleet.report.workbook.expression import Cell, Expression, sinking_fund, total
@@ -151,7 +151,7 @@ def plan() -> Plan:
 
 @pytest.fixture(scope="module")
 def explained(plan: Plan) -> Explanation:
-    return explain(plan, scenario=everything(), parts=["flip"])
+    return explain(plan, scenario=everything(), parts=["ranges"])
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +167,9 @@ def recalculated(
     folder = tmp_path_factory.mktemp("books")
     (folder / "out").mkdir()
     names = []
-    beyond = (CHANGES[0][0], 2.0 * leaving_price(explained), CHANGES[0][2])
-    for i, change in enumerate([None, *CHANGES, beyond]):
+    low, high = ends(explained)
+    beyond = [(CHANGES[0][0], usd, CHANGES[0][2]) for usd in (0.999 * low, 1.001 * high)]
+    for i, change in enumerate([None, *CHANGES, *beyond]):
         book = openpyxl.load_workbook(io.BytesIO(workbook(plan, explained)))
         if change is not None:
             input_row(book, change[0])[1].value = change[1]
@@ -254,33 +255,63 @@ def test_a_changed_input_gives_the_cost_of_a_fresh_plan(
 
 
 def test_beyond_its_range_a_price_asks_for_a_new_run(
-    explained: Explanation, recalculated: list[Any]
+    plan: Plan, explained: Explanation, recalculated: list[Any]
 ) -> None:
+    """The range that stands beside the price is that of fresh plans: inside the mix is the same,
+    and outside it is another, on both sides. (A plan takes a simpler mix that costs hardly more, so
+    that a plan very near an end says nothing.)"""
     label = CHANGES[0][0]
+    low, high = ends(explained)
+    assert 0 < low < CHANGES[0][1] < 200_000 < high
+    assert explained.same_systems
     for book, said in (
         (recalculated[0], None),
-        (recalculated[1], STILL_IN_PLAN),
+        (recalculated[1], STILL_BEST),
+        (recalculated[-2], RUN_AGAIN),
         (recalculated[-1], RUN_AGAIN),
     ):
         row = input_row(book, label)
-        assert row[4].value == pytest.approx(leaving_price(explained))
-        assert (row[5].value or None) == said
-    beyond = plan_of(_set(1.01 * leaving_price(explained), "offers", 0, "price_usd_per_system"))
-    within = plan_of(_set(0.99 * leaving_price(explained), "offers", 0, "price_usd_per_system"))
-    assert "buy" not in {row.kind for row in beyond.systems}
-    assert "buy" in {row.kind for row in within.systems}
+        assert [row[4].value, row[5].value] == pytest.approx([low, high])
+        assert (row[6].value or None) == said
+    for usd, same in (
+        (0.97 * low, False), (1.03 * low, True), (0.97 * high, True), (1.03 * high, False),
+    ):  # fmt: skip
+        fresh = plan_of(_set(usd, "offers", 0, "price_usd_per_system"))
+        assert (mix(fresh) == mix(plan)) == same, usd
 
 
-def test_without_an_explanation_the_sheet_says_so(plan: Plan) -> None:
-    book = openpyxl.load_workbook(io.BytesIO(workbook(plan)))
-    assert input_row(book, CHANGES[0][0])[4].value == "not computed"
-    assert any(row[0].value == NO_RANGES for row in book["Inputs"].iter_rows())
+def test_each_price_of_an_api_has_a_range(plan: Plan, explained: Explanation) -> None:
+    """For output tokens up to 41 % more, and down to nothing: there fresh plans send the API the
+    same requests, and beyond it fewer."""
+    rows = {row.field: row for row in explained.ranges if row.kind == "api"}
+    assert set(rows) == {"usd_per_mtok_input", "usd_per_mtok_output", "usd_per_request"}
+    found = rows["usd_per_mtok_output"]
+    assert found.low_factor == 0.0 and found.high_factor is not None
+    today = sent(plan)
+    for factor, same in ((0.0, True), (0.97 * found.high_factor, True),
+                         (1.03 * found.high_factor, False)):  # fmt: skip
+        fresh = plan_of(_set(1.5 * factor, "apis", 0, "usd_per_mtok_output"))
+        assert (sent(fresh) == pytest.approx(today, rel=1e-6)) == same, factor
+        assert sent(fresh) < 1.000001 * today
 
 
-def leaving_price(explained: Explanation) -> float:
-    found = next(row.flip_price for row in explained.flip if row.name.startswith("buy "))
-    assert found is not None
-    return found
+def sent(plan: Plan) -> float:
+    return sum(row.requests_per_year for row in plan.routing if row.api is not None)
+
+
+def test_without_ranges_the_sheet_says_so(plan: Plan, explained: Explanation) -> None:
+    other = explained.model_copy(update={"same_systems": False})
+    for why, said in ((None, NO_RANGES), (other, OTHER_MIX)):
+        book = openpyxl.load_workbook(io.BytesIO(workbook(plan, why)))
+        assert input_row(book, CHANGES[0][0])[4].value == "not computed"
+        assert any(row[0].value == said for row in book["Inputs"].iter_rows())
+
+
+def ends(explained: Explanation) -> tuple[float, float]:
+    """The least and the largest price of what is bought at which the mix is the best."""
+    found = next(row for row in explained.ranges if row.name.startswith("buy "))
+    assert found.high_factor is not None and found.price is not None
+    return found.low_factor * found.price, found.high_factor * found.price
 
 
 def test_the_scenario_of_this_test_has_everything(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from problems import candidate, workload
-from tokenfleet.problem_data import ApiData, Block, OfferData, Pool, Problem, SiteData
+from tokenfleet.problem_data import ApiData, Block, Objective, OfferData, Pool, Problem, SiteData
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Tiny:
     demand: float
     power_kw: float = math.inf
     api_usd: float | None = None  # for a request/s all year
+    capex_budget_usd: float | None = None
 
     def plans(self) -> Iterator[tuple[tuple[int, ...], float]]:
         """Counts of every plan with its yearly cost, the API taking what is left."""
@@ -45,6 +46,9 @@ class Tiny:
                 n * k.capacity for n, k in zip(counts, self.kinds, strict=True)
             )
             kw = sum(n * k.kw for n, k in zip(counts, self.kinds, strict=True))
+            capex = sum(n * k.capex for n, k in zip(counts, self.kinds, strict=True))
+            if self.capex_budget_usd is not None and capex > self.capex_budget_usd + 1e-9:
+                continue
             if kw > self.power_kw + 1e-9 or (left > 1e-9 and self.api_usd is None):
                 continue
             cost = sum(n * k.price for n, k in zip(counts, self.kinds, strict=True))
@@ -83,6 +87,7 @@ class Tiny:
                 candidate(i, 0, f"sys{i}", 1, [1.0 / k.capacity]) for i, k in enumerate(self.kinds)
             ),
             apis=apis,
+            objective=Objective(capex_budget_usd=self.capex_budget_usd),
         )
 
 

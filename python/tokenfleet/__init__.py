@@ -22,6 +22,7 @@ from tokenfleet.errors import (
 if TYPE_CHECKING:
     from tokenfleet.explanation.difference import difference
     from tokenfleet.explanation.explain import explain
+    from tokenfleet.explanation.explore import explore
     from tokenfleet.explanation.model import BuiltModel, build_model
     from tokenfleet.explanation.rows import Difference, Explanation
     from tokenfleet.fleets import FleetAnswers, evaluate_fleets
@@ -54,6 +55,7 @@ _LAZY = {
     "evaluate": "tokenfleet.points.kept",
     "evaluate_fleets": "tokenfleet.fleets",
     "explain": "tokenfleet.explanation.explain",
+    "explore": "tokenfleet.explanation.explore",
     "load_scenario": "tokenfleet.scenario.load",
     "optimize_fleet": "tokenfleet.optimize",
     "quick": "tokenfleet.sizing.answer",
@@ -83,6 +85,7 @@ __all__ = [
     "evaluate",
     "evaluate_fleets",
     "explain",
+    "explore",
     "load_scenario",
     "optimize_fleet",
     "quick",

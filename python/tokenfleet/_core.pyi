@@ -109,10 +109,10 @@ class _Kept(TypedDict):
     """Candidates that survive pruning, as columns of N rows in canonical order."""
 
     id: _Longs
-    workload: _Longs  # index in the specification
-    latency_group: _Longs  # row of the workload's round_trip_s
-    system: _Longs  # index in the specification
-    kv: _Longs  # KV dtype index; 0 for serve
+    workload: NDArray[np.int64]  # index in the specification
+    latency_group: NDArray[np.int64]  # row of the workload's round_trip_s
+    system: NDArray[np.int64]  # index in the specification
+    kv: NDArray[np.int64]  # KV dtype index; 0 for serve
     gpus: _Longs  # accelerators in a replica
     oddities: _Longs  # bits: 1 pipeline stages, 2 weights of fewer bits than 8 and than published
     plainer: list[bool]  # another is at least as good in all but oddities
@@ -660,19 +660,12 @@ def system_year(ownership: dict[str, Any]) -> _SystemYear:
     Raises ``ValueError`` naming a missing, unknown or impossible field.
     """
 
-def kwh_it_cost(
-    tariff_usd_per_kwh: float,
-    pue: float,
-    carbon_kg_per_kwh: float,
-    carbon_usd_per_t: float,
-    water_l_per_kwh_it: float,
-    water_usd_per_m3: float,
-) -> _KwhCost:
-    """USD per kWh at the IT equipment, by item.
+def kwh_it_cost(terms: dict[str, float]) -> _KwhCost:
+    """USD per kWh at the IT equipment, by item, from the fields of ``KwhTerms`` (``tco.rs``).
 
     Tariff and carbon are paid on utility energy, water on IT energy.
 
-    Raises ``ValueError`` naming an impossible number.
+    Raises ``ValueError`` naming a missing, unknown or impossible field.
     """
 
 def discount_factor(rate: float, years: float) -> float:

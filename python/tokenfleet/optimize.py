@@ -13,6 +13,7 @@ from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
+from tokenfleet.mix.search.nearest import Standing
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by 
 SimulationMode = Literal["brief", "simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
+NEAR_TOLERANCE = 0.01  # of the best value, given up to keep what stands
 _CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
 
 
@@ -55,6 +57,8 @@ def optimize_fleet(
     both: bool = False,
     period: str | None = None,
     fixed: Plan | None = None,
+    near: Plan | None = None,
+    near_tolerance: float = NEAR_TOLERANCE,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
 
@@ -78,6 +82,9 @@ def optimize_fleet(
     orders, periods and risks, and the other keys are those of the first period, or of `period`
     ("2027-Q1"). Orders before the first news are kept as they are in the plan `fixed`.
 
+    `near` is a plan that stands: of the plans whose value is within `near_tolerance` of the best
+    (a share of it), that which moves the fewest accelerators is taken, not the simplest.
+
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
         InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
@@ -90,24 +97,28 @@ def optimize_fleet(
     built = build(loaded, progress)
     options = solve_options(loaded.scenario)
     if loaded.scenario.horizon is not None:
+        if near is not None:
+            hint = "keep its first orders with --fix-first, or state what is owned"
+            raise SchemaError("a plan over a horizon is not held near another", hint)
         if verify not in (None, "brief"):
             hint = "plan one period (--period 2027-Q1), and simulate that plan"
             raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
-        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed)
+        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed, watch=watch)
     if period is not None or fixed is not None:
         raise SchemaError(
             "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"
         )
     if verify == "brief" and built.specification is None:
         verify = None
+    standing = None if near is None else standing_of(near, near_tolerance)
     judge = None if verify is None else _judge(built, verify, simulation, trace)
     try:
         require_candidates(built)
         if judge is None:
-            result = _solve(built, options, compare_single, watch)
+            result = _solve(built, options, compare_single, watch, standing)
         else:
             judge = replace(judge, note=note)
-            result = _solve_verified(built, judge, compare_single, watch)
+            result = _solve_verified(built, judge, compare_single, watch, standing)
     except InfeasibleError as error:
         raise _of_default_confidence(error, loaded.scenario) from None
     result = _checked(result, built, options, slowness)
@@ -115,6 +126,23 @@ def optimize_fleet(
     known = extras(built, result, time.perf_counter() - begun)
     verification = None if judge is None else judge.verification()
     return plan_of(result, replace(known, verification=verification, other=other))
+
+
+def standing_of(plan: Plan, tolerance: float = 0.0) -> Standing:
+    """The systems of a plan, by offer and site.
+
+    Raises:
+        SchemaError: the tolerance is no share.
+    """
+    if not 0.0 <= tolerance <= 1.0:
+        raise SchemaError(
+            f"near_tolerance is {tolerance:g}", "give a share of the best value, 0.01 for 1 %"
+        )
+    systems: dict[tuple[str, str], float] = {}
+    for row in plan.systems:
+        key = (row.offer, row.site)
+        systems[key] = systems.get(key, 0.0) + row.count
+    return Standing(systems, tolerance)
 
 
 def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> InfeasibleError:
@@ -129,7 +157,11 @@ def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> Infeas
 
 
 def _solve(
-    built: Built, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+    built: Built,
+    options: SolveOptions,
+    compare_single: bool,
+    watch: Watch | None = None,
+    near: Standing | None = None,
 ) -> MixResult:
     return solve_mix(
         built.problem,
@@ -137,6 +169,7 @@ def _solve(
         lambda found: recheck(built, found),
         compare_single=compare_single,
         watch=watch,
+        near=near,
     )
 
 
@@ -188,7 +221,11 @@ def _judge(
 
 
 def _solve_verified(
-    built: Built, judge: SimulationCheck, compare_single: bool, watch: Watch | None
+    built: Built,
+    judge: SimulationCheck,
+    compare_single: bool,
+    watch: Watch | None,
+    near: Standing | None,
 ) -> MixResult:
     from tokenfleet.simulation import check as judging  # noqa: PLC0415 (only when asked for)
 
@@ -200,6 +237,7 @@ def _solve_verified(
             max_rounds=judging.MAX_BRIEF_ROUNDS if judge.brief else judging.MAX_ROUNDS,
             compare_single=compare_single,
             watch=watch,
+            near=near,
         )
     except InfeasibleError as error:
         raise judge.missing(error) from None

@@ -131,6 +131,8 @@ AtOwnSite = Annotated[T, About(unless="hosted")]  # the provider's hall has room
 HOURS_PER_YEAR = 8760.0
 SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
+#: What a plan is warned of whose systems are nearest to those that stand.
+KEPT = "systems that stand were kept: a better plan within the tolerance would move more of them"
 
 
 def mean_price(price: ByBlock, hours: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 //! What a row may say, and what is wrong with it.
 
 use crate::error::{same_rows, Error, Result};
-use crate::tco::kwh_it_cost;
+use crate::tco::{kwh_it_cost, KwhTerms};
 
 /// An optional number that is left blank. Not NaN: that one is an error.
 pub const BLANK: f64 = f64::MIN;
@@ -177,6 +177,11 @@ impl Rows<'_> {
                 value
             }
         });
-        kwh_it_cost(tariff, pue, 0.0, 0.0, 0.0, 0.0).map_or(f64::NAN, |cost| cost.energy)
+        let terms = KwhTerms {
+            tariff_usd_per_kwh: tariff,
+            pue,
+            ..KwhTerms::default()
+        };
+        kwh_it_cost(&terms).map_or(f64::NAN, |cost| cost.energy)
     }
 }

@@ -25,6 +25,18 @@ pub struct Run<'a> {
     pub limits: Option<Limits<'a>>,
 }
 
+impl Run<'_> {
+    /// A run without latency limits.
+    pub fn new(batch: u32, reserved: bool, requests: f64) -> Self {
+        Self {
+            batch,
+            reserved,
+            requests,
+            limits: None,
+        }
+    }
+}
+
 /// The most that a layout serves.
 #[derive(Debug, Clone, Copy)]
 pub struct Throughput {

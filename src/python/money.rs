@@ -12,25 +12,10 @@ pub(super) fn system_year(ownership: Fields<tco::Ownership>) -> Result<Plain<tco
     tco::system_year(&ownership.0).map(Plain)
 }
 
-/// What one kWh at the IT equipment costs, by item (USD).
+/// What one kWh at the IT equipment costs, by item (USD), from the fields of `KwhTerms`.
 #[pyfunction]
-pub(super) fn kwh_it_cost(
-    tariff_usd_per_kwh: f64,
-    pue: f64,
-    carbon_kg_per_kwh: f64,
-    carbon_usd_per_t: f64,
-    water_l_per_kwh_it: f64,
-    water_usd_per_m3: f64,
-) -> Result<Plain<tco::KwhCost>> {
-    tco::kwh_it_cost(
-        tariff_usd_per_kwh,
-        pue,
-        carbon_kg_per_kwh,
-        carbon_usd_per_t,
-        water_l_per_kwh_it,
-        water_usd_per_m3,
-    )
-    .map(Plain)
+pub(super) fn kwh_it_cost(terms: Fields<tco::KwhTerms>) -> Result<Plain<tco::KwhCost>> {
+    tco::kwh_it_cost(&terms.0).map(Plain)
 }
 
 /// USD per million tokens at full load: `($/GPU-h)/(tok/s/GPU × 0.0036)`.

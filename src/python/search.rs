@@ -9,9 +9,8 @@ use super::convert::{add_columns, Fields, Plain};
 use super::space::PySpace;
 use super::threads::on_threads;
 use crate::error::Result;
-use crate::perf::role::Role;
-use crate::prune::{survivors, Candidate};
-use crate::search::{Counts, Found};
+use crate::prune::{survivors, Candidate, Kept};
+use crate::search::{Counts, Found, NUMBERS};
 
 /// A search that is fed ranges of partitions and can be read at any time.
 #[pyclass(module = "tokenfleet._core")]
@@ -51,27 +50,10 @@ impl CandidateSearch {
     fn kept<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = self.found.kept();
         let out = PyDict::new(py);
-        let whole = [
-            "id",
-            "workload",
-            "latency_group",
-            "system",
-            "kv",
-            "gpus",
-            "oddities",
-        ];
-        let places = rows.iter().map(|(key, kept)| {
-            let groups = [key.workload, key.latency_group, key.system, key.kv];
-            let [workload, group, system, kv] = groups.map(|i| i as u64);
-            let [gpus, oddities] = [u64::from(kept.gpus), u64::from(kept.oddities)];
-            [kept.id, workload, group, system, kv, gpus, oddities]
-        });
-        add_columns(&out, whole, places)?;
-        let splits = rows.iter().map(|(key, _)| match key.role {
-            Role::Serve => [-1],
-            Role::Prefill(i) | Role::Decode(i) => [i as i64],
-        });
-        add_columns(&out, ["split"], splits)?;
+        add_columns(&out, NUMBERS, rows.iter().map(|(key, _)| key.numbers()))?;
+        let own = |kept: &Kept| [kept.id, u64::from(kept.gpus), u64::from(kept.oddities)];
+        let own = rows.iter().map(|(_, kept)| own(kept));
+        add_columns(&out, ["id", "gpus", "oddities"], own)?;
         let figures = rows.iter().map(|(_, kept)| [kept.capacity, kept.quality]);
         add_columns(&out, ["capacity", "quality"], figures)?;
         out.set_item("plainer", self.found.plainer())?;

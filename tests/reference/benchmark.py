@@ -57,10 +57,9 @@ def pool_loop(
     ranks, lanes = readers * reads.lanes, answerers * answers.lanes
     weight = kernel["attention_dp_prefill"] if reads.adp > 1 else 1.0
     work = chunked_s(reads, 0.0, prompt) + prompt_attention_s(reads, prompt, 0.0)
-    chunks = math.ceil(prompt / kernel["chunk_tokens"])
-    service = weight * work + chunks * overhead_s(reads)
-    link = reads.system["scale_out_bw"] * reads.tp * reads.pp
-    transfer = kv_bytes(reads, prompt) * reads.tp * reads.pp / link
+    service = weight * work + math.ceil(prompt / kernel["chunk_tokens"]) * overhead_s(reads)
+    # The ranks of a worker send their own layers and heads at the same time.
+    transfer = kv_bytes(reads, prompt) / reads.system["scale_out_bw"]
     context = prompt + output / 2
     attention = decode_attention_s(answers, context)
     others = max(concurrency / ranks - 1.0, 0.0)
@@ -86,10 +85,9 @@ def pool_loop(
     if 1.0 <= places < low:
         _, tpot, rate = met(places)
         ttft = concurrency / rate - (output - 1.0) * tpot
-    served_tokens = rate * output
     decoders = answerers * answers.gpus
     both = readers * reads.gpus + decoders
-    return ttft, tpot, served_tokens / both, served_tokens / decoders
+    return ttft, tpot, rate * output / both, rate * output / decoders
 
 
 def throughput(

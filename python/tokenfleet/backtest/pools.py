@@ -1,5 +1,4 @@
-"""Closed-loop runs of separate pools: workers that read prompts, and workers that answer them.
-"""
+"""Closed-loop runs of separate pools: workers that read prompts, and workers that answer them."""
 
 from __future__ import annotations
 
@@ -20,8 +19,6 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     """The run of a row; raises like `serving.read`."""
     where = f"{file}: row {row}"
     model = names.model(catalog, cells["model"], cells.get("architecture"))
-    if not catalog.model(model).is_moe:
-        raise UnknownNameError("separate pools of a model without experts")
     system = names.system(catalog, cells["system"])
     precision = names.precision(catalog, model, names.stated_format(cells), system)
     engine = names.engine(cells["backend"])
@@ -37,7 +34,10 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     stated = cells.get("layout_source", _LABELLED)
     if stated != _LABELLED:
         raise UnknownNameError(f"separate pools: {stated}")
-    reads, answers = (_worker(plain, cells, pool, where) for pool in ("prefill", "decode"))
+    routed = catalog.model(model).is_moe
+    (reads, readers), (answers, answerers) = (
+        _workers(plain, cells, pool, where, routed) for pool in ("prefill", "decode")
+    )
     run = Run(
         file=file,
         row=row,
@@ -54,15 +54,23 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         benchmark=BENCHMARK,
         pools=Pools(
             prefill=reads,
-            prefill_workers=count(cells, "prefill_workers", where),
-            decode_workers=count(cells, "decode_workers", where),
+            prefill_workers=readers,
+            decode_workers=answerers,
         ),
         **about(cells),
     )
     return (run,)
 
 
-def _worker(plain: dict[str, Any], cells: Cells, pool: str, where: str) -> Layout:
-    """Layout of a worker of a pool."""
-    tp, adp, ep = (count(cells, f"{pool}_{c}", where) for c in ("tp", "adp", "ep"))
-    return Layout(**plain, tp=tp, attention_dp=adp, ep=ep)
+def _workers(
+    plain: dict[str, Any], cells: Cells, pool: str, where: str, routed: bool
+) -> tuple[Layout, int]:
+    """Layout of a worker of a pool, and how many there are.
+
+    Data parallelism of a model without experts is so many copies, each a worker of its own.
+    """
+    columns = (f"{pool}_{c}" for c in ("workers", "tp", "adp", "ep"))
+    workers, tp, adp, ep = (count(cells, c, where) for c in columns)
+    if routed:
+        return Layout(**plain, tp=tp, attention_dp=adp, ep=ep), workers
+    return Layout(**plain, tp=tp), workers * adp

@@ -129,10 +129,9 @@ class Predictor:
         if axes is None:
             return None
         degrees = _degrees(layout)
-        if run.pools is not None:
-            return self._pools(core, run, layout)
         if run.kind == "closed":
-            return _closed(core, axes, degrees, run)
+            pools = run.pools is not None
+            return self._pools(core, run, layout) if pools else _closed(core, axes, degrees, run)
         served = _most(core, axes, degrees, run, layout)
         if served is not None and run.kind == "power":
             return {"watts": system_watts(self.catalog, run, served)}

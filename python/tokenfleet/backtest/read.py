@@ -41,7 +41,7 @@ class Read:
 
 
 def file_kind(header: Iterable[str]) -> str:
-    """`closed`, `pools`, `open`, `mlperf`, `published`, `power` or `other`, by the columns of a file."""
+    """`closed`, `pools`, `open`, `mlperf`, `published`, `power` or `other`, by a file's columns."""
     columns = set(header)
     for kind, (needed, _) in _KINDS.items():
         if columns.issuperset(needed):

@@ -227,9 +227,9 @@ def family(architecture: ModelArchitecture) -> str:
     """Kind of a model: dense or MoE, with its attention where that is not plain."""
     kinds = {group.attention.kind for group in architecture.layers}
     base = "moe" if architecture.is_moe else "dense"
-    if "mla" in kinds:
+    if kinds & {"mla", "compressed"}:
         return f"{base}, mla"
-    return f"{base}, hybrid" if "linear" in kinds else base
+    return f"{base}, hybrid" if kinds & {"linear", "mamba"} else base
 
 
 def generation(row: SystemRow) -> str:

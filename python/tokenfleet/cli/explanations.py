@@ -19,6 +19,7 @@ from tokenfleet.cli.options import (
     ForceOption,
     GapOption,
     JsonOption,
+    NearOption,
     ScenarioArgument,
     book,
 )
@@ -67,6 +68,7 @@ def explain(
     measure: Annotated[
         bool, typer.Option("--measure", help="Only: which benchmark to run before signing.")
     ] = False,
+    near: NearOption = None,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
     catalog: CatalogOption = None,
@@ -82,6 +84,7 @@ def explain(
         asked = {
             "worth": worth,
             "flip": flip,
+            "ranges": flip,
             "inputs": inputs,
             "menu": menu,
             "repairs": repairs,
@@ -91,6 +94,10 @@ def explain(
         }
         chosen = [part for part, only in asked.items() if only]
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
+        if near is not None:
+            from tokenfleet.plan.rows import Plan
+
+            given["near"] = Plan.load(near)
         with _watching() as watch:
             found = explained(
                 plan,
@@ -124,9 +131,11 @@ def _say(found: Explanation) -> None:
             "Prices that change the plan",
             [line for row in found.flip for line in (explained.flip(row), *explained.takes(row))],
         ),
+        ("Prices between which it stays the best", map(explained.stays, found.ranges)),
         ("Premiums that change a precision", map(explained.premium, found.premium)),
         ("Energy, speed and terms that change it", map(explained.flip_input, found.flip_inputs)),
         ("Plans that cost little more", explained.menu(found.menu)),
+        ("What cannot be had together", explained.conflict(found.conflict)),
         ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
         ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
         ("What to measure next", [explained.measure(row, unit) for row in found.measure]),
@@ -214,8 +223,10 @@ def sweep(
         check_picture(plot, force)
         from tokenfleet.explanation.case import open_case
         from tokenfleet.explanation.study import OutOfTimeError
-        from tokenfleet.explanation.sweep import parse, points, write_points
+        from tokenfleet.explanation.sweep import check_table, parse, points, write_points
 
+        if output is not None:
+            check_table(output)
         seconds = float("inf") if time_limit is None else time_limit
         case = open_case(scenario, seconds=seconds, gap=gap, catalog=book(catalog))
         varied = [parse(case, text) for text in vary]

@@ -73,6 +73,7 @@ def evaluate_fleets(
     """Evaluate whole fleets: feasible or not and why, cost, power and headroom of each.
 
     Every row is a mix of systems; the demand goes where it costs least, with replicas relaxed.
+    Over a horizon every row is a schedule: orders by column `offer@site period`.
     """
     with answering(as_json):
         with table_packages(fleets):
@@ -95,11 +96,13 @@ def evaluate_fleets(
 
         def words(report: TableReport) -> str:
             counts = report.counts
-            return (
+            said = (
                 f"{report.rows:,} fleets, {report.rejected:,} rejected: {counts['feasible']:,} of "
-                f"{counts['answers']:,} answers are feasible, with replicas as fractions (a small "
-                "fleet may lack its last one)"
+                f"{counts['answers']:,} answers are feasible"
             )
+            if loaded.scenario.horizon is not None:
+                return said
+            return f"{said}, with replicas as fractions (a small fleet may lack its last one)"
 
         answer_table(
             fleets.name,

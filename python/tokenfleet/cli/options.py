@@ -47,6 +47,10 @@ TraceOption = Annotated[
     list[str] | None,
     typer.Option(help="Trace to replay, for all workloads or as WORKLOAD=FILE; repeatable."),
 ]
+NearOption = Annotated[
+    Path | None,
+    typer.Option("--near", help="A plan that stands: prefer what moves fewest of its systems."),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")

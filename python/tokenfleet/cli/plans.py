@@ -19,6 +19,7 @@ from tokenfleet.cli.options import (
     ForceOption,
     GapOption,
     JsonOption,
+    NearOption,
     ScenarioArgument,
     SeedOption,
     ThreadsOption,
@@ -103,6 +104,11 @@ def plan(
         Path | None,
         typer.Option("--fix-first", help="Over a horizon: keep the first orders of this plan."),
     ] = None,
+    near: NearOption = None,
+    near_tolerance: Annotated[
+        float,
+        typer.Option("--near-tolerance", help="With --near: share of the best value given up."),
+    ] = 0.01,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -111,6 +117,15 @@ def plan(
             "spreadsheet (.xlsx).",
         ),
     ] = None,
+    explore: Annotated[
+        bool,
+        typer.Option(
+            "--explore", help="Also solve plans beside it: alternatives, other limits and inputs."
+        ),
+    ] = False,
+    explore_limit: Annotated[
+        float, typer.Option("--explore-limit", min=1.0, help="Seconds for that.")
+    ] = 120.0,
     plot: Annotated[
         Path | None,
         typer.Option(help="Draw load and power over the day, or cash over time: an .svg file."),
@@ -135,6 +150,10 @@ def plan(
             from tokenfleet.plan.rows import Plan
 
             how["fixed"] = Plan.load(fix_first)
+        if near is not None:
+            from tokenfleet.plan.rows import Plan
+
+            how |= {"near": Plan.load(near), "near_tolerance": near_tolerance}
         if verify == BRIEF:
             how["simulation"] = SimulationSettings.brief(**judge)
         elif verify == "simulate":
@@ -143,7 +162,8 @@ def plan(
             )
         loaded = _load(scenario, given, sure, catalog)
         with _reporting(report, plot, loaded) as told:
-            _plan(loaded, as_json, (output, force), how, told)
+            beside = explore_limit if explore else None
+            _plan(loaded, as_json, (output, force), how, told, beside_s=beside)
 
 
 def _confidence(text: str) -> float | str:
@@ -177,6 +197,8 @@ def _plan(
     file: tuple[Path | None, bool] = (None, False),
     how: dict[str, Any] | None = None,
     told: Callable[[Plan], None] | None = None,
+    *,
+    beside_s: float | None = None,
 ) -> None:
     from tokenfleet.optimize import optimize_fleet
 
@@ -187,6 +209,8 @@ def _plan(
         found = optimize_fleet(
             loaded, progress=progress, watch=best, note=watched, both=True, **(how or {})
         )
+    if beside_s is not None and not found.interrupted:
+        found = _explored(found, loaded, beside_s)
     if output is not None:
         write_atomic(output, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", force)
     if told is not None:
@@ -200,6 +224,15 @@ def _plan(
     code = _exit_code(found)
     if code:
         raise typer.Exit(code)
+
+
+def _explored(found: Plan, loaded: LoadedScenario, seconds: float) -> Plan:
+    """The plan with what is beside it."""
+    from tokenfleet.cli.meter import metered
+    from tokenfleet.explanation.explore import explore
+
+    with metered("plans beside it", "plans") as progress:
+        return explore(found, scenario=loaded, time_limit_s=seconds, watch=progress)
 
 
 @contextmanager

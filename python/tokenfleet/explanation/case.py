@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.flip import Target
@@ -19,7 +21,7 @@ from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
 from tokenfleet.explanation.repair import Concession, Repaired, repairs
 from tokenfleet.explanation.shift import Rent
-from tokenfleet.explanation.study import Study
+from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.explanation.worth import Moved
 from tokenfleet.mix.model import Label
 from tokenfleet.optimize import solve_options
@@ -29,7 +31,7 @@ from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.knowledge import Judge
 from tokenfleet.problem.required import require_candidates
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Api, Problem, Systems
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
 from tokenfleet.schema import Workload
 
@@ -38,7 +40,10 @@ _CLOSER = 0.01
 _MS = {"ttft": 10.0, "tpot": 1.0, "e2e": 100.0}  # step of a latency limit
 _QUALITY = 0.01  # step of a quality floor
 # How far a promise may give way: times a latency limit, and off a quality floor.
-_LONGER = (1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
+_LONGER = (
+    1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0, 150.0,
+    200.0, 300.0, 500.0, 1000.0,
+)  # fmt: skip
 _LOWER = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -69,6 +74,42 @@ class Case:
         """USD a year that follow the price, by hosted API and column."""
         apis = range(len(self.study.problem.apis))
         return {a: spend_on_api(self.study.model, a) for a in apis}
+
+    def spend_on_api_prices(self) -> Iterator[tuple[int, str, dict[Label, float]]]:
+        """Of each hosted API and each of its prices, USD a year that follow it, by column."""
+        problem = self.study.problem
+        stated = {api.id: api for api in self.loaded.scenario.apis}
+        for a, spend in self.spend_on_apis().items():
+            api, workload = stated[problem.apis[a].id], problem.workloads[problem.apis[a].workload]
+            parts = {
+                "usd_per_mtok_input": workload.input_tokens * (api.usd_per_mtok_input or 0.0) / 1e6,
+                "usd_per_mtok_output": (
+                    workload.output_tokens * (api.usd_per_mtok_output or 0.0) / 1e6
+                ),
+                "usd_per_request": np.full(len(workload.input_tokens), api.usd_per_request),
+            }
+            whole = np.sum(list(parts.values()), axis=0)
+            for name, usd in parts.items():
+                shares = np.divide(usd, whole, out=np.zeros_like(whole), where=whole > 0)
+                part: dict[Label, float] = {
+                    la: paid * float(shares[la.cls])
+                    for la, paid in spend.items()
+                    if isinstance(la, Api)
+                }
+                yield a, name, part
+
+    def same_systems(self, found: Answer) -> bool | None:
+        """Whether a plan holds the systems of the plan that is explained, by offer and site."""
+        if self.plan is None:
+            return None
+        given = {(row.offer, row.site): row.count for row in self.plan.systems if row.count}
+        problem, counts = found.problem, dict[tuple[str, str], int]()
+        for label, count in found.values.items():
+            if isinstance(label, Systems) and round(count):
+                offer = problem.offers[label.offer]
+                key = (offer.supply_group, problem.sites[problem.pools[offer.pool].site].id)
+                counts[key] = max(counts.get(key, 0), round(count))
+        return counts == given
 
     def at_speed(self, system: str, factor: float) -> Problem:
         """The problem with so many times the throughput of a system type."""
@@ -156,29 +197,35 @@ class Case:
             for metric in dict.fromkeys(slo.metric for slo in workload.slos):
                 limit = min(slo.limit_ms for slo in workload.slos if slo.metric == metric)
                 steps = [limit * (factor - 1.0) for factor in _LONGER]
-                tried = (_looser_limit(workload, metric, step) for step in steps)
+                tried = [_looser_limit(workload, metric, step) for step in steps]
                 values = [limit + step for step in steps]
                 what = Concession(f"{metric.upper()} limit", workload.id, 0.0, "ms", limit)
                 yield from self._first(what, tried, values)
             floor = workload.quality_floor
             if floor is not None:
                 values = [floor - step for step in _LOWER if floor > step]
-                tried = (workload.model_copy(update={"quality_floor": v}) for v in values)
+                tried = [workload.model_copy(update={"quality_floor": v}) for v in values]
                 what = Concession("quality floor", workload.id, 0.0, "score", floor)
                 yield from self._first(what, tried, values)
 
     def _first(
-        self, what: Concession, tried: Iterable[Workload], values: Sequence[float]
+        self, what: Concession, tried: Sequence[Workload], values: Sequence[float]
     ) -> Iterator[Repaired]:
-        """The first of several looser workloads with which there is a plan."""
-        for workload, value in zip(tried, values, strict=True):
-            problem = self._again(workload)()
+        """The first of several workloads, each looser than the last, with which there is a plan."""
+        none, some, found = -1, len(tried), None
+        while some - none > 1:
+            middle = len(tried) - 1 if some == len(tried) else (none + some) // 2
+            problem = self._again(tried[middle])()
             plan = None if problem is None else self.study.again(problem)
             if problem is not None and plan is not None:
-                amount = abs(value - what.limit)
-                lower = value < what.limit
-                yield Repaired((replace(what, amount=amount, lower=lower),), plan, problem)
+                some, found = middle, (plan, problem)
+            elif some == len(tried):
                 return
+            else:
+                none = middle
+        if found is not None:
+            amount, lower = abs(values[some] - what.limit), values[some] < what.limit
+            yield Repaired((replace(what, amount=amount, lower=lower),), *found)
 
     def _again(self, workload: Workload) -> Callable[[], Problem | None]:
         """The problem of the scenario with a workload in the place of its namesake, when asked."""
@@ -231,15 +278,10 @@ def open_case(
     """A plan, a plan's file, or a scenario, with its space evaluated once.
 
     Raises:
-        SchemaError: neither plan nor scenario; one over time; or the scenario found is not the
-            plan's.
+        SchemaError: neither plan nor scenario; one over time; the scenario found is not the
+            plan's; or a gap or time that is none.
     """
-    plan, name = _plan_of(source)
-    if plan is not None:
-        loaded = scenario_of(plan, name, scenario, catalog)
-    else:
-        assert not isinstance(source, Plan)
-        loaded = load_scenario(source, catalog=catalog)
+    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
     one_year(loaded)
     built = build(loaded, progress)
     if plan is not None:
@@ -251,6 +293,30 @@ def open_case(
         threads=solver.threads or 1,  # many small problems: a second thread costs what it saves
     )
     return Case(built, Study(built.problem, options, seconds), plan)
+
+
+def load_case(
+    source: Plan | ScenarioSource,
+    scenario: ScenarioSource | None = None,
+    *,
+    seconds: float = math.inf,
+    gap: float | None = None,
+    catalog: Catalog | None = None,
+) -> tuple[Plan | None, str, LoadedScenario]:
+    """The plan that is meant, if it is one, what messages call it, and its scenario.
+
+    Raises:
+        SchemaError: neither plan nor scenario, or a gap or time that is none.
+    """
+    if not seconds > 0:
+        raise SchemaError(f"time limit: {seconds:g} s is none", "give seconds above zero")
+    if gap is not None and not 0 <= gap < 1:
+        raise SchemaError(f"gap: {gap:g} is none", "give a share from 0 to 1, 0.001 for 0.1 %")
+    plan, name = _plan_of(source)
+    if plan is not None:
+        return plan, name, scenario_of(plan, name, scenario, catalog)
+    assert not isinstance(source, Plan)
+    return None, name, load_scenario(source, catalog=catalog)
 
 
 def one_year(loaded: LoadedScenario) -> None:

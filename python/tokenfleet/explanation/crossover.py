@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 
 from tokenfleet.errors import SolverError
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import HOURS_PER_YEAR, Block, ByBlock, Problem, mean_price
 
 Axis = Literal["volume", "utilisation"]

@@ -156,7 +156,12 @@ class _Pair:
 
     def _base(self, case: Case) -> Answer:
         self.solves += 1
-        return case.study.base
+        try:
+            return case.study.base
+        except InfeasibleError as error:
+            name = case.loaded.source_name
+            hint = f"tokenfleet explain {name} says what could give way"
+            raise InfeasibleError(f"{name}: {error.message}", error.conflicts, hint) from None
 
     def _value(self, groups: Sequence[str], chosen: frozenset[str]) -> float:
         """The least loss of A's scenario with some groups as B has them."""

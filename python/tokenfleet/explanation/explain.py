@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from tokenfleet.errors import SchemaError, SolverError
-from tokenfleet.explanation import rows
-from tokenfleet.explanation.case import Case, open_case
+from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
+from tokenfleet.explanation import over_time, rows
+from tokenfleet.explanation.case import Case, load_case, open_case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
     VOLUMES,
@@ -22,15 +22,20 @@ from tokenfleet.explanation.crossover import (
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.over_time import OverTime
 from tokenfleet.explanation.precision import precisions
+from tokenfleet.explanation.ranges import price_range
+from tokenfleet.explanation.repair import conflict
 from tokenfleet.explanation.rows import (
     BreakEven,
     Concession,
     Explanation,
     FlipInput,
     FlipPrice,
+    Limit,
     MenuItem,
     Premium,
+    PriceRange,
     RepairSet,
     RoutePoint,
     ToMeasure,
@@ -41,17 +46,28 @@ from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offe
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
-from tokenfleet.mix.why.infeasible import explain_infeasible
+from tokenfleet.mix.solver.highs import relative_gap
+from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
+from tokenfleet.optimize import solve_options, standing_of
+from tokenfleet.plan.match import check_origin
 from tokenfleet.plan.rows import Plan
+from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
-Part = Literal["worth", "flip", "inputs", "menu", "repairs", "tornado", "crossover", "measure"]
+Part = Literal[
+    "worth", "flip", "ranges", "inputs", "menu", "repairs", "tornado", "crossover", "measure"
+]
 PARTS: tuple[Part, ...] = (
-    "worth", "flip", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
+    "worth", "flip", "ranges", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
 )  # fmt: skip
 #: What is asked where nothing is named.
-USUAL: tuple[Part, ...] = ("worth", "flip", "menu", "repairs")
+USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
+_UNPROVEN = (
+    "the plan itself is not proven within its gap: the figures compare plans that may not be the "
+    "best ones"
+)
+_SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
 #: Told what is being worked out, and how many problems were solved so far.
@@ -63,6 +79,7 @@ def explain(
     *,
     scenario: ScenarioSource | None = None,
     parts: Sequence[Part] = USUAL,
+    near: Plan | None = None,
     time_limit_s: float | None = None,
     gap: float | None = None,
     watch: Watch | None = None,
@@ -71,7 +88,8 @@ def explain(
     """What a plan's limits and prices are worth, and what would change it.
 
     `plan` is a `Plan`, the file of one, or a scenario (which is then planned). The scenario of a
-    plan is found where it was, or given as `scenario`. Every figure is of plans that were solved
+    plan is found where it was, or given as `scenario`. `near` is a plan that stands, which the menu
+    has plans close to. Every figure is of plans that were solved
     again, and says how far it is proven. Ctrl-C and `time_limit_s` (seconds, of all parts together)
     keep what was found until then; `interrupted` and `notes` say what is missing.
 
@@ -84,8 +102,73 @@ def explain(
         raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
+    asked = _over_time(plan, scenario, seconds, gap, opened)
+    if asked is not None:
+        return _explained_over_time(asked, parts, watch, begun)
     case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
-    return _Session(case, watch).explained(parts, begun)
+    standing = None if near is None else standing_of(near).systems
+    return _Session(case, watch, standing).explained(parts, begun)
+
+
+def _over_time(
+    source: Plan | ScenarioSource,
+    scenario: ScenarioSource | None,
+    seconds: float,
+    gap: float | None,
+    opened: Mapping[str, Any],
+) -> OverTime | None:
+    """What a plan over time is asked of; None for one of a steady year."""
+    catalog = opened.get("catalog")
+    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
+    if loaded.scenario.horizon is None:
+        return None
+    built = build(loaded, opened.get("progress"))
+    if plan is not None:
+        check_origin(plan, name, built.loaded, built.specification)
+    options = solve_options(loaded.scenario)
+    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
+
+
+def _explained_over_time(
+    asked: OverTime, parts: Iterable[Part], watch: Watch | None, begun: float
+) -> Explanation:
+    makers: dict[str, Callable[[], Iterator[Any]]] = {"worth": asked.worths, "flip": asked.flips}
+    found: dict[str, list[Any]] = {}
+    notes, interrupted, left = [], False, [part for part in parts if part in makers]
+    try:
+        while left:
+            found[left[0]] = []
+            for row in makers[left[0]]():
+                found[left[0]].append(row)
+                if watch is not None:
+                    watch(f"{left[0]} over time", asked.solves)
+            left.pop(0)
+    except (KeyboardInterrupt, OutOfTimeError) as error:
+        interrupted = True
+        why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
+        notes.append(f"{why}: {', '.join(left)} is not complete")
+    others = [part for part in parts if part not in makers]
+    if others:
+        notes.append(f"of a plan over time are worth and flip; of one year: {', '.join(others)}")
+    base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
+    proven = gap <= asked.options.gap
+    if not proven:
+        notes.insert(0, _UNPROVEN)
+    return Explanation(
+        name=asked.built.problem.name,
+        objective=asked.built.problem.objective.kind,
+        objective_unit=over_time.UNIT,
+        objective_value=base.value,
+        bound=finite(base.bound),
+        gap=finite(gap),
+        proven=proven,
+        notes=tuple(notes),
+        interrupted=interrupted,
+        solves=asked.solves,
+        seconds=time.perf_counter() - begun,
+        worth=tuple(found.get("worth", ())),
+        flip=tuple(found.get("flip", ())),
+    )
 
 
 @dataclass
@@ -94,6 +177,7 @@ class _Session:
 
     case: Case
     watch: Watch | None
+    standing: Mapping[tuple[str, str], float] | None = None
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
@@ -115,6 +199,7 @@ class _Session:
         asked: dict[Part, Callable[[], Iterator[Any]]] = {
             "worth": self._worth,
             "flip": self._flip,
+            "ranges": self._ranges,
             "inputs": self._inputs,
             "menu": self._menu,
             "repairs": self._repairs,
@@ -135,9 +220,10 @@ class _Session:
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
         if base is not None and base.gap > wanted:
             self.notes.insert(
-                0, "the plan itself is not proven within its gap: the figures compare plans that "
-                "may not be the best ones",
+                0, _UNPROVEN,
             )  # fmt: skip
+        if base is not None:
+            self.notes += _other_than(self.case.plan, base)
         parts_found: dict[str, Any] = {name: tuple(of) for name, of in self.found.items()}
         return Explanation(
             name=study.problem.name,
@@ -146,6 +232,7 @@ class _Session:
             objective_value=None if base is None else study.sign * base.loss,
             bound=None if base is None else finite(study.sign * base.bound),
             gap=None if base is None else finite(base.gap),
+            same_systems=None if base is None else self.case.same_systems(base),
             proven=base is None or base.gap <= wanted,
             notes=tuple(self.notes),
             interrupted=self.interrupted,
@@ -177,18 +264,51 @@ class _Session:
         if "cost" not in goal.of:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
-        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
         study = self.case.study
-        for target in (*targets, *apis(study, self.case.spend_on_apis())):
+        for target in self._targets():
             found = self._flipped(target)
             yield self._flip_row(target, found, tuple(taken(study, target, found)))
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
 
+    def _targets(self) -> list[Target]:
+        """What has a price: offers, system types of several offers, hosted APIs."""
+        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
+        return [*targets, *apis(self.case.study, self.case.spend_on_apis())]
+
+    def _ranges(self) -> Iterator[Any]:
+        if "cost" not in self.case.study.problem.objective.goal.of:
+            return  # `flip` says why
+        for target, name in self._prices():
+            self._tell(f"range of the price of {target.name}")
+            found = price_range(self.case.study, target)
+            if found is not None:
+                price, unit = self._price(target)
+                yield PriceRange(
+                    kind=target.kind,
+                    name=target.name,
+                    field=name,
+                    low_factor=found.low,
+                    high_factor=found.high,
+                    price=price,
+                    unit=unit,
+                    systems_below=dict(found.below),
+                    systems_above=dict(found.above),
+                    how=found.how,
+                )
+
+    def _prices(self) -> Iterator[tuple[Target, str | None]]:
+        """Every price alone: of offers and system types, and each of the prices of an API."""
+        case = self.case
+        for target in offers_and_systems(case.study, case.spend_on_offers()):
+            yield target, None
+        for a, name, spend in case.spend_on_api_prices():
+            yield Target("api", case.study.problem.apis[a].id, {}, spend, apis=(a,)), name
+
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
-        for item in menu(study, vendors=self.case.vendors()):
+        for item in menu(study, vendors=self.case.vendors(), standing=self.standing):
             self._tell(f"menu: {item.wish.name}")
             yield MenuItem(
                 wish=item.wish.name,
@@ -203,13 +323,25 @@ class _Session:
             )
 
     def _repairs(self) -> Iterator[Any]:
-        sign = self.case.study.sign
+        sign, study = self.case.study.sign, self.case.study
+        try:
+            require_candidates(self.case.built)
+            check_problem(study.problem)
+        except InfeasibleError as error:
+            self.notes.append(error.message)
+        self._tell("what is in conflict")
+        found = conflict(study)
+        self.found["conflict"] = [
+            Limit(what=c.words, where=c.where, limit=c.limit, unit=c.unit) for c in found.limits
+        ]
+        if not found.minimal:
+            self.notes.append("the conflict may be smaller: a solve ended before it could tell")
         for repaired in self.case.repairs():
             self._tell("repairs")
             yield RepairSet(
                 concessions=tuple(
                     Concession(
-                        what=c.family, where=c.where, before=c.limit, after=c.after, unit=c.unit
+                        what=c.words, where=c.where, before=c.limit, after=c.after, unit=c.unit
                     )
                     for c in repaired.concessions
                 ),
@@ -307,9 +439,7 @@ class _Session:
         return self.flips[key]
 
     def _flip_row(self, target: Target, found: Flip, shares: Sequence[Taken]) -> FlipPrice:
-        parts = [self.case.priced[o] for o in target.offers]
-        known = {(part.price, part.unit) for part in parts if part.price is not None}
-        price, unit = next(iter(known)) if len(known) == 1 else (None, None)
+        price, unit = self._price(target)
         verdict = _verdict(found)
         discount = found.discount if verdict in ("enters", "leaves") else None
 
@@ -344,6 +474,12 @@ class _Session:
             how=found.how,
         )
 
+    def _price(self, target: Target) -> tuple[float | None, str | None]:
+        """The price of a target and its unit, where there is one."""
+        parts = [self.case.priced[o] for o in target.offers]
+        known = {(part.price, part.unit) for part in parts if part.price is not None}
+        return next(iter(known)) if len(known) == 1 else (None, None)
+
 
 def _premium_row(target: Target, found: Flip) -> Premium:
     never = not found.possible or (found.discount is None and not found.needed)
@@ -358,6 +494,27 @@ def _premium_row(target: Target, found: Flip) -> Premium:
         systems_without=dict(found.without),
         how=found.how,
     )
+
+
+def _other_than(plan: Plan | None, base: Answer) -> list[str]:
+    """Whether the plan that was given has other systems than the one that was solved again."""
+    if plan is None:
+        return []
+    stated: dict[str, int] = {}
+    for row in plan.systems:
+        name = f"{row.offer}@{row.site}"
+        stated[name] = stated.get(name, 0) + row.count
+    solved = systems_by_offer(base.problem, base.values)
+    if stated == solved and math.isclose(
+        plan.annual_cost_usd, base.annual_cost_usd, rel_tol=_SAME_PLAN
+    ):
+        return []
+    said = ", ".join(f"{n} {name}" for name, n in sorted(stated.items())) or "no systems"
+    return [
+        f"explained is the best plan, solved again ({base.annual_cost_usd:,.0f} USD a year); the "
+        f"plan given says {said} and {plan.annual_cost_usd:,.0f} USD a year: it is as good within "
+        "its gap or for a wish of its own, or it was edited"
+    ]
 
 
 def _systems_of(plan: Answer | None) -> dict[str, int]:

@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tokenfleet.explanation.rows import HowGot, Kind
+from tokenfleet.explanation.rows import Kind
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.frame import peak_demand
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Api, Problem
 
 _STEPS = 30

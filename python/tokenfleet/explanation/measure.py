@@ -18,9 +18,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.mix.model.index import Choice
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem, Systems
 
 _WEIGHT = 0.3  # of either end

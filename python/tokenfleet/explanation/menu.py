@@ -17,15 +17,17 @@ from dataclasses import dataclass, field
 
 import pulp
 
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Choice, Own
+from tokenfleet.mix.search.nearest import Place, count_moves, moves
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Api, Replicas, Systems
 
 SHARES = (0.05, 0.02, 0.01, 0.005)
 _GAP = 1e-4  # of one solve: wishes are read to three digits
+_CLOSEST = "closest to what stands"
 _OWNED = ("buy", "owned")
 _WHOLE = 0.999  # below a whole value there is no other
 _SAME = 1e-6  # relative: values of a wish closer than this are one
@@ -64,9 +66,14 @@ def menu(
     study: Study,
     shares: Iterable[float] = SHARES,
     vendors: Mapping[str, str] | None = None,
+    standing: Mapping[Place, float] | None = None,
 ) -> Iterator[Choosable]:
-    """Plans within each share of the least loss, for every wish; `vendors` by system type."""
-    asked = _Menu(study.twin(_GAP))
+    """Plans within each share of the least loss, for every wish.
+
+    `vendors` are by system type; `standing` are systems by offer and site that a plan may be close
+    to, by default those that are owned.
+    """
+    asked = _Menu(study.twin(_GAP), standing)
     for wish in asked.wishes(vendors or {}):
         yield from asked.answers(wish, sorted(shares, reverse=True))
 
@@ -74,8 +81,8 @@ def menu(
 class _Menu:
     """A model with the columns that count kinds, and today's best plan."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, standing: Mapping[Place, float] | None = None) -> None:
+        self.study, self.standing = study, standing
         self.m: FleetModel = study.model
         self.base = study.base
         self.weights, self.constant, self.least, self.volume = _cost_of(study)
@@ -127,6 +134,8 @@ class _Menu:
     def _counted(self, values: Mapping[Label, float], wish: Wish) -> Mapping[Label, float]:
         """The values with the counting columns as they must be at least."""
         counted = dict(values)
+        if self.standing is not None and wish.name == _CLOSEST:
+            return {**counted, **moves(self.m, values, self.standing)}
         for label in wish.weights:
             if isinstance(label, Choice):
                 rows = self.m_groups[label]
@@ -188,9 +197,12 @@ class _Menu:
                 by_supply.setdefault(name, {})[la] = size[la]
             yield self._peak("least dependence on one supply", "accelerators", by_supply)
         new = {la: a for la, a in size.items() if offers[la].kind != "owned"}  # type: ignore[index]
-        if len(new) < len(size):
+        if self.standing is not None:
+            moved = count_moves(self.m, self.standing)
+            yield Wish(_CLOSEST, "accelerators moved", moved, whole=True)
+        elif len(new) < len(size):
             kept = {la: -a for la, a in size.items() if la not in new}
-            yield Wish("closest to what stands", "accelerators new less kept", {**new, **kept})
+            yield Wish(_CLOSEST, "accelerators new less kept", {**new, **kept})
 
     def _number_of(self, name: str, unit: str, groups: Mapping[Label, str]) -> Wish:
         """How many groups are used: one binary of each."""

@@ -19,10 +19,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
+from tokenfleet.plan.explored import HowGot
 
 _STEPS = 40
 _STILL = 1e-7  # of the loss, by which a plan is no better

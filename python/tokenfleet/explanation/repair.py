@@ -11,7 +11,7 @@ solved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pulp
 
@@ -20,7 +20,7 @@ from tokenfleet.mix.model import FleetModel, build, frame_of, limits
 from tokenfleet.mix.model.index import Demand, Own, Row, Slack
 from tokenfleet.mix.model.limits import size_of_limit
 from tokenfleet.mix.model.objectives import Coefficients, cost_coefficients, set_objective
-from tokenfleet.mix.solver.highs import run
+from tokenfleet.mix.solver.highs import Outcome, run
 from tokenfleet.mix.why.infeasible import repair_of
 from tokenfleet.problem_data import Problem
 
@@ -41,6 +41,11 @@ class Concession:
     unit: str
     limit: float
     lower: bool = False  # the limit comes down: a demand, a floor
+
+    @property
+    def words(self) -> str:
+        """What gives way, in words: "annual budget"."""
+        return limits.words_of(self.family)
 
     @property
     def after(self) -> float:
@@ -71,13 +76,36 @@ def repairs(
         if found is None:
             return
         concessions, problem = found
-        nothing_left = all(c.lower and c.after <= _USED * c.limit for c in concessions)
+        nothing_left = not any(w.demand_rps.any() for w in problem.workloads)
         plan = None if nothing_left else study.again(problem)
         if plan is not None:
             price = sum(
                 (prices or {}).get((c.family, c.where), 0.0) * c.amount for c in concessions
             )
             yield Repaired(concessions, plan, problem, price)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Limits that cannot all hold, whatever the others are; without any one of them they could.
+
+    `minimal` is False where a solve ended before it could tell.
+    """
+
+    limits: tuple[Concession, ...]
+    minimal: bool
+
+
+def conflict(study: Study) -> Conflict:
+    """A smallest set of limits in conflict, by leaving out one after the other.
+
+    What is left out stays out if there is still no plan: so each limit that is kept is one without
+    which, beside the others that are kept, there is a plan.
+
+    Raises:
+        OutOfTimeError, KeyboardInterrupt: before it was found.
+    """
+    return _Elastic(study, {}).conflict()
 
 
 class _Elastic:
@@ -139,6 +167,27 @@ class _Elastic:
             return None
         return tuple(self._conceded(key, slack) for key in sorted(used)), repair.loosened
 
+    def conflict(self) -> Conflict:
+        """The limits that are left where none more can be left out."""
+        set_objective(self.m, {})
+        minimal, kept = True, []
+        for z in self.gives.values():
+            z.upBound = 0.0
+        for key in sorted(self.gives, key=lambda key: (key[0] == "demand", key)):
+            z = self.gives[key]
+            z.upBound = 1.0
+            outcome = self._outcome()
+            if outcome.status != "infeasible":
+                minimal &= outcome.has_incumbent
+                z.upBound = 0.0
+                kept.append(key)
+        for z in self.gives.values():
+            z.upBound = 1.0
+        problem = self.study.problem
+        none = {slack: size_of_limit(problem, slack.row) * _USED for slack in self.slacks}
+        found = (replace(self._conceded(key, none), amount=0.0) for key in kept)
+        return Conflict(tuple(found), minimal)
+
     def _set_wish(self) -> None:
         """The least change, by the buyer's prices or relative to each limit."""
         problem = self.study.problem
@@ -155,11 +204,15 @@ class _Elastic:
         set_objective(self.m, paid)
 
     def _run(self, start: Mapping[str, float] | None = None) -> Mapping[str, float] | None:
+        outcome = self._outcome(start)
+        return outcome.values if outcome.has_incumbent else None
+
+    def _outcome(self, start: Mapping[str, float] | None = None) -> Outcome:
         effort = self.study.effort()
         outcome = run(self.m.prob, effort.within(effort.left()), start=start)
         if outcome.interrupted:
             raise KeyboardInterrupt
-        return outcome.values if outcome.has_incumbent else None
+        return outcome
 
     def _conceded(self, key: Key, slack: Mapping[Slack, float]) -> Concession:
         """What one limit gives: of demand the requests/s of all classes in the block that most of

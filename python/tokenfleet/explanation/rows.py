@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from tokenfleet.plan.explored import UNIT, HowGot, Swing
 from tokenfleet.plan.rows import Word
 from tokenfleet.problem_data import ObjectiveKind
 from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, about, quantity
 from tokenfleet.schema.rows import Row
 
-HowGot = Literal["re-solved and proven", "re-solved within gap", "relaxation"]
 Kind = Literal["offer", "system", "api", "precision"]
-UNIT = "as in `objective_unit`"
 
 
 class Step(Row):
@@ -121,6 +120,29 @@ class FlipPrice(Row):
     how: HowGot = about("How the figure was got")
 
 
+class PriceRange(Row):
+    """The range of a price in which today's best plan stays the best, with all else as it is."""
+
+    kind: Kind = about("What it is the price of")
+    name: Word = about("The offer, system type or hosted API")
+    field: Word | None = about("Which of an API's prices, as the scenario calls it; null: the only")
+    low_factor: NonNegative = quantity(
+        "Times today's price from which on the plan is the best; 0: however low it is", "1"
+    )
+    high_factor: NonNegative | None = quantity(
+        "Times today's price up to which it is; null: however high it is", "1"
+    )
+    price: NonNegative | None = quantity("Price today; null: several, or none", "as in `unit`")
+    unit: Word | None = about("Unit of the price; null: none")
+    systems_below: dict[Word, Count] = quantity(
+        "The best plan where the price is lower still, by offer and site", "systems"
+    )
+    systems_above: dict[Word, Count] = quantity(
+        "The best plan where it is higher still, by offer and site", "systems"
+    )
+    how: HowGot = about("How the figures were got")
+
+
 class Premium(Row):
     """What tokens of a precision would have to be worth, or may cost, for it to enter or leave."""
 
@@ -173,6 +195,15 @@ class Concession(Row):
     unit: Word = about("Unit of the amounts")
 
 
+class Limit(Row):
+    """A limit, or the demand, as it was asked for."""
+
+    what: Word = about("What is limited")
+    where: Word = about("The site, offer, API or workload that it is of, or all")
+    limit: Number = quantity("The limit, or the demand", "as in `unit`")
+    unit: Word = about("Unit of the limit")
+
+
 class RepairSet(Row):
     """A smallest set of concessions after which there is a plan: applied, and solved."""
 
@@ -195,19 +226,6 @@ class SweepPoint(Row):
     gpus: Count = quantity("Accelerators of all systems", "accelerators")
     systems: dict[Word, Count] = quantity("Systems, by offer and site", "systems")
     mix_changed: Flag = about("Whether the systems differ from those of the setting before it")
-    how: HowGot = about("How the figures were got")
-
-
-class Swing(Row):
-    """What one input lower and higher by a share does to the value."""
-
-    input: Word = about("The input")
-    by: NonNegative = quantity("Share that it is moved each way", "1")
-    value_low: Number | None = quantity("Value with less of it; null: no plan", UNIT)
-    value_high: Number | None = quantity("Value with more of it; null: no plan", UNIT)
-    swing: NonNegative = quantity("Between the least and the most of the values", UNIT)
-    mix_changes_low: Flag = about("Whether the systems change with less of it")
-    mix_changes_high: Flag = about("Whether the systems change with more of it")
     how: HowGot = about("How the figures were got")
 
 
@@ -304,14 +322,26 @@ class Explanation(Row):
     )
     bound: Number | None = quantity("No plan is better; null: nothing is proven", UNIT)
     gap: NonNegative | None = quantity("Value to bound, over the value", "1")
+    same_systems: Flag | None = about(
+        "Whether that plan holds the systems of the plan that was given, by offer and site; null: "
+        "a scenario was given, or there is no plan",
+        default=None,
+    )
     proven: Flag = about("Whether the plan itself is proven within the gap that was asked for")
     worth: tuple[Worth, ...] = about("What one more of each limit is worth", default=())
     flip: tuple[FlipPrice, ...] = about("Prices at which the plan changes", default=())
+    ranges: tuple[PriceRange, ...] = about(
+        "Prices between which the plan stays the best", default=()
+    )
     flip_inputs: tuple[FlipInput, ...] = about(
         "Energy prices, speeds and terms at which the plan changes", default=()
     )
     premium: tuple[Premium, ...] = about("Premiums that change a precision", default=())
     menu: tuple[MenuItem, ...] = about("Other plans that cost little more", default=())
+    conflict: tuple[Limit, ...] = about(
+        "Where there is no plan: limits that cannot all hold; without any one of them, they could",
+        default=(),
+    )
     repairs: tuple[RepairSet, ...] = about(
         "Where there is no plan: what could give way, each set enough by itself", default=()
     )

@@ -19,9 +19,9 @@ from typing import Literal
 
 from tokenfleet.explanation.flip import Flip, Target
 from tokenfleet.explanation.reach import Mover, Reached, reach
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.mix.model import Label
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem
 
 Input = Literal["energy", "speed", "term"]

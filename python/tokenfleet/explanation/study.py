@@ -25,7 +25,6 @@ from functools import cached_property
 import pulp
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.explanation.rows import HowGot
 from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
@@ -40,6 +39,7 @@ from tokenfleet.mix.solve import bounded_scale, solve_mix
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions, relative_gap, run
 from tokenfleet.mix.why.infeasible import check_problem
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem, Systems
 from tokenfleet.verify.mix import verify_mix
 

@@ -13,16 +13,19 @@ from typing import Any
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.knobs import Knob, knob, sensible, turned
-from tokenfleet.explanation.rows import SweepPoint, Swing
+from tokenfleet.explanation.rows import SweepPoint
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, systems_by_offer
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.plain import finite
 from tokenfleet.files.whole import whole_file
 from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.plan.explored import Swing
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem_data import Api, Systems
 
-_RANGE = re.compile(r"([0-9.eE+-]+)\.\.([0-9.eE+-]+):(\d+)")
+_NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER}):(\d+)")
+_LIST = re.compile(rf"{_NUMBER}(?:\s*,\s*{_NUMBER})*")
 _MOST = 10_000  # points of a sweep
 _SWING = 0.2  # of a tornado, each way
 
@@ -43,15 +46,13 @@ def parse(case: Case, text: str) -> Varied:
     """
     name, _, given = text.partition("=")
     found = _RANGE.fullmatch(given.strip())
-    try:
-        if found:
-            low, high, count = float(found[1]), float(found[2]), int(found[3])
-            steps = max(count - 1, 1)
-            factors = tuple(low + (high - low) * i / steps for i in range(count))
-        else:
-            factors = tuple(float(part) for part in given.split(","))
-    except ValueError:
-        factors = ()
+    factors: tuple[float, ...] = ()
+    if found:
+        low, high, count = float(found[1]), float(found[2]), min(int(found[3]), _MOST + 1)
+        steps = max(count - 1, 1)
+        factors = tuple(low + (high - low) * i / steps for i in range(count))
+    elif _LIST.fullmatch(given.strip()):
+        factors = tuple(float(part) for part in given.split(","))
     if not factors or not all(0 < f < 1e6 for f in factors) or len(factors) > _MOST:
         raise SchemaError(
             f"--vary {text}: should be an input and factors above zero",
@@ -142,6 +143,18 @@ def tornado(case: Case) -> Iterator[Swing]:
         )
 
 
+def check_table(path: Path) -> None:
+    """Refuses an ending that no table has, before anything is solved.
+
+    Raises:
+        SchemaError: it is none of .parquet, .csv, .arrow and .json.
+    """
+    if path.suffix.lower() != ".json":
+        from tokenfleet.tables.sink import check_ending  # noqa: PLC0415 (an extra)
+
+        check_ending(path)
+
+
 def write_points(points: Sequence[SweepPoint], path: Path) -> None:
     """Rows as .parquet, .csv or .json; systems as text.
 
@@ -150,15 +163,15 @@ def write_points(points: Sequence[SweepPoint], path: Path) -> None:
     """
     rows = [_flat(point) for point in points]
     ending = path.suffix.lower()
+    check_table(path)
     if ending == ".json":
         with whole_file(path) as file:
             file.write((json.dumps(rows, indent=2, allow_nan=False) + "\n").encode())
         return
     import pyarrow as pa  # noqa: PLC0415 (an extra)
 
-    from tokenfleet.tables.sink import check_ending, open_sink  # noqa: PLC0415
+    from tokenfleet.tables.sink import open_sink  # noqa: PLC0415
 
-    check_ending(path)
     table = pa.table(Columns.of(rows))
     with whole_file(path) as file, open_sink(file, ending, table.schema) as sink:
         sink.write(table)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
 from tokenfleet.files.plain import finite
+from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.family import Family, StatedLimit
 from tokenfleet.mix.model.limits import FAMILIES
@@ -26,6 +27,7 @@ from tokenfleet.problem_data import Problem
 
 _LADDER = (1, 2, 5)  # steps tried where one is not enough to save anything
 _MOST_STEPS = 4
+_MW = 1000.0  # kW
 _DEMAND = 0.01  # share of the demand that is added
 _SAME = 1e-9  # of the value
 
@@ -143,13 +145,13 @@ def _step(
     both = base.how == PROVEN and found.how == PROVEN
     noise = max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9)
     worth = base.loss - found.loss
-    if abs(worth) <= noise or (looser and worth < 0 <= base.loss - found.bound):
+    if abs(worth) <= noise or (looser and worth < 0):
         worth = 0.0  # today's best plan still stands where a limit is looser
     return Step(
         by=by,
         worth=worth,
         worth_low=finite(base.bound - found.loss),
-        worth_high=finite(base.loss - found.bound),
+        worth_high=finite(max(base.loss - found.bound, worth)),
         enough=enough,
         how=PROVEN if both else WITHIN,
     )
@@ -167,6 +169,8 @@ def _sizes(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
             for pool in problem.pools
             if pool.site == s and not pool.hosted and pool.provisioned_it_kw > 0
         }
+        if place.limit >= 2.0 * _MW:  # beside a hall's power a system's is within the gap
+            return [_MW] if applies(problem) and is_large(problem) else [min(kw, default=1.0), _MW]
         return sorted(kw) or [1.0]
     if family.name == "capex":
         return sorted({offer.capex_usd for offer in problem.offers if offer.capex_usd > 0}) or [1.0]

@@ -15,10 +15,12 @@ from tokenfleet.files.plain import finite
 from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon import measures
+from tokenfleet.mix.horizon.combine import period_weight
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.model import frame_of, scale_limit
 from tokenfleet.mix.result import MixResult, Tightening
+from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import tighten
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -48,9 +50,11 @@ def plan_horizon(
     begun: float,
     period: str | None = None,
     fixed: Plan | None = None,
+    watch: Watch | None = None,
 ) -> Plan:
     """The plan over the scenario's horizon. Its own keys are those of the first period, or of
     `period` ("2027-Q1"); `fixed` is a plan whose orders before the first news are kept.
+    `watch(value, bound)` is told of the best plan as it moves, in the unit of its objective.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -63,17 +67,21 @@ def plan_horizon(
     several = len(tree.leaves) > 1
     main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
     pairs = chosen_pairs(built, tree, options)
-    tree, result, rounds = _solve(built, tree, main, decided, pairs)
+    told = _told(built, tree, watch)
+    tree, result, rounds = _solve(built, tree, main, decided, pairs, watch=told)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
-    measured = _measure(result, options, max(left, 0.0), pairs) if several else Measured()
+    worth = several and built.problem.objective.kind == "least_cost"
+    measured = _measure(result, options, max(left, 0.0), pairs) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = replace(mixes[shown], rounds=rounds)
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
     scale, unit = 1.0, f"{plan.objective_unit}, times years"
     if plan.objective == "least_cost":
         scale, unit = result.years, "USD per year, levelised"
+    elif built.problem.objective.goal.per is not None:
+        unit = f"{plan.objective_unit}, levelised"
     changed = {
         "horizon": stated,
         "objective_value": result.value / scale,
@@ -82,6 +90,14 @@ def plan_horizon(
         "gap": finite(result.gap),
     }
     return plan.model_copy(update=changed)
+
+
+def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:
+    """The same in the unit of the plan's objective: costs as those of a year."""
+    if watch is None or built.problem.objective.kind != "least_cost":
+        return watch
+    years = sum(period_weight(tree, t) for t in range(tree.periods))
+    return lambda value, bound: watch(value / years, bound / years)
 
 
 def risk_of(built: Built) -> Risk:
@@ -120,6 +136,8 @@ def _solve(
     options: SolveOptions,
     fixed: Orders | None,
     pairs: measures.Chosen,
+    *,
+    watch: Watch | None = None,
 ) -> tuple[Horizon, HorizonResult, int]:
     """Solve, re-check the replicas of every node at the mix they are given, and solve again."""
     risk, name = risk_of(built), built.problem.name
@@ -131,7 +149,7 @@ def _solve(
         if risk.kind == "regret":
             known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, pairs)
             risk = replace(risk, least=known.least)
-        result = solve_horizon(name, tree, limit, risk, fixed, pairs=pairs)
+        result = solve_horizon(name, tree, limit, risk, fixed, pairs=pairs, watch=watch)
         failed: dict[int, Tightening] = {}
         for u in range(len(tree.nodes)):
             failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
@@ -175,22 +193,29 @@ def _measure(
     """
     tree, leaves = result.horizon, len(result.horizon.leaves)
     matrix = leaves <= _MATRIX and pairs is None
-    parts = leaves + 2 + (leaves * leaves if matrix else 0)
+    parts = leaves + 3 + (leaves * leaves if matrix else 0)
     part = replace(options, time_limit_s=max(left / parts, 1.0))
     try:
         known = measures.wait_and_see(tree, part, pairs=pairs)
         of_mean = measures.mean_plan(tree, part, pairs=pairs)
         decided = measures.orders_of_chain(tree, of_mean)
         eev = measures.with_orders(tree, decided, part, pairs=pairs)
+        later = measures.with_orders(tree, measures.no_orders(tree), part, pairs=pairs)
         rows = []
         for chain in known.results.values() if matrix else ():
             orders = measures.orders_of_chain(tree, chain)
             rows.append(tuple(measures.regret_of(tree, orders, known, part).values()))
     except (SolverError, InfeasibleError, KeyboardInterrupt):  # the plan stands without them
         return Measured()
-    least = {leaf: min(usd, result.npv_by_leaf[leaf]) for leaf, usd in known.least.items()}
-    mean = None if eev is None else max(eev.npv_usd, result.npv_usd)
-    return Measured(least, mean, tuple(rows))
+    npv, by_leaf = result.npv_usd, result.npv_by_leaf
+    return Measured(
+        least={leaf: min(usd, by_leaf[leaf]) for leaf, usd in known.least.items()},
+        least_bound={leaf: found.bound for leaf, found in known.results.items()},
+        eev=None if eev is None else max(eev.npv_usd, npv),
+        eev_bound=None if eev is None else finite(eev.bound),
+        waiting=None if later is None else max(later.npv_usd, npv),
+        regret=tuple(rows),
+    )
 
 
 def _node_named(tree: Horizon, period: str | None) -> int:

@@ -18,8 +18,15 @@ from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scal
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
+from tokenfleet.mix.search.nearest import Standing, nearest
 from tokenfleet.mix.search.ratio import search_ratio
-from tokenfleet.mix.search.simplest import Bar, can_be_simpler, may_be_as_good, simplest
+from tokenfleet.mix.search.simplest import (
+    Bar,
+    Simpler,
+    can_be_simpler,
+    may_be_as_good,
+    simplest,
+)
 from tokenfleet.mix.search.stages import first_plan, search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
@@ -33,7 +40,7 @@ from tokenfleet.mix.why.infeasible import (
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, best_single_system
 from tokenfleet.mix.why.without import without
-from tokenfleet.problem_data import Api, Problem, Scale
+from tokenfleet.problem_data import KEPT, Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
@@ -55,8 +62,12 @@ def solve_mix(
     max_rounds: int = 4,
     compare_single: bool = True,
     watch: Watch | None = None,
+    near: Standing | None = None,
 ) -> MixResult:
     """The best mix with its proof.
+
+    `near` is what stands: of the plans within its tolerance the one that moves least is taken, and
+    no simpler one is looked for.
 
     After each solve `recheck` may name candidates whose load was too small for the mix they were
     given; the problem is tightened and solved again, at most `max_rounds` times, and a warning
@@ -72,7 +83,7 @@ def solve_mix(
     options = options or SolveOptions()
     begun = time.perf_counter()
     check_problem(problem)
-    rounds = _Rounds(options, compare_single, watch)
+    rounds = _Rounds(options, compare_single, watch, near)
     result = rounds.solve(problem, last=recheck is None or max_rounds == 1)
     pending = recheck(result) if recheck else ()
     while recheck and pending and rounds.done < max_rounds and not result.interrupted:
@@ -109,10 +120,14 @@ class _Rounds:
     """Solves that share one time limit; what happens between them is not counted."""
 
     def __init__(
-        self, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+        self,
+        options: SolveOptions,
+        compare_single: bool,
+        watch: Watch | None = None,
+        near: Standing | None = None,
     ) -> None:
-        """`watch` as in `solve_mix`."""
-        self.watch = watch
+        """`watch` and `near` as in `solve_mix`."""
+        self.watch, self.near = watch, near
         self.options = options
         self.compare_single = compare_single
         self.left = options.time_limit_s
@@ -125,7 +140,7 @@ class _Rounds:
         begun = time.perf_counter()
         try:
             options = replace(self.options, time_limit_s=limit)
-            result = _solve_once(problem, options, self.compare_single, self.watch)
+            result = _solve_once(problem, options, self.compare_single, self.watch, self.near)
         finally:
             self.left -= time.perf_counter() - begun
         self.done += 1
@@ -150,11 +165,15 @@ def tighten(problem: Problem, tightenings: Sequence[Tightening]) -> Problem:
 
 
 def _solve_once(
-    problem: Problem, options: SolveOptions, compare_single: bool, watch: Watch | None = None
+    problem: Problem,
+    options: SolveOptions,
+    compare_single: bool,
+    watch: Watch | None = None,
+    near: Standing | None = None,
 ) -> MixResult:
     effort = Effort.of(options)
     if applies(problem) and is_large(problem):
-        return _solve_large(problem, effort, watch)
+        return _solve_large(problem, effort, watch, near)
     frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
     m = build(problem, frame=frame)
     check_scaling(m)
@@ -171,7 +190,7 @@ def _solve_once(
     try:
         if compare_single and effort.left() > 0:
             result = _with_single(m, result, effort)
-        result = _simpler(m, result, found, effort)
+        result = _preferred(m, result, found, effort, near)
         if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
             result = replace(result, without=without(m, result.values, effort))
         return result
@@ -179,7 +198,9 @@ def _solve_once(
         return replace(result, interrupted=True)
 
 
-def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -> MixResult:
+def _solve_large(
+    problem: Problem, effort: Effort, watch: Watch | None = None, near: Standing | None = None
+) -> MixResult:
     """A plan from the pairs that the whole relaxation asks for, with its bound.
 
     Plans of one system type are not sought: the bound says how much any plan could save.
@@ -207,7 +228,7 @@ def _solve_large(problem: Problem, effort: Effort, watch: Watch | None = None) -
         raise _no_plan_of_part(sum(map(len, m.eligible.values()))) if found.exhausted else no_plan()
     result = result_of(m, found)
     if not found.interrupted:
-        result = _simpler(m, result, found, effort)
+        result = _preferred(m, result, found, effort, near)
     note = "the best plan of one system type was not sought: the problem is large"
     return replace(result, warnings=(*result.warnings, note))
 
@@ -257,6 +278,27 @@ def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
     )
 
 
+def _preferred(
+    m: FleetModel, result: MixResult, found: Found, effort: Effort, near: Standing | None
+) -> MixResult:
+    """Of the plans that are as good, the one nearest to what stands, or else the simplest."""
+    return _simpler(m, result, found, effort) if near is None else _nearer(m, result, effort, near)
+
+
+def _nearer(m: FleetModel, result: MixResult, effort: Effort, near: Standing) -> MixResult:
+    """The result, or a plan within the tolerance that is nearer to what stands."""
+    goal, best = m.problem.objective.goal, result.best
+    cap = goal.sign * max(
+        goal.sign * result.value, goal.sign * best + max(near.tolerance, effort.gap) * abs(best)
+    )
+    bar = Bar(best / goal.per_amount, cap / goal.per_amount, result.values)
+    closer = nearest(m, result.values, bar, near, effort.part(_SIMPLER_SHARE, least_s=_LEAST_S))
+    if closer is None:
+        return result
+    found = _instead(result, closer, best)
+    return replace(found, warnings=(*found.warnings, KEPT))
+
+
 def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> MixResult:
     """The result, or a simpler plan that is as good within the tolerance of the objective.
 
@@ -277,13 +319,16 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     bar = Bar(best / goal.per_amount, cap / goal.per_amount, start)
     within = effort.part(_SIMPLER_SHARE, least_s=_LEAST_S)
     simple = simplest(m, result.values, pairs, bar, within)
-    if simple is None:
-        return result
+    return result if simple is None else _instead(result, simple, best)
+
+
+def _instead(result: MixResult, simple: Simpler, best: float) -> MixResult:
+    """The result with another plan, that is as good as the best within a tolerance."""
     named = {simple.m.columns[label].name: v for label, v in simple.values.items()}
     values = clean_values(simple.m, named)
     return replace(
         result,
-        value=simple.value * goal.per_amount,
+        value=simple.value * simple.m.problem.objective.goal.per_amount,
         best_value=best,
         values=values,
         bookings=bookings(simple.m, values),
@@ -341,7 +386,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     )
     freer = replace(problem, pools=free_of_reserve, objective=unlimited)
     m = build(freer, scale_max=math.inf)
-    objective.set_objective(m, {Scale(): 1.0}, maximise=True)
+    objective.set_objective(m, dict.fromkeys(m.of(Scale), 1.0), maximise=True)
     patient = Effort.of(options).first()
     outcome = run(m.prob, patient.within(patient.left()), mip=False)
     if outcome.status == "unbounded":

@@ -95,10 +95,19 @@ class Risk(Row):
     unmet_probability: Number = quantity("That some demand is not met", "probability")
     wait_and_see_usd: Number | None = quantity("Mean, were each future known today", "USD")
     evpi_usd: Number | None = quantity("What knowing today is worth at most", "USD")
+    evpi_low_usd: Number | None = quantity(
+        "The same, no less by what is proven of the plans; null: of the mean nothing is", "USD"
+    )
+    evpi_high_usd: Number | None = quantity("The same, no more by what is proven", "USD")
     eev_usd: Number | None = quantity(
         "Mean, if today's orders are those of the mean future; null: they leave no plan", "USD"
     )
     vss_usd: Number | None = quantity("What planning with outlooks saves over that", "USD")
+    vss_low_usd: Number | None = quantity("The same, no less by what is proven", "USD")
+    vss_high_usd: Number | None = quantity("The same, no more by what is proven", "USD")
+    waiting_usd: Number | None = quantity(
+        "What it costs more to order nothing in the first period; null: that leaves no plan", "USD"
+    )
     regret_usd: tuple[tuple[Number | None, ...], ...] = quantity(
         "Regret of today's orders of each future's own plan (rows) in each (columns), in the "
         "order of `outlooks`; null: they leave no plan",

@@ -38,7 +38,10 @@ class Measured:
     """What was solved for beside the plan; None where it was not."""
 
     least: Mapping[int, float] | None = None  # cost of each future known in advance, by leaf
+    least_bound: Mapping[int, float] | None = None  # what is proven of it
     eev: float | None = None
+    eev_bound: float | None = None
+    waiting: float | None = None  # cost where the first period orders nothing
     regret: tuple[tuple[float | None, ...], ...] = field(default=())
 
 
@@ -289,9 +292,9 @@ class _Reader:
         result, nodes = self.result, self.horizon.nodes
         stated = self.scenario.objective.risk
         alpha = _ALPHA if stated is None else stated.cvar_alpha
-        see = None
-        if measured.least is not None:
-            see = sum(nodes[leaf].probability * usd for leaf, usd in measured.least.items())
+        see, see_bound = (self._mean(of) for of in (measured.least, measured.least_bound))
+        npv = result.npv_usd
+        bound = finite(result.bound) if result.value == npv else None
         return Risk(
             expected_usd=result.npv_usd,
             cvar_usd=cvar(result, alpha),
@@ -303,11 +306,23 @@ class _Reader:
                 if any(_unmet(self.mixes[u]) > _NONE for u in self.horizon.path(leaf))
             ),
             wait_and_see_usd=see,
-            evpi_usd=None if see is None else result.npv_usd - see,
+            evpi_usd=_less(npv, see),
+            evpi_low_usd=_at_least_0(_less(bound, see)),
+            evpi_high_usd=_less(npv, see_bound),
             eev_usd=measured.eev,
-            vss_usd=None if measured.eev is None else measured.eev - result.npv_usd,
+            vss_usd=_less(measured.eev, npv),
+            vss_low_usd=_at_least_0(_less(measured.eev_bound, npv)),
+            vss_high_usd=_less(measured.eev, bound),
+            waiting_usd=_less(measured.waiting, npv),
             regret_usd=measured.regret,
         )
+
+    def _mean(self, usd: Mapping[int, float] | None) -> float | None:
+        """Mean over the futures; None where it is not known of one."""
+        if usd is None:
+            return None
+        nodes = self.horizon.nodes
+        return finite(sum(nodes[leaf].probability * value for leaf, value in usd.items()))
 
     def _uncounted(self) -> float:
         """What contracts pay past the horizon where that is not part of the cost."""
@@ -335,6 +350,14 @@ def _unmet(mix: MixResult) -> float:
         for label, value in mix.values.items()
         if isinstance(label, Short)
     )
+
+
+def _less(usd: float | None, other: float | None) -> float | None:
+    return None if usd is None or other is None else usd - other
+
+
+def _at_least_0(usd: float | None) -> float | None:
+    return None if usd is None else max(usd, 0.0)
 
 
 def _per_mtok(usd: float, tokens: float) -> float | None:

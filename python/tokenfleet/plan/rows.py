@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.read import load_data
+from tokenfleet.plan.explored import Exploration
 from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
 from tokenfleet.schema.faults import did_you_mean
@@ -622,6 +623,9 @@ class Plan(Row):
     horizon: OverTime | None = about(
         "Periods and outlooks; the key is absent from a plan of one steady year", default=None
     )
+    exploration: Exploration | None = about(
+        "Plans beside this one; the key is absent where `--explore` was not asked for", default=None
+    )
     schema_version: Literal[6] = about("Version of these keys", default=SCHEMA_VERSION)
 
     def __repr__(self) -> str:
@@ -695,7 +699,7 @@ class Plan(Row):
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""
-        absent = {"horizon"} if self.horizon is None else None
+        absent = {key for key in ("horizon", "exploration") if getattr(self, key) is None}
         return self.model_dump(mode="json", by_alias=True, exclude=absent)
 
     def report(self, path: str | Path, *, redact: bool = False, explained: Any = None) -> None:

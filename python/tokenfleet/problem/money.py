@@ -216,8 +216,16 @@ def kwh_prices(
     carbon = _stated(site, "carbon_kg_per_kwh", needed=carbon_price > 0)
     water = _stated(site, "water_l_per_kwh", needed=water_price > 0)
 
+    terms = {
+        "pue": pue,
+        "carbon_kg_per_kwh": carbon,
+        "carbon_usd_per_t": carbon_price,
+        "water_l_per_kwh_it": water,
+        "water_usd_per_m3": water_price,
+    }
+
     def cost(tariff: float) -> dict[str, float]:
-        return {**_core.kwh_it_cost(tariff, pue, carbon, carbon_price, water, water_price)}  # type: ignore[dict-item]
+        return {**_core.kwh_it_cost({**terms, "tariff_usd_per_kwh": tariff})}  # type: ignore[dict-item]
 
     if not isinstance(tariff_usd_per_kwh, tuple):
         return {**cost(tariff_usd_per_kwh)}

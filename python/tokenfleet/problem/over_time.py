@@ -385,8 +385,24 @@ class _Tree:
                 )
         return replace(problem, pools=tuple(pools), offers=tuple(offers))
 
+    def _check_curve(self, row: Offer) -> None:
+        """Refuses a market curve that ends before what is bought does.
+
+        Raises:
+            SchemaError: names the offer, the age and what to give.
+        """
+        points = self._resale(row)
+        oldest = min(self.built.terms.life_years, self.starts[-1] - row.lead_months / 12.0)
+        if points and points[-1][0] < oldest - _SAME:
+            raise SchemaError(
+                f"offers[] (id {row.id!r}).resale: ends at an age of {points[-1][0]:g} years, and "
+                f"what is bought may reach {oldest:g} within the horizon",
+                "give points to that age, or `book`; a shorter horizon needs fewer",
+            )
+
     def _check_lives(self) -> None:
-        """Refuses what cannot be told: periods longer than a life, and owned stock in two places.
+        """Refuses what cannot be told: periods longer than a life, market curves that end before
+        the horizon, and owned stock in two places.
 
         Raises:
             SchemaError: names the offer or the field.
@@ -402,6 +418,8 @@ class _Tree:
         for offer in self.base.offers:
             places[offer.supply_group] = places.get(offer.supply_group, 0) + 1
         for name, row in self.offers.items():
+            if row.kind == "buy" and name in places:
+                self._check_curve(row)
             valued = row.kind == "owned" and row.market_usd_per_system > 0
             if valued and places.get(name, 0) > 1:
                 raise SchemaError(

@@ -13,19 +13,21 @@ from tokenfleet.explanation.rows import (
     Explanation,
     FlipInput,
     FlipPrice,
+    Limit,
     MenuItem,
     Moved,
     Part,
     Premium,
+    PriceRange,
     RepairSet,
     RoutePoint,
     Step,
     SweepPoint,
-    Swing,
     ToMeasure,
     Worth,
 )
 from tokenfleet.files.plain import plain
+from tokenfleet.plan.explored import Swing
 from tokenfleet.report.numbers import amount, number, percent
 
 _INPUTS = 4  # inputs of a group that are named
@@ -60,6 +62,12 @@ def worth(row: Worth, unit: str) -> str:
     return plain(f"{row.what}{where}{limit}: {'; '.join(parts)}")
 
 
+def worth_nothing(rows: Sequence[Worth]) -> str:
+    """Limits that nobody needs to raise: `More is worth nothing of: power of a, racks of b`."""
+    named = [row.what if row.where == "all" else f"{row.what} of {row.where}" for row in rows]
+    return plain(f"More is worth nothing of: {', '.join(named)}")
+
+
 def _step(step: Step, of: str, unit: str) -> str:
     size = f"{_counted(abs(step.by), of)} {'more' if step.by > 0 else 'less'}"
     if step.worth is None:
@@ -92,6 +100,24 @@ def flip(row: FlipPrice) -> str:
     verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
     beside = row.systems_without if row.verdict == "leaves" else row.systems_with
     return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
+
+
+def stays(row: PriceRange) -> str:
+    """Between which prices a plan stays the best: `h100: from 171,000 to 214,000 USD/system`."""
+    name = {"system": f"systems of type {row.name}", "api": f"API {row.name}"}.get(
+        row.kind, row.name
+    )
+    if row.field is not None:
+        name += f", {row.field}"
+    unit, price = (" times its price", 1.0) if row.price is None else (f" {row.unit}", row.price)
+    now = "" if row.price is None else f" (now {number(price)})"
+    low = number(row.low_factor * price)
+    if row.high_factor is None:
+        text = f"from {low}{unit} up{now}" if row.low_factor else "whatever it costs"
+    else:
+        high = f"{number(row.high_factor * price)}{unit}{now}"
+        text = f"from {low} to {high}" if row.low_factor else f"up to {high}"
+    return plain(f"{name}: {text}{_by(row.how)}")
 
 
 def premium(row: Premium) -> str:
@@ -204,10 +230,22 @@ def menu(rows: Sequence[MenuItem]) -> list[str]:
     return lines
 
 
+def conflict(rows: Sequence[Limit]) -> list[str]:
+    """The limits that cannot all hold, as one line."""
+    named = [
+        f"{_of(r.what, r.where)} ({number(r.limit)} {_UNITS.get(r.unit, r.unit)})" for r in rows
+    ]
+    return [plain(" and ".join(named))] if named else []
+
+
+def _of(what: str, where: str) -> str:
+    return what if where == "all" else f"{what} of {where}"
+
+
 def repair(row: RepairSet) -> str:
     """Concessions, and what the best plan after them costs."""
     given = [
-        f"{c.what} of {c.where} {number(c.after)} instead of {number(c.before)} "
+        f"{_of(c.what, c.where)} {number(c.after)} instead of {number(c.before)} "
         f"{_UNITS.get(c.unit, c.unit)}"
         for c in row.concessions
     ]

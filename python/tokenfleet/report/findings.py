@@ -418,6 +418,9 @@ def matters_most(name: str, by: str, less: str, more: str) -> str:
     return f"{name} matters most: {by} less gives {less}, {by} more gives {more}"
 
 
+RANGES = "Prices between which it stays the best, with all else as it is"
+
+
 def menu_title(better: int) -> str:
     """How many other wishes a plan that costs little more serves."""
     if not better:

@@ -57,12 +57,16 @@ def sentences(horizon: OverTime) -> Iterator[str]:
             f"the worst {percent(1.0 - risk.cvar_alpha)} of futures"
         )
         if risk.evpi_usd is not None:
-            yield f"Knowing the future today is worth at most {dollars(risk.evpi_usd)}"
+            between = _between(risk.evpi_low_usd, risk.evpi_high_usd)
+            yield f"Knowing the future today is worth at most {dollars(risk.evpi_usd)}{between}"
         if risk.vss_usd is not None:
             yield (
                 f"Planning for the mean future alone would cost {dollars(risk.vss_usd)} more "
-                "on average"
+                f"on average{_between(risk.vss_low_usd, risk.vss_high_usd)}"
             )
+        if risk.waiting_usd is not None:
+            waiting = dollars(risk.waiting_usd)
+            yield f"Ordering nothing in the first period would cost {waiting} more"
         if risk.unmet_probability > 0:
             yield f"Some demand is unmet with probability {percent(risk.unmet_probability)}"
     worth = sum(p.probability * p.end_value_usd for p in horizon.periods)
@@ -75,6 +79,14 @@ def sentences(horizon: OverTime) -> Iterator[str]:
         )
     if any(not period.firm for period in horizon.periods):
         yield "Later periods are an outlook: their numbers may be fractions"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    """The interval that is proven, where it is one; one that holds 0 tells nothing apart."""
+    if low is None or high is None or dollars(low) == dollars(high):
+        return ""
+    apart = "" if low > 0 else ", not told apart from nothing at this gap"
+    return f" (proven: {dollars(low)} to {dollars(high)}{apart})"
 
 
 def _later(horizon: OverTime) -> Grid:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenfleet.plan.rows import Plan
+from tokenfleet.report import words
+from tokenfleet.report.numbers import part
 
 NAME = "redacted: dollars are of each 100 a year"
 # Keys whose text is a user's name, and what it is the name of.
@@ -24,6 +26,7 @@ _NAMED = {
     "model": "model",
 }
 _CLASS_ROWS = ("routing", "unserved", "slo")  # elsewhere `class` says how a figure is known
+LEFT_OUT = "what stands in the way is left out of this page"
 _KEPT_WARNINGS = ("inherited", "confidence")  # the others may name anything
 _PRICES = ("price_usd_per_system", "price_usd_per_gpu_h", "price_source", "energy_usd_per_kwh_it")
 _PER_TOKEN = ("cost_per_mtok_output_usd", "cost_per_mtok_input_usd", "cost_per_mtok_total_usd")
@@ -45,9 +48,36 @@ def redacted(plan: Plan) -> Plan:
 
 
 def redacted_error(error: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer without a plan: what kind it is. Its sentences name sites and limits."""
-    kept = {key: error.get(key) for key in ("type",)}
-    return {**kept, "name": "redacted", "message": "left out of this page", "hint": ""}
+    """An answer without a plan: what kind it is, and of each way out which kinds of limits give way
+    and by what share. Its sentences, which name sites and amounts, are left out."""
+    repairs, conflicts = error.get("repairs") or (), len(error.get("conflicts") or ())
+    named: dict[tuple[str, str], str] = {}
+    ways = [
+        {"relative": 0.0, "changes": [{"text": _gives_way(c, named)} for c in way["changes"]]}
+        for way in repairs
+    ]
+    return {
+        "type": error.get("type"),
+        "name": "redacted",
+        "message": LEFT_OUT,
+        "hint": "",
+        "repairs": ways,
+        "conflicts": [LEFT_OUT] * min(conflicts, 1) if not ways else [],
+    }
+
+
+def _gives_way(change: Mapping[str, Any], named: dict[tuple[str, str], str]) -> str:
+    """`power of site 1: 36% more than its limit`; sites, offers, APIs and workloads numbered."""
+    what, where = str(change["what"]), str(change["where"])
+    name, kind = ("demand", "workload") if what == "demand" else words.limit_words(what)
+    if (kind, where) not in named:
+        named[kind, where] = f"{kind} {sum(k == kind for k, _ in named) + 1}"
+    of = f" of {named[kind, where]}" if kind else ""
+    limit, short = float(change["limit"]), float(change["short_by"])
+    if what == "demand":
+        return f"demand{of}: {part(short, limit)} of it cannot be served"
+    more = f"{part(short, limit)} more than its limit" if limit > 0 else "it allows none"
+    return f"{name or 'a limit'}{of}: {more}"
 
 
 def _scaled(key: str, value: Any, scale: float) -> Any:
@@ -65,6 +95,7 @@ def _scaled(key: str, value: Any, scale: float) -> Any:
 def _leave_out(data: dict[str, Any]) -> None:
     """What could name somebody or give a price away."""
     data.update(name=NAME, price_vintage=None, origin=None, verification=None)
+    data.pop("exploration", None)
     data.update(inputs=[], not_considered=[], **dict.fromkeys(_PER_TOKEN))
     data["warnings"] = [row for row in data["warnings"] if row["kind"] in _KEPT_WARNINGS]
     data["limits"] = [row for row in data["limits"] if "usd" not in row["what"]]

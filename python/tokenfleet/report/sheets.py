@@ -17,14 +17,19 @@ INPUTS_NOTE = (
     "Change a blue figure, and every sheet follows. The mix stays: far from the plan another may "
     "be better, and then tokenfleet must run again."
 )
-STILL_IN_PLAN = "still in it; how many may differ"
+STILL_BEST = "the mix is still the best"
+NO_END = "no end"
+OTHER_MIX = (
+    "Ranges of prices are known of the cheapest mix alone. This plan has another, which costs "
+    "hardly more, or its scenario was explained and not itself: tokenfleet explain PLAN."
+)
 NO_RANGES = (
     "Prices at which the plan changes were not computed: a changed price keeps the cost of this "
     "mix right and does not say whether it is still the cheapest. tokenfleet explain finds them."
 )
 PRICE_RANGES = (
-    "Up to the price stated, with all else as it is, an offer stays in the best plan. Several "
-    "changes at once, and figures without such a price, need a new run."
+    "Between the prices stated, with all else as it is, no other mix costs less: found by solving "
+    "again. Several changes at once, and figures without a range, need a new run."
 )
 ORDER_NOTE = "One line for each site and offer. Prices come from the sheet Inputs."
 CASH_NOTE = (

@@ -14,9 +14,8 @@ from datetime import date
 from typing import Protocol
 
 from tokenfleet.files.plain import plain
-from tokenfleet.mix.model import limits
 from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
-from tokenfleet.problem_data import GOALS
+from tokenfleet.problem_data import GOALS, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
@@ -183,13 +182,18 @@ def _figures(usd: float, gpus: int | None) -> str:
 
 
 def simplicity(plan: Plan) -> str:
-    """What was given up for a simpler plan; nothing where that is no more than a rounding."""
+    """What was given up for a simpler plan, or for what stands; nothing of a rounding."""
     best = plan.best_objective_value
     if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
         return ""
     share = abs(plan.objective_value - best) / abs(best)
     given = amount(abs(plan.objective_value - best), plan.objective_unit)
-    return f"; {given} ({percent(share)}) is given up for a simpler plan"
+    why = (
+        "to keep what stands"
+        if KEPT in [notice.text for notice in plan.warnings]
+        else "for a simpler plan"
+    )
+    return f"; {given} ({percent(share)}) is given up {why}"
 
 
 def _better(plan: Plan) -> str:
@@ -312,7 +316,7 @@ def _left(row: Promise) -> float:
 
 
 def _limit_words(row: Limit) -> str:
-    name = limit_name(row)
+    name = limit_name(row.what)
     where = "" if row.where == "all" else f" of {row.where}"
     return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
 
@@ -390,9 +394,17 @@ def item_name(item: str) -> str:
     return _ITEMS.get(item, item.replace("_", " "))
 
 
-def limit_name(row: Limit) -> str:
-    """What a limit is of, in words."""
-    return next((f.words for f in limits.FAMILIES if f.key == row.what), row.what)
+def limit_name(what: str) -> str:
+    """What a limit is of, in words, by its key."""
+    return limit_words(what)[0] or what
+
+
+def limit_words(what: str) -> tuple[str, str]:
+    """A limit by its key: its words, and what it is stated of (site, offer, api, or nothing)."""
+    from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
+
+    known = ((f.words, f.of) for f in limits.FAMILIES if f.key == what)
+    return next(known, ("", ""))
 
 
 def accelerators(plan: Plan) -> dict[str, str]:

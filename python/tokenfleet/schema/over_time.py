@@ -38,12 +38,6 @@ def time_faults(scenario: Scenario) -> Iterator[Fault]:
         return
     yield from _dates(scenario, scenario.horizon)
     yield from _outlooks(scenario, scenario.horizon)
-    if scenario.objective.kind == "least_cost_per_token":
-        yield Fault(
-            "objective.kind",
-            "least_cost_per_token over a horizon is not there yet",
-            "state the demand and choose least_cost: the plan shows $ per million tokens",
-        )
     if scenario.objective.risk is not None and not scenario.outlooks:
         hint = "add outlooks, or leave the risk out"
         yield Fault("objective.risk", "there is one future: nothing is at risk", hint)

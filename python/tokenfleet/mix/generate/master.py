@@ -16,6 +16,7 @@ import numpy as np
 from tokenfleet.mix.generate.pricing import Duals, Pairs, PoolScope, packing_coefficient
 from tokenfleet.mix.model import Label, Row, build
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.model.collector import uncollected
 from tokenfleet.mix.model.index import Capacity, Demand, Pack, Packing, Place, Slack, Slots, Whole
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -113,6 +114,7 @@ class Master:
         costs[self._first :] = np.array(self._kwh) * prices.kwh[pools, scopes]
         self.lp.reprice(costs)
 
+    @uncollected()
     def add(self, rows: Iterable[int]) -> None:
         """Build the columns and capacity rows of more pairs."""
         assert self._prices is not None

@@ -6,34 +6,40 @@ then gives way least says what is missing. It is itself the plan that its repair
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
-from tokenfleet.mix.model.index import Budget, Capex, Row, Slack
+from tokenfleet.mix.model.index import Budget, Capex, Power, Row, Slack
 from tokenfleet.mix.model.objectives import set_objective
+from tokenfleet.mix.model.stock import deliveries, fix_orders
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
-from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Problem, only_block
+from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Pool, Problem, only_block
 
 _SECONDS = 20.0
 _MOST_S = 8.0
 _NOISE = 1e-6
 
 
-def explain_horizon(problem: Problem, frame: Frame) -> InfeasibleError:
-    """The error that names the periods in which something is short."""
+def explain_horizon(
+    problem: Problem, frame: Frame, fixed: Mapping[tuple[int, int], float] | None = None
+) -> InfeasibleError:
+    """The error that names the periods in which something is short, where orders `fixed` by node
+    and offer stand."""
     deadline = Deadline(_SECONDS)
     horizon = problem.horizon
     assert horizon is not None
     names = that_give_way(horizon)
-    repairs = [_repair(problem, frame, [name], deadline) for name in names]
+    repairs = [_repair(problem, frame, [name], deadline, fixed or {}) for name in names]
     found = [texts for texts in repairs if texts]
     if not found:
-        found = [texts for texts in [_repair(problem, frame, names, deadline)] if texts]
+        found = [
+            texts for texts in [_repair(problem, frame, names, deadline, fixed or {})] if texts
+        ]
     if not found:
         return InfeasibleError("no plan over the horizon meets every requirement", ())
     conflicts = [text for texts in found for text in texts]
@@ -55,10 +61,15 @@ def that_give_way(horizon: Horizon) -> list[str]:
 
 
 def _repair(
-    problem: Problem, frame: Frame, families: Sequence[str], deadline: Deadline
+    problem: Problem,
+    frame: Frame,
+    families: Sequence[str],
+    deadline: Deadline,
+    fixed: Mapping[tuple[int, int], float],
 ) -> list[str]:
     """What must give way of some families, the least of it; nothing where that is no cure."""
     m = build(problem, relax=frozenset(families), frame=frame)
+    fix_orders(m, fixed)
     slacks = m.of(Slack)
     if not slacks or deadline.left() <= 0:
         return []
@@ -77,8 +88,35 @@ def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:
         if amount > _NOISE * max(_size(problem, row), _NOISE):
             family, (node, own) = _family(row), _in_node(problem, row)
             text = family.short(node.problem, own, family.unit.enough(amount))
-            found[f"{node.name}: {text}"] = None
+            found[f"{node.name}: {text}{_until(problem, row)}"] = None
     return list(found)
+
+
+def _until(problem: Problem, row: Row) -> str:
+    """What ends a shortage of power by itself: a block that arrives, or more power by date."""
+    if not isinstance(row, Power):
+        return ""
+    horizon, u = problem.horizon, problem.node_of(row.scope)
+    assert horizon is not None
+    t, limit = horizon.nodes[u].period, _size(problem, row)
+    later = sorted(v for v in horizon.below(u) if horizon.nodes[v].period > t)
+    blocks = {o: pool for o, pool in _blocks(problem) if pool.site == row.site}
+    arrives = {v: o for o in blocks for v in reversed(deliveries(horizon, o, 0))}
+    for v in later:
+        node = horizon.nodes[v]
+        if v in arrives:
+            return f", until {blocks[arrives[v]].system} may arrive in {node.name}"
+        if node.problem.sites[row.site].power_limit_kw > limit:
+            return f", until more arrives in {node.name}"
+    return ""
+
+
+def _blocks(problem: Problem) -> Iterator[tuple[int, Pool]]:
+    """Offers of power, with their pools."""
+    for o, offer in enumerate(problem.offers):
+        pool = problem.pools[offer.pool]
+        if pool.provisioned_it_kw < 0:
+            yield o, pool
 
 
 def _size(problem: Problem, row: Row) -> float:

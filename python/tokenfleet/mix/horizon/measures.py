@@ -6,6 +6,7 @@ Every measure is a difference of plans that were solved for it:
     EVPI           expected cost of the plan - wait and see                        >= 0
     EEV            expected cost if what is decided now is that of the mean future
     VSS            EEV - expected cost of the plan                                 >= 0
+    waiting        expected cost if the first period orders nothing - that of the plan >= 0
     regret         what one future's own plan decides now, in another future: cost above its least
 """
 
@@ -77,6 +78,13 @@ def with_orders(
         return solve_horizon(name, horizon, options, fixed=orders, pairs=pairs)
     except InfeasibleError:
         return None
+
+
+def no_orders(horizon: Horizon) -> dict[tuple[int, int], float]:
+    """Nothing ordered in the first period: the cost above the plan's is that of waiting."""
+    first = next(u for u, node in enumerate(horizon.nodes) if node.parent < 0)
+    offers = horizon.nodes[first].problem.offers
+    return {(first, o): 0.0 for o, offer in enumerate(offers) if offer.stock is not None}
 
 
 def in_future(horizon: Horizon, orders: Orders, leaf: int) -> dict[tuple[int, int], float]:

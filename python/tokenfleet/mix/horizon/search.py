@@ -1,9 +1,10 @@
 """Search over a horizon: bound, a whole plan period by period, proof.
 
-1. The relaxation is the bound.
-2. A small model goes to HiGHS whole. A large one is made whole one period at a time (relax and
-   fix): numbers of the period are whole, those before stand, those after may be fractions. That is
-   a plan early, and starts the exact search, which has the rest of the time.
+1. A fleet with few states is searched by them (`states`), which bounds it best.
+2. Of another the relaxation is the bound. A small model goes to HiGHS whole. A large one is made
+   whole one period at a time (relax and fix): numbers of the period are whole, those before stand,
+   those after may be fractions. That is a plan early, and starts the exact search, which has the
+   rest of the time.
 3. The numbers that are whole are fixed and the rest solved once more, so that a plan holds to the
    last digit and not to the solver's tolerance.
 """
@@ -16,15 +17,18 @@ from contextlib import AbstractContextManager
 
 import pulp
 
+from tokenfleet.mix.horizon.choice import search_states
+from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.bounds import bounded
-from tokenfleet.mix.search.incumbent import Found, Incumbent, value_of
+from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch, value_of
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import Outcome, compiled, run
+from tokenfleet.mix.solver.highs import Outcome, compiled, run, sign_of
 from tokenfleet.problem_data import AtRisk, Held, NodeCost, Ordered, Placed, Tail, Unmet
 
 SMALL = 600  # whole numbers up to which the whole model is solved at once
+FEW = 100  # whole numbers up to which states have nothing to add
 _PERIODS_SHARE = 0.6  # of the time, for a first plan of a large model
 _SAME = 1e-9  # relative: values as near as this are one
 _ORDER = 1e-7  # of the price: what an order is weighed with among plans of equal cost
@@ -35,25 +39,26 @@ _LONGER_S = 5.0
 _ROUGH = 2e-3  # gap of one period at a time
 
 
-def search_horizon(m: FleetModel, effort: Effort) -> Found:
-    """Solve the model with the objective that it has now."""
-    relaxed = run(m.prob, effort.first().within(effort.first().left()), mip=False)
-    if not relaxed.has_incumbent:
-        return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
-    best = Incumbent(m, effort.gap, relaxed.bound)
-    matrix = compiled(m.prob)
+def search_horizon(
+    m: FleetModel,
+    effort: Effort,
+    start: Mapping[str, float] | None = None,
+    watch: Watch | None = None,
+) -> Found:
+    """Solve the model with the objective that it has now, from the plan `start` if there is one;
+    `watch(value, bound)` is told of what is found."""
+    best = Incumbent(m, effort.gap, -math.inf * sign_of(m.prob), watch=watch)
+    if start is not None:
+        best.offer_plan(start)
     try:
-        if sum(matrix.integral) > SMALL:
-            plan = _by_period(m, effort.part(_PERIODS_SHARE, least_s=5.0))
-            if plan is not None:
-                best.offer_plan(plan)
-        if not best.done():
-            patient = effort if best.plan is not None else effort.first()
-            limit = patient.within(max(effort.left(), 1.0))
-            best.take(run(m.prob, limit, start=best.plan, target=best.target()), whole=True)
-        if best.plan is None and not best.exhausted:
-            first = effort.first()
-            best.take(run(m.prob, first.within(first.left(), first_plan=True)), whole=True)
+        _by_states(m, effort, best)
+        if best.plan is None or not (best.done() or effort.left() <= 0):
+            relaxed = run(m.prob, effort.first().within(effort.first().left()), mip=False)
+            if not relaxed.has_incumbent:
+                status = relaxed.status
+                return Found(status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
+            best.prove(relaxed.bound)
+            _whole(m, effort, best)
     except KeyboardInterrupt:
         if best.plan is None:
             raise
@@ -64,6 +69,31 @@ def search_horizon(m: FleetModel, effort: Effort) -> Found:
             if plan is not None and _no_worse(value_of(m, plan), best.value):
                 best.plan, best.value = plan, value_of(m, plan)
     return best.found()
+
+
+def _by_states(m: FleetModel, effort: Effort, best: Incumbent) -> None:
+    """The states of a small fleet, where it is worth it and where it has them."""
+    if sum(compiled(m.prob).integral) > FEW:
+        states = states_of(m)
+        if states is not None:
+            search_states(states, effort, best)
+
+
+def _whole(m: FleetModel, effort: Effort, best: Incumbent) -> None:
+    """The whole model, after a first plan made period by period where it is large."""
+    if best.plan is None and sum(compiled(m.prob).integral) > SMALL:
+        plan = _by_period(m, effort.part(_PERIODS_SHARE, least_s=5.0))
+        if plan is not None:
+            best.offer_plan(plan)
+    if not best.done():
+        patient = effort if best.plan is not None else effort.first()
+        limit = patient.within(max(effort.left(), 1.0))
+        told = best.hear if best.watch is not None else None
+        outcome = run(m.prob, limit, start=best.plan, target=best.target(), watch=told)
+        best.take(outcome, whole=True)
+    if best.plan is None and not best.exhausted:
+        first = effort.first()
+        best.take(run(m.prob, first.within(first.left(), first_plan=True)), whole=True)
 
 
 def _no_worse(value: float, other: float) -> bool:

@@ -17,10 +17,11 @@ from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import BY_ORDER
 from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
 from tokenfleet.mix.model.objectives import set_goal
-from tokenfleet.mix.model.stock import paid_in
+from tokenfleet.mix.model.stock import fix_orders, paid_in
 from tokenfleet.mix.result import Booking, MixResult, clean_values
-from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.solve import NoPlanError
+from tokenfleet.mix.search.incumbent import Found, Watch
+from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.solve import NoPlanError, bounded_scale
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
@@ -91,10 +92,12 @@ def solve_horizon(
     fixed: Orders | None = None,
     *,
     pairs: frozenset[tuple[int, int]] | None = None,
+    watch: Watch | None = None,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already;
     `pairs` are the (pool, candidate) that may be used, all by default: of a plan over some of them
-    nothing is proven against the others.
+    nothing is proven against the others. `watch(value, bound)` is told of the best plan as it
+    moves.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -103,15 +106,18 @@ def solve_horizon(
     begun = time.perf_counter()
     options = options or SolveOptions()
     problem = combined(name, horizon)
-    m = _model(problem, fixed or {}, pairs)
+    m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
     set_risk(m, risk or Risk())
     effort = Effort.of(options)
-    found = search_horizon(m, effort)
+    if problem.objective.goal.per is not None:
+        found = _by_amount(search_ratio(m, effort, search_horizon), problem)
+    else:
+        found = search_horizon(m, effort, watch=watch)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
         if found.status == "infeasible":
-            raise explain_horizon(problem, m.frame)
+            raise explain_horizon(problem, m.frame, fixed)
         raise NoPlanError("no plan was found within the time limit", "give the solver more time")
     if risk is not None and risk.leaves_a_choice:
         found = _least_mean(m, found, effort)
@@ -139,18 +145,29 @@ def solve_horizon(
     )
 
 
+def _by_amount(found: Found, problem: Problem) -> Found:
+    """A ratio in the unit of its goal, such as $ per million tokens."""
+    per = problem.objective.goal.per_amount
+    best = None if found.best_value is None else found.best_value * per
+    return replace(found, value=found.value * per, bound=found.bound * per, best_value=best)
+
+
+def _most_scale(problem: Problem, options: SolveOptions) -> float:
+    """What free demand may reach in any node, bounded where more is better and no limit stated."""
+    limit = scale_limit(problem)
+    unlimited = math.isinf(limit) and problem.objective.goal.gains_by_volume
+    return bounded_scale(problem, options) if unlimited else limit
+
+
 def _model(
-    problem: Problem, fixed: Orders, pairs: frozenset[tuple[int, int]] | None = None
+    problem: Problem, fixed: Orders, pairs: frozenset[tuple[int, int]] | None, scale_max: float
 ) -> FleetModel:
-    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    frame = frame_of(problem, scale_max, every_system=True)
     for (_, o), count in fixed.items():  # what was decided elsewhere may be more than is useful
         frame.useful[problem.offers[o].pool] += count
     m = build(problem, pairs=pairs, pools=range(len(problem.pools)), frame=frame)
     check_scaling(m)
-    for (u, o), count in fixed.items():
-        column = m.columns.get(Ordered(u, o))
-        if column is not None:
-            column.lowBound = column.upBound = count
+    fix_orders(m, fixed)
     return m
 
 

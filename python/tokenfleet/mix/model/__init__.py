@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tokenfleet.mix.model import limits
+from tokenfleet.mix.model.collector import uncollected
 from tokenfleet.mix.model.columns import FleetModel, Term, new_model, scale_limit
 from tokenfleet.mix.model.frame import Frame, frame_of
 from tokenfleet.mix.model.index import Label, Row
@@ -27,6 +28,7 @@ from tokenfleet.problem_data import Problem
 __all__ = ["FleetModel", "Frame", "Label", "Row", "Term", "build", "frame_of", "scale_limit"]
 
 
+@uncollected()
 def build(
     problem: Problem,
     *,

@@ -12,7 +12,7 @@ take the other's place.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, get_type_hints
 
@@ -158,6 +158,27 @@ def _unexplained(fact: Fact, row: Any) -> bool:
     return content(getattr(row, fact.name)) != content(fact.default)
 
 
+def names_in(rows: Iterable[Any]) -> frozenset[str]:
+    """Every word that a field of the rows holds, names of the rows themselves aside.
+
+    A limit that is stated of system types by name (`most_of={"h100_sxm_8": 3}`) holds them so.
+    """
+    stated = (getattr(row, f.name) for row in rows for f in facts(row) if f.better != "indifferent")
+    return frozenset(word for value in stated for word in _words(value))
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _words(key)
+            yield from _words(item)
+    elif isinstance(value, (tuple, list, set, frozenset)):
+        for item in value:
+            yield from _words(item)
+
+
 def content(value: Any) -> Hashable:
     """A value of a field, fit to be compared and hashed."""
     if isinstance(value, np.ndarray):
@@ -180,11 +201,30 @@ def sort_key(
     by request class stand in the order `classes`, and what may differ by load block is written
     out for all `blocks`.
     """
-    return tuple(
-        _sortable(fact, _written_out(fact, getattr(row, fact.name), blocks), ranks, classes)
-        for fact in facts(row)
-        if (fact.refers_to in ranks if fact.refers_to else fact.better != "indifferent")
-    )
+    key: list[Any] = []
+    for fact, is_plain in _sorted_by(type(row), row, tuple(ranks)):
+        value = getattr(row, fact.name)
+        if is_plain and value.__class__ in _PLAIN:  # nearly all: problems have many candidates
+            key.append(value)
+        else:
+            key.append(_sortable(fact, _written_out(fact, value, blocks), ranks, classes))
+    return tuple(key)
+
+
+_PLAIN = frozenset({bool, int, float, str})
+_SORTED_BY: dict[tuple[type, tuple[str, ...]], tuple[tuple[Fact, bool], ...]] = {}
+
+
+def _sorted_by(table: type, row: Any, ranked: tuple[str, ...]) -> tuple[tuple[Fact, bool], ...]:
+    """The fields that rows are sorted by, and whether a plain value of each stands for itself."""
+    known = _SORTED_BY.get((table, ranked))
+    if known is None:
+        known = _SORTED_BY[table, ranked] = tuple(
+            (fact, not fact.refers_to and not fact.by_block and fact.default is not None)
+            for fact in facts(row)
+            if (fact.refers_to in ranked if fact.refers_to else fact.better != "indifferent")
+        )
+    return known
 
 
 def _sortable(

@@ -107,7 +107,8 @@ class FleetModel:
         """Create a column; `up` may be inf, `low` -inf."""
         name = f"c{len(self.columns):07d}"
         category = pulp.LpInteger if integer else pulp.LpContinuous
-        lower, upper = (bound if math.isfinite(bound) else None for bound in (low, up))
+        lower = low if math.isfinite(low) else None
+        upper = up if math.isfinite(up) else None
         variable = self.prob.add_variable(name, lower, upper, category)
         self.columns[label] = variable
         self._of_kind[type(label)][label] = variable

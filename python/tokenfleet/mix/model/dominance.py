@@ -21,6 +21,9 @@ canonical order stays. There is no tolerance.
 A field's claim must bear this: `Less` says that a plan stays a plan, and gets no worse, where a row
 is replaced by one with less. A field that claims nothing can forbid a replacement, never cause one.
 
+A type that the objective, a site or a workload names is told apart by its name: a limit may count
+it ("at most 3 of h100_sxm_8"), so it is neither left out nor put in another's place.
+
 Few pairs of types are compared in full: the best that q has of every number must be no worse than
 the best of p, which arrays tell for all pools of a place at once.
 """
@@ -34,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.mix.model.better import Alike, are_unlimited, must_be_equal, numbers
+from tokenfleet.mix.model.better import Alike, are_unlimited, must_be_equal, names_in, numbers
 from tokenfleet.mix.model.order import Order
 from tokenfleet.problem_data import FloatArray, Problem
 
@@ -75,9 +78,12 @@ def dominated_systems(
         )
         types.setdefault(pool.system, []).append(seen)
     possible = _possible(types)
+    named = names_in((problem.objective, *problem.sites, *problem.workloads))
     gone: set[str] = set()
     for name in reversed(types):
-        others = possible[name] - gone - {name}
+        if name in named:
+            continue
+        others = possible[name] - named - gone - {name}
         if any(_replaces(types[other], types[name]) for other in others):
             gone.add(name)
     return frozenset(gone)

@@ -169,7 +169,8 @@ class Family:
     def moved(self, problem: Problem, place: StatedLimit, amount: float) -> Problem:
         """The problem with the limit of a place higher by an amount, or lower by a negative one."""
         if not self.of:
-            more: dict[str, Any] = {self.field: place.limit + amount}
+            limit = place.limit + amount
+            more: dict[str, Any] = {self.field: limit if math.isfinite(limit) else None}
             return replace(problem, objective=replace(problem.objective, **more))
         table = f"{self.of}s"
         rows = list(getattr(problem, table))

@@ -422,6 +422,7 @@ class Scopes:
         together = _Counted(problem, [problem.in_node(u) for u in range(len(nodes))])
         alone = [_Counted(problem, [only_block(b) for b in found]) for found in up]
         self._hours = [block.counted_hours for block in problem.blocks]
+        self._hours_up: dict[tuple[int, int], float] = {}
         self._table = [frozenset(scope.blocks) for scope in problem.scopes]
         self._up = [up[pool.site] for pool in problem.pools]
         self._systems = [alone[q.site] if q.elastic else together for q in problem.pools]
@@ -439,7 +440,9 @@ class Scopes:
 
     def hours_up(self, p: int, scope: int) -> float:
         """Hours a year of a scope in which the site of the pool is up."""
-        return sum(self._hours[b] for b in self.up_in(p, scope))
+        if (p, scope) not in self._hours_up:  # asked for every replica
+            self._hours_up[p, scope] = sum(self._hours[b] for b in self.up_in(p, scope))
+        return self._hours_up[p, scope]
 
     def systems(self, p: int) -> Sequence[int]:
         """Scopes in which the systems of the pool are counted."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 import pulp
@@ -87,22 +88,22 @@ def _served(m: FleetModel) -> dict[tuple[int, int, int], list[pulp.LpVariable]]:
     return served
 
 
+# Of a flow, whose classes stand together.
+_PLACE = attrgetter("block", "pool", "candidate")
+
+
 def respect_capacity(m: FleetModel) -> None:
     """sum over k of load[c, k] * f[b, p, c, k] <= speed[b, p] * n[b, p, c]."""
-    candidates, pools = m.problem.candidates, m.problem.pools
-    for place, found in itertools.groupby(m.of(Flow).items(), lambda item: _place(item[0])):
+    pools = m.problem.pools
+    loads = [candidate.load.tolist() for candidate in m.problem.candidates]
+    for place, found in itertools.groupby(m.of(Flow).items(), lambda item: _PLACE(item[0])):
         row = Capacity(*place)
-        load = candidates[row.candidate].load
+        load = loads[row.candidate]
         pairs = [(column, load[flow.cls]) for flow, column in found]
         speed = pools[row.pool].speed
         speed = speed[row.block] if isinstance(speed, tuple) else speed
         pairs.append((m.columns[m.replicas_of(row)], -speed))
         m.row(row, pairs, LE, 0.0)
-
-
-def _place(flow: Flow) -> tuple[int, int, int]:
-    """Block, pool and candidate of a flow, whose classes stand together."""
-    return flow.block, flow.pool, flow.candidate
 
 
 def pair_phases(m: FleetModel) -> None:
@@ -571,6 +572,15 @@ FAMILIES: tuple[Family, ...] = (
 def family_of(row: Row) -> Family | None:
     """The family that a row belongs to, if it is one of the table."""
     return next((f for f in FAMILIES if row.family in (f.name, *f.more_rows)), None)
+
+
+def words_of(name: str) -> str:
+    """What people call a family; a name that is none of them as it is.
+
+    >>> words_of("budget"), words_of("TTFT limit")
+    ('annual budget', 'TTFT limit')
+    """
+    return next((f.words for f in FAMILIES if f.name == name and f.words), name)
 
 
 def size_of_limit(problem: Problem, row: Row) -> float:

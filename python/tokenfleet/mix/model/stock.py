@@ -16,7 +16,7 @@ These rows are the only link between nodes: inside each, everything is the model
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pulp
@@ -262,6 +262,14 @@ def payments(problem: Problem, stock: Stock, vintage: Vintage) -> dict[int, floa
             due = vintage.price_usd * stock.upfront_fraction * paid
             usd[d] = usd.get(d, 0.0) + due * now * node.probability
     return usd
+
+
+def fix_orders(m: FleetModel, fixed: Mapping[tuple[int, int], float]) -> None:
+    """Orders by (node, offer) that are decided already."""
+    for (u, o), count in fixed.items():
+        column = m.columns.get(Ordered(u, o))
+        if column is not None:
+            column.lowBound = column.upBound = count
 
 
 def _limit_orders(m: FleetModel) -> None:

@@ -85,9 +85,13 @@ class Incumbent:
         self.exhausted |= whole and outcome.status == "infeasible"
         if whole and not self.partial:
             self.status = outcome.status
-            if math.isfinite(outcome.bound):
-                self.bound = self.sign * max(self.sign * self.bound, self.sign * outcome.bound)
-                self.hear(self.value, self.bound)
+            self.prove(outcome.bound)
+
+    def prove(self, bound: float) -> None:
+        """A bound on the whole model, kept where it is better than the one in hand."""
+        if math.isfinite(bound):
+            self.bound = self.sign * max(self.sign * self.bound, self.sign * bound)
+            self.hear(self.value, self.bound)
 
     def hear(self, value: float, bound: float) -> None:
         """Tells who watches where a value or a bound is better than all that were told."""

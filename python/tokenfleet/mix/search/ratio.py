@@ -16,7 +16,7 @@ some plan costs less than r per token.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pulp
@@ -62,9 +62,14 @@ class _Ratio:
         return self.cost_of(plan) / tokens if tokens > self.least else math.inf
 
 
-def search_ratio(m: FleetModel, effort: Effort) -> Found:
-    """The plan of least cost per token ($ per token) and a proven bound."""
-    return RatioSearch(m, effort).solve()
+#: Solves a model with the objective that it has, from a plan in hand.
+Searching = Callable[[FleetModel, Effort, Mapping[str, float] | None], Found]
+
+
+def search_ratio(m: FleetModel, effort: Effort, by: Searching | None = None) -> Found:
+    """The plan of least cost per token ($ per token) and a proven bound; `by` is how to solve each
+    step where the model is not one of a year."""
+    return RatioSearch(m, effort, by).solve()
 
 
 def least_relaxed_ratio(m: FleetModel, options: SolveOptions) -> float | None:
@@ -84,8 +89,9 @@ class RatioSearch:
 
     relaxed: Outcome
 
-    def __init__(self, m: FleetModel, effort: Effort) -> None:
+    def __init__(self, m: FleetModel, effort: Effort, by: Searching | None = None) -> None:
         self.m = m
+        self.by = by
         self.effort = effort
         self.wanted = max(effort.gap, OPTIMAL_GAP / 2)
         self.ratio = _ratio_of(m)
@@ -158,10 +164,10 @@ class RatioSearch:
         """
         effort, least = self.effort.with_gap(self.wanted), self.ratio.of(self.relaxed.values)
         cost_minus_tokens(self.m, self.bound if math.isfinite(self.bound) else least)
-        found = search(self.m, effort.part(0.25))
+        found = self._search(effort.part(0.25))
         if found.values and math.isinf(self.ratio.of(found.values)):
             self._aim_at_tokens()
-            found = search(self.m, effort.part(0.5))
+            found = self._search(effort.part(0.5))
         self.plan, self.interrupted = dict(found.values), found.interrupted
         if found.values and math.isinf(self.ratio.of(self.plan)):
             raise _no_token()
@@ -183,9 +189,15 @@ class RatioSearch:
             elif self.ratio.of(self.plan) >= best:
                 return
 
-    def _try_below(self, step: float) -> Outcome:
+    def _search(self, effort: Effort, start: Mapping[str, float] | None = None) -> Found:
+        return (self.by or search)(self.m, effort, start)
+
+    def _try_below(self, step: float) -> Outcome | Found:
         """Look for a plan below `step` $ per token, or prove that there is none."""
         cost_minus_tokens(self.m, step)
+        if self.by is not None:
+            effort = self.effort.part(0.6, least_s=0.5).with_gap(_SIGN_KNOWN)
+            return self.by(self.m, effort, self.plan)
         sign = self.effort.within(max(self.effort.left() * 0.6, 0.5), gap=_SIGN_KNOWN)
         return run(self.m.prob, sign, start=self.plan)
 
@@ -201,7 +213,7 @@ class RatioSearch:
         pairs = [(by_name[name], a) for name, a in weights.items()]
         self.m.row(Ratio(), pairs, pulp.LpConstraintLE, -ratio.constant)
         self._aim_at_tokens()
-        found = search(self.m, self.effort.part(1.0, least_s=1.0), start=self.plan)
+        found = self._search(self.effort.part(1.0, least_s=1.0), self.plan)
         if found.values and ratio.tokens_of(found.values) > ratio.tokens_of(self.plan):
             self.plan = dict(found.values)
 

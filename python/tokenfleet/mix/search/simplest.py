@@ -13,7 +13,7 @@ nobody proves that nothing is simpler still.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pulp
@@ -124,7 +124,7 @@ def simplest(
     pairs = own | beside | (worth if len(worth) <= MOST_PAIRS else frozenset())
     model = build(problem, pairs=pairs, frame=frame)
     known = tuple(model.columns)
-    goal = _Goal(model)
+    goal = ValueRow(model)
     goal.require(bar, values)
     simple = _Simplicity(model, values, _choose(model))
     weights, constant = simple.weights(goal, bar)
@@ -140,14 +140,20 @@ def simplest(
         raise KeyboardInterrupt
     if not outcome.has_incumbent:
         return None
-    whole = {la: model.columns[la].cat == pulp.LpInteger for la in known}
-    named = {la: outcome.values[model.columns[la].name] for la in known}
-    found = {la: float(round(v)) if whole[la] else v for la, v in named.items()}
-    found = {la: v for la, v in found.items() if v}
+    found = rounded(model, known, outcome.values)
     value = goal.of(found)
     as_good = goal.sign * value <= goal.sign * bar.cap + 1e-7 * abs(bar.cap)
     is_simpler = simple.of(found) < simple.of(values)
     return Simpler(model, found, value) if as_good and is_simpler else None
+
+
+def rounded(
+    m: FleetModel, columns: Iterable[Label], values: Mapping[str, float]
+) -> dict[Label, float]:
+    """Columns that are not zero by their labels, whole where they have to be."""
+    named = {la: values[m.columns[la].name] for la in columns}
+    whole = {la: float(round(v)) for la, v in named.items() if m.columns[la].cat == pulp.LpInteger}
+    return {la: v for la, v in {**named, **whole}.items() if v}
 
 
 def with_plainer(problem: Problem) -> Problem:
@@ -156,7 +162,7 @@ def with_plainer(problem: Problem) -> Problem:
     return replace(problem, candidates=candidates)
 
 
-class _Goal:
+class ValueRow:
     """The problem's goal as a row: its value no worse than some cap."""
 
     def __init__(self, m: FleetModel) -> None:
@@ -266,7 +272,7 @@ class _Simplicity:
         """What a plan uses, weighted."""
         return sum(self._weight(label) for label in self.used(values))
 
-    def weights(self, goal: _Goal, bar: Bar) -> tuple[dict[Label, float], float]:
+    def weights(self, goal: ValueRow, bar: Bar) -> tuple[dict[Label, float], float]:
         """Coefficients of columns, and a constant."""
         weights: dict[Label, float] = {la: self._weight(la) for la in self.chosen}
         for replicas in self.m.of(Replicas):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report.page import day, over_time
+from tokenfleet.report.page import day, explored, over_time
 from tokenfleet.report.page.charts import Figure
 from tokenfleet.report.page.look import Look
 
@@ -17,6 +17,8 @@ def figures(plan: Plan) -> Iterator[Figure]:
     if plan.horizon is not None:
         for of in (over_time.cash, over_time.purchases, over_time.held):
             yield of(plan.horizon)
+    if plan.exploration is not None:
+        yield from explored.figures(look, plan.exploration)
     for figure in (day.power(look), day.utilisation(look)):
         if figure is not None:
             yield figure

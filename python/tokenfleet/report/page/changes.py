@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tokenfleet.explanation.rows import Difference, Explanation, FlipPrice, Moved, RepairSet, Worth
 from tokenfleet.files.plain import plain
+from tokenfleet.plan.explored import Swing
 from tokenfleet.report import explained, findings
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import difference, exact_dollars, short_dollars, spelled
@@ -15,6 +16,7 @@ from tokenfleet.report.page.parts import (
     Grid,
     Lines,
     Page,
+    Part,
     Section,
     Table,
     TableRow,
@@ -30,9 +32,10 @@ from tokenfleet.report.page.parts import (
 _ROWS = 20  # of a table
 
 
-def sections(found: Explanation) -> Iterator[Section]:
-    """What would change the plan: inputs, prices, limits; plans that are nearly as good."""
-    for make in (_tornado, _flips, _worth, _menu):
+def sections(found: Explanation, *, swings: bool = True) -> Iterator[Section]:
+    """What would change the plan: inputs (unless the page has them already), prices, limits; plans
+    that are nearly as good."""
+    for make in (*((_tornado,) if swings else ()), _flips, _worth, _menu):
         section = make(found)
         if section is not None:
             yield section
@@ -53,9 +56,15 @@ def _value(value: float | None, unit: str) -> str:
 
 
 def _tornado(found: Explanation) -> Section | None:
-    base, rows = found.objective_value, []
-    swings = sorted(found.tornado, key=lambda s: (-s.swing, s.input))[:_ROWS]
-    if not swings or base is None:
+    if found.objective_value is None:
+        return None
+    return tornado(found.objective_value, found.objective_unit, found.tornado)
+
+
+def tornado(base: float, unit: str, found: Sequence[Swing]) -> Section | None:
+    """Inputs lower and higher, the largest swing first."""
+    rows, swings = [], sorted(found, key=lambda s: (-s.swing, s.input))[:_ROWS]
+    if not swings:
         return None
     ends = [v for s in swings for v in (s.value_low, s.value_high) if v is not None]
     span = max((abs(v - base) for v in ends), default=0.0)
@@ -64,9 +73,9 @@ def _tornado(found: Explanation) -> Section | None:
         rows.append(
             row(
                 explained.input_name(s.input),
-                _beside(s.value_low, base, found.objective_unit, s.mix_changes_low),
+                _beside(s.value_low, base, unit, s.mix_changes_low),
                 Cell(mark=charts.tornado(low, high, base, span)),
-                _beside(s.value_high, base, found.objective_unit, s.mix_changes_high),
+                _beside(s.value_high, base, unit, s.mix_changes_high),
             )
         )
     by = f"{100 * swings[0].by:.0f}%"
@@ -79,8 +88,8 @@ def _tornado(found: Explanation) -> Section | None:
     title = findings.matters_most(
         explained.input_name(swings[0].input),
         by,
-        _value(swings[0].value_low, found.objective_unit),
-        _value(swings[0].value_high, found.objective_unit),
+        _value(swings[0].value_low, unit),
+        _value(swings[0].value_high, unit),
     )
     return Section("What would change it", title, (Table(grid(columns, rows), "bars"),))
 
@@ -97,11 +106,17 @@ def _flips(found: Explanation) -> Section | None:
     rows = sorted(found.flip, key=_nearness)[:_ROWS]
     if not rows:
         return None
+    how = text("How got", "how")
     table = grid(
-        (text("What"), text("At which price the plan changes", "price"), text("How got", "how")),
+        (text("What"), text("At which price the plan changes", "price"), how),
         [_named(clip(r.name), explained.flip(r), r.how) for r in rows],
     )
-    return Section("Prices that change it", explained.nearest(rows), (Table(table),))
+    parts = [Table(table)]
+    if found.ranges:
+        stays = [_named(*_split(explained.stays(r)), r.how) for r in found.ranges[:_ROWS]]
+        columns = (text("Price of"), text("Between which the plan stays the best", "between"), how)
+        parts.append(Table(grid(columns, stays), heading=findings.RANGES))
+    return Section("Prices that change it", explained.nearest(rows), tuple(parts))
 
 
 def _nearness(r: FlipPrice) -> tuple[float, str]:
@@ -117,14 +132,19 @@ def _named(name: str, said: str, how: str) -> TableRow:
 
 
 def _worth(found: Explanation) -> Section | None:
-    rows = sorted(found.worth, key=_least_worth)[:_ROWS]
-    if not rows:
+    if not found.worth:
         return None
     unit = found.objective_unit
-    lines = [_named(*_split(explained.worth(r, unit)), _how(r)) for r in rows]
-    columns = (text("One more of"), text("What was solved", "solved"), text("How got", "how"))
-    title = explained.most_worth(rows, unit)
-    return Section("Worth of one more", title, (Table(grid(columns, lines)),))
+    nothing = [r for r in found.worth if r.unlimited == 0.0 and not any(s.worth for s in r.steps)]
+    rows = sorted((r for r in found.worth if r not in nothing), key=_least_worth)[:_ROWS]
+    parts: list[Part] = []
+    if rows:
+        lines = [_named(*_split(explained.worth(r, unit)), _how(r)) for r in rows]
+        columns = (text("One more of"), text("What was solved", "solved"), text("How got", "how"))
+        parts.append(Table(grid(columns, lines)))
+    if nothing:
+        parts.append(Lines((explained.worth_nothing(nothing),)))
+    return Section("Worth of one more", explained.most_worth(found.worth, unit), tuple(parts))
 
 
 def _least_worth(r: Worth) -> tuple[float, str]:

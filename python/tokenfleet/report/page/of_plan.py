@@ -12,7 +12,7 @@ from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import findings, words
 from tokenfleet.report.numbers import exact_dollars, short_dollars
-from tokenfleet.report.page import buy, changes, over_time, rests, serve
+from tokenfleet.report.page import buy, changes, explored, over_time, rests, serve
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import Page, Section, Tile
 
@@ -47,24 +47,29 @@ def words_of_day(plan: Plan) -> str:
     return findings.clip(plan.name) + day
 
 
-def _sections(look: Look, explained: Explanation | None) -> Iterator[Section]:
+def _sections(look: Look, explained_by: Explanation | None) -> Iterator[Section]:
     if look.plan.horizon is not None:
         yield from over_time.sections(look.plan.horizon)
-    for make in (
-        buy.systems,
-        buy.money,
-        buy.alternatives,
-        serve.latency,
-        serve.power_and_space,
-        serve.workloads,
-    ):
-        section = make(look)
-        if section is not None:
-            yield section
-    if explained is not None:
-        yield from changes.sections(explained)
+    found = [buy.systems(look), buy.money(look), *_beside(look)]
+    found += [serve.latency(look), serve.power_and_space(look)]
+    swings = None
+    if look.plan.exploration is not None:
+        swings = explored.sensitivity(look, look.plan.exploration)
+        found += [swings, explored.frontier(look, look.plan.exploration)]
+    found.append(serve.workloads(look))
+    yield from (section for section in found if section is not None)
+    if explained_by is not None:
+        yield from changes.sections(explained_by, swings=swings is None)
     for last in (rests.rests, rests.engineers):
         yield last(look)
+
+
+def _beside(look: Look) -> list[Section | None]:
+    """Other plans: those that were explored, else the best of one system type."""
+    found = look.plan.exploration
+    if found is None or not found.alternatives:
+        return [buy.alternatives(look)]
+    return [explored.cash(look, found), explored.alternatives(look, found)]
 
 
 def _tiles(plan: Plan) -> tuple[Tile, ...]:

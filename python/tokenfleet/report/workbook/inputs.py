@@ -14,8 +14,11 @@ from tokenfleet.report.workbook.expression import Cell, Expression
 
 Key: TypeAlias = tuple[str, ...]  # ("finance", field), ("price", offer), ("pue", site, ...)
 
-_COLUMNS = ("Figure", "Your value", "In the plan", "Change", "In the best plan up to", "")
-_WIDTHS = (46, 13, 13, 9, 15, 30, 52)
+# Factors on a price between which the mix is the best; None: however high it is.
+Ends: TypeAlias = tuple[float, float | None]
+_COLUMNS = ("Figure", "Your value", "In the plan", "Change", "Mix is best from", "to", "")
+_WIDTHS = (46, 13, 13, 9, 13, 13, 24, 52)
+_PRICED = ("price", "api")  # kinds of inputs that may have such a range
 _FINANCE = {  # form of each money term
     "cost_of_capital": "percent2",
     "life_years": "figure",
@@ -171,8 +174,8 @@ class Inputs:
         row: Input | None = self._known.get(what)
         return otherwise if row is None else sheets.origin(row)
 
-    def write(self, book: Book, leaving: Mapping[str, float]) -> None:
-        """The sheet. `leaving` has by offer the price above which it leaves the best plan."""
+    def write(self, book: Book, ranges: Mapping[Key, Ends], said: str = "") -> None:
+        """The sheet. `ranges` has by key where the mix stays the best, and `said` what they are."""
         sheet = book.sheet("Inputs", sheets.INPUTS_NOTE, _WIDTHS)
         sheet.text(len(_COLUMNS), "Source", "head")
         sheet.head(_COLUMNS, frozen=True)
@@ -184,12 +187,12 @@ class Inputs:
                     section = given.section
                     sheet.section(section)
                 begun, bounds = sheet.row, _bounds(given)
-            self._row(sheet, given, leaving.get(given.key[1]) if given.key[0] == "price" else None)
+            self._row(sheet, given, ranges.get(given.key))
         _validate(sheet, begun, bounds)
         sheet.row += 1
-        sheet.text(0, sheets.PRICE_RANGES if leaving else sheets.NO_RANGES, "note")
+        sheet.text(0, said, "note")
 
-    def _row(self, sheet: Sheet, given: Given, leaves: float | None) -> None:
+    def _row(self, sheet: Sheet, given: Given, ends: Ends | None) -> None:
         sheet.text(0, given.label)
         sheet.number(1, given.value, given.form, "input")
         sheet.number(2, given.value, given.form, "soft")
@@ -197,22 +200,34 @@ class Inputs:
         then = sheet.at(2, given.value)
         change = Expression(f"IF({then.text}=0,0,{now.text}/{then.text}-1)", 0.0)
         sheet.formula(3, change, "change")
-        again = f'"{sheets.RUN_AGAIN}"'
-        if leaves is None:
-            sheet.text(4, "not computed" if given.key[0] == "price" else "–", "soft right")
-            said = again
-        else:
-            sheet.number(4, leaves, given.form)
-            still = f'"{sheets.STILL_IN_PLAN}"'
-            said = f"IF({now.text}<={sheet.at(4, leaves).text},{still},{again})"
-        sheet.words(5, f'IF({now.text}={then.text},"",{said})', "", "warn inset")
-        sheet.text(6, given.source, "soft wrap")
+        verdict = self._range(sheet, given, now, ends)
+        sheet.words(6, f'IF({now.text}={then.text},"",{verdict})', "", "warn inset")
+        sheet.text(7, given.source, "soft wrap")
         if given.key[0] == "finance":
             name = given.key[1]
             sheet.book.of.define_name(name, f"={now.text}")
             now = Cell(name, given.value)
         self._cells[given.key] = now
         sheet.row += 1
+
+    @staticmethod
+    def _range(sheet: Sheet, given: Given, now: Expression, ends: Ends | None) -> str:
+        """The two cells of the range; and a formula that says whether the value is within it."""
+        again, still = f'"{sheets.RUN_AGAIN}"', f'"{sheets.STILL_BEST}"'
+        if ends is None:
+            said = "not computed" if given.key[0] in _PRICED and given.value else "–"
+            sheet.text(4, said, "soft right")
+            sheet.text(5, said, "soft right")
+            return again
+        low, high = ends
+        sheet.number(4, low * given.value, given.form)
+        within = f"{now.text}>={sheet.at(4, low * given.value).text}"
+        if high is None:
+            sheet.text(5, sheets.NO_END, "soft right")
+        else:
+            sheet.number(5, high * given.value, given.form)
+            within = f"AND({within},{now.text}<={sheet.at(5, high * given.value).text})"
+        return f"IF({within},{still},{again})"
 
 
 def _bounds(given: Given) -> tuple[float, float]:

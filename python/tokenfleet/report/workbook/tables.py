@@ -140,7 +140,7 @@ def _power(book: Book, plan: Plan) -> None:
     sheet.head(["Where", "What", "Used", "Limit", "Left"], words=2)
     for row in plan.limits:
         sheet.text(0, row.where)
-        sheet.text(1, words.limit_name(row))
+        sheet.text(1, words.limit_name(row.what))
         for column, value in enumerate((row.used, row.limit, row.headroom), start=2):
             sheet.number(column, value, "figure")
         sheet.row += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report import words
+from tokenfleet.report import sheets, words
 from tokenfleet.report.workbook.book import Book
-from tokenfleet.report.workbook.inputs import Inputs
+from tokenfleet.report.workbook.inputs import Ends, Inputs, Key
 from tokenfleet.report.workbook.money import write_cash_flow, write_sensitivity, write_summary
 from tokenfleet.report.workbook.order import Order
 from tokenfleet.report.workbook.tables import write_tables
@@ -23,7 +23,7 @@ def workbook(plan: Plan, explained: Explanation | None = None) -> bytes:
     summary = book.sheet("Summary", words.headline(plan), widths, title=plan.name)
     summary.of.fit_to_pages(1, 1)
     inputs = Inputs(plan)
-    inputs.write(book, leaving_prices(explained))
+    inputs.write(book, *price_ranges(explained))
     totals = Order(book, inputs).write()
     write_summary(book, summary, inputs, totals)
     write_cash_flow(book, inputs, totals)
@@ -32,10 +32,17 @@ def workbook(plan: Plan, explained: Explanation | None = None) -> bytes:
     return book.close()
 
 
-def leaving_prices(explained: Explanation | None) -> dict[str, float]:
-    """By offer: the price above which it leaves the best plan."""
-    return {
-        row.name: row.flip_price
-        for row in (explained.flip if explained else ())
-        if row.kind == "offer" and row.verdict == "leaves" and row.flip_price is not None
-    }
+def price_ranges(explained: Explanation | None) -> tuple[dict[Key, Ends], str]:
+    """By key of an input: the factors on its price between which the mix stays the best; and what
+    is to be said of them."""
+    if explained is None or not explained.ranges:
+        return {}, sheets.NO_RANGES
+    if not explained.same_systems:
+        return {}, sheets.OTHER_MIX
+    found: dict[Key, Ends] = {}
+    for row in explained.ranges:
+        if row.kind == "offer":
+            found["price", row.name] = (row.low_factor, row.high_factor)
+        elif row.kind == "api" and row.field is not None:
+            found["api", row.name, row.field] = (row.low_factor, row.high_factor)
+    return found, sheets.PRICE_RANGES

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from tokenfleet.compute import ComputeEngine
 from tokenfleet.fleets.evaluate import fixed_problem
+from tokenfleet.optimize import solve_options
+from tokenfleet.problem import build
 from tokenfleet.problem_data import Problem
-from tokenfleet.scenario.load import ScenarioSource
+from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.tables import TableOptions, TableReport, evaluate_table
 from tokenfleet.tables.fleets.question import FleetQuestion
+from tokenfleet.tables.fleets.schedules import schedule_question
 from tokenfleet.tables.run import Progress
 
 
@@ -35,7 +38,8 @@ def evaluate_fleet_file(
     """Answers for every fleet of a .parquet, .arrow or .csv file, in a file; see `evaluate_table`.
 
     Columns are `offer@site` and, if wanted, `id`; offers without a column are not bought. Under
-    several cases a fleet has one row for each. Counts of the report: `answers`, `feasible`.
+    several cases a fleet has one row for each. Over a horizon a row is a schedule of orders, with
+    columns `offer@site period`. Counts of the report: `answers`, `feasible`.
 
     Raises:
         SchemaError: a scenario without fixed demand, bad input or options, an output that is
@@ -44,7 +48,16 @@ def evaluate_fleet_file(
         OSError: the disk is full; what is done stays for `resume`.
     """
     options = options or FleetOptions()
-    question = FleetQuestion(
-        fixed_problem(scenario), options.demand, options.energy_price, options.system_price
-    )
+    question = _question(scenario, options)
     return evaluate_table(question, path, output, options, engine=engine, progress=progress)
+
+
+def _question(scenario: ScenarioSource | Problem, options: FleetOptions) -> FleetQuestion:
+    cases = (options.demand, options.energy_price, options.system_price)
+    if not isinstance(scenario, Problem):
+        scenario = load_scenario(scenario)
+        if scenario.scenario.horizon is not None:
+            names = ("demand", "energy_price", "system_price")
+            given = dict(zip(names, cases, strict=True))
+            return schedule_question(build(scenario), solve_options(scenario.scenario), **given)
+    return FleetQuestion(fixed_problem(scenario), *cases)

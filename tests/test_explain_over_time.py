@@ -1,0 +1,75 @@
+"""Plans over time explained: equal to plans of changed scenarios, and to those of a year."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tokenfleet as tf
+from test_sweep_diff_model import measured
+from tokenfleet.errors import SchemaError
+
+YEAR = {"start": "2026-10-01", "periods": ["4 quarters"]}
+
+
+def over_time(**changes: Any) -> dict[str, Any]:
+    """A box beside an API for four quarters."""
+    return {**measured(), "horizon": YEAR, "solver": {"threads": 1, "gap": 1e-6}, **changes}
+
+
+def levelised(scenario: dict[str, Any]) -> float:
+    return float(tf.optimize_fleet(scenario, compare_single=False).objective_value)
+
+
+def test_over_equal_quarters_the_price_at_which_it_leaves_is_that_of_a_year() -> None:
+    """What is bought costs the same in every year, so time changes nothing."""
+    (year,) = [r for r in tf.explain(measured(), parts=["flip"]).flip if r.name == "h100"]
+    found = tf.explain(over_time(), parts=["flip"])
+    (box,) = found.flip
+    assert found.proven and (box.verdict, box.how) == ("leaves", "re-solved and proven")
+    assert box.flip_price == pytest.approx(year.flip_price, rel=0.006)
+    for factor, there in ((1 - 1e-4, True), (1.01, False)):  # on either side, from its file
+        scenario = over_time()
+        scenario["offers"][0]["price_usd_per_system"] = box.flip_price * factor
+        plan = tf.optimize_fleet(scenario, compare_single=False)
+        assert bool(plan.systems) is there
+
+
+def test_a_month_of_lead_time_and_power_by_period_are_those_of_changed_scenarios() -> None:
+    """The box comes three months late and has no power before April: until then the API serves."""
+    months = {"start": "2026-10-01", "periods": ["12 months"]}
+    late = over_time(horizon=months)
+    late["offers"][0]["lead_months"] = 3
+    found = tf.explain(late, parts=["worth"])
+    (lead,) = [row for row in found.worth if row.what == "lead time"]
+    sooner = over_time(horizon=months)
+    sooner["offers"][0]["lead_months"] = 2
+    saved = levelised(late) - levelised(sooner)
+    assert saved > 1000
+    assert lead.steps[0].worth == pytest.approx(saved, rel=1e-5)
+    assert (lead.limit, lead.steps[0].by) == (3.0, -1.0)
+
+    dark = over_time()
+    dark["sites"][0]["power_kw"] = [["2026-10", 5], ["2027-04", 100]]
+    found = tf.explain(dark, parts=["worth"])
+    power = [row for row in found.worth if row.what == "power"]
+    assert [row.limit for row in power] == [5, 5, 100, 100]
+    lit = over_time()
+    kw = power[1].steps[0].by
+    lit["sites"][0]["power_kw"] = [["2026-10", 5], ["2027-01", 5 + kw], ["2027-04", 100]]
+    assert power[1].steps[0].worth == pytest.approx(levelised(dark) - levelised(lit), rel=1e-5)
+    assert power[1].steps[0].worth > 1000 and power[2].steps[0].worth == 0.0
+
+
+def test_what_is_of_one_year_is_said_and_a_goal_that_is_no_cost_is_refused() -> None:
+    found = tf.explain(over_time(), parts=["menu", "measure"])
+    assert found.notes == ("of a plan over time are worth and flip; of one year: menu, measure",)
+    short = tf.explain(over_time(), time_limit_s=1e9, parts=["worth"], watch=_press)
+    assert short.interrupted and len(short.worth) == 1
+    with pytest.raises(SchemaError, match="a cost is explained"):
+        tf.explain(over_time(objective={"kind": "least_energy"}))
+
+
+def _press(what: str, solves: int) -> None:
+    raise KeyboardInterrupt

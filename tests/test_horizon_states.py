@@ -1,0 +1,64 @@
+"""The states of a small fleet: what they choose costs what trying everything and SCIP say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import tokenfleet as tf
+from horizon_brute import Brute, random_tree
+from horizon_instance import EXACT, Instance
+from tokenfleet.mix.horizon import search
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.risk import Risk, set_risk
+from tokenfleet.mix.horizon.solve import solve_horizon
+from tokenfleet.mix.horizon.states import states_of
+from tokenfleet.mix.model import FleetModel, build, frame_of, scale_limit
+from tokenfleet.verify.horizon import verify_horizon
+
+ROOT = Path(__file__).parents[1]
+
+
+def small(seed: int) -> dict[str, Any]:
+    """A random tree in which nothing on demand shares the power of what stands there."""
+    data = random_tree(seed)
+    del data["power_kw"]
+    return data
+
+
+def model(data: dict[str, Any]) -> FleetModel:
+    problem = combined("case", Instance(data).horizon())
+    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    m = build(problem, frame=frame)
+    set_risk(m, Risk())
+    return m
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_states_cost_what_trying_everything_costs(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FEW", 0)
+    monkeypatch.setattr(search, "_whole", None)  # nothing but states may answer
+    data = small(seed)
+    assert states_of(model(data)) is not None
+    horizon = Instance(data).horizon()
+    result = solve_horizon("case", horizon, EXACT)
+    assert result.status == "optimal"
+    assert not verify_horizon(result.problem, result.values, result.npv_usd)
+    data["power_kw"] = 1000.0
+    assert result.npv_usd == pytest.approx(Brute(data).least(), rel=1e-7, abs=1e-6)
+
+
+def test_equal_periods_of_the_enterprise_cost_what_its_year_costs() -> None:
+    path = ROOT / "python" / "tokenfleet" / "examples" / "enterprise.yaml"
+    data = yaml.safe_load(path.read_text("utf-8"))
+    data["solver"] = {"gap": 1e-7, "time_limit_s": 60}
+    year = tf.optimize_fleet(data, compare_single=False)
+    halves = {"start": "2026-10", "periods": ["2 half_years"]}
+    plan = tf.optimize_fleet({**data, "horizon": halves})
+    assert plan.proven
+    assert plan.objective_value == pytest.approx(year.best_objective_value, rel=1e-9)
