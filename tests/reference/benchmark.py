@@ -36,7 +36,9 @@ def closed_loop(
     tpot = step / accepted + kernel["interference"] * mixed * (n - 1.0) / output
     c = kernel["closed_ttft"]
     weight = kernel["attention_dp_prefill"] if layout.adp > 1 else 1.0
-    ttft = kernel["ttft_fixed_s"] + weight * alone * (c["own"] + c["queue"] * (n - 1) ** c["exponent"])
+    ttft = kernel["ttft_fixed_s"] + weight * alone * (
+        c["own"] + c["queue"] * (n - 1) ** c["exponent"]
+    )
     ttft += c["together_s"] * (n - 1) / (n - 1 + c["together_half"])
     ttft += kernel["ttft_steps"] * step
     request = ttft + (output - 1.0) * tpot

@@ -34,9 +34,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         model=model,
         engine=engine,
         precision=precision,
-        kv=names.kv_format(
-            engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)
-        ),
+        kv=names.kv_format(engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)),
         tp=tp,
         ep=count(cells, "ep", where) if routed else 1,
         attention_dp=adp if routed else 1,

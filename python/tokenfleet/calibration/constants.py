@@ -30,8 +30,7 @@ FloatArray = NDArray[np.float64]
 Values = Mapping[tuple[str, str], float]  # by name and engine, which is empty for all engines
 Predictions = Sequence[Mapping[str, float]]
 
-# Name, prior, spread. Looser ones fitted the runs better and left-out ones worse: at five times these
-# spreads TPOT of a cell left out was 11.3 % off in the median, at these 8.9 %.
+# Name, prior, spread. Looser ones fit the runs better and left-out ones worse: `docs/accuracy.md`.
 _SHARED = (
     ("decode_gemm", 1.0, 0.024),
     ("decode_moe", 1.0, 0.03),

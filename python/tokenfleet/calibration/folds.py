@@ -37,8 +37,9 @@ def new_cell(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
 
 
 def new_kind(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
-    """An engine on a family of models, and a number format on a generation of accelerators, predicted
-    from all else: one round each."""
+    """An engine on a family of models, and a number format on a generation of accelerators, each
+    predicted from all else: one round for either.
+    """
     return tuple(_leave_out(points, [p.kinds()[kind] for p in points]) for kind in KINDS)
 
 

@@ -210,7 +210,7 @@ class Judge:
         return found
 
     def _half_width(self, level: str, known: bool, distance: str) -> dict[str, float]:
-        """Half-widths: at least those of a new cell, wider with the distance of what is inherited."""
+        """Half-widths: those of a new cell at least, and more with the distance of what is lent."""
         spreads = self._spreads
         found = {m: spreads["new_cell", m] for m in PROMISED}
         if known:
