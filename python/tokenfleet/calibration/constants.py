@@ -52,7 +52,7 @@ _OF_ENGINE = (
     ("step_ms", 1.0, 0.08),
     ("sequence_us", 10.0, 0.25),
     ("sequence_half", 512.0, 0.75),
-    ("interference", 1.0, 0.04),
+    ("interference", 1.0, 0.12),
     ("ttft_together_ms", 100.0, 0.5),
     ("ttft_together_half", 5.0, 0.35),
     ("ttft_prefill", 1.0, 0.02),
@@ -141,7 +141,8 @@ class Study:
     def _straight(self, logs: FloatArray) -> FloatArray:
         """Residuals in a straight line from where derivatives were taken: no prediction is made."""
         near, slopes = self._slopes
-        return self._near_residuals + np.einsum("ij,j->i", slopes, logs - near)
+        found: FloatArray = self._near_residuals + np.einsum("ij,j->i", slopes, logs - near)
+        return found
 
     @cached_property
     def _near_residuals(self) -> FloatArray:
