@@ -156,7 +156,7 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
     assert "48 accelerators at 2 sites deliver a million output tokens for $3.68" in text
     assert (
         "Buy 3 H100 SXM 80GB servers for eu-frankfurt, keep 3 A100 SXM 80GB servers in eu-dublin "
-        "and send the rest to eu-api. $380,155 a year for 103 billion output tokens." in text
+        "and send the rest to eu-api. $432,517 a year for 103 billion output tokens." in text
     )
     assert "Keep 3 systems and buy 3, and pay a hosted API for the rest" in text
     assert "Buying hardware is 47% of the yearly cost; energy is 11%" in text
@@ -251,7 +251,7 @@ def test_a_redacted_plan_names_nobody_and_no_price(enterprise: Plan) -> None:
     given |= {name for row in enterprise.replicas for name in row.classes}
     for name in given:
         assert name not in text, name
-    for usd in ("190,000", "380,155", "$380k", "$681k", "3.68", "179,647", "0.18"):
+    for usd in ("190,000", "432,517", "$433k", "$681k", "4.18", "179,647", "0.18"):
         assert usd not in text, usd
     assert "Buying hardware is 47% of the yearly cost; energy is 11%" in text
     assert redacted(enterprise).annual_cost_usd == pytest.approx(100.0)
