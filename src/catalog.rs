@@ -444,18 +444,20 @@ pub struct Kernel {
     pub layer_s: f64,
     /// Engine time per step, s.
     pub step_s: f64,
+    /// Time per layer with a sparse index and decode step, s: launches of its scores and of its choice.
+    pub index_s: f64,
     /// Engine time per sequence and step, s.
     pub sequence_s: f64,
     /// Sequences at which half of that time hides behind the accelerator's work.
     pub sequence_half: f64,
     /// Weight of prefill work in the time between tokens (interference).
     pub interference: f64,
-    /// Fixed part of TTFT in production, s.
+    /// Fixed part of TTFT, s.
     pub ttft_fixed_s: f64,
     /// Decode steps that a first token waits for.
     pub ttft_steps: f64,
-    /// Closed-loop benchmark form of TTFT: fixed s, prefill weight, queue weight, queue exponent.
-    pub closed_ttft: [f64; 4],
+    /// TTFT in a closed loop.
+    pub closed_ttft: ClosedTtft,
     /// Weight of prefill terms under data-parallel attention.
     pub attention_dp_prefill: f64,
     /// Weight of experts and exchanges under data-parallel attention, whose ranks wait for the fullest.
@@ -464,6 +466,30 @@ pub struct Kernel {
     pub chunk_tokens: u32,
     /// Share of memory the engine may use.
     pub mem_fraction: f64,
+}
+
+/// How TTFT in a closed loop grows with the requests in flight.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedTtft {
+    /// Weight of the own prompt.
+    pub own: f64,
+    /// Prompts waited for, per request beside it.
+    pub queue: f64,
+    /// Its exponent.
+    pub exponent: f64,
+    /// Most that the engine's front end adds when requests come together, s.
+    pub together_s: f64,
+    /// Requests beside it at which half of that is reached.
+    pub together_half: f64,
+}
+
+impl ClosedTtft {
+    /// TTFT of a prompt of `prompt_s` beside `others` on its lane, the fixed part and steps left out, s.
+    pub fn at(&self, prompt_s: f64, others: f64) -> f64 {
+        self.together_s * others / (others + self.together_half)
+            + prompt_s * (self.own + self.queue * others.powf(self.exponent))
+    }
 }
 
 /// A serving engine.

@@ -235,6 +235,7 @@ fn check_engine_time(kernel: &Kernel, at: &str) -> Result<()> {
         ("scales.prefill_comm", s.prefill_comm),
         ("layer_s", kernel.layer_s),
         ("step_s", kernel.step_s),
+        ("index_s", kernel.index_s),
         ("sequence_s", kernel.sequence_s),
         ("interference", kernel.interference),
         ("ttft_fixed_s", kernel.ttft_fixed_s),
@@ -242,14 +243,16 @@ fn check_engine_time(kernel: &Kernel, at: &str) -> Result<()> {
         ("attention_dp_prefill", kernel.attention_dp_prefill),
         ("attention_dp_experts", kernel.attention_dp_experts),
     ];
+    let c = kernel.closed_ttft;
     for (field, value) in figures
         .into_iter()
-        .chain(kernel.closed_ttft.map(|x| ("closed_ttft", x)))
+        .chain([c.own, c.queue, c.exponent, c.together_s].map(|x| ("closed_ttft", x)))
     {
         not_negative(format!("{at}.{field}"), value)?;
     }
     positive(format!("{at}.elementwise_bw"), kernel.elementwise_bw)?;
     positive(format!("{at}.sequence_half"), kernel.sequence_half)?;
+    positive(format!("{at}.closed_ttft.together_half"), c.together_half)?;
     positive(format!("{at}.chunk_tokens"), f64::from(kernel.chunk_tokens))?;
     positive(format!("{at}.mem_fraction"), kernel.mem_fraction)?;
     within(

@@ -19,7 +19,7 @@ from tokenfleet.catalog import load_catalog, names
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
-from tokenfleet.points.rates import Allowed, Layout, TypicalRequest, best_rate
+from tokenfleet.points.rates import Allowed, Layout, TypicalRequest, best_rate, open_loop
 
 FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
@@ -522,3 +522,13 @@ def test_rows_of_separate_pools(tmp_path: Path) -> None:
     seconds = (result.predicted["ttft"] + 1023 * result.predicted["tpot"]) / 1e3
     assert result.predicted["tokens_s_gpu"] == pytest.approx(64 * 1024 / seconds / 28, rel=1e-6)
     assert [s.reason for s in report.skipped] == ["separate pools: attention split not stated"]
+
+
+@pytest.mark.parametrize("engine", ["sglang", "trtllm", "vllm"])
+def test_open_and_closed_form_agree_at_one_request_in_flight(tmp_path: Path, engine: str) -> None:
+    row = GOOD.replace("vllm", engine).replace(",16,1024,1024,", ",1,2000,200,")
+    (one,) = backtest([written(tmp_path, row)]).results
+    alone = open_loop(load_catalog(), one.layout, 64, 0.001, TypicalRequest(2000, 200))
+    assert alone is not None
+    assert one.predicted["ttft"] == pytest.approx(alone.ttft_ms, rel=0.1)
+    assert one.predicted["tpot"] == pytest.approx(alone.tpot_ms, rel=0.05)

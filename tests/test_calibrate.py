@@ -39,7 +39,7 @@ from tokenfleet.errors import SchemaError
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "accuracy.md"
 BASELINE = Path(__file__).parent / "accuracy_baseline.json"
 GATED = [f"{metric}_{kind}_pct" for metric in METRICS for kind in ("median", "mape")]
-SPLITS = ("bare_model", "in_sample", "known_cell", "new_version", "new_cell")
+SPLITS = ("bare_model", "in_sample", "known_cell", "new_version", "new_cell", "new_kind")
 (SERVING,) = [p for p in SHIPPED_POINTS if p.name == "serving_points.csv"]
 ENOUGH = 20  # points of a regime: below that one point moves the median
 CELLS = [(a, m) for a in ("a1", "a2", "a3") for m in ("m1", "m2", "m3")]
@@ -180,7 +180,7 @@ def predicted_times(values: Values) -> list[dict[str, float]]:
     found = []
     for i in range(40):
         tpot = values["step_ms", "vllm"] + (i % 5) * 0.05 * values["layer_us", "vllm"]
-        ttft = values["ttft_fixed_ms", "vllm"] + values["ttft_steps", "vllm"] * tpot
+        ttft = values["ttft_together_ms", "vllm"] + values["ttft_steps", "vllm"] * tpot
         rate = 1e3 * 1024 / (ttft + 1023 * tpot)
         found.append({"tpot": tpot, "ttft": ttft, "tokens_s_gpu": rate})
     return found
@@ -197,10 +197,10 @@ def made_up(truth: Values) -> Study:
 
 def test_constants_are_found_between_truth_and_prior() -> None:
     prior = {(name, engine): value for name, engine, value, _ in PRIORS}
-    truth = {**prior, ("step_ms", "vllm"): 3.0, ("ttft_fixed_ms", "vllm"): 40.0}
+    truth = {**prior, ("step_ms", "vllm"): 3.0, ("ttft_together_ms", "vllm"): 40.0}
     found = made_up(truth).fit(range(40))
     assert found["step_ms", "vllm"] == pytest.approx(3.0, rel=0.1)
-    assert found["ttft_fixed_ms", "vllm"] == pytest.approx(40.0, rel=0.15)
+    assert found["ttft_together_ms", "vllm"] == pytest.approx(40.0, rel=0.15)
     # What no point depends on stays where it was.
     assert found["step_ms", "sglang"] == pytest.approx(prior["step_ms", "sglang"])
     assert found["decode_gemm", ""] == pytest.approx(prior["decode_gemm", ""])
@@ -271,7 +271,7 @@ def test_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ('"schema_version": 2', '"schema_version": 1', "not a calibration of version 2"),
+        ('"schema_version": 3', '"schema_version": 2', "not a calibration of version 3"),
         ('"log_bias": ', '"log_bias": 99', "log_bias"),
         ('"points": ', '"pionts": ', "pionts"),
     ],
@@ -404,6 +404,20 @@ def test_runs_at_capacity_left_out(
         assert row["tokens_s_gpu_mape_pct"] <= server
     row = benchmark(folds[split], "offline", "trtllm-docs")
     assert row["tokens_s_gpu_median_pct"] <= published
+
+
+def test_separate_pools_left_out(folds: dict[str, dict[str, Any]]) -> None:
+    row = benchmark(folds["new_cell"], "closed", "separate pools")
+    assert row["tpot_mape_pct"] <= 12.0
+    assert row["tokens_s_gpu_median_pct"] <= 10.0
+
+
+def test_a_kind_left_out(folds: dict[str, dict[str, Any]]) -> None:
+    (row,) = [
+        r for r in folds["new_kind"]["regimes"] if (r["by"], r["value"]) == ("loop", "closed")
+    ]
+    assert row["tpot_median_pct"] <= 15.0
+    assert 75.0 <= row["interval80_coverage_pct"] <= 85.0
 
 
 def test_power_of_a_model_left_out(folds: dict[str, dict[str, Any]]) -> None:

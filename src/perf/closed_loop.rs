@@ -39,15 +39,14 @@ pub fn closed_loop(
     let mixed_s = step.prefill_s(base, input, 0.0, chunk);
     let interference_s = kernel.interference * mixed_s * (n - 1.0) / output;
     let tpot_s = decode_s / step.accepted + interference_s;
-    let [fixed, own, queue, exponent] = kernel.closed_ttft;
     let weight = if layout.parallel.adp > 1 {
         kernel.attention_dp_prefill
     } else {
         1.0
     };
     let prefill_s = step.prefill_s(0.0, input, 0.0, chunk);
-    let served_s = fixed
-        + weight * prefill_s * (own + queue * (n - 1.0).powf(exponent))
+    let served_s = kernel.ttft_fixed_s
+        + kernel.closed_ttft.at(weight * prefill_s, n - 1.0)
         + kernel.ttft_steps * decode_s;
     let request_s = served_s + (output - 1.0) * tpot_s;
     let gpus = f64::from(layout.parallel.gpus());

@@ -66,8 +66,9 @@ pub fn touched_experts(shape: &MoeShape, tokens: f64) -> f64 {
     shape.experts / shape.ep * (1.0 - (-tokens * shape.topk / shape.experts).exp())
 }
 
-/// Routed experts for `tokens` of the whole replica, balanced over ranks.
-pub fn moe(fit: &MoeFit, shape: &MoeShape, tokens: f64) -> Time {
+/// Routed experts for `tokens` of the whole replica, balanced over ranks; a rank hands over and takes
+/// back `own` of them: all where attention is cut, its share where attention is data-parallel.
+pub fn moe(fit: &MoeFit, shape: &MoeShape, tokens: f64, own: f64) -> Time {
     let routed = tokens * shape.topk / shape.ep;
     let touched = touched_experts(shape, tokens);
     let weights_of_one = shape.matrices * shape.hidden * shape.inter / shape.tp;
@@ -75,7 +76,7 @@ pub fn moe(fit: &MoeFit, shape: &MoeShape, tokens: f64) -> Time {
     let padded = flop * (1.0 + fit.pad * touched / routed);
     let weights = touched * weights_of_one * shape.weight_bytes;
     let activations = routed * (2.0 * shape.hidden + 2.0 * shape.matrices * shape.inter / shape.tp)
-        + 4.0 * tokens * shape.hidden;
+        + 4.0 * own * shape.hidden;
     let work = p_norm(padded / fit.flops, weights / fit.bw, fit.q) + activations / fit.act_bw;
     Time { t0: fit.t0, work }
 }

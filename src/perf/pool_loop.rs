@@ -77,12 +77,12 @@ impl Reading {
         let transfer_s = kv_transfer_bytes(layout, &step.kv, input) / link;
         let ranks = pool.lanes();
         let others = (concurrency / ranks - 1.0).max(0.0);
-        let [fixed, own, burst, exponent] = kernel.closed_ttft;
+        let own_s = kernel.closed_ttft.at(prompt_s, others);
         Some(Self {
             prompt_s,
             ranks,
             others,
-            served_s: fixed + transfer_s + prompt_s * (own + burst * others.powf(exponent)),
+            served_s: kernel.ttft_fixed_s + transfer_s + own_s,
         })
     }
 

@@ -255,8 +255,23 @@ fn decode_work(layout: &Layout, ops: &Operators, tokens: f64) -> Option<f64> {
             + s.comm * uneven * ops.comm
             + ops.elementwise
             + layers * layout.kernel.layer_s
+            + indexed_layers(layout) * layout.kernel.index_s
             + layout.kernel.step_s,
     )
+}
+
+/// Layers whose attention chooses its tokens by a sparse index.
+fn indexed_layers(layout: &Layout) -> f64 {
+    layout.sum_layers(|group| match group.attention {
+        Attention::Gqa { index_heads, .. }
+        | Attention::Mla { index_heads, .. }
+        | Attention::Compressed { index_heads, .. }
+            if index_heads > 0 =>
+        {
+            1.0
+        }
+        _ => 0.0,
+    })
 }
 
 fn prefill_work(layout: &Layout, ops: &Operators) -> f64 {
@@ -335,7 +350,8 @@ fn experts_time(layout: &Layout, ffn: &FeedForward, tokens: f64) -> Option<Time>
         ep: f64::from(layout.parallel.ep),
         weight_bytes: layout.weight_bytes(dtype),
     };
-    Some(moe(fit, &shape, tokens * f64::from(layout.parallel.adp)))
+    let all = tokens * f64::from(layout.parallel.adp);
+    Some(moe(fit, &shape, all, tokens))
 }
 
 /// One collective after attention and one after the feed-forward part, where a layer has them.

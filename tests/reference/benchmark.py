@@ -34,9 +34,12 @@ def closed_loop(
     alone = chunked_s(layout, 0.0, prompt) + attention
     accepted = layout.speculation["accepted"]
     tpot = step / accepted + kernel["interference"] * mixed * (n - 1.0) / output
-    fixed, own, queue, power = kernel["closed_ttft"]
+    c = kernel["closed_ttft"]
     weight = kernel["attention_dp_prefill"] if layout.adp > 1 else 1.0
-    ttft = fixed + weight * alone * (own + queue * (n - 1.0) ** power)
+    ttft = kernel["ttft_fixed_s"] + weight * alone * (
+        c["own"] + c["queue"] * (n - 1) ** c["exponent"]
+    )
+    ttft += c["together_s"] * (n - 1) / (n - 1 + c["together_half"])
     ttft += kernel["ttft_steps"] * step
     request = ttft + (output - 1.0) * tpot
     waiting = (concurrency / running - 1.0) * request
@@ -52,7 +55,7 @@ def pool_loop(
 ) -> tuple[float, float, float, float]:
     """TTFT, TPOT (s), output tokens/s/GPU over both pools and over the one that decodes."""
     concurrency, prompt, output = load
-    kernel = reads.kernel
+    kernel, c = reads.kernel, reads.kernel["closed_ttft"]
     ranks, lanes = readers * reads.lanes, answerers * answers.lanes
     weight = kernel["attention_dp_prefill"] if reads.adp > 1 else 1.0
     work = chunked_s(reads, 0.0, prompt) + prompt_attention_s(reads, prompt, 0.0)
@@ -62,8 +65,9 @@ def pool_loop(
     context = prompt + output / 2
     attention = decode_attention_s(answers, context)
     others = max(concurrency / ranks - 1.0, 0.0)
-    fixed, own, burst, power = kernel["closed_ttft"]
-    served = fixed + transfer + service * (own + burst * others**power)
+    served = kernel["ttft_fixed_s"] + transfer
+    served += c["together_s"] * others / (others + c["together_half"])
+    served += service * (c["own"] + c["queue"] * others ** c["exponent"])
 
     def met(decoding: float) -> tuple[float, float, float]:
         step = decode_s(answers, max(decoding / lanes, 1.0), attention)

@@ -59,7 +59,7 @@ def experts_s(layout: Layout, ffn: Json, tokens: float) -> tuple[float, float]:
     flop = 2.0 * matrices(ffn) * hidden * inner * (rows + fit["pad"] * touched)
     weights = touched * matrices(ffn) * hidden * inner * layout.weight("experts")
     inside = 2.0 * matrices(ffn) * inner
-    activations = rows * (2.0 * hidden + inside) + 4.0 * all_tokens * hidden
+    activations = rows * (2.0 * hidden + inside) + 4.0 * tokens * hidden
     roofline = p_norm(flop / fit["flops"], weights / fit["bw"], fit["q"])
     return fit["t0"], roofline + activations / fit["act_bw"]
 
@@ -95,6 +95,8 @@ def node(layout: Layout, tokens: float, phase: str) -> float:
         if phase == "decode":
             one += uneven * (s["moe"] * work + s["comm"] * comm)
             one += s["moe_t0"] * t0 + kernel["layer_s"]
+            if group["attention"].get("index_heads"):
+                one += kernel["index_s"]
         else:
             one += uneven * (s["prefill_moe"] * work + s["prefill_comm"] * comm)
         parts = [part for part in ("attention", "ffn") if group[part]["kind"] != "none"]

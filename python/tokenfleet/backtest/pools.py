@@ -27,7 +27,9 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         "model": model,
         "engine": engine,
         "precision": precision,
-        "kv": names.kv_format(engine, precision),
+        "kv": names.kv_format(
+            engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)
+        ),
     }
     stated = cells.get("layout_source", _LABELLED)
     if stated != _LABELLED:

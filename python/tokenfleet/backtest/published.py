@@ -36,7 +36,9 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         "model": model,
         "engine": engine,
         "precision": precision,
-        "kv": names.kv_format(engine, precision),
+        "kv": names.kv_format(
+            engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)
+        ),
     }
     isl, osl = number(cells, "isl", where), number(cells, "osl", where)
     rate = _output_rate(cells, isl, osl, where)

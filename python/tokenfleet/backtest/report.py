@@ -202,7 +202,7 @@ def _biased(result: Result) -> bool:
 
 
 def _is_complete(result: Result) -> bool:
-    metrics = METRICS_OF["closed"] if result.run.kind == "closed" else ("tokens_s_gpu",)
+    metrics = ("tpot", "tokens_s_gpu") if result.run.kind == "closed" else ("tokens_s_gpu",)
     return _biased(result) and all(m in result.run.measured for m in metrics)
 
 

@@ -34,7 +34,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         model=model,
         engine=engine,
         precision=precision,
-        kv=names.kv_format(engine, precision),
+        kv=names.kv_format(engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)),
         tp=tp,
         ep=count(cells, "ep", where) if routed else 1,
         attention_dp=adp if routed else 1,
@@ -54,6 +54,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         flag=cells.get("flag", ""),
         version=cells.get("backend_version", ""),
         architecture=names.shape(catalog, model),
+        benchmark=cells.get("benchmark", ""),
         **about(cells),
     )
     return (run,)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.calibration.record import Effect
-from tokenfleet.calibration.runs import TARGETS, MeasuredRun, spread
+from tokenfleet.calibration.runs import MeasuredRun, spread
 
 # Standard deviation of what no bias explains.
 _NOISE = {"tpot": 0.06, "ttft": 0.2, "capacity": 0.1}
@@ -116,7 +116,7 @@ def fit_effects(points: Sequence[MeasuredRun]) -> list[Effect]:
     """Effects on every target that the points have; those without a point are left out."""
     found = []
     for target in ("tpot", "ttft", "capacity"):
-        own = [p for p in points if target in TARGETS[p.kind]]
+        own = [p for p in points if target in p.targets]
         if not own:
             continue
         design = _design(own, target)

@@ -33,12 +33,14 @@ class Corrector:
         self._fitted = frozenset(calibration.fitted)
 
     def level(self, point: MeasuredRun) -> str:
-        """What the fit knew of a point's cell and engine version."""
-        if point.kind == "capacity":
-            return "known_cell" if ("capacity", "cell", point.cell) in self._known else "new_cell"
-        if ("tpot", "version_cell", point.version_cell) in self._known:
+        """What the fit knew of a point's cell, engine version and kind."""
+        target = "capacity" if point.kind == "capacity" else "tpot"
+        if target == "tpot" and (target, "version_cell", point.version_cell) in self._known:
             return "known_cell"
-        return "new_version" if ("tpot", "cell", point.cell) in self._known else "new_cell"
+        if (target, "cell", point.cell) in self._known:
+            return "known_cell" if target == "capacity" else "new_version"
+        seen = ((target, kind, key) in self._known for kind, key in point.kinds().items())
+        return "new_cell" if all(seen) else "new_kind"
 
     def fitted(self, point: MeasuredRun) -> bool:
         """Whether the fit saw this very configuration."""

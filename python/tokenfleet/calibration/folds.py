@@ -17,7 +17,7 @@ from tokenfleet.calibration.biases import log_biases
 from tokenfleet.calibration.constants import Study
 from tokenfleet.calibration.corrector import corrected
 from tokenfleet.calibration.record import Spread
-from tokenfleet.calibration.runs import LEVELS, METRICS_OF, TARGETS, MeasuredRun
+from tokenfleet.calibration.runs import KINDS, LEVELS, METRICS_OF, TARGETS, MeasuredRun
 
 SPLITS = 10  # seeded halves of every cell
 _COVERED = 0.8
@@ -34,6 +34,13 @@ Split = Callable[[Sequence[MeasuredRun]], tuple[Round, ...]]
 def new_cell(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
     """Every cell predicted from the others."""
     return (_leave_out(points, [p.cell for p in points]),)
+
+
+def new_kind(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
+    """An engine on a family of models, and a number format on a generation of accelerators, each
+    predicted from all else: one round for either.
+    """
+    return tuple(_leave_out(points, [p.kinds()[kind] for p in points]) for kind in KINDS)
 
 
 def new_version(points: Sequence[MeasuredRun]) -> tuple[Round, ...]:
@@ -63,6 +70,7 @@ SPLIT_OF_LEVEL: dict[str, Split] = {
     "known_cell": known_cell,
     "new_version": new_version,
     "new_cell": new_cell,
+    "new_kind": new_kind,
 }
 
 
@@ -107,7 +115,7 @@ def _predict_fold(
     biases: dict[int, dict[str, float]] = {i: {} for i in out}
     for target in ("tpot", "ttft", "capacity"):
         left = [i for i in out if target in TARGETS[points[i].kind]]
-        own = [points[i] for i in fit if target in TARGETS[points[i].kind]]
+        own = [points[i] for i in fit if target in points[i].targets]
         if left:
             logs = log_biases(own, [points[i] for i in left], target) if own else [0.0] * len(left)
             for i, bias in zip(left, logs, strict=True):
@@ -132,7 +140,7 @@ class LeftOut:
         for found in self.rounds:
             for i, predicted in found.items():
                 point = self.points[i]
-                if metric in predicted and point.cell != without_cell:
+                if metric in point.measured and point.cell != without_cell:
                     seen.add(i)
                     off.append(abs(math.log(predicted[metric] / point.measured[metric])))
         if len(seen) < _ENOUGH:

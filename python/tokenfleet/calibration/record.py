@@ -23,9 +23,9 @@ from tokenfleet.files.read import load_data
 from tokenfleet.files.whole import write_whole
 from tokenfleet.schema.rows import Row, validate
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-Level = Literal["known_cell", "new_version", "new_cell"]
+Level = Literal["known_cell", "new_version", "new_cell", "new_kind"]
 Term = Literal["level", "concurrency", "input"]
 
 
@@ -65,7 +65,7 @@ class Spread(Row):
 class Calibration(Row):
     """Constants, biases and intervals with where they come from."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     sources: tuple[str, ...]
     measured_from: str  # dates of the oldest and newest point; empty when none is stated
     measured_to: str

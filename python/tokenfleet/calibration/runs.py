@@ -23,7 +23,10 @@ METRICS_OF: Mapping[str, tuple[str, ...]] = {
 }
 METRICS = METRICS_OF["closed"]
 # What is known of a point, from most to least.
-LEVELS = ("known_cell", "new_version", "new_cell")
+LEVELS = ("known_cell", "new_version", "new_cell", "new_kind")
+# Effects without which a run is of a new kind: nothing of its engine on its family of models, or of
+# its number format on its generation of accelerators, was measured.
+KINDS = ("engine_family", "precision_generation")
 # Slopes count from here, and go no further than a factor of 32 away: beyond that nobody measured.
 CENTRE = {"concurrency": 32.0, "input": 2048.0}
 _REACH = math.log(32.0)
@@ -89,6 +92,11 @@ class MeasuredRun:
     benchmark: str = ""  # who ran it and how
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """What of it is measured and explained."""
+        return tuple(t for t in TARGETS[self.kind] if t in self.measured)
+
+    @property
     def cell(self) -> str:
         """What a split leaves out whole."""
         return f"{self.accelerator} | {self.architecture}"
@@ -124,6 +132,11 @@ class MeasuredRun:
             for term, value in (("concurrency", self.concurrency), ("input", self.isl)):
                 away = max(-_REACH, min(_REACH, math.log(value / CENTRE[term])))
                 yield "version_cell", self.version_cell, term, away
+
+    def kinds(self) -> dict[str, str]:
+        """This run's key under each of `KINDS`."""
+        keys = self._capacity_keys() if self.kind == "capacity" else self._closed_keys()
+        return {kind: keys[kind] for kind in KINDS}
 
     def keys(self) -> dict[str, str]:
         """This run's key under every kind of effect on its times."""

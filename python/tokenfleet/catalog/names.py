@@ -207,9 +207,20 @@ def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> 
     return found
 
 
-def kv_format(engine_name: str, weights: str) -> str:
-    """Cache format of a benchmark that does not state it: what the engine's recipes set."""
-    return "fp8" if weights in ENGINES[engine_name].cache_8_bit_beside else "bf16"
+def kv_format(engine_name: str, weights: str, *, latent_fp4: bool = False) -> str:
+    """Cache format of a benchmark that does not state it: what the engine's recipes set.
+
+    `latent_fp4`: latent attention on an accelerator that computes in four bits, where every recipe
+    beside 8-bit weights sets an 8-bit cache.
+    """
+    narrow = weights in ENGINES[engine_name].cache_8_bit_beside
+    return "fp8" if narrow or (latent_fp4 and weights != "bf16") else "bf16"
+
+
+def latent_fp4(catalog: Catalog, system_id: str, model_id: str) -> bool:
+    """Whether a model of latent attention meets an accelerator that computes in four bits."""
+    fp4 = catalog.system(system_id).fp4_tflops is not None
+    return fp4 and "mla" in family(catalog.model(model_id))
 
 
 def family(architecture: ModelArchitecture) -> str:

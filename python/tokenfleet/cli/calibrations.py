@@ -58,6 +58,7 @@ _SPLITS = {
     "known_cell": "known cell: half of it left out",
     "new_version": "new engine version of a cell",
     "new_cell": "new cell: all of it left out",
+    "new_kind": "new kind: engine on a family, or format on a generation, left out",
     "new_model_power": "power of a model left out",
 }
 

@@ -55,7 +55,7 @@ class Knowledge:
     """
 
     provenance: Provenance
-    level: str  # what the calibration knows: known_cell, new_version or new_cell
+    level: str  # what the calibration knows: known_cell, new_version, new_cell or new_kind
     runs: int  # measured on the engine version, or else on the accelerator x architecture
     inherited_from: Mapping[str, str]  # what, from whom
     log_bias: float  # applied to TPOT; 0 where none is
@@ -131,7 +131,7 @@ class Judge:
             runs=next((self._runs[c] for c in cells if c in self._runs), 0),
             inherited_from=taken,
             log_bias=math.log(found.predicted["tpot"]) if known else 0.0,
-            half_width=self._half_width(known, self._distance(kind.system, taken)),
+            half_width=self._half_width(level, known, self._distance(kind.system, taken)),
         )
 
     def _corrected(self, kind: _Kind) -> tuple[MeasuredRun, Corrected]:
@@ -209,13 +209,17 @@ class Judge:
                 found[row.kernel_key] = (row.vendor, names.generation(row))
         return found
 
-    def _half_width(self, known: bool, distance: str) -> dict[str, float]:
+    def _half_width(self, level: str, known: bool, distance: str) -> dict[str, float]:
+        """Half-widths: those of a new cell at least, and more with the distance of what is lent."""
         spreads = self._spreads
         found = {m: spreads["new_cell", m] for m in PROMISED}
         if known:
             found["tpot"] = min(_LEVEL_ONLY * spreads["known_cell", "tpot"], found["tpot"])
         wider = _WIDER.get(distance, {})
-        return {m: h * wider.get(m, 1.0) for m, h in found.items()}
+        found = {m: h * wider.get(m, 1.0) for m, h in found.items()}
+        if level == "new_kind":
+            found = {m: max(h, spreads["new_kind", m]) for m, h in found.items()}
+        return found
 
 
 def _group(tp: int, attention_dp: int) -> tuple[int, int]:
