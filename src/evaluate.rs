@@ -10,6 +10,7 @@ use crate::perf::latency::{members, Latency, Percentiles, Pressure};
 use crate::perf::layout::Layout;
 use crate::perf::limits::Limits;
 use crate::perf::memory::kv_budget_bytes;
+use crate::perf::pool_loop::{self, Pool, PoolLoop};
 use crate::perf::replica::{
     needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
 };
@@ -105,6 +106,42 @@ pub fn closed_loop(
             input,
             output,
         ))
+    }))
+}
+
+/// Axes, degrees and number of the workers of a pool.
+pub type Workers = ([usize; 6], [u32; 4], u32);
+
+/// Means of a closed loop of a pool that prefills and one that decodes.
+pub fn pool_loop(
+    spec: &Spec,
+    prefill: Workers,
+    decode: Workers,
+    load: [f64; 3],
+) -> Result<Option<PoolLoop>> {
+    load.iter().try_for_each(|x| positive("load", *x))?;
+    let pools = [prefill, decode];
+    for (_, _, workers) in pools {
+        positive("workers", f64::from(workers))?;
+    }
+    let [reads, answers] =
+        pools.map(|(axes, degrees, _)| Configuration::serving(spec, axes, degrees));
+    let layouts = resolve(spec, &reads?).zip(resolve(spec, &answers?));
+    Ok(layouts.and_then(|(reads, answers)| {
+        let (reading, answering) = (StepModel::of(&reads)?, StepModel::of(&answers)?);
+        let pool = |layout, step, workers| Pool {
+            layout,
+            step,
+            workers: f64::from(workers),
+        };
+        let [concurrency, input, output] = load;
+        pool_loop::pool_loop(
+            &pool(&reads, &reading, prefill.2),
+            &pool(&answers, &answering, decode.2),
+            concurrency,
+            input,
+            output,
+        )
     }))
 }
 

@@ -500,3 +500,25 @@ def test_hopper_experts_in_8_bits_are_marked_and_not_slower_than_16() -> None:
     (wider, narrower), (_, inherited) = closed_loops(wide, narrow)
     assert inherited == {"moe fp8": "fp8_block kernels"}
     assert narrower["tpot"] < wider["tpot"]
+
+
+POOLS = (
+    "id,system,backend,model,precision,prefill_workers,prefill_tp,prefill_adp,prefill_ep,"
+    "decode_workers,decode_tp,decode_adp,decode_ep,layout_source,concurrency,isl,osl,ttft_ms,"
+    "tpot_ms,output_tok_s_gpu"
+)
+POOL_RUN = (
+    "D1,gb200,trtllm,deepseek-ai/DeepSeek-R1,fp4,1,1,4,4,3,8,1,8,labelled,64,1024,1024,300,9,200"
+)
+
+
+def test_rows_of_separate_pools(tmp_path: Path) -> None:
+    unstated = POOL_RUN.replace("labelled", "attention split not stated")
+    report = backtest([written(tmp_path, POOL_RUN, unstated, header=POOLS)])
+    (result,) = report.results
+    assert result.run.pools is not None
+    assert (result.run.pools.prefill.attention_dp, result.layout.tp) == (4, 8)
+    # Little's law: 64 requests over 28 accelerators, each of 1,024 tokens in TTFT + 1,023 x TPOT.
+    seconds = (result.predicted["ttft"] + 1023 * result.predicted["tpot"]) / 1e3
+    assert result.predicted["tokens_s_gpu"] == pytest.approx(64 * 1024 / seconds / 28, rel=1e-6)
+    assert [s.reason for s in report.skipped] == ["separate pools: attention split not stated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import Any
@@ -158,6 +159,37 @@ def test_closed_loop_matches_the_reference(name: str) -> None:
             assert max(map(relative, got, want)) < 1e-9
             waited += got[0] > 100.0
     assert waited > 10  # caches that hold fewer than 5,000 requests
+
+
+@pytest.mark.parametrize("name", ["main", "kinds"])
+def test_the_loop_of_pools_matches_the_reference(name: str) -> None:
+    _, p, _ = setting(name)
+    whole = [
+        place
+        for place in serving_places(name, 80)
+        if place[0].layout is not None and ref.has_figures(place[0].layout)
+    ]
+    waited = 0
+    for reads, answers in itertools.pairwise(whole):
+        if reads[1][0] != answers[1][0]:  # of another workload
+            continue
+        for load in ((24.0, 3000.0, 300.0), (5000.0, 3000.0, 300.0)):
+            got = _core.pool_loop(p, (*reads[1:], 2), (*answers[1:], 3), load)
+            assert reads[0].layout is not None
+            assert answers[0].layout is not None
+            want = ref.pool_loop(reads[0].layout, 2, answers[0].layout, 3, load)
+            assert got is not None
+            assert max(map(relative, got, want)) < 1e-6
+            waited += got[0] > 10.0
+    assert waited > 5
+
+
+def test_bad_pools_are_refused() -> None:
+    _, p, _ = setting("main")
+    pool = ((0,) * 6, (1, 1, 1, 1), 1)
+    for wrong in ((*pool[:2], 0), ((9, *pool[0][1:]), *pool[1:])):
+        with pytest.raises((ValueError, IndexError)):
+            _core.pool_loop(p, pool, wrong, (1.0, 1.0, 1.0))
 
 
 RUNS = [(64, False, math.inf, False), (4096, True, 500.0, False), (256, False, math.inf, True)]

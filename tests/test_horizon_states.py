@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import tokenfleet as tf
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance
 from tokenfleet.mix.horizon import search
@@ -15,6 +18,8 @@ from tokenfleet.mix.horizon.solve import solve_horizon
 from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, build, frame_of, scale_limit
 from tokenfleet.verify.horizon import verify_horizon
+
+ROOT = Path(__file__).parents[1]
 
 
 def small(seed: int) -> dict[str, Any]:
@@ -46,3 +51,14 @@ def test_states_cost_what_trying_everything_costs(
     assert not verify_horizon(result.problem, result.values, result.npv_usd)
     data["power_kw"] = 1000.0
     assert result.npv_usd == pytest.approx(Brute(data).least(), rel=1e-7, abs=1e-6)
+
+
+def test_equal_periods_of_the_enterprise_cost_what_its_year_costs() -> None:
+    path = ROOT / "python" / "tokenfleet" / "examples" / "enterprise.yaml"
+    data = yaml.safe_load(path.read_text("utf-8"))
+    data["solver"] = {"gap": 1e-7, "time_limit_s": 60}
+    year = tf.optimize_fleet(data, compare_single=False)
+    halves = {"start": "2026-10", "periods": ["2 half_years"]}
+    plan = tf.optimize_fleet({**data, "horizon": halves})
+    assert plan.proven
+    assert plan.objective_value == pytest.approx(year.best_objective_value, rel=1e-9)

@@ -169,9 +169,14 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
 
 
 def test_a_tie_is_no_win() -> None:
-    text = Reader(html(golden("ai_factory"), DAY)).text
-    assert "The best plan of one system type is as good, within the proven gap" in text
-    assert "Best single system as good" in text
+    """The factory is proven within 0.1 %: one system type at 0.05 % more is as good."""
+    plan = golden("ai_factory")
+    assert plan.best_single_system is not None and plan.gap == pytest.approx(0.001)
+    for more, tie in ((0.0005, True), (0.002, False)):
+        single = plan.best_single_system.model_copy(update={"difference_relative": more})
+        text = Reader(html(plan.model_copy(update={"best_single_system": single}), DAY)).text
+        said = "The best plan of one system type is as good, within the proven gap" in text
+        assert said == tie == ("Best single system as good" in text)
 
 
 def test_an_unproven_plan_is_not_called_proven(enterprise: Plan) -> None:

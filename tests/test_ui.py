@@ -27,6 +27,7 @@ from tokenfleet.ui.form import changes, groups, without_ids
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE_MS = 180_000  # with the page, on a machine that has other things to do
 Json = dict[str, Any]
 
 SMALL = """\
@@ -323,6 +324,7 @@ class Tab:
 @pytest.fixture
 def tab(page: Running, browser: Any) -> Iterator[Tab]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
     found = Tab(context.new_page(), [], [])
     found.of.on("console", lambda message: found.told.append(message.text))
     found.of.on("pageerror", lambda error: found.told.append(str(error)))
@@ -344,7 +346,7 @@ def change(tab: Tab, name: str, value: str) -> None:
 def solve(tab: Tab, until: str) -> None:
     tab.of.wait_for_selector("#solve:not([disabled])")
     tab.of.click("#solve")
-    tab.of.wait_for_selector(until, timeout=60_000)
+    tab.of.wait_for_selector(until)
 
 
 def it_is_edited_and_solved(tab: Tab) -> None:
@@ -408,11 +410,11 @@ def a_stop_keeps_the_best_plan(tab: Tab, page: Running) -> None:
         tab.of.locator("#text").fill(hard())
     tab.of.wait_for_selector("#solve:not([disabled])")
     tab.of.click("#solve")
-    tab.of.get_by_text("Choosing the mix").wait_for(timeout=60_000)
+    tab.of.get_by_text("Choosing the mix").wait_for()
     tab.of.wait_for_timeout(1500)
     assert page.ask("POST", "/solve", page.own(), {"text": SMALL})[0] == 409
     tab.of.click("#stop")
-    tab.of.get_by_text("Plan 3").wait_for(timeout=60_000)
+    tab.of.get_by_text("Plan 3").wait_for()
     assert tab.of.locator(".pill").inner_text().startswith("interrupted")
 
 
@@ -429,6 +431,7 @@ def it_is_accessible(page: Running, browser: Any, scheme: str, width: int) -> No
     axe = import_module("axe_playwright_python.sync_playwright")
     look = {"width": width, "height": 844}
     context = browser.new_context(viewport=look, color_scheme=scheme, bypass_csp=True)
+    context.set_default_timeout(PATIENCE_MS)
     other = context.new_page()
     other.goto(page.address)
     other.wait_for_selector("#solve:not([disabled])")

@@ -37,6 +37,7 @@ __all__ = [
     "kwh_it_cost",
     "market_value",
     "operating_points",
+    "pool_loop",
     "prune",
     "replay",
     "route_fleets",
@@ -624,6 +625,18 @@ def closed_loop(
     ``axes`` (6,): index of the workload, then positions on its axes of system, engine, precision,
     KV dtype and speculation. ``degrees`` (4,): tp, pp, ep, attention dp. ``load`` (3,): requests in
     flight, prompt tokens, output tokens. ``None``: no layout, or no kernel.
+    """
+
+_Pool = tuple[Sequence[int], Sequence[int], int]
+
+def pool_loop(
+    space: Space, prefill: _Pool, decode: _Pool, load: Sequence[float]
+) -> tuple[float, float, float, float] | None:
+    """The same of a pool that reads prompts and one that answers them.
+
+    TTFT in s, TPOT in s, output tokens/s per accelerator of both pools, and per accelerator that
+    decodes. A pool: ``axes``, ``degrees`` and workers. ``None``: no layout, no kernel, or no link
+    over which the cache could go.
     """
 
 def throughput(

@@ -4,7 +4,7 @@
 //! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `prompt`
 //! (times of prompts), `queue` (tails of waiting), `late` (percentiles) ▸ `latency` (all that requests
 //! feel) ▸ `mixture` (percentiles of classes together) ▸ `limits` (capacity) ▸ `benchmark` (the most a layout
-//! serves); `memory` and `closed_loop` read `step`.
+//! serves); `memory` and `closed_loop` read `step`, `pool_loop` both.
 
 pub mod benchmark;
 pub mod closed_loop;
@@ -17,6 +17,7 @@ pub mod memory;
 pub mod mixture;
 pub mod operators;
 pub mod parallel;
+pub mod pool_loop;
 pub mod prompt;
 pub mod queue;
 pub mod replica;

@@ -33,7 +33,7 @@ mod _core {
     use crate::{candidates, points, tco};
 
     #[pymodule_export]
-    use super::benchmark::{closed_loop, throughput};
+    use super::benchmark::{closed_loop, pool_loop, throughput};
     #[pymodule_export]
     use super::candidates::{distinct_rows, Candidates};
     #[pymodule_export]

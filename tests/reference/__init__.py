@@ -8,7 +8,7 @@ Units are SI: bytes, seconds, flop/s, watts, joules.
 
 from __future__ import annotations
 
-from reference.benchmark import closed_loop, throughput
+from reference.benchmark import closed_loop, pool_loop, throughput
 from reference.dominance import dominates
 from reference.latency import (
     NORMAL,
@@ -43,6 +43,7 @@ __all__ = [
     "narrow_tail",
     "of_any_mix",
     "of_mix",
+    "pool_loop",
     "rate",
     "replica",
     "request_joules",

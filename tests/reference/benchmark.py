@@ -12,6 +12,7 @@ from reference.step import (
     chunked_s,
     decode_attention_s,
     decode_s,
+    overhead_s,
     prompt_attention_s,
     tokens_per_sequence,
 )
@@ -40,6 +41,51 @@ def closed_loop(
     request = ttft + (output - 1.0) * tpot
     waiting = (concurrency / running - 1.0) * request
     return ttft + waiting, tpot, running / request * output / layout.gpus
+
+
+def pool_loop(
+    reads: Layout,
+    readers: int,
+    answers: Layout,
+    answerers: int,
+    load: tuple[float, float, float],
+) -> tuple[float, float, float, float]:
+    """TTFT, TPOT (s), output tokens/s/GPU over both pools and over the one that decodes."""
+    concurrency, prompt, output = load
+    kernel = reads.kernel
+    ranks, lanes = readers * reads.lanes, answerers * answers.lanes
+    weight = kernel["attention_dp_prefill"] if reads.adp > 1 else 1.0
+    work = chunked_s(reads, 0.0, prompt) + prompt_attention_s(reads, prompt, 0.0)
+    service = weight * work + math.ceil(prompt / kernel["chunk_tokens"]) * overhead_s(reads)
+    # The ranks of a worker send their own layers and heads at the same time.
+    transfer = kv_bytes(reads, prompt) / reads.system["scale_out_bw"]
+    context = prompt + output / 2
+    attention = decode_attention_s(answers, context)
+    others = max(concurrency / ranks - 1.0, 0.0)
+    fixed, own, burst, power = kernel["closed_ttft"]
+    served = fixed + transfer + service * (own + burst * others**power)
+
+    def met(decoding: float) -> tuple[float, float, float]:
+        step = decode_s(answers, max(decoding / lanes, 1.0), attention)
+        tpot = step / answers.speculation["accepted"]
+        rate = decoding / ((output - 1.0) * tpot)
+        busy = rate * service / ranks * others / (others + 1.0)
+        wait = service * busy / (1.0 - busy) if busy < 1.0 else math.inf
+        return served + wait + answers.kernel["ttft_steps"] * step, tpot, rate
+
+    low, high = 0.0, concurrency
+    for _ in range(100):
+        middle = (low + high) / 2
+        ttft, _, rate = met(middle)
+        low, high = (middle, high) if middle + rate * ttft < concurrency else (low, middle)
+    places = answerers * kv_budget(answers) / kv_bytes(answers, context) * answers.adp
+    ttft, tpot, rate = met(low)
+    if 1.0 <= places < low:
+        _, tpot, rate = met(places)
+        ttft = concurrency / rate - (output - 1.0) * tpot
+    decoders = answerers * answers.gpus
+    both = readers * reads.gpus + decoders
+    return ttft, tpot, rate * output / both, rate * output / decoders
 
 
 def throughput(

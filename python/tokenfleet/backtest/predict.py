@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tokenfleet._core import Space, closed_loop, throughput
+from tokenfleet._core import Space, closed_loop, pool_loop, throughput
 from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
 from tokenfleet.catalog import Catalog
@@ -128,13 +128,28 @@ class Predictor:
         axes = self._axes(run, layout)
         if axes is None:
             return None
-        degrees = (layout.tp, layout.pp, layout.ep, layout.attention_dp)
+        degrees = _degrees(layout)
         if run.kind == "closed":
-            return _closed(core, axes, degrees, run)
+            pools = run.pools is not None
+            return self._pools(core, run, layout) if pools else _closed(core, axes, degrees, run)
         served = _most(core, axes, degrees, run, layout)
         if served is not None and run.kind == "power":
             return {"watts": system_watts(self.catalog, run, served)}
         return None if served is None else {"tokens_s_gpu": served}
+
+    def _pools(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
+        """Figures of a pool that reads prompts and one that answers on this layout."""
+        assert run.pools is not None
+        axes = self._axes(run, run.pools.prefill), self._axes(run, layout)
+        if axes[0] is None or axes[1] is None:
+            return None
+        prefill = axes[0], _degrees(run.pools.prefill), run.pools.prefill_workers
+        decode = axes[1], _degrees(layout), run.pools.decode_workers
+        load = (run.load, run.input.mean, run.output.mean)
+        found = pool_loop(core, prefill, decode, load)
+        if found is None:
+            return None
+        return {"ttft": found[0] * _MS, "tpot": found[1] * _MS, "tokens_s_gpu": found[2]}
 
     def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
         lengths = rates.TypicalRequest(run.input.mean, run.output.mean)
@@ -163,6 +178,10 @@ class Predictor:
             _KV.index(layout.kv),
             0,
         )
+
+
+def _degrees(layout: Layout) -> tuple[int, int, int, int]:
+    return (layout.tp, layout.pp, layout.ep, layout.attention_dp)
 
 
 def _closed(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tokenfleet.backtest import mlperf, open_loop, power, published, serving
+from tokenfleet.backtest import mlperf, open_loop, pools, power, published, serving
 from tokenfleet.backtest.run import Cells, Run, Skipped
 from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.load import DATA, model_row
@@ -21,6 +21,7 @@ SHIPPED = tuple(sorted((DATA / "measured").glob("*.csv")))
 Reader = Callable[[Catalog, str, int, Cells], tuple[Run, ...]]
 _KINDS: dict[str, tuple[Iterable[str], Reader]] = {
     "closed": (serving.COLUMNS, serving.read),
+    "pools": (pools.COLUMNS, pools.read),
     "open": (open_loop.COLUMNS, open_loop.read),
     "mlperf": (mlperf.COLUMNS, mlperf.read),
     "published": (published.COLUMNS, published.read),
@@ -40,7 +41,7 @@ class Read:
 
 
 def file_kind(header: Iterable[str]) -> str:
-    """`closed`, `open`, `mlperf`, `published`, `power` or `other`, by the columns of a file."""
+    """`closed`, `pools`, `open`, `mlperf`, `published`, `power` or `other`, by a file's columns."""
     columns = set(header)
     for kind, (needed, _) in _KINDS.items():
         if columns.issuperset(needed):

@@ -58,6 +58,16 @@ class AtCapacity:
 
 
 @dataclass(frozen=True)
+class Pools:
+    """Separate pools of a run, whose own layout is that of a worker that answers: the layout of one
+    that reads prompts, and how many workers each pool has."""
+
+    prefill: Layout
+    prefill_workers: int
+    decode_workers: int
+
+
+@dataclass(frozen=True)
 class Run:
     """One measured run. `layouts`: those that the row allows; the best of them is taken."""
 
@@ -71,6 +81,7 @@ class Run:
     output: Tokens
     measured: Mapping[str, float]  # tpot, ttft (ms), tokens_s_gpu, watts
     at: AtCapacity = AtCapacity()
+    pools: Pools | None = None
     other: Mapping[str, float] = field(default_factory=dict)
     flag: str = ""
     version: str = ""  # of the engine

@@ -42,7 +42,6 @@ _PART = 0.1  # of the wanted gap, to which a state is worked out
 _ROUNDS = 200
 _RELAXED = 0.3  # of the time, after which a plan is looked for before the relaxation is closed
 _LOOK_S = 5.0  # between two looks
-_PATIENCE_S = 20.0
 _OFF = 1e-6  # relative, between a value and what its columns add up to
 _INF = highspy.kHighsInf
 
@@ -256,8 +255,9 @@ class _Search:
                 return
 
     def left(self) -> float:
-        """Seconds for a step."""
-        return max(self.effort.left(), _PATIENCE_S if self.best.plan is None else 0.0)
+        """Seconds for a step; a first plan is waited for."""
+        effort = self.effort if self.best.plan is not None else self.effort.first()
+        return effort.left()
 
     def is_over(self) -> bool:
         """Whether the time is, with a plan in hand."""
