@@ -208,7 +208,7 @@ def test_a_plan_says_that_nothing_was_measured(folder: Path) -> None:
     row = next(r for r in plan.provenance if r.what.startswith("throughput"))
     assert (row.cls, row.models[0].known, row.models[0].runs) == (
         "inherited",
-        "new_cell",
+        "new_kind",
         0,
     )
     assert any(w.kind == "inherited" and w.system == "acme_x1_8" for w in plan.warnings)
@@ -230,7 +230,7 @@ def test_a_config_may_be_named_in_the_catalog_file_itself(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Phi-4", "GLM-4.5", "DeepSeek-V2-Lite", "Qwen3-Next-80B-A3B"])
 def test_backtest_answers_for_both(name: str, folder: Path) -> None:
-    """Rows of an unknown model and accelerator are predicted, with the interval of a new cell."""
+    """Rows of an unknown model and accelerator are predicted, with the interval of a new kind."""
     model = imported(folder, name, PUBLISHED[name][0])
     row = {
         "id": "a", "system": "acme_x1_8", "backend": "vllm", "backend_version": "1.0",
@@ -248,7 +248,7 @@ def test_backtest_answers_for_both(name: str, folder: Path) -> None:
     assert found["overall"]["n"] == 1
     assert found["overall"]["tpot_mape_pct"] is not None
     known = {(r["by"], r["value"]) for r in found["regimes"]}
-    assert ("knowledge", "new_cell") in known
+    assert ("knowledge", "new_kind") in known
     assert ("provenance", "inherited") in known
     alone = json.loads(cli("backtest", folder / "points.csv", "--json"))
     assert "not in the catalog" in alone["skipped"][0]["reason"]
