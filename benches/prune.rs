@@ -33,6 +33,7 @@ fn candidates(count: u64, classes: usize) -> Vec<Kept> {
                 quality: 1.0,
                 oddities: 0,
                 capacity: 1.0,
+                of_each: None,
             };
             let fast = uniform.next();
             for k in 0..classes {
