@@ -74,7 +74,7 @@ def servers(plan: Plan) -> int:
 
 def test_one_distribution_asks_for_as_much_in_one_bucket_as_in_eight(cdf: str) -> None:
     counts = {n: servers(optimize_fleet(chat(cdf, n), compare_single=False)) for n in (1, 2, 4, 8)}
-    assert max(counts.values()) <= 1.06 * min(counts.values()), counts
+    assert max(counts.values()) <= 1.1 * min(counts.values()), counts
 
 
 def test_a_limit_on_each_bucket_asks_for_more(cdf: str) -> None:
@@ -87,20 +87,20 @@ def test_a_limit_on_each_bucket_asks_for_more(cdf: str) -> None:
         return servers(optimize_fleet(scenario, compare_single=False))
 
     assert servers_at(450, "class") >= 2 * servers_at(450, "workload")
-    assert servers_at(400, "workload") > 0
+    assert servers_at(350, "workload") > 0
     with pytest.raises(InfeasibleError, match="class len8"):
-        servers_at(400, "class")
+        servers_at(350, "class")
 
 
 def test_the_simulated_percentile_of_all_requests_is_within_what_is_promised(cdf: str) -> None:
     scenario = chat(cdf, 4, rps=100.0)
+    scenario["workloads"][0]["slos"][0]["limit_ms"] = 350  # which the longest prompts alone miss
     plan = optimize_fleet(scenario, compare_single=False)
     (promise,) = plan.slo
     assert (promise.cls, promise.metric) == ("all", "ttft")
     assert promise.promised_ms is not None and promise.expected_ms is not None
-    assert promise.promised_ms <= 1200
-    (row,) = plan.replicas
-    assert row.own_mix and len(row.classes) == 4
+    assert promise.promised_ms <= 350
+    assert any(row.own_mix and len(row.classes) == 4 for row in plan.replicas)
     assert sum(sum(route.requests_per_s) for route in plan.routing) == pytest.approx(100.0)
     (limit,) = simulate(plan, scenario).limits
     assert limit["class"] == "all" and limit["verdict"] == "held"
