@@ -29,7 +29,7 @@ def apart(ttft_ms: float, tpot_ms: float, requests_per_s: float) -> Json:
 
 
 def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
-    own = apart(400, 9, 300)
+    own = apart(500, 8, 300)
     plan = tf.optimize_fleet(own)
     assert {r.role for r in plan.replicas} >= {"prefill", "decode"}
     found = tf.simulate(plan, own, settings=tf.SimulationSettings(requests=3000, replications=3))
@@ -46,7 +46,7 @@ def test_pools_of_one_role_are_simulated_as_one_fleet() -> None:
 
 
 def test_pools_that_hold_cost_nothing_more() -> None:
-    own = apart(400, 9, 300)
+    own = apart(500, 8, 300)
     told = tf.optimize_fleet(own, verify="simulate", simulation=LIGHT).verification
     assert told is not None and told.holds is True and told.price_of_certainty_usd == 0
     assert [r.groups for r in told.rounds] == [1]
@@ -54,7 +54,7 @@ def test_pools_that_hold_cost_nothing_more() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "bursts", "metric", "role"),
-    [((400, 9), 0.05, "tpot", "decode"), ((600, 30), 0.02, "ttft", "prefill")],
+    [((500, 8), 0.02, "tpot", "decode"), ((600, 30), 0.02, "ttft", "prefill")],
 )
 def test_the_pool_at_fault_is_tightened_until_the_limits_hold(
     limits: tuple[float, float], bursts: float, metric: str, role: str
