@@ -52,23 +52,17 @@ def test_pools_that_hold_cost_nothing_more() -> None:
     assert [r.groups for r in told.rounds] == [1]
 
 
-@pytest.mark.parametrize(
-    ("limits", "bursts", "metric", "role"),
-    [((500, 8), 0.02, "tpot", "decode"), ((600, 30), 0.02, "ttft", "prefill")],
-)
-def test_the_pool_at_fault_is_tightened_until_the_limits_hold(
-    limits: tuple[float, float], bursts: float, metric: str, role: str
-) -> None:
+def test_the_pool_at_fault_is_tightened_until_the_limits_hold() -> None:
     """Bursts, of which the formulas know nothing, break the first plan."""
-    own = apart(*limits, 300)
-    settings = replace(LIGHT, burstiness=bursts)
+    own = apart(500, 8, 300)
+    settings = replace(LIGHT, burstiness=0.02)
     first = tf.optimize_fleet(own)
     last = tf.optimize_fleet(own, verify="simulate", simulation=settings)
     told = last.verification
     assert told is not None and told.holds is True and len(told.rounds) >= 2
     failed = told.rounds[0].failed
-    assert failed[0].limit.metric == metric
-    assert role in {row.role for row in failed}
+    assert failed[0].limit.metric == "tpot"
+    assert "decode" in {row.role for row in failed}
     assert all((row.load_factor or 0) > 1 for row in failed)
     assert told.price_of_certainty_usd == pytest.approx(
         last.annual_cost_usd - first.annual_cost_usd
