@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenfleet.backtest.run import Cells, Pools, Run, Tokens, about, count, figures, number
+from tokenfleet.backtest.run import Cells, Pools, Run, Tokens, about, count, figures, number, served
 from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.points.rates import Layout
@@ -22,15 +22,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     system = names.system(catalog, cells["system"])
     precision = names.precision(catalog, model, names.stated_format(cells), system)
     engine = names.engine(cells["backend"])
-    plain = {
-        "system": system,
-        "model": model,
-        "engine": engine,
-        "precision": precision,
-        "kv": names.kv_format(
-            engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)
-        ),
-    }
+    plain = served(catalog, system, model, engine, precision)
     stated = cells.get("layout_source", _LABELLED)
     if stated != _LABELLED:
         raise UnknownNameError(f"separate pools: {stated}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tokenfleet.backtest.run import AtCapacity, Cells, Run, Tokens, figures, number
+from tokenfleet.backtest.run import AtCapacity, Cells, Run, Tokens, figures, number, served
 from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.points.rates import Layout
@@ -31,15 +31,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     engine = names.framework(cells.get("framework", ""))
     system = names.system(catalog, cells["system"])
     precision = names.precision(catalog, model, names.stated_format(cells), system)
-    plain = {
-        "system": system,
-        "model": model,
-        "engine": engine,
-        "precision": precision,
-        "kv": names.kv_format(
-            engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)
-        ),
-    }
+    plain = served(catalog, system, model, engine, precision)
     isl, osl = number(cells, "isl", where), number(cells, "osl", where)
     rate = _output_rate(cells, isl, osl, where)
     times = figures(cells, {"tpot": "tpot_ms", "ttft": "ttft_ms"}, where)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.errors import SchemaError
 from tokenfleet.points.rates import Layout
@@ -135,6 +136,15 @@ def count(cells: Cells, column: str, where: str, default: int = 1) -> int:
 def figures(cells: Cells, columns: Mapping[str, str], where: str) -> dict[str, float]:
     """The columns that are filled, by metric."""
     return {m: number(cells, c, where) for m, c in columns.items() if cells.get(c)}
+
+
+def served(
+    catalog: Catalog, system: str, model: str, engine: str, precision: str
+) -> dict[str, Any]:
+    """Fields of a `Layout` beside its parallelism; the cache in the format the engine has."""
+    latent_fp4 = names.latent_fp4(catalog, system, model)
+    kv = names.kv_format(engine, precision, latent_fp4=latent_fp4)
+    return {"system": system, "model": model, "engine": engine, "precision": precision, "kv": kv}
 
 
 def about(cells: Cells) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenfleet.backtest.run import Cells, Run, Tokens, about, count, figures, number
+from tokenfleet.backtest.run import Cells, Run, Tokens, about, count, figures, number, served
 from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.points.rates import Layout
@@ -30,11 +30,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     concurrency = number(cells, "concurrency", where)
     routed = catalog.model(model).is_moe
     layout = Layout(
-        system=system,
-        model=model,
-        engine=engine,
-        precision=precision,
-        kv=names.kv_format(engine, precision, latent_fp4=names.latent_fp4(catalog, system, model)),
+        **served(catalog, system, model, engine, precision),
         tp=tp,
         ep=count(cells, "ep", where) if routed else 1,
         attention_dp=adp if routed else 1,
