@@ -16,12 +16,10 @@ from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Choice, Own
-from tokenfleet.mix.search.simplest import Bar, Simpler, ValueRow, rounded
+from tokenfleet.mix.search.simplest import Bar, Simpler, ValueRow, as_good
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Problem, Replicas, Systems
 
-#: What a plan says of itself where another would have been better by less than the tolerance.
 Place = tuple[str, str]  # offer of the scenario, and site
 _NODES = 1000
 _BETTER = 0.4  # of an accelerator moved, that the whole tolerance of the value weighs
@@ -112,16 +110,9 @@ def nearest(
     begun = {**values, **moves(model, values, standing.systems)}
     start = {model.columns[la].name: v for la, v in begun.items() if la in model.columns}
     options = replace(effort.within(effort.left()), gap=0.0, nodes=_NODES, threads=1)
-    outcome = run(model.prob, options, start=start)
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if not outcome.has_incumbent:
-        return None
-    found = rounded(model, known, outcome.values)
-    value = row.of(found)
 
     def far(plan: Mapping[Label, float]) -> float:
         return sum(counted[la] * n for la, n in moves(model, plan, standing.systems).items())
 
-    as_good = row.sign * value <= row.sign * bar.cap + 1e-7 * abs(bar.cap)
-    return Simpler(model, found, value) if as_good and far(found) < far(values) - 0.5 else None
+    found = as_good(row, known, bar, options, start)
+    return found if found and far(found.values) < far(values) - 0.5 else None

@@ -25,7 +25,7 @@ from tokenfleet.mix.model.index import AsGood, Chosen, LayoutUsed, SiteUsed, Typ
 from tokenfleet.mix.search.fixing import may_improve
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import run
+from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import (
     EVERY_BLOCK,
     ODDITIES,
@@ -135,16 +135,32 @@ def simplest(
     gap = _STEP / max(simple.of(bar.plan), 1.0)
     limit = effort.within(effort.left())
     options = replace(limit, gap=gap, nodes=_NODES, restarts=False, threads=1)
-    outcome = run(model.prob, options, start=first)
+    found = as_good(goal, known, bar, options, first)
+    return found if found and simple.of(found.values) < simple.of(values) else None
+
+
+def as_good(
+    goal: ValueRow,
+    known: Iterable[Label],
+    bar: Bar,
+    options: SolveOptions,
+    start: Mapping[str, float],
+) -> Simpler | None:
+    """The plan, in the columns `known`, of a search of the goal's model from `start`; None without
+    one that is as good as the bar.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    outcome = run(goal.m.prob, options, start=start)
     if outcome.interrupted:
         raise KeyboardInterrupt
     if not outcome.has_incumbent:
         return None
-    found = rounded(model, known, outcome.values)
+    found = rounded(goal.m, known, outcome.values)
     value = goal.of(found)
-    as_good = goal.sign * value <= goal.sign * bar.cap + 1e-7 * abs(bar.cap)
-    is_simpler = simple.of(found) < simple.of(values)
-    return Simpler(model, found, value) if as_good and is_simpler else None
+    is_as_good = goal.sign * value <= goal.sign * bar.cap + 1e-7 * abs(bar.cap)
+    return Simpler(goal.m, found, value) if is_as_good else None
 
 
 def rounded(
