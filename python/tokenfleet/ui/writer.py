@@ -1,4 +1,4 @@
-"""The process that writes a plan's file: a workbook needs the solver's names, which the page does not.
+"""The process that writes a plan's file, so that the page itself need not load the solver.
 
 `python -m tokenfleet.ui.writer xlsx` reads a plan's JSON from standard input and writes the file to
 standard output. Where it cannot, it ends with 1 and says on standard error why and what to do.
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 async def written(plan: Plan, kind: str) -> bytes:
-    """The file of a plan, such as its `xlsx`; `SchemaError` with the writer's words where there is none."""
+    """The file of a plan, such as its `xlsx`; `SchemaError` says why there is none."""
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tokenfleet.ui.writer", kind), stdin=pipe, stdout=pipe, stderr=pipe
