@@ -1,4 +1,4 @@
-"""The cache of evaluated spaces: equal answers with it and without, and only where inputs are equal."""
+"""The cache of evaluated spaces: equal answers with it and without."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenarios import buy, hall
 
+from scenarios import buy, hall
 from tokenfleet import _core
 from tokenfleet.cli.options import _without_cache
 from tokenfleet.files import cache
@@ -33,11 +33,16 @@ def scenario(*, site: Json | None = None, offer: Json | None = None, **workload:
         "id": "chat",
         "model": "llama-3.3-70b",
         "classes": [
-            {"id": "short", "share": 1.0, "input_tokens": lengths(800), "output_tokens": lengths(200)}
+            {
+                "id": "short",
+                "share": 1.0,
+                "input_tokens": lengths(800),
+                "output_tokens": lengths(200),
+            }
         ],
         "slos": [{"metric": "tpot", "percentile": "p95", "limit_ms": 60}],
         "demand": {"requests_per_s": 5},
-    }  # fmt: skip
+    }
     return {
         "name": "cache",
         "objective": {"kind": "least_cost"},
