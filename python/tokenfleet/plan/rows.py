@@ -529,7 +529,7 @@ class OtherAnswer(Row):
 
     confidence: Number | None = quantity("Of the other plan; null: expected", "1")
     same_plan: Flag = about(
-        "It is the plan itself, which keeps its limits at the expectation too: the search there found "
+        "The plan itself, which keeps its limits at the expectation too: the search there found "
         "none that is better"
     )
     objective_value: Number | None = quantity(
