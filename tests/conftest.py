@@ -25,6 +25,7 @@ _CLOCK = pytest.StashKey[float]()
 FILE_SECONDS = 2.0  # a file whose tests share a start of more than this is slow as a whole
 _seconds: Counter[str] = Counter()  # of each test, without what it sets up
 _start: Counter[str] = Counter()  # of each file: what its tests set up
+os.environ["TOKENFLEET_CACHE"] = ""  # nothing of an earlier run, here and in processes of tests
 
 
 # Figures that tests work out have no reserve: here a scenario that names no confidence is planned
