@@ -128,7 +128,7 @@ def _broken(
 def _in_doubt(
     m: FleetModel, plan: Mapping[str, float], lowered: Mapping[Limit, float]
 ) -> list[pulp.LpConstraint]:
-    """Rows that the plan comes near to breaking: all others are seen to hold in one sum of arrays."""
+    """Rows that the plan comes near to breaking; one sum of arrays shows that all others hold."""
     matrix = compiled(m.prob)
     values = np.array([plan.get(name, 0.0) for name in matrix.names])
     row_of = np.repeat(np.arange(len(matrix.rows)), np.diff(matrix.starts))
