@@ -1,10 +1,10 @@
 """`pytest -m fast`: the tests for the loop at the desk, all but those that `slow.txt` lists.
 
-A test is fast unless it is listed there, by its name without parameters or by its file; so a new one
-is fast until somebody measures. `pytest --write-slow` runs every test and lists anew those that take
-longest, until the rest takes `FAST_SECONDS`; with `-m fast` it runs only those that are fast so far,
-and the list grows. What is counted is the time of the processor, also of child processes, so that a
-busy machine writes the same list.
+A test is fast unless it is listed there, by its name without parameters or by its file; so a new
+one is fast until somebody measures. `pytest --write-slow` runs every test and lists anew those that
+take longest, until the rest takes `FAST_SECONDS`; with `-m fast` it runs only those that are fast
+so far, and the list grows. What is counted is the time of the processor, also of child processes,
+so that a busy machine writes the same list.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _name(nodeid: str) -> str:
 
 
 def _file(name: str) -> str:
-    return name.split("::")[0]
+    return name.partition("::")[0]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,7 +90,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def slow_ones(seconds: Counter[str], start: Counter[str]) -> list[str]:
-    """Files with a long start, and of the others the longest tests, until `FAST_SECONDS` are left."""
+    """Files with a long start, then the longest tests, until `FAST_SECONDS` are left."""
     found = [file for file, took in start.items() if took > FILE_SECONDS]
     rest = Counter({name: took for name, took in seconds.items() if _file(name) not in found})
     left = sum(rest.values()) + sum(took for file, took in start.items() if file not in found)
