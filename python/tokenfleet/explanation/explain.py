@@ -20,6 +20,8 @@ from tokenfleet.explanation.crossover import (
     routes_of,
 )
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
+from tokenfleet.explanation.flip_in_part import flip_in_part
+from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
 from tokenfleet.explanation.over_time import OverTime
@@ -67,6 +69,7 @@ _UNPROVEN = (
     "the plan itself is not proven within its gap: the figures compare plans that may not be the "
     "best ones"
 )
+_OF_THE_WHOLE = "is asked only of a problem that is solved whole: this one is too large"
 _SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
@@ -267,7 +270,8 @@ class _Session:
         study = self.case.study
         for target in self._targets():
             found = self._flipped(target)
-            yield self._flip_row(target, found, tuple(taken(study, target, found)))
+            shares = taken(study, target, found) if study.part is None else ()
+            yield self._flip_row(target, found, tuple(shares))
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
@@ -280,6 +284,9 @@ class _Session:
     def _ranges(self) -> Iterator[Any]:
         if "cost" not in self.case.study.problem.objective.goal.of:
             return  # `flip` says why
+        if self.case.study.part is not None:
+            self.notes.append(f"the range of a price {_OF_THE_WHOLE}")
+            return
         for target, name in self._prices():
             self._tell(f"range of the price of {target.name}")
             found = price_range(self.case.study, target)
@@ -308,6 +315,9 @@ class _Session:
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
+        if study.part is not None:
+            self.notes.append(f"the menu {_OF_THE_WHOLE}")
+            return
         for item in menu(study, vendors=self.case.vendors(), standing=self.standing):
             self._tell(f"menu: {item.wish.name}")
             yield MenuItem(
@@ -435,7 +445,9 @@ class _Session:
         key = (target.kind, target.name)
         if key not in self.flips:
             self._tell(f"flip price of {target.name}")
-            self.flips[key] = flip(self.case.study, target)
+            study, at = self.case.study, partial(discounted, self.case, target)
+            whole = study.part is None
+            self.flips[key] = flip(study, target) if whole else flip_in_part(study, target, at)
         return self.flips[key]
 
     def _flip_row(self, target: Target, found: Flip, shares: Sequence[Taken]) -> FlipPrice:
@@ -454,6 +466,7 @@ class _Session:
             discount=discount,
             discount_low=None if discount is None else finite(found.low),
             discount_high=None if discount is None else finite(found.high),
+            relaxed=found.relaxed,
             price=price,
             flip_price=at(discount),
             unit=unit,

@@ -24,6 +24,13 @@ class Held(Row):
     ordered: NonNegative = quantity("Ordered, or contracts signed, in this period", "systems")
     delivered: NonNegative = quantity("Delivered, or contracts begun, in this period", "systems")
     gone: NonNegative = quantity("Sold, or let go at their end, at its start", "systems")
+    bought_usd: NonNegative = quantity("Cash: price of what is delivered", "USD")
+    sold_usd: NonNegative = quantity("Cash: what sales bring", "USD")
+    upfront_usd: NonNegative = quantity("Cash: prepaid of contracts that begin", "USD")
+    priced_usd_per_year: Number = quantity(
+        "Cash: what of a year follows its price, which is rent and maintenance", "USD/year"
+    )
+    end_value_usd: NonNegative = quantity("Worth at the end of the horizon", "USD")
 
 
 class SitePower(Row):

@@ -68,10 +68,15 @@ def applies(problem: Problem) -> bool:
 
 def is_large(problem: Problem) -> bool:
     """Whether the model has too many replicas to be built whole."""
+    return pairs_of(problem) > LARGE
+
+
+def pairs_of(problem: Problem) -> int:
+    """Pairs of pool and candidate that may be in a plan."""
     by_system: dict[str, int] = {}
     for candidate in (c for c in problem.candidates if not c.plainer):
         by_system[candidate.system] = by_system.get(candidate.system, 0) + 1
-    return sum(by_system.get(pool.system, 0) for pool in problem.pools) > LARGE
+    return sum(by_system.get(pool.system, 0) for pool in problem.pools)
 
 
 def generate(pairs: Pairs, effort: Effort, start: Iterable[tuple[int, int]] = ()) -> Generated:
