@@ -24,7 +24,7 @@ from tokenfleet.explanation.rows import (
     Worth,
 )
 from tokenfleet.plan.explored import Swing
-from tokenfleet.report.page.render import html, html_of_difference
+from tokenfleet.report.page.render import html
 from tokenfleet.report.redact import redacted
 from tokenfleet.report.redact_why import redacted_difference, redacted_explanation
 from tokenfleet.report.write import write_report
