@@ -93,7 +93,7 @@ def test_ten_outlooks_have_a_page(plan: Plan) -> None:
 
 
 def test_passed_on_it_names_no_outlook_and_no_offer(plan: Plan) -> None:
-    """Periods and orders carry the names of outlooks; commitments are sentences, and left out."""
+    """Periods and orders carry the names of outlooks; what to do now is told without dollars."""
     data = scenario(horizon=over(2), outlooks=NEWS)
     data["offers"] = [
         {"id": "secret-lease", "system": "h100_sxm_8", "kind": "rent", "term_years": 1,
@@ -104,5 +104,6 @@ def test_passed_on_it_names_no_outlook_and_no_offer(plan: Plan) -> None:
     assert given.horizon is not None
     page = html(redacted(given), DAY)
     assert "secret" not in page and "outlook 1" in page
+    assert "sign 2 x h100_sxm_8 (offer 1) at site 1 by 2026-10-01 for 2026-10-01." in page
     assert "secret" not in str(redacted(given).to_json())
     assert redacted(given).horizon.npv_usd != given.horizon.npv_usd  # type: ignore[union-attr]

@@ -176,12 +176,16 @@ def diff(
 
 def _say_difference(found: Difference) -> None:
     from tokenfleet.report import explained
+    from tokenfleet.report.words import item_name
 
     say(explained.difference(found))
     for title, rows in (
         ("Due to", [explained.part(row, found.objective_unit) for row in found.parts]),
         ("Systems", [explained.moved(row) for row in found.systems]),
-        ("Cost items, USD a year", [explained.moved(row) for row in found.cost_items]),
+        (
+            "Cost items, USD a year",
+            [explained.moved(row, item_name(row.what)) for row in found.cost_items],
+        ),
         ("Requests/s at the peak", [explained.moved(row) for row in found.requests]),
         ("Notes", list(found.notes)),
     ):

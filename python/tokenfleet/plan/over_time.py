@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
 
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.measures import cvar
@@ -110,7 +109,7 @@ class _Reader:
                 or self._uncounted(),
                 counted=self.stated.contracts_beyond == "full",
             ),
-            commitments=tuple(_sentence(row) for row in orders if row.decided == "now"),
+            commitments=tuple(row.sentence() for row in orders if row.decided == "now"),
         )
 
     def _owned(self) -> Iterator[float]:
@@ -375,14 +374,3 @@ def _at_least_0(usd: float | None) -> float | None:
 
 def _per_mtok(usd: float, tokens: float) -> float | None:
     return usd * 1e6 / tokens if tokens > 0 else None
-
-
-def _sentence(row: Order) -> str:
-    """An order in words: "order 6 gb300_nvl72 (gb300) by 2026-10-01 for 2027-04-01, 18.6 M USD"."""
-    verb = {"rent": "sign", "expansion": "order"}.get(row.kind, "order")
-    what = f"{row.count:g} x {row.system} ({row.offer}) at {row.site}"
-    return f"{verb} {what} by {row.order_on}{_for(row.deliver_on)}, {row.pay_usd:,.0f} USD"
-
-
-def _for(day: date | None) -> str:
-    return "" if day is None else f" for {day}"

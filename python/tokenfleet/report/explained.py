@@ -316,9 +316,9 @@ def part(row: Part, unit: str) -> str:
     return plain(f"{row.group}: {sign}{amount(abs(row.change), unit)} ({shown}{others})")
 
 
-def moved(row: Moved) -> str:
-    """A figure before and after."""
-    return plain(f"{row.what}: {number(row.before)} -> {number(row.after)}")
+def moved(row: Moved, name: str | None = None) -> str:
+    """A figure before and after, by its own name or another."""
+    return plain(f"{name or row.what}: {number(row.before)} -> {number(row.after)}")
 
 
 def sweep_point(row: SweepPoint) -> list[str]:

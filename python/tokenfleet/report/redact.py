@@ -45,7 +45,18 @@ def redacted(plan: Plan) -> Plan:
     data = {key: _scaled(key, value, scale) for key, value in data.items()}
     _leave_out(data)
     _scale_objective(data, plan)
-    return Plan.from_json(_renamed(data, Names(data)), "redacted plan")
+    return _committed(Plan.from_json(_renamed(data, Names(data)), "redacted plan"))
+
+
+def _committed(plan: Plan) -> Plan:
+    """The plan with what is to be decided now told anew, without dollars."""
+    if plan.horizon is None:
+        return plan
+    now = [order for order in plan.horizon.orders if order.decided == "now"]
+    said = tuple(order.sentence(paid=False) for order in now)
+    return plan.model_copy(
+        update={"horizon": plan.horizon.model_copy(update={"commitments": said})}
+    )
 
 
 def redacted_error(error: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,8 +119,6 @@ def _leave_out(data: dict[str, Any]) -> None:
         row["region"] = None
     for row in data["replicas"]:
         row["source"] = None
-    if data.get("horizon") is not None:
-        data["horizon"]["commitments"] = []
     if data["best_single_system"] is not None:
         data["best_single_system"]["systems_by_offer"] = {}
     own = {row["system"] for row in data["hardware"] if row["own"]}
