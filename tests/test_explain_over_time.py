@@ -9,6 +9,9 @@ import pytest
 import tokenfleet as tf
 from test_sweep_diff_model import measured
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.difference import difference
+from tokenfleet.explanation.over_time import open_over_time
+from tokenfleet.report.page.render import html_of_difference
 
 YEAR = {"start": "2026-10-01", "periods": ["4 quarters"]}
 
@@ -69,6 +72,30 @@ def test_what_is_of_one_year_is_said_and_a_goal_that_is_no_cost_is_refused() -> 
     assert short.interrupted and len(short.worth) == 1
     with pytest.raises(SchemaError, match="a cost is explained"):
         tf.explain(over_time(objective={"kind": "least_energy"}))
+
+
+def test_a_difference_over_time_is_due_to_the_price_and_the_demand() -> None:
+    """A tenth more for the box: its capital and maintenance, 68,337 of the cost a year, go up by a
+    tenth. Half as many requests again fit the box that is there."""
+    other = over_time()
+    other["offers"][0]["price_usd_per_system"] *= 1.1
+    other["workloads"][0]["demand"] = {"requests_per_s": 30}
+    found = difference(over_time(), other)
+    parts = {row.group: row.change for row in found.parts}
+    assert set(parts) == {"prices", "demand"}
+    assert sum(parts.values()) == pytest.approx(found.change, rel=1e-9)
+    follows = [row for row in found.cost_items if row.what in ("capital", "maintenance")]
+    assert sum(row.before for row in follows) == pytest.approx(68_337.34, abs=0.01)
+    assert parts["prices"] == pytest.approx(6_833.73, abs=0.01)
+    assert found.before == pytest.approx(levelised(over_time()), rel=1e-6)
+    assert found.objective_unit == "USD per year, levelised"
+    asked = open_over_time(over_time())
+    assert asked is not None
+    assert sum(asked.levelised_items().values()) == pytest.approx(asked.base.value, rel=1e-9)
+    page = html_of_difference(found, "two plans")
+    assert "$96.7k" in page and "$104k" in page
+    with pytest.raises(SchemaError, match="of a year and the other over time"):
+        difference(over_time(), measured())
 
 
 def _press(what: str, solves: int) -> None:

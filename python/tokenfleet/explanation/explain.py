@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import over_time, rows
-from tokenfleet.explanation.case import Case, load_case, open_case
+from tokenfleet.explanation.case import Case, open_case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
     VOLUMES,
@@ -24,7 +24,7 @@ from tokenfleet.explanation.flip_in_part import flip_in_part
 from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
-from tokenfleet.explanation.over_time import OverTime
+from tokenfleet.explanation.over_time import OverTime, open_over_time
 from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.ranges import price_range
 from tokenfleet.explanation.repair import conflict
@@ -50,10 +50,8 @@ from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
-from tokenfleet.optimize import solve_options, standing_of
-from tokenfleet.plan.match import check_origin
+from tokenfleet.optimize import standing_of
 from tokenfleet.plan.rows import Plan
-from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
@@ -105,31 +103,12 @@ def explain(
         raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
-    asked = _over_time(plan, scenario, seconds, gap, opened)
+    asked = open_over_time(plan, scenario, seconds=seconds, gap=gap, **opened)
     if asked is not None:
         return _explained_over_time(asked, parts, watch, begun)
     case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
     standing = None if near is None else standing_of(near).systems
     return _Session(case, watch, standing).explained(parts, begun)
-
-
-def _over_time(
-    source: Plan | ScenarioSource,
-    scenario: ScenarioSource | None,
-    seconds: float,
-    gap: float | None,
-    opened: Mapping[str, Any],
-) -> OverTime | None:
-    """What a plan over time is asked of; None for one of a steady year."""
-    catalog = opened.get("catalog")
-    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
-    if loaded.scenario.horizon is None:
-        return None
-    built = build(loaded, opened.get("progress"))
-    if plan is not None:
-        check_origin(plan, name, built.loaded, built.specification)
-    options = solve_options(loaded.scenario)
-    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
 
 
 def _explained_over_time(

@@ -60,7 +60,7 @@ def _value(value: float | None, unit: str) -> str:
     """A value of the objective, short."""
     if value is None:
         return "no plan"
-    if unit == "USD per year":
+    if unit.startswith("USD per year"):
         return short_dollars(value)
     return findings.money_per_mtok(value) if unit.startswith("USD per") else spelled(value)
 
