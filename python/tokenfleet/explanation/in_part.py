@@ -37,6 +37,18 @@ def is_in_part(problem: Problem) -> bool:
     return applies(problem) and pairs_of(problem) > WHOLE
 
 
+def same_columns(problem: Problem, other: Problem) -> bool:
+    """Whether a column of one problem means the same in the other: a limit, a price or a speed may
+    differ, and no pool or candidate."""
+    ours, theirs = problem.candidates, other.candidates
+    if len(problem.pools) != len(other.pools) or len(ours) != len(theirs):
+        return False
+    return ours is theirs or all(
+        (a.system, a.workload, a.label) == (b.system, b.workload, b.label)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
 @dataclass
 class InPart:
     """A problem, and the pairs that plans of it and of its kin were made of so far."""
@@ -57,7 +69,7 @@ class InPart:
         `start` is asked for the plan from which the search of a model begins.
         """
         pairs, deadline = _pairs(problem), Deadline(effort.left())
-        kin = problem.candidates is self.problem.candidates
+        kin = same_columns(problem, self.problem)
         generated = generate(pairs, effort, self.known if kin else ())
         if generated.interrupted:
             raise KeyboardInterrupt

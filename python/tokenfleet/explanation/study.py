@@ -25,7 +25,7 @@ from functools import cached_property
 import pulp
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.explanation.in_part import InPart, Values, is_in_part, systems_model
+from tokenfleet.explanation.in_part import InPart, Values, is_in_part, same_columns, systems_model
 from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
@@ -157,6 +157,7 @@ class Study:
         """
         try:
             check_problem(problem)
+            start = start if same_columns(problem, self.problem) else None
             if self.part is not None and applies(problem):
                 return self._in_part(self.part, problem, start)
             frame = frame_of(problem, bounded_scale(problem, self.options), every_system=False)
