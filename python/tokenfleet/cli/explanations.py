@@ -24,6 +24,7 @@ from tokenfleet.cli.options import (
     book,
 )
 from tokenfleet.cli.pictures import check_picture, write_picture
+from tokenfleet.cli.where import JobsOption
 from tokenfleet.errors import InfeasibleError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def explain(
     near: NearOption = None,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
+    jobs: JobsOption = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,6 +81,7 @@ def explain(
     Ctrl-C and the time limit keep what was found until then.
     """
     with answering(as_json):
+        from tokenfleet.compute.open import cores
         from tokenfleet.explanation.explain import explain as explained
 
         asked = {
@@ -104,6 +107,7 @@ def explain(
                 scenario=scenario,
                 time_limit_s=time_limit,
                 gap=gap,
+                jobs=jobs or cores(),
                 watch=watch,
                 catalog=book(catalog),
                 **given,

@@ -44,6 +44,7 @@ from tokenfleet.explanation.rows import (
 )
 from tokenfleet.explanation.share import Taken, taken
 from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, by_term
+from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
@@ -60,6 +61,10 @@ Part = Literal[
 ]
 PARTS: tuple[Part, ...] = (
     "worth", "flip", "ranges", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
+)  # fmt: skip
+# Of parts that are worked out side by side, those that take longest begin first.
+_LONGEST: tuple[Part, ...] = (
+    "flip", "ranges", "worth", "menu", "inputs", "tornado", "crossover", "measure", "repairs",
 )  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
@@ -83,6 +88,7 @@ def explain(
     near: Plan | None = None,
     time_limit_s: float | None = None,
     gap: float | None = None,
+    jobs: int = 1,
     watch: Watch | None = None,
     **opened: Any,
 ) -> Explanation:
@@ -92,7 +98,8 @@ def explain(
     plan is found where it was, or given as `scenario`. `near` is a plan that stands, which the menu
     has plans close to. Every figure is of plans that were solved
     again, and says how far it is proven. Ctrl-C and `time_limit_s` (seconds, of all parts together)
-    keep what was found until then; `interrupted` and `notes` say what is missing.
+    keep what was found until then; `interrupted` and `notes` say what is missing. `jobs` parts are
+    worked out at a time, each in a thread of its own.
 
     Raises:
         SchemaError: no plan or scenario, one of another version, or an unknown part.
@@ -108,7 +115,7 @@ def explain(
         return _explained_over_time(asked, parts, watch, begun)
     case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
     standing = None if near is None else standing_of(near).systems
-    return _Session(case, watch, standing).explained(parts, begun)
+    return _Session(case, watch, standing).explained(parts, begun, jobs)
 
 
 def _explained_over_time(
@@ -163,42 +170,29 @@ class _Session:
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
-    interrupted: bool = False
+    left: list[Part] = field(default_factory=list)  # parts that are not complete
+    why: str = ""
 
-    def explained(self, parts: Iterable[Part], begun: float) -> Explanation:
-        """All parts, one after the other, until the time is over."""
+    def explained(self, parts: Iterable[Part], begun: float, jobs: int = 1) -> Explanation:
+        """All parts, so many at a time, until the time is over."""
         study = self.case.study
         self._tell("the plan itself")
-        left, base = list(parts), study.again(study.problem)
+        asked, base = list(parts), study.again(study.problem)
         if base is None:
-            if "repairs" not in left:
+            if "repairs" not in asked:
                 require_candidates(self.case.built)
                 raise explain_infeasible(study.problem)
-            left = ["repairs"]
+            asked = ["repairs"]
         else:
             study.base = base
-            left = [part for part in left if part != "repairs"]
-        asked: dict[Part, Callable[[], Iterator[Any]]] = {
-            "worth": self._worth,
-            "flip": self._flip,
-            "ranges": self._ranges,
-            "inputs": self._inputs,
-            "menu": self._menu,
-            "repairs": self._repairs,
-            "tornado": self._tornado,
-            "crossover": self._crossover,
-            "measure": self._measure,
-        }
-        try:
-            while left:
-                found = self.found.setdefault(_KEYS.get(left[0], left[0]), [])
-                for row in self._answered(asked[left[0]]):
-                    found.append(row)
-                left.pop(0)
-        except (KeyboardInterrupt, OutOfTimeError) as error:
-            self.interrupted = True
-            why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
-            self.notes.append(f"{why}: {', '.join(left)} is not complete")
+            asked = [part for part in asked if part != "repairs"]
+        if jobs > 1 and len(asked) > 1:
+            self._apart(asked, jobs)
+        else:
+            self.work(asked)
+        if self.left:
+            left = [part for part in asked if part in self.left]
+            self.notes.append(f"{self.why}: {', '.join(left)} is not complete")
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
         if base is not None and base.gap > wanted:
             self.notes.insert(
@@ -217,11 +211,57 @@ class _Session:
             same_systems=None if base is None else self.case.same_systems(base),
             proven=base is None or base.gap <= wanted,
             notes=tuple(self.notes),
-            interrupted=self.interrupted,
+            interrupted=bool(self.left),
             solves=study.solves,
             seconds=time.perf_counter() - begun,
             **parts_found,
         )
+
+    def work(self, parts: Sequence[Part]) -> None:
+        """Parts one after the other; `left` has those that are not complete, and `why` tells."""
+        asked: dict[Part, Callable[[], Iterator[Any]]] = {
+            "worth": self._worth,
+            "flip": self._flip,
+            "ranges": self._ranges,
+            "inputs": self._inputs,
+            "menu": self._menu,
+            "repairs": self._repairs,
+            "tornado": self._tornado,
+            "crossover": self._crossover,
+            "measure": self._measure,
+        }
+        left = list(parts)
+        try:
+            while left:
+                found = self.found.setdefault(_KEYS.get(left[0], left[0]), [])
+                for row in self._answered(asked[left[0]]):
+                    found.append(row)
+                left.pop(0)
+        except (KeyboardInterrupt, OutOfTimeError) as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            self.left = left
+            self.why = "stopped by the user" if stopped else getattr(error, "message", "")
+
+    def _apart(self, parts: Sequence[Part], jobs: int) -> None:
+        """Parts side by side, each with a model of its own; flip prices are found once."""
+        chains: list[list[Part]] = []
+        for part in sorted(parts, key=_LONGEST.index):
+            if part == "inputs" and ["flip"] in chains:
+                chains[chains.index(["flip"])].append(part)
+            else:
+                chains.append([part])
+        gap = self.case.study.options.gap
+        sessions = [
+            _Session(replace(self.case, study=self.case.study.twin(gap)), self.watch, self.standing)
+            for _ in chains
+        ]
+        side_by_side([partial(s.work, c) for s, c in zip(sessions, chains, strict=True)], jobs)
+        for part in parts:  # notes in the order in which parts were asked
+            session = next(s for s, chain in zip(sessions, chains, strict=True) if part in chain)
+            self.notes += [note for note in session.notes if note not in self.notes]
+            self.found |= session.found
+            self.left += [name for name in session.left if name not in self.left]
+            self.why = session.why or self.why
 
     def _answered(self, part: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """The rows of a part; a part that the problem does not allow becomes a note."""

@@ -134,7 +134,7 @@ class Study:
         options = replace(self.options, gap=max(self.options.gap, gap))
         other = Study(self.problem, options)
         other.deadline, other.counted = self.deadline, self.counted
-        other.base = self.base
+        other.base, other.part = self.base, None if self.part is None else replace(self.part)
         return other
 
     def beside(self, problem: Problem) -> Study:

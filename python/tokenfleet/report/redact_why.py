@@ -93,9 +93,9 @@ class _Redactor:
         self.money = "USD" in found.objective_unit
         self.scale = _per_100(self.money, value)
         yearly = found.objective_unit == "USD per year"
-        dearest = max(
-            (abs(row.annual_cost_usd) for row in (*found.menu, *found.repairs)), default=0
-        )
+        costs = [item.annual_cost_usd for item in found.menu]
+        costs += [way.annual_cost_usd for way in found.repairs]
+        dearest = max(map(abs, costs), default=0.0)
         self.usd = self.scale if yearly else _per_100(True, dearest)
 
     def explanation(self) -> Explanation:

@@ -60,8 +60,8 @@ def _redacted(answer: Answer, explained: Explanation | None) -> tuple[Answer, Ex
     plan = answer if isinstance(answer, Plan) else None
     if explained is not None:
         explained = redact_why.redacted_explanation(explained, plan)
-    if plan is not None:
-        return redacted(plan), explained
+    if isinstance(answer, Plan):
+        return redacted(answer), explained
     if isinstance(answer, Difference):
         return redact_why.redacted_difference(answer), explained
     return redacted_error(answer), explained
