@@ -25,6 +25,7 @@ WHOLE = 2_000  # pairs up to which each question is asked of the whole problem
 SEARCH_S = 4.0  # for the plan of a question
 _FIRST_S = 20.0  # for the plan that all others are held against
 _AS_LONG = 10.0  # times the seconds that the relaxation took, for a larger one
+_BESIDE = 500  # pairs beside those that the relaxation uses, the nearest to paying
 _CLOSE = 1e-4  # gap of a relaxation whose solution is asked for
 
 #: The columns of a plan, or of a relaxation, and their amounts.
@@ -78,7 +79,7 @@ class InPart:
         took = effort.options.time_limit_s - deadline.left()
         seconds = max(_FIRST_S if self.first else SEARCH_S, _AS_LONG * took)
         part = replace(effort, deadline=Deadline(min(deadline.left(), seconds)))
-        chosen = generated.pairs | (self.known if kin else frozenset())
+        chosen = wider(pairs, generated, _BESIDE) | (self.known if kin else frozenset())
         for built in (chosen, chosen | wider(pairs, generated)):
             m = build(problem, pairs=built, frame=pairs.frame)
             objective.set_goal(m)

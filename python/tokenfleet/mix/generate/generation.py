@@ -174,15 +174,15 @@ class _Generation:
         )
 
 
-def wider(pairs: Pairs, generated: Generated) -> frozenset[tuple[int, int]]:
-    """The pairs, and as many more as a model can hold, those that cost least first.
+def wider(pairs: Pairs, generated: Generated, most: int = _WIDER) -> frozenset[tuple[int, int]]:
+    """The pairs, and up to `most` more (as many as a model can hold), those that cost least first.
 
     Whole systems may need a pair that the relaxation has no use for: two halls of half a system
     each are one system in the relaxation and two in a plan.
     """
     if generated.relative is None:
         return generated.pairs
-    return generated.pairs | pairs.named(_near(generated.relative, math.inf, _WIDER))
+    return generated.pairs | pairs.named(_near(generated.relative, math.inf, most))
 
 
 def weights(master: Master) -> dict[Slack, float]:
