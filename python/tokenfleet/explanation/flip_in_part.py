@@ -25,6 +25,7 @@ from tokenfleet.problem_data import Problem
 _STEPS = 8
 _SEEN = 2e-4  # of the least loss, that a plan must save to be told from another
 _LEFT = 2e-6  # of the relaxation, which is solved no closer
+_OFF = (0.02, 0.05, 0.15, 0.4, 1.0)  # beyond the discount of the relaxation
 _HARDLY = 0.999  # the discount at which it costs hardly anything
 
 #: The problem at a discount.
@@ -48,26 +49,30 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
         )  # fmt: skip
     chosen = held and without.loss > base.loss
     search = _FromAbove(study, target, without, at)
-    plan, discount = search.plans(base if chosen else None)
-    if plan is None:
+    relaxed = search.relaxations(closed)
+    plan, discount = search.plans(base if chosen else None, relaxed)
+    if plan is None and relaxed is None:
         return Flip(
             target, None, math.inf, math.inf, WITHIN, possible=False, solves=study.solves - begun,
             without=systems_by_offer(study.problem, without.values),
         )  # fmt: skip
-    spend = search.spend(plan.values)
+    missing = max(without.loss - max(search.bound, without.bound), 0.0)
+    spend = 0.0 if plan is None else search.spend(plan.values)
+    off = without.loss - without.bound
+    found = discount if plan is not None or relaxed is None else relaxed
     return Flip(
         target,
-        discount,
-        discount - max(without.loss - search.bound, 0.0) / search.least_spend(),
-        discount + max(without.loss - without.bound, 0.0) / spend,
-        WITHIN,
+        found,
+        found - missing / search.least_spend(),
+        found + max(off, 0.0) / spend if spend > 0 else math.inf,
+        "relaxation" if plan is None else WITHIN,
         chosen=chosen,
-        plan=systems_by_offer(study.problem, plan.values),
+        plan={} if plan is None else systems_by_offer(study.problem, plan.values),
         without=systems_by_offer(study.problem, without.values),
         solves=study.solves - begun,
         answer=plan,
         beside=without,
-        relaxed=search.relaxations(closed),
+        relaxed=relaxed,
     )
 
 
@@ -79,7 +84,7 @@ class _FromAbove:
     target: Target
     without: Answer
     at: At
-    bound: float = -math.inf  # of the loss at the last discount, over all plans
+    bound: float = -math.inf  # of the loss at the last discount that was tried, over all plans
 
     def spend(self, values: Mapping[Label, float]) -> float:
         """What a plan pays for the target at today's price, USD a year."""
@@ -90,22 +95,40 @@ class _FromAbove:
         each = [usd / self.target.amount[la] for la, usd in self.target.spend.items() if usd > 0]
         return max(min(each, default=0.0) * self.target.least, 1e-12)
 
-    def plans(self, plan: Answer | None) -> tuple[Answer | None, float]:
-        """The last plan that holds it, and its ratio; `plan` holds it at today's price."""
-        best, discount = self.without.loss, _HARDLY
+    def plans(self, plan: Answer | None, relaxed: float | None) -> tuple[Answer | None, float]:
+        """The last plan that holds it, and its ratio; `plan` holds it at today's price.
+
+        Otherwise a first one is looked for a little beyond where the relaxation takes it, and
+        further and further off.
+        """
+        best = self.without.loss
         if plan is not None:
-            discount = (plan.loss - best) / self.spend(plan.values)
+            return self._down(plan, (plan.loss - best) / self.spend(plan.values))
+        for off in _OFF if relaxed is not None else (math.inf,):
+            discount = min((relaxed or 0.0) + off, _HARDLY)
+            found = self.study.again(self.at(discount), self.without.values)
+            if found is not None and self._better(found):
+                spend = self.spend(found.values)
+                return self._down(found, discount - (best - found.loss) / spend)
+            if discount == _HARDLY:
+                break
+        return None, math.inf
+
+    def _down(self, plan: Answer, discount: float) -> tuple[Answer, float]:
+        best = self.without.loss
         for _ in range(_STEPS):
-            start = (plan or self.without).values
-            found = self.study.again(self.at(discount), start)
+            found = self.study.again(self.at(discount), plan.values)
             if found is None:
                 break
             self.bound = found.bound
-            spend = self.spend(found.values)
-            if spend <= 0 or found.loss >= best - _SEEN * abs(best):
+            if not self._better(found):
                 break
-            plan, discount = found, discount - (best - found.loss) / spend
+            plan, discount = found, discount - (best - found.loss) / self.spend(found.values)
         return plan, discount
+
+    def _better(self, found: Answer) -> bool:
+        best = self.without.loss
+        return self.spend(found.values) > 0 and found.loss < best - _SEEN * abs(best)
 
     def relaxations(self, closed: Problem) -> float | None:
         """The discount from which on the relaxation holds some; None: not for hardly anything."""

@@ -17,15 +17,17 @@ from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.stages import search
-from tokenfleet.mix.solver.effort import Deadline, Effort
+from tokenfleet.mix.solver.effort import Deadline, Effort, Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Problem
 
 WHOLE = 2_000  # pairs up to which each question is asked of the whole problem
-SEARCH_S = 4.0  # for the plan of a question
-_FIRST_S = 20.0  # for the plan that all others are held against
+SEARCH_S = 2.5  # for the plan of a question
+_FIRST_S = 15.0  # for the plan that all others are held against
 _AS_LONG = 10.0  # times the seconds that the relaxation took, for a larger one
 _BESIDE = 500  # pairs beside those that the relaxation uses, the nearest to paying
+_PATIENCE = (1.0, 2.0, 4.0)  # times the seconds of a search, while its plan is far off
+_FAR = 0.01  # gap of a plan that says nothing yet
 _CLOSE = 1e-4  # gap of a relaxation whose solution is asked for
 
 #: The columns of a plan, or of a relaxation, and their amounts.
@@ -57,6 +59,7 @@ class InPart:
     problem: Problem
     known: frozenset[Pair] = field(default=frozenset())
     first: bool = True
+    slowness: Slowness = field(default_factory=Slowness)
 
     def plan(
         self,
@@ -78,18 +81,37 @@ class InPart:
             return None
         took = effort.options.time_limit_s - deadline.left()
         seconds = max(_FIRST_S if self.first else SEARCH_S, _AS_LONG * took)
-        part = replace(effort, deadline=Deadline(min(deadline.left(), seconds)))
         chosen = wider(pairs, generated, _BESIDE) | (self.known if kin else frozenset())
         for built in (chosen, chosen | wider(pairs, generated)):
             m = build(problem, pairs=built, frame=pairs.frame)
             objective.set_goal(m)
-            found = search(m, part, start(m), bound=generated.bound)
+            found = self._searched(m, effort, deadline, seconds, (start(m), generated.bound))
             if found.values or not found.exhausted:
                 break
         if kin:
             self.known = chosen | _used(m, found)
         self.first = False
         return m, found
+
+    def _searched(
+        self,
+        m: FleetModel,
+        effort: Effort,
+        deadline: Deadline,
+        seconds: float,
+        known: tuple[Mapping[str, float] | None, float],
+    ) -> Found:
+        """The best plan of a model in so many seconds of a machine that does nothing else; in twice
+        as many, and again, while it is far from its bound. `known` are a plan, and the bound."""
+        start, bound = known
+        for times in _PATIENCE:
+            wall = times * seconds * self.slowness.factor()
+            part = replace(effort, deadline=Deadline(min(deadline.left(), wall)))
+            found = search(m, part, start, bound=bound)
+            if found.exhausted or found.interrupted or found.gap <= _FAR or deadline.left() <= 0:
+                break
+            start = found.values or None
+        return found
 
     def relaxed(self, problem: Problem, options: SolveOptions) -> tuple[float, Values]:
         """Value and solution of the relaxation over all pairs.
