@@ -528,8 +528,15 @@ class OtherAnswer(Row):
     """The best plan at another confidence: at the model's expectation, or, beside that, held."""
 
     confidence: Number | None = quantity("Of the other plan; null: expected", "1")
+    same_plan: Flag = about(
+        "The plan itself, which keeps its limits at the expectation too: the search there found "
+        "none that is better"
+    )
     objective_value: Number | None = quantity(
         "Its value; null: no plan was found", "as in `objective_unit`"
+    )
+    gap: NonNegative | None = quantity(
+        "Value to bound of the search at that confidence, over the value; null: no bound", "1"
     )
     annual_cost_usd: Number | None = quantity("Its cost; null: no plan was found", "USD/year")
     gpus: Count | None = quantity("Its accelerators; null: no plan was found", "accelerators")
