@@ -209,6 +209,8 @@ class _CashFlow:
         widths = (6, 20, 11, 11, 11, 8, 8, *(15 for _ in titles[7:]))
         self.sheet = book.sheet("Cash flow", sheets.OVER_TIME_CASH, widths)
         self.sheet.head(titles, words=2, frozen=True)
+        self.sheet.of.fit_to_pages(2, 0)  # 22 columns on one page could not be read
+        self.sheet.of.repeat_columns(0, 1)
         self.inputs, self.horizon, self.held, self.items = inputs, horizon, held, items
         self.owned = Expression(f"{horizon.owned_at_start_usd:.17g}", horizon.owned_at_start_usd)
         self.first, self.rows = self.sheet.row, dict[str, _Row]()
