@@ -66,12 +66,29 @@ def test_a_month_of_lead_time_and_power_by_period_are_those_of_changed_scenarios
 
 
 def test_what_is_of_one_year_is_said_and_a_goal_that_is_no_cost_is_refused() -> None:
-    found = tf.explain(over_time(), parts=["menu", "measure"])
-    assert found.notes == ("of a plan over time are worth and flip; of one year: menu, measure",)
+    found = tf.explain(over_time(), parts=["measure"])
+    assert found.notes == ("of a plan over time are worth, flip and menu; of one year: measure",)
     short = tf.explain(over_time(), time_limit_s=1e9, parts=["worth"], watch=_press)
     assert short.interrupted and len(short.worth) == 1
     with pytest.raises(SchemaError, match="a cost is explained"):
         tf.explain(over_time(objective={"kind": "least_energy"}))
+
+
+def test_the_menu_over_time_is_the_cheapest_plan_with_fewer_offers() -> None:
+    """Two offers of one type, the cheaper one short: with one alone the dearer does it all."""
+    scenario = over_time()
+    box = {**scenario["offers"][0], "supply": 1}
+    dear = {**box, "id": "dear", "price_usd_per_system": box["price_usd_per_system"] * 1.02}
+    scenario["offers"] = [box, {**dear, "supply": 9}]
+    scenario["apis"] = []
+    scenario["workloads"][0]["demand"] = {"requests_per_s": 90}
+    found = tf.explain(scenario, parts=["menu"])
+    alone = {**scenario, "offers": [scenario["offers"][1]]}
+    (item,) = [row for row in found.menu if row.wish == "fewest offers"]
+    assert (item.value, item.today) == (1, 2)
+    assert item.annual_cost_usd == pytest.approx(levelised(alone), rel=1e-6)
+    assert item.more == pytest.approx(levelised(alone) / levelised(scenario) - 1, abs=1e-7)
+    assert item.within == 0.005  # 2 % of a third of the capital, which is 70 % of the cost
 
 
 def test_a_difference_over_time_is_due_to_the_price_and_the_demand() -> None:

@@ -24,6 +24,7 @@ from tokenfleet.explanation.flip_in_part import flip_in_part
 from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.menu_over_time import menu_over_time
 from tokenfleet.explanation.over_time import OverTime, open_over_time
 from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.ranges import price_range
@@ -121,7 +122,14 @@ def explain(
 def _explained_over_time(
     asked: OverTime, parts: Iterable[Part], watch: Watch | None, begun: float
 ) -> Explanation:
-    makers: dict[str, Callable[[], Iterator[Any]]] = {"worth": asked.worths, "flip": asked.flips}
+    catalog = asked.built.loaded.catalog
+    systems = {pool.system for pool in asked.built.problem.pools}
+    vendors = {name: str(catalog.system(name).vendor) for name in systems}
+    makers: dict[str, Callable[[], Iterator[Any]]] = {
+        "worth": asked.worths,
+        "flip": asked.flips,
+        "menu": partial(menu_over_time, asked, vendors),
+    }
     found: dict[str, list[Any]] = {}
     notes, interrupted, left = [], False, [part for part in parts if part in makers]
     try:
@@ -138,7 +146,9 @@ def _explained_over_time(
         notes.append(f"{why}: {', '.join(left)} is not complete")
     others = [part for part in parts if part not in makers]
     if others:
-        notes.append(f"of a plan over time are worth and flip; of one year: {', '.join(others)}")
+        notes.append(
+            f"of a plan over time are worth, flip and menu; of one year: {', '.join(others)}"
+        )
     base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
     proven = gap <= asked.options.gap
     if not proven:
@@ -157,6 +167,7 @@ def _explained_over_time(
         seconds=time.perf_counter() - begun,
         worth=tuple(found.get("worth", ())),
         flip=tuple(found.get("flip", ())),
+        menu=tuple(found.get("menu", ())),
     )
 
 

@@ -2,7 +2,7 @@
 
 Every answer is the tree of the horizon with one thing changed, planned again from its start; values
 are levelised, USD a year. Plans over time leave wider gaps than plans of a year, so each figure has
-the range that the bounds leave. Menu, routes, inputs and figures to measure are of one year.
+the range that the bounds leave. Routes, inputs and figures to measure are of one year.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class OverTime:
     def _flip(self, group: str, price: float, unit: str) -> FlipPrice:
         begun = self.solves
         chosen = any(_group(name) == group for name in self.base.systems)
-        without = self.again(lambda node: _with_offers(node, group, _closed))
+        without = self.again(lambda node: _with_offers(node, group, closed))
         asked = _Prices(self, group, without)
         known = None if without is None else asked.change(chosen)
         still, flipped = known or (math.nan, math.nan)
@@ -244,14 +244,14 @@ class OverTime:
 
     def _groups(self) -> list[str]:
         offers = self.built.problem.offers
-        return sorted({o.supply_group or o.id for o in offers if o.kind != "owned"})
+        return sorted({group_of_offer(o) for o in offers if o.kind != "owned"})
 
     def _offers(self, group: str) -> list[OfferData]:
         return [
             offer
             for node in self.tree.nodes
             for offer in node.problem.offers
-            if (offer.supply_group or offer.id) == group
+            if group_of_offer(offer) == group
         ]
 
 
@@ -328,13 +328,18 @@ def _with_site(node: Node, s: int, kw: float) -> Node:
 
 def _with_offers(node: Node, group: str, change: Callable[[OfferData], OfferData]) -> Node:
     offers = tuple(
-        change(offer) if (offer.supply_group or offer.id) == group else offer
-        for offer in node.problem.offers
+        change(offer) if group_of_offer(offer) == group else offer for offer in node.problem.offers
     )
     return replace(node, problem=replace(node.problem, offers=offers))
 
 
-def _closed(offer: OfferData) -> OfferData:
+def group_of_offer(offer: OfferData) -> str:
+    """The offer as the scenario names it, at whichever site."""
+    return offer.supply_group or offer.id
+
+
+def closed(offer: OfferData) -> OfferData:
+    """The offer when nothing is to be had by it."""
     stock = None if offer.stock is None else replace(offer.stock, most_per_period=0.0)
     return replace(offer, supply=0.0, stock=stock)
 
