@@ -19,9 +19,11 @@ from tokenfleet.explanation import in_part
 from tokenfleet.explanation.flip import Flip, Target, apis, offers_and_systems
 from tokenfleet.explanation.flip_in_part import flip_in_part
 from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
+from tokenfleet.explanation.rows import FlipPrice, Step, Worth
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import worths
 from tokenfleet.problem_data import Problem
+from tokenfleet.report import explained
 
 SEEN = 1e-6  # of the loss, that a plan must save here
 
@@ -101,3 +103,25 @@ def test_worth_is_the_difference_of_two_plans_and_the_relaxations_of_two_relaxat
             assert step.worth == pytest.approx(same[step.by].worth, abs=1e-3), (row, step)
             if step.relaxed is not None and row.what in ("power", "supply"):
                 assert step.relaxed * step.by >= -1e-3 * study.base.loss
+
+
+def test_what_the_gap_hides_is_told_by_the_relaxations() -> None:
+    """A step that no plan was found to save anything by, a flip price without a plan."""
+    hidden = Step(by=1000.0, worth=0.0, worth_low=-2e6, worth_high=5e6, relaxed=3.5e6, enough=None,
+                  how="re-solved within gap")  # fmt: skip
+    row = Worth(what="power", where="east", unit="kw", limit=8000.0, steps=(hidden,),
+                unlimited=3e7)  # fmt: skip
+    said = explained.worth(row, "USD per year")
+    assert "cannot be told within the gap (by the relaxations $3,500,000 a year)" in said
+    seen = hidden.model_copy(update={"worth": 3.3e6})
+    said = explained.worth(row.model_copy(update={"steps": (seen,)}), "USD per year")
+    assert "1000 kW more saves $3,300,000 a year (by the relaxations $3,500,000 a year)" in said
+    flip = FlipPrice(
+        kind="offer", name="h200", chosen=False, verdict="enters", discount=0.3, discount_low=None,
+        discount_high=None, relaxed=0.3, price=2.0, flip_price=1.4, unit="USD/GPU-h",
+        systems_with={}, systems_without={"b200@east": 3}, solves=9, how="relaxation",
+    )  # fmt: skip
+    said = explained.flip(flip)
+    assert said == "h200 enters the plan at 1.4 USD/GPU-h (30.0% off 2) [relaxation]"
+    found = flip.model_copy(update={"how": "re-solved within gap", "systems_with": {"h200@a": 2}})
+    assert "(by the relaxations 30.0% off); then 2 h200@a" in explained.flip(found)
