@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tokenfleet.problem_data import (
@@ -35,6 +35,17 @@ OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks", "systems of a type
 _WORTH = 1e-6  # relative, of the cost of a future
 
 
+@dataclass
+class OfferCash:
+    """Cash of one node that follows the price of one offer, USD; as in `Cash`."""
+
+    bought: float = 0.0
+    sold: float = 0.0
+    upfront: float = 0.0
+    yearly: float = 0.0  # maintenance and contracts, USD a year
+    end: float = 0.0
+
+
 @dataclass(frozen=True)
 class Cash:
     """Cash of one node if things come to there: USD paid (negative: received), on its dates."""
@@ -48,6 +59,7 @@ class Cash:
     end: float = 0.0  # worth of what stands at the end, negative
     npv: float = 0.0  # of all these at the start of the horizon
     capital: float = 0.0  # what it costs to hold what is held, USD a year
+    offers: Mapping[int, OfferCash] = field(default_factory=dict)  # what follows their prices
 
 
 @dataclass
@@ -187,11 +199,13 @@ class _Walk:
         self.lots = _owned(problem, self.horizon)
         self.pending: list[tuple[float, _Lot]] = []  # when it is due, without delays
         self.found: list[Violation] = []
+        self.offers: dict[int, OfferCash] = {}
 
     def nodes(self, *, check: bool = True) -> Iterator[tuple[int, Cash, list[Violation]]]:
         """Each node with its cash and what is wrong in it."""
         for u in self.path:
             node, self.found = self.horizon.nodes[u], []
+            self.offers = defaultdict(OfferCash)
             clock = (_clock(self.horizon, node.period), _clock(self.horizon, node.period + 1))
             sold = self._sell(u, *clock)
             self._order(u, clock[0])
@@ -223,6 +237,7 @@ class _Walk:
                 self.lots.append(lot)
                 if _stock(self.problem, lot).kind == "bought":
                     bought += lot.price * lot.count
+                    self.offers[lot.offer].bought += lot.price * lot.count
         return bought
 
     def _sell(self, u: int, now: float, then: float) -> float:
@@ -243,6 +258,7 @@ class _Walk:
                 self.found.append(Violation("held past its life", where, kept))
             share = _worth(stock, self.horizon.rate, now - lot.born)
             brought += (lot.count - kept) * lot.price * share
+            self.offers[lot.offer].sold -= (lot.count - kept) * lot.price * share
             lot.count = kept
             if not kept:
                 self.lots.remove(lot)
@@ -278,13 +294,15 @@ class _Walk:
         for lot in self.lots:
             stock = _stock(self.problem, lot)
             ages = clock[0] - lot.born, clock[1] - lot.born
-            price = lot.price * lot.count
+            price, mine = lot.price * lot.count, self.offers[lot.offer]
             if stock.kind == "contract":
                 spread = (1.0 - stock.upfront_fraction) * price
                 rental += spread
+                mine.yearly += spread
                 if stock.upfront_fraction and ages[0] == 0:
                     years = _paid_years(horizon, node, stock)
                     upfront += stock.upfront_fraction * price * years
+                    mine.upfront += stock.upfront_fraction * price * years
                 if is_last and stock.paid_beyond:
                     rest = max(stock.term - ages[1], 0.0)
                     rest *= end - start if horizon.counts_periods else 1.0
@@ -294,13 +312,16 @@ class _Walk:
                 continue
             each = _by_age(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
             yearly += each * lot.count
+            mine.yearly += each * lot.count
             share = _worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
             worth += price * share if is_last else 0.0
+            mine.end -= price * share if is_last else 0.0
             held = _worth(stock, rate, ages[0]) * at_start - share * at_end
             capital += price * held / weight
         npv = (bought - sold + upfront) * at_start + (yearly + rental) * weight
         npv += worth_beyond - worth * at_end
-        return Cash(bought, -sold, upfront, yearly, rental, beyond, -worth, npv, capital)
+        found = dict(self.offers)
+        return Cash(bought, -sold, upfront, yearly, rental, beyond, -worth, npv, capital, found)
 
 
 def _stock(problem: Problem, lot: _Lot) -> Stock:

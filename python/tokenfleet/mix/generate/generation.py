@@ -68,10 +68,15 @@ def applies(problem: Problem) -> bool:
 
 def is_large(problem: Problem) -> bool:
     """Whether the model has too many replicas to be built whole."""
+    return pairs_of(problem) > LARGE
+
+
+def pairs_of(problem: Problem) -> int:
+    """Pairs of pool and candidate that may be in a plan."""
     by_system: dict[str, int] = {}
     for candidate in (c for c in problem.candidates if not c.plainer):
         by_system[candidate.system] = by_system.get(candidate.system, 0) + 1
-    return sum(by_system.get(pool.system, 0) for pool in problem.pools) > LARGE
+    return sum(by_system.get(pool.system, 0) for pool in problem.pools)
 
 
 def generate(pairs: Pairs, effort: Effort, start: Iterable[tuple[int, int]] = ()) -> Generated:
@@ -169,15 +174,15 @@ class _Generation:
         )
 
 
-def wider(pairs: Pairs, generated: Generated) -> frozenset[tuple[int, int]]:
-    """The pairs, and as many more as a model can hold, those that cost least first.
+def wider(pairs: Pairs, generated: Generated, most: int = _WIDER) -> frozenset[tuple[int, int]]:
+    """The pairs, and up to `most` more (as many as a model can hold), those that cost least first.
 
     Whole systems may need a pair that the relaxation has no use for: two halls of half a system
     each are one system in the relaxation and two in a plan.
     """
     if generated.relative is None:
         return generated.pairs
-    return generated.pairs | pairs.named(_near(generated.relative, math.inf, _WIDER))
+    return generated.pairs | pairs.named(_near(generated.relative, math.inf, most))
 
 
 def weights(master: Master) -> dict[Slack, float]:
