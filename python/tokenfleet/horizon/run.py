@@ -6,19 +6,16 @@ tree of nodes ▸ solve (re-check every node, tighten, again) ▸ verify ▸ mea
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
-from tokenfleet.mix.generate.generation import applies, generate
-from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import period_weight
+from tokenfleet.mix.horizon.part import Part, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
-from tokenfleet.mix.model import frame_of, scale_limit
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import tighten
@@ -39,7 +36,6 @@ from tokenfleet.verify.routed import recheck
 
 _MAX_ROUNDS = 3
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
-_LARGE = 60_000  # pairs in all nodes up to which every one is built
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
 
@@ -66,14 +62,14 @@ def plan_horizon(
     decided = None if fixed is None else orders_of(tree, fixed)
     several = len(tree.leaves) > 1
     main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
-    pairs = chosen_pairs(built, tree, options)
+    part = part_of(built.problem.name, tree, Effort.of(main))
     told = _told(built, tree, watch)
-    tree, result, rounds = _solve(built, tree, main, decided, pairs, watch=told)
+    tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
     worth = several and built.problem.objective.kind == "least_cost"
-    measured = _measure(result, options, max(left, 0.0), pairs) if worth else Measured()
+    measured = _measure(result, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = replace(mixes[shown], rounds=rounds)
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
@@ -111,31 +107,12 @@ def risk_of(built: Built) -> Risk:
     return Risk(stated.kind, weight, stated.cvar_alpha, unmet)
 
 
-def chosen_pairs(built: Built, tree: Horizon, options: SolveOptions) -> measures.Chosen:
-    """Pairs of pool and candidate that the plan of one year wants in the first or in the last
-    period of the likeliest future; None where the model of all pairs in all nodes is small enough.
-    """
-    sizes = Counter(candidate.system for candidate in built.problem.candidates)
-    count = sum(sizes[pool.system] for pool in built.problem.pools)
-    if count * len(tree.nodes) <= _LARGE or not applies(built.problem):
-        return None
-    leaf = max(tree.leaves, key=lambda u: tree.nodes[u].probability)
-    found: set[tuple[int, int]] = set()
-    for u in (tree.path(leaf)[0], leaf):
-        year = tree.nodes[u].problem
-        steady = replace(built.problem, workloads=year.workloads, sites=year.sites)
-        pairs = Pairs(steady, frame_of(steady, scale_limit(steady), every_system=True))
-        part = replace(options, time_limit_s=options.time_limit_s / 8.0)
-        found |= generate(pairs, Effort.of(part)).pairs
-    return frozenset(found)
-
-
 def _solve(
     built: Built,
     tree: Horizon,
     options: SolveOptions,
     fixed: Orders | None,
-    pairs: measures.Chosen,
+    part: Part | None,
     *,
     watch: Watch | None = None,
 ) -> tuple[Horizon, HorizonResult, int]:
@@ -147,9 +124,9 @@ def _solve(
         share = 1.0 if rounds == _MAX_ROUNDS else 0.7
         limit = replace(options, time_limit_s=left * share)
         if risk.kind == "regret":
-            known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, pairs)
+            known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, part)
             risk = replace(risk, least=known.least)
-        result = solve_horizon(name, tree, limit, risk, fixed, pairs=pairs, watch=watch)
+        result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch)
         failed: dict[int, Tightening] = {}
         for u in range(len(tree.nodes)):
             failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
@@ -184,7 +161,7 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
 
 
 def _measure(
-    result: HorizonResult, options: SolveOptions, left: float, pairs: measures.Chosen
+    result: HorizonResult, options: SolveOptions, left: float, part: Part | None
 ) -> Measured:
     """What knowing and planning are worth, for as long as there is time.
 
@@ -192,19 +169,19 @@ def _measure(
     make knowing look harmful.
     """
     tree, leaves = result.horizon, len(result.horizon.leaves)
-    matrix = leaves <= _MATRIX and pairs is None
+    matrix = leaves <= _MATRIX and part is None
     parts = leaves + 3 + (leaves * leaves if matrix else 0)
-    part = replace(options, time_limit_s=max(left / parts, 1.0))
+    each = replace(options, time_limit_s=max(left / parts, 1.0))
     try:
-        known = measures.wait_and_see(tree, part, pairs=pairs)
-        of_mean = measures.mean_plan(tree, part, pairs=pairs)
+        known = measures.wait_and_see(tree, each, part=part)
+        of_mean = measures.mean_plan(tree, each, part=part)
         decided = measures.orders_of_chain(tree, of_mean)
-        eev = measures.with_orders(tree, decided, part, pairs=pairs)
-        later = measures.with_orders(tree, measures.no_orders(tree), part, pairs=pairs)
+        eev = measures.with_orders(tree, decided, each, part=part)
+        later = measures.with_orders(tree, measures.no_orders(tree), each, part=part)
         rows = []
         for chain in known.results.values() if matrix else ():
             orders = measures.orders_of_chain(tree, chain)
-            rows.append(tuple(measures.regret_of(tree, orders, known, part).values()))
+            rows.append(tuple(measures.regret_of(tree, orders, known, each).values()))
     except (SolverError, InfeasibleError, KeyboardInterrupt):  # the plan stands without them
         return Measured()
     npv, by_leaf = result.npv_usd, result.npv_by_leaf

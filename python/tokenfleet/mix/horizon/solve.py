@@ -11,6 +11,7 @@ import pulp
 
 from tokenfleet.mix.horizon.combine import combined, in_node
 from tokenfleet.mix.horizon.explain import explain_horizon
+from tokenfleet.mix.horizon.part import Part, bound_by
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
 from tokenfleet.mix.horizon.search import search_horizon
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
@@ -23,7 +24,7 @@ from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.solve import NoPlanError, bounded_scale
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, Status
+from tokenfleet.mix.solver.highs import SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
 from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Systems
 
@@ -91,13 +92,12 @@ def solve_horizon(
     risk: Risk | None = None,
     fixed: Orders | None = None,
     *,
-    pairs: frozenset[tuple[int, int]] | None = None,
+    part: Part | None = None,
     watch: Watch | None = None,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already;
-    `pairs` are the (pool, candidate) that may be used, all by default: of a plan over some of them
-    nothing is proven against the others. `watch(value, bound)` is told of the best plan as it
-    moves.
+    `part` are the pairs that may be used where all are too many, with the bound that was proven of
+    all. `watch(value, bound)` is told of the best plan as it moves.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -106,18 +106,20 @@ def solve_horizon(
     begun = time.perf_counter()
     options = options or SolveOptions()
     problem = combined(name, horizon)
+    pairs = None if part is None else part.pairs
     m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
     set_risk(m, risk or Risk())
     effort = Effort.of(options)
     if problem.objective.goal.per is not None:
         found = _by_amount(search_ratio(m, effort, search_horizon), problem)
     else:
-        found = search_horizon(m, effort, watch=watch)
+        bound = None if part is None else bound_by(risk, part.bound, horizon)
+        found = search_horizon(m, effort, watch=watch, bound=bound)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
-        if found.status == "infeasible":
-            raise explain_horizon(problem, m.frame, fixed)
+        if found.status == "infeasible" and (part is None or part.infeasible or fixed):
+            raise explain_horizon(problem, m.frame, fixed, pairs)
         raise NoPlanError("no plan was found within the time limit", "give the solver more time")
     if risk is not None and risk.leaves_a_choice:
         found = _least_mean(m, found, effort)
@@ -126,9 +128,6 @@ def solve_horizon(
     booked = _booked(m, values)
     by_leaf = _costs_by_leaf(horizon, fixed_usd, booked)
     npv = sum(horizon.nodes[x].probability * usd for x, usd in by_leaf.items())
-    if pairs is not None:
-        status: Status = "feasible" if found.status in PROVEN else found.status
-        found = replace(found, status=status, bound=math.nan)
     return HorizonResult(
         problem=problem,
         status=found.status,

@@ -1,0 +1,88 @@
+"""The part of a large horizon that is built, and a bound that holds for the whole.
+
+Where every pair of pool and candidate in every node is too much to build, the relaxation of the
+whole tree is had by generation of columns (`mix.generate`): pairs enter in the nodes that want
+them, and its value bounds the mean cost of every plan. The plan is then made over all pairs that
+any node asked for. For example 120 of 9,940 pairs bound a hyperscaler's twelve quarters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tokenfleet.mix.generate.generation import applies, generate
+from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.risk import Risk
+from tokenfleet.mix.model import frame_of, scale_limit
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.problem_data import Horizon, Problem
+
+LARGE = 60_000  # pairs in all nodes up to which every one is built
+_FIRST = 0.1  # of the time, for the pairs that single years want
+_TREE = 0.5  # of the time left, for those of the tree
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pairs (pool, candidate) that a plan is made of; no plan over any pairs has a lower mean
+    cost than `bound`, -inf where nothing is known."""
+
+    pairs: frozenset[tuple[int, int]]
+    bound: float
+    infeasible: bool = False  # proven of all pairs
+
+
+def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
+    """The part of a horizon that is built; None where it is small enough to be built whole."""
+    problem = combined(name, horizon)
+    first = horizon.nodes[0].problem
+    sizes = Counter(candidate.system for candidate in first.candidates)
+    count = sum(sizes[pool.system] for pool in first.pools)
+    if count * len(horizon.nodes) <= LARGE or not applies(first):
+        return None
+    start = _wanted_by_years(horizon, effort.part(_FIRST))
+    if not applies(problem):
+        return Part(start, -math.inf)
+    found = generate(_pairs(problem), effort.part(_TREE), start)
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return Part(found.pairs | start, found.bound, found.infeasible)
+
+
+def elsewhere(part: Part | None) -> Part | None:
+    """The same pairs for another tree, of which nothing is known."""
+    return None if part is None else Part(part.pairs, -math.inf)
+
+
+def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:
+    """Pairs that the plan of one year wants in the first or the last period of the likeliest
+    future."""
+    leaf = max(horizon.leaves, key=lambda u: horizon.nodes[u].probability)
+    found: set[tuple[int, int]] = set()
+    for u in (horizon.path(leaf)[0], leaf):
+        year = horizon.nodes[u].problem
+        steady = replace(year, offers=tuple(replace(o, stock=None) for o in year.offers))
+        found |= generate(_pairs(steady), effort.part(0.5)).pairs
+    return frozenset(found)
+
+
+def _pairs(problem: Problem) -> Pairs:
+    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
+
+
+def bound_by(risk: Risk | None, mean: float, horizon: Horizon) -> float:
+    """What a bound on the mean cost says of the objective: a tail is never cheaper than the mean,
+    and the largest regret no less than the mean of all."""
+    if risk is None or risk.kind != "regret":
+        return mean
+    assert risk.least is not None
+    return mean - mean_of(risk.least, horizon)
+
+
+def mean_of(by_leaf: Mapping[int, float], horizon: Horizon) -> float:
+    """The mean over the futures."""
+    return sum(horizon.nodes[leaf].probability * usd for leaf, usd in by_leaf.items())

@@ -1,0 +1,65 @@
+"""Large horizons: a part of the pairs is built, and the bound is that of all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from horizon_brute import random_tree
+from horizon_instance import EXACT, Instance
+from tokenfleet.mix.horizon import part as parts
+from tokenfleet.mix.horizon import search
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.measures import wait_and_see
+from tokenfleet.mix.horizon.part import part_of
+from tokenfleet.mix.horizon.risk import Risk, set_risk
+from tokenfleet.mix.horizon.solve import solve_horizon
+from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import run
+from tokenfleet.problem_data import Horizon
+from tokenfleet.verify.horizon import verify_horizon
+
+
+def relaxed(horizon: Horizon) -> float:
+    """The relaxation of the whole model, by the solver."""
+    problem = combined("case", horizon)
+    m = build(problem, frame=frame_of(problem, scale_limit(problem), every_system=True))
+    set_risk(m, Risk())
+    return run(m.prob, EXACT, mip=False).value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bound_is_the_relaxation_of_the_whole_tree(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LARGE", 0)
+    horizon = Instance(random_tree(seed)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    assert part.bound == pytest.approx(relaxed(horizon), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_plan_is_better_than_the_bound_of_its_part(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all pairs the plan is the best of all, by a tail and by regret too."""
+    horizon = Instance(random_tree(seed)).horizon()
+    known = wait_and_see(horizon, EXACT)
+    risks = [Risk(), Risk("cvar", 0.5, 0.5), Risk("regret", least=known.least)]
+    wanted = [solve_horizon("case", horizon, EXACT, risk).value for risk in risks]
+    monkeypatch.setattr(parts, "LARGE", 0)
+    monkeypatch.setattr(search, "SMALL", 0)  # as if it were large: rounded, then whole
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    first = horizon.nodes[0].problem
+    pairs = product(range(len(first.pools)), range(len(first.candidates)))
+    part = replace(part, pairs=frozenset(pairs))
+    for risk, value in zip(risks, wanted, strict=True):
+        found = solve_horizon("case", horizon, EXACT, risk, part=part)
+        assert not verify_horizon(found.problem, found.values, found.npv_usd)
+        assert found.value == pytest.approx(value, rel=1e-6, abs=1e-6)
+        assert found.bound <= value + 1e-6 * max(1.0, abs(value))
