@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import product
 
@@ -20,7 +21,9 @@ from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Horizon
+from tokenfleet.verify.bound import Checked
 from tokenfleet.verify.horizon import verify_horizon
+from tokenfleet.verify.horizon_bound import check_horizon_bound
 
 
 def relaxed(horizon: Horizon) -> float:
@@ -63,3 +66,21 @@ def test_no_plan_is_better_than_the_bound_of_its_part(
         assert not verify_horizon(found.problem, found.values, found.npv_usd)
         assert found.value == pytest.approx(value, rel=1e-6, abs=1e-6)
         assert found.bound <= value + 1e-6 * max(1.0, abs(value))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bound_is_confirmed_by_other_means(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the prices of the relaxation the sum is its value; at none at all, and at wrong ones, it
+    is still below the optimum."""
+    monkeypatch.setattr(parts, "LARGE", 0)
+    horizon = Instance(random_tree(seed)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    problem = combined("case", horizon)
+    least = solve_horizon("case", horizon, EXACT).npv_usd
+    for prices in (part.prices, {}, {at: 1.3 * usd for at, usd in part.prices.items()}):
+        found = check_horizon_bound(problem, prices, math.inf, part.pairs)
+        assert found.how == "prices"
+        assert found.bound <= least + 1e-6 * max(1.0, abs(least))
+    found = check_horizon_bound(problem, part.prices, part.bound, part.pairs)
+    assert found == Checked(part.bound, "prices")

@@ -5,6 +5,7 @@ tree of nodes ▸ solve (re-check every node, tighten, again) ▸ verify ▸ mea
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from dataclasses import replace
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon import measures
-from tokenfleet.mix.horizon.combine import period_weight
+from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.part import Part, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
@@ -29,7 +30,9 @@ from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
 from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.verify.bound import Checked
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
+from tokenfleet.verify.horizon_bound import check_horizon_bound
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
@@ -63,6 +66,9 @@ def plan_horizon(
     several = len(tree.leaves) > 1
     main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
     part = part_of(built.problem.name, tree, Effort.of(main))
+    checked = _checked(part, built, tree)
+    if part is not None and checked is not None:
+        part = replace(part, bound=checked.bound)
     told = _told(built, tree, watch)
     tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
@@ -85,7 +91,17 @@ def plan_horizon(
         "bound": finite(result.bound / scale),
         "gap": finite(result.gap),
     }
+    if checked is not None:
+        changed["bound_check"] = checked.how
     return plan.model_copy(update=changed)
+
+
+def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
+    """The bound on the mean cost of a large horizon, by other means; None where it has none."""
+    if part is None or not math.isfinite(part.bound):
+        return None
+    problem = combined(built.problem.name, tree)
+    return check_horizon_bound(problem, part.prices, part.bound, part.pairs)
 
 
 def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:

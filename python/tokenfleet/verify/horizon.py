@@ -29,7 +29,7 @@ from tokenfleet.verify.mix import FEASIBLE, Violation, annual_cost_items, verify
 
 _SAME = 1e-9
 # Yearly items at the price of the order, for as long as what was ordered is there.
-_BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
+BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
 #: What numbers that are an outlook may do: they are fractions, and so do not pack into systems.
 OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks", "systems of a type"})
 _WORTH = 1e-6  # relative, of the cost of a future
@@ -146,11 +146,12 @@ def _orders(horizon: Horizon, values: Mapping[Any, float]) -> Iterator[Violation
             yield Violation("least order", where, stock.least_order - count)
 
 
-def _clock(horizon: Horizon, period: int) -> float:
+def clock(horizon: Horizon, period: int) -> float:
+    """Start of a period as ages count it."""
     return float(period) if horizon.counts_periods else horizon.starts[period]
 
 
-def _worth(stock: Stock, rate: float, age: float) -> float:
+def lot_worth(stock: Stock, rate: float, age: float) -> float:
     """Share of its price that a system brings."""
     age = min(age, stock.life)
     if not stock.resale:
@@ -169,9 +170,10 @@ def _worth(stock: Stock, rate: float, age: float) -> float:
     return points[-1][1]
 
 
-def _by_age(points: tuple[tuple[float, float], ...], age: float) -> float:
+def age_value(points: tuple[tuple[float, float], ...], age: float) -> float:
+    """A yearly price that goes by age; 0 where none is stated."""
     known = Stock("bought", resale=points)
-    return _worth(known, 0.0, age) if points else 0.0
+    return lot_worth(known, 0.0, age) if points else 0.0
 
 
 class _Walk:
@@ -192,16 +194,16 @@ class _Walk:
         """Each node with its cash and what is wrong in it."""
         for u in self.path:
             node, self.found = self.horizon.nodes[u], []
-            clock = (_clock(self.horizon, node.period), _clock(self.horizon, node.period + 1))
-            sold = self._sell(u, *clock)
-            self._order(u, clock[0])
-            bought = self._deliver(node, clock[0])
+            dates = (clock(self.horizon, node.period), clock(self.horizon, node.period + 1))
+            sold = self._sell(u, *dates)
+            self._order(u, dates[0])
+            bought = self._deliver(node, dates[0])
             if check:
                 self._year(u)
                 budget = node.capex_budget_usd
                 if budget is not None and bought - budget > FEASIBLE * max(1.0, budget):
                     self.found.append(Violation("capex budget", node.name, bought - budget))
-            yield u, self._cash(u, clock, sold, bought), self.found
+            yield u, self._cash(u, dates, sold, bought), self.found
 
     def _order(self, u: int, now: float) -> None:
         for o, offer in enumerate(self.horizon.nodes[u].problem.offers):
@@ -241,7 +243,7 @@ class _Walk:
                 self.found.append(more)
             if then - lot.born > stock.life + _SAME and kept:
                 self.found.append(Violation("held past its life", where, kept))
-            share = _worth(stock, self.horizon.rate, now - lot.born)
+            share = lot_worth(stock, self.horizon.rate, now - lot.born)
             brought += (lot.count - kept) * lot.price * share
             lot.count = kept
             if not kept:
@@ -292,11 +294,11 @@ class _Walk:
                     beyond += spread * rest
                     worth_beyond += spread * (rest if rate == 0 else (at_end - later) / rate)
                 continue
-            each = _by_age(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
+            each = age_value(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
             yearly += each * lot.count
-            share = _worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
+            share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
             worth += price * share if is_last else 0.0
-            held = _worth(stock, rate, ages[0]) * at_start - share * at_end
+            held = lot_worth(stock, rate, ages[0]) * at_start - share * at_end
             capital += price * held / weight
         npv = (bought - sold + upfront) * at_start + (yearly + rental) * weight
         npv += worth_beyond - worth * at_end
@@ -310,7 +312,7 @@ def _stock(problem: Problem, lot: _Lot) -> Stock:
 
 
 def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
-    start = _clock(horizon, 0)
+    start = clock(horizon, 0)
     return [
         _Lot(
             o,
@@ -345,13 +347,13 @@ def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, flo
 
 def _paid_years(horizon: Horizon, node: Node, stock: Stock) -> float:
     """Years that a contract from here on is paid for, by the rule of the model."""
-    first, years, rest = _clock(horizon, node.period), 0.0, 0.0
+    first, years, rest = clock(horizon, node.period), 0.0, 0.0
     for t in range(node.period, len(horizon.starts) - 1):
         length = horizon.starts[t + 1] - horizon.starts[t]
-        if _clock(horizon, t + 1) - first > stock.term + _SAME:
+        if clock(horizon, t + 1) - first > stock.term + _SAME:
             return years
         years += length
-        rest = stock.term - (_clock(horizon, t + 1) - first)
+        rest = stock.term - (clock(horizon, t + 1) - first)
         rest *= length if horizon.counts_periods else 1.0
     return years + (max(rest, 0.0) if stock.paid_beyond else 0.0)
 
@@ -366,7 +368,7 @@ def _yearly(problem: Problem, node: Node, u: int, values: Mapping[Any, float]) -
             annual_cost_items_usd={
                 item: usd
                 for item, usd in offer.annual_cost_items_usd.items()
-                if item not in _BY_LOT[offer.stock.kind]
+                if item not in BY_LOT[offer.stock.kind]
             },
         )
         for offer in node.problem.offers

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -56,6 +56,8 @@ class Generated:
     interrupted: bool = False
     #: Reduced cost of every pair over its own cost, at the end.
     relative: FloatArray | None = field(default=None, repr=False)
+    #: Over a horizon: worth of a system in service by (node, offer), of those that are ordered.
+    prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
 
 
 def applies(problem: Problem) -> bool:
@@ -171,6 +173,7 @@ class _Generation:
             self._served(),
             self.infeasible,
             relative=relative,
+            prices=master.system_prices(answer),
         )
 
 

@@ -258,6 +258,11 @@ class Master:
             spare[at] = min(spare.get(at, math.inf), self._spare(answer, label))
         return Duals(demand, packing, spare)
 
+    def system_prices(self, answer: Answer) -> dict[tuple[int, int], float]:
+        """What a system in service is worth, by node and offer, of those that are ordered."""
+        rows = ((la, i) for la, i in self.rows.items() if isinstance(la, InService))
+        return {(la.node, la.offer): -float(answer.duals[i]) for la, i in rows}
+
     def slack(self, answer: Answer) -> dict[Slack, float]:
         """Slack columns and how much of each the solution takes."""
         found = {la: float(answer.columns[self.base[la]]) for la in self.model.of(Slack)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
@@ -34,6 +34,8 @@ class Part:
     pairs: frozenset[tuple[int, int]]
     bound: float
     infeasible: bool = False  # proven of all pairs
+    #: Worth of a system in service by (node, offer), at which the bound is reached.
+    prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
 
 
 def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
@@ -50,7 +52,7 @@ def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
     found = generate(_pairs(problem), effort.part(_TREE), start)
     if found.interrupted:
         raise KeyboardInterrupt
-    return Part(found.pairs | start, found.bound, found.infeasible)
+    return Part(found.pairs | start, found.bound, found.infeasible, found.prices)
 
 
 def elsewhere(part: Part | None) -> Part | None:
