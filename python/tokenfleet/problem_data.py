@@ -266,6 +266,8 @@ class Stock:
     lead: float = 0.0  # from order to delivery
     most_per_period: float = math.inf  # systems that may be ordered in one period; 0: none
     least_order: int = 0  # an order is of none or of at least so many
+    stay: float = 0.0  # bought: age before which it is not sold
+    removal_usd: float = 0.0  # bought: paid when it is taken out within the horizon
     term: float = math.inf  # contract: it runs so long
     paid_beyond: bool = False  # contract: what runs past the horizon is paid in full
     upfront_fraction: float = 0.0  # contract: share of all its payments that is due at its start

@@ -243,8 +243,10 @@ class _Walk:
                 self.found.append(more)
             if then - lot.born > stock.life + _SAME and kept:
                 self.found.append(Violation("held past its life", where, kept))
+            if now - lot.born < stock.stay - _SAME and kept < lot.count - FEASIBLE * lot.count:
+                self.found.append(Violation("sold too young", where, lot.count - kept))
             share = lot_worth(stock, self.horizon.rate, now - lot.born)
-            brought += (lot.count - kept) * lot.price * share
+            brought += (lot.count - kept) * (lot.price * share - stock.removal_usd)
             lot.count = kept
             if not kept:
                 self.lots.remove(lot)
@@ -298,8 +300,11 @@ class _Walk:
             yearly += each * lot.count
             share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
             worth += price * share if is_last else 0.0
-            held = lot_worth(stock, rate, ages[0]) * at_start - share * at_end
-            capital += price * held / weight
+            is_new = ages[0] == 0.0 and lot.order >= 0
+            before = price * lot_worth(stock, rate, ages[0])
+            before -= 0.0 if is_new else stock.removal_usd * lot.count
+            after = price * share - (0.0 if is_last else stock.removal_usd * lot.count)
+            capital += (before * at_start - after * at_end) / weight
         npv = (bought - sold + upfront) * at_start + (yearly + rental) * weight
         npv += worth_beyond - worth * at_end
         return Cash(bought, -sold, upfront, yearly, rental, beyond, -worth, npv, capital)

@@ -244,7 +244,7 @@ class _Lot:
         horizon = self.stock_of.horizon
         node = horizon.nodes[u]
         age = clock(horizon, node.period) - self.born
-        worth = self.price * lot_worth(self.stock, horizon.rate, age)
+        worth = self.price * lot_worth(self.stock, horizon.rate, age) - self.stock.removal_usd
         return node.probability * self.stock_of.discount[node.period] * worth
 
     def held(self, u: int) -> float:
