@@ -17,7 +17,10 @@ from tokenfleet.mix.horizon.risk import Risk, set_risk
 from tokenfleet.mix.horizon.solve import solve_horizon
 from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, build, frame_of, scale_limit
+from tokenfleet.problem import build as build_scenario
+from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
+from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.horizon import verify_horizon
 
 ROOT = Path(__file__).parents[1]
@@ -86,3 +89,14 @@ def test_equal_periods_of_the_enterprise_cost_what_its_year_costs() -> None:
     plan = tf.optimize_fleet({**data, "horizon": halves})
     assert plan.proven
     assert plan.objective_value == pytest.approx(year.best_objective_value, rel=1e-9)
+
+
+def test_the_enterprise_has_states() -> None:
+    """Whatever its layouts are, nothing but systems links its periods."""
+    built = build_scenario(load_scenario(ROOT / "examples" / "enterprise_horizon.yaml"))
+    problem = combined("case", tree_of(built))
+    m = build(problem, frame=frame_of(problem, scale_limit(problem), every_system=True))
+    set_risk(m, Risk())
+    states = states_of(m)
+    assert states is not None
+    assert len(states.operations) == 5

@@ -106,9 +106,13 @@ class Master:
         problem = self.pairs.problem
         if problem.offers[label.offer].stock is None:
             return cost
-        standing = self._standing[problem.node_of(label.scope), label.offer]
+        return cost + self._spare_of_orders(answer, problem.node_of(label.scope), label.offer)
+
+    def _spare_of_orders(self, answer: Answer, u: int, o: int) -> float:
+        """What the cheapest order costs above its worth, as far as it falls to a node."""
+        standing = self._standing[u, o]
         parts = (max(float(answer.reduced_costs[i]), 0.0) / nodes for i, nodes in standing)
-        return cost + min(parts, default=_NEVER)
+        return min(parts, default=_NEVER)
 
     def objective_prices(self, unmet: float | None = None) -> Prices:
         """The problem's own objective; demand may go unmet at a price that nothing else costs."""
@@ -259,9 +263,14 @@ class Master:
         return Duals(demand, packing, spare)
 
     def system_prices(self, answer: Answer) -> dict[tuple[int, int], float]:
-        """What a system in service is worth, by node and offer, of those that are ordered."""
+        """The most that a system in service can be let for before an order gains, by node and offer:
+        what it is worth, and what its order costs above that."""
         rows = ((la, i) for la, i in self.rows.items() if isinstance(la, InService))
-        return {(la.node, la.offer): -float(answer.duals[i]) for la, i in rows}
+        return {
+            (la.node, la.offer): self._spare_of_orders(answer, la.node, la.offer)
+            - float(answer.duals[i])
+            for la, i in rows
+        }
 
     def slack(self, answer: Answer) -> dict[Slack, float]:
         """Slack columns and how much of each the solution takes."""

@@ -36,7 +36,7 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
-from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model import FleetModel, Label, limits
 from tokenfleet.mix.model.index import NodeTotal
 from tokenfleet.mix.model.objectives import goal_coefficients
 from tokenfleet.mix.model.stock import node_of
@@ -57,10 +57,12 @@ from tokenfleet.problem_data import (
 
 MOST = 4_000  # states of a node, above which they are not worked out
 _STAYS = (Ordered, Held, Placed, NodeCost, AtRisk, Tail)  # columns of no node's own business
-_INSIDE = frozenset(
-    {"reserve", "pack", "place", "slots", "whole", "capacity", "demand", "pair", "used_for",
-     "api_rate", "replica_cut", "system_cut"}
-)  # fmt: skip
+_INSIDE = {"used_for", "replica_cut", "system_cut"} | {
+    name
+    for family in limits.FAMILIES
+    if family.over in ("requests", "reserve")
+    for name in (family.name, *family.more_rows)
+}
 RELAXED, WORKED_OUT = 1, 2  # how well a state is known
 _INF = highspy.kHighsInf
 
