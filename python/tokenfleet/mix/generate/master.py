@@ -263,8 +263,8 @@ class Master:
         return Duals(demand, packing, spare)
 
     def system_prices(self, answer: Answer) -> dict[tuple[int, int], float]:
-        """The most that a system in service can be let for before an order gains, by node and offer:
-        what it is worth, and what its order costs above that."""
+        """The most that a system in service can be let for before an order gains, by node and
+        offer: what it is worth, and what its order costs above that."""
         rows = ((la, i) for la, i in self.rows.items() if isinstance(la, InService))
         return {
             (la.node, la.offer): self._spare_of_orders(answer, la.node, la.offer)
