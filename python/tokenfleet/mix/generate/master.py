@@ -35,6 +35,7 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems, only_block
 
 _PACKING = (Pack, Place, Slots, Whole)
+_DEAR = 100.0  # times the largest worth of a system: the price of what cannot be ordered
 _NEVER = 1e15  # USD: what cannot be ordered is not had at any price
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
 
@@ -265,12 +266,14 @@ class Master:
     def system_prices(self, answer: Answer) -> dict[tuple[int, int], float]:
         """The most that a system in service can be let for before an order gains, by node and
         offer: what it is worth, and what its order costs above that."""
-        rows = ((la, i) for la, i in self.rows.items() if isinstance(la, InService))
-        return {
-            (la.node, la.offer): self._spare_of_orders(answer, la.node, la.offer)
-            - float(answer.duals[i])
-            for la, i in rows
+        worth = {
+            (la.node, la.offer): -float(answer.duals[i])
+            for la, i in self.rows.items()
+            if isinstance(la, InService)
         }
+        most = _DEAR * max(map(abs, worth.values()), default=0.0)  # far from rounding's reach
+        spare = {at: min(self._spare_of_orders(answer, *at), most) for at in worth}
+        return {at: usd + spare[at] for at, usd in worth.items()}
 
     def slack(self, answer: Answer) -> dict[Slack, float]:
         """Slack columns and how much of each the solution takes."""
