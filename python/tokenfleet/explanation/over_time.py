@@ -81,9 +81,10 @@ class OverTime:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
         self.solves += 1
         options = replace(self.options, time_limit_s=min(self.options.time_limit_s, left))
-        found = solve_horizon(
-            self.built.problem.name, tree, options, self.risk, part=elsewhere(self.part)
-        )
+        part = self.part
+        if tree is not self.tree:
+            part = elsewhere(part, tree, Effort.of(options))
+        found = solve_horizon(self.built.problem.name, tree, options, self.risk, part=part)
         if found.interrupted:
             raise KeyboardInterrupt
         bound = found.bound if math.isfinite(found.bound) else -math.inf

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
@@ -188,27 +189,48 @@ def _measure(
     matrix = leaves <= _MATRIX and part is None
     parts = leaves + 3 + (leaves * leaves if matrix else 0)
     each = replace(options, time_limit_s=max(left / parts, 1.0))
+
+    def after_mean() -> HorizonResult | None:
+        decided = measures.orders_of_chain(tree, measures.mean_plan(tree, each, part=part))
+        return measures.with_orders(tree, decided, each, part=part)
+
+    def if_waited() -> HorizonResult | None:
+        return measures.with_orders(tree, measures.no_orders(tree), each, part=part)
+
+    def regrets() -> list[tuple[float | None, ...]]:
+        assert known is not None
+        chains = known.results.values() if matrix else ()
+        orders = (measures.orders_of_chain(tree, chain) for chain in chains)
+        return [tuple(measures.regret_of(tree, o, known, each).values()) for o in orders]
+
     try:
-        known = measures.wait_and_see(tree, each, part=part)
-        of_mean = measures.mean_plan(tree, each, part=part)
-        decided = measures.orders_of_chain(tree, of_mean)
-        eev = measures.with_orders(tree, decided, each, part=part)
-        later = measures.with_orders(tree, measures.no_orders(tree), each, part=part)
-        rows = []
-        for chain in known.results.values() if matrix else ():
-            orders = measures.orders_of_chain(tree, chain)
-            rows.append(tuple(measures.regret_of(tree, orders, known, each).values()))
-    except (SolverError, InfeasibleError, KeyboardInterrupt):  # the plan stands without them
+        known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part))
+        eev, later = _if_solved(after_mean), _if_solved(if_waited)
+        rows = (_if_solved(regrets) or []) if known is not None else []
+    except KeyboardInterrupt:  # the plan stands without them
         return Measured()
     npv, by_leaf = result.npv_usd, result.npv_by_leaf
+    least = None if known is None else known.least
+    proven = {} if known is None else {u: found.bound for u, found in known.results.items()}
     return Measured(
-        least={leaf: min(usd, by_leaf[leaf]) for leaf, usd in known.least.items()},
-        least_bound={leaf: found.bound for leaf, found in known.results.items()},
+        least=least and {leaf: min(usd, by_leaf[leaf]) for leaf, usd in least.items()},
+        least_bound=proven if proven and all(map(math.isfinite, proven.values())) else None,
         eev=None if eev is None else max(eev.npv_usd, npv),
         eev_bound=None if eev is None else finite(eev.bound),
         waiting=None if later is None else max(later.npv_usd, npv),
         regret=tuple(rows),
     )
+
+
+_Solved = TypeVar("_Solved")
+
+
+def _if_solved(measure: Callable[[], _Solved]) -> _Solved | None:
+    """What is measured; None where it was not solved in the time."""
+    try:
+        return measure()
+    except (SolverError, InfeasibleError):
+        return None
 
 
 def _node_named(tree: Horizon, period: str | None) -> int:

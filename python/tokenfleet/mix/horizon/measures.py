@@ -19,6 +19,7 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon.combine import along, mean
 from tokenfleet.mix.horizon.part import Part, elsewhere
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Horizon
 
@@ -40,11 +41,14 @@ def wait_and_see(
 ) -> Known:
     """The best plan of each future, if it were known."""
     return Known(
-        {
-            leaf: solve_horizon(name, along(horizon, leaf), options, part=elsewhere(part))
-            for leaf in horizon.leaves
-        }
+        {leaf: _alone(along(horizon, leaf), options, name, part) for leaf in horizon.leaves}
     )
+
+
+def _alone(chain: Horizon, options: SolveOptions, name: str, part: Part | None) -> HorizonResult:
+    """The best plan of a future that is certain."""
+    own = elsewhere(part, chain, Effort.of(options))
+    return solve_horizon(name, chain, options, part=own)
 
 
 def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, int], float]:
@@ -62,7 +66,7 @@ def mean_plan(
     horizon: Horizon, options: SolveOptions, name: str = "", part: Part | None = None
 ) -> HorizonResult:
     """The best plan of the mean future."""
-    return solve_horizon(name, mean(horizon), options, part=elsewhere(part))
+    return _alone(mean(horizon), options, name, part)
 
 
 def with_orders(

@@ -47,6 +47,11 @@ def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
     if count * len(horizon.nodes) <= LARGE or not applies(first):
         return None
     start = _wanted_by_years(horizon, effort.part(_FIRST))
+    return _generated(problem, effort, start)
+
+
+def _generated(problem: Problem, effort: Effort, start: frozenset[tuple[int, int]]) -> Part:
+    """The part of a tree, and its bound where it can be had."""
     if not applies(problem):
         return Part(start, -math.inf)
     found = generate(_pairs(problem), effort.part(_TREE), start)
@@ -55,9 +60,9 @@ def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
     return Part(found.pairs | start, found.bound, found.infeasible, found.prices)
 
 
-def elsewhere(part: Part | None) -> Part | None:
-    """The same pairs for another tree, of which nothing is known."""
-    return None if part is None else Part(part.pairs, -math.inf)
+def elsewhere(part: Part | None, horizon: Horizon, effort: Effort) -> Part | None:
+    """The part of another tree over the same tables, begun with the pairs of this one."""
+    return None if part is None else _generated(combined("", horizon), effort, part.pairs)
 
 
 def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:
