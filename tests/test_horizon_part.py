@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
+import tokenfleet as tf
 from horizon_brute import random_tree
 from horizon_instance import EXACT, Instance
+from test_horizon_scenario import NEWS, over, scenario
 from tokenfleet.mix.horizon import part as parts
 from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
@@ -84,3 +87,23 @@ def test_the_bound_is_confirmed_by_other_means(seed: int, monkeypatch: pytest.Mo
         assert found.bound <= least + 1e-6 * max(1.0, abs(least))
     found = check_horizon_bound(problem, part.prices, part.bound, part.pairs)
     assert found == Checked(part.bound, "prices")
+
+
+@pytest.mark.parametrize("outlooks", [[], NEWS])
+def test_a_scenario_in_parts_has_the_same_plan(
+    outlooks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One layout is all that there is, so a part holds it; its bound is a relaxation's."""
+    data = scenario(horizon=over(3), outlooks=outlooks)
+    data["workloads"][0]["demand"]["growth_per_year"] = 0.5
+    whole = tf.optimize_fleet(data)
+    monkeypatch.setattr(parts, "LARGE", 0)
+    plan = tf.optimize_fleet(data)
+    assert plan.objective_value == pytest.approx(whole.objective_value)
+    assert plan.bound_check == "prices"
+    assert plan.bound is not None and plan.bound <= plan.objective_value
+    assert plan.horizon is not None and whole.horizon is not None
+    assert plan.horizon.orders == whole.horizon.orders
+    if plan.horizon.risk is not None and whole.horizon.risk is not None:
+        assert plan.horizon.risk.evpi_usd == pytest.approx(whole.horizon.risk.evpi_usd, abs=1.0)
+        assert plan.horizon.risk.evpi_high_usd is not None
