@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pulp
 
+from tokenfleet.errors import SchemaError
 from tokenfleet.mix.horizon.combine import combined, in_node
 from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.part import Part, bound_by
@@ -101,10 +102,14 @@ def solve_horizon(
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
+        SchemaError: a node cannot happen.
         SolverError: the solver failed, or found no plan and no proof that there is none.
     """
     begun = time.perf_counter()
     options = options or SolveOptions()
+    for node in horizon.nodes:
+        if not node.probability > 0:
+            raise SchemaError(f"{node.name} has probability {node.probability:g}", "leave it out")
     problem = combined(name, horizon)
     pairs = None if part is None else part.pairs
     m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
