@@ -21,9 +21,7 @@ def chain(*demand: float) -> list[Data]:
     return [{"period": t, "parent": t - 1, "prob": 1.0, "demand": d} for t, d in enumerate(demand)]
 
 
-def tree(
-    probabilities: tuple[float, ...] = (0.4, 0.6, 0.1, 0.3, 0.6), **of_node: Any
-) -> list[Data]:
+def tree(chances: tuple[float, ...] = (0.4, 0.6, 0.1, 0.3, 0.6), **of_node: Any) -> list[Data]:
     """Two outlooks after the first period, the first of which splits again; `of_node` are fields
     by number of the node."""
     up, down, high, flat, low = chances
