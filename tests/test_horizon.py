@@ -179,6 +179,18 @@ def test_a_system_leaves_when_it_may_and_when_it_pays(removal: int, stay: int, u
     )
 
 
+@pytest.mark.parametrize(("change", "usd"), [(0, 12.5), (2, 14.5), (3, 15.0)])
+def test_a_layout_that_comes_up_later_is_paid_for(change: int, usd: float) -> None:
+    """A second replica is brought up when it is needed, or runs from the start."""
+    buy = {"id": "buy", "kind": "buy", "system": "A", "price": 10, "life_periods": 3,
+           "resale": [1, 0.5, 0.25]}  # fmt: skip
+    horizon = replace(horizon_of(chain([1, 2], [buy])), change_usd_per_gpu=float(change))
+    result = solve_horizon("change", horizon, EXACT)
+    assert result.npv_usd == pytest.approx(usd)
+    assert not verify_horizon(result.problem, result.values, usd)
+    assert verify_horizon(result.problem, result.values, usd + 1.0)
+
+
 def test_old_systems_pay_to_be_taken_out() -> None:
     """One is worth 20 at once, 12 after a year and 4 at the end; a rented one costs 9."""
     old = {"id": "old", "kind": "owned", "system": "A", "ages": [[0, 1]], "market_price": 20,

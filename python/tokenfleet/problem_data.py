@@ -386,6 +386,7 @@ class Horizon:
     nodes: tuple[Node, ...]  # a node stands after its parent
     end_value_share: float = 1.0  # of the worth of what stands at the end
     counts_periods: bool = False  # ages, terms and leads are in periods
+    change_usd_per_gpu: float = 0.0  # of a replica that did not run in the node before
 
     def when(self, period: int) -> float:
         """Start of a period as ages count it: years, or periods."""
@@ -645,6 +646,15 @@ class Tail(NamedTuple):
 
     leaf: int
     tag: Literal["tail"] = "tail"
+
+
+class Started(NamedTuple):
+    """Replicas of a candidate in a pool more than in the node before."""
+
+    scope: int
+    pool: int
+    candidate: int
+    tag: Literal["started"] = "started"
 
 
 class AtRisk(NamedTuple):

@@ -132,6 +132,7 @@ class _Tree:
             rate=float(self.rate or 0.0),
             nodes=tuple(nodes),
             end_value_share=self.horizon.end_value_share,
+            change_usd_per_gpu=self.horizon.layout_change_usd_per_gpu,
         )
 
     # Outlooks

@@ -22,6 +22,8 @@ from tokenfleet.problem_data import (
     Node,
     Ordered,
     Problem,
+    Replicas,
+    Started,
     Stock,
     Systems,
 )
@@ -42,6 +44,7 @@ class Cash:
     bought: float = 0.0  # at the start of the period
     sold: float = 0.0  # at its start, negative
     upfront: float = 0.0  # of contracts, at its start
+    changed: float = 0.0  # for layouts that did not run before, at its start
     yearly: float = 0.0  # of the period, USD a year
     rental: float = 0.0  # of the period, USD a year
     beyond: float = 0.0  # of contracts past the horizon, USD in all, undiscounted
@@ -305,9 +308,23 @@ class _Walk:
             before -= 0.0 if is_new else stock.removal_usd * lot.count
             after = price * share - (0.0 if is_last else stock.removal_usd * lot.count)
             capital += (before * at_start - after * at_end) / weight
-        npv = (bought - sold + upfront) * at_start + (yearly + rental) * weight
+        changed = self._changed(u)
+        npv = (bought - sold + upfront + changed) * at_start + (yearly + rental) * weight
         npv += worth_beyond - worth * at_end
-        return Cash(bought, -sold, upfront, yearly, rental, beyond, -worth, npv, capital)
+        return Cash(bought, -sold, upfront, changed, yearly, rental, beyond, -worth, npv, capital)
+
+    def _changed(self, u: int) -> float:
+        """What replicas cost that did not run in the node before, USD."""
+        before = self.horizon.nodes[u].parent
+        if before < 0 or not self.horizon.change_usd_per_gpu:
+            return 0.0
+        now, then = (_own(self.problem, v, self.values) for v in (u, before))
+        total = 0.0
+        for label, count in now.items():
+            if isinstance(label, Replicas) and label.scope == 0:
+                more = max(count - then.get(label, 0.0), 0.0)
+                total += more * self.problem.candidates[label.candidate].gpus
+        return total * self.horizon.change_usd_per_gpu
 
 
 def _stock(problem: Problem, lot: _Lot) -> Stock:
@@ -339,7 +356,7 @@ def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, flo
     first, count = blocks[0], len(problem.blocks)
     found: dict[Any, float] = {}
     for label, value in values.items():
-        fields = getattr(label, "_fields", ())
+        fields = () if isinstance(label, Started) else getattr(label, "_fields", ())
         if "block" in fields and label.block in blocks:
             found[label._replace(block=label.block - first)] = value
         elif "scope" in fields:

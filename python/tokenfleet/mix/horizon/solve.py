@@ -27,7 +27,7 @@ from tokenfleet.mix.solve import NoPlanError, bounded_scale
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
-from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Systems
+from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Started, Systems
 
 _TIE = 1e-8  # relative: plans as near as this in the objective are equally good
 Orders = Mapping[tuple[int, int], float]  # (node, offer): systems
@@ -212,9 +212,10 @@ def year_of(result: HorizonResult, u: int) -> MixResult:
     problem, node = result.problem, result.horizon.nodes[u]
     weight = problem.parts[u][1]
     values, bookings = in_node(problem, u, result.values), []
+    values = {la: n for la, n in values.items() if not isinstance(la, Started)}
     held: dict[tuple[int, str], float] = {}
     for where, booking in result.booked:
-        if where != u:
+        if where != u or isinstance(booking.label, Started):  # of no year by itself
             continue
         label, usd = booking.label, booking.usd / weight
         if isinstance(label, Ordered | Held):

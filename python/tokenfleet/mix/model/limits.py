@@ -47,7 +47,7 @@ from tokenfleet.mix.model.index import (
     Supply,
 )
 from tokenfleet.mix.model.packing import pack_pools
-from tokenfleet.mix.model.stock import hold_stock, limit_spending
+from tokenfleet.mix.model.stock import hold_stock, limit_spending, price_changes
 from tokenfleet.problem_data import Api, Flow, Problem, Racks, Short, Systems, Used, only_block
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
@@ -448,6 +448,12 @@ FAMILIES: tuple[Family, ...] = (
         over="systems",  # but for rows of reserves, which do not grow themselves
         holds=lambda problem: problem.horizon is not None,
         more_rows=("kept", "delivery", "least_order", "used_for"),
+    ),
+    Family(
+        "change",
+        price_changes,
+        grows=False,
+        holds=lambda problem: bool(problem.horizon and problem.horizon.change_usd_per_gpu),
     ),
     Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
     Family("capacity", respect_capacity, over="requests", grows=True),

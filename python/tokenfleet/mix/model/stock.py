@@ -27,6 +27,7 @@ from tokenfleet.mix.model.columns import FleetModel, Term
 from tokenfleet.mix.model.index import (
     Budget,
     Capex,
+    Change,
     Delivered,
     InService,
     Kept,
@@ -42,7 +43,9 @@ from tokenfleet.problem_data import (
     Ordered,
     Placed,
     Problem,
+    Replicas,
     Short,
+    Started,
     Stock,
     Systems,
     Used,
@@ -50,6 +53,7 @@ from tokenfleet.problem_data import (
 )
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
+LAYOUT_CHANGES = "layout_changes"  # the cost item
 _SAME = 1e-9  # years: two dates apart by less are one
 
 
@@ -279,6 +283,27 @@ def payments(problem: Problem, stock: Stock, vintage: Vintage) -> dict[int, floa
             due = vintage.price_usd * stock.upfront_fraction * paid
             usd[d] = usd.get(d, 0.0) + due * now * node.probability
     return usd
+
+
+def price_changes(m: FleetModel) -> None:
+    """started[u] >= n[u] - n[parent of u] of every layout in a pool whose systems stay, at a price
+    by accelerator; what runs in the first node was there before."""
+    horizon = m.problem.horizon
+    if horizon is None or not horizon.change_usd_per_gpu:
+        return
+    for label, column in list(m.of(Replicas).items()):
+        u = node_of(m.problem, label)
+        node = horizon.nodes[u]
+        if node.parent < 0 or label.scope != m.problem.in_node(u):
+            continue
+        before = m.columns[label._replace(scope=m.problem.in_node(node.parent))]
+        place = (label.scope, label.pool, label.candidate)
+        started = m.column(Started(*place))
+        m.row(Change(*place), [(column, 1.0), (before, -1.0), (started, -1.0)], LE, 0.0)
+        now = _core.discount_factor(horizon.rate, horizon.starts[node.period])
+        gpus = m.problem.candidates[label.candidate].gpus
+        usd = horizon.change_usd_per_gpu * gpus * now * node.probability
+        m.terms.append(Term(LAYOUT_CHANGES, Started(*place), usd, u))
 
 
 def fix_orders(m: FleetModel, fixed: Mapping[tuple[int, int], float]) -> None:
