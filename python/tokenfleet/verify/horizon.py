@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenfleet.problem_data import (
+    EVERY_BLOCK,
     Held,
     Horizon,
     Node,
@@ -321,7 +322,7 @@ class _Walk:
         now, then = (_own(self.problem, v, self.values) for v in (u, before))
         total = 0.0
         for label, count in now.items():
-            if isinstance(label, Replicas) and label.scope == 0:
+            if isinstance(label, Replicas) and label.scope == EVERY_BLOCK:
                 more = max(count - then.get(label, 0.0), 0.0)
                 total += more * self.problem.candidates[label.candidate].gpus
         return total * self.horizon.change_usd_per_gpu
