@@ -17,7 +17,7 @@ from tokenfleet.mix.horizon import part as parts
 from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.measures import wait_and_see
-from tokenfleet.mix.horizon.part import part_of
+from tokenfleet.mix.horizon.part import at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk, set_risk
 from tokenfleet.mix.horizon.solve import solve_horizon
 from tokenfleet.mix.model import build, frame_of, scale_limit
@@ -29,11 +29,11 @@ from tokenfleet.verify.horizon import verify_horizon
 from tokenfleet.verify.horizon_bound import check_horizon_bound
 
 
-def relaxed(horizon: Horizon) -> float:
+def relaxed(horizon: Horizon, risk: Risk | None = None) -> float:
     """The relaxation of the whole model, by the solver."""
     problem = combined("case", horizon)
     m = build(problem, frame=frame_of(problem, scale_limit(problem), every_system=True))
-    set_risk(m, Risk())
+    set_risk(m, risk or Risk())
     return run(m.prob, EXACT, mip=False).value
 
 
@@ -69,6 +69,30 @@ def test_no_plan_is_better_than_the_bound_of_its_part(
         assert not verify_horizon(found.problem, found.values, found.npv_usd)
         assert found.value == pytest.approx(value, rel=1e-6, abs=1e-6)
         assert found.bound <= value + 1e-6 * max(1.0, abs(value))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_at_risk_is_bounded_by_its_relaxation(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the probabilities that a risk makes, the mean is the relaxation of the whole model with
+    that risk."""
+    monkeypatch.setattr(parts, "LARGE", 0)
+    horizon = Instance(random_tree(seed)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    known = wait_and_see(horizon, EXACT)
+    tails = [Risk("cvar", 0.25, 0.8), Risk("cvar", 1.0, 0.5)]
+    for risk in [*tails, Risk("regret", least=known.least)]:
+        found = at_risk(part, horizon, risk, Effort.of(EXACT))
+        assert found is not None
+        other, own = found
+        chances = [other.nodes[x].probability for x in other.leaves]
+        assert sum(chances) == pytest.approx(1.0, abs=1e-12)
+        bound = bound_by(risk, own.bound, other)
+        wanted = relaxed(horizon, risk)
+        assert bound == pytest.approx(wanted, rel=1e-4, abs=1e-3)
+        assert bound <= wanted + 1e-7 * max(1.0, abs(wanted))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -15,7 +15,7 @@ from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import combined, period_weight
-from tokenfleet.mix.horizon.part import Part, part_of
+from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.result import MixResult, Tightening
@@ -39,6 +39,7 @@ from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
 
 _MAX_ROUNDS = 3
+_RISK_SHARE = 0.3  # of the time for a plan, to bound what is at risk in a large one
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
@@ -143,6 +144,8 @@ def _solve(
         if risk.kind == "regret":
             known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, part)
             risk = replace(risk, least=known.least)
+        if part is not None and risk.counts_the_bad:
+            part = _at_risk(part, built, tree, risk, Effort.of(limit).part(_RISK_SHARE))
         result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch)
         failed: dict[int, Tightening] = {}
         for u in range(len(tree.nodes)):
@@ -151,6 +154,17 @@ def _solve(
             return tree, result, rounds
         tree = _tightened(tree, list(failed.values()))
     raise AssertionError("unreachable")
+
+
+def _at_risk(part: Part, built: Built, tree: Horizon, risk: Risk, effort: Effort) -> Part:
+    """The part with the pairs that the bad futures want, and the bound on what is at risk."""
+    found = at_risk(part, tree, risk, effort)
+    if found is None:
+        return part
+    other, own = found
+    checked = _checked(own, built, other)
+    bound = bound_by(risk, -math.inf if checked is None else checked.bound, other)
+    return replace(part, pairs=own.pairs, at_risk=max(bound, part.at_risk))
 
 
 def _part(options: SolveOptions, parts: int) -> SolveOptions:

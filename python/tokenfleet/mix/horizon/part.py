@@ -16,13 +16,17 @@ from dataclasses import dataclass, field, replace
 from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon.combine import combined
-from tokenfleet.mix.horizon.risk import Risk
-from tokenfleet.mix.model import frame_of, scale_limit
+from tokenfleet.mix.horizon.risk import Risk, set_risk
+from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.model.index import NO_LEAF, Future
 from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Horizon, Problem
 
 LARGE = 60_000  # pairs in all nodes up to which every one is built
 _FIRST = 0.1  # of the time, for the pairs that single years want
+_STATED = 1e-6  # of the stated probabilities, that stay where the risk counts one future alone
+_ROUNDS = 3  # of probabilities and pairs
 _TREE = 0.5  # of the time left, for those of the tree
 
 
@@ -36,6 +40,7 @@ class Part:
     infeasible: bool = False  # proven of all pairs
     #: Worth of a system in service by (node, offer), at which the bound is reached.
     prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    at_risk: float = -math.inf  # no plan has a lower objective by the risk that is stated
 
 
 def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
@@ -79,6 +84,69 @@ def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, i
 
 def _pairs(problem: Problem) -> Pairs:
     return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
+
+
+def at_risk(
+    part: Part, horizon: Horizon, risk: Risk, effort: Effort
+) -> tuple[Horizon, Part] | None:
+    """The horizon at the probabilities that its risk makes (`weighed`), and its part; None where it
+    was not solved. Pairs that the bad futures want change the probabilities: so on for a while."""
+    best: tuple[Horizon, Part] | None = None
+    for _ in range(_ROUNDS):
+        other = weighed(part, horizon, risk, effort)
+        if other is None:
+            break
+        own = _generated(combined("", other), effort, part.pairs)
+        if best is None or bound_by(risk, own.bound, other) > bound_by(
+            risk, best[1].bound, best[0]
+        ):
+            best = (other, own)
+        if own.pairs == part.pairs or effort.left() <= 0:
+            break
+        part = own
+    return best
+
+
+def weighed(part: Part, horizon: Horizon, risk: Risk, effort: Effort) -> Horizon | None:
+    """The horizon at the probabilities that its risk makes of those stated, at which the mean cost
+    is what the relaxation over the part has for its objective; None where it was not solved.
+
+    A tail, or the largest regret, is the largest mean over such probabilities, so the mean at any
+    of them bounds it.
+    """
+    problem = combined("", horizon)
+    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    m = build(problem, pairs=part.pairs, pools=range(len(problem.pools)), frame=frame)
+    set_risk(m, risk)
+    outcome = run(m.prob, effort.within(effort.left()), mip=False)
+    if not outcome.has_incumbent:
+        return None
+    stated = {leaf: horizon.nodes[leaf].probability for leaf in horizon.leaves}
+    duals = dict.fromkeys(stated, 0.0)
+    for name, label in m.rows.items():
+        if isinstance(label, Future) and label.leaf != NO_LEAF:
+            duals[label.leaf] += abs(outcome.row_duals[name])
+    is_tail = risk.kind == "cvar"
+    most = {x: p / (1.0 - risk.alpha) if is_tail else 1.0 for x, p in stated.items()}
+    worst, weight = _within(duals, most), risk.weight if is_tail else 1.0
+    # all stay possible
+    worst = {x: (1.0 - _STATED) * q + _STATED * stated[x] for x, q in worst.items()}
+    chances = {x: (1.0 - weight) * p + weight * worst[x] for x, p in stated.items()}
+    nodes = []
+    for u, node in enumerate(horizon.nodes):
+        below = sum(chances[leaf] for leaf in horizon.below(u) if leaf in chances)
+        nodes.append(replace(node, probability=below))
+    return replace(horizon, nodes=tuple(nodes))
+
+
+def _within(shares: Mapping[int, float], most: Mapping[int, float]) -> dict[int, float]:
+    """Probabilities in the proportion of the shares, none above its most; what that leaves goes to
+    those with room."""
+    total = sum(shares.values())
+    found = {x: min(share / total if total > 0 else 0.0, most[x]) for x, share in shares.items()}
+    left, room = 1.0 - sum(found.values()), sum(most.values()) - sum(found.values())
+    part = max(left, 0.0) / room if room > 0 else 0.0
+    return {x: q + part * (most[x] - q) for x, q in found.items()}
 
 
 def bound_by(risk: Risk | None, mean: float, horizon: Horizon) -> float:

@@ -38,6 +38,11 @@ class Risk:
     least: Mapping[int, float] | None = None  # regret: least cost of each future, by leaf
 
     @property
+    def counts_the_bad(self) -> bool:
+        """Whether anything but the mean counts."""
+        return self.kind == "regret" or (self.kind == "cvar" and self.weight > 0.0)
+
+    @property
     def leaves_a_choice(self) -> bool:
         """Whether plans of different mean cost may be equally good by it."""
         return self.kind == "regret" or (self.kind == "cvar" and self.weight == 1.0)
@@ -49,7 +54,7 @@ def set_risk(m: FleetModel, risk: Risk) -> None:
     assert horizon is not None
     if risk.most_unmet is not None:
         _limit_unmet(m, risk.most_unmet)
-    if risk.kind == "neutral" or (risk.kind == "cvar" and risk.weight == 0.0):
+    if not risk.counts_the_bad:
         objective.set_goal(m)
         return
     if m.problem.objective.kind != "least_cost":

@@ -118,7 +118,9 @@ def solve_horizon(
     if problem.objective.goal.per is not None:
         found = _by_amount(search_ratio(m, effort, search_horizon), problem)
     else:
-        bound = None if part is None else bound_by(risk, part.bound, horizon)
+        bound = None
+        if part is not None:
+            bound = max(bound_by(risk, part.bound, horizon), part.at_risk)
         found = search_horizon(m, effort, watch=watch, bound=bound)
     if not found.values:
         if found.interrupted:
