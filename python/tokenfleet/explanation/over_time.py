@@ -17,10 +17,10 @@ from tokenfleet.explanation.case import load_case
 from tokenfleet.explanation.rows import FlipPrice, Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
-from tokenfleet.horizon.run import chosen_pairs, risk_of
-from tokenfleet.mix.horizon.measures import Chosen
+from tokenfleet.horizon.run import risk_of
+from tokenfleet.mix.horizon.part import elsewhere, part_of
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
 from tokenfleet.optimize import solve_options
 from tokenfleet.plan.explored import HowGot
@@ -98,7 +98,7 @@ class OverTime:
         self.built, self.options, self.risk = built, options, risk
         self.deadline, self.solves = Deadline(seconds), 0
         self.tree = tree_of(built)
-        self.pairs: Chosen = chosen_pairs(built, self.tree, options)
+        self.part = part_of(built.problem.name, self.tree, Effort.of(options))
         self.base = self.solved(self.tree)
 
     def solved(self, tree: Horizon) -> Found:
@@ -114,7 +114,10 @@ class OverTime:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
         self.solves += 1
         options = replace(self.options, time_limit_s=min(self.options.time_limit_s, left))
-        found = solve_horizon(self.built.problem.name, tree, options, self.risk, pairs=self.pairs)
+        part = self.part
+        if tree is not self.tree:
+            part = elsewhere(part, tree, Effort.of(options))
+        found = solve_horizon(self.built.problem.name, tree, options, self.risk, part=part)
         if found.interrupted:
             raise KeyboardInterrupt
         bound = found.bound if math.isfinite(found.bound) else -math.inf

@@ -9,7 +9,7 @@ from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.measures import cvar
 from tokenfleet.mix.horizon.solve import HorizonResult, year_of
 from tokenfleet.mix.model import limits as families
-from tokenfleet.mix.model.stock import deliveries, payments, vintages
+from tokenfleet.mix.model.stock import LAYOUT_CHANGES, deliveries, payments, vintages
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
 from tokenfleet.plan.horizon_rows import (
@@ -130,7 +130,12 @@ class _Reader:
         t = node.period
         length = self.horizon.starts[t + 1] - self.horizon.starts[t]
         output = tokens_per_year(mix.problem, mix.values, "output")
-        cost = mix.annual_cost_usd
+        items = dict(mix.cost_items)
+        if cash.changed:
+            weight = self.problem.parts[u][1] / node.probability
+            discount = (1.0 + self.horizon.rate) ** -self.horizon.starts[t]
+            items[LAYOUT_CHANGES] = cash.changed * discount / weight
+        cost = sum(items.values())
         parent = None if node.parent < 0 else self.horizon.nodes[node.parent].name
         return Period(
             period=node.name,
@@ -143,10 +148,13 @@ class _Reader:
             systems=tuple(self._held(u)),
             sites=tuple(self._power(mix)),
             annual_cost_usd=cost,
-            cost_items=dict(mix.cost_items),
+            cost_items=items,
             bought_usd=cash.bought,
             sold_usd=max(0.0, -cash.sold),
-            paid_usd=cash.upfront + (cash.yearly + cash.rental) * length,
+            paid_usd=max(cash.sold, 0.0)
+            + cash.upfront
+            + cash.changed
+            + (cash.yearly + cash.rental) * length,
             end_value_usd=max(0.0, -cash.end),
             tokens_output=output * length,
             cost_per_mtok_output_usd=_per_mtok(cost, output),

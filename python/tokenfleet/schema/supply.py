@@ -321,6 +321,14 @@ class Offer(Row):
     least_order: Count = quantity(
         "An order is of none or of at least so many", "systems", default=0
     )
+    stay_months: NonNegative = quantity(
+        "Bought and owned: age before which it is not sold", "months", default=0.0, high=120
+    )
+    removal_usd_per_system: NonNegative = quantity(
+        "Bought and owned: cost to take a system out within the horizon, beside what it brings",
+        "USD/system",
+        default=0.0,
+    )
     resale: Literal["book", "market"] | Points = about(
         "Worth by age: `book` (what the annuity implies), `market` (the catalog's residual "
         "values), or points [age in years, share of the price]",
@@ -385,6 +393,9 @@ def _over_time(offer: Offer) -> None:
             "least_order",
             "lower it: no order could be placed",
         )
+    for name in ("stay_months", "removal_usd_per_system"):
+        if getattr(offer, name) and offer.kind not in ("buy", "owned"):
+            raise rejected(f"{offer.kind} is never sold", name, "leave it out")
     if isinstance(offer.resale, tuple):
         _falling(offer.resale)
     if offer.ages and offer.kind != "owned":

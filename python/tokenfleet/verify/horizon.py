@@ -17,11 +17,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tokenfleet.problem_data import (
+    EVERY_BLOCK,
     Held,
     Horizon,
     Node,
     Ordered,
     Problem,
+    Replicas,
+    Started,
     Stock,
     Systems,
 )
@@ -29,7 +32,7 @@ from tokenfleet.verify.mix import FEASIBLE, Violation, annual_cost_items, verify
 
 _SAME = 1e-9
 # Yearly items at the price of the order, for as long as what was ordered is there.
-_BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
+BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
 #: What numbers that are an outlook may do: they are fractions, and so do not pack into systems.
 OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks", "systems of a type"})
 _WORTH = 1e-6  # relative, of the cost of a future
@@ -53,6 +56,7 @@ class Cash:
     bought: float = 0.0  # at the start of the period
     sold: float = 0.0  # at its start, negative
     upfront: float = 0.0  # of contracts, at its start
+    changed: float = 0.0  # for layouts that did not run before, at its start
     yearly: float = 0.0  # of the period, USD a year
     rental: float = 0.0  # of the period, USD a year
     beyond: float = 0.0  # of contracts past the horizon, USD in all, undiscounted
@@ -158,11 +162,12 @@ def _orders(horizon: Horizon, values: Mapping[Any, float]) -> Iterator[Violation
             yield Violation("least order", where, stock.least_order - count)
 
 
-def _clock(horizon: Horizon, period: int) -> float:
+def clock(horizon: Horizon, period: int) -> float:
+    """Start of a period as ages count it."""
     return float(period) if horizon.counts_periods else horizon.starts[period]
 
 
-def _worth(stock: Stock, rate: float, age: float) -> float:
+def lot_worth(stock: Stock, rate: float, age: float) -> float:
     """Share of its price that a system brings."""
     age = min(age, stock.life)
     if not stock.resale:
@@ -181,9 +186,10 @@ def _worth(stock: Stock, rate: float, age: float) -> float:
     return points[-1][1]
 
 
-def _by_age(points: tuple[tuple[float, float], ...], age: float) -> float:
+def age_value(points: tuple[tuple[float, float], ...], age: float) -> float:
+    """A yearly price that goes by age; 0 where none is stated."""
     known = Stock("bought", resale=points)
-    return _worth(known, 0.0, age) if points else 0.0
+    return lot_worth(known, 0.0, age) if points else 0.0
 
 
 class _Walk:
@@ -206,16 +212,16 @@ class _Walk:
         for u in self.path:
             node, self.found = self.horizon.nodes[u], []
             self.offers = defaultdict(OfferCash)
-            clock = (_clock(self.horizon, node.period), _clock(self.horizon, node.period + 1))
-            sold = self._sell(u, *clock)
-            self._order(u, clock[0])
-            bought = self._deliver(node, clock[0])
+            dates = (clock(self.horizon, node.period), clock(self.horizon, node.period + 1))
+            sold = self._sell(u, *dates)
+            self._order(u, dates[0])
+            bought = self._deliver(node, dates[0])
             if check:
                 self._year(u)
                 budget = node.capex_budget_usd
                 if budget is not None and bought - budget > FEASIBLE * max(1.0, budget):
                     self.found.append(Violation("capex budget", node.name, bought - budget))
-            yield u, self._cash(u, clock, sold, bought), self.found
+            yield u, self._cash(u, dates, sold, bought), self.found
 
     def _order(self, u: int, now: float) -> None:
         for o, offer in enumerate(self.horizon.nodes[u].problem.offers):
@@ -256,9 +262,12 @@ class _Walk:
                 self.found.append(more)
             if then - lot.born > stock.life + _SAME and kept:
                 self.found.append(Violation("held past its life", where, kept))
-            share = _worth(stock, self.horizon.rate, now - lot.born)
-            brought += (lot.count - kept) * lot.price * share
-            self.offers[lot.offer].sold -= (lot.count - kept) * lot.price * share
+            if now - lot.born < stock.stay - _SAME and kept < lot.count - FEASIBLE * lot.count:
+                self.found.append(Violation("sold too young", where, lot.count - kept))
+            each = lot.price * lot_worth(stock, self.horizon.rate, now - lot.born)
+            got = (lot.count - kept) * (each - stock.removal_usd)
+            brought += got
+            self.offers[lot.offer].sold -= got
             lot.count = kept
             if not kept:
                 self.lots.remove(lot)
@@ -310,18 +319,35 @@ class _Walk:
                     beyond += spread * rest
                     worth_beyond += spread * (rest if rate == 0 else (at_end - later) / rate)
                 continue
-            each = _by_age(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
+            each = age_value(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
             yearly += each * lot.count
             mine.yearly += each * lot.count
-            share = _worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
+            share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
             worth += price * share if is_last else 0.0
             mine.end -= price * share if is_last else 0.0
-            held = _worth(stock, rate, ages[0]) * at_start - share * at_end
-            capital += price * held / weight
-        npv = (bought - sold + upfront) * at_start + (yearly + rental) * weight
+            is_new = ages[0] == 0.0 and lot.order >= 0
+            before = price * lot_worth(stock, rate, ages[0])
+            before -= 0.0 if is_new else stock.removal_usd * lot.count
+            after = price * share - (0.0 if is_last else stock.removal_usd * lot.count)
+            capital += (before * at_start - after * at_end) / weight
+        changed = self._changed(u)
+        npv = (bought - sold + upfront + changed) * at_start + (yearly + rental) * weight
         npv += worth_beyond - worth * at_end
-        found = dict(self.offers)
-        return Cash(bought, -sold, upfront, yearly, rental, beyond, -worth, npv, capital, found)
+        paid = (bought, -sold, upfront, changed, yearly, rental)
+        return Cash(*paid, beyond, -worth, npv, capital, dict(self.offers))
+
+    def _changed(self, u: int) -> float:
+        """What replicas cost that did not run in the node before, USD."""
+        before = self.horizon.nodes[u].parent
+        if before < 0 or not self.horizon.change_usd_per_gpu:
+            return 0.0
+        now, then = (_own(self.problem, v, self.values) for v in (u, before))
+        total = 0.0
+        for label, count in now.items():
+            if isinstance(label, Replicas) and label.scope == EVERY_BLOCK:
+                more = max(count - then.get(label, 0.0), 0.0)
+                total += more * self.problem.candidates[label.candidate].gpus
+        return total * self.horizon.change_usd_per_gpu
 
 
 def _stock(problem: Problem, lot: _Lot) -> Stock:
@@ -331,7 +357,7 @@ def _stock(problem: Problem, lot: _Lot) -> Stock:
 
 
 def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
-    start = _clock(horizon, 0)
+    start = clock(horizon, 0)
     return [
         _Lot(
             o,
@@ -353,7 +379,7 @@ def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, flo
     first, count = blocks[0], len(problem.blocks)
     found: dict[Any, float] = {}
     for label, value in values.items():
-        fields = getattr(label, "_fields", ())
+        fields = () if isinstance(label, Started) else getattr(label, "_fields", ())
         if "block" in fields and label.block in blocks:
             found[label._replace(block=label.block - first)] = value
         elif "scope" in fields:
@@ -366,13 +392,13 @@ def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, flo
 
 def _paid_years(horizon: Horizon, node: Node, stock: Stock) -> float:
     """Years that a contract from here on is paid for, by the rule of the model."""
-    first, years, rest = _clock(horizon, node.period), 0.0, 0.0
+    first, years, rest = clock(horizon, node.period), 0.0, 0.0
     for t in range(node.period, len(horizon.starts) - 1):
         length = horizon.starts[t + 1] - horizon.starts[t]
-        if _clock(horizon, t + 1) - first > stock.term + _SAME:
+        if clock(horizon, t + 1) - first > stock.term + _SAME:
             return years
         years += length
-        rest = stock.term - (_clock(horizon, t + 1) - first)
+        rest = stock.term - (clock(horizon, t + 1) - first)
         rest *= length if horizon.counts_periods else 1.0
     return years + (max(rest, 0.0) if stock.paid_beyond else 0.0)
 
@@ -387,7 +413,7 @@ def _yearly(problem: Problem, node: Node, u: int, values: Mapping[Any, float]) -
             annual_cost_items_usd={
                 item: usd
                 for item, usd in offer.annual_cost_items_usd.items()
-                if item not in _BY_LOT[offer.stock.kind]
+                if item not in BY_LOT[offer.stock.kind]
             },
         )
         for offer in node.problem.offers

@@ -28,6 +28,7 @@ from tokenfleet.problem_data import (
     Scale,
     Short,
     Slot,
+    Started,
     Systems,
     Tail,
     Unmet,
@@ -229,6 +230,15 @@ class LeastOrder(NamedTuple):
     family: Literal["least_order"] = "least_order"
 
 
+class Change(NamedTuple):
+    """Replicas of a candidate no more than in the node before, but for those started."""
+
+    scope: int
+    pool: int
+    candidate: int
+    family: Literal["change"] = "change"
+
+
 class NodeTotal(NamedTuple):
     """The cost of a node, added up."""
 
@@ -364,6 +374,7 @@ Row: TypeAlias = (
     | Delivered
     | LeastOrder
     | UsedFor
+    | Change
     | NodeTotal
     | Future
     | ApiRate
@@ -389,7 +400,7 @@ class Slack(NamedTuple):
     tag: Literal["slack"] = "slack"
 
 
-OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
+OverTime: TypeAlias = Ordered | Held | Placed | Started | NodeCost | Tail | AtRisk | Unmet
 Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
 
 
