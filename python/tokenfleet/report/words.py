@@ -115,7 +115,7 @@ def _apis(plan: Plan) -> list[str]:
 
 def status_words(plan: Plan) -> str:
     """How far the plan is proven."""
-    gap = None if plan.gap is None else percent(plan.gap)
+    gap = None if _says_nothing(plan.gap) else percent(plan.gap or 0.0)
     goal = GOALS[plan.objective].words
     words = {
         "optimal": f"proven: no plan has {_better(plan)}",
@@ -157,9 +157,9 @@ def certainty(plan: Plan) -> list[str]:
 def _how_got(other: OtherAnswer) -> str:
     """How far the answer at the other confidence is proven, where that is not nearly all."""
     parts = ["with this plan, no better one was found"] if other.same_plan else []
-    if other.gap is None:
-        parts.append("no bound")
-    elif other.gap > _NEARLY_PROVEN:
+    if _says_nothing(other.gap):
+        parts.append("nothing is proven about it")
+    elif other.gap is not None and other.gap > _NEARLY_PROVEN:
         parts.append(f"gap {percent(other.gap)}")
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -211,6 +211,11 @@ def simplicity(plan: Plan) -> str:
 def _better(plan: Plan) -> str:
     goal = GOALS[plan.objective].words
     return goal.replace("least", "less").replace("most", "more")
+
+
+def _says_nothing(gap: float | None) -> bool:
+    """Whether a gap is none, or leaves room for a plan that costs nothing at all."""
+    return gap is None or gap >= 1.0
 
 
 def _unproven(gap: str | None, goal: str) -> str:
@@ -625,4 +630,5 @@ def best_so_far(value: float, bound: float | None, unit: str) -> str:
     said = f"best so far {amount(value, unit)}"
     if bound is None or not math.isfinite(bound):
         return said
-    return f"{said}, within {percent(abs(value - bound) / max(abs(value), 1e-9))}"
+    gap = abs(value - bound) / max(abs(value), 1e-9)
+    return said if _says_nothing(gap) else f"{said}, within {percent(gap)}"
