@@ -57,7 +57,9 @@ def test_a_gap_that_leaves_room_for_a_plan_at_no_cost_is_not_shown(boxes: Plan) 
         found = found.model_copy(update={"gap": gap})
         assert words.status_words(found) == ("best plan found in time; nothing is proven about it")
     assert words.best_so_far(200.0, -1e6, "USD per year") == "best so far $200 a year"
-    assert words.best_so_far(200.0, 150.0, "USD per year") == "best so far $200 a year, within 25.0%"
+    assert (
+        words.best_so_far(200.0, 150.0, "USD per year") == "best so far $200 a year, within 25.0%"
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from tokenfleet.plan.other import other_answer
 from tokenfleet.plan.rows import OtherAnswer, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
+from tokenfleet.problem.check import check as checked_scenario
+from tokenfleet.problem.inputs import refuse_assumed
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import DEFAULT_CONFIDENCE, Scenario
@@ -59,6 +61,7 @@ def optimize_fleet(
     fixed: Plan | None = None,
     near: Plan | None = None,
     near_tolerance: float = NEAR_TOLERANCE,
+    strict: bool = False,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
 
@@ -85,6 +88,8 @@ def optimize_fleet(
     `near` is a plan that stands: of the plans whose value is within `near_tolerance` of the best
     (a share of it), that which moves the fewest accelerators is taken, not the simplest.
 
+    With `strict` a scenario of which anything would be assumed is refused, and each blank named.
+
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
         InfeasibleError: no plan meets every requirement; names those in conflict and by how much.
@@ -94,6 +99,8 @@ def optimize_fleet(
     if trace is not None and verify is None:
         raise SchemaError("a trace without verify", 'write verify="simulate" (--verify simulate)')
     loaded = load_scenario(scenario)
+    if strict:
+        refuse_assumed(loaded, checked_scenario(loaded).assumed)
     built = build(loaded, progress)
     options = solve_options(loaded.scenario)
     if loaded.scenario.horizon is not None:

@@ -22,6 +22,7 @@ from tokenfleet.cli.options import (
     NearOption,
     ScenarioArgument,
     SeedOption,
+    StrictOption,
     ThreadsOption,
     TimeLimitOption,
     TraceOption,
@@ -64,13 +65,20 @@ def demo(
 
 
 def check(
-    scenario: ScenarioArgument, catalog: CatalogOption = None, as_json: JsonOption = False
+    scenario: ScenarioArgument,
+    strict: StrictOption = False,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Validate a scenario and count what would be planned over, without solving."""
     with answering(as_json):
         from tokenfleet.problem.check import check as check_scenario
+        from tokenfleet.problem.inputs import refuse_assumed
 
-        checked = check_scenario(_load(scenario, {}, catalog=catalog))
+        loaded = _load(scenario, {}, catalog=catalog)
+        checked = check_scenario(loaded)
+        if strict:
+            refuse_assumed(loaded, checked.assumed)
         if as_json:
             say_json(checked.to_json())
         else:
@@ -130,6 +138,7 @@ def plan(
         Path | None,
         typer.Option(help="Draw load and power over the day, or cash over time: an .svg file."),
     ] = None,
+    strict: StrictOption = False,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,6 +153,7 @@ def plan(
         judge: dict[str, Any] = {"seed": seed or 0, "threads": threads or 0}
         replay = traces(trace)
         how: dict[str, Any] = {"verify": None if verify == "none" else verify, "trace": replay}
+        how["strict"] = strict
         if period is not None:
             how["period"] = period
         if fix_first is not None:

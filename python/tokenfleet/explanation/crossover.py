@@ -197,7 +197,9 @@ def at_utilisation(problem: Problem, share: float) -> Problem:
         )
         for q in problem.pools
     )
-    offers = tuple(replace(o, hourly_usd=mean(o.hourly_usd)) for o in problem.offers)
+    offers = tuple(
+        replace(o, hourly_usd=mean(o.hourly_usd), billed_per_hour=1.0) for o in problem.offers
+    )
     weights = np.array(hours) / max(math.fsum(hours), 1e-9)
     apis = tuple(
         replace(a, cost_usd_per_request=_mean_of(a.costs(len(hours)), weights))

@@ -44,7 +44,7 @@ from tokenfleet.plan.rows import (
     Without,
     WorkloadTotal,
 )
-from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Problem
+from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, OfferData, Problem
 from tokenfleet.verify.places import place_replicas
 
 ENERGY = ("energy", "carbon", "water")  # cost items that follow the energy drawn
@@ -224,6 +224,7 @@ class _Reader:
                     systems_per_rack=finite(pool.systems_per_rack),
                     **asdict(self.extras.offers.get(offer.supply_group, OfferFacts())),
                     hours_per_year=self.numbers.over_year(counts),
+                    billed_hours_per_year=self.numbers.over_year(_billed(offer, counts)),
                     it_kwh_per_year=kwh,
                     energy_usd_per_kwh_it=_ratio(sum(items.get(i, 0.0) for i in ENERGY), kwh),
                     capex_usd=max(counts) * offer.capex_usd,
@@ -561,6 +562,13 @@ def _by_class(problem: Problem, candidate: Candidate) -> dict[str, float]:
     ids = problem.workloads[candidate.workload].class_ids
     pairs = zip(ids, candidate.energy_j, strict=True)
     return {name: float(joules) for name, joules in pairs if math.isfinite(joules)}
+
+
+def _billed(offer: OfferData, counts: Sequence[float]) -> list[float]:
+    """Systems of an offer by block, each as often as an hour of it is billed."""
+    billed = offer.billed_per_hour
+    each = billed if isinstance(billed, tuple) else (billed,) * len(counts)
+    return [count * times for count, times in zip(counts, each, strict=True)]
 
 
 def _whole(counts: Sequence[float]) -> tuple[int, ...]:

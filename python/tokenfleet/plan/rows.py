@@ -80,6 +80,9 @@ class Systems(Row):
     term_years: NonNegative | None = quantity("Length of the contract; null: none", "years")
     includes: tuple[Word, ...] = about("Costs inside the price")
     hours_per_year: NonNegative = quantity("Hours that they are there, added up", "system-h")
+    billed_hours_per_year: NonNegative = quantity(
+        "Hours that are billed: those, in whole `billed_hours` of the offer", "system-h"
+    )
     it_kwh_per_year: NonNegative = quantity("IT energy, with what runs in them", "kWh/year")
     energy_usd_per_kwh_it: Number | None = quantity(
         "Price of that energy, carbon and water included; 0 where it is inside the price",

@@ -84,7 +84,7 @@ def _systems(plan: Plan) -> Grid:
             row.site,
             names.get(row.system, row.system),
             row.offer,
-            words.obtained(row.kind),
+            words.obtained_for(row),
             f"{row.count:,}",
             f"{row.gpus:,}",
             number(row.count * row.provisioned_it_kw),

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Limit, OtherAnswer, Plan, Promise, Replicas, Systems
-from tokenfleet.problem_data import GOALS, KEPT
+from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
@@ -27,6 +27,7 @@ from tokenfleet.report.numbers import (
     spelled,
     unit_price,
 )
+from tokenfleet.schema.fields import HOURS_PER_DAY
 from tokenfleet.sizing.margin import Margin
 
 
@@ -432,6 +433,19 @@ def accelerators(plan: Plan) -> dict[str, str]:
 def obtained(kind: str) -> str:
     """How systems are obtained, in words."""
     return _OBTAINED.get(kind, kind)
+
+
+def obtained_for(row: Systems) -> str:
+    """How systems are obtained, and for how long where that is not all year.
+
+    `on demand, 6 h a day`, a mean over the systems; `on demand, 6 h a day (8 billed)`.
+    """
+    said, hours = obtained(row.kind), row.count * HOURS_PER_YEAR / HOURS_PER_DAY
+    if row.count_by_block is None or not row.count:
+        return said
+    there, billed = row.hours_per_year / hours, row.billed_hours_per_year / hours
+    said = f"{said}, {there:.3g} h a day"
+    return said if abs(billed - there) <= SAME * there else f"{said} ({billed:.3g} billed)"
 
 
 def layouts(rows: Sequence[Replicas]) -> str:
