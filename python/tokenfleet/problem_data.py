@@ -280,7 +280,6 @@ class OfferData:
     supply: SharedInGroup[Last[Limit[float]]] = math.inf  # systems
     annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
     hourly_usd: Less[ByBlock] = 0.0  # elastic pools: what an hour that a system is there costs
-    billed_per_hour: Name[ByBlock] = 1.0  # hours that are billed for it, which that price has in it
     capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
     supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
     kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
@@ -288,6 +287,7 @@ class OfferData:
     stock: Equal[Stock | None] = (
         None  # over a horizon; None: counts are free in every block or period
     )
+    billed_per_hour: Name[ByBlock] = 1.0  # hours billed for each, which `hourly_usd` has in it
 
 
 #: Bits of `Candidate.oddities`, and what each is called.

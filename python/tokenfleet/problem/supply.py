@@ -129,13 +129,21 @@ def site_tariffs(scenario: Scenario, catalog: Catalog, load: LoadBlocks) -> list
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class _Day:
+    """What offers need of the load blocks: tariffs of each site, and hours of a day."""
+
+    tariffs: Sequence[ByBlock]  # USD/kWh
+    hours: FloatArray  # (B,)
+
+
 def build_supply(
     loaded: LoadedScenario, systems: list[str], terms: Terms, load: LoadBlocks
 ) -> Supply:
     """Pools and offers at every site; what lacks an offer or a figure is listed, not built."""
     scenario, catalog = loaded.scenario, loaded.catalog
-    tariffs = site_tariffs(scenario, catalog, load)
     hours_per_day = load.hours * (HOURS_PER_DAY / HOURS_PER_YEAR)
+    day = _Day(site_tariffs(scenario, catalog, load), hours_per_day)
     supply = Supply()
     offers = offers_of(scenario, catalog, systems)
     for system in systems:
@@ -144,7 +152,7 @@ def build_supply(
             supply.drop(f"system {system}", "no sourced price and no offer: add an offer")
     for offer in offers:
         if offer.system in systems:
-            _add_offer(supply, loaded, offer, terms, tariffs, billed_per_hour(offer, hours_per_day))
+            _add_offer(supply, loaded, offer, terms, day)
         else:
             supply.drop(f"offer {offer.id}", f"system {offer.system} is not among the allowed ones")
     return supply
@@ -155,8 +163,7 @@ def _add_offer(
     loaded: LoadedScenario,
     offer: Offer,
     terms: Terms,
-    tariffs: Sequence[ByBlock],
-    billed: ByBlock,
+    day: _Day,
 ) -> None:
     scenario, catalog = loaded.scenario, loaded.catalog
     row = catalog.system(offer.system)
@@ -186,8 +193,9 @@ def _add_offer(
         supply.drop(f"offer {offer.id}", error.message)
         return
     supply.prices[offer.id] = price
+    billed = billed_per_hour(offer, day.hours)
     placer = _Placer(
-        supply, scenario, catalog, offer, row, price, terms, tariffs, billed, embodied_kg
+        supply, scenario, catalog, offer, row, price, terms, day.tariffs, billed, embodied_kg
     )
     for s, site in enumerate(scenario.sites):
         if offer.sites is None or site.id in offer.sites:
