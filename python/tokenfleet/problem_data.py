@@ -213,6 +213,7 @@ class SiteData:
     power_is_utility: AtOwnSite[bool] = False  # True: provisioned IT kW times PUE must fit
     rack_limit: AtOwnSite[float] = math.inf
     contracted_power_usd_per_year: AtOwnSite[float] = 0.0  # paid used or not
+    staff_usd_per_year: AtOwnSite[float] = 0.0  # once any offer's system that needs staff is there
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,7 @@ class OfferData:
     stock: Equal[Stock | None] = (
         None  # over a horizon; None: counts are free in every block or period
     )
+    needs_staff: Less[bool] = False  # of the site: not hosted, and staff is not in its price
     billed_per_hour: Name[ByBlock] = 1.0  # hours billed for each, which `hourly_usd` has in it
 
 

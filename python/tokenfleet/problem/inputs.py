@@ -56,6 +56,7 @@ def inputs(
     found: list[Input] = []
     if any(prices[name].is_owned for name in used.offers):
         found += _finance(scenario.finance, terms, catalog)
+        found += _site_staff(scenario, used.sites)
     for site in scenario.sites:
         found += _site(site, catalog) if site.id in used.sites else ()
     found += _offers(scenario, catalog, {k: p for k, p in prices.items() if k in used.offers})
@@ -92,6 +93,15 @@ def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input
             yield Input(what, value, unit, True, "left out: none")
         else:
             yield Input(what, value, unit, False, SCENARIO)
+
+
+def _site_staff(scenario: Scenario, used: Collection[str]) -> Iterator[Input]:
+    for site in scenario.sites:
+        if site.id in used and scenario.horizon is None:
+            name, usd = "staff_usd_per_year", site.staff_usd_per_year
+            what, unit = f"sites[{site.id}].{name}", _unit(Site, name)
+            source = "left out: none" if usd is None else SCENARIO
+            yield Input(what, usd or 0.0, unit, usd is None, source)
 
 
 def _site(site: Site, catalog: Catalog) -> Iterator[Input]:

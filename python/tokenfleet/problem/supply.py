@@ -92,6 +92,7 @@ def site_data(sites: Iterable[Site]) -> tuple[SiteData, ...]:
                 if s.power_is_contracted
                 else 0.0
             ),
+            staff_usd_per_year=s.staff_usd_per_year or 0.0,
         )
         for s in sites
     )
@@ -283,6 +284,7 @@ class _Placer:
                 annual_cost_items_usd={} if elastic else yearly,
                 hourly_usd=hourly_usd(yearly, self.billed) if elastic else 0.0,
                 billed_per_hour=self.billed,
+                needs_staff=not offer.is_hosted and "staff" not in offer.included,
                 capex_usd=capex,
                 supply_group=offer.id,
                 kind=offer.kind,

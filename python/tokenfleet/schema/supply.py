@@ -170,6 +170,13 @@ class Site(Row):
         if_high="W",
     )
     cooling: tuple[Cooling, ...] = about("Cooling kinds the site can host")
+    staff_usd_per_year: NonNegative | None = quantity(
+        "Staff whatever the power, once own systems stand here; beside that by power",
+        "USD/year",
+        default=None,
+        high=1e9,
+        if_high="cents",
+    )
     hosting_usd_per_kw_month: NonNegative | None = quantity(
         "Hosting price on provisioned IT kW; blank: catalog typical; 0: none",
         "USD/kW-month",
