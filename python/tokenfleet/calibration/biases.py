@@ -146,14 +146,15 @@ def added_effects(points: Sequence[MeasuredRun], known: Sequence[Effect]) -> lis
     anew. One of a cell, of an engine version on it or of a layout is drawn to what it was by the
     points that it rests on, as well as by its prior: 3 points move an effect of 200 by 3/200.
     """
-    old = {(e.time, e.kind, e.key, e.term): e for e in known}
+    old: dict[Key, Effect] = {(e.time, e.kind, e.key, e.term): e for e in known}
     found = dict(old)
     for target in _TARGETS:
         own = [p for p in points if target in p.targets]
         if not own:
             continue
         design = _design(own, target, kinds=_OF_A_CELL)
-        rests_on = [old[(target, *n)].n if (target, *n) in old else 0 for n in design.names]
+        keys: list[Key] = [(target, *name) for name in design.names]
+        rests_on = [old[key].n if key in old else 0 for key in keys]
         penalty = _penalty(design, target) + np.array(rests_on)
         left = _logs(own, target) - np.array([_known_bias(p, target, old) for p in own])
         moved = _solve(design, left, penalty, _NOISE[target])

@@ -217,7 +217,13 @@ def _plan(
     with searching("solving (Ctrl-C keeps the plan)") as progress:
         best = None if progress is None else _best(progress, loaded)
         found = optimize_fleet(
-            loaded, progress=progress, watch=best, note=watched, both=True, **(how or {})
+            loaded,
+            progress=progress,
+            watch=best,
+            note=watched,
+            both=True,
+            alone=True,
+            **(how or {}),
         )
     if beside_s is not None and not found.interrupted:
         found = _explored(found, loaded, beside_s)

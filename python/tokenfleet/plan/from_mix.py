@@ -41,6 +41,7 @@ from tokenfleet.plan.rows import (
     Systems,
     Unserved,
     Verification,
+    Way,
     Without,
     WorkloadTotal,
 )
@@ -99,6 +100,7 @@ class Extras:
     notices: tuple[Notice, ...] = ()
     confidence: float | None = None
     other: OtherAnswer | None = None
+    ways: tuple[Way, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     origin: Origin | None = None
     configurations: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -155,6 +157,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         capex_usd=reader.capex(),
         limits=reader.limits(),
         best_single_system=reader.best_single(),
+        ways=extras.ways,
         without=reader.without(),
         candidates_evaluated=extras.candidates_evaluated,
         candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
