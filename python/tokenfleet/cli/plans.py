@@ -20,6 +20,7 @@ from tokenfleet.cli.options import (
     GapOption,
     JsonOption,
     NearOption,
+    NoCacheOption,
     ScenarioArgument,
     SeedOption,
     StrictOption,
@@ -54,6 +55,7 @@ def demo(
         Path | None, typer.Option("--save", help="Write the example scenario here, to start from.")
     ] = None,
     force: ForceOption = False,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Plan the enterprise example that comes with the package."""
@@ -140,6 +142,7 @@ def plan(
     ] = None,
     strict: StrictOption = False,
     catalog: CatalogOption = None,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
