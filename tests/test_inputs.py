@@ -78,7 +78,6 @@ def test_peak_hours_and_engines_that_nobody_stated_are_assumed() -> None:
 
 @pytest.mark.default_confidence
 def test_how_sure_and_in_what_formats_a_model_runs_is_assumed() -> None:
-    """DeepSeek-R1 was published in blocks of 8 bits: wider formats have no checkpoint."""
     rented = {"id": "od", "system": "h200_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 3.0}
     modelled = {k: v for k, v in MEASURED.items() if k != "columns"}
     workload = {**MEASURED["workloads"][0], "model": "deepseek-r1", "demand": {"requests_per_s": 2}}
@@ -89,7 +88,7 @@ def test_how_sure_and_in_what_formats_a_model_runs_is_assumed() -> None:
         "confidence": 0.8,
         "engines": "vllm, sglang, trtllm",
         "gpu_memory_utilization": 0.9,
-        "workloads[chat].precisions": "fp8_block, nvfp4, mxfp4",
+        "workloads[chat].precisions": "bf16, fp8, fp8_block, nvfp4, mxfp4",
         "workloads[chat].demand.peak_to_mean": 1.0,
     }
     with pytest.raises(SchemaError) as refused:

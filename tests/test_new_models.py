@@ -172,14 +172,10 @@ def test_weights_are_held_in_the_formats_of_the_checkpoint(name: str, folder: Pa
         assert (held[0] + ends) / 2**30 == pytest.approx(56.8, abs=0.1)
 
 
-def test_formats_without_a_published_checkpoint_are_planned_where_they_are_named() -> None:
-    """Published weights are rounded to fewer bits, never widened or scaled anew at their width."""
-    floats = ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4")
-    assert planned_by_default("bf16") == planned_by_default(None) == floats
-    assert planned_by_default("fp8_block") == ("fp8_block", "nvfp4", "mxfp4")
-    assert planned_by_default("fp8") == ("fp8", "nvfp4", "mxfp4")
-    for own in ("mxfp4", "int4_g32"):
-        assert planned_by_default(own) == (own,)
+def test_integers_are_planned_where_they_were_published() -> None:
+    assert planned_by_default("int4_g32") == ("bf16", "fp8", "fp8_block", "int4_g32")
+    for native in ("bf16", "fp8_block", "mxfp4", None):
+        assert planned_by_default(native) == ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4")
     kimi = next(m for name, m in load_catalog().models.items() if name == "kimi-k2.5")
     assert kimi.native_precision == "int4_g32"
 

@@ -24,7 +24,7 @@ from tokenfleet.problem.specification import (
     kernels_used,
 )
 from tokenfleet.scenario.load import load_scenario
-from tokenfleet.schema.formats import KV_BYTES, PLANNED
+from tokenfleet.schema.formats import KV_BYTES
 
 _KV = tuple(KV_BYTES)
 _MS = 1e3
@@ -227,7 +227,6 @@ def _workload(name: str, shape: Shape) -> dict[str, Any]:
     return {
         "id": name,
         "model": model,
-        "precisions": list(PLANNED),
         "classes": [request],
         "slos": [
             {"metric": m, "percentile": "p99", "limit_ms": x} for m, x in sorted(bounds.items())

@@ -23,7 +23,6 @@ from tokenfleet.problem.specification import (
 )
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Speculation
-from tokenfleet.schema.formats import PLANNED
 
 _SPLITS = (0.5, 0.85)
 _MEDIAN = 1  # among the percentiles of the core
@@ -258,7 +257,7 @@ def _workload(
     return {
         "id": model,
         "model": model,
-        "precisions": precisions or list(PLANNED),
+        "precisions": precisions,
         "classes": [request],
         "slos": slos,
         "demand": {"requests_per_s": 1.0},

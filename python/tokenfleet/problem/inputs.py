@@ -173,7 +173,7 @@ def _serving(loaded: LoadedScenario) -> Iterator[Input]:
         if workload.unit == "token" and not named:
             native = loaded.catalog.model(workload.model).native_precision
             what, formats = f"workloads[{workload.id}].precisions", planned_by_default(native)
-            source = "left out: as published, and of fewer bits"
+            source = "left out: every one that is planned"
             yield Input(what, ", ".join(formats), "", True, source)
 
 

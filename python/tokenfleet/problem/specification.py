@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenfleet.catalog import Catalog, SystemRow
+from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
 from tokenfleet.problem.allowed import computes_mxfp4, supports
@@ -29,8 +29,7 @@ _KV = {name: i for i, name in enumerate(KV_BYTES)}
 
 @dataclass(frozen=True)
 class Refused:
-    """A precision that a workload may not use; `reason` is `no_checkpoint`, `quality` or
-    `no_figure`."""
+    """A precision that a workload may not use; `reason` is `quality` or `no_figure`."""
 
     workload: str
     precision: str
@@ -310,39 +309,27 @@ def _allowed_precisions(
     refused: list[Refused],
 ) -> list[str]:
     """Precisions that the workload allows, a system computes in, and the floor passes."""
+    scored: dict[tuple[str, str], float] = {
+        (q.model, q.precision): q.score for q in scenario.quality
+    }
     rows = [catalog.system(s) for s in systems]
-    native = catalog.model(workload.model).native_precision
-    asked = workload.precisions or (*planned_by_default(None), *planned_by_default(native))
+    moe = catalog.model(workload.model).is_moe
     kept = []
-    for precision in sorted(set(asked), key=tuple(WEIGHT_FORMATS).index):
-        why = _why_not(scenario, catalog, workload, precision, rows)
-        if why is not None:
-            refused.append(Refused(workload.id, precision, *why))
+    native = catalog.model(workload.model).native_precision
+    for precision in workload.precisions or planned_by_default(native):
+        floor, score = workload.quality_floor, scored.get((workload.model, precision))
+        if floor is not None and score is None:
+            why = ("quality", "no quality score, and the workload has a floor")
+        elif floor is not None and score is not None and score < floor:
+            why = ("quality", f"quality {score:g} is below the floor {floor:g}")
+        elif precision not in PRECISIONS:
+            why = ("no_figure", "no kernel figures for this format")
+        elif precision == "mxfp4" and not moe and not any(computes_mxfp4(row) for row in rows):
+            why = ("no_figure", "kernel figures exist for routed experts only")
         elif any(supports(row, precision) for row in rows):
             kept.append(precision)
-    return kept
-
-
-def _why_not(
-    scenario: Scenario,
-    catalog: Catalog,
-    workload: Workload,
-    precision: str,
-    rows: Sequence[SystemRow],
-) -> tuple[str, str] | None:
-    """Reason and words why a workload may not be served in a precision; None: it may."""
-    model = catalog.model(workload.model)
-    scores = {q.precision: q.score for q in scenario.quality if q.model == workload.model}
-    floor, score = workload.quality_floor, scores.get(precision)
-    named = workload.precisions is not None or score is not None
-    if not named and precision not in planned_by_default(model.native_precision):
-        return ("no_checkpoint", "no published checkpoint, and `precisions` does not name it")
-    if floor is not None and score is None:
-        return ("quality", "no quality score, and the workload has a floor")
-    if floor is not None and score is not None and score < floor:
-        return ("quality", f"quality {score:g} is below the floor {floor:g}")
-    if precision not in PRECISIONS:
-        return ("no_figure", "no kernel figures for this format")
-    if precision == "mxfp4" and not model.is_moe and not any(map(computes_mxfp4, rows)):
-        return ("no_figure", "kernel figures exist for routed experts only")
-    return None
+            continue
+        else:
+            continue
+        refused.append(Refused(workload.id, precision, *why))
+    return sorted(set(kept), key=PRECISIONS.index)

@@ -126,19 +126,13 @@ def format_named(name: str) -> WeightFormat | None:
 def planned_by_default(native: str | None) -> tuple[str, ...]:
     """Formats that a workload may use when it names none, of a model published in `native`.
 
-    Its own and those of fewer bits, to which published weights are rounded. Nobody publishes
-    weights widened again, or scaled anew at the same width, or rounded to integers and then to
-    another format: `planned_by_default("mxfp4")` is mxfp4 alone. Of a model that does not say how
-    it was published, every format but the integers.
+    Weights that were published as integers are not rounded anew to another four-bit format, nor are
+    others to integers, unless a workload says so.
     """
-    if native is None:
-        return tuple(f for f in PLANNED if not WEIGHT_FORMATS[f].integer)
-    bits = WEIGHT_FORMATS[native].bits
-    return tuple(
-        f
-        for f in PLANNED
-        if f == native or (WEIGHT_FORMATS[f].bits < bits and not WEIGHT_FORMATS[f].integer)
-    )
+    published = WEIGHT_FORMATS[native] if native else None
+    if published is not None and published.integer:
+        return tuple(f for f in PLANNED if f == native or WEIGHT_FORMATS[f].bits > published.bits)
+    return tuple(f for f in PLANNED if not WEIGHT_FORMATS[f].integer)
 
 
 def kv_beside(weights: str, kv: str) -> bool:
