@@ -213,6 +213,7 @@ class SiteData:
     power_is_utility: AtOwnSite[bool] = False  # True: provisioned IT kW times PUE must fit
     rack_limit: AtOwnSite[float] = math.inf
     contracted_power_usd_per_year: AtOwnSite[float] = 0.0  # paid used or not
+    staff_usd_per_year: AtOwnSite[float] = 0.0  # once any offer's system that needs staff is there
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,7 @@ class OfferData:
     pool: Name[PoolIndex]
     supply: SharedInGroup[Last[Limit[float]]] = math.inf  # systems
     annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
-    hourly_usd: Less[ByBlock] = 0.0  # elastic pools: price per system-hour
+    hourly_usd: Less[ByBlock] = 0.0  # elastic pools: what an hour that a system is there costs
     capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
     supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
     kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
@@ -289,6 +290,8 @@ class OfferData:
     stock: Equal[Stock | None] = (
         None  # over a horizon; None: counts are free in every block or period
     )
+    needs_staff: Less[bool] = False  # of the site: not hosted, and staff is not in its price
+    billed_per_hour: Name[ByBlock] = 1.0  # hours billed for each, which `hourly_usd` has in it
 
 
 #: Bits of `Candidate.oddities`, and what each is called.

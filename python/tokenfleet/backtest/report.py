@@ -32,6 +32,7 @@ from tokenfleet.calibration import (
     LeftOut,
     MeasuredRun,
     Study,
+    add,
     calibrate,
     left_out_by_level,
 )
@@ -86,8 +87,13 @@ class Report:
         return Study.of([_point(r) for r in own], predict)
 
     def calibrate(self) -> Calibration:
-        """The calibration of these points. The predictions must have no bias."""
+        """The calibration of these points alone. The predictions must have no bias."""
         return self._calibrated(self.study(), None)
+
+    def added_to(self, shipped: Calibration) -> Calibration:
+        """A calibration with these points beside its own."""
+        own = self._complete()
+        return add(shipped, self.study(), sources=_names(own), dates=[r.run.date for r in own])
 
     def folds(self) -> dict[str, dict[str, Any]]:
         """Errors in-sample and on points left out. The predictions must have no bias.
@@ -118,8 +124,7 @@ class Report:
 
     def _calibrated(self, study: Study, left: Mapping[str, LeftOut] | None) -> Calibration:
         own = self._complete()
-        names = {r.run.source or Path(r.run.file).name for r in own}
-        return calibrate(study, sources=names, dates=[r.run.date for r in own], left=left)
+        return calibrate(study, sources=_names(own), dates=[r.run.date for r in own], left=left)
 
     def _complete(self) -> list[Result]:
         return [r for r in self.unflagged if _is_complete(r)]
@@ -199,6 +204,11 @@ def _file_row(file: Read, results: Sequence[Result]) -> dict[str, Any]:
 
 def _biased(result: Result) -> bool:
     return result.run.kind == "closed" or result.run.kind in AT_CAPACITY
+
+
+def _names(results: Sequence[Result]) -> set[str]:
+    """Where the runs were published, or the names of their files."""
+    return {r.run.source or Path(r.run.file).name for r in results}
 
 
 def _is_complete(result: Result) -> bool:

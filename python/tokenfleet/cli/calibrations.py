@@ -71,18 +71,38 @@ def calibrate(
         Path | None,
         typer.Option("--output", "-o", help="Write the calibration to this .json file."),
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="Fit to these points alone: forget those that ship."),
+    ] = False,
     catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the model's constants and biases to measured points."""
+    """Add measured points to the shipped fit, or fit the model's constants and biases anew."""
     with answering(as_json):
         from tokenfleet.backtest import backtest as run
+        from tokenfleet.calibration import SHIPPED, Calibration
 
         _refuse_name(output)
         refuse_existing(output, force)
         report = run(points or None, catalog=book(catalog))
-        fitted = report.calibrate()
+        shipped = Calibration.read(SHIPPED)
+        if points and not alone:
+            fitted = report.added_to(shipped)
+            known = len(report.measured_runs()) - (fitted.points - shipped.points)
+            note(
+                f"{fitted.points - shipped.points} points are added to the {shipped.points:,} that "
+                f"ship, {known} are among them already; constants and intervals are the shipped "
+                "ones, and biases move of the cells that were measured alone"
+            )
+        else:
+            fitted = report.calibrate()
+            if points:
+                note(
+                    f"the {shipped.points:,} points that ship are forgotten: constants, biases and "
+                    "intervals rest on these points alone, and everywhere else on their priors"
+                )
         if output is not None:
             fitted.write(output)
             what = f"{len(fitted.constants)} constants and {len(fitted.effects)} biases"

@@ -17,7 +17,6 @@ from tokenfleet.explanation.crossover import (
     VOLUMES,
     Axis,
     Crossover,
-    routes_of,
 )
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.flip_in_part import flip_in_part
@@ -52,6 +51,7 @@ from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
+from tokenfleet.mix.why.routes import routes_of
 from tokenfleet.optimize import standing_of
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
@@ -400,7 +400,7 @@ class _Session:
 
     def _crossover(self) -> Iterator[Any]:
         study = self.case.study
-        routes = routes_of(study, self.case.terms())
+        routes = routes_of(study.problem, self.case.terms())
         if not routes:
             self.notes.append("there is one way to get tokens: nothing to compare it with")
             return

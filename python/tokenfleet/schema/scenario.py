@@ -320,6 +320,11 @@ def _cross_references(scenario: Scenario) -> Iterator[Fault]:
         yield Fault(
             "systems", "is empty, and there is no hosted API", "allow a system or add an API"
         )
+    for i, site in enumerate(scenario.sites):
+        if site.staff_usd_per_year and scenario.horizon is not None:
+            path = f"{_row('sites', i, site.id)}.staff_usd_per_year"
+            hint = "put it into finance.staff_usd_per_kw_year"
+            yield Fault(path, "is not planned over a horizon", hint)
     if scenario.reserve.survive_site_loss and len(scenario.sites) < 2:
         yield Fault("reserve.survive_site_loss", "needs at least two sites", "add a site")
 

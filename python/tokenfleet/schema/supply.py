@@ -42,6 +42,7 @@ OfferKind = Literal["buy", "rent", "on_demand", "spot", "owned", "all_in"]
 PriceTier = Literal["market", "hyperscaler_own", "neocloud_own"]
 Included = Literal["energy", "hosting", "maintenance", "staff", "network"]
 EVERYTHING: tuple[Included, ...] = ("energy", "hosting", "maintenance", "staff", "network")
+ELASTIC: frozenset[str] = frozenset({"on_demand", "spot"})  # there as long as they are needed
 RENTED: frozenset[str] = frozenset({"rent", "on_demand", "spot"})
 
 
@@ -169,6 +170,13 @@ class Site(Row):
         if_high="W",
     )
     cooling: tuple[Cooling, ...] = about("Cooling kinds the site can host")
+    staff_usd_per_year: NonNegative | None = quantity(
+        "Staff whatever the power, once own systems stand here; beside that by power",
+        "USD/year",
+        default=None,
+        high=1e9,
+        if_high="cents",
+    )
     hosting_usd_per_kw_month: NonNegative | None = quantity(
         "Hosting price on provisioned IT kW; blank: catalog typical; 0: none",
         "USD/kW-month",
@@ -301,6 +309,12 @@ class Offer(Row):
     includes: tuple[Included, ...] | None = about(
         "Costs inside the price; blank: everything, except for buy and owned", default=None
     )
+    billed_hours: Annotated[PositiveCount, Field(le=HOURS_PER_DAY)] | None = quantity(
+        "On demand and spot: hours that are billed at a time, whole ones each day in each load "
+        "block; blank: as long as it runs",
+        "h",
+        default=None,
+    )
     hosted: Flag | None = about(
         "Stands in the provider's hall; blank: true for rent, on_demand and spot", default=None
     )
@@ -364,6 +378,10 @@ class Offer(Row):
             )
         if self.kind == "owned":
             _owned(self)
+        if self.billed_hours is not None and self.kind not in ELASTIC:
+            raise rejected(
+                f"{self.kind} is paid all year", "billed_hours", "leave it out, or write on_demand"
+            )
         _over_time(self)
         return self
 

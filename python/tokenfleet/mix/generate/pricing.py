@@ -179,8 +179,8 @@ class Pairs:
         if len(mixed):
             mix = self.mix[self.candidate[mixed]]
             taken = mix > 0
-            worth = np.where(taken, mix * (paid[mixed] - energy[mixed]), 0.0).sum(axis=1)
-            work = np.where(taken, mix * load[mixed], 0.0).sum(axis=1)
+            worth = (mix * np.where(taken, paid[mixed] - energy[mixed], 0.0)).sum(axis=1)
+            work = (mix * np.where(taken, load[mixed], 0.0)).sum(axis=1)
             value[mixed] = np.maximum(worth / work, 0.0)
         faster: FloatArray = value * self.speed[self.pool, b]
         return faster

@@ -58,6 +58,13 @@ class SiteUsed(NamedTuple):
     tag: Literal["site used"] = "site used"
 
 
+class Staffed(NamedTuple):
+    """1 when any system stands at a site that its owner's staff looks after."""
+
+    site: int
+    tag: Literal["staffed"] = "staffed"
+
+
 class LayoutUsed(NamedTuple):
     """1 when there is any replica of a candidate."""
 
@@ -292,7 +299,7 @@ class Ratio(NamedTuple):
 class IfUsed(NamedTuple):
     """Nothing of a type, at a site or of a layout unless it is used."""
 
-    of: TypeUsed | SiteUsed | LayoutUsed
+    of: TypeUsed | SiteUsed | Staffed | LayoutUsed
     family: Literal["if_used"] = "if_used"
 
 
@@ -401,7 +408,7 @@ class Slack(NamedTuple):
 
 
 OverTime: TypeAlias = Ordered | Held | Placed | Started | NodeCost | Tail | AtRisk | Unmet
-Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
+Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | Staffed | LayoutUsed
 
 
 class Choice(NamedTuple):
@@ -428,7 +435,7 @@ Label: TypeAlias = (
     | Choice
 )
 #: Labels of columns that say whether something is used at all.
-CHOSEN = (TypeUsed, FirstType, SiteUsed, LayoutUsed)
+CHOSEN = (TypeUsed, FirstType, SiteUsed, Staffed, LayoutUsed)
 #: Labels of columns that are whole numbers.
 WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet, *CHOSEN)
 

@@ -577,6 +577,12 @@ FAMILIES: tuple[Family, ...] = (
         more_rows=("if_used",),
     ),
     Family(
+        "site_staff",
+        choices.price_staff,
+        holds=lambda problem: any(site.staff_usd_per_year > 0 for site in problem.sites),
+        more_rows=("if_used",),
+    ),
+    Family(
         "spending",
         limit_spending,
         over="cost",
