@@ -325,8 +325,8 @@ def real_scenario() -> dict[str, Any]:
 def every_usable_configuration(built: Built) -> list[Candidate]:
     """One candidate for each integer of the space that meets its limits.
 
-    With one class to a replica its rate at capacity is 1/load, and what it draws beyond the watts of
-    any decode is rate times joules.
+    With one class to a replica its rate at capacity is 1/load, and what it draws beyond the watts
+    of any decode is rate times joules.
     """
     assert built.core is not None and built.specification is not None
     core, classes = built.core, built.problem.workloads[0].class_ids

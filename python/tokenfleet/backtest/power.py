@@ -95,7 +95,7 @@ def _cooling(cells: Cells) -> str:
 
 
 def system_watts(catalog: Catalog, run: Run, most_tokens_s_gpu: float | None) -> float:
-    """IT watts of a run's system, above those of any decode in proportion to its load; `None`: idle."""
+    """IT watts of a run's system: those of any decode, and above them by its load; `None`: idle."""
     idle, full = _range_w(catalog, run)
     if most_tokens_s_gpu is None:
         return idle

@@ -100,8 +100,8 @@ def active_kw(catalog: Catalog, row: SystemRow, *, liquid: bool | None = None) -
 def _power_w(catalog: Catalog, row: SystemRow) -> dict[str, float]:
     """Watts of a system: idle, as soon as it decodes, in prefill, and in decode with memory full.
 
-    Without a rating (a hosted system) all are equal: no dynamic power is known, none is charged, and
-    the plan says so. Decode at a full batch draws what prefill does: of the measured nodes the
+    Without a rating (a hosted system) all are equal: no dynamic power is known, none is charged,
+    and the plan says so. Decode at a full batch draws what prefill does: of the measured nodes the
     decode-heavy Llama-2-70B drew most (MLPerf v5.1 power).
     """
     names = ("idle_w", "active_w", "prefill_w", "decode_w")
