@@ -530,6 +530,23 @@ def test_a_choice_inside_the_error_names_the_run_that_settles_it() -> None:
     assert other_answer(ours, known, ours, known).undecided is None
 
 
+def test_a_plan_that_is_held_bounds_the_expected_answer() -> None:
+    """Cut by time, the search at the expectation may end in a worse plan, or in none."""
+    known, apart = built(confidence=0.8), built()
+    held = solve_mix(known.problem, solve_options(known.loaded.scenario))
+    expected = solve_mix(apart.problem, solve_options(apart.loaded.scenario))
+    worse = replace(expected, value=2.0 * held.value, bound=0.9 * held.value)
+    for cut, gap in ((worse, pytest.approx(0.1)), (None, None)):
+        other = other_answer(held, known, cut, apart)
+        assert (other.same_plan, other.confidence, other.gap) == (True, None, gap)
+        assert other.objective_value == held.value
+        assert other.annual_cost_usd == pytest.approx(held.annual_cost_usd)
+    # Nothing follows the other way round: what is expected may not be held.
+    assert other_answer(expected, apart, None, known).annual_cost_usd is None
+    dearer = other_answer(expected, apart, held, known)
+    assert (dearer.same_plan, dearer.objective_value) == (False, held.value)
+
+
 @pytest.mark.default_confidence
 def test_a_limit_that_only_an_expectation_keeps_says_so() -> None:
     def asked(limit_ms: float) -> Json:

@@ -20,7 +20,7 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import Extras, plan_of
 from tokenfleet.plan.match import origin_of
-from tokenfleet.plan.other import no_other_answer, other_answer
+from tokenfleet.plan.other import other_answer
 from tokenfleet.plan.rows import OtherAnswer, Plan
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
@@ -185,7 +185,7 @@ def _other(built: Built, found: MixResult, options: SolveOptions) -> OtherAnswer
         require_candidates(apart)
         other = _solve(apart, options, compare_single=False)
     except (InfeasibleError, SolverError):
-        return no_other_answer(apart)
+        other = None
     except KeyboardInterrupt:
         return None
     return other_answer(found, built, other, apart)

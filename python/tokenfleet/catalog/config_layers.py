@@ -68,6 +68,7 @@ class LayerReader(Values):
         ]
 
     def searched(self, name: str, block: Any, read: Any) -> Part:
+        """A part of one searched block, its attention or its FFN; `no_op` is no part."""
         part = block.get(name) if isinstance(block, Mapping) else None
         if not isinstance(part, Mapping):
             raise self.refusal("block_configs", f"has an entry without {name}")
@@ -83,6 +84,7 @@ class LayerReader(Values):
         return dict(read(part))
 
     def searched_attention(self, part: Mapping[str, Any]) -> Part:
+        """Grouped attention, such as 64 heads in groups of 8: 8 KV heads."""
         heads = self.integer("num_attention_heads")
         group = Values(part, self.source, self.warnings).integer("n_heads_in_group")
         return {**self.gqa(_FULL), "kv_heads": heads // max(group, 1)}
@@ -140,6 +142,7 @@ class LayerReader(Values):
         return None
 
     def known_type(self, kind: Any) -> str:
+        """A layer's type as the config names it, such as `sliding_attention`."""
         if kind == keys.SPARSE and self.c.get("index_topk") is not None:
             return _FULL  # over what the index selects, which `mla` reads
         if kind == "attention":
@@ -152,6 +155,7 @@ class LayerReader(Values):
         return str(kind)
 
     def llama4_type(self, layer: int) -> str:
+        """A Llama 4 layer attends to its chunk, or to all where it has no rotary part."""
         rotary = self.listed("no_rope_layers")  # 1: the layer has a rotary part
         if rotary is not None:
             return _CHUNKED if rotary[layer] else _FULL
@@ -162,6 +166,7 @@ class LayerReader(Values):
         return _FULL if (layer + 1) % keys.LLAMA4_FULL_EVERY == 0 else _CHUNKED
 
     def window_type(self, layer: int) -> str:
+        """Whether a layer slides a window, by the config's pattern, such as every sixth full."""
         if self.optional("sliding_window") is None or self.c.get("use_sliding_window") is False:
             return _FULL
         pattern = self.optional("sliding_window_pattern")
@@ -225,6 +230,7 @@ class LayerReader(Values):
         return Values(own, self.source, self.warnings)
 
     def derived_head_dim(self, heads: int) -> int:
+        """The hidden width over the heads, such as 4096 / 32 = 128."""
         hidden = self.integer("hidden_size")
         if heads == 0 or hidden % heads:
             raise SchemaError(
@@ -377,11 +383,13 @@ class LayerReader(Values):
         return self.moe() if self.experts() and self.is_sparse(layer) else self.dense()
 
     def experts(self) -> int:
+        """How many routed experts a layer has; 0 for a dense model."""
         return self.integer(
             "n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", default=0
         )
 
     def dense(self) -> Part:
+        """A dense FFN: its inner width and whether it is gated."""
         width = self.optional("intermediate_size_mlp", "dense_intermediate_size")
         if self.model_type == "granitemoehybrid":
             width = self.optional("shared_intermediate_size")
@@ -392,6 +400,7 @@ class LayerReader(Values):
         }
 
     def moe(self) -> Part:
+        """A layer of experts: their number, width, how many a token uses, and what is shared."""
         inter = self.integer("moe_intermediate_size", default=0)
         return {
             "kind": "moe",
@@ -429,6 +438,7 @@ class LayerReader(Values):
         return self.is_sparse_by_period(layer)
 
     def is_sparse_by_period(self, layer: int) -> bool:
+        """Whether a layer has experts by a period, such as every second one of Jamba."""
         frequency = self.c.get("moe_layer_freq")
         if isinstance(frequency, list):
             return bool((self.listed("moe_layer_freq") or [True] * (layer + 1))[layer])

@@ -91,6 +91,7 @@ class Precision:
         }
 
     def has_experts(self) -> bool:
+        """Whether the config names routed experts."""
         counts = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
         return any(self.c.get(name) for name in counts)
 
@@ -143,6 +144,7 @@ class Precision:
         return parts
 
     def plain_dtype(self) -> str | None:
+        """The format of a checkpoint that is not rounded, such as `bf16`; None if unknown."""
         dtype = self.c.get("dtype") or self.c.get("torch_dtype") or self.outer.get("torch_dtype")
         plain = format_named(str(dtype))
         return plain.id if plain else self.unsupported(f"dtype {dtype}")
@@ -164,6 +166,7 @@ class Precision:
         return named.id if named else self.unsupported(f"quant_method {method}")
 
     def compressed(self, quant: Mapping[str, Any]) -> str | None:
+        """The format that `compressed-tensors` groups agree on; None where it is not known."""
         weights = [
             g["weights"]
             for g in _values(quant.get("config_groups"))
@@ -174,6 +177,7 @@ class Precision:
         return only or self.unsupported(f"compressed-tensors weights {weights!r:.200}")
 
     def algorithm(self, name: Any, quant: Mapping[str, Any]) -> str | None:
+        """The format that a method's name stands for, such as `fp8`; None if unknown."""
         found = format_named(str(name))
         if found is not None and found.integer:
             return _integer(4, quant.get("group_size"))
@@ -231,6 +235,7 @@ class Precision:
         ]
 
     def unsupported(self, what: str) -> str | None:
+        """No format, and a warning that says what was not known."""
         self.warnings.append(f"{what} is not known: native precision left blank")
         return None
 

@@ -20,6 +20,7 @@ from tokenfleet.cli.options import (
     GapOption,
     JsonOption,
     NearOption,
+    NoCacheOption,
     ScenarioArgument,
     book,
 )
@@ -72,6 +73,7 @@ def explain(
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
     catalog: CatalogOption = None,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say why a plan is the best, and what would change it: every figure is solved again.
@@ -211,6 +213,7 @@ def sweep(
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
     catalog: CatalogOption = None,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a scenario again and again with one or two inputs turned; mark where the mix changes.

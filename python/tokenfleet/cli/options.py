@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tokenfleet.files.cache import VARIABLE
 
 if TYPE_CHECKING:
     from tokenfleet.catalog import Catalog
@@ -31,6 +34,23 @@ ConfidenceOption = Annotated[
         "--confidence",
         metavar="NUMBER|expected",
         help="Hold limits and rates at this confidence, 0.5 to 0.99, or as the model expects them.",
+    ),
+]
+
+
+def _without_cache(no_cache: bool) -> bool:
+    """Neither reads nor keeps evaluated spaces, in this process and those it starts."""
+    if no_cache:
+        os.environ[VARIABLE] = ""
+    return no_cache
+
+
+NoCacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        callback=_without_cache,
+        help="Search the configurations anew, and keep nothing of it in the user's cache folder.",
     ),
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads; default: all.")]

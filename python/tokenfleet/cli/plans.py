@@ -20,6 +20,7 @@ from tokenfleet.cli.options import (
     GapOption,
     JsonOption,
     NearOption,
+    NoCacheOption,
     ScenarioArgument,
     SeedOption,
     ThreadsOption,
@@ -53,6 +54,7 @@ def demo(
         Path | None, typer.Option("--save", help="Write the example scenario here, to start from.")
     ] = None,
     force: ForceOption = False,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Plan the enterprise example that comes with the package."""
@@ -131,6 +133,7 @@ def plan(
         typer.Option(help="Draw load and power over the day, or cash over time: an .svg file."),
     ] = None,
     catalog: CatalogOption = None,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""

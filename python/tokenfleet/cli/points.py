@@ -19,6 +19,7 @@ from tokenfleet.cli.options import (
     ForceOption,
     InputsOption,
     JsonOption,
+    NoCacheOption,
     ResumeOption,
     book,
 )
@@ -79,6 +80,7 @@ def evaluate(
     jobs: JobsOption = None,
     ray_address: AddressOption = None,
     force: ForceOption = False,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate the layouts of a scenario, or each row of a table of candidates.

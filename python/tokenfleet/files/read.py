@@ -25,6 +25,8 @@ else:
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 40
+_STRING = re.compile(r'"(?:[^"\\]+|\\.)*"?', re.DOTALL)  # of JSON, to the end where none closes it
+_BRACKET = re.compile(r"[\[\]{}]")
 MAX_ALIASES = 100
 MAX_NODES = 200_000
 MAX_DIGITS = 400
@@ -108,23 +110,11 @@ def parse_json(text: str, source: str, *, foreign: bool = False) -> Any:
 
 def _check_nesting(text: str, source: str) -> None:
     """Refuses deep JSON before the parser recurses; brackets inside strings do not count."""
-    depth, quoted, escaped = 0, False, False
-    for char in text:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                quoted = False
-        elif char == '"':
-            quoted = True
-        elif char in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise _too_deep(source)
-        elif char in "]}":
-            depth -= 1
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise _too_deep(source)
 
 
 def _too_deep(source: str) -> SchemaError:

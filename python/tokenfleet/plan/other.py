@@ -2,47 +2,88 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.plan.by_block import PlanNumbers
 from tokenfleet.plan.provenance import provenance_rows
 from tokenfleet.plan.rows import KnownModel, OtherAnswer, Provenance, Undecided
 from tokenfleet.problem import Built
 
 
-def other_answer(found: MixResult, built: Built, other: MixResult, apart: Built) -> OtherAnswer:
-    """The `other` mix, of the problem `apart`, in a few figures beside the one that was `found`."""
-    ours, theirs = _systems(found), _systems(other)
-    taken = sorted(ours.keys() - theirs.keys())
-    instead = sorted(theirs.keys() - ours.keys())
-    undecided = None
-    if taken and instead:
-        known = (*provenance_rows(built, found), *provenance_rows(apart, other))
-        measure = tuple(_measure(known, {*taken, *instead}))
-        undecided = Undecided(taken=tuple(taken), instead=tuple(instead), measure=measure)
-    gpus = {pool.system: pool.gpus_per_system for pool in other.problem.pools}
+def other_answer(
+    found: MixResult, built: Built, other: MixResult | None, apart: Built
+) -> OtherAnswer:
+    """The `other` mix, of the problem `apart`, in a few figures beside the one that was `found`.
+
+    A plan that keeps its limits at a confidence keeps them at the expectation, where everything is
+    as fast or faster. So the answer at the expectation is never a worse plan than the one found:
+    where the search there ended with one (`other`), or with none, it is that one.
+    """
+    expected = apart.loaded.scenario.sure is None
+    if expected and (other is None or _better(found, other)):
+        return _answer(found, apart, bound=math.nan if other is None else other.bound, same=True)
+    if other is None:
+        return _no_answer(apart)
+    undecided = _undecided(found, built, other, apart)
+    return _answer(other, apart, bound=other.bound, undecided=undecided)
+
+
+def _better(found: MixResult, other: MixResult) -> bool:
+    sign = found.problem.objective.goal.sign
+    return sign * found.value < sign * other.value
+
+
+def _answer(
+    mix: MixResult,
+    apart: Built,
+    *,
+    bound: float,
+    same: bool = False,
+    undecided: Undecided | None = None,
+) -> OtherAnswer:
+    systems = _systems(mix)
+    gpus = {pool.system: pool.gpus_per_system for pool in mix.problem.pools}
     return OtherAnswer(
         confidence=apart.loaded.scenario.sure,
-        objective_value=other.value,
-        annual_cost_usd=other.annual_cost_usd,
-        gpus=sum(count * gpus[system] for system, count in theirs.items()),
-        systems=theirs,
+        same_plan=same,
+        objective_value=mix.value,
+        gap=finite(relative_gap(mix.value, bound)),
+        annual_cost_usd=mix.annual_cost_usd,
+        gpus=sum(count * gpus[system] for system, count in systems.items()),
+        systems=systems,
         undecided=undecided,
     )
 
 
-def no_other_answer(apart: Built) -> OtherAnswer:
+def _no_answer(apart: Built) -> OtherAnswer:
     """There is no plan at the other confidence, or none was found in the time."""
     return OtherAnswer(
         confidence=apart.loaded.scenario.sure,
+        same_plan=False,
         objective_value=None,
+        gap=None,
         annual_cost_usd=None,
         gpus=None,
         systems={},
         undecided=None,
     )
+
+
+def _undecided(found: MixResult, built: Built, other: MixResult, apart: Built) -> Undecided | None:
+    """The two choices and the runs between them, where each has a system type of its own."""
+    ours, theirs = _systems(found), _systems(other)
+    taken = sorted(ours.keys() - theirs.keys())
+    instead = sorted(theirs.keys() - ours.keys())
+    if not taken or not instead:
+        return None
+    known = (*provenance_rows(built, found), *provenance_rows(apart, other))
+    measure = tuple(_measure(known, {*taken, *instead}))
+    return Undecided(taken=tuple(taken), instead=tuple(instead), measure=measure)
 
 
 def _systems(mix: MixResult) -> dict[str, int]:

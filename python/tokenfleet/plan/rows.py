@@ -39,7 +39,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
 _NO_SYSTEMS = ("api_tokens", "shortfall", "further_system_types")  # items of no system
@@ -528,8 +528,15 @@ class OtherAnswer(Row):
     """The best plan at another confidence: at the model's expectation, or, beside that, held."""
 
     confidence: Number | None = quantity("Of the other plan; null: expected", "1")
+    same_plan: Flag = about(
+        "The plan itself, which keeps its limits at the expectation too: the search there found "
+        "none that is better"
+    )
     objective_value: Number | None = quantity(
         "Its value; null: no plan was found", "as in `objective_unit`"
+    )
+    gap: NonNegative | None = quantity(
+        "Value to bound of the search at that confidence, over the value; null: no bound", "1"
     )
     annual_cost_usd: Number | None = quantity("Its cost; null: no plan was found", "USD/year")
     gpus: Count | None = quantity("Its accelerators; null: no plan was found", "accelerators")
@@ -632,7 +639,7 @@ class Plan(Row):
     exploration: Exploration | None = about(
         "Plans beside this one; the key is absent where `--explore` was not asked for", default=None
     )
-    schema_version: Literal[7] = about("Version of these keys", default=SCHEMA_VERSION)
+    schema_version: Literal[8] = about("Version of these keys", default=SCHEMA_VERSION)
 
     def __repr__(self) -> str:
         """The plan in one line: `Plan('hall', 8 GPUs, 96,500 USD a year, optimal)`."""

@@ -19,6 +19,7 @@ from tokenfleet.problem.knowledge import add_time_factors
 from tokenfleet.problem.load_blocks import LoadBlocks, scenario_blocks
 from tokenfleet.problem.measured import measured_candidates
 from tokenfleet.problem.money import Terms, resolve_terms
+from tokenfleet.problem.space_cache import Searched, recall_space, remember_space
 from tokenfleet.problem.specification import (
     Specification,
     build_specification,
@@ -196,19 +197,34 @@ def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Space]:
     terms = resolve_terms(scenario.finance, catalog)
     systems = scenario.systems_among(catalog.systems)
     supply = build_supply(loaded, systems, terms, scenario_blocks(loaded))
-    return _specified(loaded, sorted({p.system for p in supply.pools}))
-
-
-def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> tuple[Specification, _core.Space]:
-    specification = build_specification(loaded, systems)
-    add_time_factors(loaded, specification, loaded.scenario.sure)
+    specification = _specified(loaded, sorted({p.system for p in supply.pools}))
     return specification, _core.Space(json.dumps(specification.data))
 
 
+def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> Specification:
+    specification = build_specification(loaded, systems)
+    add_time_factors(loaded, specification, loaded.scenario.sure)
+    return specification
+
+
 def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
-    specification, core = _specified(loaded, systems)
+    specification = _specified(loaded, systems)
+    text = json.dumps(specification.data)
+    core = _core.Space(text)
+    searched = recall_space(text)
+    if searched is None:
+        searched = _searched(core, loaded.scenario.solver.threads or 0, progress)
+        remember_space(text, searched)
+    elif progress is not None:
+        progress(core.partition_count, core.partition_count)
+    candidates, origins = _candidates(loaded.scenario, specification, core, searched["kept"])
+    counts = {specification.workloads[w].id: found for w, found in searched["counts"]}
+    return _Found(specification, core, candidates, counts, origins)
+
+
+def _searched(core: _core.Space, threads: int, progress: Progress | None) -> Searched:
+    """Kept candidates and counts of a whole space."""
     search = _core.CandidateSearch()
-    threads = loaded.scenario.solver.threads or 0
     total = core.partition_count
     step = max(1, total // _CHUNKS)
     for first in range(0, total, step):
@@ -216,13 +232,9 @@ def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress |
         search.extend(core, first, last, threads)
         if progress is not None:
             progress(last, total)
-    kept: Mapping[str, Any] = search.kept()
-    candidates, origins = _candidates(loaded.scenario, specification, core, kept)
-    counts: dict[str, Mapping[str, int]] = {
-        specification.workloads[w].id: {**c}  # type: ignore[dict-item]
-        for w, c in search.counts().items()
-    }
-    return _Found(specification, core, candidates, counts, origins)
+    columns = search.kept().items()
+    kept = {name: c.tolist() if isinstance(c, np.ndarray) else c for name, c in columns}
+    return {"kept": kept, "counts": [*search.counts().items()]}
 
 
 def _candidates(

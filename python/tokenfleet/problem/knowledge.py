@@ -10,9 +10,9 @@ the predicted one: e^h at 0.9, which needs no normal tail, and the prediction it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ _LEVEL_ONLY = 1.4
 # Ranks (tensor parallel, attention data parallel) that stand for the core's groups of layouts.
 GROUPS = ((1, 1), (2, 1), (1, 2))
 NO_CALIBRATION = "none"
+# Of a workload: what tells its kinds of layouts.
+_AXES = ("model", "systems", "engines", "precisions", "kv")
 # The confidence of the model's own expectation.
 EXPECTED = 0.5
 
@@ -66,6 +68,7 @@ class Knowledge:
         return math.exp(deviations(confidence) * self.half_width[metric])
 
 
+@cache
 def deviations(confidence: float) -> float:
     """Half-widths of the 80 % interval that a one-sided confidence is away from the centre."""
     normal = NormalDist()
@@ -76,7 +79,7 @@ def deviations(confidence: float) -> float:
 class _Kind:
     """What layouts share that are known alike."""
 
-    workload: int
+    workload: int  # the first of its model and precision
     system: str
     engine: str
     precision: str
@@ -98,9 +101,15 @@ class Judge:
             if e.time != "ttft" and e.term == "level"
         }
         self._known: dict[_Kind, Knowledge] = {}
+        self._first: dict[tuple[str, str], int] = {}
+        self._used: dict[tuple[int, str, str, tuple[int, int]], set[str]] = {}
         self._runs_like: dict[tuple[int, str, str, str], tuple[MeasuredRun, Corrected]] = {}
 
-    @property
+    def _with_kernels_of(self, w: int, precision: str) -> int:
+        """The first workload that was asked for with this model and precision: it runs the same."""
+        return self._first.setdefault((self._spec.workloads[w].model, precision), w)
+
+    @cached_property
     def biased(self) -> bool:
         """Whether biases are applied at all."""
         return self._loaded.scenario.calibration != NO_CALIBRATION
@@ -108,7 +117,7 @@ class Judge:
     def of(self, w: int, layout: Mapping[str, Any]) -> Knowledge:
         """What is known of a layout of workload `w`; `layout` has the labels of a candidate."""
         kind = _Kind(
-            workload=w,
+            workload=self._with_kernels_of(w, str(layout["precision"])),
             system=str(layout["system"]),
             engine=str(layout["engine"]),
             precision=str(layout["precision"]),
@@ -166,8 +175,13 @@ class Judge:
 
     def _taken(self, kind: _Kind) -> dict[str, str]:
         """Kernels of the layout that are a relative's, and whose."""
-        used = kernels_used(self._spec, kind.workload, kind.precision, kind.kv, kind.ranks)
-        notes = self._spec.inherited.notes.get((kind.system, kind.engine), {})
+        notes = self._spec.inherited.notes.get((kind.system, kind.engine))
+        if not notes:
+            return {}
+        runs = (kind.workload, kind.precision, kind.kv, kind.ranks)
+        if runs not in self._used:
+            self._used[runs] = kernels_used(self._spec, *runs)
+        used = self._used[runs]
         return {what: whom for what, whom in sorted(notes.items()) if what in used}
 
     def _provenance(self, taken: Mapping[str, str], point: MeasuredRun) -> Provenance:
@@ -245,12 +259,26 @@ def time_factors(knowledge: Knowledge, confidence: float | None) -> dict[str, fl
 def add_time_factors(loaded: LoadedScenario, spec: Specification, confidence: float | None) -> None:
     """Puts the factors of every kind of layout into the specification; none where all are 1."""
     judge = Judge(loaded, spec)
+    known: dict[str, dict[str, Any]] = {}
     for w, data in enumerate(spec.data["workloads"]):
-        rows = [time_factors(judge.of(w, layout), confidence) for layout in _layouts(spec, data)]
-        distinct = sorted({tuple(row.items()) for row in rows})
-        if any(value != 1.0 for row in rows for value in row.values()):
-            data["time_factors"] = [dict(row) for row in distinct]
-            data["time_factors_of"] = [distinct.index(tuple(row.items())) for row in rows]
+        alike = repr([data[axis] for axis in _AXES])
+        if alike not in known:
+            layouts = _layouts(spec, data)
+            rows = [time_factors(judge.of(w, layout), confidence) for layout in layouts]
+            known[alike] = _table(rows)
+        data.update(known[alike])
+
+
+def _table(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """The distinct rows, and of each row its place among them; nothing where all are 1."""
+    if all(value == 1.0 for row in rows for value in row.values()):
+        return {}
+    distinct = sorted({tuple(row.items()) for row in rows})
+    place = {row: i for i, row in enumerate(distinct)}
+    return {
+        "time_factors": [dict(row) for row in distinct],
+        "time_factors_of": [place[tuple(row.items())] for row in rows],
+    }
 
 
 def without_factors(spec: Specification) -> Specification:

@@ -142,7 +142,7 @@ def _costs(plan: Plan) -> Grid:
 def _promises(plan: Plan) -> Grid:
     head = texts("workload", "tightest class", "metric")
     held = () if plan.confidence is None else figures(words.held(plan.confidence))
-    shown = (*held, *figures("expected", "80 % interval", "limit"))
+    shown = (*held, *figures("expected", "80 %, same load", "limit"))
     grid = Grid("Latency promised, ms", (*head, *shown))
     for row in words.tightest_promises(plan.slo):
         low, high = row.interval_ms

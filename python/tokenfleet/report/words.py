@@ -14,7 +14,7 @@ from datetime import date
 from typing import Protocol
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
+from tokenfleet.plan.rows import Limit, OtherAnswer, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.labels import FIELDS, capital
@@ -69,6 +69,7 @@ _PATH = re.compile(
 )
 SAME = 1e-6  # relative difference below which two plans are equal
 _NOTHING = 1e-5  # of a value, below which it is not said that it was given up
+_NEARLY_PROVEN = 0.005  # gap below which nothing is said of it beside another answer
 _TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
@@ -139,7 +140,8 @@ def certainty(plan: Plan) -> list[str]:
     ours = f"{held(plan.confidence)}: {_figures(plan.annual_cost_usd, plan.gpus)}"
     if other.annual_cost_usd is None:
         return [f"{ours}; {held(other.confidence)}: no plan"]
-    lines = [f"{ours}; {held(other.confidence)}: {_figures(other.annual_cost_usd, other.gpus)}"]
+    theirs = f"{held(other.confidence)}: {_figures(other.annual_cost_usd, other.gpus)}"
+    lines = [f"{ours}; {theirs}{_how_got(other)}"]
     if other.undecided is not None:
         taken, instead = (", ".join(s) for s in (other.undecided.taken, other.undecided.instead))
         lines.append(
@@ -150,6 +152,16 @@ def certainty(plan: Plan) -> list[str]:
             )
         )
     return lines
+
+
+def _how_got(other: OtherAnswer) -> str:
+    """How far the answer at the other confidence is proven, where that is not nearly all."""
+    parts = ["with this plan, no better one was found"] if other.same_plan else []
+    if other.gap is None:
+        parts.append("no bound")
+    elif other.gap > _NEARLY_PROVEN:
+        parts.append(f"gap {percent(other.gap)}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def simulated(plan: Plan) -> list[str]:

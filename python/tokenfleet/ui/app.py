@@ -31,6 +31,7 @@ from tokenfleet.ui.form import groups, path_text, without_ids
 from tokenfleet.ui.guard import Guard
 from tokenfleet.ui.solving import Solved, Solver
 from tokenfleet.ui.view import plan_name, view
+from tokenfleet.ui.writer import written
 
 _FOLDER = "tokenfleet.ui"
 _TICK_S = 0.25  # between looks at the solve
@@ -179,9 +180,9 @@ class Page:
         if solved is None or kind not in _KINDS:
             return Response("no such file", status_code=404)
         try:
-            content = await asyncio.to_thread(_content, solved, kind)
+            content = await _content(solved, kind)
         except SchemaError as error:
-            return Response(f"{error.message}: {error.hint}", status_code=404)
+            return Response(error.message, status_code=404)
         number = int(request.path_params["number"]) + 1
         name = f"scenario-{number}.yaml" if kind == "yaml" else f"plan-{number}.{kind}"
         return _file(content, _KINDS[kind], name)
@@ -203,14 +204,12 @@ def reports() -> list[str]:
     return [ending for ending in endings() if ending in _KINDS]
 
 
-def _content(solved: Solved, kind: str) -> bytes:
-    from tokenfleet.report.write import report_bytes  # noqa: PLC0415 (only for a download)
-
+async def _content(solved: Solved, kind: str) -> bytes:
     if kind == "yaml":
         return solved.text.encode()
     if kind == "json":
         return (json.dumps(solved.plan.to_json(), indent=2, allow_nan=False) + "\n").encode()
-    return report_bytes(solved.plan, kind)
+    return await written(solved.plan, kind)
 
 
 def _file(content: bytes, kind: str, name: str) -> Response:

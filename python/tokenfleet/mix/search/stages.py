@@ -184,7 +184,9 @@ class MixSearch:
         if self.large and in_hand and not self.partial:
             with only(self.m, worth):
                 worth = probe(self.m, self.effort, worth, self.best.value)
-        self._run(self.effort.within(max(self.effort.left(), 1.0)), worth, whole=True)
+        again = self.large or not self.effort.patient  # a small tree is cheaper than a new root
+        limit = self.effort.within(max(self.effort.left(), 1.0), restarts=again)
+        self._run(limit, worth, whole=True)
 
     def any_plan(self) -> None:
         """The first plan that HiGHS finds, over few candidates and then over all of them."""

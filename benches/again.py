@@ -1,0 +1,58 @@
+"""A scenario built for the first time, and again with another tariff, from the cache of spaces.
+
+    python benches/again.py
+
+Seconds of processor time from the loaded scenario to the problem of the mix, which other programs
+on the machine change little; the cache is in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from spread import Spread, spread
+
+from tokenfleet.files.cache import VARIABLE
+from tokenfleet.problem import build
+from tokenfleet.scenario.load import LoadedScenario, load_scenario
+
+SCENARIO = Path(__file__).parent.parent / "examples" / "hyperscaler.yaml"
+RUNS = 5
+
+
+def measure(quick: bool) -> dict[str, Spread]:
+    """Seconds of processor time without an entry of the cache, and with one."""
+    loaded = load_scenario(SCENARIO)
+    first, again = [], []
+    for run in range(1 if quick else RUNS):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ[VARIABLE] = folder
+            first.append(built_s(loaded))
+            again.append(built_s(at_tariff(loaded, 1.1 + 0.1 * run)))
+    os.environ[VARIABLE] = ""
+    return {"build_cpu_s": spread(first), "build_again_cpu_s": spread(again)}
+
+
+def built_s(loaded: LoadedScenario) -> float:
+    """Processor time of building, s."""
+    begun = time.process_time()
+    build(loaded)
+    return time.process_time() - begun
+
+
+def at_tariff(loaded: LoadedScenario, factor: float) -> LoadedScenario:
+    """The scenario with electricity at so many times 0.1 USD/kWh at every site."""
+    sites = [
+        site.model_copy(update={"electricity_usd_per_kwh": 0.1 * factor})
+        for site in loaded.scenario.sites
+    ]
+    return replace(loaded, scenario=loaded.scenario.model_copy(update={"sites": sites}))
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(quick=False), indent=1))
