@@ -303,8 +303,9 @@ class Candidate:
     """One pruned configuration: what a replica of it can serve and draws.
 
     `load[k]` is replica-seconds per request of class k over the capacity cap; `inf`: the class
-    is not admitted. `energy_j[k]` is IT joules per request above idle. `pair` is -1 for `serve`;
-    equal numbers mark compatible prefill and decode partners of one workload. With a `mix` its
+    is not admitted. `energy_j[k]` is IT joules per request above what a loaded replica draws
+    anyway (`idle_w`). `pair` is -1 for `serve`; equal numbers mark compatible prefill and decode
+    partners of one workload. With a `mix` its
     flows of all classes are in those proportions, under which its load was found.
     """
 
