@@ -24,6 +24,7 @@ from tokenfleet.problem_data import Problem
 
 _STEPS = 8
 _SEEN = 2e-4  # of the least loss, that a plan must save to be told from another
+_TELLS = 20.0  # times that, which it must cost for its ratio to be known within a twentieth
 _LEFT = 2e-6  # of the relaxation, which is solved no closer
 _OFF = (0.02, 0.05, 0.15, 0.4, 1.0)  # beyond the discount of the relaxation
 _HARDLY = 0.999  # the discount at which it costs hardly anything
@@ -127,8 +128,10 @@ class _FromAbove:
         return plan, discount
 
     def _better(self, found: Answer) -> bool:
-        best = self.without.loss
-        return self.spend(found.values) > 0 and found.loss < best - _SEEN * abs(best)
+        """Whether a plan holds it, costs less than any without it, and so much for it that what a
+        search leaves open moves the ratio by little."""
+        seen = _SEEN * abs(self.without.loss)
+        return self.spend(found.values) > _TELLS * seen and found.loss < self.without.loss - seen
 
     def relaxations(self, closed: Problem) -> float | None:
         """The discount from which on the relaxation holds some; None: not for hardly anything."""
