@@ -59,8 +59,8 @@ impl Kept {
         if self.idle_w * b > other.idle_w * a {
             return false;
         }
-        let no_worse = none_above(&self.load, a, &other.load, b)
-            && none_above(&self.joules, 1.0, &other.joules, 1.0);
+        let no_worse = none_above(self.classes, (&self.load, a), (&other.load, b))
+            && none_above(self.classes, (&self.joules, 1.0), (&other.joules, 1.0));
         no_worse && (self.gpus < other.gpus || self.id < other.id || self.better(other))
     }
 
@@ -93,8 +93,9 @@ impl Kept {
         if self.load[some] * (a * least) > floor.load[some] * b {
             return None;
         }
-        let above_least = none_above(&self.load, a * least, &floor.load, b);
-        if !above_least || !none_above(&self.joules, 1.0, &floor.joules, 1.0) {
+        let classes = self.classes;
+        let above_least = none_above(classes, (&self.load, a * least), (&floor.load, b));
+        if !above_least || !none_above(classes, (&self.joules, 1.0), (&floor.joules, 1.0)) {
             return None;
         }
         let less = self.quality < floor.quality || self.is_odder(floor);
@@ -121,13 +122,23 @@ impl Kept {
 /// Relative distance that bounds keep: far more than numbers are rounded by.
 const CLOSE: f64 = 1e-9;
 
-/// Whether `x·a ≤ y·b` everywhere. No early exit: the loop becomes a few vector instructions.
-/// Places past the last class hold infinity on both sides.
+/// Classes that are compared at once: a few vector instructions.
+const AT_ONCE: usize = 4;
+
+/// Whether `x·a ≤ y·b` for every class. No early exit among those compared at once; places past the last
+/// class hold infinity on both sides.
 #[inline(always)]
-fn none_above(x: &[f64; MAX_CLASSES], a: f64, y: &[f64; MAX_CLASSES], b: f64) -> bool {
-    x.iter()
-        .zip(y)
-        .fold(true, |ok, (x, y)| ok & (x * a <= y * b))
+fn none_above(
+    classes: usize,
+    (x, a): (&[f64; MAX_CLASSES], f64),
+    (y, b): (&[f64; MAX_CLASSES], f64),
+) -> bool {
+    let blocks = x.chunks_exact(AT_ONCE).zip(y.chunks_exact(AT_ONCE));
+    blocks.take(classes.div_ceil(AT_ONCE)).all(|(x, y)| {
+        x.iter()
+            .zip(y)
+            .fold(true, |ok, (x, y)| ok & (x * a <= y * b))
+    })
 }
 
 /// Kept candidates of one group.

@@ -1,10 +1,10 @@
 //! Latency limits of a replica: which one breaks, and the utilisation up to which all hold.
 
 use crate::perf::latency::{members, Percentiles, Pressure};
-use crate::perf::mixture::{self, Part};
+use crate::perf::mixture;
 use crate::perf::replica::Replica;
 use crate::perf::role::Role;
-use crate::workload::{Admitted, Metric, Mix, Over, Slo};
+use crate::workload::{Admitted, Metric, Mix, Over, Slo, MAX_CLASSES};
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,22 @@ enum Of {
     All,
 }
 
+/// A limit, whose time it is on, and the share of it that the role has.
+type Bound<'a> = (&'a Slo, Of, f64);
+
+/// A replica with the classes it admits, under some pressure.
+#[derive(Clone, Copy)]
+struct Pressed<'a> {
+    replica: &'a Replica<'a>,
+    pressure: &'a Pressure,
+    admitted: Admitted<'a>,
+}
+
+/// `1 − limit/value`: above zero the limit is broken. Rises with the value.
+fn excess_of((slo, _, share): Bound, value: f64) -> f64 {
+    1.0 - share * slo.limit_s / value
+}
+
 impl Limits<'_> {
     /// Percentiles that the limits read; waiting times at others need not be computed. All where
     /// classes are taken together.
@@ -50,28 +66,13 @@ impl Limits<'_> {
         wanted
     }
 
-    /// `1 − limit/value` of each limit and class that it binds, as far as the role has a part in it:
-    /// above zero the limit is broken.
-    fn excesses<'a>(
-        &'a self,
-        replica: &'a Replica,
-        pressure: &'a Pressure,
-        admitted: Admitted<'a>,
-    ) -> impl Iterator<Item = (f64, Metric)> + 'a {
-        let binding = self.binding(replica.role, admitted);
-        binding.map(move |(slo, of, share)| {
-            let value = self.value_of(replica, pressure, (of, admitted), slo);
-            (1.0 - share * slo.limit_s / value, slo.metric)
-        })
-    }
-
     /// Limits that bind a role, with each class that they bind, or all together, and the share of the
     /// limit that the role has.
     fn binding<'a>(
         &'a self,
         role: Role,
         admitted: Admitted<'a>,
-    ) -> impl Iterator<Item = (&'a Slo, Of, f64)> {
+    ) -> impl Iterator<Item = Bound<'a>> {
         let shared = self.slos.iter().filter_map(move |slo| {
             budget_share(role, slo.metric, self.splits).map(|share| (slo, share))
         });
@@ -86,20 +87,41 @@ impl Limits<'_> {
     }
 
     /// The limit that is nearest to breaking, with its excess. `None` when no limit concerns this role.
-    fn tightest(
-        &self,
-        replica: &Replica,
-        pressure: &Pressure,
-        admitted: Admitted,
-    ) -> Option<(f64, Metric)> {
-        self.excesses(replica, pressure, admitted)
+    fn tightest(&self, at: Pressed) -> Option<(f64, Metric)> {
+        let binding = || self.binding(at.replica.role, at.admitted);
+        let mut least = f64::NEG_INFINITY;
+        if at.admitted.mix.is_known() && binding().nth(1).is_some() {
+            let lower = |bound| excess_of(bound, self.range_of(at, bound).0);
+            least = binding().map(lower).fold(least, f64::max);
+        }
+        binding()
+            .filter(|bound| {
+                least == f64::NEG_INFINITY
+                    || excess_of(*bound, self.range_of(at, *bound).1) >= least
+            })
+            .map(|bound| (excess_of(bound, self.value_of(at, bound)), bound.0.metric))
             .reduce(|most, other| if other.0 > most.0 { other } else { most })
+    }
+
+    /// Whether some limit is broken by more than `least`. Where the worst and the best class agree, the
+    /// percentile of all together need not be found.
+    fn breaks(&self, at: Pressed, least: f64) -> bool {
+        self.binding(at.replica.role, at.admitted).any(|bound| {
+            let (low, high) = self.range_of(at, bound);
+            excess_of(bound, high) > least
+                && (excess_of(bound, low) > least
+                    || excess_of(bound, self.value_of(at, bound)) > least)
+        })
     }
 
     /// The same under what the replica feels at most at utilisation `u`.
     fn at_most(&self, replica: &Replica, admitted: Admitted, u: f64) -> Option<(f64, Metric)> {
         match Pressure::at_most(replica, admitted, u, self.percentiles(admitted.mix)) {
-            Some(pressure) => self.tightest(replica, &pressure, admitted),
+            Some(pressure) => self.tightest(Pressed {
+                replica,
+                pressure: &pressure,
+                admitted,
+            }),
             None => Some((1.0, Metric::Ttft)),
         }
     }
@@ -111,7 +133,11 @@ impl Limits<'_> {
         pressure: &Pressure,
         admitted: impl Into<Admitted<'a>>,
     ) -> Option<Metric> {
-        let (excess, metric) = self.tightest(replica, pressure, admitted.into())?;
+        let (excess, metric) = self.tightest(Pressed {
+            replica,
+            pressure,
+            admitted: admitted.into(),
+        })?;
         (excess > 0.0).then_some(metric)
     }
 
@@ -123,6 +149,11 @@ impl Limits<'_> {
         pressure: &Pressure,
         admitted: Admitted,
     ) -> Vec<Option<f64>> {
+        let at = Pressed {
+            replica,
+            pressure,
+            admitted,
+        };
         let of_slo = |slo: &Slo| {
             let one = Limits {
                 slos: std::slice::from_ref(slo),
@@ -130,7 +161,7 @@ impl Limits<'_> {
             };
             let binding = one.binding(replica.role, admitted);
             binding
-                .map(|(slo, of, _)| one.value_of(replica, pressure, (of, admitted), slo))
+                .map(|bound| one.value_of(at, bound))
                 .reduce(f64::max)
         };
         self.slos.iter().map(of_slo).collect()
@@ -138,8 +169,17 @@ impl Limits<'_> {
 
     /// The limit that breaks on an idle replica, if any.
     pub fn late_when_idle(&self, replica: &Replica, admitted: Admitted) -> Option<Metric> {
-        let (excess, metric) = self.at_most(replica, admitted, IDLE)?;
-        (excess > 0.0).then_some(metric)
+        let wanted = self.percentiles(admitted.mix);
+        let Some(pressure) = Pressure::at_most(replica, admitted, IDLE, wanted) else {
+            return Some(Metric::Ttft);
+        };
+        let at = Pressed {
+            replica,
+            pressure: &pressure,
+            admitted,
+        };
+        let late = self.breaks(at, 0.0).then(|| self.tightest(at))?;
+        late.map(|(_, metric)| metric)
     }
 
     /// Classes of `set` whose limits surely hold on an idle replica, whichever others of `set` are
@@ -150,8 +190,13 @@ impl Limits<'_> {
             return 0;
         };
         let holds = |k: &usize| {
-            let mut excesses = self.excesses(replica, &pressure, (1 << k).into());
-            excesses.all(|(excess, _)| excess < -SURE)
+            let at = Pressed {
+                replica,
+                pressure: &pressure,
+                admitted: (1 << k).into(),
+            };
+            let mut binding = self.binding(replica.role, at.admitted);
+            binding.all(|bound| excess_of(bound, self.value_of(at, bound)) < -SURE)
         };
         members(set).filter(holds).fold(0, |held, k| held | 1 << k)
     }
@@ -164,41 +209,53 @@ impl Limits<'_> {
         let Some(pressure) = Pressure::at_most(replica, admitted, u, wanted) else {
             return Some(replica.batch);
         };
-        let mut excesses = self.excesses(replica, &pressure, admitted);
-        let broken = excesses.any(|(excess, _)| excess > SURE);
-        broken.then_some(pressure.concurrency())
+        let at = Pressed {
+            replica,
+            pressure: &pressure,
+            admitted,
+        };
+        self.breaks(at, SURE).then_some(pressure.concurrency())
+    }
+
+    /// What the limited time surely lies between, s: a percentile of all requests together is no less
+    /// than that of the best class, and no more than that of the worst.
+    fn range_of(&self, at: Pressed, bound: Bound) -> (f64, f64) {
+        let (slo, of, _) = bound;
+        if matches!(of, Of::Class(_)) || slo.percentile == 0 {
+            let value = self.value_of(at, bound);
+            return (value, value);
+        }
+        let weighed = members(at.admitted.set).filter(|k| at.admitted.mix.weight(*k) > 0.0);
+        weighed
+            .map(|k| self.value(at, k, slo.metric, slo.percentile))
+            .fold((f64::INFINITY, 0.0), |(low, high), t| {
+                (t.min(low), t.max(high))
+            })
     }
 
     /// The limited time of a class, or of all that are admitted taken together, s.
-    fn value_of(
-        &self,
-        replica: &Replica,
-        pressure: &Pressure,
-        (of, admitted): (Of, Admitted),
-        slo: &Slo,
-    ) -> f64 {
-        let class = |k: usize, i: usize| self.value(replica, pressure, k, slo.metric, i);
+    fn value_of(&self, at: Pressed, (slo, of, _): Bound) -> f64 {
+        let class = |k: usize, i: usize| self.value(at, k, slo.metric, i);
         match of {
             Of::Class(k) => class(k, slo.percentile),
             Of::All => {
-                let weighed = members(admitted.set).map(|k| (admitted.mix.weight(k), k));
-                let parts: Vec<Part> = weighed
-                    .filter(|(weight, _)| *weight > 0.0)
-                    .map(|(weight, k)| (weight, std::array::from_fn(|i| class(k, i))))
-                    .collect();
-                mixture::quantile(&parts, slo.percentile)
+                let (mut parts, mut count) = ([(0.0, [0.0; 5]); MAX_CLASSES], 0);
+                for k in members(at.admitted.set) {
+                    let weight = at.admitted.mix.weight(k);
+                    if weight > 0.0 {
+                        parts[count] = (weight, std::array::from_fn(|i| class(k, i)));
+                        count += 1;
+                    }
+                }
+                mixture::quantile(&parts[..count], slo.percentile)
             }
         }
     }
 
-    fn value(
-        &self,
-        replica: &Replica,
-        pressure: &Pressure,
-        k: usize,
-        metric: Metric,
-        i: usize,
-    ) -> f64 {
+    fn value(&self, at: Pressed, k: usize, metric: Metric, i: usize) -> f64 {
+        let Pressed {
+            replica, pressure, ..
+        } = at;
         // The way to the user is paid once, by the pool that sends the first token's prompt.
         let way = match replica.role {
             Role::Decode(_) => 0.0,

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import pulp
 
 from tokenfleet.mix.model import FleetModel, Label
@@ -22,7 +23,7 @@ from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import WHOLE, Capacity
 from tokenfleet.mix.model.packing import split_sizes
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import Outcome, run
+from tokenfleet.mix.solver.highs import Outcome, compiled, run
 from tokenfleet.problem_data import Flow, Racks, Replicas, Systems, Used
 
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
@@ -109,7 +110,7 @@ def _broken(
 ) -> list[tuple[Limit, float]]:
     """Rows and upper bounds, as stated, that the plan breaks, with the excess in their own unit."""
     broken: list[tuple[Limit, float]] = []
-    for row in m.prob.constraints():
+    for row in _in_doubt(m, plan, lowered):
         stated = row.constant - lowered.get(row, 0.0)
         excess = sum(a * plan.get(v.name, 0.0) for v, a in row.items()) + stated
         if row.sense != pulp.LpConstraintLE:
@@ -122,6 +123,23 @@ def _broken(
             if excess > _BROKEN:
                 broken.append((column, min(excess, column.upBound / 1.1)))
     return broken
+
+
+def _in_doubt(
+    m: FleetModel, plan: Mapping[str, float], lowered: Mapping[Limit, float]
+) -> list[pulp.LpConstraint]:
+    """Rows that the plan comes near to breaking; one sum of arrays shows that all others hold."""
+    matrix = compiled(m.prob)
+    values = np.array([plan.get(name, 0.0) for name in matrix.names])
+    row_of = np.repeat(np.arange(len(matrix.rows)), np.diff(matrix.starts))
+    stated = np.array([row.constant - lowered.get(row, 0.0) for row in matrix.rows])
+    terms = matrix.values * values[matrix.columns]
+    excess = np.bincount(row_of, terms, len(matrix.rows)) + stated
+    sense = np.array([row.sense for row in matrix.rows])
+    over = np.where(sense == pulp.LpConstraintLE, excess, -excess)
+    over = np.where(sense == pulp.LpConstraintEQ, np.abs(excess), over)
+    near = over > 0.5 * _BROKEN * np.maximum(1.0, np.abs(stated))
+    return [matrix.rows[i] for i in np.flatnonzero(near)]
 
 
 def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:

@@ -88,6 +88,7 @@ class MixSearch:
         self.partial = bound is not None
         self.large = _integers(m) > SMALL
         self.relaxation_s = 0.0
+        self._attractive: dict[float, set[tuple[int, int]]] = {}
 
     def solve(self, start: Mapping[str, float] | None = None) -> Found:
         """All steps, until the gap is reached or the time is over.
@@ -213,7 +214,9 @@ class MixSearch:
 
     def attractive(self, reduced: float = _STAGES[-1][0]) -> set[tuple[int, int]]:
         """(pool, candidate) that the relaxation uses, or whose reduced cost is small."""
-        return attractive(self.m, self.relaxed, reduced)
+        if reduced not in self._attractive:
+            self._attractive[reduced] = attractive(self.m, self.relaxed, reduced)
+        return self._attractive[reduced]
 
     def worth(self) -> set[tuple[int, int]]:
         """(pool, candidate) that a better plan may use; leaving the others out proves as much."""
