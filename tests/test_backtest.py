@@ -387,7 +387,7 @@ def test_mlperf_rows(tmp_path: Path) -> None:
     [
         (OFFLINE, "2048,,,,", "2048,,,,M7", "a copy of M7"),
         (OFFLINE, "llama2-70b-99", "gptj-99", "no lengths in mlperf_workloads.csv"),
-        (OFFLINE, "llama2-70b-99", "mixtral-8x7b", "no mean_isl"),
+        (OFFLINE, "llama2-70b-99", "gpt-oss-120b", "no lengths in mlperf_workloads.csv"),
         (OFFLINE, "TensorRT 10.11", "MagicServe", "in the calibration is named in MagicServe"),
         (OFFLINE, "TensorRT 10.11", "TensorRT 10.14 and vLLM 0.13", "names vLLM and TensorRT-LLM"),
         (SERVER, "0.95", "0.6", "far below its latency limits"),

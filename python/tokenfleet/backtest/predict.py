@@ -33,6 +33,7 @@ _OPEN_BATCH = 256
 _ANY_BATCH = 1 << 20
 # A server's batch is what its operator found best: halvings of the largest are tried.
 _HALVINGS = 8
+_NO_LAYOUT = "no layout that fits, or no kernel figure for its formats"
 
 Shape = tuple[str, Tokens, Tokens, LatencyLimits | None]  # model, prompts, answers, limits
 
@@ -108,16 +109,26 @@ class Predictor:
             self.reasons[position] = f"catalog row {system}: no figure for {', '.join(missing)}"
             return None
         if run.kind == "open":
-            return run.layouts[0]
+            return self._that_runs(position, run)
         best: tuple[float, Layout] | None = None
         for layout in run.layouts:
             found = self._rate(self._core, run, layout)
             if found and (best is None or found.get("tokens_s_gpu", 0.0) > best[0]):
                 best = (found.get("tokens_s_gpu", 0.0), layout)
         if best is None:
-            self.reasons[position] = "no layout that fits, or no kernel figure for its formats"
+            self.reasons[position] = _NO_LAYOUT
             return None
         return best[1]
+
+    def _that_runs(self, position: int, run: Run) -> Layout | None:
+        """An open run's layout; None, with a reason, where not even one request runs on it."""
+        layout = run.layouts[0]
+        axes = self._axes(run, layout)
+        one = replace(run, load=1.0)
+        if axes is None or _closed(self._core, axes, _degrees(layout), one) is None:
+            self.reasons[position] = _NO_LAYOUT
+            return None
+        return layout
 
     def _rate(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
         """Predicted figures; None where the layout is none, or the load above capacity."""
