@@ -190,7 +190,7 @@ def _show_errors(report: Report) -> None:
 
 def _show_refused(report: Report) -> None:
     if report.skipped:
-        say(f"{len(report.skipped)} rows were not predicted")
+        say(f"rows not predicted: {len(report.skipped)}")
     for reason, count in report.refused():
         say(f"  {count} x {reason}")
 
