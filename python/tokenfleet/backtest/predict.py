@@ -14,7 +14,7 @@ from typing import Any
 from tokenfleet._core import Space, closed_loop, pool_loop, throughput
 from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
-from tokenfleet.catalog import Catalog, require
+from tokenfleet.catalog import Catalog
 from tokenfleet.points import rates
 from tokenfleet.points.rates import Layout
 from tokenfleet.problem.hardware import core_kernels
@@ -103,21 +103,13 @@ class Predictor:
         return build_specification(load_scenario(data, catalog=self.catalog), self._systems)
 
     def _speculation(self) -> list[dict[str, Any]]:
-        """Models that draft in any run, with what is usually accepted of their own heads' tokens."""
+        """Models that draft in any run, each with its own heads."""
         deepest: dict[str, int] = {}
         for layout in (x for run in self._runs for x in run.layouts if x.speculative_depth):
             most = max(deepest.get(layout.model, 0), layout.speculative_depth)
             deepest[layout.model] = most
-        accepted = self.catalog.tco_row("speculation_acceptance_mtp")
-        cost = self.catalog.tco_row("speculation_draft_cost")
         return [
-            {
-                "model": model,
-                "max_depth": depth,
-                "acceptance": require(accepted, "typical"),
-                "draft_cost_fraction": require(cost, "typical"),
-                "source": accepted.source,
-            }
+            {"model": model, "max_depth": depth, "method": "mtp"}
             for model, depth in sorted(deepest.items())
         ]
 

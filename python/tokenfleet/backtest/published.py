@@ -76,7 +76,7 @@ def _refuse(cells: Cells) -> None:
 
 
 def _drafts(cells: Cells) -> int:
-    """Draft tokens per step of the model's own heads ("MTP1" is one, "MTP" alone three); 0: none."""
+    """Draft tokens per step of the model's own heads ("MTP1": one, "MTP" alone: three); 0: none."""
     named = _MTP.search(f"{cells.get('framework', '')}; {cells.get('notes', '')}")
     if cells.get("spec_decode") != "yes" or named is None:
         return 0

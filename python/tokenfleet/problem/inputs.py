@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from tokenfleet.catalog import Catalog
+from tokenfleet.problem.drafts import assumed, filled
 from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
 from tokenfleet.scenario.load import LoadedScenario
-from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site
+from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site, Speculation
 
 SCENARIO = "scenario"
 GPU_MEMORY = "gpu_memory_utilization"
@@ -59,7 +60,7 @@ def inputs(
     found += _offers(scenario, catalog, {k: p for k, p in prices.items() if k in used.offers})
     found += _apis(scenario, catalog, used.apis)
     if used.offers:
-        found += _engines(scenario)
+        found += (*_engines(scenario), *_drafts(scenario, catalog))
     return (*found, *_peaks(scenario))
 
 
@@ -132,6 +133,14 @@ def _engines(scenario: Scenario) -> Iterator[Input]:
     if GPU_MEMORY in scenario.model_fields_set:
         value, unit = scenario.gpu_memory_utilization, _unit(Scenario, GPU_MEMORY)
         yield Input(GPU_MEMORY, value, unit, False, SCENARIO)
+
+
+def _drafts(scenario: Scenario, catalog: Catalog) -> Iterator[Input]:
+    for row in scenario.speculation:
+        for field, parameter in assumed(row).items():
+            what, value = f"speculation[{row.model}].{field}", getattr(filled(row, catalog), field)
+            source, as_of = f"catalog typical of {parameter}", catalog.tco_row(parameter).as_of
+            yield Input(what, value, _unit(Speculation, field), True, source, as_of)
 
 
 def _peaks(scenario: Scenario) -> Iterator[Input]:
