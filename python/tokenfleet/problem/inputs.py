@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog
 from tokenfleet.problem.drafts import assumed, filled
 from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
@@ -130,9 +131,22 @@ def _engines(scenario: Scenario) -> Iterator[Input]:
     if "engines" not in scenario.model_fields_set and scenario.columns is None:
         engines = ", ".join(scenario.engines)
         yield Input("engines", engines, "", True, "left out: every engine that is modelled")
+    if scenario.columns is None:
+        yield from _versions(scenario)
     if GPU_MEMORY in scenario.model_fields_set:
         value, unit = scenario.gpu_memory_utilization, _unit(Scenario, GPU_MEMORY)
         yield Input(GPU_MEMORY, value, unit, False, SCENARIO)
+
+
+def _versions(scenario: Scenario) -> Iterator[Input]:
+    for engine in scenario.engines:
+        what, trend = f"engine_versions[{engine}]", MATURITY.get(engine)
+        version = scenario.engine_version(engine)
+        if version is not None:
+            yield Input(what, version, "", False, SCENARIO)
+        elif trend is not None:
+            source = f"left out: the version at which runs of 0.{trend.oldest} to 0.{trend.newest} "
+            yield Input(what, f"0.{trend.standing}", "", True, f"{source}meet the model")
 
 
 def _drafts(scenario: Scenario, catalog: Catalog) -> Iterator[Input]:
