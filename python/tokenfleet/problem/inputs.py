@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog
 from tokenfleet.problem.drafts import assumed, filled
 from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
@@ -140,13 +139,9 @@ def _engines(scenario: Scenario) -> Iterator[Input]:
 
 def _versions(scenario: Scenario) -> Iterator[Input]:
     for engine in scenario.engines:
-        what, trend = f"engine_versions[{engine}]", MATURITY.get(engine)
         version = scenario.engine_version(engine)
         if version is not None:
-            yield Input(what, version, "", False, SCENARIO)
-        elif trend is not None:
-            source = f"left out: the version at which runs of 0.{trend.oldest} to 0.{trend.newest} "
-            yield Input(what, f"0.{trend.standing}", "", True, f"{source}meet the model")
+            yield Input(f"engine_versions[{engine}]", version, "", False, SCENARIO)
 
 
 def _drafts(scenario: Scenario, catalog: Catalog) -> Iterator[Input]:
