@@ -7,6 +7,8 @@ interval. Open-loop latency has no bias: the slope of TTFT in a closed loop is a
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +44,7 @@ from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.errors import SchemaError
 
 SCHEMA_VERSION = 2
+_COPY = re.compile(r"a copy of \S+")
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,14 @@ class Report:
 
     def _complete(self) -> list[Result]:
         return [r for r in self.unflagged if _is_complete(r)]
+
+    def refused(self) -> list[tuple[str, int]]:
+        """Reasons why rows were not predicted, with how many; those of most rows first.
+
+        Rows that repeat others count together, whichever they repeat.
+        """
+        reasons = (_COPY.sub("a copy of another row", row.reason) for row in self.skipped)
+        return Counter(reasons).most_common()
 
     def rows(self) -> list[dict[str, Any]]:
         """What a table shows: all, flagged rows apart, then each regime."""

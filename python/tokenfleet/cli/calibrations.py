@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -197,8 +196,7 @@ def _calibration(name: str | None) -> Calibration | None:
 def _show_errors(report: Report) -> None:
     if not report.results:
         say("no row was predicted")
-        for reason, count in Counter(row.reason for row in report.skipped).most_common():
-            say(f"  {count} x {reason}")
+        _show_refused(report)
         return
     say("prediction against measurement, %: median / mean; cells: the mean over medians of cells")
     _show_benchmarks(report.benchmarks())
@@ -207,6 +205,14 @@ def _show_errors(report: Report) -> None:
     fitted = sum(1 for r in report.results if r.regimes.get("knowledge") == "fitted point")
     if fitted:
         say(f"{fitted} of these points were fitted to; --folds leaves points out")
+    _show_refused(report)
+
+
+def _show_refused(report: Report) -> None:
+    if report.skipped:
+        say(f"rows not predicted: {len(report.skipped)}")
+    for reason, count in report.refused():
+        say(f"  {count} x {reason}")
 
 
 def _show_folds(by_split: Mapping[str, Mapping[str, Any]]) -> None:

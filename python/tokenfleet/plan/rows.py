@@ -188,7 +188,7 @@ class Replicas(Row):
         "Number of the group of sites with one network latency; null for measured columns"
     )
     energy_j_per_request: dict[Word, NonNegative] = quantity(
-        "IT energy of a request above idle, by class", "J"
+        "IT energy of a request above what its replica draws anyway, by class", "J"
     )
     idle_w: NonNegative = quantity("IT power of a loaded replica above the idle of its system", "W")
     count: Count = quantity("Replicas, at the peak over the load blocks", "replicas")

@@ -14,11 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
+from tokenfleet.problem.drafts import assumed, filled
 from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
 from tokenfleet.scenario.load import LoadedScenario
-from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site
+from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site, Speculation
 from tokenfleet.schema.formats import planned_by_default
 
 SCENARIO = "scenario"
@@ -62,7 +64,7 @@ def inputs(
     found += _offers(scenario, catalog, {k: p for k, p in prices.items() if k in used.offers})
     found += _apis(scenario, catalog, used.apis)
     if used.offers and scenario.columns is None:
-        found += _serving(loaded)
+        found += (*_serving(loaded), *_drafts(scenario, catalog))
     return (*found, *_peaks(loaded, flat=bool(used.offers)))
 
 
@@ -168,6 +170,7 @@ def _serving(loaded: LoadedScenario) -> Iterator[Input]:
     stated = GPU_MEMORY in given
     value, unit = scenario.gpu_memory_utilization, _unit(Scenario, GPU_MEMORY)
     yield Input(GPU_MEMORY, value, unit, not stated, SCENARIO if stated else "default")
+    yield from _versions(scenario)
     for workload in scenario.workloads:
         named = workload.precisions is not None or workload.quality_floor is not None
         if workload.unit == "token" and not named:
@@ -175,6 +178,25 @@ def _serving(loaded: LoadedScenario) -> Iterator[Input]:
             what, formats = f"workloads[{workload.id}].precisions", planned_by_default(native)
             source = "left out: every one that is planned"
             yield Input(what, ", ".join(formats), "", True, source)
+
+
+def _versions(scenario: Scenario) -> Iterator[Input]:
+    for engine in scenario.engines:
+        what, trend = f"engine_versions[{engine}]", MATURITY.get(engine)
+        version = scenario.engine_version(engine)
+        if version is not None:
+            yield Input(what, version, "", False, SCENARIO)
+        elif trend is not None:
+            source = f"left out: the version at which runs of 0.{trend.oldest} to 0.{trend.newest} "
+            yield Input(what, f"0.{trend.standing}", "", True, f"{source}meet the model")
+
+
+def _drafts(scenario: Scenario, catalog: Catalog) -> Iterator[Input]:
+    for row in scenario.speculation:
+        for field, parameter in assumed(row).items():
+            what, value = f"speculation[{row.model}].{field}", getattr(filled(row, catalog), field)
+            source, as_of = f"catalog typical of {parameter}", catalog.tco_row(parameter).as_of
+            yield Input(what, value, _unit(Speculation, field), True, source, as_of)
 
 
 def _peaks(loaded: LoadedScenario, *, flat: bool) -> Iterator[Input]:

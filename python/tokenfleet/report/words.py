@@ -425,6 +425,13 @@ def limit_words(what: str) -> tuple[str, str]:
     return next(known, ("", ""))
 
 
+def limit_kinds() -> dict[str, str]:
+    """By the words for a limit what it is stated of: site, offer, API, or nothing."""
+    from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
+
+    return {family.words: family.of for family in limits.FAMILIES}
+
+
 def accelerators(plan: Plan) -> dict[str, str]:
     """Names of the accelerators by system type."""
     return {row.system: row.accelerator for row in plan.hardware}

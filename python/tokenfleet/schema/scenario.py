@@ -208,7 +208,9 @@ class Scenario(Row):
         "Serving engines allowed", default=tuple(ENGINES)
     )
     engine_versions: dict[EngineName, Name] = about(
-        "Version of an engine that will run; biases belong to versions", default_factory=dict
+        "Version of an engine that will run: biases belong to versions, and vLLM's steps get "
+        "shorter with them",
+        default_factory=dict,
     )
     gpu_memory_utilization: Annotated[Fraction, Field(gt=0)] = quantity(
         "Share of an accelerator's memory that an engine may fill with weights, activations and "

@@ -28,6 +28,7 @@ from tokenfleet.problem_data import (
     Scale,
     Short,
     Slot,
+    Started,
     Systems,
     Tail,
     Unmet,
@@ -236,6 +237,15 @@ class LeastOrder(NamedTuple):
     family: Literal["least_order"] = "least_order"
 
 
+class Change(NamedTuple):
+    """Replicas of a candidate no more than in the node before, but for those started."""
+
+    scope: int
+    pool: int
+    candidate: int
+    family: Literal["change"] = "change"
+
+
 class NodeTotal(NamedTuple):
     """The cost of a node, added up."""
 
@@ -371,6 +381,7 @@ Row: TypeAlias = (
     | Delivered
     | LeastOrder
     | UsedFor
+    | Change
     | NodeTotal
     | Future
     | ApiRate
@@ -396,7 +407,7 @@ class Slack(NamedTuple):
     tag: Literal["slack"] = "slack"
 
 
-OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
+OverTime: TypeAlias = Ordered | Held | Placed | Started | NodeCost | Tail | AtRisk | Unmet
 Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | Staffed | LayoutUsed
 
 
