@@ -32,6 +32,7 @@ class Case:
     outlooks: int
     gap: float
     limit_s: float
+    cvar: float = 0.0  # weight of the mean of the worst fifth
 
 
 CASES: dict[str, Case] = {
@@ -40,10 +41,17 @@ CASES: dict[str, Case] = {
     "enterprise_20_quarters": Case("enterprise_horizon", "20 quarters", 1, 0.001, 30.0),
     "enterprise_12_quarters_3_outlooks": Case("enterprise_horizon", "12 quarters", 3, 0.01, 60.0),
     "enterprise_12_quarters_10_outlooks": Case("enterprise_horizon", "12 quarters", 10, 0.01, 60.0),
+    "enterprise_12_quarters_3_outlooks_cvar": Case(
+        "enterprise_horizon", "12 quarters", 3, 0.01, 60.0, cvar=0.25
+    ),
     "lab_12_quarters": Case("lab_horizon", "12 quarters", 1, 0.01, 60.0),
     "lab_12_quarters_10_outlooks": Case("lab_horizon", "12 quarters", 10, 0.01, 120.0),
     "ai_factory_12_quarters_10_outlooks": Case("ai_factory", "12 quarters", 10, 0.01, 120.0),
+    "hyperscaler_4_quarters": Case("hyperscaler", "4 quarters", 1, 0.01, 180.0),
     "hyperscaler_12_quarters": Case("hyperscaler", "12 quarters", 1, 0.01, 180.0),
+    "hyperscaler_20_quarters": Case("hyperscaler", "20 quarters", 1, 0.01, 180.0),
+    "hyperscaler_12_quarters_3_outlooks": Case("hyperscaler", "12 quarters", 3, 0.02, 900.0),
+    "hyperscaler_12_quarters_10_outlooks": Case("hyperscaler", "12 quarters", 10, 0.02, 900.0),
 }
 
 
@@ -68,6 +76,8 @@ def scenario(case: Case) -> Any:
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     data["horizon"] = {"start": "2026-10", **data.get("horizon", {}), "periods": [case.periods]}
     data["objective"].pop("risk", None)
+    if case.cvar:
+        data["objective"]["risk"] = {"cvar_alpha": 0.8, "weight": case.cvar}
     data["solver"] = {"gap": case.gap, "time_limit_s": case.limit_s}
     is_free = any(w["demand"].get("free") for w in data["workloads"])
     data["outlooks"] = [

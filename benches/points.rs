@@ -49,8 +49,7 @@ fn bulk_and_plain(c: &mut Criterion) {
                 let Some(p) = Pressure::of_mix(&replica, &[*rate], wanted) else {
                     return 0.0;
                 };
-                let n = p.concurrency().max(1.0);
-                let watts = rate * request_joules(&layout, &replica, 0, n);
+                let watts = rate * request_joules(&layout, &replica, 0);
                 let cost = usd_per_mtok_at(2.5 + 0.1 * watts, *rate);
                 let late = |i| p.ttft(&replica, 0, i, 0.0) + p.tpot(&replica, 0, i);
                 late(1) + late(4) + cost

@@ -38,7 +38,7 @@ class Curve:
     half: float
     own: list[tuple[float, float, float]]  # at the mean and percentiles: full batch, alone, steps
     chunk_s: float
-    alone_s: float  # step of one sequence
+    request_j: float
     output_tokens: float
 
 
@@ -82,7 +82,7 @@ def curve_of(replica: ref.Replica, k: int) -> Curve:
         half,
         own,
         ref.longest_step(replica, 0.0),
-        replica.tau(1.0, one.attention_s),
+        ref.request_joules(replica, k),
         layout.workload["classes"][k]["output"]["at"][0],
     )
 
@@ -249,10 +249,9 @@ def operate(  # noqa: PLR0915
         standing = np.maximum(spread + (z * z - 1.0) / 6.0 * skew, hit)
         tpot[i] = mean_tpot + np.minimum(standing / tokens, most)
     # Tokens and watts.
-    shared = np.where(n > 1.0, tau / np.maximum(n, 1.0), c.alone_s)
-    above_idle = system["prefill_w"] - system["idle_w"], system["decode_w"] - system["idle_w"]
-    joules = one.prompt_load * above_idle[0] + one.steps * shared * above_idle[1]
-    watts = layout.gpus * (system["idle_w"] + rate * joules)
+    idle = layout.gpus * system["idle_w"]
+    floor = np.minimum(n, 1.0) * (ref.standing_w(c.replica) - idle)
+    watts = idle + floor + rate * c.request_j
     out = rate * c.output_tokens
     in_ms = [{i: 1e3 * s for i, s in seconds.items()} for seconds in (ttft, tpot)]
     return Operated(out, out / layout.gpus, in_ms[0], in_ms[1], watts, n)

@@ -23,9 +23,11 @@ pub struct System {
     pub scale_out_bw: Option<f64>,
     /// Wall watts per accelerator with no request in flight (host and fans included).
     pub idle_w: f64,
+    /// Wall watts per accelerator as soon as it decodes at all.
+    pub active_w: f64,
     /// Wall watts per accelerator while it prefills.
     pub prefill_w: f64,
-    /// Wall watts per accelerator while it decodes.
+    /// Wall watts per accelerator that decodes as many sequences as its memory holds.
     pub decode_w: f64,
 }
 
@@ -511,13 +513,16 @@ impl System {
         if let Some(bw) = self.scale_out_bw {
             positive(at("scale_out_bw"), bw)?;
         }
-        let from_idle = self.idle_w..f64::INFINITY;
+        let (idle, active) = ("at least idle_w", "at least active_w");
         within(
-            at("prefill_w"),
-            self.prefill_w,
-            from_idle.clone(),
-            "at least idle_w",
+            at("active_w"),
+            self.active_w,
+            self.idle_w..f64::INFINITY,
+            idle,
         )?;
-        within(at("decode_w"), self.decode_w, from_idle, "at least idle_w")
+        let loaded = [("prefill_w", self.prefill_w), ("decode_w", self.decode_w)];
+        loaded.into_iter().try_for_each(|(field, watts)| {
+            within(at(field), watts, self.active_w..f64::INFINITY, active)
+        })
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Rated<'a> {
 }
 
 impl Rated<'_> {
-    /// What a plan looks at, at a capacity where `n` sequences share a step.
-    pub(crate) fn kept(&self, capacity: f64, n: f64) -> Kept {
+    /// What a plan looks at, at a capacity.
+    pub(crate) fn kept(&self, capacity: f64) -> Kept {
         let (layout, replica) = (self.layout, self.replica);
         let mut kept = Kept {
             id: self.id,
@@ -47,7 +47,7 @@ impl Rated<'_> {
             classes: self.workload.classes.len(),
             load: [f64::INFINITY; MAX_CLASSES],
             joules: [f64::INFINITY; MAX_CLASSES],
-            idle_w: 0.0,
+            idle_w: layout.standing_w() - layout.idle_w(),
             quality: self.quality,
             oddities: self.oddities(),
             capacity,
@@ -55,7 +55,7 @@ impl Rated<'_> {
         };
         for k in members(self.admitted.set) {
             kept.load[k] = replica.load_factor() * replica.classes[k].load / capacity;
-            kept.joules[k] = request_joules(layout, replica, k, n);
+            kept.joules[k] = request_joules(layout, replica, k);
         }
         if let Mix::Own(_) = self.admitted.mix {
             kept.of_each = Some(Box::new([kept.load, kept.joules]));
@@ -347,7 +347,7 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
             fewer_bits: workload.has_fewer_bits(c.precision),
             id: 0,
         };
-        let kept = rated.kept(capacity, sharing(replica, pressure.as_ref()));
+        let kept = rated.kept(capacity);
         let (requests_per_s, output_tokens_per_s, dynamic_w) = own_mix(workload, set, &kept);
         Point {
             configuration: *c,
@@ -357,7 +357,7 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
             requests_per_s,
             output_tokens_per_s,
             latency: pressure.map(|p| p.latency(replica, set, &workload.round_trip_s[group])),
-            drawn_w: f64::from(layout.parallel.gpus()) * layout.system.idle_w + dynamic_w,
+            drawn_w: layout.standing_w() + dynamic_w,
             weight_bytes: crate::perf::memory::weight_bytes(layout),
             kv_bytes: kv_of_batch(layout, replica, set),
             kept,
@@ -374,11 +374,6 @@ pub fn points(
 ) -> Result<Vec<std::result::Result<Point, NoPoint>>> {
     let one = |id: &u64| Ok(point(spec, &space.decode_at(spec, *id, group)?, group));
     ids.par_iter().map(one).collect()
-}
-
-/// Sequences that share a step under a pressure; without one the replica is full.
-pub(crate) fn sharing(replica: &Replica, pressure: Option<&Pressure>) -> f64 {
-    pressure.map_or(replica.batch, |p| p.concurrency().max(1.0))
 }
 
 fn kv_of_batch(layout: &Layout, replica: &Replica, set: u32) -> f64 {

@@ -12,8 +12,7 @@ use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
 use crate::error::Error;
-use crate::evaluate::{class_work, is_batch, limits, longest_kv, sharing, Rated};
-use crate::perf::latency::{Percentiles, Pressure};
+use crate::evaluate::{class_work, is_batch, limits, longest_kv, Rated};
 use crate::perf::layout::Layout;
 use crate::perf::limits::{Limits, IDLE};
 use crate::perf::memory::kv_budget_bytes;
@@ -22,7 +21,7 @@ use crate::perf::role::Role;
 use crate::perf::step::{StepModel, Steps};
 use crate::prune::{Front, Kept};
 use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
-use crate::workload::{Admitted, Metric, Spec, Workload, MAX_CLASSES};
+use crate::workload::{Admitted, Metric, Spec, Workload};
 
 /// How many integers of the space ended how. Every integer is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -357,8 +356,7 @@ fn rate(rated: &Rated, limits: &Limits, held: u32, bounds: &Bounds) -> Result<Ke
         return Err(Out::Dominated);
     }
     let (capacity, _) = limits.capacity(replica, admitted);
-    let pressure = Pressure::at_most(replica, admitted, capacity, Percentiles::NONE);
-    Ok(rated.kept(capacity, sharing(replica, pressure.as_ref())))
+    Ok(rated.kept(capacity))
 }
 
 /// Kept candidates that others are compared with before their capacity is known.
@@ -367,30 +365,11 @@ struct Bounds<'a>([&'a Front; 2]);
 impl Bounds<'_> {
     /// Whether a candidate that holds its limits when idle is surely dominated.
     ///
-    /// Its load is `load/capacity`, and a sequence's share of a step falls with the number in decode.
-    /// So where its limits break at the utilisation below which a kept one has the lower load, and that
-    /// one has no more joules than it would have there, it is useless whatever its capacity.
+    /// Its load is `load/capacity`, and its joules and watts do not depend on the capacity. So where its
+    /// limits break at the utilisation below which a kept one has the lower load, it is useless.
     fn beat(&self, rated: &Rated, limits: &Limits) -> bool {
-        let Rated {
-            replica, admitted, ..
-        } = *rated;
-        if !replica.step.shares_fall() {
-            return false;
-        }
-        let mut floor = rated.kept(1.0, replica.batch);
-        let full = std::mem::replace(&mut floor.joules, [f64::INFINITY; MAX_CLASSES]);
-        let below = self.beat_up_to(&floor, NEARLY_FULL);
-        if below <= IDLE {
-            return false;
-        }
-        let (below, joules) = match limits.most_below(replica, admitted, below) {
-            Some(n) => (below, rated.kept(1.0, n.max(1.0)).joules),
-            None if below < NEARLY_FULL => return false,
-            None => (1.0, full),
-        };
-        floor.joules = joules.map(|j| j * ROUNDED_DOWN);
-        let beaten = self.beat_up_to(&floor, below);
-        beaten >= below || beaten > IDLE && limits.most_below(replica, admitted, beaten).is_some()
+        let beaten = self.beat_up_to(&rated.kept(1.0), 1.0);
+        beaten >= 1.0 || beaten > IDLE && limits.breaks_below(rated.replica, rated.admitted, beaten)
     }
 
     fn beat_up_to(&self, floor: &Kept, enough: f64) -> f64 {
@@ -398,12 +377,6 @@ impl Bounds<'_> {
         own.beat_up_to(floor, known.beat_up_to(floor, IDLE, enough), enough)
     }
 }
-
-/// Utilisation that a candidate is tried at whose load is higher than a kept one's even if it is full:
-/// few capacities are above.
-const NEARLY_FULL: f64 = 0.97;
-/// Keeps a bound below the number that it bounds, far more than numbers are rounded by.
-const ROUNDED_DOWN: f64 = 1.0 - 1e-12;
 
 #[cfg(test)]
 mod tests {

@@ -219,6 +219,8 @@ class Instance:
             lead=number(row.get("lead_periods", 0)),
             most_per_period=most,
             least_order=int(row.get("min_order", 0)),
+            stay=number(row.get("stay_periods", 0)),
+            removal_usd=number(row.get("removal_usd", 0)),
             term=number(row.get("term_periods", math.inf)),
             paid_beyond=bool(
                 row.get("charge_beyond_horizon", self.data.get("charge_beyond_horizon", False))

@@ -57,8 +57,11 @@ class Extensive:
         self.standing: dict[tuple[int, str], list[Any]] = {}
         for row in data["offers"]:
             getattr(self, row["kind"])(row)
+        self.short: dict[int, Any] = {}
         for u in self.children:
             self.serve(u)
+        if "max_unmet_probability" in data:
+            self.limit_unmet(data["max_unmet_probability"])
 
     def path(self, u: int) -> list[int]:
         """Nodes from the first to u."""
@@ -214,6 +217,7 @@ class Extensive:
             short = model.addVar(lb=0)
             self.cost[u].append(data["shortfall_usd_per_unit_year"] * self.weight(u) * short)
             served.append(short)
+            self.short[u] = short
         model.addCons(self.quicksum(served) == node["demand"])
         if "power_kw" in data:
             limit = at(data["power_kw"], t) * node.get("power_factor", 1.0)
@@ -222,6 +226,16 @@ class Extensive:
             budget = at(data["capex_budget"], t)
             if budget is not None:
                 model.addCons(self.quicksum(self.capex[u]) <= budget)
+
+    def limit_unmet(self, most: float) -> None:
+        """Probability of futures in which some demand is not met."""
+        unmet = []
+        for x in self.leaves:
+            is_unmet = self.model.addVar(vtype="B")
+            unmet.append(self.nodes[x]["prob"] * is_unmet)
+            for u in self.path(x):
+                self.model.addCons(self.short[u] <= self.nodes[u]["demand"] * is_unmet)
+        self.model.addCons(self.quicksum(unmet) <= most)
 
     def fix(self, orders: Mapping[tuple[int, str], float]) -> None:
         """Orders that are decided already."""

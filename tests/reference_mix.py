@@ -195,6 +195,7 @@ class ScipMix:
         self.contracted = sum(s.contracted_power_usd_per_year for s in problem.sites)
         self.embodied: dict[int, Weighted] = {}  # kg by block
         self.standing: dict[str, dict[int, list[Any]]] = {}  # by type and block: systems
+        self.staffed: dict[int, list[Any]] = {}  # by site: systems that its staff looks after
         self.of_candidate: dict[int, list[Any]] = {}  # replicas
         self.scale = self._scale()
         for p in range(len(problem.pools)):
@@ -297,6 +298,8 @@ class ScipMix:
         pool, hours = self.problem.pools[p], self.problem.blocks[b].hours
         for o, x in systems.items():
             offer = self.problem.offers[o]
+            if offer.needs_staff:
+                self.staffed.setdefault(pool.site, []).append(x)
             usd = sum(offer.annual_cost_items_usd.values()) * hours / 8760.0
             self.usd.append((usd + at(offer.hourly_usd, b) * hours * pool.elastic, x))
             self._energy(p, b, pool.idle_it_kw * hours, x)
@@ -430,6 +433,9 @@ class ScipMix:
             further = self.model.addVar()
             self.model.addCons(further >= quicksum(types) - 1)
             self.usd.append((objective.usd_per_further_type, further))
+        for s, usd in enumerate(site.staff_usd_per_year for site in self.problem.sites):
+            if usd and self.staffed.get(s):
+                self.usd.append((usd, self._any(self.staffed[s], MOST_SYSTEMS)))
         if objective.most_layouts_per_workload is not None:
             for w in range(len(self.problem.workloads)):
                 used = [

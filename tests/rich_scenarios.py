@@ -285,7 +285,17 @@ class Draw:
 def draw(seed: int) -> tuple[Json, Json]:
     """A scenario and the catalog file that it needs, both as plain data."""
     drawn = Draw(seed)
-    return drawn.scenario(), {"systems": drawn.systems}
+    return _staffed(drawn.scenario(), seed), {"systems": drawn.systems}
+
+
+def _staffed(scenario: Json, seed: int) -> Json:
+    """Sites with a fixed part of their staff, from a stream of their own: other draws stay."""
+    rng = np.random.default_rng([seed, 3])
+    for site in scenario["sites"]:
+        usd = round(float(rng.uniform(1e3, 3e5)), 2)
+        if rng.random() < 0.12:
+            site["staff_usd_per_year"] = usd
+    return scenario
 
 
 def problem_of(scenario: Mapping[str, Any], catalog: Mapping[str, Any]) -> Problem:

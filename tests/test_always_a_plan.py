@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +22,9 @@ from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.mix import verify_mix
 
 NO_TIME = SolveOptions(gap=0.0, time_limit_s=1e-9)
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+A_TENTH = 10  # the niceness at which a process gets about a tenth of what one at 0 gets beside it
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -52,6 +60,71 @@ def test_examples_have_a_plan_in_no_time(path: Path) -> None:
         assert plan.confidence == 0.8
         assert plan.other is not None and plan.other.objective_value is not None
         assert plan.other.objective_value <= plan.objective_value
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Every processor has a process that never rests."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
+    yield
+    for process in spinning:
+        process.kill()
+        process.wait()
+
+
+def planned(path: Path, *options: str, niceness: int = 0) -> dict[str, Any]:
+    """The plan of the command line in a second, with its exit code as `code`."""
+    command = [sys.executable, "-m", "tokenfleet", "plan", str(path), "--time-limit", "1"]
+    ran = subprocess.run(
+        [*command, *options, "--json"],
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: os.nice(niceness),
+    )
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return {**found, "code": ran.returncode}
+
+
+def keeps_its_word(found: dict[str, Any]) -> bool:
+    """A plan with its gap; what is not proven within the gap asked for ends in 4, else in 0."""
+    proven = found["status"] in ("optimal", "within_gap")
+    in_time = found["status"] in ("feasible", "feasible_time_limit")
+    return found["gap"] is not None and found["code"] == (0 if proven else 4 if in_time else -1)
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="processes have no niceness here")
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_examples_in_a_second_of_a_tenth_of_a_processor(path: Path, busy: None) -> None:
+    """`ALL_BUSY=1` before pytest asks every example, which takes ten minutes on two cores."""
+    if path.stem != "ai_factory" and not os.environ.get("ALL_BUSY"):
+        pytest.skip("takes a minute: set ALL_BUSY=1")
+    options = ("--confidence", "expected", "--verify", "none")
+    assert keeps_its_word(planned(path, *options, niceness=A_TENTH))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_big_draws_in_a_second(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sites of the bench of big plans, solved by generation of columns as a big one is."""
+    monkeypatch.syspath_prepend(str(ROOT / "benches"))
+    import generate_scenario  # noqa: PLC0415 (of the benches)
+
+    monkeypatch.setattr("tokenfleet.mix.generate.generation.LARGE", 0)
+    drawn = generate_scenario.scenario(seed, 5_000.0, sites=3, systems=6, workloads=3)
+    drawn["solver"]["time_limit_s"] = 1.0
+    plan = tf.optimize_fleet(generate_scenario.write(tmp_path, drawn))
+    assert plan.systems and plan.gap is not None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_big_mixes_in_a_second(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benches"))
+    import generate_mix  # noqa: PLC0415 (of the benches)
+
+    problem = generate_mix.generate(seed, generate_mix.Shape())
+    result = solve_mix(problem, SolveOptions(gap=1e-6, time_limit_s=1.0))
+    assert result.gap < 1.0
+    assert verify_mix(result.problem, result.values, result.cost_items, result.value) == []
 
 
 def test_a_machine_that_is_busy_elsewhere_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

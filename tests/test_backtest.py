@@ -387,7 +387,7 @@ def test_mlperf_rows(tmp_path: Path) -> None:
     [
         (OFFLINE, "2048,,,,", "2048,,,,M7", "a copy of M7"),
         (OFFLINE, "llama2-70b-99", "gptj-99", "no lengths in mlperf_workloads.csv"),
-        (OFFLINE, "llama2-70b-99", "mixtral-8x7b", "no mean_isl"),
+        (OFFLINE, "llama2-70b-99", "gpt-oss-120b", "no lengths in mlperf_workloads.csv"),
         (OFFLINE, "TensorRT 10.11", "MagicServe", "in the calibration is named in MagicServe"),
         (OFFLINE, "TensorRT 10.11", "TensorRT 10.14 and vLLM 0.13", "names vLLM and TensorRT-LLM"),
         (SERVER, "0.95", "0.6", "far below its latency limits"),
@@ -433,6 +433,22 @@ def test_published_layouts_with_stages(tmp_path: Path) -> None:
         ]
     )
     assert [(r.layout.tp, r.layout.pp) for r in report.results] == [(4, 2), (2, 4)]
+
+
+def test_published_runs_that_draft_are_predicted(tmp_path: Path) -> None:
+    """ "MTP1" drafts one token, "MTP" three; 0.69 of the drafted tokens are accepted."""
+    plain = POINT.replace(",64,2192,", ",1,68.5,").replace(",29.1,", ",14.6,")
+    plain = plain.replace(",H100,,", ",H100,TP8,").replace(",vllm,", ",trt,", 1)
+    drafts = [
+        plain.replace(",trt,", f",trt ({n}),").replace("unstated,no", "yes,no")
+        for n in ("MTP1", "MTP")
+    ]
+    report = backtest([written(tmp_path, plain, *drafts, header=PUBLISHED)])
+    assert [r.layout.speculative_depth for r in report.results] == [0, 1, 3]
+    off, one, three = (r.predicted["tpot"] for r in report.results)
+    # 1.69 and 2.49 tokens a step that takes 5 and 15 % longer, and little more for more tokens.
+    assert 1.05 / 1.69 < one / off < 1.15 / 1.69
+    assert 1.15 / 2.49 < three / off < 1.35 / 2.49
 
 
 @pytest.mark.parametrize(
@@ -532,3 +548,49 @@ def test_open_and_closed_form_agree_at_one_request_in_flight(tmp_path: Path, eng
     assert alone is not None
     assert one.predicted["ttft"] == pytest.approx(alone.ttft_ms, rel=0.1)
     assert one.predicted["tpot"] == pytest.approx(alone.tpot_ms, rel=0.05)
+
+
+# Whether the reason is true was looked up row by row, in the row itself and in its source.
+TRUE_REASONS = (
+    "a copy of another row",
+    "a server run that is far below its latency limits",
+    "accelerator Arc-Pro-B60-Dual-48GB is not in the catalog",
+    "accelerator CPU is not in the catalog",
+    "accelerator mixed MI300X+MI325X is not in the catalog",
+    "catalog row h200_nvl_8: no figure for ",
+    "catalog row mi350x_8: no figure for ",
+    "MLPerf workload gpt-oss-120b: no lengths in mlperf_workloads.csv",
+    "no framework with constants in the calibration is named in ",
+    "framework TensorRT 10.14, CUDA 13.1, ",
+    "no framework is stated",
+    "no columns of a kind of run that is known",
+    "no isl_tokens_mean",
+    "no layout that fits, or no kernel figure for its formats",
+    "no layout, and no latencies to tell its size from",
+    "neither requests in flight nor a layout",
+    "neither tokens/s nor idle watts",
+    "saturated, and not the run that served most",
+    "separate pools",
+    "speculative decoding, by what is not stated",
+    "model (blank) is not in the catalog",
+    "chart_read: not a measurement",
+    "derived: not a measurement",
+    "interpolated: not a measurement",
+    "operator_report: not a measurement",
+    "vendor_claim: not a measurement",
+)
+
+
+@needs_facts
+def test_no_row_of_the_facts_is_refused_for_a_false_reason() -> None:
+    report = backtest(sorted(FACTS.glob("*.csv")))
+    untold = [(n, r) for r, n in report.refused() if not r.startswith(TRUE_REASONS)]
+    assert untold == []
+    assert sum(n for _, n in report.refused()) == len(report.skipped)
+
+
+def test_the_command_says_what_was_refused_and_why(tmp_path: Path) -> None:
+    rows = written(tmp_path, GOOD, GOOD.replace("a,h100_sxm,", "b,somewhat,"))
+    result = CliRunner().invoke(app, ["backtest", str(rows), "--calibration", "none"])
+    assert "rows not predicted: 1" in result.output
+    assert "1 x accelerator somewhat is not in the catalog" in result.output

@@ -87,7 +87,8 @@ def test_numbers_are_the_better_the_smaller() -> None:
     offer = OfferData(
         "o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0, embodied_carbon_kg=20.0
     )
-    assert numbers(offer, 1).tolist() == [7.0, 0.5, 300.0, 20.0]  # items count by their sum
+    # Items count by their sum; the last is whether the site needs staff for it.
+    assert numbers(offer, 1).tolist() == [7.0, 0.5, 300.0, 20.0, 0.0]
     replica = candidate(0, 0, "A", 2, [0.5, math.inf], quality=0.9, idle_w=3.0)
     assert numbers(replica, 1).tolist() == [0.5, math.inf, 0.0, 0.0, -0.9, 3.0]
 

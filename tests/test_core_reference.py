@@ -76,11 +76,10 @@ def check_operating_point(
     load = sum(w * replica.classes[k].load for w, k in zip(weights, c.members, strict=True))
     rate = u / load
     assert relative(points["requests_per_s"][row], rate) < 1e-9
-    n = max(pressure.n, 1.0)
     joules = sum(
-        w * ref.request_joules(replica, k, n) for w, k in zip(weights, c.members, strict=True)
+        w * ref.request_joules(replica, k) for w, k in zip(weights, c.members, strict=True)
     )
-    drawn = replica.layout.gpus * replica.layout.system["idle_w"] + rate * joules
+    drawn = ref.standing_w(replica) + rate * joules
     assert relative(points["drawn_w"][row], drawn) < 1e-9
 
 
@@ -235,8 +234,6 @@ def test_kept_candidates_carry_load_and_joules() -> None:
         replica = ref.rate(c)
         assert isinstance(replica, ref.Replica)
         u = float(kept["capacity"][row])
-        pressure = ref.of_any_mix(replica, c.members, u)
-        n = max(pressure.n, 1.0) if pressure else replica.batch
         assert spec["systems"][kept["system"][row]]["id"] == c.fields["system"]
         assert kept["role"][row] == c.fields["role"]
         assert kept["gpus"][row] == replica.layout.gpus
@@ -245,5 +242,5 @@ def test_kept_candidates_carry_load_and_joules() -> None:
                 assert kept["load_s"][row][k] == kept["energy_j"][row][k] == math.inf
                 continue
             assert relative(kept["load_s"][row][k], one.load / u) < 1e-9
-            joules = ref.request_joules(replica, k, n)
+            joules = ref.request_joules(replica, k)
             assert relative(kept["energy_j"][row][k], joules) < 1e-9

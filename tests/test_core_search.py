@@ -88,15 +88,13 @@ def test_kept_is_what_brute_force_dominance_leaves() -> None:
             continue
         replica, u = ref.rate(c), float(capacity[c.id])
         assert isinstance(replica, ref.Replica)
-        pressure = ref.of_any_mix(replica, c.members, u)
-        assert pressure is not None
-        n = max(pressure.n, 1.0)
         load, joules = [math.inf] * 2, [math.inf] * 2
         for k in c.members:
             load[k] = nine_digits(replica.classes[k].load / u)
-            joules[k] = nine_digits(ref.request_joules(replica, k, n))
+            joules[k] = nine_digits(ref.request_joules(replica, k))
         quality = 1.0 if c.fields["precision"] == "bf16" else 0.99
-        candidate = {"id": c.id, "gpus": replica.layout.gpus, "per_system": 16, "idle_w": 0.0}
+        idle_w = nine_digits(ref.standing_w(replica)) - replica.layout.gpus * 300.0
+        candidate = {"id": c.id, "gpus": replica.layout.gpus, "per_system": 16, "idle_w": idle_w}
         candidates.append({**candidate, "load": load, "joules": joules, "quality": quality})
     assert len(candidates) > 200
     left = [b["id"] for b in candidates if not any(ref.dominates(a, b) for a in candidates)]

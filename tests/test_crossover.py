@@ -10,12 +10,15 @@ import pytest
 
 import tokenfleet as tf
 from problems import candidate, one_pool
+from test_inputs import API
+from test_plan_rows import MEASURED
 from test_sweep_diff_model import measured
 from tiny_mix import Kind, random_tiny
-from tokenfleet.explanation.crossover import Crossover, at_utilisation, at_volume, routes_of
+from tokenfleet.explanation.crossover import Crossover, at_utilisation, at_volume
 from tokenfleet.explanation.measure import Unsure, stakes
 from tokenfleet.explanation.study import Study
 from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.mix.why.routes import routes_of
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
@@ -43,7 +46,7 @@ def case_j() -> Problem:
 
 def test_case_j_owning_wins_above_46_and_25_per_cent() -> None:
     study = Study(case_j(), OPTIONS)
-    crossover = Crossover(study, routes_of(study))
+    crossover = Crossover(study, routes_of(study.problem))
     found = list(crossover.crossings("utilisation", (0.05, 0.2, 0.6, 1.0)))
     at = {(c.cheaper_below, c.cheaper_above): c.at for c in found}
     assert at == {
@@ -64,7 +67,7 @@ def test_costs_of_a_route_equal_trying_every_plan(seed: int) -> None:
     """Over the volume; and where two routes cross the cheaper one is another on either side."""
     tiny = random_tiny(seed, api=True)
     study = Study(tiny.problem(), OPTIONS)
-    crossover = Crossover(study, routes_of(study))
+    crossover = Crossover(study, routes_of(study.problem))
     grid = (0.3, 0.7, 1.2)
     kinds = {"buy": "buy", "rent": "rent"}
     for row in crossover.table("volume", grid):
@@ -152,3 +155,28 @@ def _without_the_bought(problem: Problem, kinds: tuple[Kind, ...]) -> Problem:
         for o, offer in enumerate(problem.offers)
     )
     return replace(problem, offers=offers)
+
+
+def test_each_way_alone_stands_beside_the_plan() -> None:
+    """20 requests/s of 500 + 100 tokens: by API at 80 USD a million requests 50,458 USD a year; one
+    H100 server serves them, rented at 2 USD per GPU-h for 140,160, on demand at 3 for 210,240."""
+    server = {"system": "h100_sxm_8", "includes": ["energy", "hosting", "maintenance", "staff"]}
+    offers = [
+        {"id": "r", "kind": "rent", "term_years": 1, "price_usd_per_gpu_h": 2.0, **server},
+        {"id": "od", "kind": "on_demand", "price_usd_per_gpu_h": 3.0, **server},
+    ]
+    asked = {**MEASURED, "offers": offers, "apis": [API]}
+    plan = tf.optimize_fleet(asked, alone=True)
+    found = {row.name: row.annual_cost_usd for row in plan.ways}
+    api = 20 * 8760 * 3600 * 80e-6
+    assert found == pytest.approx({"API": api, "rent 1 year": 140_160.0, "on demand": 210_240.0})
+    assert [row.gpus for row in plan.ways] == [0, 8, 8]
+    assert plan.ways[1].difference_relative == pytest.approx(140_160.0 / api - 1.0)
+    few = {**API, "max_requests_per_s": 1.0}
+    (none,) = (
+        row
+        for row in tf.optimize_fleet({**asked, "apis": [few]}, alone=True).ways
+        if row.name == "API"
+    )
+    assert none.annual_cost_usd is None
+    assert tf.optimize_fleet(asked).ways == ()

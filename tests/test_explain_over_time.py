@@ -9,6 +9,9 @@ import pytest
 import tokenfleet as tf
 from test_sweep_diff_model import measured
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.difference import difference
+from tokenfleet.explanation.over_time import open_over_time
+from tokenfleet.report.page.render import html_of_difference
 
 YEAR = {"start": "2026-10-01", "periods": ["4 quarters"]}
 
@@ -63,12 +66,53 @@ def test_a_month_of_lead_time_and_power_by_period_are_those_of_changed_scenarios
 
 
 def test_what_is_of_one_year_is_said_and_a_goal_that_is_no_cost_is_refused() -> None:
-    found = tf.explain(over_time(), parts=["menu", "measure"])
-    assert found.notes == ("of a plan over time are worth and flip; of one year: menu, measure",)
+    found = tf.explain(over_time(), parts=["measure"])
+    assert found.notes == ("of a plan over time are worth, flip and menu; of one year: measure",)
     short = tf.explain(over_time(), time_limit_s=1e9, parts=["worth"], watch=_press)
     assert short.interrupted and len(short.worth) == 1
     with pytest.raises(SchemaError, match="a cost is explained"):
         tf.explain(over_time(objective={"kind": "least_energy"}))
+
+
+def test_the_menu_over_time_is_the_cheapest_plan_with_fewer_offers() -> None:
+    """Two offers of one type, the cheaper one short: with one alone the dearer does it all."""
+    scenario = over_time()
+    box = {**scenario["offers"][0], "supply": 1}
+    dear = {**box, "id": "dear", "price_usd_per_system": box["price_usd_per_system"] * 1.02}
+    scenario["offers"] = [box, {**dear, "supply": 9}]
+    scenario["apis"] = []
+    scenario["workloads"][0]["demand"] = {"requests_per_s": 90}
+    found = tf.explain(scenario, parts=["menu"])
+    alone = {**scenario, "offers": [scenario["offers"][1]]}
+    (item,) = [row for row in found.menu if row.wish == "fewest offers"]
+    assert (item.value, item.today) == (1, 2)
+    assert item.annual_cost_usd == pytest.approx(levelised(alone), rel=1e-6)
+    assert item.more == pytest.approx(levelised(alone) / levelised(scenario) - 1, abs=1e-7)
+    assert item.within == 0.005  # 2 % of a third of the capital, which is 70 % of the cost
+
+
+def test_a_difference_over_time_is_due_to_the_price_and_the_demand() -> None:
+    """A tenth more for the box: its capital and maintenance, 68,337 of the cost a year, go up by a
+    tenth. Half as many requests again fit the box that is there."""
+    other = over_time()
+    other["offers"][0]["price_usd_per_system"] *= 1.1
+    other["workloads"][0]["demand"] = {"requests_per_s": 30}
+    found = difference(over_time(), other)
+    parts = {row.group: row.change for row in found.parts}
+    assert set(parts) == {"prices", "demand"}
+    assert sum(parts.values()) == pytest.approx(found.change, rel=1e-9)
+    follows = [row for row in found.cost_items if row.what in ("capital", "maintenance")]
+    assert sum(row.before for row in follows) == pytest.approx(68_337.34, abs=0.01)
+    assert parts["prices"] == pytest.approx(6_833.73, abs=0.01)
+    assert found.before == pytest.approx(levelised(over_time()), rel=1e-6)
+    assert found.objective_unit == "USD per year, levelised"
+    asked = open_over_time(over_time())
+    assert asked is not None
+    assert sum(asked.levelised_items().values()) == pytest.approx(asked.base.value, rel=1e-9)
+    page = html_of_difference(found, "two plans")
+    assert "$96.7k" in page and "$104k" in page
+    with pytest.raises(SchemaError, match="of a year and the other over time"):
+        difference(over_time(), measured())
 
 
 def _press(what: str, solves: int) -> None:

@@ -76,9 +76,9 @@ def test_reduced_costs_are_those_of_the_whole_model(seed: int) -> None:
     master = Master(pairs, EXACT)
     prices = master.objective_prices()
     master.use(prices)
-    master.add(range(len(pairs)))
+    master.add(pairs.in_nodes(range(len(pairs))))
     answer = master.solve(30.0)
-    reduced = pairs.reduced_costs(master.duals(answer), prices.kwh)
+    (reduced,) = pairs.reduced_costs(master.duals(answer), prices.kwh)
     scale = answer.value
     assert (reduced >= -1e-6 * scale).all()
     used = pairs.rows_of(master.used(answer))
@@ -94,8 +94,8 @@ def test_the_arrays_are_the_pulp_model(seed: int, kind: ObjectiveKind) -> None:
     first = master.lp.columns
     master.use(master.objective_prices())
     chosen = list(range(0, len(pairs), 2))
-    master.add(chosen[1:])
-    master.add(chosen[:1])
+    master.add(pairs.in_nodes(chosen[1:]))
+    master.add(pairs.in_nodes(chosen[:1]))
     model = build(
         pairs.problem,
         relax=frozenset({"demand"}),

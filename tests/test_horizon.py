@@ -165,6 +165,43 @@ def test_old_systems_leave_for_power() -> None:
 
 
 # Order n now at 10, demand 1 or 3 with probability 1/2, on demand at 15.
+@pytest.mark.parametrize(
+    ("removal", "stay", "usd"), [(0, 0, 5.0), (2, 0, 7.0), (3, 0, 7.5), (0, 2, 7.5), (0, 1, 5.0)]
+)
+def test_a_system_leaves_when_it_may_and_when_it_pays(removal: int, stay: int, usd: float) -> None:
+    """Bought for 10, it brings 5 after a year, less its removal, and is worth 2.5 at the end."""
+    buy = {"id": "buy", "kind": "buy", "system": "A", "price": [10, 99], "life_periods": 3,
+           "resale": [1, 0.5, 0.25], "removal_usd": removal, "stay_periods": stay}  # fmt: skip
+    result = solved(chain([1, 0], [buy]))
+    assert result.npv_usd == pytest.approx(usd)
+    assert sum(cash.npv for cash in cash_by_node(result.problem, result.values).values()) == (
+        pytest.approx(usd)
+    )
+
+
+@pytest.mark.parametrize(("change", "usd"), [(0, 12.5), (2, 14.5), (3, 15.0)])
+def test_a_layout_that_comes_up_later_is_paid_for(change: int, usd: float) -> None:
+    """A second replica is brought up when it is needed, or runs from the start."""
+    buy = {"id": "buy", "kind": "buy", "system": "A", "price": 10, "life_periods": 3,
+           "resale": [1, 0.5, 0.25]}  # fmt: skip
+    horizon = replace(horizon_of(chain([1, 2], [buy])), change_usd_per_gpu=float(change))
+    result = solve_horizon("change", horizon, EXACT)
+    assert result.npv_usd == pytest.approx(usd)
+    assert not verify_horizon(result.problem, result.values, usd)
+    assert verify_horizon(result.problem, result.values, usd + 1.0)
+
+
+def test_old_systems_pay_to_be_taken_out() -> None:
+    """One is worth 20 at once, 12 after a year and 4 at the end; a rented one costs 9."""
+    old = {"id": "old", "kind": "owned", "system": "A", "ages": [[0, 1]], "market_price": 20,
+           "life_periods": 9, "resale": [1, 0.6, 0.2], "removal_usd": 3}  # fmt: skip
+    rent = {"id": "od", "kind": "on_demand", "system": "A", "price": 9}
+    kept = solved(chain([1, 1], [old, rent]))
+    assert kept.npv_usd == pytest.approx(min(-4, 9 - 9, 18 - 17))
+    gone = solved(chain([0, 0], [old, rent]))
+    assert gone.npv_usd == pytest.approx(-17)
+
+
 def two_futures() -> dict[str, Any]:
     return {
         "discount_rate": 0,

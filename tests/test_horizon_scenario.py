@@ -191,6 +191,23 @@ def test_cost_per_token_of_equal_years_is_that_of_one() -> None:
     assert levelised == pytest.approx(year.cost_per_mtok_output_usd, rel=1e-9)
 
 
+def test_what_comes_up_later_is_an_item_of_its_period() -> None:
+    """From 9 to 18 replicas of one GPU: the first two systems have all their 16 up from the start,
+    and two are brought up in the second year, at 100 USD each."""
+    data = scenario(horizon=over(2, layout_change_usd_per_gpu=100))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 9], ["2027-10", 18]]
+    plan = tf.optimize_fleet(data)
+    free = tf.optimize_fleet({**data, "horizon": over(2)})
+    assert plan.horizon is not None and free.horizon is not None
+    first, second = plan.horizon.periods
+    assert "layout_changes" not in first.cost_items
+    weight = 1.08**-1 * (1 - 1.08**-1) / 0.08
+    paid = second.cost_items["layout_changes"] * weight
+    assert paid == pytest.approx(200 / 1.08)
+    assert plan.horizon.npv_usd == pytest.approx(free.horizon.npv_usd + paid)
+    assert second.annual_cost_usd == pytest.approx(sum(second.cost_items.values()))
+
+
 def test_equal_outlooks_are_the_chain() -> None:
     same = [{**row, "demand": 1.0} for row in NEWS]
     plan = tf.optimize_fleet(scenario(horizon=over(2, firm_periods=2), outlooks=same))

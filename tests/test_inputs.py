@@ -13,6 +13,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.plan.rows import Input, Plan
 from tokenfleet.problem.check import check
 from tokenfleet.scenario.load import load_scenario
+from tokenfleet.schema import EVERYTHING
 
 Json = dict[str, Any]
 
@@ -73,6 +74,48 @@ def test_peak_hours_and_engines_that_nobody_stated_are_assumed() -> None:
     assert {"engines", "finance.cost_of_capital"} <= {row.what for row in checked.assumed}
     stated = check(load_scenario({**modelled, "engines": ["vllm"]}))
     assert "engines" not in {row.what for row in stated.assumed}
+
+
+@pytest.mark.default_confidence
+def test_how_sure_and_in_what_formats_a_model_runs_is_assumed() -> None:
+    rented = {"id": "od", "system": "h200_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 3.0}
+    modelled = {k: v for k, v in MEASURED.items() if k != "columns"}
+    workload = {**MEASURED["workloads"][0], "model": "deepseek-r1", "demand": {"requests_per_s": 2}}
+    asked = {**modelled, "systems": ["h200_sxm_8"], "offers": [rented], "workloads": [workload]}
+    found = {row.what: row.value for row in check(load_scenario(asked)).assumed}
+    assert found == {
+        "offers[od].includes": "energy, hosting, maintenance, staff, network",
+        "confidence": 0.8,
+        "engines": "vllm, sglang, trtllm",
+        "gpu_memory_utilization": 0.9,
+        "engine_versions[vllm]": "0.13",
+        "workloads[chat].precisions": "bf16, fp8, fp8_block, nvfp4, mxfp4",
+        "workloads[chat].demand.peak_to_mean": 1.0,
+    }
+    with pytest.raises(SchemaError) as refused:
+        tf.optimize_fleet(asked, strict=True)
+    assert all(f": {what}: left blank" in str(refused.value) for what in found)
+    stated = {
+        **asked,
+        "confidence": 0.8,
+        "engines": ["vllm"],
+        "engine_versions": {"vllm": "0.13"},
+        "gpu_memory_utilization": 0.9,
+        "offers": [{**rented, "includes": ["energy", "hosting", "maintenance", "staff"]}],
+        "workloads": [
+            {
+                **workload,
+                "precisions": ["fp8_block"],
+                "demand": {"requests_per_s": 2, "peak_to_mean": 1},
+            }
+        ],
+    }
+    assert {row.what for row in check(load_scenario(stated)).assumed} >= {
+        "finance.network_fraction"
+    }
+    stated["offers"] = [{**rented, "includes": [*EVERYTHING]}]
+    assert check(load_scenario(stated)).assumed == ()
+    assert tf.optimize_fleet(stated, strict=True).systems
 
 
 def test_a_list_of_offers_that_nobody_gave_is_assumed() -> None:
@@ -140,4 +183,8 @@ def test_what_is_rented_with_everything_included_rests_on_no_money_terms() -> No
         "price_usd_per_gpu_h": 2.0,
     }
     found = rows(tf.optimize_fleet(scenario(offers=[rent])))
-    assert list(found) == ["offers[rent].price_usd_per_gpu_h"]
+    assert list(found) == [
+        "offers[rent].price_usd_per_gpu_h",
+        "offers[rent].includes",
+        "workloads[chat].demand.peak_to_mean",
+    ]

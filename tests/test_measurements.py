@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from scenarios import buy, hall
 from tokenfleet.backtest import file_kind
+from tokenfleet.calibration import SHIPPED
 from tokenfleet.cli.app import app
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers import export
@@ -786,7 +787,13 @@ def test_points_go_into_backtest_and_calibrate(tmp_path: Path) -> None:
     assert found["skipped"] == []
     assert found["overall"]["n"] == 12
     bare = found["overall"]["tpot_mape_pct"]
-    fitted = run_command("calibrate", points, "-o", own, "--json")
+    shipped = json.loads(SHIPPED.read_text())
+    added = run_command("calibrate", points, "-o", own, "--json")
+    assert added["points"] == shipped["points"] + 12
+    assert (added["constants"], added["spreads"]) == (shipped["constants"], shipped["spreads"])
+    again = run_command("backtest", points, "--calibration", own, "--json")
+    assert again["overall"]["tpot_mape_pct"] < bare
+    fitted = run_command("calibrate", points, "-o", own, "--alone", "--force", "--json")
     assert fitted["points"] == 12
     assert fitted["measured_from"] == "2026-07-01"
     assert {e["key"] for e in fitted["effects"] if e["kind"] == "version_cell"} == {

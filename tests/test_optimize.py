@@ -20,6 +20,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import Built, build
 from tokenfleet.problem_data import EVERY_BLOCK, Flow, Replicas, Systems
+from tokenfleet.report.words import obtained_for
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.mix import verify_mix
 from tokenfleet.verify.routed import recheck
@@ -453,6 +454,41 @@ def test_on_demand_serves_the_peak_where_it_is_cheaper(
     plan = plan_of(**by_hand(offers=offers, workloads=workloads))
     assert {offer: n for (_, offer), n in counts(plan).items()} == systems
     assert plan.annual_cost_usd == pytest.approx(usd_per_day * 365, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("billed", "systems", "usd_per_day"),
+    [
+        # 4 h in one piece: as above.
+        (4, {"rent": 1, "on_demand": 3}, 672.0),
+        # 4 h are billed as 6, three servers at 24 $/h: 384 + 432; 20 h would be billed as 24.
+        (6, {"rent": 1, "on_demand": 3}, 816.0),
+        # A whole day on demand is 576 $ a server, and of rent 384 $.
+        (24, {"rent": 4}, 1536.0),
+    ],
+)
+def test_on_demand_is_billed_in_whole_pieces(
+    billed: int, systems: dict[str, int], usd_per_day: float
+) -> None:
+    demand = {"requests_per_s": 15.0, "peak_to_mean": 40 / 15, "peak_hours_per_day": 4.0}
+    offers = [rent(2.0), {**rent(3.0, "on_demand"), "billed_hours": billed}]
+    plan = plan_of(**by_hand(offers=offers, workloads=workload_by_hand(demand=demand)))
+    assert {offer: n for (_, offer), n in counts(plan).items()} == systems
+    assert plan.annual_cost_usd == pytest.approx(usd_per_day * 365, rel=1e-6)
+    for row in plan.systems:
+        if row.kind == "on_demand":
+            assert row.hours_per_year == pytest.approx(3 * 4 * 365)
+            assert row.billed_hours_per_year == pytest.approx(3 * billed * 365)
+            of = "" if billed == 4 else f" ({billed} billed)"
+            assert obtained_for(row) == f"on demand, 4 h a day{of}"
+        else:
+            assert row.hours_per_year == row.billed_hours_per_year == 8760 * row.count
+            assert obtained_for(row) == "rented"
+
+
+def test_what_is_paid_all_year_is_not_billed_by_the_piece() -> None:
+    with pytest.raises(SchemaError, match="rent is paid all year"):
+        plan_of(**by_hand(offers=[{**rent(2.0), "billed_hours": 4}]))
 
 
 def test_free_demand_at_the_least_cost_per_token_fills_the_power() -> None:

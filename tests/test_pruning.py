@@ -325,14 +325,14 @@ def real_scenario() -> dict[str, Any]:
 def every_usable_configuration(built: Built) -> list[Candidate]:
     """One candidate for each integer of the space that meets its limits.
 
-    With one class to a replica its rate at capacity is 1/load, and what it draws beyond idle is
-    rate times joules.
+    With one class to a replica its rate at capacity is 1/load, and what it draws beyond the watts
+    of any decode is rate times joules.
     """
     assert built.core is not None and built.specification is not None
     core, classes = built.core, built.problem.workloads[0].class_ids
     pool = built.problem.pools[0]
     points = core.points(np.arange(core.space_size, dtype=np.uint64))
-    idle_w = built.specification.data["systems"][0]["idle_w"]
+    system = built.specification.data["systems"][0]
     found = []
     for number, status in enumerate(points["status"]):
         if status != "ok":
@@ -341,8 +341,9 @@ def every_usable_configuration(built: Built) -> list[Candidate]:
         rate, gpus = points["requests_per_s"][number], int(points["gpus"][number])
         load, joules = np.full(2, math.inf), np.full(2, math.inf)
         load[k] = 1.0 / rate
-        joules[k] = (points["drawn_w"][number] - gpus * idle_w) / rate
-        figures = {"energy_j": joules, "sites": (0,)}
+        joules[k] = (points["drawn_w"][number] - gpus * system["active_w"]) / rate
+        idle_w = gpus * (system["active_w"] - system["idle_w"])
+        figures = {"energy_j": joules, "sites": (0,), "idle_w": idle_w}
         found.append(candidate(number, 0, pool.system, gpus, load.tolist(), **figures))
     return found
 

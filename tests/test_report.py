@@ -163,7 +163,7 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
     assert "The best plan of one system type costs 12% more" in text
     assert "All 4 latency limits hold as modelled, and so does the likely range of each" in text
     assert "The hosted API is used in 2,190 of 8,760 hours" in text
-    assert "10 of 20 figures behind the money are typical figures, not yours" in text
+    assert "14 of 24 figures behind the money are typical figures, not yours" in text
     for usd in enterprise.cost_items.values():  # to the dollar
         assert exact_dollars(usd).replace("$", "") in text
 

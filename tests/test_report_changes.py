@@ -198,9 +198,7 @@ def test_the_command_takes_what_other_commands_print(tmp_path: Path) -> None:
     assert code == 2 and "already there" in said
 
 
-def test_what_names_somebody_is_not_redacted(tmp_path: Path) -> None:
-    with pytest.raises(SchemaError, match="names what is to be replaced"):
-        write_report(golden("enterprise"), tmp_path / "p.html", redact=True, explained=explained())
+def test_a_difference_is_no_spreadsheet(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="no plan to calculate on"):
         write_report(differing(), tmp_path / "p.xlsx")
 

@@ -12,6 +12,7 @@ from tokenfleet import Plan
 from tokenfleet.report.numbers import short_dollars
 from tokenfleet.report.page import over_time
 from tokenfleet.report.page.render import html
+from tokenfleet.report.redact import redacted
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,20 @@ def test_ten_outlooks_have_a_page(plan: Plan) -> None:
     page = html(plan.model_copy(update={"horizon": horizon}), DAY)
     assert len(page.encode()) < 300_000
     assert not ACTIVE & set(Reader(page).elements)
+
+
+def test_passed_on_it_names_no_outlook_and_no_offer(plan: Plan) -> None:
+    """Periods and orders carry the names of outlooks; what to do now is told without dollars."""
+    data = scenario(horizon=over(2), outlooks=NEWS)
+    data["offers"] = [
+        {"id": "secret-lease", "system": "h100_sxm_8", "kind": "rent", "term_years": 1,
+         "price_usd_per_gpu_h": 1.9},
+    ]  # fmt: skip
+    data["outlooks"] = [{**row, "id": f"secret-{row['id']}"} for row in NEWS]
+    given = tf.optimize_fleet(data)
+    assert given.horizon is not None
+    page = html(redacted(given), DAY)
+    assert "secret" not in page and "outlook 1" in page
+    assert "sign 2 x h100_sxm_8 (offer 1) at site 1 by 2026-10-01 for 2026-10-01." in page
+    assert "secret" not in str(redacted(given).to_json())
+    assert redacted(given).horizon.npv_usd != given.horizon.npv_usd  # type: ignore[union-attr]

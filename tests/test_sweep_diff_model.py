@@ -277,7 +277,7 @@ def test_a_difference_with_a_scenario_without_a_plan_names_it(tmp_path: Path) ->
         difference(measured(), path)
     assert "explain" in str(caught.value.hint)
     later = {**measured(), "horizon": {"start": "2026-10-01", "periods": ["4 quarters"]}}
-    with pytest.raises(SchemaError, match="one steady year"):
+    with pytest.raises(SchemaError, match="of a year and the other over time"):
         difference(measured(), later)
 
 

@@ -11,7 +11,16 @@ from problems import one_pool
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.plan.rows import BestSingle, Hardware, Input, Limit, Notice, Plan, Promise
+from tokenfleet.plan.rows import (
+    BestSingle,
+    Hardware,
+    Input,
+    Limit,
+    Notice,
+    OtherAnswer,
+    Plan,
+    Promise,
+)
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem, SiteData
 from tokenfleet.report import words
 
@@ -39,6 +48,45 @@ def with_single(plan: Plan, difference: float, system: str = "box", gap: float =
         systems_by_offer={},
     )
     return plan.model_copy(update={"best_single_system": single, "gap": gap})
+
+
+def test_a_gap_that_leaves_room_for_a_plan_at_no_cost_is_not_shown(boxes: Plan) -> None:
+    found = boxes.model_copy(update={"status": "feasible_time_limit", "gap": 0.25})
+    assert words.status_words(found).endswith("at most 25.0% from the least cost possible")
+    for gap in (1.0, 4752.0, None):
+        found = found.model_copy(update={"gap": gap})
+        assert words.status_words(found) == ("best plan found in time; nothing is proven about it")
+    assert words.best_so_far(200.0, -1e6, "USD per year") == "best so far $200 a year"
+    assert (
+        words.best_so_far(200.0, 150.0, "USD per year") == "best so far $200 a year, within 25.0%"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gap", "same", "told"),
+    [
+        (0.004, False, ""),
+        (0.12, False, " (gap 12.0%)"),
+        (0.12, True, " (with this plan, no better one was found, gap 12.0%)"),
+        (None, True, " (with this plan, no better one was found, nothing is proven about it)"),
+    ],
+)
+def test_the_other_answer_says_how_it_was_got(
+    boxes: Plan, gap: float | None, same: bool, told: str
+) -> None:
+    other = OtherAnswer(
+        confidence=None,
+        same_plan=same,
+        objective_value=200.0,
+        gap=gap,
+        annual_cost_usd=200.0,
+        gpus=16,
+        systems={"box": 2},
+        undecided=None,
+    )
+    (line,) = words.certainty(boxes.model_copy(update={"confidence": 0.8, "other": other}))
+    figures = "$200 a year, 16 GPUs"
+    assert line == f"held at 80 %: {figures}; expected: {figures}{told}"
 
 
 def test_the_headline_says_what_to_get(boxes: Plan) -> None:

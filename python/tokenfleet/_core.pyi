@@ -123,8 +123,9 @@ class _Kept(TypedDict):
     split: NDArray[np.int64]  # position among the workload's splits; -1 for serve
     capacity: _Reals  # utilisation that the limits allow
     quality: _Reals
+    idle_w: _Reals  # IT watts of a loaded replica above the idle of its accelerators
     load_s: list[list[float]]  # (N, K) replica-seconds per request ÷ capacity; inf: not admitted
-    energy_j: list[list[float]]  # (N, K) IT joules per request above idle; inf: not admitted
+    energy_j: list[list[float]]  # (N, K) IT joules per request above that; inf: not admitted
 
 class _Points(TypedDict):
     """Operating points at capacity under the worst mix, as columns of N rows; NaN where none."""

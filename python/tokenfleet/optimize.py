@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.horizon.run import plan_horizon
+from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.search.nearest import Standing
-from tokenfleet.mix.solve import solve_mix
+from tokenfleet.mix.solve import best_or_none, solve_mix
 from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.mix.why.routes import MIX, routes_of
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import Extras, plan_of
 from tokenfleet.plan.match import origin_of
 from tokenfleet.plan.other import other_answer
-from tokenfleet.plan.rows import OtherAnswer, Plan
+from tokenfleet.plan.rows import OtherAnswer, Plan, Way
+from tokenfleet.plan.ways import ways
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
+from tokenfleet.problem.check import check as checked_scenario
+from tokenfleet.problem.inputs import refuse_assumed
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import DEFAULT_CONFIDENCE, Scenario
@@ -41,6 +46,8 @@ SimulationMode = Literal["brief", "simulate"]
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
 NEAR_TOLERANCE = 0.01  # of the best value, given up to keep what stands
+_ALONE_SHARE = 0.1  # of the time limit, for each way to get the tokens alone
+_ALONE_GAP = 0.005
 _CHECK_SHARE = 0.25  # of the time limit, for the check of the bound at least
 
 
@@ -55,10 +62,12 @@ def optimize_fleet(
     trace: TraceSource = None,
     note: Note | None = None,
     both: bool = False,
+    alone: bool = False,
     period: str | None = None,
     fixed: Plan | None = None,
     near: Plan | None = None,
     near_tolerance: float = NEAR_TOLERANCE,
+    strict: bool = False,
 ) -> Plan:
     """The hardware mix that is best by the scenario's objective, with its proof.
 
@@ -78,12 +87,17 @@ def optimize_fleet(
     With `both`, `plan.other` is the best plan at the model's expectation beside one that is held at
     a confidence, or the one held at the default confidence beside one at the expectation.
 
+    With `alone`, `plan.ways` are the best plans of each way alone (buying, renting, on demand,
+    hosted APIs), within a tenth of the time limit; a large problem is not asked.
+
     A scenario with a `horizon` is planned over its periods and outlooks: `plan.horizon` has the
     orders, periods and risks, and the other keys are those of the first period, or of `period`
     ("2027-Q1"). Orders before the first news are kept as they are in the plan `fixed`.
 
     `near` is a plan that stands: of the plans whose value is within `near_tolerance` of the best
     (a share of it), that which moves the fewest accelerators is taken, not the simplest.
+
+    With `strict` a scenario of which anything would be assumed is refused, and each blank named.
 
     Raises:
         SchemaError: the input cannot be understood; names file, field, row and value.
@@ -94,6 +108,8 @@ def optimize_fleet(
     if trace is not None and verify is None:
         raise SchemaError("a trace without verify", 'write verify="simulate" (--verify simulate)')
     loaded = load_scenario(scenario)
+    if strict:
+        refuse_assumed(loaded, checked_scenario(loaded).assumed)
     built = build(loaded, progress)
     options = solve_options(loaded.scenario)
     if loaded.scenario.horizon is not None:
@@ -123,9 +139,10 @@ def optimize_fleet(
         raise _of_default_confidence(error, loaded.scenario) from None
     result = _checked(result, built, options, slowness)
     other = _other(built, result, options) if both else None
+    beside = _ways(built, result, options) if alone else ()
     known = extras(built, result, time.perf_counter() - begun)
     verification = None if judge is None else judge.verification()
-    return plan_of(result, replace(known, verification=verification, other=other))
+    return plan_of(result, replace(known, verification=verification, other=other, ways=beside))
 
 
 def standing_of(plan: Plan, tolerance: float = 0.0) -> Standing:
@@ -189,6 +206,21 @@ def _other(built: Built, found: MixResult, options: SolveOptions) -> OtherAnswer
     except KeyboardInterrupt:
         return None
     return other_answer(found, built, other, apart)
+
+
+def _ways(built: Built, found: MixResult, options: SolveOptions) -> tuple[Way, ...]:
+    """Each way alone; none where Ctrl-C came, or where the model is too large to be built whole."""
+    problem = found.problem
+    if found.interrupted or (applies(problem) and is_large(problem)):
+        return ()
+    terms = {offer.id: offer.term_years for offer in built.loaded.scenario.offers}
+    routes = {name: p for name, p in routes_of(problem, terms).items() if name != MIX}
+    seconds = _ALONE_SHARE * options.time_limit_s / max(len(routes), 1)
+    limits = replace(options, gap=max(options.gap, _ALONE_GAP), time_limit_s=seconds)
+    try:
+        return ways(found, {name: best_or_none(p, limits) for name, p in routes.items()})
+    except KeyboardInterrupt:
+        return ()
 
 
 def _judge(

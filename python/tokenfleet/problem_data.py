@@ -213,6 +213,7 @@ class SiteData:
     power_is_utility: AtOwnSite[bool] = False  # True: provisioned IT kW times PUE must fit
     rack_limit: AtOwnSite[float] = math.inf
     contracted_power_usd_per_year: AtOwnSite[float] = 0.0  # paid used or not
+    staff_usd_per_year: AtOwnSite[float] = 0.0  # once any offer's system that needs staff is there
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,8 @@ class Stock:
     lead: float = 0.0  # from order to delivery
     most_per_period: float = math.inf  # systems that may be ordered in one period; 0: none
     least_order: int = 0  # an order is of none or of at least so many
+    stay: float = 0.0  # bought: age before which it is not sold
+    removal_usd: float = 0.0  # bought: paid when it is taken out within the horizon
     term: float = math.inf  # contract: it runs so long
     paid_beyond: bool = False  # contract: what runs past the horizon is paid in full
     upfront_fraction: float = 0.0  # contract: share of all its payments that is due at its start
@@ -279,7 +282,7 @@ class OfferData:
     pool: Name[PoolIndex]
     supply: SharedInGroup[Last[Limit[float]]] = math.inf  # systems
     annual_cost_items_usd: Less[dict[str, float]] = field(default_factory=dict)  # per system-year
-    hourly_usd: Less[ByBlock] = 0.0  # elastic pools: price per system-hour
+    hourly_usd: Less[ByBlock] = 0.0  # elastic pools: what an hour that a system is there costs
     capex_usd: Less[float] = 0.0  # per system, counts against the capex budget
     supply_group: Name[str] = ""  # offers of one non-empty group share one supply (several sites)
     kind: Name[str] = ""  # buy, rent, on_demand, spot, owned or all_in: for reports
@@ -287,6 +290,8 @@ class OfferData:
     stock: Equal[Stock | None] = (
         None  # over a horizon; None: counts are free in every block or period
     )
+    needs_staff: Less[bool] = False  # of the site: not hosted, and staff is not in its price
+    billed_per_hour: Name[ByBlock] = 1.0  # hours billed for each, which `hourly_usd` has in it
 
 
 #: Bits of `Candidate.oddities`, and what each is called.
@@ -298,8 +303,9 @@ class Candidate:
     """One pruned configuration: what a replica of it can serve and draws.
 
     `load[k]` is replica-seconds per request of class k over the capacity cap; `inf`: the class
-    is not admitted. `energy_j[k]` is IT joules per request above idle. `pair` is -1 for `serve`;
-    equal numbers mark compatible prefill and decode partners of one workload. With a `mix` its
+    is not admitted. `energy_j[k]` is IT joules per request above what a loaded replica draws
+    anyway (`idle_w`). `pair` is -1 for `serve`; equal numbers mark compatible prefill and decode
+    partners of one workload. With a `mix` its
     flows of all classes are in those proportions, under which its load was found.
     """
 
@@ -384,6 +390,7 @@ class Horizon:
     nodes: tuple[Node, ...]  # a node stands after its parent
     end_value_share: float = 1.0  # of the worth of what stands at the end
     counts_periods: bool = False  # ages, terms and leads are in periods
+    change_usd_per_gpu: float = 0.0  # of a replica that did not run in the node before
 
     def when(self, period: int) -> float:
         """Start of a period as ages count it: years, or periods."""
@@ -643,6 +650,15 @@ class Tail(NamedTuple):
 
     leaf: int
     tag: Literal["tail"] = "tail"
+
+
+class Started(NamedTuple):
+    """Replicas of a candidate in a pool more than in the node before."""
+
+    scope: int
+    pool: int
+    candidate: int
+    tag: Literal["started"] = "started"
 
 
 class AtRisk(NamedTuple):

@@ -2,15 +2,14 @@
 
 use crate::perf::closed_loop::{closed_loop, ClosedLoop};
 use crate::perf::layout::Layout;
-use crate::perf::replica::{Replica, RequestEnergy};
 use crate::perf::step::StepModel;
 
 /// One replica serving requests of fixed lengths in a closed loop.
 pub(super) struct Bench<'a> {
     pub(super) layout: &'a Layout<'a>,
     pub(super) step: &'a StepModel,
-    pub(super) replica: &'a Replica<'a>,
-    pub(super) energy: RequestEnergy,
+    /// Joules of a request above a replica that always decodes.
+    pub(super) request_j: f64,
     pub(super) input: f64,
     pub(super) output: f64,
 }
@@ -27,11 +26,6 @@ impl Bench<'_> {
 
     /// IT watts that the replica draws in a run.
     pub(super) fn watts(&self, run: &ClosedLoop) -> f64 {
-        let running = run.running.max(1.0);
-        let step_s = self
-            .replica
-            .tau(running, self.replica.classes[0].attention_s);
-        let idle_w = f64::from(self.layout.parallel.gpus()) * self.layout.system.idle_w;
-        idle_w + self.rate_rps(run) * self.energy.joules(step_s / running)
+        self.layout.standing_w() + self.rate_rps(run) * self.request_j
     }
 }

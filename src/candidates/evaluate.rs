@@ -8,7 +8,7 @@ use crate::candidates::groups::{Group, Groups, Load, NOWHERE};
 use crate::candidates::prepared::Prepared;
 use crate::candidates::rows::{Rows, Status, BLANK};
 use crate::perf::layout::Layout;
-use crate::perf::replica::{sequences_that_fit, ClassWork, Replica, RequestEnergy};
+use crate::perf::replica::{request_joules, sequences_that_fit, ClassWork, Replica};
 use crate::perf::step::StepModel;
 use crate::points::{points, Columns, Curve, Inputs, NAMES};
 use crate::tco::{usd_per_gpu_h_with_energy, usd_per_mtok_at};
@@ -222,8 +222,7 @@ impl Chunk {
                 let bench = Bench {
                     layout,
                     step,
-                    replica: &replica,
-                    energy: RequestEnergy::new(layout, &replica, 0),
+                    request_j: request_joules(layout, &replica, 0),
                     input,
                     output,
                 };

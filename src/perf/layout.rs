@@ -44,6 +44,24 @@ impl<'a> Layout<'a> {
         self.spec.dtypes[dtype].weight_bytes
     }
 
+    /// Watts of a replica that has requests, before what they add: decode has a floor, prompts none.
+    pub fn standing_w(&self) -> f64 {
+        f64::from(self.parallel.gpus()) * self.standing_w_gpu()
+    }
+
+    /// The same of one accelerator.
+    pub fn standing_w_gpu(&self) -> f64 {
+        match self.role {
+            Role::Prefill(_) => self.system.idle_w,
+            _ => self.system.active_w,
+        }
+    }
+
+    /// Watts of a replica without a request.
+    pub fn idle_w(&self) -> f64 {
+        f64::from(self.parallel.gpus()) * self.system.idle_w
+    }
+
     /// Layers times what `f` gives for one layer of each group.
     pub fn sum_layers(&self, f: impl Fn(&LayerGroup) -> f64) -> f64 {
         self.model

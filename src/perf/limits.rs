@@ -201,20 +201,21 @@ impl Limits<'_> {
         members(set).filter(holds).fold(0, |held, k| held | 1 << k)
     }
 
-    /// Whether the capacity is surely below `u`; then the most sequences that are in decode at any
-    /// utilisation up to `u`.
-    pub fn most_below(&self, replica: &Replica, admitted: Admitted, u: f64) -> Option<f64> {
-        self.binding(replica.role, admitted).next()?;
+    /// Whether the capacity is surely below `u`.
+    pub fn breaks_below(&self, replica: &Replica, admitted: Admitted, u: f64) -> bool {
+        if self.binding(replica.role, admitted).next().is_none() {
+            return false;
+        }
         let wanted = self.percentiles(admitted.mix);
         let Some(pressure) = Pressure::at_most(replica, admitted, u, wanted) else {
-            return Some(replica.batch);
+            return true;
         };
         let at = Pressed {
             replica,
             pressure: &pressure,
             admitted,
         };
-        self.breaks(at, SURE).then_some(pressure.concurrency())
+        self.breaks(at, SURE)
     }
 
     /// What the limited time surely lies between, s: a percentile of all requests together is no less

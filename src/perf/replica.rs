@@ -5,6 +5,7 @@
 //! `σ_k` decode steps shared by `B` sequences. The utilisation of any mix is `Σ f_k·load_k`, and it
 //! reaches one exactly when `B` sequences are in decode at all times.
 
+use crate::perf::closed_loop::sequences_in_memory;
 use crate::perf::factors::TimeFactors;
 use crate::perf::layout::Layout;
 use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
@@ -46,6 +47,8 @@ pub struct ClassWork {
     pub prompt_attention_s: [f64; 5],
     /// KV bytes of the longest context on one accelerator.
     pub kv_max_bytes: f64,
+    /// Sequences of the mean context that memory holds.
+    pub most_sequences: f64,
     /// Moving the KV cache to another pool, s, at the percentiles of the prompt.
     pub transfer_s: [f64; 5],
     /// Replica-seconds of link per request when the cache moves.
@@ -58,7 +61,8 @@ impl ClassWork {
         let new = class.input.at.map(|len| len * (1.0 - class.hit_rate));
         let cached = class.input.at.map(|len| len * class.hit_rate);
         let later_tokens = class.output.at.map(|len| (len - 1.0).max(0.0));
-        let attention_s = step.attention.at(mean_context(class));
+        let context = mean_context(class);
+        let attention_s = step.attention.at(context);
         let chunk = f64::from(layout.kernel.chunk_tokens);
         let prompt = new.map(|tokens| Chunks::of(tokens, chunk));
         let alone = step.beside(1.0, chunk);
@@ -82,6 +86,7 @@ impl ClassWork {
             alone_products_s: prompt.map(|tokens| alone.products_s(tokens)),
             prompt_attention_s: std::array::from_fn(|i| step.prompt_attention_s(new[i], cached[i])),
             kv_max_bytes: step.kv.at(class.input.max + class.output.max),
+            most_sequences: sequences_in_memory(layout, step, context),
             transfer_s,
             transfer_load,
         }
@@ -207,6 +212,12 @@ impl<'a> Replica<'a> {
         self.step.decode_s(n / self.lanes(), attention_s)
     }
 
+    /// A sequence's part of a decode step of class `k` when memory is full, s.
+    pub fn densest_s(&self, k: usize) -> f64 {
+        let most = self.work[k].most_sequences.max(self.batch);
+        self.tau(most, self.classes[k].attention_s) / most
+    }
+
     /// The stretch of [`Self::tau`] that `n` sequences on the replica fall on.
     pub fn stretch_of(&self, n: f64) -> usize {
         self.step.stretch_of(n / (self.ranks * self.stages))
@@ -298,44 +309,19 @@ pub fn needed_sequences(layout: &Layout, batch: u32) -> f64 {
     }
 }
 
-/// Energy of one request above idle, all accelerators of the replica together.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestEnergy {
-    /// Joules of its prompt.
-    pub prompt_j: f64,
-    /// Joules of its decode steps per second of step that falls to it.
-    pub decode_j_per_s: f64,
-}
-
-impl RequestEnergy {
-    /// Energy of class `k`.
-    pub fn new(layout: &Layout, replica: &Replica, k: usize) -> Self {
-        let times = &replica.classes[k];
-        let gpus = f64::from(layout.parallel.gpus()) * replica.load_factor();
-        let system = layout.system;
-        let steps = match replica.role {
-            Role::Prefill(_) => 0.0,
-            _ => times.steps,
-        };
-        Self {
-            prompt_j: gpus * times.prompt_load * (system.prefill_w - system.idle_w),
-            decode_j_per_s: gpus * steps * (system.decode_w - system.idle_w),
-        }
-    }
-
-    /// Joules where a sequence's share of a step is `step_share_s = τ(n)/n`.
-    #[inline(always)]
-    pub fn joules(&self, step_share_s: f64) -> f64 {
-        self.prompt_j + self.decode_j_per_s * step_share_s
-    }
-}
-
-/// Joules of one request above idle, all accelerators of the replica together.
+/// Joules of one request of class `k` above a replica that stands loaded, all its accelerators together.
 ///
-/// Decode steps are shared by the `n` sequences that run at the stated concurrency.
-pub fn request_joules(layout: &Layout, replica: &Replica, k: usize, n: f64) -> f64 {
-    let share_s = replica.tau(n, replica.classes[k].attention_s) / n;
-    RequestEnergy::new(layout, replica, k).joules(share_s)
+/// Its decode steps count as those of a replica whose memory is full: a fuller one draws more, in
+/// proportion to what it serves.
+pub fn request_joules(layout: &Layout, replica: &Replica, k: usize) -> f64 {
+    let (times, system) = (&replica.classes[k], layout.system);
+    let standing = layout.standing_w_gpu();
+    let prompt_j = times.prompt_load * (system.prefill_w - standing);
+    let decode_j = match replica.role {
+        Role::Prefill(_) => 0.0,
+        _ => times.steps * replica.densest_s(k) * (system.decode_w - standing),
+    };
+    f64::from(layout.parallel.gpus()) * replica.load_factor() * (prompt_j + decode_j)
 }
 
 #[cfg(test)]
@@ -426,23 +412,19 @@ mod tests {
     #[test]
     fn joules_add_up_over_the_roles() {
         let spec = spec();
-        let joules = |role| {
-            with(&spec, role, 32, |layout, r| {
-                request_joules(layout, r, 0, 16.0)
-            })
-        };
+        let joules = |role| with(&spec, role, 32, |layout, r| request_joules(layout, r, 0));
         let (prefill, decode) = (joules(Role::Prefill(0)), joules(Role::Decode(0)));
         assert!(prefill > 0.0 && decode > 0.0);
-        // Fewer sequences share each step.
-        let alone = with(&spec, Role::Decode(0), 32, |l, r| {
-            request_joules(l, r, 0, 1.0)
-        });
-        assert!(alone > decode);
+        // Whatever the batch is limited to, a decode step counts as that of full memory.
+        let alone = with(&spec, Role::Decode(0), 1, |l, r| request_joules(l, r, 0));
+        assert!((alone - decode).abs() < 1e-9 * decode);
         with(&spec, Role::Decode(0), 32, |layout, replica| {
             let times = &replica.classes[0];
-            let seconds = times.steps * replica.tau(16.0, times.attention_s) / 16.0;
-            // Four accelerators, 1,200 W in decode, 300 W idle.
-            assert!((decode - 4.0 * seconds * 900.0).abs() < 1e-9 * decode);
+            let most = replica.work[0].most_sequences;
+            assert!(most > 32.0);
+            let seconds = times.steps * replica.tau(most, times.attention_s) / most;
+            // Four accelerators, 1,200 W in decode, 800 W of them as soon as there is any.
+            assert!((decode - 4.0 * seconds * 400.0).abs() < 1e-9 * decode);
             assert_eq!(
                 sequences_that_fit(layout, kv_budget_bytes(layout) / 2.5),
                 2.0

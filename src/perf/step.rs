@@ -480,12 +480,6 @@ impl StepModel {
         }
     }
 
-    /// Whether a sequence's share `τ(n)/n` of a step falls with every sequence more: true of every
-    /// stretch whose fixed part is not negative.
-    pub fn shares_fall(&self) -> bool {
-        (0..STRETCHES).all(|i| self.decode_stretch(i, 0.0).fixed_s >= 0.0)
-    }
-
     /// Stretch `i` with the step time where it begins, s.
     fn entered(&self, i: usize, attention_s: f64) -> (Stretch, f64) {
         let stretch = self.decode_stretch(i, attention_s);

@@ -467,9 +467,9 @@ impl Block {
     fn deliver(&mut self, curve: &Curve) {
         for j in 0..BLOCK {
             let n = self.concurrency[j];
-            let shared = self.tau[j] / if n > 1.0 { n } else { 1.0 };
-            let step_share = if n > 1.0 { shared } else { curve.alone_s };
-            let drawn = curve.idle_w + self.rate_rps[j] * curve.energy.joules(step_share);
+            let decoding = if n < 1.0 { n } else { 1.0 };
+            let standing = curve.idle_w + decoding * curve.floor_w;
+            let drawn = standing + self.rate_rps[j] * curve.request_j;
             let stable = self.stable[j] > 0.0;
             self.watts[j] = if stable { drawn } else { f64::NAN };
             let served = if stable { self.rate_rps[j] } else { 0.0 };

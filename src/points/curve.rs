@@ -2,7 +2,7 @@
 
 use crate::perf::layout::Layout;
 use crate::perf::prompt::{own_ttft, prompt_service, Beside, StepTime};
-use crate::perf::replica::{needed_sequences, sequences_that_fit, Replica, RequestEnergy};
+use crate::perf::replica::{needed_sequences, request_joules, sequences_that_fit, Replica};
 use crate::perf::role::Role;
 use crate::perf::step::{Stretch, STRETCHES};
 use crate::points::offer::Offer;
@@ -72,12 +72,12 @@ pub struct Curve {
     pub(super) decode_lanes: f64,
     /// `E[L²]/E[L]²` of the prompt.
     pub(super) spread: f64,
+    /// Watts without a request.
     pub(super) idle_w: f64,
-    pub(super) energy: RequestEnergy,
-    /// `τ(1)`, s.
-    pub(super) alone_s: f64,
-    /// `τ(B)/B`, s.
-    full_share_s: f64,
+    /// Watts that are added as soon as there is always one in flight.
+    pub(super) floor_w: f64,
+    /// Joules of a request above both.
+    pub(super) request_j: f64,
     pub(super) role: Role,
 }
 
@@ -126,11 +126,10 @@ impl Curve {
             chunk_s: replica.chunk_s,
             decode_lanes: replica.lanes(),
             spread: work.spread,
-            idle_w: f64::from(layout.parallel.gpus()) * layout.system.idle_w,
+            idle_w: layout.idle_w(),
+            floor_w: layout.standing_w() - layout.idle_w(),
             later_tokens: work.later_tokens,
-            energy: RequestEnergy::new(layout, replica, k),
-            alone_s: replica.tau(1.0, times.attention_s),
-            full_share_s: replica.tau(replica.batch, times.attention_s) / replica.batch,
+            request_j: request_joules(layout, replica, k),
             role: replica.role,
         }
     }
@@ -145,11 +144,11 @@ impl Curve {
         1.0 / (self.slower * self.load)
     }
 
-    /// A bound from below on USD per million output tokens at this and every lower rate: a full batch
-    /// shares each step among most.
+    /// A bound from below on USD per million output tokens at this and every lower rate: watts without
+    /// the floor of decode.
     #[inline(always)]
     pub(super) fn least_cost(&self, rate: f64, offer: &Offer) -> f64 {
-        let watts = self.idle_w + rate * self.energy.joules(self.full_share_s);
+        let watts = self.idle_w + rate * self.request_j;
         let per_gpu = 1.0 / self.gpus;
         let (price, tariff) = (offer.usd_per_gpu_h, offer.usd_per_kwh);
         let hour = usd_per_gpu_h_with_energy(price, watts * per_gpu, tariff);

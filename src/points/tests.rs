@@ -110,8 +110,8 @@ fn plain(
     let latency = pressure.latency(replica, 1 << k, &way);
     let n = latency.concurrency;
     let gpus = f64::from(layout.parallel.gpus());
-    let joules = request_joules(layout, replica, k, n.max(1.0));
-    let watts = gpus * layout.system.idle_w + rate * joules;
+    let floor_w = layout.standing_w() - layout.idle_w();
+    let watts = layout.idle_w() + n.min(1.0) * floor_w + rate * request_joules(layout, replica, k);
     let hour = price + watts / gpus / 1000.0 * tariff;
     Some([
         rate * tokens,

@@ -54,8 +54,9 @@ impl CandidateSearch {
         let own = |kept: &Kept| [kept.id, u64::from(kept.gpus), u64::from(kept.oddities)];
         let own = rows.iter().map(|(_, kept)| own(kept));
         add_columns(&out, ["id", "gpus", "oddities"], own)?;
-        let figures = rows.iter().map(|(_, kept)| [kept.capacity, kept.quality]);
-        add_columns(&out, ["capacity", "quality"], figures)?;
+        let figures = |kept: &Kept| [kept.capacity, kept.quality, kept.idle_w];
+        let figures = rows.iter().map(|(_, kept)| figures(kept));
+        add_columns(&out, ["capacity", "quality", "idle_w"], figures)?;
         out.set_item("plainer", self.found.plainer())?;
         let own_mix = rows.iter().map(|(key, _)| key.own_mix);
         out.set_item("own_mix", own_mix.collect::<Vec<_>>())?;

@@ -360,6 +360,15 @@ impl<'a> Lane<'a> {
         )
     }
 
+    /// A sequence's part of a decode step without attention, s, when as many as those that run fill the
+    /// cache.
+    fn densest_s(&self) -> f64 {
+        let (engine, running) = (self.engine, self.running());
+        let fill = running as f64 * engine.cache_bytes / self.cache.value(running);
+        let most = fill.max(engine.limit as f64);
+        engine.step.decode_s(most, 0.0) / most
+    }
+
     fn start(&mut self, now: f64) {
         self.fresh = 0;
         let (prompt_s, full_prompt_s) = self.read_prompts();
@@ -369,15 +378,17 @@ impl<'a> Lane<'a> {
         }
         let sequences = self.jobs.len() as f64;
         let engine = self.engine;
-        let (decode_s, prompt_s, work_s) = if sequences > 0.0 {
+        let (decode_s, prompt_s, work_s, dense_s) = if sequences > 0.0 {
             let attention_s = self.attention.value(self.jobs.len()) / sequences;
             let decode_s = engine.step.decode_s(sequences, attention_s);
             // A full batch has the same attention per sequence.
             let full_s = decode_s - engine.step.decode_s(sequences, 0.0);
             let prompt_s = engine.interference * prompt_s;
-            (decode_s, prompt_s, sequences * engine.full_s + full_s)
+            let work_s = sequences * engine.full_s + full_s;
+            let dense_s = sequences * self.densest_s() + full_s;
+            (decode_s, prompt_s, work_s, dense_s)
         } else {
-            (engine.step.overhead_s, prompt_s, 0.0)
+            (engine.step.overhead_s, prompt_s, 0.0, 0.0)
         };
         // A pool that only reads prompts is full when it always runs a step.
         let work_s = match engine.is_prefill() {
@@ -392,6 +403,7 @@ impl<'a> Lane<'a> {
         self.meters.busy_s += duration;
         self.meters.prompt_s += if sequences > 0.0 { prompt_s } else { duration };
         self.meters.work_s += engine.slower * work_s;
+        self.meters.dense_s += engine.slower * dense_s;
         self.meters.sequence_s += sequences * duration;
     }
 

@@ -176,8 +176,8 @@ pub struct Built {
     stage: Stage,
     gpus: f64,
     ranks: usize,
-    /// Watts per accelerator: idle, prefill, decode.
-    watts: [f64; 3],
+    /// Watts per accelerator: idle, with requests, in prefill, in decode with memory full.
+    watts: [f64; 4],
 }
 
 /// What a simulated fleet did.
@@ -294,7 +294,12 @@ fn build_group(
         },
         gpus: f64::from(c.parallel.gpus()),
         ranks: c.parallel.adp as usize,
-        watts: [system.idle_w, system.prefill_w, system.decode_w],
+        watts: [
+            system.idle_w,
+            layout.standing_w_gpu(),
+            system.prefill_w,
+            system.decode_w,
+        ],
     })
 }
 
@@ -320,11 +325,13 @@ fn judges(workload: &Workload, groups: &[Built]) -> Vec<Vec<Judge>> {
 /// Joules of each group in measured time: idle always, and what prompts and decode add.
 fn energy(groups: &[Built], outcome: &FleetOutcome) -> Vec<f64> {
     let joules = |(group, m): (&Built, &crate::simulate::server::Meters)| {
-        let [idle, prefill, decode] = group.watts;
+        let [idle, standing, prefill, decode] = group.watts;
         let replicas = group.spec.replicas as f64;
         // A lane takes its part of the replica's accelerators.
         let of_lane = group.gpus / group.engine.lanes as f64;
-        let busy = m.prompt_s * (prefill - idle) + (m.busy_s - m.prompt_s) * (decode - idle);
+        let busy = m.busy_s * (standing - idle)
+            + m.prompt_s * (prefill - standing)
+            + m.dense_s * (decode - standing);
         outcome.window_s * replicas * group.gpus * idle + of_lane * busy
     };
     groups.iter().zip(&outcome.meters).map(joules).collect()

@@ -26,6 +26,8 @@ pub struct Meters {
     pub busy_s: f64,
     /// The same, each sequence charged its part of a step with a full batch, s.
     pub work_s: f64,
+    /// Decode alone, each sequence charged its part of a step with memory full, s.
+    pub dense_s: f64,
     /// Sequences in decode, summed over time, s.
     pub sequence_s: f64,
     /// Part of `busy_s` in which prompts are read, s.
@@ -43,6 +45,7 @@ impl Meters {
         self.preemptions += m.preemptions;
         self.busy_s += m.busy_s;
         self.work_s += m.work_s;
+        self.dense_s += m.dense_s;
         self.sequence_s += m.sequence_s;
         self.prompt_s += m.prompt_s;
         self.prompt_tokens += m.prompt_tokens;
@@ -56,6 +59,7 @@ impl Meters {
             preemptions: self.preemptions - start.preemptions,
             busy_s: self.busy_s - start.busy_s,
             work_s: self.work_s - start.work_s,
+            dense_s: self.dense_s - start.dense_s,
             sequence_s: self.sequence_s - start.sequence_s,
             prompt_s: self.prompt_s - start.prompt_s,
             prompt_tokens: self.prompt_tokens - start.prompt_tokens,

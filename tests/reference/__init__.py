@@ -16,6 +16,7 @@ from reference.latency import (
     excesses,
     narrow_tail,
     request_joules,
+    standing_w,
     tpot,
     ttft,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "rate",
     "replica",
     "request_joules",
+    "standing_w",
     "system_year",
     "throughput",
     "tokens_per_sequence",

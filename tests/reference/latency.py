@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from reference.memory import kv_budget, kv_bytes
 from reference.pressure import (
     Pressure,
     beside,
@@ -159,11 +160,20 @@ def capacity(r: Replica, members: list[int], round_trip_s: list[float]) -> float
     return holds
 
 
-def request_joules(r: Replica, k: int, n: float) -> float:
-    """Joules of one request above idle at ``n`` sequences in decode."""
+def standing_w(r: Replica) -> float:
+    """Watts of a replica with requests, before what they add: decode has a floor, prompts none."""
+    system = r.layout.system
+    watts = system["idle_w"] if r.layout.role == "prefill" else system["active_w"]
+    return float(r.layout.gpus * watts)
+
+
+def request_joules(r: Replica, k: int) -> float:
+    """Joules of one request above ``standing_w``; decode as if memory were full."""
     one, system = r.classes[k], r.layout.system
-    joules = one.prompt_load * (system["prefill_w"] - system["idle_w"])
+    standing = standing_w(r) / r.layout.gpus
+    joules = one.prompt_load * (system["prefill_w"] - standing)
     if r.layout.role != "prefill":
-        decode = one.steps * r.tau(n, one.attention_s) / n
-        joules += decode * (system["decode_w"] - system["idle_w"])
+        most = max(kv_budget(r.layout) / kv_bytes(r.layout, one.context) * r.layout.adp, r.batch)
+        decode = one.steps * r.tau(most, one.attention_s) / most
+        joules += decode * (system["decode_w"] - standing)
     return float(r.layout.gpus * joules)

@@ -28,6 +28,7 @@ class ClassOnReplica:
     alone_s: list[float]
     alone_load: float
     chunks: list[float]
+    context: float
     attention_s: float
     steps: float
     later: list[float]
@@ -94,6 +95,7 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
         alone_s,
         alone_load,
         chunks,
+        context,
         attention_s,
         steps,
         later,

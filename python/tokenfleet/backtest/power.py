@@ -16,7 +16,7 @@ from tokenfleet.backtest.run import AtCapacity, Cells, Run, Tokens, count, numbe
 from tokenfleet.catalog import Catalog, names, require
 from tokenfleet.catalog.names import UnknownNameError
 from tokenfleet.points.rates import Layout
-from tokenfleet.problem.hardware import full_load_kw, idle_kw
+from tokenfleet.problem.hardware import active_kw, full_load_kw, idle_kw
 
 COLUMNS = ("accelerator", "accelerators", "cooling", "model", "average_watts", "pre_run_min_watts")
 IDLE = "idle"
@@ -95,10 +95,13 @@ def _cooling(cells: Cells) -> str:
 
 
 def system_watts(catalog: Catalog, run: Run, most_tokens_s_gpu: float | None) -> float:
-    """IT watts of a run's system, in proportion to its load; `None`: idle."""
+    """IT watts of a run's system: those of any decode, and above them by its load; `None`: idle."""
     idle, full = _range_w(catalog, run)
-    busy = min(run.load / most_tokens_s_gpu, 1.0) if most_tokens_s_gpu else 0.0
-    return idle + busy * (full - idle)
+    if most_tokens_s_gpu is None:
+        return idle
+    row, liquid = catalog.system(run.layouts[0].system), run.benchmark == _LIQUID
+    active = 1e3 * active_kw(catalog, row, liquid=liquid)
+    return active + min(run.load / most_tokens_s_gpu, 1.0) * (full - active)
 
 
 def _range_w(catalog: Catalog, run: Run) -> tuple[float, float]:

@@ -33,6 +33,7 @@ _OPEN_BATCH = 256
 _ANY_BATCH = 1 << 20
 # A server's batch is what its operator found best: halvings of the largest are tried.
 _HALVINGS = 8
+_NO_LAYOUT = "no layout that fits, or no kernel figure for its formats"
 
 Shape = tuple[str, Tokens, Tokens, LatencyLimits | None]  # model, prompts, answers, limits
 
@@ -97,8 +98,20 @@ class Predictor:
         data = {
             **rates.plain_scenario([]),
             "workloads": [_workload(f"w{i:05}", s) for i, s in enumerate(self._shapes)],
+            "speculation": self._speculation(),
         }
         return build_specification(load_scenario(data, catalog=self.catalog), self._systems)
+
+    def _speculation(self) -> list[dict[str, Any]]:
+        """Models that draft in any run, each with its own heads."""
+        deepest: dict[str, int] = {}
+        for layout in (x for run in self._runs for x in run.layouts if x.speculative_depth):
+            most = max(deepest.get(layout.model, 0), layout.speculative_depth)
+            deepest[layout.model] = most
+        return [
+            {"model": model, "max_depth": depth, "method": "mtp"}
+            for model, depth in sorted(deepest.items())
+        ]
 
     def _choose(self, position: int, run: Run) -> Layout | None:
         """The layout that serves most of those that a row allows; None, with a reason, for none."""
@@ -108,16 +121,26 @@ class Predictor:
             self.reasons[position] = f"catalog row {system}: no figure for {', '.join(missing)}"
             return None
         if run.kind == "open":
-            return run.layouts[0]
+            return self._that_runs(position, run)
         best: tuple[float, Layout] | None = None
         for layout in run.layouts:
             found = self._rate(self._core, run, layout)
             if found and (best is None or found.get("tokens_s_gpu", 0.0) > best[0]):
                 best = (found.get("tokens_s_gpu", 0.0), layout)
         if best is None:
-            self.reasons[position] = "no layout that fits, or no kernel figure for its formats"
+            self.reasons[position] = _NO_LAYOUT
             return None
         return best[1]
+
+    def _that_runs(self, position: int, run: Run) -> Layout | None:
+        """An open run's layout; None, with a reason, where not even one request runs on it."""
+        layout = run.layouts[0]
+        axes = self._axes(run, layout)
+        one = replace(run, load=1.0)
+        if axes is None or _closed(self._core, axes, _degrees(layout), one) is None:
+            self.reasons[position] = _NO_LAYOUT
+            return None
+        return layout
 
     def _rate(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
         """Predicted figures; None where the layout is none, or the load above capacity."""
@@ -176,7 +199,7 @@ class Predictor:
             engines.index(layout.engine),
             precisions.index(layout.precision),
             _KV.index(layout.kv),
-            0,
+            layout.speculative_depth,
         )
 
 

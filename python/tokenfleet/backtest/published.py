@@ -20,6 +20,8 @@ _SIZES = (1, 2, 4, 8)
 _NEAR = 1.15  # a size this far from what Little's law gives is none
 _VERSION = re.compile(r"\d[\w.-]*$")
 _TP = re.compile(r"^TP(?P<tp>\d+)(?:[,x ]*PP(?P<pp>\d+))?(?:[,x ]*EP(?P<ep>\d+))?$")
+_MTP = re.compile(r"\bMTP(\d)?\b")
+_MTP_DEPTH = 3
 _DATA_PARALLEL = re.compile(r"^DEP(\d+)$")
 
 
@@ -32,6 +34,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     system = names.system(catalog, cells["system"])
     precision = names.precision(catalog, model, names.stated_format(cells), system)
     plain = served(catalog, system, model, engine, precision)
+    plain["speculative_depth"] = _drafts(cells)
     isl, osl = number(cells, "isl", where), number(cells, "osl", where)
     rate = _output_rate(cells, isl, osl, where)
     times = figures(cells, {"tpot": "tpot_ms", "ttft": "ttft_ms"}, where)
@@ -66,10 +69,18 @@ def _refuse(cells: Cells) -> None:
         raise UnknownNameError(f"{cells['kind']}: not a measurement")
     if cells.get("disagg") == "yes":
         raise UnknownNameError("separate pools, whose layouts are not stated")
-    if cells.get("spec_decode") == "yes":
-        raise UnknownNameError("speculative decoding, whose acceptance is not stated")
+    if cells.get("spec_decode") == "yes" and not _drafts(cells):
+        raise UnknownNameError("speculative decoding, by what is not stated")
     if not cells.get("concurrency") and not _stated(cells):
         raise UnknownNameError("neither requests in flight nor a layout")
+
+
+def _drafts(cells: Cells) -> int:
+    """Draft tokens per step of the model's own heads ("MTP1": one, "MTP" alone: three); 0: none."""
+    named = _MTP.search(f"{cells.get('framework', '')}; {cells.get('notes', '')}")
+    if cells.get("spec_decode") != "yes" or named is None:
+        return 0
+    return int(named[1] or _MTP_DEPTH)
 
 
 def _stated(cells: Cells) -> bool:

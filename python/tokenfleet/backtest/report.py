@@ -7,6 +7,8 @@ interval. Open-loop latency has no bias: the slope of TTFT in a closed loop is a
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,7 @@ from tokenfleet.calibration import (
     LeftOut,
     MeasuredRun,
     Study,
+    add,
     calibrate,
     left_out_by_level,
 )
@@ -41,6 +44,7 @@ from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.errors import SchemaError
 
 SCHEMA_VERSION = 2
+_COPY = re.compile(r"a copy of \S+")
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,13 @@ class Report:
         return Study.of([_point(r) for r in own], predict)
 
     def calibrate(self) -> Calibration:
-        """The calibration of these points. The predictions must have no bias."""
+        """The calibration of these points alone. The predictions must have no bias."""
         return self._calibrated(self.study(), None)
+
+    def added_to(self, shipped: Calibration) -> Calibration:
+        """A calibration with these points beside its own."""
+        own = self._complete()
+        return add(shipped, self.study(), sources=_names(own), dates=[r.run.date for r in own])
 
     def folds(self) -> dict[str, dict[str, Any]]:
         """Errors in-sample and on points left out. The predictions must have no bias.
@@ -118,11 +127,18 @@ class Report:
 
     def _calibrated(self, study: Study, left: Mapping[str, LeftOut] | None) -> Calibration:
         own = self._complete()
-        names = {r.run.source or Path(r.run.file).name for r in own}
-        return calibrate(study, sources=names, dates=[r.run.date for r in own], left=left)
+        return calibrate(study, sources=_names(own), dates=[r.run.date for r in own], left=left)
 
     def _complete(self) -> list[Result]:
         return [r for r in self.unflagged if _is_complete(r)]
+
+    def refused(self) -> list[tuple[str, int]]:
+        """Reasons why rows were not predicted, with how many; those of most rows first.
+
+        Rows that repeat others count together, whichever they repeat.
+        """
+        reasons = (_COPY.sub("a copy of another row", row.reason) for row in self.skipped)
+        return Counter(reasons).most_common()
 
     def rows(self) -> list[dict[str, Any]]:
         """What a table shows: all, flagged rows apart, then each regime."""
@@ -199,6 +215,11 @@ def _file_row(file: Read, results: Sequence[Result]) -> dict[str, Any]:
 
 def _biased(result: Result) -> bool:
     return result.run.kind == "closed" or result.run.kind in AT_CAPACITY
+
+
+def _names(results: Sequence[Result]) -> set[str]:
+    """Where the runs were published, or the names of their files."""
+    return {r.run.source or Path(r.run.file).name for r in results}
 
 
 def _is_complete(result: Result) -> bool:

@@ -8,7 +8,7 @@ TPOT on a system is 10 % above the model's, its bias is 1.1 and each prediction 
 
 from tokenfleet.calibration.constants import Study
 from tokenfleet.calibration.corrector import Corrected, Corrector, corrected
-from tokenfleet.calibration.fit import calibrate
+from tokenfleet.calibration.fit import add, calibrate
 from tokenfleet.calibration.folds import LeftOut, left_out_by_level
 from tokenfleet.calibration.record import Calibration, Constant, Effect, Spread
 from tokenfleet.calibration.runs import CENTRE, LEVELS, METRICS, TIMES, MeasuredRun
@@ -29,6 +29,7 @@ __all__ = [
     "MeasuredRun",
     "Spread",
     "Study",
+    "add",
     "calibrate",
     "corrected",
     "left_out_by_level",

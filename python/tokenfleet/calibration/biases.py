@@ -7,8 +7,9 @@ little, and points far off count less (soft L1, iteratively reweighted least squ
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,12 @@ _SETTLED = 1e-4  # log bias
 _STEPS = 500  # of one regression, at most
 _EXACT = 1e-6
 
+_TARGETS = ("tpot", "ttft", "capacity")
+# Effects that bear on runs of one accelerator and architecture alone.
+_OF_A_CELL = frozenset({"cell", "version_cell", "layout"})
+
 FloatArray = NDArray[np.float64]
+Key: TypeAlias = tuple[str, ...]  # time, kind, key and term of an effect
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,11 @@ class _Design:
         return np.asarray(np.bincount(self.index.ravel(), products, len(self.names)), dtype=float)
 
 
-def _design(points: Sequence[MeasuredRun], target: str) -> _Design:
-    own = [list(p.effects(target)) for p in points]
+def _design(
+    points: Sequence[MeasuredRun], target: str, kinds: Collection[str] | None = None
+) -> _Design:
+    """Effects on a target, of some kinds or of all."""
+    own = [[row for row in p.effects(target) if not kinds or row[0] in kinds] for p in points]
     names = tuple(sorted({row[:3] for rows in own for row in rows}))
     position = {name: i for i, name in enumerate(names)}
     width = max((len(rows) for rows in own), default=0)
@@ -115,7 +124,7 @@ def _ridge(
 def fit_effects(points: Sequence[MeasuredRun]) -> list[Effect]:
     """Effects on every target that the points have; those without a point are left out."""
     found = []
-    for target in ("tpot", "ttft", "capacity"):
+    for target in _TARGETS:
         own = [p for p in points if target in p.targets]
         if not own:
             continue
@@ -128,6 +137,42 @@ def fit_effects(points: Sequence[MeasuredRun]) -> list[Effect]:
                 size = {"log_bias": round(float(bias), 4), "n": int(n)}
                 found.append(Effect.model_validate({**row, **size}))
     return found
+
+
+def added_effects(points: Sequence[MeasuredRun], known: Sequence[Effect]) -> list[Effect]:
+    """Known effects, and what further points move of those of their own cells.
+
+    Effects of an accelerator, a family or a format stay: they bear on cells that nobody measured
+    anew. One of a cell, of an engine version on it or of a layout is drawn to what it was by the
+    points that it rests on, as well as by its prior: 3 points move an effect of 200 by 3/200.
+    """
+    old: dict[Key, Effect] = {(e.time, e.kind, e.key, e.term): e for e in known}
+    found = dict(old)
+    for target in _TARGETS:
+        own = [p for p in points if target in p.targets]
+        if not own:
+            continue
+        design = _design(own, target, kinds=_OF_A_CELL)
+        keys: list[Key] = [(target, *name) for name in design.names]
+        rests_on = [old[key].n if key in old else 0 for key in keys]
+        penalty = _penalty(design, target) + np.array(rests_on)
+        left = _logs(own, target) - np.array([_known_bias(p, target, old) for p in own])
+        moved = _solve(design, left, penalty, _NOISE[target])
+        counts = np.bincount(design.index[design.value != 0.0], minlength=len(design.names))
+        for (kind, key, term), more, n, before in zip(
+            design.names, moved, counts, rests_on, strict=True
+        ):
+            if n:
+                was = old[target, kind, key, term].log_bias if before else 0.0
+                row = {"time": target, "kind": kind, "key": key, "term": term}
+                size = {"log_bias": round(was + float(more), 4), "n": int(n) + before}
+                found[target, kind, key, term] = Effect.model_validate({**row, **size})
+    return [found[key] for key in sorted(found, key=lambda key: (_TARGETS.index(key[0]), key[1:]))]
+
+
+def _known_bias(point: MeasuredRun, target: str, known: Mapping[Key, Effect]) -> float:
+    rows = ((known.get((target, *name)), times) for *name, times in point.effects(target))
+    return sum(effect.log_bias * times for effect, times in rows if effect is not None)
 
 
 def log_biases(fit: Sequence[MeasuredRun], out: Sequence[MeasuredRun], target: str) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from tokenfleet.calibration.biases import fit_effects
+from tokenfleet.calibration.biases import added_effects, fit_effects
 from tokenfleet.calibration.constants import Study, constants_of
 from tokenfleet.calibration.folds import LeftOut, left_out_by_level, spreads
 from tokenfleet.calibration.record import Calibration
@@ -46,6 +46,35 @@ def calibrate(
         fitted=tuple(sorted({p.fingerprint for p in points})),
         effects=tuple(fit_effects(points)),
         spreads=tuple(spreads(left or left_out_by_level(study))),
+    )
+
+
+def add(
+    shipped: Calibration, study: Study, *, sources: Iterable[str] = (), dates: Iterable[str] = ()
+) -> Calibration:
+    """A calibration with further points: its constants and intervals, and biases of their cells.
+
+    Points that it was fitted to already count once.
+
+    Raises:
+        SchemaError: as `calibrate`.
+    """
+    _check(study)
+    constants = {(name, engine): value for name, engine, value in shipped.fitted_constants()}
+    known = set(shipped.fitted)
+    new = [p for p in study.predicted(constants) if p.fingerprint not in known]
+    if not new:
+        return shipped
+    stated = sorted(d for d in (shipped.measured_from, shipped.measured_to, *dates) if d)
+    return shipped.model_copy(
+        update={
+            "sources": tuple(sorted({*shipped.sources, *sources})),
+            "measured_from": stated[0] if stated else "",
+            "measured_to": stated[-1] if stated else "",
+            "points": shipped.points + len(new),
+            "fitted": tuple(sorted(known | {p.fingerprint for p in new})),
+            "effects": tuple(added_effects(new, shipped.effects)),
+        }
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,18 +70,38 @@ def calibrate(
         Path | None,
         typer.Option("--output", "-o", help="Write the calibration to this .json file."),
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="Fit to these points alone: forget those that ship."),
+    ] = False,
     catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the model's constants and biases to measured points."""
+    """Add measured points to the shipped fit, or fit the model's constants and biases anew."""
     with answering(as_json):
         from tokenfleet.backtest import backtest as run
+        from tokenfleet.calibration import SHIPPED, Calibration
 
         _refuse_name(output)
         refuse_existing(output, force)
         report = run(points or None, catalog=book(catalog))
-        fitted = report.calibrate()
+        shipped = Calibration.read(SHIPPED)
+        if points and not alone:
+            fitted = report.added_to(shipped)
+            known = len(report.measured_runs()) - (fitted.points - shipped.points)
+            note(
+                f"{fitted.points - shipped.points} points are added to the {shipped.points:,} that "
+                f"ship, {known} are among them already; constants and intervals are the shipped "
+                "ones, and biases move of the cells that were measured alone"
+            )
+        else:
+            fitted = report.calibrate()
+            if points:
+                note(
+                    f"the {shipped.points:,} points that ship are forgotten: constants, biases and "
+                    "intervals rest on these points alone, and everywhere else on their priors"
+                )
         if output is not None:
             fitted.write(output)
             what = f"{len(fitted.constants)} constants and {len(fitted.effects)} biases"
@@ -177,8 +196,7 @@ def _calibration(name: str | None) -> Calibration | None:
 def _show_errors(report: Report) -> None:
     if not report.results:
         say("no row was predicted")
-        for reason, count in Counter(row.reason for row in report.skipped).most_common():
-            say(f"  {count} x {reason}")
+        _show_refused(report)
         return
     say("prediction against measurement, %: median / mean; cells: the mean over medians of cells")
     _show_benchmarks(report.benchmarks())
@@ -187,6 +205,14 @@ def _show_errors(report: Report) -> None:
     fitted = sum(1 for r in report.results if r.regimes.get("knowledge") == "fitted point")
     if fitted:
         say(f"{fitted} of these points were fitted to; --folds leaves points out")
+    _show_refused(report)
+
+
+def _show_refused(report: Report) -> None:
+    if report.skipped:
+        say(f"rows not predicted: {len(report.skipped)}")
+    for reason, count in report.refused():
+        say(f"  {count} x {reason}")
 
 
 def _show_folds(by_split: Mapping[str, Mapping[str, Any]]) -> None:

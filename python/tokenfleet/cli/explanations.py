@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from tokenfleet.cli.options import (
     book,
 )
 from tokenfleet.cli.pictures import check_picture, write_picture
-from tokenfleet.errors import InfeasibleError
+from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption, Where, opened
+from tokenfleet.errors import InfeasibleError, SchemaError
 
 if TYPE_CHECKING:
     from tokenfleet.explanation.rows import Difference, Explanation, SweepPoint
@@ -38,8 +40,13 @@ WholeLimitOption = Annotated[
 
 def explain(
     plan: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="Plan as JSON, or a scenario to plan first.")
+        list[Path],
+        typer.Argument(metavar="PLAN...", help="Plan as JSON, or a scenario to plan first."),
     ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the explanations of several plans."),
+    ] = None,
     scenario: Annotated[
         Path | None,
         typer.Option("--scenario", "-s", help="The plan's scenario, where it was moved."),
@@ -72,15 +79,20 @@ def explain(
     near: NearOption = None,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
+    jobs: JobsOption = None,
+    engine: EngineOption = "processes",
+    ray_address: AddressOption = None,
     catalog: CatalogOption = None,
     no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say why a plan is the best, and what would change it: every figure is solved again.
 
-    Ctrl-C and the time limit keep what was found until then.
+    Ctrl-C and the time limit keep what was found until then. Several plans are explained by an
+    engine, each into a file of the folder.
     """
     with answering(as_json):
+        from tokenfleet.compute.open import cores
         from tokenfleet.explanation.explain import explain as explained
 
         asked = {
@@ -95,6 +107,14 @@ def explain(
             "measure": measure,
         }
         chosen = [part for part, only in asked.items() if only]
+        if len(plan) > 1 or output is not None:
+            if near is not None or scenario is not None:
+                raise SchemaError(
+                    "--near and --scenario are of one plan", "explain that one without -o"
+                )
+            many = {"parts": chosen, "gap": gap, "time_limit_s": time_limit, "catalog": catalog}
+            _explain_many(plan, output, many, (engine, jobs, ray_address), as_json)
+            return
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
         if near is not None:
             from tokenfleet.plan.rows import Plan
@@ -102,10 +122,11 @@ def explain(
             given["near"] = Plan.load(near)
         with _watching() as watch:
             found = explained(
-                plan,
+                plan[0],
                 scenario=scenario,
                 time_limit_s=time_limit,
                 gap=gap,
+                jobs=jobs or cores(),
                 watch=watch,
                 catalog=book(catalog),
                 **given,
@@ -120,6 +141,40 @@ def explain(
             raise typer.Exit(InfeasibleError.exit_code)
         if not found.proven:
             raise typer.Exit(UNPROVEN)
+
+
+def _explain_many(
+    plans: list[Path], folder: Path | None, asked: dict[str, Any], where: Where, as_json: bool
+) -> None:
+    """Each plan into a file of the folder; one that fails is said, and the others go on."""
+    from tokenfleet.explanation.explain import USUAL
+    from tokenfleet.explanation.many import Question, explain_many, file_names
+    from tokenfleet.files.whole import write_whole
+    from tokenfleet.report import explained
+
+    if folder is None:
+        raise SchemaError("explanations of several plans go into a folder", "give -o FOLDER")
+    if where[0] == "threads":
+        raise SchemaError("--engine: a plan needs a process of its own", "use processes, or ray")
+    names = dict(zip(plans, file_names(plans), strict=True))
+    folder.mkdir(parents=True, exist_ok=True)
+    asked["parts"] = tuple(asked["parts"] or USUAL)
+    asked["catalog"] = book(asked["catalog"])
+    rows, failed = [], False
+    for row in explain_many(plans, Question(**asked), opened(where)):
+        failed |= row.found is None
+        file = None if row.found is None else str(folder / names[row.source])
+        if row.found is not None:
+            text = json.dumps(row.found.to_json(), indent=1, allow_nan=False)
+            write_whole(folder / names[row.source], text.encode())
+        rows.append({"source": str(row.source), "file": file, "error": row.error or None})
+        if not as_json:
+            said = row.error if row.found is None else explained.status(row.found)
+            say(f"{row.source}: {said}")
+    if as_json:
+        say_json({"schema_version": 1, "explanations": rows})
+    if failed:
+        raise typer.Exit(1)
 
 
 def _say(found: Explanation) -> None:
@@ -178,12 +233,16 @@ def diff(
 
 def _say_difference(found: Difference) -> None:
     from tokenfleet.report import explained
+    from tokenfleet.report.words import item_name
 
     say(explained.difference(found))
     for title, rows in (
         ("Due to", [explained.part(row, found.objective_unit) for row in found.parts]),
         ("Systems", [explained.moved(row) for row in found.systems]),
-        ("Cost items, USD a year", [explained.moved(row) for row in found.cost_items]),
+        (
+            "Cost items, USD a year",
+            [explained.moved(row, item_name(row.what)) for row in found.cost_items],
+        ),
         ("Requests/s at the peak", [explained.moved(row) for row in found.requests]),
         ("Notes", list(found.notes)),
     ):

@@ -71,6 +71,10 @@ NearOption = Annotated[
     Path | None,
     typer.Option("--near", help="A plan that stands: prefer what moves fewest of its systems."),
 ]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a scenario of which anything is assumed; name each."),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Random seed of the solver.")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with a table where an earlier run was cut off.")

@@ -23,6 +23,7 @@ from tokenfleet.cli.options import (
     NoCacheOption,
     ScenarioArgument,
     SeedOption,
+    StrictOption,
     ThreadsOption,
     TimeLimitOption,
     TraceOption,
@@ -66,13 +67,20 @@ def demo(
 
 
 def check(
-    scenario: ScenarioArgument, catalog: CatalogOption = None, as_json: JsonOption = False
+    scenario: ScenarioArgument,
+    strict: StrictOption = False,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Validate a scenario and count what would be planned over, without solving."""
     with answering(as_json):
         from tokenfleet.problem.check import check as check_scenario
+        from tokenfleet.problem.inputs import refuse_assumed
 
-        checked = check_scenario(_load(scenario, {}, catalog=catalog))
+        loaded = _load(scenario, {}, catalog=catalog)
+        checked = check_scenario(loaded)
+        if strict:
+            refuse_assumed(loaded, checked.assumed)
         if as_json:
             say_json(checked.to_json())
         else:
@@ -132,6 +140,7 @@ def plan(
         Path | None,
         typer.Option(help="Draw load and power over the day, or cash over time: an .svg file."),
     ] = None,
+    strict: StrictOption = False,
     catalog: CatalogOption = None,
     no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
@@ -147,6 +156,7 @@ def plan(
         judge: dict[str, Any] = {"seed": seed or 0, "threads": threads or 0}
         replay = traces(trace)
         how: dict[str, Any] = {"verify": None if verify == "none" else verify, "trace": replay}
+        how["strict"] = strict
         if period is not None:
             how["period"] = period
         if fix_first is not None:
@@ -210,7 +220,13 @@ def _plan(
     with searching("solving (Ctrl-C keeps the plan)") as progress:
         best = None if progress is None else _best(progress, loaded)
         found = optimize_fleet(
-            loaded, progress=progress, watch=best, note=watched, both=True, **(how or {})
+            loaded,
+            progress=progress,
+            watch=best,
+            note=watched,
+            both=True,
+            alone=True,
+            **(how or {}),
         )
     if beside_s is not None and not found.interrupted:
         found = _explored(found, loaded, beside_s)

@@ -67,13 +67,13 @@ class Case:
 
     def spend_on_offers(self) -> dict[int, dict[Label, float]]:
         """USD a year that follow the price, by offer and column."""
-        model, offers = self.study.model, range(len(self.study.problem.offers))
+        model, offers = self.study.systems, range(len(self.study.problem.offers))
         return {o: spend_on_offers(model, self.priced, (o,)) for o in offers}
 
     def spend_on_apis(self) -> dict[int, dict[Label, float]]:
         """USD a year that follow the price, by hosted API and column."""
         apis = range(len(self.study.problem.apis))
-        return {a: spend_on_api(self.study.model, a) for a in apis}
+        return {a: spend_on_api(self.study.systems, a) for a in apis}
 
     def spend_on_api_prices(self) -> Iterator[tuple[int, str, dict[Label, float]]]:
         """Of each hosted API and each of its prices, USD a year that follow it, by column."""

@@ -22,6 +22,7 @@ import numpy as np
 from tokenfleet.errors import SolverError
 from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.mix.why.routes import MIX
 from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import HOURS_PER_YEAR, Block, ByBlock, Problem, mean_price
 
@@ -30,7 +31,6 @@ VOLUMES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 UTILISATIONS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 _STEPS = 40
 _NEAR = 1e-6  # of the axis, and of the cost, at which a crossing is found
-MIX = "best mix"
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,6 @@ class Crossing:
     cheaper_below: str
     cheaper_above: str
     jump: bool
-
-
-def routes_of(study: Study, terms: Mapping[str, float | None] | None = None) -> dict[str, Problem]:
-    """The problem with one way alone, by its name; `terms` are years of a rental, by offer."""
-    problem, known = study.problem, terms or {}
-    names: dict[int, str] = {}
-    for o, offer in enumerate(problem.offers):
-        years = known.get(offer.supply_group)
-        if offer.kind in ("on_demand", "spot") or problem.pools[offer.pool].elastic:
-            names[o] = "on demand"
-        elif offer.kind == "rent":
-            names[o] = "rent" if years is None else f"rent {years:g} years"
-        elif offer.kind != "owned":
-            names[o] = "buy"
-    found: dict[str, Problem] = {}
-    for name in sorted(set(names.values())):
-        kept = {o for o, of in names.items() if of == name}
-        found[name] = _alone(problem, kept, apis=False)
-    if problem.apis:
-        found["API"] = _alone(problem, set(), apis=True)
-    return {**found, MIX: problem} if len(found) > 1 else {}
-
-
-def _alone(problem: Problem, offers: set[int], *, apis: bool) -> Problem:
-    """The problem with some offers and, or, the APIs."""
-    kept = tuple(
-        offer if o in offers else replace(offer, supply=0.0, supply_group=f"none {o}")
-        for o, offer in enumerate(problem.offers)
-    )
-    return replace(problem, offers=kept, apis=problem.apis if apis else ())
 
 
 class Crossover:
@@ -197,7 +167,9 @@ def at_utilisation(problem: Problem, share: float) -> Problem:
         )
         for q in problem.pools
     )
-    offers = tuple(replace(o, hourly_usd=mean(o.hourly_usd)) for o in problem.offers)
+    offers = tuple(
+        replace(o, hourly_usd=mean(o.hourly_usd), billed_per_hour=1.0) for o in problem.offers
+    )
     weights = np.array(hours) / max(math.fsum(hours), 1e-9)
     apis = tuple(
         replace(a, cost_usd_per_request=_mean_of(a.costs(len(hours)), weights))

@@ -14,15 +14,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import InfeasibleError, SchemaError
-from tokenfleet.explanation.case import Case, open_case
+from tokenfleet.explanation.case import open_case
+from tokenfleet.explanation.over_time import UNIT, OverTime, open_over_time
 from tokenfleet.explanation.rows import Difference, Moved, Part
 from tokenfleet.explanation.study import Answer, systems_by_offer
+from tokenfleet.mix.model import Label
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.plan.rows import Plan
-from tokenfleet.problem_data import Api, Flow
+from tokenfleet.problem_data import Api, Flow, Problem
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
 from tokenfleet.verify.mix import annual_cost_items
 
@@ -37,12 +41,15 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "term_years", "includes", "electricity_usd_per_kwh", "hosting_usd_per_kw_month",
         "power_usd_per_kw_year", "price", "usd_per_mtok_input", "usd_per_mtok_output",
         "usd_per_request", "carbon_price_usd_per_t", "water_price_usd_per_m3",
-        "value_usd_per_mtok_output", "shortfall_usd_per_request",
+        "value_usd_per_mtok_output", "shortfall_usd_per_request", "prices", "tariff", "resale",
+        "price_change_per_year", "end_value_share", "maintenance_by_age", "upfront_fraction",
     ),
     "demand": ("demand", "classes", "lengths"),
     "limits": (
         "slos", "quality_floor", "residency", "power_kw", "racks", "rack_units", "rack_kw",
-        "cooling", "supply", "max_requests_per_s", "reserve",
+        "cooling", "supply", "max_requests_per_s", "reserve", "power", "lead_months",
+        "delivery_limit_per_period", "delivery_delay_months", "order_from", "order_until",
+        "expansions",
     ),
     "catalog": ("catalog", "quality"),
     "calibration": ("calibration", "confidence", "engine_versions", "gpu_memory_utilization"),
@@ -80,27 +87,79 @@ def difference(
 ) -> Difference:
     """What moved from one plan to another, and the inputs that the change is due to.
 
-    `a` and `b` are plans, plan files or scenarios; both are solved again.
+    `a` and `b` are plans, plan files or scenarios, both of one year or both over time; both are
+    solved again. Of plans over time the cost is levelised.
 
     Raises:
         SchemaError: their goals differ, or one cannot be understood.
         InfeasibleError: one of them has no plan.
     """
-    return _Pair(open_case(a, **opened), open_case(b, **opened), watch, opened).compared()
+    return _Pair(_opened(a, **opened), _opened(b, **opened), watch).compared()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A scenario that is compared, and its plan when it is asked for."""
+
+    loaded: LoadedScenario
+    unit: str
+    sign: float
+    gap: float
+    solve: Callable[[], _Solved]
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A plan as it is compared."""
+
+    loss: float
+    bound: float
+    how: HowGot
+    systems: Mapping[str, float]
+    items: Mapping[str, float]
+    requests: Mapping[str, float]
+
+
+def _opened(source: Plan | ScenarioSource, **opened: Any) -> _Asked:
+    timed = open_over_time(source, **opened)
+    if timed is not None:
+        return _Asked(timed.built.loaded, UNIT, 1.0, timed.options.gap, lambda: _over_time(timed))
+    case = open_case(source, **opened)
+    study = case.study
+    unit = study.problem.objective.goal.unit
+    return _Asked(case.loaded, unit, study.sign, study.options.gap, lambda: _of_a_year(study.base))
+
+
+def _of_a_year(found: Answer) -> _Solved:
+    return _Solved(
+        found.loss, found.bound, found.how, systems_by_offer(found.problem, found.values),
+        annual_cost_items(found.problem, found.values), _routed(found.problem, found.values),
+    )  # fmt: skip
+
+
+def _over_time(asked: OverTime) -> _Solved:
+    base, items = asked.base, asked.levelised_items()
+    requests = _routed(base.result.problem, base.result.values)
+    return _Solved(base.value, base.bound, base.how, base.systems, items, requests)
 
 
 class _Pair:
     """Two scenarios and every mixture of them that was solved."""
 
-    def __init__(self, a: Case, b: Case, watch: Watch | None, opened: Mapping[str, Any]) -> None:
+    def __init__(self, a: _Asked, b: _Asked, watch: Watch | None) -> None:
         self.a, self.b = a, b
-        goals = (a.study.problem.objective.kind, b.study.problem.objective.kind)
+        goals = [side.loaded.scenario.objective.kind for side in (a, b)]
         if goals[0] != goals[1]:
             raise SchemaError(
                 f"the plans have other goals: {goals[0]} and {goals[1]}",
                 "compare plans of one objective",
             )
-        self.watch, self.opened = watch, opened
+        if a.unit != b.unit:
+            raise SchemaError(
+                "one plan is of a year and the other over time: their costs do not compare",
+                "compare two plans with `horizon`, or two without",
+            )
+        self.watch = watch
         self.left, self.right = _flat(a.loaded), _flat(b.loaded)
         changed = [k for k in {**self.left, **self.right} if self.left.get(k) != self.right.get(k)]
         self.changed: dict[str, list[str]] = {}
@@ -113,7 +172,7 @@ class _Pair:
         """All of the difference."""
         groups = [g for g in (*_GROUPS, _OPTIONS) if g in self.changed]
         before, after = self._base(self.a), self._base(self.b)
-        sign = self.a.study.sign
+        sign = self.a.sign
         ends = {frozenset[str](): before.loss, frozenset(groups): after.loss}
         notes: list[str] = []
         try:
@@ -134,32 +193,26 @@ class _Pair:
             before=sign * before.loss,
             after=sign * after.loss,
             change=sign * total,
-            objective_unit=self.a.study.problem.objective.goal.unit,
+            objective_unit=self.a.unit,
             parts=tuple(
                 Part(group=g, change=sign * parts[g], inputs=tuple(sorted(self.changed[g])))
                 for g in groups
                 if g in parts
             ),
-            systems=_moved(
-                systems_by_offer(before.problem, before.values),
-                systems_by_offer(after.problem, after.values),
-            ),
-            cost_items=_moved(
-                annual_cost_items(before.problem, before.values),
-                annual_cost_items(after.problem, after.values),
-            ),
-            requests=_moved(_routed(before), _routed(after)),
+            systems=_moved(before.systems, after.systems),
+            cost_items=_moved(before.items, after.items),
+            requests=_moved(before.requests, after.requests),
             notes=tuple(notes),
             solves=self.solves,
             how=before.how if before.how == after.how else "re-solved within gap",
         )
 
-    def _base(self, case: Case) -> Answer:
+    def _base(self, asked: _Asked) -> _Solved:
         self.solves += 1
         try:
-            return case.study.base
+            return asked.solve()
         except InfeasibleError as error:
-            name = case.loaded.source_name
+            name = asked.loaded.source_name
             hint = f"tokenfleet explain {name} says what could give way"
             raise InfeasibleError(f"{name}: {error.message}", error.conflicts, hint) from None
 
@@ -173,7 +226,7 @@ class _Pair:
         }
         rows = _nested({k: v for k, v in mixed.items() if v is not None})
         loaded = load_scenario(rows, self.a.loaded.base_dir)
-        found = self._base(open_case(loaded, gap=self.a.study.options.gap))
+        found = self._base(_opened(loaded, gap=self.a.gap))
         self.gaps += found.loss - found.bound
         return found.loss
 
@@ -259,11 +312,10 @@ def _moved(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[Mov
     return tuple(rows)
 
 
-def _routed(found: Answer) -> dict[str, float]:
+def _routed(problem: Problem, values: Mapping[Label, float]) -> dict[str, float]:
     """Requests/s at the peak by workload and place that serves them."""
-    problem = found.problem
     rates: dict[tuple[str, int], float] = {}
-    for label, rate in found.values.items():
+    for label, rate in values.items():
         if isinstance(label, Flow):
             candidate = problem.candidates[label.candidate]
             if candidate.role == "prefill":

@@ -11,18 +11,20 @@ from typing import Any, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import over_time, rows
-from tokenfleet.explanation.case import Case, load_case, open_case
+from tokenfleet.explanation.case import Case, open_case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
     VOLUMES,
     Axis,
     Crossover,
-    routes_of,
 )
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
+from tokenfleet.explanation.flip_in_part import flip_in_part
+from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
-from tokenfleet.explanation.over_time import OverTime
+from tokenfleet.explanation.menu_over_time import menu_over_time
+from tokenfleet.explanation.over_time import OverTime, open_over_time
 from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.ranges import price_range
 from tokenfleet.explanation.repair import conflict
@@ -42,16 +44,16 @@ from tokenfleet.explanation.rows import (
 )
 from tokenfleet.explanation.share import Taken, taken
 from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, by_term
+from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
-from tokenfleet.optimize import solve_options, standing_of
-from tokenfleet.plan.match import check_origin
+from tokenfleet.mix.why.routes import routes_of
+from tokenfleet.optimize import standing_of
 from tokenfleet.plan.rows import Plan
-from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
 
@@ -61,12 +63,17 @@ Part = Literal[
 PARTS: tuple[Part, ...] = (
     "worth", "flip", "ranges", "inputs", "menu", "repairs", "tornado", "crossover", "measure",
 )  # fmt: skip
+# Of parts that are worked out side by side, those that take longest begin first.
+_LONGEST: tuple[Part, ...] = (
+    "flip", "ranges", "worth", "menu", "inputs", "tornado", "crossover", "measure", "repairs",
+)  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
 _UNPROVEN = (
     "the plan itself is not proven within its gap: the figures compare plans that may not be the "
     "best ones"
 )
+_OF_THE_WHOLE = "is asked only of a problem that is solved whole: this one is too large"
 _SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
@@ -82,6 +89,7 @@ def explain(
     near: Plan | None = None,
     time_limit_s: float | None = None,
     gap: float | None = None,
+    jobs: int = 1,
     watch: Watch | None = None,
     **opened: Any,
 ) -> Explanation:
@@ -91,7 +99,8 @@ def explain(
     plan is found where it was, or given as `scenario`. `near` is a plan that stands, which the menu
     has plans close to. Every figure is of plans that were solved
     again, and says how far it is proven. Ctrl-C and `time_limit_s` (seconds, of all parts together)
-    keep what was found until then; `interrupted` and `notes` say what is missing.
+    keep what was found until then; `interrupted` and `notes` say what is missing. `jobs` parts are
+    worked out at a time, each in a thread of its own.
 
     Raises:
         SchemaError: no plan or scenario, one of another version, or an unknown part.
@@ -102,37 +111,25 @@ def explain(
         raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
-    asked = _over_time(plan, scenario, seconds, gap, opened)
+    asked = open_over_time(plan, scenario, seconds=seconds, gap=gap, **opened)
     if asked is not None:
         return _explained_over_time(asked, parts, watch, begun)
     case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
     standing = None if near is None else standing_of(near).systems
-    return _Session(case, watch, standing).explained(parts, begun)
-
-
-def _over_time(
-    source: Plan | ScenarioSource,
-    scenario: ScenarioSource | None,
-    seconds: float,
-    gap: float | None,
-    opened: Mapping[str, Any],
-) -> OverTime | None:
-    """What a plan over time is asked of; None for one of a steady year."""
-    catalog = opened.get("catalog")
-    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
-    if loaded.scenario.horizon is None:
-        return None
-    built = build(loaded, opened.get("progress"))
-    if plan is not None:
-        check_origin(plan, name, built.loaded, built.specification)
-    options = solve_options(loaded.scenario)
-    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
+    return _Session(case, watch, standing).explained(parts, begun, jobs)
 
 
 def _explained_over_time(
     asked: OverTime, parts: Iterable[Part], watch: Watch | None, begun: float
 ) -> Explanation:
-    makers: dict[str, Callable[[], Iterator[Any]]] = {"worth": asked.worths, "flip": asked.flips}
+    catalog = asked.built.loaded.catalog
+    systems = {pool.system for pool in asked.built.problem.pools}
+    vendors = {name: str(catalog.system(name).vendor) for name in systems}
+    makers: dict[str, Callable[[], Iterator[Any]]] = {
+        "worth": asked.worths,
+        "flip": asked.flips,
+        "menu": partial(menu_over_time, asked, vendors),
+    }
     found: dict[str, list[Any]] = {}
     notes, interrupted, left = [], False, [part for part in parts if part in makers]
     try:
@@ -149,7 +146,9 @@ def _explained_over_time(
         notes.append(f"{why}: {', '.join(left)} is not complete")
     others = [part for part in parts if part not in makers]
     if others:
-        notes.append(f"of a plan over time are worth and flip; of one year: {', '.join(others)}")
+        notes.append(
+            f"of a plan over time are worth, flip and menu; of one year: {', '.join(others)}"
+        )
     base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
     proven = gap <= asked.options.gap
     if not proven:
@@ -168,6 +167,7 @@ def _explained_over_time(
         seconds=time.perf_counter() - begun,
         worth=tuple(found.get("worth", ())),
         flip=tuple(found.get("flip", ())),
+        menu=tuple(found.get("menu", ())),
     )
 
 
@@ -181,42 +181,29 @@ class _Session:
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
-    interrupted: bool = False
+    left: list[Part] = field(default_factory=list)  # parts that are not complete
+    why: str = ""
 
-    def explained(self, parts: Iterable[Part], begun: float) -> Explanation:
-        """All parts, one after the other, until the time is over."""
+    def explained(self, parts: Iterable[Part], begun: float, jobs: int = 1) -> Explanation:
+        """All parts, so many at a time, until the time is over."""
         study = self.case.study
         self._tell("the plan itself")
-        left, base = list(parts), study.again(study.problem)
+        asked, base = list(parts), study.again(study.problem)
         if base is None:
-            if "repairs" not in left:
+            if "repairs" not in asked:
                 require_candidates(self.case.built)
                 raise explain_infeasible(study.problem)
-            left = ["repairs"]
+            asked = ["repairs"]
         else:
             study.base = base
-            left = [part for part in left if part != "repairs"]
-        asked: dict[Part, Callable[[], Iterator[Any]]] = {
-            "worth": self._worth,
-            "flip": self._flip,
-            "ranges": self._ranges,
-            "inputs": self._inputs,
-            "menu": self._menu,
-            "repairs": self._repairs,
-            "tornado": self._tornado,
-            "crossover": self._crossover,
-            "measure": self._measure,
-        }
-        try:
-            while left:
-                found = self.found.setdefault(_KEYS.get(left[0], left[0]), [])
-                for row in self._answered(asked[left[0]]):
-                    found.append(row)
-                left.pop(0)
-        except (KeyboardInterrupt, OutOfTimeError) as error:
-            self.interrupted = True
-            why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
-            self.notes.append(f"{why}: {', '.join(left)} is not complete")
+            asked = [part for part in asked if part != "repairs"]
+        if jobs > 1 and len(asked) > 1:
+            self._apart(asked, jobs)
+        else:
+            self.work(asked)
+        if self.left:
+            left = [part for part in asked if part in self.left]
+            self.notes.append(f"{self.why}: {', '.join(left)} is not complete")
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
         if base is not None and base.gap > wanted:
             self.notes.insert(
@@ -235,11 +222,57 @@ class _Session:
             same_systems=None if base is None else self.case.same_systems(base),
             proven=base is None or base.gap <= wanted,
             notes=tuple(self.notes),
-            interrupted=self.interrupted,
+            interrupted=bool(self.left),
             solves=study.solves,
             seconds=time.perf_counter() - begun,
             **parts_found,
         )
+
+    def work(self, parts: Sequence[Part]) -> None:
+        """Parts one after the other; `left` has those that are not complete, and `why` tells."""
+        asked: dict[Part, Callable[[], Iterator[Any]]] = {
+            "worth": self._worth,
+            "flip": self._flip,
+            "ranges": self._ranges,
+            "inputs": self._inputs,
+            "menu": self._menu,
+            "repairs": self._repairs,
+            "tornado": self._tornado,
+            "crossover": self._crossover,
+            "measure": self._measure,
+        }
+        left = list(parts)
+        try:
+            while left:
+                found = self.found.setdefault(_KEYS.get(left[0], left[0]), [])
+                for row in self._answered(asked[left[0]]):
+                    found.append(row)
+                left.pop(0)
+        except (KeyboardInterrupt, OutOfTimeError) as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            self.left = left
+            self.why = "stopped by the user" if stopped else getattr(error, "message", "")
+
+    def _apart(self, parts: Sequence[Part], jobs: int) -> None:
+        """Parts side by side, each with a model of its own; flip prices are found once."""
+        chains: list[list[Part]] = []
+        for part in sorted(parts, key=_LONGEST.index):
+            if part == "inputs" and ["flip"] in chains:
+                chains[chains.index(["flip"])].append(part)
+            else:
+                chains.append([part])
+        gap = self.case.study.options.gap
+        sessions = [
+            _Session(replace(self.case, study=self.case.study.twin(gap)), self.watch, self.standing)
+            for _ in chains
+        ]
+        side_by_side([partial(s.work, c) for s, c in zip(sessions, chains, strict=True)], jobs)
+        for part in parts:  # notes in the order in which parts were asked
+            session = next(s for s, chain in zip(sessions, chains, strict=True) if part in chain)
+            self.notes += [note for note in session.notes if note not in self.notes]
+            self.found |= session.found
+            self.left += [name for name in session.left if name not in self.left]
+            self.why = session.why or self.why
 
     def _answered(self, part: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """The rows of a part; a part that the problem does not allow becomes a note."""
@@ -267,7 +300,8 @@ class _Session:
         study = self.case.study
         for target in self._targets():
             found = self._flipped(target)
-            yield self._flip_row(target, found, tuple(taken(study, target, found)))
+            shares = taken(study, target, found) if study.part is None else ()
+            yield self._flip_row(target, found, tuple(shares))
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
@@ -280,6 +314,9 @@ class _Session:
     def _ranges(self) -> Iterator[Any]:
         if "cost" not in self.case.study.problem.objective.goal.of:
             return  # `flip` says why
+        if self.case.study.part is not None:
+            self.notes.append(f"the range of a price {_OF_THE_WHOLE}")
+            return
         for target, name in self._prices():
             self._tell(f"range of the price of {target.name}")
             found = price_range(self.case.study, target)
@@ -308,6 +345,9 @@ class _Session:
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
+        if study.part is not None:
+            self.notes.append(f"the menu {_OF_THE_WHOLE}")
+            return
         for item in menu(study, vendors=self.case.vendors(), standing=self.standing):
             self._tell(f"menu: {item.wish.name}")
             yield MenuItem(
@@ -360,7 +400,7 @@ class _Session:
 
     def _crossover(self) -> Iterator[Any]:
         study = self.case.study
-        routes = routes_of(study, self.case.terms())
+        routes = routes_of(study.problem, self.case.terms())
         if not routes:
             self.notes.append("there is one way to get tokens: nothing to compare it with")
             return
@@ -435,7 +475,9 @@ class _Session:
         key = (target.kind, target.name)
         if key not in self.flips:
             self._tell(f"flip price of {target.name}")
-            self.flips[key] = flip(self.case.study, target)
+            study, at = self.case.study, partial(discounted, self.case, target)
+            whole = study.part is None
+            self.flips[key] = flip(study, target) if whole else flip_in_part(study, target, at)
         return self.flips[key]
 
     def _flip_row(self, target: Target, found: Flip, shares: Sequence[Taken]) -> FlipPrice:
@@ -454,6 +496,7 @@ class _Session:
             discount=discount,
             discount_low=None if discount is None else finite(found.low),
             discount_high=None if discount is None else finite(found.high),
+            relaxed=found.relaxed,
             price=price,
             flip_price=at(discount),
             unit=unit,

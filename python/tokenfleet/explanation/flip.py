@@ -81,6 +81,7 @@ class Flip:
     solves: int = 0
     answer: Answer | None = field(default=None, repr=False)  # the plan that holds it
     beside: Answer | None = field(default=None, repr=False)  # the one that does not
+    relaxed: float | None = None  # the discount, where systems need not be whole
 
 
 def flip(study: Study, target: Target) -> Flip:
@@ -210,7 +211,7 @@ def offers_and_systems(study: Study, spend: Mapping[int, Mapping[Label, float]])
 
     `spend` is what follows the price, by offer. A type that one offer brings is that offer.
     """
-    problem, m = study.problem, study.model
+    problem, m = study.problem, study.systems
     by_offer: dict[str, list[int]] = {}
     by_system: dict[str, list[int]] = {}
     for o, offer in enumerate(problem.offers):
@@ -240,8 +241,8 @@ def apis(study: Study, spend: Mapping[int, Mapping[Label, float]]) -> list[Targe
     """
     problem, found = study.problem, []
     for a, api in enumerate(problem.apis):
-        demand = peak_demand(problem, api.workload, study.model.scale_max)
-        amount: dict[Label, float] = {la: 1.0 for la in study.model.of(Api) if la.api == a}
+        demand = peak_demand(problem, api.workload, study.systems.scale_max)
+        amount: dict[Label, float] = {la: 1.0 for la in study.systems.of(Api) if la.api == a}
         if amount and any(usd > 0 for usd in spend[a].values()):
             least = _PART * float(demand.max())
             found.append(Target("api", api.id, amount, spend[a], least, apis=(a,)))

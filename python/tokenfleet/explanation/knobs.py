@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import Case
+from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.prices import offer_at, times
 from tokenfleet.problem.supply import offers_of
 from tokenfleet.problem_data import ByBlock, Pool, Problem
@@ -87,10 +88,12 @@ def turned(case: Case, settings: Mapping[Knob, float]) -> Problem:
         replace(s, power_limit_kw=s.power_limit_kw * factor("power", s.id)) for s in problem.sites
     )
     pools = tuple(_pool(q, factor("tariff", problem.sites[q.site].id)) for q in problem.pools)
-    candidates = tuple(
-        c if (f := factor("speed", c.system)) == 1.0 else replace(c, load=c.load / f)
-        for c in problem.candidates
-    )
+    candidates = problem.candidates
+    if any(k.what == "speed" for k in settings):
+        candidates = tuple(
+            c if (f := factor("speed", c.system)) == 1.0 else replace(c, load=c.load / f)
+            for c in candidates
+        )
     apis = tuple(
         replace(a, cost_usd_per_request=a.cost_usd_per_request * factor("api_price", a.id))
         for a in problem.apis
@@ -102,6 +105,16 @@ def turned(case: Case, settings: Mapping[Knob, float]) -> Problem:
     if any(k.what in ("price", "cost_of_capital") for k in settings):
         changed = _priced(case, changed, settings)
     return changed
+
+
+def discounted(case: Case, target: Target, discount: float) -> Problem:
+    """The problem with the prices of a target lower by a share."""
+    problem = case.study.problem
+    named = [
+        Knob("price", name) for name in {problem.offers[o].supply_group for o in target.offers}
+    ]
+    named += [Knob("api_price", problem.apis[a].id) for a in target.apis]
+    return turned(case, dict.fromkeys(named, 1.0 - discount))
 
 
 def _pool(pool: Pool, factor: float) -> Pool:

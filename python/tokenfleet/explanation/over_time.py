@@ -2,7 +2,7 @@
 
 Every answer is the tree of the horizon with one thing changed, planned again from its start; values
 are levelised, USD a year. Plans over time leave wider gaps than plans of a year, so each figure has
-the range that the bounds leave. Menu, routes, inputs and figures to measure are of one year.
+the range that the bounds leave. Routes, inputs and figures to measure are of one year.
 """
 
 from __future__ import annotations
@@ -11,19 +11,27 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.case import load_case
 from tokenfleet.explanation.rows import FlipPrice, Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
-from tokenfleet.horizon.run import chosen_pairs, risk_of
-from tokenfleet.mix.horizon.measures import Chosen
+from tokenfleet.horizon.run import risk_of
+from tokenfleet.mix.horizon.part import elsewhere, part_of
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
-from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
+from tokenfleet.optimize import solve_options
 from tokenfleet.plan.explored import HowGot
-from tokenfleet.problem import Built
+from tokenfleet.plan.match import check_origin
+from tokenfleet.plan.over_time import mix_of
+from tokenfleet.plan.rows import Plan
+from tokenfleet.problem import Built, build
+from tokenfleet.problem.build import Progress
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon, Node, OfferData, Ordered, SiteData, Systems
+from tokenfleet.scenario.load import ScenarioSource
 
 UNIT = "USD per year, levelised"
 _MONTH = 1.0 / 12.0
@@ -39,11 +47,36 @@ class Found:
     value: float
     bound: float
     systems: Mapping[str, int] = field(repr=False)
+    result: HorizonResult = field(repr=False)
 
     @property
     def how(self) -> HowGot:
         """Whether its value is proven, or proven within its gap."""
         return PROVEN if self.value - self.bound <= OPTIMAL_GAP * abs(self.value) else WITHIN
+
+
+def open_over_time(
+    source: Plan | ScenarioSource,
+    scenario: ScenarioSource | None = None,
+    *,
+    seconds: float = math.inf,
+    gap: float | None = None,
+    catalog: Catalog | None = None,
+    progress: Progress | None = None,
+) -> OverTime | None:
+    """What a plan over time is asked of; None for one of a steady year.
+
+    Raises:
+        SchemaError: as `OverTime`, and as `open_case`.
+    """
+    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
+    if loaded.scenario.horizon is None:
+        return None
+    built = build(loaded, progress)
+    if plan is not None:
+        check_origin(plan, name, built.loaded, built.specification)
+    options = solve_options(loaded.scenario)
+    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
 
 
 class OverTime:
@@ -65,7 +98,7 @@ class OverTime:
         self.built, self.options, self.risk = built, options, risk
         self.deadline, self.solves = Deadline(seconds), 0
         self.tree = tree_of(built)
-        self.pairs: Chosen = chosen_pairs(built, self.tree, options)
+        self.part = part_of(built.problem.name, self.tree, Effort.of(options))
         self.base = self.solved(self.tree)
 
     def solved(self, tree: Horizon) -> Found:
@@ -81,11 +114,14 @@ class OverTime:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
         self.solves += 1
         options = replace(self.options, time_limit_s=min(self.options.time_limit_s, left))
-        found = solve_horizon(self.built.problem.name, tree, options, self.risk, pairs=self.pairs)
+        part = self.part
+        if tree is not self.tree:
+            part = elsewhere(part, tree, Effort.of(options))
+        found = solve_horizon(self.built.problem.name, tree, options, self.risk, part=part)
         if found.interrupted:
             raise KeyboardInterrupt
         bound = found.bound if math.isfinite(found.bound) else -math.inf
-        return Found(found.value / found.years, bound / found.years, _systems(found))
+        return Found(found.value / found.years, bound / found.years, _systems(found), found)
 
     def again(self, change: Callable[[Node], Node]) -> Found | None:
         """The best plan with every node changed; None where there is none."""
@@ -94,6 +130,15 @@ class OverTime:
             return self.solved(replace(self.tree, nodes=nodes))
         except InfeasibleError:
             return None
+
+    def levelised_items(self) -> dict[str, float]:
+        """The best plan's cost by item, USD a year: each year of each node at its weight."""
+        items: dict[str, float] = {}
+        result = self.base.result
+        for node, weight in zip(range(len(self.tree.nodes)), result.problem.parts, strict=True):
+            for item, usd in mix_of(result, node).cost_items.items():
+                items[item] = items.get(item, 0.0) + usd * weight[1] / result.years
+        return items
 
     # Worth
 
@@ -176,7 +221,7 @@ class OverTime:
     def _flip(self, group: str, price: float, unit: str) -> FlipPrice:
         begun = self.solves
         chosen = any(_group(name) == group for name in self.base.systems)
-        without = self.again(lambda node: _with_offers(node, group, _closed))
+        without = self.again(lambda node: _with_offers(node, group, closed))
         asked = _Prices(self, group, without)
         known = None if without is None else asked.change(chosen)
         still, flipped = known or (math.nan, math.nan)
@@ -202,14 +247,14 @@ class OverTime:
 
     def _groups(self) -> list[str]:
         offers = self.built.problem.offers
-        return sorted({o.supply_group or o.id for o in offers if o.kind != "owned"})
+        return sorted({group_of_offer(o) for o in offers if o.kind != "owned"})
 
     def _offers(self, group: str) -> list[OfferData]:
         return [
             offer
             for node in self.tree.nodes
             for offer in node.problem.offers
-            if (offer.supply_group or offer.id) == group
+            if group_of_offer(offer) == group
         ]
 
 
@@ -286,13 +331,18 @@ def _with_site(node: Node, s: int, kw: float) -> Node:
 
 def _with_offers(node: Node, group: str, change: Callable[[OfferData], OfferData]) -> Node:
     offers = tuple(
-        change(offer) if (offer.supply_group or offer.id) == group else offer
-        for offer in node.problem.offers
+        change(offer) if group_of_offer(offer) == group else offer for offer in node.problem.offers
     )
     return replace(node, problem=replace(node.problem, offers=offers))
 
 
-def _closed(offer: OfferData) -> OfferData:
+def group_of_offer(offer: OfferData) -> str:
+    """The offer as the scenario names it, at whichever site."""
+    return offer.supply_group or offer.id
+
+
+def closed(offer: OfferData) -> OfferData:
+    """The offer when nothing is to be had by it."""
     stock = None if offer.stock is None else replace(offer.stock, most_per_period=0.0)
     return replace(offer, supply=0.0, stock=stock)
 

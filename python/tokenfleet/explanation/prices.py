@@ -14,7 +14,7 @@ from tokenfleet.catalog import Catalog
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.problem import Built
 from tokenfleet.problem.money import Price, Terms
-from tokenfleet.problem.supply import ELASTIC, offer_year, offers_of
+from tokenfleet.problem.supply import hourly_usd, offer_year, offers_of
 from tokenfleet.problem_data import (
     HOURS_PER_YEAR,
     SECONDS_PER_HOUR,
@@ -24,6 +24,7 @@ from tokenfleet.problem_data import (
     Systems,
 )
 from tokenfleet.schema import Offer, Site
+from tokenfleet.schema.supply import ELASTIC
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def priced(built: Built) -> dict[int, Priced]:
         stated = price.usd_per_gpu_h if by_hour else price.usd_per_system
         found[o] = Priced(
             {} if offer.kind in ELASTIC else part,
-            sum(part.values()) / HOURS_PER_YEAR if offer.kind in ELASTIC else 0.0,
+            hourly_usd(part, data.billed_per_hour) if offer.kind in ELASTIC else 0.0,
             capex,
             stated or None,
             "USD/GPU-h" if by_hour else "USD/system",
@@ -117,6 +118,6 @@ def offer_at(
     capex = items.pop("capex_usd")
     yearly = {name: usd for name, usd in items.items() if usd != 0.0}
     if offer.kind in ELASTIC:
-        hourly = sum(yearly.values()) / HOURS_PER_YEAR
+        hourly = hourly_usd(yearly, data.billed_per_hour)
         return replace(data, hourly_usd=hourly, capex_usd=capex)
     return replace(data, annual_cost_items_usd=yearly, capex_usd=capex)

@@ -25,6 +25,12 @@ class Step(Row):
     worth: Number | None = quantity("What that saves; null: there is no plan", UNIT)
     worth_low: Number | None = quantity("The least that it can be worth, by the bounds", UNIT)
     worth_high: Number | None = quantity("The most that it can be worth, by the bounds", UNIT)
+    relaxed: Number | None = quantity(
+        "Of a problem too large to be solved whole: what the step saves where systems need not be "
+        "whole, which is known exactly",
+        UNIT,
+        default=None,
+    )
     enough: Number | None = quantity(
         "How much of the step the plan that was solved needs: the worth stays the same from there; "
         "null where that cannot be told",
@@ -106,6 +112,12 @@ class FlipPrice(Row):
     )
     discount_low: Number | None = quantity("Below this discount, no best plan holds it", "1")
     discount_high: Number | None = quantity("From this discount on, one does", "1")
+    relaxed: Number | None = quantity(
+        "Of a problem too large to be solved whole: the discount from which on some is held where "
+        "systems need not be whole, which is known exactly",
+        "1",
+        default=None,
+    )
     price: NonNegative | None = quantity("Price today; null: several, or none", "as in `unit`")
     flip_price: Number | None = quantity("The price at that discount", "as in `unit`")
     unit: Word | None = about("Unit of the price; null: none")

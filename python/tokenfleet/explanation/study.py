@@ -25,6 +25,7 @@ from functools import cached_property
 import pulp
 
 from tokenfleet.errors import InfeasibleError, SolverError
+from tokenfleet.explanation.in_part import InPart, Values, is_in_part, same_columns, systems_model
 from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
@@ -35,7 +36,7 @@ from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import search
-from tokenfleet.mix.solve import bounded_scale, solve_mix
+from tokenfleet.mix.solve import bounded_scale
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions, relative_gap, run
 from tokenfleet.mix.why.infeasible import check_problem
@@ -96,6 +97,7 @@ class Study:
         self.options = options
         self.deadline = Deadline(seconds)
         self.counted = [0]
+        self.part = InPart(self.problem) if is_in_part(self.problem) else None
         self._rows: dict[str, pulp.LpConstraint] = {}
 
     @property
@@ -132,7 +134,7 @@ class Study:
         options = replace(self.options, gap=max(self.options.gap, gap))
         other = Study(self.problem, options)
         other.deadline, other.counted = self.deadline, self.counted
-        other.base = self.base
+        other.base, other.part = self.base, None if self.part is None else replace(self.part)
         return other
 
     def beside(self, problem: Problem) -> Study:
@@ -155,8 +157,9 @@ class Study:
         """
         try:
             check_problem(problem)
-            if applies(problem) and is_large(problem):
-                return self._again_large(problem)
+            start = start if same_columns(problem, self.problem) else None
+            if self.part is not None and applies(problem):
+                return self._in_part(self.part, problem, start)
             frame = frame_of(problem, bounded_scale(problem, self.options), every_system=False)
         except InfeasibleError:
             return None
@@ -168,15 +171,33 @@ class Study:
             found = search(m, self.effort(), _start(m, problem, start))
         return self._answer(m, found, problem.objective.goal.sign)
 
-    def _again_large(self, problem: Problem) -> Answer:
-        effort = self.effort()
-        options = replace(self.options, time_limit_s=effort.left())
-        found = solve_mix(problem, options, compare_single=False)
-        if found.interrupted:
-            raise KeyboardInterrupt
-        sign = problem.objective.goal.sign
-        loss, bound = sign * found.value, sign * found.bound
-        return Answer(problem, loss, bound, found.values, found.annual_cost_usd)
+    def _in_part(
+        self, part: InPart, problem: Problem, start: Mapping[Label, float] | None
+    ) -> Answer | None:
+        found = part.plan(problem, self.effort(), lambda m: _start(m, problem, start))
+        return None if found is None else self._answer(*found, problem.objective.goal.sign)
+
+    def relaxed(self, problem: Problem) -> tuple[float, Values] | None:
+        """Loss and columns of the relaxation of a problem that has plans, in which systems are not
+        whole; None where it is asked of the whole problem.
+
+        Raises:
+            OutOfTimeError: no time is left.
+        """
+        if self.part is None or not applies(problem):
+            return None
+        value, columns = self.part.relaxed(problem, self.effort().options)
+        return problem.objective.goal.sign * value, columns
+
+    def relaxed_worth(self, problem: Problem) -> float | None:
+        """What a changed problem saves by the relaxations of both; None as in `relaxed`."""
+        found = self.relaxed(problem)
+        return None if found is None else self._relaxed_base - found[0]
+
+    @cached_property
+    def _relaxed_base(self) -> float:
+        found = self.relaxed(self.problem)
+        return math.nan if found is None else found[0]
 
     # The same problem, asked something else
 
@@ -186,10 +207,15 @@ class Study:
         if applies(self.problem) and is_large(self.problem):
             raise SolverError(
                 "the problem is too large for this question: its model is never built whole",
-                "ask for the worth of limits, or plan for fewer systems or sites",
+                "ask for the worth of limits and flip prices, or plan for fewer systems or sites",
             )
         scale = bounded_scale(self.problem, self.options)
         return build(self.problem, frame=frame_of(self.problem, scale, every_system=True))
+
+    @cached_property
+    def systems(self) -> FleetModel:
+        """A model with the columns of every offer, from which amounts and prices are read."""
+        return self.model if self.part is None else systems_model(self.problem)
 
     def weights_beside(self, best: Answer) -> tuple[Coefficients, float]:
         """The loss of a plan as weights of its columns, and its constant.

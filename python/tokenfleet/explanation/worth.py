@@ -13,16 +13,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokenfleet.explanation.in_part import is_in_part
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
 from tokenfleet.files.plain import finite
-from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.family import Family, StatedLimit
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.why.infeasible import UnboundedError
 from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem
 
 _LADDER = (1, 2, 5)  # steps tried where one is not enough to save anything
@@ -30,6 +31,7 @@ _MOST_STEPS = 4
 _MW = 1000.0  # kW
 _DEMAND = 0.01  # share of the demand that is added
 _SAME = 1e-9  # of the value
+_UNSEEN = 2e-6  # of the value, to which relaxations of problems in part are solved
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,7 @@ def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
 def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> Worth:
     """Steps up, as far as they are worth anything, and one down where the limit binds."""
     sizes = _sizes(study.problem, family, place)
-    free = family.moved(study.problem, place, math.inf)
-    unlimited, without_end = None, False
-    try:
-        unlimited = study.again(free, study.base.values)
-    except UnboundedError:
-        without_end = True
-    gained = None if unlimited is None else study.base.loss - unlimited.loss
-    noise = _SAME * max(abs(study.base.loss), 1e-9)
-    if without_end:
-        steps = _up(study, family, place, sizes, math.inf)
-    elif gained is not None and gained > noise:
-        steps = _up(study, family, place, sizes, gained)
-    else:
-        steps = [_nothing(study, sizes[0], unlimited)]
+    steps, gained = _more(study, family, place, sizes)
     if used > place.limit - sizes[0] and place.limit >= sizes[0]:
         less = study.again(family.moved(study.problem, place, -sizes[0]))
         steps.insert(0, _step(study, -sizes[0], less))
@@ -90,8 +79,33 @@ def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> 
         unit=family.unit.name,
         limit=place.limit,
         steps=tuple(steps),
-        unlimited=None if gained is None else gained if gained > noise else 0.0,
+        unlimited=gained,
     )
+
+
+def _more(
+    study: Study, family: Family, place: StatedLimit, sizes: Sequence[float]
+) -> tuple[list[Step], float | None]:
+    """Steps up, and what no limit at all would save; None where that has no end."""
+    free = family.moved(study.problem, place, math.inf)
+    relaxed = study.relaxed_worth(free)
+    if relaxed is not None and not _saves(study, relaxed, _UNSEEN):
+        high = finite(study.base.loss - study.base.bound + relaxed)
+        return [_nothing(sizes[0], high, "relaxation")], 0.0
+    try:
+        unlimited = study.again(free, study.base.values)
+    except UnboundedError:
+        return _up(study, family, place, sizes, math.inf), None
+    if unlimited is None:
+        return [_nothing(sizes[0], None, WITHIN)], None
+    gained = study.base.loss - unlimited.loss
+    if _saves(study, gained):
+        return _up(study, family, place, sizes, gained), gained
+    return [_nothing(sizes[0], study.base.loss - unlimited.bound, unlimited.how)], 0.0
+
+
+def _saves(study: Study, worth: float, noise: float = _SAME) -> bool:
+    return worth > noise * max(abs(study.base.loss), 1e-9)
 
 
 def _up(
@@ -119,14 +133,10 @@ def _up(
     return steps
 
 
-def _nothing(study: Study, by: float, unlimited: Answer | None) -> Step:
+def _nothing(by: float, high: float | None, how: HowGot) -> Step:
     """A step that no plan without the limit is better than: its worth is known to be nothing."""
-    most = max(study.base.loss - unlimited.bound, 0.0) if unlimited is not None else math.nan
-    proven = unlimited is not None and unlimited.how == PROVEN
-    return Step(
-        by=by, worth=0.0, worth_low=0.0, worth_high=finite(most), enough=None,
-        how=PROVEN if proven else WITHIN,
-    )  # fmt: skip
+    high = None if high is None else finite(max(high, 0.0))
+    return Step(by=by, worth=0.0, worth_low=0.0, worth_high=high, enough=None, how=how)
 
 
 def _step(
@@ -152,6 +162,7 @@ def _step(
         worth=worth,
         worth_low=finite(base.bound - found.loss),
         worth_high=finite(max(base.loss - found.bound, worth)),
+        relaxed=study.relaxed_worth(found.problem),
         enough=enough,
         how=PROVEN if both else WITHIN,
     )
@@ -170,7 +181,7 @@ def _sizes(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
             if pool.site == s and not pool.hosted and pool.provisioned_it_kw > 0
         }
         if place.limit >= 2.0 * _MW:  # beside a hall's power a system's is within the gap
-            return [_MW] if applies(problem) and is_large(problem) else [min(kw, default=1.0), _MW]
+            return [_MW] if is_in_part(problem) else [min(kw, default=1.0), _MW]
         return sorted(kw) or [1.0]
     if family.name == "capex":
         return sorted({offer.capex_usd for offer in problem.offers if offer.capex_usd > 0}) or [1.0]

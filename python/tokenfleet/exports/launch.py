@@ -56,7 +56,8 @@ def commands(plan: Plan, engine: str | None = None) -> tuple[Command, ...]:
     """
     models = {row.workload: row.model for row in plan.workloads}
     rows = [r for r in plan.replicas if engine is None or r.engine == engine]
-    share = next((i.value for i in plan.inputs if i.what == GPU_MEMORY), None)
+    stated = (i.value for i in plan.inputs if i.what == GPU_MEMORY and not i.assumed)
+    share = next(stated, None)
     return tuple(_command(row, models.get(row.workload), share) for row in rows)
 
 

@@ -5,20 +5,19 @@ tree of nodes ▸ solve (re-check every node, tighten, again) ▸ verify ▸ mea
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
-from tokenfleet.mix.generate.generation import applies, generate
-from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon import measures
-from tokenfleet.mix.horizon.combine import period_weight
+from tokenfleet.mix.horizon.combine import combined, period_weight
+from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
-from tokenfleet.mix.model import frame_of, scale_limit
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import tighten
@@ -32,14 +31,16 @@ from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
 from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.verify.bound import Checked
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
+from tokenfleet.verify.horizon_bound import check_horizon_bound
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
 
 _MAX_ROUNDS = 3
+_RISK_SHARE = 0.3  # of the time for a plan, to bound what is at risk in a large one
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
-_LARGE = 60_000  # pairs in all nodes up to which every one is built
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
 
@@ -66,14 +67,17 @@ def plan_horizon(
     decided = None if fixed is None else orders_of(tree, fixed)
     several = len(tree.leaves) > 1
     main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
-    pairs = chosen_pairs(built, tree, options)
+    part = part_of(built.problem.name, tree, Effort.of(main))
+    checked = _checked(part, built, tree)
+    if part is not None and checked is not None:
+        part = replace(part, bound=checked.bound)
     told = _told(built, tree, watch)
-    tree, result, rounds = _solve(built, tree, main, decided, pairs, watch=told)
+    tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
     worth = several and built.problem.objective.kind == "least_cost"
-    measured = _measure(result, options, max(left, 0.0), pairs) if worth else Measured()
+    measured = _measure(result, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = replace(mixes[shown], rounds=rounds)
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
@@ -89,7 +93,17 @@ def plan_horizon(
         "bound": finite(result.bound / scale),
         "gap": finite(result.gap),
     }
+    if checked is not None:
+        changed["bound_check"] = checked.how
     return plan.model_copy(update=changed)
+
+
+def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
+    """The bound on the mean cost of a large horizon, by other means; None where it has none."""
+    if part is None or not math.isfinite(part.bound):
+        return None
+    problem = combined(built.problem.name, tree)
+    return check_horizon_bound(problem, part.prices, part.bound, part.pairs)
 
 
 def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:
@@ -111,31 +125,12 @@ def risk_of(built: Built) -> Risk:
     return Risk(stated.kind, weight, stated.cvar_alpha, unmet)
 
 
-def chosen_pairs(built: Built, tree: Horizon, options: SolveOptions) -> measures.Chosen:
-    """Pairs of pool and candidate that the plan of one year wants in the first or in the last
-    period of the likeliest future; None where the model of all pairs in all nodes is small enough.
-    """
-    sizes = Counter(candidate.system for candidate in built.problem.candidates)
-    count = sum(sizes[pool.system] for pool in built.problem.pools)
-    if count * len(tree.nodes) <= _LARGE or not applies(built.problem):
-        return None
-    leaf = max(tree.leaves, key=lambda u: tree.nodes[u].probability)
-    found: set[tuple[int, int]] = set()
-    for u in (tree.path(leaf)[0], leaf):
-        year = tree.nodes[u].problem
-        steady = replace(built.problem, workloads=year.workloads, sites=year.sites)
-        pairs = Pairs(steady, frame_of(steady, scale_limit(steady), every_system=True))
-        part = replace(options, time_limit_s=options.time_limit_s / 8.0)
-        found |= generate(pairs, Effort.of(part)).pairs
-    return frozenset(found)
-
-
 def _solve(
     built: Built,
     tree: Horizon,
     options: SolveOptions,
     fixed: Orders | None,
-    pairs: measures.Chosen,
+    part: Part | None,
     *,
     watch: Watch | None = None,
 ) -> tuple[Horizon, HorizonResult, int]:
@@ -147,9 +142,11 @@ def _solve(
         share = 1.0 if rounds == _MAX_ROUNDS else 0.7
         limit = replace(options, time_limit_s=left * share)
         if risk.kind == "regret":
-            known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, pairs)
+            known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, part)
             risk = replace(risk, least=known.least)
-        result = solve_horizon(name, tree, limit, risk, fixed, pairs=pairs, watch=watch)
+        if part is not None and risk.counts_the_bad:
+            part = _at_risk(part, built, tree, risk, Effort.of(limit).part(_RISK_SHARE))
+        result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch)
         failed: dict[int, Tightening] = {}
         for u in range(len(tree.nodes)):
             failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
@@ -157,6 +154,17 @@ def _solve(
             return tree, result, rounds
         tree = _tightened(tree, list(failed.values()))
     raise AssertionError("unreachable")
+
+
+def _at_risk(part: Part, built: Built, tree: Horizon, risk: Risk, effort: Effort) -> Part:
+    """The part with the pairs that the bad futures want, and the bound on what is at risk."""
+    found = at_risk(part, tree, risk, effort)
+    if found is None:
+        return part
+    other, own = found
+    checked = _checked(own, built, other)
+    bound = bound_by(risk, -math.inf if checked is None else checked.bound, other)
+    return replace(part, pairs=own.pairs, at_risk=max(bound, part.at_risk))
 
 
 def _part(options: SolveOptions, parts: int) -> SolveOptions:
@@ -184,7 +192,7 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
 
 
 def _measure(
-    result: HorizonResult, options: SolveOptions, left: float, pairs: measures.Chosen
+    result: HorizonResult, options: SolveOptions, left: float, part: Part | None
 ) -> Measured:
     """What knowing and planning are worth, for as long as there is time.
 
@@ -192,30 +200,51 @@ def _measure(
     make knowing look harmful.
     """
     tree, leaves = result.horizon, len(result.horizon.leaves)
-    matrix = leaves <= _MATRIX and pairs is None
+    matrix = leaves <= _MATRIX and part is None
     parts = leaves + 3 + (leaves * leaves if matrix else 0)
-    part = replace(options, time_limit_s=max(left / parts, 1.0))
+    each = replace(options, time_limit_s=max(left / parts, 1.0))
+
+    def after_mean() -> HorizonResult | None:
+        decided = measures.orders_of_chain(tree, measures.mean_plan(tree, each, part=part))
+        return measures.with_orders(tree, decided, each, part=part)
+
+    def if_waited() -> HorizonResult | None:
+        return measures.with_orders(tree, measures.no_orders(tree), each, part=part)
+
+    def regrets() -> list[tuple[float | None, ...]]:
+        assert known is not None
+        chains = known.results.values() if matrix else ()
+        orders = (measures.orders_of_chain(tree, chain) for chain in chains)
+        return [tuple(measures.regret_of(tree, o, known, each).values()) for o in orders]
+
     try:
-        known = measures.wait_and_see(tree, part, pairs=pairs)
-        of_mean = measures.mean_plan(tree, part, pairs=pairs)
-        decided = measures.orders_of_chain(tree, of_mean)
-        eev = measures.with_orders(tree, decided, part, pairs=pairs)
-        later = measures.with_orders(tree, measures.no_orders(tree), part, pairs=pairs)
-        rows = []
-        for chain in known.results.values() if matrix else ():
-            orders = measures.orders_of_chain(tree, chain)
-            rows.append(tuple(measures.regret_of(tree, orders, known, part).values()))
-    except (SolverError, InfeasibleError, KeyboardInterrupt):  # the plan stands without them
+        known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part))
+        eev, later = _if_solved(after_mean), _if_solved(if_waited)
+        rows = (_if_solved(regrets) or []) if known is not None else []
+    except KeyboardInterrupt:  # the plan stands without them
         return Measured()
     npv, by_leaf = result.npv_usd, result.npv_by_leaf
+    least = None if known is None else known.least
+    proven = {} if known is None else {u: found.bound for u, found in known.results.items()}
     return Measured(
-        least={leaf: min(usd, by_leaf[leaf]) for leaf, usd in known.least.items()},
-        least_bound={leaf: found.bound for leaf, found in known.results.items()},
+        least=least and {leaf: min(usd, by_leaf[leaf]) for leaf, usd in least.items()},
+        least_bound=proven if proven and all(map(math.isfinite, proven.values())) else None,
         eev=None if eev is None else max(eev.npv_usd, npv),
         eev_bound=None if eev is None else finite(eev.bound),
         waiting=None if later is None else max(later.npv_usd, npv),
         regret=tuple(rows),
     )
+
+
+_Solved = TypeVar("_Solved")
+
+
+def _if_solved(measure: Callable[[], _Solved]) -> _Solved | None:
+    """What is measured; None where it was not solved in the time."""
+    try:
+        return measure()
+    except (SolverError, InfeasibleError):
+        return None
 
 
 def _node_named(tree: Horizon, period: str | None) -> int:

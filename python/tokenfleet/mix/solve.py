@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tokenfleet.errors import SolverError
+from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.generate.generation import applies, generate, is_large, wider
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
@@ -196,6 +196,23 @@ def _solve_once(
         return result
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
+
+
+def best_or_none(problem: Problem, options: SolveOptions) -> MixResult | None:
+    """The best plan of a problem that need not have one; no reason is sought why it has none."""
+    effort = Effort.of(options).impatient()
+    try:
+        check_problem(problem)
+        frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
+    except InfeasibleError:
+        return None
+    m = build(problem, frame=frame)
+    if problem.objective.goal.per is not None:
+        found = search_ratio(m, effort)
+    else:
+        objective.set_goal(m)
+        found = search(m, effort)
+    return result_of(m, found) if found.values else None
 
 
 def _solve_large(

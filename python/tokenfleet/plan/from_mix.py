@@ -41,10 +41,11 @@ from tokenfleet.plan.rows import (
     Systems,
     Unserved,
     Verification,
+    Way,
     Without,
     WorkloadTotal,
 )
-from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, Problem
+from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, OfferData, Problem
 from tokenfleet.verify.places import place_replicas
 
 ENERGY = ("energy", "carbon", "water")  # cost items that follow the energy drawn
@@ -99,6 +100,7 @@ class Extras:
     notices: tuple[Notice, ...] = ()
     confidence: float | None = None
     other: OtherAnswer | None = None
+    ways: tuple[Way, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     origin: Origin | None = None
     configurations: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -155,6 +157,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         capex_usd=reader.capex(),
         limits=reader.limits(),
         best_single_system=reader.best_single(),
+        ways=extras.ways,
         without=reader.without(),
         candidates_evaluated=extras.candidates_evaluated,
         candidates_kept=extras.candidates_kept or len(mix.problem.candidates),
@@ -224,6 +227,7 @@ class _Reader:
                     systems_per_rack=finite(pool.systems_per_rack),
                     **asdict(self.extras.offers.get(offer.supply_group, OfferFacts())),
                     hours_per_year=self.numbers.over_year(counts),
+                    billed_hours_per_year=self.numbers.over_year(_billed(offer, counts)),
                     it_kwh_per_year=kwh,
                     energy_usd_per_kwh_it=_ratio(sum(items.get(i, 0.0) for i in ENERGY), kwh),
                     capex_usd=max(counts) * offer.capex_usd,
@@ -561,6 +565,13 @@ def _by_class(problem: Problem, candidate: Candidate) -> dict[str, float]:
     ids = problem.workloads[candidate.workload].class_ids
     pairs = zip(ids, candidate.energy_j, strict=True)
     return {name: float(joules) for name, joules in pairs if math.isfinite(joules)}
+
+
+def _billed(offer: OfferData, counts: Sequence[float]) -> list[float]:
+    """Systems of an offer by block, each as often as an hour of it is billed."""
+    billed = offer.billed_per_hour
+    each = billed if isinstance(billed, tuple) else (billed,) * len(counts)
+    return [count * times for count, times in zip(counts, each, strict=True)]
 
 
 def _whole(counts: Sequence[float]) -> tuple[int, ...]:

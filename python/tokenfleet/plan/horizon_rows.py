@@ -24,6 +24,13 @@ class Held(Row):
     ordered: NonNegative = quantity("Ordered, or contracts signed, in this period", "systems")
     delivered: NonNegative = quantity("Delivered, or contracts begun, in this period", "systems")
     gone: NonNegative = quantity("Sold, or let go at their end, at its start", "systems")
+    bought_usd: NonNegative = quantity("Cash: price of what is delivered", "USD")
+    sold_usd: NonNegative = quantity("Cash: what sales bring", "USD")
+    upfront_usd: NonNegative = quantity("Cash: prepaid of contracts that begin", "USD")
+    priced_usd_per_year: Number = quantity(
+        "Cash: what of a year follows its price, which is rent and maintenance", "USD/year"
+    )
+    end_value_usd: NonNegative = quantity("Worth at the end of the horizon", "USD")
 
 
 class SitePower(Row):
@@ -70,6 +77,14 @@ class Order(Row):
     pay_usd: NonNegative = quantity("Price at delivery; of a contract what it pays in all", "USD")
     price_usd: NonNegative = quantity("Price of one; of a contract by the year", "USD")
     decided: Word = about("`now`, or what it waits for: the outlook in which it is ordered")
+
+    def sentence(self, *, paid: bool = True) -> str:
+        """`order 6 x gb300_nvl72 (gb300) at hall by 2026-10-01 for 2027-04-01, 18,600,000 USD`."""
+        verb = "sign" if self.kind == "rent" else "order"
+        there = "" if self.deliver_on is None else f" for {self.deliver_on}"
+        price = f", {self.pay_usd:,.0f} USD" if paid else ""
+        what = f"{self.count:g} x {self.system} ({self.offer}) at {self.site}"
+        return f"{verb} {what} by {self.order_on}{there}{price}"
 
 
 class OutlookRow(Row):

@@ -22,10 +22,10 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from tokenfleet.mix.model import Label
-from tokenfleet.mix.model.index import FirstType, TypeUsed
+from tokenfleet.mix.model.index import FirstType, Staffed, TypeUsed
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.by_block import PlanNumbers
-from tokenfleet.problem_data import Api, Flow, Replicas, Short, Systems
+from tokenfleet.problem_data import Api, Flow, Pool, Replicas, Short, Systems
 
 Items: TypeAlias = dict[str, float]  # USD a year by cost item
 Through: TypeAlias = tuple[int, int, int]  # pool, candidate, class
@@ -69,6 +69,24 @@ class Ledger:
                 _add(self.unserved[label.workload, label.cls], items)
             case TypeUsed() | FirstType():
                 _add(self._of_nobody, items)
+            case Staffed():
+                self._share_staff(label.site, items)
+
+    def _share_staff(self, s: int, items: Items) -> None:
+        """A site's staff by the power of the systems that it looks after, all of them alike where
+        none is known to draw any."""
+        offers = {
+            o: self._numbers.over_year(counts)
+            for o, counts in self._numbers.systems.items()
+            if self.problem.offers[o].needs_staff and self._pool_of(o).site == s
+        }
+        kw = {o: hours * self._pool_of(o).provisioned_it_kw for o, hours in offers.items()}
+        weights = kw if sum(kw.values()) > 0 else offers
+        for o, weight in weights.items():
+            _add(self._fixed[o], items, weight / sum(weights.values()))
+
+    def _pool_of(self, o: int) -> Pool:
+        return self.problem.pools[self.problem.offers[o].pool]
 
     def _by_systems(self) -> dict[int, Items]:
         """Items of each offer's systems."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
 
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.measures import cvar
 from tokenfleet.mix.horizon.solve import HorizonResult, year_of
 from tokenfleet.mix.model import limits as families
-from tokenfleet.mix.model.stock import deliveries, payments, vintages
+from tokenfleet.mix.model.stock import LAYOUT_CHANGES, deliveries, payments, vintages
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
 from tokenfleet.plan.horizon_rows import (
@@ -26,7 +25,7 @@ from tokenfleet.plan.horizon_rows import (
 from tokenfleet.problem.over_time import is_block, without_blocks
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Block, Ordered, Short, Systems
 from tokenfleet.schema import Scenario
-from tokenfleet.verify.horizon import cash_by_node
+from tokenfleet.verify.horizon import OfferCash, cash_by_node
 from tokenfleet.verify.mix import goal_value
 
 _NONE = 1e-6  # systems
@@ -110,7 +109,7 @@ class _Reader:
                 or self._uncounted(),
                 counted=self.stated.contracts_beyond == "full",
             ),
-            commitments=tuple(_sentence(row) for row in orders if row.decided == "now"),
+            commitments=tuple(row.sentence() for row in orders if row.decided == "now"),
         )
 
     def _owned(self) -> Iterator[float]:
@@ -131,7 +130,12 @@ class _Reader:
         t = node.period
         length = self.horizon.starts[t + 1] - self.horizon.starts[t]
         output = tokens_per_year(mix.problem, mix.values, "output")
-        cost = mix.annual_cost_usd
+        items = dict(mix.cost_items)
+        if cash.changed:
+            weight = self.problem.parts[u][1] / node.probability
+            discount = (1.0 + self.horizon.rate) ** -self.horizon.starts[t]
+            items[LAYOUT_CHANGES] = cash.changed * discount / weight
+        cost = sum(items.values())
         parent = None if node.parent < 0 else self.horizon.nodes[node.parent].name
         return Period(
             period=node.name,
@@ -144,10 +148,13 @@ class _Reader:
             systems=tuple(self._held(u)),
             sites=tuple(self._power(mix)),
             annual_cost_usd=cost,
-            cost_items=dict(mix.cost_items),
+            cost_items=items,
             bought_usd=cash.bought,
             sold_usd=max(0.0, -cash.sold),
-            paid_usd=cash.upfront + (cash.yearly + cash.rental) * length,
+            paid_usd=max(cash.sold, 0.0)
+            + cash.upfront
+            + cash.changed
+            + (cash.yearly + cash.rental) * length,
             end_value_usd=max(0.0, -cash.end),
             tokens_output=output * length,
             cost_per_mtok_output_usd=_per_mtok(cost, output),
@@ -170,7 +177,7 @@ class _Reader:
             there = before.get(o, 0.0) + owned
             gone = 0.0 if offer.stock is None else max(there + came - now.get(o, 0.0), 0.0)
             if max(now.get(o, 0.0), ordered, came, gone) > _NONE:
-                pool = self.problem.pools[offer.pool]
+                pool, cash = self.problem.pools[offer.pool], self._cash(u, o)
                 yield Held(
                     site=self.problem.sites[pool.site].id,
                     system=pool.system,
@@ -180,7 +187,20 @@ class _Reader:
                     ordered=ordered,
                     delivered=came,
                     gone=gone,
+                    bought_usd=cash.bought,
+                    sold_usd=max(0.0, -cash.sold),
+                    upfront_usd=cash.upfront,
+                    priced_usd_per_year=cash.yearly,
+                    end_value_usd=max(0.0, -cash.end),
                 )
+
+    def _cash(self, u: int, o: int) -> OfferCash:
+        """Cash of a node that follows the price of an offer."""
+        if self.problem.offers[o].stock is not None:
+            return self.cash[u].offers.get(o, OfferCash())
+        booked = self.mixes[u].bookings
+        rent = (b.usd for b in booked if b.item == "rental" and getattr(b.label, "offer", -1) == o)
+        return OfferCash(yearly=sum(rent))
 
     def _counts(self, u: int) -> dict[int, float]:
         """Systems in service by offer, at the peak of a node; none before the first."""
@@ -362,14 +382,3 @@ def _at_least_0(usd: float | None) -> float | None:
 
 def _per_mtok(usd: float, tokens: float) -> float | None:
     return usd * 1e6 / tokens if tokens > 0 else None
-
-
-def _sentence(row: Order) -> str:
-    """An order in words: "order 6 gb300_nvl72 (gb300) by 2026-10-01 for 2027-04-01, 18.6 M USD"."""
-    verb = {"rent": "sign", "expansion": "order"}.get(row.kind, "order")
-    what = f"{row.count:g} x {row.system} ({row.offer}) at {row.site}"
-    return f"{verb} {what} by {row.order_on}{_for(row.deliver_on)}, {row.pay_usd:,.0f} USD"
-
-
-def _for(day: date | None) -> str:
-    return "" if day is None else f" for {day}"

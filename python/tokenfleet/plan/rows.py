@@ -80,6 +80,9 @@ class Systems(Row):
     term_years: NonNegative | None = quantity("Length of the contract; null: none", "years")
     includes: tuple[Word, ...] = about("Costs inside the price")
     hours_per_year: NonNegative = quantity("Hours that they are there, added up", "system-h")
+    billed_hours_per_year: NonNegative = quantity(
+        "Hours that are billed: those, in whole `billed_hours` of the offer", "system-h"
+    )
     it_kwh_per_year: NonNegative = quantity("IT energy, with what runs in them", "kWh/year")
     energy_usd_per_kwh_it: Number | None = quantity(
         "Price of that energy, carbon and water included; 0 where it is inside the price",
@@ -185,7 +188,7 @@ class Replicas(Row):
         "Number of the group of sites with one network latency; null for measured columns"
     )
     energy_j_per_request: dict[Word, NonNegative] = quantity(
-        "IT energy of a request above idle, by class", "J"
+        "IT energy of a request above what its replica draws anyway, by class", "J"
     )
     idle_w: NonNegative = quantity("IT power of a loaded replica above the idle of its system", "W")
     count: Count = quantity("Replicas, at the peak over the load blocks", "replicas")
@@ -326,6 +329,22 @@ class Without(Row):
     difference_relative: Number | None = quantity(
         "The bound over the plan's value, less 1; null as the bound", "1"
     )
+
+
+class Way(Row):
+    """The best plan of one way to get the tokens alone, beside this one: buy, rent, API."""
+
+    name: Word = about("The way: buy, rent 3 years, on demand, API")
+    objective_value: Number | None = quantity(
+        "Its value; null: alone it has no plan, or none was found", "as in `objective_unit`"
+    )
+    difference_relative: Number | None = quantity(
+        "Its value over that of the plan, less 1; null where that is 0, or without a plan", "1"
+    )
+    gap: NonNegative | None = quantity("Value to bound, over the value; null: no bound", "1")
+    annual_cost_usd: Number | None = quantity("Its cost", "USD/year")
+    capex_usd: NonNegative | None = quantity("Paid up front for it", "USD")
+    gpus: Count | None = quantity("Its accelerators, at the peak", "accelerators")
 
 
 class BestSingle(Row):
@@ -611,6 +630,9 @@ class Plan(Row):
     capex_usd: NonNegative = quantity("Paid up front for what is bought", "USD")
     limits: tuple[Limit, ...] = about("Every stated limit")
     best_single_system: BestSingle | None = about("The best plan of one system type; null: none")
+    ways: tuple[Way, ...] = about(
+        "Each way to get the tokens alone, the best first; empty: one way, or not asked for"
+    )
     without: tuple[Without, ...] = about("What plans without some trait of this one cost at least")
     candidates_evaluated: Count = quantity("Configurations evaluated in full", "configurations")
     candidates_kept: Count = quantity("Those that the mix was made over", "configurations")

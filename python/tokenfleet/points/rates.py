@@ -150,7 +150,7 @@ class _Candidate:
     role: str
     pool: tuple[int, int]  # what partners share: TTFT split and KV format
     gpu_s: float  # accelerator-seconds per request
-    energy_j: float  # IT joules per request above idle
+    energy_j: float  # IT joules per request above idle, at capacity
 
 
 def _candidates(search: CandidateSearch) -> list[_Candidate]:
@@ -161,7 +161,7 @@ def _candidates(search: CandidateSearch) -> list[_Candidate]:
             kept["role"][i],
             (int(kept["split"][i]), int(kept["kv"][i])),
             float(kept["gpus"][i]) * kept["load_s"][i][0],
-            kept["energy_j"][i][0],
+            kept["energy_j"][i][0] + kept["idle_w"][i] * kept["load_s"][i][0],
         )
         for i in range(len(kept["id"]))
     ]

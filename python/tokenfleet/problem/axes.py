@@ -59,7 +59,7 @@ def speculation_axis(row: Speculation | None) -> list[dict[str, float]]:
     axis = [{"depth": 0, "accepted": 1.0, "draft_cost": 0.0}]
     if row is not None:
         axis += [
-            {"depth": d, "accepted": row.accepted(d), "draft_cost": row.draft_cost_fraction}
+            {"depth": d, "accepted": row.accepted(d), "draft_cost": row.draft_cost()}
             for d in range(1, row.max_depth + 1)
         ]
     return axis

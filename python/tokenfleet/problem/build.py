@@ -264,6 +264,7 @@ def _candidates(
                 sites=spec.groups[w][group],
                 load=np.array(kept["load_s"][i]),
                 energy_j=np.array(kept["energy_j"][i]),
+                idle_w=float(kept["idle_w"][i]),
                 role=kept["role"][i],
                 pair=pair,
                 quality=quality(scenario, spec.workloads[w], label["precision"]),

@@ -42,7 +42,7 @@ class Inherited:
 def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
     """The core's `System`. Power is per accelerator with its share of the host."""
     gpus = require(row, "gpus")
-    idle_w, prefill_w, decode_w = _power_w(catalog, row)
+    watts = _power_w(catalog, row)
     out = row.scale_out_gbit_per_s_per_gpu
     return {
         "id": row.id,
@@ -50,9 +50,7 @@ def core_system(catalog: Catalog, row: SystemRow) -> dict[str, Any]:
         "scale_up_domain": _domain(row),
         "mem_bytes": require(row, "mem_gb") * 1e9,
         "scale_out_bw": None if out is None else out * 1e9 / BITS,
-        "idle_w": idle_w / gpus,
-        "prefill_w": prefill_w / gpus,
-        "decode_w": decode_w / gpus,
+        **{name: value / gpus for name, value in watts.items()},
     }
 
 
@@ -92,17 +90,26 @@ def full_load_kw(catalog: Catalog, row: SystemRow, *, liquid: bool | None = None
     return idle_kw(catalog, row, liquid=liquid) + share * rating
 
 
-def _power_w(catalog: Catalog, row: SystemRow) -> tuple[float, float, float]:
-    """Idle, prefill and decode watts of a system.
+def active_kw(catalog: Catalog, row: SystemRow, *, liquid: bool | None = None) -> float:
+    """IT power of a system all of whose accelerators decode, be it for one sequence each, kW."""
+    share = float(require(catalog.tco_row("active_power_share"), "typical"))
+    idle = idle_kw(catalog, row, liquid=liquid)
+    return idle + share * (full_load_kw(catalog, row, liquid=liquid) - idle)
 
-    Without a rating (a hosted system) the three are equal: no dynamic power is known, none is
-    charged, and the plan says so. Decode at a full batch draws what prefill does: of the measured
-    nodes the decode-heavy Llama-2-70B drew most (MLPerf v5.1 power).
+
+def _power_w(catalog: Catalog, row: SystemRow) -> dict[str, float]:
+    """Watts of a system: idle, as soon as it decodes, in prefill, and in decode with memory full.
+
+    Without a rating (a hosted system) all are equal: no dynamic power is known, none is charged,
+    and the plan says so. Decode at a full batch draws what prefill does: of the measured nodes the
+    decode-heavy Llama-2-70B drew most (MLPerf v5.1 power).
     """
+    names = ("idle_w", "active_w", "prefill_w", "decode_w")
     if row.system_kw is None:
-        return 1.0, 1.0, 1.0
-    idle, full = 1e3 * idle_kw(catalog, row), 1e3 * full_load_kw(catalog, row)
-    return idle, full, full
+        return dict.fromkeys(names, 1.0)
+    full = full_load_kw(catalog, row)
+    kw = (idle_kw(catalog, row), active_kw(catalog, row), full, full)
+    return {name: 1e3 * x for name, x in zip(names, kw, strict=True)}
 
 
 def core_kernels(

@@ -8,16 +8,20 @@ default. Such an input is *assumed*: the buyer may have a better one, and should
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog
+from tokenfleet.errors import SchemaError
+from tokenfleet.problem.drafts import assumed, filled
 from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
 from tokenfleet.scenario.load import LoadedScenario
-from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site
+from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site, Speculation
+from tokenfleet.schema.formats import planned_by_default
 
 SCENARIO = "scenario"
 GPU_MEMORY = "gpu_memory_utilization"
@@ -54,13 +58,29 @@ def inputs(
     found: list[Input] = []
     if any(prices[name].is_owned for name in used.offers):
         found += _finance(scenario.finance, terms, catalog)
+        found += _site_staff(scenario, used.sites)
     for site in scenario.sites:
         found += _site(site, catalog) if site.id in used.sites else ()
     found += _offers(scenario, catalog, {k: p for k, p in prices.items() if k in used.offers})
     found += _apis(scenario, catalog, used.apis)
-    if used.offers:
-        found += _engines(scenario)
-    return (*found, *_peaks(scenario))
+    if used.offers and scenario.columns is None:
+        found += (*_serving(loaded), *_drafts(scenario, catalog))
+    return (*found, *_peaks(loaded, flat=bool(used.offers)))
+
+
+def refuse_assumed(loaded: LoadedScenario, assumed: Iterable[Input]) -> None:
+    """Refuses a scenario of which anything is assumed.
+
+    Raises:
+        SchemaError: names every figure that was left blank, with what would stand there.
+    """
+    blank = []
+    for row in assumed:
+        value = row.value if isinstance(row.value, str) else f"{row.value:g}"
+        stands = f"{value} {row.unit}".strip()
+        blank.append(f"{loaded.source_name}: {row.what}: left blank, {stands} by {row.source}")
+    if blank:
+        raise SchemaError("\n".join(blank), "state each of them, or leave out --strict")
 
 
 def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input]:
@@ -75,6 +95,15 @@ def _finance(finance: Finance, terms: Terms, catalog: Catalog) -> Iterator[Input
             yield Input(what, value, unit, True, "left out: none")
         else:
             yield Input(what, value, unit, False, SCENARIO)
+
+
+def _site_staff(scenario: Scenario, used: Collection[str]) -> Iterator[Input]:
+    for site in scenario.sites:
+        if site.id in used and scenario.horizon is None:
+            name, usd = "staff_usd_per_year", site.staff_usd_per_year
+            what, unit = f"sites[{site.id}].{name}", _unit(Site, name)
+            source = "left out: none" if usd is None else SCENARIO
+            yield Input(what, usd or 0.0, unit, usd is None, source)
 
 
 def _site(site: Site, catalog: Catalog) -> Iterator[Input]:
@@ -105,14 +134,18 @@ def _offers(scenario: Scenario, catalog: Catalog, prices: dict[str, Price]) -> I
     if not scenario.offers and prices:
         source = f"price book {catalog.vintage(scenario.price_vintage)}: its market prices"
         yield Input("offers", f"{len(prices)} used", "", True, source)
-    own = {offer.id for offer in scenario.offers}
+    offers = {offer.id: offer for offer in scenario.offers}
     for name, price in sorted(prices.items()):
         hourly = price.usd_per_gpu_h > 0
         field = "price_usd_per_gpu_h" if hourly else "price_usd_per_system"
         value = price.usd_per_gpu_h if hourly else price.usd_per_system
         what = f"offers[{name}].{field}"
-        unit, assumed = _unit(Offer, field), price.from_book or name not in own
+        unit, assumed = _unit(Offer, field), price.from_book or name not in offers
         yield Input(what, value, unit, assumed, price.source, price.as_of, price.note)
+        offer = offers.get(name)
+        if offer is not None and offer.includes is None and offer.included:
+            listed, source = ", ".join(offer.included), f"default of {offer.kind}"
+            yield Input(f"offers[{name}].includes", listed, "", True, source)
 
 
 def _apis(scenario: Scenario, catalog: Catalog, used: Collection[str]) -> Iterator[Input]:
@@ -125,22 +158,59 @@ def _apis(scenario: Scenario, catalog: Catalog, used: Collection[str]) -> Iterat
             yield Input(what, getattr(api, name), unit, False, source, *of_book)
 
 
-def _engines(scenario: Scenario) -> Iterator[Input]:
-    if "engines" not in scenario.model_fields_set and scenario.columns is None:
+def _serving(loaded: LoadedScenario) -> Iterator[Input]:
+    """How sure, by which engines, in which formats and in how much of the memory models run."""
+    scenario, given = loaded.scenario, loaded.scenario.model_fields_set
+    if scenario.sure is not None:
+        source = SCENARIO if "confidence" in given else "default"
+        yield Input("confidence", scenario.sure, "", "confidence" not in given, source)
+    if "engines" not in given:
         engines = ", ".join(scenario.engines)
         yield Input("engines", engines, "", True, "left out: every engine that is modelled")
-    if GPU_MEMORY in scenario.model_fields_set:
-        value, unit = scenario.gpu_memory_utilization, _unit(Scenario, GPU_MEMORY)
-        yield Input(GPU_MEMORY, value, unit, False, SCENARIO)
-
-
-def _peaks(scenario: Scenario) -> Iterator[Input]:
+    stated = GPU_MEMORY in given
+    value, unit = scenario.gpu_memory_utilization, _unit(Scenario, GPU_MEMORY)
+    yield Input(GPU_MEMORY, value, unit, not stated, SCENARIO if stated else "default")
+    yield from _versions(scenario)
     for workload in scenario.workloads:
-        demand = workload.demand
+        named = workload.precisions is not None or workload.quality_floor is not None
+        if workload.unit == "token" and not named:
+            native = loaded.catalog.model(workload.model).native_precision
+            what, formats = f"workloads[{workload.id}].precisions", planned_by_default(native)
+            source = "left out: every one that is planned"
+            yield Input(what, ", ".join(formats), "", True, source)
+
+
+def _versions(scenario: Scenario) -> Iterator[Input]:
+    for engine in scenario.engines:
+        what, trend = f"engine_versions[{engine}]", MATURITY.get(engine)
+        version = scenario.engine_version(engine)
+        if version is not None:
+            yield Input(what, version, "", False, SCENARIO)
+        elif trend is not None:
+            source = f"left out: the version at which runs of 0.{trend.oldest} to 0.{trend.newest} "
+            yield Input(what, f"0.{trend.standing}", "", True, f"{source}meet the model")
+
+
+def _drafts(scenario: Scenario, catalog: Catalog) -> Iterator[Input]:
+    for row in scenario.speculation:
+        for field, parameter in assumed(row).items():
+            what, value = f"speculation[{row.model}].{field}", getattr(filled(row, catalog), field)
+            source, as_of = f"catalog typical of {parameter}", catalog.tco_row(parameter).as_of
+            yield Input(what, value, _unit(Speculation, field), True, source, as_of)
+
+
+def _peaks(loaded: LoadedScenario, *, flat: bool) -> Iterator[Input]:
+    """What is not known of the peaks; `flat`: that there are none is assumed, too."""
+    for workload in loaded.scenario.workloads:
+        demand, path = workload.demand, f"workloads[{workload.id}].demand"
         if demand.peak_to_mean > 1 and "peak_hours_per_day" not in demand.model_fields_set:
-            what = f"workloads[{workload.id}].demand.peak_hours_per_day"
             unit = _unit(LoadShape, "peak_hours_per_day")
+            what = f"{path}.peak_hours_per_day"
             yield Input(what, demand.peak_hours_per_day, unit, True, "default")
+        curved = workload.id in loaded.day_curves
+        if flat and not curved and "peak_to_mean" not in demand.model_fields_set:
+            unit = _unit(LoadShape, "peak_to_mean")
+            yield Input(f"{path}.peak_to_mean", 1.0, unit, True, "default: the same all day")
 
 
 def _unit(model: type[BaseModel], name: str) -> str:

@@ -17,6 +17,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 from tokenfleet.calibration import CENTRE, METRICS, Corrected, Corrector, MeasuredRun
+from tokenfleet.calibration.maturity import log_step_time
 from tokenfleet.catalog import names
 from tokenfleet.problem.specification import Specification, kernels_used
 from tokenfleet.scenario.load import LoadedScenario
@@ -62,6 +63,9 @@ class Knowledge:
     inherited_from: Mapping[str, str]  # what, from whom
     log_bias: float  # applied to TPOT; 0 where none is
     half_width: Mapping[str, float]
+    log_maturity: float = (
+        0.0  # of the engine version that will run, where its own bias is not known
+    )
 
     def factor(self, metric: str, confidence: float) -> float:
         """Times that hold at a confidence, over those predicted (bias left out)."""
@@ -141,6 +145,7 @@ class Judge:
             inherited_from=taken,
             log_bias=math.log(found.predicted["tpot"]) if known else 0.0,
             half_width=self._half_width(level, known, self._distance(kind.system, taken)),
+            log_maturity=0.0 if known else log_step_time(kind.engine, point.version),
         )
 
     def _corrected(self, kind: _Kind) -> tuple[MeasuredRun, Corrected]:
@@ -246,7 +251,7 @@ def _group(tp: int, attention_dp: int) -> tuple[int, int]:
 def time_factors(knowledge: Knowledge, confidence: float | None) -> dict[str, float]:
     """The core's `TimeFactors`. Pools that only prefill have no bias: none was measured on them."""
     sure = confidence or EXPECTED
-    bias = math.exp(knowledge.log_bias)
+    bias = math.exp(knowledge.log_bias + knowledge.log_maturity)
     rate = knowledge.factor("capacity", sure)
     return {
         "ttft": knowledge.factor("ttft", sure),

@@ -132,6 +132,7 @@ class _Tree:
             rate=float(self.rate or 0.0),
             nodes=tuple(nodes),
             end_value_share=self.horizon.end_value_share,
+            change_usd_per_gpu=self.horizon.layout_change_usd_per_gpu,
         )
 
     # Outlooks
@@ -295,6 +296,8 @@ class _Tree:
                 owned=row.ages or ((0.0, int(count)),),
                 market_usd=row.market_usd_per_system,
                 most_per_period=0.0,
+                stay=row.stay_months / 12.0,
+                removal_usd=row.removal_usd_per_system,
                 usd_per_year_by_age=self._ageing(data, row),
             )
         first = -math.inf if row.order_from is None else self.horizon.years_to(row.order_from)
@@ -311,6 +314,8 @@ class _Tree:
                 lead=row.lead_months / 12.0,
                 most_per_period=most,
                 least_order=row.least_order,
+                stay=row.stay_months / 12.0,
+                removal_usd=row.removal_usd_per_system,
                 usd_per_year_by_age=self._ageing(data, row),
             )
         if row.kind == "rent" and row.term_years is not None:

@@ -10,6 +10,7 @@ from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
 from tokenfleet.problem.allowed import computes_mxfp4, supports
+from tokenfleet.problem.drafts import filled
 from tokenfleet.problem.hardware import (
     Inherited,
     core_kernels,
@@ -273,15 +274,16 @@ def _workload(
         "kv": [_KV[k] for k in kv],
         "kv_allowed": [[axes.kv_allowed(search, p, k) for k in kv] for p in precisions],
         **axes.degrees(search, model),
-        "speculation": axes.speculation_axis(_speculation(scenario, workload.model)),
+        "speculation": axes.speculation_axis(_speculation(scenario, catalog, workload.model)),
         "batches": axes.batch_limits(search),
         "splits": sorted(search.ttft_splits) if search.disaggregate else [],
         "max_gpus": search.max_gpus_per_replica,
     }
 
 
-def _speculation(scenario: Scenario, model: str) -> Speculation | None:
-    return next((s for s in scenario.speculation if s.model == model), None)
+def _speculation(scenario: Scenario, catalog: Catalog, model: str) -> Speculation | None:
+    row = next((s for s in scenario.speculation if s.model == model), None)
+    return row and filled(row, catalog)
 
 
 def has_fewer_bits(precision: str, native: str | None) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
@@ -22,12 +24,22 @@ from tokenfleet.problem.money import (
     site_tariff,
     system_year,
 )
-from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, ByBlock, OfferData, Pool, SiteData
+from tokenfleet.problem_data import (
+    GOALS,
+    HOURS_PER_YEAR,
+    ByBlock,
+    FloatArray,
+    OfferData,
+    Pool,
+    SiteData,
+)
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Offer, Scenario, Site, limit_value
+from tokenfleet.schema.fields import HOURS_PER_DAY
+from tokenfleet.schema.supply import ELASTIC
 
-ELASTIC = frozenset({"on_demand", "spot"})
 DEFAULT_KINDS = ("buy", "rent", "on_demand")
+_ROUNDING = 1e-9  # of a stretch of hours, that begins no other one
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,7 @@ def site_data(sites: Iterable[Site]) -> tuple[SiteData, ...]:
                 if s.power_is_contracted
                 else 0.0
             ),
+            staff_usd_per_year=s.staff_usd_per_year or 0.0,
         )
         for s in sites
     )
@@ -117,12 +130,21 @@ def site_tariffs(scenario: Scenario, catalog: Catalog, load: LoadBlocks) -> list
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class _Day:
+    """What offers need of the load blocks: tariffs of each site, and hours of a day."""
+
+    tariffs: Sequence[ByBlock]  # USD/kWh
+    hours: FloatArray  # (B,)
+
+
 def build_supply(
     loaded: LoadedScenario, systems: list[str], terms: Terms, load: LoadBlocks
 ) -> Supply:
     """Pools and offers at every site; what lacks an offer or a figure is listed, not built."""
     scenario, catalog = loaded.scenario, loaded.catalog
-    tariffs = site_tariffs(scenario, catalog, load)
+    hours_per_day = load.hours * (HOURS_PER_DAY / HOURS_PER_YEAR)
+    day = _Day(site_tariffs(scenario, catalog, load), hours_per_day)
     supply = Supply()
     offers = offers_of(scenario, catalog, systems)
     for system in systems:
@@ -131,7 +153,7 @@ def build_supply(
             supply.drop(f"system {system}", "no sourced price and no offer: add an offer")
     for offer in offers:
         if offer.system in systems:
-            _add_offer(supply, loaded, offer, terms, tariffs)
+            _add_offer(supply, loaded, offer, terms, day)
         else:
             supply.drop(f"offer {offer.id}", f"system {offer.system} is not among the allowed ones")
     return supply
@@ -142,7 +164,7 @@ def _add_offer(
     loaded: LoadedScenario,
     offer: Offer,
     terms: Terms,
-    tariffs: Sequence[ByBlock],
+    day: _Day,
 ) -> None:
     scenario, catalog = loaded.scenario, loaded.catalog
     row = catalog.system(offer.system)
@@ -172,10 +194,33 @@ def _add_offer(
         supply.drop(f"offer {offer.id}", error.message)
         return
     supply.prices[offer.id] = price
-    placer = _Placer(supply, scenario, catalog, offer, row, price, terms, tariffs, embodied_kg)
+    billed = billed_per_hour(offer, day.hours)
+    placer = _Placer(
+        supply, scenario, catalog, offer, row, price, terms, day.tariffs, billed, embodied_kg
+    )
     for s, site in enumerate(scenario.sites):
         if offer.sites is None or site.id in offer.sites:
             placer.add(s, site)
+
+
+def billed_per_hour(offer: Offer, hours_per_day: FloatArray) -> ByBlock:
+    """Hours billed for each hour that an offer's system is there, by load block.
+
+    A block is one stretch of every day: 6 h of it, billed 4 at a time, are 8. No more is billed
+    than the day has; a contingency, which is of no hours, is not billed.
+    """
+    at_once = offer.billed_hours
+    if at_once is None:
+        return 1.0
+    billed = np.minimum(np.ceil(hours_per_day / at_once - _ROUNDING) * at_once, HOURS_PER_DAY)
+    each = [float(b / h) if h > 0 else 1.0 for b, h in zip(billed, hours_per_day, strict=True)]
+    return each[0] if len(set(each)) == 1 else tuple(each)
+
+
+def hourly_usd(yearly: Mapping[str, float], billed: ByBlock) -> ByBlock:
+    """What an hour that a system is there costs, by its cost items of a whole year."""
+    hour = sum(yearly.values()) / HOURS_PER_YEAR
+    return tuple(hour * b for b in billed) if isinstance(billed, tuple) else hour * billed
 
 
 def offer_year(
@@ -217,6 +262,7 @@ class _Placer:
     price: Price
     terms: Terms
     tariffs: Sequence[ByBlock]  # by site, USD/kWh
+    billed: ByBlock  # hours billed for each hour there
     embodied_kg: float
 
     def add(self, s: int, site: Site) -> None:
@@ -236,7 +282,9 @@ class _Placer:
                 pool=self.supply.pool_index(self._pool(s, site, place)),
                 supply=limit_value(offer.supply),
                 annual_cost_items_usd={} if elastic else yearly,
-                hourly_usd=sum(yearly.values()) / HOURS_PER_YEAR if elastic else 0.0,
+                hourly_usd=hourly_usd(yearly, self.billed) if elastic else 0.0,
+                billed_per_hour=self.billed,
+                needs_staff=not offer.is_hosted and "staff" not in offer.included,
                 capex_usd=capex,
                 supply_group=offer.id,
                 kind=offer.kind,

@@ -32,6 +32,7 @@ from tokenfleet.report.numbers import amount, number, percent
 
 _INPUTS = 4  # inputs of a group that are named
 _WIDEST = 0.05  # the largest share that the menu asks
+_TOLD = 0.01  # of the most that a step may be worth, from which the relaxations say something
 _UNITS = {"kw": "kW", "usd": "USD", "requests_per_s": "requests/s", "kg": "kg"}
 
 
@@ -72,12 +73,17 @@ def _step(step: Step, of: str, unit: str) -> str:
     size = f"{_counted(abs(step.by), of)} {'more' if step.by > 0 else 'less'}"
     if step.worth is None:
         return f"with {size} there is no plan"
+    relaxed = "" if step.relaxed is None else (
+        f" (by the relaxations {amount(abs(step.relaxed), unit)})"
+    )  # fmt: skip
     if step.worth == 0:
+        if step.relaxed is not None and abs(step.relaxed) >= _TOLD * abs(step.worth_high or 0.0):
+            return f"what {size} is worth cannot be told within the gap{relaxed}"
         return f"{size} changes nothing"
     said = f"{size} {'saves' if step.worth > 0 else 'costs'} {amount(abs(step.worth), unit)}"
     if step.enough is not None and 0 < step.enough < step.by:
         said += f" ({number(step.enough)} {of} of it is enough)"
-    return said + _by(step.how)
+    return said + relaxed + _by(step.how)
 
 
 def flip(row: FlipPrice) -> str:
@@ -99,7 +105,13 @@ def flip(row: FlipPrice) -> str:
         )
     verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
     beside = row.systems_without if row.verdict == "leaves" else row.systems_with
-    return plain(f"{name} {verb} {change}; then {_systems(beside)}{_by(row.how)}")
+    if row.how == "relaxation":  # no plan was found that holds it
+        return plain(f"{name} {verb} {change}{_by(row.how)}")
+    relaxed = ""
+    if row.relaxed is not None:
+        share = f"{percent(abs(row.relaxed))} {'off' if row.relaxed >= 0 else 'more'}"
+        relaxed = f" (by the relaxations {share})"
+    return plain(f"{name} {verb} {change}{relaxed}; then {_systems(beside)}{_by(row.how)}")
 
 
 def stays(row: PriceRange) -> str:
@@ -316,9 +328,9 @@ def part(row: Part, unit: str) -> str:
     return plain(f"{row.group}: {sign}{amount(abs(row.change), unit)} ({shown}{others})")
 
 
-def moved(row: Moved) -> str:
-    """A figure before and after."""
-    return plain(f"{row.what}: {number(row.before)} -> {number(row.after)}")
+def moved(row: Moved, name: str | None = None) -> str:
+    """A figure before and after, by its own name or another."""
+    return plain(f"{name or row.what}: {number(row.before)} -> {number(row.after)}")
 
 
 def sweep_point(row: SweepPoint) -> list[str]:

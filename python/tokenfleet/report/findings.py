@@ -41,6 +41,13 @@ _GET = ("get", "", "in")
 _ENERGY_SHARE = 0.02  # below which energy is not worth a place in the title
 _TIGHT = 0.02  # of a power limit
 NO_PLAN_FOOT = "Nothing here is a plan: no system is proposed and no cost is known."
+PRICED_FOOT = (
+    "Nothing here is a plan: each cost is that of the best plan after the change beside it."
+)
+CONFLICT = "These limits cannot all hold: without any one of them there would be a plan"
+INPUTS = "What beside prices would bring something into the plan, or out of it"
+BREAK_EVEN = "Where one way to get tokens begins to cost less than another"
+MEASURE = "Benchmarks whose outcome could change what is bought"
 NOTEBOOK = 'plan.report("plan.html") writes the whole report; plan.table("systems") is a table.'
 SELF_CONTAINED = "This file is complete: it loads nothing and runs no script."
 
@@ -387,6 +394,13 @@ TOGETHER = "All of these together:"
 def ways_out(number: int) -> str:
     """`2 ways out, smallest change first`."""
     return "One way out" if number == 1 else f"{number} ways out, smallest change first"
+
+
+def priced_ways_out(number: int) -> str:
+    """`4 ways out, each with what it then costs`."""
+    return "One way out, and what it costs" if number == 1 else (
+        f"{number} ways out, each with what it then costs"
+    )  # fmt: skip
 
 
 def in_the_way(number: int) -> str:

@@ -39,6 +39,8 @@ FIELDS: Mapping[str, FieldName] = {
     "price_usd_per_system": FieldName("price of a system", unit="USD per system"),
     "price_usd_per_gpu_h": FieldName("price by the hour", unit="USD per accelerator-hour"),
     "supply": FieldName("available"),
+    "includes": FieldName("costs inside the price"),
+    "precisions": FieldName("weight formats"),
     "usd_per_mtok_input": FieldName("price of input tokens", unit="USD per million input tokens"),
     "usd_per_mtok_output": FieldName(
         "price of output tokens", unit="USD per million output tokens"
@@ -54,6 +56,7 @@ FIELDS: Mapping[str, FieldName] = {
     "storage_fraction": FieldName("storage", "of total IT capex"),
     "integration_fraction": FieldName("integration", "of the server price"),
     "staff_usd_per_kw_year": FieldName("staff", unit="USD per kW of IT and year"),
+    "staff_usd_per_year": FieldName("staff whatever the power", unit="USD a year"),
     "licence_usd_per_gpu_year": FieldName("licences", unit="USD per accelerator and year"),
 }
 

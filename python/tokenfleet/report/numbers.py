@@ -38,8 +38,9 @@ def number(value: float | None) -> str:
 
 def amount(value: float, unit: str) -> str:
     """A value with its unit: `$394,648 a year`, `3.127 USD per million tokens`."""
-    if unit == "USD per year":
-        return f"{dollars(value)} a year"
+    yearly, paid, basis = unit.partition("USD per year")
+    if paid and not yearly:
+        return f"{dollars(value)} a year{basis}"
     return f"{number(value)} {unit}"
 
 

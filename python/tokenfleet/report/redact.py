@@ -24,6 +24,7 @@ _NAMED = {
     "api": "API",
     "pool": "pool",
     "model": "model",
+    "outlook": "outlook",
 }
 _CLASS_ROWS = ("routing", "unserved", "slo")  # elsewhere `class` says how a figure is known
 LEFT_OUT = "what stands in the way is left out of this page"
@@ -44,7 +45,18 @@ def redacted(plan: Plan) -> Plan:
     data = {key: _scaled(key, value, scale) for key, value in data.items()}
     _leave_out(data)
     _scale_objective(data, plan)
-    return Plan.from_json(_renamed(data, _Names(data)), "redacted plan")
+    return _committed(Plan.from_json(_renamed(data, Names(data)), "redacted plan"))
+
+
+def _committed(plan: Plan) -> Plan:
+    """The plan with what is to be decided now told anew, without dollars."""
+    if plan.horizon is None:
+        return plan
+    now = [order for order in plan.horizon.orders if order.decided == "now"]
+    said = tuple(order.sentence(paid=False) for order in now)
+    return plan.model_copy(
+        update={"horizon": plan.horizon.model_copy(update={"commitments": said})}
+    )
 
 
 def redacted_error(error: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,16 +139,28 @@ def _scale_objective(data: dict[str, Any], plan: Plan) -> None:
                 row[key] *= scale
 
 
-class _Names:
+class Names:
     """A number for every name that a user gave, in the order of the plan."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self._of: dict[tuple[str, str], str] = {}
-        own = {row["system"] for row in data["hardware"] if row["own"]}
+        own = {row["system"] for row in data.get("hardware", ()) if row["own"]}
         for kind, name in (*(("system", name) for name in sorted(own)), *_given(data)):
-            if (kind, name) not in self._of:
-                number = sum(k == kind for k, _ in self._of) + 1
-                self._of[kind, name] = f"{kind} {number}"
+            self.numbered(kind, name)
+
+    def numbered(self, kind: str, name: str) -> str:
+        """The number of a name, a new one for a name that the plan does not have."""
+        if (kind, name) not in self._of:
+            number = sum(k == kind for k, _ in self._of) + 1
+            self._of[kind, name] = f"{kind} {number}"
+        return self._of[kind, name]
+
+    def of_lot(self, name: str) -> str:
+        """The numbers of an offer and the site that it is for: `h100-buy@hall`."""
+        offer, at, site = name.rpartition("@")
+        if not at:
+            return self.numbered("offer", name)
+        return f"{self.numbered('offer', offer)}@{self.numbered('site', site)}"
 
     def of(self, kind: str, name: str) -> str:
         """The number of a name; a name that nobody gave stays."""
@@ -170,7 +194,7 @@ def _kind(key: str, table: str) -> str | None:
     return _NAMED.get(key)
 
 
-def _renamed(data: Any, names: _Names, table: str = "", key: str = "") -> Any:
+def _renamed(data: Any, names: Names, table: str = "", key: str = "") -> Any:
     """The same data under other names."""
     if isinstance(data, list):
         return [
@@ -186,10 +210,15 @@ def _renamed(data: Any, names: _Names, table: str = "", key: str = "") -> Any:
     return _text(data, names, table, key) if isinstance(data, str) else data
 
 
-def _text(text: str, names: _Names, table: str, key: str) -> str:
+def _text(text: str, names: Names, table: str, key: str) -> str:
     if key == "where":
         return names.of_any(text)
     if key == "system":
         return names.of("system", text)
+    if key in ("period", "after"):
+        day, space, outlook = text.partition(" ")
+        return f"{day}{space}{names.of('outlook', outlook)}"
+    if key == "decided":
+        return names.of("outlook", text)
     kind = _kind(key, table)
     return text if kind is None else names.of(kind, text)

@@ -51,6 +51,26 @@ SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
 ROUTING_NOTE = "Which requests go where, over the year."
 SOURCES_NOTE = "Every figure behind the money, whose it is, and how performance is known."
 PROOF_NOTE = "How far the plan is proven, what was searched, and what to know before signing."
+PRICES_MOVE = "moves every order, resale, rent and maintenance of the offer alike"
+EVERY_PERIOD = "in every period"
+OVER_TIME_NOTE = (
+    "Change prices, running costs and the discount rate on the sheet Inputs: every figure follows. "
+    "What is ordered, and when, is the solver's and stays as it is."
+)
+OVER_TIME_INPUTS = (
+    "A price moves all orders of its offer by the same share. What stands at the end keeps the "
+    "share of its price that the plan gave it. Far from the plan, run tokenfleet again."
+)
+ORDERS_NOTE = (
+    "Every order of every outlook, the earliest first; a contract pays in all what it says."
+)
+SYSTEMS_NOTE = "What stands in each period, and the cash that follows the price of its offer."
+OVER_TIME_CASH = (
+    "Cash of each period if things come to it, and its worth today: what is bought, sold and "
+    "prepaid at its start, what runs over it."
+)
+POWER_BY_DATE = "Power held by systems in each period, in the basis of the limit."
+FUTURES_NOTE = "What each outlook costs, and what it would cost were it known today."
 
 
 def origin(row: words.Assumed) -> str:

@@ -16,7 +16,7 @@ from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
 from tokenfleet.report import over_time, words
 from tokenfleet.report.grid import Grid, figures, texts
-from tokenfleet.report.numbers import dollars, number, share, unit_price
+from tokenfleet.report.numbers import dollars, number, percent, share, unit_price
 
 _SHOWN = 5  # rows of a list that may be long
 _PER_MTOK = ("$/Mtok out", "$/Mtok in", "$/Mtok both")
@@ -44,7 +44,8 @@ def render(plan: Plan, console: Console) -> None:
 
 
 def _tables(plan: Plan) -> tuple[Grid, ...]:
-    return _systems(plan), _workloads(plan), _replicas(plan), _costs(plan), _promises(plan)
+    ways = _ways(plan)
+    return _systems(plan), _workloads(plan), _replicas(plan), _costs(plan), ways, _promises(plan)
 
 
 # Summary
@@ -84,13 +85,33 @@ def _systems(plan: Plan) -> Grid:
             row.site,
             names.get(row.system, row.system),
             row.offer,
-            words.obtained(row.kind),
+            words.obtained_for(row),
             f"{row.count:,}",
             f"{row.gpus:,}",
             number(row.count * row.provisioned_it_kw),
             dollars(row.capex_usd),
             dollars(row.annual_cost_usd),
         )
+    return grid
+
+
+def _ways(plan: Plan) -> Grid:
+    """Buying, renting and hosted APIs, each alone."""
+    numbers = figures("USD a year", "to this plan", "USD up front", "GPUs", "gap")
+    grid = Grid("Each way alone", (*texts("way"), *numbers))
+    for row in plan.ways:
+        if row.annual_cost_usd is None:
+            grid.add(row.name, *("no plan", "", "", "", ""))
+        else:
+            more = "" if row.difference_relative is None else f"{row.difference_relative:+.1%}"
+            grid.add(
+                row.name,
+                dollars(row.annual_cost_usd),
+                more,
+                dollars(row.capex_usd or 0.0),
+                f"{row.gpus or 0:,}",
+                "" if row.gap is None else percent(row.gap),
+            )
     return grid
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Limit, OtherAnswer, Plan, Promise, Replicas, Systems
-from tokenfleet.problem_data import GOALS, KEPT
+from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
@@ -27,6 +27,7 @@ from tokenfleet.report.numbers import (
     spelled,
     unit_price,
 )
+from tokenfleet.schema.fields import HOURS_PER_DAY
 from tokenfleet.sizing.margin import Margin
 
 
@@ -115,7 +116,7 @@ def _apis(plan: Plan) -> list[str]:
 
 def status_words(plan: Plan) -> str:
     """How far the plan is proven."""
-    gap = None if plan.gap is None else percent(plan.gap)
+    gap = None if _says_nothing(plan.gap) else percent(plan.gap or 0.0)
     goal = GOALS[plan.objective].words
     words = {
         "optimal": f"proven: no plan has {_better(plan)}",
@@ -157,9 +158,9 @@ def certainty(plan: Plan) -> list[str]:
 def _how_got(other: OtherAnswer) -> str:
     """How far the answer at the other confidence is proven, where that is not nearly all."""
     parts = ["with this plan, no better one was found"] if other.same_plan else []
-    if other.gap is None:
-        parts.append("no bound")
-    elif other.gap > _NEARLY_PROVEN:
+    if _says_nothing(other.gap):
+        parts.append("nothing is proven about it")
+    elif other.gap is not None and other.gap > _NEARLY_PROVEN:
         parts.append(f"gap {percent(other.gap)}")
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -211,6 +212,11 @@ def simplicity(plan: Plan) -> str:
 def _better(plan: Plan) -> str:
     goal = GOALS[plan.objective].words
     return goal.replace("least", "less").replace("most", "more")
+
+
+def _says_nothing(gap: float | None) -> bool:
+    """Whether a gap is none, or leaves room for a plan that costs nothing at all."""
+    return gap is None or gap >= 1.0
 
 
 def _unproven(gap: str | None, goal: str) -> str:
@@ -419,6 +425,13 @@ def limit_words(what: str) -> tuple[str, str]:
     return next(known, ("", ""))
 
 
+def limit_kinds() -> dict[str, str]:
+    """By the words for a limit what it is stated of: site, offer, API, or nothing."""
+    from tokenfleet.mix.model import limits  # noqa: PLC0415 (loads the solver)
+
+    return {family.words: family.of for family in limits.FAMILIES}
+
+
 def accelerators(plan: Plan) -> dict[str, str]:
     """Names of the accelerators by system type."""
     return {row.system: row.accelerator for row in plan.hardware}
@@ -427,6 +440,19 @@ def accelerators(plan: Plan) -> dict[str, str]:
 def obtained(kind: str) -> str:
     """How systems are obtained, in words."""
     return _OBTAINED.get(kind, kind)
+
+
+def obtained_for(row: Systems) -> str:
+    """How systems are obtained, and for how long where that is not all year.
+
+    `on demand, 6 h a day`, a mean over the systems; `on demand, 6 h a day (8 billed)`.
+    """
+    said, hours = obtained(row.kind), row.count * HOURS_PER_YEAR / HOURS_PER_DAY
+    if row.count_by_block is None or not row.count:
+        return said
+    there, billed = row.hours_per_year / hours, row.billed_hours_per_year / hours
+    said = f"{said}, {there:.3g} h a day"
+    return said if abs(billed - there) <= SAME * there else f"{said} ({billed:.3g} billed)"
 
 
 def layouts(rows: Sequence[Replicas]) -> str:
@@ -625,4 +651,5 @@ def best_so_far(value: float, bound: float | None, unit: str) -> str:
     said = f"best so far {amount(value, unit)}"
     if bound is None or not math.isfinite(bound):
         return said
-    return f"{said}, within {percent(abs(value - bound) / max(abs(value), 1e-9))}"
+    gap = abs(value - bound) / max(abs(value), 1e-9)
+    return said if _says_nothing(gap) else f"{said}, within {percent(gap)}"

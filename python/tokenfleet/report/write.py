@@ -35,7 +35,7 @@ def write_report(
     """
     check_report(Path(path))
     if redact:
-        answer = _redacted(answer, explained)
+        answer, explained = _redacted(answer, explained)
     write_whole(Path(path), report_bytes(answer, Path(path).suffix.lower()[1:], explained))
 
 
@@ -53,14 +53,18 @@ def endings() -> list[str]:
     return [ending[1:] for ending in _WRITERS]
 
 
-def _redacted(answer: Answer, explained: Explanation | None) -> Answer:
+def _redacted(answer: Answer, explained: Explanation | None) -> tuple[Answer, Explanation | None]:
+    from tokenfleet.report import redact_why  # noqa: PLC0415 (only what is asked for)
     from tokenfleet.report.redact import redacted, redacted_error  # noqa: PLC0415
 
-    if explained is not None or isinstance(answer, Difference):
-        raise SchemaError(
-            "an explanation names what is to be replaced", "leave it out, or leave out --redact"
-        )
-    return redacted(answer) if isinstance(answer, Plan) else redacted_error(answer)
+    plan = answer if isinstance(answer, Plan) else None
+    if explained is not None:
+        explained = redact_why.redacted_explanation(explained, plan)
+    if isinstance(answer, Plan):
+        return redacted(answer), explained
+    if isinstance(answer, Difference):
+        return redact_why.redacted_difference(answer), explained
+    return redacted_error(answer), explained
 
 
 def check_report(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.calibration import SHIPPED, Calibration
+from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
 from tokenfleet.catalog.parts import with_parts
 from tokenfleet.catalog.tables import csv_table
@@ -313,7 +314,7 @@ def _calibration(scenario: Scenario, folder: Path, source: str) -> Calibration:
 def _unmeasured_versions(scenario: Scenario, calibration: Calibration) -> Iterator[SchemaWarning]:
     """Engines whose biases cannot be applied: their version is not named, or nobody measured it."""
     if scenario.calibration == "none":
-        if scenario.engine_versions:
+        if set(scenario.engine_versions) - set(MATURITY):
             text = "has no effect without a calibration; did you mean calibration: shipped?"
             yield SchemaWarning("engine_versions", text)
         return

@@ -123,6 +123,11 @@ class Horizon(Row):
         "Whether contracts are paid to the end of the horizon only, or in full",
         default="in_horizon",
     )
+    layout_change_usd_per_gpu: NonNegative = quantity(
+        "What it costs to bring up a replica that did not run in the period before, by accelerator",
+        "USD/GPU",
+        default=0.0,
+    )
     capex_budget_by_date: Steps | None = quantity(
         "Most capital due in one period, from each date on", "USD/period", default=None
     )

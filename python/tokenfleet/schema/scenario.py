@@ -208,7 +208,9 @@ class Scenario(Row):
         "Serving engines allowed", default=tuple(ENGINES)
     )
     engine_versions: dict[EngineName, Name] = about(
-        "Version of an engine that will run; biases belong to versions", default_factory=dict
+        "Version of an engine that will run: biases belong to versions, and vLLM's steps get "
+        "shorter with them",
+        default_factory=dict,
     )
     gpu_memory_utilization: Annotated[Fraction, Field(gt=0)] = quantity(
         "Share of an accelerator's memory that an engine may fill with weights, activations and "
@@ -320,6 +322,11 @@ def _cross_references(scenario: Scenario) -> Iterator[Fault]:
         yield Fault(
             "systems", "is empty, and there is no hosted API", "allow a system or add an API"
         )
+    for i, site in enumerate(scenario.sites):
+        if site.staff_usd_per_year and scenario.horizon is not None:
+            path = f"{_row('sites', i, site.id)}.staff_usd_per_year"
+            hint = "put it into finance.staff_usd_per_kw_year"
+            yield Fault(path, "is not planned over a horizon", hint)
     if scenario.reserve.survive_site_loss and len(scenario.sites) < 2:
         yield Fault("reserve.survive_site_loss", "needs at least two sites", "add a site")
 

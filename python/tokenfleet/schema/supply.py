@@ -42,6 +42,7 @@ OfferKind = Literal["buy", "rent", "on_demand", "spot", "owned", "all_in"]
 PriceTier = Literal["market", "hyperscaler_own", "neocloud_own"]
 Included = Literal["energy", "hosting", "maintenance", "staff", "network"]
 EVERYTHING: tuple[Included, ...] = ("energy", "hosting", "maintenance", "staff", "network")
+ELASTIC: frozenset[str] = frozenset({"on_demand", "spot"})  # there as long as they are needed
 RENTED: frozenset[str] = frozenset({"rent", "on_demand", "spot"})
 
 
@@ -169,6 +170,13 @@ class Site(Row):
         if_high="W",
     )
     cooling: tuple[Cooling, ...] = about("Cooling kinds the site can host")
+    staff_usd_per_year: NonNegative | None = quantity(
+        "Staff whatever the power, once own systems stand here; beside that by power",
+        "USD/year",
+        default=None,
+        high=1e9,
+        if_high="cents",
+    )
     hosting_usd_per_kw_month: NonNegative | None = quantity(
         "Hosting price on provisioned IT kW; blank: catalog typical; 0: none",
         "USD/kW-month",
@@ -301,6 +309,12 @@ class Offer(Row):
     includes: tuple[Included, ...] | None = about(
         "Costs inside the price; blank: everything, except for buy and owned", default=None
     )
+    billed_hours: Annotated[PositiveCount, Field(le=HOURS_PER_DAY)] | None = quantity(
+        "On demand and spot: hours that are billed at a time, whole ones each day in each load "
+        "block; blank: as long as it runs",
+        "h",
+        default=None,
+    )
     hosted: Flag | None = about(
         "Stands in the provider's hall; blank: true for rent, on_demand and spot", default=None
     )
@@ -320,6 +334,14 @@ class Offer(Row):
     )
     least_order: Count = quantity(
         "An order is of none or of at least so many", "systems", default=0
+    )
+    stay_months: NonNegative = quantity(
+        "Bought and owned: age before which it is not sold", "months", default=0.0, high=120
+    )
+    removal_usd_per_system: NonNegative = quantity(
+        "Bought and owned: cost to take a system out within the horizon, beside what it brings",
+        "USD/system",
+        default=0.0,
     )
     resale: Literal["book", "market"] | Points = about(
         "Worth by age: `book` (what the annuity implies), `market` (the catalog's residual "
@@ -356,6 +378,10 @@ class Offer(Row):
             )
         if self.kind == "owned":
             _owned(self)
+        if self.billed_hours is not None and self.kind not in ELASTIC:
+            raise rejected(
+                f"{self.kind} is paid all year", "billed_hours", "leave it out, or write on_demand"
+            )
         _over_time(self)
         return self
 
@@ -385,6 +411,9 @@ def _over_time(offer: Offer) -> None:
             "least_order",
             "lower it: no order could be placed",
         )
+    for name in ("stay_months", "removal_usd_per_system"):
+        if getattr(offer, name) and offer.kind not in ("buy", "owned"):
+            raise rejected(f"{offer.kind} is never sold", name, "leave it out")
     if isinstance(offer.resale, tuple):
         _falling(offer.resale)
     if offer.ages and offer.kind != "owned":
@@ -496,6 +525,11 @@ class Speculation(Row):
     """Speculative decoding of a model: what is accepted, and what drafting costs."""
 
     model: Name = about("Model")
+    method: Literal["mtp", "eagle3"] | None = about(
+        "Who drafts: the model's own heads, or one trained apart; typical figures of the catalog "
+        "stand in for acceptance and cost that are left out",
+        default=None,
+    )
     max_depth: Annotated[int, Field(strict=True, ge=1, le=16)] = quantity(
         "Most draft tokens per step", "tokens"
     )
@@ -507,14 +541,27 @@ class Speculation(Row):
         "tokens/step",
         default=None,
     )
-    draft_cost_fraction: NonNegative = quantity(
-        "Time of one draft token over one target step", "fraction", high=1, if_high="percent"
+    draft_cost_fraction: NonNegative | None = quantity(
+        "Time of one draft token over one target step",
+        "fraction",
+        default=None,
+        high=1,
+        if_high="percent",
     )
-    source: Text = about("Where the figures come from")
+    source: Text | None = about("Where the figures come from", default=None)
+
+    @model_validator(mode="after")
+    def _stated(self) -> Speculation:
+        if self.method is None:
+            for name in ("draft_cost_fraction", "source"):
+                if getattr(self, name) is None:
+                    raise rejected("is needed without a method", name, "state it, or `method: mtp`")
+        return self
 
     @model_validator(mode="after")
     def _accepted(self) -> Speculation:
-        if (self.acceptance is None) == (self.acceptance_table is None):
+        stated = (self.acceptance is not None) + (self.acceptance_table is not None)
+        if stated == 2 or (stated == 0 and self.method is None):
             raise rejected("needs either acceptance or acceptance_table")
         table = self.acceptance_table or ()
         if table and len(table) != self.max_depth:
@@ -540,6 +587,10 @@ class Speculation(Row):
             return self.acceptance_table[depth - 1]
         a = self.acceptance or 0.0
         return float((1 - a ** (depth + 1)) / (1 - a))
+
+    def draft_cost(self) -> float:
+        """Time of one draft token over one target step."""
+        return self.draft_cost_fraction or 0.0
 
 
 class Finance(Row):

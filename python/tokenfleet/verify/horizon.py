@@ -13,15 +13,18 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tokenfleet.problem_data import (
+    EVERY_BLOCK,
     Held,
     Horizon,
     Node,
     Ordered,
     Problem,
+    Replicas,
+    Started,
     Stock,
     Systems,
 )
@@ -29,10 +32,21 @@ from tokenfleet.verify.mix import FEASIBLE, Violation, annual_cost_items, verify
 
 _SAME = 1e-9
 # Yearly items at the price of the order, for as long as what was ordered is there.
-_BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
+BY_LOT = {"bought": ("capital", "maintenance"), "contract": ("rental",)}
 #: What numbers that are an outlook may do: they are fractions, and so do not pack into systems.
 OUTLOOK_MAY = frozenset({"whole numbers", "packing", "racks", "systems of a type"})
 _WORTH = 1e-6  # relative, of the cost of a future
+
+
+@dataclass
+class OfferCash:
+    """Cash of one node that follows the price of one offer, USD; as in `Cash`."""
+
+    bought: float = 0.0
+    sold: float = 0.0
+    upfront: float = 0.0
+    yearly: float = 0.0  # maintenance and contracts, USD a year
+    end: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +56,14 @@ class Cash:
     bought: float = 0.0  # at the start of the period
     sold: float = 0.0  # at its start, negative
     upfront: float = 0.0  # of contracts, at its start
+    changed: float = 0.0  # for layouts that did not run before, at its start
     yearly: float = 0.0  # of the period, USD a year
     rental: float = 0.0  # of the period, USD a year
     beyond: float = 0.0  # of contracts past the horizon, USD in all, undiscounted
     end: float = 0.0  # worth of what stands at the end, negative
     npv: float = 0.0  # of all these at the start of the horizon
     capital: float = 0.0  # what it costs to hold what is held, USD a year
+    offers: Mapping[int, OfferCash] = field(default_factory=dict)  # what follows their prices
 
 
 @dataclass
@@ -146,11 +162,12 @@ def _orders(horizon: Horizon, values: Mapping[Any, float]) -> Iterator[Violation
             yield Violation("least order", where, stock.least_order - count)
 
 
-def _clock(horizon: Horizon, period: int) -> float:
+def clock(horizon: Horizon, period: int) -> float:
+    """Start of a period as ages count it."""
     return float(period) if horizon.counts_periods else horizon.starts[period]
 
 
-def _worth(stock: Stock, rate: float, age: float) -> float:
+def lot_worth(stock: Stock, rate: float, age: float) -> float:
     """Share of its price that a system brings."""
     age = min(age, stock.life)
     if not stock.resale:
@@ -169,9 +186,10 @@ def _worth(stock: Stock, rate: float, age: float) -> float:
     return points[-1][1]
 
 
-def _by_age(points: tuple[tuple[float, float], ...], age: float) -> float:
+def age_value(points: tuple[tuple[float, float], ...], age: float) -> float:
+    """A yearly price that goes by age; 0 where none is stated."""
     known = Stock("bought", resale=points)
-    return _worth(known, 0.0, age) if points else 0.0
+    return lot_worth(known, 0.0, age) if points else 0.0
 
 
 class _Walk:
@@ -187,21 +205,23 @@ class _Walk:
         self.lots = _owned(problem, self.horizon)
         self.pending: list[tuple[float, _Lot]] = []  # when it is due, without delays
         self.found: list[Violation] = []
+        self.offers: dict[int, OfferCash] = {}
 
     def nodes(self, *, check: bool = True) -> Iterator[tuple[int, Cash, list[Violation]]]:
         """Each node with its cash and what is wrong in it."""
         for u in self.path:
             node, self.found = self.horizon.nodes[u], []
-            clock = (_clock(self.horizon, node.period), _clock(self.horizon, node.period + 1))
-            sold = self._sell(u, *clock)
-            self._order(u, clock[0])
-            bought = self._deliver(node, clock[0])
+            self.offers = defaultdict(OfferCash)
+            dates = (clock(self.horizon, node.period), clock(self.horizon, node.period + 1))
+            sold = self._sell(u, *dates)
+            self._order(u, dates[0])
+            bought = self._deliver(node, dates[0])
             if check:
                 self._year(u)
                 budget = node.capex_budget_usd
                 if budget is not None and bought - budget > FEASIBLE * max(1.0, budget):
                     self.found.append(Violation("capex budget", node.name, bought - budget))
-            yield u, self._cash(u, clock, sold, bought), self.found
+            yield u, self._cash(u, dates, sold, bought), self.found
 
     def _order(self, u: int, now: float) -> None:
         for o, offer in enumerate(self.horizon.nodes[u].problem.offers):
@@ -223,6 +243,7 @@ class _Walk:
                 self.lots.append(lot)
                 if _stock(self.problem, lot).kind == "bought":
                     bought += lot.price * lot.count
+                    self.offers[lot.offer].bought += lot.price * lot.count
         return bought
 
     def _sell(self, u: int, now: float, then: float) -> float:
@@ -241,8 +262,12 @@ class _Walk:
                 self.found.append(more)
             if then - lot.born > stock.life + _SAME and kept:
                 self.found.append(Violation("held past its life", where, kept))
-            share = _worth(stock, self.horizon.rate, now - lot.born)
-            brought += (lot.count - kept) * lot.price * share
+            if now - lot.born < stock.stay - _SAME and kept < lot.count - FEASIBLE * lot.count:
+                self.found.append(Violation("sold too young", where, lot.count - kept))
+            each = lot.price * lot_worth(stock, self.horizon.rate, now - lot.born)
+            got = (lot.count - kept) * (each - stock.removal_usd)
+            brought += got
+            self.offers[lot.offer].sold -= got
             lot.count = kept
             if not kept:
                 self.lots.remove(lot)
@@ -278,13 +303,15 @@ class _Walk:
         for lot in self.lots:
             stock = _stock(self.problem, lot)
             ages = clock[0] - lot.born, clock[1] - lot.born
-            price = lot.price * lot.count
+            price, mine = lot.price * lot.count, self.offers[lot.offer]
             if stock.kind == "contract":
                 spread = (1.0 - stock.upfront_fraction) * price
                 rental += spread
+                mine.yearly += spread
                 if stock.upfront_fraction and ages[0] == 0:
                     years = _paid_years(horizon, node, stock)
                     upfront += stock.upfront_fraction * price * years
+                    mine.upfront += stock.upfront_fraction * price * years
                 if is_last and stock.paid_beyond:
                     rest = max(stock.term - ages[1], 0.0)
                     rest *= end - start if horizon.counts_periods else 1.0
@@ -292,15 +319,35 @@ class _Walk:
                     beyond += spread * rest
                     worth_beyond += spread * (rest if rate == 0 else (at_end - later) / rate)
                 continue
-            each = _by_age(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
+            each = age_value(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
             yearly += each * lot.count
-            share = _worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
+            mine.yearly += each * lot.count
+            share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
             worth += price * share if is_last else 0.0
-            held = _worth(stock, rate, ages[0]) * at_start - share * at_end
-            capital += price * held / weight
-        npv = (bought - sold + upfront) * at_start + (yearly + rental) * weight
+            mine.end -= price * share if is_last else 0.0
+            is_new = ages[0] == 0.0 and lot.order >= 0
+            before = price * lot_worth(stock, rate, ages[0])
+            before -= 0.0 if is_new else stock.removal_usd * lot.count
+            after = price * share - (0.0 if is_last else stock.removal_usd * lot.count)
+            capital += (before * at_start - after * at_end) / weight
+        changed = self._changed(u)
+        npv = (bought - sold + upfront + changed) * at_start + (yearly + rental) * weight
         npv += worth_beyond - worth * at_end
-        return Cash(bought, -sold, upfront, yearly, rental, beyond, -worth, npv, capital)
+        paid = (bought, -sold, upfront, changed, yearly, rental)
+        return Cash(*paid, beyond, -worth, npv, capital, dict(self.offers))
+
+    def _changed(self, u: int) -> float:
+        """What replicas cost that did not run in the node before, USD."""
+        before = self.horizon.nodes[u].parent
+        if before < 0 or not self.horizon.change_usd_per_gpu:
+            return 0.0
+        now, then = (_own(self.problem, v, self.values) for v in (u, before))
+        total = 0.0
+        for label, count in now.items():
+            if isinstance(label, Replicas) and label.scope == EVERY_BLOCK:
+                more = max(count - then.get(label, 0.0), 0.0)
+                total += more * self.problem.candidates[label.candidate].gpus
+        return total * self.horizon.change_usd_per_gpu
 
 
 def _stock(problem: Problem, lot: _Lot) -> Stock:
@@ -310,7 +357,7 @@ def _stock(problem: Problem, lot: _Lot) -> Stock:
 
 
 def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
-    start = _clock(horizon, 0)
+    start = clock(horizon, 0)
     return [
         _Lot(
             o,
@@ -332,7 +379,7 @@ def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, flo
     first, count = blocks[0], len(problem.blocks)
     found: dict[Any, float] = {}
     for label, value in values.items():
-        fields = getattr(label, "_fields", ())
+        fields = () if isinstance(label, Started) else getattr(label, "_fields", ())
         if "block" in fields and label.block in blocks:
             found[label._replace(block=label.block - first)] = value
         elif "scope" in fields:
@@ -345,13 +392,13 @@ def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, flo
 
 def _paid_years(horizon: Horizon, node: Node, stock: Stock) -> float:
     """Years that a contract from here on is paid for, by the rule of the model."""
-    first, years, rest = _clock(horizon, node.period), 0.0, 0.0
+    first, years, rest = clock(horizon, node.period), 0.0, 0.0
     for t in range(node.period, len(horizon.starts) - 1):
         length = horizon.starts[t + 1] - horizon.starts[t]
-        if _clock(horizon, t + 1) - first > stock.term + _SAME:
+        if clock(horizon, t + 1) - first > stock.term + _SAME:
             return years
         years += length
-        rest = stock.term - (_clock(horizon, t + 1) - first)
+        rest = stock.term - (clock(horizon, t + 1) - first)
         rest *= length if horizon.counts_periods else 1.0
     return years + (max(rest, 0.0) if stock.paid_beyond else 0.0)
 
@@ -366,7 +413,7 @@ def _yearly(problem: Problem, node: Node, u: int, values: Mapping[Any, float]) -
             annual_cost_items_usd={
                 item: usd
                 for item, usd in offer.annual_cost_items_usd.items()
-                if item not in _BY_LOT[offer.stock.kind]
+                if item not in BY_LOT[offer.stock.kind]
             },
         )
         for offer in node.problem.offers

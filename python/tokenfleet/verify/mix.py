@@ -142,6 +142,12 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
         items["shortfall"] += rate * _paid_hours(problem, b) * 3600.0 * usd
     contracted = sum(site.contracted_power_usd_per_year for site in problem.sites)
     further = max(len(_systems_of_types(mix)) - 1, 0) * problem.objective.usd_per_further_type
+    looked_after = {
+        problem.pools[problem.offers[o].pool].site
+        for (_, o), count in mix.systems.items()
+        if count > 0 and problem.offers[o].needs_staff
+    }
+    staff = sum(problem.sites[s].staff_usd_per_year for s in looked_after)
     for b, block in enumerate(problem.blocks):
         if block.hours > 0:
             items["further_system_types"] += (
@@ -149,6 +155,7 @@ def _cost_items(mix: _Mix) -> dict[str, float]:
             )
             year_part = _paid_hours(problem, b) / _year_hours(problem, b)
             items["contracted_power"] += contracted * year_part
+            items["staff"] += staff * year_part
     return {item: usd for item, usd in sorted(items.items()) if usd}
 
 

@@ -75,6 +75,7 @@ class _Sheet:
     entries: list[tuple[IntArray, IntArray, FloatArray]] = field(default_factory=list)
     pairs: dict[tuple[int, int], int] = field(default_factory=dict)
     systems: list[tuple[str, list[int], IntArray]] = field(default_factory=list)  # type, blocks
+    staffed: dict[int, list[IntArray]] = field(default_factory=dict)  # by site: its staff's systems
     replicas: list[tuple[list[int], IntArray]] = field(default_factory=list)  # of candidates
     count: int = 0
 
@@ -356,6 +357,8 @@ class _Pool:
         x = sheet.add(most, figures, whole=True)
         everywhere = list(range(len(self.problem.blocks)))
         sheet.systems.append((pool.system, blocks if pool.elastic else everywhere, x))
+        own = np.array([offer.needs_staff for offer in offers])
+        sheet.staffed.setdefault(pool.site, []).append(x[own])
         for b in blocks:
             self._room(b, x)
         for o, column in zip(offers, x.tolist(), strict=True):
@@ -625,6 +628,10 @@ class _Choices:
                 row = self.sheet.row(-math.inf, 0.0)
                 self.sheet.enter(row, first, 1.0)
                 self.sheet.enter(row, np.array(used), -1.0)
+        for s, of_site in self.sheet.staffed.items():
+            usd = self.sheet.problem.sites[s].staff_usd_per_year * _years(self.sheet.problem)
+            if usd:
+                self._any_of(np.concatenate(of_site), usd)
         if self.wanted.most_layouts_per_workload is not None:
             self._layouts(self.wanted.most_layouts_per_workload)
 

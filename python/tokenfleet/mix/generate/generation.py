@@ -10,20 +10,22 @@ alone is minimised in the same way: a bound above zero proves that no plan exist
 zero says that the price was too low.
 
 Serves problems whose replicas all do both phases, without annual budget, reserve, free demand or
-re-layout (`applies`); the test compares with the relaxation of the whole model.
+re-layout (`applies`), of one year or over a horizon; the test compares with the relaxation of the
+whole model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tokenfleet.errors import SolverError
 from tokenfleet.mix.generate.master import Master, Prices
-from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.generate.pricing import Cell, Pairs
 from tokenfleet.mix.model import limits
 from tokenfleet.mix.model.index import Demand, Slack
 from tokenfleet.mix.model.objectives import is_kwh_and_systems
@@ -54,6 +56,8 @@ class Generated:
     interrupted: bool = False
     #: Reduced cost of every pair over its own cost, at the end.
     relative: FloatArray | None = field(default=None, repr=False)
+    #: Over a horizon: worth of a system in service by (node, offer), of those that are ordered.
+    prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
 
 
 def applies(problem: Problem) -> bool:
@@ -68,10 +72,15 @@ def applies(problem: Problem) -> bool:
 
 def is_large(problem: Problem) -> bool:
     """Whether the model has too many replicas to be built whole."""
+    return pairs_of(problem) > LARGE
+
+
+def pairs_of(problem: Problem) -> int:
+    """Pairs of pool and candidate that may be in a plan."""
     by_system: dict[str, int] = {}
     for candidate in (c for c in problem.candidates if not c.plainer):
         by_system[candidate.system] = by_system.get(candidate.system, 0) + 1
-    return sum(by_system.get(pool.system, 0) for pool in problem.pools) > LARGE
+    return sum(by_system.get(pool.system, 0) for pool in problem.pools)
 
 
 def generate(pairs: Pairs, effort: Effort, start: Iterable[tuple[int, int]] = ()) -> Generated:
@@ -115,7 +124,10 @@ class _Generation:
         prices = master.objective_prices()
         master.use(prices)
         first = self.pairs.rows_of(start).tolist()
-        master.add(sorted({*first, *self.pairs.cheapest_of_each(prices.own)}))
+        cheapest = (
+            [] if first and self.pairs.nodes > 1 else self.pairs.cheapest_of_each(prices.own[0])
+        )
+        master.add(self.pairs.in_nodes(sorted({*first, *cheapest})))
         while self._by_cost(master, prices):
             if not self._can_be_served(master):
                 return
@@ -158,26 +170,27 @@ class _Generation:
         if self.last is None:
             return Generated(frozenset(), self.bound)
         master, answer, reduced, prices = self.last
-        relative = reduced / prices.own
-        near = self.pairs.named(_near(relative))
+        relative = (reduced / prices.own).min(axis=0)
+        near = self.pairs.named(_near(relative, most=_KEPT // self.pairs.nodes))
         return Generated(
             master.used(answer) | near,
             self.bound,
             self._served(),
             self.infeasible,
             relative=relative,
+            prices=master.system_prices(answer),
         )
 
 
-def wider(pairs: Pairs, generated: Generated) -> frozenset[tuple[int, int]]:
-    """The pairs, and as many more as a model can hold, those that cost least first.
+def wider(pairs: Pairs, generated: Generated, most: int = _WIDER) -> frozenset[tuple[int, int]]:
+    """The pairs, and up to `most` more (as many as a model can hold), those that cost least first.
 
     Whole systems may need a pair that the relaxation has no use for: two halls of half a system
     each are one system in the relaxation and two in a plan.
     """
     if generated.relative is None:
         return generated.pairs
-    return generated.pairs | pairs.named(_near(generated.relative, math.inf, _WIDER))
+    return generated.pairs | pairs.named(_near(generated.relative, math.inf, most))
 
 
 def weights(master: Master) -> dict[Slack, float]:
@@ -220,23 +233,26 @@ def converge(
 
 def _shortfall(pairs: Pairs, reduced: FloatArray) -> float:
     """What pairs with a reduced cost below zero could still take off the relaxation."""
-    below = reduced < 0
-    blocks = len(pairs.problem.blocks)  # counts by block: each scope is at most as far below
-    return float(-(reduced[below] * pairs.needed[pairs.candidate[below]]).sum()) * blocks
+    each = np.minimum(reduced, 0.0) @ pairs.needed[pairs.candidate]
+    # where counts differ by block, each block is at most as far below
+    blocks = [
+        len(pairs.problem.scopes[pairs.problem.in_node(u)].blocks) for u in range(pairs.nodes)
+    ]
+    return float(-(each @ np.array(blocks)))
 
 
-def _cheapest(master: Master, relative: FloatArray) -> list[int]:
-    """The pairs that pay most for their size, at most two of a pool's workload."""
+def _cheapest(master: Master, relative: FloatArray) -> list[Cell]:
+    """The pairs that pay most for their size, at most two of a pool's workload in a node."""
     pairs = master.pairs
-    worth = np.flatnonzero((relative < -_ZERO) & ~master.built)
-    order = worth[np.lexsort((worth, relative[worth]))]
-    taken: dict[tuple[int, int], int] = {}
-    new: list[int] = []
-    for i in order.tolist():
-        place = (int(pairs.pool[i]), int(pairs.workload[pairs.candidate[i]]))
-        if taken.get(place, 0) < 2:
-            taken[place] = taken.get(place, 0) + 1
-            new.append(i)
+    nodes, rows = np.nonzero((relative < -_ZERO) & ~master.built)
+    order = np.lexsort((nodes, rows, relative[nodes, rows]))
+    taken: Counter[tuple[int, int, int]] = Counter()
+    new: list[Cell] = []
+    for u, i in zip(nodes[order].tolist(), rows[order].tolist(), strict=True):
+        place = (u, int(pairs.pool[i]), int(pairs.workload[pairs.candidate[i]]))
+        if taken[place] < 2:
+            taken[place] += 1
+            new.append((u, i))
         if len(new) == _MOST_NEW:
             break
     return new

@@ -9,21 +9,34 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.mix.generate.pricing import Duals, Pairs, PoolScope, packing_coefficient
+from tokenfleet.mix.generate.pricing import Cell, Duals, Pairs, PoolScope, packing_coefficient
 from tokenfleet.mix.model import Label, Row, build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.collector import uncollected
-from tokenfleet.mix.model.index import Capacity, Demand, Pack, Packing, Place, Slack, Slots, Whole
+from tokenfleet.mix.model.index import (
+    Capacity,
+    Demand,
+    InService,
+    Pack,
+    Packing,
+    Place,
+    Slack,
+    Slots,
+    Whole,
+)
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems, only_block
 
 _PACKING = (Pack, Place, Slots, Whole)
+_DEAR = 100.0  # times the largest worth of a system: the price of what cannot be ordered
+_NEVER = 1e15  # USD: what cannot be ordered is not had at any price
 _UNMET = 50.0  # price of unmet demand over the dearest way that a first estimate takes
 
 
@@ -33,7 +46,7 @@ class Prices:
 
     base: Mapping[Label, float]  # columns that are there before any pair
     kwh: FloatArray  # of one IT kWh, by pool and by the scope in which it is drawn
-    own: FloatArray  # by pair
+    own: FloatArray  # by node and pair
     constant: float = 0.0
 
 
@@ -54,7 +67,7 @@ class Master:
         )
         objective.set_objective(self.model, dict.fromkeys(self.model.columns, 1.0))
         self.lp = GrowingLp(self.model.prob, options)
-        self.built = np.zeros(len(pairs), dtype=bool)
+        self.built = np.zeros((pairs.nodes, len(pairs)), dtype=bool)
         self.labels: list[Replicas | Flow] = []  # of the columns added
         self._kwh: list[float] = []  # of the columns added, and the scope in which it is drawn
         self._scopes: list[int] = []
@@ -73,6 +86,34 @@ class Master:
                 self._packing.setdefault((label.pool, label.scope), []).append((label, i))
             elif isinstance(label, Demand):
                 self._demand[label.block, label.workload, label.cls] = i
+        self._standing = self._orders_that_stand()
+
+    def _orders_that_stand(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
+        """What may stand under an offer in a node of a horizon: columns of orders and of what is
+        held, each with the number of nodes in which it stands."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for row in self.model.prob.constraints():
+            label = self.model.rows[row.name]
+            if isinstance(label, InService):
+                columns = [self.lp.column_index[v.name] for v, a in row.items() if a < 0]
+                found[label.node, label.offer] = columns
+        stands = Counter(itertools.chain.from_iterable(found.values()))
+        return {at: [(i, stands[i]) for i in columns] for at, columns in found.items()}
+
+    def _spare(self, answer: Answer, label: Systems) -> float:
+        """What one more system in a node costs above what it is worth: its own reduced cost, and
+        the part of its cheapest order's that falls to the node."""
+        cost = max(float(answer.reduced_costs[self.base[label]]), 0.0)
+        problem = self.pairs.problem
+        if problem.offers[label.offer].stock is None:
+            return cost
+        return cost + self._spare_of_orders(answer, problem.node_of(label.scope), label.offer)
+
+    def _spare_of_orders(self, answer: Answer, u: int, o: int) -> float:
+        """What the cheapest order costs above its worth, as far as it falls to a node."""
+        standing = self._standing[u, o]
+        parts = (max(float(answer.reduced_costs[i]), 0.0) / nodes for i, nodes in standing)
+        return min(parts, default=_NEVER)
 
     def objective_prices(self, unmet: float | None = None) -> Prices:
         """The problem's own objective; demand may go unmet at a price that nothing else costs."""
@@ -80,8 +121,10 @@ class Master:
         goal = problem.objective.goal
         kwh = objective.kwh_weights(problem, self.pairs.frame, goal)
         base, constant = objective.goal_coefficients(self.model, goal)
-        own = self._gpu_prices(base)[self.pairs.pool] * self.pairs.gpus[self.pairs.candidate]
-        rates = own[:, None] * self.pairs.load[self.pairs.candidate]
+        own = self._gpu_prices(base)[:, self.pairs.pool] * self.pairs.gpus[self.pairs.candidate]
+        paid = own[own > 0]  # what is free is held to the size of what is not
+        own = np.where(own > 0, own, paid.mean() if len(paid) else 1.0)
+        rates = own.max(axis=0)[:, None] * self.pairs.load[self.pairs.candidate]
         dearest = float(rates[np.isfinite(rates)].max(initial=1.0))
         unmet = _UNMET * dearest if unmet is None else unmet
         base |= dict.fromkeys(self.model.of(Slack), unmet)
@@ -92,16 +135,22 @@ class Master:
         problem = self.pairs.problem
         kwh = np.zeros((len(problem.pools), len(problem.scopes)))
         base: dict[Label, float] = dict(weights.items())
-        return Prices(base, kwh, 1.0 / self.pairs.needed[self.pairs.candidate])
+        own = 1.0 / self.pairs.needed[self.pairs.candidate]
+        return Prices(base, kwh, np.tile(own, (self.pairs.nodes, 1)))
 
     def _gpu_prices(self, base: Mapping[Label, float]) -> FloatArray:
-        """Least objective weight of one accelerator of each pool."""
+        """Least objective weight of one accelerator, by node and pool; with the yearly price of
+        what is ordered, which stands on the order."""
         problem = self.pairs.problem
-        price = np.full(len(problem.pools), math.inf)
+        price = np.full((self.pairs.nodes, len(problem.pools)), math.inf)
+        usd = problem.objective.goal.of.get("cost", 0.0)
         for label in self.model.of(Systems):
-            p = problem.offers[label.offer].pool
-            each = base.get(label, 0.0) / problem.pools[p].gpus_per_system
-            price[p] = min(price[p], each)
+            u, p = problem.node_of(label.scope), problem.offers[label.offer].pool
+            each = base.get(label, 0.0)
+            if problem.offers[label.offer].stock is not None:
+                year, years = problem.parts[u]
+                each += usd * years * sum(year.offers[label.offer].annual_cost_items_usd.values())
+            price[u, p] = min(price[u, p], each / problem.pools[p].gpus_per_system)
         return price
 
     def use(self, prices: Prices) -> None:
@@ -116,24 +165,24 @@ class Master:
         self.lp.reprice(costs)
 
     @uncollected()
-    def add(self, rows: Iterable[int]) -> None:
-        """Build the columns and capacity rows of more pairs."""
+    def add(self, cells: Iterable[Cell]) -> None:
+        """Build the columns and capacity rows of more pairs, each in a node."""
         assert self._prices is not None
         costs: list[float] = []
         entries: list[list[tuple[int, float]]] = []
         capacity: dict[Row, int] = {}
         labels: list[Replicas | Flow] = []
-        for row in rows:
-            self.built[row] = True
+        for u, row in cells:
+            self.built[u, row] = True
             p, c = int(self.pairs.pool[row]), int(self.pairs.candidate[row])
             price, w = self._prices.kwh[p].tolist(), int(self.pairs.workload[c])
-            flows = list(self.pairs.flow_columns(row))
+            flows = list(self.pairs.flow_columns(row, u))
             carried: dict[int, int] = {}  # block -> capacity row
             for flow, _, _ in flows:
                 if flow.block not in carried:
                     carried[flow.block] = self.lp.rows + len(capacity)
                     capacity[Capacity(flow.block, p, c)] = carried[flow.block]
-            for replicas, kwh in self.pairs.replica_columns(row):
+            for replicas, kwh in self.pairs.replica_columns(row, u):
                 labels.append(replicas)
                 self._kwh.append(kwh)
                 self._scopes.append(replicas.scope)
@@ -183,8 +232,9 @@ class Master:
 
     def _held(self, carried: Mapping[int, int], replicas: Replicas) -> list[tuple[int, float]]:
         """Capacity rows, by block, that a replica column gives room in."""
-        rows = (carried.get(b) for b in self.pairs.problem.scopes[replicas.scope].blocks)
-        return [(i, -1.0) for i in rows if i is not None]
+        speed = self.pairs.speed[replicas.pool]
+        blocks = self.pairs.problem.scopes[replicas.scope].blocks
+        return [(carried[b], -float(speed[b])) for b in blocks if b in carried]
 
     def solve(self, seconds: float) -> Answer:
         """The relaxation's least value by the prices in use.
@@ -210,9 +260,20 @@ class Master:
         spare: dict[PoolScope, float] = {}
         for label in self.model.of(Systems):
             at = (problem.offers[label.offer].pool, label.scope)
-            cost = max(float(answer.reduced_costs[self.base[label]]), 0.0)
-            spare[at] = min(spare.get(at, math.inf), cost)
+            spare[at] = min(spare.get(at, math.inf), self._spare(answer, label))
         return Duals(demand, packing, spare)
+
+    def system_prices(self, answer: Answer) -> dict[tuple[int, int], float]:
+        """The most that a system in service can be let for before an order gains, by node and
+        offer: what it is worth, and what its order costs above that."""
+        worth = {
+            (la.node, la.offer): -float(answer.duals[i])
+            for la, i in self.rows.items()
+            if isinstance(la, InService)
+        }
+        most = _DEAR * max(map(abs, worth.values()), default=0.0)  # far from rounding's reach
+        spare = {at: min(self._spare_of_orders(answer, *at), most) for at in worth}
+        return {at: usd + spare[at] for at, usd in worth.items()}
 
     def slack(self, answer: Answer) -> dict[Slack, float]:
         """Slack columns and how much of each the solution takes."""

@@ -11,9 +11,10 @@ are means over its requests. Its reduced cost is
 
     idle energy of the replica + sum over packing rows of mu * coefficient - sum over b of value[b]
 
-(per block where counts may differ by block). Systems at zero with reduced cost to spare lend it to
-the packing row of the least size, which is dual feasible and keeps pools that nobody uses from
-looking free.
+(per block where counts may differ by block, with value[b] times the speed of the pool then). Over
+a horizon a pair is built in each node by itself: nodes want different ones. Systems at zero with
+reduced cost to spare lend it to the packing row of the least size, which is dual feasible and keeps
+pools that nobody uses from looking free.
 
 Pools that are copies of one another (the same provider's hall, seen from several sites) are one
 pool: any plan that uses several is a plan that uses the first.
@@ -48,6 +49,7 @@ from tokenfleet.problem_data import (
 
 IntArray = NDArray[np.int64]
 PoolScope = tuple[int, int]
+Cell = tuple[int, int]  # node and row of a pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,19 +87,27 @@ class Pairs:
         self.gpus = np.array([c.gpus for c in candidates], dtype=np.int64)
         self.idle_kw = np.array([c.idle_w for c in candidates]) / 1000.0
         self.needed = np.array([frame.needed[c] for c in range(len(candidates))])
+        self.speed = np.array(
+            [np.broadcast_to(pool.speed, len(problem.blocks)) for pool in problem.pools]
+        ).reshape(len(problem.pools), len(problem.blocks))
+        self.nodes = 1 if problem.horizon is None else len(problem.horizon.nodes)
         self._load: list[list[float]] = self.load.tolist()
         self._energy_j: list[list[float]] = self.energy_j.tolist()
-        self._asked = [self._where_asked(w) for w in range(len(problem.workloads))]
+        self._asked = [
+            [self._where_asked(w, u) for u in range(self.nodes)]
+            for w in range(len(problem.workloads))
+        ]
 
     def __len__(self) -> int:
         return len(self.pool)
 
-    def _where_asked(self, w: int) -> list[tuple[int, int, float]]:
-        """Block, class and the block's seconds a year, wherever the workload has demand."""
+    def _where_asked(self, w: int, u: int) -> list[tuple[int, int, float]]:
+        """Block, class and the block's seconds a year, where the workload has demand in a node."""
         demand = self.problem.workloads[w].demand_rps
         return [
             (b, k, block.counted_hours * SECONDS_PER_HOUR)
             for b, block in enumerate(self.problem.blocks)
+            if self.problem.node_of(only_block(b)) == u
             for k in self.frame.order.classes[w]
             if demand[b, k] > 0
         ]
@@ -118,6 +128,10 @@ class Pairs:
         for first, last in itertools.pairwise([*starts, len(self.pool)]):
             yield int(self.pool[first]), slice(int(first), int(last))
 
+    def in_nodes(self, rows: Iterable[int]) -> list[Cell]:
+        """Pairs in every node."""
+        return [(u, row) for row in rows for u in range(self.nodes)]
+
     def cheapest_of_each(self, price: FloatArray) -> list[int]:
         """For each class the pair of each system that serves a request/s at the least price.
 
@@ -137,9 +151,10 @@ class Pairs:
         return sorted(chosen)
 
     def reduced_costs(self, duals: Duals, kwh: FloatArray) -> FloatArray:
-        """Reduced cost of each pair, energy at `kwh` by pool and scope."""
+        """Reduced cost of each pair in each node (nodes, pairs), energy at `kwh` by pool and scope;
+        of one whose number differs by block, that of the block where it is least."""
         problem = self.problem
-        total = np.full(len(self), math.inf)
+        total = np.full((self.nodes, len(self)), math.inf)
         value = np.stack([self._value(duals, b, kwh) for b in range(len(problem.blocks))])
         for p, rows in self.by_pool():
             c = self.candidate[rows]
@@ -149,7 +164,8 @@ class Pairs:
                 packed = [self._packed(duals, (p, scope), int(size)) for size in sizes]
                 cost = self.idle_kw[c] * self.frame.scopes.hours_up(p, scope) * kwh[p, scope]
                 cost = cost + np.array(packed)[which] - value[up, rows].sum(axis=0)
-                total[rows] = np.minimum(total[rows], cost)
+                u = problem.node_of(scope)
+                total[u, rows] = np.minimum(total[u, rows], cost)
         return total
 
     def _value(self, duals: Duals, b: int, kwh: FloatArray) -> FloatArray:
@@ -163,10 +179,11 @@ class Pairs:
         if len(mixed):
             mix = self.mix[self.candidate[mixed]]
             taken = mix > 0
-            worth = np.where(taken, mix * (paid[mixed] - energy[mixed]), 0.0).sum(axis=1)
-            work = np.where(taken, mix * load[mixed], 0.0).sum(axis=1)
+            worth = (mix * np.where(taken, paid[mixed] - energy[mixed], 0.0)).sum(axis=1)
+            work = (mix * np.where(taken, load[mixed], 0.0)).sum(axis=1)
             value[mixed] = np.maximum(worth / work, 0.0)
-        return value
+        faster: FloatArray = value * self.speed[self.pool, b]
+        return faster
 
     def _kwh(self, b: int, energy_j: FloatArray) -> FloatArray:
         """IT kWh a year of one request/s in block b at so many joules per request."""
@@ -189,19 +206,24 @@ class Pairs:
             total += (mu + spare / held if lent else mu) * packing_coefficient(row, room, size)
         return total
 
-    def replica_columns(self, row: int) -> Iterator[tuple[Replicas, float]]:
-        """Label and kWh a year of the replica columns of a pair."""
+    def replica_columns(self, row: int, u: int) -> Iterator[tuple[Replicas, float]]:
+        """Label and kWh a year of the replica columns of a pair in a node."""
         p, c = int(self.pool[row]), int(self.candidate[row])
         idle_kw = self.problem.candidates[c].idle_w / 1000.0
-        for scope in self.frame.scopes.replicas(p):
+        for scope in self._scopes_of(p, u):
             yield Replicas(scope, p, c), idle_kw * self.frame.scopes.hours_up(p, scope)
 
-    def flow_columns(self, row: int) -> Iterator[tuple[Flow, float, float]]:
-        """Label, kWh a year and load of the flows of a pair, those of a block together."""
+    def _scopes_of(self, p: int, u: int) -> list[int]:
+        """Scopes of a node in which the replicas of a pool are counted."""
+        scopes = self.frame.scopes.replicas(p)
+        return [scope for scope in scopes if self.problem.node_of(scope) == u]
+
+    def flow_columns(self, row: int, u: int) -> Iterator[tuple[Flow, float, float]]:
+        """Label, kWh a year and load of a pair's flows in a node, those of a block together."""
         p, c = int(self.pool[row]), int(self.candidate[row])
         load, energy_j = self._load[c], self._energy_j[c]
         up = set(self.frame.scopes.up(p))
-        for b, k, seconds in self._asked[self.problem.candidates[c].workload]:
+        for b, k, seconds in self._asked[self.problem.candidates[c].workload][u]:
             if b in up and math.isfinite(load[k]):
                 yield Flow(b, p, c, k), seconds * energy_j[k] / JOULES_PER_KWH, load[k]
 
@@ -219,7 +241,8 @@ def packing_coefficient(row: Packing, room: int, size: int) -> float:
 
 def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
     """Pools in canonical order without those that are copies of an earlier one."""
-    lost = any(block.lost_site >= 0 for block in problem.blocks)
+    # Over a horizon copies in one node may differ in another.
+    apart = problem.horizon is not None or any(block.lost_site >= 0 for block in problem.blocks)
     seen: set[object] = set()
     distinct = []
     for p in frame.order.pools:
@@ -229,7 +252,7 @@ def _distinct_pools(problem: Problem, frame: Frame) -> list[int]:
         offers = frozenset(copy_of(problem.offers[o]) for o in frame.offers[p])
         hall = hall_of(problem.sites[pool.site])
         key = (copy_of(pool), hall, offers, tuple(frame.able[p]))
-        if pool.hosted and not lost:
+        if pool.hosted and not apart:
             if key in seen:
                 continue
             seen.add(key)

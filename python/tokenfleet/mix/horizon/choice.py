@@ -20,6 +20,7 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
+from tokenfleet.mix.horizon.risk import settled
 from tokenfleet.mix.horizon.states import (
     WORKED_OUT,
     FloatArray,
@@ -80,8 +81,10 @@ class Choice:
         costs = self._costs(states.costs[states.kept])
         costs = np.where(np.isfinite(costs), costs, 0.0)
         self.factor = power_of_two(float(np.abs(costs).max(initial=0.0)))
+        self.totals: dict[int, int] = {}  # node -> its row that adds its cost up
+        self.told = costs[len(states.kept) :]  # of every state, in that row
         self.solver = silent_highs({"threads": 1, "mip_rel_gap": 0.0})
-        self.solver.passModel(self._programme(self.factor * costs))
+        self.solver.passModel(self._programme(self.factor * self._in_objective(costs)))
 
     def _programme(self, costs: FloatArray) -> Any:
         """Columns and rows that stay, then a column for every state."""
@@ -89,9 +92,18 @@ class Choice:
         lp, rows = highspy.HighsLp(), _Rows(*sides_of(matrix, self.states.rows))
         at = np.full(len(matrix.names), -1)
         at[kept] = np.arange(len(kept))
-        for r in self.states.rows:
+        node_of_row = {r: u for u, r in self.states.totals.items()}
+        for i, r in enumerate(self.states.rows):
             here = slice(matrix.starts[r], matrix.starts[r + 1])
-            rows.add(at[matrix.columns[here]], matrix.values[here])
+            places = at[matrix.columns[here]]
+            stays = places >= 0
+            columns, values = [places[stays]], [matrix.values[here][stays]]
+            if r in node_of_row:
+                self.totals[node_of_row[r]] = i
+                found, paid = self._paid_in(node_of_row[r])
+                columns.append(found)
+                values.append(paid)
+            rows.add(np.concatenate(columns), np.concatenate(values))
         for operation, first in zip(self.states.operations, self.first, strict=True):
             self._hold_states(rows, operation, first, at)
         own = [matrix.variables[j] for j in kept]
@@ -124,6 +136,26 @@ class Choice:
             value = np.concatenate([np.ones(len(standing)), -operation.states[held, i]])
             rows.add(np.concatenate([standing, held + first]), value, 0.0, _INF)
 
+    def _paid_in(self, u: int) -> tuple[IntArray, FloatArray]:
+        """Columns of the states of a node, and what each costs if things come to there."""
+        first = len(self.states.kept)
+        for operation, start in zip(self.states.operations, self.first, strict=True):
+            if operation.node == u:
+                columns = np.arange(start, start + len(operation.states))
+                return columns, self.told[columns - first] / self.probability(u)
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+
+    def probability(self, u: int) -> float:
+        """How likely things come to a node."""
+        horizon = self.states.m.problem.horizon
+        assert horizon is not None
+        return horizon.nodes[u].probability
+
+    def _in_objective(self, costs: FloatArray) -> FloatArray:
+        """What the objective counts of costs."""
+        first = len(self.states.kept)
+        return np.concatenate([costs[:first], self.states.share * costs[first:]])
+
     def _costs(self, of_kept: FloatArray) -> FloatArray:
         return np.concatenate([of_kept, *(o.costs() for o in self.states.operations)])
 
@@ -133,8 +165,21 @@ class Choice:
         costs = self._costs(np.zeros(0))
         none = costs == math.inf
         index = np.arange(first, self.columns, dtype=np.int32)
-        self.solver.changeColsCost(len(index), index, self.factor * np.where(none, 0.0, costs))
+        paid = np.where(none, 0.0, costs)
+        self.solver.changeColsCost(len(index), index, self.factor * self.states.share * paid)
+        if self.totals:
+            self._tell(paid)
         self.close(np.flatnonzero(none) + first)
+
+    def _tell(self, paid: FloatArray) -> None:
+        """What states cost by now, in the rows that add up what nodes cost."""
+        first = len(self.states.kept)
+        for operation, start in zip(self.states.operations, self.first, strict=True):
+            row, share = self.totals[operation.node], self.probability(operation.node)
+            here = slice(start - first, start - first + len(operation.states))
+            for i in np.flatnonzero(paid[here] != self.told[here]).tolist():
+                self.solver.changeCoeff(row, start + i, float(paid[start - first + i] / share))
+        self.told = paid
 
     def close(self, columns: IntArray) -> None:
         """No plan uses these states."""
@@ -295,6 +340,7 @@ class _Search:
         """The plan of a choice, if its states have plans."""
         plan, value = _plan(self.states, self.choice, found), self.best.value
         if plan is not None:
+            plan = settled(self.states.m, plan)
             self.best.offer_plan(plan)
             if self.best.value != value:
                 self.start = found

@@ -93,7 +93,8 @@ def _pool(years: Sequence[Problem], p: int) -> Pool:
 
 def _offer(years: Sequence[Problem], o: int) -> OfferData:
     hourly = _by_block(years, lambda year: year.offers[o].hourly_usd)
-    return replace(years[0].offers[o], hourly_usd=hourly)
+    billed = _by_block(years, lambda year: year.offers[o].billed_per_hour)
+    return replace(years[0].offers[o], hourly_usd=hourly, billed_per_hour=billed)
 
 
 def _api(years: Sequence[Problem], a: int) -> ApiData:

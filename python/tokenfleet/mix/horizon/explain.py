@@ -7,7 +7,7 @@ then gives way least says what is missing. It is itself the plan that its repair
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
@@ -25,21 +25,26 @@ _MOST_S = 8.0
 _NOISE = 1e-6
 
 
+Orders = Mapping[tuple[int, int], float]  # (node, offer): systems
+
+
 def explain_horizon(
-    problem: Problem, frame: Frame, fixed: Mapping[tuple[int, int], float] | None = None
+    problem: Problem,
+    frame: Frame,
+    fixed: Orders | None = None,
+    pairs: frozenset[tuple[int, int]] | None = None,
 ) -> InfeasibleError:
     """The error that names the periods in which something is short, where orders `fixed` by node
-    and offer stand."""
+    and offer stand; told over some `pairs` where all are too many."""
     deadline = Deadline(_SECONDS)
     horizon = problem.horizon
     assert horizon is not None
     names = that_give_way(horizon)
-    repairs = [_repair(problem, frame, [name], deadline, fixed or {}) for name in names]
+    asked = _Asked(problem, frame, fixed or {}, pairs, deadline)
+    repairs = [asked.repair([name]) for name in names]
     found = [texts for texts in repairs if texts]
     if not found:
-        found = [
-            texts for texts in [_repair(problem, frame, names, deadline, fixed or {})] if texts
-        ]
+        found = [texts for texts in [asked.repair(names)] if texts]
     if not found:
         return InfeasibleError("no plan over the horizon meets every requirement", ())
     conflicts = [text for texts in found for text in texts]
@@ -60,26 +65,32 @@ def that_give_way(horizon: Horizon) -> list[str]:
     return sorted(found, key=lambda name: name == "demand")
 
 
-def _repair(
-    problem: Problem,
-    frame: Frame,
-    families: Sequence[str],
-    deadline: Deadline,
-    fixed: Mapping[tuple[int, int], float],
-) -> list[str]:
-    """What must give way of some families, the least of it; nothing where that is no cure."""
-    m = build(problem, relax=frozenset(families), frame=frame)
-    fix_orders(m, fixed)
-    slacks = m.of(Slack)
-    if not slacks or deadline.left() <= 0:
-        return []
-    set_objective(m, {la: 1.0 / max(_size(problem, la.row), _NOISE) for la in slacks})
-    seconds = min(max(deadline.left() / 2, 0.5), _MOST_S)
-    outcome = run(m.prob, SolveOptions(gap=1e-3, time_limit_s=seconds))
-    if not outcome.has_incumbent:
-        return []
-    amounts = {label.row: outcome.values[column.name] for label, column in slacks.items()}
-    return _texts(problem, amounts)
+@dataclass(frozen=True)
+class _Asked:
+    """A horizon without a plan, and what is kept while it is asked what would cure it."""
+
+    problem: Problem
+    frame: Frame
+    fixed: Orders
+    pairs: frozenset[tuple[int, int]] | None
+    deadline: Deadline
+
+    def repair(self, families: Sequence[str]) -> list[str]:
+        """What must give way of some families, the least of it; nothing where that is no cure."""
+        problem, relax = self.problem, frozenset(families)
+        pools = range(len(problem.pools))
+        m = build(problem, relax=relax, pairs=self.pairs, pools=pools, frame=self.frame)
+        fix_orders(m, self.fixed)
+        slacks = m.of(Slack)
+        if not slacks or self.deadline.left() <= 0:
+            return []
+        set_objective(m, {la: 1.0 / max(_size(problem, la.row), _NOISE) for la in slacks})
+        seconds = min(max(self.deadline.left() / 2, 0.5), _MOST_S)
+        outcome = run(m.prob, SolveOptions(gap=1e-3, time_limit_s=seconds))
+        if not outcome.has_incumbent:
+            return []
+        amounts = {label.row: outcome.values[column.name] for label, column in slacks.items()}
+        return _texts(problem, amounts)
 
 
 def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:

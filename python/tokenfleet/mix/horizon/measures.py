@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon.combine import along, mean
+from tokenfleet.mix.horizon.part import Part, elsewhere
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Horizon
-
-Chosen = frozenset[tuple[int, int]] | None  # pairs of pool and candidate that may be used
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,18 @@ class Known:
 
 
 def wait_and_see(
-    horizon: Horizon, options: SolveOptions, name: str = "", pairs: Chosen = None
+    horizon: Horizon, options: SolveOptions, name: str = "", part: Part | None = None
 ) -> Known:
     """The best plan of each future, if it were known."""
     return Known(
-        {
-            leaf: solve_horizon(name, along(horizon, leaf), options, pairs=pairs)
-            for leaf in horizon.leaves
-        }
+        {leaf: _alone(along(horizon, leaf), options, name, part) for leaf in horizon.leaves}
     )
+
+
+def _alone(chain: Horizon, options: SolveOptions, name: str, part: Part | None) -> HorizonResult:
+    """The best plan of a future that is certain."""
+    own = elsewhere(part, chain, Effort.of(options))
+    return solve_horizon(name, chain, options, part=own)
 
 
 def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, int], float]:
@@ -60,10 +63,10 @@ def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, i
 
 
 def mean_plan(
-    horizon: Horizon, options: SolveOptions, name: str = "", pairs: Chosen = None
+    horizon: Horizon, options: SolveOptions, name: str = "", part: Part | None = None
 ) -> HorizonResult:
     """The best plan of the mean future."""
-    return solve_horizon(name, mean(horizon), options, pairs=pairs)
+    return _alone(mean(horizon), options, name, part)
 
 
 def with_orders(
@@ -71,11 +74,11 @@ def with_orders(
     orders: Orders,
     options: SolveOptions,
     name: str = "",
-    pairs: Chosen = None,
+    part: Part | None = None,
 ) -> HorizonResult | None:
     """The best plan after such orders now; None where they leave none."""
     try:
-        return solve_horizon(name, horizon, options, fixed=orders, pairs=pairs)
+        return solve_horizon(name, horizon, options, fixed=orders, part=part)
     except InfeasibleError:
         return None
 

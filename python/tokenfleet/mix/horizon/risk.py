@@ -20,7 +20,7 @@ import pulp
 from tokenfleet.errors import SchemaError
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.model.index import NO_LEAF, Future, Label, NodeTotal
+from tokenfleet.mix.model.index import NO_LEAF, TIE, Future, Label, NodeTotal
 from tokenfleet.mix.model.stock import terms_by_node
 from tokenfleet.problem_data import AtRisk, NodeCost, Problem, Short, Tail, Unmet, only_block
 
@@ -38,6 +38,11 @@ class Risk:
     least: Mapping[int, float] | None = None  # regret: least cost of each future, by leaf
 
     @property
+    def counts_the_bad(self) -> bool:
+        """Whether anything but the mean counts."""
+        return self.kind == "regret" or (self.kind == "cvar" and self.weight > 0.0)
+
+    @property
     def leaves_a_choice(self) -> bool:
         """Whether plans of different mean cost may be equally good by it."""
         return self.kind == "regret" or (self.kind == "cvar" and self.weight == 1.0)
@@ -49,7 +54,7 @@ def set_risk(m: FleetModel, risk: Risk) -> None:
     assert horizon is not None
     if risk.most_unmet is not None:
         _limit_unmet(m, risk.most_unmet)
-    if risk.kind == "neutral" or (risk.kind == "cvar" and risk.weight == 0.0):
+    if not risk.counts_the_bad:
         objective.set_goal(m)
         return
     if m.problem.objective.kind != "least_cost":
@@ -91,6 +96,43 @@ def _add_node_costs(m: FleetModel) -> None:
         column = m.column(NodeCost(u), low=-math.inf)
         pairs = [(m.columns[label], each) for label, each in usd.items()]
         m.row(NodeTotal(u), [*pairs, (column, -1.0)], EQ, -fixed[u])
+
+
+def settled(m: FleetModel, plan: Mapping[str, float]) -> dict[str, float]:
+    """A plan by names of columns, with what nodes cost and what is at risk as its other numbers
+    make them."""
+    found = dict(plan)
+    if not m.of(AtRisk):
+        return found
+    at_risk, tails = m.columns[AtRisk()], m.of(Tail)
+    over: dict[int, float] = {}  # by leaf: cost, less what a future may cost
+    for row in m.prob.constraints():
+        label = m.rows[row.name]
+        if isinstance(label, NodeTotal):
+            column = m.columns[NodeCost(label.node)]
+            others = ((v, a) for v, a in row.items() if v is not column)
+            found[column.name] = row.constant + sum(a * found.get(v.name, 0.0) for v, a in others)
+    for row in m.prob.constraints():
+        label = m.rows[row.name]
+        if isinstance(label, Future) and label.leaf != NO_LEAF:
+            nodes = ((v, a) for v, a in row.items() if a > 0)
+            over[label.leaf] = row.constant + sum(a * found[v.name] for v, a in nodes)
+    if not tails:
+        found[at_risk.name] = max(over.values())
+        return found
+    stated = m.prob.objective.items()
+    for row in m.prob.constraints():
+        if m.rows[row.name] == Future(NO_LEAF, TIE):  # then the mean is asked for
+            stated = row.items()
+    weight = {v.name: a for v, a in stated}
+
+    def worth(level: float) -> float:
+        beyond = (weight[tails[Tail(x)].name] * max(c - level, 0.0) for x, c in over.items())
+        return float(weight[at_risk.name] * level + sum(beyond))
+
+    level = min(over.values(), key=worth)
+    found[at_risk.name] = level
+    return found | {tails[Tail(x)].name: max(c - level, 0.0) for x, c in over.items()}
 
 
 def fixed_costs(problem: Problem, constant_usd: float) -> list[float]:

@@ -1,10 +1,10 @@
 """Search over a horizon: bound, a whole plan period by period, proof.
 
 1. A fleet with few states is searched by them (`states`), which bounds it best.
-2. Of another the relaxation is the bound. A small model goes to HiGHS whole. A large one is made
-   whole one period at a time (relax and fix): numbers of the period are whole, those before stand,
-   those after may be fractions. That is a plan early, and starts the exact search, which has the
-   rest of the time.
+2. Of another the relaxation is the bound. A small model goes to HiGHS whole. Of a large one a plan
+   near the relaxation is sought first (`near`). Where there is none it is made whole one period at
+   a time (relax and fix): numbers of the period are whole, those before stand, those after may be
+   fractions. That is a plan early, and starts the exact search, which has the rest of the time.
 3. The numbers that are whole are fixed and the rest solved once more, so that a plan holds to the
    last digit and not to the solver's tolerance.
 """
@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 import pulp
 
 from tokenfleet.mix.horizon.choice import search_states
+from tokenfleet.mix.horizon.near import plan_near
 from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.stock import node_of
@@ -36,6 +37,7 @@ _KEPT_S = 5.0
 _STOCK = (Ordered, Held, Placed, NodeCost, Tail, AtRisk)
 _WAITED_FOR = 0.03  # gap of a period whose time was over before it had a good plan
 _LONGER_S = 5.0
+_NEAR_SHARE = 0.3  # of the time, for a plan near the relaxation of a large model
 _ROUGH = 2e-3  # gap of one period at a time
 
 
@@ -44,20 +46,26 @@ def search_horizon(
     effort: Effort,
     start: Mapping[str, float] | None = None,
     watch: Watch | None = None,
+    bound: float | None = None,
 ) -> Found:
     """Solve the model with the objective that it has now, from the plan `start` if there is one;
-    `watch(value, bound)` is told of what is found."""
-    best = Incumbent(m, effort.gap, -math.inf * sign_of(m.prob), watch=watch)
+    `watch(value, bound)` is told of what is found. With `bound`, which is that of the whole, the
+    model holds only a part of the columns, and nothing that it proves of itself is claimed."""
+    known = -math.inf * sign_of(m.prob) if bound is None else bound
+    best = Incumbent(m, effort.gap, known, bound is not None, watch)
     if start is not None:
         best.offer_plan(start)
     try:
-        _by_states(m, effort, best)
+        if not best.partial:
+            _by_states(m, effort, best)
         if best.plan is None or not (best.done() or effort.left() <= 0):
             relaxed = run(m.prob, effort.first().within(effort.first().left()), mip=False)
             if not relaxed.has_incumbent:
                 status = relaxed.status
                 return Found(status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
-            best.prove(relaxed.bound)
+            if not best.partial:
+                best.prove(relaxed.bound)
+            _near(m, relaxed, effort.part(_NEAR_SHARE, least_s=5.0), best)
             _whole(m, effort, best)
     except KeyboardInterrupt:
         if best.plan is None:
@@ -77,6 +85,12 @@ def _by_states(m: FleetModel, effort: Effort, best: Incumbent) -> None:
         states = states_of(m)
         if states is not None:
             search_states(states, effort, best)
+
+
+def _near(m: FleetModel, relaxed: Outcome, effort: Effort, best: Incumbent) -> None:
+    """A first plan of a large model, near its relaxation."""
+    if best.plan is None and sum(compiled(m.prob).integral) > SMALL:
+        plan_near(m, relaxed, effort, best)
 
 
 def _whole(m: FleetModel, effort: Effort, best: Incumbent) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import pulp
 
+from tokenfleet.errors import SchemaError
 from tokenfleet.mix.horizon.combine import combined, in_node
 from tokenfleet.mix.horizon.explain import explain_horizon
+from tokenfleet.mix.horizon.part import Part, bound_by
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
 from tokenfleet.mix.horizon.search import search_horizon
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
@@ -23,9 +25,9 @@ from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.solve import NoPlanError, bounded_scale
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, Status
+from tokenfleet.mix.solver.highs import SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
-from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Systems
+from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Started, Systems
 
 _TIE = 1e-8  # relative: plans as near as this in the objective are equally good
 Orders = Mapping[tuple[int, int], float]  # (node, offer): systems
@@ -91,33 +93,40 @@ def solve_horizon(
     risk: Risk | None = None,
     fixed: Orders | None = None,
     *,
-    pairs: frozenset[tuple[int, int]] | None = None,
+    part: Part | None = None,
     watch: Watch | None = None,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already;
-    `pairs` are the (pool, candidate) that may be used, all by default: of a plan over some of them
-    nothing is proven against the others. `watch(value, bound)` is told of the best plan as it
-    moves.
+    `part` are the pairs that may be used where all are too many, with the bound that was proven of
+    all. `watch(value, bound)` is told of the best plan as it moves.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
+        SchemaError: a node cannot happen.
         SolverError: the solver failed, or found no plan and no proof that there is none.
     """
     begun = time.perf_counter()
     options = options or SolveOptions()
+    for node in horizon.nodes:
+        if not node.probability > 0:
+            raise SchemaError(f"{node.name} has probability {node.probability:g}", "leave it out")
     problem = combined(name, horizon)
+    pairs = None if part is None else part.pairs
     m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
     set_risk(m, risk or Risk())
     effort = Effort.of(options)
     if problem.objective.goal.per is not None:
         found = _by_amount(search_ratio(m, effort, search_horizon), problem)
     else:
-        found = search_horizon(m, effort, watch=watch)
+        bound = None
+        if part is not None:
+            bound = max(bound_by(risk, part.bound, horizon), part.at_risk)
+        found = search_horizon(m, effort, watch=watch, bound=bound)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
-        if found.status == "infeasible":
-            raise explain_horizon(problem, m.frame, fixed)
+        if found.status == "infeasible" and (part is None or part.infeasible or fixed):
+            raise explain_horizon(problem, m.frame, fixed, pairs)
         raise NoPlanError("no plan was found within the time limit", "give the solver more time")
     if risk is not None and risk.leaves_a_choice:
         found = _least_mean(m, found, effort)
@@ -126,9 +135,6 @@ def solve_horizon(
     booked = _booked(m, values)
     by_leaf = _costs_by_leaf(horizon, fixed_usd, booked)
     npv = sum(horizon.nodes[x].probability * usd for x, usd in by_leaf.items())
-    if pairs is not None:
-        status: Status = "feasible" if found.status in PROVEN else found.status
-        found = replace(found, status=status, bound=math.nan)
     return HorizonResult(
         problem=problem,
         status=found.status,
@@ -208,9 +214,10 @@ def year_of(result: HorizonResult, u: int) -> MixResult:
     problem, node = result.problem, result.horizon.nodes[u]
     weight = problem.parts[u][1]
     values, bookings = in_node(problem, u, result.values), []
+    values = {la: n for la, n in values.items() if not isinstance(la, Started)}
     held: dict[tuple[int, str], float] = {}
     for where, booking in result.booked:
-        if where != u:
+        if where != u or isinstance(booking.label, Started):  # of no year by itself
             continue
         label, usd = booking.label, booking.usd / weight
         if isinstance(label, Ordered | Held):

@@ -16,6 +16,9 @@ What a state costs may be taken too low without harm as long as no plan uses it,
 out (`choice`): the relaxation in one state bounds all, and more systems never make g dearer (what
 stands idle is paid in the stock).
 
+With risk the objective counts a share of the mean cost and what the bad futures cost, which grows
+with what each node costs: g is then the same, and z has it in the row that adds the node's cost up.
+
 Nodes whose numbers need not be whole keep their own columns. What ties replicas of several nodes
 together, or systems to something else, leaves no states: see `states_of`.
 """
@@ -33,7 +36,9 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
-from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model import FleetModel, Label, limits
+from tokenfleet.mix.model.index import NodeTotal
+from tokenfleet.mix.model.objectives import goal_coefficients
 from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.solver.highs import Matrix, compiled, power_of_two
 from tokenfleet.mix.solver.silent import silent_highs
@@ -51,12 +56,13 @@ from tokenfleet.problem_data import (
 )
 
 MOST = 4_000  # states of a node, above which they are not worked out
-_STOCK = (Ordered, Held, Placed)
-_RISK = (NodeCost, AtRisk, Tail, Unmet)
-_INSIDE = frozenset(
-    {"reserve", "pack", "place", "slots", "whole", "capacity", "demand", "pair", "used_for",
-     "api_rate", "replica_cut", "system_cut"}
-)  # fmt: skip
+_STAYS = (Ordered, Held, Placed, NodeCost, AtRisk, Tail)  # columns of no node's own business
+_INSIDE = {"used_for", "replica_cut", "system_cut"} | {
+    name
+    for family in limits.FAMILIES
+    if family.over in ("requests", "reserve")
+    for name in (family.name, *family.more_rows)
+}
 RELAXED, WORKED_OUT = 1, 2  # how well a state is known
 _INF = highspy.kHighsInf
 
@@ -155,14 +161,20 @@ class Operation:
 
 @dataclass(eq=False)
 class States:
-    """A horizon as states: the nodes that have them, and the columns and rows that stay."""
+    """A horizon as states: the nodes that have them, and the columns and rows that stay.
+
+    `share` is what the objective counts of the mean cost: 1 without risk. With risk the row that
+    adds a node's cost up has the states of the node in place of its own columns.
+    """
 
     m: FleetModel
     matrix: Matrix
     labels: list[Label]  # of the columns
-    costs: FloatArray
+    costs: FloatArray  # of columns that stay in the objective; of others their mean cost
+    share: float
     kept: IntArray  # columns of the model that stay
     rows: list[int]  # rows of the model that stay
+    totals: dict[int, int]  # node -> the row that adds its cost up, with risk
     operations: list[Operation] = field(default_factory=list)
 
 
@@ -176,18 +188,17 @@ def states_of(m: FleetModel) -> States | None:
     labels = _labels(m, matrix)
     firm = [u for u, node in enumerate(horizon.nodes) if node.firm]
     by_stock = _pools_by_stock(m)
-    if any(isinstance(label, _RISK) for label in labels) or not by_stock:
+    if any(isinstance(label, Unmet) for label in labels) or not by_stock:
         return None
     inside = _inside(m, labels, set(firm), by_stock)
     sorted_rows = _rows_by_node(m, matrix, labels, inside)
     if sorted_rows is None:
         return None
     local, rest = sorted_rows
-    costs = np.zeros(len(matrix.names))
-    for variable, usd in m.prob.objective.items():
-        costs[matrix.index[variable.name]] = usd
+    costs, share = _costs(m, matrix, np.array(inside) >= 0)
     kept = np.flatnonzero([u < 0 for u in inside])
-    states = States(m, matrix, labels, costs, kept, rest)
+    totals = _totals(m, matrix)
+    states = States(m, matrix, labels, costs, share, kept, rest, totals)
     for u in firm:
         columns = [j for j, node in enumerate(inside) if node == u]
         operation = _operation(states, u, columns, local.get(u, []))
@@ -199,6 +210,27 @@ def states_of(m: FleetModel) -> States | None:
         operation.hold(fitting, _least(matrix, costs, columns))
         states.operations.append(operation)
     return states
+
+
+def _costs(m: FleetModel, matrix: Matrix, inside: NDArray[np.bool_]) -> tuple[FloatArray, float]:
+    """What the objective says of columns that stay, the mean cost of those inside nodes, and which
+    share of that the objective counts."""
+    costs = np.zeros(len(matrix.names))
+    for variable, usd in m.prob.objective.items():
+        costs[matrix.index[variable.name]] = usd
+    if not m.of(AtRisk):
+        return costs, 1.0
+    mean = np.zeros(len(matrix.names))
+    for label, usd in goal_coefficients(m, m.problem.objective.goal)[0].items():
+        mean[matrix.index[m.columns[label].name]] = usd
+    j = int(np.where(inside, np.abs(mean), 0.0).argmax())
+    return np.where(inside, mean, costs), float(costs[j] / mean[j]) if mean[j] else 0.0
+
+
+def _totals(m: FleetModel, matrix: Matrix) -> dict[int, int]:
+    """The rows that add up what nodes cost, by node."""
+    labels = ((r, m.rows[row.name]) for r, row in enumerate(matrix.rows))
+    return {label.node: r for r, label in labels if isinstance(label, NodeTotal)}
 
 
 def _least(matrix: Matrix, costs: FloatArray, columns: Sequence[int]) -> float:
@@ -235,7 +267,7 @@ def _inside(
     found = []
     for label in labels:
         stays = (
-            isinstance(label, _STOCK)
+            isinstance(label, _STAYS)
             or (isinstance(label, Systems) and m.problem.offers[label.offer].pool in pools)
             or (isinstance(label, Racks) and label.pool in pools)
             or (isinstance(label, Used) and label.pool in pools - by_stock)
@@ -255,7 +287,7 @@ def _rows_by_node(
     for r in range(len(matrix.rows)):
         entries = _entries(matrix, r)
         nodes = {inside[j] for j, _ in entries} - {-1}
-        if not nodes:
+        if not nodes or isinstance(m.rows[matrix.rows[r].name], NodeTotal):
             rest.append(r)
             continue
         u = nodes.pop()

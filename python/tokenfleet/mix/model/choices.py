@@ -22,12 +22,14 @@ from tokenfleet.mix.model.index import (
     MostLayouts,
     MostTypes,
     SiteUsed,
+    Staffed,
     TypeUsed,
 )
 from tokenfleet.problem_data import EVERY_BLOCK, Replicas, Systems
 
 LE, GE = pulp.LpConstraintLE, pulp.LpConstraintGE
 FURTHER_TYPES = "further_system_types"  # the cost item
+STAFF = "staff"  # the cost item, which systems have by their power as well
 
 
 def types(m: FleetModel) -> list[list[int]]:
@@ -56,6 +58,18 @@ def site_used(m: FleetModel, s: int) -> pulp.LpVariable:
     return _used(m, SiteUsed(s), held)
 
 
+def staffed(m: FleetModel, s: int) -> pulp.LpVariable:
+    """Whether any system stands at a site that its owner's staff looks after."""
+    offers = [o for p in m.order.pools if p in m.open for o in m.offers(p) if _at(m, o, s)]
+    held = [v for label, v in m.of(Systems).items() if label.offer in set(offers)]
+    return _used(m, Staffed(s), held)
+
+
+def _at(m: FleetModel, o: int, s: int) -> bool:
+    offer = m.problem.offers[o]
+    return offer.needs_staff and m.problem.pools[offer.pool].site == s
+
+
 def layout_used(m: FleetModel, c: int) -> pulp.LpVariable:
     """Whether there is any replica of a candidate."""
     held = [v for label, v in m.of(Replicas).items() if label.candidate == c]
@@ -67,7 +81,9 @@ def _columns(m: FleetModel, p: int, scope: int) -> list[pulp.LpVariable]:
 
 
 def _used(
-    m: FleetModel, label: TypeUsed | SiteUsed | LayoutUsed, held: Iterable[pulp.LpVariable]
+    m: FleetModel,
+    label: TypeUsed | SiteUsed | Staffed | LayoutUsed,
+    held: Iterable[pulp.LpVariable],
 ) -> pulp.LpVariable:
     if label in m.columns:
         return m.columns[label]
@@ -84,6 +100,9 @@ def implied(m: FleetModel, values: Mapping[Label, float]) -> dict[Label, float]:
     offers, pools = m.problem.offers, m.problem.pools
     stands = {(pools[offers[la.offer].pool].system, la.scope) for la in standing}
     sites = {pools[offers[la.offer].pool].site for la in standing}
+    looked_after = {
+        pools[offers[la.offer].pool].site for la in standing if offers[la.offer].needs_staff
+    }
     layouts = {la.candidate for la, n in values.items() if isinstance(la, Replicas) and n > 0}
     found: dict[Label, float] = {}
     for label in m.of(TypeUsed):
@@ -93,6 +112,7 @@ def implied(m: FleetModel, values: Mapping[Label, float]) -> dict[Label, float]:
         used = any(of == system and (anywhere or s in over) for of, s in stands)
         found[label] = float(used)
     found |= {label: float(label.site in sites) for label in m.of(SiteUsed)}
+    found |= {label: float(label.site in looked_after) for label in m.of(Staffed)}
     found |= {label: float(label.candidate in layouts) for label in m.of(LayoutUsed)}
     return found | dict.fromkeys(m.of(FirstType), float(bool(standing)))
 
@@ -143,3 +163,12 @@ def price_further_types(m: FleetModel) -> None:
     m.row(FurtherType(), [(first, 1.0), *((v, -1.0) for v, _ in pairs)], LE, 0.0)
     m.terms.append(Term(FURTHER_TYPES, FirstType(), -usd))
     m.terms += [Term(FURTHER_TYPES, TypeUsed(EVERY_BLOCK, pools[0]), usd) for pools in found]
+
+
+def price_staff(m: FleetModel) -> None:
+    """The fixed part of a site's staff, where its owner has any system there."""
+    for s, site in enumerate(m.problem.sites):
+        usd = site.staff_usd_per_year * m.problem.years
+        if usd and any(_at(m, label.offer, s) for label in m.of(Systems)):
+            staffed(m, s)
+            m.terms.append(Term(STAFF, Staffed(s), usd))

@@ -128,7 +128,8 @@ def least_speed(problem: Problem) -> dict[str, float]:
     found: dict[str, float] = {}
     for pool in problem.pools:
         slowest = min(pool.speed) if isinstance(pool.speed, tuple) else pool.speed
-        found[pool.system] = min(found.get(pool.system, math.inf), slowest)
+        if slowest > 0:  # of no use where it stands still
+            found[pool.system] = min(found.get(pool.system, math.inf), slowest)
     return found
 
 

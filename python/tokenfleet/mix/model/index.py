@@ -28,6 +28,7 @@ from tokenfleet.problem_data import (
     Scale,
     Short,
     Slot,
+    Started,
     Systems,
     Tail,
     Unmet,
@@ -55,6 +56,13 @@ class SiteUsed(NamedTuple):
 
     site: int
     tag: Literal["site used"] = "site used"
+
+
+class Staffed(NamedTuple):
+    """1 when any system stands at a site that its owner's staff looks after."""
+
+    site: int
+    tag: Literal["staffed"] = "staffed"
 
 
 class LayoutUsed(NamedTuple):
@@ -229,6 +237,15 @@ class LeastOrder(NamedTuple):
     family: Literal["least_order"] = "least_order"
 
 
+class Change(NamedTuple):
+    """Replicas of a candidate no more than in the node before, but for those started."""
+
+    scope: int
+    pool: int
+    candidate: int
+    family: Literal["change"] = "change"
+
+
 class NodeTotal(NamedTuple):
     """The cost of a node, added up."""
 
@@ -282,7 +299,7 @@ class Ratio(NamedTuple):
 class IfUsed(NamedTuple):
     """Nothing of a type, at a site or of a layout unless it is used."""
 
-    of: TypeUsed | SiteUsed | LayoutUsed
+    of: TypeUsed | SiteUsed | Staffed | LayoutUsed
     family: Literal["if_used"] = "if_used"
 
 
@@ -364,6 +381,7 @@ Row: TypeAlias = (
     | Delivered
     | LeastOrder
     | UsedFor
+    | Change
     | NodeTotal
     | Future
     | ApiRate
@@ -389,8 +407,8 @@ class Slack(NamedTuple):
     tag: Literal["slack"] = "slack"
 
 
-OverTime: TypeAlias = Ordered | Held | Placed | NodeCost | Tail | AtRisk | Unmet
-Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | LayoutUsed
+OverTime: TypeAlias = Ordered | Held | Placed | Started | NodeCost | Tail | AtRisk | Unmet
+Chosen: TypeAlias = TypeUsed | FirstType | SiteUsed | Staffed | LayoutUsed
 
 
 class Choice(NamedTuple):
@@ -417,7 +435,7 @@ Label: TypeAlias = (
     | Choice
 )
 #: Labels of columns that say whether something is used at all.
-CHOSEN = (TypeUsed, FirstType, SiteUsed, LayoutUsed)
+CHOSEN = (TypeUsed, FirstType, SiteUsed, Staffed, LayoutUsed)
 #: Labels of columns that are whole numbers.
 WHOLE = (Systems, Replicas, Racks, Slot, Used, Ordered, Held, Placed, Unmet, *CHOSEN)
 

@@ -47,7 +47,7 @@ from tokenfleet.mix.model.index import (
     Supply,
 )
 from tokenfleet.mix.model.packing import pack_pools
-from tokenfleet.mix.model.stock import hold_stock, limit_spending
+from tokenfleet.mix.model.stock import hold_stock, limit_spending, price_changes
 from tokenfleet.problem_data import Api, Flow, Problem, Racks, Short, Systems, Used, only_block
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
@@ -426,6 +426,13 @@ _PER_S = Unit("requests_per_s", "{:.6g} requests/s")
 _KG = Unit("kg", "{:,.0f} kg CO2e", step=1.0)
 _USD = Unit("usd", "{:,.0f} USD", step=1.0)
 
+
+def _budgets_by_year(problem: Problem) -> bool:
+    """Whether a node of a horizon has a yearly budget."""
+    stated = (year.objective.annual_budget_usd for year, _ in problem.parts)
+    return problem.horizon is not None and any(usd is not None for usd in stated)
+
+
 #: Every family of constraints, in the order in which the model adds them.
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -438,10 +445,15 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "stock",
         hold_stock,
-        over="systems",
-        grows=False,
+        over="systems",  # but for rows of reserves, which do not grow themselves
         holds=lambda problem: problem.horizon is not None,
         more_rows=("kept", "delivery", "least_order", "used_for"),
+    ),
+    Family(
+        "change",
+        price_changes,
+        grows=False,
+        holds=lambda problem: bool(problem.horizon and problem.horizon.change_usd_per_gpu),
     ),
     Family("pack", pack_pools, over="requests", grows=True, more_rows=("place", "slots", "whole")),
     Family("capacity", respect_capacity, over="requests", grows=True),
@@ -565,11 +577,17 @@ FAMILIES: tuple[Family, ...] = (
         more_rows=("if_used",),
     ),
     Family(
+        "site_staff",
+        choices.price_staff,
+        holds=lambda problem: any(site.staff_usd_per_year > 0 for site in problem.sites),
+        more_rows=("if_used",),
+    ),
+    Family(
         "spending",
         limit_spending,
         over="cost",
         grows=False,
-        holds=lambda problem: problem.horizon is not None,
+        holds=_budgets_by_year,  # what is paid for orders alone holds for any pairs
     ),
     Family(
         "budget",

@@ -5,7 +5,8 @@ node of its delivery, a age of what was delivered, V(a) its worth as a share of 
 
     systems[o, u] = sum over k of held[o, k, u] + sum over running k of ordered[o, k]
     held[o, k, d] = ordered[o, k]                       in every node of delivery: decided once
-    held[o, k, u] <= held[o, k, parent of u]            what is sold stays sold
+    held[o, k, u] <= held[o, k, parent of u]            what is sold stays sold; equal while it
+                                                        is too young to be sold
     user cost     = P (V(a) v^start - V(a + length) v^end)        `tco.rs`
 
 Summed over the nodes in which it is held, the user cost is the price at delivery less what the sale
@@ -26,6 +27,7 @@ from tokenfleet.mix.model.columns import FleetModel, Term
 from tokenfleet.mix.model.index import (
     Budget,
     Capex,
+    Change,
     Delivered,
     InService,
     Kept,
@@ -41,7 +43,9 @@ from tokenfleet.problem_data import (
     Ordered,
     Placed,
     Problem,
+    Replicas,
     Short,
+    Started,
     Stock,
     Systems,
     Used,
@@ -49,6 +53,7 @@ from tokenfleet.problem_data import (
 )
 
 LE, GE, EQ = pulp.LpConstraintLE, pulp.LpConstraintGE, pulp.LpConstraintEQ
+LAYOUT_CHANGES = "layout_changes"  # the cost item
 _SAME = 1e-9  # years: two dates apart by less are one
 
 
@@ -177,6 +182,7 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
     assert horizon is not None
     if vintage.is_owned:
         worth_now = vintage.price_usd * worth(stock, horizon.rate, vintage.age)
+        worth_now -= stock.removal_usd
         m.constant_usd -= worth_now * vintage.count
     found = list(stands(horizon, vintage, stock.life))
     if not any(u in vintage.deliveries for u, _, _ in found):
@@ -191,8 +197,11 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
             if not first:
                 before = m.columns[vintage.label(node.parent)]
                 row = Kept(vintage.order, u, vintage.offer)
-                m.row(row, [(m.columns[label], 1.0), (before, -1.0)], LE, 0.0)
-        usd = node.probability * holding_usd(horizon, stock, vintage.price_usd, u, (start, end))
+                sense = EQ if start < stock.stay - _SAME else LE
+                m.row(row, [(m.columns[label], 1.0), (before, -1.0)], sense, 0.0)
+        is_new = first and not vintage.is_owned
+        usd = holding_usd(horizon, stock, vintage.price_usd, u, (start, end), is_new=is_new)
+        usd *= node.probability
         m.terms.append(Term("capital", label, usd, u))
         if vintage.maintenance_usd:
             usd = vintage.maintenance_usd * _weight(m.problem, u)
@@ -204,15 +213,27 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
 
 
 def holding_usd(
-    horizon: Horizon, stock: Stock, price_usd: float, u: int, ages: tuple[float, float]
+    horizon: Horizon,
+    stock: Stock,
+    price_usd: float,
+    u: int,
+    ages: tuple[float, float],
+    *,
+    is_new: bool,
 ) -> float:
-    """User cost of one system that is held in a node from one age to another."""
+    """User cost of one system that is held in a node from one age to another: what it would have
+    brought at the start (its price, where it is new) less what it brings at the end."""
     t, rate = horizon.nodes[u].period, horizon.rate
-    at_end = worth(stock, rate, ages[1])
+    at_start = price_usd * worth(stock, rate, ages[0])
+    at_end = price_usd * worth(stock, rate, ages[1])
+    if not is_new:
+        at_start -= stock.removal_usd
     if t == horizon.periods - 1:
         at_end *= horizon.end_value_share
+    else:
+        at_end -= stock.removal_usd
     years = (horizon.starts[t], horizon.starts[t + 1])
-    return _core.user_cost_usd(rate, price_usd, years, (worth(stock, rate, ages[0]), at_end))
+    return _core.user_cost_usd(rate, 1.0, years, (at_start, at_end))
 
 
 def _weight(problem: Problem, u: int) -> float:
@@ -262,6 +283,27 @@ def payments(problem: Problem, stock: Stock, vintage: Vintage) -> dict[int, floa
             due = vintage.price_usd * stock.upfront_fraction * paid
             usd[d] = usd.get(d, 0.0) + due * now * node.probability
     return usd
+
+
+def price_changes(m: FleetModel) -> None:
+    """started[u] >= n[u] - n[parent of u] of every layout in a pool whose systems stay, at a price
+    by accelerator; what runs in the first node was there before."""
+    horizon = m.problem.horizon
+    if horizon is None or not horizon.change_usd_per_gpu:
+        return
+    for label, column in list(m.of(Replicas).items()):
+        u = node_of(m.problem, label)
+        node = horizon.nodes[u]
+        if node.parent < 0 or label.scope != m.problem.in_node(u):
+            continue
+        before = m.columns[label._replace(scope=m.problem.in_node(node.parent))]
+        place = (label.scope, label.pool, label.candidate)
+        started = m.column(Started(*place))
+        m.row(Change(*place), [(column, 1.0), (before, -1.0), (started, -1.0)], LE, 0.0)
+        now = _core.discount_factor(horizon.rate, horizon.starts[node.period])
+        gpus = m.problem.candidates[label.candidate].gpus
+        usd = horizon.change_usd_per_gpu * gpus * now * node.probability
+        m.terms.append(Term(LAYOUT_CHANGES, Started(*place), usd, u))
 
 
 def fix_orders(m: FleetModel, fixed: Mapping[tuple[int, int], float]) -> None:

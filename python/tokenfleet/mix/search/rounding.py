@@ -63,17 +63,17 @@ def round_up(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[str, float
             broken = _broken(m, plan, lowered) if plan is not None else []
             if plan is None or not broken:
                 return plan
-            tighter = _solve_lowered(m, broken, lowered, effort)
+            tighter = solve_lowered(m, broken, lowered, effort)
             if tighter is None:
                 return None
             relaxed = tighter
         return None
     finally:
         for limit, excess in lowered.items():
-            _lower(limit, -excess)
+            lower(limit, -excess)
 
 
-def _solve_lowered(
+def solve_lowered(
     m: FleetModel,
     broken: Sequence[tuple[Limit, float]],
     lowered: dict[Limit, float],
@@ -83,7 +83,7 @@ def _solve_lowered(
     part = 1.1
     for _ in range(HALVINGS):
         for limit, excess in broken:
-            _lower(limit, part * excess)
+            lower(limit, part * excess)
             lowered[limit] = lowered.get(limit, 0.0) + part * excess
         if effort.left() <= 0:
             return None
@@ -91,13 +91,13 @@ def _solve_lowered(
         if relaxed.has_incumbent:
             return relaxed
         for limit, excess in broken:
-            _lower(limit, -part * excess)
+            lower(limit, -part * excess)
             lowered[limit] -= part * excess
         part /= 2.0
     return None
 
 
-def _lower(limit: Limit, excess: float) -> None:
+def lower(limit: Limit, excess: float) -> None:
     """Move a row's right-hand side, or a column's upper bound, down by `excess`."""
     if isinstance(limit, pulp.LpVariable):
         limit.upBound -= excess
@@ -144,11 +144,11 @@ def _in_doubt(
 
 def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
     values = {label: relaxed.values[v.name] for label, v in m.columns.items()}
-    replicas = _replicas(m, values)
+    replicas = replicas_for(m, values)
     plan: dict[Label, float] = {}
     plan.update((label, v) for label, v in values.items() if not isinstance(label, WHOLE))
     plan.update({label: float(n) for label, n in replicas.items()})
-    for p, needed in _systems(m, replicas).items():
+    for p, needed in systems_needed(m, replicas).items():
         if needed is None:
             return None
         for scope, systems in needed.items():
@@ -160,7 +160,8 @@ def _rounded(m: FleetModel, relaxed: Outcome) -> dict[str, float] | None:
     return {m.columns[label].name: v for label, v in plan.items()}
 
 
-def _replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:
+def replicas_for(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:
+    """Replicas rounded up that carry the flows of a plan."""
     load: dict[Capacity, float] = {}
     for flow in m.of(Flow):
         if values[flow] > _NOISE:
@@ -174,7 +175,9 @@ def _replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, in
     return replicas
 
 
-def _systems(m: FleetModel, replicas: Mapping[Replicas, int]) -> dict[int, dict[int, int] | None]:
+def systems_needed(
+    m: FleetModel, replicas: Mapping[Replicas, int]
+) -> dict[int, dict[int, int] | None]:
     """Systems by pool and scope of their columns; None for a pool whose sizes need patterns."""
     counts: dict[tuple[int, int], dict[int, int]] = {}
     for label, n in replicas.items():

@@ -17,7 +17,9 @@ The relative gap is `|value - bound| / max(|value|, 1e-9)`; `optimal` means gap 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -202,15 +204,22 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         return _PULP_CODES[self.outcome.status]
 
 
+#: Set by a main thread that heard Ctrl-C, where solves run in threads that hear none.
+STOP: ContextVar[threading.Event | None] = ContextVar("STOP", default=None)
+
+
 def wait_for(solver: Any) -> bool:
-    """Run HiGHS in a thread and wait; the first Ctrl-C stops it (the answer is then True), the
-    third gives up."""
+    """Run HiGHS in a thread and wait; the first Ctrl-C, or `STOP`, stops it (the answer is then
+    True), the third gives up."""
     solver.startSolve()
-    presses = 0
+    presses, stop = 0, STOP.get()
     while True:
         try:
             if solver.wait(0.1)[0]:
                 return presses > 0
+            if presses == 0 and stop is not None and stop.is_set():
+                presses += 1
+                solver.cancelSolve()
         except KeyboardInterrupt:
             presses += 1
             solver.cancelSolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import highspy
@@ -24,6 +25,9 @@ class SilentHighs(highspy.Highs):  # type: ignore[misc]
 def silent_highs(options: dict[str, Any]) -> SilentHighs:
     """A solver with these options that hears Ctrl-C."""
     solver = SilentHighs()
+    # highspy keeps its locks on the class, so that two solvers could not run in one process.
+    solver._Highs__solver_started = threading.Lock()
+    solver._Highs__solver_stopped = threading.RLock()
     for name, value in options.items():
         solver.setOptionValue(name, value)
     solver.HandleKeyboardInterrupt = True

@@ -63,7 +63,7 @@ def _repair(pairs: Pairs, rows: list[int], families: frozenset[str], effort: Eff
         {la: a if la.row.family in families else a * _LAST_RESORT for la, a in of.items()}
     )
     master.use(prices)
-    master.add(rows)
+    master.add(pairs.in_nodes(rows))
     last: list[Answer] = []
 
     def close(answer: Answer, _: FloatArray, bound: float) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tokenfleet.explanation.rows import Difference, Explanation, FlipPrice, Moved, RepairSet, Worth
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.explored import Swing
-from tokenfleet.report import explained, findings
+from tokenfleet.report import explained, findings, words
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import difference, exact_dollars, short_dollars, spelled
 from tokenfleet.report.page import charts
@@ -39,6 +39,16 @@ def sections(found: Explanation, *, swings: bool = True) -> Iterator[Section]:
         section = make(found)
         if section is not None:
             yield section
+    unit = found.objective_unit
+    for label, title, lines in (
+        ("Energy, speed and terms", findings.INPUTS, map(explained.flip_input, found.flip_inputs)),
+        ("Break-even", findings.BREAK_EVEN, map(explained.break_even, found.break_even)),
+        ("Measure next", findings.MEASURE,
+         (explained.measure(r, unit) for r in found.measure if r.changes)),
+    ):  # fmt: skip
+        said = tuple(map(sentence, lines))[:_ROWS]
+        if said:
+            yield Section(label, title, (Lines(said),))
 
 
 def ways_out(rows: Sequence[RepairSet]) -> tuple[Way, ...]:
@@ -50,7 +60,7 @@ def _value(value: float | None, unit: str) -> str:
     """A value of the objective, short."""
     if value is None:
         return "no plan"
-    if unit == "USD per year":
+    if unit.startswith("USD per year"):
         return short_dollars(value)
     return findings.money_per_mtok(value) if unit.startswith("USD per") else spelled(value)
 
@@ -247,7 +257,12 @@ def _moved(rows: Sequence[Moved], money: bool) -> Grid:
     shown = exact_dollars if money else spelled
     ordered = sorted(rows, key=lambda r: (-abs(r.change), r.what))
     lines = [
-        row(sentence(clip(r.what, 90)), shown(r.before), shown(r.after), shown(r.change))
+        row(
+            sentence(words.item_name(r.what)) if money else clip(r.what, 90),
+            shown(r.before),
+            shown(r.after),
+            f"{'+' if r.change > 0 else ''}{shown(r.change)}",
+        )
         for r in ordered
     ]
     return grid((text("What"), figure("First"), figure("Second"), figure("Change")), lines)

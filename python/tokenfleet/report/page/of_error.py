@@ -8,6 +8,7 @@ from typing import Any
 from tokenfleet.explanation.rows import Explanation
 from tokenfleet.files.plain import plain
 from tokenfleet.report import findings
+from tokenfleet.report.explained import conflict
 from tokenfleet.report.page.changes import ways_out
 from tokenfleet.report.page.parts import Lines, Page, Part, Section, Way, Ways
 
@@ -26,30 +27,41 @@ def page_of_error(
     return _without(error, name)
 
 
-def _page(name: str, pill: str, heading: str, lead: str, sections: tuple[Section, ...]) -> Page:
-    foot = (findings.NO_PLAN_FOOT, findings.SELF_CONTAINED)
+def _page(
+    name: str,
+    pill: str,
+    heading: str,
+    lead: str,
+    sections: tuple[Section, ...],
+    *,
+    about: str = findings.NO_PLAN_FOOT,
+) -> Page:
+    foot = (about, findings.SELF_CONTAINED)
     shown = findings.clip(name)
     return Page(name=shown, topic="answer", dated=shown, tone="warn", pill=pill, heading=heading,
                 lead=lead, sections=sections, foot=foot)  # fmt: skip
 
 
 def _infeasible(error: Mapping[str, Any], name: str, explained: Explanation | None) -> Page:
-    ways = tuple(_way(way) for way in error.get("repairs") or ())
+    ways, foot = tuple(_way(way) for way in error.get("repairs") or ()), findings.NO_PLAN_FOOT
+    title = findings.ways_out(len(ways))
     if explained is not None and explained.repairs:  # priced, and solved
-        ways = ways_out(explained.repairs)
+        ways, foot = ways_out(explained.repairs), findings.PRICED_FOOT
+        title = findings.priced_ways_out(len(ways))
     said = [findings.sentence(plain(text)) for text in error.get("conflicts") or ()]
-    parts: tuple[Part, ...]
-    if ways:
-        title, parts = findings.ways_out(len(ways)), (Ways(ways[:_WAYS]),)
-    else:
+    parts: tuple[Part, ...] = (Ways(ways[:_WAYS]),)
+    if not ways:
         title = findings.in_the_way(len(said))
         parts = (Lines(tuple(said[:_WAYS]) or (plain(error.get("message", "")),)),)
     sections = [Section("What stands in the way", title, parts)]
+    if explained is not None and explained.conflict:
+        lines = tuple(map(findings.sentence, conflict(explained.conflict)))
+        sections.insert(0, Section("In conflict", findings.CONFLICT, (Lines(lines),)))
     if error.get("hint"):
         hint = findings.sentence(plain(error["hint"]))
         sections.append(Section("What to do", findings.TO_DO, (Lines((hint,)),)))
     lead = findings.lead_of_ways(len(ways))
-    return _page(name, findings.INFEASIBLE, findings.NO_PLAN, lead, tuple(sections))
+    return _page(name, findings.INFEASIBLE, findings.NO_PLAN, lead, tuple(sections), about=foot)
 
 
 def _way(way: Mapping[str, Any]) -> Way:

@@ -32,6 +32,7 @@ NUMBERS = {
     "percent2": "0.00%",
     "change": '+0.0%;-0.0%;"–"',
     "ms": "#,##0.0",
+    "date": "yyyy-mm-dd",
     "text": "@",
     "general": "General",
 }

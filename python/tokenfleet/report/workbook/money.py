@@ -42,7 +42,7 @@ def write_summary(book: Book, sheet: Sheet, inputs: Inputs, totals: Totals) -> N
         rows.append(("Over the economic life, USD", totals.annual * life, "usd"))
     for i, (label, now, form) in enumerate(rows):
         if now is not None:
-            _compared(sheet, label, now, form, "big" if i == 0 else "plain")
+            compared(sheet, label, now, form, "big" if i == 0 else "plain")
     for label, value in (
         ("Output tokens a year, million", plan.tokens_per_year_output / 1e6),
         ("Accelerators", plan.gpus),
@@ -61,7 +61,9 @@ def _per(annual: Expression, tokens: float) -> Expression | None:
     return annual / (tokens / 1e6) if tokens else None
 
 
-def _compared(sheet: Sheet, label: str, now: Expression, form: str, look: str = "plain") -> None:
+def compared(
+    sheet: Sheet, label: str, now: Expression, form: str, look: str = "plain"
+) -> Expression:
     """A figure now, in the plan, and the relative change; both are equal when it is written."""
     sheet.text(0, label, "bold" if look == "big" else look)
     cell = sheet.formula(1, now, form, look)
@@ -70,6 +72,7 @@ def _compared(sheet: Sheet, label: str, now: Expression, form: str, look: str = 
     change = Expression(f"IF({then.text}=0,0,{cell.text}/{then.text}-1)", 0.0)
     sheet.formula(3, change, "change")
     sheet.row += 1
+    return cell
 
 
 def _agreement(sheet: Sheet, totals: Totals, plan: Plan) -> None:
@@ -94,7 +97,7 @@ def _by_item(book: Book, sheet: Sheet, totals: Totals, plan: Plan) -> None:
     shown = [(name, cell) for name, cell in items if cell.value or plan.cost_items.get(name)]
     for name, cell in shown:
         said = words.item_name(name) if name != "other" else sheets.NO_INPUT
-        _compared(sheet, said[:1].upper() + said[1:], cell, "usd")
+        compared(sheet, said[:1].upper() + said[1:], cell, "usd")
     last = sheet.row - 1
     sheet.text(0, "Together", "total")
     whole = sum_of(address(first, 1), address(last, 1), sum(cell.value for _, cell in shown))
@@ -103,10 +106,11 @@ def _by_item(book: Book, sheet: Sheet, totals: Totals, plan: Plan) -> None:
     sheet.text(3, "", "total")
     sheet.row += 2
     if shown:
-        _chart(book, sheet, first, last)
+        bar_chart(book, sheet, first, last)
 
 
-def _chart(book: Book, sheet: Sheet, first: int, last: int) -> None:
+def bar_chart(book: Book, sheet: Sheet, first: int, last: int) -> None:
+    """Bars of the amounts in rows of the summary, beside their names."""
     chart = book.of.add_chart({"type": "bar"})
     font = {"name": "Arial", "size": 9, "color": INK}
     chart.add_series(
@@ -134,7 +138,7 @@ def _chart(book: Book, sheet: Sheet, first: int, last: int) -> None:
     chart.set_size({"width": 760, "height": 60 + 34 * (last - first + 1)})
     chart.set_chartarea({"border": {"none": True}})
     sheet.of.insert_chart(
-        sheet.row, 0, chart, {"description": "Bars: cost a year by item, as in the table above"}
+        sheet.row, 0, chart, {"description": "Bars: the amounts of the table above"}
     )
 
 

@@ -11,8 +11,8 @@ from tokenfleet.report import sheets, words
 from tokenfleet.report.workbook.book import Book, Sheet, address
 from tokenfleet.report.workbook.expression import Expression, sinking_fund, sum_of, total
 from tokenfleet.report.workbook.inputs import Inputs, energy_key, rates_of
+from tokenfleet.schema.supply import ELASTIC
 
-_ELASTIC = ("on_demand", "spot")
 _CENT = 0.005
 _OTHER = "other"  # what no input explains
 _PRICED = ("capex_annuity", "residual_credit", "rental", "all_in", "maintenance")
@@ -40,7 +40,7 @@ _ORDER = (
     "Up front",
     "USD a year",
     "IT kWh a year",
-    "System-hours a year",
+    "Billed hours a year",
 )
 _WIDTHS = (38, 12, 12, 11, 11, 11, 11, 12, 13, 12, 12, 12, 11, 12, 9)
 
@@ -144,13 +144,13 @@ class Order:
             sheet.formula(5, price, "usd4" if hourly else "usd")
         sheet.text(6, "GPU-hour" if hourly else "system", "right")
         sheet.number(9, row.it_kwh_per_year, "count", "soft")
-        sheet.number(10, row.hours_per_year, "count", "soft")
+        sheet.number(10, row.billed_hours_per_year, "count", "soft")
         cells = _Cells(
             count=sheet.at(2, row.count),
             gpus=sheet.at(3, row.gpus),
             kw=sheet.at(4, row.provisioned_it_kw),
             kwh=sheet.at(9, row.it_kwh_per_year),
-            hours=sheet.at(10, row.hours_per_year),
+            hours=sheet.at(10, row.billed_hours_per_year),
         )
         capex = sheet.formula(7, self._capex(row, cells.count, None if hourly else price), "usd")
         line = _Line(row, sheet.row, self._items(row, cells, capex))
@@ -176,7 +176,7 @@ class Order:
         if row.price_usd_per_gpu_h is not None and price is not None:
             name = "all_in" if row.kind == "all_in" else "rental"
             found[name] = price * (of.gpus / of.count) * of.hours
-        if row.kind in _ELASTIC:
+        if row.kind in ELASTIC:
             found = _by_the_hour(of, found)
         return {**found, **self._energy(row, of)}
 

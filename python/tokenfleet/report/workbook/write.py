@@ -9,6 +9,7 @@ from tokenfleet.report.workbook.book import Book
 from tokenfleet.report.workbook.inputs import Ends, Inputs, Key
 from tokenfleet.report.workbook.money import write_cash_flow, write_sensitivity, write_summary
 from tokenfleet.report.workbook.order import Order
+from tokenfleet.report.workbook.over_time import write_over_time
 from tokenfleet.report.workbook.tables import write_tables
 
 
@@ -22,6 +23,10 @@ def workbook(plan: Plan, explained: Explanation | None = None) -> bytes:
     widths = (44, 18, 18, 12, 12, 12, 12)
     summary = book.sheet("Summary", words.headline(plan), widths, title=plan.name)
     summary.of.fit_to_pages(1, 1)
+    if plan.horizon is not None:
+        write_over_time(book, summary, plan.horizon)
+        write_tables(book, explained)
+        return book.close()
     inputs = Inputs(plan)
     inputs.write(book, *price_ranges(explained))
     totals = Order(book, inputs).write()

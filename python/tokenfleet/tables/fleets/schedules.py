@@ -17,9 +17,11 @@ import numpy as np
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.fleets.evaluate import FleetAnswers
 from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.part import Part, part_of
 from tokenfleet.mix.horizon.solve import solve_horizon
 from tokenfleet.mix.model.stock import vintages
 from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
@@ -78,6 +80,11 @@ class ScheduleQuestion(FleetQuestion):
     def _evaluator(self) -> Any:
         return None
 
+    @cached_property
+    def part(self) -> Part | None:
+        """The layouts that are built, where all are too many."""
+        return part_of(self.problem.name, self.horizon, Effort.of(self.options))
+
     def evaluate(self, evaluator: Any, counts: FloatArray, threads: int) -> FleetAnswers:
         """Answers to checked counts."""
         rows = [self._answer(row) for row in counts]
@@ -95,7 +102,9 @@ class ScheduleQuestion(FleetQuestion):
         fixed = dict(zip(self.orders, counts.tolist(), strict=True))
         try:
             with _solving:
-                found = solve_horizon(self.problem.name, self.horizon, self.options, fixed=fixed)
+                found = solve_horizon(
+                    self.problem.name, self.horizon, self.options, fixed=fixed, part=self.part
+                )
         except InfeasibleError as error:
             limit = str(error.conflicts[0]) if error.conflicts else error.message
             return (False, limit, *(np.nan,) * 5)

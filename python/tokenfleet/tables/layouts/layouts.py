@@ -198,5 +198,5 @@ def _speculation(row: Mapping[str, Any], model: str) -> dict[str, float]:
         column = str(first["loc"][0]) if first["loc"] else "acceptance"
         name = column if column in SHARES else "acceptance"
         raise RefusedError(name, shares[name], str(first["msg"]).lower()) from None
-    cost = float(drafts.draft_cost_fraction)
+    cost = drafts.draft_cost()
     return {"depth": depth, "accepted": drafts.accepted(depth), "draft_cost": cost}

@@ -1,0 +1,113 @@
+"""A plan of a large fleet near the relaxation of its horizon.
+
+Replicas of the relaxation are rounded up, in every period in which they are whole, and the systems
+that hold them are bought, rented and kept as it is cheapest (few whole numbers, which HiGHS solves
+at once). Where the systems then pass a limit on power, racks or supply by some excess, the limit is
+lowered by a little more than that, and the relaxation solved and rounded again. A large fleet loses
+little by it: part of a replica for each layout in use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model.index import Power, RackLimit, Supply
+from tokenfleet.mix.search.bounds import bounded
+from tokenfleet.mix.search.incumbent import Incumbent
+from tokenfleet.mix.search.rounding import (
+    ATTEMPTS,
+    Limit,
+    lower,
+    replicas_for,
+    solve_lowered,
+    systems_needed,
+)
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import Outcome, run
+from tokenfleet.problem_data import Racks, Replicas, Systems
+
+_LIMITS = (Power, RackLimit, Supply)
+_BROKEN = 1e-6
+
+
+def plan_near(m: FleetModel, relaxed: Outcome, effort: Effort, best: Incumbent) -> None:
+    """Offers `best` the plan near the relaxation, if there is one."""
+    replicas = rounded_to_fit(m, relaxed, effort)
+    if replicas is None:
+        return
+    fixed = [(m.columns[label], float(n), float(n)) for label, n in replicas.items()]
+    with bounded(fixed):
+        limit = effort.within(max(effort.left(), 1.0), gap=effort.gap / 4)
+        best.take(run(m.prob, limit, target=best.target()), whole=False)
+
+
+def rounded_to_fit(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[Replicas, int] | None:
+    """Whole replicas for which there is room; None where none were found."""
+    lowered: dict[Limit, float] = {}
+    try:
+        for _ in range(ATTEMPTS):
+            values = {label: relaxed.values[v.name] for label, v in m.columns.items()}
+            replicas = _whole_replicas(m, values)
+            systems = _systems(m, replicas, values)
+            if systems is None:
+                return None
+            broken = list(_broken(m, systems, lowered))
+            if not broken:
+                return replicas
+            tighter = solve_lowered(m, broken, lowered, effort)
+            if tighter is None:
+                return None
+            relaxed = tighter
+        return None
+    finally:
+        for limit, excess in lowered.items():
+            lower(limit, -excess)
+
+
+def _whole_replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:
+    """Replicas rounded up, none of a layout without flow, where numbers are whole."""
+    used = replicas_for(m, values)
+    firm = (label for label in m.of(Replicas) if m.is_firm(label.scope))
+    return {label: used.get(label, 0) for label in firm}
+
+
+def _systems(
+    m: FleetModel, replicas: Mapping[Replicas, int], values: Mapping[Label, float]
+) -> dict[str, float] | None:
+    """Systems and racks that hold them by name of column, split over the offers of a pool as the
+    relaxation has them; None where sizes need patterns."""
+    held = {label: n for label, n in replicas.items() if n}
+    found: dict[str, float] = {}
+    for p, needed in systems_needed(m, held).items():
+        if needed is None:
+            return None
+        for scope, systems in needed.items():
+            labels = [Systems(scope, o) for o in m.offers(p)]
+            total = sum(values[label] for label in labels)
+            for label in labels:
+                share = values[label] / total if total > 0 else float(label is labels[0])
+                found[m.columns[label].name] = share * systems
+            racks = m.columns.get(Racks(scope, p))
+            if racks is not None:
+                per_rack = m.problem.pools[p].systems_per_rack
+                found[racks.name] = float(math.ceil(systems / per_rack - _BROKEN))
+    return found
+
+
+def _broken(
+    m: FleetModel, systems: Mapping[str, float], lowered: Mapping[Limit, float]
+) -> Iterator[tuple[Limit, float]]:
+    """Limits, as stated, that the systems pass, with the excess in their own unit."""
+    for row in m.prob.constraints():
+        if isinstance(m.rows[row.name], _LIMITS):
+            stated = row.constant - lowered.get(row, 0.0)
+            excess = sum(a * systems.get(v.name, 0.0) for v, a in row.items()) + stated
+            if excess > _BROKEN * max(1.0, abs(stated)):
+                yield row, excess
+    for column in m.of(Systems).values():
+        if column.upBound is not None:
+            excess = systems.get(column.name, 0.0) - column.upBound - lowered.get(column, 0.0)
+            if excess > _BROKEN:
+                yield column, min(excess, column.upBound / 1.1)

@@ -1,0 +1,163 @@
+"""The part of a large horizon that is built, and a bound that holds for the whole.
+
+Where every pair of pool and candidate in every node is too much to build, the relaxation of the
+whole tree is had by generation of columns (`mix.generate`): pairs enter in the nodes that want
+them, and its value bounds the mean cost of every plan. The plan is then made over all pairs that
+any node asked for. For example 120 of 9,940 pairs bound a hyperscaler's twelve quarters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tokenfleet.mix.generate.generation import applies, generate
+from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.risk import Risk, set_risk
+from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.model.index import NO_LEAF, Future
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import run
+from tokenfleet.problem_data import Horizon, Problem
+
+LARGE = 60_000  # pairs in all nodes up to which every one is built
+_FIRST = 0.1  # of the time, for the pairs that single years want
+_STATED = 1e-6  # of the stated probabilities, that stay where the risk counts one future alone
+_ROUNDS = 3  # of probabilities and pairs
+_TREE = 0.5  # of the time left, for those of the tree
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pairs (pool, candidate) that a plan is made of; no plan over any pairs has a lower mean
+    cost than `bound`, -inf where nothing is known."""
+
+    pairs: frozenset[tuple[int, int]]
+    bound: float
+    infeasible: bool = False  # proven of all pairs
+    #: Worth of a system in service by (node, offer), at which the bound is reached.
+    prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    at_risk: float = -math.inf  # no plan has a lower objective by the risk that is stated
+
+
+def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
+    """The part of a horizon that is built; None where it is small enough to be built whole."""
+    problem = combined(name, horizon)
+    first = horizon.nodes[0].problem
+    sizes = Counter(candidate.system for candidate in first.candidates)
+    count = sum(sizes[pool.system] for pool in first.pools)
+    if count * len(horizon.nodes) <= LARGE or not applies(first):
+        return None
+    start = _wanted_by_years(horizon, effort.part(_FIRST))
+    return _generated(problem, effort, start)
+
+
+def _generated(problem: Problem, effort: Effort, start: frozenset[tuple[int, int]]) -> Part:
+    """The part of a tree, and its bound where it can be had."""
+    if not applies(problem):
+        return Part(start, -math.inf)
+    found = generate(_pairs(problem), effort.part(_TREE), start)
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return Part(found.pairs | start, found.bound, found.infeasible, found.prices)
+
+
+def elsewhere(part: Part | None, horizon: Horizon, effort: Effort) -> Part | None:
+    """The part of another tree over the same tables, begun with the pairs of this one."""
+    return None if part is None else _generated(combined("", horizon), effort, part.pairs)
+
+
+def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:
+    """Pairs that the plan of one year wants in the first or the last period of the likeliest
+    future."""
+    leaf = max(horizon.leaves, key=lambda u: horizon.nodes[u].probability)
+    found: set[tuple[int, int]] = set()
+    for u in (horizon.path(leaf)[0], leaf):
+        year = horizon.nodes[u].problem
+        steady = replace(year, offers=tuple(replace(o, stock=None) for o in year.offers))
+        found |= generate(_pairs(steady), effort.part(0.5)).pairs
+    return frozenset(found)
+
+
+def _pairs(problem: Problem) -> Pairs:
+    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
+
+
+def at_risk(
+    part: Part, horizon: Horizon, risk: Risk, effort: Effort
+) -> tuple[Horizon, Part] | None:
+    """The horizon at the probabilities that its risk makes (`weighed`), and its part; None where it
+    was not solved. Pairs that the bad futures want change the probabilities: so on for a while."""
+    best: tuple[Horizon, Part] | None = None
+    for _ in range(_ROUNDS):
+        other = weighed(part, horizon, risk, effort)
+        if other is None:
+            break
+        own = _generated(combined("", other), effort, part.pairs)
+        if best is None or bound_by(risk, own.bound, other) > bound_by(
+            risk, best[1].bound, best[0]
+        ):
+            best = (other, own)
+        if own.pairs == part.pairs or effort.left() <= 0:
+            break
+        part = own
+    return best
+
+
+def weighed(part: Part, horizon: Horizon, risk: Risk, effort: Effort) -> Horizon | None:
+    """The horizon at the probabilities that its risk makes of those stated, at which the mean cost
+    is what the relaxation over the part has for its objective; None where it was not solved.
+
+    A tail, or the largest regret, is the largest mean over such probabilities, so the mean at any
+    of them bounds it.
+    """
+    problem = combined("", horizon)
+    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    m = build(problem, pairs=part.pairs, pools=range(len(problem.pools)), frame=frame)
+    set_risk(m, risk)
+    outcome = run(m.prob, effort.within(effort.left()), mip=False)
+    if not outcome.has_incumbent:
+        return None
+    stated = {leaf: horizon.nodes[leaf].probability for leaf in horizon.leaves}
+    duals = dict.fromkeys(stated, 0.0)
+    for name, label in m.rows.items():
+        if isinstance(label, Future) and label.leaf != NO_LEAF:
+            duals[label.leaf] += abs(outcome.row_duals[name])
+    is_tail = risk.kind == "cvar"
+    most = {x: p / (1.0 - risk.alpha) if is_tail else 1.0 for x, p in stated.items()}
+    worst, weight = _within(duals, most), risk.weight if is_tail else 1.0
+    # all stay possible
+    worst = {x: (1.0 - _STATED) * q + _STATED * stated[x] for x, q in worst.items()}
+    chances = {x: (1.0 - weight) * p + weight * worst[x] for x, p in stated.items()}
+    nodes = []
+    for u, node in enumerate(horizon.nodes):
+        below = sum(chances[leaf] for leaf in horizon.below(u) if leaf in chances)
+        nodes.append(replace(node, probability=below))
+    return replace(horizon, nodes=tuple(nodes))
+
+
+def _within(shares: Mapping[int, float], most: Mapping[int, float]) -> dict[int, float]:
+    """Probabilities in the proportion of the shares, none above its most; what that leaves goes to
+    those with room."""
+    total = sum(shares.values())
+    found = {x: min(share / total if total > 0 else 0.0, most[x]) for x, share in shares.items()}
+    left, room = 1.0 - sum(found.values()), sum(most.values()) - sum(found.values())
+    part = max(left, 0.0) / room if room > 0 else 0.0
+    return {x: q + part * (most[x] - q) for x, q in found.items()}
+
+
+def bound_by(risk: Risk | None, mean: float, horizon: Horizon) -> float:
+    """What a bound on the mean cost says of the objective: a tail is never cheaper than the mean,
+    and the largest regret no less than the mean of all."""
+    if risk is None or risk.kind != "regret":
+        return mean
+    assert risk.least is not None
+    return mean - mean_of(risk.least, horizon)
+
+
+def mean_of(by_leaf: Mapping[int, float], horizon: Horizon) -> float:
+    """The mean over the futures."""
+    return sum(horizon.nodes[leaf].probability * usd for leaf, usd in by_leaf.items())

@@ -1,0 +1,41 @@
+"""Buy, rent and API side by side: the best plan of each way alone, in a few figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenfleet.files.plain import finite
+from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.by_block import PlanNumbers
+from tokenfleet.plan.rows import Way
+
+
+def ways(found: MixResult, alone: Mapping[str, MixResult | None]) -> tuple[Way, ...]:
+    """Rows of the plans that each way has `alone`, beside the one that was `found`."""
+    rows = [_way(name, mix, found) for name, mix in alone.items()]
+    sign = found.problem.objective.goal.sign
+    return tuple(
+        sorted(
+            rows,
+            key=lambda r: (r.objective_value is None, sign * (r.objective_value or 0.0), r.name),
+        )
+    )
+
+
+def _way(name: str, mix: MixResult | None, found: MixResult) -> Way:
+    if mix is None:
+        none = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
+        return Way(name=name, gpus=None, **dict.fromkeys(none))
+    problem, held = mix.problem, dict[int, float]()
+    for o, counts in PlanNumbers(mix).systems.items():
+        held[o] = max(counts)
+    pools = {o: problem.pools[problem.offers[o].pool] for o in held}
+    return Way(
+        name=name,
+        objective_value=mix.value,
+        difference_relative=mix.value / found.value - 1.0 if found.value else None,
+        gap=finite(mix.gap),
+        annual_cost_usd=mix.annual_cost_usd,
+        capex_usd=sum(n * problem.offers[o].capex_usd for o, n in held.items()),
+        gpus=sum(round(n) * pools[o].gpus_per_system for o, n in held.items()),
+    )

@@ -1,0 +1,278 @@
+r"""Checks the bound of a large horizon by other means than those that found it.
+
+Systems are all that links the nodes. At any price of a system in service under an offer in a node,
+every plan costs at least what its years cost whose systems are rented at that price, and what the
+orders cost that are let at it:
+
+    sum over u of weight[u] * (least cost of year u with prices[u, o] / weight[u] a system)
+    + sum over lots of most * min(0, least worth of all cash of one system, less the prices)
+
+The prices come from the search, but whether they are right does not matter: each year is bounded by
+the second formulation (`second`, `bound.Prices`), and each lot is walked through the tree with its
+cash here. What limits orders together (budgets, least orders) can only cost more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from tokenfleet.mix.solver.effort import Deadline
+from tokenfleet.problem_data import Horizon, OfferData, Problem, Stock
+from tokenfleet.verify.bound import Checked, Prices
+from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth
+from tokenfleet.verify.second import formulate
+
+_SAME = 1e-6  # relative: a bound this close is confirmed
+_LESS = (0.0, 1e-9, 1e-7, 1e-5, 1e-3, 1.0)  # parts that are taken off prices
+_SECONDS = 600.0  # for a check, which takes a second or so for each node
+
+
+def check_horizon_bound(
+    problem: Problem,
+    prices: Mapping[tuple[int, int], float],
+    claimed: float,
+    pairs: frozenset[tuple[int, int]],
+) -> Checked:
+    """The claimed bound on the mean cost if it can be confirmed, else what can be.
+
+    `prices` are worth at the start and by probability, USD a system by (node, offer); `pairs` are
+    looked at first. Blocks of power, reserves, free demand and contracts that are paid ahead are
+    not understood: then nothing is confirmed.
+    """
+    horizon = problem.horizon
+    assert horizon is not None
+    if not _is_understood(horizon):
+        return Checked(claimed, "none")
+    stock = _Stock(horizon, prices).without_gain()
+    total = stock.bound()
+    deadline = Deadline(_SECONDS)
+    for u in range(len(horizon.nodes)):
+        total += _year_bound(horizon, u, stock, pairs, deadline)
+    if total >= claimed - _SAME * abs(claimed):
+        return Checked(claimed, "prices")
+    return Checked(total, "prices" if math.isfinite(total) else "none")
+
+
+def _is_understood(horizon: Horizon) -> bool:
+    for node in horizon.nodes:
+        year = node.problem
+        if any(p.provisioned_it_kw < 0 or p.reserve for p in year.pools) or _speeds(year) is None:
+            return False
+        stocks = (offer.stock for offer in year.offers if offer.stock is not None)
+        if any(stock.upfront_fraction for stock in stocks):
+            return False
+    return not any(w.free for w in horizon.nodes[0].problem.workloads)
+
+
+def _speeds(year: Problem) -> dict[str, float] | None:
+    """How fast replicas are by system type; None where that is no one number."""
+    found: dict[str, float] = {}
+    for pool in year.pools:
+        if isinstance(pool.speed, tuple) or found.setdefault(pool.system, pool.speed) != pool.speed:
+            return None
+    return found
+
+
+def _year_bound(
+    horizon: Horizon,
+    u: int,
+    stock: _Stock,
+    pairs: frozenset[tuple[int, int]],
+    deadline: Deadline,
+) -> float:
+    """What the operation of a node costs at least, with its systems at their prices."""
+    node, years = horizon.nodes[u], stock.years(u)
+    offers = tuple(stock.let(u, o, years) for o in range(len(node.problem.offers)))
+    objective = replace(node.problem.objective, capex_budget_usd=None)
+    speed = _speeds(node.problem)
+    assert speed is not None
+    candidates = tuple(
+        replace(c, load=c.load / speed.get(c.system, 1.0)) for c in node.problem.candidates
+    )
+    year = replace(node.problem, offers=offers, objective=objective, candidates=candidates)
+    form = formulate(year, 0.0)
+    costs = np.asarray(form.figures["cost"])
+    found = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)
+    return years * found.bound
+
+
+@dataclass(frozen=True)
+class _Stock:
+    """Orders of a horizon whose systems are let at a price in every node."""
+
+    horizon: Horizon
+    prices: Mapping[tuple[int, int], float]
+
+    @cached_property
+    def discount(self) -> list[float]:
+        """Worth at the start of a dollar at the start of each period, and at the end."""
+        return [(1.0 + self.horizon.rate) ** -s for s in self.horizon.starts]
+
+    def years(self, u: int) -> float:
+        """Years that a node counts for."""
+        node, rate = self.horizon.nodes[u], self.horizon.rate
+        t, starts = node.period, self.horizon.starts
+        if rate == 0.0:
+            return node.probability * (starts[t + 1] - starts[t])
+        return node.probability * (self.discount[t] - self.discount[t + 1]) / rate
+
+    def price(self, u: int, o: int) -> float:
+        """Price of a system in service in a node."""
+        return self.prices.get((u, o), 0.0)
+
+    def let(self, u: int, o: int, years: float) -> OfferData:
+        """The offer as the node's own year sees it: what is ordered, at its price."""
+        offer = self.horizon.nodes[u].problem.offers[o]
+        if offer.stock is None:
+            return offer
+        gone = BY_LOT[offer.stock.kind]
+        items = {k: v for k, v in offer.annual_cost_items_usd.items() if k not in gone}
+        items["let"] = self.price(u, o) / years
+        return replace(offer, annual_cost_items_usd=items, stock=None)
+
+    def bound(self) -> float:
+        """What all orders cost at least, less what their systems are let for."""
+        total = 0.0
+        for o, offer in enumerate(self.horizon.nodes[0].problem.offers):
+            if offer.stock is not None:
+                total += sum(self._owned(o, offer.stock))
+                lots = ((self._ordered(o, k), most) for k, most in self._orders(o))
+                total += sum(worth * most for worth, most in lots if worth < 0)
+        return total
+
+    def _orders(self, o: int) -> Iterator[tuple[int, float]]:
+        """Nodes in which an offer may be ordered, with the most of an order."""
+        for k, node in enumerate(self.horizon.nodes):
+            stock = node.problem.offers[o].stock
+            if stock is not None and stock.most_per_period > 0:
+                yield k, self._most(o, k)
+
+    def without_gain(self) -> _Stock:
+        """The same with prices a little lower, at which no order gains that has no limit: they are
+        those of a solver, right but for rounding."""
+        found = dict(self.prices)
+        for o, offer in enumerate(self.horizon.nodes[0].problem.offers):
+            if offer.stock is None:
+                continue
+            unlimited = [k for k, most in self._orders(o) if math.isinf(most)]
+            for less in _LESS:
+                lower = {at: usd * (1.0 - less) for at, usd in self.prices.items() if at[1] == o}
+                tried = replace(self, prices=lower)
+                if all(tried._ordered(o, k) >= 0 for k in unlimited):
+                    break
+            found |= lower
+        return replace(self, prices=found)
+
+    def _most(self, o: int, k: int) -> float:
+        """Most systems of an order: what may be ordered, and what may ever stand."""
+        years = [node.problem.offers[o] for node in self.horizon.nodes]
+        stock = self.horizon.nodes[k].problem.offers[o].stock
+        assert stock is not None
+        return min(stock.most_per_period, max(year.supply for year in years))
+
+    def _owned(self, o: int, stock: Stock) -> Iterator[float]:
+        """What is there at the start: sold at once, or held while that is worth it."""
+        first = [u for u, node in enumerate(self.horizon.nodes) if node.parent < 0]
+        maintenance = (
+            self.horizon.nodes[0].problem.offers[o].annual_cost_items_usd.get("maintenance", 0.0)
+        )
+        for age, count in stock.owned:
+            lot = _Lot(self, o, stock, stock.market_usd, maintenance, -age)
+            kept = sum(min(-lot.sold(u), lot.held(u)) for u in first)
+            yield count * kept
+
+    def _ordered(self, o: int, k: int) -> float:
+        """Least worth of one system ordered in a node; infinite where none is ever delivered."""
+        horizon = self.horizon
+        offer = horizon.nodes[k].problem.offers[o]
+        stock = offer.stock
+        assert stock is not None
+        total, arrives = 0.0, False
+        for d in _deliveries(horizon, o, k, stock.lead):
+            born = clock(horizon, horizon.nodes[d].period)
+            if stock.kind == "contract":
+                rent = offer.annual_cost_items_usd.get("rental", 0.0)
+                total += sum(self._let_on_contract(o, rent, stock, d, born))
+                arrives = True
+                continue
+            maintenance = offer.annual_cost_items_usd.get("maintenance", 0.0)
+            lot = _Lot(self, o, stock, offer.capex_usd, maintenance, born)
+            node = horizon.nodes[d]
+            total += node.probability * self.discount[node.period] * offer.capex_usd + lot.held(d)
+            arrives = True
+        return total if arrives else math.inf
+
+    def _let_on_contract(
+        self, o: int, rent: float, stock: Stock, d: int, born: float
+    ) -> Iterator[float]:
+        """What a contract that begins in node d pays in each node, less what the system is let
+        for, and what it pays past the end."""
+        horizon = self.horizon
+        for u in horizon.below(d):
+            node = horizon.nodes[u]
+            end = clock(horizon, node.period + 1) - born
+            if end > stock.term + 1e-9:
+                continue
+            yield rent * self.years(u) - self.price(u, o)
+            if stock.paid_beyond and not horizon.children[u]:
+                first, last = horizon.starts[-2:]
+                unit = last - first if horizon.counts_periods else 1.0
+                rest = max(stock.term - end, 0.0) * unit
+                rate, now = horizon.rate, self.discount[-1]
+                worth = rest if rate == 0.0 else (1.0 - (1.0 + rate) ** -rest) / rate
+                yield rent * node.probability * now * worth
+
+
+@dataclass(frozen=True)
+class _Lot:
+    """One system of one order, with what it pays and brings from a node on."""
+
+    stock_of: _Stock
+    offer: int
+    stock: Stock
+    price: float
+    maintenance: float  # USD a year
+    born: float  # on the clock of the ages
+
+    def sold(self, u: int) -> float:
+        """What it brings at the start of a node."""
+        horizon = self.stock_of.horizon
+        node = horizon.nodes[u]
+        age = clock(horizon, node.period) - self.born
+        worth = self.price * lot_worth(self.stock, horizon.rate, age) - self.stock.removal_usd
+        return node.probability * self.stock_of.discount[node.period] * worth
+
+    def held(self, u: int) -> float:
+        """The least that it costs from a node on, in which it is held; infinite where it is too
+        old to serve the period."""
+        horizon, of = self.stock_of.horizon, self.stock_of
+        node = horizon.nodes[u]
+        start = clock(horizon, node.period) - self.born
+        end = clock(horizon, node.period + 1) - self.born
+        if end > self.stock.life + 1e-9:
+            return math.inf
+        yearly = self.maintenance + age_value(self.stock.usd_per_year_by_age, start)
+        total = yearly * of.years(u) - of.price(u, self.offer)
+        after = horizon.children[u]
+        if not after:
+            worth = self.price * lot_worth(self.stock, horizon.rate, end)
+            last = of.discount[node.period + 1] * horizon.end_value_share
+            return total - node.probability * last * worth
+        return total + sum(min(-self.sold(v), self.held(v)) for v in after)
+
+
+def _deliveries(horizon: Horizon, o: int, k: int, lead: float) -> Iterator[int]:
+    """Nodes in which an order of node k arrives."""
+    due, left = clock(horizon, horizon.nodes[k].period) + lead, [k]
+    while left:
+        u = left.pop()
+        late = horizon.nodes[u].delays.get(o, 0.0)
+        if clock(horizon, horizon.nodes[u].period) + 1e-9 >= due + late:
+            yield u
+        else:
+            left += horizon.children[u]

@@ -1,0 +1,133 @@
+"""Large horizons: a part of the pairs is built, and the bound is that of all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+import tokenfleet as tf
+from horizon_brute import random_tree
+from horizon_instance import EXACT, Instance
+from test_horizon_scenario import NEWS, over, scenario
+from tokenfleet.mix.horizon import part as parts
+from tokenfleet.mix.horizon import search
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.measures import wait_and_see
+from tokenfleet.mix.horizon.part import at_risk, bound_by, part_of
+from tokenfleet.mix.horizon.risk import Risk, set_risk
+from tokenfleet.mix.horizon.solve import solve_horizon
+from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solver.highs import run
+from tokenfleet.problem_data import Horizon
+from tokenfleet.verify.bound import Checked
+from tokenfleet.verify.horizon import verify_horizon
+from tokenfleet.verify.horizon_bound import check_horizon_bound
+
+
+def relaxed(horizon: Horizon, risk: Risk | None = None) -> float:
+    """The relaxation of the whole model, by the solver."""
+    problem = combined("case", horizon)
+    m = build(problem, frame=frame_of(problem, scale_limit(problem), every_system=True))
+    set_risk(m, risk or Risk())
+    return run(m.prob, EXACT, mip=False).value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bound_is_the_relaxation_of_the_whole_tree(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LARGE", 0)
+    horizon = Instance(random_tree(seed)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    assert part.bound == pytest.approx(relaxed(horizon), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_plan_is_better_than_the_bound_of_its_part(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all pairs the plan is the best of all, by a tail and by regret too."""
+    horizon = Instance(random_tree(seed)).horizon()
+    known = wait_and_see(horizon, EXACT)
+    risks = [Risk(), Risk("cvar", 0.5, 0.5), Risk("regret", least=known.least)]
+    wanted = [solve_horizon("case", horizon, EXACT, risk).value for risk in risks]
+    monkeypatch.setattr(parts, "LARGE", 0)
+    monkeypatch.setattr(search, "SMALL", 0)  # as if it were large: rounded, then whole
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    first = horizon.nodes[0].problem
+    pairs = product(range(len(first.pools)), range(len(first.candidates)))
+    part = replace(part, pairs=frozenset(pairs))
+    for risk, value in zip(risks, wanted, strict=True):
+        found = solve_horizon("case", horizon, EXACT, risk, part=part)
+        assert not verify_horizon(found.problem, found.values, found.npv_usd)
+        assert found.value == pytest.approx(value, rel=1e-6, abs=1e-6)
+        assert found.bound <= value + 1e-6 * max(1.0, abs(value))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_at_risk_is_bounded_by_its_relaxation(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the probabilities that a risk makes, the mean is the relaxation of the whole model with
+    that risk."""
+    monkeypatch.setattr(parts, "LARGE", 0)
+    horizon = Instance(random_tree(seed)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    known = wait_and_see(horizon, EXACT)
+    tails = [Risk("cvar", 0.25, 0.8), Risk("cvar", 1.0, 0.5)]
+    for risk in [*tails, Risk("regret", least=known.least)]:
+        found = at_risk(part, horizon, risk, Effort.of(EXACT))
+        assert found is not None
+        other, own = found
+        chances = [other.nodes[x].probability for x in other.leaves]
+        assert sum(chances) == pytest.approx(1.0, abs=1e-12)
+        bound = bound_by(risk, own.bound, other)
+        wanted = relaxed(horizon, risk)
+        assert bound == pytest.approx(wanted, rel=1e-4, abs=1e-3)
+        assert bound <= wanted + 1e-7 * max(1.0, abs(wanted))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bound_is_confirmed_by_other_means(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the prices of the relaxation the sum is its value; at none at all, and at wrong ones, it
+    is still below the optimum."""
+    monkeypatch.setattr(parts, "LARGE", 0)
+    horizon = Instance(random_tree(seed)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    problem = combined("case", horizon)
+    least = solve_horizon("case", horizon, EXACT).npv_usd
+    for prices in (part.prices, {}, {at: 1.3 * usd for at, usd in part.prices.items()}):
+        found = check_horizon_bound(problem, prices, math.inf, part.pairs)
+        assert found.how == "prices"
+        assert found.bound <= least + 1e-6 * max(1.0, abs(least))
+    found = check_horizon_bound(problem, part.prices, part.bound, part.pairs)
+    assert found == Checked(part.bound, "prices")
+
+
+@pytest.mark.parametrize("outlooks", [[], NEWS])
+def test_a_scenario_in_parts_has_the_same_plan(
+    outlooks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One layout is all that there is, so a part holds it; its bound is a relaxation's."""
+    data = scenario(horizon=over(3), outlooks=outlooks)
+    data["workloads"][0]["demand"]["growth_per_year"] = 0.5
+    whole = tf.optimize_fleet(data)
+    monkeypatch.setattr(parts, "LARGE", 0)
+    plan = tf.optimize_fleet(data)
+    assert plan.objective_value == pytest.approx(whole.objective_value)
+    assert plan.bound_check == "prices"
+    assert plan.bound is not None and plan.bound <= plan.objective_value
+    assert plan.horizon is not None and whole.horizon is not None
+    assert plan.horizon.orders == whole.horizon.orders
+    if plan.horizon.risk is not None and whole.horizon.risk is not None:
+        assert plan.horizon.risk.evpi_usd == pytest.approx(whole.horizon.risk.evpi_usd, abs=1.0)
+        assert plan.horizon.risk.evpi_high_usd is not None

@@ -1,0 +1,67 @@
+"""Parts of an explanation side by side: the same answers, and Ctrl-C keeps what is done."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import tokenfleet as tf
+from test_explain import ENTERPRISE
+from test_sweep_diff_model import measured
+from tokenfleet.explanation.explain import PARTS
+from tokenfleet.explanation.side_by_side import side_by_side
+from tokenfleet.mix.solver.highs import STOP
+
+
+def test_several_parts_at_a_time_answer_as_one_after_the_other() -> None:
+    alone, together = (
+        tf.explain(measured(), parts=list(PARTS), jobs=jobs).to_json() for jobs in (1, 3)
+    )
+    for found in (alone, together):
+        for row in (*found["flip"], found):
+            row.pop("solves")
+        found.pop("seconds")
+    assert together == alone
+
+
+def test_every_piece_is_told_to_stop_and_an_error_is_raised() -> None:
+    seen: list[threading.Event | None] = []
+
+    def listen() -> None:
+        seen.append(STOP.get())
+
+    side_by_side([listen, listen], 2)
+    assert seen[0] is seen[1] is not None and STOP.get() is None
+    with pytest.raises(ZeroDivisionError):
+        side_by_side([lambda: None, lambda: 1 // 0 and None], 2)
+
+
+_ASKED = """
+import json, sys
+import tokenfleet as tf
+tell = lambda what, solves: print(what, file=sys.stderr, flush=True)
+found = tf.explain(sys.argv[1], jobs=2, watch=tell)
+print(json.dumps(found.to_json()))
+"""
+
+
+def test_ctrl_c_stops_every_part_and_keeps_its_rows() -> None:
+    """It comes while the flip price of the second offer is worked out, beside another part."""
+    command = [sys.executable, "-c", _ASKED, str(ENTERPRISE)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ran:
+        assert ran.stderr is not None and ran.stdout is not None
+        for line in ran.stderr:
+            if "flip price of h100-rent" in line:
+                ran.send_signal(signal.SIGINT)
+                break
+        found = json.loads(ran.stdout.read())
+        assert ran.wait(timeout=60) == 0
+    assert found["interrupted"] and [row["name"] for row in found["flip"]] == ["h100-buy"]
+    assert found["notes"][0].startswith("stopped by the user: worth, flip,")
