@@ -6,7 +6,6 @@ With `--json` exactly one JSON value goes to standard output, an error object in
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -30,8 +29,7 @@ def console() -> Console:
     """Standard output for words and tables; scenario names are never read as markup."""
     from rich.console import Console
 
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    width = None if known else _WIDTH
+    width = None if sys.stdout.isatty() else _WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
