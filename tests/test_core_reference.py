@@ -77,7 +77,7 @@ def check_operating_point(
     rate = u / load
     assert relative(points["requests_per_s"][row], rate) < 1e-9
     joules = sum(
-        w * ref.request_joules(replica, k) for w, k in zip(weights, c.members, strict=True)
+        w * ref.joules_at_capacity(replica, k, u) for w, k in zip(weights, c.members, strict=True)
     )
     drawn = ref.standing_w(replica) + rate * joules
     assert relative(points["drawn_w"][row], drawn) < 1e-9
@@ -242,5 +242,5 @@ def test_kept_candidates_carry_load_and_joules() -> None:
                 assert kept["load_s"][row][k] == kept["energy_j"][row][k] == math.inf
                 continue
             assert relative(kept["load_s"][row][k], one.load / u) < 1e-9
-            joules = ref.request_joules(replica, k)
+            joules = ref.joules_at_capacity(replica, k, u)
             assert relative(kept["energy_j"][row][k], joules) < 1e-9

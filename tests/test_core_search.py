@@ -91,7 +91,7 @@ def test_kept_is_what_brute_force_dominance_leaves() -> None:
         load, joules = [math.inf] * 2, [math.inf] * 2
         for k in c.members:
             load[k] = nine_digits(replica.classes[k].load / u)
-            joules[k] = nine_digits(ref.request_joules(replica, k))
+            joules[k] = nine_digits(ref.joules_at_capacity(replica, k, u))
         quality = 1.0 if c.fields["precision"] == "bf16" else 0.99
         idle_w = nine_digits(ref.standing_w(replica)) - replica.layout.gpus * 300.0
         candidate = {"id": c.id, "gpus": replica.layout.gpus, "per_system": 16, "idle_w": idle_w}
