@@ -550,7 +550,7 @@ def test_open_and_closed_form_agree_at_one_request_in_flight(tmp_path: Path, eng
     assert one.predicted["tpot"] == pytest.approx(alone.tpot_ms, rel=0.05)
 
 
-# Whether the reason is true was looked up row by row, in the row itself and in its source.
+# Where the reason was in doubt, it was looked up in the row itself and in its source.
 TRUE_REASONS = (
     "a copy of another row",
     "a server run that is far below its latency limits",

@@ -20,6 +20,8 @@ from tokenfleet.plan.rows import (
     OtherAnswer,
     Plan,
     Promise,
+    Round,
+    Verification,
 )
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem, SiteData
 from tokenfleet.report import words
@@ -226,3 +228,16 @@ def test_what_was_assumed_says_figure_source_and_date() -> None:
 def test_a_limit_of_nothing_is_not_called_tight(boxes: Plan) -> None:
     none = Limit(what="racks", where="s", used=0.0, limit=0.0, headroom=0.0, headroom_share=None)
     assert words.tightest((none,), 1) == []
+
+
+def test_nothing_is_said_of_a_simulation_where_apis_serve_all(boxes: Plan) -> None:
+    judged = Verification.model_construct(
+        rounds=(Round.model_construct(failed=()),),
+        judged_share=1.0,
+        holds=True,
+        price_of_certainty_usd=0.0,
+    )
+    found = boxes.model_copy(update={"verification": judged})
+    said = "simulated (100% of the GPUs): no latency limit is missed"
+    assert words.simulated(found) == [said]
+    assert words.simulated(found.model_copy(update={"replicas": ()})) == []

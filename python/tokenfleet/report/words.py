@@ -168,7 +168,7 @@ def _how_got(other: OtherAnswer) -> str:
 def simulated(plan: Plan) -> list[str]:
     """What the simulator says of the plan, in one line."""
     known = plan.verification
-    if known is None or not known.rounds:
+    if known is None or not known.rounds or not plan.replicas:
         return []
     last = known.rounds[-1]
     share = "" if known.judged_share is None else f" ({known.judged_share:.0%} of the GPUs)"
