@@ -9,11 +9,20 @@ import pytest
 
 from problems import candidate, one_pool, random_problem, workload
 from tokenfleet.errors import SchemaError
+from tokenfleet.mix.result import Booking
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.rows import Plan
-from tokenfleet.problem_data import ApiData, Block, OfferData, Pool, Problem, SiteData
+from tokenfleet.problem_data import (
+    ApiData,
+    Block,
+    OfferData,
+    Pool,
+    Problem,
+    Replicas,
+    SiteData,
+)
 
 YEAR_H = 8760.0
 
@@ -57,6 +66,25 @@ def test_workloads_pay_their_requests_and_by_accelerator_hours_their_systems() -
     assert a.output_tokens_per_year == pytest.approx(tokens)
     assert a.cost_per_mtok_output_usd == pytest.approx(4091.6 / tokens * 1e6)
     assert a.cost_per_mtok_total_usd == pytest.approx(4091.6 / (4 * tokens) * 1e6)
+
+
+def test_a_replica_that_serves_nothing_is_a_spare_of_its_pool() -> None:
+    """Beside the 8 accelerators in use stands a third replica of `a` without a request: its 0.1 kW
+    for a year, 87.60 $, is paid by those who use the pool, 43.80 $ each."""
+    problem = shared_box()
+    empty = candidate(2, 0, "box", 2, [0.5], idle_w=100.0)
+    mix = solve_mix(problem, SolveOptions(gap=0.0))
+    label = Replicas(0, 0, 2)
+    more = replace(
+        mix,
+        problem=replace(problem, candidates=(*problem.candidates, empty)),
+        values={**mix.values, label: 1.0},
+        bookings=(*mix.bookings, Booking("energy", label, 87.6)),
+        value=mix.value + 87.6,
+    )
+    a, b = plan_of(more).workloads
+    assert a.annual_cost_usd == pytest.approx(500.0 + 438.0 + 3153.6 + 43.8)
+    assert b.annual_cost_usd == pytest.approx(500.0 + 438.0 + 6307.2 + 43.8)
 
 
 def test_a_row_of_systems_has_its_cost_capex_and_energy() -> None:

@@ -133,6 +133,8 @@ class Ledger:
         }
         busy = {c: self._busy(p, c) for c in hours}
         total = sum(held for c, held in hours.items() if busy[c])
+        for c in (c for c, shares in busy.items() if not shares):
+            _add(items, self._replicas[p, c])  # it serves nothing: a spare of the pool
         for c, held in hours.items():
             for key, share in busy[c].items():
                 _add(self.flows[key], self._replicas[p, c], share)
