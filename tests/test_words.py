@@ -241,3 +241,17 @@ def test_nothing_is_said_of_a_simulation_where_apis_serve_all(boxes: Plan) -> No
     said = "simulated (100% of the GPUs): no latency limit is missed"
     assert words.simulated(found) == [said]
     assert words.simulated(found.model_copy(update={"replicas": ()})) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("sites[eu].electricity_usd_per_kwh", "Electricity at eu"),
+        ("engine_versions[vllm]", "Version of vllm"),
+        ("gpu_memory_utilization", "Memory that an engine may fill"),
+        ("workloads[chat].precisions", "Weight formats of chat"),
+        ("something_new", "something_new"),
+    ],
+)
+def test_inputs_have_names_that_people_use(what: str, name: str) -> None:
+    assert words.input_name(Input(what=what, value=1.0, unit="", assumed=True, source="")) == name

@@ -41,6 +41,10 @@ FIELDS: Mapping[str, FieldName] = {
     "supply": FieldName("available"),
     "includes": FieldName("costs inside the price"),
     "precisions": FieldName("weight formats"),
+    "confidence": FieldName("confidence at which limits are held"),
+    "engines": FieldName("serving engines"),
+    "engine_versions": FieldName("version"),
+    "gpu_memory_utilization": FieldName("memory that an engine may fill"),
     "usd_per_mtok_input": FieldName("price of input tokens", unit="USD per million input tokens"),
     "usd_per_mtok_output": FieldName(
         "price of output tokens", unit="USD per million output tokens"

@@ -68,6 +68,7 @@ _ITEMS = {
 _PATH = re.compile(
     r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
 )
+_WHOLE = re.compile(r"(?P<table>)(?P<field>[a-z0-9_]+)(?:\[(?P<row>.*)\])?(?P<key>)")  # no table's
 SAME = 1e-6  # relative difference below which two plans are equal
 _NOTHING = 1e-5  # of a value, below which it is not said that it was given up
 _NEARLY_PROVEN = 0.005  # gap below which nothing is said of it beside another answer
@@ -540,7 +541,7 @@ def source(row: Assumed) -> str:
 
 def input_name(row: Assumed) -> str:
     """An input in words: `electricity at eu-dublin` for `sites[eu-dublin].electricity_usd_...`."""
-    found = _PATH.fullmatch(row.what)
+    found = _PATH.fullmatch(row.what) or _WHOLE.fullmatch(row.what)
     if found is None or found["field"] not in FIELDS:
         return plain(row.what)
     name, of = FIELDS[found["field"]].whole(), found["row"]
