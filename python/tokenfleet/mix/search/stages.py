@@ -40,6 +40,7 @@ _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
 _SITES_SHARE = 0.6  # of the time left, for improving the rounded plan a few sites at a time
 _ROUGH = 5e-4  # gap at which the first stage, whose bound is not used, has a good plan
+_SMALL_TREE = 1_000  # nodes; what is open then is better begun anew
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
@@ -185,9 +186,12 @@ class MixSearch:
         if self.large and in_hand and not self.partial:
             with only(self.m, worth):
                 worth = probe(self.m, self.effort, worth, self.best.value)
-        again = self.large or not self.effort.patient  # a small tree is cheaper than a new root
-        limit = self.effort.within(max(self.effort.left(), 1.0), restarts=again)
-        self._run(limit, worth, whole=True)
+        left = self.effort.within(max(self.effort.left(), 1.0))
+        if not self.large and self.effort.patient:  # a small tree is cheaper than a new root
+            self._run(replace(left, restarts=False, nodes=_SMALL_TREE), worth, whole=True)
+            left = self.effort.within(max(self.effort.left(), 1.0))
+        if not (self.best.done() or self.best.exhausted):
+            self._run(left, worth, whole=True)
 
     def any_plan(self) -> None:
         """The first plan that HiGHS finds, over few candidates and then over all of them."""
