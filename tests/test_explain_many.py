@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,16 @@ def scenarios(folder: Path) -> list[Path]:
     return [*found, folder / "bad.json"]
 
 
-@pytest.mark.parametrize("engine", ["processes", "ray"])
+@pytest.fixture(params=["processes", "ray"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of an engine; a cluster that was started is ended, others have their own."""
+    ray = pytest.importorskip("ray") if request.param == "ray" else None
+    yield request.param
+    if ray is not None:
+        ray.shutdown()
+
+
 def test_each_plan_has_a_file_and_a_bad_one_is_said(tmp_path: Path, engine: str) -> None:
-    if engine == "ray":
-        pytest.importorskip("ray")
     paths, out = scenarios(tmp_path), tmp_path / "why"
     command = ["explain", *map(str, paths), "-o", str(out), "--engine", engine, "--jobs", "2"]
     done = CliRunner().invoke(app, [*command, "--worth", "--json"])

@@ -21,10 +21,13 @@ class Columns(dict[str, Any]):
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Columns:
-        """Columns of rows; a row that lacks a name is blank there."""
+        """Columns of rows; a row that lacks a name is blank there.
+
+        A column of numbers and words, such as the values of what is assumed, is one of words.
+        """
         given = list(rows)
         names = dict.fromkeys(name for row in given for name in row)
-        return cls({name: [row.get(name) for row in given] for name in names})
+        return cls({name: _of_one_kind([row.get(name) for row in given]) for name in names})
 
     def to_polars(self) -> Any:
         """The columns as a `polars.DataFrame`; a column of mappings has struct values.
@@ -62,6 +65,11 @@ def columns_of(frame: Any) -> dict[str, Any]:
     """Columns of a table as NumPy arrays."""
     table = _pyarrow().table(frame)
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    kinds = {isinstance(value, str) for value in values if value is not None}
+    return [None if v is None else str(v) for v in values] if len(kinds) > 1 else values
 
 
 def _blank(value: Any) -> bool:
