@@ -603,7 +603,7 @@ def test_import_export_import_is_the_identity(
     assert not again.rejected
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     text=st.text(
         st.characters(blacklist_categories=["Cs", "Cc", "Cf", "Zl", "Zp", "Zs"]),
