@@ -7,8 +7,10 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -256,7 +258,11 @@ def test_a_real_ctrl_c_in_the_middle_of_a_solve_keeps_what_was_found() -> None:
 
 
 def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> None:
-    short = tf.explain(measured(), parts=["worth", "flip", "menu"], time_limit_s=0.001)
+    slow: dict[str, Any] = {
+        "time_limit_s": 1.0,
+        "watch": lambda *_: time.sleep(0.6),
+    }  # of what is told
+    short = tf.explain(measured(), parts=["worth", "flip", "menu"], **slow)
     assert short.interrupted and "not complete" in short.notes[-1]
     case = open_case(measured())
     case.study.base = replace(case.study.base, bound=case.study.base.loss * 0.9)
