@@ -14,7 +14,7 @@ from reference_mix import scip_cost
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.model import build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Slack
 from tokenfleet.mix.solve import solve_mix
@@ -47,12 +47,8 @@ def test_candidates_with_a_mix_are_priced_as_a_whole(seed: int) -> None:
     whole = build(problem)
     objective.set_goal(whole)
     relaxed = run(whole.prob, EXACT, mip=False).value
-    found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+    found = generation.generate(Pairs.of(problem), Effort.of(EXACT))
     assert found.bound == pytest.approx(relaxed, rel=1e-6)
-
-
-def pairs_of(problem: Problem) -> Pairs:
-    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,7 +59,7 @@ def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: Objecti
     whole = build(problem)
     objective.set_goal(whole, kind)
     relaxed = run(whole.prob, EXACT, mip=False).value
-    found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+    found = generation.generate(Pairs.of(problem), Effort.of(EXACT))
     assert found.served and not found.infeasible
     assert found.bound == pytest.approx(relaxed, rel=1e-6)
     assert found.bound <= relaxed * (1.0 + 1e-9)
@@ -72,7 +68,7 @@ def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: Objecti
 @pytest.mark.parametrize("seed", range(12))
 def test_reduced_costs_are_those_of_the_whole_model(seed: int) -> None:
     """With every pair built, no pair prices below zero and every pair in use prices at zero."""
-    pairs = pairs_of(of_kind(seed, "least_cost"))
+    pairs = Pairs.of(of_kind(seed, "least_cost"))
     master = Master(pairs, EXACT)
     prices = master.objective_prices()
     master.use(prices)
@@ -89,7 +85,7 @@ def test_reduced_costs_are_those_of_the_whole_model(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_the_arrays_are_the_pulp_model(seed: int, kind: ObjectiveKind) -> None:
     """Pairs added in two lots make the matrix, costs and rows of the model built with them."""
-    pairs = pairs_of(of_kind(seed, kind))
+    pairs = Pairs.of(of_kind(seed, kind))
     master = Master(pairs, EXACT)
     first = master.lp.columns
     master.use(master.objective_prices())
@@ -167,7 +163,7 @@ def test_a_large_problem_in_which_nothing_may_run_goes_to_its_apis(
     monkeypatch.setattr(generation, "LARGE", 0)
     problem = of_kind(1, "least_cost")
     spot = replace(problem, pools=tuple(replace(p, interruptible=True) for p in problem.pools))
-    assert len(Pairs(spot, frame_of(spot, scale_limit(spot), every_system=True))) == 0
+    assert len(Pairs.of(spot)) == 0
     mix = solve_mix(spot, EXACT)
     assert set(mix.cost_items) == {"api_tokens"}
     assert mix.annual_cost_usd == pytest.approx(mix.bound)

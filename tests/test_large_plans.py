@@ -19,7 +19,7 @@ from tokenfleet.mix import solve
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.model import build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search import rounding
@@ -54,10 +54,6 @@ def hard(seed: int, times: float) -> Problem:
     )
 
 
-def pairs_of(problem: Problem) -> Pairs:
-    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
-
-
 def relaxed_status(problem: Problem) -> str:
     model = build(problem)
     objective.set_goal(model, "least_cost")
@@ -72,7 +68,7 @@ def test_infeasible_is_claimed_exactly_when_the_whole_relaxation_is() -> None:
     for seed in range(25):
         for times in (0.5, 2.0, 8.0):
             problem = hard(seed, times)
-            found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+            found = generation.generate(Pairs.of(problem), Effort.of(EXACT))
             wanted = relaxed_status(problem)
             assert found.infeasible == (wanted == "infeasible"), (seed, times)
             assert found.served == (wanted == "optimal"), (seed, times)
@@ -111,7 +107,7 @@ def test_the_repairs_are_those_of_the_whole_relaxation(seed: int) -> None:
     problem = hard(seed, 8.0)
     if relaxed_status(problem) != "infeasible":
         return
-    found = explain_large(pairs_of(problem), (), Effort.of(EXACT)).conflicts
+    found = explain_large(Pairs.of(problem), (), Effort.of(EXACT)).conflicts
     exact = explain_infeasible(problem).conflicts
     for word in ("power short", "supply short", "cannot be served"):
         by_relaxation = any(word in text for text in found)
@@ -131,7 +127,7 @@ def test_a_low_price_of_unmet_demand_is_raised(monkeypatch: pytest.MonkeyPatch) 
         model = build(problem)
         objective.set_goal(model, "least_cost")
         relaxed = run(model.prob, EXACT, mip=False).value
-        found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+        found = generation.generate(Pairs.of(problem), Effort.of(EXACT))
         assert found.served
         assert found.bound == pytest.approx(relaxed, rel=1e-6)
 
@@ -176,7 +172,7 @@ def one_rack(third: bool) -> Problem:
 
 def test_pairs_that_the_relaxation_has_no_use_for_are_built_where_whole_systems_need_them() -> None:
     problem = one_rack(third=True)
-    found = generation.generate(pairs_of(problem), Effort.of(EXACT))
+    found = generation.generate(Pairs.of(problem), Effort.of(EXACT))
     assert found.served and {p for p, _ in found.pairs} == {0, 1}
     result = solve_mix(problem, EXACT)
     assert result.value == pytest.approx(100.0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from tokenfleet.mix.generate.generation import applies, generate, pairs_of, relaxation, wider
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
+from tokenfleet.mix.model import FleetModel, Label, build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.stages import search
@@ -72,7 +72,7 @@ class InPart:
 
         `start` is asked for the plan from which the search of a model begins.
         """
-        pairs, deadline = _pairs(problem), Deadline(effort.left())
+        pairs, deadline = Pairs.of(problem), Deadline(effort.left())
         kin = same_columns(problem, self.problem)
         generated = generate(pairs, effort, self.known if kin else ())
         if generated.interrupted:
@@ -119,7 +119,7 @@ class InPart:
         Raises:
             SolverError: the time ended it.
         """
-        pairs = _pairs(problem)
+        pairs = Pairs.of(problem)
         master, answer = relaxation(pairs, replace(options, gap=_CLOSE))
         constant = master.objective_prices().constant
         columns = answer.columns
@@ -128,15 +128,11 @@ class InPart:
 
 def systems_model(problem: Problem) -> FleetModel:
     """A model of the problem with the columns of every offer, and of no pair."""
-    pairs = _pairs(problem)
+    pairs = Pairs.of(problem)
     return build(
         problem, pairs=frozenset(), pools=pairs.pool.tolist(), frame=pairs.frame,
         relax=frozenset({"demand"}),
     )  # fmt: skip
-
-
-def _pairs(problem: Problem) -> Pairs:
-    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
 
 
 def _used(m: FleetModel, found: Found) -> frozenset[Pair]:

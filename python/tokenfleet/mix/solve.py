@@ -222,7 +222,7 @@ def _solve_large(
 
     Plans of one system type are not sought: the bound says how much any plan could save.
     """
-    pairs = Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
+    pairs = Pairs.of(problem)
     generated = generate(pairs, effort.part(_GENERATION_SHARE))
     if generated.infeasible:
         raise explain_large(pairs, generated.pairs, effort.part(1.0, least_s=_LEAST_EXPLAIN_S))

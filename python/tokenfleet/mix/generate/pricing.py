@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.mix.model import Frame
+from tokenfleet.mix.model import Frame, frame_of, scale_limit
 from tokenfleet.mix.model.better import copy_of, hall_of
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import Pack, Packing, Place, Whole
@@ -97,6 +97,11 @@ class Pairs:
             [self._where_asked(w, u) for u in range(self.nodes)]
             for w in range(len(problem.workloads))
         ]
+
+    @classmethod
+    def of(cls, problem: Problem) -> Pairs:
+        """All pairs of a problem, each of which stays within its largest scale."""
+        return cls(problem, frame_of(problem, scale_limit(problem), every_system=True))
 
     def __len__(self) -> int:
         return len(self.pool)

@@ -59,7 +59,7 @@ def _generated(problem: Problem, effort: Effort, start: frozenset[tuple[int, int
     """The part of a tree, and its bound where it can be had."""
     if not applies(problem):
         return Part(start, -math.inf)
-    found = generate(_pairs(problem), effort.part(_TREE), start)
+    found = generate(Pairs.of(problem), effort.part(_TREE), start)
     if found.interrupted:
         raise KeyboardInterrupt
     return Part(found.pairs | start, found.bound, found.infeasible, found.prices)
@@ -78,12 +78,8 @@ def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, i
     for u in (horizon.path(leaf)[0], leaf):
         year = horizon.nodes[u].problem
         steady = replace(year, offers=tuple(replace(o, stock=None) for o in year.offers))
-        found |= generate(_pairs(steady), effort.part(0.5)).pairs
+        found |= generate(Pairs.of(steady), effort.part(0.5)).pairs
     return frozenset(found)
-
-
-def _pairs(problem: Problem) -> Pairs:
-    return Pairs(problem, frame_of(problem, scale_limit(problem), every_system=True))
 
 
 def at_risk(
