@@ -17,12 +17,12 @@ from tokenfleet.mix.model.index import Power, RackLimit, Supply
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.search.rounding import (
-    ATTEMPTS,
+    Broken,
     Limit,
-    lower,
+    Lowered,
     replicas_for,
-    solve_lowered,
     systems_needed,
+    until_it_fits,
 )
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import Outcome, run
@@ -45,25 +45,14 @@ def plan_near(m: FleetModel, relaxed: Outcome, effort: Effort, best: Incumbent) 
 
 def rounded_to_fit(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[Replicas, int] | None:
     """Whole replicas for which there is room; None where none were found."""
-    lowered: dict[Limit, float] = {}
-    try:
-        for _ in range(ATTEMPTS):
-            values = {label: relaxed.values[v.name] for label, v in m.columns.items()}
-            replicas = _whole_replicas(m, values)
-            systems = _systems(m, replicas, values)
-            if systems is None:
-                return None
-            broken = list(_broken(m, systems, lowered))
-            if not broken:
-                return replicas
-            tighter = solve_lowered(m, broken, lowered, effort)
-            if tighter is None:
-                return None
-            relaxed = tighter
-        return None
-    finally:
-        for limit, excess in lowered.items():
-            lower(limit, -excess)
+
+    def rounded(near: Outcome, lowered: Lowered) -> tuple[dict[Replicas, int], Broken] | None:
+        values = {label: near.values[v.name] for label, v in m.columns.items()}
+        replicas = _whole_replicas(m, values)
+        systems = _systems(m, replicas, values)
+        return None if systems is None else (replicas, list(_broken(m, systems, lowered)))
+
+    return until_it_fits(m, relaxed, effort, rounded)
 
 
 def _whole_replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:
@@ -97,7 +86,7 @@ def _systems(
 
 
 def _broken(
-    m: FleetModel, systems: Mapping[str, float], lowered: Mapping[Limit, float]
+    m: FleetModel, systems: Mapping[str, float], lowered: Lowered
 ) -> Iterator[tuple[Limit, float]]:
     """Limits, as stated, that the systems pass, with the excess in their own unit."""
     for row in m.prob.constraints():

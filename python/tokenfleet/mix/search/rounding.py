@@ -11,8 +11,8 @@ starts the exact search.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pulp
@@ -27,6 +27,9 @@ from tokenfleet.mix.solver.highs import Outcome, compiled, run
 from tokenfleet.problem_data import Flow, Racks, Replicas, Systems, Used
 
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
+Lowered: TypeAlias = Mapping[Limit, float]  # by how much a limit stands lower than stated
+Broken: TypeAlias = Sequence[tuple[Limit, float]]  # limits, with the excess in their own unit
+_Rounded = TypeVar("_Rounded")
 
 ATTEMPTS = 12
 HALVINGS = 4
@@ -56,26 +59,44 @@ def systems_for(gpus: int, counts: Mapping[int, int]) -> int | None:
 
 def round_up(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[str, float] | None:
     """A feasible plan near the relaxation, by column name; None if none was found."""
+
+    def rounded(near: Outcome, lowered: Lowered) -> tuple[dict[str, float], Broken] | None:
+        plan = _rounded(m, near)
+        return None if plan is None else (plan, _broken(m, plan, lowered))
+
+    return until_it_fits(m, relaxed, effort, rounded)
+
+
+def until_it_fits(
+    m: FleetModel,
+    relaxed: Outcome,
+    effort: Effort,
+    rounded: Callable[[Outcome, Lowered], tuple[_Rounded, Broken] | None],
+) -> _Rounded | None:
+    """What is rounded from a relaxation and breaks no limit; None if none was found.
+
+    `rounded` makes it, and says which limits it breaks by how much where some are lowered. Those
+    are lowered a little more, and the relaxation is solved again; at the end all stand as before.
+    """
     lowered: dict[Limit, float] = {}
     try:
         for _ in range(ATTEMPTS):
-            plan = _rounded(m, relaxed)
-            broken = _broken(m, plan, lowered) if plan is not None else []
-            if plan is None or not broken:
-                return plan
-            tighter = solve_lowered(m, broken, lowered, effort)
+            made = rounded(relaxed, lowered)
+            if made is None or not made[1]:
+                return None if made is None else made[0]
+            tighter = _solve_lowered(m, made[1], lowered, effort)
             if tighter is None:
                 return None
             relaxed = tighter
         return None
     finally:
         for limit, excess in lowered.items():
-            lower(limit, -excess)
+            _lower(limit, -excess)
 
 
-def solve_lowered(
+def _solve_lowered(
     m: FleetModel,
-    broken: Sequence[tuple[Limit, float]],
+    broken: Broken,
     lowered: dict[Limit, float],
     effort: Effort,
 ) -> Outcome | None:
@@ -83,7 +104,7 @@ def solve_lowered(
     part = 1.1
     for _ in range(HALVINGS):
         for limit, excess in broken:
-            lower(limit, part * excess)
+            _lower(limit, part * excess)
             lowered[limit] = lowered.get(limit, 0.0) + part * excess
         if effort.left() <= 0:
             return None
@@ -91,13 +112,13 @@ def solve_lowered(
         if relaxed.has_incumbent:
             return relaxed
         for limit, excess in broken:
-            lower(limit, -part * excess)
+            _lower(limit, -part * excess)
             lowered[limit] -= part * excess
         part /= 2.0
     return None
 
 
-def lower(limit: Limit, excess: float) -> None:
+def _lower(limit: Limit, excess: float) -> None:
     """Move a row's right-hand side, or a column's upper bound, down by `excess`."""
     if isinstance(limit, pulp.LpVariable):
         limit.upBound -= excess
