@@ -10,7 +10,7 @@ import tokenfleet as tf
 from test_sweep_diff_model import measured
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.difference import difference
-from tokenfleet.explanation.over_time import open_over_time
+from tokenfleet.explanation.over_time import OverTime, open_either
 from tokenfleet.report.page.render import html_of_difference
 
 YEAR = {"start": "2026-10-01", "periods": ["4 quarters"]}
@@ -106,8 +106,8 @@ def test_a_difference_over_time_is_due_to_the_price_and_the_demand() -> None:
     assert parts["prices"] == pytest.approx(6_833.73, abs=0.01)
     assert found.before == pytest.approx(levelised(over_time()), rel=1e-6)
     assert found.objective_unit == "USD per year, levelised"
-    asked = open_over_time(over_time())
-    assert asked is not None
+    asked = open_either(over_time())
+    assert isinstance(asked, OverTime)
     assert sum(asked.levelised_items().values()) == pytest.approx(asked.base.value, rel=1e-9)
     page = html_of_difference(found, "two plans")
     assert "$96.7k" in page and "$104k" in page

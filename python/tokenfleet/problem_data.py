@@ -147,6 +147,16 @@ def mean_price(price: ByBlock, hours: Sequence[float]) -> float:
     return paid / total if total > 0 else 0.0
 
 
+def in_blocks(price: ByBlock, blocks: int) -> tuple[float, ...]:
+    """The price in each of so many blocks: `in_blocks(0.1, 2)` is (0.1, 0.1)."""
+    return price if isinstance(price, tuple) else (price,) * blocks
+
+
+def scaled(price: ByBlock, factor: float) -> ByBlock:
+    """So many times the price, in every block."""
+    return tuple(usd * factor for usd in price) if isinstance(price, tuple) else price * factor
+
+
 @dataclass(frozen=True)
 class Block:
     """One load block: so many hours a year, with or without a site.
@@ -292,6 +302,11 @@ class OfferData:
     )
     needs_staff: Less[bool] = False  # of the site: not hosted, and staff is not in its price
     billed_per_hour: Name[ByBlock] = 1.0  # hours billed for each, which `hourly_usd` has in it
+
+    @property
+    def stated_as(self) -> str:
+        """What the scenario calls it, at whichever site: `h100-buy` for `h100-buy@hall`."""
+        return self.supply_group or self.id
 
 
 #: Bits of `Candidate.oddities`, and what each is called.

@@ -281,18 +281,51 @@ def open_case(
         SchemaError: neither plan nor scenario; one over time; the scenario found is not the
             plan's; or a gap or time that is none.
     """
-    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
-    one_year(loaded)
-    built = build(loaded, progress)
-    if plan is not None:
-        check_origin(plan, name, built.loaded, built.specification)
-    solver = loaded.scenario.solver
+    asked = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
+    one_year(asked.loaded)
+    return case_of(asked, seconds=seconds, gap=gap, progress=progress)
+
+
+def case_of(
+    asked: Meant,
+    *,
+    seconds: float = math.inf,
+    gap: float | None = None,
+    progress: Progress | None = None,
+) -> Case:
+    """What is asked of a plan of one year, with its space evaluated.
+
+    Raises:
+        SchemaError: the scenario is not the plan's.
+    """
+    built = asked.built(progress)
+    solver = asked.loaded.scenario.solver
     options = replace(
-        solve_options(loaded.scenario),
+        solve_options(asked.loaded.scenario),
         gap=_CLOSER * solver.gap if gap is None else gap,
         threads=solver.threads or 1,  # many small problems: a second thread costs what it saves
     )
-    return Case(built, Study(built.problem, options, seconds), plan)
+    return Case(built, Study(built.problem, options, seconds), asked.plan)
+
+
+@dataclass(frozen=True)
+class Meant:
+    """The plan that is meant, if it is one, what messages call it, and its scenario."""
+
+    plan: Plan | None
+    name: str
+    loaded: LoadedScenario
+
+    def built(self, progress: Progress | None) -> Built:
+        """The scenario's space, evaluated.
+
+        Raises:
+            SchemaError: the scenario is not the plan's.
+        """
+        built = build(self.loaded, progress)
+        if self.plan is not None:
+            check_origin(self.plan, self.name, built.loaded, built.specification)
+        return built
 
 
 def load_case(
@@ -302,8 +335,8 @@ def load_case(
     seconds: float = math.inf,
     gap: float | None = None,
     catalog: Catalog | None = None,
-) -> tuple[Plan | None, str, LoadedScenario]:
-    """The plan that is meant, if it is one, what messages call it, and its scenario.
+) -> Meant:
+    """What is meant by a plan, its file or a scenario.
 
     Raises:
         SchemaError: neither plan nor scenario, or a gap or time that is none.
@@ -314,9 +347,9 @@ def load_case(
         raise SchemaError(f"gap: {gap:g} is none", "give a share from 0 to 1, 0.001 for 0.1 %")
     plan, name = _plan_of(source)
     if plan is not None:
-        return plan, name, scenario_of(plan, name, scenario, catalog)
+        return Meant(plan, name, scenario_of(plan, name, scenario, catalog))
     assert not isinstance(source, Plan)
-    return None, name, load_scenario(source, catalog=catalog)
+    return Meant(None, name, load_scenario(source, catalog=catalog))
 
 
 def one_year(loaded: LoadedScenario) -> None:

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import InfeasibleError, SchemaError
-from tokenfleet.explanation.case import open_case
-from tokenfleet.explanation.over_time import UNIT, OverTime, open_over_time
+from tokenfleet.explanation.over_time import UNIT, OverTime, open_either
 from tokenfleet.explanation.rows import Difference, Moved, Part
 from tokenfleet.explanation.study import Answer, systems_by_offer
 from tokenfleet.mix.model import Label
@@ -121,13 +120,12 @@ class _Solved:
 
 
 def _opened(source: Plan | ScenarioSource, **opened: Any) -> _Asked:
-    timed = open_over_time(source, **opened)
-    if timed is not None:
-        return _Asked(timed.built.loaded, UNIT, 1.0, timed.options.gap, lambda: _over_time(timed))
-    case = open_case(source, **opened)
-    study = case.study
+    asked = open_either(source, **opened)
+    if isinstance(asked, OverTime):
+        return _Asked(asked.built.loaded, UNIT, 1.0, asked.options.gap, lambda: _over_time(asked))
+    study = asked.study
     unit = study.problem.objective.goal.unit
-    return _Asked(case.loaded, unit, study.sign, study.options.gap, lambda: _of_a_year(study.base))
+    return _Asked(asked.loaded, unit, study.sign, study.options.gap, lambda: _of_a_year(study.base))
 
 
 def _of_a_year(found: Answer) -> _Solved:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import over_time, rows
-from tokenfleet.explanation.case import Case, open_case
+from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
     VOLUMES,
@@ -24,7 +24,7 @@ from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
 from tokenfleet.explanation.menu_over_time import menu_over_time
-from tokenfleet.explanation.over_time import OverTime, open_over_time
+from tokenfleet.explanation.over_time import OverTime, open_either
 from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.ranges import price_range
 from tokenfleet.explanation.repair import conflict
@@ -111,12 +111,11 @@ def explain(
         raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
-    asked = open_over_time(plan, scenario, seconds=seconds, gap=gap, **opened)
-    if asked is not None:
+    asked = open_either(plan, scenario, seconds=seconds, gap=gap, **opened)
+    if isinstance(asked, OverTime):
         return _explained_over_time(asked, parts, watch, begun)
-    case = open_case(plan, scenario, seconds=seconds, gap=gap, **opened)
     standing = None if near is None else standing_of(near).systems
-    return _Session(case, watch, standing).explained(parts, begun, jobs)
+    return _Session(asked, watch, standing).explained(parts, begun, jobs)
 
 
 def _explained_over_time(

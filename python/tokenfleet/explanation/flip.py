@@ -215,7 +215,7 @@ def offers_and_systems(study: Study, spend: Mapping[int, Mapping[Label, float]])
     by_offer: dict[str, list[int]] = {}
     by_system: dict[str, list[int]] = {}
     for o, offer in enumerate(problem.offers):
-        by_offer.setdefault(offer.supply_group or offer.id, []).append(o)
+        by_offer.setdefault(offer.stated_as, []).append(o)
         by_system.setdefault(problem.pools[offer.pool].system, []).append(o)
     found = []
     kinds: dict[Literal["offer", "system"], dict[str, list[int]]] = {

@@ -16,7 +16,7 @@ from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.prices import offer_at, times
 from tokenfleet.problem.supply import offers_of
-from tokenfleet.problem_data import ByBlock, Pool, Problem
+from tokenfleet.problem_data import Pool, Problem, scaled
 from tokenfleet.schema import did_you_mean
 
 
@@ -118,9 +118,7 @@ def discounted(case: Case, target: Target, discount: float) -> Problem:
 
 
 def _pool(pool: Pool, factor: float) -> Pool:
-    usd: ByBlock = pool.energy_usd_per_kwh_it
-    dearer = tuple(u * factor for u in usd) if isinstance(usd, tuple) else usd * factor
-    return replace(pool, energy_usd_per_kwh_it=dearer)
+    return replace(pool, energy_usd_per_kwh_it=scaled(pool.energy_usd_per_kwh_it, factor))
 
 
 def _priced(case: Case, problem: Problem, settings: Mapping[Knob, float]) -> Problem:

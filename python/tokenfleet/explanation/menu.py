@@ -170,9 +170,7 @@ class _Menu:
             la: problem.sites[q.site].id for la, q in pools.items() if not q.hosted
         }
         yield number("fewest sites", "sites", rooms)
-        groups: dict[Label, str] = {
-            la: offer.supply_group or offer.id for la, offer in offers.items()
-        }
+        groups: dict[Label, str] = {la: offer.stated_as for la, offer in offers.items()}
         yield number("fewest offers", "offers", groups)
         layouts: dict[Label, str] = {la: str(la.candidate) for la in self.m.of(Replicas)}
         yield number("fewest layouts", "layouts", layouts)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tokenfleet.explanation.menu import SHARES
-from tokenfleet.explanation.over_time import Found, OverTime, closed, group_of_offer
+from tokenfleet.explanation.over_time import Found, OverTime, closed
 from tokenfleet.explanation.rows import MenuItem
 from tokenfleet.explanation.study import PROVEN, WITHIN
 from tokenfleet.problem_data import Node, OfferData, Problem
@@ -33,7 +33,7 @@ def menu_over_time(asked: OverTime, vendors: Mapping[str, str]) -> Iterator[Menu
         "fewest vendors": ("vendors", lambda offer: vendors.get(system(offer), system(offer))),
         "fewest system types": ("types", system),
         "fewest sites": ("sites", lambda o: problem.sites[problem.pools[o.pool].site].id),
-        "fewest offers": ("offers", group_of_offer),
+        "fewest offers": ("offers", lambda offer: offer.stated_as),
     }
     for wish, (unit, kind) in wishes.items():
         yield from _Wish(asked, problem, wish, unit, kind).items()
@@ -51,7 +51,7 @@ class _Wish:
         """Of each number of kinds the cheapest plan, as far as it costs little enough more."""
         orderable = [o for o in self.problem.offers if o.kind != "owned"]
         held = {name.rpartition("@")[0] for name in self.asked.base.systems}
-        used = {self.kind(o) for o in orderable if group_of_offer(o) in held}
+        used = {self.kind(o) for o in orderable if o.stated_as in held}
         every = sorted({self.kind(o) for o in orderable})
         for count in range(len(used) - 1, 0, -1):
             sets = list(itertools.combinations(every, count))

@@ -227,7 +227,7 @@ class BuiltModel:
         pool: Pool | None = None
         if isinstance(label, Systems):
             offer = problem.offers[label.offer]
-            facts["offer"] = offer.supply_group or offer.id
+            facts["offer"] = offer.stated_as
             pool = problem.pools[offer.pool]
         elif isinstance(label, (Replicas, Flow)):
             pool = problem.pools[label.pool]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
-from tokenfleet.explanation.case import load_case
+from tokenfleet.explanation.case import Case, case_of, load_case
 from tokenfleet.explanation.rows import FlipPrice, Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
@@ -24,13 +24,12 @@ from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
 from tokenfleet.optimize import solve_options
 from tokenfleet.plan.explored import HowGot
-from tokenfleet.plan.match import check_origin
 from tokenfleet.plan.over_time import mix_of
 from tokenfleet.plan.rows import Plan
-from tokenfleet.problem import Built, build
+from tokenfleet.problem import Built
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.over_time import tree_of
-from tokenfleet.problem_data import Horizon, Node, OfferData, Ordered, SiteData, Systems
+from tokenfleet.problem_data import Horizon, Node, OfferData, Ordered, SiteData, Systems, scaled
 from tokenfleet.scenario.load import ScenarioSource
 
 UNIT = "USD per year, levelised"
@@ -55,7 +54,7 @@ class Found:
         return PROVEN if self.value - self.bound <= OPTIMAL_GAP * abs(self.value) else WITHIN
 
 
-def open_over_time(
+def open_either(
     source: Plan | ScenarioSource,
     scenario: ScenarioSource | None = None,
     *,
@@ -63,19 +62,16 @@ def open_over_time(
     gap: float | None = None,
     catalog: Catalog | None = None,
     progress: Progress | None = None,
-) -> OverTime | None:
-    """What a plan over time is asked of; None for one of a steady year.
+) -> Case | OverTime:
+    """What a plan is asked of, its file or a scenario: of one steady year, or over time.
 
     Raises:
         SchemaError: as `OverTime`, and as `open_case`.
     """
-    plan, name, loaded = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
-    if loaded.scenario.horizon is None:
-        return None
-    built = build(loaded, progress)
-    if plan is not None:
-        check_origin(plan, name, built.loaded, built.specification)
-    options = solve_options(loaded.scenario)
+    asked = load_case(source, scenario, seconds=seconds, gap=gap, catalog=catalog)
+    if asked.loaded.scenario.horizon is None:
+        return case_of(asked, seconds=seconds, gap=gap, progress=progress)
+    built, options = asked.built(progress), solve_options(asked.loaded.scenario)
     return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
 
 
@@ -247,14 +243,14 @@ class OverTime:
 
     def _groups(self) -> list[str]:
         offers = self.built.problem.offers
-        return sorted({group_of_offer(o) for o in offers if o.kind != "owned"})
+        return sorted({o.stated_as for o in offers if o.kind != "owned"})
 
     def _offers(self, group: str) -> list[OfferData]:
         return [
             offer
             for node in self.tree.nodes
             for offer in node.problem.offers
-            if group_of_offer(offer) == group
+            if offer.stated_as == group
         ]
 
 
@@ -331,14 +327,9 @@ def _with_site(node: Node, s: int, kw: float) -> Node:
 
 def _with_offers(node: Node, group: str, change: Callable[[OfferData], OfferData]) -> Node:
     offers = tuple(
-        change(offer) if group_of_offer(offer) == group else offer for offer in node.problem.offers
+        change(offer) if offer.stated_as == group else offer for offer in node.problem.offers
     )
     return replace(node, problem=replace(node.problem, offers=offers))
-
-
-def group_of_offer(offer: OfferData) -> str:
-    """The offer as the scenario names it, at whichever site."""
-    return offer.supply_group or offer.id
 
 
 def closed(offer: OfferData) -> OfferData:
@@ -354,11 +345,9 @@ def _at_price(offer: OfferData, factor: float) -> OfferData:
         name: usd * factor if name in follows else usd
         for name, usd in offer.annual_cost_items_usd.items()
     }
-    hourly = offer.hourly_usd
-    dearer = tuple(u * factor for u in hourly) if isinstance(hourly, tuple) else hourly * factor
     return replace(
         offer,
         annual_cost_items_usd=items,
-        hourly_usd=dearer,
+        hourly_usd=scaled(offer.hourly_usd, factor),
         capex_usd=offer.capex_usd * factor,
     )

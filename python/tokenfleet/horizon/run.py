@@ -278,7 +278,7 @@ def orders_of(tree: Horizon, plan: Plan) -> dict[tuple[int, int], float]:
             problem = tree.nodes[u].problem
             for o, offer in enumerate(problem.offers):
                 site = problem.sites[problem.pools[offer.pool].site].id
-                same = (offer.supply_group or offer.id, site) == (order.offer, order.site)
+                same = (offer.stated_as, site) == (order.offer, order.site)
                 if same and tree.nodes[u].period == period:
                     found[u, o] = order.count
     return found

@@ -45,7 +45,14 @@ from tokenfleet.plan.rows import (
     Without,
     WorkloadTotal,
 )
-from tokenfleet.problem_data import GOALS, SECONDS_PER_HOUR, Candidate, OfferData, Problem
+from tokenfleet.problem_data import (
+    GOALS,
+    SECONDS_PER_HOUR,
+    Candidate,
+    OfferData,
+    Problem,
+    in_blocks,
+)
 from tokenfleet.verify.places import place_replicas
 
 ENERGY = ("energy", "carbon", "water")  # cost items that follow the energy drawn
@@ -214,7 +221,7 @@ class _Reader:
                 Systems(
                     site=self.problem.sites[pool.site].id,
                     system=pool.system,
-                    offer=offer.supply_group or offer.id,
+                    offer=offer.stated_as,
                     kind=offer.kind,
                     pool=pool.id,
                     count=count,
@@ -569,9 +576,8 @@ def _by_class(problem: Problem, candidate: Candidate) -> dict[str, float]:
 
 def _billed(offer: OfferData, counts: Sequence[float]) -> list[float]:
     """Systems of an offer by block, each as often as an hour of it is billed."""
-    billed = offer.billed_per_hour
-    each = billed if isinstance(billed, tuple) else (billed,) * len(counts)
-    return [count * times for count, times in zip(counts, each, strict=True)]
+    each = in_blocks(offer.billed_per_hour, len(counts))
+    return [count * billed for count, billed in zip(counts, each, strict=True)]
 
 
 def _whole(counts: Sequence[float]) -> tuple[int, ...]:

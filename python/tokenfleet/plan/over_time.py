@@ -181,7 +181,7 @@ class _Reader:
                 yield Held(
                     site=self.problem.sites[pool.site].id,
                     system=pool.system,
-                    offer=offer.supply_group or offer.id,
+                    offer=offer.stated_as,
                     kind=offer.kind,
                     count=now.get(o, 0.0),
                     ordered=ordered,
@@ -252,7 +252,7 @@ class _Reader:
                 "later, whatever comes" if label.node in now else self._outlook(label.node) or ""
             )  # fmt: skip
             yield Order(
-                offer=offer.supply_group or offer.id,
+                offer=offer.stated_as,
                 system=pool.system,
                 site=self.problem.sites[pool.site].id,
                 kind=offer.kind,

@@ -19,7 +19,6 @@ from tokenfleet.problem.build import Built
 from tokenfleet.problem.supply import offers_of
 from tokenfleet.problem_data import (
     ApiData,
-    ByBlock,
     Node,
     OfferData,
     Pool,
@@ -27,6 +26,7 @@ from tokenfleet.problem_data import (
     SiteData,
     Stock,
     WorkloadData,
+    scaled,
 )
 from tokenfleet.problem_data import Horizon as Tree
 from tokenfleet.schema import FreeDemand, Offer, Outlook, Scenario, Workload, limit_value
@@ -247,7 +247,7 @@ class _Tree:
         factor *= seen.factor("tariff", site.id)
         return replace(
             pool,
-            energy_usd_per_kwh_it=_times(pool.energy_usd_per_kwh_it, factor),
+            energy_usd_per_kwh_it=scaled(pool.energy_usd_per_kwh_it, factor),
             speed=seen.factor("efficiency", pool.system),
         )
 
@@ -265,7 +265,7 @@ class _Tree:
             data,
             supply=data.supply * supply,
             annual_cost_items_usd=items,
-            hourly_usd=_times(data.hourly_usd, factor),
+            hourly_usd=scaled(data.hourly_usd, factor),
             capex_usd=data.capex_usd * factor,
             stock=self._stock(data, row, now, supply),
         )
@@ -431,12 +431,6 @@ class _Tree:
                     f"offers[] (id {name!r}): owned systems with a market price at several sites",
                     "write an offer for each site, with its own supply and `sites`",
                 )
-
-
-def _times(price: ByBlock, factor: float) -> ByBlock:
-    if isinstance(price, tuple):
-        return tuple(usd * factor for usd in price)
-    return price * factor
 
 
 def _name(horizon: Horizon, first: int, after: int) -> str:

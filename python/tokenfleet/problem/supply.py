@@ -32,6 +32,7 @@ from tokenfleet.problem_data import (
     OfferData,
     Pool,
     SiteData,
+    scaled,
 )
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Offer, Scenario, Site, limit_value
@@ -219,8 +220,7 @@ def billed_per_hour(offer: Offer, hours_per_day: FloatArray) -> ByBlock:
 
 def hourly_usd(yearly: Mapping[str, float], billed: ByBlock) -> ByBlock:
     """What an hour that a system is there costs, by its cost items of a whole year."""
-    hour = sum(yearly.values()) / HOURS_PER_YEAR
-    return tuple(hour * b for b in billed) if isinstance(billed, tuple) else hour * billed
+    return scaled(billed, sum(yearly.values()) / HOURS_PER_YEAR)
 
 
 def offer_year(

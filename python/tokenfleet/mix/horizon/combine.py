@@ -27,6 +27,7 @@ from tokenfleet.problem_data import (
     Pool,
     Problem,
     WorkloadData,
+    in_blocks,
     only_block,
 )
 
@@ -78,8 +79,7 @@ def _by_block(years: Sequence[Problem], of: Callable[[Problem], ByBlock]) -> ByB
     """A price in every block of every node; one number where it is the same in all."""
     found: list[float] = []
     for year in years:
-        price = of(year)
-        found += price if isinstance(price, tuple) else (price,) * len(year.blocks)
+        found += in_blocks(of(year), len(year.blocks))
     return found[0] if len(set(found)) == 1 else tuple(found)
 
 

@@ -331,7 +331,7 @@ def _racks_used(use: Usage, site: StatedLimit) -> Amount:
 def _supply_places(problem: Problem) -> list[StatedLimit]:
     offers: dict[str, list[int]] = {}
     for o, offer in enumerate(problem.offers):
-        offers.setdefault(offer.supply_group or offer.id, []).append(o)
+        offers.setdefault(offer.stated_as, []).append(o)
     return [
         StatedLimit(name, min(problem.offers[o].supply for o in found), tuple(found))
         for name, found in offers.items()

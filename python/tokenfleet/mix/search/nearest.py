@@ -41,7 +41,7 @@ def groups(problem: Problem, columns: Sequence[Label]) -> dict[Place, dict[int, 
         if isinstance(label, Systems):
             offer = problem.offers[label.offer]
             site = problem.sites[problem.pools[offer.pool].site].id
-            place = (offer.supply_group or offer.id, site)
+            place = (offer.stated_as, site)
             found.setdefault(place, {}).setdefault(label.scope, []).append(label)
     return found
 
