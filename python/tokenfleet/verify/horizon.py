@@ -213,15 +213,19 @@ class _Walk:
             node, self.found = self.horizon.nodes[u], []
             self.offers = defaultdict(OfferCash)
             dates = (clock(self.horizon, node.period), clock(self.horizon, node.period + 1))
-            sold = self._sell(u, *dates)
+            self._sell(u, *dates)
             self._order(u, dates[0])
-            bought = self._deliver(node, dates[0])
+            self._deliver(node, dates[0])
             if check:
                 self._year(u)
-                budget = node.capex_budget_usd
+                budget, bought = node.capex_budget_usd, self._of_offers("bought")
                 if budget is not None and bought - budget > FEASIBLE * max(1.0, budget):
                     self.found.append(Violation("capex budget", node.name, bought - budget))
-            yield u, self._cash(u, dates, sold, bought), self.found
+            yield u, self._cash(u, dates), self.found
+
+    def _of_offers(self, kind: str) -> float:
+        """Cash of one kind that follows prices, of all offers together."""
+        return math.fsum(getattr(cash, kind) for cash in self.offers.values())
 
     def _order(self, u: int, now: float) -> None:
         for o, offer in enumerate(self.horizon.nodes[u].problem.offers):
@@ -233,22 +237,19 @@ class _Walk:
                 lot = _Lot(o, u, price, now, count, items.get("maintenance", 0.0))
                 self.pending.append((now + offer.stock.lead, lot))
 
-    def _deliver(self, node: Node, now: float) -> float:
-        """What deliveries of a node cost, USD."""
-        bought = 0.0
+    def _deliver(self, node: Node, now: float) -> None:
+        """Takes in what a node delivers, and books its price."""
         for due, lot in list(self.pending):
             if now + _SAME >= due + node.delays.get(lot.offer, 0.0):
                 self.pending.remove((due, lot))
                 lot.born = now
                 self.lots.append(lot)
                 if _stock(self.problem, lot).kind == "bought":
-                    bought += lot.price * lot.count
                     self.offers[lot.offer].bought += lot.price * lot.count
-        return bought
 
-    def _sell(self, u: int, now: float, then: float) -> float:
-        """What sales at the start of a node bring; contracts that have ended go, too."""
-        node, brought = self.horizon.nodes[u], 0.0
+    def _sell(self, u: int, now: float, then: float) -> None:
+        """Books what sales at the start of a node bring; contracts that have ended go, too."""
+        node = self.horizon.nodes[u]
         for lot in list(self.lots):
             stock, offer = _stock(self.problem, lot), node.problem.offers[lot.offer].id
             if stock.kind == "contract":
@@ -265,13 +266,10 @@ class _Walk:
             if now - lot.born < stock.stay - _SAME and kept < lot.count - FEASIBLE * lot.count:
                 self.found.append(Violation("sold too young", where, lot.count - kept))
             each = lot.price * lot_worth(stock, self.horizon.rate, now - lot.born)
-            got = (lot.count - kept) * (each - stock.removal_usd)
-            brought += got
-            self.offers[lot.offer].sold -= got
+            self.offers[lot.offer].sold -= (lot.count - kept) * (each - stock.removal_usd)
             lot.count = kept
             if not kept:
                 self.lots.remove(lot)
-        return brought
 
     def _year(self, u: int) -> None:
         """What is wrong with the year of a node, and with the systems that it says are there."""
@@ -291,14 +289,14 @@ class _Walk:
                     found.append(Violation("stock", offer.id, abs(stated - there[o])))
         self.found += [replace(v, where=f"{node.name}: {v.where}") for v in found]
 
-    def _cash(self, u: int, clock: tuple[float, float], sold: float, bought: float) -> Cash:
+    def _cash(self, u: int, clock: tuple[float, float]) -> Cash:
         horizon, node = self.horizon, self.horizon.nodes[u]
         rate = horizon.rate
         start, end = horizon.starts[node.period], horizon.starts[node.period + 1]
         at_start, at_end = (1.0 + rate) ** -start, (1.0 + rate) ** -end
         weight = end - start if rate == 0 else (at_start - at_end) / rate
         yearly = _yearly(self.problem, node, u, self.values)
-        rental = upfront = beyond = worth = worth_beyond = capital = 0.0
+        rental = beyond = worth_beyond = capital = 0.0
         is_last = node.period == len(horizon.starts) - 2
         for lot in self.lots:
             stock = _stock(self.problem, lot)
@@ -310,7 +308,6 @@ class _Walk:
                 mine.yearly += spread
                 if stock.upfront_fraction and ages[0] == 0:
                     years = _paid_years(horizon, node, stock)
-                    upfront += stock.upfront_fraction * price * years
                     mine.upfront += stock.upfront_fraction * price * years
                 if is_last and stock.paid_beyond:
                     rest = max(stock.term - ages[1], 0.0)
@@ -323,18 +320,20 @@ class _Walk:
             yearly += each * lot.count
             mine.yearly += each * lot.count
             share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
-            worth += price * share if is_last else 0.0
             mine.end -= price * share if is_last else 0.0
             is_new = ages[0] == 0.0 and lot.order >= 0
             before = price * lot_worth(stock, rate, ages[0])
             before -= 0.0 if is_new else stock.removal_usd * lot.count
             after = price * share - (0.0 if is_last else stock.removal_usd * lot.count)
             capital += (before * at_start - after * at_end) / weight
+        bought, sold, upfront, end_value = map(
+            self._of_offers, ("bought", "sold", "upfront", "end")
+        )
         changed = self._changed(u)
-        npv = (bought - sold + upfront + changed) * at_start + (yearly + rental) * weight
-        npv += worth_beyond - worth * at_end
-        paid = (bought, -sold, upfront, changed, yearly, rental)
-        return Cash(*paid, beyond, -worth, npv, capital, dict(self.offers))
+        npv = (bought + sold + upfront + changed) * at_start + (yearly + rental) * weight
+        npv += worth_beyond + end_value * at_end
+        paid = (bought, sold, upfront, changed, yearly, rental)
+        return Cash(*paid, beyond, end_value, npv, capital, dict(self.offers))
 
     def _changed(self, u: int) -> float:
         """What replicas cost that did not run in the node before, USD."""
