@@ -365,8 +365,8 @@ struct Bounds<'a>([&'a Front; 2]);
 impl Bounds<'_> {
     /// Whether a candidate that holds its limits when idle is surely dominated.
     ///
-    /// Its load is `load/capacity`, and its joules and watts do not depend on the capacity. So where its
-    /// limits break at the utilisation below which a kept one has the lower load, it is useless.
+    /// Its load is `load/capacity`, and its joules are least where its load is. So where its limits break
+    /// at the utilisation below which a kept one has the lower load, it is useless.
     fn beat(&self, rated: &Rated, limits: &Limits) -> bool {
         let beaten = self.beat_up_to(&rated.kept(1.0), 1.0);
         beaten >= 1.0 || beaten > IDLE && limits.breaks_below(rated.replica, rated.admitted, beaten)

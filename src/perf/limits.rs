@@ -47,6 +47,16 @@ struct Pressed<'a> {
     admitted: Admitted<'a>,
 }
 
+impl<'a> Pressed<'a> {
+    fn new(replica: &'a Replica, pressure: &'a Pressure, admitted: Admitted<'a>) -> Self {
+        Self {
+            replica,
+            pressure,
+            admitted,
+        }
+    }
+}
+
 /// `1 − limit/value`: above zero the limit is broken. Rises with the value.
 fn excess_of((slo, _, share): Bound, value: f64) -> f64 {
     1.0 - share * slo.limit_s / value
@@ -117,11 +127,7 @@ impl Limits<'_> {
     /// The same under what the replica feels at most at utilisation `u`.
     fn at_most(&self, replica: &Replica, admitted: Admitted, u: f64) -> Option<(f64, Metric)> {
         match Pressure::at_most(replica, admitted, u, self.percentiles(admitted.mix)) {
-            Some(pressure) => self.tightest(Pressed {
-                replica,
-                pressure: &pressure,
-                admitted,
-            }),
+            Some(pressure) => self.tightest(Pressed::new(replica, &pressure, admitted)),
             None => Some((1.0, Metric::Ttft)),
         }
     }
@@ -133,11 +139,7 @@ impl Limits<'_> {
         pressure: &Pressure,
         admitted: impl Into<Admitted<'a>>,
     ) -> Option<Metric> {
-        let (excess, metric) = self.tightest(Pressed {
-            replica,
-            pressure,
-            admitted: admitted.into(),
-        })?;
+        let (excess, metric) = self.tightest(Pressed::new(replica, pressure, admitted.into()))?;
         (excess > 0.0).then_some(metric)
     }
 
@@ -149,11 +151,7 @@ impl Limits<'_> {
         pressure: &Pressure,
         admitted: Admitted,
     ) -> Vec<Option<f64>> {
-        let at = Pressed {
-            replica,
-            pressure,
-            admitted,
-        };
+        let at = Pressed::new(replica, pressure, admitted);
         let of_slo = |slo: &Slo| {
             let one = Limits {
                 slos: std::slice::from_ref(slo),
@@ -173,11 +171,7 @@ impl Limits<'_> {
         let Some(pressure) = Pressure::at_most(replica, admitted, IDLE, wanted) else {
             return Some(Metric::Ttft);
         };
-        let at = Pressed {
-            replica,
-            pressure: &pressure,
-            admitted,
-        };
+        let at = Pressed::new(replica, &pressure, admitted);
         let late = self.breaks(at, 0.0).then(|| self.tightest(at))?;
         late.map(|(_, metric)| metric)
     }
@@ -190,11 +184,7 @@ impl Limits<'_> {
             return 0;
         };
         let holds = |k: &usize| {
-            let at = Pressed {
-                replica,
-                pressure: &pressure,
-                admitted: (1 << k).into(),
-            };
+            let at = Pressed::new(replica, &pressure, (1 << k).into());
             let mut binding = self.binding(replica.role, at.admitted);
             binding.all(|bound| excess_of(bound, self.value_of(at, bound)) < -SURE)
         };
@@ -210,12 +200,7 @@ impl Limits<'_> {
         let Some(pressure) = Pressure::at_most(replica, admitted, u, wanted) else {
             return true;
         };
-        let at = Pressed {
-            replica,
-            pressure: &pressure,
-            admitted,
-        };
-        self.breaks(at, SURE)
+        self.breaks(Pressed::new(replica, &pressure, admitted), SURE)
     }
 
     /// What the limited time surely lies between, s: a percentile of all requests together is no less
