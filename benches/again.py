@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from spread import Spread, spread
+from spread import Spread, cpu_timed, spread
 
 from tokenfleet.files.cache import VARIABLE
 from tokenfleet.problem import build
@@ -32,17 +32,11 @@ def measure(quick: bool) -> dict[str, Spread]:
     for run in range(1 if quick else RUNS):
         with tempfile.TemporaryDirectory() as folder:
             os.environ[VARIABLE] = folder
-            first.append(built_s(loaded))
-            again.append(built_s(at_tariff(loaded, 1.1 + 0.1 * run)))
+            first.append(cpu_timed(partial(build, loaded))[1])
+            other = at_tariff(loaded, 1.1 + 0.1 * run)
+            again.append(cpu_timed(partial(build, other))[1])
     os.environ[VARIABLE] = ""
     return {"build_cpu_s": spread(first), "build_again_cpu_s": spread(again)}
-
-
-def built_s(loaded: LoadedScenario) -> float:
-    """Processor time of building, s."""
-    begun = time.process_time()
-    build(loaded)
-    return time.process_time() - begun
 
 
 def at_tariff(loaded: LoadedScenario, factor: float) -> LoadedScenario:

@@ -17,8 +17,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ import generate_mix
 import generate_scenario
 import numpy as np
 from generate_mix import Shape
-from spread import peak_mb
+from spread import cpu_timed, peak_mb
 
 from tokenfleet.problem_data import Problem, WorkloadData
 
@@ -89,10 +87,10 @@ def evaluate(asked: list[int]) -> Row:
     drawn = generate_scenario.scenario(1, 1000.0, sites=5, systems=systems, workloads=workloads)
     with tempfile.TemporaryDirectory() as folder:
         loaded = load_scenario(generate_scenario.write(Path(folder), drawn))
-    (_, space), specify_s = timed(lambda: respecify(loaded))
+    (_, space), specify_s = cpu_timed(lambda: respecify(loaded))
     search = _core.CandidateSearch()
-    _, search_s = timed(lambda: search.extend(space, 0, space.partition_count))
-    built, build_s = timed(lambda: build(loaded))
+    _, search_s = cpu_timed(lambda: search.extend(space, 0, space.partition_count))
+    built, build_s = cpu_timed(lambda: build(loaded))
     return {
         "candidates": built.compared,
         "evaluated": built.evaluated,
@@ -131,23 +129,16 @@ def solved(asked: Row, way: str) -> Row:
 
     problem, options = problem_of(asked), SolveOptions(gap=GAP, time_limit_s=LIMIT_S, threads=1)
     if way == "ours":
-        result, seconds = timed(lambda: solve_mix(problem, options, compare_single=False))
+        result, seconds = cpu_timed(lambda: solve_mix(problem, options, compare_single=False))
         return {"seconds": seconds, "gap": result.gap, "peak_mb": peak_mb()}
-    m, build_s = timed(lambda: build(problem, frame=frame_of(problem, 0.0, every_system=True)))
+    m, build_s = cpu_timed(lambda: build(problem, frame=frame_of(problem, 0.0, every_system=True)))
     set_goal(m)
     row = {"columns": len(m.columns), "rows": len(m.rows), "build_s": build_s}
     print(
         json.dumps({**row, "seconds": math.inf, "gap": math.inf, "peak_mb": peak_mb()}), flush=True
     )
-    outcome, seconds = timed(lambda: run(m.prob, options))
+    outcome, seconds = cpu_timed(lambda: run(m.prob, options))
     return {**row, "seconds": build_s + seconds, "gap": outcome.gap, "peak_mb": peak_mb()}
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What work returns, and its seconds of processor time."""
-    begun = time.process_time()
-    found = work()
-    return found, time.process_time() - begun
 
 
 def table(found: dict[str, list[Row]]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from spread import peak_mb
+from spread import cpu_timed, peak_mb
 
 import tokenfleet as tf
 
@@ -97,6 +97,4 @@ def told(i: int, is_free: bool) -> dict[str, float]:
 
 def planned(case: Case) -> tuple[tf.Plan, float]:
     """The plan of a case and its CPU seconds."""
-    begun = time.process_time()
-    plan = tf.optimize_fleet(scenario(case))
-    return plan, time.process_time() - begun
+    return cpu_timed(lambda: tf.optimize_fleet(scenario(case)))

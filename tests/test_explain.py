@@ -18,7 +18,7 @@ import tokenfleet as tf
 from moved_prices import api_at, offers_at, priced_alone
 from problems import free_problem, random_problem
 from test_sweep_diff_model import measured
-from tiny_mix import Kind, Tiny, random_tiny
+from tiny_mix import Kind, Tiny, random_tiny, tiny_with_plans
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.case import open_case
 from tokenfleet.explanation.explain import _Session
@@ -69,11 +69,8 @@ def test_case_g_the_big_one_enters_at_a_price_of_40() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_flip_prices_equal_trying_every_plan(seed: int) -> None:
-    tiny = random_tiny(seed)
+    tiny = tiny_with_plans(seed)
     plans = list(tiny.plans())
-    if not plans:
-        tiny = replace(tiny, api_usd=40.0)
-        plans = list(tiny.plans())
     found = flips(tiny.problem())
     for o, kind in enumerate(tiny.kinds):
         without = min((cost for n, cost in plans if n[o] == 0), default=math.inf)
@@ -234,14 +231,15 @@ _ASKED = """
 import json, sys
 import tokenfleet as tf
 tell = lambda what, solves: print(what, file=sys.stderr, flush=True)
-found = tf.explain(sys.argv[1], parts=["worth", "flip"], watch=tell)
+found = tf.explain(sys.argv[1], watch=tell, **json.loads(sys.argv[2]))
 print(json.dumps(found.to_json()))
 """
 
 
-def test_a_real_ctrl_c_in_the_middle_of_a_solve_keeps_what_was_found() -> None:
-    """SIGINT comes while the flip price of the second offer is worked out."""
-    command = [sys.executable, "-c", _ASKED, str(ENTERPRISE)]
+def pressed(**asked: object) -> dict[str, Any]:
+    """An explanation of the enterprise that SIGINT ends, while the flip price of the second offer
+    is worked out."""
+    command = [sys.executable, "-c", _ASKED, str(ENTERPRISE), json.dumps(asked)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as ran:
@@ -252,6 +250,11 @@ def test_a_real_ctrl_c_in_the_middle_of_a_solve_keeps_what_was_found() -> None:
                 break
         found = json.loads(ran.stdout.read())
         assert ran.wait(timeout=60) == 0
+    return dict(found)
+
+
+def test_a_real_ctrl_c_in_the_middle_of_a_solve_keeps_what_was_found() -> None:
+    found = pressed(parts=["worth", "flip"])
     assert found["interrupted"] and found["worth"]
     assert [row["name"] for row in found["flip"]] == ["h100-buy"]
     assert found["notes"][0] == "stopped by the user: flip is not complete"

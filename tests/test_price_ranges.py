@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 import tokenfleet as tf
 from moved_prices import priced_alone
 from test_explain import OPTIONS
-from tiny_mix import Kind, Tiny, random_tiny
+from tiny_mix import Kind, Tiny, tiny_with_plans
 from tokenfleet.explanation.case import open_case
 from tokenfleet.explanation.flip import apis, offers_and_systems
 from tokenfleet.explanation.knobs import Knob, turned
@@ -51,9 +50,7 @@ def test_four_small_systems_are_the_best_up_to_31_67() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_ranges_equal_trying_every_plan(seed: int) -> None:
     """Where the line of today's plan over the price is crossed by that of any other."""
-    tiny = random_tiny(seed)
-    if not list(tiny.plans()):
-        tiny = replace(tiny, api_usd=40.0)
+    tiny = tiny_with_plans(seed)
     plans = list(tiny.plans())
     found, held = ranges(tiny)
     today = tuple(held.get(f"o{o}", 0) for o in range(len(tiny.kinds)))

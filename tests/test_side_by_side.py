@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 
 import tokenfleet as tf
-from test_explain import ENTERPRISE
+from test_explain import pressed
 from test_sweep_diff_model import measured
 from tokenfleet.explanation.explain import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
@@ -41,27 +37,8 @@ def test_every_piece_is_told_to_stop_and_an_error_is_raised() -> None:
         side_by_side([lambda: None, lambda: 1 // 0 and None], 2)
 
 
-_ASKED = """
-import json, sys
-import tokenfleet as tf
-tell = lambda what, solves: print(what, file=sys.stderr, flush=True)
-found = tf.explain(sys.argv[1], jobs=2, watch=tell)
-print(json.dumps(found.to_json()))
-"""
-
-
 def test_ctrl_c_stops_every_part_and_keeps_its_rows() -> None:
     """It comes while the flip price of the second offer is worked out, beside another part."""
-    command = [sys.executable, "-c", _ASKED, str(ENTERPRISE)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as ran:
-        assert ran.stderr is not None and ran.stdout is not None
-        for line in ran.stderr:
-            if "flip price of h100-rent" in line:
-                ran.send_signal(signal.SIGINT)
-                break
-        found = json.loads(ran.stdout.read())
-        assert ran.wait(timeout=60) == 0
+    found = pressed(jobs=2)
     assert found["interrupted"] and [row["name"] for row in found["flip"]] == ["h100-buy"]
     assert found["notes"][0].startswith("stopped by the user: worth, flip,")

@@ -111,3 +111,9 @@ def random_tiny(seed: int, kinds: int = 3, *, api: bool = False, tight: bool = F
         power = float(rng.integers(30, 90))
         tiny = replace(tiny, power_kw=power)
     return tiny
+
+
+def tiny_with_plans(seed: int) -> Tiny:
+    """A random one; with a hosted API where its systems alone cannot serve the demand."""
+    tiny = random_tiny(seed)
+    return tiny if list(tiny.plans()) else replace(tiny, api_usd=40.0)
