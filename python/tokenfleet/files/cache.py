@@ -4,8 +4,8 @@ An entry is a file named by its key, written whole or not at all (`files.whole`)
 is the checksum of the rest. One that is damaged, or cannot be read or written, counts as one that
 is not there: a cache saves time and never changes an answer. The `MOST` used last are kept.
 
-    TOKENFLEET_CACHE=/tmp/c tokenfleet plan s.yaml    # another folder than the user's own
-    TOKENFLEET_CACHE= tokenfleet plan s.yaml          # none, as with --no-cache
+    TOKENFLEET_CACHE=kept tokenfleet plan s.yaml    # another folder than the user's own
+    TOKENFLEET_CACHE= tokenfleet plan s.yaml        # none, as with --no-cache
 """
 
 from __future__ import annotations

@@ -68,14 +68,14 @@ def inputs(
     return (*found, *_peaks(loaded, flat=bool(used.offers)))
 
 
-def refuse_assumed(loaded: LoadedScenario, assumed: Iterable[Input]) -> None:
+def refuse_assumed(loaded: LoadedScenario, rows: Iterable[Input]) -> None:
     """Refuses a scenario of which anything is assumed.
 
     Raises:
         SchemaError: names every figure that was left blank, with what would stand there.
     """
     blank = []
-    for row in assumed:
+    for row in rows:
         value = row.value if isinstance(row.value, str) else f"{row.value:g}"
         stands = f"{value} {row.unit}".strip()
         blank.append(f"{loaded.source_name}: {row.what}: left blank, {stands} by {row.source}")

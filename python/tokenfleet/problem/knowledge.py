@@ -63,9 +63,8 @@ class Knowledge:
     inherited_from: Mapping[str, str]  # what, from whom
     log_bias: float  # applied to TPOT; 0 where none is
     half_width: Mapping[str, float]
-    log_maturity: float = (
-        0.0  # of the engine version that will run, where its own bias is not known
-    )
+    #: Of the engine version that will run, where its own bias is not known.
+    log_maturity: float = 0.0
 
     def factor(self, metric: str, confidence: float) -> float:
         """Times that hold at a confidence, over those predicted (bias left out)."""

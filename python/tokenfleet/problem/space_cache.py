@@ -18,9 +18,8 @@ from tokenfleet.files.cache import key_of, recall, remember
 LEAST = 20_000  # configurations below which a space is searched as fast as a file is read
 _FORMAT = "1"
 
-Searched = Mapping[
-    str, Any
-]  # `kept`: columns; `counts`: pairs of a workload's index and its counts
+#: `kept`: columns; `counts`: pairs of a workload's index and its counts.
+Searched = Mapping[str, Any]
 
 
 def recall_space(specification: str) -> Searched | None:
