@@ -110,6 +110,7 @@ def test_big_draws_in_a_second(seed: int, tmp_path: Path, monkeypatch: pytest.Mo
     import generate_scenario  # noqa: PLC0415 (of the benches)
 
     monkeypatch.setattr("tokenfleet.mix.generate.generation.LARGE", 0)
+    monkeypatch.setattr("tokenfleet.mix.generate.generation.GENERATED", 0)
     drawn = generate_scenario.scenario(seed, 5_000.0, sites=3, systems=6, workloads=3)
     drawn["solver"]["time_limit_s"] = 1.0
     plan = tf.optimize_fleet(generate_scenario.write(tmp_path, drawn))

@@ -14,6 +14,7 @@ from reference_mix import scip_cost
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
 from tokenfleet.mix.generate.pricing import Pairs
+from tokenfleet.mix.generated import may_improve, restricted
 from tokenfleet.mix.model import build
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Slack
@@ -136,13 +137,55 @@ def entries_of(lp: Any) -> tuple[dict[tuple[int, int], float], list[float]]:
 def test_bound_optimum_plan(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bound <= exact optimum (SCIP) <= the plan found among the generated columns."""
     problem = of_kind(seed, "least_cost")
-    monkeypatch.setattr("tokenfleet.mix.generate.generation.LARGE", 0)
+    monkeypatch.setattr(generation, "LARGE", 0)
+    monkeypatch.setattr(generation, "GENERATED", 0)
     result = solve_mix(problem, EXACT)
     assert verify_mix(result.problem, result.values, result.cost_items, result.value) == []
     exact = scip_cost(problem)
     assert result.bound <= exact * (1.0 + 1e-6)
     assert exact <= result.value * (1.0 + 1e-6)
     assert result.status in ("optimal", "within_gap", "feasible", "feasible_time_limit")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_problem_that_could_be_built_whole_is_proven(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the generated pairs leave a gap, all that a better plan may use are built: the optimum
+    of SCIP, proven."""
+    problem = of_kind(seed, "least_cost")
+    monkeypatch.setattr(generation, "GENERATED", 0)
+    monkeypatch.setattr(generation, "_NEAR", 0.0)  # nothing beside what the relaxation uses
+    result = solve_mix(problem, EXACT)
+    exact = scip_cost(problem)
+    assert result.value == pytest.approx(exact, rel=1e-6)
+    assert result.bound == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pairs_left_out_are_in_no_better_plan(seed: int) -> None:
+    """Without them the optimum stays, for any value that is no better than it."""
+    problem = of_kind(seed, "least_cost")
+    pairs = Pairs.of(problem)
+    found = generation.generate(pairs, Effort.of(EXACT))
+    exact = scip_cost(problem)
+    kept = may_improve(pairs, found, exact * (1.0 + 1e-9))
+    m = restricted(problem, pairs.frame, kept)
+    assert run(m.prob, EXACT).value == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_single_type_is_that_of_the_whole_model(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = of_kind(seed, "least_cost")
+    whole = solve_mix(problem, EXACT).best_single
+    monkeypatch.setattr(generation, "GENERATED", 0)
+    found = solve_mix(problem, EXACT).best_single
+    assert (found is None) == (whole is None)
+    if found is not None and whole is not None:
+        assert found.bound <= whole.value * (1.0 + 1e-6)
+        assert whole.bound <= found.value * (1.0 + 1e-6)
 
 
 def test_what_it_cannot_do_goes_the_whole_way() -> None:
@@ -160,7 +203,7 @@ def test_a_large_problem_in_which_nothing_may_run_goes_to_its_apis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Spot systems alone, and no workload that may be interrupted: there is no pair at all."""
-    monkeypatch.setattr(generation, "LARGE", 0)
+    monkeypatch.setattr(generation, "GENERATED", 0)
     problem = of_kind(1, "least_cost")
     spot = replace(problem, pools=tuple(replace(p, interruptible=True) for p in problem.pools))
     assert len(Pairs.of(spot)) == 0

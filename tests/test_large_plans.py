@@ -15,7 +15,7 @@ import pytest
 from problems import candidate, one_pool, random_problem, workload
 from reference_mix import scip_cost
 from tokenfleet.errors import InfeasibleError
-from tokenfleet.mix import solve
+from tokenfleet.mix import generated, solve
 from tokenfleet.mix.generate import generation
 from tokenfleet.mix.generate.master import Master
 from tokenfleet.mix.generate.pricing import Pairs
@@ -38,6 +38,7 @@ EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
 @pytest.fixture(autouse=True)
 def every_problem_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "LARGE", 0)
+    monkeypatch.setattr(generation, "GENERATED", 0)
 
 
 def hard(seed: int, times: float) -> Problem:
@@ -145,7 +146,7 @@ def test_out_of_time_there_is_a_plan_and_no_proof() -> None:
 def test_no_whole_plan_in_the_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The relaxation is met, but neither rounding nor the search comes to a plan."""
     found = Found("error", math.nan, 1.0, {})
-    monkeypatch.setattr(solve, "search", lambda *_, **__: found)
+    monkeypatch.setattr(generated, "search", lambda *_, **__: found)
     with pytest.raises(NoPlanError):
         solve_mix(one_pool([[3.0]]), EXACT)
 
@@ -251,14 +252,14 @@ def two_rounds() -> Problem:
     )
 
 
-@pytest.mark.parametrize("target", ["generate.generation.Pairs.reduced_costs", "solve.build"])
+@pytest.mark.parametrize("target", ["generate.generation.Pairs.reduced_costs", "generated.build"])
 def test_ctrl_c_in_the_relaxation_returns_a_plan(
     target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a later round of generation, or while the model of the plan is built."""
     problem = two_rounds()
     where = f"tokenfleet.mix.{target}"
-    owner = generation.Pairs if "Pairs" in target else solve
+    owner = generation.Pairs if "Pairs" in target else generated
     name = target.rsplit(".", 1)[1]
     monkeypatch.setattr(where, strikes(getattr(owner, name), 2 if "Pairs" in target else 1))
     result = solve_mix(problem, EXACT)
@@ -274,9 +275,19 @@ def test_ctrl_c_before_demand_is_met_says_so(monkeypatch: pytest.MonkeyPatch) ->
         solve_mix(two_rounds(), EXACT)
 
 
+def test_ctrl_c_while_more_is_proven_keeps_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs that a better plan may use are searched, and that search is stopped."""
+    monkeypatch.setattr(generation, "LARGE", 20_000)
+    monkeypatch.setattr(generation, "_NEAR", 0.0)
+    monkeypatch.setattr(generated, "search", strikes(generated.search, 2))
+    result = solve_mix(two_rounds(), EXACT)
+    assert result.interrupted
+    assert verify_mix(result.problem, result.values, result.cost_items, result.value) == []
+
+
 def test_a_second_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solve, "search", strikes(solve.search, 1))
-    monkeypatch.setattr(solve, "first_plan", strikes(solve.first_plan, 1))
+    monkeypatch.setattr(generated, "search", strikes(generated.search, 1))
+    monkeypatch.setattr(generated, "first_plan", strikes(generated.first_plan, 1))
     with pytest.raises(KeyboardInterrupt):
         solve_mix(two_rounds(), EXACT)
 

@@ -224,9 +224,9 @@ def limit_systems(m: FleetModel) -> None:
             m.row(AtSite(s), pairs, limits.LE, site.system_limit)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("large", [math.inf, 0])
+@pytest.mark.parametrize("generated", [math.inf, 0])
 def test_a_limit_of_sites_holds_for_hosted_systems_however_the_mix_is_solved(
-    monkeypatch: pytest.MonkeyPatch, large: float
+    monkeypatch: pytest.MonkeyPatch, generated: float
 ) -> None:
     """Five systems, three a site: two regions of one provider are no copies of each other."""
     at_site = Family("at_site", limit_systems, over="systems")
@@ -239,7 +239,7 @@ def test_a_limit_of_sites_holds_for_hosted_systems_however_the_mix_is_solved(
         offers=tuple(OfferData(f"o{s}", s, annual_cost_items_usd={"rent": 1.0}) for s in range(2)),
         candidates=(candidate(0, 0, "box", 1, [1.0], sites=(0, 1)),),
     )
-    with mock.patch.object(generation, "LARGE", large):
+    with mock.patch.object(generation, "GENERATED", generated):
         assert solve_mix(problem, EXACT).annual_cost_usd == pytest.approx(5.0)
 
 
@@ -269,7 +269,7 @@ def limit_types(m: FleetModel) -> None:
             m.row(OfType(f"{system} {sense}"), pairs, sense, count)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("large", [math.inf, 0])
+@pytest.mark.parametrize("generated", [math.inf, 0])
 @pytest.mark.parametrize(
     ("named", "usd"),
     [
@@ -280,7 +280,10 @@ def limit_types(m: FleetModel) -> None:
     ],
 )
 def test_a_limit_by_a_systems_name_keeps_the_types_that_it_names(
-    monkeypatch: pytest.MonkeyPatch, large: float, named: dict[str, dict[str, float]], usd: float
+    monkeypatch: pytest.MonkeyPatch,
+    generated: float,
+    named: dict[str, dict[str, float]],
+    usd: float,
 ) -> None:
     """A at 100 $ and B at 90 $ differ in nothing else: without a name in a limit A is left out."""
     of_type = Family("of_type", limit_types, over="systems")
@@ -290,7 +293,7 @@ def test_a_limit_by_a_systems_name_keeps_the_types_that_it_names(
         OfferData(o.id, o.pool, annual_cost_items_usd=o.annual_cost_items_usd) for o in base.offers
     )
     problem = replace(base, offers=offers, objective=ByName(**named))
-    with mock.patch.object(generation, "LARGE", large):
+    with mock.patch.object(generation, "GENERATED", generated):
         assert solve_mix(problem, EXACT).annual_cost_usd == pytest.approx(usd)
 
 

@@ -66,7 +66,7 @@ def big_plan() -> Any:
         BIG_PLAN_SYSTEMS, generate_scenario.units_per_system(1, **SHAPE)
     )
     drawn = generate_scenario.scenario(1, units, gap=BIG_PLAN_GAP, **SHAPE)
-    every_mix_is_large = mock.patch.object(generation, "LARGE", 0)
+    every_mix_is_large = mock.patch.multiple(generation, LARGE=0, GENERATED=0)
     with tempfile.TemporaryDirectory() as folder, every_mix_is_large:
         return patiently(generate_scenario.write(Path(folder), drawn))
 

@@ -12,9 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.mix.generate.generation import applies, generate, is_large, wider
+from tokenfleet.mix.generate.generation import generate, is_generated, is_large
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
+from tokenfleet.mix.generated import (
+    GENERATION_SHARE,
+    GeneratedContest,
+    plan_or_none,
+    plan_over,
+)
+from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
@@ -27,7 +33,7 @@ from tokenfleet.mix.search.simplest import (
     may_be_as_good,
     simplest,
 )
-from tokenfleet.mix.search.stages import first_plan, search
+from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.why.infeasible import (
@@ -38,13 +44,12 @@ from tokenfleet.mix.why.infeasible import (
     explain_infeasible,
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
-from tokenfleet.mix.why.single import Contest, best_single_system
+from tokenfleet.mix.why.single import Contest, WholeContest, best_single_system
 from tokenfleet.mix.why.without import without
 from tokenfleet.problem_data import KEPT, Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
-_GENERATION_SHARE = 0.6  # of the time limit, for the relaxation of a large problem
 _ROUND_SHARE = 0.7  # of the time left, for a round that another may follow
 _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
 _AT_LIMIT = 0.1  # of the time limit left, at which it was what ended the search
@@ -172,8 +177,8 @@ def _solve_once(
     near: Standing | None = None,
 ) -> MixResult:
     effort = Effort.of(options)
-    if applies(problem) and is_large(problem):
-        return _solve_large(problem, effort, watch, near)
+    if is_generated(problem):
+        return _solve_generated(problem, effort, compare_single, watch, near)
     frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
     m = build(problem, frame=frame)
     check_scaling(m)
@@ -189,7 +194,7 @@ def _solve_once(
         return result
     try:
         if compare_single and effort.left() > 0:
-            result = _with_single(m, result, effort)
+            result = _with_single(WholeContest(m), result, effort)
         result = _preferred(m, result, found, effort, near)
         if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
             result = replace(result, without=without(m, result.values, effort))
@@ -203,59 +208,64 @@ def best_or_none(problem: Problem, options: SolveOptions) -> MixResult | None:
     effort = Effort.of(options).impatient()
     try:
         check_problem(problem)
-        frame = frame_of(problem, bounded_scale(problem, options), every_system=False)
+        if is_generated(problem):
+            m, found = plan_or_none(problem, effort)
+        else:
+            m, found = _whole_or_none(problem, effort)
     except InfeasibleError:
         return None
-    m = build(problem, frame=frame)
-    if problem.objective.goal.per is not None:
-        found = search_ratio(m, effort)
-    else:
-        objective.set_goal(m)
-        found = search(m, effort)
     return result_of(m, found) if found.values else None
 
 
-def _solve_large(
-    problem: Problem, effort: Effort, watch: Watch | None = None, near: Standing | None = None
+def _whole_or_none(problem: Problem, effort: Effort) -> tuple[FleetModel, Found]:
+    frame = frame_of(problem, bounded_scale(problem, effort.options), every_system=False)
+    m = build(problem, frame=frame)
+    if problem.objective.goal.per is not None:
+        return m, search_ratio(m, effort)
+    objective.set_goal(m)
+    return m, search(m, effort)
+
+
+def _solve_generated(
+    problem: Problem,
+    effort: Effort,
+    compare_single: bool,
+    watch: Watch | None = None,
+    near: Standing | None = None,
 ) -> MixResult:
     """A plan from the pairs that the whole relaxation asks for, with its bound.
 
-    Plans of one system type are not sought: the bound says how much any plan could save.
+    Plans of one system type are not sought where the problem is large: the bound says how much any
+    plan could save.
     """
-    pairs = Pairs.of(problem)
-    generated = generate(pairs, effort.part(_GENERATION_SHARE))
+    pairs, large = Pairs.of(problem), is_large(problem)
+    alone = compare_single and not large
+    budget = effort.part(1.0 - _SINGLE_SHARE if alone else 1.0)
+    generated = generate(pairs, budget.part(GENERATION_SHARE) if large else budget.first())
     if generated.infeasible:
-        raise explain_large(pairs, generated.pairs, effort.part(1.0, least_s=_LEAST_EXPLAIN_S))
+        patient = effort.part(1.0, least_s=_LEAST_EXPLAIN_S)
+        raise (
+            explain_large(pairs, generated.pairs, patient) if large else explain_infeasible(problem)
+        )
     if not generated.served:
         raise KeyboardInterrupt if generated.interrupted else no_plan()
-    try:
-        if generated.interrupted:
-            raise KeyboardInterrupt
-        m = _restricted(problem, pairs.frame, generated.pairs)
-        found = search(m, effort, bound=generated.bound, watch=watch)
-        if found.exhausted:  # these pairs make no plan in whole systems; others may
-            m = _restricted(problem, pairs.frame, wider(pairs, generated))
-            found = search(m, effort, bound=generated.bound, watch=watch)
-    except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
-        m = _restricted(problem, pairs.frame, generated.pairs)
-        found = first_plan(m, effort, generated.bound)
+    m, found = plan_over(pairs, generated, budget, watch)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
         raise _no_plan_of_part(sum(map(len, m.eligible.values()))) if found.exhausted else no_plan()
     result = result_of(m, found)
-    if not found.interrupted:
-        result = _preferred(m, result, found, effort, near)
-    note = "the best plan of one system type was not sought: the problem is large"
-    return replace(result, warnings=(*result.warnings, note))
-
-
-def _restricted(problem: Problem, frame: Frame, pairs: frozenset[tuple[int, int]]) -> FleetModel:
-    """The model of some pairs of pool and candidate, with the problem's objective."""
-    m = build(problem, pairs=pairs, frame=frame)
-    check_scaling(m)
-    objective.set_goal(m)
-    return m
+    if large:
+        note = "the best plan of one system type was not sought: the problem is large"
+        result = replace(result, warnings=(*result.warnings, note))
+    if found.interrupted:
+        return result
+    try:
+        if alone and effort.left() > 0:
+            result = _with_single(GeneratedContest(pairs), result, effort)
+        return _preferred(m, result, found, effort, near)
+    except KeyboardInterrupt:
+        return replace(result, interrupted=True)
 
 
 def _require_plan(m: FleetModel, found: Found) -> None:
@@ -415,15 +425,14 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     return outcome.value * (1.0 + 1e-6)
 
 
-def _with_single(m: FleetModel, result: MixResult, effort: Effort) -> MixResult:
+def _with_single(contest: Contest, result: MixResult, effort: Effort) -> MixResult:
     """The result beside the best plan of one system type, or that plan if it is better."""
-    contest = Contest(m)
     found = best_single_system(contest, effort.impatient())
     if found is None:
         return result
     system, single = found
     alone = contest.model(system)
-    unit = m.problem.objective.goal.per_amount
+    unit = result.problem.objective.goal.per_amount
     value, bound = single.value * unit, single.bound * unit
     values = clean_values(alone, single.values)
     result = replace(result, best_single=SingleSystem(system, value, bound, values))

@@ -34,13 +34,14 @@ from tokenfleet.mix.solver.growing import Answer
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import FloatArray, Problem
 
-LARGE = 20_000  # pairs of pool and candidate from which columns are generated
+GENERATED = 3_000  # pairs of pool and candidate from which columns are generated
+LARGE = 20_000  # pairs from which a model is never built whole, whatever is asked
 _MOST_NEW = 1_500  # pairs built in one round
 _TAIL = 0.02  # of the wanted gap, that the last rounds may leave in the bound
 _ZERO = 1e-7  # of a pair's own cost: rounding of the duals
 _UNSERVED = 1e-6  # of a class's demand: rounding of the solver
 _DEARER = 100.0  # times the price of unmet demand that was too low
-_NEAR = 0.01  # reduced cost over the pair's own cost, up to which it may help a whole plan
+_NEAR = 0.1  # reduced cost over the pair's own cost, up to which it may help a whole plan
 _KEPT = 1_500  # pairs of a whole plan's model beside those the relaxation uses
 _WIDER = 15_000  # of a second one, where these hold no whole plan, whatever they cost
 
@@ -56,6 +57,9 @@ class Generated:
     interrupted: bool = False
     #: Reduced cost of every pair over its own cost, at the end.
     relative: FloatArray | None = field(default=None, repr=False)
+    #: Reduced cost of every pair, and the bound that a plan is above by them for each replica.
+    reduced: FloatArray | None = field(default=None, repr=False)
+    beneath: float = -math.inf
     #: Over a horizon: worth of a system in service by (node, offer), of those that are ordered.
     prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
 
@@ -68,6 +72,11 @@ def applies(problem: Problem) -> bool:
         and not problem.relayout
         and not any(w.free for w in problem.workloads)
     )
+
+
+def is_generated(problem: Problem) -> bool:
+    """Whether the mix is searched over generated columns, which bounds as well and sooner."""
+    return pairs_of(problem) > GENERATED and applies(problem)
 
 
 def is_large(problem: Problem) -> bool:
@@ -118,6 +127,7 @@ class _Generation:
         self.bound = -math.inf
         self.infeasible = False
         self.last: tuple[Master, Answer, FloatArray, Prices] | None = None
+        self.beneath = -math.inf  # the bound that the reduced costs of `last` prove
 
     def run(self, start: Iterable[tuple[int, int]]) -> None:
         master = Master(self.pairs, self.effort.options)
@@ -139,8 +149,8 @@ class _Generation:
         """Rounds under the objective; whether they ended with demand left unmet."""
 
         def keep(answer: Answer, reduced: FloatArray, bound: float) -> bool:
-            self.last = (master, answer, reduced, prices)
-            self.bound = max(self.bound, bound + prices.constant)
+            self.last, self.beneath = (master, answer, reduced, prices), bound + prices.constant
+            self.bound = max(self.bound, self.beneath)
             return answer.value - bound <= _TAIL * self.effort.gap * abs(answer.value)
 
         def served(answer: Answer, reduced: FloatArray, bound: float) -> bool:
@@ -178,6 +188,8 @@ class _Generation:
             self._served(),
             self.infeasible,
             relative=relative,
+            reduced=reduced.min(axis=0),
+            beneath=self.beneath,
             prices=master.system_prices(answer),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from tokenfleet.mix.model import FleetModel, build
@@ -19,51 +20,77 @@ from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.single_bound import quick_bounds
+from tokenfleet.problem_data import Problem
 
-_RELAXED_S = 5.0  # at most, for the relaxation of one type
+RELAXED_S = 5.0  # at most, for the relaxation of one type
 
 
-class Contest:
+class Contest(ABC):
     """How plans of one system type are made and ranked under the problem's objective."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Of the mix that stands beside them."""
+        self.problem = problem
+        self.goal = problem.objective.goal
+        self.sign = self.goal.sign
+        self._models: dict[str, FleetModel] = {}
+
+    @abstractmethod
+    def bounds(self) -> dict[str, float]:
+        """A quick bound for every type that has candidates, in the sense of `sign`."""
+
+    @abstractmethod
+    def model(self, system: str) -> FleetModel:
+        """The model of one type, with the objective unless that is a ratio."""
+
+    @abstractmethod
+    def relaxed(self, system: str, options: SolveOptions) -> float | None:
+        """The relaxation's bound for one type, in the sense of `sign`; None when it has none."""
+
+    @abstractmethod
+    def solve(self, system: str, effort: Effort) -> Found:
+        """The best plan of one type."""
+
+
+class WholeContest(Contest):
+    """The contest over the model of a mix that is built whole."""
 
     def __init__(self, m: FleetModel) -> None:
         """`m` is the model of the mix, with its objective unless that is a ratio."""
+        super().__init__(m.problem)
         self.m = m
-        self.goal = m.problem.objective.goal
-        self.sign = self.goal.sign
         self.pairs: dict[str, set[tuple[int, int]]] = {}  # by type: (pool, candidate)
         for p, candidates in m.eligible.items():
             if candidates:
                 of_type = self.pairs.setdefault(m.problem.pools[p].system, set())
                 of_type.update((p, c) for c in candidates)
-        self._models: dict[str, FleetModel] = {}
 
     def bounds(self) -> dict[str, float]:
-        """A quick bound for every type that has candidates, in the sense of `sign`."""
+        """By a closed form; nothing under a ratio."""
         systems = sorted(self.pairs)
         if self.goal.per is not None:
             return dict.fromkeys(systems, -math.inf)
         return quick_bounds(self.m, systems)
 
     def model(self, system: str) -> FleetModel:
-        """The model of one type, with the objective unless that is a ratio."""
+        """All columns of one type."""
         if system not in self._models:
-            m = build(self.m.problem, pairs=frozenset(self.pairs[system]), frame=self.m.frame)
+            m = build(self.problem, pairs=frozenset(self.pairs[system]), frame=self.m.frame)
             if self.goal.per is None:
                 set_goal(m)
             self._models[system] = m
         return self._models[system]
 
     def relaxed(self, system: str, options: SolveOptions) -> float | None:
-        """The relaxation's bound for one type, in the sense of `sign`; None when it has none."""
-        m, options = self.model(system), replace(options, time_limit_s=_RELAXED_S)
+        """That of all columns of one type."""
+        m, options = self.model(system), replace(options, time_limit_s=RELAXED_S)
         if self.goal.per is not None:
             return least_relaxed_ratio(m, options)
         outcome = run(m.prob, options, mip=False)
         return self.sign * outcome.value if outcome.has_incumbent else None
 
     def solve(self, system: str, effort: Effort) -> Found:
-        """The best plan of one type."""
+        """The best plan over all columns of one type."""
         seek = search if self.goal.per is None else search_ratio
         return seek(self.model(system), effort)
 
@@ -74,7 +101,7 @@ def best_single_system(contest: Contest, effort: Effort) -> tuple[str, Found] | 
     Types are tried in the order of their bounds, first a quick one, then that of the relaxation; a
     type whose bound is no better than a plan already found is left out, which loses nothing.
     """
-    if len({pool.system for pool in contest.m.problem.pools}) < 2:
+    if len({pool.system for pool in contest.problem.pools}) < 2:
         return None
     ranked = [(bound, system, False) for system, bound in contest.bounds().items()]
     heapq.heapify(ranked)
