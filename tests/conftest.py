@@ -19,7 +19,7 @@ import pytest
 from tokenfleet.schema import Scenario
 
 SLOW = Path(__file__).parent / "slow.txt"
-FAST_SECONDS = 70.0  # of one core: with start and collection, under a minute on two
+FAST_SECONDS = 55.0  # of one core: with start and collection, under a minute on two
 _USED = "processor_s"
 _CLOCK = pytest.StashKey[float]()
 FILE_SECONDS = 2.0  # a file whose tests share a start of more than this is slow as a whole
@@ -53,8 +53,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-slow", action="store_true", help="measure, and list the slow tests")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that is slow as a whole is not even read for the fast tests."""
+    return True if config.getoption("-m") == "fast" and collection_path.name in _slow() else None
+
+
+def _slow() -> set[str]:
+    return set(SLOW.read_text(encoding="utf-8").split())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow = set(SLOW.read_text(encoding="utf-8").split())
+    slow = _slow()
     for item in items:
         name = _name(item.nodeid)
         item.add_marker("slow" if name in slow or _file(name) in slow else "fast")
@@ -84,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.getoption("--write-slow") and not hasattr(session.config, "workerinput"):
         only_fast = session.config.getoption("-m") == "fast"
-        found = {*(SLOW.read_text(encoding="utf-8").split() if only_fast else ())}
+        found = {*(_slow() if only_fast else ())}
         found.update(slow_ones(_seconds, _start))
         SLOW.write_text("".join(f"{name}\n" for name in sorted(found)), encoding="utf-8")
 
