@@ -39,7 +39,7 @@ from tokenfleet.problem_data import (
 Pairs = frozenset[tuple[int, int]]  # (pool, candidate)
 
 MOST_PAIRS = 400  # in a model; beyond, only those of the plan and what is plainer
-_NODES = 100
+_NODES = 20
 _STEP = 0.5
 _LATER = 0.005  # of a site or type, for each that comes before it
 _LAYOUT, _ODD = 10, 11  # a layout without oddities before one with
