@@ -14,6 +14,7 @@ from scenarios import buy, hall
 from test_plan_rows import MEASURED
 from tokenfleet import optimize_fleet
 from tokenfleet.errors import SchemaError
+from tokenfleet.fleets.evaluate import FleetEvaluator
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
@@ -78,6 +79,16 @@ def test_free_demand_that_only_a_budget_ends(budget: float, boxes: int) -> None:
     assert result.status == "optimal"
     assert sum(n for x, n in result.values.items() if isinstance(x, Systems)) == boxes
     assert ScipMix(problem).best().value == pytest.approx(result.value)
+
+
+def test_fleets_as_rows_pay_it() -> None:
+    """Both halls 210 $ and 9 $ each, the second alone 220 and 9, no system nothing; as the mix."""
+    problem = two_halls(9.0)
+    evaluator = FleetEvaluator(problem)
+    answers = evaluator.evaluate(evaluator.counts([[1, 1], [0, 2], [0, 0]]))
+    assert answers["annual_cost_usd"][0].tolist() == pytest.approx([228.0, 229.0, 0.0])
+    assert answers["staff_usd"][0].tolist() == pytest.approx([22.0, 9.0, 0.0])
+    assert solve_mix(problem, EXACT).value == pytest.approx(228.0)
 
 
 def test_the_check_of_a_plan_sees_staff_that_was_not_paid() -> None:

@@ -16,6 +16,7 @@ from tokenfleet.mix.generate.generation import applies, generate, is_large, wide
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import FleetModel, Frame, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.model.choices import without_fixed_staff
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.nearest import Standing, nearest
@@ -454,8 +455,7 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
         usd_per_further_type=0.0,
     )
     # Without what is paid once: the most systems that it could be for follow from this very scale.
-    sites = tuple(replace(site, staff_usd_per_year=0.0) for site in problem.sites)
-    freer = replace(problem, pools=free_of_reserve, sites=sites, objective=unlimited)
+    freer = replace(without_fixed_staff(problem), pools=free_of_reserve, objective=unlimited)
     m = build(freer, scale_max=math.inf)
     objective.set_objective(m, dict.fromkeys(m.of(Scale), 1.0), maximise=True)
     patient = Effort.of(options).first()
