@@ -424,23 +424,30 @@ pub struct Recheck {
     pub tpot_s: Option<Vec<[f64; 5]>>,
 }
 
-/// Re-evaluates one replica of configuration `id` at its routed mix.
+/// Re-evaluates one replica of configuration `id` at its routed mix; one of so many `replicas` behind a
+/// router.
 ///
 /// # Errors
-/// No such configuration or latency group, rates of other classes or that are no rates, or a
-/// configuration that is no point.
+/// No such configuration or latency group, rates of other classes or that are no rates, less than one
+/// replica, or a configuration that is no point.
 pub fn recheck(
     spec: &Spec,
     space: &Space,
     id: u64,
     group: usize,
     rates: &[f64],
+    replicas: f64,
 ) -> Result<Recheck> {
     let c = space.decode_at(spec, id, group)?;
     let workload = &spec.workloads[c.workload];
     same_rows("rates, classes", &[rates.len(), workload.classes.len()])?;
     for (k, rate) in rates.iter().enumerate() {
         not_negative(format!("rates[{k}]"), *rate)?;
+    }
+    if !(replicas >= 1.0 && replicas.is_finite()) {
+        return Err(Error::Input(format!(
+            "replicas is {replicas}, not 1 or more"
+        )));
     }
     let round_trip_s = &workload.round_trip_s[group];
     let none = |why: NoPoint| Error::Input(format!("configuration {id}: {}", why.name()));
@@ -460,7 +467,7 @@ pub fn recheck(
             set: asked,
             mix: Mix::Rates(rates),
         };
-        let pressure = Pressure::of_mix(replica, rates, Percentiles::ALL);
+        let pressure = Pressure::of_mix_among(replica, rates, replicas, Percentiles::ALL);
         let broken = match &pressure {
             Some(p) => limits.broken(replica, p, routed),
             None if workload.slos.is_empty() => None,

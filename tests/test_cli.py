@@ -297,6 +297,18 @@ def test_stopped_with_a_plan_that_is_not_proven(
     assert 0 < found["gap"] < 1
 
 
+def test_a_plan_within_the_gap_asked_for_is_done(
+    first_plan: Callable[[Callable[[Any], None]], None],
+) -> None:
+    """The first plan of HiGHS, which is not the best: 4 says that more was asked for, and 0 not."""
+    first_plan(lambda highs: highs.setOptionValue("mip_max_improving_sols", 1))
+    done = run("plan", DEMO, "--gap", "0.9", "--time-limit", "600", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["status"] == "within_gap"
+    assert 0 < found["gap"] <= 0.9
+
+
 def test_interrupt_keeps_the_plan(
     first_plan: Callable[[Callable[[Any], None]], None],
 ) -> None:

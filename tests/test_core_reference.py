@@ -94,10 +94,11 @@ def test_recheck_matches_the_reference(name: str, count: int) -> None:
         rates = [0.0] * len(replica.classes)
         for k in c.members:
             rates[k] = rng.random() * 1.1 / len(c.members) / replica.classes[k].load
-        got = p.recheck(number, 0, np.array(rates))
+        replicas = float(rng.choice((1, 1, 2, 7)))
+        got = p.recheck(number, 0, np.array(rates), replicas)
         used = sum(f * one.load for f, one in zip(rates, replica.classes, strict=True))
         assert relative(got["utilisation"], used) < 1e-9
-        pressure = ref.of_mix(replica, rates)
+        pressure = ref.of_mix(replica, rates, replicas)
         if pressure is None:
             assert got["ttft_s"] is None
             assert got["broken"] == "ttft"

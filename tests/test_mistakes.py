@@ -11,6 +11,7 @@ import yaml
 
 from tokenfleet import optimize_fleet
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.files.read import parse_json, parse_toml
 from tokenfleet.scenario.load import load_scenario
 
 BASE = """\
@@ -56,6 +57,27 @@ EDITS = {
         "requests_per_s: 5", 'requests_per_s: "5"', ".requests_per_s", "without quotes: 5",
     ),
     "too long a peak": ("peak_to_mean: 3", "peak_to_mean: 10", ".peak_hours_per_day", "2.4 h"),
+    "a rate per minute": (
+        "requests_per_s: 5", "requests_per_minute: 300", ".requests_per_minute",
+        "write requests_per_s: 5",
+    ),
+    "power in MW": ("power_kw: 25", "power_mw: 0.025", ".power_mw", "write power_kw: 25"),
+    "thousands of tokens": (
+        "input_tokens: 1500", "input_tokens: 1.5k", ".input_tokens", "write input_tokens: 1500",
+    ),
+    "no tokens": ("output_tokens: 300", "output_tokens: 0", ".output_tokens", "one at least"),
+    "a format of another kind": (
+        "    model:", "    precisions: [int8]\n    model:", ".precisions[0]", "one of bf16, fp8",
+    ),
+    "a format alone, by another name": (
+        "    model:", "    precisions: FP16\n    model:", ".precisions", "write a list: [bf16]",
+    ),
+    "more hours than a day has": (
+        "peak_to_mean: 3", "peak_to_mean: 1.1, peak_hours_per_day: 30", ".peak_hours_per_day",
+        "less than 24",
+    ),
+    "a name that is a star": ("model: llama-3.3-70b", "model: *m", "line 4, column 12", "quotes"),
+    "two scenarios": ("systems:", "---\nsystems:", "line 14, column 1", "one scenario in a file"),
     "demand as a number": (
         "{requests_per_s: 5, peak_to_mean: 3}", "5", ".demand", "demand: {requests_per_s: 5}",
     ),
@@ -76,6 +98,19 @@ ADDED = {
         "offers: [{id: a, system: h100_sxm_8, kind: buy, price: 9}]",
         "offers[0] (id 'a').price", "price_usd_per_system",
     ),
+    "a rent priced as a purchase": (
+        "offers: [{id: a, system: h100_sxm_8, kind: rent, price_usd_per_system: 9}]",
+        "offers[0] (id 'a').price_usd_per_system", "price_usd_per_gpu_h, or write kind: buy",
+    ),
+    "half a system": (
+        "offers: [{id: a, system: h100_sxm_8, kind: buy, supply: 2.5}]",
+        "offers[0] (id 'a').supply", "a whole number: 2 or 3",
+    ),
+    "a price of a thousand tokens": (
+        "apis: [{id: x, workload: chat, region: eu, usd_per_1k_input: 0.0001, "
+        "usd_per_mtok_output: 1}]", "apis[0] (id 'x').usd_per_1k_input", "usd_per_mtok_input: 0.1",
+    ),
+    "a month": ("as_of: July 2026", "as_of", "year-month-day: 2026-07-01"),
     "an engine's own name": ("engines: [vLLM]", "engines[0]", "vllm"),
     "an engine alone": ("engines: vllm", "engines", "[vllm]"),
     "a blank": ("confidence:\nprice_vintage:\nsearch:", "search", "leave the field out"),
@@ -158,6 +193,67 @@ def test_offers_of_systems_that_are_not_allowed() -> None:
     data["offers"] = [{"id": "a", "system": "h200_sxm_8", "kind": "buy"}]
     with pytest.raises(InfeasibleError, match="h200_sxm_8 is not among the allowed ones"):
         optimize_fleet(data)
+
+
+JSON = {
+    "a last comma": ('{"name": "x",}', "the comma before }"),
+    "other quotes": ("{'name': 'x'}", "double quotes"),
+    "a comment": ('{"name": "x" // why\n}', "leave comments out"),
+    "no comma": ('{"name": "x" "as_of": "y"}', "a comma between entries"),
+    "no end": ('{"name": "x"', "close its brackets"),
+    "an open quote": ('{"name": "x}', "close the quotes"),
+    "two values": ('{"name": "x"} {}', "keep one value"),
+    "a bare name": ("{name: 1}", 'names as "name":'),
+}
+TOML = {
+    "an open list": ("name = 'x'\nworkloads = [\n", "close its brackets"),
+    "a name twice": ("name = 'x'\nname = 'y'\n", "keep one"),
+    "a colon": ("name: 'x'\n", "name = value"),
+}
+
+
+@pytest.mark.parametrize("case", JSON)
+def test_broken_json(case: str) -> None:
+    text, cure = JSON[case]
+    with pytest.raises(SchemaError, match=r"s\.json: line \d+, column \d+") as caught:
+        parse_json(text, "s.json")
+    assert cure in caught.value.hint
+
+
+@pytest.mark.parametrize("case", TOML)
+def test_broken_toml(case: str) -> None:
+    text, cure = TOML[case]
+    with pytest.raises(SchemaError, match=r"s\.toml: ") as caught:
+        parse_toml(text, "s.toml")
+    assert cure in caught.value.hint
+
+
+HEADER = "workload,class,system,gpus,rate_rps"
+ROWS = {  # of a table of measured columns: text, where the fault is, what to do
+    "semicolons": (f"{HEADER}\n".replace(",", ";"), "csv: its columns", "put commas"),
+    "another class": (
+        f"{HEADER}\n\nchat,turns,h100_sxm_8,8,10\n", "csv: row 3: class: unknown", "mean turn?",
+    ),
+    "a name of an accelerator": (
+        f"{HEADER}\nchat,turn,H100,8,10\n", "csv: row 2: system: unknown", "h100_sxm_8",
+    ),
+    "a decimal comma": (
+        f'{HEADER}\nchat,turn,h100_sxm_8,8,"10,5"\n', "csv: row 2", "decimals with a point",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_table_of_columns(case: str, tmp_path: Path) -> None:
+    text, place, cure = ROWS[case]
+    (tmp_path / "cols.csv").write_text(text, encoding="utf-8")
+    path = tmp_path / "scenario.yaml"
+    path.write_text(f"{BASE}columns: cols.csv\n", encoding="utf-8")
+    with pytest.raises(SchemaError) as caught:
+        load_scenario(path)
+    assert caught.value.message.count("\n") == 0  # said once
+    assert f"cols.{place}" in caught.value.message
+    assert cure in caught.value.hint
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "cases" / "newcomer" / "mistakes"

@@ -30,8 +30,8 @@ def test_tails_follow_the_simulator() -> None:
     ratios = [row.ratio for seed in SEEDS for row in plain.held(seed, 2500, 2)]
     assert len(ratios) >= 16
     assert max(ratios) <= plain.MOST * NOISE
-    # On the safe side: 5 of 18 are promised later than they come. The aim is none.
-    assert sum(ratio < plain.LEAST for ratio in ratios) <= 0.28 * len(ratios)
+    # On the safe side: at most 1 of 18 is promised later than it comes. The aim is none.
+    assert sum(ratio < plain.LEAST for ratio in ratios) <= 1
 
 
 def test_a_plan_that_holds_is_judged_once() -> None:

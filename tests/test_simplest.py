@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tokenfleet as tf
@@ -126,7 +127,44 @@ def test_the_plainer_layout_is_taken_where_it_costs_nothing_more() -> None:
     assert {x.candidate for x in odd.values if isinstance(x, Replicas)} == {1}
     (row,) = odd.without
     assert (row.what, row.workloads) == ("pipeline stages", ("w",))
-    assert row.bound == pytest.approx(7.0 * 1.8 / 8.0 * 100.0)  # the relaxation's part of boxes
+    assert row.bound == pytest.approx(200.0)  # 7 x 1.8 = 12.6 places are two boxes of 8
+
+
+@pytest.mark.parametrize(("joules", "kept"), [(0.5, 0), (1.0, 1)])
+def test_stages_must_save_half_a_per_cent(joules: float, kept: int) -> None:
+    """7 requests/s are 61.3 kWh a year for each J: 0.61 $ at 0.01 $ a kWh, beside a box of 100 $.
+
+    0.31 % is given up and said, 0.61 % is not, and the plan says what stages save.
+    """
+    base = one_pool([[7.0]])
+    plainer = candidate(0, 0, "box", 1, [1.0], energy_j=np.array([joules]))
+    staged = candidate(1, 0, "box", 1, [1.0], oddities=1)
+    problem = replace(
+        base,
+        pools=(replace(base.pools[0], energy_usd_per_kwh_it=0.01),),
+        candidates=(plainer, staged),
+        objective=Objective(simplicity_tolerance=0.001),
+    )
+    result = solve_mix(problem, EXACT)
+    assert {x.candidate for x in result.values if isinstance(x, Replicas)} == {kept}
+    plain_usd = 100.0 + joules * 7.0 * 8760.0 / 1e3 * 0.01
+    assert result.best == pytest.approx(100.0)
+    assert result.bound == pytest.approx(100.0)
+    assert result.value == pytest.approx(100.0 if kept else plain_usd)
+    assert [row.bound for row in result.without] == pytest.approx([plain_usd] if kept else [])
+    assert verify_mix(problem, result.values, result.cost_items, result.value) == []
+
+
+def test_what_stages_save_in_whole_systems() -> None:
+    """Two boxes of type A hold 20 requests/s with stages; without, three boxes of two types do."""
+    base = mixed(0.1, simplicity_tolerance=0.001)
+    a, b = base.candidates
+    staged = replace(a, id=2, load=a.load * 0.8, oddities=1)
+    problem = replace(base, candidates=(a, b, staged))
+    result = solve_mix(problem, EXACT)  # 20 x 0.8 = 16 places: two boxes of type A
+    assert result.value == pytest.approx(200.0)
+    (row,) = result.without
+    assert row.bound == pytest.approx(299.9)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from problems import one_pool
@@ -13,10 +14,11 @@ from scenarios import buy, hall
 from test_plan_rows import MEASURED
 from tokenfleet import optimize_fleet
 from tokenfleet.errors import SchemaError
+from tokenfleet.fleets.evaluate import FleetEvaluator
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.problem_data import OfferData, Problem, SiteData
+from tokenfleet.problem_data import Objective, OfferData, Problem, SiteData, Systems
 from tokenfleet.verify.bound import with_checked_bound
 from tokenfleet.verify.mix import verify_mix
 
@@ -64,6 +66,29 @@ def test_a_second_hall_pays_for_its_own_staff(
     assert plan.annual_cost_usd == pytest.approx(cost)
     first = [row for row in plan.systems if row.site == "s0"]
     assert all(row.cost_items_usd["staff"] == pytest.approx(4.0 + usd) for row in first)
+
+
+@pytest.mark.parametrize(("budget", "boxes"), [(209.0, 1), (311.0, 2), (339.0, 3)])
+def test_free_demand_that_only_a_budget_ends(budget: float, boxes: int) -> None:
+    """100 $ of a's one box, 110 $ for each of b's, 9 $ for the staff of each hall."""
+    base = two_halls(9.0)
+    objective = Objective(kind="most_tokens", annual_budget_usd=budget)
+    free = replace(base.workloads[0], free=True, demand_rps=np.ones((1, 1)))
+    problem = replace(base, workloads=(free,), objective=objective)
+    result = solve_mix(problem, EXACT)
+    assert result.status == "optimal"
+    assert sum(n for x, n in result.values.items() if isinstance(x, Systems)) == boxes
+    assert ScipMix(problem).best().value == pytest.approx(result.value)
+
+
+def test_fleets_as_rows_pay_it() -> None:
+    """Both halls 210 $ and 9 $ each, the second alone 220 and 9, no system nothing; as the mix."""
+    problem = two_halls(9.0)
+    evaluator = FleetEvaluator(problem)
+    answers = evaluator.evaluate(evaluator.counts([[1, 1], [0, 2], [0, 0]]))
+    assert answers["annual_cost_usd"][0].tolist() == pytest.approx([228.0, 229.0, 0.0])
+    assert answers["staff_usd"][0].tolist() == pytest.approx([22.0, 9.0, 0.0])
+    assert solve_mix(problem, EXACT).value == pytest.approx(228.0)
 
 
 def test_the_check_of_a_plan_sees_staff_that_was_not_paid() -> None:

@@ -30,6 +30,7 @@ from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.infeasible import UnboundedError
+from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.problem_data import (
     ApiData,
     Block,
@@ -230,6 +231,27 @@ def test_prefill_and_decode_stand_on_different_hardware() -> None:
     assert result.best_single is not None
     assert result.best_single.system == "B"
     assert result.best_single.value == pytest.approx(300.0)
+
+
+def test_the_best_plan_of_one_type_stands_beside_an_api_that_wins() -> None:
+    """7 requests/s for 70 $ a year by API; each system costs 100 $ or more."""
+    base = one_pool([[7.0]])
+    price = 10.0 / (8760.0 * 3600.0)  # $ a request, so that a request/s is 10 $ a year
+    problem = replace(
+        base,
+        pools=(base.pools[0], Pool("q", 0, "other", 8, 1.0, 0.0)),
+        offers=(*base.offers, OfferData("p", 1, annual_cost_items_usd={"capex": 120.0})),
+        candidates=(*base.candidates, candidate(1, 0, "other", 1, [1.0])),
+        apis=(ApiData("api", 0, np.array([price])),),
+    )
+    result = solve(problem)
+    assert result.value == pytest.approx(70.0)
+    assert not any(isinstance(label, Systems) for label in result.values)
+    assert result.best_single is not None
+    assert result.best_single.value == pytest.approx(70.0)
+    plan = plan_of(result)
+    assert plan.best_single_system is not None
+    assert plan.best_single_system.difference_relative == pytest.approx(0.0, abs=1e-9)
 
 
 def test_pairs_of_different_kv_formats_do_not_meet() -> None:

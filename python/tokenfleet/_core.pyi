@@ -347,8 +347,11 @@ class Space:
         latency group that does not exist.
         """
 
-    def recheck(self, id: int, latency_group: int, rates: _Reals) -> _Recheck:
-        """Latency of one replica of ``id`` at ``rates`` (K,) in requests/s.
+    def recheck(
+        self, id: int, latency_group: int, rates: _Reals, replicas: float = 1.0
+    ) -> _Recheck:
+        """Latency of one replica of ``id`` at ``rates`` (K,) in requests/s, of so many ``replicas``
+        with such rates each behind a router that knows how many requests each has.
 
         Raises ``ValueError`` for a negative or non-finite rate, another number of classes, a rate
         of a class that the configuration does not admit, or a configuration that is no layout.

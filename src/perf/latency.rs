@@ -10,7 +10,7 @@
 use crate::perf::late::{late_ttft, median_ttft, stretched_steps, Answers, Disturbance, Shared};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
 use crate::perf::queue::{all_slots_taken, queue_stretch, Tail};
-use crate::perf::replica::{ClassTimes, Replica};
+use crate::perf::replica::{ClassTimes, ClassWork, Replica};
 use crate::workload::{Admitted, Class, Mix, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
 /// Latency of every class at the percentiles, s.
@@ -46,6 +46,8 @@ pub struct Pressure {
     prompt_noise: f64,
     /// `E[L²]/E[L]²` of those prompts, of the class where it is largest.
     spread: f64,
+    /// Variance of how many of them come while an answer runs, as a share of Poisson's.
+    irregular: f64,
 }
 
 /// Percentile indices for which waiting times are wanted; mean and median always are.
@@ -111,9 +113,70 @@ pub fn uneven_load(load: f64, spread: f64, prompts: f64) -> f64 {
     0.5 * load * spread
 }
 
+/// One of equal replicas behind a router that sends a request to the one with fewest.
+#[derive(Debug, Clone, Copy)]
+struct Among {
+    /// Replicas.
+    count: f64,
+    /// How much the lengths of answers vary, `E[O²]/E[O]² − 1`, at most 1.
+    varied: f64,
+}
+
+impl Among {
+    /// The only one.
+    const ALONE: Self = Self {
+        count: 1.0,
+        varied: 1.0,
+    };
+
+    /// Of so many, under answers that come at these rates.
+    fn new<'a>(count: f64, answers: impl Iterator<Item = (f64, &'a ClassWork)>) -> Self {
+        let (mut rates, mut mean, mut square) = (0.0, 0.0, 0.0);
+        for (rate, work) in answers {
+            rates += rate;
+            mean += rate * work.steps;
+            square += rate * work.steps * work.steps * work.output_spread;
+        }
+        let varied = rates * square / (mean * mean) - 1.0;
+        Self {
+            count,
+            varied: if mean > 0.0 {
+                varied.clamp(0.0, 1.0)
+            } else {
+                1.0
+            },
+        }
+    }
+
+    /// Variance of how many prompts come while an answer runs, as a share of Poisson's: a prompt comes
+    /// where an answer has ended. All replicas together get Poisson's; how evenly each gets its part is up
+    /// to the lengths of answers.
+    fn irregular(&self) -> f64 {
+        self.varied + (1.0 - self.varied) / self.count
+    }
+
+    /// Replicas that share a queue for a place. Answers of one length that began together end together
+    /// and are followed by as many prompts on the same replica: the others do not help as much.
+    fn pooled(&self) -> f64 {
+        let apart = (2.0 * self.varied).min(1.0);
+        self.count.powf(0.5 + 0.5 * apart)
+    }
+}
+
 impl Pressure {
     /// Under rates `f` (requests/s, one per class). `None`: the queue grows without bound.
     pub fn of_mix(replica: &Replica, f: &[f64], wanted: Percentiles) -> Option<Self> {
+        Self::of_mix_among(replica, f, 1.0, wanted)
+    }
+
+    /// The same of one of `replicas` with such rates each, behind a router that sends a request to
+    /// the one with fewest.
+    pub fn of_mix_among(
+        replica: &Replica,
+        f: &[f64],
+        replicas: f64,
+        wanted: Percentiles,
+    ) -> Option<Self> {
         let slower = replica.load_factor();
         let active = || {
             let rates = f.iter().map(move |rate| rate * slower).enumerate();
@@ -158,9 +221,12 @@ impl Pressure {
             pressure.prompt_noise += pressure.noise_of(replica, k);
             pressure.spread = pressure.spread.max(replica.work[k].spread);
         }
+        let answers = active().map(|(k, rate)| (rate, &replica.work[k]));
+        let among = Among::new(replicas, answers);
+        pressure.irregular = among.irregular();
         pressure.queue = queue;
         let uneven = if u > 0.0 { uneven / u } else { 0.0 };
-        pressure.settle(replica, [u, busy, uneven, attention_s], wanted);
+        pressure.settle(replica, [u, busy, uneven, attention_s], among, wanted);
         Some(pressure)
     }
 
@@ -210,7 +276,12 @@ impl Pressure {
         }
         let stretch = queue_stretch(busy, replica.role.shares_steps());
         pressure.queue.push(busy, residual * stretch);
-        pressure.settle(replica, [u, busy, uneven, attention_max], wanted);
+        pressure.settle(
+            replica,
+            [u, busy, uneven, attention_max],
+            Among::ALONE,
+            wanted,
+        );
         Some(pressure)
     }
 
@@ -288,7 +359,12 @@ impl Pressure {
         pressure.spread = spreads.fold(1.0, f64::max);
         let of = |k: usize| uneven_load(times(k).load, replica.work[k].output_spread, prompts);
         let uneven = sum(&|k| times(k).load * of(k)) / load;
-        pressure.settle(replica, [u, busy, uneven, attention_s], wanted);
+        pressure.settle(
+            replica,
+            [u, busy, uneven, attention_s],
+            Among::ALONE,
+            wanted,
+        );
         Some(pressure)
     }
 
@@ -306,6 +382,7 @@ impl Pressure {
             prompt_rate: [0.0; MAX_CLASSES],
             prompt_noise: 0.0,
             spread: 1.0,
+            irregular: 1.0,
         }
     }
 
@@ -322,7 +399,10 @@ impl Pressure {
 
     /// Waiting and step times at the percentiles, once the prompt queue is known: from the load, how
     /// busy prompts keep a lane, [`uneven_load`] and the attention per sequence.
-    fn settle(&mut self, replica: &Replica, known: [f64; 4], wanted: Percentiles) {
+    ///
+    /// Of several replicas behind one router a request waits for a place where all are full, and for a
+    /// departure from that with the fewest; they are about as crowded as each other.
+    fn settle(&mut self, replica: &Replica, known: [f64; 4], among: Among, wanted: Percentiles) {
         let [u, busy, uneven, attention_s] = known;
         let (batch, mut tail) = (replica.batch, self.queue);
         let decodes = replica.role.decodes();
@@ -330,13 +410,14 @@ impl Pressure {
             // Prompts that are being read hold places too.
             let held = self.n + busy * replica.lanes();
             let prompts = 1.0 - self.decode_share;
-            let taken = all_slots_taken(batch, held, u, prompts);
-            tail.push(taken, uneven / (1.0 - u));
+            let pooled = among.pooled();
+            let taken = all_slots_taken(pooled * batch, pooled * held, u, prompts);
+            tail.push(taken, uneven / (1.0 - u.powf(pooled)));
         }
         self.queued[0] = self.queue.mean();
         self.wait[0] = tail.mean();
         let n = self.n.min(u * batch);
-        let spread = crowd_spread(batch, n, 1.0 / (1.0 - u));
+        let spread = crowd_spread(batch, n, 1.0 / (1.0 - u)) / among.count.sqrt();
         for i in (1..5).filter(|i| wanted.0[*i]) {
             self.queued[i] = self.queue.quantile(PERCENTILES[i]);
             self.wait[i] = tail.quantile(PERCENTILES[i]);
@@ -400,7 +481,7 @@ impl Pressure {
             mean,
             &Disturbance {
                 z: NORMAL_QUANTILES[i],
-                noise: self.prompt_noise,
+                noise: self.prompt_noise * (self.irregular + self.spread - 1.0) / self.spread,
                 hit,
                 hit_skew,
                 backlog: (self.queued[i] - self.queued[0]).max(0.0),
@@ -545,6 +626,35 @@ pub(super) mod tests {
                     }
                 }
             }
+        });
+    }
+
+    #[test]
+    fn behind_a_router_many_replicas_are_no_later_than_one() {
+        with(&spec(), Role::Serve, |replica| {
+            for u in [0.2, 0.6, 0.9, 0.97] {
+                let rate = u / replica.classes[1].load;
+                let among = |replicas: f64| {
+                    let rates = [0.0, rate];
+                    Pressure::of_mix_among(replica, &rates, replicas, Percentiles::ALL).unwrap()
+                };
+                for (few, many) in [(1.0, 2.0), (2.0, 5.0), (5.0, 40.0)] {
+                    let (few, many) = (among(few), among(many));
+                    for i in 0..5 {
+                        let later = |p: &Pressure| p.ttft(replica, 1, i, 0.0);
+                        assert!(later(&many) <= later(&few) * (1.0 + 1e-9));
+                        assert!(many.tpot(replica, 1, i) <= few.tpot(replica, 1, i) * (1.0 + 1e-9));
+                    }
+                }
+            }
+            // Nearly full: a place is waited for behind one, and hardly ever behind forty.
+            let near = [0.0, 0.97 / replica.classes[1].load];
+            let wait = |replicas: f64| {
+                Pressure::of_mix_among(replica, &near, replicas, Percentiles::ALL)
+                    .unwrap()
+                    .wait[4]
+            };
+            assert!(wait(40.0) < 0.2 * wait(1.0), "{} {}", wait(40.0), wait(1.0));
         });
     }
 

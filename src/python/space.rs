@@ -79,13 +79,15 @@ impl PySpace {
     }
 
     /// Latency of a replica at a given mix of rates (requests/s per class).
+    #[pyo3(signature = (id, latency_group, rates, replicas = 1.0))]
     fn recheck(
         &self,
         id: u64,
         latency_group: usize,
         rates: PyReadonlyArray1<'_, f64>,
+        replicas: f64,
     ) -> Result<Plain<Recheck>> {
         let rates = numbers(&rates);
-        recheck(&self.spec, &self.space, id, latency_group, &rates).map(Plain)
+        recheck(&self.spec, &self.space, id, latency_group, &rates, replicas).map(Plain)
     }
 }

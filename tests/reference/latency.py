@@ -73,7 +73,7 @@ def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
 def crowded_tau(r: Replica, p: Pressure, z: float) -> float:
     """A decode step with as many sequences as there are at ``z`` standard deviations."""
     n = min(p.n, p.u * r.batch)
-    spread = math.sqrt(n * (r.batch - n) / ((1.0 - p.u) * r.batch))
+    spread = math.sqrt(n * (r.batch - n) / ((1.0 - p.u) * r.batch) / p.replicas)
     return r.tau(max(min(n + z * spread, r.batch), p.n), p.attention_s)
 
 
@@ -97,7 +97,8 @@ def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
     if r.layout.role == "serve":
         at = [beside(p.u, p.worst, one.prompt_s[j], one.alone_s[j]) for j in (0, i)]
         longer = max(at[1] - at[0], 0.0)
-    z, squares, slow = NORMAL[i], burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
+    even = (p.irregular + p.spread - 1.0) / p.spread
+    z, squares, slow = NORMAL[i], even * burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
     noise = z * math.sqrt(duration * squares) / p.share
     later_backlog = behind * max(waiting(p.queue, i) - waiting(p.queue, 0), 0.0)
     crowd = tokens * (slow - p.tau) / (accepted * p.share)

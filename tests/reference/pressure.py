@@ -26,6 +26,8 @@ class Pressure:
     slots: Tail
     rates: list[tuple[int, float]]
     spread: float
+    replicas: float = 1.0
+    irregular: float = 1.0
 
     def wait(self, i: int) -> float:
         """Waiting time: mean or percentile."""
@@ -130,12 +132,16 @@ def uneven_load(r: Replica, k: int, prompts: float) -> float:
     return 0.5 * r.classes[k].load * max(r.classes[k].output_spread, 1.0 + prompts)
 
 
-def slots_tail(r: Replica, u: float, places: float, prompts: float, uneven: float) -> Tail:
-    """Waiting for a place in the batch."""
+def slots_tail(
+    r: Replica, u: float, known: tuple[float, float, float], replicas: float = 1.0
+) -> Tail:
+    """Waiting for a place in the batch, where those of all replicas are taken: from places taken,
+    share of time of prompts and how uneven departures are."""
+    places, prompts, uneven = known
     if r.layout.role == "prefill":
         return []
-    taken = all_slots_taken(r.batch, places, u, prompts)
-    scale = uneven / (1.0 - u)
+    taken = all_slots_taken(replicas * r.batch, replicas * places, u, prompts)
+    scale = uneven / (1.0 - u**replicas)
     return [(taken, scale)] if taken > 0 and scale > 0 else []
 
 
@@ -151,8 +157,19 @@ def burst_second_moment(r: Replica, p: Pressure) -> float:
     return max(terms, default=0.0) if p.worst else sum(terms)
 
 
-def of_mix(r: Replica, rates: list[float]) -> Pressure | None:
-    """Pressure of one given mix; ``None`` where the queue has no steady state."""
+def varied_answers(r: Replica, mix: list[tuple[int, float]]) -> float:
+    """``E[O²]/E[O]² - 1`` of the answers of a mix, at most 1."""
+    rate = sum(f for _, f in mix)
+    mean = sum(f * r.classes[k].steps for k, f in mix) / rate if rate > 0 else 0.0
+    if mean <= 0:
+        return 1.0
+    square = sum(f * r.classes[k].steps ** 2 * r.classes[k].output_spread for k, f in mix) / rate
+    return min(max(square / mean**2 - 1.0, 0.0), 1.0)
+
+
+def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | None:
+    """Pressure of one given mix, on each of so many replicas behind a router; ``None`` where the
+    queue has no steady state."""
     mix = [(k, f) for k, f in enumerate(rates) if f > 0]
     u = sum(f * r.classes[k].load for k, f in mix)
     share = 1.0 - sum(
@@ -176,10 +193,14 @@ def of_mix(r: Replica, rates: list[float]) -> Pressure | None:
         if rate * service > 0
     ]
     uneven = sum(f * r.classes[k].load * uneven_load(r, k, 1.0 - share) for k, f in mix)
-    slots = slots_tail(r, u, n + busy * lanes, 1.0 - share, uneven / u if u > 0 else 0.0)
+    uneven = uneven / u if u > 0 else 0.0
+    varied = varied_answers(r, mix)
+    pooled = replicas ** min(0.5 + varied, 1.0)
+    slots = slots_tail(r, u, (n + busy * lanes, 1.0 - share, uneven), pooled)
     on_lane = [(k, f / lanes) for k, f in mix]
     spread = max((r.classes[k].spread for k, _ in mix), default=1.0)
-    return Pressure(u, False, n, attention, tau, share, queue, slots, on_lane, spread)
+    known = (u, False, n, attention, tau, share, queue, slots, on_lane, spread)
+    return Pressure(*known, replicas, varied + (1.0 - varied) / replicas)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
@@ -205,7 +226,7 @@ def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
     residual = max(0.5 * held(r, k, tau, u, True) * c.spread for k, c in ones.items())
     queue = [(busy, residual * queue_stretch(r, busy))] if busy > 0 and residual > 0 else []
     uneven = max(uneven_load(r, k, 1.0 - share) for k in members)
-    slots = slots_tail(r, u, n + busy * lanes, 1.0 - share, uneven)
+    slots = slots_tail(r, u, (n + busy * lanes, 1.0 - share, uneven))
     on_lane = [(k, u / c.load / lanes) for k, c in ones.items()]
     spread = max(c.spread for c in ones.values())
     return Pressure(u, True, n, longest, tau, share, queue, slots, on_lane, spread)

@@ -49,6 +49,9 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 def _check_header(path: Path, header: list[str]) -> None:
     if not any(header):
         raise SchemaError(f"{path}: is empty", "write a header with the names of the columns")
+    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+        hint = "put commas between the columns, and write decimals with a point"
+        raise SchemaError(f"{path}: its columns are not apart: {header[0][:80]!r}", hint)
     twice = sorted({h for h in header if header.count(h) > 1})
     if twice:
         raise SchemaError(f"{path}: column {twice[0]!r} appears twice", "keep one of them")

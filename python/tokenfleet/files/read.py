@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.yaml_cures import yaml_fault
+from tokenfleet.files.cures import json_cure, toml_cure, yaml_fault
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -104,7 +104,7 @@ def parse_json(text: str, source: str, *, foreign: bool = False) -> Any:
         )
     except json.JSONDecodeError as error:
         raise SchemaError(
-            f"{source}: line {error.lineno}, column {error.colno}: {error.msg}", "fix the JSON"
+            f"{source}: line {error.lineno}, column {error.colno}: {error.msg}", json_cure(error)
         ) from None
 
 
@@ -154,7 +154,8 @@ def parse_toml(text: str, source: str) -> Any:
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
-        raise SchemaError(f"{source}: {str(error)[:200]}", "fix the TOML") from None
+        said = str(error)[:200]
+        raise SchemaError(f"{source}: {said}", toml_cure(said)) from None
     _check_depth(data, source)
     return data
 

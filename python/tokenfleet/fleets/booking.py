@@ -13,7 +13,7 @@ import numpy as np
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets.routing import Part, with_replicas
 from tokenfleet.mix.model import FleetModel, Label
-from tokenfleet.problem_data import FloatArray, Replicas, Systems
+from tokenfleet.problem_data import FloatArray, Problem, Replicas, Systems
 
 ENERGY = "energy"  # the item that the energy price multiplies
 _BESIDE_ENERGY = ("carbon", "water")  # booked by the kWh as well, but at prices of their own
@@ -27,6 +27,19 @@ def system_items(m: FleetModel) -> dict[str, FloatArray]:
             usd = items.setdefault(term.item, np.zeros(len(m.problem.offers)))
             usd[term.label.offer] += term.usd
     return items
+
+
+def fixed_staff(problem: Problem, counts: FloatArray) -> FloatArray:
+    """USD a year of the fixed part of staff (N,), at sites where a system needs it."""
+    usd = np.zeros(len(counts))
+    for s, site in enumerate(problem.sites):
+        own = [
+            o
+            for o, offer in enumerate(problem.offers)
+            if offer.needs_staff and problem.pools[offer.pool].site == s
+        ]
+        usd += site.staff_usd_per_year * problem.years * (counts[:, own] > 0).any(axis=1)
+    return usd
 
 
 def routed_items(m: FleetModel, columns: Sequence[Label]) -> dict[str, FloatArray]:

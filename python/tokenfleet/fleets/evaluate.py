@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tokenfleet.errors import SchemaError, SolverError
 from tokenfleet.files.frames import Columns, columns_of, is_frame
 from tokenfleet.fleets import booking, limits, routing
+from tokenfleet.mix.model.choices import STAFF, without_fixed_staff
 from tokenfleet.mix.model.limits import capex_used
 from tokenfleet.problem import build
 from tokenfleet.problem.required import require_candidates
@@ -91,7 +92,7 @@ class FleetEvaluator:
     def __init__(self, scenario: ScenarioSource | Problem) -> None:
         problem = fixed_problem(scenario)
         self.problem = problem
-        self.model = routing.routing_model(problem)
+        self.model = routing.routing_model(without_fixed_staff(problem))
         self.parts = routing.routing_parts(self.model)
         limits.require_judged(self.model)
         booking.require_known(self.model, self.parts)
@@ -325,10 +326,14 @@ class _Held:
         for label, _, value in m.it_kwh:
             if isinstance(label, Systems):
                 kwh[label.offer] += value
+        items = {name: limits.weighted(counts, usd) for name, usd in evaluator._items.items()}
+        staff = booking.fixed_staff(problem, counts)
+        if staff.any():
+            items[STAFF] = items.get(STAFF, 0.0) + staff
         return cls(
             counts=counts,
             usable=np.ascontiguousarray(limits.usable(problem, pools)),
-            items={name: limits.weighted(counts, usd) for name, usd in evaluator._items.items()},
+            items=items,
             fleets=fleets,
             headroom=headroom,
             gpus=limits.weighted(

@@ -75,7 +75,7 @@ def _request(row: Any, line: int, unit_s: float) -> Request:
     if isinstance(row, SchemaError):
         raise RowError(row.message)
     if not isinstance(row, dict):
-        raise RowError("is not a JSON object")
+        raise RowError("is not a JSON object; write one { } a line, without [ ] around them")
     for field in ("timestamp", "input_length", "output_length"):
         if field not in row:
             raise RowError(f"{field} is missing")

@@ -106,7 +106,7 @@ def csv_rows(
         found = ", ".join(header)[:200] or "nothing"
         raise SchemaError(
             f"{path}: header lacks {', '.join(missing)}; it has {found}",
-            "check the format of the file",
+            "rename its columns so, or name the format that the file has",
         )
     unread = [c for c in header if c and c not in columns]
     if unread and notes is not None:

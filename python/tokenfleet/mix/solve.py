@@ -22,6 +22,7 @@ from tokenfleet.mix.generated import (
 )
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.model.choices import without_fixed_staff
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.nearest import Standing, nearest
@@ -45,7 +46,13 @@ from tokenfleet.mix.why.infeasible import (
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, WholeContest, best_single_system
-from tokenfleet.mix.why.without import without
+from tokenfleet.mix.why.without import (
+    Without,
+    best_without,
+    is_searched,
+    odd_workloads,
+    types_and_sites,
+)
 from tokenfleet.problem_data import KEPT, Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
@@ -56,6 +63,8 @@ _AT_LIMIT = 0.1  # of the time limit left, at which it was what ended the search
 _LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
 _SIMPLER_SHARE = 0.5  # of the time left, for a simpler plan that is as good
+_PLAIN_SHARE = 0.3  # of the time left, for the best plan that lacks something
+_PLAIN_GAP = 0.0005  # of it
 _MOST_GIVEN_UP = 0.005  # for it, of the best value, however wide the wanted gap is
 
 
@@ -197,7 +206,7 @@ def _solve_once(
             result = _with_single(WholeContest(m), result, effort)
         result = _preferred(m, result, found, effort, near)
         if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
-            result = replace(result, without=without(m, result.values, effort))
+            result = _plain(m, result, effort, change=near is None)
         return result
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
@@ -349,6 +358,50 @@ def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> 
     return result if simple is None else _instead(result, simple, best)
 
 
+def _plain(m: FleetModel, result: MixResult, effort: Effort, *, change: bool) -> MixResult:
+    """The result without the oddities that save next to nothing, and a bound for the plans without
+    each of the others; with no `change` the bounds alone."""
+    if not is_searched(m):
+        return result
+    given_up: set[str] = set()
+    paying: list[Without] = []
+    for what in odd_workloads(m.problem, result.values):
+        names = odd_workloads(m.problem, result.values).get(what)
+        if names is None:  # went with another
+            continue
+        part = effort.part(_PLAIN_SHARE, least_s=_LEAST_S).impatient()
+        found = best_without(m, (*given_up, what), part.with_gap(max(effort.gap, _PLAIN_GAP)))
+        plainer = _plainer(result, found, effort) if change and found is not None else None
+        if plainer is not None:
+            result = plainer
+            given_up.add(what)
+            continue
+        bound = found[1].bound if found is not None and found[1].status != "infeasible" else None
+        unit = m.problem.objective.goal.per_amount
+        paying.append(Without(what, tuple(names), None if bound is None else bound * unit))
+    return replace(result, without=tuple(paying))
+
+
+def _plainer(
+    result: MixResult, found: tuple[FleetModel, Found], effort: Effort
+) -> MixResult | None:
+    """A plan without some oddity where the other is next to nothing better, and it has no more
+    system types or sites; as simple as it can be."""
+    m, plan = found
+    goal, best = m.problem.objective.goal, result.best
+    value = plan.value * goal.per_amount
+    worst = goal.sign * best + _MOST_GIVEN_UP * abs(best)
+    if not plan.values or goal.sign * value > worst:
+        return None
+    values = {la: plan.values[v.name] for la, v in m.columns.items() if plan.values[v.name]}
+    plain = _instead(result, Simpler(m, values, plan.value), best)
+    single = plain.best_single  # may have what this plan lacks
+    plain = _simpler(m, replace(plain, best_single=None), plan, effort)
+    before, after = (types_and_sites(m.problem, r.values) for r in (result, plain))
+    more = any(b > a for a, b in zip(before, after, strict=True))
+    return None if more else replace(plain, best_single=single)
+
+
 def _instead(result: MixResult, simple: Simpler, best: float) -> MixResult:
     """The result with another plan, that is as good as the best within a tolerance."""
     named = {simple.m.columns[label].name: v for label, v in simple.values.items()}
@@ -392,9 +445,9 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     """A finite upper bound of the common scale of free demand; 0 when no demand is free.
 
     Minimising cost, energy or carbon never serves more than the least volume. Otherwise the largest
-    scale of the relaxation without any reserve is a bound: how many systems a pool may hold at
-    most, which ties its reserve to its use, follows from it. If there is none, the error says what
-    is missing.
+    scale of the relaxation without any reserve or fixed staff is a bound: how many systems a pool
+    may hold at most, which ties both to its use, follows from it. If there is none, the error says
+    what is missing.
     """
     if not any(w.free for w in problem.workloads):
         return 0.0
@@ -411,7 +464,8 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
         most_layouts_per_workload=None,
         usd_per_further_type=0.0,
     )
-    freer = replace(problem, pools=free_of_reserve, objective=unlimited)
+    # Without what is paid once: the most systems that it could be for follow from this very scale.
+    freer = replace(without_fixed_staff(problem), pools=free_of_reserve, objective=unlimited)
     m = build(freer, scale_max=math.inf)
     objective.set_objective(m, dict.fromkeys(m.of(Scale), 1.0), maximise=True)
     patient = Effort.of(options).first()

@@ -54,7 +54,7 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
     for (w, j, k), (value, load) in sorted(worst.items(), key=lambda item: item[0]):
         candidate = result.problem.candidates[load.candidate]
         number, group = built.origins[candidate.id]
-        answer = expected.recheck(number, group, load.rates)
+        answer = expected.recheck(number, group, load.rates, load.replicas)
         parts = _parts(built, (w, j, k), answer, load)
         knowledge = judge.of(w, candidate.label)
         rows.append(_promise(built, (w, j, k), value, parts or (math.inf, 0.0), knowledge))

@@ -319,7 +319,7 @@ class Promise(Row):
 
 
 class Without(Row):
-    """What the plan has that people would rather do without, and what that would cost."""
+    """What the plan has that people would rather do without, and what plans without it cost."""
 
     what: Word = about("As in: pipeline stages")
     workloads: tuple[Word, ...] = about("Workloads that are served so")
@@ -701,7 +701,7 @@ class Plan(Row):
             for i, figures in enumerate(rows):
                 if figures is not None and len(figures) != blocks:
                     text = f"has {len(figures)} figures for {blocks} load blocks"
-                    raise rejected(text, key.format(i))
+                    raise rejected(text, key.format(i), "plan again")
         return self
 
     @model_validator(mode="after")
@@ -730,7 +730,9 @@ class Plan(Row):
     def _same(self, key: str, stated: float, parts: Iterable[float], of: str = "rows") -> None:
         total = sum(parts)
         if abs(total - stated) > 1e-6 * max(1.0, sum(map(abs, self.cost_items.values()))):
-            raise rejected(f"is {stated:.6g}, and its {of} add up to {total:.6g}", key)
+            raise rejected(
+                f"is {stated:.6g}, and its {of} add up to {total:.6g}", key, "plan again"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and finite numbers, under the keys of `docs/plan.md`."""

@@ -48,9 +48,9 @@ def _loosened(spec: Specification, w: int, metrics: tuple[str, ...]) -> str | No
 
 def _words(slo: Mapping[str, Any], factor: float) -> str:
     asked = slo["limit_s"] * _MS
+    best = float(f"{asked * factor:.3g}")
     return (
-        f"{slo['metric'].upper()} {PERCENTILES[slo['percentile']]} of {asked * factor:.3g} ms, "
-        f"not {asked:g} ms"
+        f"{slo['metric'].upper()} {PERCENTILES[slo['percentile']]} of {best:g} ms, not {asked:g} ms"
     )
 
 

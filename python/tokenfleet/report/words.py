@@ -273,7 +273,7 @@ def _without(plan: Plan) -> list[str]:
             worse = "more" if verb == "costs" else "worse"
             texts.append(plain(f"{what}: every plan without {verb} at least {least} {worse}"))
         else:
-            texts.append(plain(f"{what}: without, more whole systems are needed"))
+            texts.append(plain(f"{what}: no plan without was found in time"))
     return texts
 
 

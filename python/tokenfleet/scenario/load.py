@@ -6,7 +6,8 @@ data).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
 from tokenfleet.catalog.parts import with_parts
-from tokenfleet.catalog.tables import csv_table
+from tokenfleet.catalog.tables import csv_table, read_csv
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
 from tokenfleet.files.read import load_data
@@ -97,6 +98,7 @@ def load_scenario(
     parsed, source, folder = _parse(scenario, base_dir, given or {})
     own = [_resolve(folder, p, source) for p in parsed.catalog]
     catalog = with_parts(merge_files(catalog or load_catalog(), own), parsed.named_systems)
+    table = parsed.columns if isinstance(parsed.columns, str) else None
     parsed = _with_columns(parsed, folder, source)
     parsed = _with_api_prices(_with_quality(parsed, catalog), catalog)
     reader = _ClassReader(catalog, folder, source)
@@ -105,6 +107,8 @@ def load_scenario(
         for i, workload in enumerate(parsed.workloads)
     }
     faults = list(_unknown_names(parsed, catalog, classes))
+    if faults and table is not None:
+        faults = _by_line(faults, folder / table)
     if faults:
         raise schema_error(source, faults)
     calibration = _calibration(parsed, folder, source)
@@ -182,6 +186,16 @@ def _with_columns(scenario: Scenario, folder: Path, source: str) -> Scenario:
     if not columns:
         raise SchemaError(f"{path}: has no rows", "give at least one measured column")
     return scenario.model_copy(update={"columns": columns})
+
+
+def _by_line(faults: Sequence[Fault], table: Path) -> list[Fault]:
+    """Faults of measured columns with the line of their table in place of their number."""
+    lines = [line for line, _ in read_csv(table)[1]]
+
+    def at(match: re.Match[str]) -> str:
+        return f"{table.name}: row {lines[int(match[1])]}: "
+
+    return [replace(f, path=re.sub(r"^columns\[(\d+)\]\.", at, f.path)) for f in faults]
 
 
 def _with_quality(scenario: Scenario, catalog: Catalog) -> Scenario:
@@ -366,12 +380,16 @@ def _references(
 def _unknown_classes(
     scenario: Scenario, classes: Mapping[str, tuple[RequestClass, ...]]
 ) -> Iterator[Fault]:
-    """Limits and columns that name a class which the derived classes do not have."""
-    known = {workload: [c.id for c in found] for workload, found in classes.items()}
+    """Limits and columns that name a class which a distribution of the catalog does not have.
+
+    Other classes are known from the scenario alone, which has judged what names them.
+    """
+    derived = {w.id for w in scenario.workloads if w.class_ids is None}
+    known = {name: [c.id for c in found] for name, found in classes.items() if name in derived}
     for i, workload in enumerate(scenario.workloads):
-        own = known[workload.id]
+        own = known.get(workload.id)
         for j, slo in enumerate(workload.slos):
-            if slo.cls is not None and slo.cls not in own:
+            if slo.cls is not None and own is not None and slo.cls not in own:
                 path = f"workloads[{i}] (id {workload.id!r}).slos[{j}].class"
                 yield Fault(path, f"unknown class {slo.cls!r}", did_you_mean(slo.cls, own))
     if scenario.columns is None or isinstance(scenario.columns, str):

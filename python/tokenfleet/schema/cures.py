@@ -6,16 +6,18 @@ to stand below one of them. Nothing is mended silently: the cure is said, the fi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from tokenfleet.schema.faults import did_you_mean, nearest
+from tokenfleet.schema.formats import WEIGHT_FORMATS, format_named
 
 _MAX_PLACES = 3
 _AMOUNT = re.compile(r"\s*[$€]?\s*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s]*)\s*")
@@ -27,6 +29,20 @@ _SCALES: dict[str, dict[str, float]] = {
     "USD": {"usd": 1.0, "dollars": 1.0},
     "fraction": {"%": 0.01},
 }
+# Units in the names of fields: what is written, what is read, and by how much its number grows.
+_UNITS_OF_NAMES = tuple(
+    (re.compile(written), read, factor)
+    for written, read, factor in (
+        (r"_mw\b", "_kw", 1e3),
+        (r"_w\b", "_kw", 1e-3),
+        (r"_s(ec(onds?)?)?\b", "_ms", 1e3),
+        (r"_per_min(ute)?\b", "_per_s", 1 / 60),
+        (r"_per_h(our)?\b", "_per_s", 1 / 3600),
+        (r"_per_day\b", "_per_s", 1 / 86_400),
+        (r"_per_(1?k|1000|thousand)(_?tok(ens)?)?(?=_|\b)", "_per_mtok", 1e3),
+        (r"_per_(1?m|million)(_?tok(ens)?)?(?=_|\b)", "_per_mtok", 1.0),
+    )
+)
 _DATE = re.compile(r"(?:(\d{1,2})[./-](\d{1,2})[./-](\d{4})|(\d{4})[./-](\d{1,2})[./-](\d{1,2}))")
 # Words that people write for a field or a choice and that are spelt nothing like it.
 _MEANT = {
@@ -63,7 +79,9 @@ def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
     kind, value = item["type"], item["input"]
     field = field_at(model, loc)
     if kind == "unknown_key":
-        return _belongs(context["key"], context["known"], model)
+        key, known = context["key"], context["known"]
+        written = value.get(key) if isinstance(value, dict) else None
+        return _in_its_unit(key, written, known) or _belongs(key, known, model)
     if kind == "missing":
         return _missing(str(loc[-1]) if loc else "", field)
     if value is None:
@@ -126,6 +144,17 @@ def _belongs(key: str, known: Sequence[str], model: type[BaseModel]) -> str:
     return f"did you mean {', '.join(near)}? Or {level}" if near else level
 
 
+def _in_its_unit(key: str, value: Any, known: Sequence[str]) -> str:
+    """`power_mw: 0.025` becomes `power_kw: 25`: a known field, named after another unit."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    for written, read, factor in _UNITS_OF_NAMES:
+        name = written.sub(read, key.casefold())
+        if name != key and name in known:
+            return f"write {name}: {value * factor:.6g}"
+    return ""
+
+
 def _near(word: str, known: Sequence[str]) -> list[str]:
     """Known words for what was written: the one that is meant by it, else those spelt alike."""
     meant = _MEANT.get(word.casefold(), "")
@@ -174,14 +203,23 @@ def _choice(value: Any, choices: list[str], field: FieldInfo | None) -> str:
         return f"{_number(value, field)}, or unlimited"
     if f"p{value}" in choices:
         return f"write p{value}"
-    near = _near(str(value), choices)
-    return f"did you mean {near[0]}?" if near else f"write one of {', '.join(choices)}"
+    meant = _meant(str(value), choices)
+    return f"did you mean {meant}?" if meant else f"write one of {', '.join(choices)}"
+
+
+def _meant(word: str, choices: Sequence[str]) -> str | None:
+    """The choice that is meant; of formats by their names, for spelling says nothing there."""
+    if WEIGHT_FORMATS.keys() >= set(choices):
+        named = format_named(word)
+        return named.id if named is not None and named.id in choices else None
+    return next(iter(_near(word, choices)), None)
 
 
 def _list(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     if isinstance(value, dict):
         return "write a list: start each entry with -"
-    return f"write a list: [{value}]"
+    meant = _meant(str(value), _words(field)) if field is not None and _words(field) else None
+    return f"write a list: [{meant or value}]"
 
 
 def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]) -> str:
@@ -198,7 +236,18 @@ def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]
         return "write its fields below it"
     key, own = first[0]
     amount = _amount(value, own) if _unit(own) else None
+    if amount and any(_takes(m, float(amount)) for m in models):
+        return f"write {name}: {amount}"
     return f"write its fields, such as {name}: {{{key}: {amount or '...'}}}"
+
+
+def _takes(model: type[BaseModel], value: float) -> bool:
+    """Whether a plain number may stand for the whole group, as one length does for all requests."""
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _fraction(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
@@ -213,6 +262,13 @@ def _number(value: Any, field: FieldInfo | None) -> str:
     unit, amount = _unit(field), _amount(value, field)
     told = f"write a plain number{f' of {unit}' if unit else ''} without quotes"
     return f"{told}: {amount}" if amount else told
+
+
+def _whole(value: Any, field: FieldInfo | None) -> str:
+    """A whole number in place of a fraction; of text a plain number."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return _number(value, field)
+    return f"write a whole number: {math.floor(value)} or {math.ceil(value)}"
 
 
 def _amount(value: Any, field: FieldInfo | None) -> str | None:
@@ -230,7 +286,7 @@ def _amount(value: Any, field: FieldInfo | None) -> str | None:
 def _date(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     match = _DATE.fullmatch(str(value).strip())
     if match is None:
-        return "write year-month-day"
+        return "write year-month-day: 2026-07-01"
     parts = [int(part) for part in match.groups() if part]
     first, second, year = parts if match[1] else (parts[2], parts[1], parts[0])
     days = [_day(year, second, first), *([_day(year, first, second)] if match[1] else [])]
@@ -259,12 +315,13 @@ _CURES: dict[str, Any] = {
     "iso_date": _date,
     "string_type": _text,
     "float_type": lambda value, context, field, loc: _number(value, field),
-    "int_type": lambda value, context, field, loc: _number(value, field),
-    "int_from_float": lambda *_: "write a whole number",
+    "int_type": lambda value, context, field, loc: _whole(value, field),
+    "int_from_float": lambda value, context, field, loc: _whole(value, field),
     "finite_number": lambda *_: "write a finite number; for no limit write unlimited where allowed",
     "bool_type": lambda *_: "write true or false",
     "greater_than": lambda *_: "zero and negative values are not allowed here",
     "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
+    "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "too_short": lambda *_: "give at least one entry",
     "too_long": lambda value, context, field, loc: f"give at most {context['max_length']}",
 }

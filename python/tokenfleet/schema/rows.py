@@ -37,8 +37,8 @@ def _keys(cls: type[BaseModel]) -> tuple[list[str], frozenset[str]]:
     return keys, frozenset(keys) | cls.model_fields.keys()
 
 
-def rejected(message: str, field: str = "", hint: str = "") -> PydanticCustomError:
-    """An error for validators: `field` (relative to the row), text, and what to do."""
+def rejected(message: str, field: str, hint: str) -> PydanticCustomError:
+    """An error for validators: `field` (relative to the row; "" is all of it), text, what to do."""
     text = message.replace("{", "(").replace("}", ")")
     return PydanticCustomError("rejected", text, {"key": field, "hint": hint})
 

@@ -70,7 +70,8 @@ class Objective(Row):
     simplicity_tolerance: Annotated[NonNegative, Field(le=0.005)] = quantity(
         "Share of the best value given up for a simpler plan: fewer system types, then fewer "
         "sites, then fewer and plainer layouts; where the solver may stop at a wider gap, that "
-        "gap up to 0.005; 0: nothing, not even a tie",
+        "gap up to 0.005; up to 0.005 for no pipeline stages, weights of fewer than 8 bits, "
+        "replicas over several systems or phases apart; 0: nothing, not even a tie",
         "fraction",
         default=1e-3,
     )

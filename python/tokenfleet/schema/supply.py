@@ -366,10 +366,12 @@ class Offer(Row):
     @model_validator(mode="after")
     def _priced(self) -> Offer:
         if self.price_usd_per_gpu_h is not None and self.price_usd_per_system is not None:
-            raise rejected("has two prices", hint="keep one of price_usd_per_gpu_h, _per_system")
+            hint = "keep one of price_usd_per_gpu_h, price_usd_per_system"
+            raise rejected("has two prices", "", hint)
         per_hour = self.kind not in ("buy", "owned")
         if per_hour and self.price_usd_per_system is not None:
-            raise rejected(f"{self.kind} is priced per GPU-hour", "price_usd_per_system")
+            hint = "give price_usd_per_gpu_h, or write kind: buy"
+            raise rejected(f"{self.kind} is priced per GPU-hour", "price_usd_per_system", hint)
         if not per_hour and self.price_usd_per_gpu_h is not None:
             raise rejected(
                 f"{self.kind} has no hourly price",
@@ -562,7 +564,8 @@ class Speculation(Row):
     def _accepted(self) -> Speculation:
         stated = (self.acceptance is not None) + (self.acceptance_table is not None)
         if stated == 2 or (stated == 0 and self.method is None):
-            raise rejected("needs either acceptance or acceptance_table")
+            hint = "give one of them, or `method: mtp` alone for the catalog's"
+            raise rejected("needs either acceptance or acceptance_table", "", hint)
         table = self.acceptance_table or ()
         if table and len(table) != self.max_depth:
             raise rejected(

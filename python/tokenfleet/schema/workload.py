@@ -87,7 +87,8 @@ class Length(Row):
     def _fixed(cls, data: Any) -> Any:
         if isinstance(data, int | float) and not isinstance(data, bool):
             if not 0 < data < 1e300:
-                raise rejected(f"should be a finite number above zero, got {data!r:.40}")
+                text = f"should be a finite number above zero, got {data!r:.40}"
+                raise rejected(text, "", "write how many tokens; a request has one at least")
             return dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "max"), data)
         return data
 
@@ -236,7 +237,8 @@ class LengthSource(Row):
         if len(given) != 1:
             raise rejected(
                 f"needs one of distribution, trace, cdf; has {', '.join(given) or 'none'}",
-                hint="keep exactly one source of lengths",
+                "",
+                "keep exactly one source of lengths",
             )
         if self.trace is not None and self.format is None:
             raise rejected("a trace needs its format", "format", "azure, mooncake or burstgpt")
@@ -281,7 +283,8 @@ class LoadShape(Row):
         if sum(shapes) > 1:
             raise rejected(
                 "peak_to_mean, day_curve and trace_curve exclude each other",
-                hint="keep one description of the load",
+                "",
+                "keep one description of the load",
             )
         peak_share = self.peak_to_mean * self.peak_hours_per_day / 24
         if self.peak_to_mean > 1 and peak_share > 1 + 1e-12:
@@ -427,7 +430,8 @@ class Workload(Row):
         if (self.classes is None) == (self.lengths is None):
             raise rejected(
                 "needs either classes or lengths",
-                hint="state request classes, or where to derive them from",
+                "",
+                "state request classes, or where to derive them from",
             )
         if self.classes is not None:
             _sums_to_one([c.share for c in self.classes], "classes", "class shares")

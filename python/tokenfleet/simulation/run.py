@@ -244,7 +244,8 @@ def steps_of(core: Any, spec: Specification, group: Group, settings: SimulationS
     """Engine steps that simulating a group takes, about: its lanes times how long, over a step."""
     replicas, size = _size(core, spec, group, settings)
     r = group.replica
-    answer = core.recheck(r.configuration, r.latency_group, group.rates / group.count)
+    rates = group.rates / group.count
+    answer = core.recheck(r.configuration, r.latency_group, rates, group.count)
     tpot = [] if answer["tpot_s"] is None else [t[0] for t in answer["tpot_s"] if t[0] > 0]
     span_s = settings.replications * size.span_s * (1.0 + size.warmup)
     return replicas * group.lanes * span_s / min(tpot, default=span_s)
@@ -259,7 +260,7 @@ def _stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tupl
     r = group.replica
     for share in _SHARES:
         rates = group.rates * (scale * share / group.count)
-        answer = core.recheck(r.configuration, r.latency_group, rates)
+        answer = core.recheck(r.configuration, r.latency_group, rates, group.count)
         if answer["ttft_s"] is not None:
             break
     else:

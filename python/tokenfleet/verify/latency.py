@@ -92,7 +92,7 @@ def _replica(
         role=candidate.role,
         split=label["ttft_split"] or 0.0,
         round_trip_s=[0.0] * len(way) if candidate.role == "decode" else way,
-        answer=core.recheck(number, group, load.rates * more),
+        answer=core.recheck(number, group, load.rates * more, load.replicas),
         factors=factors,
     )
 

@@ -29,6 +29,7 @@ class Load:
     site: int
     candidate: int
     rates: FloatArray  # (K,) requests/s per replica
+    replicas: float  # behind the same router
 
 
 def recheck(built: Built, result: MixResult) -> list[Tightening]:
@@ -47,7 +48,7 @@ def replica_answer(built: Built, result: MixResult, load: Load) -> Any:
     """The core's latencies of a replica at the mix it is given, and the limit that breaks."""
     assert built.core is not None
     number, group = built.origins[result.problem.candidates[load.candidate].id]
-    return built.core.recheck(number, group, load.rates)
+    return built.core.recheck(number, group, load.rates, load.replicas)
 
 
 def loads(result: MixResult) -> Iterator[Load]:
@@ -66,4 +67,4 @@ def loads(result: MixResult) -> Iterator[Load]:
     for (b, p, c), row in sorted(rates.items(), key=lambda item: item[0]):
         count = counts.get((b, p, c), 0.0)
         if count > 0:
-            yield Load(b, problem.pools[p].site, c, row / count)
+            yield Load(b, problem.pools[p].site, c, row / count, max(count, 1.0))

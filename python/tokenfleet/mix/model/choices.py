@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pulp
 
@@ -25,7 +26,7 @@ from tokenfleet.mix.model.index import (
     Staffed,
     TypeUsed,
 )
-from tokenfleet.problem_data import EVERY_BLOCK, Replicas, Systems
+from tokenfleet.problem_data import EVERY_BLOCK, Problem, Replicas, Systems
 
 LE, GE = pulp.LpConstraintLE, pulp.LpConstraintGE
 FURTHER_TYPES = "further_system_types"  # the cost item
@@ -68,6 +69,12 @@ def staffed(m: FleetModel, s: int) -> pulp.LpVariable:
 def _at(m: FleetModel, o: int, s: int) -> bool:
     offer = m.problem.offers[o]
     return offer.needs_staff and m.problem.pools[offer.pool].site == s
+
+
+def without_fixed_staff(problem: Problem) -> Problem:
+    """The problem in which nothing is paid once for a site's staff."""
+    sites = tuple(replace(site, staff_usd_per_year=0.0) for site in problem.sites)
+    return replace(problem, sites=sites)
 
 
 def layout_used(m: FleetModel, c: int) -> pulp.LpVariable:

@@ -1,23 +1,24 @@
-"""Why a plan has what people would rather do without: what plans that lack it cost at least.
+"""What a plan has that people would rather do without, and the best plans that lack it.
 
 Pipeline stages, weights of few bits, replicas over several systems, prefill and decode apart: for
-each that the plan has, the relaxation over all layouts without it bounds what such plans cost.
+each that a plan has, the model over all layouts without it is searched. Its plan takes the other's
+place where that saves next to nothing, and its bound says what all plans without it cost at least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tokenfleet.errors import SolverError
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model.objectives import set_goal
-from tokenfleet.mix.search.ratio import least_relaxed_ratio
+from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.simplest import MOST_PAIRS, oddities, with_plainer
+from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import run
-from tokenfleet.problem_data import Problem, Replicas
-
-_RELAXED_S = 5.0  # at most, for one relaxation
+from tokenfleet.problem_data import Problem, Replicas, Systems
 
 
 @dataclass(frozen=True)
@@ -41,38 +42,43 @@ def odd_workloads(problem: Problem, values: Mapping[Label, float]) -> dict[str, 
     return {what: sorted(set(names)) for what, names in sorted(found.items())}
 
 
-def without(m: FleetModel, values: Mapping[Label, float], effort: Effort) -> tuple[Without, ...]:
-    """A bound for the plans that lack each oddity of this one; nothing for a large problem.
+def types_and_sites(problem: Problem, values: Mapping[Label, float]) -> tuple[int, int]:
+    """How many system types and sites a plan has."""
+    pools = {problem.offers[la.offer].pool for la in values if isinstance(la, Systems)}
+    kinds = {problem.pools[p].system for p in pools}
+    return len(kinds), len({problem.pools[p].site for p in pools})
+
+
+def is_searched(m: FleetModel) -> bool:
+    """Whether plans that lack something are sought: not of a large problem."""
+    return sum(len(found) for found in m.eligible.values()) <= MOST_PAIRS
+
+
+def best_without(
+    m: FleetModel, what: Iterable[str], effort: Effort
+) -> tuple[FleetModel, Found] | None:
+    """The best plan that lacks some oddities, with its model; None where there is no layout left.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    odd = odd_workloads(m.problem, values)
-    if not odd or sum(len(found) for found in m.eligible.values()) > MOST_PAIRS:
-        return ()
-    problem = with_plainer(m.problem)
+    problem, lacking = with_plainer(m.problem), set(what)
     frame = frame_of(problem, m.frame.scale_max, every_system=False)
-    rows = []
-    for what, workloads in odd.items():
-        pairs = frozenset(
-            (p, c)
-            for p, found in frame.able.items()
-            for c in found
-            if what not in oddities(problem.candidates[c], problem.pools[p].gpus_per_system)
+    pairs = frozenset(
+        (p, c)
+        for p, found in frame.able.items()
+        for c in found
+        if not lacking.intersection(
+            oddities(problem.candidates[c], problem.pools[p].gpus_per_system)
         )
-        plain = build(problem, pairs=pairs, frame=frame)
-        bound = _relaxed(plain, effort) if pairs else None
-        rows.append(Without(what, tuple(workloads), bound))
-    return tuple(rows)
-
-
-def _relaxed(m: FleetModel, effort: Effort) -> float | None:
-    """The bound that the relaxation gives, in the unit of the goal; None where it has no plan."""
-    goal = m.problem.objective.goal
-    options = effort.within(min(max(effort.left(), 0.0), _RELAXED_S))
-    if goal.per is not None:
-        ratio = least_relaxed_ratio(m, options)
-        return None if ratio is None else ratio * goal.per_amount
-    set_goal(m)
-    outcome = run(m.prob, options, mip=False)
-    return outcome.value if outcome.has_incumbent else None
+    )
+    if not pairs:
+        return None
+    plain = build(problem, pairs=pairs, frame=frame)
+    if problem.objective.goal.per is not None:
+        try:
+            return plain, search_ratio(plain, effort)
+        except SolverError:  # no token can be delivered so
+            return None
+    set_goal(plain)
+    return plain, search(plain, effort)

@@ -1,7 +1,8 @@
-"""What to write instead where YAML is broken: tabs, indentation, brackets and quotes left open."""
+"""What to write instead where YAML, JSON or TOML is broken: tabs, brackets, quotes, commas."""
 
 from __future__ import annotations
 
+import json
 import re
 
 import yaml
@@ -18,6 +19,23 @@ _CURES = (
     ("unexpected end of stream", "close the quotes of line {context}"),
     ("cannot start any token", "put the text in quotes"),
     ("appears twice", "keep one of them"),
+    ("undefined alias", "put text that starts with * in quotes"),
+    ("another document", "keep one scenario in a file: leave out what follows ---"),
+    ("a key is not a word", "write a field as `name: value`"),
+    ("merge keys", "write the fields out"),
+)
+# What stands where JSON is broken, or what its parser says there, and what to do about it.
+_JSON_TEXT = (
+    (r"//|#|/\*", "leave comments out: JSON has none; a .yaml file may have them"),
+    (r"'", 'put names and text in double quotes: "name"'),
+    (r"\Z", "the text ends too early: close its brackets and quotes"),
+)
+_JSON_SAID = (
+    ("Illegal trailing comma", "leave out the last comma"),
+    ("Expecting ','", "put a comma between entries, or close the bracket before"),
+    ("Extra data", "keep one value in a file: put several into [ ]"),
+    ("Invalid control", "close the quotes of this line"),
+    ("Unterminated", "close the quotes of this line"),
 )
 _TAB = re.compile(r" *\t")
 _TWO_COLONS = re.compile(r":\s.*:\s")
@@ -48,3 +66,22 @@ def _cure(error: yaml.MarkedYAMLError, lines: list[str], line: str) -> str:
         if said in str(error.problem):
             return cure.format(**numbers, opened=opened or "bracket")
     return "fix the YAML"
+
+
+def json_cure(error: json.JSONDecodeError) -> str:
+    """What to do where JSON is broken, from the text about the place."""
+    before, here = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    found = (cure for text, cure in _JSON_TEXT if re.match(text, here))
+    if before.endswith(",") and here.startswith(("]", "}")):
+        return f"leave out the comma before {here[0]}"
+    said = (cure for begun, cure in _JSON_SAID if error.msg.startswith(begun))
+    return next(found, None) or next(said, 'write names as "name": and text in double quotes')
+
+
+def toml_cure(said: str) -> str:
+    """What to do where TOML is broken, from what its parser says."""
+    if "end of document" in said or "Unclosed" in said:
+        return "close its brackets and quotes"
+    if "overwrite" in said or "twice" in said:
+        return "keep one of them"
+    return "write name = value, text in double quotes, and a group as [name]"
