@@ -202,6 +202,18 @@ def test_old_systems_pay_to_be_taken_out() -> None:
     assert gone.npv_usd == pytest.approx(-17)
 
 
+def test_owned_systems_that_must_stay_are_kept() -> None:
+    """Seven that nobody needs: each costs 1 a year and is worth less with age."""
+    old = {"id": "old", "kind": "owned", "system": "A", "ages": [[0, 7]], "market_price": 3,
+           "life_periods": 5, "resale": [1, 0.9, 0.8], "run_usd_per_year": 1}  # fmt: skip
+    data = chain([1, 1], [old])
+    assert solved(data).npv_usd == pytest.approx(-18 + 2 - 0.8 * 3)  # six are sold at once
+    old["stay_periods"] = 1
+    assert solved(data).npv_usd == pytest.approx(7 - 6 * 0.9 * 3 + 1 - 0.8 * 3)
+    old["stay_periods"] = 2
+    assert solved(data).npv_usd == pytest.approx(14 - 7 * 0.8 * 3)
+
+
 def two_futures() -> dict[str, Any]:
     return {
         "discount_rate": 0,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +109,10 @@ def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
         steps = offer.price_by_date
         if steps is not None and steps[0][0] > max(first, horizon.start):
             yield _starts_late(f"{path}.price_by_date", steps[0][0], max(first, horizon.start))
+        last = horizon.first_day(sum(horizon.months[:-1]))
+        if steps is not None:
+            needed = min(last, offer.order_until or last)
+            yield from _stops(horizon, f"{path}.price_by_date", steps, needed)
     for i, site in enumerate(scenario.sites):
         for name in ("power_kw_by_date", "racks_by_date"):
             steps = getattr(site, name)
@@ -123,6 +129,21 @@ def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
         if steps is not None and steps[0][0] > horizon.start:
             key = f"{path}.demand.requests_per_s_by_date"
             yield _starts_late(key, steps[0][0], horizon.start)
+
+
+def _stops(
+    horizon: Horizon, path: str, steps: Sequence[tuple[date, float]], needed: date
+) -> Iterator[Fault]:
+    """A path of several prices that ends longer before the last order than it goes between rows:
+    whether its last price stays is for its author to say."""
+    dates = [horizon.years_to(day) for day, _ in steps]
+    longest = max((b - a for a, b in itertools.pairwise(dates)), default=math.inf)
+    if horizon.years_to(needed) - dates[-1] > longest + _SURE:
+        yield Fault(
+            path,
+            f"stops on {steps[-1][0]}, and prices are needed until {needed}",
+            f"give a row for {needed}, with the same price where it stays, or `order_until`",
+        )
 
 
 def _starts_late(path: str, first: date, needed: date) -> Fault:

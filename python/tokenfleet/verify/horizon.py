@@ -239,13 +239,26 @@ class _Walk:
 
     def _deliver(self, node: Node, now: float) -> None:
         """Takes in what a node delivers, and books its price."""
+        here: dict[str, list[_Lot]] = defaultdict(list)
         for due, lot in list(self.pending):
             if now + _SAME >= due + node.delays.get(lot.offer, 0.0):
                 self.pending.remove((due, lot))
                 lot.born = now
                 self.lots.append(lot)
+                offer = node.problem.offers[lot.offer]
+                here[offer.supply_group or offer.id].append(lot)
                 if _stock(self.problem, lot).kind == "bought":
                     self.offers[lot.offer].bought += lot.price * lot.count
+        for name, lots in here.items():
+            count, most = sum(lot.count for lot in lots), max(map(self._most, lots))
+            if count > most * (1.0 + FEASIBLE):
+                where = f"{name} delivered in {node.name}"
+                self.found.append(Violation("delivery limit", where, count - most))
+
+    def _most(self, lot: _Lot) -> float:
+        """The most that could be ordered when a lot was."""
+        stock = self.horizon.nodes[lot.order].problem.offers[lot.offer].stock
+        return 0.0 if stock is None else stock.most_per_period
 
     def _sell(self, u: int, now: float, then: float) -> None:
         """Books what sales at the start of a node bring; contracts that have ended go, too."""

@@ -61,7 +61,7 @@ def check_horizon_bound(
 def _is_understood(horizon: Horizon) -> bool:
     for node in horizon.nodes:
         year = node.problem
-        if any(p.provisioned_it_kw < 0 or p.reserve for p in year.pools) or _speeds(year) is None:
+        if any(p.is_block or p.reserve for p in year.pools) or _speeds(year) is None:
             return False
         stocks = (offer.stock for offer in year.offers if offer.stock is not None)
         if any(stock.upfront_fraction for stock in stocks):

@@ -17,7 +17,7 @@ These rows are the only link between nodes: inside each, everything is the model
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulp
@@ -192,12 +192,14 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
     for u, start, end in found:
         node, label = horizon.nodes[u], vintage.label(u)
         first = u in vintage.deliveries
+        too_young = start < stock.stay - _SAME
         if isinstance(label, Held):
-            m.column(label, vintage.count, integer=node.firm)
+            stays = vintage.count if first and too_young else 0.0
+            m.column(label, vintage.count, low=stays, integer=node.firm)
             if not first:
                 before = m.columns[vintage.label(node.parent)]
                 row = Kept(vintage.order, u, vintage.offer)
-                sense = EQ if start < stock.stay - _SAME else LE
+                sense = EQ if too_young else LE
                 m.row(row, [(m.columns[label], 1.0), (before, -1.0)], sense, 0.0)
         is_new = first and not vintage.is_owned
         usd = holding_usd(horizon, stock, vintage.price_usd, u, (start, end), is_new=is_new)
@@ -323,6 +325,7 @@ def _limit_orders(m: FleetModel) -> None:
         if m.problem.offers[o].stock is not None:
             groups.setdefault(m.problem.offers[o].supply_group or f"offer {o}", []).append(o)
     for offers in groups.values():
+        _limit_deliveries(m, horizon, offers)
         for k, node in enumerate(horizon.nodes):
             labels = [Ordered(k, o) for o in offers]
             columns = [m.columns[label] for label in labels if label in m.columns]
@@ -341,6 +344,28 @@ def _limit_orders(m: FleetModel) -> None:
                 low, high = (LeastOrder(k, offers[0], side) for side in (0, 1))
                 m.row(low, [*each, (placed, -float(stock.least_order))], GE, 0.0)
                 m.row(high, [*each, (placed, -float(most))], LE, 0.0)
+
+
+def _limit_deliveries(m: FleetModel, horizon: Horizon, offers: Sequence[int]) -> None:
+    """Orders of several periods that arrive in one, as before a long one or after delays, within
+    the most of any of them."""
+    arriving: dict[int, list[Ordered]] = {}
+    for label in m.of(Ordered):
+        if label.offer in offers:
+            for d in deliveries(horizon, label.offer, label.node):
+                arriving.setdefault(d, []).append(label)
+    for d, labels in arriving.items():
+        most = max(_most(horizon, label) for label in labels)
+        if len({label.node for label in labels}) > 1 and math.isfinite(most):
+            row = Delivered(d, offers[0], together=True)
+            pairs = [(m.columns[label], 1.0) for label in labels]
+            m.row(row, pairs + m.slack(row), LE, math.floor(most))
+
+
+def _most(horizon: Horizon, label: Ordered) -> float:
+    """The most that an order may be of."""
+    stock = horizon.nodes[label.node].problem.offers[label.offer].stock
+    return 0.0 if stock is None else stock.most_per_period
 
 
 def _tie_to_use(m: FleetModel) -> None:
