@@ -120,13 +120,6 @@ def refuse_unknown(data: dict[str, Any]) -> None:
             raise SchemaError(
                 f"{place}.{field}: not a field of the format", ", ".join(sorted(known))
             )
-    node_systems = {row["id"] for row in data["systems"]}
-    offers = {row["id"] for row in data["offers"]}
-    for i, node in enumerate(data["nodes"]):
-        for field, known in (("price_factor", offers), ("capacity_factor", node_systems)):
-            named = node.get(field, {})
-            if isinstance(named, dict) and not named.keys() <= known:
-                raise SchemaError(f"nodes[{i}].{field}: names {sorted(named.keys() - known)}", "")
 
 
 class Instance:

@@ -132,8 +132,6 @@ def test_an_instance_without_resale_has_the_annuitys(length: float) -> None:
         ({"offers": [{**BOOK, "kind": "lease"}]}, r"offers\[0\].kind"),
         ({"offers": [{**BOOK, "kind": "rent", "run_usd_per_year": [1, 2]}]}, "goes by age|resale"),
         ({"offers": [{**BOOK, "resale": [1, 1.2]}]}, "more old than new"),
-        ({"nodes": [{"period": 0, "parent": -1, "prob": 1, "demand": 1, "price_factor": {"x": 2}}]},
-         r"nodes\[0\].price_factor: names"),
     ],
 )  # fmt: skip
 def test_what_an_instance_says_is_honoured_or_refused(changed: dict[str, Any], place: str) -> None:

@@ -213,6 +213,8 @@ def test_outlooks_decide_later_orders(tmp_path: Path) -> None:
     render(plan, console)
     text = console.export_text()
     assert "order 2 x h100_sxm_8" in text and "2027-10 up" in text
+    assert horizon.outlooks[0].sign == "demand x 2, from 2027-10-01" and "demand x 2" in text
+    assert [horizon.risk.regret_usd[i][i] for i in range(2)] == [0.0, 0.0]
     shown = tf.optimize_fleet(data, period="2027-10 up")
     assert shown.systems[0].count == 3
 

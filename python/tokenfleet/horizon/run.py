@@ -213,9 +213,13 @@ def _measure(
 
     def regrets() -> list[tuple[float | None, ...]]:
         assert known is not None
-        chains = known.results.values() if matrix else ()
-        orders = (measures.orders_of_chain(tree, chain) for chain in chains)
-        return [tuple(measures.regret_of(tree, o, known, each).values()) for o in orders]
+        rows = []
+        for leaf, chain in known.results.items() if matrix else ():
+            orders = measures.orders_of_chain(tree, chain)
+            row = measures.regret_of(tree, orders, known, each)
+            row[leaf] = 0.0  # its plan is at hand, and not found again to a gap
+            rows.append(tuple(None if usd is None else max(usd, 0.0) for usd in row.values()))
+        return rows
 
     try:
         known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part))
