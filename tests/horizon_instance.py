@@ -90,11 +90,6 @@ def at(value: Any, i: int, default: float = 0.0) -> float:
     return number(value)
 
 
-def times(limit: float, factor: float) -> float:
-    """So many times a limit; of no limit, none times is nothing."""
-    return limit * factor if factor else 0.0
-
-
 def refuse_unknown(data: dict[str, Any]) -> None:
     """Refuses what the reader would pass over.
 
@@ -167,7 +162,7 @@ class Instance:
     def problem(self, node: dict[str, Any], t: int) -> Problem:
         """One year of a node."""
         limit = at(node.get("power_kw", self.data.get("power_kw")), t, math.inf)
-        power = times(limit, number(node.get("power_factor", 1)))
+        power = limit if limit == math.inf else limit * number(node.get("power_factor", 1))
         short = self.data.get("shortfall_usd_per_unit_year")
         return Problem(
             name="instance",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import tokenfleet as tf
 from tokenfleet.cli.plans import DEMO
@@ -106,6 +107,22 @@ def test_hyperscaler_is_solved_at_scale() -> None:
     assert {"rent", "all_in"} <= kinds
     assert len({row.site for row in plan.systems}) == 4
     assert all(row.headroom_ms >= 0 for row in plan.slo)
+
+
+def test_equal_years_of_the_enterprise_are_its_year() -> None:
+    data = yaml.safe_load((EXAMPLES / "enterprise.yaml").read_text("utf-8"))
+    year = tf.optimize_fleet(data)
+    for periods in (1, ["1 year", "2 half_years"]):
+        plan = tf.optimize_fleet({**data, "horizon": {"start": "2026-10", "periods": periods}})
+        assert plan.horizon is not None
+        levelised = plan.horizon.levelised_usd_per_year
+        assert levelised == pytest.approx(year.annual_cost_usd, rel=1e-9)
+        assert [(s.offer, s.count) for s in plan.systems] == [
+            (s.offer, s.count) for s in year.systems
+        ]
+        assert [(r.workload, r.system, r.count) for r in plan.replicas] == [
+            (r.workload, r.system, r.count) for r in year.replicas
+        ]
 
 
 def test_the_lab_orders_now_what_every_outlook_needs() -> None:

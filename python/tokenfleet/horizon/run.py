@@ -18,9 +18,10 @@ from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
+from tokenfleet.mix.horizon.steady import is_steady, repeated
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
-from tokenfleet.mix.solve import tighten
+from tokenfleet.mix.solve import solve_mix, tighten
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
@@ -73,6 +74,9 @@ def plan_horizon(
         part = replace(part, bound=checked.bound)
     told = _told(built, tree, watch)
     tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
+    if decided is None and not result.interrupted and is_steady(tree):
+        left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
+        result = _as_in_one_year(built, result, replace(options, time_limit_s=left), part)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
@@ -90,12 +94,24 @@ def plan_horizon(
         "horizon": stated,
         "objective_value": result.value / scale,
         "objective_unit": unit,
+        "best_objective_value": None if result.best_value is None else result.best_value / scale,
         "bound": finite(result.bound / scale),
         "gap": finite(result.gap),
     }
     if checked is not None:
         changed["bound_check"] = checked.how
     return plan.model_copy(update=changed)
+
+
+def _as_in_one_year(
+    built: Built, result: HorizonResult, options: SolveOptions, part: Part | None
+) -> HorizonResult:
+    """The plan of one steady year, repeated, where that is as good."""
+    try:
+        year = solve_mix(built.problem, options, lambda found: recheck(built, found))
+    except (SolverError, InfeasibleError):
+        return result
+    return result if year.interrupted else repeated(result, year, options, part)
 
 
 def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
