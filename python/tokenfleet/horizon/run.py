@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -83,7 +83,8 @@ def plan_horizon(
     worth = several and built.problem.objective.kind == "least_cost"
     measured = _measure(result, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
-    mix = replace(mixes[shown], rounds=rounds)
+    mix = mixes[shown]
+    mix = replace(mix, rounds=rounds, warnings=(*mix.warnings, *_unproven(result)))
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
     scale, unit = 1.0, f"{plan.objective_unit}, times years"
     if plan.objective == "least_cost":
@@ -101,6 +102,24 @@ def plan_horizon(
     if checked is not None:
         changed["bound_check"] = checked.how
     return plan.model_copy(update=changed)
+
+
+def _unproven(result: HorizonResult) -> Iterator[str]:
+    """Why nothing bounds the cost, where nothing does."""
+    if math.isfinite(result.gap):
+        return
+    problem = result.problem
+    known = {
+        "prefill apart from decode": any(c.role != "serve" for c in problem.candidates),
+        "free demand": any(w.free for w in problem.workloads),
+        "replicas laid out anew in each load block": problem.relayout,
+    }
+    why = [words for words, holds in known.items() if holds]
+    if why:
+        text = f"with {' and '.join(why)} a horizon is bounded only where it is built whole, and"
+        yield f"nothing is proven of this plan: {text} this one was too large for its time"
+    else:
+        yield "nothing is proven of this plan: its relaxation was not solved in the time"
 
 
 def _as_in_one_year(
