@@ -332,6 +332,38 @@ def test_a_workload_follows_another() -> None:
             "price_by_date: stops on 2027-01-01, and prices are needed until 2028-10-01",
             "a row for 2028-10-01",
         ),
+        (
+            {
+                "offers": [
+                    buy(),
+                    {
+                        **buy(),
+                        "id": "r",
+                        "price_usd_per_system": None,
+                        "kind": "rent",
+                        "term_years": 0.5,
+                    },
+                ]
+            },
+            "term_years: 0.5 years end within every period: the shortest is 1",
+            "shorter periods",
+        ),
+        (
+            {"sites": [hall(expansions=[{"id": "b", "kw": 5, "capex_usd": 1, "months": 24}])]},
+            r"months: ordered on 2026-10-01, it is delivered after the horizon",
+            "longer horizon",
+        ),
+        ({"offers": [buy(order_until="2026-01")]}, "order_until: 2026-01-01 is before", "move"),
+        (
+            {"horizon": over(2, capex_budget_by_date=[["2027-10", 1e6]])},
+            "capex_budget_by_date: begins on 2027-10-01",
+            "a row for 2026-10-01",
+        ),
+        (
+            {"objective": {"risk": {"cvar_alpha": 1.0}}, "outlooks": NEWS},
+            "cvar_alpha: input should be less than 1",
+            "write less than 1",
+        ),
         ({"offers": [buy(price_by_date=[["2026-10", -1]])]}, "price_by_date", "or equal to 0"),
         ({"offers": [buy(upfront_fraction=0.5)]}, "upfront_fraction.*paid at delivery", "leave it"),
         (
