@@ -137,7 +137,9 @@ def test_the_lab_orders_now_what_every_outlook_needs() -> None:
         assert site.provisioned_kw <= site.limit_kw * (1 + 1e-6)
     assert len(horizon.outlooks) == 3 and horizon.risk.evpi_usd >= 0  # type: ignore[operator]
     late = [row.deliver_on for row in horizon.orders if row.offer == "vr200"]
-    assert all(day is not None and day.isoformat() >= "2027-10" for day in late)
+    assert late and all(day is not None and day.isoformat() >= "2027-10" for day in late)
+    assert {w.system for w in plan.warnings if w.kind == "inherited"} >= {"vr200_nvl72"}
+    assert horizon.outlooks[1].sign == "demand x 1.6, price of gb300-rent x 1.3, from 2027-04-01"
 
 
 def test_a_short_time_limit_leaves_the_enterprise_a_plan_over_time() -> None:

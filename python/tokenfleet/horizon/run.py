@@ -26,6 +26,7 @@ from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
+from tokenfleet.plan.notices import inherited_later
 from tokenfleet.plan.over_time import Measured, mix_of, over_time
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
@@ -91,8 +92,11 @@ def plan_horizon(
         scale, unit = result.years, "USD per year, levelised"
     elif built.problem.objective.goal.per is not None:
         unit = f"{plan.objective_unit}, levelised"
+    catalog = built.loaded.catalog
+    later = inherited_later(stated, catalog, (row.system for row in plan.systems))
     changed = {
         "horizon": stated,
+        "warnings": (*plan.warnings, *later),
         "objective_value": result.value / scale,
         "objective_unit": unit,
         "best_objective_value": None if result.best_value is None else result.best_value / scale,
