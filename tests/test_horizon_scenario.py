@@ -181,6 +181,17 @@ def test_what_is_had_by_the_hour_has_dates_too() -> None:
     assert held == [["cloud"], ["cheap"]]
 
 
+def test_maintenance_by_age_is_of_the_price_of_the_order() -> None:
+    """Twice the maintenance at every age, of systems bought at half the price: as much again."""
+    data = scenario(horizon=over(2))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 0], ["2027-10", 8]]
+    data["finance"]["maintenance_fraction_per_year"] = 0.05
+    data["offers"] = [buy(price_change_per_year=-0.5, maintenance_by_age=[[0, 2.0]])]
+    plan = tf.optimize_fleet(data)
+    items = plan.horizon.periods[1].cost_items  # type: ignore[union-attr]
+    assert items["maintenance"] > 0 and items["ageing"] == pytest.approx(items["maintenance"])
+
+
 def test_none_of_what_has_no_limit_is_nothing() -> None:
     """No supply and no power in an outlook, where neither has a limit; what stands stays."""
     steps = [["2026-10", 9], ["2027-10", 20]]

@@ -269,6 +269,9 @@ class _Tree:
                 items[item] *= factor if item != "maintenance" or row.kind == "buy" else 1.0
         supplied = seen.factor("supply", row.id)
         stock, supply = self._stock(data, row, now, supplied), data.supply
+        if stock is not None and row.maintenance_by_age:
+            ageing = _ageing(row, items.get("maintenance", 0.0))
+            stock = replace(stock, usd_per_year_by_age=ageing)
         if stock is None:  # had without an order, and only when it is offered
             supply = _times(supply, supplied) if self._open(row, now) else 0.0
         return replace(
@@ -315,7 +318,6 @@ class _Tree:
                 most_per_period=0.0,
                 stay=row.stay_months / 12.0,
                 removal_usd=row.removal_usd_per_system,
-                usd_per_year_by_age=self._ageing(data, row),
             )
         most = limit_value(row.delivery_limit_per_period)
         if supplied != 1.0:
@@ -333,7 +335,6 @@ class _Tree:
                 least_order=row.least_order,
                 stay=row.stay_months / 12.0,
                 removal_usd=row.removal_usd_per_system,
-                usd_per_year_by_age=self._ageing(data, row),
             )
         if row.kind == "rent" and row.term_years is not None:
             return Stock(
@@ -374,11 +375,6 @@ class _Tree:
         return tuple(
             (float(a), _core.book_value(rate, terms.life_years, rest, float(a))) for a in ages
         )
-
-    def _ageing(self, data: OfferData, row: Offer) -> tuple[tuple[float, float], ...]:
-        usd = data.annual_cost_items_usd.get("maintenance", 0.0)
-        points = row.maintenance_by_age or ()
-        return tuple((age, (factor - 1.0) * usd) for age, factor in points)
 
     def _with_blocks(self, problem: Problem) -> Problem:
         """Blocks as pools that take less than nothing of their site's power and racks."""
@@ -457,6 +453,12 @@ def _name(horizon: Horizon, first: int, after: int) -> str:
     if (day.month - 1) % months or months not in {3, 6, 12}:
         return f"{day.year}-{day.month:02d}"
     return {12: f"{day.year}", 6: f"{day.year}-H{place + 1}", 3: f"{day.year}-Q{place + 1}"}[months]
+
+
+def _ageing(row: Offer, maintenance_usd: float) -> tuple[tuple[float, float], ...]:
+    """What maintenance costs more by age than its yearly USD at the price of the order."""
+    points = row.maintenance_by_age or ()
+    return tuple((age, (factor - 1.0) * maintenance_usd) for age, factor in points)
 
 
 def is_block(offer: OfferData) -> bool:

@@ -74,6 +74,7 @@ class _Lot:
     born: float  # on the clock of the ages
     count: float
     maintenance: float  # USD a year, at the price of the order
+    ageing: tuple[tuple[float, float], ...]  # USD a year more by age, at that price
 
 
 def verify_horizon(
@@ -234,7 +235,8 @@ class _Walk:
                 price, items = offer.capex_usd, offer.annual_cost_items_usd
                 if offer.stock.kind == "contract":
                     price = items.get("rental", 0.0)
-                lot = _Lot(o, u, price, now, count, items.get("maintenance", 0.0))
+                ageing = offer.stock.usd_per_year_by_age
+                lot = _Lot(o, u, price, now, count, items.get("maintenance", 0.0), ageing)
                 self.pending.append((now + offer.stock.lead, lot))
 
     def _deliver(self, node: Node, now: float) -> None:
@@ -329,7 +331,7 @@ class _Walk:
                     beyond += spread * rest
                     worth_beyond += spread * (rest if rate == 0 else (at_end - later) / rate)
                 continue
-            each = age_value(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
+            each = age_value(lot.ageing, ages[0]) + lot.maintenance
             yearly += each * lot.count
             mine.yearly += each * lot.count
             share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
@@ -378,6 +380,7 @@ def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
             start - age,
             float(count),
             offer.annual_cost_items_usd.get("maintenance", 0.0),
+            offer.stock.usd_per_year_by_age,
         )
         for o, offer in enumerate(problem.offers)
         if offer.stock is not None

@@ -78,6 +78,7 @@ class Vintage:
     age: float = 0.0  # at delivery
     count: float = math.inf
     maintenance_usd: float = 0.0  # a year
+    ageing: tuple[tuple[float, float], ...] = ()  # USD a year more, by age
 
     @property
     def is_owned(self) -> bool:
@@ -114,7 +115,8 @@ def vintages(problem: Problem, o: int) -> Iterator[Vintage]:
     for i, (age, count) in enumerate(stock.owned):
         first = tuple(u for u, node in enumerate(horizon.nodes) if node.parent < 0)
         maintenance = problem.offers[o].annual_cost_items_usd.get("maintenance", 0.0)
-        yield Vintage(o, -1 - i, stock.market_usd, first, age, float(count), maintenance)
+        worn = stock.usd_per_year_by_age
+        yield Vintage(o, -1 - i, stock.market_usd, first, age, float(count), maintenance, worn)
     for k, node in enumerate(horizon.nodes):
         offer = node.problem.offers[o]
         assert offer.stock is not None
@@ -125,7 +127,14 @@ def vintages(problem: Problem, o: int) -> Iterator[Vintage]:
                 yield Vintage(o, k, items.get("rental", 0.0), arrives)
             else:
                 maintenance = items.get("maintenance", 0.0)
-                yield Vintage(o, k, offer.capex_usd, arrives, maintenance_usd=maintenance)
+                yield Vintage(
+                    o,
+                    k,
+                    offer.capex_usd,
+                    arrives,
+                    maintenance_usd=maintenance,
+                    ageing=offer.stock.usd_per_year_by_age,
+                )
 
 
 def stands(horizon: Horizon, vintage: Vintage, most: float) -> Iterator[tuple[int, float, float]]:
@@ -208,8 +217,8 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
         if vintage.maintenance_usd:
             usd = vintage.maintenance_usd * _weight(m.problem, u)
             m.terms.append(Term("maintenance", label, usd, u))
-        if stock.usd_per_year_by_age:
-            usd = _core.market_value(stock.usd_per_year_by_age, start) * _weight(m.problem, u)
+        if vintage.ageing:
+            usd = _core.market_value(vintage.ageing, start) * _weight(m.problem, u)
             m.terms.append(Term("ageing", label, usd, u))
         yield u, m.columns[label]
 
