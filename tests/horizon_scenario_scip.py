@@ -413,6 +413,9 @@ class Draw:
         workload["demand"] = {"requests_per_s": self.some(2, 20), **self.growth()}
         workload |= self.given(shortfall_usd_per_request=lambda: self.some(0.01, 0.05))
         data |= {"offers": list(self.offers()), "sites": [hall(**self.site())]}
+        if not isinstance(data["sites"][0]["power_kw"], list):
+            for row in outlooks:
+                row.pop("power_delay_months", None)  # nothing has a date
         return data | ({"outlooks": outlooks} if outlooks else {})
 
     def growth(self) -> Row:

@@ -364,6 +364,11 @@ def test_a_workload_follows_another() -> None:
             r"months: ordered on 2026-10-01, it is delivered after the horizon",
             "longer horizon",
         ),
+        (
+            {"outlooks": [{**NEWS[0], "power_delay_months": {"hall": 3}}, NEWS[1]]},
+            r"outlooks\[0\] \(id 'up'\).power_delay_months: power of 'hall' has no dates",
+            "by date",
+        ),
         ({"offers": [buy(order_until="2026-01")]}, "order_until: 2026-01-01 is before", "move"),
         (
             {"horizon": over(2, capex_budget_by_date=[["2027-10", 1e6]])},

@@ -179,6 +179,7 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
     for i, row in enumerate(scenario.outlooks):
         path = _path("outlooks", i, row)
         yield from _names(scenario, row, path)
+        yield from _delays(scenario, row, path)
         if row.parent is not None and row.parent not in rows:
             hint = did_you_mean(row.parent, rows)
             yield Fault(f"{path}.parent", f"unknown outlook {row.parent!r}", hint)
@@ -203,6 +204,21 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
                 "outlooks",
                 f"probabilities{of} add to {total:.10g}, not {whole:g}",
                 "they are never scaled for you: correct one",
+            )
+
+
+def _delays(scenario: Scenario, row: Outlook, path: str) -> Iterator[Fault]:
+    """Delays of what has no date."""
+    for offer in scenario.offers:
+        by_order = offer.kind == "buy" or (offer.kind == "rent" and offer.term_years is not None)
+        if offer.id in row.delivery_delay_months and not by_order:
+            text = f"{offer.id!r} is had without an order: nothing comes late"
+            yield Fault(f"{path}.delivery_delay_months", text, "leave it out")
+    for site in scenario.sites:
+        if site.id in row.power_delay_months and site.power_kw_by_date is None:
+            text = f"power of {site.id!r} has no dates: nothing comes late"
+            yield Fault(
+                f"{path}.power_delay_months", text, "give power_kw by date, or leave it out"
             )
 
 
