@@ -44,7 +44,11 @@ CASES: dict[str, Case] = {
     "enterprise_12_quarters_3_outlooks_cvar": Case(
         "enterprise_horizon", "12 quarters", 3, 0.01, 60.0, cvar=0.25
     ),
+    "lab_6_quarters": Case("lab_horizon", "6 quarters", 1, 0.01, 60.0),
     "lab_12_quarters": Case("lab_horizon", "12 quarters", 1, 0.01, 60.0),
+    "lab_20_quarters": Case("lab_horizon", "20 quarters", 1, 0.01, 60.0),
+    "lab_12_quarters_3_outlooks": Case("lab_horizon", "12 quarters", 3, 0.01, 60.0),
+    "lab_12_quarters_5_outlooks": Case("lab_horizon", "12 quarters", 5, 0.01, 60.0),
     "lab_12_quarters_10_outlooks": Case("lab_horizon", "12 quarters", 10, 0.01, 120.0),
     "ai_factory_12_quarters_10_outlooks": Case("ai_factory", "12 quarters", 10, 0.01, 120.0),
     "hyperscaler_4_quarters": Case("hyperscaler", "4 quarters", 1, 0.01, 180.0),

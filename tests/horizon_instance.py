@@ -9,6 +9,7 @@ requests per second of one class, and what it says per period becomes the number
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -19,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.errors import InfeasibleError
+from tokenfleet import _core
+from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
@@ -42,6 +44,34 @@ from tokenfleet.verify.horizon import verify_horizon
 SECONDS = 8760.0 * 3600.0
 EXACT = SolveOptions(gap=1e-9, time_limit_s=120.0)
 TENURES = {"buy": "bought", "owned": "bought", "rent": "contract"}
+# What a file may say, by table; a field that is none of these is refused, not passed over.
+FIELDS = {
+    "instance": {
+        "name", "note", "discount_rate", "period_years", "systems", "offers", "nodes", "power_kw",
+        "capex_budget", "shortfall_usd_per_unit_year", "end_value_share", "charge_beyond_horizon",
+        "max_unmet_probability",
+    },
+    "systems": {"id", "capacity", "kw", "usd_per_unit_year", "capacity_factor"},
+    "nodes": {
+        "id", "period", "parent", "prob", "demand", "price_factor", "power_factor", "power_kw",
+        "capacity_factor", "capex_budget", "delay_periods",
+    },
+    "buy": {
+        "price", "life_periods", "resale", "run_usd_per_year", "lead_periods", "max_per_period",
+        "min_order", "from", "until", "stay_periods", "removal_usd",
+    },
+    "owned": {
+        "ages", "market_price", "life_periods", "resale", "run_usd_per_year", "stay_periods",
+        "removal_usd",
+    },
+    "rent": {
+        "price", "term_periods", "run_usd_per_year", "lead_periods", "max_per_period", "min_order",
+        "from", "until", "charge_beyond_horizon",
+    },
+    "on_demand": {"price", "run_usd_per_year", "max", "max_per_period", "from", "until"},
+    "api": {"price", "max", "from", "until"},
+}  # fmt: skip
+OF_ALL_OFFERS = {"id", "kind", "system", "note"}
 # (weight of the tail, alpha) where the file asks for none
 TAILS = ((0.0, 0.8), (0.25, 0.8), (0.5, 0.8), (1.0, 0.8), (0.5, 0.5))
 
@@ -60,10 +90,38 @@ def at(value: Any, i: int, default: float = 0.0) -> float:
     return number(value)
 
 
+def refuse_unknown(data: dict[str, Any]) -> None:
+    """Refuses what the reader would pass over.
+
+    Raises:
+        SchemaError: a field that the format has not, or not there; names its place.
+    """
+    places: list[tuple[str, dict[str, Any], set[str]]] = [("instance", data, FIELDS["instance"])]
+    for table in ("systems", "nodes"):
+        places += [(f"{table}[{i}]", row, FIELDS[table]) for i, row in enumerate(data[table])]
+    for i, row in enumerate(data["offers"]):
+        if row["kind"] not in FIELDS:
+            raise SchemaError(f"offers[{i}].kind: {row['kind']!r} is none", "buy, owned, rent, ...")
+        places.append((f"offers[{i}]", row, FIELDS[row["kind"]] | OF_ALL_OFFERS))
+        run = row.get("run_usd_per_year", 0)
+        if row["kind"] in ("rent", "on_demand") and isinstance(run, list) and len(set(run)) > 1:
+            raise SchemaError(
+                f"offers[{i}].run_usd_per_year: goes by age", "what is rented has none"
+            )
+        if max(map(number, row.get("resale", [1])), default=1) > 1:
+            raise SchemaError(f"offers[{i}].resale: is worth more old than new", "at most 1")
+    for place, row, known in places:
+        for field in row.keys() - known:
+            raise SchemaError(
+                f"{place}.{field}: not a field of the format", ", ".join(sorted(known))
+            )
+
+
 class Instance:
     """An instance, and the horizon that it is."""
 
     def __init__(self, data: dict[str, Any]) -> None:
+        refuse_unknown(data)
         self.data = data
         self.systems = {row["id"]: i for i, row in enumerate(data["systems"])}
         self.offers = [row for row in data["offers"] if row["kind"] != "api"]
@@ -103,8 +161,8 @@ class Instance:
 
     def problem(self, node: dict[str, Any], t: int) -> Problem:
         """One year of a node."""
-        limit = at(self.data.get("power_kw", node.get("power_kw")), t, math.inf)
-        power = limit * number(node.get("power_factor", 1))
+        limit = at(node.get("power_kw", self.data.get("power_kw")), t, math.inf)
+        power = limit if limit == math.inf else limit * number(node.get("power_factor", 1))
         short = self.data.get("shortfall_usd_per_unit_year")
         return Problem(
             name="instance",
@@ -141,7 +199,7 @@ class Instance:
                     id=row["id"],
                     workload=0,
                     cost_usd_per_request=np.array([self.price(row, node, t) / SECONDS]),
-                    max_rps=at(row.get("max"), t, math.inf),
+                    max_rps=at(row.get("max"), t, math.inf) if self.is_offered(row, t) else 0.0,
                 )
                 for row in self.apis
             ),
@@ -170,6 +228,10 @@ class Instance:
             ]
         return found
 
+    def is_offered(self, row: dict[str, Any], t: int) -> bool:
+        """Whether an offer is made in a period."""
+        return bool(row.get("from", 0) <= t <= row.get("until", len(self.starts)))
+
     def price(self, row: dict[str, Any], node: dict[str, Any], t: int) -> float:
         """The price of an offer in a node."""
         return at(row["price"], t) * number(node.get("price_factor", {}).get(row["id"], 1))
@@ -178,13 +240,15 @@ class Instance:
         """An offer at the numbers of a node."""
         row = self.offers[o]
         kind, run = row["kind"], row.get("run_usd_per_year", 0)
+        if kind in ("rent", "on_demand"):
+            run = at(run, 0)
         pool = 2 * self.systems[row["system"]] + (kind == "on_demand")
         items: dict[str, float] = {} if isinstance(run, list) else {"maintenance": number(run)}
         price = 0.0 if kind == "owned" else self.price(row, node, t)
         if kind == "on_demand":
             price += items.pop("maintenance", 0.0)
             most = at(row.get("max", row.get("max_per_period")), t, math.inf)
-            if not row.get("from", 0) <= t <= row.get("until", len(self.starts)):
+            if not self.is_offered(row, t):
                 most = 0.0
             return OfferData(row["id"], pool, supply=most, hourly_usd=price / 8760.0, kind=kind)
         if kind == "rent":
@@ -202,15 +266,12 @@ class Instance:
         """How systems under an offer come and go."""
         kind, run = row["kind"], row.get("run_usd_per_year", 0)
         most = at(row.get("max_per_period"), t, math.inf)
-        last = row.get("until", len(self.starts))
-        if kind == "owned" or not row.get("from", 0) <= t <= last:
+        if kind == "owned" or not self.is_offered(row, t):
             most = 0.0
         return Stock(
             kind=TENURES[kind],  # type: ignore[arg-type]
             life=number(row.get("life_periods", math.inf)),
-            resale=tuple(
-                (float(a), number(share)) for a, share in enumerate(row.get("resale", ()))
-            ),
+            resale=self.resale(row),
             owned=tuple((number(age), int(count)) for age, count in row.get("ages", ())),
             market_usd=number(row.get("market_price", 0)),
             usd_per_year_by_age=tuple((float(a), number(usd)) for a, usd in enumerate(run))
@@ -226,6 +287,18 @@ class Instance:
                 row.get("charge_beyond_horizon", self.data.get("charge_beyond_horizon", False))
             ),
         )
+
+    def resale(self, row: dict[str, Any]) -> tuple[tuple[float, float], ...]:
+        """Worth by age in periods; where none is stated what today's annuity implies."""
+        stated = row.get("resale")
+        lengths = {b - a for a, b in itertools.pairwise(self.starts)}
+        if stated is None and row["kind"] in ("buy", "owned") and "life_periods" in row:
+            if max(lengths) - min(lengths) > 1e-12:
+                raise SchemaError(f"{row['id']}: no resale, and periods are uneven", "give resale")
+            years, rate = max(lengths), number(self.data["discount_rate"])
+            life = int(number(row["life_periods"]))
+            stated = [_core.book_value(rate, life * years, 0.0, a * years) for a in range(life + 1)]
+        return tuple((float(a), number(share)) for a, share in enumerate(stated or ()))
 
 
 def checked(result: HorizonResult) -> HorizonResult:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import tokenfleet as tf
 from tokenfleet.cli.plans import DEMO
@@ -107,6 +108,22 @@ def test_hyperscaler_is_solved_at_scale() -> None:
     assert all(row.headroom_ms >= 0 for row in plan.slo)
 
 
+def test_equal_years_of_the_enterprise_are_its_year() -> None:
+    data = yaml.safe_load((EXAMPLES / "enterprise.yaml").read_text("utf-8"))
+    year = tf.optimize_fleet(data)
+    for periods in (1, ["1 year", "2 half_years"]):
+        plan = tf.optimize_fleet({**data, "horizon": {"start": "2026-10", "periods": periods}})
+        assert plan.horizon is not None
+        levelised = plan.horizon.levelised_usd_per_year
+        assert levelised == pytest.approx(year.annual_cost_usd, rel=1e-9)
+        assert [(s.offer, s.count) for s in plan.systems] == [
+            (s.offer, s.count) for s in year.systems
+        ]
+        assert [(r.workload, r.system, r.count) for r in plan.replicas] == [
+            (r.workload, r.system, r.count) for r in year.replicas
+        ]
+
+
 def test_the_lab_orders_now_what_every_outlook_needs() -> None:
     plan = tf.optimize_fleet(EXAMPLES / "lab_horizon.yaml")
     horizon = plan.horizon
@@ -119,7 +136,9 @@ def test_the_lab_orders_now_what_every_outlook_needs() -> None:
         assert site.provisioned_kw <= site.limit_kw * (1 + 1e-6)
     assert len(horizon.outlooks) == 3 and horizon.risk.evpi_usd >= 0  # type: ignore[operator]
     late = [row.deliver_on for row in horizon.orders if row.offer == "vr200"]
-    assert all(day is not None and day.isoformat() >= "2027-10" for day in late)
+    assert late and all(day is not None and day.isoformat() >= "2027-10" for day in late)
+    assert {w.system for w in plan.warnings if w.kind == "inherited"} >= {"vr200_nvl72"}
+    assert horizon.outlooks[1].sign == "demand x 1.6, price of gb300-rent x 1.3, from 2027-04-01"
 
 
 def test_a_short_time_limit_leaves_the_enterprise_a_plan_over_time() -> None:

@@ -15,7 +15,7 @@ from horizon_instance import EXACT, Instance, answer, expected_least
 from horizon_scip import differences, random_instance
 from tokenfleet import _core
 from tokenfleet.catalog import load_catalog
-from tokenfleet.errors import InfeasibleError
+from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.risk import Risk, set_risk
@@ -89,7 +89,7 @@ def test_small_random_trees_cost_what_trying_everything_costs(seed: int) -> None
 # Price 40,000 $, four years, a fifth left, 8 %, 1,000 $ a year: two systems hold a demand of 7.
 BOOK = {
     "id": "buy", "kind": "buy", "system": "A", "price": 40_000, "life_periods": 4,
-    "run_usd_per_year": 1_000,
+    "run_usd_per_year": 1_000, "resale": [1],
 }  # fmt: skip
 
 
@@ -106,10 +106,37 @@ def test_equal_periods_cost_what_one_year_costs(years: list[float]) -> None:
     for node in horizon.nodes:
         (offer,) = node.problem.offers
         assert offer.stock is not None
-        stock = replace(offer.stock, life=4.0, residual_fraction=0.2)
+        stock = replace(offer.stock, life=4.0, residual_fraction=0.2, resale=())
         object.__setattr__(node.problem, "offers", (replace(offer, stock=stock),))
     result = solve_horizon("book", horizon, EXACT)
     assert result.levelised_usd_per_year == pytest.approx(22_602.931485058518, rel=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 0.5])
+def test_an_instance_without_resale_has_the_annuitys(length: float) -> None:
+    """Four years of 30,192.08 $ each, or of two halves, and what runs."""
+    offer = BOOK | {"life_periods": int(4 / length)}
+    del offer["resale"]
+    data = chain([4, 4], [offer], systems=[{"id": "A", "capacity": 4}], discount_rate=0.08,
+                 period_years=[length] * 2)  # fmt: skip
+    annuity = 40_000 * 0.08 / (1 - 1.08**-4)
+    assert solved(data).levelised_usd_per_year == pytest.approx(annuity + 1_000, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"inflation": 0.02}, "instance.inflation"),
+        ({"systems": [{"id": "A", "capacity": 1, "racks": 1}]}, r"systems\[0\].racks"),
+        ({"offers": [{**BOOK, "deposit": 0.3}]}, r"offers\[0\].deposit"),
+        ({"offers": [{**BOOK, "kind": "lease"}]}, r"offers\[0\].kind"),
+        ({"offers": [{**BOOK, "kind": "rent", "run_usd_per_year": [1, 2]}]}, "goes by age|resale"),
+        ({"offers": [{**BOOK, "resale": [1, 1.2]}]}, "more old than new"),
+    ],
+)  # fmt: skip
+def test_what_an_instance_says_is_honoured_or_refused(changed: dict[str, Any], place: str) -> None:
+    with pytest.raises(SchemaError, match=place):
+        Instance(chain([1], [BOOK]) | changed)
 
 
 def test_a_market_curve_makes_one_year_dear() -> None:
@@ -200,6 +227,18 @@ def test_old_systems_pay_to_be_taken_out() -> None:
     assert kept.npv_usd == pytest.approx(min(-4, 9 - 9, 18 - 17))
     gone = solved(chain([0, 0], [old, rent]))
     assert gone.npv_usd == pytest.approx(-17)
+
+
+def test_owned_systems_that_must_stay_are_kept() -> None:
+    """Seven that nobody needs: each costs 1 a year and is worth less with age."""
+    old = {"id": "old", "kind": "owned", "system": "A", "ages": [[0, 7]], "market_price": 3,
+           "life_periods": 5, "resale": [1, 0.9, 0.8], "run_usd_per_year": 1}  # fmt: skip
+    data = chain([1, 1], [old])
+    assert solved(data).npv_usd == pytest.approx(-18 + 2 - 0.8 * 3)  # six are sold at once
+    old["stay_periods"] = 1
+    assert solved(data).npv_usd == pytest.approx(7 - 6 * 0.9 * 3 + 1 - 0.8 * 3)
+    old["stay_periods"] = 2
+    assert solved(data).npv_usd == pytest.approx(14 - 7 * 0.8 * 3)
 
 
 def two_futures() -> dict[str, Any]:

@@ -113,6 +113,31 @@ def test_the_bound_is_confirmed_by_other_means(seed: int, monkeypatch: pytest.Mo
     assert found == Checked(part.bound, "prices")
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"reserve": {"systems_per_pool": 1}},
+        {"objective": {"kind": "least_cost", "annual_budget_usd": 1e6}},
+        {"objective": {"kind": "least_cost", "most_system_types": 1}},
+    ],
+)
+def test_what_only_makes_plans_dearer_leaves_a_bound(
+    more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reserves, budgets and limits on types are kept by the plan, and left out of its bound."""
+    data = scenario(horizon=over(3), **more)
+    data["workloads"][0]["demand"]["growth_per_year"] = 0.5
+    whole = tf.optimize_fleet(data)
+    monkeypatch.setattr(parts, "LARGE", 0)
+    plan = tf.optimize_fleet(data)
+    assert plan.horizon is not None and whole.horizon is not None
+    assert plan.horizon.orders == whole.horizon.orders
+    assert plan.objective_value == pytest.approx(whole.objective_value)
+    assert plan.bound_check == "prices"
+    assert plan.bound is not None and plan.bound <= whole.objective_value * (1 + 1e-9)
+    assert plan.bound > 0.5 * plan.objective_value
+
+
 @pytest.mark.parametrize("outlooks", [[], NEWS])
 def test_a_scenario_in_parts_has_the_same_plan(
     outlooks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch

@@ -142,6 +142,70 @@ def test_power_by_date_and_blocks_of_power() -> None:
     assert last.sites[0].limit_kw == pytest.approx(kw + 15)
 
 
+def test_racks_by_block() -> None:
+    """One rack of one system, and more of them by order: a row of racks each."""
+    data = scenario(horizon=over(3))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [
+        *(["2026-10", 0], ["2027-10", 8], ["2028-10", 24]),
+    ]
+    row = {"id": "row", "racks": 1, "capex_usd": 5e4, "months": 12, "most": 3}
+    data["sites"] = [hall(racks=0, rack_units=40, rack_kw=15, expansions=[row])]
+    assert orders(tf.optimize_fleet(data)) == [
+        ("2026-10-01", "2027-10-01", 1.0, "now"),  # a row
+        ("2027-10-01", "2027-10-01", 1.0, "later, whatever comes"),
+        ("2027-10-01", "2028-10-01", 2.0, "later, whatever comes"),  # two rows
+        ("2028-10-01", "2028-10-01", 2.0, "later, whatever comes"),
+    ]
+    row["months"] = 24
+    short = r"2027-10: site hall: racks short by 1 .*, until row at hall may arrive in 2028-10"
+    with pytest.raises(InfeasibleError, match=short):
+        tf.optimize_fleet(data)
+
+
+def test_what_arrives_in_one_period_is_within_the_delivery_limit() -> None:
+    """With nine months of lead, orders of several quarters arrive on the first day of a year."""
+    data = scenario(horizon=over(["4 quarters", "2 years"]))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 0], ["2028-10", 40]]
+    cloud = {"id": "cloud", "system": "h100_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 20}
+    data["offers"] = [buy(lead_months=9, delivery_limit_per_period=2), cloud]
+    plan = tf.optimize_fleet(data)
+    delivered = [row.delivered for p in plan.horizon.periods for row in p.systems]  # type: ignore[union-attr]
+    assert (max(delivered), sum(delivered)) == (2, 5)
+
+
+def test_what_is_had_by_the_hour_has_dates_too() -> None:
+    cloud = {"id": "cloud", "system": "h100_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 3}
+    cheap = {**cloud, "id": "cheap", "price_usd_per_gpu_h": 1.5, "order_from": "2027-10"}
+    plan = tf.optimize_fleet(scenario(horizon=over(2), offers=[cloud, cheap]))
+    held = [[row.offer for row in p.systems] for p in plan.horizon.periods]  # type: ignore[union-attr]
+    assert held == [["cloud"], ["cheap"]]
+
+
+def test_maintenance_by_age_is_of_the_price_of_the_order() -> None:
+    """Twice the maintenance at every age, of systems bought at half the price: as much again."""
+    data = scenario(horizon=over(2))
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = [["2026-10", 0], ["2027-10", 8]]
+    data["finance"]["maintenance_fraction_per_year"] = 0.05
+    data["offers"] = [buy(price_change_per_year=-0.5, maintenance_by_age=[[0, 2.0]])]
+    plan = tf.optimize_fleet(data)
+    items = plan.horizon.periods[1].cost_items  # type: ignore[union-attr]
+    assert items["maintenance"] > 0 and items["ageing"] == pytest.approx(items["maintenance"])
+
+
+def test_none_of_what_has_no_limit_is_nothing() -> None:
+    """No supply and no power in an outlook, where neither has a limit; what stands stays."""
+    steps = [["2026-10", 9], ["2027-10", 20]]
+    news = [{**row, "demand": 1.0} for row in NEWS]
+    news[0]["supply"] = 0
+    data = scenario(horizon=over(2, firm_periods=2), outlooks=news)
+    data["workloads"][0]["demand"]["requests_per_s_by_date"] = steps
+    assert orders(tf.optimize_fleet(data)) == [("2026-10-01", "2026-10-01", 3.0, "now")]
+    news[0] = {**NEWS[0], "power": 0}
+    data |= {"outlooks": news, "sites": [hall(power_kw="unlimited")]}
+    with pytest.raises(InfeasibleError, match=r"2027-10 up: site hall: power short by"):
+        tf.optimize_fleet(data)
+
+
 def test_outlooks_decide_later_orders(tmp_path: Path) -> None:
     data = scenario(horizon=over(2, firm_periods=2), outlooks=NEWS)
     plan = tf.optimize_fleet(data)
@@ -160,6 +224,8 @@ def test_outlooks_decide_later_orders(tmp_path: Path) -> None:
     render(plan, console)
     text = console.export_text()
     assert "order 2 x h100_sxm_8" in text and "2027-10 up" in text
+    assert horizon.outlooks[0].sign == "demand x 2, from 2027-10-01" and "demand x 2" in text
+    assert [horizon.risk.regret_usd[i][i] for i in range(2)] == [0.0, 0.0]
     shown = tf.optimize_fleet(data, period="2027-10 up")
     assert shown.systems[0].count == 3
 
@@ -271,6 +337,74 @@ def test_a_workload_follows_another() -> None:
             {"offers": [buy(least_order=5, delivery_limit_per_period=4)]},
             "least_order: 5 is above delivery_limit_per_period 4",
             "lower it",
+        ),
+        (
+            {"horizon": over(3), "offers": [buy(price_by_date=[["2026-10", 2], ["2027-01", 1]])]},
+            "price_by_date: stops on 2027-01-01, and prices are needed until 2028-10-01",
+            "a row for 2028-10-01",
+        ),
+        (
+            {
+                "offers": [
+                    buy(),
+                    {
+                        **buy(),
+                        "id": "r",
+                        "price_usd_per_system": None,
+                        "kind": "rent",
+                        "term_years": 0.5,
+                    },
+                ]
+            },
+            "term_years: 0.5 years end within every period: the shortest is 1",
+            "shorter periods",
+        ),
+        (
+            {"sites": [hall(expansions=[{"id": "b", "kw": 5, "capex_usd": 1, "months": 24}])]},
+            r"months: ordered on 2026-10-01, it is delivered after the horizon",
+            "longer horizon",
+        ),
+        (
+            {"outlooks": [{**NEWS[0], "power_delay_months": {"hall": 3}}, NEWS[1]]},
+            r"outlooks\[0\] \(id 'up'\).power_delay_months: power of 'hall' has no dates",
+            "by date",
+        ),
+        ({"offers": [buy(order_until="2026-01")]}, "order_until: 2026-01-01 is before", "move"),
+        (
+            {"horizon": over(2, capex_budget_by_date=[["2027-10", 1e6]])},
+            "capex_budget_by_date: begins on 2027-10-01",
+            "a row for 2026-10-01",
+        ),
+        (
+            {"objective": {"risk": {"cvar_alpha": 1.0}}, "outlooks": NEWS},
+            "cvar_alpha: input should be less than 1",
+            "write less than 1",
+        ),
+        ({"offers": [buy(price_by_date=[["2026-10", -1]])]}, "price_by_date", "or equal to 0"),
+        ({"offers": [buy(upfront_fraction=0.5)]}, "upfront_fraction.*paid at delivery", "leave it"),
+        (
+            {"offers": [{**buy(), "price_usd_per_system": None, "kind": "rent", "lead_months": 3}]},
+            "lead_months.*rent is not ordered ahead",
+            "give `term_years`",
+        ),
+        (
+            {"offers": [buy(maintenance_by_age=[[2, 1.5], [1, 1.0]])]},
+            "maintenance_by_age.*its ages do not ascend",
+            "in order",
+        ),
+        (
+            {
+                "sites": [
+                    hall(power_kw="unlimited", expansions=[{"id": "b", "kw": 5, "capex_usd": 1}])
+                ]
+            },
+            "power_kw.*is unlimited, and expansion 'b' brings more",
+            "what there is before",
+        ),
+        (
+            {"sites": [hall(expansions=[{"id": "b", "capex_usd": 1}])]},
+            "brings neither power nor racks",
+            "give kw, racks, or both",
         ),
         ({"horizon": over(["3 weeks"])}, "'3 weeks' is no length", "4 quarters"),
         ({"horizon": over(61)}, "periods", "60"),

@@ -8,6 +8,7 @@ import pytest
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.horizon.outlooks import from_history, from_interval, three_points, together
+from tokenfleet.plan.signs import sign_of
 from tokenfleet.schema import Outlook, validate
 
 
@@ -62,3 +63,12 @@ def test_figures_out_of_order_are_refused() -> None:
         from_interval("efficiency", 0.0, 1.0, 0.8, "2027-04")
     with pytest.raises(SchemaError, match="a history of 2 values"):
         from_history("demand", [1.0, 2.0], 4, "2027-04")
+
+
+def test_an_outlook_says_its_sign() -> None:
+    row = {"id": "late", "probability": 0.2, "from": "2027-04", "demand": {"chat": 0.5},
+           "prices": 1.1, "delivery_delay_months": {"vr200": 6}}  # fmt: skip
+    said = sign_of(validate(Outlook, row, "here"))
+    expected = "demand of chat x 0.5, price x 1.1, deliveries of vr200 6 months later"
+    assert said == f"{expected}, from 2027-04-01"
+    assert sign_of(validate(Outlook, {"id": "base", "probability": 1.0}, "here")) == "all as stated"

@@ -247,6 +247,12 @@ class Pool:
     systems_per_rack: AtOwnSite[More[float]] = math.inf  # 4.0, or 0.5 for a system of two racks
     reserve: Less[int] = 0  # N+k: systems kept idle once the pool is used
     speed: More[ByBlock] = 1.0  # of its replicas, as software grows up; 1: as evaluated
+    racks_brought: AtOwnSite[More[float]] = 0.0  # by one that is a block of power and racks
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it brings power or racks to its site, and serves nothing."""
+        return self.provisioned_it_kw < 0 or self.racks_brought > 0
 
     @property
     def kwh_prices(self) -> dict[str, ByBlock]:

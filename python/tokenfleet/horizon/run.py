@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,13 +18,15 @@ from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
+from tokenfleet.mix.horizon.steady import is_steady, repeated
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
-from tokenfleet.mix.solve import tighten
+from tokenfleet.mix.solve import solve_mix, tighten
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
+from tokenfleet.plan.notices import inherited_later
 from tokenfleet.plan.over_time import Measured, mix_of, over_time
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
@@ -73,29 +75,66 @@ def plan_horizon(
         part = replace(part, bound=checked.bound)
     told = _told(built, tree, watch)
     tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
+    if decided is None and not result.interrupted and is_steady(tree):
+        left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
+        result = _as_in_one_year(built, result, replace(options, time_limit_s=left), part)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
     worth = several and built.problem.objective.kind == "least_cost"
     measured = _measure(result, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
-    mix = replace(mixes[shown], rounds=rounds)
+    mix = mixes[shown]
+    mix = replace(mix, rounds=rounds, warnings=(*mix.warnings, *_unproven(result)))
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
     scale, unit = 1.0, f"{plan.objective_unit}, times years"
     if plan.objective == "least_cost":
         scale, unit = result.years, "USD per year, levelised"
     elif built.problem.objective.goal.per is not None:
         unit = f"{plan.objective_unit}, levelised"
+    catalog = built.loaded.catalog
+    later = inherited_later(stated, catalog, (row.system for row in plan.systems))
     changed = {
         "horizon": stated,
+        "warnings": (*plan.warnings, *later),
         "objective_value": result.value / scale,
         "objective_unit": unit,
+        "best_objective_value": None if result.best_value is None else result.best_value / scale,
         "bound": finite(result.bound / scale),
         "gap": finite(result.gap),
     }
     if checked is not None:
         changed["bound_check"] = checked.how
     return plan.model_copy(update=changed)
+
+
+def _unproven(result: HorizonResult) -> Iterator[str]:
+    """Why nothing bounds the cost, where nothing does."""
+    if math.isfinite(result.gap):
+        return
+    problem = result.problem
+    known = {
+        "prefill apart from decode": any(c.role != "serve" for c in problem.candidates),
+        "free demand": any(w.free for w in problem.workloads),
+        "replicas laid out anew in each load block": problem.relayout,
+    }
+    why = [words for words, holds in known.items() if holds]
+    if why:
+        text = f"with {' and '.join(why)} a horizon is bounded only where it is built whole, and"
+        yield f"nothing is proven of this plan: {text} this one was too large for its time"
+    else:
+        yield "nothing is proven of this plan: its relaxation was not solved in the time"
+
+
+def _as_in_one_year(
+    built: Built, result: HorizonResult, options: SolveOptions, part: Part | None
+) -> HorizonResult:
+    """The plan of one steady year, repeated, where that is as good."""
+    try:
+        year = solve_mix(built.problem, options, lambda found: recheck(built, found))
+    except (SolverError, InfeasibleError):
+        return result
+    return result if year.interrupted else repeated(result, year, options, part)
 
 
 def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
@@ -213,9 +252,13 @@ def _measure(
 
     def regrets() -> list[tuple[float | None, ...]]:
         assert known is not None
-        chains = known.results.values() if matrix else ()
-        orders = (measures.orders_of_chain(tree, chain) for chain in chains)
-        return [tuple(measures.regret_of(tree, o, known, each).values()) for o in orders]
+        rows = []
+        for leaf, chain in known.results.items() if matrix else ():
+            orders = measures.orders_of_chain(tree, chain)
+            row = measures.regret_of(tree, orders, known, each)
+            row[leaf] = 0.0  # its plan is at hand, and not found again to a gap
+            rows.append(tuple(None if usd is None else max(usd, 0.0) for usd in row.values()))
+        return rows
 
     try:
         known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part))

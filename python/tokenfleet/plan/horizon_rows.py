@@ -98,6 +98,9 @@ class OutlookRow(Row):
     )
     regret_usd: Number | None = quantity("The difference", "USD")
     unmet_requests: NonNegative = quantity("Requests not served over the horizon", "requests")
+    sign: Word = about(
+        "What it says, and from when on: by this it is known that it holds", default=""
+    )
 
 
 class Risk(Row):

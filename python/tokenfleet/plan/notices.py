@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from tokenfleet.catalog import Catalog
 from tokenfleet.mix.result import MixResult
+from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.plan.rows import Notice, Provenance, Systems
 from tokenfleet.problem import Built
 from tokenfleet.schema.formats import WEIGHT_FORMATS
@@ -42,6 +44,19 @@ def inherited(systems: Iterable[Systems], provenance: Iterable[Provenance]) -> t
         for system in named
         if gpus[system] > 0
     )
+
+
+def inherited_later(horizon: OverTime, catalog: Catalog, shown: Iterable[str]) -> Iterator[Notice]:
+    """Systems of other periods than the one shown, of which nobody measured any kernel."""
+    later = {row.system for period in horizon.periods for row in period.systems if row.count > 0}
+    for system in sorted(later & catalog.systems.keys() - set(shown)):
+        if catalog.system(system).kernel_key is None:
+            yield Notice(
+                kind="inherited",
+                text=f"{system}: in other periods, on efficiencies inherited from a relative, not "
+                "measured on this one: ask for a benchmark before you buy",
+                system=system,
+            )
 
 
 def _confidence(confidence: float | None) -> tuple[Notice, ...]:

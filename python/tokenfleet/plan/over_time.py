@@ -22,6 +22,7 @@ from tokenfleet.plan.horizon_rows import (
     Risk,
     SitePower,
 )
+from tokenfleet.plan.signs import sign_of
 from tokenfleet.problem.over_time import is_block, without_blocks
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Block, Ordered, Short, Systems
 from tokenfleet.schema import Scenario
@@ -306,7 +307,15 @@ class _Reader:
                 least_npv_usd=least,
                 regret_usd=None if least is None else usd - least,
                 unmet_requests=unmet,
+                sign="; ".join(self._signs(self._outlook(leaf))),
             )
+
+    def _signs(self, outlook: str | None) -> Iterator[str]:
+        """What an outlook says, after those that it is a part of."""
+        row = {row.id: row for row in self.scenario.outlooks}.get(outlook or "")
+        if row is not None:
+            yield from self._signs(row.parent)
+            yield sign_of(row)
 
     def _risk(self, measured: Measured) -> Risk:
         result, nodes = self.result, self.horizon.nodes

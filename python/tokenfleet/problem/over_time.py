@@ -34,7 +34,7 @@ from tokenfleet.schema.horizon import Horizon, factor_of
 
 _SAME = 1e-9
 _CAPITAL = ("capex_annuity", "residual_credit")
-BLOCK = "expansion"  # kind of an offer that is power and not a system
+BLOCK = "expansion"  # kind of an offer that is power or racks, and no system
 
 
 def tree_of(built: Built) -> Tree:
@@ -52,6 +52,11 @@ def value_at(steps: Sequence[tuple[Any, Any]], horizon: Horizon, years: float) -
     """What holds at a date: the last row that is not after it, or else the first."""
     held = [value for day, value in steps if horizon.years_to(day) <= years + _SAME]
     return held[-1] if held else steps[0][1]
+
+
+def _times(limit: float, factor: float) -> float:
+    """So many times a limit; of no limit, none times is nothing."""
+    return limit * factor if factor else 0.0
 
 
 def mean_growth(rate: float, start: float, end: float) -> float:
@@ -215,7 +220,9 @@ class _Tree:
             factor = 0.0
         if isinstance(demand, FreeDemand):
             return replace(
-                data, min_scale=data.min_scale * factor, max_scale=data.max_scale * factor
+                data,
+                min_scale=data.min_scale * factor,
+                max_scale=_times(data.max_scale, factor),
             )
         if demand.requests_per_s_by_date is not None:
             rate = mean_step(demand.requests_per_s_by_date, self.horizon, start, end)
@@ -230,7 +237,7 @@ class _Tree:
             kw = limit_value(value_at(site.power_kw_by_date, self.horizon, now - late))
         if site.racks_by_date is not None:
             racks = limit_value(value_at(site.racks_by_date, self.horizon, now))
-        kw *= seen.factor("power", site.id)
+        kw = _times(kw, seen.factor("power", site.id))
         contracted = data.contracted_power_usd_per_year
         if site.power_is_contracted:
             contracted = kw * (site.power_usd_per_kw_year or 0.0)
@@ -260,15 +267,27 @@ class _Tree:
         for item in ("rental", "all_in", "maintenance"):
             if item in items:
                 items[item] *= factor if item != "maintenance" or row.kind == "buy" else 1.0
-        supply = seen.factor("supply", row.id)
+        supplied = seen.factor("supply", row.id)
+        stock, supply = self._stock(data, row, now, supplied), data.supply
+        if stock is not None and row.maintenance_by_age:
+            ageing = _ageing(row, items.get("maintenance", 0.0))
+            stock = replace(stock, usd_per_year_by_age=ageing)
+        if stock is None:  # had without an order, and only when it is offered
+            supply = _times(supply, supplied) if self._open(row, now) else 0.0
         return replace(
             data,
-            supply=data.supply * supply,
+            supply=supply,
             annual_cost_items_usd=items,
             hourly_usd=scaled(data.hourly_usd, factor),
             capex_usd=data.capex_usd * factor,
-            stock=self._stock(data, row, now, supply),
+            stock=stock,
         )
+
+    def _open(self, row: Offer, now: float) -> bool:
+        """Whether an offer is made at a date."""
+        first = -math.inf if row.order_from is None else self.horizon.years_to(row.order_from)
+        last = math.inf if row.order_until is None else self.horizon.years_to(row.order_until)
+        return first - _SAME <= now <= last + _SAME
 
     def _price_factor(self, data: OfferData, row: Offer, now: float) -> float:
         """Price at a date over that of the scenario, from its path or its yearly change."""
@@ -285,8 +304,9 @@ class _Tree:
 
     # Stock
 
-    def _stock(self, data: OfferData, row: Offer, now: float, supply: float) -> Stock | None:
-        """How systems under an offer come and go; None where a count may change every period."""
+    def _stock(self, data: OfferData, row: Offer, now: float, supplied: float) -> Stock | None:
+        """How systems under an offer come and go; None where a count may change every period.
+        Short supply limits orders; what stands already stays."""
         terms = self.built.terms
         if row.kind == "owned":
             count = limit_value(row.supply)
@@ -298,12 +318,11 @@ class _Tree:
                 most_per_period=0.0,
                 stay=row.stay_months / 12.0,
                 removal_usd=row.removal_usd_per_system,
-                usd_per_year_by_age=self._ageing(data, row),
             )
-        first = -math.inf if row.order_from is None else self.horizon.years_to(row.order_from)
-        last = math.inf if row.order_until is None else self.horizon.years_to(row.order_until)
-        most = limit_value(row.delivery_limit_per_period) * supply
-        if not first - _SAME <= now <= last + _SAME:
+        most = limit_value(row.delivery_limit_per_period)
+        if supplied != 1.0:
+            most = _times(min(most, data.supply), supplied)
+        if not self._open(row, now):
             most = 0.0
         if row.kind == "buy":
             return Stock(
@@ -316,7 +335,6 @@ class _Tree:
                 least_order=row.least_order,
                 stay=row.stay_months / 12.0,
                 removal_usd=row.removal_usd_per_system,
-                usd_per_year_by_age=self._ageing(data, row),
             )
         if row.kind == "rent" and row.term_years is not None:
             return Stock(
@@ -358,18 +376,13 @@ class _Tree:
             (float(a), _core.book_value(rate, terms.life_years, rest, float(a))) for a in ages
         )
 
-    def _ageing(self, data: OfferData, row: Offer) -> tuple[tuple[float, float], ...]:
-        usd = data.annual_cost_items_usd.get("maintenance", 0.0)
-        points = row.maintenance_by_age or ()
-        return tuple((age, (factor - 1.0) * usd) for age, factor in points)
-
     def _with_blocks(self, problem: Problem) -> Problem:
-        """Blocks of power as pools that take less than nothing of their site's power."""
+        """Blocks as pools that take less than nothing of their site's power and racks."""
         pools, offers = list(problem.pools), list(problem.offers)
         for s, site in enumerate(self.scenario.sites):
             for row in site.expansions:
                 name = f"{row.id} at {site.id}"
-                pools.append(Pool(name, s, name, 1, -row.kw, 0.0))
+                pools.append(Pool(name, s, name, 1, -row.kw, 0.0, racks_brought=float(row.racks)))
                 items = {"power_block": row.usd_per_year} if row.usd_per_year else {}
                 offers.append(
                     OfferData(
@@ -442,13 +455,19 @@ def _name(horizon: Horizon, first: int, after: int) -> str:
     return {12: f"{day.year}", 6: f"{day.year}-H{place + 1}", 3: f"{day.year}-Q{place + 1}"}[months]
 
 
+def _ageing(row: Offer, maintenance_usd: float) -> tuple[tuple[float, float], ...]:
+    """What maintenance costs more by age than its yearly USD at the price of the order."""
+    points = row.maintenance_by_age or ()
+    return tuple((age, (factor - 1.0) * maintenance_usd) for age, factor in points)
+
+
 def is_block(offer: OfferData) -> bool:
-    """Whether an offer is of power and not of systems."""
+    """Whether an offer is of power or racks, and not of systems."""
     return offer.kind == BLOCK
 
 
 def without_blocks(problem: Problem, counts: Mapping[int, float]) -> Problem:
-    """The problem of a year with so many blocks of power built: more power, and its yearly cost."""
+    """The problem of a year with so many blocks built: more power and racks, at a yearly cost."""
     offers = [offer for offer in problem.offers if not is_block(offer)]
     sites = list(problem.sites)
     for o, offer in enumerate(problem.offers):
@@ -459,6 +478,7 @@ def without_blocks(problem: Problem, counts: Mapping[int, float]) -> Problem:
             sites[pool.site] = replace(
                 site,
                 power_limit_kw=site.power_limit_kw - count * pool.provisioned_it_kw,
+                rack_limit=site.rack_limit + count * pool.racks_brought,
                 contracted_power_usd_per_year=site.contracted_power_usd_per_year + yearly,
             )
     pools = problem.pools[: max((o.pool for o in offers), default=-1) + 1]

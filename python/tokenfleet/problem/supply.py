@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -308,7 +309,7 @@ class _Placer:
     def _pool(self, s: int, site: Site, place: _Place) -> Pool:
         offer, row, objective = self.offer, self.row, self.scenario.objective
         pays_energy = "energy" not in offer.included
-        prices: dict[str, ByBlock] = {}
+        prices: dict[str, Any] = {}
         if pays_energy:
             prices = kwh_prices(site, place.pue, self.tariffs[s], objective)
         known = row.system_kw is not None

@@ -18,6 +18,7 @@ from tokenfleet.report.numbers import dollars, number, percent, unit_price
 
 _SHOWN = 12
 _MOST = 24  # periods
+_LITTLE = 1e-3  # systems
 
 
 def answer(plan: Plan, horizon: OverTime) -> Panel:
@@ -38,8 +39,8 @@ def answer(plan: Plan, horizon: OverTime) -> Panel:
 
 def tables(horizon: OverTime) -> Iterator[RenderableType]:
     """What is ordered later, every period, cash by year, and the futures."""
-    yield from (grid for grid in (_later(horizon), _periods(horizon), _cash(horizon),
-                                  _futures(horizon)) if grid.rows)  # fmt: skip
+    every = (_later, _let_go, _periods, _cash, _futures)
+    yield from (grid for grid in (of(horizon) for of in every) if grid.rows)
 
 
 def _proof(plan: Plan) -> str:
@@ -109,6 +110,21 @@ def _later(horizon: OverTime) -> Grid:
     return grid
 
 
+def _let_go(horizon: OverTime) -> Grid:
+    """What is sold, and contracts that end or are not renewed."""
+    grid = Grid(
+        "Sold, or let go at the end of a contract",
+        (*texts("period", "system", "offer"), *figures("count", "brings USD")),
+    )
+    gone = [(p, row) for p in horizon.periods for row in p.systems if row.gone > _LITTLE]
+    for period, row in gone[:_SHOWN]:
+        brings = dollars(row.sold_usd) if row.sold_usd else ""
+        grid.add(title(period), row.system, row.offer, number(row.gone), brings)
+    if len(gone) > _SHOWN:
+        grid.add(f"{len(gone) - _SHOWN} more", *("" for _ in range(4)))
+    return grid
+
+
 def sign(order: Order) -> str:
     """What an order waits for."""
     return "whatever comes" if order.decided.startswith("later") else order.decided
@@ -165,10 +181,12 @@ def _cash(horizon: OverTime) -> Grid:
 
 def _futures(horizon: OverTime) -> Grid:
     grid = Grid(
-        "Outlooks", (*texts("outlook"), *figures("probability", "USD today", "were it known"))
+        "Outlooks",
+        (*texts("outlook", "sign"), *figures("probability", "USD today", "were it known")),
     )
     if len(horizon.outlooks) > 1:
         for row in horizon.outlooks:
             known = "" if row.least_npv_usd is None else dollars(row.least_npv_usd)
-            grid.add(row.outlook, percent(row.probability), dollars(row.npv_usd), known)
+            share = percent(row.probability)
+            grid.add(row.outlook, plain(row.sign), share, dollars(row.npv_usd), known)
     return grid

@@ -49,14 +49,15 @@ def redacted(plan: Plan) -> Plan:
 
 
 def _committed(plan: Plan) -> Plan:
-    """The plan with what is to be decided now told anew, without dollars."""
+    """The plan with what is to be decided now told anew, without dollars, and without what outlooks
+    say, which has names."""
     if plan.horizon is None:
         return plan
     now = [order for order in plan.horizon.orders if order.decided == "now"]
     said = tuple(order.sentence(paid=False) for order in now)
-    return plan.model_copy(
-        update={"horizon": plan.horizon.model_copy(update={"commitments": said})}
-    )
+    outlooks = tuple(row.model_copy(update={"sign": ""}) for row in plan.horizon.outlooks)
+    changed = {"commitments": said, "outlooks": outlooks}
+    return plan.model_copy(update={"horizon": plan.horizon.model_copy(update=changed)})
 
 
 def redacted_error(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -320,6 +320,7 @@ _CURES: dict[str, Any] = {
     "finite_number": lambda *_: "write a finite number; for no limit write unlimited where allowed",
     "bool_type": lambda *_: "write true or false",
     "greater_than": lambda *_: "zero and negative values are not allowed here",
+    "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
     "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "too_short": lambda *_: "give at least one entry",

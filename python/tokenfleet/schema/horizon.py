@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from tokenfleet.schema.fields import (
+    Count,
     Fraction,
     Limit,
     Name,
@@ -56,7 +57,7 @@ def ascending(steps: Sequence[tuple[Any, Any]], name: str) -> None:
 
 
 # A value holds from its date until the next.
-Steps = Annotated[tuple[tuple[When, Number], ...], Field(min_length=1)]
+Steps = Annotated[tuple[tuple[When, NonNegative], ...], Field(min_length=1)]
 LimitSteps = Annotated[tuple[tuple[When, Limit], ...], Field(min_length=1)]
 Points = Annotated[tuple[tuple[NonNegative, NonNegative], ...], Field(min_length=1)]
 Change = Annotated[Number, Field(gt=-1.0, le=10.0)]
@@ -225,11 +226,12 @@ class Outlook(Row):
 
 
 class Expansion(Row):
-    """Blocks of power that a site can order: each brings so many kW, so long after its order."""
+    """Blocks that a site can order: each brings so many kW and racks, so long after its order."""
 
     id: Name = about("Identifier")
-    kw: Positive = quantity("Power of one block, in the basis of the site", "kW", high=1e6,
-                            if_high="W")  # fmt: skip
+    kw: NonNegative = quantity("Power of one block, in the basis of the site", "kW", high=1e6,
+                               if_high="W", default=0.0)  # fmt: skip
+    racks: Count = quantity("Racks of one block, and places for them", "racks", default=0)
     capex_usd: NonNegative = quantity("Price of one block, due when it is there", "USD")
     usd_per_year: NonNegative = quantity("What a block costs by the year", "USD/year", default=0.0)
     months: NonNegative = quantity("From order to power", "months", default=0.0)
@@ -237,6 +239,12 @@ class Expansion(Row):
     life_years: Positive = quantity(
         "Life over which its price is written off", "years", default=15.0
     )
+
+    @model_validator(mode="after")
+    def _brings_something(self) -> Expansion:
+        if not (self.kw or self.racks):
+            raise rejected("brings neither power nor racks", "kw", "give kw, racks, or both")
+        return self
 
 
 class RiskTerms(Row):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from tokenfleet.schema.faults import Fault, did_you_mean
 from tokenfleet.schema.horizon import Horizon, Outlook
+from tokenfleet.schema.supply import Offer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -95,24 +98,14 @@ def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
     """Dates outside of the horizon, paths that begin too late, and orders that come too late."""
     end = horizon.first_day(sum(horizon.months))
     for i, offer in enumerate(scenario.offers):
-        path = _path("offers", i, offer)
-        first = offer.order_from or horizon.start
-        arrives = horizon.years_to(max(first, horizon.start)) + offer.lead_months / 12.0
-        if offer.kind in ("buy", "rent", "all_in") and arrives >= sum(horizon.months) / 12.0:
-            yield Fault(
-                f"{path}.lead_months",
-                f"ordered on {first}, it is delivered after the horizon, which ends on {end}",
-                "leave the offer out, or plan over a longer horizon",
-            )
-        steps = offer.price_by_date
-        if steps is not None and steps[0][0] > max(first, horizon.start):
-            yield _starts_late(f"{path}.price_by_date", steps[0][0], max(first, horizon.start))
+        yield from _dates_of_offer(offer, horizon, end, _path("offers", i, offer))
     for i, site in enumerate(scenario.sites):
+        path = _path("sites", i, site)
+        for row in site.expansions:
+            if row.months >= sum(horizon.months):
+                yield _too_late(f"{path}.expansions (id {row.id!r}).months", horizon.start, end)
         for name in ("power_kw_by_date", "racks_by_date"):
-            steps = getattr(site, name)
-            if steps is not None and steps[0][0] > horizon.start:
-                path = f"{_path('sites', i, site)}.{name}"
-                yield _starts_late(path, steps[0][0], horizon.start)
+            yield from _from_the_start(f"{path}.{name}", getattr(site, name), horizon)
     for i, workload in enumerate(scenario.workloads):
         path = _path("workloads", i, workload)
         if workload.from_ is not None and workload.from_ >= end:
@@ -120,9 +113,58 @@ def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
         if workload.until is not None and workload.until <= (workload.from_ or horizon.start):
             yield Fault(f"{path}.until", "is before it is asked for", "move it, or leave it out")
         steps = getattr(workload.demand, "requests_per_s_by_date", None)
-        if steps is not None and steps[0][0] > horizon.start:
-            key = f"{path}.demand.requests_per_s_by_date"
-            yield _starts_late(key, steps[0][0], horizon.start)
+        yield from _from_the_start(f"{path}.demand.requests_per_s_by_date", steps, horizon)
+    budget = horizon.capex_budget_by_date
+    yield from _from_the_start("horizon.capex_budget_by_date", budget, horizon)
+
+
+def _dates_of_offer(offer: Offer, horizon: Horizon, end: date, path: str) -> Iterator[Fault]:
+    first = max(offer.order_from or horizon.start, horizon.start)
+    arrives = horizon.years_to(first) + offer.lead_months / 12.0
+    if offer.order_until is not None and offer.order_until < horizon.start:
+        text = f"{offer.order_until} is before the horizon, which starts on {horizon.start}"
+        yield Fault(f"{path}.order_until", text, "leave the offer out, or move the date")
+    if offer.kind != "owned" and arrives >= sum(horizon.months) / 12.0:
+        yield _too_late(f"{path}.lead_months", first, end)
+    shortest = min(horizon.months) / 12.0
+    if offer.kind == "rent" and (offer.term_years or math.inf) < shortest - _SURE:
+        text = f"{offer.term_years:g} years end within every period: the shortest is {shortest:g}"
+        yield Fault(f"{path}.term_years", text, "write shorter periods, or leave the term out")
+    steps = offer.price_by_date
+    if steps is not None:
+        if steps[0][0] > first:
+            yield _starts_late(f"{path}.price_by_date", steps[0][0], first)
+        last = horizon.first_day(sum(horizon.months[:-1]))
+        needed = min(last, offer.order_until or last)
+        yield from _stops(horizon, f"{path}.price_by_date", steps, needed)
+
+
+def _too_late(path: str, ordered: date, end: date) -> Fault:
+    text = f"ordered on {ordered}, it is delivered after the horizon, which ends on {end}"
+    return Fault(path, text, "leave it out, or plan over a longer horizon")
+
+
+def _from_the_start(
+    path: str, steps: Sequence[tuple[date, Any]] | None, horizon: Horizon
+) -> Iterator[Fault]:
+    """What is stated by date holds from the first day on."""
+    if steps is not None and steps[0][0] > horizon.start:
+        yield _starts_late(path, steps[0][0], horizon.start)
+
+
+def _stops(
+    horizon: Horizon, path: str, steps: Sequence[tuple[date, float]], needed: date
+) -> Iterator[Fault]:
+    """A path of several prices that ends longer before the last order than it goes between rows:
+    whether its last price stays is for its author to say."""
+    dates = [horizon.years_to(day) for day, _ in steps]
+    longest = max((b - a for a, b in itertools.pairwise(dates)), default=math.inf)
+    if horizon.years_to(needed) - dates[-1] > longest + _SURE:
+        yield Fault(
+            path,
+            f"stops on {steps[-1][0]}, and prices are needed until {needed}",
+            f"give a row for {needed}, with the same price where it stays, or `order_until`",
+        )
 
 
 def _starts_late(path: str, first: date, needed: date) -> Fault:
@@ -137,6 +179,7 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
     for i, row in enumerate(scenario.outlooks):
         path = _path("outlooks", i, row)
         yield from _names(scenario, row, path)
+        yield from _delays(scenario, row, path)
         if row.parent is not None and row.parent not in rows:
             hint = did_you_mean(row.parent, rows)
             yield Fault(f"{path}.parent", f"unknown outlook {row.parent!r}", hint)
@@ -161,6 +204,21 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
                 "outlooks",
                 f"probabilities{of} add to {total:.10g}, not {whole:g}",
                 "they are never scaled for you: correct one",
+            )
+
+
+def _delays(scenario: Scenario, row: Outlook, path: str) -> Iterator[Fault]:
+    """Delays of what has no date."""
+    for offer in scenario.offers:
+        by_order = offer.kind == "buy" or (offer.kind == "rent" and offer.term_years is not None)
+        if offer.id in row.delivery_delay_months and not by_order:
+            text = f"{offer.id!r} is had without an order: nothing comes late"
+            yield Fault(f"{path}.delivery_delay_months", text, "leave it out")
+    for site in scenario.sites:
+        if site.id in row.power_delay_months and site.power_kw_by_date is None:
+            text = f"power of {site.id!r} has no dates: nothing comes late"
+            yield Fault(
+                f"{path}.power_delay_months", text, "give power_kw by date, or leave it out"
             )
 
 

@@ -208,7 +208,7 @@ class Site(Row):
     )
     electricity_change_per_year: Change = change("Change of the tariff over the horizon")
     expansions: tuple[Expansion, ...] = about(
-        "Blocks of power that can be ordered over the horizon", default=()
+        "Blocks of power and racks that can be ordered over the horizon", default=()
     )
 
     @model_validator(mode="before")
@@ -227,8 +227,13 @@ class Site(Row):
     def _complete(self) -> Site:
         for name in ("power_kw_by_date", "racks_by_date"):
             ascending(getattr(self, name) or (), name)
-        if not isinstance(self.racks, str) and self.racks > 0 and self.rack_units is None:
-            raise rejected("racks needs rack_units", "rack_units", "give the height of a rack in U")
+        _racks(self)
+        for row in self.expansions:
+            brings = {"power_kw": row.kw, "racks": row.racks}
+            for name in (name for name, n in brings.items() if n):
+                if isinstance(getattr(self, name), str):
+                    text = f"is unlimited, and expansion {row.id!r} brings more"
+                    raise rejected(text, name, "give what there is before it")
         if self.power_is_contracted and self.power_usd_per_kw_year is None:
             raise rejected(
                 "contracted power needs its price",
@@ -253,6 +258,17 @@ class Site(Row):
         if isinstance(given, PeakTariff):
             return given.hourly
         return given if isinstance(given, tuple) else None
+
+
+def _racks(site: Site) -> None:
+    """Racks that are counted have a height, and are counted at all dates."""
+    counts = [site.racks, *(racks for _, racks in site.racks_by_date or ())]
+    numbers = [racks for racks in counts if not isinstance(racks, str)]
+    numbers += [row.racks for row in site.expansions]
+    if site.rack_units is None and any(numbers):
+        raise rejected("racks needs rack_units", "rack_units", "give the height of a rack in U")
+    if {isinstance(racks, str) for racks in counts} == {True, False}:
+        raise rejected("is unlimited at one date and a number at another", "racks", "give numbers")
 
 
 def gpu_hour_price(meaning: str) -> Any:
@@ -330,7 +346,9 @@ class Offer(Row):
     order_from: When | None = about("First date of an order", default=None)
     order_until: When | None = about("Last date of an order", default=None)
     delivery_limit_per_period: CountLimit = quantity(
-        "Systems that may be ordered in one period", "systems", default="unlimited"
+        "Systems that may be ordered in one period, and arrive in one",
+        "systems",
+        default="unlimited",
     )
     least_order: Count = quantity(
         "An order is of none or of at least so many", "systems", default=0
@@ -413,11 +431,19 @@ def _over_time(offer: Offer) -> None:
             "least_order",
             "lower it: no order could be placed",
         )
-    for name in ("stay_months", "removal_usd_per_system"):
+    for name in ("stay_months", "removal_usd_per_system", "maintenance_by_age"):
         if getattr(offer, name) and offer.kind not in ("buy", "owned"):
             raise rejected(f"{offer.kind} is never sold", name, "leave it out")
+    if offer.resale != "book" and offer.kind not in ("buy", "owned"):
+        raise rejected(f"{offer.kind} is never sold", "resale", "leave it out")
+    if offer.market_usd_per_system and offer.kind != "owned":
+        raise rejected(f"{offer.kind} has a price", "market_usd_per_system", "leave it out")
+    _ordered(offer)
     if isinstance(offer.resale, tuple):
         _falling(offer.resale)
+    worn = [age for age, _ in offer.maintenance_by_age or ()]
+    if any(a >= b for a, b in itertools.pairwise(worn)):
+        raise rejected("its ages do not ascend", "maintenance_by_age", "put them in order")
     if offer.ages and offer.kind != "owned":
         raise rejected(f"{offer.kind} has no age yet", "ages", "write kind: owned, or leave it out")
     if offer.ages and sum(count for _, count in offer.ages) != offer.supply:
@@ -426,6 +452,24 @@ def _over_time(offer: Offer) -> None:
             "ages",
             "let the counts add up to supply",
         )
+
+
+def _ordered(offer: Offer) -> None:
+    """Refuses terms of an order where nothing is ordered: what comes by the hour comes at once."""
+    by_order = offer.kind == "buy" or (offer.kind == "rent" and offer.term_years is not None)
+    cure = "give `term_years`" if offer.kind == "rent" else "leave it out"
+    limit = offer.delivery_limit_per_period
+    for name in ("lead_months", "least_order", "upfront_fraction"):
+        if getattr(offer, name) and not by_order:
+            raise rejected(f"{offer.kind} is not ordered ahead", name, cure)
+    if limit != "unlimited" and not by_order:
+        hint = f"{cure}, or use `supply`"
+        raise rejected(f"{offer.kind} is not delivered", "delivery_limit_per_period", hint)
+    if offer.upfront_fraction and offer.kind == "buy":
+        raise rejected("a purchase is paid at delivery", "upfront_fraction", "leave it out")
+    for name in ("order_from", "order_until", "price_by_date"):
+        if getattr(offer, name) is not None and offer.kind == "owned":
+            raise rejected("owned stock is there already", name, "leave it out")
 
 
 def _falling(points: tuple[tuple[float, float], ...]) -> None:

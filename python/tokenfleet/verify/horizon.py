@@ -74,6 +74,7 @@ class _Lot:
     born: float  # on the clock of the ages
     count: float
     maintenance: float  # USD a year, at the price of the order
+    ageing: tuple[tuple[float, float], ...]  # USD a year more by age, at that price
 
 
 def verify_horizon(
@@ -234,18 +235,32 @@ class _Walk:
                 price, items = offer.capex_usd, offer.annual_cost_items_usd
                 if offer.stock.kind == "contract":
                     price = items.get("rental", 0.0)
-                lot = _Lot(o, u, price, now, count, items.get("maintenance", 0.0))
+                ageing = offer.stock.usd_per_year_by_age
+                lot = _Lot(o, u, price, now, count, items.get("maintenance", 0.0), ageing)
                 self.pending.append((now + offer.stock.lead, lot))
 
     def _deliver(self, node: Node, now: float) -> None:
         """Takes in what a node delivers, and books its price."""
+        here: dict[str, list[_Lot]] = defaultdict(list)
         for due, lot in list(self.pending):
             if now + _SAME >= due + node.delays.get(lot.offer, 0.0):
                 self.pending.remove((due, lot))
                 lot.born = now
                 self.lots.append(lot)
+                offer = node.problem.offers[lot.offer]
+                here[offer.supply_group or offer.id].append(lot)
                 if _stock(self.problem, lot).kind == "bought":
                     self.offers[lot.offer].bought += lot.price * lot.count
+        for name, lots in here.items():
+            count, most = sum(lot.count for lot in lots), max(map(self._most, lots))
+            if count > most * (1.0 + FEASIBLE):
+                where = f"{name} delivered in {node.name}"
+                self.found.append(Violation("delivery limit", where, count - most))
+
+    def _most(self, lot: _Lot) -> float:
+        """The most that could be ordered when a lot was."""
+        stock = self.horizon.nodes[lot.order].problem.offers[lot.offer].stock
+        return 0.0 if stock is None else stock.most_per_period
 
     def _sell(self, u: int, now: float, then: float) -> None:
         """Books what sales at the start of a node bring; contracts that have ended go, too."""
@@ -316,7 +331,7 @@ class _Walk:
                     beyond += spread * rest
                     worth_beyond += spread * (rest if rate == 0 else (at_end - later) / rate)
                 continue
-            each = age_value(stock.usd_per_year_by_age, ages[0]) + lot.maintenance
+            each = age_value(lot.ageing, ages[0]) + lot.maintenance
             yearly += each * lot.count
             mine.yearly += each * lot.count
             share = lot_worth(stock, rate, ages[1]) * (horizon.end_value_share if is_last else 1.0)
@@ -365,6 +380,7 @@ def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
             start - age,
             float(count),
             offer.annual_cost_items_usd.get("maintenance", 0.0),
+            offer.stock.usd_per_year_by_age,
         )
         for o, offer in enumerate(problem.offers)
         if offer.stock is not None

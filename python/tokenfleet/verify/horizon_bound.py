@@ -41,8 +41,9 @@ def check_horizon_bound(
     """The claimed bound on the mean cost if it can be confirmed, else what can be.
 
     `prices` are worth at the start and by probability, USD a system by (node, offer); `pairs` are
-    looked at first. Blocks of power, reserves, free demand and contracts that are paid ahead are
-    not understood: then nothing is confirmed.
+    looked at first. Blocks of power, free demand and contracts that are paid ahead are not
+    understood: then nothing is confirmed. Reserves, yearly budgets and staff are left out: with
+    them a plan costs more.
     """
     horizon = problem.horizon
     assert horizon is not None
@@ -61,7 +62,7 @@ def check_horizon_bound(
 def _is_understood(horizon: Horizon) -> bool:
     for node in horizon.nodes:
         year = node.problem
-        if any(p.provisioned_it_kw < 0 or p.reserve for p in year.pools) or _speeds(year) is None:
+        if any(p.is_block for p in year.pools) or _speeds(year) is None:
             return False
         stocks = (offer.stock for offer in year.offers if offer.stock is not None)
         if any(stock.upfront_fraction for stock in stocks):
@@ -88,13 +89,16 @@ def _year_bound(
     """What the operation of a node costs at least, with its systems at their prices."""
     node, years = horizon.nodes[u], stock.years(u)
     offers = tuple(stock.let(u, o, years) for o in range(len(node.problem.offers)))
-    objective = replace(node.problem.objective, capex_budget_usd=None)
+    objective = replace(node.problem.objective, capex_budget_usd=None, annual_budget_usd=None)
+    pools = tuple(replace(pool, reserve=0) for pool in node.problem.pools)
+    sites = tuple(replace(site, staff_usd_per_year=0.0) for site in node.problem.sites)
     speed = _speeds(node.problem)
     assert speed is not None
     candidates = tuple(
         replace(c, load=c.load / speed.get(c.system, 1.0)) for c in node.problem.candidates
     )
-    year = replace(node.problem, offers=offers, objective=objective, candidates=candidates)
+    changed = {"offers": offers, "objective": objective, "candidates": candidates}
+    year = replace(node.problem, pools=pools, sites=sites, **changed)  # type: ignore[arg-type]
     form = formulate(year, 0.0)
     costs = np.asarray(form.figures["cost"])
     found = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)

@@ -400,7 +400,9 @@ def _racks(mix: _Mix) -> Iterable[Violation]:
             racks = 0.0
             for p, pool in enumerate(mix.problem.pools):
                 if pool.site == s and not pool.hosted:
-                    racks += math.ceil(_pool_systems(mix, b, p) / pool.systems_per_rack - 1e-9)
+                    systems = _pool_systems(mix, b, p)
+                    racks += math.ceil(systems / pool.systems_per_rack - 1e-9)
+                    racks -= systems * pool.racks_brought
             yield from _above("racks", f"site {site.id}, block {b}", racks, site.rack_limit)
 
 

@@ -13,7 +13,7 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
-from tokenfleet.mix.model.index import Budget, Capex, Power, Row, Slack
+from tokenfleet.mix.model.index import Budget, Capex, Power, RackLimit, Row, Slack
 from tokenfleet.mix.model.objectives import set_objective
 from tokenfleet.mix.model.stock import deliveries, fix_orders
 from tokenfleet.mix.solver.effort import Deadline
@@ -104,20 +104,24 @@ def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:
 
 
 def _until(problem: Problem, row: Row) -> str:
-    """What ends a shortage of power by itself: a block that arrives, or more power by date."""
-    if not isinstance(row, Power):
+    """What ends a shortage of power or racks by itself: a block that arrives, or more by date."""
+    if not isinstance(row, Power | RackLimit):
         return ""
     horizon, u = problem.horizon, problem.node_of(row.scope)
     assert horizon is not None
     t, limit = horizon.nodes[u].period, _size(problem, row)
     later = sorted(v for v in horizon.below(u) if horizon.nodes[v].period > t)
-    blocks = {o: pool for o, pool in _blocks(problem) if pool.site == row.site}
+    brings = "racks_brought" if isinstance(row, RackLimit) else "provisioned_it_kw"
+    blocks = {
+        o: pool for o, pool in _blocks(problem) if pool.site == row.site and getattr(pool, brings)
+    }
     arrives = {v: o for o in blocks for v in reversed(deliveries(horizon, o, 0))}
     for v in later:
         node = horizon.nodes[v]
         if v in arrives:
             return f", until {blocks[arrives[v]].system} may arrive in {node.name}"
-        if node.problem.sites[row.site].power_limit_kw > limit:
+        site = node.problem.sites[row.site]
+        if (site.rack_limit if isinstance(row, RackLimit) else site.power_limit_kw) > limit:
             return f", until more arrives in {node.name}"
     return ""
 
@@ -126,7 +130,7 @@ def _blocks(problem: Problem) -> Iterator[tuple[int, Pool]]:
     """Offers of power, with their pools."""
     for o, offer in enumerate(problem.offers):
         pool = problem.pools[offer.pool]
-        if pool.provisioned_it_kw < 0:
+        if pool.is_block:
             yield o, pool
 
 

@@ -4,6 +4,10 @@ Where every pair of pool and candidate in every node is too much to build, the r
 whole tree is had by generation of columns (`mix.generate`): pairs enter in the nodes that want
 them, and its value bounds the mean cost of every plan. The plan is then made over all pairs that
 any node asked for. For example 120 of 9,940 pairs bound a hyperscaler's twelve quarters.
+
+Reserves, yearly budgets, staff by site, limits on types and layouts and what it costs to bring
+layouts up cannot be held by columns that enter one by one. All of them only make plans dearer, so
+the bound is that of the tree without them (`loosened`), and the plan keeps them.
 """
 
 from __future__ import annotations
@@ -45,18 +49,42 @@ class Part:
 
 def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
     """The part of a horizon that is built; None where it is small enough to be built whole."""
-    problem = combined(name, horizon)
-    first = horizon.nodes[0].problem
+    first = loosened(horizon).nodes[0].problem
     sizes = Counter(candidate.system for candidate in first.candidates)
     count = sum(sizes[pool.system] for pool in first.pools)
     if count * len(horizon.nodes) <= LARGE or not applies(first):
         return None
-    start = _wanted_by_years(horizon, effort.part(_FIRST))
-    return _generated(problem, effort, start)
+    start = _wanted_by_years(loosened(horizon), effort.part(_FIRST))
+    return _generated(horizon, effort, start, name)
 
 
-def _generated(problem: Problem, effort: Effort, start: frozenset[tuple[int, int]]) -> Part:
+def loosened(horizon: Horizon) -> Horizon:
+    """The horizon without what only makes plans dearer and cannot be held by a part."""
+    nodes = (replace(n, problem=_loosened_year(n.problem)) for n in horizon.nodes)
+    return replace(horizon, nodes=tuple(nodes), change_usd_per_gpu=0.0)
+
+
+def _loosened_year(problem: Problem) -> Problem:
+    return replace(
+        problem,
+        pools=tuple(replace(pool, reserve=0) for pool in problem.pools),
+        sites=tuple(replace(site, staff_usd_per_year=0.0) for site in problem.sites),
+        objective=replace(
+            problem.objective,
+            annual_budget_usd=None,
+            least_systems_per_type=1,
+            most_system_types=None,
+            most_layouts_per_workload=None,
+            usd_per_further_type=0.0,
+        ),
+    )
+
+
+def _generated(
+    horizon: Horizon, effort: Effort, start: frozenset[tuple[int, int]], name: str = ""
+) -> Part:
     """The part of a tree, and its bound where it can be had."""
+    problem = combined(name, loosened(horizon))
     if not applies(problem):
         return Part(start, -math.inf)
     found = generate(Pairs.of(problem), effort.part(_TREE), start)
@@ -67,7 +95,7 @@ def _generated(problem: Problem, effort: Effort, start: frozenset[tuple[int, int
 
 def elsewhere(part: Part | None, horizon: Horizon, effort: Effort) -> Part | None:
     """The part of another tree over the same tables, begun with the pairs of this one."""
-    return None if part is None else _generated(combined("", horizon), effort, part.pairs)
+    return None if part is None else _generated(horizon, effort, part.pairs)
 
 
 def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:
@@ -92,7 +120,7 @@ def at_risk(
         other = weighed(part, horizon, risk, effort)
         if other is None:
             break
-        own = _generated(combined("", other), effort, part.pairs)
+        own = _generated(other, effort, part.pairs)
         if best is None or bound_by(risk, own.bound, other) > bound_by(
             risk, best[1].bound, best[0]
         ):

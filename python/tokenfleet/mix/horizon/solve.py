@@ -27,9 +27,25 @@ from tokenfleet.mix.solve import NoPlanError, bounded_scale
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status
 from tokenfleet.mix.why.infeasible import check_scaling
-from tokenfleet.problem_data import EVERY_BLOCK, Held, Horizon, Ordered, Problem, Started, Systems
+from tokenfleet.problem_data import (
+    EVERY_BLOCK,
+    Api,
+    Flow,
+    Held,
+    Horizon,
+    Ordered,
+    Problem,
+    Racks,
+    Replicas,
+    Scale,
+    Short,
+    Slot,
+    Started,
+    Systems,
+)
 
 _TIE = 1e-8  # relative: plans as near as this in the objective are equally good
+_RUNS = (Systems, Replicas, Flow, Api, Short, Scale, Slot, Racks)  # what is pinned
 Orders = Mapping[tuple[int, int], float]  # (node, offer): systems
 
 
@@ -54,6 +70,7 @@ class HorizonResult:
     npv_by_leaf: Mapping[int, float]
     interrupted: bool = False
     seconds: float = 0.0
+    best_value: float | None = None  # of the best plan, where one that is as good took its place
 
     @property
     def horizon(self) -> Horizon:
@@ -95,10 +112,12 @@ def solve_horizon(
     *,
     part: Part | None = None,
     watch: Watch | None = None,
+    pinned: Mapping[Label, float] | None = None,
 ) -> HorizonResult:
-    """The best plan over a horizon. `fixed` are numbers of orders that are decided already;
-    `part` are the pairs that may be used where all are too many, with the bound that was proven of
-    all. `watch(value, bound)` is told of the best plan as it moves.
+    """The best plan over a horizon. `fixed` are numbers of orders that are decided already,
+    `pinned` all of what runs in every node, so that orders alone are left to find; `part` are the
+    pairs that may be used where all are too many, with the bound that was proven of all.
+    `watch(value, bound)` is told of the best plan as it moves.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short.
@@ -114,6 +133,10 @@ def solve_horizon(
     pairs = None if part is None else part.pairs
     m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
     set_risk(m, risk or Risk())
+    if pinned is not None:
+        for label, column in m.columns.items():
+            if isinstance(label, _RUNS):
+                column.lowBound = column.upBound = pinned.get(label, 0.0)
     effort = Effort.of(options)
     if problem.objective.goal.per is not None:
         found = _by_amount(search_ratio(m, effort, search_horizon), problem)
@@ -125,7 +148,8 @@ def solve_horizon(
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
-        if found.status == "infeasible" and (part is None or part.infeasible or fixed):
+        may_say = pinned is None and (part is None or part.infeasible or bool(fixed))
+        if found.status == "infeasible" and may_say:
             raise explain_horizon(problem, m.frame, fixed, pairs)
         raise NoPlanError("no plan was found within the time limit", "give the solver more time")
     if risk is not None and risk.leaves_a_choice:

@@ -183,7 +183,7 @@ def _useful(
 def _out_of_use(problem: Problem, p: int) -> float:
     """Systems that may stand there though nobody needs them: owned ones, or a least order's."""
     offers = [o for o in problem.offers if o.pool == p and o.stock is not None]
-    if problem.pools[p].provisioned_it_kw < 0:  # it brings power
+    if problem.pools[p].is_block:
         return sum(offer.supply for offer in offers)
     stocks = [offer.stock for offer in offers if offer.stock is not None]
     return sum(s.least_order + sum(count for _, count in s.owned) for s in stocks)

@@ -221,10 +221,12 @@ class UsedFor(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """Systems delivered in a period within what the maker delivers."""
+    """Systems ordered for one period within what the maker delivers, by the node of the order; or
+    those of several orders that arrive together, by the node in which they do."""
 
     node: int
     offer: int
+    together: bool = False
     family: Literal["delivery"] = "delivery"
 
 

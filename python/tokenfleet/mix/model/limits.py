@@ -187,6 +187,10 @@ def limit_racks(m: FleetModel) -> None:
             if not math.isfinite(limit):
                 continue
             taken, row = [(_racks(m, p, scope), 1.0) for p in pools], RackLimit(s, scope)
+            for p in standing.get(s, []):
+                if m.problem.pools[p].racks_brought:
+                    brought = m.problem.pools[p].racks_brought
+                    taken += [(v, -brought) for v in m.systems(p, scope)]
             m.row(row, taken + m.slack(row), LE, math.floor(limit))
 
 

@@ -130,7 +130,7 @@ def _room(m: FleetModel, p: int, scope: int) -> _Room:
 def usable_systems(m: FleetModel, p: int, scope: int) -> list[tuple[pulp.LpVariable, float]]:
     """X = sum of systems - reserve * used, throughout a scope."""
     pairs = [(v, 1.0) for v in m.systems(p, scope)]
-    if m.problem.pools[p].reserve:
+    if m.problem.pools[p].reserve and m.eligible[p]:  # else it is never used
         held = -float(m.problem.pools[p].reserve)
         pairs += [(m.columns[Used(s, p)], held) for s in m.scopes.systems_over(p, scope)]
     return pairs

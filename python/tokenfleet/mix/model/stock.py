@@ -17,7 +17,7 @@ These rows are the only link between nodes: inside each, everything is the model
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulp
@@ -78,6 +78,7 @@ class Vintage:
     age: float = 0.0  # at delivery
     count: float = math.inf
     maintenance_usd: float = 0.0  # a year
+    ageing: tuple[tuple[float, float], ...] = ()  # USD a year more, by age
 
     @property
     def is_owned(self) -> bool:
@@ -114,7 +115,8 @@ def vintages(problem: Problem, o: int) -> Iterator[Vintage]:
     for i, (age, count) in enumerate(stock.owned):
         first = tuple(u for u, node in enumerate(horizon.nodes) if node.parent < 0)
         maintenance = problem.offers[o].annual_cost_items_usd.get("maintenance", 0.0)
-        yield Vintage(o, -1 - i, stock.market_usd, first, age, float(count), maintenance)
+        worn = stock.usd_per_year_by_age
+        yield Vintage(o, -1 - i, stock.market_usd, first, age, float(count), maintenance, worn)
     for k, node in enumerate(horizon.nodes):
         offer = node.problem.offers[o]
         assert offer.stock is not None
@@ -125,7 +127,14 @@ def vintages(problem: Problem, o: int) -> Iterator[Vintage]:
                 yield Vintage(o, k, items.get("rental", 0.0), arrives)
             else:
                 maintenance = items.get("maintenance", 0.0)
-                yield Vintage(o, k, offer.capex_usd, arrives, maintenance_usd=maintenance)
+                yield Vintage(
+                    o,
+                    k,
+                    offer.capex_usd,
+                    arrives,
+                    maintenance_usd=maintenance,
+                    ageing=offer.stock.usd_per_year_by_age,
+                )
 
 
 def stands(horizon: Horizon, vintage: Vintage, most: float) -> Iterator[tuple[int, float, float]]:
@@ -192,12 +201,14 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
     for u, start, end in found:
         node, label = horizon.nodes[u], vintage.label(u)
         first = u in vintage.deliveries
+        too_young = start < stock.stay - _SAME
         if isinstance(label, Held):
-            m.column(label, vintage.count, integer=node.firm)
+            stays = vintage.count if first and too_young else 0.0
+            m.column(label, vintage.count, low=stays, integer=node.firm)
             if not first:
                 before = m.columns[vintage.label(node.parent)]
                 row = Kept(vintage.order, u, vintage.offer)
-                sense = EQ if start < stock.stay - _SAME else LE
+                sense = EQ if too_young else LE
                 m.row(row, [(m.columns[label], 1.0), (before, -1.0)], sense, 0.0)
         is_new = first and not vintage.is_owned
         usd = holding_usd(horizon, stock, vintage.price_usd, u, (start, end), is_new=is_new)
@@ -206,8 +217,8 @@ def _hold(m: FleetModel, stock: Stock, vintage: Vintage) -> Iterator[tuple[int, 
         if vintage.maintenance_usd:
             usd = vintage.maintenance_usd * _weight(m.problem, u)
             m.terms.append(Term("maintenance", label, usd, u))
-        if stock.usd_per_year_by_age:
-            usd = _core.market_value(stock.usd_per_year_by_age, start) * _weight(m.problem, u)
+        if vintage.ageing:
+            usd = _core.market_value(vintage.ageing, start) * _weight(m.problem, u)
             m.terms.append(Term("ageing", label, usd, u))
         yield u, m.columns[label]
 
@@ -323,6 +334,7 @@ def _limit_orders(m: FleetModel) -> None:
         if m.problem.offers[o].stock is not None:
             groups.setdefault(m.problem.offers[o].supply_group or f"offer {o}", []).append(o)
     for offers in groups.values():
+        _limit_deliveries(m, horizon, offers)
         for k, node in enumerate(horizon.nodes):
             labels = [Ordered(k, o) for o in offers]
             columns = [m.columns[label] for label in labels if label in m.columns]
@@ -341,6 +353,28 @@ def _limit_orders(m: FleetModel) -> None:
                 low, high = (LeastOrder(k, offers[0], side) for side in (0, 1))
                 m.row(low, [*each, (placed, -float(stock.least_order))], GE, 0.0)
                 m.row(high, [*each, (placed, -float(most))], LE, 0.0)
+
+
+def _limit_deliveries(m: FleetModel, horizon: Horizon, offers: Sequence[int]) -> None:
+    """Orders of several periods that arrive in one, as before a long one or after delays, within
+    the most of any of them."""
+    arriving: dict[int, list[Ordered]] = {}
+    for label in m.of(Ordered):
+        if label.offer in offers:
+            for d in deliveries(horizon, label.offer, label.node):
+                arriving.setdefault(d, []).append(label)
+    for d, labels in arriving.items():
+        most = max(_most(horizon, label) for label in labels)
+        if len({label.node for label in labels}) > 1 and math.isfinite(most):
+            row = Delivered(d, offers[0], together=True)
+            pairs = [(m.columns[label], 1.0) for label in labels]
+            m.row(row, pairs + m.slack(row), LE, math.floor(most))
+
+
+def _most(horizon: Horizon, label: Ordered) -> float:
+    """The most that an order may be of."""
+    stock = horizon.nodes[label.node].problem.offers[label.offer].stock
+    return 0.0 if stock is None else stock.most_per_period
 
 
 def _tie_to_use(m: FleetModel) -> None:

@@ -264,7 +264,7 @@ def _futures(horizon: OverTime) -> Section:
     most = max((abs(o.npv_usd) for o in horizon.outlooks), default=0.0) or 1.0
     rows = [
         row(
-            clip(o.outlook),
+            Cell(clip(o.outlook), clip(o.sign)) if o.sign else clip(o.outlook),
             Cell(mark=charts.bar(abs(o.npv_usd) / most, "f-money")),
             f"{100 * o.probability:.0f}%",
             short_dollars(o.npv_usd),
