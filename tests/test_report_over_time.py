@@ -104,6 +104,6 @@ def test_passed_on_it_names_no_outlook_and_no_offer(plan: Plan) -> None:
     assert given.horizon is not None
     page = html(redacted(given), DAY)
     assert "secret" not in page and "outlook 1" in page
-    assert "sign 2 x h100_sxm_8 (offer 1) at site 1 by 2026-10-01 for 2026-10-01." in page
+    assert "sign 2 x h100_sxm_8 (offer 1) at site 1 by 2026-10-01." in page
     assert "secret" not in str(redacted(given).to_json())
     assert redacted(given).horizon.npv_usd != given.horizon.npv_usd  # type: ignore[union-attr]

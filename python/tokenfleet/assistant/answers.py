@@ -134,7 +134,7 @@ def _seconds(given: float) -> float:
 
 def _told(found: Plan) -> dict[str, Any]:
     """The answer in sentences, beside its main figures."""
-    from tokenfleet.report import words  # noqa: PLC0415
+    from tokenfleet.report import inputs, words  # noqa: PLC0415
 
     return {
         "answer": words.headline(found),
@@ -145,6 +145,6 @@ def _told(found: Plan) -> dict[str, Any]:
         "cost_per_mtok_output_usd": found.cost_per_mtok_output_usd,
         "reasons": words.reasons(found),
         "warnings": words.warnings(found),
-        "assumed": [words.assumed(row) for row in found.inputs if row.assumed],
+        "assumed": [inputs.assumed(row) for row in found.inputs if row.assumed],
         "not_considered": words.not_considered(found),
     }

@@ -28,6 +28,7 @@ from tokenfleet.explanation.rows import (
 )
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.explored import Swing
+from tokenfleet.report.labels import field_name
 from tokenfleet.report.numbers import amount, number, percent
 
 _INPUTS = 4  # inputs of a group that are named
@@ -50,7 +51,7 @@ def worth(row: Worth, unit: str) -> str:
     """What one more of something is worth, and one less costs."""
     where = "" if row.where == "all" else f" of {row.where}"
     of = _UNITS.get(row.unit, row.unit)
-    limit = "" if row.limit is None else f" (now {number(row.limit)} {of})"
+    limit = "" if row.limit is None else f" (now {_counted(row.limit, of)})"
     parts = [_step(step, of, unit) for step in row.steps]
     if row.unlimited == 0.0:
         parts = [_step(step, of, unit) for step in row.steps if step.by < 0]
@@ -120,7 +121,7 @@ def stays(row: PriceRange) -> str:
         row.kind, row.name
     )
     if row.field is not None:
-        name += f", {row.field}"
+        name += f", {field_name(row.field).lower()}"
     unit, price = (" times its price", 1.0) if row.price is None else (f" {row.unit}", row.price)
     now = "" if row.price is None else f" (now {number(price)})"
     low = number(row.low_factor * price)
@@ -221,8 +222,9 @@ def most_worth(rows: Sequence[Worth], unit: str) -> str:
         return "No limit is worth raising"
     saved, row, step = max(steps, key=lambda found: found[0])
     where = "" if row.where == "all" else f" of {row.where}"
-    of = _UNITS.get(row.unit, row.unit)
-    return plain(f"{_counted(step.by, of)} more {row.what}{where} saves {amount(saved, unit)}")
+    more = _counted(step.by, _UNITS.get(row.unit, row.unit))
+    what = f"{row.what[:1].upper()}{row.what[1:]}{where}"
+    return plain(f"{what}: {more} more saves {amount(saved, unit)}")
 
 
 def menu(rows: Sequence[MenuItem]) -> list[str]:
