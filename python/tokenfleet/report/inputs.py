@@ -51,9 +51,14 @@ def source(row: Assumed) -> str:
 
 def name(row: Assumed) -> str:
     """An input in words: `electricity at eu-dublin` for `sites[eu-dublin].electricity_usd_...`."""
-    found = _PATH.fullmatch(row.what) or _WHOLE.fullmatch(row.what)
+    return called(row.what)
+
+
+def called(what: str) -> str:
+    """The same of its path alone."""
+    found = _PATH.fullmatch(what) or _WHOLE.fullmatch(what)
     if found is None or found["field"] not in FIELDS:
-        return plain(row.what)
+        return plain(what)
     name, of = FIELDS[found["field"]].whole(), found["row"]
     kind = f" ({found['key'][1:]})" if found["key"] else ""
     where = "" if of is None else f" {'at' if found['table'] == 'sites' else 'of'} {of}"

@@ -24,6 +24,7 @@ class FieldName:
 
 
 FIELDS: Mapping[str, FieldName] = {
+    "demand": FieldName("demand"),
     "requests_per_s": FieldName("requests, mean"),
     "peak_to_mean": FieldName("peak over mean"),
     "peak_hours_per_day": FieldName("peak hours in a day"),

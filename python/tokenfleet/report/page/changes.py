@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from tokenfleet.explanation.rows import Difference, Explanation, FlipPrice, Moved, RepairSet, Worth
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.explored import Swing
-from tokenfleet.report import explained, findings, words
+from tokenfleet.report import explained, findings, inputs, words
 from tokenfleet.report.findings import clip, sentence
+from tokenfleet.report.labels import capital
 from tokenfleet.report.numbers import difference, exact_dollars, short, short_dollars, spelled
 from tokenfleet.report.page import charts
 from tokenfleet.report.page.charts import SYSTEM_COLOURS
@@ -231,7 +232,7 @@ def page_of_difference(found: Difference, name: str) -> Page:
         topic="difference",
         dated=clip(name),
         tone="good" if found.how == "re-solved and proven" else "warn",
-        pill=sentence(found.how),
+        pill=capital(found.how),
         heading=sentence(explained.difference(found)),
         lead="",
         tiles=(
@@ -262,10 +263,10 @@ def _due(found: Difference) -> Grid:
         at += part.change
         colour = "f-good" if part.change < 0 else "f-warn"
         mark = charts.waterfall(*ends, colour, last=i == len(found.parts) - 1)
-        inputs = ", ".join(clip(plain(one)) for one in part.inputs[:4])
+        named = ", ".join(clip(inputs.called(one)) for one in part.inputs[:4])
         rows.append(
             row(
-                Cell(sentence(part.group), inputs, under=True),
+                Cell(sentence(part.group), named, under=True),
                 Cell(mark=mark),
                 _value(part.change, unit),
             )
