@@ -399,6 +399,7 @@ def test_a_notebook_shows_the_head_of_the_report(enterprise: Plan) -> None:
     read = Reader(fragment)
     assert "48 accelerators at 2 sites deliver a million output tokens for $4.28" in read.text
     assert "Purchase, as an annuity" in read.text
+    assert "Hosted API by the token eu-api – – $176,748" in read.text
     assert not ACTIVE & set(read.elements)
     assert "prefers-color-scheme" not in fragment  # the notebook's theme is not the desk's
     assert len(fragment) < 8_000

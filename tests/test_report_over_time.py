@@ -36,6 +36,7 @@ def test_a_page_shows_orders_periods_and_futures(plan: Plan) -> None:
     assert f"{short_dollars(plan.horizon.npv_usd)} worth today" in read.text
     now = [order for order in plan.horizon.orders if order.decided == "now"]
     assert f"{len(now)} order" in read.text
+    assert f"{plan.horizon.levelised_usd_per_year:,.0f} USD a year levelised" in repr(plan)
     for row in plan.horizon.outlooks:
         assert row.outlook in read.text and short_dollars(row.npv_usd) in read.text
     assert read.text.count("2026-10") > 3  # orders, and the axes of the charts

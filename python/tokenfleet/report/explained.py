@@ -5,7 +5,7 @@ Reads an `Explanation` and computes nothing but wording.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tokenfleet.explanation.rows import (
     BreakEven,
@@ -45,6 +45,24 @@ def status(found: Explanation) -> str:
     gap = "" if found.gap is None else f" within {percent(found.gap)}"
     proof = f"proven{gap}" if found.proven else f"not proven (gap{gap.replace(' within', '')})"
     return f"{plain(found.name)}: {value}, {proof}"
+
+
+def sections(found: Explanation) -> Iterator[tuple[str, list[str]]]:
+    """Everything that was found, in words, under its titles; those without a line are empty."""
+    unit = found.objective_unit
+    yield "What one more is worth", [worth(row, unit) for row in found.worth]
+    prices = [line for row in found.flip for line in (flip(row), *takes(row))]
+    yield "Prices that change the plan", prices
+    yield "Prices between which it stays the best", list(map(stays, found.ranges))
+    yield "Premiums that change a precision", list(map(premium, found.premium))
+    yield "Energy, speed and terms that change it", list(map(flip_input, found.flip_inputs))
+    yield "Plans that cost little more", menu(found.menu)
+    yield "What cannot be had together", conflict(found.conflict)
+    yield "What could give way: each line is enough", list(map(repair, found.repairs))
+    yield "Inputs 20 % lower and higher", [swing(row, unit) for row in found.tornado]
+    yield "What to measure next", [measure(row, unit) for row in found.measure]
+    yield "Where routes cost the same", list(map(break_even, found.break_even))
+    yield "Notes", list(map(plain, found.notes))
 
 
 def worth(row: Worth, unit: str) -> str:

@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.promises import ALL_REQUESTS
-from tokenfleet.plan.rows import Plan, Promise, Systems
+from tokenfleet.plan.rows import ALL_REQUESTS, Plan, Promise, Systems
 from tokenfleet.report import words
 from tokenfleet.report.numbers import (
     count,

@@ -44,7 +44,8 @@ MIX_HELD = (
 )
 ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
 LATENCY_NOTE = (
-    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
+    "At the worst replica and hour. Promised holds at the plan's confidence, expected is the "
+    "model's; 80 % of measurements are in the likely range around it."
 )
 POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
 SERVING_NOTE = "What runs where. GPUs each is the size of one replica."

@@ -358,6 +358,15 @@ def money(plan: Plan) -> str:
     )
 
 
+def paid_to_apis(plan: Plan) -> list[tuple[str, float]]:
+    """Each hosted API that is used, and what it is paid, USD a year."""
+    usd: dict[str, float] = defaultdict(float)
+    for row in plan.routing:
+        if row.api is not None:
+            usd[row.api] += row.cost_usd_per_year
+    return sorted(usd.items())
+
+
 def power_held_kw(plan: Plan) -> float:
     """What all systems may draw at once, over the sites, kW."""
     return sum(site.provisioned_kw for site in plan.sites)

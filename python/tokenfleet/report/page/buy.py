@@ -111,16 +111,12 @@ def _dated(s: Systems, age: int | None) -> str:
 
 def _apis(plan: Plan) -> list[TableRow]:
     """What is paid to each hosted API, and what leaving requests unserved is priced at."""
-    usd: dict[str, float] = defaultdict(float)
-    for r in plan.routing:
-        if r.api is not None:
-            usd[r.api] += r.cost_usd_per_year
     lines = [
         row(
             Cell("Hosted API", clip(api), key=OTHER), "by the token", "–", "–", "–", "–", "–",
             short_dollars(paid),
         )
-        for api, paid in sorted(usd.items())
+        for api, paid in words.paid_to_apis(plan)
     ]  # fmt: skip
     contracted = sum(s.contracted_power_usd_per_year for s in plan.sites)
     unserved = sum(u.cost_usd_per_year for u in plan.unserved)
