@@ -311,10 +311,12 @@ def measure(row: ToMeasure, unit: str) -> str:
 
 def break_even(row: BreakEven) -> str:
     """Where two routes cost the same."""
-    axis = "of the demand" if row.axis == "volume" else "utilisation"
-    at = f"{number(row.at)} times" if row.axis == "volume" else percent(row.at)
+    at = f"{number(row.at)} times the demand"
+    if row.axis == "utilisation":
+        at = f"{percent(row.at)} utilisation"
     leaps = " (a leap)" if row.jump else ""
-    return plain(f"{at} {axis}: below {row.cheaper_below}, above {row.cheaper_above}{leaps}")
+    below, above = row.cheaper_below, row.cheaper_above
+    return plain(f"at {at}: below it {below} costs less, above it {above}{leaps}")
 
 
 def routes(rows: Sequence[RoutePoint], axis: str) -> list[list[str]]:
