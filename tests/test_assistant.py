@@ -65,6 +65,7 @@ def test_what_is_not_known_is_called_unknown() -> None:
     assert "nothing named 'h100_sxm_9'" in found["unknown"]
     assert "h100_sxm_8" in found["hint"]
     assert "unknown" in answers.catalog(table="prizes")
+    assert "table='systems'" in answers.catalog("systems")["hint"]
     unknown = yaml.safe_dump({**SCENARIO, "workloads": [{**CHAT, "model": "qwen9-1b"}]})
     assert "unknown model 'qwen9-1b'" in answers.check(unknown)["error"]["message"]
     assert answers.catalog("h100_sxm_8")["row"]["source"]

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -225,6 +226,23 @@ def test_schema_is_a_schema_in_either_form(tmp_path: Path) -> None:
     page = tmp_path / "scenario.md"
     assert run("schema", "--markdown", "-o", page).returncode == 0
     assert page.read_text() == run("schema", "--markdown").stdout
+
+
+def test_fields_stand_where_a_newcomer_meets_them() -> None:
+    """What to serve comes first; a type has its table after the one that first refers to it."""
+    page = run("schema", "--markdown").stdout
+    tables = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    first = re.findall(r"^\| `(\w+)`", tables["Scenario"], re.MULTILINE)
+    assert first[:8] == ["name", "as_of", "workloads", "sites", "systems", "offers", "apis",
+                         "finance"]  # fmt: skip
+    schema = json.loads(run("schema").stdout)
+    assert set(first) == set(schema["properties"]) and len(first) == len(set(first))
+    assert set(tables) == {"Scenario", *schema["$defs"]}
+    place = {name.lower(): i for i, name in enumerate(tables)}
+    for i, text in enumerate(tables.values()):
+        for named in re.findall(r"\]\(#(\w+)\)", text):
+            refers = [k for k, t in enumerate(tables.values()) if f"](#{named})" in t]
+            assert place[named] > min(refers) or place[named] == i
 
 
 @pytest.mark.parametrize(("page", "options"), [("scenario.md", []), ("plan.md", ["--plan"])])

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic import BaseModel
 from payloads import PAYLOADS, renamed
 from tokenfleet import Plan, SchemaError
 from tokenfleet.errors import Change, InfeasibleError, WayOut
+from tokenfleet.plan.rows import OtherAnswer, Undecided, Way, Without
 from tokenfleet.report import ages, words
 from tokenfleet.report.findings import clip
 from tokenfleet.report.numbers import (
@@ -35,8 +37,10 @@ from tokenfleet.report.numbers import (
 from tokenfleet.report.page.render import html, html_of_error, stylesheet
 from tokenfleet.report.redact import redacted, redacted_error
 
+MONEY = re.compile(r"usd|^cost_items|objective_value|^bound$|^difference$")
 ROOT = Path(__file__).parent.parent
 DAY = date(2026, 7, 15)
+NO_FIGURES = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
 ACTIVE = {"script", "iframe", "object", "embed", "link", "img", "form", "a", "base", "audio"}
 
 
@@ -161,11 +165,64 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
     assert "Keep 3 systems and buy 3, and pay a hosted API for the rest" in text
     assert "Buying hardware is 40% of the yearly cost; energy is 12%" in text
     assert "The best plan of one system type costs 10% more" in text
-    assert "All 4 latency limits hold as modelled, and so does the likely range of each" in text
+    assert "All 4 latency limits hold at 80% confidence" in text
+    assert "assistant TPOT p95, all requests 60.0 ms 36.7 ms 29.0 ms to" in text
+    assert (
+        "What binds: supply of a100-stock 3 of 3; power of eu-frankfurt 30.6 of 40 kW; TPOT p95 of "
+        "assistant 59.95 of 60 ms." in text
+    )
+    assert "Spare: 1 a100_sxm_8 at eu-dublin, 1 h100_sxm_8 at eu-frankfurt." in text
     assert "The hosted API is used in 2,190 of 8,760 hours" in text
     assert "15 of 25 figures behind the money are typical figures, not yours" in text
     for usd in enterprise.cost_items.values():  # to the dollar
         assert exact_dollars(usd).replace("$", "") in text
+
+
+def test_a_plan_at_no_confidence_promises_what_is_expected(enterprise: Plan) -> None:
+    text = Reader(html(enterprise.model_copy(update={"confidence": None}))).text
+    assert "All 4 latency limits hold as modelled, and so does the likely range of each" in text
+    assert "Held at" not in text
+
+
+def test_each_way_alone_stands_beside_the_plan(enterprise: Plan) -> None:
+    """With its figures where one was found; of the others none is said to be impossible."""
+    known = Way(name="rent 3 years", objective_value=487_000.0, difference_relative=0.1, gap=0.004,
+                annual_cost_usd=487_000.0, capex_usd=0.0, gpus=56)  # fmt: skip
+    none = Way(name="API", gpus=None, **dict.fromkeys(NO_FIGURES))
+    text = Reader(html(enterprise.model_copy(update={"ways": (known, none)}))).text
+    assert "Each way alone Way A year, USD" in text
+    assert "Rent 3 years $487,000 +10% – 56 0.4%" in text
+    assert "Alone, no plan was found by: API." in text
+    alone = enterprise.model_copy(update={"ways": (known,), "best_single_system": None})
+    assert "Rent 3 years alone costs 10% more" in Reader(html(alone)).text
+    assert "Each way alone" not in Reader(html(enterprise)).text
+
+
+def test_why_the_plan_has_what_is_better_avoided(enterprise: Plan) -> None:
+    row = Without(what="pipeline stages", workloads=("assistant",), bound=None,
+                  difference_relative=0.083)  # fmt: skip
+    text = Reader(html(enterprise.model_copy(update={"without": (row,)}))).text
+    assert "Pipeline stages (assistant): every plan without costs at least 8.3% more." in text
+
+
+def test_how_sure_it_is_stands_at_the_head(enterprise: Plan) -> None:
+    """The plan held at a confidence and the expected one, as the terminal says it."""
+    other = OtherAnswer(confidence=None, same_plan=False, objective_value=358_489.0, gap=0.0,
+                        annual_cost_usd=358_489.0, gpus=48, systems={}, undecided=None)  # fmt: skip
+    page = html(enterprise.model_copy(update={"other": other}))
+    head = Reader(page.split("<section")[0]).text
+    assert "Held at 80 %: $442,723 a year, 48 GPUs; expected: $358,489 a year, 48 GPUs." in head
+
+
+def test_images_have_their_own_price(enterprise: Plan) -> None:
+    first, *rest = enterprise.workloads
+    of_images = first.model_copy(
+        update={"output_tokens_per_year": 0.0, "images_per_year": 2e9,
+                "cost_per_mtok_output_usd": None, "cost_per_thousand_images_usd": 0.155}
+    )  # fmt: skip
+    text = Reader(html(enterprise.model_copy(update={"workloads": (of_images, *rest)}))).text
+    assert "Images, per thousand $0.155 assistant" in text
+    assert "2.00 billion images" in text and "$0.155 per thousand images" in text
 
 
 def test_a_tie_is_no_win() -> None:
@@ -257,6 +314,47 @@ def test_a_redacted_plan_names_nobody_and_no_price(enterprise: Plan) -> None:
     assert redacted(enterprise).annual_cost_usd == pytest.approx(100.0)
 
 
+def test_a_redacted_plan_has_none_of_the_dollars(enterprise: Plan) -> None:
+    """Of the plans beside it neither, whose values are dollars under keys without a unit."""
+    other = OtherAnswer(
+        confidence=None,
+        same_plan=False,
+        objective_value=358_489.0,
+        gap=0.0,
+        annual_cost_usd=358_489.0,
+        gpus=48,
+        systems={"a100_sxm_8": 3},
+        undecided=Undecided(taken=("x",), instead=("y",), measure=("z",)),
+    )
+    way = Way(name="buy", objective_value=487_001.0, difference_relative=0.1, gap=0.004,
+              annual_cost_usd=487_001.0, capex_usd=1_000_001.0, gpus=56)  # fmt: skip
+    row = Without(what="pipeline stages", workloads=("assistant",), bound=455_555.0,
+                  difference_relative=0.03)  # fmt: skip
+    simpler = enterprise.objective_value / 1.001
+    plan = enterprise.model_copy(
+        update={"other": other, "ways": (way,), "without": (row,), "best_objective_value": simpler}
+    )
+    shown = redacted(plan)
+    given, left = set(money(plan.to_json())), set(money(shown.to_json()))
+    assert given and not {usd for usd in given if abs(usd) > 1.0} & left
+    assert sum(abs(usd) > 1_000.0 for usd in left) == 0
+    assert "assistant" not in str(shown.to_json()) and "z" not in str(shown.other)
+    assert "0.1% is given up for a simpler plan" in html(shown)
+    assert shown.ways[0].difference_relative == 0.1
+
+
+def money(data: Any, key: str = "") -> Iterator[float]:
+    """Every figure that is dollars, by its key."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from money(value, key if key.startswith("cost_items") else name)
+    elif isinstance(data, list):
+        for each in data:
+            yield from money(each, key)
+    elif isinstance(data, float) and MONEY.search(key):
+        yield data
+
+
 @pytest.mark.parametrize("payload", ("SECRET", *PAYLOADS))
 def test_a_redacted_answer_without_a_plan_names_nobody(payload: str) -> None:
     """Infeasible, out of time and failed: no name, amount or sentence of the question is left."""
@@ -301,6 +399,7 @@ def test_a_notebook_shows_the_head_of_the_report(enterprise: Plan) -> None:
     read = Reader(fragment)
     assert "48 accelerators at 2 sites deliver a million output tokens for $4.29" in read.text
     assert "Purchase, as an annuity" in read.text
+    assert "Hosted API by the token eu-api – – $176,748" in read.text
     assert not ACTIVE & set(read.elements)
     assert "prefers-color-scheme" not in fragment  # the notebook's theme is not the desk's
     assert len(fragment) < 8_000

@@ -18,7 +18,7 @@ from payloads import PAYLOADS, renamed
 from scenarios import buy
 from test_horizon_scenario import NEWS, over, scenario
 from test_report import DAY, NO_POWER, golden
-from test_report_changes import PROVEN, differing, explained, flip, step, swing
+from test_report_changes import PROVEN, differing, explained, flip, routes, step, swing
 from tokenfleet import Plan
 from tokenfleet.explanation.explore import FACTORS
 from tokenfleet.explanation.rows import Concession, Limit, PriceRange, RepairSet, Worth
@@ -77,6 +77,7 @@ def with_everything() -> str:
                   steps=(step(10.0, 1000.0 * i),), unlimited=1000.0 * i)
             for i in range(18)
         ),
+        **routes(),
     )  # fmt: skip
     plan = golden("enterprise").model_copy(update={"exploration": found})
     return html(plan, DAY, why)

@@ -16,6 +16,7 @@ from test_report import ACTIVE, DAY, NO_POWER, Reader, golden
 from tokenfleet import SchemaError
 from tokenfleet.cli.app import app
 from tokenfleet.explanation.rows import (
+    BreakEven,
     Concession,
     Difference,
     Explanation,
@@ -23,7 +24,9 @@ from tokenfleet.explanation.rows import (
     MenuItem,
     Moved,
     Part,
+    Premium,
     RepairSet,
+    RoutePoint,
     Step,
     Worth,
 )
@@ -108,19 +111,46 @@ def test_a_page_shows_what_was_found() -> None:
     )  # fmt: skip
     page = html(golden("enterprise"), DAY, found)
     read = Reader(page)
-    assert (
-        "Price of h100-buy matters most: 20% less gives $80.0k, 20% more gives $115k" in read.text
-    )
+    most = "Price of h100-buy matters most: 20% less gives $80.0k, 20% more gives $115k a year"
+    assert most in read.text
     assert "$80.0k −20%" in read.text and "$115k +15%" in read.text
     assert "no plan" in read.text  # with less speed
     assert "The nearest: near leaves the plan at 10.0% more" in read.text
-    assert "1 system more supply of a100 saves $18,971 a year" in read.text
+    assert "Supply of a100: 1 system more saves $18,971 a year" in read.text
     assert "Plans that cost little more are better at 1 thing" in read.text
     assert read.text.index("Nearly as good") < read.text.index("What it rests on")
     assert not ACTIVE & set(read.elements)
     assert 'class="tag ">relaxation' in page  # how a figure was got is never left out
     bare = Reader(html(golden("enterprise"), DAY, explained())).text
     assert "Worth of one more" not in bare and "Nearly as good" not in bare
+
+
+def routes() -> dict[str, Any]:
+    """What each way to get tokens costs, where two cost the same, and what was not asked."""
+    points = tuple(
+        RoutePoint(axis=axis, at=at, route=route, annual_cost_usd=1e6 * usd / at,
+                   cost_per_mtok_output_usd=usd / at, how=PROVEN)
+        for axis, places in (("volume", (0.1, 1.0, 10.0)), ("utilisation", (0.25, 0.5, 1.0)))
+        for route, usd in (("buy", 4.0), ("API", 7.0))
+        for at in places
+    )  # fmt: skip
+    even = BreakEven(axis="volume", at=0.4, cheaper_below="API", cheaper_above="buy", jump=False)
+    premium = Premium(name="bf16 of chat", chosen=False, verdict="enters", premium_low=0.1,
+                      premium_usd_per_mtok_output=0.12, systems_with={}, systems_without={},
+                      how=PROVEN)  # fmt: skip
+    notes = ("repairs are asked only where there is no plan",)
+    return {"crossover": points, "break_even": (even,), "premium": (premium,), "notes": notes}
+
+
+def test_routes_are_drawn_and_notes_are_said() -> None:
+    page = html(golden("enterprise"), DAY, explained(**routes()))
+    text = Reader(page).text
+    for axis in ("volume", "utilisation"):
+        title = f"What a million output tokens cost by each way, over {axis}"
+        assert f'aria-label="{title}"' in page
+    assert "At 0.4 times the demand: below it API costs less, above it buy." in text
+    assert "bf16 of chat enters the plan where its tokens are worth $0.12 per million" in text
+    assert "Repairs are asked only where there is no plan." in text
 
 
 def test_repairs_are_shown_with_their_price() -> None:

@@ -36,6 +36,7 @@ def test_a_page_shows_orders_periods_and_futures(plan: Plan) -> None:
     assert f"{short_dollars(plan.horizon.npv_usd)} worth today" in read.text
     now = [order for order in plan.horizon.orders if order.decided == "now"]
     assert f"{len(now)} order" in read.text
+    assert f"{plan.horizon.levelised_usd_per_year:,.0f} USD a year levelised" in repr(plan)
     for row in plan.horizon.outlooks:
         assert row.outlook in read.text and short_dollars(row.npv_usd) in read.text
         assert row.sign and row.sign in read.text
@@ -105,7 +106,7 @@ def test_passed_on_it_names_no_outlook_and_no_offer(plan: Plan) -> None:
     assert given.horizon is not None
     page = html(redacted(given), DAY)
     assert "secret" not in page and "outlook 1" in page
-    assert "sign 2 x h100_sxm_8 (offer 1) at site 1 by 2026-10-01 for 2026-10-01." in page
+    assert "sign 2 x h100_sxm_8 (offer 1) at site 1 by 2026-10-01." in page
     assert "secret" not in str(redacted(given).to_json())
     assert not any(row.sign for row in redacted(given).horizon.outlooks)  # type: ignore[union-attr]
     assert redacted(given).horizon.npv_usd != given.horizon.npv_usd  # type: ignore[union-attr]

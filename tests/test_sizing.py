@@ -140,6 +140,7 @@ def test_without_a_plan_the_reason_stands_in_its_place() -> None:
         ({"tpot_ms": float("nan")}, "--tpot nan"),
         ({"rate_rps": None}, "neither a demand nor a limit"),
         ({"rate_rps": None, "power_mw": 1.0}, "--mw limits what stands at your own site"),
+        ({"percentile": "p97"}, "--percentile p97: not known"),
         ({"model": "llama-3.1-8c"}, "did you mean llama-3.1-8b"),
         ({"systems": ("h100",)}, "unknown system 'h100'"),
         ({"systems": ("mi300x_8",), "get": "buy"}, "nothing to buy"),
@@ -149,6 +150,14 @@ def test_what_cannot_be_asked_is_refused_with_a_cure(changes: Any, says: str) ->
     with pytest.raises(SchemaError) as raised:
         list(quick(replace(ASKED, **changes)))
     assert says in str(raised.value) and raised.value.hint
+
+
+def test_limits_that_serve_nothing_are_no_answer() -> None:
+    """One kW holds no system: that is said, not a plan of nothing."""
+    nothing = replace(ASKED, rate_rps=None, power_mw=0.001, get="buy", systems=("h100_sxm_8",))
+    with pytest.raises(InfeasibleError, match=r"0\.001 MW: less than one system needs") as raised:
+        list(quick(nothing))
+    assert raised.value.hint == "raise --mw or --budget"
 
 
 def test_the_command_answers_in_words_and_in_json(tmp_path: Path) -> None:
@@ -166,6 +175,10 @@ def test_the_command_answers_in_words_and_in_json(tmp_path: Path) -> None:
     table = run(*line[:2], "--rates", "10,20", "--systems", "h100_sxm_8")
     assert "By rate" in table.stdout and table.returncode == 0
     assert run(*line[:2], "--rates", "10,x").returncode == 2
+    assert "--rate beside --rates" in run(*line[:4], "--rates", "10,20").stderr
+    for price in ("nan", "0", "-2"):
+        refused = run(*line[:4], "--price", price)
+        assert refused.returncode == 2 and "--price" in refused.stderr and not refused.stdout
     both = run(*line[:2], "--rates", "10,20", "-o", tmp_path / "none.yaml")
     assert both.returncode == 2 and "--rate R --save FILE" in both.stderr
     assert not (tmp_path / "none.yaml").exists()

@@ -24,7 +24,7 @@ from tokenfleet.plan.rows import (
     Verification,
 )
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem, SiteData
-from tokenfleet.report import words
+from tokenfleet.report import inputs, words
 
 
 def planned(problem: Problem) -> Plan:
@@ -152,10 +152,10 @@ def test_a_plan_of_apis_alone_says_so() -> None:
 
 def test_a_limit_binds_only_where_no_more_fits(boxes: Plan) -> None:
     """2 of 5 kW leave room for three boxes; 4.5 of 5 kW for none, though a tenth is left."""
-    assert "no limit binds; the closest: power of s 2 of 5" in words.reasons(boxes)
+    assert "no limit binds; the closest: power of s 2 of 5 kW" in words.reasons(boxes)
     full = boxes.limits[0].model_copy(update={"used": 4.5, "headroom": 0.5, "headroom_share": 0.1})
     plan = boxes.model_copy(update={"limits": (full,)})
-    assert "what binds: power of s 4.5 of 5" in words.reasons(plan)
+    assert "what binds: power of s 4.5 of 5 kW" in words.reasons(plan)
 
 
 def test_promises_bind_within_a_hundredth(boxes: Plan) -> None:
@@ -222,7 +222,7 @@ def test_what_was_assumed_says_figure_source_and_date() -> None:
         note=None,
     )
     text = "finance.life_years 5 years: catalog typical of gpu_depreciation_years (2026-05)"
-    assert words.assumed(row) == text
+    assert inputs.assumed(row) == text
 
 
 def test_a_limit_of_nothing_is_not_called_tight(boxes: Plan) -> None:
@@ -254,4 +254,4 @@ def test_nothing_is_said_of_a_simulation_where_apis_serve_all(boxes: Plan) -> No
     ],
 )
 def test_inputs_have_names_that_people_use(what: str, name: str) -> None:
-    assert words.input_name(Input.model_construct(what=what)) == name
+    assert inputs.name(Input.model_construct(what=what)) == name

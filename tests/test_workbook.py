@@ -22,6 +22,8 @@ from test_cli import run
 from tokenfleet import Plan, SchemaError, TokenfleetError, optimize_fleet
 from tokenfleet.explanation.explain import explain
 from tokenfleet.explanation.rows import Explanation
+from tokenfleet.plan.explored import Alternative, Exploration, Relaxed, Resolved, Swing
+from tokenfleet.plan.rows import Way
 from tokenfleet.report.sheets import NO_RANGES, OTHER_MIX, RUN_AGAIN, STILL_BEST
 from tokenfleet.report.words import item_name
 from tokenfleet.report.workbook.book import Book
@@ -358,6 +360,51 @@ def test_what_no_input_explains_stands_apart(plan: Plan) -> None:
     book = openpyxl.load_workbook(io.BytesIO(workbook(more)), data_only=True)
     assert summary(book, "Follows no input") == pytest.approx(1234.0)
     assert summary(book, "USD a year") == pytest.approx(more.annual_cost_usd)
+
+
+def test_what_the_page_says_beside_the_plan_is_in_the_workbook(
+    plan: Plan, explained: Explanation
+) -> None:
+    """Each way alone, what was explored, why this plan, and all that was explained."""
+    way = Way(name="rent 3 years", objective_value=1.1 * plan.objective_value, gap=0.0, gpus=8,
+              difference_relative=0.1, annual_cost_usd=1.0, capex_usd=0.0)  # fmt: skip
+    none = way.model_copy(update={"name": "API", "objective_value": None})
+    usd = plan.objective_value
+    proven = "re-solved and proven"
+    today = Resolved(objective_value=usd, annual_cost_usd=usd, capex_usd=0.0, systems={},
+                     running_usd_per_year=usd, resale_usd_per_year=0.0,
+                     cost_per_mtok_output_usd=1.0, how=proven)  # fmt: skip
+    dearer = today.model_copy(update={"objective_value": 1.2 * usd})
+    swing = Swing(input="price.lease", by=0.2, value_low=0.9 * usd, value_high=None,
+                  swing=0.1 * usd, mix_changes_low=False, mix_changes_high=True,
+                  how=proven)  # fmt: skip
+    found = Exploration(
+        today=today,
+        alternatives=(
+            Alternative(name="only buying", accelerator=None, plan=dearer, reason=None),
+            Alternative(name="only renting", accelerator=None, plan=None, reason="none fits"),
+        ),
+        frontier=(Relaxed(factor=0.5, plan=dearer), Relaxed(factor=0.6, plan=None)),
+        sensitivity=(swing,),
+        notes=("2 of 9 plans were not solved in the time given",),
+        seconds=1.0,
+    )
+    more = plan.model_copy(update={"ways": (way, none), "exploration": found})
+    book = openpyxl.load_workbook(io.BytesIO(workbook(more, explained)), data_only=True)
+    rows = {row[0].value: [cell.value for cell in row[1:5]] for row in book["Alternatives"]}
+    unit = plan.objective_unit
+    assert rows["rent 3 years alone"] == [pytest.approx(1.1 * usd), 0.1, unit, "–"]
+    assert rows["API alone"][3] == "no plan was found in the time given"
+    assert rows["only buying"][:2] == pytest.approx([1.2 * usd, 0.2])
+    assert rows["only renting"][3] == "none fits"
+    assert rows["every latency limit at 50 %"][1] == pytest.approx(0.2)
+    assert rows["Price of lease, 20 % less"][1] == pytest.approx(-0.1)
+    assert rows["Price of lease, 20 % more"][3] == "no plan"
+    assert "2 of 9 plans were not solved in the time given" in rows
+    assert any(str(name).startswith("largest cost") for name in rows)
+    assert "Prices between which it stays the best" in rows
+    head = [cell.value for row in book["Latency"].iter_rows(min_row=4, max_row=4) for cell in row]
+    assert head[4:7] == ["Promised, ms", "Expected, ms", "Limit, ms"]
 
 
 def test_names_are_never_formulas_or_links() -> None:

@@ -46,13 +46,14 @@ def plan(scenario: str, time_limit_s: float = 30.0, whole: bool = False) -> dict
 def explain(scenario: str, parts: list[str] | None = None, time_limit_s: float = 60.0) -> Any:
     """What one more of each limit is worth, prices that change the plan, near and repaired plans.
 
-    `parts` are some of worth, flip, menu and repairs; none is all. `time_limit_s` is at most 600.
+    `parts` are some of worth, flip, ranges, inputs, menu, repairs, tornado, crossover and measure;
+    none is worth, flip, ranges, menu and repairs. `time_limit_s` is at most 600.
     """
-    from tokenfleet.explanation.explain import PARTS  # noqa: PLC0415 (loads the solver)
+    from tokenfleet.explanation.explain import USUAL  # noqa: PLC0415 (loads the solver)
     from tokenfleet.explanation.explain import explain as explained  # noqa: PLC0415
 
     def answer() -> dict[str, Any]:
-        asked: Any = tuple(parts) if parts else PARTS
+        asked: Any = tuple(parts) if parts else USUAL
         seconds = _seconds(time_limit_s)
         return explained(_loaded(scenario), parts=asked, time_limit_s=seconds).to_json()
 
@@ -68,8 +69,11 @@ def catalog(name: str | None = None, table: str | None = None) -> dict[str, Any]
     tables = {of: getattr(known, of) for of in TABLES}
 
     def answer() -> dict[str, Any]:
-        if name is not None:
+        if name is not None and name not in tables:
             return find(known, name)
+        if name is not None:
+            hint = f"a table has this name: ask for table={name!r}"
+            raise CatalogError(f"the catalog has nothing named {name!r}", hint)
         if table is None:
             return {"rows": {of: len(rows) for of, rows in tables.items()}}
         if table not in tables:
@@ -134,7 +138,7 @@ def _seconds(given: float) -> float:
 
 def _told(found: Plan) -> dict[str, Any]:
     """The answer in sentences, beside its main figures."""
-    from tokenfleet.report import words  # noqa: PLC0415
+    from tokenfleet.report import inputs, words  # noqa: PLC0415
 
     return {
         "answer": words.headline(found),
@@ -145,6 +149,6 @@ def _told(found: Plan) -> dict[str, Any]:
         "cost_per_mtok_output_usd": found.cost_per_mtok_output_usd,
         "reasons": words.reasons(found),
         "warnings": words.warnings(found),
-        "assumed": [words.assumed(row) for row in found.inputs if row.assumed],
+        "assumed": [inputs.assumed(row) for row in found.inputs if row.assumed],
         "not_considered": words.not_considered(found),
     }

@@ -181,25 +181,7 @@ def _say(found: Explanation) -> None:
     from tokenfleet.report import explained
 
     say(explained.status(found))
-    unit = found.objective_unit
-    for title, rows in (
-        ("What one more is worth", [explained.worth(row, unit) for row in found.worth]),
-        (
-            "Prices that change the plan",
-            [line for row in found.flip for line in (explained.flip(row), *explained.takes(row))],
-        ),
-        ("Prices between which it stays the best", map(explained.stays, found.ranges)),
-        ("Premiums that change a precision", map(explained.premium, found.premium)),
-        ("Energy, speed and terms that change it", map(explained.flip_input, found.flip_inputs)),
-        ("Plans that cost little more", explained.menu(found.menu)),
-        ("What cannot be had together", explained.conflict(found.conflict)),
-        ("What could give way: each line is enough", [explained.repair(r) for r in found.repairs]),
-        ("Inputs 20 % lower and higher", [explained.swing(row, unit) for row in found.tornado]),
-        ("What to measure next", [explained.measure(row, unit) for row in found.measure]),
-        ("Where routes cost the same", [explained.break_even(row) for row in found.break_even]),
-        ("Notes", list(found.notes)),
-    ):
-        lines = list(rows)
+    for title, lines in explained.sections(found):
         if lines:
             say(f"\n{title}")
             for line in lines:

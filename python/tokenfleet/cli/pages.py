@@ -31,4 +31,7 @@ def ui(
 
                 webbrowser.open(address)
 
-        serve(scenario, port, ready)
+        try:
+            serve(scenario, port, ready)
+        except KeyboardInterrupt:  # the way to end it
+            note("the page has ended")

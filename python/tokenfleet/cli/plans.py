@@ -305,7 +305,7 @@ def _say_plan(found: Plan) -> None:
 
 
 def _say_checked(checked: Checked) -> None:
-    from tokenfleet.report import words
+    from tokenfleet.report import inputs
 
     say(f"{checked.name}: the scenario is valid")
     say(
@@ -318,7 +318,7 @@ def _say_checked(checked: Checked) -> None:
     relatives = [key for key, what in checked.inherited.items() if set(what) - {"scale-out"}]
     for title, rows in (
         ("not considered", [f"{n['what']}: {n['reason']}" for n in checked.not_considered]),
-        ("assumed, because it was left blank", [words.assumed(row) for row in checked.assumed]),
+        ("assumed, because it was left blank", [inputs.assumed(row) for row in checked.assumed]),
         ("efficiencies inherited from a relative", relatives),
         ("warnings", list(checked.warnings)),
     ):

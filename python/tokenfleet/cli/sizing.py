@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -81,12 +82,15 @@ def quick(
     """Size a fleet for one model in one line: the cheapest plan, and three others beside it."""
     with answering(as_json):
         refuse_existing(save, force)
+        from tokenfleet.errors import SchemaError
         from tokenfleet.sizing.question import Question
 
         several = None if rates is None else _numbers("--rates", rates)
+        if several is not None and rate is not None:
+            raise SchemaError("--rate beside --rates", "give one demand, or a list of them")
+        if price is not None and not (math.isfinite(price) and price > 0):
+            raise SchemaError(f"--price {price:g}: must be above 0", "give a positive number")
         if several is not None and save is not None:
-            from tokenfleet.errors import SchemaError
-
             raise SchemaError(
                 "--save writes the scenario of one demand, and --rates asks for several",
                 "save one of them: --rate R --save FILE",

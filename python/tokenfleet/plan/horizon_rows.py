@@ -79,10 +79,10 @@ class Order(Row):
     decided: Word = about("`now`, or what it waits for: the outlook in which it is ordered")
 
     def sentence(self, *, paid: bool = True) -> str:
-        """`order 6 x gb300_nvl72 (gb300) at hall by 2026-10-01 for 2027-04-01, 18,600,000 USD`."""
+        """`order 6 x gb300_nvl72 (gb300) at hall by 2026-10-01 for 2027-04-01, $18,600,000`."""
         verb = "sign" if self.kind == "rent" else "order"
-        there = "" if self.deliver_on is None else f" for {self.deliver_on}"
-        price = f", {self.pay_usd:,.0f} USD" if paid else ""
+        there = f" for {self.deliver_on}" if self.deliver_on not in (None, self.order_on) else ""
+        price = f", ${self.pay_usd:,.0f}" if paid else ""
         what = f"{self.count:g} x {self.system} ({self.offer}) at {self.site}"
         return f"{verb} {what} by {self.order_on}{there}{price}"
 

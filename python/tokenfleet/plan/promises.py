@@ -10,7 +10,7 @@ from typing import Any
 from tokenfleet import _core
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.result import MixResult
-from tokenfleet.plan.rows import Promise
+from tokenfleet.plan.rows import ALL_REQUESTS, Promise
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import (
     EXPECTED,
@@ -23,8 +23,6 @@ from tokenfleet.problem.specification import PERCENTILES
 from tokenfleet.schema import RequestClass, Slo
 from tokenfleet.verify.routed import Load, loads, replica_answer
 
-#: In the place of a class: all requests of the workload together.
-ALL_REQUESTS = "all"
 _ALL = -1  # the same as a number
 
 

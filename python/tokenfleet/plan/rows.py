@@ -293,6 +293,10 @@ class Limit(Row):
     headroom_share: Share | None = quantity("Left of it, over the limit; null at a limit of 0", "1")
 
 
+#: In the place of a class: all requests of the workload together.
+ALL_REQUESTS = "all"
+
+
 class Promise(Row):
     """A latency limit of a class, or of all requests of a workload, beside what the plan promises
     at its worst replica and block."""
@@ -666,6 +670,8 @@ class Plan(Row):
     def __repr__(self) -> str:
         """The plan in one line: `Plan('hall', 8 GPUs, 96,500 USD a year, optimal)`."""
         cost = f"{self.annual_cost_usd:,.0f} USD a year"
+        if self.horizon is not None:
+            cost = f"{self.horizon.levelised_usd_per_year:,.0f} USD a year levelised"
         return f"Plan({self.name!r}, {self.gpus:,} GPUs, {cost}, {self.status})"
 
     __str__ = __repr__

@@ -5,7 +5,7 @@ Reads an `Explanation` and computes nothing but wording.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tokenfleet.explanation.rows import (
     BreakEven,
@@ -28,6 +28,7 @@ from tokenfleet.explanation.rows import (
 )
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.explored import Swing
+from tokenfleet.report.labels import field_name
 from tokenfleet.report.numbers import amount, number, percent
 
 _INPUTS = 4  # inputs of a group that are named
@@ -46,11 +47,29 @@ def status(found: Explanation) -> str:
     return f"{plain(found.name)}: {value}, {proof}"
 
 
+def sections(found: Explanation) -> Iterator[tuple[str, list[str]]]:
+    """Everything that was found, in words, under its titles; those without a line are empty."""
+    unit = found.objective_unit
+    yield "What one more is worth", [worth(row, unit) for row in found.worth]
+    prices = [line for row in found.flip for line in (flip(row), *takes(row))]
+    yield "Prices that change the plan", prices
+    yield "Prices between which it stays the best", list(map(stays, found.ranges))
+    yield "Premiums that change a precision", list(map(premium, found.premium))
+    yield "Energy, speed and terms that change it", list(map(flip_input, found.flip_inputs))
+    yield "Plans that cost little more", menu(found.menu)
+    yield "What cannot be had together", conflict(found.conflict)
+    yield "What could give way: each line is enough", list(map(repair, found.repairs))
+    yield "Inputs 20 % lower and higher", [swing(row, unit) for row in found.tornado]
+    yield "What to measure next", [measure(row, unit) for row in found.measure]
+    yield "Where routes cost the same", list(map(break_even, found.break_even))
+    yield "Notes", list(map(plain, found.notes))
+
+
 def worth(row: Worth, unit: str) -> str:
     """What one more of something is worth, and one less costs."""
     where = "" if row.where == "all" else f" of {row.where}"
     of = _UNITS.get(row.unit, row.unit)
-    limit = "" if row.limit is None else f" (now {number(row.limit)} {of})"
+    limit = "" if row.limit is None else f" (now {_counted(row.limit, of)})"
     parts = [_step(step, of, unit) for step in row.steps]
     if row.unlimited == 0.0:
         parts = [_step(step, of, unit) for step in row.steps if step.by < 0]
@@ -120,7 +139,7 @@ def stays(row: PriceRange) -> str:
         row.kind, row.name
     )
     if row.field is not None:
-        name += f", {row.field}"
+        name += f", {field_name(row.field).lower()}"
     unit, price = (" times its price", 1.0) if row.price is None else (f" {row.unit}", row.price)
     now = "" if row.price is None else f" (now {number(price)})"
     low = number(row.low_factor * price)
@@ -221,8 +240,9 @@ def most_worth(rows: Sequence[Worth], unit: str) -> str:
         return "No limit is worth raising"
     saved, row, step = max(steps, key=lambda found: found[0])
     where = "" if row.where == "all" else f" of {row.where}"
-    of = _UNITS.get(row.unit, row.unit)
-    return plain(f"{_counted(step.by, of)} more {row.what}{where} saves {amount(saved, unit)}")
+    more = _counted(step.by, _UNITS.get(row.unit, row.unit))
+    what = f"{row.what[:1].upper()}{row.what[1:]}{where}"
+    return plain(f"{what}: {more} more saves {amount(saved, unit)}")
 
 
 def menu(rows: Sequence[MenuItem]) -> list[str]:
@@ -291,10 +311,12 @@ def measure(row: ToMeasure, unit: str) -> str:
 
 def break_even(row: BreakEven) -> str:
     """Where two routes cost the same."""
-    axis = "of the demand" if row.axis == "volume" else "utilisation"
-    at = f"{number(row.at)} times" if row.axis == "volume" else percent(row.at)
+    at = f"{number(row.at)} times the demand"
+    if row.axis == "utilisation":
+        at = f"{percent(row.at)} utilisation"
     leaps = " (a leap)" if row.jump else ""
-    return plain(f"{at} {axis}: below {row.cheaper_below}, above {row.cheaper_above}{leaps}")
+    below, above = row.cheaper_below, row.cheaper_above
+    return plain(f"at {at}: below it {below} costs less, above it {above}{leaps}")
 
 
 def routes(rows: Sequence[RoutePoint], axis: str) -> list[list[str]]:

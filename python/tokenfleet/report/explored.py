@@ -12,8 +12,18 @@ from tokenfleet.report import findings, words
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import difference, exact_dollars, short_dollars, spelled
 
+NOT_FOUND = "no plan was found in the time given"
 STAYS = "What is owned and hosted APIs stay in each, unless its name says otherwise."
 _WORTH_A_NOTE = 0.02  # of the value, between two neighbouring settings of the limits
+
+
+def solved_anew(plan: Plan, found: Exploration) -> Iterator[str]:
+    """Why "this plan" has another figure here than at the head of the page."""
+    if value(plan, found.today) != value_of(plan, plan.objective_value):
+        yield (
+            "Every figure here, this plan's too, is of the best mix, found anew in the same way. "
+            f"The plan itself comes to {value_of(plan, plan.objective_value)}."
+        )
 
 
 def rule(row: Alternative) -> str:
@@ -23,11 +33,16 @@ def rule(row: Alternative) -> str:
 
 def value(plan: Plan, solved: Resolved) -> str:
     """The value of a plan, in the objective's unit."""
+    return value_of(plan, solved.objective_value)
+
+
+def value_of(plan: Plan, found: float) -> str:
+    """A value in the objective's unit."""
     if not plan.objective_unit.startswith("USD"):
-        return spelled(solved.objective_value)
+        return spelled(found)
     if "token" in plan.objective_unit:
-        return findings.money_per_mtok(solved.objective_value)
-    return exact_dollars(solved.objective_value)
+        return findings.money_per_mtok(found)
+    return exact_dollars(found)
 
 
 def more(today: Resolved, solved: Resolved) -> float:
@@ -38,6 +53,18 @@ def more(today: Resolved, solved: Resolved) -> float:
 def systems(solved: Resolved) -> str:
     """`3 a100-stock@eu-dublin, 3 h100-buy@eu-frankfurt`."""
     return plain(", ".join(f"{n} {name}" for name, n in solved.systems.items())) or "no systems"
+
+
+def without_plan(found: Exploration) -> list[str]:
+    """Alternatives that have no plan, by the reason why there is none."""
+    by_reason: dict[str, list[str]] = {}
+    for row in found.alternatives:
+        if row.plan is None:
+            by_reason.setdefault(row.reason or "", []).append(rule(row))
+    return [
+        f"{sentence(', '.join(names))}: " + (f"no plan: {clip(why, 150)}" if why else NOT_FOUND)
+        for why, names in by_reason.items()
+    ]
 
 
 def alternatives_title(plan: Plan, found: Exploration) -> str:
@@ -92,7 +119,7 @@ def payback_years(today: Resolved, other: Resolved) -> float | None:
 
 
 def payback_title(plan: Plan, found: Exploration) -> str:
-    """Against what this plan is paid back first, and when."""
+    """When this plan is paid back against the best of those that cost less up front."""
     life = money_term(plan, "life_years") or 0.0
     known = [
         (years, name)
@@ -100,7 +127,7 @@ def payback_title(plan: Plan, found: Exploration) -> str:
         if (years := payback_years(found.today, solved)) is not None and years <= life
     ]
     if known:
-        years, name = min(known)
+        years, name = known[0]
         return f"The purchase is paid back against {name} after {years:.1f} years"
     front, running = found.today.capex_usd, found.today.running_usd_per_year
     return f"{short_dollars(front)} up front, then {short_dollars(running)} a year"
@@ -113,10 +140,11 @@ def frontier_title(plan: Plan, found: Exploration) -> str:
     for factor, of in (solved[0], solved[-1]):
         if factor == 1.0:
             continue
-        verb = "costs" if of.objective_value > found.today.objective_value else "saves"
+        costs = of.objective_value > found.today.objective_value
         how = "tighter" if factor < 1 else "looser"
         said = _apart(plan, of.objective_value - found.today.objective_value)
-        parts.append(f"limits at {100 * factor:.0f}% ({how}) {verb.rstrip('s')} {said}")
+        more = f"cost {said} more" if costs else f"save {said}"
+        parts.append(f"limits at {100 * factor:.0f}% ({how}) {more}")
     return sentence("; ".join(parts))
 
 

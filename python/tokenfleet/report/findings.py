@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.horizon_rows import OverTime
-from tokenfleet.plan.rows import Plan, Promise, Systems
+from tokenfleet.plan.rows import ALL_REQUESTS, Plan, Promise, Systems
 from tokenfleet.report import words
 from tokenfleet.report.numbers import (
     count,
@@ -27,7 +26,7 @@ from tokenfleet.report.numbers import (
 )
 
 LONGEST = 44  # characters of a name on a page
-_LOTS = 3  # named in the lead
+LOTS = 3  # named in the lead
 # What is done with systems, what stands after them, and before the place.
 _DO = {
     "buy": ("buy", "", "for"),
@@ -46,6 +45,8 @@ PRICED_FOOT = (
 )
 CONFLICT = "These limits cannot all hold: without any one of them there would be a plan"
 INPUTS = "What beside prices would bring something into the plan, or out of it"
+PRECISION = "What tokens of another precision would have to be worth"
+NOT_ANSWERED = "What was not asked, or not answered, and why"
 BREAK_EVEN = "Where one way to get tokens begins to cost less than another"
 MEASURE = "Benchmarks whose outcome could change what is bought"
 NOTEBOOK = 'plan.report("plan.html") writes the whole report; plan.table("systems") is a table.'
@@ -110,8 +111,8 @@ def money_per_mtok(usd: float | None) -> str:
 def what_to_do(plan: Plan) -> str:
     """What to buy, rent and keep, where; three lots, and how many smaller ones."""
     lots = _lots(plan)
-    parts = lots[:_LOTS]
-    rest = len(lots) - _LOTS
+    parts = lots[:LOTS]
+    rest = len(lots) - LOTS
     if rest > 0:
         parts.append(counted(rest, "smaller lot"))
     apis = sorted({clip(row.api) for row in plan.routing if row.api is not None})
@@ -137,9 +138,9 @@ def _lots(plan: Plan) -> list[str]:
     texts = []
     for (verb, how, at), kinds in lots.items():
         kinds.sort(key=lambda lot: (-lot[0], lot[1]))
-        shown = [what for _, what in kinds[:_LOTS]]
-        if len(kinds) > _LOTS:
-            shown.append(counted(len(kinds) - _LOTS, "smaller lot"))
+        shown = [what for _, what in kinds[:LOTS]]
+        if len(kinds) > LOTS:
+            shown.append(counted(len(kinds) - LOTS, "smaller lot"))
         texts.append((sum(gpus for gpus, _ in kinds), f"{verb} {listed(shown)}{how} {at}"))
     return [text for _, text in sorted(texts, key=lambda lot: (-lot[0], lot[1]))]
 
@@ -229,21 +230,45 @@ def against(plan: Plan, relative: float) -> str:
     return f"{verb} {difference(abs(relative))[1:]} {'more' if relative > 0 else 'less'}"
 
 
+EACH_WAY = "Each way alone"
+WAYS_NOTE = (
+    "Each is the best plan of one way to get the tokens, without the others and without what is "
+    "owned already."
+)
+
+
+def ways_title(plan: Plan) -> str:
+    """The best of the ways alone, beside the plan."""
+    found = next((way for way in plan.ways if way.objective_value is not None), None)
+    if found is None:
+        return "No plan was found that gets the tokens in one way alone"
+    relative = found.difference_relative or 0.0
+    if words.is_tie(plan, relative):
+        return sentence(plain(f"{found.name} alone is as good"))
+    return sentence(plain(f"{found.name} alone {against(plan, relative)}"))
+
+
+def no_way(names: Sequence[str]) -> str:
+    """Ways of which alone no plan was found, whether or not there is one."""
+    return plain(f"Alone, no plan was found by: {', '.join(names)}.")
+
+
 # Latency
 
 
-def latency_title(rows: Sequence[Promise]) -> str:
+def latency_title(rows: Sequence[Promise], confidence: float | None = None) -> str:
     """Whether limits hold, and how many likely ranges reach beyond theirs."""
+    how = "as modelled" if confidence is None else f"at {part(confidence, 1.0)} confidence"
     late = [r for r in rows if r.promised_ms is not None and r.promised_ms > r.limit_ms * 1.000001]
     beyond = [r for r in rows if r.interval_ms[1] is not None and r.interval_ms[1] > r.limit_ms]
     if late:
-        return f"{len(late)} of {counted(len(rows), 'latency limit')} do not hold as modelled"
+        return f"{len(late)} of {counted(len(rows), 'latency limit')} do not hold {how}"
     if len(rows) == 1:
-        title = "The latency limit holds as modelled"
+        title = f"The latency limit holds {how}"
         return title + ("; its likely range reaches beyond" if beyond else "")
-    title = f"All {len(rows)} latency limits hold as modelled"
+    title = f"All {len(rows)} latency limits hold {how}"
     if not beyond:
-        return f"{title}, and so does the likely range of each"
+        return title if confidence is not None else f"{title}, and so does the likely range of each"
     if len(beyond) == len(rows):
         return f"{title}; the likely range of every one reaches beyond"
     if len(beyond) == 1:
@@ -251,11 +276,26 @@ def latency_title(rows: Sequence[Promise]) -> str:
     return f"{title}; the likely ranges of {len(beyond)} reach beyond"
 
 
+def limit_of(row: Promise) -> str:
+    """Which figure of which requests is limited: `TTFT p95, completion`."""
+    which = "all requests" if row.cls == ALL_REQUESTS else clip(row.cls)
+    return f"{row.metric.upper()} {row.percentile}, {which}"
+
+
 LATENCY_NOTE = (
     "The dot is what the model promises and the line the range that holds four of five measured "
     "runs left out of its fit. Where it passes the limit, plan again with a confidence of 90% to "
     "keep headroom, or measure first."
 )
+
+
+def held_note(confidence: float) -> str:
+    """What the marks of a plan are that holds its limits at a confidence."""
+    return (
+        "The dot is what the model expects of this plan and the line the range that holds four of "
+        "five measured runs left out of its fit. The ring is the latency with the model's errors "
+        f"against the plan: with a confidence of {part(confidence, 1.0)} it is no more than that."
+    )
 
 
 # Power
@@ -273,7 +313,8 @@ def power_title(plan: Plan) -> str:
     most, site = max(limited, key=lambda pair: pair[0])
     full = [s for share, s in limited if share >= 1.0 - _TIGHT]
     if full and len(full) == len(limited) == len(plan.sites):
-        every = f"Every site is at {_of_limit(min(s for s, _ in limited))}"
+        least = _of_limit(min(s for s, _ in limited))
+        every = f"Every site is at {least}" + ("" if least == "100%" else " or more")
         if len(full) == 1:
             every = f"The site is at {_of_limit(most)}"
         return f"{every} of its power limit: power is what binds"
@@ -340,6 +381,15 @@ def tile_of_power(plan: Plan) -> tuple[str, str]:
     return power(held), f"of {power(math.fsum(x or 0.0 for x in limits))} at {sites}"
 
 
+def tiles_of_images(plan: Plan) -> list[tuple[str, str, str]]:
+    """What a thousand images cost, of each workload of images; at most two."""
+    return [
+        ("Images, per thousand", unit_price(w.cost_per_thousand_images_usd), clip(w.workload, 24))
+        for w in plan.workloads
+        if w.images_per_year is not None and w.cost_per_thousand_images_usd is not None
+    ][:2]
+
+
 def tile_of_single(plan: Plan) -> tuple[str, str]:
     """What the best plan of one system type costs more."""
     single = plan.best_single_system
@@ -350,6 +400,11 @@ def tile_of_single(plan: Plan) -> tuple[str, str]:
     if words.is_tie(plan, relative):
         return "as good", f"all {name}"
     return difference(relative), f"all {name}"
+
+
+def told_beside(plan: Plan) -> tuple[str, ...]:
+    """How sure the answer is: at a confidence and as expected, and what the simulator says."""
+    return tuple(map(sentence, (*words.certainty(plan), *words.simulated(plan))))
 
 
 def front_note(plan: Plan) -> str:
@@ -427,9 +482,11 @@ SHAPLEY = (
 )
 
 
-def matters_most(name: str, by: str, less: str, more: str) -> str:
-    """`Price of h100-buy matters most: 20% less gives $2.75, 20% more gives $3.50`."""
-    return f"{name} matters most: {by} less gives {less}, {by} more gives {more}"
+def matters_most(name: str, by: str, less: str, more: str, unit: str) -> str:
+    """`Price of h100-buy matters most: 20% less gives $2.75, 20% more gives $3.50 per million
+    tokens`."""
+    told = {"USD per year": " a year"}.get(unit, f" {unit.removeprefix('USD ')}")
+    return f"{name} matters most: {by} less gives {less}, {by} more gives {more}{told}"
 
 
 RANGES = "Prices between which it stays the best, with all else as it is"
@@ -452,75 +509,3 @@ def moved_title(number: int, one: str) -> str:
     head, _, tail = one.partition(" of ")
     several = f"{head}s of {tail}" if tail else f"{one}s"
     return f"{counted(number, one, several)} moved"
-
-
-# Over time
-
-
-def over_time_heading(horizon: OverTime) -> str:
-    """What a million output tokens cost over the whole horizon."""
-    ends = [period.end for period in horizon.periods]
-    starts = [period.start for period in horizon.periods]
-    price = money_per_mtok(horizon.levelised_cost_per_mtok_output_usd)
-    if not ends:
-        return f"A million output tokens for {price}"
-    return f"A million output tokens for {price}, from {min(starts):%Y-%m} to {max(ends):%Y-%m}"
-
-
-def commitments(horizon: OverTime) -> str:
-    """What is to be ordered or signed now."""
-    if not horizon.commitments:
-        return "Order nothing now."
-    shown = [plain(line) for line in horizon.commitments[:_LOTS]]
-    rest = len(horizon.commitments) - _LOTS
-    if rest > 0:
-        shown.append(f"{rest} more")
-    return f"Now: {'; '.join(shown)}."
-
-
-def levelised(horizon: OverTime) -> str:
-    """The yearly cost that is worth as much as all cash of the horizon."""
-    return f"{exact_dollars(horizon.levelised_usd_per_year)} a year, levelised."
-
-
-def orders_title(horizon: OverTime) -> str:
-    """How many orders are decided now, and how many wait."""
-    now = sum(order.decided == "now" for order in horizon.orders)
-    later = len(horizon.orders) - now
-    if not later:
-        return f"{counted(now, 'order')}, all decided now"
-    verb = "waits" if later == 1 else "wait"
-    return f"{counted(now, 'order')} now; {later:,} {verb} for what comes"
-
-
-def cash_heading(horizon: OverTime) -> str:
-    """What the table of cash by period shows."""
-    return "Cash by period" + (", mean of the outlooks" if len(horizon.outlooks) > 1 else "")
-
-
-def over_time_title(horizon: OverTime) -> str:
-    """The yearly cost in the first and in the last period, there the mean of the outlooks."""
-    if not horizon.periods:
-        return "No period"
-    first, end = horizon.periods[0], max(p.start for p in horizon.periods)
-    if first.start == end:
-        return f"{short_dollars(first.annual_cost_usd)} a year"
-    last = [p for p in horizon.periods if p.start == end]
-    mean = sum(p.probability * p.annual_cost_usd for p in last)
-    return (
-        f"From {short_dollars(first.annual_cost_usd)} a year in {clip(first.period)} to "
-        f"{short_dollars(mean)} in {clip(last[0].period.split(' ', 1)[0])}"
-        f"{', mean of the outlooks' if len(last) > 1 else ''}"
-    )
-
-
-def futures_title(horizon: OverTime) -> str:
-    """The mean of the futures, and of the worst of them."""
-    risk = horizon.risk
-    if risk is None:
-        return f"{counted(len(horizon.outlooks), 'outlook')}"
-    worst = part(1.0 - risk.cvar_alpha, 1.0)
-    return (
-        f"{short_dollars(risk.expected_usd)} on average, {short_dollars(risk.cvar_usd)} in the "
-        f"worst {worst} of futures"
-    )

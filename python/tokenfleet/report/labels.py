@@ -24,6 +24,7 @@ class FieldName:
 
 
 FIELDS: Mapping[str, FieldName] = {
+    "demand": FieldName("demand"),
     "requests_per_s": FieldName("requests, mean"),
     "peak_to_mean": FieldName("peak over mean"),
     "peak_hours_per_day": FieldName("peak hours in a day"),
@@ -60,7 +61,7 @@ FIELDS: Mapping[str, FieldName] = {
     "storage_fraction": FieldName("storage", "of total IT capex"),
     "integration_fraction": FieldName("integration", "of the server price"),
     "staff_usd_per_kw_year": FieldName("staff", unit="USD per kW of IT and year"),
-    "staff_usd_per_year": FieldName("staff whatever the power", unit="USD a year"),
+    "staff_usd_per_year": FieldName("fixed staff", unit="USD a year"),
     "licence_usd_per_gpu_year": FieldName("licences", unit="USD per accelerator and year"),
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenfleet.report import words
+from tokenfleet.files.plain import plain
+from tokenfleet.report import findings, words
 
 
 def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
@@ -33,6 +34,26 @@ def solver_died(code: int) -> tuple[str, str]:
         f"the solver {how} before it had an answer",
         "solve again; if it ends so again, run tokenfleet plan on the scenario to see why",
     )
+
+
+def no_plan(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Why there is no plan, as the report says it: ways out, of which each is enough alone."""
+    found = [
+        list(dict.fromkeys(findings.sentence(plain(c["text"])) for c in way["changes"]))
+        for way in error.get("repairs") or ()
+    ]
+    known = error.get("type") == "InfeasibleError"
+    lead = findings.lead_of_ways(len(found)) if found else findings.sentence(error["message"])
+    return {
+        "title": findings.NO_PLAN if known else "No plan",
+        "lead": plain(lead),
+        "ways": [
+            {"text": way[0], "parts": []} if len(way) == 1
+            else {"text": findings.TOGETHER, "parts": way}
+            for way in found
+        ],
+        "hint": findings.sentence(plain(error.get("hint") or "")),
+    }  # fmt: skip
 
 
 def changed(count: int) -> str:

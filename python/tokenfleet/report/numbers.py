@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 
 def dollars(usd: float) -> str:
@@ -87,8 +88,13 @@ def short_dollars(usd: float) -> str:
 
 
 def short(value: float) -> str:
-    """A round figure for an axis: `0.5`, `800`, `20.0k`."""
-    return short_dollars(value).replace("$", "") if abs(value) >= 1e4 else spelled(value)
+    """A round figure for an axis: `0.5`, `800`, `20k`, `2.5M`."""
+    return trimmed(short_dollars(value).replace("$", "") if abs(value) >= 1e3 else spelled(value))
+
+
+def trimmed(figure: str) -> str:
+    """A figure without the zeros that end its decimals: `2.50M` is `2.5M`, `60.0 kW` is `60 kW`."""
+    return re.sub(r"\.(\d*?)0+(?!\d)", lambda m: f".{m[1]}" if m[1] else "", figure, count=1)
 
 
 def three(value: float) -> str:

@@ -57,6 +57,14 @@ def sentences(horizon: OverTime) -> Iterator[str]:
             f"The plan costs {dollars(risk.expected_usd)} on average, {dollars(risk.cvar_usd)} in "
             f"the worst {percent(1.0 - risk.cvar_alpha)} of futures"
         )
+    yield from of_risk(horizon)
+    yield from at_the_end(horizon)
+
+
+def of_risk(horizon: OverTime) -> Iterator[str]:
+    """What knowing, planning and waiting are worth."""
+    risk = horizon.risk
+    if risk is not None:
         if risk.evpi_usd is not None:
             between = _between(risk.evpi_low_usd, risk.evpi_high_usd)
             yield f"Knowing the future today is worth at most {dollars(risk.evpi_usd)}{between}"
@@ -70,6 +78,10 @@ def sentences(horizon: OverTime) -> Iterator[str]:
             yield f"Ordering nothing in the first period would cost {waiting} more"
         if risk.unmet_probability > 0:
             yield f"Some demand is unmet with probability {percent(risk.unmet_probability)}"
+
+
+def at_the_end(horizon: OverTime) -> Iterator[str]:
+    """What stands at the end, what runs on, and how firm later periods are."""
     worth = sum(p.probability * p.end_value_usd for p in horizon.periods)
     if worth:
         yield f"What stands at the end is counted as worth {dollars(worth)} then"

@@ -32,6 +32,8 @@ _KEPT_WARNINGS = ("inherited", "confidence")  # the others may name anything
 _PRICES = ("price_usd_per_system", "price_usd_per_gpu_h", "price_source", "energy_usd_per_kwh_it")
 _PER_TOKEN = ("cost_per_mtok_output_usd", "cost_per_mtok_input_usd", "cost_per_mtok_total_usd")
 _PER_IMAGE = "cost_per_thousand_images_usd"
+_OF_OBJECTIVE = ("objective_value", "best_objective_value", "bound", "difference")
+_LISTED = {"classes": "class", "workloads": "workload"}  # keys whose lists are of such names
 _MONEY = re.compile(r"(^|_)usd(_|$)")
 
 
@@ -122,6 +124,8 @@ def _leave_out(data: dict[str, Any]) -> None:
         row["source"] = None
     if data["best_single_system"] is not None:
         data["best_single_system"]["systems_by_offer"] = {}
+    if data["other"] is not None:
+        data["other"].update(systems={}, undecided=None)
     own = {row["system"] for row in data["hardware"] if row["own"]}
     for row in data["hardware"]:
         if row["own"]:
@@ -130,12 +134,13 @@ def _leave_out(data: dict[str, Any]) -> None:
 
 
 def _scale_objective(data: dict[str, Any], plan: Plan) -> None:
-    """The value per 100 of itself, where it is money."""
+    """The value per 100 of itself, where it is money; so is that of every plan beside it."""
     if "USD" not in plan.objective_unit or not plan.objective_value:
         return
     scale = 100.0 / plan.objective_value
-    for row in (data, data["best_single_system"]):
-        for key in ("objective_value", "bound", "difference") if row is not None else ():
+    beside = (data["best_single_system"], data["other"], *data["ways"], *data["without"])
+    for row in (data, *(row for row in beside if row is not None)):
+        for key in _OF_OBJECTIVE:
             if row.get(key) is not None:
                 row[key] *= scale
 
@@ -199,7 +204,9 @@ def _renamed(data: Any, names: Names, table: str = "", key: str = "") -> Any:
     """The same data under other names."""
     if isinstance(data, list):
         return [
-            names.of("class", each) if key == "classes" else _renamed(each, names, table)
+            names.of(_LISTED[key], each)
+            if key in _LISTED and isinstance(each, str)
+            else _renamed(each, names, table)
             for each in data
         ]
     if isinstance(data, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Systems
-from tokenfleet.report import words
+from tokenfleet.report import inputs
 
 YOURS, TYPICAL = "your scenario", "typical figure of the catalog"
 RUN_AGAIN = "run tokenfleet again"
@@ -44,7 +44,8 @@ MIX_HELD = (
 )
 ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
 LATENCY_NOTE = (
-    "Promised at the worst replica and hour; 80 % of measurements are in the likely range."
+    "At the worst replica and hour. Promised holds at the plan's confidence, expected is the "
+    "model's; 80 % of measurements are in the likely range around it."
 )
 POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
 SERVING_NOTE = "What runs where. GPUs each is the size of one replica."
@@ -73,11 +74,11 @@ POWER_BY_DATE = "Power held by systems in each period, in the basis of the limit
 FUTURES_NOTE = "What each outlook costs, and what it would cost were it known today."
 
 
-def origin(row: words.Assumed) -> str:
+def origin(row: inputs.Assumed) -> str:
     """Whose an input is, and of which day: `typical: price book 2026-07 (2025-08)`."""
     if row.source == "scenario":
         return YOURS
-    return words.source(row)
+    return inputs.source(row)
 
 
 def order_line(row: Systems) -> str:

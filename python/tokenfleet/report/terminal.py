@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
-from tokenfleet.report import over_time, words
+from tokenfleet.report import inputs, over_time, words
 from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.numbers import dollars, number, percent, share, unit_price
 
@@ -36,7 +36,7 @@ def render(plan: Plan, console: Console) -> None:
             console.print(table)
     for block in (
         _notes("Not considered", words.not_considered(plan), len(plan.not_considered)),
-        _notes("Assumed", [words.assumed(row) for row in plan.inputs if row.assumed], shown=20),
+        _notes("Assumed", [inputs.assumed(row) for row in plan.inputs if row.assumed], shown=20),
         _notes("Warnings", words.warnings(plan)),
     ):
         if block is not None:
@@ -101,7 +101,7 @@ def _ways(plan: Plan) -> Grid:
     grid = Grid("Each way alone", (*texts("way"), *numbers))
     for row in plan.ways:
         if row.annual_cost_usd is None:
-            grid.add(row.name, *("no plan", "", "", "", ""))
+            grid.add(row.name, *("none found", "", "", "", ""))
         else:
             more = "" if row.difference_relative is None else f"{row.difference_relative:+.1%}"
             grid.add(

@@ -7,21 +7,17 @@ so that no control character of a scenario gets out.
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Protocol
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Limit, OtherAnswer, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, KEPT
 from tokenfleet.report import ages
-from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.numbers import (
     amount,
     dollars,
-    exact_dollars,
     number,
     percent,
     spelled,
@@ -29,24 +25,6 @@ from tokenfleet.report.numbers import (
 )
 from tokenfleet.schema.fields import HOURS_PER_DAY
 from tokenfleet.sizing.margin import Margin
-
-
-class Assumed(Protocol):
-    """An input of a plan, or of a scenario that is checked."""
-
-    @property
-    def what(self) -> str: ...
-    @property
-    def value(self) -> float | str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def as_of(self) -> str | None: ...
-    @property
-    def note(self) -> str | None: ...
-
 
 _OBTAINED = {
     "buy": "bought",
@@ -65,13 +43,11 @@ _ITEMS = {
     "contracted_power": "contracted power",
     "all_in": "systems at an all-in price",
 }
-_PATH = re.compile(
-    r"(?P<table>\w+)(?:\[(?P<row>.*)\])?(?:\.demand)?\.(?P<field>[a-z0-9_]+)(?P<key>\..+)?"
-)
-_WHOLE = re.compile(r"(?P<table>)(?P<field>[a-z0-9_]+)(?:\[(?P<row>.*)\])?(?P<key>)")  # no table's
 SAME = 1e-6  # relative difference below which two plans are equal
 _NOTHING = 1e-5  # of a value, below which it is not said that it was given up
 _NEARLY_PROVEN = 0.005  # gap below which nothing is said of it beside another answer
+_LIMITED = {"_kw": " kW", "_usd": " USD", "_kg": " kg", "_per_s": " requests/s"}  # units by key
+_BINDING = 3  # limits that are named
 _TIGHT = 0.01  # share of a limit below which what is left is next to nothing
 _BUNDLES = 3  # kinds of systems named in the headline
 _SHARE_OF_NOTE = 0.005  # smaller costs stand together
@@ -202,12 +178,13 @@ def simplicity(plan: Plan) -> str:
         return ""
     share = abs(plan.objective_value - best) / abs(best)
     given = amount(abs(plan.objective_value - best), plan.objective_unit)
+    given = percent(share) if given.startswith("$0 ") else f"{given} ({percent(share)})"
     why = (
         "to keep what stands"
         if KEPT in [notice.text for notice in plan.warnings]
         else "for a simpler plan"
     )
-    return f"; {given} ({percent(share)}) is given up {why}"
+    return f"; {given} is given up {why}"
 
 
 def _better(plan: Plan) -> str:
@@ -226,7 +203,7 @@ def _unproven(gap: str | None, goal: str) -> str:
 
 def reasons(plan: Plan) -> list[str]:
     """Why this plan: the alternative, what binds, where the money goes, what stands spare."""
-    found = [_alternative(plan), *_without(plan), _binding(plan), _largest_cost(plan)]
+    found = [_alternative(plan), *without(plan), binding(plan), _largest_cost(plan)]
     found.append(spares(plan))
     return [text for text in found if text is not None]
 
@@ -260,7 +237,7 @@ def is_tie(plan: Plan, relative: float) -> bool:
     return abs(relative) <= max(plan.gap or 0.0, SAME)
 
 
-def _without(plan: Plan) -> list[str]:
+def without(plan: Plan) -> list[str]:
     """Why the plan has what people would rather do without."""
     texts = []
     for row in plan.without:
@@ -277,14 +254,14 @@ def _without(plan: Plan) -> list[str]:
     return texts
 
 
-def _binding(plan: Plan) -> str | None:
+def binding(plan: Plan) -> str | None:
     """Limits that leave no room; where none does, the closest."""
-    limits, promises = tightest(plan.limits, 1), tightest_promises(plan.slo)[:1]
+    limits, promises = tightest(plan.limits, _BINDING), tightest_promises(plan.slo)[:1]
     tight = [_limit_words(row) for row in limits if binds(plan, row)]
     tight += [_promise_words(row) for row in promises if _left(row) <= _TIGHT]
     if tight:
         return f"what binds: {'; '.join(tight)}"
-    near = [_limit_words(row) for row in limits] + [_promise_words(row) for row in promises]
+    near = [_limit_words(row) for row in limits[:1]] + [_promise_words(row) for row in promises]
     return f"no limit binds; the closest: {'; '.join(near)}" if near else None
 
 
@@ -337,12 +314,15 @@ def _left(row: Promise) -> float:
 def _limit_words(row: Limit) -> str:
     name = limit_name(row.what)
     where = "" if row.where == "all" else f" of {row.where}"
-    return plain(f"{name}{where} {number(row.used)} of {number(row.limit)}")
+    unit = next((unit for end, unit in _LIMITED.items() if row.what.endswith(end)), "")
+    return plain(f"{name}{where} {spelled(row.used)} of {spelled(row.limit)}{unit}")
 
 
 def _promise_words(row: Promise) -> str:
     what = f"{row.metric.upper()} {row.percentile}"
-    return plain(f"{what} of {row.workload} {number(row.promised_ms)} of {number(row.limit_ms)} ms")
+    return plain(
+        f"{what} of {row.workload} {spelled(row.promised_ms)} of {spelled(row.limit_ms)} ms"
+    )
 
 
 def token_price(plan: Plan) -> str:
@@ -376,6 +356,15 @@ def money(plan: Plan) -> str:
         f"{front}{dollars(plan.annual_cost_usd)} a year ({dollars(plan.annual_cost_usd / 12)} a "
         f"month) for {tokens}"
     )
+
+
+def paid_to_apis(plan: Plan) -> list[tuple[str, float]]:
+    """Each hosted API that is used, and what it is paid, USD a year."""
+    usd: dict[str, float] = defaultdict(float)
+    for row in plan.routing:
+        if row.api is not None:
+            usd[row.api] += row.cost_usd_per_year
+    return sorted(usd.items())
 
 
 def power_held_kw(plan: Plan) -> float:
@@ -523,50 +512,6 @@ def _joined(plan: Plan) -> list[str]:
         "for a benchmark before you buy"
     )
     return [*(row.text for row in plan.warnings if row.kind != "inherited"), joined]
-
-
-def assumed(row: Assumed) -> str:
-    """An input that was left blank: `finance.life_years 5 years: catalog typical of … (2026)`."""
-    value = row.value if isinstance(row.value, str) else number(row.value)
-    stated = f"{value} {row.unit}".strip()
-    return plain(f"{row.what} {stated}: {source(row)}")
-
-
-def source(row: Assumed) -> str:
-    """Where an input comes from, and of which day: `price book 2026-07 (2025-08)`."""
-    dated = f" ({row.as_of})" if row.as_of else ""
-    noted = f"; {row.note}" if row.note else ""
-    return plain(f"{row.source}{dated}{noted}")
-
-
-def input_name(row: Assumed) -> str:
-    """An input in words: `electricity at eu-dublin` for `sites[eu-dublin].electricity_usd_...`."""
-    found = _PATH.fullmatch(row.what) or _WHOLE.fullmatch(row.what)
-    if found is None or found["field"] not in FIELDS:
-        return plain(row.what)
-    name, of = FIELDS[found["field"]].whole(), found["row"]
-    kind = f" ({found['key'][1:]})" if found["key"] else ""
-    where = "" if of is None else f" {'at' if found['table'] == 'sites' else 'of'} {of}"
-    return plain(capital(f"{name}{kind}{where}"))
-
-
-def _cents(usd: float) -> str:
-    """A price with at least cents, and all the digits that it needs."""
-    shown = spelled(usd)
-    return shown if not usd or usd >= 1000 or len(shown.partition(".")[2]) >= 2 else f"{usd:.2f}"
-
-
-def input_value(row: Assumed) -> tuple[str, str]:
-    """An input's figure and its unit: ("10%", "a year"), ("$190,000", "each")."""
-    if isinstance(row.value, str):
-        return plain(row.value), row.unit
-    if row.unit in ("fraction", "1/year"):
-        return f"{spelled(100 * row.value)}%", "a year" if row.unit == "1/year" else ""
-    if row.unit == "USD/system":
-        return exact_dollars(row.value), "each"
-    if row.unit.startswith("USD/"):
-        return f"${_cents(row.value)}", f"per {row.unit[4:]}"
-    return spelled(row.value), "" if row.unit == "ratio" else row.unit
 
 
 def _several(names: Sequence[str]) -> str:

@@ -28,9 +28,18 @@ JSON Schema.
 """
 
 
+# Fields of a scenario that a newcomer needs, in the order of the tutorial; the others come after.
+_FIRST = (
+    "name", "as_of", "workloads", "sites", "systems", "offers", "apis", "finance", "objective",
+    "price_vintage", "catalog", "confidence", "quality", "reserve", "solver", "horizon", "outlooks",
+)  # fmt: skip
+
+
 def scenario_page(schema: Node) -> str:
-    """The page of what is filled in: fields with their defaults."""
-    return _page(_SCENARIO, schema, "field", default=True)
+    """The page of what is filled in: fields with their defaults, those first that come first."""
+    fields = schema["properties"]
+    ordered = {name: fields[name] for name in (*_FIRST, *(f for f in fields if f not in _FIRST))}
+    return _page(_SCENARIO, {**schema, "properties": ordered}, "field", default=True)
 
 
 def plan_page(schema: Node) -> str:
@@ -39,17 +48,24 @@ def plan_page(schema: Node) -> str:
 
 
 def _page(head: str, schema: Node, first: str, *, default: bool) -> str:
-    """One table for the whole and one for every row type that it refers to."""
-    whole = {schema["title"]: {**schema, "description": ""}}
-    return "\n".join(
-        [
-            head,
-            *(
-                _section(name, node, first, default=default)
-                for name, node in (*whole.items(), *sorted(schema["$defs"].items()))
-            ),
-        ]
-    )
+    """One table for the whole and one for every row type, where a reader first meets it."""
+    rows = {schema["title"]: {**schema, "description": ""}}
+    rows |= {name: schema["$defs"][name] for name in _met(schema["properties"], schema["$defs"])}
+    sections = (_section(name, node, first, default=default) for name, node in rows.items())
+    return "\n".join([head, *sections])
+
+
+def _met(node: Any, rows: Node, met: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Row types in the order in which they are referred to, each before what it refers to."""
+    if isinstance(node, Mapping):
+        name = str(node.get("$ref", "")).rsplit("/", 1)[-1]
+        if name and name not in met:
+            return _met(rows[name], rows, (*met, name))
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            met = _met(each, rows, met)
+    return met
 
 
 def _section(name: str, node: Node, first: str, *, default: bool) -> str:

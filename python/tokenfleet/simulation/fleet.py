@@ -10,7 +10,7 @@ import numpy as np
 
 from tokenfleet import _core
 from tokenfleet.errors import SchemaError
-from tokenfleet.plan.promises import ALL_REQUESTS
+from tokenfleet.plan.rows import ALL_REQUESTS
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import FloatArray
 from tokenfleet.schema import Slo

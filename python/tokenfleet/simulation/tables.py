@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from tokenfleet import _core
-from tokenfleet.plan.promises import ALL_REQUESTS
-from tokenfleet.plan.rows import Plan
+from tokenfleet.plan.rows import ALL_REQUESTS, Plan
 from tokenfleet.problem.specification import PERCENTILES, Specification
 from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
 from tokenfleet.schema import Slo

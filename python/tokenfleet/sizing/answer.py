@@ -62,7 +62,13 @@ def quick(question: Question, catalog: Catalog | None = None) -> Iterator[Answer
     """
     catalog = catalog or load_catalog()
     if question.is_inverse:
-        yield _answer("most tokens", question.scenario("most_tokens", catalog), catalog)
+        most = _answer("most tokens", question.scenario("most_tokens", catalog), catalog)
+        if most.plan is not None and not most.plan.tokens_per_year_output:
+            nothing = f"{question.limits()}: less than one system needs"
+            raise InfeasibleError(
+                f"nothing can be served: {nothing}", [nothing], "raise --mw or --budget"
+            )
+        yield most
         yield _answer(
             "least per token", question.scenario("least_cost_per_token", catalog), catalog
         )

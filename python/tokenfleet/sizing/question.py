@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
 from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import did_you_mean
+from tokenfleet.schema.fields import Percentile
 
 Get = Literal["any", "buy", "rent"]
 KINDS: Mapping[Get, tuple[str, ...]] = {"buy": ("buy",), "rent": ("rent", "on_demand")}
@@ -59,6 +60,11 @@ class Question:
             value = getattr(self, field)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise SchemaError(f"{option} {value:g}: must be above 0", "give a positive number")
+        if self.percentile not in get_args(Percentile):
+            raise SchemaError(
+                f"--percentile {self.percentile}: not known",
+                f"write one of {', '.join(get_args(Percentile))}",
+            )
         if self.rate_rps is None and self.budget_usd_per_year is None and self.power_mw is None:
             raise SchemaError(
                 "neither a demand nor a limit",
@@ -107,12 +113,16 @@ class Question:
         size = f"{self.input_tokens:g} in, {self.output_tokens:g} out"
         if self.rate_rps is not None:
             return f"{self.model}: {self.rate_rps:g} requests/s of {size}"
+        return f"{self.model}: what {self.limits()} serve of {size}"
+
+    def limits(self) -> str:
+        """Budget and power in words: `1,000,000 USD a year and 5 MW`."""
         limits = []
         if self.budget_usd_per_year is not None:
             limits.append(f"{self.budget_usd_per_year:,.0f} USD a year")
         if self.power_mw is not None:
             limits.append(f"{self.power_mw:g} MW")
-        return f"{self.model}: what {' and '.join(limits)} serve of {size}"
+        return " and ".join(limits)
 
     def _workload(self) -> dict[str, Any]:
         limits = {"ttft": self.ttft_ms, "tpot": self.tpot_ms}

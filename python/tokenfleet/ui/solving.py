@@ -85,7 +85,7 @@ class Solver:
             "share": share,
             "text": local.solving(self.event, seconds, self.stopping) if self.running else "",
             "plans": len(self.plans),
-            "error": self.error,
+            "error": None if self.error is None else local.no_plan(self.error),
         }
 
     async def _solve(self, text: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan
-from tokenfleet.report import local, words
+from tokenfleet.report import inputs, local, words
 from tokenfleet.report.numbers import dollars, number, power, unit_price
 from tokenfleet.report.page.parts import Tile
 from tokenfleet.ui.form import changes
+
+_ROW = re.compile(r"(?P<table>\w+)\[(?P<row>\d+)\]\.(?P<rest>.+)")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class View:
     headline: str
     tiles: tuple[Tile, ...]
     warnings: tuple[str, ...]
-    changes: tuple[tuple[str, str, str], ...]
+    changes: tuple[tuple[str, str, str, str], ...]  # path, what it is called, before, now
     systems: tuple[tuple[str, str, str, int, int], ...]  # site, system, how, before, now
     costs: tuple[tuple[str, str, str, str], ...]  # item, before, now, change
     latency: tuple[tuple[str, str, str, str], ...]  # workload, metric, promised, limit
@@ -45,11 +49,30 @@ def view(plans: Sequence[tuple[Any, Plan]], shown: int, base: int | None) -> Vie
         headline=words.headline(plan),
         tiles=_tiles(plan, other),
         warnings=tuple(words.warnings(plan)[:4]),
-        changes=tuple(changes(plans[base][0], data)) if base is not None else (),
+        changes=tuple(_changes(plans[base][0], data)) if base is not None else (),
         systems=tuple(_systems(plan, other)),
         costs=tuple(_costs(plan, other)),
         latency=tuple(_latency(plan)),
     )
+
+
+def _changes(before: Any, after: Any) -> Iterator[tuple[str, str, str, str]]:
+    for path, then, now in changes(before, after):
+        yield path, _called(after, path), then, now
+
+
+def _called(data: Any, path: str) -> str:
+    """What a field is called, with the id of its row; empty where it has no name."""
+    found = _ROW.fullmatch(path)
+    if found is None:
+        return ""
+    try:
+        row = data[found["table"]][int(found["row"])]["id"]
+    except (LookupError, TypeError):
+        return ""
+    whole = f"{found['table']}[{row}].{found['rest']}"
+    name = inputs.called(whole)
+    return "" if name == plain(whole) else name
 
 
 def plan_name(plans: Sequence[tuple[Any, Plan]], i: int) -> str:

@@ -189,7 +189,7 @@ def _by_row(
 
 
 def when(problem: Problem, row: Row) -> str:
-    """The load block that a row speaks of; nothing where it speaks of all of them."""
+    """The hours of the year that a row speaks of; nothing where it speaks of all of them."""
     scope = getattr(row, "scope", None)
     b = getattr(row, "block", None) if scope is None else only_of(problem, scope)
     if b is None or len(problem.blocks) == 1:
@@ -197,7 +197,7 @@ def when(problem: Problem, row: Row) -> str:
     block = problem.blocks[b]
     if block.lost_site >= 0:
         return f" while site {problem.sites[block.lost_site].id} is lost"
-    return f" in load block {b} ({block.hours:g} h a year)"
+    return f" in {block.hours:,.0f} hours of the year"
 
 
 def only_of(problem: Problem, scope: int) -> int | None:

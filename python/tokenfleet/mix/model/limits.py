@@ -381,6 +381,11 @@ def _types_used(use: Usage, _: StatedLimit) -> Amount:
     return total(np.minimum(np.ceil(amount), 1.0) for amount in most)
 
 
+def _rate(rps: float) -> str:
+    """A rate with four digits, whole from a thousand on: `22.74`, `24,000`."""
+    return f"{rps:,.0f}" if rps >= 1e3 else f"{rps:.4g}"
+
+
 class _Served(Family):
     """Demand: its rows are by class and block, and it is met or it is not."""
 
@@ -397,8 +402,8 @@ class _Served(Family):
         workload = problem.workloads[row.workload]
         class_id, size = workload.class_ids[row.cls], self.size(problem, row)
         return (
-            f"workload {workload.id}, class {class_id}: {amount:.6g} of {size:.6g} requests/s "
-            f"cannot be served{when(problem, row)}"
+            f"workload {workload.id}, class {class_id}: {_rate(amount)} of {_rate(size)} "
+            f"requests/s cannot be served{when(problem, row)}"
         )
 
     def change(self, problem: Problem, row: Row, amount: float) -> Change:

@@ -17,6 +17,7 @@ from tokenfleet.report.numbers import (
     exact_dollars,
     minus,
     part,
+    percent,
     short_dollars,
 )
 from tokenfleet.report.page import charts
@@ -24,6 +25,7 @@ from tokenfleet.report.page.look import OTHER, Look
 from tokenfleet.report.page.parts import (
     Cell,
     Hall,
+    Lines,
     Part,
     Racks,
     Section,
@@ -85,6 +87,9 @@ def systems(look: Look) -> Section:
     halls = tuple(_halls(look))
     if halls:
         parts.append(Racks(halls))
+    spares = words.spares(plan)
+    if spares is not None:
+        parts.append(Lines((findings.sentence(spares),)))
     label = "What to get" if plan.horizon is None else "In the first period"
     return Section(label, findings.to_get(plan), tuple(parts))
 
@@ -106,16 +111,12 @@ def _dated(s: Systems, age: int | None) -> str:
 
 def _apis(plan: Plan) -> list[TableRow]:
     """What is paid to each hosted API, and what leaving requests unserved is priced at."""
-    usd: dict[str, float] = defaultdict(float)
-    for r in plan.routing:
-        if r.api is not None:
-            usd[r.api] += r.cost_usd_per_year
     lines = [
         row(
             Cell("Hosted API", clip(api), key=OTHER), "by the token", "–", "–", "–", "–", "–",
             short_dollars(paid),
         )
-        for api, paid in sorted(usd.items())
+        for api, paid in words.paid_to_apis(plan)
     ]  # fmt: skip
     contracted = sum(s.contracted_power_usd_per_year for s in plan.sites)
     unserved = sum(u.cost_usd_per_year for u in plan.unserved)
@@ -217,7 +218,8 @@ def money(look: Look) -> Section | None:
     totals = [_bar_row("Total a year", last, _whole(total), "100%", "total")]
     columns = (text("Item"), chart("Share of the total"), figure("USD a year"), figure("Share"))
     table = Table(grid(columns, rows, totals), "bars")
-    return Section("Where the money goes", findings.money_title(plan), (table,))
+    label = "Where the money goes" + ("" if plan.horizon is None else " in the first period")
+    return Section(label, findings.money_title(plan), (table,))
 
 
 def _whole(usd: float) -> str:
@@ -233,13 +235,13 @@ def _bar_row(name: str, mark: Markup, usd: str, share: str, kind: str = "") -> T
 
 
 def alternatives(look: Look) -> Section | None:
-    """This plan beside the best plan of one system type."""
+    """This plan beside the best plan of one system type, and of each way alone."""
     plan, single = look.plan, look.plan.best_single_system
-    if single is None or not plan.systems:
-        return None
+    beside = each_way(plan)
+    if single is None or not plan.systems or max(single.objective_value, plan.objective_value) <= 0:
+        title = findings.ways_title(plan)
+        return Section("Against the alternatives", title, tuple(beside)) if beside else None
     most = max(single.objective_value, plan.objective_value)
-    if most <= 0:
-        return None
     names = words.accelerators(plan)
     relative = single.difference_relative or 0.0
     tie = words.is_tie(plan, relative)
@@ -262,5 +264,31 @@ def alternatives(look: Look) -> Section | None:
     ]
     columns = (text("Plan"), chart("Beside each other"), figure(plan.objective_unit),
                figure("More or less"))  # fmt: skip
-    table = Table(grid(columns, rows), "bars")
-    return Section("Against the alternatives", findings.single_title(plan), (table,))
+    parts = (Table(grid(columns, rows), "bars"), *beside)
+    return Section("Against the alternatives", findings.single_title(plan), parts)
+
+
+def each_way(plan: Plan) -> list[Part]:
+    """Buying, renting and hosted APIs, each alone; why the plan has what is better avoided."""
+    parts: list[Part] = []
+    known = [way for way in plan.ways if way.annual_cost_usd is not None]
+    if known:
+        rows = [
+            row(
+                findings.sentence(clip(way.name)),
+                exact_dollars(way.annual_cost_usd or 0.0),
+                "–" if way.difference_relative is None else difference(way.difference_relative),
+                short_dollars(way.capex_usd) if way.capex_usd else "–",
+                f"{way.gpus or 0:,}",
+                "–" if way.gap is None else percent(way.gap),
+            )
+            for way in known
+        ]
+        columns = (text("Way"), figure("A year, USD"), figure("Against this plan"),
+                   figure("Up front, USD"), figure("GPUs"), figure("Proven within"))  # fmt: skip
+        parts.append(Table(grid(columns, rows), heading=findings.EACH_WAY))
+    without = [findings.sentence(line) for line in words.without(plan)]
+    none = [clip(way.name) for way in plan.ways if way.annual_cost_usd is None]
+    lines = [findings.WAYS_NOTE] if known else []
+    lines += [findings.no_way(none)] if none else []
+    return [*parts, Lines((*lines, *without))] if lines or without else parts

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from tokenfleet.explanation.rows import Difference, Explanation, FlipPrice, Moved, RepairSet, Worth
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.explored import Swing
-from tokenfleet.report import explained, findings, words
+from tokenfleet.report import explained, findings, inputs, words
 from tokenfleet.report.findings import clip, sentence
-from tokenfleet.report.numbers import difference, exact_dollars, short_dollars, spelled
+from tokenfleet.report.labels import capital
+from tokenfleet.report.numbers import difference, exact_dollars, short, short_dollars, spelled
 from tokenfleet.report.page import charts
+from tokenfleet.report.page.charts import SYSTEM_COLOURS
+from tokenfleet.report.page.panel import Axis, Panel, Series
 from tokenfleet.report.page.parts import (
     Cell,
     Grid,
@@ -23,6 +26,7 @@ from tokenfleet.report.page.parts import (
     Tile,
     Way,
     chart,
+    drawn,
     figure,
     grid,
     row,
@@ -42,13 +46,37 @@ def sections(found: Explanation, *, swings: bool = True) -> Iterator[Section]:
     unit = found.objective_unit
     for label, title, lines in (
         ("Energy, speed and terms", findings.INPUTS, map(explained.flip_input, found.flip_inputs)),
+        ("Precision", findings.PRECISION, map(explained.premium, found.premium)),
         ("Break-even", findings.BREAK_EVEN, map(explained.break_even, found.break_even)),
         ("Measure next", findings.MEASURE,
          (explained.measure(r, unit) for r in found.measure if r.changes)),
+        ("Not answered", findings.NOT_ANSWERED, found.notes),
     ):  # fmt: skip
-        said = tuple(map(sentence, lines))[:_ROWS]
+        said = tuple(sentence(plain(line)) for line in lines)[:_ROWS]
         if said:
-            yield Section(label, title, (Lines(said),))
+            routes = _routes(found) if label == "Break-even" else []
+            yield Section(label, title, (*routes, Lines(said)))
+
+
+def _routes(found: Explanation) -> list[Part]:
+    """What each way to get tokens costs, by volume and by utilisation."""
+    parts: list[Part] = []
+    for axis, name, shown in (
+        ("volume", "times the demand", short),
+        ("utilisation", "of the year at the peak", lambda at: f"{100 * at:.0f}%"),
+    ):
+        of: dict[str, list[tuple[float, float]]] = {}
+        for r in found.crossover:
+            if r.axis == axis and r.cost_per_mtok_output_usd is not None:
+                of.setdefault(clip(r.route), []).append((r.at, r.cost_per_mtok_output_usd))
+        lines = tuple(
+            Series(route, tuple(points), f"s{i}", dots=False)
+            for i, (route, points) in enumerate(list(of.items())[:SYSTEM_COLOURS])
+        )
+        title = f"What a million output tokens cost by each way, over {axis}"
+        x, y = Axis(log=axis == "volume", shown=shown), Axis(log=True)
+        parts += drawn(Panel(title, name, "USD per million", lines, x=x, y=y))
+    return parts
 
 
 def ways_out(rows: Sequence[RepairSet]) -> tuple[Way, ...]:
@@ -100,6 +128,7 @@ def tornado(base: float, unit: str, found: Sequence[Swing]) -> Section | None:
         by,
         _value(swings[0].value_low, unit),
         _value(swings[0].value_high, unit),
+        unit,
     )
     return Section("What would change it", title, (Table(grid(columns, rows), "bars"),))
 
@@ -117,11 +146,10 @@ def _flips(found: Explanation) -> Section | None:
     if not rows:
         return None
     how = text("How got", "how")
-    table = grid(
-        (text("What"), text("At which price the plan changes", "price"), how),
-        [_named(clip(r.name), explained.flip(r), r.how) for r in rows],
-    )
-    parts = [Table(table)]
+    lines = [
+        _solved(line, r.how) for r in rows for line in (explained.flip(r), *explained.takes(r))
+    ]
+    parts = [Table(grid((text("At which price the plan changes"), how), lines))]
     if found.ranges:
         stays = [_named(*_split(explained.stays(r)), r.how) for r in found.ranges[:_ROWS]]
         columns = (text("Price of"), text("Between which the plan stays the best", "between"), how)
@@ -135,10 +163,15 @@ def _nearness(r: FlipPrice) -> tuple[float, str]:
 
 
 def _named(name: str, said: str, how: str) -> TableRow:
+    """A sentence without how it was got, which has a column, behind its name."""
+    return row(name, *_solved(said, how).cells)
+
+
+def _solved(said: str, how: str) -> TableRow:
     """A sentence without how it was got, which has a column."""
     proven = how == "re-solved and proven"
     tag = Cell(tag="proven" if proven else how, tone="good" if proven else "")
-    return row(name, sentence(said.replace(f" [{how}]", "")), tag)
+    return row(sentence(said.replace(f" [{how}]", "").strip()), tag)
 
 
 def _worth(found: Explanation) -> Section | None:
@@ -199,7 +232,7 @@ def page_of_difference(found: Difference, name: str) -> Page:
         topic="difference",
         dated=clip(name),
         tone="good" if found.how == "re-solved and proven" else "warn",
-        pill=sentence(found.how),
+        pill=capital(found.how),
         heading=sentence(explained.difference(found)),
         lead="",
         tiles=(
@@ -230,10 +263,10 @@ def _due(found: Difference) -> Grid:
         at += part.change
         colour = "f-good" if part.change < 0 else "f-warn"
         mark = charts.waterfall(*ends, colour, last=i == len(found.parts) - 1)
-        inputs = ", ".join(clip(plain(one)) for one in part.inputs[:4])
+        named = ", ".join(clip(inputs.called(one)) for one in part.inputs[:4])
         rows.append(
             row(
-                Cell(sentence(part.group), inputs, under=True),
+                Cell(sentence(part.group), named, under=True),
                 Cell(mark=mark),
                 _value(part.change, unit),
             )

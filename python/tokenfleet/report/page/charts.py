@@ -110,9 +110,14 @@ def bullet(held: float, drawn: float, limit: float | None, binds: bool) -> Marku
 
 
 def against_limit(
-    value: float | None, low: float | None, high: float | None, limit: float
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    limit: float,
+    held: float | None = None,
 ) -> Markup:
-    """A value (dot) and its range (bar) on a scale from 0 to twice the limit (line)."""
+    """A value (dot) and its range (bar) on a scale from 0 to twice the limit (line); a ring is the
+    value that is `held`."""
     most = 2.0 * limit
     if limit <= 0 or value is None:
         return drawing([_upright(0.5, 0, 18, "l-ink", 1.5)], 18)
@@ -125,9 +130,20 @@ def against_limit(
     if far > 0.5:
         body.append(_span(max(start, 0.5), far, "l-warn", ' stroke-dasharray="4 3"'))
     body.append(_upright(0.5, 0, 18, "l-ink", 1.5))
-    colour = "f-warn" if value > limit * (1 + 1e-9) else "f-accent"
-    body.append(f'<circle cx="{_percent(at[0])}" cy="9" r="4.5" class="{colour}"/>')
+    if held is not None:
+        body.append(
+            f'<circle cx="{_percent(held / most)}" cy="9" r="4.5" '
+            f'class="f-paper l-{_beyond(held, limit)}" stroke-width="2"/>'
+        )
+    body.append(
+        f'<circle cx="{_percent(at[0])}" cy="9" r="4.5" class="f-{_beyond(value, limit)}"/>'
+    )
     return drawing(body, 18)
+
+
+def _beyond(value: float, limit: float) -> str:
+    """The colour of a value: a warning beyond its limit."""
+    return "warn" if value > limit * (1 + 1e-9) else "accent"
 
 
 def _span(start: float, end: float, colour: str, dash: str) -> str:

@@ -12,7 +12,7 @@ from tokenfleet.report import explored as said
 from tokenfleet.report import words
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import difference
-from tokenfleet.report.page import changes, charts
+from tokenfleet.report.page import buy, changes, charts
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.panel import Axis, Panel, Series
 from tokenfleet.report.page.parts import (
@@ -69,12 +69,9 @@ def alternatives(look: Look, found: Exploration) -> Section | None:
         figure("More or less"),
     )
     parts: list[Part] = [Table(grid(columns, shown), "bars")]
-    none = [
-        sentence(f"{said.rule(r)}: no plan. {sentence(clip(r.reason or '', 150))}")
-        for r in found.alternatives
-        if r.plan is None
-    ]
-    parts.append(Lines((*none, said.STAYS, *found.notes)))
+    notes = (*said.without_plan(found), said.STAYS, *said.solved_anew(plan, found), *found.notes)
+    parts.append(Lines(notes))
+    parts += buy.each_way(plan)
     title = said.alternatives_title(plan, found)
     return Section("Against the alternatives", title, tuple(parts))
 

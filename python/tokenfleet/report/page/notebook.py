@@ -40,6 +40,10 @@ def _order(plan: Plan) -> Grid:
         )
         for s in ranked[:_ROWS]
     ]
+    rows += [
+        row("Hosted API", "by the token", clip(api), "–", "–", exact_dollars(usd))
+        for api, usd in words.paid_to_apis(plan)
+    ]
     left = len(ranked) - _ROWS
     columns = (text("System"), text("How"), text("Site"), figure("Systems"), figure("GPUs"),
                figure("A year"))  # fmt: skip

@@ -11,6 +11,7 @@ from datetime import date
 from tokenfleet.explanation.rows import Explanation
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import findings, words
+from tokenfleet.report import findings_over_time as over_years
 from tokenfleet.report.numbers import exact_dollars, short_dollars
 from tokenfleet.report.page import buy, changes, explored, over_time, rests, serve
 from tokenfleet.report.page.look import Look
@@ -22,8 +23,8 @@ def page_of(plan: Plan, today: date | None = None, explained: Explanation | None
     look, horizon = Look(plan, today), plan.horizon
     heading, lead, soft = findings.delivered(plan), findings.what_to_do(plan), findings.a_year(plan)
     if horizon is not None:
-        heading, lead = findings.over_time_heading(horizon), findings.commitments(horizon)
-        soft = findings.levelised(horizon)
+        heading, lead = over_years.heading(horizon), over_years.commitments(horizon)
+        soft = over_years.levelised(horizon)
     return Page(
         name=findings.clip(plan.name),
         topic="plan",
@@ -34,6 +35,7 @@ def page_of(plan: Plan, today: date | None = None, explained: Explanation | None
         lead=lead,
         lead_soft=soft,
         tiles=_tiles(plan),
+        notes=findings.told_beside(plan),
         warnings_title="Read before you sign",
         warnings=findings.read_before(plan, words.warnings(plan, today)),
         sections=tuple(_sections(look, explained)),
@@ -79,12 +81,14 @@ def _tiles(plan: Plan) -> tuple[Tile, ...]:
     if plan.horizon is not None:
         later = (Tile(*tile) for tile in over_time.tiles(plan.horizon))
         return (*later, Tile("Power held at first", held, of_what))
+    price = Tile(
+        "Output tokens, per million",
+        findings.money_per_mtok(plan.cost_per_mtok_output_usd),
+        f"{both} counting input too",
+    )
     return (
-        Tile(
-            "Output tokens, per million",
-            findings.money_per_mtok(plan.cost_per_mtok_output_usd),
-            f"{both} counting input too",
-        ),
+        *(() if plan.cost_per_mtok_output_usd is None else (price,)),
+        *(Tile(*tile) for tile in findings.tiles_of_images(plan)),
         Tile(
             "Cost a year", short_dollars(plan.annual_cost_usd), exact_dollars(plan.annual_cost_usd)
         ),

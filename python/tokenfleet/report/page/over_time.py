@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.horizon_rows import OverTime, Period
+from tokenfleet.plan.horizon_rows import Order, OverTime, Period
 from tokenfleet.report import findings, over_time, words
+from tokenfleet.report import findings_over_time as over_years
 from tokenfleet.report.findings import clip, sentence
-from tokenfleet.report.numbers import exact_dollars, power, short, short_dollars, spelled
+from tokenfleet.report.numbers import exact_dollars, power, short_dollars, spelled, trimmed
 from tokenfleet.report.page import charts
 from tokenfleet.report.page.charts import SYSTEM_COLOURS, Block, Stack
 from tokenfleet.report.page.look import OTHER
@@ -19,6 +20,7 @@ from tokenfleet.report.page.panel import Axis, Panel, Point, Series
 from tokenfleet.report.page.parts import (
     Cell,
     Folded,
+    Grid,
     Lines,
     Part,
     Section,
@@ -32,6 +34,7 @@ from tokenfleet.report.page.parts import (
 )
 
 _OPEN = 12  # periods that are shown unfolded
+_FEW = 6  # later orders that stand beside those of today
 
 
 def sections(horizon: OverTime) -> Iterator[Section]:
@@ -44,6 +47,22 @@ def sections(horizon: OverTime) -> Iterator[Section]:
 
 
 def _orders(horizon: OverTime) -> Section:
+    """Orders that are decided now; where many come later, those folded."""
+    now = [o for o in horizon.orders if o.decided == "now"]
+    later = [o for o in horizon.orders if o.decided != "now"]
+    parts: list[Part] = []
+    if len(later) <= _FEW:
+        parts.append(Table(_order_table(horizon.orders)))
+    else:
+        parts += [Table(_order_table(now))] if now else []
+        parts.append(Folded(over_years.later_orders(len(later)), _order_table(later)))
+    if later:
+        parts.append(Lines((over_years.LATER_ORDERS,)))
+    title = over_years.orders_title(horizon)
+    return Section("What to order, and when", title, tuple(parts))
+
+
+def _order_table(orders: Sequence[Order]) -> Grid:
     rows = [
         row(
             Cell(clip(o.system), clip(o.offer)),
@@ -56,7 +75,7 @@ def _orders(horizon: OverTime) -> Section:
             short_dollars(o.pay_usd),
             Cell(tag="now", tone="good") if o.decided == "now" else clip(over_time.sign(o)),
         )
-        for o in horizon.orders
+        for o in orders
     ]
     columns = (
         text("System"),
@@ -69,8 +88,7 @@ def _orders(horizon: OverTime) -> Section:
         figure("Paid, USD"),
         text("Decided", "decided"),
     )
-    title = findings.orders_title(horizon)
-    return Section("What to order, and when", title, (Table(grid(columns, rows)),))
+    return grid(columns, rows)
 
 
 def _periods(horizon: OverTime) -> Section:
@@ -98,9 +116,12 @@ def _periods(horizon: OverTime) -> Section:
     every = grid(columns, rows)
     name = findings.counted(len(rows), "period")
     parts.append(Folded(name, every) if len(rows) > _OPEN else Table(every, heading=name))
-    said = tuple(sentence(plain(line)) for line in over_time.sentences(horizon))
-    parts.append(Lines(said))
-    return Section("Over time", findings.over_time_title(horizon), tuple(parts))
+    parts.append(_said(over_time.at_the_end(horizon)))
+    return Section("Over time", over_years.title(horizon), tuple(parts))
+
+
+def _said(lines: Iterable[str]) -> Lines:
+    return Lines(tuple(sentence(plain(line)) for line in lines))
 
 
 def _cash_table(horizon: OverTime) -> Table:
@@ -122,7 +143,7 @@ def _cash_table(horizon: OverTime) -> Table:
         figure("In all, USD"),
         figure("Until then, USD"),
     )
-    return Table(grid(columns, rows), heading=findings.cash_heading(horizon))
+    return Table(grid(columns, rows), heading=over_years.cash_heading(horizon))
 
 
 def _name(period: Period) -> str:
@@ -133,69 +154,64 @@ def _name(period: Period) -> str:
 def cash(horizon: OverTime) -> Panel:
     """Cash paid until each date, a line for each outlook."""
     title = f"Cash paid until then{_by_outlook(horizon)}"
-    return _by_date(horizon, title, "USD paid until then", short, cash_of, summed=True)
+    lines = [(name, tuple(_sums(periods))) for name, periods in paths(horizon)]
+    series = _coloured(lines)
+    if len(lines) > 1:
+        series += (Series("mean of the outlooks", _mean_sums(horizon), "ink", dots=False),)
+    y = Axis(zero=True)
+    return Panel(title, "", "USD paid until then", series, x=_dates(horizon), y=y)
+
+
+def _sums(periods: Iterable[Period]) -> Iterator[Point]:
+    """What is bought and sold is cash of a period's first day; the rest is spread over it."""
+    total = 0.0
+    for p in periods:
+        yield _day(p.start), total
+        total += p.bought_usd - p.sold_usd
+        yield _day(p.start), total
+        total += p.paid_usd
+        yield _day(p.end), total
+
+
+def _mean_sums(horizon: OverTime) -> tuple[Point, ...]:
+    """The same of the mean: periods that begin together are one."""
+    starts: dict[date, list[Period]] = defaultdict(list)
+    for p in horizon.periods:
+        starts[p.start].append(p)
+
+    merged = (
+        of[0].model_copy(
+            update={
+                "bought_usd": sum(p.probability * p.bought_usd for p in of),
+                "sold_usd": sum(p.probability * p.sold_usd for p in of),
+                "paid_usd": sum(p.probability * p.paid_usd for p in of),
+            }
+        )
+        for _, of in sorted(starts.items())
+    )
+    return tuple(_sums(merged))
 
 
 def held(horizon: OverTime) -> Panel:
     """Power held in each period, a line for each outlook."""
-
-    def kw(period: Period) -> float:
-        return sum(site.provisioned_kw for site in period.sites)
-
+    lines = []
+    for name, periods in paths(horizon):
+        levels = [(p, sum(site.provisioned_kw for site in p.sites)) for p in periods]
+        points = [(_day(day), kw) for p, kw in levels for day in (p.start, p.end)]
+        lines.append((name, tuple(points)))
+    y = Axis(zero=True, shown=lambda kw: trimmed(power(kw)))
     title = f"Power held{_by_outlook(horizon)}"
-    return _by_date(horizon, title, "power held", power, kw, summed=False)
+    return Panel(title, "", "power held", _coloured(lines), x=_dates(horizon), y=y)
+
+
+def _dates(horizon: OverTime) -> Axis:
+    """An axis with the days on which periods begin and end."""
+    days = sorted({p.start for p in horizon.periods} | {p.end for p in horizon.periods})
+    return Axis(ticks=tuple((_day(day), day.isoformat()[:7]) for day in days))
 
 
 def _by_outlook(horizon: OverTime) -> str:
     return ", by outlook" if len(horizon.outlooks) > 1 else ""
-
-
-def cash_of(period: Period) -> float:
-    """Cash of a period: bought, less sold, and running."""
-    return period.bought_usd - period.sold_usd + period.paid_usd
-
-
-def _by_date(
-    horizon: OverTime,
-    title: str,
-    name: str,
-    shown: Callable[[float], str],
-    amount: Callable[[Period], float],
-    *,
-    summed: bool,
-) -> Panel:
-    """An amount by date: a sum stands at the end of its period, a level holds over it."""
-    mean: dict[date, float] = defaultdict(float)
-    lines = []
-    for outlook, periods in paths(horizon):
-        points: list[Point] = []
-        total = 0.0
-        for p in periods:
-            value = amount(p)
-            total += value
-            if summed:
-                points += [(_day(p.start), 0.0)] if not points else []
-                points.append((_day(p.end), total))
-            else:
-                points += [(_day(p.start), value), (_day(p.end), value)]
-        lines.append((outlook, tuple(points)))
-    for p in horizon.periods:
-        mean[p.end] += p.probability * amount(p)
-    series = _coloured(lines)
-    days = sorted({p.start for p in horizon.periods} | {p.end for p in horizon.periods})
-    ticks = tuple((_day(day), day.isoformat()[:7]) for day in days)
-    if summed and len(lines) > 1:
-        series += (Series("mean of the outlooks", _running(mean, days[0]), "ink", dots=False),)
-    x, y = Axis(ticks=ticks), Axis(zero=True, shown=shown)
-    return Panel(title, "", name, series, x=x, y=y)
-
-
-def _running(amounts: Mapping[date, float], start: date) -> tuple[Point, ...]:
-    points, total = [(_day(start), 0.0)], 0.0
-    for day, amount in sorted(amounts.items()):
-        total += amount
-        points.append((_day(day), total))
-    return tuple(points)
 
 
 def _coloured(lines: Sequence[tuple[str, tuple[Point, ...]]]) -> tuple[Series, ...]:
@@ -268,6 +284,7 @@ def _futures(horizon: OverTime) -> Section:
             Cell(mark=charts.bar(abs(o.npv_usd) / most, "f-money")),
             f"{100 * o.probability:.0f}%",
             short_dollars(o.npv_usd),
+            "–" if o.least_npv_usd is None else short_dollars(o.least_npv_usd),
             "–" if o.regret_usd is None else short_dollars(o.regret_usd),
         )
         for o in sorted(horizon.outlooks, key=lambda o: (-o.npv_usd, o.outlook))
@@ -277,10 +294,12 @@ def _futures(horizon: OverTime) -> Section:
         chart("Worth today of all cash"),
         figure("Probability"),
         figure("USD today"),
+        figure("Were it known"),
         figure("Regret, USD"),
     )
-    title = findings.futures_title(horizon)
-    return Section("How bad it gets", title, (Table(grid(columns, rows), "bars"),))
+    title, table = over_years.futures_title(horizon), Table(grid(columns, rows), "bars")
+    said = _said(over_time.of_risk(horizon))
+    return Section("How bad it gets", title, (table, said) if said.notes else (table,))
 
 
 def tiles(horizon: OverTime) -> tuple[tuple[str, str, str], ...]:

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from tokenfleet.report.page.charts import BROAD, NARROW, Figure
 
 ROWS = 60  # of a table: more are in the spreadsheet, so that a page stays small
-PRINTED = 18  # of them on paper, behind the first pages: the stylesheet hides the others there
+PRINTED = 26  # of them on paper, behind the first pages: the stylesheet hides the others there
+PRINTED_FOLDED = 12  # of a part that is folded on a screen
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Grid:
     def is_long(self) -> bool:
         """Whether paper may show fewer rows of it than a screen."""
         return len(self.rows) > PRINTED
+
+    @property
+    def is_long_folded(self) -> bool:
+        """The same of a table in a folded part."""
+        return len(self.rows) > PRINTED_FOLDED
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ class Section:
     label: str
     title: str
     parts: tuple[Part, ...]
-    new_page: bool = False  # in print
+    small: bool = False  # in print: what an auditor reads
 
     @property
     def id(self) -> str:
@@ -189,6 +195,7 @@ class Page:
     tiles: tuple[Tile, ...] = ()
     warnings_title: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # under the tiles
     sections: tuple[Section, ...] = field(default=())
 
 

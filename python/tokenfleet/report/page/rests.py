@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tokenfleet.plan.rows import Input, Plan, Provenance
-from tokenfleet.report import ages, findings, words
+from tokenfleet.report import ages, findings, inputs, words
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import NBSP, percent, spelled
 from tokenfleet.report.page.look import Look
@@ -49,29 +49,30 @@ def rests(look: Look) -> Section:
     warned = words.warnings(plan, look.today)
     if warned:
         parts.append(Lines(tuple(sentence(line) for line in warned[:40]), "Warnings"))
-    return Section("What it rests on", findings.rests_title(plan), tuple(parts), new_page=True)
+    return Section("What it rests on", findings.rests_title(plan), tuple(parts), small=True)
 
 
 def _input(r: Input) -> TableRow:
-    value, unit = (clip(text, 30) for text in words.input_value(r))
-    source = clip(r.source, 90) + (f"; {clip(r.note, 90)}" if r.note else "")
+    value, unit = (clip(text, 30) for text in inputs.value(r))
+    source = clip(inputs.origin(r), 120) + (f"; {clip(r.note, 90)}" if r.note else "")
     tag = Cell(tag="typical", tone="warn") if r.assumed else Cell(tag="yours", tone="good")
-    return row(words.input_name(r), f"{value}{NBSP}{unit}".strip(NBSP), tag, source, r.as_of or "–")
+    return row(inputs.name(r), f"{value}{NBSP}{unit}".strip(NBSP), tag, source, r.as_of or "–")
 
 
 def _sources(look: Look) -> Iterator[TableRow]:
     """Hardware figures, then throughput and latency, each with its age."""
-    on = ages.day_of(look.plan, look.today)
+    on, before = ages.day_of(look.plan, look.today), ""
     for h in look.plan.hardware:
         tag = Cell(tag="yours" if h.own else "catalog")
         yield row(look.name(h.system), tag, clip(h.source, 200), h.as_of or "–",
                   _age(ages.age_days(h.as_of, on)))  # fmt: skip
     for p in look.plan.provenance:
         tone = "good" if p.cls in _MEASURED else "warn" if p.cls == "inherited" else ""
+        source, before = clip(p.source, 200) if p.source != before else "as above", p.source
         yield row(
-            clip(p.what, 90),
+            sentence(clip(p.what, 90)),
             Cell(tag=p.cls, tone=tone),
-            Cell(clip(p.source, 200), _known(p), under=True),
+            Cell(source, _known(p), under=True),
             p.as_of or "–",
             _age(ages.age_days(p.as_of, on)),
         )

@@ -6,8 +6,8 @@ from collections import defaultdict
 
 from tokenfleet.plan.rows import Site
 from tokenfleet.report import findings, words
-from tokenfleet.report.findings import clip
-from tokenfleet.report.numbers import count, duration, part, power
+from tokenfleet.report.findings import clip, sentence
+from tokenfleet.report.numbers import count, duration, part, power, short_dollars, unit_price
 from tokenfleet.report.page import charts, day
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import (
@@ -33,32 +33,34 @@ def latency(look: Look) -> Section | None:
     promises = words.tightest_promises(look.plan.slo)
     if not promises:
         return None
+    confidence = look.plan.confidence
     rows = []
     for p in promises:
         low, high = p.interval_ms
-        mark = charts.against_limit(p.promised_ms, low, high, p.limit_ms)
+        held = (p.promised_ms,) if confidence is not None else ()
+        mark = charts.against_limit(p.expected_ms, low, high, p.limit_ms, *held)
         rows.append(
             row(
-                Cell(clip(p.workload), f"{p.metric.upper()} {p.percentile}, {clip(p.cls)}",
-                     under=True),
+                Cell(clip(p.workload), findings.limit_of(p), under=True),
                 Cell(mark=mark),
-                duration(p.promised_ms),
+                *map(duration, held),
+                duration(p.expected_ms),
                 f"{duration(low)} to {duration(high)}",
                 duration(p.limit_ms),
             )
-        )  # fmt: skip
+        )
     columns = (
         text("Workload and limit"),
         chart("From 0 to twice the limit"),
-        figure("Promised"),
-        figure("80% range"),
+        *(() if confidence is None else (figure(sentence(words.held(confidence))),)),
+        figure("Expected"),
+        figure("80 % range"),
         figure("Limit"),
     )
-    parts: tuple[Part, ...] = (
-        Table(grid(columns, rows), "bars"),
-        Lines((findings.LATENCY_NOTE,)),
-    )
-    return Section("Latency promised", findings.latency_title(promises), parts)
+    note = findings.LATENCY_NOTE if confidence is None else findings.held_note(confidence)
+    parts: tuple[Part, ...] = (Table(grid(columns, rows), "bars"), Lines((note,)))
+    title = findings.latency_title(promises, confidence)
+    return Section("Latency promised", title, parts)
 
 
 def power_and_space(look: Look) -> Section | None:
@@ -96,6 +98,9 @@ def power_and_space(look: Look) -> Section | None:
         figure("Racks"),
     )
     parts: list[Part] = [Table(grid(columns, rows), "bars")]
+    binding = words.binding(plan)
+    if binding is not None:
+        parts.append(Lines((sentence(binding),)))
     for over_the_day in (day.power(look), day.utilisation(look)):
         parts += _over_the_day(look, over_the_day)
     return Section("Power and space", findings.power_title(plan), tuple(parts))
@@ -122,18 +127,23 @@ def workloads(look: Look) -> Section | None:
         whole = sum(of.values())
         shares = [(of[k] / whole, k) for k in _order(look, of)] if whole > 0 else []
         mark = charts.stacked([(share, look.colour(k)) for share, k in shares])
+        images = w.images_per_year is not None
+        made = f"{count(w.images_per_year or 0.0)} images" if images else "–"
+        per = f"{unit_price(w.cost_per_thousand_images_usd)} per thousand images"
         rows.append(
             row(
                 clip(w.workload),
                 Cell(small=_named(look, shares), mark=mark, under=True),
-                count(w.output_tokens_per_year),
-                findings.money_per_mtok(w.cost_per_mtok_output_usd),
+                made if images else count(w.output_tokens_per_year),
+                short_dollars(w.annual_cost_usd),
+                per if images else findings.money_per_mtok(w.cost_per_mtok_output_usd),
             )
         )
     columns = (
         text("Workload"),
-        chart("Who serves its output tokens"),
+        chart("Who serves it"),
         figure("Output tokens a year"),
+        figure("A year, USD"),
         figure("USD per million"),
     )
     parts: list[Part] = [Key(day.key_of_systems(look)), Table(grid(columns, rows), "bars")]
@@ -142,11 +152,14 @@ def workloads(look: Look) -> Section | None:
 
 
 def _tokens(look: Look) -> dict[str, dict[str | None, float]]:
-    """Output tokens of each workload by the system that serves them; None is a hosted API."""
+    """Output tokens of each workload, or its images, by the system that serves them; None is a
+    hosted API."""
+    of_images = {w.workload for w in look.plan.workloads if w.images_per_year is not None}
     found: dict[str, dict[str | None, float]] = defaultdict(lambda: defaultdict(float))
     for r in look.plan.routing:
         by = None if r.api is not None else look.system_of_pool.get(r.pool or "")
-        found[r.workload][by] += r.output_tokens_per_year
+        images = r.workload in of_images
+        found[r.workload][by] += r.requests_per_year if images else r.output_tokens_per_year
     return found
 
 

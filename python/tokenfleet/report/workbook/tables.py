@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tokenfleet.explanation.rows import Explanation
+from tokenfleet.plan.explored import Exploration, Resolved
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report import explained as reasons
-from tokenfleet.report import sheets, words
+from tokenfleet.report import explored, inputs, sheets, words
 from tokenfleet.report.workbook.book import Book, Sheet
 
 _Row = Sequence[object]
@@ -71,13 +72,52 @@ def _alternatives(book: Book, plan: Plan, explained: Explanation | None) -> None
         said = f"Only {best.system}, the best plan of one type of system"
         relative = best.difference_relative
         rows.append((said, best.objective_value, relative, plan.objective_unit, None))
+    rows += _beside(plan)
     rows += [(row.what, None, None, None, row.reason) for row in plan.not_considered]
     sheet = _table(book, "Alternatives", sheets.ALTERNATIVES_NOTE, columns, rows)
-    found = () if explained is None else explained.flip
-    if found:
-        sheet.section("Prices that change the plan")
-    for flip in found:
-        sheet.text(0, reasons.flip(flip))
+    _told(sheet, "Why this plan", words.reasons(plan))
+    if plan.exploration is not None:
+        notes = (*explored.solved_anew(plan, plan.exploration), *plan.exploration.notes)
+        _told(sheet, "Of the plans explored", notes)
+    for title, lines in () if explained is None else reasons.sections(explained):
+        _told(sheet, title, lines)
+
+
+def _beside(plan: Plan) -> Iterator[_Row]:
+    """Each way alone; what was explored under one more rule, other limits and other inputs."""
+    unit = plan.objective_unit
+    for way in plan.ways:
+        why = None if way.objective_value is not None else explored.NOT_FOUND
+        yield f"{way.name} alone", way.objective_value, way.difference_relative, unit, why
+    found = plan.exploration
+    if found is None:
+        return
+    for row in found.alternatives:
+        yield _solved(found, explored.rule(row), row.plan, unit, row.reason)
+    for relaxed in found.frontier:
+        name = f"every latency limit at {100 * relaxed.factor:.0f} %"
+        yield _solved(found, name, relaxed.plan, unit, "no plan")
+    for swing in found.sensitivity:
+        for value, how in ((swing.value_low, "less"), (swing.value_high, "more")):
+            name = f"{reasons.input_name(swing.input)}, {100 * swing.by:.0f} % {how}"
+            today = found.today.objective_value
+            more = None if value is None or not today else value / today - 1.0
+            yield name, value, more, unit, "no plan" if value is None else None
+
+
+def _solved(found: Exploration, name: str, of: Resolved | None, unit: str, why: str | None) -> _Row:
+    if of is None:
+        return name, None, None, unit, why or explored.NOT_FOUND
+    return name, of.objective_value, explored.more(found.today, of), unit, None
+
+
+def _told(sheet: Sheet, title: str, lines: Iterable[str]) -> None:
+    """Sentences under a title; nothing where there is none."""
+    said = list(lines)
+    if said:
+        sheet.section(title)
+    for line in said:
+        sheet.text(0, line)
         sheet.row += 1
 
 
@@ -88,6 +128,7 @@ def _latency(book: Book, plan: Plan) -> None:
         ("Metric", 10, "text"),
         ("Percentile", 11, "text"),
         ("Promised, ms", 14, "ms"),
+        ("Expected, ms", 14, "ms"),
         ("Limit, ms", 14, "ms"),
         ("Left, ms", 14, "ms"),
         ("Likely from, ms", 15, "ms"),
@@ -101,6 +142,7 @@ def _latency(book: Book, plan: Plan) -> None:
             row.metric.upper(),
             row.percentile,
             row.promised_ms,
+            row.expected_ms,
             row.limit_ms,
             row.headroom_ms,
             *row.interval_ms,
@@ -234,7 +276,7 @@ def _sources(book: Book, plan: Plan) -> None:
             row.value if isinstance(row.value, str) else f"{row.value:,.10g}",
             row.unit,
             "typical" if row.assumed else "yours",
-            row.source,
+            inputs.origin(row),
             row.as_of,
             row.note,
         )
@@ -265,6 +307,7 @@ def _proof(book: Book, plan: Plan) -> None:
     bound = "–" if plan.bound is None else f"{plan.bound:,.6f} {plan.objective_unit}"
     rows: list[_Row] = [
         ("Proof", words.status_words(plan)),
+        *(("How sure", text) for text in (*words.certainty(plan), *words.simulated(plan))),
         ("Status", plan.status),
         ("Objective", plan.objective),
         ("Value", f"{plan.objective_value:,.6f} {plan.objective_unit}"),

@@ -91,16 +91,25 @@
     box.className = "box";
     box.setAttribute("role", "alert");
     const title = document.createElement("h2");
-    title.textContent = "No plan";
+    title.textContent = error.title;
     const said = document.createElement("p");
-    said.textContent = error.message;
+    said.textContent = error.lead;
     box.append(title, said);
-    if (error.conflicts.length > 1) {
-      const list = document.createElement("ul");
-      for (const conflict of error.conflicts) {
-        const line = document.createElement("li");
-        line.textContent = conflict;
-        list.append(line);
+    if (error.ways.length) {
+      const list = document.createElement("ol");
+      for (const way of error.ways) {
+        const item = document.createElement("li");
+        item.textContent = way.text;
+        if (way.parts.length) {
+          const parts = document.createElement("ul");
+          for (const part of way.parts) {
+            const line = document.createElement("li");
+            line.textContent = part;
+            parts.append(line);
+          }
+          item.append(parts);
+        }
+        list.append(item);
       }
       box.append(list);
     }
