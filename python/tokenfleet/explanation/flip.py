@@ -90,7 +90,7 @@ def flip(study: Study, target: Target) -> Flip:
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    base, begun = study.base, study.solves
+    base, begun = study.base, study.asked
     chosen = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
     without = _without(study, target) if chosen else base
     if without is None:
@@ -105,7 +105,7 @@ def flip(study: Study, target: Target) -> Flip:
             target, None, math.inf, math.inf, PROVEN, chosen=chosen, possible=False,
             without=systems_by_offer(study.problem, without.values),
         )  # fmt: skip
-    return search.flip(chosen, study.solves - begun)
+    return search.flip(chosen, study.asked - begun)
 
 
 def _without(study: Study, target: Target) -> Answer | None:

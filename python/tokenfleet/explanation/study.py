@@ -111,15 +111,21 @@ class Study:
         self.problem = replace(problem, objective=least)
         self.options = options
         self.deadline = Deadline(seconds)
-        self.counted = [0]
+        self._own = [0]  # problems solved; each study its own count, for they run side by side
+        self._counts = [self._own]
         self.part = InPart(self.problem) if is_in_part(self.problem) else None
         self._known: list[Answer] = []
         self._rows: dict[str, pulp.LpConstraint] = {}
 
     @property
     def solves(self) -> int:
-        """Problems solved so far, by twins as well."""
-        return self.counted[0]
+        """Problems solved so far, by studies beside it as well."""
+        return sum(own for (own,) in self._counts)
+
+    @property
+    def asked(self) -> int:
+        """Problems solved so far by this study alone."""
+        return self._own[0]
 
     @property
     def sign(self) -> float:
@@ -149,17 +155,21 @@ class Study:
         a gap no closer than that."""
         options = replace(self.options, gap=max(self.options.gap, gap))
         other = Study(self.problem, options)
-        other.deadline, other.counted = self.deadline, self.counted
-        other.base, other.part = self.base, None if self.part is None else replace(self.part)
+        self.share(other)
+        other.part = None if self.part is None else replace(self.part)
         other._known = list(self._known)
         return other
 
     def beside(self, problem: Problem) -> Study:
         """A study of a problem with the same best plan, and more that could have been in it."""
         other = Study(problem, self.options)
-        other.deadline, other.counted = self.deadline, self.counted
-        other.base = self.base
+        self.share(other)
         return other
+
+    def share(self, other: Study) -> None:
+        """Gives another study the best plan, the time and the count of this one."""
+        other.base, other.deadline, other._counts = self.base, self.deadline, self._counts
+        self._counts.append(other._own)
 
     # Changed problems
 
@@ -345,7 +355,7 @@ class Study:
         left = self.deadline.left()
         if left <= 0:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
-        self.counted[0] += 1
+        self._own[0] += 1
         limit = min(self.options.time_limit_s, LONGEST_S, left)
         effort = Effort(replace(self.options, time_limit_s=limit), Deadline(limit), tree=_TREE)
         return effort if math.isinf(left) else effort.impatient()
