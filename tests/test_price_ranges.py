@@ -12,7 +12,7 @@ from moved_prices import priced_alone
 from test_explain import OPTIONS
 from tiny_mix import Kind, Tiny, tiny_with_plans
 from tokenfleet.explanation.case import open_case
-from tokenfleet.explanation.flip import apis, offers_and_systems
+from tokenfleet.explanation.flip import apis, flip, offers_and_systems
 from tokenfleet.explanation.knobs import Knob, turned
 from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
 from tokenfleet.explanation.ranges import Range, price_range
@@ -21,14 +21,18 @@ from tokenfleet.explanation.study import Study, systems_by_offer
 FACTORY = Path(__file__).parent.parent / "examples" / "ai_factory.yaml"
 
 
-def ranges(tiny: Tiny) -> tuple[dict[str, Range], dict[str, int]]:
-    """The ranges of all prices, and today's systems by offer."""
+def ranges(tiny: Tiny, *, after_flips: bool = False) -> tuple[dict[str, Range], dict[str, int]]:
+    """The ranges of all prices, and today's systems by offer; `after_flips`: from the plans that
+    flip prices were found by."""
     problem = tiny.problem()
     study = Study(problem, OPTIONS)
     parts = priced_alone(problem)
     spend = {o: spend_on_offers(study.model, parts, (o,)) for o in range(len(problem.offers))}
     sent = {a: spend_on_api(study.model, a) for a in range(len(problem.apis))}
     targets = [*offers_and_systems(study, spend), *apis(study, sent)]
+    if after_flips:
+        for target in targets:
+            flip(study, target)
     found = {t.name: price_range(study, t) for t in targets}
     known = {name: row for name, row in found.items() if row is not None}
     return known, systems_by_offer(problem, study.base.values)
@@ -48,11 +52,12 @@ def test_four_small_systems_are_the_best_up_to_31_67() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_ranges_equal_trying_every_plan(seed: int) -> None:
+@pytest.mark.parametrize("after_flips", [False, True])
+def test_ranges_equal_trying_every_plan(seed: int, after_flips: bool) -> None:
     """Where the line of today's plan over the price is crossed by that of any other."""
     tiny = tiny_with_plans(seed)
     plans = list(tiny.plans())
-    found, held = ranges(tiny)
+    found, held = ranges(tiny, after_flips=after_flips)
     today = tuple(held.get(f"o{o}", 0) for o in range(len(tiny.kinds)))
     cost = dict(plans)[today]
     assert cost == pytest.approx(tiny.least())

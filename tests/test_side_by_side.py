@@ -9,6 +9,7 @@ import pytest
 import tokenfleet as tf
 from test_explain import pressed
 from test_sweep_diff_model import measured
+from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.explain import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.mix.solver.highs import STOP
@@ -19,10 +20,14 @@ def test_several_parts_at_a_time_answer_as_one_after_the_other() -> None:
         tf.explain(measured(), parts=list(PARTS), jobs=jobs).to_json() for jobs in (1, 3)
     )
     for found in (alone, together):
-        for row in (*found["flip"], found):
-            row.pop("solves")
         found.pop("seconds")
     assert together == alone
+
+
+@pytest.mark.parametrize("jobs", [0, -2])
+def test_fewer_jobs_than_one_are_refused(jobs: int) -> None:
+    with pytest.raises(SchemaError, match=f"--jobs: {jobs} is not a number of jobs"):
+        tf.explain(measured(), parts=["worth"], jobs=jobs)
 
 
 def test_every_piece_is_told_to_stop_and_an_error_is_raised() -> None:

@@ -126,7 +126,7 @@ def explain(
                 scenario=scenario,
                 time_limit_s=time_limit,
                 gap=gap,
-                jobs=jobs or cores(),
+                jobs=cores() if jobs is None else jobs,
                 watch=watch,
                 catalog=book(catalog),
                 **given,

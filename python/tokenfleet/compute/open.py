@@ -22,8 +22,8 @@ def open_engine(name: str, jobs: int | None = None, **settings: Any) -> ComputeE
     Raises:
         SchemaError: no such engine, fewer than one job, or Ray is not installed or not reachable.
     """
-    if jobs is not None and jobs < 1:
-        raise SchemaError(f"--jobs: {jobs} is not a number of jobs", "give 1 or more")
+    if jobs is not None:
+        check_jobs(jobs)
     if name == "threads":
         return Threads(jobs or cores())
     if name == "processes":
@@ -31,6 +31,16 @@ def open_engine(name: str, jobs: int | None = None, **settings: Any) -> ComputeE
     if name == "ray":
         return connect(jobs, **settings)
     raise SchemaError(f"--engine: unknown engine {name!r}", f"one of {', '.join(ENGINES)}")
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuses a number of pieces at a time that is none.
+
+    Raises:
+        SchemaError: fewer than one.
+    """
+    if jobs < 1:
+        raise SchemaError(f"--jobs: {jobs} is not a number of jobs", "give 1 or more")
 
 
 def cores() -> int:

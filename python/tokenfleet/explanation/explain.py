@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
+from tokenfleet.compute.open import check_jobs
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import over_time, rows
 from tokenfleet.explanation.case import Case
@@ -69,6 +70,8 @@ _LONGEST: tuple[Part, ...] = (
 )  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
+# Parts that begin from the plans that flip prices were found by.
+_AFTER_FLIP = frozenset({"ranges", "inputs"})
 _UNPROVEN = (
     "the plan itself is not proven within its gap: the figures compare plans that may not be the "
     "best ones"
@@ -103,12 +106,14 @@ def explain(
     worked out at a time, each in a thread of its own.
 
     Raises:
-        SchemaError: no plan or scenario, one of another version, or an unknown part.
+        SchemaError: no plan or scenario, one of another version, an unknown part, or fewer jobs
+            than one.
         InfeasibleError: the scenario has no plan, and `repairs` is not among the parts.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise SchemaError(f"unknown part {unknown[0]!r}", f"give some of {', '.join(PARTS)}")
+    check_jobs(jobs)
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
     asked = open_either(plan, scenario, seconds=seconds, gap=gap, **opened)
@@ -253,13 +258,15 @@ class _Session:
             self.why = "stopped by the user" if stopped else getattr(error, "message", "")
 
     def _apart(self, parts: Sequence[Part], jobs: int) -> None:
-        """Parts side by side, each with a model of its own; flip prices are found once."""
+        """Parts side by side, each with a model of its own; plans that prices were found by serve
+        the parts after them."""
         chains: list[list[Part]] = []
         for part in sorted(parts, key=_LONGEST.index):
-            if part == "inputs" and ["flip"] in chains:
-                chains[chains.index(["flip"])].append(part)
-            else:
+            after = next((c for c in chains if part in _AFTER_FLIP and c[0] == "flip"), None)
+            if after is None:
                 chains.append([part])
+            else:
+                after.append(part)
         gap = self.case.study.options.gap
         sessions = [
             _Session(replace(self.case, study=self.case.study.twin(gap)), self.watch, self.standing)

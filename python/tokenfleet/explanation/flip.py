@@ -90,7 +90,7 @@ def flip(study: Study, target: Target) -> Flip:
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    base, begun = study.base, study.solves
+    base, begun = study.base, study.asked
     chosen = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
     without = _without(study, target) if chosen else base
     if without is None:
@@ -99,15 +99,13 @@ def flip(study: Study, target: Target) -> Flip:
             plan=systems_by_offer(study.problem, base.values),
         )  # fmt: skip
     holds = Bound(f"hold {target.kind} {target.name}", target.amount, True, target.least)
-    held = sum(a * base.values.get(la, 0.0) for la, a in target.amount.items())
-    start = study.named(base.values) if held >= target.least else None
     search = _Dinkelbach(study, target, without, holds)
-    if not search.run(start):
+    if not search.run():
         return Flip(
             target, None, math.inf, math.inf, PROVEN, chosen=chosen, possible=False,
             without=systems_by_offer(study.problem, without.values),
         )  # fmt: skip
-    return search.flip(chosen, study.solves - begun)
+    return search.flip(chosen, study.asked - begun)
 
 
 def _without(study: Study, target: Target) -> Answer | None:
@@ -115,7 +113,13 @@ def _without(study: Study, target: Target) -> Answer | None:
     if study.problem.objective.goal.per is not None:
         return study.again(target.removed(study.problem))
     weights, constant = study.weights_beside(study.base)
-    return study.least(weights, constant, closed=target.amount, unbudgeted=study.pays)
+
+    def paid(plan: Answer) -> float:
+        return sum(a * plan.values.get(la, 0.0) for la, a in weights.items())
+
+    nearest = min(study.known(closed=target.amount), key=paid, default=None)
+    start = None if nearest is None else study.named(nearest.values)
+    return study.least(weights, constant, closed=target.amount, start=start, unbudgeted=study.pays)
 
 
 class _Dinkelbach:
@@ -138,9 +142,16 @@ class _Dinkelbach:
         self.plan: Answer | None = None
         self.bound = -math.inf  # of loss - discount * spend, over plans that hold the target
 
-    def run(self, start: Mapping[str, float] | None) -> bool:
-        """All steps; whether any plan holds the target."""
+    def run(self) -> bool:
+        """All steps, from the least ratio of the plans that are known; whether any plan holds the
+        target."""
         still = _STILL * self._scale()
+        start: Mapping[str, float] | None = None
+        known = self.study.known([self.holds])
+        nearest = min(known, key=self._ratio, default=None)
+        if nearest is not None and math.isfinite(self._ratio(nearest)):
+            self.plan, self.discount = nearest, self._ratio(nearest)
+            start = self.study.named(nearest.values)
         for _ in range(_STEPS):
             found = self._least(start)
             if found is None:

@@ -39,7 +39,7 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    base, begun = study.base, study.solves
+    base, begun = study.base, study.asked
     held = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
     closed = target.removed(study.problem)
     without = study.again(closed) if held else base
@@ -54,7 +54,7 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
     plan, discount = search.plans(base if chosen else None, relaxed)
     if plan is None and relaxed is None:
         return Flip(
-            target, None, math.inf, math.inf, WITHIN, possible=False, solves=study.solves - begun,
+            target, None, math.inf, math.inf, WITHIN, possible=False, solves=study.asked - begun,
             without=systems_by_offer(study.problem, without.values),
         )  # fmt: skip
     missing = max(without.loss - max(search.bound, without.bound), 0.0)
@@ -70,7 +70,7 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
         chosen=chosen,
         plan={} if plan is None else systems_by_offer(study.problem, plan.values),
         without=systems_by_offer(study.problem, without.values),
-        solves=study.solves - begun,
+        solves=study.asked - begun,
         answer=plan,
         beside=without,
         relaxed=relaxed,

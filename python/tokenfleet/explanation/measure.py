@@ -84,8 +84,7 @@ def _held(study: Study, truth: Problem, base: Answer) -> Answer | None:
     """The best plan of the truth that pays for no fewer systems than today's, where they were
     bought: those that it does not use stand idle."""
     other = Study(truth, study.options)
-    other.deadline, other.counted = study.deadline, study.counted
-    other.base = base  # its ratio, where the goal is one
+    study.share(other)  # of the best plan its ratio, where the goal is one
     weights, constant = other.weights_beside(base)
     rows = []
     for label, count in base.values.items():

@@ -2,10 +2,10 @@
 
 At f times the price a plan x costs L_x + (f - 1) S_x, where S_x is what it pays by that price
 today: a straight line over f. The least cost is the lower edge of all these lines, so today's plan
-is the best between two prices, and each end is found from outside: solve far off, cut the line of
-what was found with that of today's plan, solve there, until nothing costs less. Of a ratio (cost
-per token) the lines are those of cost less today's ratio, which moves with the price as well, times
-the tokens.
+is the best between two prices, and each end is found from outside: take the nearest cut of its line
+with that of a plan that is known (far off, where none is), solve there, cut again, until nothing
+costs less. Of a ratio (cost per token) the lines are those of cost less today's ratio, which moves
+with the price as well, times the tokens.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tokenfleet.plan.explored import HowGot
 _STEPS = 30
 _FAR = 1000.0  # times the price, where a plan that is still the best stays so
 _STILL = 1e-7  # of the least cost, by which a plan is no better
+_TOLD_APART = 1e4  # times that, between the slopes of two lines that rounding does not make cross
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class _Lines:
 
         None in place of the plan beyond it: nowhere.
         """
-        beyond: Answer | None = None
+        factor, beyond = self._nearest(factor)
         how: HowGot = PROVEN
-        start: Mapping[str, float] | None = None
         for _ in range(_STEPS):
+            start = None if beyond is None else self.study.named(beyond.values)
             found = self._least(factor, start)
             if found is None:
                 break
@@ -94,12 +95,28 @@ class _Lines:
             saved = self._at(self.today, factor) - self._at((cost, slope), factor)
             if saved <= self.still or math.isclose(slope, self.today[1]):
                 break
-            crossing = 1.0 + (cost - self.today[0]) / (self.today[1] - slope)
-            crossing = max(crossing, 1.0) if factor > 1.0 else min(max(crossing, 0.0), 1.0)
+            crossing = self._crossing((cost, slope), factor)
             if crossing == factor:
                 break
-            beyond, factor, start = found, crossing, found.by_name
+            beyond, factor = found, crossing
         return factor, beyond, how
+
+    def _nearest(self, factor: float) -> tuple[float, Answer | None]:
+        """Where on the way to the factor a plan that is known costs less first; the factor itself
+        where none does."""
+        met: list[tuple[float, Answer | None]] = [(factor, None)]
+        for plan in self.study.known():
+            line = self._line(plan)
+            apart = abs(line[1] - self.today[1])
+            saved = self._at(self.today, factor) - self._at(line, factor)
+            if saved > self.still and apart > self.still * _TOLD_APART:
+                met.append((self._crossing(line, factor), plan))
+        return min(met, key=lambda of: abs(of[0] - 1.0))
+
+    def _crossing(self, line: tuple[float, float], factor: float) -> float:
+        """Where on the way from 1 to the factor a plan costs what today's does."""
+        crossing = 1.0 + (line[0] - self.today[0]) / (self.today[1] - line[1])
+        return max(crossing, 1.0) if factor > 1.0 else min(max(crossing, 0.0), 1.0)
 
     def _least(self, factor: float, start: Mapping[str, float] | None) -> Answer | None:
         """The best plan at so many times the price."""

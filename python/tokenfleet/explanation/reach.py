@@ -11,6 +11,10 @@ W - V lies between. It is found from the right by Newton's method, which is Dink
 the plan with the least loss that keeps the rows, go to where it meets P, and again until it is
 still. Then V is asked there: if no plan is better, that is the point, else the better plan takes
 the place of P.
+
+V is asked first wherever a plan that keeps the rows meets P. If no plan is better there, V and P
+are one up to there, V being concave, and no other plan that keeps the rows can have been best on
+the way: W is not asked at all.
 """
 
 from __future__ import annotations
@@ -104,16 +108,16 @@ def reach(
     *,
     rows: Sequence[Bound] = (),
     closed: Sequence[Label] = (),
-    known: Sequence[Answer] = (),
 ) -> Reached:
     """The least t up to `most` at which a best plan keeps the rows and leaves `closed` at zero.
 
-    `first` is a plan that is best before and does not keep them; `known` are plans that do.
+    `first` is a plan that is best before and does not keep them.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    return _Reach(mover, most, rows, closed, list(known)).found(mover.line(first))
+    known = mover.study.known(rows, closed)
+    return _Reach(mover, most, rows, closed, known).found(mover.line(first))
 
 
 @dataclass
@@ -128,8 +132,9 @@ class _Reach:
     def found(self, before: Line) -> Reached:
         """The point after which the condition is kept, going from better plan to better plan."""
         still, low = _STILL * max(abs(before.loss), 1e-9), -math.inf
+        first: Answer | None = None  # proven: of those that keep it, none meets the line sooner
         for _ in range(_STEPS):
-            plan = self._root(before, still)
+            plan = self._soonest(before) or self._far(before)
             if plan is None:
                 break
             here = self.mover.line(plan).meets(before)
@@ -141,31 +146,36 @@ class _Reach:
                 steep = abs(self.mover.line(plan).slope - before.slope)
                 how = self._how(before)
                 return Reached(here, here - self.missing / max(steep, 1e-12), how, plan)
-            before, low = self.mover.line(best), here
-            self.known.append(plan)
+            keeps = best.keeps(self.rows, self.closed)
+            if keeps and self.mover.line(best).meets(before) < here:
+                self.known.append(best)
+                continue
+            if first is not plan:
+                first = self._first(before, plan, still)
+            if first is plan:
+                before, low = self.mover.line(best), here
         return Reached(None, low, self._how(before))
 
-    def _root(self, before: Line, still: float) -> Answer | None:
-        """A plan that keeps the condition and meets the line first of all of them."""
-        plan = self._soonest(before)
+    def _far(self, before: Line) -> Answer | None:
+        """The best plan at the most that keeps the condition, if it meets the line."""
+        plan = self.mover.least(self.most, self.rows, self.closed)
         if plan is None:
-            plan = self.mover.least(self.most, self.rows, self.closed)
-            if plan is None:
-                return None
-            self.known.append(plan)
-            plan = self._soonest(before)
+            return None
+        self.known.append(plan)
+        return self._soonest(before)
+
+    def _first(self, before: Line, plan: Answer, still: float) -> Answer:
+        """The plan that keeps the condition and meets the line first of all of them."""
         for _ in range(_STEPS):
-            if plan is None:
-                return None
             here = self.mover.line(plan).meets(before)
             found = self.mover.least(here, self.rows, self.closed, plan)
             if found is None:  # rounding: the plan in hand is one
-                return plan
+                break
             if self.mover.line(plan).at(here) - found.loss <= still:
                 self.missing = max(self.missing, found.loss - found.bound)
-                return plan
+                break
             self.known.append(found)
-            plan = self._soonest(before)
+            plan = self._soonest(before) or plan
         return plan
 
     def _soonest(self, before: Line) -> Answer | None:

@@ -42,18 +42,13 @@ def taken(study: Study, target: Target, flipped: Flip) -> Iterator[Taken]:
         return
     mine, every = amounts(study, target)
     mover = Mover.of(study, target.spend, without)
-    known = [plan, study.base]
     for share in SHARES:
         row = _row(target, share, mine, every)
         holds = Bound(f"hold {target.kind} {target.name}", target.amount, True, target.least)
         if _keeps(plan, row):
             yield Taken(share, Reached(flipped.discount, flipped.low, flipped.how, plan))
             continue
-        having = [p for p in known if _keeps(p, row)]
-        found = reach(mover, without, _FREE, rows=(holds, row), known=having)
-        if found.plan is not None:
-            known.append(found.plan)
-        yield Taken(share, found)
+        yield Taken(share, reach(mover, without, _FREE, rows=(holds, row)))
 
 
 def amounts(study: Study, target: Target) -> tuple[dict[Label, float], dict[Label, float]]:

@@ -49,6 +49,10 @@ WITHIN: HowGot = "re-solved within gap"
 
 #: Seconds of one solve, unless the scenario gives less.
 LONGEST_S = 60.0
+_ROUNDING = 1e-9
+# Nodes of a small model before it is begun anew: of trees of 2,000 to 4,000 nodes, as questions far
+# from today's prices have, half the work was what had been done before the restart.
+_TREE = 5_000
 
 
 class OutOfTimeError(SolverError):
@@ -71,6 +75,11 @@ class Answer:
         """Relative gap of the loss."""
         return relative_gap(self.loss, self.bound)
 
+    def keeps(self, rows: Iterable[Bound], closed: Iterable[Label]) -> bool:
+        """Whether the plan keeps `rows` and leaves `closed` at zero."""
+        shut = all(self.values.get(la, 0.0) <= _ROUNDING for la in closed)
+        return shut and all(row.holds(self.values) for row in rows)
+
     @property
     def how(self) -> HowGot:
         """Whether the loss is proven, or proven within the gap."""
@@ -86,6 +95,12 @@ class Bound:
     at_least: bool
     limit: float
 
+    def holds(self, values: Mapping[Label, float]) -> bool:
+        """Whether a plan keeps it."""
+        parts = [a * values.get(la, 0.0) for la, a in self.weights.items()]
+        room = sum(parts) - self.limit if self.at_least else self.limit - sum(parts)
+        return room >= -_ROUNDING * max(sum(map(abs, parts)), abs(self.limit))
+
 
 class Study:
     """A problem with its best plan, and the means to ask what would change it."""
@@ -96,14 +111,21 @@ class Study:
         self.problem = replace(problem, objective=least)
         self.options = options
         self.deadline = Deadline(seconds)
-        self.counted = [0]
+        self._own = [0]  # problems solved; each study its own count, for they run side by side
+        self._counts = [self._own]
         self.part = InPart(self.problem) if is_in_part(self.problem) else None
+        self._known: list[Answer] = []
         self._rows: dict[str, pulp.LpConstraint] = {}
 
     @property
     def solves(self) -> int:
-        """Problems solved so far, by twins as well."""
-        return self.counted[0]
+        """Problems solved so far, by studies beside it as well."""
+        return sum(own for (own,) in self._counts)
+
+    @property
+    def asked(self) -> int:
+        """Problems solved so far by this study alone."""
+        return self._own[0]
 
     @property
     def sign(self) -> float:
@@ -133,16 +155,21 @@ class Study:
         a gap no closer than that."""
         options = replace(self.options, gap=max(self.options.gap, gap))
         other = Study(self.problem, options)
-        other.deadline, other.counted = self.deadline, self.counted
-        other.base, other.part = self.base, None if self.part is None else replace(self.part)
+        self.share(other)
+        other.part = None if self.part is None else replace(self.part)
+        other._known = list(self._known)
         return other
 
     def beside(self, problem: Problem) -> Study:
         """A study of a problem with the same best plan, and more that could have been in it."""
         other = Study(problem, self.options)
-        other.deadline, other.counted = self.deadline, self.counted
-        other.base = self.base
+        self.share(other)
         return other
+
+    def share(self, other: Study) -> None:
+        """Gives another study the best plan, the time and the count of this one."""
+        other.base, other.deadline, other._counts = self.base, self.deadline, self._counts
+        self._counts.append(other._own)
 
     # Changed problems
 
@@ -238,6 +265,12 @@ class Study:
         served = sum(a * best.values.get(la, 0.0) for la, a in self.tokens.items())
         return -max(best.loss - best.bound, 0.0) * served / goal.per_amount, 0.0
 
+    def known(self, rows: Sequence[Bound] = (), closed: Iterable[Label] = ()) -> list[Answer]:
+        """Plans of the problem that were found so far, whatever was asked, the best one first:
+        those that keep `rows` and leave `closed` at zero."""
+        shut = list(closed)
+        return [plan for plan in (self.base, *self._known) if plan.keeps(rows, shut)]
+
     @cached_property
     def tokens(self) -> Coefficients:
         """Tokens a year of each column, as the objective counts them."""
@@ -268,14 +301,18 @@ class Study:
         with self._with(rows, opened), bounded([(v, v.lowBound, 0.0) for v in shut]):
             effort = self.effort()
             if whole:
-                outcome = run(m.prob, effort.within(effort.left()), start=start)
+                limit = effort.within(effort.left(), restarts=False)  # a new root costs most of it
+                outcome = run(m.prob, limit, start=start)
                 found = Found(
                     outcome.status, outcome.value, outcome.bound, outcome.values,
                     outcome.interrupted,
                 )  # fmt: skip
             else:
                 found = search(m, effort, start)
-        return self._answer(m, found, 1.0)
+        answer = self._answer(m, found, 1.0)
+        if answer is not None and not whole:
+            self._known.append(replace(answer, by_name={}))
+        return answer
 
     @contextmanager
     def _with(self, rows: Sequence[Bound], opened: Sequence[pulp.LpConstraint]) -> Iterator[None]:
@@ -318,9 +355,9 @@ class Study:
         left = self.deadline.left()
         if left <= 0:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
-        self.counted[0] += 1
+        self._own[0] += 1
         limit = min(self.options.time_limit_s, LONGEST_S, left)
-        effort = Effort.of(replace(self.options, time_limit_s=limit))
+        effort = Effort(replace(self.options, time_limit_s=limit), Deadline(limit), tree=_TREE)
         return effort if math.isinf(left) else effort.impatient()
 
     def named(self, values: Mapping[Label, float]) -> dict[str, float]:

@@ -40,7 +40,6 @@ _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
 _SITES_SHARE = 0.6  # of the time left, for improving the rounded plan a few sites at a time
 _ROUGH = 5e-4  # gap at which the first stage, whose bound is not used, has a good plan
-_SMALL_TREE = 1_000  # nodes; what is open then is better begun anew
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
@@ -188,7 +187,7 @@ class MixSearch:
                 worth = probe(self.m, self.effort, worth, self.best.value)
         left = self.effort.within(max(self.effort.left(), 1.0))
         if not self.large and self.effort.patient:  # a small tree is cheaper than a new root
-            self._run(replace(left, restarts=False, nodes=_SMALL_TREE), worth, whole=True)
+            self._run(replace(left, restarts=False, nodes=self.effort.tree), worth, whole=True)
             left = self.effort.within(max(self.effort.left(), 1.0))
         if not (self.best.done() or self.best.exhausted):
             self._run(left, worth, whole=True)

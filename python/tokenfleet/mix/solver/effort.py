@@ -44,6 +44,7 @@ class Effort:
     options: SolveOptions
     deadline: Deadline
     patient: bool = True  # a first plan is waited for
+    tree: int = 1_000  # nodes of a small model; what is open then is better begun anew
 
     @classmethod
     def of(cls, options: SolveOptions) -> Effort:
