@@ -322,7 +322,6 @@ _CURES: dict[str, Any] = {
     "greater_than": lambda *_: "zero and negative values are not allowed here",
     "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
-    "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "too_short": lambda *_: "give at least one entry",
     "too_long": lambda value, context, field, loc: f"give at most {context['max_length']}",
 }
