@@ -181,6 +181,25 @@ def test_the_best_limit_that_could_be_had(slo: int, limit_ms: float, metric: str
         optimize_fleet(loosened)
 
 
+def test_the_best_limit_of_a_class_that_nothing_serves() -> None:
+    """Short questions are served in 400 ms, and long documents are not."""
+    data: dict[str, Any] = yaml.safe_load(BASE)
+    data["search"] = {"max_gpus_per_replica": 8, "batch_limits": [8], "pipeline_parallel": [1]}
+    chat = data["workloads"][0]
+    turn = chat["classes"][0]
+    long = {**turn, "id": "long", "share": 0.5, "input_tokens": 60_000}
+    chat["classes"] = [{**turn, "share": 0.5}, long]
+    chat["slos"][0]["limit_ms"] = 400
+    with pytest.raises(InfeasibleError, match="nothing can serve long within its limits") as caught:
+        optimize_fleet(data)
+    best = float(str(caught.value).split("TTFT p95 of ")[1].split(" ms")[0])
+    assert best > 400
+    chat["slos"][0]["limit_ms"] = 1.1 * best
+    chat["demand"] = {"requests_per_s": 0.01}
+    data["sites"][0]["power_kw"] = "unlimited"
+    assert optimize_fleet(data).status == "optimal"
+
+
 def test_a_format_that_no_system_computes_in() -> None:
     data: dict[str, Any] = yaml.safe_load(BASE)
     data["workloads"][0]["precisions"] = ["nvfp4"]

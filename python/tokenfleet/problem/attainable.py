@@ -1,4 +1,4 @@
-"""The best that could be had where no layout keeps a workload's latency limits.
+"""The best that could be had where no layout keeps a workload's latency limits, or some class's.
 
 One metric's limits at a time are loosened together, the others held, until a layout keeps them
 all. So a limit of 2 ms on time to first token is told that 118 ms could be held.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from tokenfleet import _core
 from tokenfleet.problem.specification import PERCENTILES, Specification
@@ -55,7 +57,8 @@ def _words(slo: Mapping[str, Any], factor: float) -> str:
 
 
 def _held(spec: Specification, w: int, metrics: tuple[str, ...], factor: float) -> bool:
-    """Whether any layout keeps the limits when those of some metrics are `factor` times as long."""
+    """Whether each class has a layout that keeps the limits when those of some metrics are `factor`
+    times as long."""
     workload = spec.data["workloads"][w]
     slos = [
         {**slo, "limit_s": slo["limit_s"] * (factor if slo["metric"] in metrics else 1.0)}
@@ -64,4 +67,5 @@ def _held(spec: Specification, w: int, metrics: tuple[str, ...], factor: float) 
     core = _core.Space(json.dumps({**spec.data, "workloads": [{**workload, "slos": slos}]}))
     search = _core.CandidateSearch()
     search.extend(core, 0, core.partition_count)
-    return len(search.kept()["id"]) > 0
+    loads = np.array(search.kept()["load_s"]).reshape(-1, len(workload["classes"]))
+    return bool(np.isfinite(loads).any(axis=0).all())

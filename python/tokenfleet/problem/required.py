@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.problem.allowed import supports
 from tokenfleet.problem.attainable import best_limits
@@ -24,7 +26,10 @@ def require_candidates(built: Built) -> None:
     conflicts = []
     for w, workload in enumerate(problem.workloads):
         counts = built.counts.get(workload.id)
-        if w in served or workload.shortfall_usd_per_request is not None:
+        if workload.shortfall_usd_per_request is not None:
+            continue
+        if w in served:
+            conflicts += _without_classes(built, w)
             continue
         if not problem.pools and built.loaded.scenario.columns is None:
             conflicts.append(f"workload {workload.id}: {_without_systems(built)}")
@@ -48,6 +53,23 @@ def _without_layouts(built: Built, w: int, counts: Mapping[str, int]) -> str:
     )
     best = best_limits(built.specification, w) if counts["evaluated"] else []
     return f"{text}; the best that could be had: {', or '.join(best)}" if best else text
+
+
+def _without_classes(built: Built, w: int) -> list[str]:
+    """Classes whose limits no layout keeps, where others are served, and the best for them all."""
+    problem, spec = built.problem, built.specification
+    workload = problem.workloads[w]
+    own = [c.load for c in problem.candidates if c.workload == w]
+    if spec is None or not own or any(api.workload == w for api in problem.apis):
+        return []
+    asked = workload.demand_rps.max(axis=0) > 0
+    served = [bool(np.isfinite(loads).any()) for loads in np.array(own).T]
+    lacking = [name for k, name in enumerate(workload.class_ids) if asked[k] and not served[k]]
+    if not lacking or (workload.free and not workload.min_scale):
+        return []
+    text = f"workload {workload.id}: nothing can serve {', '.join(lacking)} within its limits"
+    best = best_limits(spec, w)
+    return [f"{text}; the best that could be had: {', or '.join(best)}" if best else text]
 
 
 def _without_formats(built: Built, w: int) -> str:

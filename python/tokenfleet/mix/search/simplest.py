@@ -13,7 +13,7 @@ nobody proves that nothing is simpler still.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pulp
@@ -39,9 +39,11 @@ from tokenfleet.problem_data import (
 Pairs = frozenset[tuple[int, int]]  # (pool, candidate)
 
 MOST_PAIRS = 400  # in a model; beyond, only those of the plan and what is plainer
+_MOST_ELSEWHERE = 100  # of what stands, tried at all sites
 _NODES = 20
 _STEP = 0.5
-_LATER = 0.005  # of a site or type, for each that comes before it
+_LATER_TYPE = 0.005  # of a type, for each that comes before it
+_LATER_SITE = 0.5  # of a site, by which the last of all weighs more than one before the first
 _LAYOUT, _ODD = 10, 11  # a layout without oddities before one with
 # Together less than 1, so that they decide where all else is equal: no accelerator of a system that
 # is paid stands idle, replicas are rather more and smaller, and the value is better.
@@ -118,10 +120,11 @@ def simplest(
     known_plans = (*values, *bar.plan)
     own = frozenset((la.pool, la.candidate) for la in known_plans if isinstance(la, Replicas))
     frame = frame_of(problem, m.frame.scale_max, every_system=True)
-    pools = {p for p, _ in own}
-    plainer = [c for c, candidate in enumerate(m.problem.candidates) if candidate.plainer]
-    beside = {(p, c) for p in pools for c in set(plainer).intersection(frame.able[p])}
-    pairs = own | beside | (worth if len(worth) <= MOST_PAIRS else frozenset())
+    plainer = {c for c, candidate in enumerate(m.problem.candidates) if candidate.plainer}
+    beside = plainer | {c for _, c in own}
+    pools = _same_systems(problem, own, frame.able)
+    elsewhere = {(p, c) for p in pools for c in beside.intersection(frame.able[p])}
+    pairs = own | elsewhere | (worth if len(worth) <= MOST_PAIRS else frozenset())
     model = build(problem, pairs=pairs, frame=frame)
     known = tuple(model.columns)
     goal = ValueRow(model)
@@ -137,6 +140,14 @@ def simplest(
     options = replace(limit, gap=gap, nodes=_NODES, restarts=False, threads=1)
     found = as_good(goal, known, bar, options, first)
     return found if found and simple.of(found.values) < simple.of(values) else None
+
+
+def _same_systems(problem: Problem, own: Pairs, able: Mapping[int, Sequence[int]]) -> set[int]:
+    """Pools of a plan, and those of the same systems at all sites unless it has much to move."""
+    pools = {p for p, _ in own}
+    systems = {problem.pools[p].system for p in pools}
+    everywhere = {p for p in able if problem.pools[p].system in systems}
+    return everywhere if len(own) * len(everywhere) <= _MOST_ELSEWHERE * len(pools) else pools
 
 
 def as_good(
@@ -223,7 +234,7 @@ def _choose(m: FleetModel) -> list[Chosen]:
     for pools in types(m):
         type_used(m, pools, EVERY_BLOCK)
         found.append(TypeUsed(EVERY_BLOCK, pools[0]))
-    for s in dict.fromkeys(m.problem.pools[p].site for p in m.order.pools if m.offers(p)):
+    for s in sorted({m.problem.pools[p].site for p in m.order.pools if m.offers(p)}):
         site_used(m, s)
         found.append(SiteUsed(s))
     for c in dict.fromkeys(label.candidate for label in m.of(Replicas)):
@@ -239,12 +250,20 @@ def _gpus_held(problem: Problem, values: Mapping[Label, float]) -> float:
     return sum(pool.gpus_per_system * n for pool, n in pools) or 1.0
 
 
+def _later(chosen: Sequence[Chosen]) -> dict[Chosen, float]:
+    """By how much system types and sites weigh more than the first, as a share."""
+    kinds = [label for label in chosen if isinstance(label, TypeUsed)]
+    sites = [label for label in chosen if isinstance(label, SiteUsed)]
+    later: dict[Chosen, float] = {la: _LATER_TYPE * rank for rank, la in enumerate(kinds)}
+    return later | {la: _LATER_SITE * rank / len(sites) for rank, la in enumerate(sites)}
+
+
 class _Simplicity:
     """How simple a plan is, as a sum over what it uses."""
 
     def __init__(self, m: FleetModel, values: Mapping[Label, float], chosen: list[Chosen]) -> None:
         self.m, self.chosen = m, chosen
-        self.rank = {label: rank for rank, label in enumerate(chosen)}
+        self.later = _later(chosen)
         self.odd: dict[int, int] = {}
         for label in m.of(Replicas):
             held = m.problem.pools[label.pool].gpus_per_system
@@ -265,7 +284,7 @@ class _Simplicity:
         if isinstance(label, LayoutUsed):
             return self._layout(label)
         unit = self.site if isinstance(label, SiteUsed) else self.type
-        return unit * (1.0 + _LATER * self.rank[label])
+        return unit * (1.0 + self.later[label])
 
     def used(self, values: Mapping[Label, float]) -> list[Chosen]:
         """The system types, sites and layouts of a plan."""
