@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import tokenfleet as tf
+from test_report import golden
 from tokenfleet.cli.plans import DEMO
 from tokenfleet.scenario.load import load_scenario
 
@@ -60,21 +61,6 @@ def test_enterprise_keeps_one_system_of_each_pool_free(enterprise: tf.Plan) -> N
         assert running <= 8 * (3 - 1)
 
 
-def test_enterprise_serves_what_its_comment_says(enterprise: tf.Plan) -> None:
-    """Short questions and part of the completion on old servers in 16 bits, documents on new ones
-    in 8 bits, and a hosted API in the busy hours alone."""
-    held = {(r.system, r.precision): set(r.classes) for r in enterprise.replicas
-            if r.workload == "assistant"}  # fmt: skip
-    assert held == {("a100_sxm_8", "bf16"): {"question"}, ("h100_sxm_8", "fp8"): {"document"}}
-    code = {(r.system, r.precision) for r in enterprise.replicas if r.workload == "code"}
-    assert code == {("a100_sxm_8", "bf16"), ("h100_sxm_8", "fp8")}
-    busy = max(range(2), key=lambda b: -enterprise.blocks[b].hours_per_year)
-    for row in enterprise.routing:
-        if row.api is not None:
-            assert row.requests_per_s[busy] > 0.0
-            assert row.requests_per_s[1 - busy] == pytest.approx(0.0, abs=1e-9)
-
-
 def test_enterprise_holds_residency_and_quality(enterprise: tf.Plan) -> None:
     assert {row.api for row in enterprise.routing} == {None, "eu-api"}
     assert {row.precision for row in enterprise.replicas} <= {"bf16", "fp8"}
@@ -91,6 +77,55 @@ def test_enterprise_holds_its_limits(enterprise: tf.Plan) -> None:
     )
 
 
+# What the comment at the head of each file says that its answer shows, held by the answer at the
+# default confidence as `test_golden.py` keeps it.
+
+
+def test_the_enterprise_serves_what_its_comment_says() -> None:
+    """Short questions and part of the completion on old servers in 16 bits, documents on new ones
+    in 8 bits, and a hosted API in the busy hours alone."""
+    plan = golden("enterprise")
+    held = {(r.system, r.precision): set(r.classes) for r in plan.replicas
+            if r.workload == "assistant"}  # fmt: skip
+    assert held == {("a100_sxm_8", "bf16"): {"question"}, ("h100_sxm_8", "fp8"): {"document"}}
+    code = {(r.system, r.precision) for r in plan.replicas if r.workload == "code"}
+    assert code == {("a100_sxm_8", "bf16"), ("h100_sxm_8", "fp8")}
+    busy = min(range(2), key=lambda b: plan.blocks[b].hours_per_year)
+    hosted = [row for row in plan.routing if row.api is not None]
+    assert hosted and all(row.requests_per_s[busy] > 0.0 for row in hosted)
+    assert all(row.requests_per_s[1 - busy] == pytest.approx(0.0, abs=1e-9) for row in hosted)
+
+
+def test_the_factory_serves_what_its_comment_says() -> None:
+    plan = golden("ai_factory")
+    for workload, precision, sizes in (("reasoning", "nvfp4", {32}), ("chat", "fp8", {8, 16})):
+        rows = [r for r in plan.replicas if r.workload == workload]
+        assert {r.precision for r in rows} == {precision}
+        inside = sum(r.gpus * r.count for r in rows if r.gpus in sizes)
+        assert inside > 0.9 * sum(r.gpus * r.count for r in rows)
+        assert all(r.ep == r.gpus for r in rows if r.gpus in sizes)
+    counts = {row.system: row.count for row in plan.systems}
+    assert 0 < counts["gb200_nvl72"] < 0.25 * counts["gb300_nvl72"]  # a few of the older kind
+
+
+def test_the_hyperscaler_serves_what_its_comment_says() -> None:
+    plan = golden("hyperscaler")
+    assert all(s.provisioned_kw > 0.97 * (s.power_limit_kw or 0.0) for s in plan.sites)
+    assert {row.hosted for row in plan.systems if row.kind == "rent"} == {True}
+    assert {row.hosted for row in plan.systems if row.kind != "rent"} == {False}
+    assert 0.6 < plan.cost_items["rental"] / plan.annual_cost_usd < 0.75
+    sites = {row.workload: set[str | None]() for row in plan.routing}
+    for row in plan.routing:
+        sites[row.workload].add(row.site)
+    for workload in ("assistant", "agents", "research"):
+        assert sites[workload] <= {"us-east", "us-west"}
+    for workload in ("assistant-eu", "documents"):
+        assert sites[workload] <= {"eu-north", "eu-central"}
+    of = {row.workload: row.model for row in plan.workloads}
+    racks = {of[r.workload] for r in plan.replicas if r.system.endswith("nvl72")}
+    assert racks and not any(str(model).startswith("llama") for model in racks)  # dense
+
+
 def test_ai_factory_fills_its_power() -> None:
     plan = tf.optimize_fleet(EXAMPLES / "ai_factory.yaml")
     assert plan.status in ("optimal", "within_gap")
@@ -104,15 +139,7 @@ def test_ai_factory_fills_its_power() -> None:
     assert 0.01 < plan.cost_per_mtok_output_usd < 1
     gpus = sum(row.gpus for row in plan.systems if row.system.endswith("nvl72"))
     assert gpus > 0.9 * plan.gpus
-    assert {r.precision for r in plan.replicas} == {"fp8", "nvfp4"}
-    for workload, precision, sizes in (("reasoning", "nvfp4", {32}), ("chat", "fp8", {8, 16})):
-        rows = [r for r in plan.replicas if r.workload == workload]
-        assert {r.precision for r in rows} == {precision}
-        inside = sum(r.gpus * r.count for r in rows if r.gpus in sizes)
-        assert inside > 0.9 * sum(r.gpus * r.count for r in rows)
-        assert all(r.ep == r.gpus for r in rows if r.gpus in sizes)
-    counts = {row.system: row.count for row in plan.systems}
-    assert 0 < counts["gb200_nvl72"] < 0.25 * counts["gb300_nvl72"]  # a few of the older kind
+    assert {r.precision for r in plan.replicas if r.workload == "chat"} <= {"fp8", "mxfp4"}
 
 
 def test_hyperscaler_is_solved_at_scale() -> None:
@@ -129,18 +156,6 @@ def test_hyperscaler_is_solved_at_scale() -> None:
     assert {"rent", "all_in"} <= kinds
     assert len({row.site for row in plan.systems}) == 4
     assert all(row.headroom_ms >= 0 for row in plan.slo)
-    assert all(s.provisioned_kw > 0.97 * (s.power_limit_kw or 0.0) for s in plan.sites)
-    assert {row.hosted for row in plan.systems if row.kind == "rent"} == {True}
-    assert {row.hosted for row in plan.systems if row.kind != "rent"} == {False}
-    assert 0.6 < plan.cost_items["rental"] / plan.annual_cost_usd < 0.75
-    sites = {row.workload: set[str | None]() for row in plan.routing}
-    for row in plan.routing:
-        sites[row.workload].add(row.site)
-    assert sites["assistant"] <= {"us-east", "us-west"}
-    assert sites["assistant-eu"] | sites["documents"] <= {"eu-north", "eu-central"}
-    of = {row.workload: row.model for row in plan.workloads}
-    racks = {of[r.workload] for r in plan.replicas if r.system.endswith("nvl72")}
-    assert racks and not any(str(model).startswith("llama") for model in racks)  # dense
 
 
 def test_equal_years_of_the_enterprise_are_its_year() -> None:
