@@ -23,17 +23,11 @@ from tokenfleet.mix.generated import (
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.choices import without_fixed_staff
+from tokenfleet.mix.preferred import plain, preferred
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
-from tokenfleet.mix.search.nearest import Standing, nearest
+from tokenfleet.mix.search.nearest import Standing
 from tokenfleet.mix.search.ratio import search_ratio
-from tokenfleet.mix.search.simplest import (
-    Bar,
-    Simpler,
-    can_be_simpler,
-    may_be_as_good,
-    simplest,
-)
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
@@ -46,14 +40,7 @@ from tokenfleet.mix.why.infeasible import (
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, WholeContest, best_single_system
-from tokenfleet.mix.why.without import (
-    Without,
-    best_without,
-    is_searched,
-    odd_workloads,
-    types_and_sites,
-)
-from tokenfleet.problem_data import KEPT, Api, Problem, Scale
+from tokenfleet.problem_data import Api, Problem, Scale
 
 Recheck = Callable[[MixResult], Sequence[Tightening]]
 
@@ -62,10 +49,6 @@ _LEAST_EXPLAIN_S = 3.0  # to say why there is no plan
 _AT_LIMIT = 0.1  # of the time limit left, at which it was what ended the search
 _LEAST_S = 1.0  # for a round whose problem is known already
 _SINGLE_SHARE = 0.2  # of the time limit, for the best plan of one system type
-_SIMPLER_SHARE = 0.5  # of the time left, for a simpler plan that is as good
-_PLAIN_SHARE = 0.3  # of the time left, for the best plan that lacks something
-_PLAIN_GAP = 0.0005  # of it
-_MOST_GIVEN_UP = 0.005  # for it, of the best value, however wide the wanted gap is
 
 
 def solve_mix(
@@ -204,9 +187,9 @@ def _solve_once(
     try:
         if compare_single and effort.left() > 0:
             result = _with_single(WholeContest(m), result, effort)
-        result = _preferred(m, result, found, effort, near)
+        result = preferred(m, result, found, effort, near)
         if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
-            result = _plain(m, result, effort, change=near is None)
+            result = plain(m, result, effort, change=near is None)
         return result
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
@@ -272,7 +255,7 @@ def _solve_generated(
     try:
         if alone and effort.left() > 0:
             result = _with_single(GeneratedContest(pairs), result, effort)
-        return _preferred(m, result, found, effort, near)
+        return preferred(m, result, found, effort, near)
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
 
@@ -311,107 +294,6 @@ def _unbounded(m: FleetModel, ray: Sequence[str]) -> UnboundedError:
     return UnboundedError(
         f"the objective improves without end along: {shown}",
         "give a power limit, a rack limit, a supply, a budget or demand.max_requests_per_s",
-    )
-
-
-def _preferred(
-    m: FleetModel, result: MixResult, found: Found, effort: Effort, near: Standing | None
-) -> MixResult:
-    """Of the plans that are as good, the one nearest to what stands, or else the simplest."""
-    return _simpler(m, result, found, effort) if near is None else _nearer(m, result, effort, near)
-
-
-def _nearer(m: FleetModel, result: MixResult, effort: Effort, near: Standing) -> MixResult:
-    """The result, or a plan within the tolerance that is nearer to what stands."""
-    goal, best = m.problem.objective.goal, result.best
-    cap = goal.sign * max(
-        goal.sign * result.value, goal.sign * best + max(near.tolerance, effort.gap) * abs(best)
-    )
-    bar = Bar(best / goal.per_amount, cap / goal.per_amount, result.values)
-    closer = nearest(m, result.values, bar, near, effort.part(_SIMPLER_SHARE, least_s=_LEAST_S))
-    if closer is None:
-        return result
-    found = _instead(result, closer, best)
-    return replace(found, warnings=(*found.warnings, KEPT))
-
-
-def _simpler(m: FleetModel, result: MixResult, found: Found, effort: Effort) -> MixResult:
-    """The result, or a simpler plan that is as good within the tolerance of the objective.
-
-    The search for it starts from the best plan of one system type where that is as good.
-    """
-    tolerance, goal = m.problem.objective.simplicity_tolerance, m.problem.objective.goal
-    if tolerance <= 0 or m.problem.horizon is not None:
-        return result
-    tolerance = max(tolerance, min(effort.gap, _MOST_GIVEN_UP))
-    best = result.best
-    cap = goal.sign * max(goal.sign * result.value, goal.sign * best + tolerance * abs(best))
-    single = result.best_single
-    if not can_be_simpler(m.problem, result.values):
-        return result
-    start, pairs = result.values, may_be_as_good(m, found, cap / goal.per_amount)
-    if single is not None and goal.sign * single.value <= goal.sign * cap:
-        start = single.values
-    bar = Bar(best / goal.per_amount, cap / goal.per_amount, start)
-    within = effort.part(_SIMPLER_SHARE, least_s=_LEAST_S)
-    simple = simplest(m, result.values, pairs, bar, within)
-    return result if simple is None else _instead(result, simple, best)
-
-
-def _plain(m: FleetModel, result: MixResult, effort: Effort, *, change: bool) -> MixResult:
-    """The result without the oddities that save next to nothing, and a bound for the plans without
-    each of the others; with no `change` the bounds alone."""
-    if not is_searched(m):
-        return result
-    given_up: set[str] = set()
-    paying: list[Without] = []
-    for what in odd_workloads(m.problem, result.values):
-        names = odd_workloads(m.problem, result.values).get(what)
-        if names is None:  # went with another
-            continue
-        part = effort.part(_PLAIN_SHARE, least_s=_LEAST_S).impatient()
-        found = best_without(m, (*given_up, what), part.with_gap(max(effort.gap, _PLAIN_GAP)))
-        plainer = _plainer(result, found, effort) if change and found is not None else None
-        if plainer is not None:
-            result = plainer
-            given_up.add(what)
-            continue
-        bound = found[1].bound if found is not None and found[1].status != "infeasible" else None
-        unit = m.problem.objective.goal.per_amount
-        paying.append(Without(what, tuple(names), None if bound is None else bound * unit))
-    return replace(result, without=tuple(paying))
-
-
-def _plainer(
-    result: MixResult, found: tuple[FleetModel, Found], effort: Effort
-) -> MixResult | None:
-    """A plan without some oddity where the other is next to nothing better, and it has no more
-    system types or sites; as simple as it can be."""
-    m, plan = found
-    goal, best = m.problem.objective.goal, result.best
-    value = plan.value * goal.per_amount
-    worst = goal.sign * best + _MOST_GIVEN_UP * abs(best)
-    if not plan.values or goal.sign * value > worst:
-        return None
-    values = {la: plan.values[v.name] for la, v in m.columns.items() if plan.values[v.name]}
-    plain = _instead(result, Simpler(m, values, plan.value), best)
-    single = plain.best_single  # may have what this plan lacks
-    plain = _simpler(m, replace(plain, best_single=None), plan, effort)
-    before, after = (types_and_sites(m.problem, r.values) for r in (result, plain))
-    more = any(b > a for a, b in zip(before, after, strict=True))
-    return None if more else replace(plain, best_single=single)
-
-
-def _instead(result: MixResult, simple: Simpler, best: float) -> MixResult:
-    """The result with another plan, that is as good as the best within a tolerance."""
-    named = {simple.m.columns[label].name: v for label, v in simple.values.items()}
-    values = clean_values(simple.m, named)
-    return replace(
-        result,
-        value=simple.value * simple.m.problem.objective.goal.per_amount,
-        best_value=best,
-        values=values,
-        bookings=bookings(simple.m, values),
     )
 
 
