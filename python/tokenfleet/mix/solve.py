@@ -20,7 +20,7 @@ from tokenfleet.mix.model.choices import without_fixed_staff
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.nearest import Standing, nearest
-from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.ratio import NoTokenError, search_ratio
 from tokenfleet.mix.search.simplest import (
     Bar,
     Simpler,
@@ -216,11 +216,14 @@ def best_or_none(problem: Problem, options: SolveOptions) -> MixResult | None:
     except InfeasibleError:
         return None
     m = build(problem, frame=frame)
-    if problem.objective.goal.per is not None:
-        found = search_ratio(m, effort)
-    else:
+    if problem.objective.goal.per is None:
         objective.set_goal(m)
         found = search(m, effort)
+    else:
+        try:
+            found = search_ratio(m, effort)
+        except NoTokenError:
+            return None
     return result_of(m, found) if found.values else None
 
 
