@@ -27,7 +27,7 @@ from tokenfleet.mix.preferred import plain, preferred
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.nearest import Standing
-from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.ratio import NoTokenError, search_ratio
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
@@ -204,7 +204,7 @@ def best_or_none(problem: Problem, options: SolveOptions) -> MixResult | None:
             m, found = plan_or_none(problem, effort)
         else:
             m, found = _whole_or_none(problem, effort)
-    except InfeasibleError:
+    except (InfeasibleError, NoTokenError):
         return None
     return result_of(m, found) if found.values else None
 

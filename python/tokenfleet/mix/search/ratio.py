@@ -77,7 +77,7 @@ def least_relaxed_ratio(m: FleetModel, options: SolveOptions) -> float | None:
     found = RatioSearch(m, Effort.of(options))
     try:
         return found.bound if found.relax(found.effort) and math.isfinite(found.bound) else None
-    except SolverError:  # nothing can be delivered
+    except NoTokenError:
         return None
 
 
@@ -222,8 +222,12 @@ class RatioSearch:
         set_objective(self.m, tokens, maximise=True)
 
 
-def _no_token() -> SolverError:
-    return SolverError("no token can be delivered under these limits", "raise the limits")
+class NoTokenError(SolverError):
+    """Nothing can be delivered, so that nothing has a cost per token."""
+
+
+def _no_token() -> NoTokenError:
+    return NoTokenError("no token can be delivered under these limits", "raise the limits")
 
 
 def _ratio_of(m: FleetModel) -> _Ratio:

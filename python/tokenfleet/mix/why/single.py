@@ -15,7 +15,7 @@ from dataclasses import replace
 from tokenfleet.mix.model import FleetModel, build
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.search.ratio import least_relaxed_ratio, search_ratio
+from tokenfleet.mix.search.ratio import NoTokenError, least_relaxed_ratio, search_ratio
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
@@ -90,9 +90,13 @@ class WholeContest(Contest):
         return self.sign * outcome.value if outcome.has_incumbent else None
 
     def solve(self, system: str, effort: Effort) -> Found:
-        """The best plan over all columns of one type."""
-        seek = search if self.goal.per is None else search_ratio
-        return seek(self.model(system), effort)
+        """The best plan of one type; none of one that delivers nothing in whole systems."""
+        if self.goal.per is None:
+            return search(self.model(system), effort)
+        try:
+            return search_ratio(self.model(system), effort)
+        except NoTokenError:
+            return Found("infeasible", math.nan, math.inf, {})
 
 
 def best_single_system(contest: Contest, effort: Effort) -> tuple[str, Found] | None:

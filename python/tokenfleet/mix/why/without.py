@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tokenfleet.errors import SolverError
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.ratio import NoTokenError, search_ratio
 from tokenfleet.mix.search.simplest import MOST_PAIRS, oddities, with_plainer
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
@@ -78,7 +77,7 @@ def best_without(
     if problem.objective.goal.per is not None:
         try:
             return plain, search_ratio(plain, effort)
-        except SolverError:  # no token can be delivered so
+        except NoTokenError:
             return None
     set_goal(plain)
     return plain, search(plain, effort)
