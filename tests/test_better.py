@@ -77,13 +77,13 @@ def test_an_unexplained_field_settles_the_order_of_rows() -> None:
 
 def test_numbers_are_the_better_the_smaller() -> None:
     """provisioned, idle, interruptible, -hosted, PUE, energy, priced carbon and water, carbon,
-    -per rack, reserve, -speed."""
+    -per rack, reserve, -speed, -racks brought."""
     own = Pool("p", 0, "A", 8, 3.0, 1.0, pue=1.2, energy_usd_per_kwh_it=0.1,
                carbon_kg_per_kwh_it=0.4, systems_per_rack=4.0, reserve=1)  # fmt: skip
     assert numbers(own, 1).tolist() == [3.0, 1.0, 0.0, -0.0, 1.2, 0.1, 0.0, 0.0, 0.4, -4.0, 1.0,
-                                           -1.0]  # fmt: skip
+                                           -1.0, -0.0]  # fmt: skip
     hosted = numbers(replace(own, hosted=True), 1).tolist()
-    assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.0, 0.0, 0.4, -math.inf, 1.0, -1.0]
+    assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.0, 0.0, 0.4, -math.inf, 1.0, -1.0, -math.inf]
     offer = OfferData(
         "o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0, embodied_carbon_kg=20.0
     )

@@ -67,7 +67,7 @@ def test_plan_and_report_show_what_is_used() -> None:
     plan = plan_of(solve_mix(two_types(120.0), EXACT))
     (row,) = [row for row in plan.limits if row.what == "embodied_carbon_kg"]
     assert (row.where, row.used, row.limit, row.headroom) == ("all", 120.0, 120.0, 0.0)
-    assert "what binds: embodied carbon budget 120 of 120" in reasons(plan)
+    assert "what binds: embodied carbon budget 120 of 120 kg" in reasons(plan)
 
 
 def test_fleets_are_judged_by_it() -> None:

@@ -110,7 +110,7 @@ def test_the_factory_serves_what_its_comment_says() -> None:
 
 def test_the_hyperscaler_serves_what_its_comment_says() -> None:
     plan = golden("hyperscaler")
-    assert all(s.provisioned_kw > 0.97 * (s.power_limit_kw or 0.0) for s in plan.sites)
+    assert all(s.provisioned_kw > 0.95 * (s.power_limit_kw or 0.0) for s in plan.sites)
     assert {row.hosted for row in plan.systems if row.kind == "rent"} == {True}
     assert {row.hosted for row in plan.systems if row.kind != "rent"} == {False}
     assert 0.6 < plan.cost_items["rental"] / plan.annual_cost_usd < 0.75

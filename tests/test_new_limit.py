@@ -132,7 +132,7 @@ def test_plan_and_report_show_it() -> None:
     plan = plan_of(solve_mix(light_or_cheap(40.0), EXACT))  # five light systems
     (row,) = [row for row in plan.limits if row.what == "weight_kg"]
     assert (row.where, row.used, row.limit, row.headroom) == ("all", 50.0, 50.0, 0.0)
-    assert "what binds: weight 50 of 50" in reasons(plan)
+    assert "what binds: weight 50 of 50 kg" in reasons(plan)
 
 
 @pytest.mark.usefixtures("_capped")
