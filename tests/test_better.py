@@ -83,7 +83,21 @@ def test_numbers_are_the_better_the_smaller() -> None:
     assert numbers(own, 1).tolist() == [3.0, 1.0, 0.0, -0.0, 1.2, 0.1, 0.0, 0.0, 0.4, -4.0, 1.0,
                                            -1.0, -0.0]  # fmt: skip
     hosted = numbers(replace(own, hosted=True), 1).tolist()
-    assert hosted == [-math.inf, 1.0, 0.0, -1.0, 1.2, 0.1, 0.0, 0.0, 0.4, -math.inf, 1.0, -1.0, -math.inf]
+    assert hosted == [
+        -math.inf,
+        1.0,
+        0.0,
+        -1.0,
+        1.2,
+        0.1,
+        0.0,
+        0.0,
+        0.4,
+        -math.inf,
+        1.0,
+        -1.0,
+        -math.inf,
+    ]
     offer = OfferData(
         "o", 0, 7.0, {"rent": 5.0, "hosting": 2.0}, 0.5, 300.0, embodied_carbon_kg=20.0
     )

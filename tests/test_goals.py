@@ -16,6 +16,7 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.problem_data import GOALS, Block, Goal, Objective, ObjectiveKind, Problem
 from tokenfleet.report.words import status_words
+from tokenfleet.verify.bound import with_checked_bound
 
 
 def powered(kind: ObjectiveKind) -> Problem:
@@ -74,6 +75,6 @@ def test_a_goal_is_what_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:
     found = solve_mix(powered("least_carbon"), SolveOptions(gap=0.0))
     kwh = 3.6 * 8760
     assert found.value == pytest.approx(100 + kwh * 0.1 + 0.05 * kwh * 0.4, rel=1e-9)
-    plan = plan_of(found)
+    plan = plan_of(with_checked_bound(found, gap=0.0, seconds=10.0))
     assert plan.objective_unit == "USD per year"
     assert status_words(plan) == "proven: no plan has less cost and carbon"

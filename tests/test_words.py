@@ -52,6 +52,15 @@ def with_single(plan: Plan, difference: float, system: str = "box", gap: float =
     return plan.model_copy(update={"best_single_system": single, "gap": gap})
 
 
+def test_proven_is_said_of_a_confirmed_bound_alone(boxes: Plan) -> None:
+    for status in ("optimal", "within_gap"):
+        changed = {"status": status, "gap": 1e-4, "bound_check": "prices"}
+        found = boxes.model_copy(update=changed)
+        assert words.status_words(found).startswith("proven")
+        alone = words.status_words(found.model_copy(update={"bound_check": "none"}))
+        assert "proven" not in alone and alone.endswith("which nothing else confirms")
+
+
 def test_a_gap_that_leaves_room_for_a_plan_at_no_cost_is_not_shown(boxes: Plan) -> None:
     found = boxes.model_copy(update={"status": "feasible_time_limit", "gap": 0.25})
     assert words.status_words(found).endswith("at most 25.0% from the least cost possible")

@@ -15,6 +15,7 @@ from tokenfleet.plan.horizon_rows import Held, Order, OverTime, Period
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.numbers import dollars, number, percent, unit_price
+from tokenfleet.report.words import OWN_BOUND
 
 _SHOWN = 12
 _MOST = 24  # periods
@@ -46,7 +47,8 @@ def tables(horizon: OverTime) -> Iterator[RenderableType]:
 def _proof(plan: Plan) -> str:
     if plan.gap is None:
         return "nothing is proven of how much better a plan could be"
-    return f"{plan.status.replace('_', ' ')}: no plan is better by more than {percent(plan.gap)}"
+    words = f"{plan.status.replace('_', ' ')}: no plan is better by more than {percent(plan.gap)}"
+    return words + (OWN_BOUND if plan.bound_check == "none" else "")
 
 
 def sentences(horizon: OverTime) -> Iterator[str]:

@@ -91,13 +91,18 @@ def _apis(plan: Plan) -> list[str]:
     return sorted({plain(row.api) for row in plan.routing if row.api is not None})
 
 
+#: Of a bound that the search alone vouches for, as over a horizon that is built whole.
+OWN_BOUND = ", by the solver's own bound, which nothing else confirms"
+
+
 def status_words(plan: Plan) -> str:
     """How far the plan is proven."""
     gap = None if _says_nothing(plan.gap) else percent(plan.gap or 0.0)
     goal = GOALS[plan.objective].words
+    proven, own = ("proven", "") if plan.bound_check != "none" else ("found", OWN_BOUND)
     words = {
-        "optimal": f"proven: no plan has {_better(plan)}",
-        "within_gap": f"proven within {gap} of the {goal} possible",
+        "optimal": f"{proven}: no plan has {_better(plan)}{own}",
+        "within_gap": f"{proven} within {gap} of the {goal} possible{own}",
         "feasible": f"best plan found; {_unproven(gap, goal)}",
         "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
     }.get(plan.status, plan.status)
