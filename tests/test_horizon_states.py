@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 import tokenfleet as tf
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance
+from tokenfleet.horizon import run
 from tokenfleet.mix.horizon import measures, search
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.risk import Risk, set_risk
@@ -90,6 +92,22 @@ def test_equal_periods_of_the_enterprise_cost_what_its_year_costs() -> None:
     assert plan.proven
     assert plan.objective_value == pytest.approx(year.objective_value, rel=1e-9)
     assert plan.best_objective_value == pytest.approx(year.best_objective_value, rel=1e-9)
+
+
+def test_a_year_that_is_better_brings_its_own_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree's plan is a tenth dearer than its bound; the year's, repeated, is as good as it."""
+    data = yaml.safe_load((ROOT / "examples" / "enterprise.yaml").read_text("utf-8"))
+    found = run._solve
+
+    def dear(*arguments: Any, **named: Any) -> Any:
+        tree, result, rounds = found(*arguments, **named)
+        worse = replace(result, value=1.1 * result.value, status="feasible", gap=0.1)
+        return tree, worse, rounds
+
+    monkeypatch.setattr(run, "_solve", dear)
+    halves = {"start": "2026-10", "periods": ["2 half_years"]}
+    plan = tf.optimize_fleet({**data, "horizon": halves})
+    assert plan.proven and plan.gap is not None and plan.gap < 0.01
 
 
 def test_the_enterprise_has_states() -> None:

@@ -18,7 +18,7 @@ from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import NoPlanError
-from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.mix.solver.highs import SolveOptions, certify, relative_gap
 from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Replicas
 
 
@@ -73,8 +73,8 @@ def repeated(
         "seconds": result.seconds,
     }
     if worse <= 0:
-        gap = goal.sign * (again.value - result.bound) / max(abs(again.value), 1e-12)
-        return replace(again, **known, gap=min(gap, result.gap))
+        known["status"] = certify(again.value, result.bound, options.gap)
+        return replace(again, **known, gap=relative_gap(again.value, result.bound))
     return replace(again, **known, gap=result.gap, best_value=result.value)
 
 
