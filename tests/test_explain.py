@@ -286,6 +286,26 @@ def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> Non
     assert "not proven" in explained.status(found)
 
 
+@pytest.mark.default_confidence
+def test_the_headline_has_the_plan_and_the_best_one_where_a_simpler_was_taken() -> None:
+    plan = tf.optimize_fleet(ENTERPRISE, compare_single=False)
+    assert plan.best_objective_value is not None
+    assert plan.objective_value > plan.best_objective_value * 1.001
+    found = tf.explain(plan, parts=[])
+    assert found.plan_value == plan.objective_value
+    assert found.objective_value == pytest.approx(plan.best_objective_value, rel=1e-4)
+    plain, best = f"${plan.objective_value:,.0f} a year", f"${found.objective_value:,.0f} a year"
+    said = explained.status(found)
+    assert f": {plain}; explained is the best plan, {best}, proven" in said
+    alone = explained.status(tf.explain(ENTERPRISE, parts=[]))
+    assert f": the best plan, {best}, proven" in alone and plain not in alone
+
+
+def test_the_headline_has_one_value_where_the_plan_is_the_best() -> None:
+    plan = tf.optimize_fleet(measured())
+    assert explained.status(tf.explain(plan, parts=[], scenario=measured())).count("$") == 1
+
+
 def test_a_plan_of_another_scenario_is_refused(tmp_path: Path) -> None:
     plan = tf.optimize_fleet(ENTERPRISE, compare_single=False)
     other = tmp_path / "other.yaml"

@@ -86,6 +86,27 @@ def test_a_file_in_cases_selected_and_ranked(tmp_path: Path) -> None:
     assert again.exit_code == 2 and "already there" in again.output
 
 
+def test_whole_replicas_on_request_and_the_text_says_which(tmp_path: Path) -> None:
+    path, out = shortlist(tmp_path), tmp_path / "out.parquet"
+    done = command(path, "-s", ENTERPRISE, "-o", out, "--whole-replicas")
+    assert done.exit_code == 0, done.output
+    assert "with whole replicas" in " ".join(done.output.split())
+    table = pyarrow.parquet.read_table(out)
+    counts = {OFFER: [1, 2, 3], "a100-stock@eu-dublin": [0, 3, 3]}
+    answers = evaluate_fleets(ENTERPRISE, counts, whole_replicas=True)
+    assert table.column("annual_cost_usd").to_pylist() == answers["annual_cost_usd"][0].tolist()
+    said = command(path, "-s", ENTERPRISE, "-o", tmp_path / "fractions.parquet").output
+    assert "with replicas as fractions" in " ".join(said.split())
+    assert "--whole-replicas counts whole ones" in " ".join(said.split())
+
+
+def test_a_schedule_over_a_horizon_is_a_plan_already(tmp_path: Path) -> None:
+    path = shortlist(tmp_path)
+    scenario = ROOT / "examples" / "enterprise_horizon.yaml"
+    done = command(path, "-s", scenario, "-o", tmp_path / "x.parquet", "--whole-replicas")
+    assert done.exit_code == 2 and "a schedule is planned" in " ".join(done.output.split())
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

@@ -27,10 +27,14 @@ PENALTY = 1e7  # USD for each request/s not served, far above anything else here
 
 
 class Judge:
-    """min cost of routing through given systems, row by row from docs/model.md; replicas real."""
+    """min cost of routing through given systems, row by row from docs/model.md; replicas real, or
+    whole."""
 
-    def __init__(self, problem: Problem, counts: np.ndarray[Any, Any]) -> None:
+    def __init__(
+        self, problem: Problem, counts: np.ndarray[Any, Any], *, whole: bool = False
+    ) -> None:
         self.problem, self.cost, self.entries = problem, [], []
+        self.whole, self.replicas = whole, set[int]()
         self.rows: list[tuple[float, float]] = []
         pools = range(len(problem.pools))
         held = [sum(counts[o] for o, x in enumerate(problem.offers) if x.pool == p) for p in pools]
@@ -74,6 +78,7 @@ class Judge:
                 inside = [(n[c], float(problem.candidates[c].gpus)) for c in able
                           if problem.candidates[c].gpus >= size]  # fmt: skip
                 self.row(inside, -math.inf, held * self.usable[p])
+            self.replicas |= set(n.values())
             for b in scope:
                 for c in able:
                     self.flows(p, b, c, n[c])
@@ -124,8 +129,12 @@ class Judge:
         matrix.start_ = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         matrix.index_ = np.array([j for _, j, _ in entries], dtype=np.int32)
         matrix.value_ = np.array([a for _, _, a in entries], dtype=float)
+        if self.whole:
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            lp.integrality_ = [kinds[j in self.replicas] for j in range(lp.num_col_)]
         highs = highspy.Highs()
         highs.silent()
+        highs.setOptionValue("mip_rel_gap", 1e-9)
         highs.passModel(lp)
         highs.run()
         assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
@@ -190,6 +199,57 @@ def test_the_routing_is_that_of_an_independent_linear_programme(problem: Problem
         shown = sum(answers[f"unmet_{w.id}_requests_per_s"][0, i] for w in problem.workloads)
         assert (shown > 1e-5) == (unmet > 1e-5)
         assert answers["routing_gap"][0, i] <= 1e-6
+
+
+@pytest.mark.parametrize("problem", CASES, ids=lambda p: p.name)
+def test_whole_replicas_are_those_of_an_independent_integer_programme(problem: Problem) -> None:
+    rng = np.random.default_rng(1)
+    counts = rng.integers(0, 5, (5, len(problem.offers))).astype(float)
+    fractions, evaluator = FleetEvaluator(problem), FleetEvaluator(problem, whole_replicas=True)
+    relaxed, answers = fractions.evaluate(counts), evaluator.evaluate(counts)
+    for i, fleet in enumerate(counts):
+        cost, unmet = Judge(problem, fleet, whole=True).solve()
+        assert answers["routing_gap"][0, i] <= 1e-6
+        if unmet < 1e-6:
+            systems = sum(float(fleet @ usd) for usd in evaluator._items.values())
+            whole = float(answers["annual_cost_usd"][0, i])
+            assert whole == pytest.approx(systems + cost, rel=2e-6, abs=1e-3)
+            assert whole >= relaxed["annual_cost_usd"][0, i] * (1 - 1e-6)
+        else:
+            assert not answers["feasible"][0, i] and answers["limits_broken"][0, i] >= 1
+        shown = sum(answers[f"unmet_{w.id}_requests_per_s"][0, i] for w in problem.workloads)
+        assert (shown > 1e-5) == (unmet > 1e-5)
+
+
+def test_a_system_is_not_cut_between_two_models() -> None:
+    """A box of 8 holds one replica of 8: two models of 4 requests/s fit half of each, not one."""
+    base = one_pool([[4.0]])
+    two = replace(
+        base,
+        workloads=(workload("a", [[4.0]]), workload("b", [[4.0]])),
+        candidates=tuple(candidate(w, w, "box", 8, [0.125]) for w in range(2)),
+    )
+    counts = np.array([[1.0], [2.0]])
+    assert FleetEvaluator(two).evaluate(counts)["feasible"].tolist() == [[True, True]]
+    whole = FleetEvaluator(two, whole_replicas=True).evaluate(counts)
+    assert whole["feasible"].tolist() == [[False, True]]
+    assert whole["limit"][0, 0] in ("demand of a", "demand of b")
+    assert whole["excess"][0, 0] == pytest.approx(4.0)
+    assert whole["annual_cost_usd"][0, 1] == pytest.approx(200.0)
+
+
+def test_the_idle_power_of_a_whole_replica_is_drawn() -> None:
+    """1.2 requests/s need two replicas of 1/s, each of 500 W: 1 kW x 8,760 h at 0.1 $."""
+    base = one_pool([[1.2]])
+    problem = replace(
+        base,
+        pools=(replace(base.pools[0], energy_usd_per_kwh_it=0.1),),
+        candidates=(replace(base.candidates[0], idle_w=500.0),),
+    )
+    for whole, kw in ((False, 0.6), (True, 1.0)):
+        answers = FleetEvaluator(problem, whole_replicas=whole).evaluate(np.array([[1.0]]))
+        assert answers["energy_usd"][0, 0] == pytest.approx(kw * 8760 * 0.1)
+        assert answers["drawn_kw"][0, 0] == pytest.approx(kw)
 
 
 def test_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Tables fit any terminal, and no cell loses a character."""
+"""Tables and sentences fit any terminal, and no cell loses a character."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.lines import Box, Lines, fitted
 
 
-def drawn(grid: Grid, width: int) -> list[str]:
-    """Lines of the table on a console of some width."""
+def drawn(grid: Grid | Box, width: int) -> list[str]:
+    """Lines of the table or box on a console of some width."""
     out = io.StringIO()
     Console(file=out, width=width, highlight=False, markup=False, emoji=False).print(grid)
     return [line.rstrip() for line in out.getvalue().splitlines()]
@@ -75,3 +76,48 @@ def test_names_end_their_lines_behind_hyphens_and_underscores() -> None:
 
 def test_an_empty_table_prints_its_titles() -> None:
     assert drawn(Grid("", texts("site")), 80) == ["site", "────", ""]
+
+
+def test_parts_of_a_table_of_numbers_begin_with_its_first_column() -> None:
+    grid = Grid("", figures("demand", *(f"figure {i}" for i in range(8))))
+    grid.add("0.5", *(f"{1_234_567 * (j + 1):,}" for j in range(8)))
+    lines = drawn(grid, 40)
+    heads = [line for line in lines if "figure" in line]
+    assert len(heads) > 1 and all(line.lstrip().startswith("demand") for line in heads)
+    assert sum(line.startswith("   0.5 ") for line in lines) == len(heads)
+
+
+def test_a_sentence_ends_its_lines_between_words_and_goes_on_below_its_indent() -> None:
+    text = "  site eu-1: power short by 1,234,567 kW (limit 40 kW, IT)"
+    assert list(fitted(text, 34)) == [
+        "  site eu-1: power short by",
+        "    1,234,567 kW (limit 40 kW, IT)",
+    ]
+    assert list(fitted("short\n\n  lines", 34)) == ["short", "", "  lines"]
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_a_long_word_ends_its_lines_behind_its_parts(width: int) -> None:
+    path = "/srv/plans/" + "/".join(f"region-{i}" for i in range(12)) + "/plan_of_the_year.json"
+    lines = list(fitted(f"wrote 1,234,567 rows to {path}", width))
+    assert max(map(len, lines)) <= width
+    assert "".join(line.strip() for line in lines).endswith(path)
+    assert all(line.rstrip()[-1] in "/-_" for line in lines[1:-1])
+    assert any("1,234,567" in line for line in lines)
+
+
+def test_a_word_without_parts_is_folded_and_keeps_every_character() -> None:
+    lines = list(fitted(f"sha {'0123456789abcdef' * 8}", 40))
+    assert max(map(len, lines)) <= 40
+    assert "".join(line.strip() for line in lines) == f"sha{'0123456789abcdef' * 8}"
+
+
+def test_words_that_a_border_has_no_room_for_stand_in_the_box() -> None:
+    name = "a plan of the enterprise with two server rooms, 12,345 users and an API"
+    box = Box([Lines(["8 GPUs"])], title=name, subtitle="1,386 configurations in 12.7 s")
+    wide, narrow = drawn(box, 100), drawn(box, 40)
+    assert name in wide[0] and "1,386 configurations in 12.7 s" in wide[-1]
+    assert "plan" not in narrow[0] and "…" not in "".join(narrow)
+    assert " ".join(line.strip("│ ") for line in narrow[1:-2]) == name
+    assert "1,386 configurations in 12.7 s" in narrow[-1]
+    assert max(map(len, narrow)) <= 40

@@ -486,6 +486,45 @@ def test_on_demand_is_billed_in_whole_pieces(
             assert obtained_for(row) == "rented"
 
 
+@pytest.mark.parametrize(
+    ("hours", "pieces"),
+    [
+        ((9, 10, 11, 12), 1),
+        ((23, 0, 1, 2), 1),  # over midnight
+        ((9, 10, 17, 18), 2),  # apart: a single stretch of four hours would be billed too little
+        ((6, 12, 18, 0), 4),
+    ],
+)
+def test_hours_of_the_day_that_lie_apart_are_pieces_of_their_own(
+    hours: tuple[int, ...], pieces: int
+) -> None:
+    """As above: 10/s, and 40/s in four hours of the day. Four at a time: 96 $ a server and piece;
+    with four pieces (384 $) renting it costs as much, so that is taken or not."""
+    curve = [40.0 if hour in hours else 10.0 for hour in range(24)]
+    demand = {"requests_per_s": 15.0, "day_curve": curve}
+    offers = [rent(2.0), {**rent(3.0, "on_demand"), "billed_hours": 4}]
+    plan = plan_of(**by_hand(offers=offers, workloads=workload_by_hand(demand=demand)))
+    assert plan.annual_cost_usd == pytest.approx((384 + 3 * 96 * pieces) * 365, rel=1e-6)
+    for row in plan.systems:
+        if row.kind == "on_demand":
+            assert row.hours_per_year == pytest.approx(row.count * 4 * 365)
+            assert row.billed_hours_per_year == pytest.approx(row.count * 4 * pieces * 365)
+
+
+def test_blocks_are_billed_each_by_itself_and_so_never_too_little() -> None:
+    """40/s at 9 h and 30/s at 10 h: three servers on demand, then two of them still.
+
+    Three pieces of 4 h from 9 h on would be 12 system-hours; by block they are 20.
+    """
+    curve = [{9: 40.0, 10: 30.0}.get(hour, 10.0) for hour in range(24)]
+    demand = {"requests_per_s": sum(curve) / 24, "day_curve": curve}
+    offers = [rent(2.0), {**rent(3.0, "on_demand"), "billed_hours": 4}]
+    plan = plan_of(**by_hand(offers=offers, workloads=workload_by_hand(demand=demand)))
+    billed = sum(r.billed_hours_per_year for r in plan.systems if r.kind == "on_demand")
+    assert billed == pytest.approx(20 * 365)
+    assert plan.annual_cost_usd == pytest.approx((384 + 20 * 24) * 365, rel=1e-6)
+
+
 def test_what_is_paid_all_year_is_not_billed_by_the_piece() -> None:
     with pytest.raises(SchemaError, match="rent is paid all year"):
         plan_of(**by_hand(offers=[{**rent(2.0), "billed_hours": 4}]))

@@ -5,6 +5,7 @@ The judge of random problems is `verify`, which shares no code with the model or
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,7 +36,7 @@ from tokenfleet.problem_data import (
     Used,
     only_block,
 )
-from tokenfleet.verify.mix import annual_cost_items
+from tokenfleet.verify.mix import annual_cost_items, verify_mix
 
 EXACT = SolveOptions(gap=0.0)
 
@@ -57,9 +58,14 @@ def items_of(answers: FleetAnswers, fleet: int) -> dict[str, float]:
 
 
 def as_plan(
-    problem: Problem, counts: np.ndarray[Any, Any], answers: FleetAnswers, fleet: int
+    problem: Problem,
+    counts: np.ndarray[Any, Any],
+    answers: FleetAnswers,
+    fleet: int,
+    *,
+    whole: bool = False,
 ) -> dict[Label, float]:
-    """The systems, requests and (fractional) replicas of a fleet as the values of a plan."""
+    """The systems, requests and (fractional or whole) replicas of a fleet as a plan's values."""
     alone = [only_block(b) for b in range(len(problem.blocks))]
     values: dict[Label, float] = {}
     for o, offer in enumerate(problem.offers):
@@ -82,7 +88,8 @@ def as_plan(
     for (b, p, c), replicas in busy.items():
         by_block = problem.pools[p].elastic or problem.relayout
         label = Replicas(only_block(b) if by_block else EVERY_BLOCK, p, c)
-        values[label] = max(values.get(label, 0.0), replicas)
+        count = float(math.ceil(replicas - 1e-6)) if whole else replicas
+        values[label] = max(values.get(label, 0.0), count)
     return values
 
 
@@ -151,6 +158,46 @@ def test_items_of_random_fleets_are_those_that_the_judge_finds(
         for item, usd in judged.items():
             assert stated[item] == pytest.approx(usd, rel=1e-6, abs=1e-3), item
         assert answers["annual_cost_usd"][0, fleet] == pytest.approx(sum(judged.values()), 1e-9)
+
+
+@pytest.mark.parametrize("draw", [drawn, lambda seed: timed(drawn(seed), seed)])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_fleet_with_whole_replicas_is_a_plan(seed: int, draw: Callable[[int], Problem]) -> None:
+    """The judge finds the same items, and no limit of a feasible fleet broken."""
+    problem = draw(seed)
+    counts = np.random.default_rng(seed).integers(0, 5, (6, 3)).astype(float)
+    answers = FleetEvaluator(problem, whole_replicas=True).evaluate(counts, routing=True)
+    for fleet, row in enumerate(counts):
+        values = as_plan(problem, row, answers, fleet, whole=True)
+        judged = annual_cost_items(problem, values)
+        stated = items_of(answers, fleet)
+        assert set(stated) == set(judged)
+        for item, usd in judged.items():
+            assert stated[item] == pytest.approx(usd, rel=1e-6, abs=1e-3), item
+        broken = verify_mix(problem, values)
+        assert bool(broken) != bool(answers["feasible"][0, fleet]), broken
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_fleet_of_a_plan_with_whole_replicas_costs_what_the_plan_does(seed: int) -> None:
+    """Of systems all year, whose hours are the plan's; the plan is the best, so none costs less."""
+    problem = drawn(seed)
+    problem = replace(
+        problem,
+        pools=tuple(replace(pool, elastic=False) for pool in problem.pools),
+        offers=tuple(
+            replace(
+                o, hourly_usd=0.0, annual_cost_items_usd=o.annual_cost_items_usd or {"rent": 9e3}
+            )
+            for o in problem.offers
+        ),
+    )
+    plan = solve_mix(problem, SolveOptions(gap=1e-7), compare_single=False)
+    counts = np.array([systems_of(problem, plan.values)])
+    answers = FleetEvaluator(problem, whole_replicas=True).evaluate(counts)
+    assert answers["feasible"][0, 0]
+    assert answers["annual_cost_usd"][0, 0] <= plan.annual_cost_usd * (1 + 1e-6)
+    assert answers["annual_cost_usd"][0, 0] >= plan.bound * (1 - 1e-6)
 
 
 def hosted_beside_an_api(seed: int) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ from tokenfleet.problem.hardware import (
 )
 from tokenfleet.problem.load_blocks import load_blocks
 from tokenfleet.problem.required import require_candidates
+from tokenfleet.problem.supply import _fewest_pieces
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Demand, LayoutSearch
 
@@ -184,6 +186,27 @@ class TestLoadBlocks:
         busiest = int(np.argmax(blocks.multiplier[:, 0]))
         assert blocks.multiplier[busiest, 1] == 3.0
         assert len(blocks.hours) == 2  # the other 23 hours are alike
+        assert blocks.clock[busiest] == {20}
+        assert blocks.clock[1 - busiest] == set(range(24)) - {20}
+
+    def test_nobody_says_when_a_peak_without_a_curve_is(self) -> None:
+        assert load_blocks([Demand(requests_per_s=1.0, peak_to_mean=2.0)], [None]).clock == (
+            None,
+            None,
+        )
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_the_fewest_pieces_are_those_of_trying_all(self, seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        hours = frozenset(draw.choice(24, int(draw.integers(1, 9)), replace=False).tolist())
+        length = int(draw.integers(2, 13))
+
+        def held(starts: tuple[int, ...]) -> bool:
+            return hours <= {(start + h) % 24 for start in starts for h in range(length)}
+
+        fewest = _fewest_pieces(hours, length)
+        assert any(map(held, itertools.combinations(sorted(hours), fewest)))
+        assert not any(map(held, itertools.combinations(range(24), min(fewest - 1, 4))))
 
 
 class TestMoney:

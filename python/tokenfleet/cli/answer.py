@@ -6,6 +6,7 @@ With `--json` exactly one JSON value goes to standard output, an error object in
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 UNPROVEN = 4
-_WIDTH = 120  # of output that is not read on a terminal
+_WIDTH = 80  # columns of output that is not read on a terminal
 
 
 def console() -> Console:
     """Standard output for words and tables; scenario names are never read as markup."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Console(width=_width(), highlight=False, markup=False, emoji=False)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
 
 
 def say_json(value: Any) -> None:
@@ -39,8 +43,11 @@ def say_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line of words on standard output."""
-    typer.echo(plain(text))
+    """Words on standard output, in lines as wide as it is."""
+    from tokenfleet.report.lines import fitted
+
+    for line in fitted(plain(text), _width()):
+        typer.echo(line)
 
 
 def note(text: str) -> None:

@@ -32,6 +32,12 @@ _SHOWN = {
     "limit": "limit",
 }
 
+_WHOLE = "with whole replicas"
+_FRACTIONS = (
+    "with replicas as fractions (a small fleet may lack its last one; --whole-replicas counts "
+    "whole ones)"
+)
+
 
 def evaluate_fleets(
     fleets: Annotated[
@@ -54,6 +60,13 @@ def evaluate_fleets(
     system_price: Annotated[
         list[float] | None, typer.Option("--system-price", help="Times the price of systems.")
     ] = None,
+    whole_replicas: Annotated[
+        bool,
+        typer.Option(
+            "--whole-replicas",
+            help="Count whole replicas, not fractions: exact for small fleets, and slower.",
+        ),
+    ] = False,
     select: Annotated[
         str | None, typer.Option("--select", help="Answers to keep: 'feasible and drawn_kw < 90'.")
     ] = None,
@@ -72,7 +85,8 @@ def evaluate_fleets(
 ) -> None:
     """Evaluate whole fleets: feasible or not and why, cost, power and headroom of each.
 
-    Every row is a mix of systems; the demand goes where it costs least, with replicas relaxed.
+    Every row is a mix of systems; the demand goes where it costs least. Replicas are fractions
+    unless whole ones are asked for.
     Over a horizon every row is a schedule: orders by column `offer@site period`.
     """
     with answering(as_json):
@@ -90,6 +104,7 @@ def evaluate_fleets(
             demand=tuple(demand or [1.0]),
             energy_price=tuple(energy_price or [1.0]),
             system_price=tuple(system_price or [1.0]),
+            whole_replicas=whole_replicas,
         )
 
         loaded = load_scenario(scenario, catalog=book(catalog))
@@ -102,7 +117,7 @@ def evaluate_fleets(
             )
             if loaded.scenario.horizon is not None:
                 return said
-            return f"{said}, with replicas as fractions (a small fleet may lack its last one)"
+            return f"{said}, {_WHOLE if whole_replicas else _FRACTIONS}"
 
         answer_table(
             fleets.name,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tokenfleet.cli.answer import answering, note, say
+from tokenfleet.cli.answer import answering, note
 from tokenfleet.cli.options import ScenarioArgument
 
 
@@ -24,7 +24,7 @@ def ui(
         from tokenfleet.ui.serve import serve
 
         def ready(address: str) -> None:
-            say(address)
+            typer.echo(address)  # in one line, to be clicked on
             note("the page is on this machine only; Ctrl-C ends it")
             if browser:
                 import webbrowser

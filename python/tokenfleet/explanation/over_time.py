@@ -72,14 +72,22 @@ def open_either(
     if asked.loaded.scenario.horizon is None:
         return case_of(asked, seconds=seconds, gap=gap, progress=progress)
     built, options = asked.built(progress), solve_options(asked.loaded.scenario)
-    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
+    options = replace(options, gap=options.gap if gap is None else gap)
+    return OverTime(built, options, seconds, asked.plan)
 
 
 class OverTime:
     """A scenario with a horizon, its best plan, and the means to ask what would change it."""
 
-    def __init__(self, built: Built, options: SolveOptions, seconds: float = math.inf) -> None:
-        """`options` are of one plan, `seconds` those of all of them together.
+    def __init__(
+        self,
+        built: Built,
+        options: SolveOptions,
+        seconds: float = math.inf,
+        plan: Plan | None = None,
+    ) -> None:
+        """`options` are of one plan, `seconds` those of all of them together; `plan` where one
+        was given.
 
         Raises:
             SchemaError: its goal is no cost, or the largest regret.
@@ -91,7 +99,7 @@ class OverTime:
                 "mean or with what it may come to",
                 "explain the scenario with `objective: {kind: least_cost}`",
             )
-        self.built, self.options, self.risk = built, options, risk
+        self.built, self.options, self.risk, self.plan = built, options, risk, plan
         self.deadline, self.solves = Deadline(seconds), 0
         self.tree = tree_of(built)
         self.part = part_of(built.problem.name, self.tree, Effort.of(options))

@@ -330,7 +330,13 @@ class Explanation(Row):
     objective: ObjectiveKind = about("What is best")
     objective_unit: Word = about("Unit of the objective")
     objective_value: Number | None = quantity(
-        "Value of the plan that was explained; null: there is no plan", UNIT
+        "Value of the best plan, which is explained; null: there is no plan", UNIT
+    )
+    plan_value: Number | None = quantity(
+        "Value of the plan that was given: a simpler one, or one that was verified, may be a "
+        "little worse than the best; null: a scenario was given",
+        UNIT,
+        default=None,
     )
     bound: Number | None = quantity("No plan is better; null: nothing is proven", UNIT)
     gap: NonNegative | None = quantity("Value to bound, over the value", "1")

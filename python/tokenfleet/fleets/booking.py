@@ -12,6 +12,7 @@ import numpy as np
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.fleets.routing import Part, with_replicas
+from tokenfleet.fleets.whole import WholePart
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.problem_data import FloatArray, Problem, Replicas, Systems
 
@@ -52,7 +53,7 @@ def routed_items(m: FleetModel, columns: Sequence[Label]) -> dict[str, FloatArra
     return {item: with_replicas(m, columns, usd) for item, usd in sorted(items.items())}
 
 
-def require_known(m: FleetModel, parts: Iterable[Part]) -> None:
+def require_known(m: FleetModel, parts: Iterable[Part | WholePart]) -> None:
     """Raise when a cost term is booked on a column that neither a fleet nor its routing has.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from tokenfleet.errors import SchemaError, SolverError
 from tokenfleet.files.frames import Columns, columns_of, is_frame
 from tokenfleet.fleets import booking, limits, routing
+from tokenfleet.fleets.routing import Part
+from tokenfleet.fleets.whole import WholePart, whole_parts
 from tokenfleet.mix.model.choices import STAFF, without_fixed_staff
 from tokenfleet.mix.model.limits import capex_used
 from tokenfleet.problem import build
@@ -59,6 +61,7 @@ def evaluate_fleets(
     energy_price: ArrayLike = 1.0,
     system_price: ArrayLike = 1.0,
     routing: bool = False,
+    whole_replicas: bool = False,
     threads: int = 0,
 ) -> FleetAnswers:
     """What each fleet costs and draws, and whether it serves the demand within every limit.
@@ -67,14 +70,15 @@ def evaluate_fleets(
     columns by `offer@site` (a mapping or a DataFrame), where what is not named is 0. `demand`,
     `energy_price` (of the tariffs, not of carbon and water) and `system_price` multiply the
     scenario's; each is a number, or one for every case of prices and demand.
-    Demand goes where it costs least; replicas are relaxed, see `docs/fleets.md`.
+    Demand goes where it costs least. Replicas are fractions unless `whole_replicas` counts whole
+    ones, which takes an integer programme for each fleet, see `docs/fleets.md`.
 
     Raises:
         SchemaError: a scenario without fixed demand, an unknown column, or a count that is not a
             whole number of 0 or more; names row and column.
         SolverError: a routing could not be certified.
     """
-    evaluator = FleetEvaluator(scenario)
+    evaluator = FleetEvaluator(scenario, whole_replicas=whole_replicas)
     table = evaluator.counts(counts)
     return evaluator.evaluate(
         table,
@@ -89,11 +93,12 @@ def evaluate_fleets(
 class FleetEvaluator:
     """A scenario made ready to evaluate any number of fleets."""
 
-    def __init__(self, scenario: ScenarioSource | Problem) -> None:
+    def __init__(self, scenario: ScenarioSource | Problem, *, whole_replicas: bool = False) -> None:
         problem = fixed_problem(scenario)
         self.problem = problem
         self.model = routing.routing_model(without_fixed_staff(problem))
-        self.parts = routing.routing_parts(self.model)
+        parts = whole_parts if whole_replicas else routing.routing_parts
+        self.parts: Sequence[Part | WholePart] = parts(self.model)
         limits.require_judged(self.model)
         booking.require_known(self.model, self.parts)
         self._items = booking.system_items(self.model)

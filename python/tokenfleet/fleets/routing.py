@@ -84,13 +84,13 @@ def routing_model(problem: Problem) -> FleetModel:
 
 def routing_parts(m: FleetModel) -> tuple[Part, ...]:
     """The parts of the routing problem of a model."""
-    rows = _rows(m)
+    rows = model_lines(m)
     _put_in_flows(m, rows)
-    return tuple(_part(m, found) for found in _components(rows))
+    return tuple(_part(m, found) for found in components(rows))
 
 
 @dataclass(eq=False)
-class _Line:
+class Line:
     """A row: what it sums, what it may not exceed (or equals, for demand), systems on the right."""
 
     label: Row
@@ -99,7 +99,8 @@ class _Line:
     pools: dict[int, float]
 
 
-def _rows(m: FleetModel) -> list[_Line]:
+def model_lines(m: FleetModel) -> list[Line]:
+    """The rows over requests, with systems on the right."""
     labels = {v.name: label for label, v in m.columns.items()}
     constraints = {row.name: row for row in m.prob.constraints()}
     lines = []
@@ -119,19 +120,19 @@ def _rows(m: FleetModel) -> list[_Line]:
             elif not isinstance(column, Used):  # a reserve is taken off the systems before
                 coefficients[column] = float(value)
         if row.sense != limits.GE:
-            lines.append(_Line(label, coefficients, -float(row.constant), pools))
+            lines.append(Line(label, coefficients, -float(row.constant), pools))
         if row.sense != limits.LE and not isinstance(label, Demand):
             opposite = {column: -value for column, value in coefficients.items()}
             given = {p: -room for p, room in pools.items()}
-            lines.append(_Line(label, opposite, float(row.constant), given))
+            lines.append(Line(label, opposite, float(row.constant), given))
         if lines[-1].right < 0:  # the core starts from an empty routing, which must keep every row
             raise cannot_judge(family.words or family.name)
     return lines
 
 
-def _put_in_flows(m: FleetModel, lines: list[_Line]) -> None:
+def _put_in_flows(m: FleetModel, lines: list[Line]) -> None:
     """Replaces replicas that one capacity row bounds by the load of their flows."""
-    bounds: dict[Replicas, list[_Line]] = {}
+    bounds: dict[Replicas, list[Line]] = {}
     for line in lines:
         if isinstance(line.label, Capacity):
             replica = next(column for column in line.coefficients if isinstance(column, Replicas))
@@ -151,7 +152,7 @@ def _put_in_flows(m: FleetModel, lines: list[_Line]) -> None:
     lines[:] = [line for line in lines if id(line) not in gone]
 
 
-def _components(lines: Sequence[_Line]) -> list[list[_Line]]:
+def components(lines: Sequence[Line]) -> list[list[Line]]:
     """Rows that hang together by columns, in order of their first row."""
     leader: dict[Label | Row, Label | Row] = {}
 
@@ -166,20 +167,25 @@ def _components(lines: Sequence[_Line]) -> list[list[_Line]]:
         for column in (first, *line.coefficients):
             leader.setdefault(column, column)
             leader[find(column)] = find(first)
-    found: dict[Label | Row, list[_Line]] = {}
+    found: dict[Label | Row, list[Line]] = {}
     for line in lines:
         found.setdefault(find(_first(line)), []).append(line)
     return list(found.values())
 
 
-def _first(line: _Line) -> Label | Row:
+def _first(line: Line) -> Label | Row:
     """The first column of a row; the row itself where it has none."""
     return next(iter(line.coefficients), line.label)
 
 
-def _part(m: FleetModel, lines: Iterable[_Line]) -> Part:
+def in_order(lines: Iterable[Line]) -> tuple[list[Line], tuple[Label, ...]]:
+    """The rows of a part, demands first, and their columns."""
     ordered = sorted(lines, key=lambda line: not isinstance(line.label, Demand))
-    columns = tuple(dict.fromkeys(c for line in ordered for c in line.coefficients))
+    return ordered, tuple(dict.fromkeys(c for line in ordered for c in line.coefficients))
+
+
+def _part(m: FleetModel, lines: Iterable[Line]) -> Part:
+    ordered, columns = in_order(lines)
     place = {column: j for j, column in enumerate(columns)}
     a = np.zeros((len(ordered), len(columns)))
     per_pool = np.zeros((len(ordered), len(m.problem.pools)))

@@ -29,6 +29,7 @@ class LoadBlocks:
     multiplier: FloatArray  # (B, W), mean 1 over the year
     tariff: FloatArray  # (B, T) USD/kWh of each tariff that has a price by the hour
     lost_site: NDArray[np.int64]  # (B,) site that is out; -1: none
+    clock: tuple[frozenset[int] | None, ...]  # hours of the day in each; None: nobody says which
 
 
 def load_blocks(
@@ -56,10 +57,15 @@ def load_blocks(
             for start in cuts[:-1]
         ]
     )
-    hours, merged = _merge_equal(lengths, rows)
+    hours, merged, first = _merge_equal(lengths, rows)
     rates, prices = np.split(merged, [len(shapes)], axis=1)
     none_lost = np.full(len(hours), -1)
-    return LoadBlocks(hours * (HOURS_PER_YEAR / HOURS_PER_DAY), rates, prices, none_lost)
+    clock: list[frozenset[int] | None] = [None] * len(hours)
+    if known or tariffs:
+        at = order[cuts[:-1].astype(int)]
+        clock = [frozenset(at[first == b].tolist()) for b in range(len(hours))]
+    yearly = hours * (HOURS_PER_YEAR / HOURS_PER_DAY)
+    return LoadBlocks(yearly, rates, prices, none_lost, tuple(clock))
 
 
 def scenario_blocks(loaded: LoadedScenario) -> LoadBlocks:
@@ -87,6 +93,7 @@ def _without_each(blocks: LoadBlocks, sites: int) -> LoadBlocks:
         np.tile(blocks.multiplier, (1 + sites, 1)),
         np.tile(blocks.tariff, (1 + sites, 1)),
         np.repeat(np.arange(-1, sites), count),
+        (1 + sites) * blocks.clock,
     )
 
 
@@ -133,10 +140,15 @@ def _rate_at(
     return max(HOURS_PER_DAY - shape.peak_to_mean * shape.peak_hours_per_day, 0.0) / quiet
 
 
-def _merge_equal(lengths: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Joins stretches with equal rates, in the order of their first appearance."""
+def _merge_equal(
+    lengths: FloatArray, rates: FloatArray
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """Joins stretches with equal rates, in the order of their first appearance; which of the
+    joined ones each stretch is in."""
     hours: dict[tuple[float, ...], float] = {}
-    for length, row in zip(lengths, rates, strict=True):
-        key = tuple(float(r) for r in row)
+    keys = [tuple(float(r) for r in row) for row in rates]
+    for length, key in zip(lengths, keys, strict=True):
         hours[key] = hours.get(key, 0.0) + float(length)
-    return np.array(list(hours.values())), np.array(list(hours))
+    places = {key: b for b, key in enumerate(hours)}
+    found = np.array([places[key] for key in keys])
+    return np.array(list(hours.values())), np.array(list(hours)), found

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tokenfleet.catalog import Catalog, SystemRow, require
 from tokenfleet.errors import CatalogError
 from tokenfleet.problem.hardware import idle_kw
@@ -134,10 +132,11 @@ def site_tariffs(scenario: Scenario, catalog: Catalog, load: LoadBlocks) -> list
 
 @dataclass(frozen=True, eq=False)
 class _Day:
-    """What offers need of the load blocks: tariffs of each site, and hours of a day."""
+    """What offers need of the load blocks: tariffs of each site, and which hours of a day."""
 
     tariffs: Sequence[ByBlock]  # USD/kWh
     hours: FloatArray  # (B,)
+    clock: Sequence[frozenset[int] | None]  # as `LoadBlocks.clock`
 
 
 def build_supply(
@@ -146,7 +145,7 @@ def build_supply(
     """Pools and offers at every site; what lacks an offer or a figure is listed, not built."""
     scenario, catalog = loaded.scenario, loaded.catalog
     hours_per_day = load.hours * (HOURS_PER_DAY / HOURS_PER_YEAR)
-    day = _Day(site_tariffs(scenario, catalog, load), hours_per_day)
+    day = _Day(site_tariffs(scenario, catalog, load), hours_per_day, load.clock)
     supply = Supply()
     offers = offers_of(scenario, catalog, systems)
     for system in systems:
@@ -196,7 +195,7 @@ def _add_offer(
         supply.drop(f"offer {offer.id}", error.message)
         return
     supply.prices[offer.id] = price
-    billed = billed_per_hour(offer, day.hours)
+    billed = billed_per_hour(offer, day.hours, day.clock)
     placer = _Placer(
         supply, scenario, catalog, offer, row, price, terms, day.tariffs, billed, embodied_kg
     )
@@ -205,18 +204,39 @@ def _add_offer(
             placer.add(s, site)
 
 
-def billed_per_hour(offer: Offer, hours_per_day: FloatArray) -> ByBlock:
+def billed_per_hour(
+    offer: Offer, hours_per_day: FloatArray, clock: Sequence[frozenset[int] | None]
+) -> ByBlock:
     """Hours billed for each hour that an offer's system is there, by load block.
 
-    A block is one stretch of every day: 6 h of it, billed 4 at a time, are 8. No more is billed
-    than the day has; a contingency, which is of no hours, is not billed.
+    A block of known hours of the day is billed in the fewest pieces that hold them: 9 h and 17 h in
+    pieces of 4 are two. One of unknown hours is a single stretch: 6 h of it are 8. Each block is
+    billed by itself, since the systems that stand on into the next are known to the plan alone;
+    so no system is billed too little. No more is billed for a block than the day has; a
+    contingency, which is of no hours, is not billed.
     """
     at_once = offer.billed_hours
     if at_once is None:
         return 1.0
-    billed = np.minimum(np.ceil(hours_per_day / at_once - _ROUNDING) * at_once, HOURS_PER_DAY)
-    each = [float(b / h) if h > 0 else 1.0 for b, h in zip(billed, hours_per_day, strict=True)]
+    each = []
+    for hours, known in zip(hours_per_day.tolist(), clock, strict=True):
+        single = math.ceil(hours / at_once - _ROUNDING)
+        billed = (single if known is None else _fewest_pieces(known, at_once)) * at_once
+        each.append(min(billed, HOURS_PER_DAY) / hours if hours > 0 else 1.0)
     return each[0] if len(set(each)) == 1 else tuple(each)
+
+
+def _fewest_pieces(hours: frozenset[int], length: int) -> int:
+    """Stretches of so many hours, without end over midnight, that hold all these hours."""
+
+    def begun_at(first: int) -> int:
+        pieces, end = 0, 0
+        for after in range(HOURS_PER_DAY):
+            if after >= end and (first + after) % HOURS_PER_DAY in hours:
+                pieces, end = pieces + 1, after + length
+        return pieces
+
+    return min(map(begun_at, hours))
 
 
 def hourly_usd(yearly: Mapping[str, float], billed: ByBlock) -> ByBlock:

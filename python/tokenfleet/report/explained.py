@@ -38,13 +38,19 @@ _UNITS = {"kw": "kW", "usd": "USD", "requests_per_s": "requests/s", "kg": "kg"}
 
 
 def status(found: Explanation) -> str:
-    """What was explained, and how far it is proven."""
+    """What the plan comes to, what the best one does, which is explained, and how far that is
+    proven.
+    """
     if found.objective_value is None:
         return f"{plain(found.name)}: no plan meets every requirement"
     value = amount(found.objective_value, found.objective_unit)
     gap = "" if found.gap is None else f" within {percent(found.gap)}"
     proof = f"proven{gap}" if found.proven else f"not proven (gap{gap.replace(' within', '')})"
-    return f"{plain(found.name)}: {value}, {proof}"
+    if found.plan_value is None:
+        return f"{plain(found.name)}: the best plan, {value}, {proof}"
+    plan = amount(found.plan_value, found.objective_unit)
+    best = "" if plan == value else f"{plan}; explained is the best plan, "
+    return f"{plain(found.name)}: {best}{value}, {proof}"
 
 
 def sections(found: Explanation) -> Iterator[tuple[str, list[str]]]:

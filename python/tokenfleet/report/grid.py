@@ -7,7 +7,6 @@ parts below each other that begin with the same first columns. Numbers are never
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenfleet.files.plain import plain
+from tokenfleet.report.lines import Lines, pieces
 
 _GAP = 2  # blanks between columns
 _SHORT, _LONG = 10, 18  # characters that a column of words keeps: at least, and for a long word
@@ -68,7 +68,7 @@ class Grid:
             shown = [i for i in shown if i not in same]
             if same:
                 cells = self.rows[0]
-                yield Text(", ".join(f"{self.columns[i].title}: {cells[i]}" for i in same))
+                yield Lines([", ".join(f"{self.columns[i].title}: {cells[i]}" for i in same)])
         for part in self._parts(shown, options.max_width):
             yield self._table(part, options.max_width)
             yield Text("")
@@ -77,8 +77,8 @@ class Grid:
         return not self.columns[i].number and len({row[i] for row in self.rows}) == 1
 
     def _parts(self, shown: list[int], width: int) -> Iterator[list[int]]:
-        """Columns of the parts: each begins with the same columns of words."""
-        words = [i for i in shown[:_KEYS] if not self.columns[i].number]
+        """Columns of the parts: each begins with the same columns of words, or the first column."""
+        words = [i for i in shown[:_KEYS] if not self.columns[i].number] or shown[:1]
         keys = words if self._least(words) < width // 2 else words[:1]
         part = list(keys)
         for i in (i for i in shown if i not in keys):
@@ -96,8 +96,8 @@ class Grid:
         if self.columns[i].number:
             title = max(map(cell_len, self.columns[i].title.split()), default=0)
             return max([title, *map(cell_len, self._cells(i))])
-        pieces = [cell_len(piece) for cell in self._cells(i) for piece in _pieces(cell)]
-        return min(self._widest(i), max([_SHORT, *(n for n in pieces if n <= _LONG)]))
+        parts = [cell_len(piece) for cell in self._cells(i) for piece in pieces(cell)]
+        return min(self._widest(i), max([_SHORT, *(n for n in parts if n <= _LONG)]))
 
     def _cells(self, i: int) -> list[str]:
         return [row[i] for row in self.rows]
@@ -134,15 +134,10 @@ class Grid:
         return table
 
 
-def _pieces(text: str) -> list[str]:
-    """Parts of a text behind which a line may end: `eu-frankfurt` is `eu-` and `frankfurt`."""
-    return re.findall(r".+?(?:[-_/@ ]+|$)", text)
-
-
 def _wrapped(text: str, width: int) -> str:
     """The text in lines that end behind a part; a part that is too long is left to be folded."""
     lines = [""]
-    for piece in _pieces(text):
+    for piece in pieces(text):
         if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
             lines.append("")
         lines[-1] += piece

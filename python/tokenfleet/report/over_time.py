@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
-from rich.panel import Panel
-from rich.text import Text
+from rich.console import RenderableType
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.horizon_rows import Held, Order, OverTime, Period
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.lines import Box, Lines
 from tokenfleet.report.numbers import dollars, number, percent, unit_price
 from tokenfleet.report.words import OWN_BOUND
 
@@ -22,20 +21,25 @@ _MOST = 24  # periods
 _LITTLE = 1e-3  # systems
 
 
-def answer(plan: Plan, horizon: OverTime) -> Panel:
+def answer(plan: Plan, horizon: OverTime) -> Box:
     """The answer in a box: what it costs, how sure that is, and what to order now."""
-    lines: list[RenderableType] = [
-        Text(f"{dollars(horizon.levelised_usd_per_year)} a year, levelised", style="bold"),
-        Text(f"{dollars(horizon.npv_usd)} of cash in all, worth today at "
-             f"{percent(horizon.discount_rate)} a year"),
-        Text(f"{unit_price(horizon.levelised_cost_per_mtok_output_usd)} per Mtok of output"),
-        Text(_proof(plan)),
-        Text(""),
-        Text("Now:", style="bold"),
-    ]  # fmt: skip
-    lines += [Text(f"• {plain(line)}") for line in horizon.commitments or ("order nothing",)]
-    lines += [Text(""), *(Text(f"• {line}") for line in sentences(horizon))]
-    return Panel(Group(*lines), title=Text(plain(plan.name)), title_align="left")
+    head = f"{dollars(horizon.levelised_usd_per_year)} a year, levelised"
+    money = [
+        f"{dollars(horizon.npv_usd)} of cash in all, worth today at "
+        f"{percent(horizon.discount_rate)} a year",
+        f"{unit_price(horizon.levelised_cost_per_mtok_output_usd)} per Mtok of output",
+        _proof(plan),
+        "",
+    ]
+    orders = [f"• {plain(line)}" for line in horizon.commitments or ("order nothing",)]
+    others = ["", *(f"• {line}" for line in sentences(horizon))]
+    parts = [
+        Lines([head], style="bold"),
+        Lines(money),
+        Lines(["Now:"], style="bold"),
+        Lines([*orders, *others]),
+    ]
+    return Box(parts, title=plain(plan.name))
 
 
 def tables(horizon: OverTime) -> Iterator[RenderableType]:

@@ -103,6 +103,7 @@ class _Redactor:
         update = {
             "name": NAME,
             "objective_value": self._value(found.objective_value),
+            "plan_value": self._value(found.plan_value),
             "bound": self._value(found.bound),
             "flip": tuple(map(self._flip, found.flip)),
             "ranges": tuple(map(self._range, found.ranges)),

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import FailedReplicas, Position, Verification
 from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.lines import Lines
 from tokenfleet.report.numbers import dollars, number, percent, unit_price
 from tokenfleet.simulation.result import Row, Simulation
 
@@ -19,8 +19,7 @@ _SHOWN = 12
 
 def render(found: Simulation, console: Console) -> None:
     """Prints the verdict, then latency, limits, groups and sites."""
-    for line in summary(found):
-        console.print(Text(plain(line)))
+    console.print(Lines([plain(line) for line in summary(found)]))
     for table in (_latency(found), _limits(found), _groups(found), _fleets(found), _sites(found)):
         if table.rows:
             console.print(table)
@@ -29,8 +28,8 @@ def render(found: Simulation, console: Console) -> None:
         ("Not simulated", [f"{r['what']}: {r['why']}" for r in found.not_simulated]),
         ("Warnings", list(found.warnings)),
     ):
-        for line in _notes(title, rows):
-            console.print(Text(plain(line)))
+        if rows:
+            console.print(Lines([plain(line) for line in _notes(title, rows)]))
 
 
 def summary(found: Simulation) -> list[str]:
@@ -240,7 +239,5 @@ def _sites(found: Simulation) -> Grid:
 
 
 def _notes(title: str, rows: Sequence[str]) -> list[str]:
-    if not rows:
-        return []
     more = [f"  and {len(rows) - 5} more (see --json)"] if len(rows) > 5 else []
     return [f"{title} ({len(rows)})", *(f"  {row}" for row in rows[:5]), *more]

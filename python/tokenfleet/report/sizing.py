@@ -9,6 +9,7 @@ from rich.console import Console
 from tokenfleet.plan.rows import Plan, Promise
 from tokenfleet.report import words
 from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.lines import Lines
 from tokenfleet.report.numbers import dollars, number, unit_price
 from tokenfleet.sizing.answer import Answer
 
@@ -22,8 +23,8 @@ def beside(answers: Sequence[Answer], console: Console) -> None:
         if answer.plan is not None:
             grid.add(answer.name, words.mix(answer.plan), *_figures(answer.plan))
     console.print(grid)
-    for answer in answers:
-        console.print(words.sized(answer.name, answer.tpot_limit_ms, answer.conflict))
+    told = [words.sized(a.name, a.tpot_limit_ms, a.conflict) for a in answers]
+    console.print(Lines(told))
 
 
 def rates(rows: Sequence[tuple[float, Answer]], console: Console) -> None:

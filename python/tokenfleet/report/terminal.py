@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
+from rich.console import Console, Group
 from rich.text import Text
 
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.rows import Plan, Replicas
 from tokenfleet.report import inputs, over_time, words
 from tokenfleet.report.grid import Grid, figures, texts
+from tokenfleet.report.lines import Box, Lines
 from tokenfleet.report.numbers import dollars, number, percent, share, unit_price
 
 _SHOWN = 5  # rows of a list that may be long
@@ -51,25 +51,22 @@ def _tables(plan: Plan) -> tuple[Grid, ...]:
 # Summary
 
 
-def summary(plan: Plan) -> Panel:
+def summary(plan: Plan) -> Box:
     """The answer in a box: what to get, its cost, its proof, the reasons."""
-    lines: list[RenderableType] = [
-        Text(words.headline(plan), style="bold"),
-        Text(words.money(plan)),
-        Text(words.token_price(plan)),
-        Text(words.status_words(plan)),
-        *(Text(line) for line in words.certainty(plan)),
-        *(Text(line) for line in words.simulated(plan)),
-        Text(""),
-        *(Text(f"• {reason}") for reason in words.reasons(plan)),
+    lines = [
+        words.money(plan),
+        words.token_price(plan),
+        words.status_words(plan),
+        *words.certainty(plan),
+        *words.simulated(plan),
+        "",
+        *(f"• {reason}" for reason in words.reasons(plan)),
     ]
     looked = f"{plan.candidates:,} configurations in {plan.seconds:.1f} s"
-    return Panel(
-        Group(*lines),
-        title=Text(plain(plan.name)),
-        subtitle=Text(looked) if plan.candidates else None,
-        title_align="left",
-        subtitle_align="right",
+    return Box(
+        [Lines([words.headline(plan)], style="bold"), Lines(lines)],
+        title=plain(plan.name),
+        subtitle=looked if plan.candidates else "",
     )
 
 
@@ -184,12 +181,10 @@ def _promises(plan: Plan) -> Grid:
 
 def _notes(
     title: str, rows: Sequence[str], count: int | None = None, shown: int = _SHOWN
-) -> Text | None:
+) -> Group | None:
     if not rows:
         return None
-    text = Text(f"{title} ({count or len(rows)})", style="bold")
-    for row in rows[:shown]:
-        text.append(f"\n  {plain(row)}", style="not bold")
+    lines = [f"  {plain(row)}" for row in rows[:shown]]
     if len(rows) > shown:
-        text.append(f"\n  and {len(rows) - shown} more (see --json)", style="not bold")
-    return text
+        lines.append(f"  and {len(rows) - shown} more (see --json)")
+    return Group(Text(f"{title} ({count or len(rows)})", style="bold"), Lines(lines))

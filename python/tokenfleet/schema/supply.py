@@ -326,8 +326,9 @@ class Offer(Row):
         "Costs inside the price; blank: everything, except for buy and owned", default=None
     )
     billed_hours: Annotated[PositiveCount, Field(le=HOURS_PER_DAY)] | None = quantity(
-        "On demand and spot: hours that are billed at a time, whole ones each day in each load "
-        "block; blank: as long as it runs",
+        "On demand and spot: hours that are billed at a time, the fewest pieces each day that hold "
+        "the hours of a load block. Each block is billed by itself: a system that stands on into "
+        "the next is billed anew there, so never too little; blank: as long as it runs",
         "h",
         default=None,
     )

@@ -30,7 +30,8 @@ from tokenfleet.tables.source import LABEL, Bad, Source, label_type
 
 CASE = "case"
 _lock = threading.Lock()
-_evaluators: dict[str, FleetEvaluator] = {}  # the last one of this process, by its problem
+_evaluators: dict[tuple[str, bool], FleetEvaluator] = {}  # the last one of this process
+_WHOLE_AT_ONCE = 64  # fleets of a part with whole replicas, each of which is solved
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ class FleetQuestion:
     demand: tuple[float, ...] = (1.0,)
     energy_price: tuple[float, ...] = (1.0,)
     system_price: tuple[float, ...] = (1.0,)
+    whole_replicas: bool = False
     texts: Sequence[str] = ()
     larger_is_better: Sequence[str] = ("tokens_per_year_output", "utilisation")
     ranked_by: str = "annual_cost_usd"
@@ -67,7 +69,8 @@ class FleetQuestion:
     @property
     def rows_at_once(self) -> int:
         """As `Question.rows_at_once`: each row has an answer in every case."""
-        return max(1, SLICE_FLEETS // self._case_count)
+        most = _WHOLE_AT_ONCE if self.whole_replicas else SLICE_FLEETS
+        return max(1, most // self._case_count)
 
     def columns(self, header: Sequence[str], source: str) -> dict[str, str]:
         """As `Question.columns`: any of the offers, and `id`."""
@@ -103,7 +106,8 @@ class FleetQuestion:
     def identity(self) -> dict[str, Any]:
         """As `Question.identity`."""
         scales = [list(s) for s in (self.demand, self.energy_price, self.system_price)]
-        return {"kind": "fleets", "problem": self.key, "cases": scales}
+        replicas = "whole" if self.whole_replicas else "fractions"
+        return {"kind": "fleets", "problem": self.key, "cases": scales, "replicas": replicas}
 
     def answerer(self, threads: int) -> FleetAnswerer:
         """As `Question.answerer`."""
@@ -121,10 +125,11 @@ class FleetQuestion:
     def _evaluator(self) -> FleetEvaluator:
         """The evaluator of this process: threads share it, it is not changed by its work."""
         with _lock:
-            if self.key not in _evaluators:
+            key = (self.key, self.whole_replicas)
+            if key not in _evaluators:
                 _evaluators.clear()
-                _evaluators[self.key] = FleetEvaluator(self.problem)
-            return _evaluators[self.key]
+                _evaluators[key] = FleetEvaluator(self.problem, whole_replicas=self.whole_replicas)
+            return _evaluators[key]
 
     def evaluate(self, evaluator: FleetEvaluator, counts: FloatArray, threads: int) -> FleetAnswers:
         """Answers to checked counts in the cases of the question."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenfleet.compute import ComputeEngine
+from tokenfleet.errors import SchemaError
 from tokenfleet.fleets.evaluate import fixed_problem
 from tokenfleet.optimize import solve_options
 from tokenfleet.problem import build
@@ -16,14 +17,20 @@ from tokenfleet.tables.fleets.question import FleetQuestion
 from tokenfleet.tables.fleets.schedules import schedule_question
 from tokenfleet.tables.run import Progress
 
+_AS_A_PLAN = "leave it out: a schedule is planned, with replicas as a plan over time has them"
+
 
 @dataclass(frozen=True)
 class FleetOptions(TableOptions):
-    """As `TableOptions`, and the cases of demand and prices: multipliers, one for each."""
+    """As `TableOptions`, and the cases of demand and prices: multipliers, one for each.
+
+    `whole_replicas` counts whole replicas where else they are fractions.
+    """
 
     demand: tuple[float, ...] = (1.0,)
     energy_price: tuple[float, ...] = (1.0,)
     system_price: tuple[float, ...] = (1.0,)
+    whole_replicas: bool = False
 
 
 def evaluate_fleet_file(
@@ -57,7 +64,10 @@ def _question(scenario: ScenarioSource | Problem, options: FleetOptions) -> Flee
     if not isinstance(scenario, Problem):
         scenario = load_scenario(scenario)
         if scenario.scenario.horizon is not None:
+            if options.whole_replicas:
+                raise SchemaError("whole replicas over a horizon", _AS_A_PLAN)
             names = ("demand", "energy_price", "system_price")
             given = dict(zip(names, cases, strict=True))
             return schedule_question(build(scenario), solve_options(scenario.scenario), **given)
-    return FleetQuestion(fixed_problem(scenario), *cases)
+    problem = fixed_problem(scenario)
+    return FleetQuestion(problem, *cases, whole_replicas=options.whole_replicas)
