@@ -153,7 +153,7 @@ def _explained_over_time(
     if others:
         notes.append(f"of a plan over time are worth, flip and menu; of one year: {listed(others)}")
     base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
-    proven = gap <= asked.options.gap
+    proven = gap <= asked.gap
     if not proven:
         notes.insert(0, _UNPROVEN)
     return Explanation(

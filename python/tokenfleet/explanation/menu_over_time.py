@@ -50,8 +50,7 @@ class _Wish:
     def items(self) -> Iterator[MenuItem]:
         """Of each number of kinds the cheapest plan, as far as it costs little enough more."""
         orderable = [o for o in self.problem.offers if o.kind != "owned"]
-        held = {name.rpartition("@")[0] for name in self.asked.base.systems}
-        used = {self.kind(o) for o in orderable if o.stated_as in held}
+        used = {self.kind(o) for o in orderable if o.id in self.asked.base.systems}
         every = sorted({self.kind(o) for o in orderable})
         for count in range(len(used) - 1, 0, -1):
             sets = list(itertools.combinations(every, count))

@@ -22,7 +22,7 @@ from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import elsewhere, part_of
-from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
+from tokenfleet.mix.horizon.solve import HorizonResult, has_states, solve_horizon
 from tokenfleet.mix.model import Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.objectives import cost_coefficients
 from tokenfleet.mix.solver.effort import Deadline, Effort
@@ -39,6 +39,7 @@ from tokenfleet.scenario.load import ScenarioSource
 
 UNIT = "USD per year, levelised"
 _MONTH = 1.0 / 12.0
+_CLOSER = 0.01  # of the plan's own gap, to which small fleets are compared
 _PAID = ("rental", "all_in")  # items that follow the price of a rent
 
 
@@ -76,14 +77,23 @@ def open_either(
     if asked.loaded.scenario.horizon is None:
         return case_of(asked, seconds=seconds, gap=gap, progress=progress)
     built, options = asked.built(progress), solve_options(asked.loaded.scenario)
-    return OverTime(built, replace(options, gap=options.gap if gap is None else gap), seconds)
+    if gap is not None:
+        return OverTime(built, replace(options, gap=gap), seconds)
+    return OverTime(built, options, seconds, _CLOSER * options.gap)
 
 
 class OverTime:
     """A scenario with a horizon, its best plan, and the means to ask what would change it."""
 
-    def __init__(self, built: Built, options: SolveOptions, seconds: float = math.inf) -> None:
-        """`options` are of one plan, `seconds` those of all of them together.
+    def __init__(
+        self,
+        built: Built,
+        options: SolveOptions,
+        seconds: float = math.inf,
+        closer: float | None = None,
+    ) -> None:
+        """`options` are of one plan, `seconds` those of all of them together; plans of small fleets
+        are compared to a gap `closer`, which takes them little longer.
 
         Raises:
             SchemaError: its goal is no cost, or the largest regret.
@@ -95,7 +105,7 @@ class OverTime:
                 "mean or with what it may come to",
                 "explain the scenario with `objective: {kind: least_cost}`",
             )
-        self.built, self.options, self.risk = built, options, risk
+        self.built, self.options, self.risk, self.gap = built, options, risk, options.gap
         self.deadline, self.solves = Deadline(seconds), 0
         self.tree = tree_of(built)
         self.part = part_of(built.problem.name, self.tree, Effort.of(options))
@@ -103,6 +113,8 @@ class OverTime:
         self.plans: list[Found] = []  # those of today's limits that were found so far
         self._values: list[Mapping[Label, float]] = []
         self._without: dict[frozenset[str], Found | None] = {}
+        if closer is not None and self.part is None and has_states(self.tree, self.risk):
+            self.options = replace(options, gap=closer)
         self.base = self.solved(self.tree)
         self.base = replace(self.base, today=self.base.value)
         self.plans.append(self.base)

@@ -83,9 +83,14 @@ def search_horizon(
     return best.found()
 
 
+def is_worth_states(m: FleetModel) -> bool:
+    """Whether a model has so many whole numbers that its states tell more than it does."""
+    return sum(compiled(m.prob).integral) > FEW
+
+
 def _by_states(m: FleetModel, effort: Effort, best: Incumbent, memory: Memory | None) -> None:
     """The states of a small fleet, where it is worth it and where it has them."""
-    if sum(compiled(m.prob).integral) > FEW:
+    if is_worth_states(m):
         states = states_of(m, memory)
         if states is not None:
             search_states(states, effort, best)

@@ -15,7 +15,8 @@ from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, bound_by
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
-from tokenfleet.mix.horizon.search import search_horizon
+from tokenfleet.mix.horizon.search import is_worth_states, search_horizon
+from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import BY_ORDER
 from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
@@ -177,6 +178,14 @@ def solve_horizon(
         interrupted=found.interrupted,
         seconds=time.perf_counter() - begun,
     )
+
+
+def has_states(horizon: Horizon, risk: Risk) -> bool:
+    """Whether a fleet is so small that its plans are searched by states, which proves them best."""
+    problem = combined("", horizon)
+    m = _model(problem, {}, None, scale_limit(problem))
+    set_risk(m, risk)
+    return is_worth_states(m) and states_of(m) is not None
 
 
 def _searched(

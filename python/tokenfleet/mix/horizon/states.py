@@ -57,7 +57,7 @@ from tokenfleet.problem_data import (
     Used,
 )
 
-MOST = 4_000  # states of a node, above which they are not worked out
+MOST = 6_000  # states of a node, above which they are not worked out
 _STAYS = (Ordered, Held, Placed, NodeCost, AtRisk, Tail)  # columns of no node's own business
 _INSIDE = {"used_for", "replica_cut", "system_cut"} | {
     name
