@@ -26,6 +26,7 @@ from tokenfleet.explanation.study import PROVEN, WITHIN
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
+from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Ordered, Systems
 
 _STEPS = 12
@@ -86,7 +87,8 @@ class _Flipped:
     without: Found = field(repr=False)
 
     @property
-    def how(self) -> str:
+    def how(self) -> HowGot:
+        """Whether both ends are one."""
         near = self.most - self.least <= OPTIMAL_GAP * max(1.0, abs(self.at))
         return PROVEN if near else WITHIN
 
@@ -102,8 +104,9 @@ class _Search:
     @property
     def holds(self) -> dict[Label, float]:
         """Orders of the offer; what is there by the hour where it has no orders."""
-        ordered = {la: 1.0 for la in self.spend if isinstance(la, Ordered)}
-        return ordered or {la: 1.0 for la in self.spend if isinstance(la, Systems)}
+        ordered: dict[Label, float] = {la: 1.0 for la in self.spend if isinstance(la, Ordered)}
+        by_hour: dict[Label, float] = {la: 1.0 for la in self.spend if isinstance(la, Systems)}
+        return ordered or by_hour
 
     def amount(self, values: Mapping[Label, float]) -> float:
         """How many systems of it a plan orders."""
