@@ -190,7 +190,7 @@ class Case:
         """What could give way where there is no plan: limits of the mix, then promises.
 
         A latency limit is raised, and a quality floor lowered, as far as has to be among a few
-        round steps.
+        round steps; a residency gets one region more.
         """
         yield from repairs(self.study)
         for workload in self.loaded.scenario.workloads:
@@ -207,6 +207,21 @@ class Case:
                 tried = [workload.model_copy(update={"quality_floor": v}) for v in values]
                 what = Concession("quality floor", workload.id, 0.0, "score", floor)
                 yield from self._first(what, tried, values)
+            yield from self._elsewhere(workload)
+
+    def _elsewhere(self, workload: Workload) -> Iterator[Repaired]:
+        """One region more that may see the requests of a workload."""
+        if workload.residency is None:
+            return
+        scenario, allowed = self.loaded.scenario, tuple(workload.residency)
+        regions = {site.region for site in scenario.sites}
+        regions |= {api.region for api in scenario.apis if api.workload == workload.id}
+        for region in sorted(regions - set(allowed)):
+            more = workload.model_copy(update={"residency": (*allowed, region)})
+            what = Concession(
+                f"residency with {region}", workload.id, 0.0, "regions", float(len(allowed))
+            )
+            yield from self._first(what, [more], [len(allowed) + 1.0])
 
     def _first(
         self, what: Concession, tried: Sequence[Workload], values: Sequence[float]

@@ -21,6 +21,7 @@ from tokenfleet.explanation.crossover import (
 )
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.flip_in_part import flip_in_part
+from tokenfleet.explanation.flip_over_time import flips_over_time
 from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import menu
@@ -49,7 +50,7 @@ from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
-from tokenfleet.files.plain import finite
+from tokenfleet.files.plain import finite, listed
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
 from tokenfleet.mix.why.routes import routes_of
@@ -131,7 +132,7 @@ def _explained_over_time(
     vendors = {name: str(catalog.system(name).vendor) for name in systems}
     makers: dict[str, Callable[[], Iterator[Any]]] = {
         "worth": asked.worths,
-        "flip": asked.flips,
+        "flip": partial(flips_over_time, asked),
         "menu": partial(menu_over_time, asked, vendors),
     }
     found: dict[str, list[Any]] = {}
@@ -147,14 +148,12 @@ def _explained_over_time(
     except (KeyboardInterrupt, OutOfTimeError) as error:
         interrupted = True
         why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
-        notes.append(f"{why}: {', '.join(left)} is not complete")
+        notes.append(_incomplete(why, left))
     others = [part for part in parts if part not in makers]
     if others:
-        notes.append(
-            f"of a plan over time are worth, flip and menu; of one year: {', '.join(others)}"
-        )
+        notes.append(f"of a plan over time are worth, flip and menu; of one year: {listed(others)}")
     base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
-    proven = gap <= asked.options.gap
+    proven = gap <= asked.gap
     if not proven:
         notes.insert(0, _UNPROVEN)
     return Explanation(
@@ -208,7 +207,7 @@ class _Session:
             self.work(asked)
         if self.left:
             left = [part for part in asked if part in self.left]
-            self.notes.append(f"{self.why}: {', '.join(left)} is not complete")
+            self.notes.append(_incomplete(self.why, left))
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
         if base is not None and base.gap > wanted:
             self.notes.insert(
@@ -530,6 +529,10 @@ class _Session:
         parts = [self.case.priced[o] for o in target.offers]
         known = {(part.price, part.unit) for part in parts if part.price is not None}
         return next(iter(known)) if len(known) == 1 else (None, None)
+
+
+def _incomplete(why: str, parts: Sequence[str]) -> str:
+    return f"{why}: {listed(parts)} {'is' if len(parts) == 1 else 'are'} not complete"
 
 
 def _premium_row(target: Target, found: Flip) -> Premium:

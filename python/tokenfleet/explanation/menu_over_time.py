@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tokenfleet.explanation.menu import SHARES
-from tokenfleet.explanation.over_time import Found, OverTime, closed
+from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import MenuItem
 from tokenfleet.explanation.study import PROVEN, WITHIN
-from tokenfleet.problem_data import Node, OfferData, Problem
+from tokenfleet.problem_data import OfferData, Problem
 
 _MOST_SETS = 20  # tried for one wish
 
@@ -50,8 +50,7 @@ class _Wish:
     def items(self) -> Iterator[MenuItem]:
         """Of each number of kinds the cheapest plan, as far as it costs little enough more."""
         orderable = [o for o in self.problem.offers if o.kind != "owned"]
-        held = {name.rpartition("@")[0] for name in self.asked.base.systems}
-        used = {self.kind(o) for o in orderable if o.stated_as in held}
+        used = {self.kind(o) for o in orderable if o.id in self.asked.base.systems}
         every = sorted({self.kind(o) for o in orderable})
         for count in range(len(used) - 1, 0, -1):
             sets = list(itertools.combinations(every, count))
@@ -81,12 +80,10 @@ class _Wish:
 
     def _with(self, kept: set[str]) -> Found | None:
         """The best plan whose orders are all of the kinds that are kept."""
-
-        def without(node: Node) -> Node:
-            offers = tuple(
-                offer if offer.kind == "owned" or self.kind(offer) in kept else closed(offer)
-                for offer in node.problem.offers
+        return self.asked.without(
+            frozenset(
+                offer.id
+                for offer in self.problem.offers
+                if offer.kind != "owned" and self.kind(offer) not in kept
             )
-            return replace(node, problem=replace(node.problem, offers=offers))
-
-        return self.asked.again(without)
+        )

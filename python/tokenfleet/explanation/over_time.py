@@ -8,18 +8,23 @@ the range that the bounds leave. Routes, inputs and figures to measure are of on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.case import Case, case_of, load_case
-from tokenfleet.explanation.rows import FlipPrice, Step, Worth
+from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import risk_of
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.facts import Memory
+from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import elsewhere, part_of
-from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
+from tokenfleet.mix.horizon.solve import HorizonResult, has_states, solve_horizon
+from tokenfleet.mix.model import Label, build, frame_of, scale_limit
+from tokenfleet.mix.model.objectives import cost_coefficients
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
 from tokenfleet.optimize import solve_options
@@ -34,8 +39,7 @@ from tokenfleet.scenario.load import ScenarioSource
 
 UNIT = "USD per year, levelised"
 _MONTH = 1.0 / 12.0
-_DEAREST = 16.0  # times today's price, up to which it is asked when an offer leaves
-_CLOSE = 0.005  # of today's price, between two prices that are solved
+_CLOSER = 0.01  # of the plan's own gap, to which small fleets are compared
 _PAID = ("rental", "all_in")  # items that follow the price of a rent
 
 
@@ -47,6 +51,7 @@ class Found:
     bound: float
     systems: Mapping[str, int] = field(repr=False)
     result: HorizonResult = field(repr=False)
+    today: float = math.nan  # what it costs at today's prices, where it is a plan of today
 
     @property
     def how(self) -> HowGot:
@@ -72,8 +77,9 @@ def open_either(
     if asked.loaded.scenario.horizon is None:
         return case_of(asked, seconds=seconds, gap=gap, progress=progress)
     built, options = asked.built(progress), solve_options(asked.loaded.scenario)
-    options = replace(options, gap=options.gap if gap is None else gap)
-    return OverTime(built, options, seconds, asked.plan)
+    if gap is not None:
+        return OverTime(built, replace(options, gap=gap), seconds, plan=asked.plan)
+    return OverTime(built, options, seconds, _CLOSER * options.gap, plan=asked.plan)
 
 
 class OverTime:
@@ -84,10 +90,11 @@ class OverTime:
         built: Built,
         options: SolveOptions,
         seconds: float = math.inf,
+        closer: float | None = None,
         plan: Plan | None = None,
     ) -> None:
-        """`options` are of one plan, `seconds` those of all of them together; `plan` where one
-        was given.
+        """`options` are of one plan, `seconds` those of all of them together; plans of small fleets
+        are compared to a gap `closer`, which takes them little longer; `plan` where one was given.
 
         Raises:
             SchemaError: its goal is no cost, or the largest regret.
@@ -99,14 +106,23 @@ class OverTime:
                 "mean or with what it may come to",
                 "explain the scenario with `objective: {kind: least_cost}`",
             )
-        self.built, self.options, self.risk, self.plan = built, options, risk, plan
+        self.built, self.options, self.risk, self.gap = built, options, risk, options.gap
+        self.plan = plan
         self.deadline, self.solves = Deadline(seconds), 0
         self.tree = tree_of(built)
         self.part = part_of(built.problem.name, self.tree, Effort.of(options))
+        self.memory = Memory()
+        self.plans: list[Found] = []  # those of today's limits that were found so far
+        self._values: list[Mapping[Label, float]] = []
+        self._without: dict[frozenset[str], Found | None] = {}
+        if closer is not None and self.part is None and has_states(self.tree, self.risk):
+            self.options = replace(options, gap=closer)
         self.base = self.solved(self.tree)
+        self.base = replace(self.base, today=self.base.value)
+        self.plans.append(self.base)
 
-    def solved(self, tree: Horizon) -> Found:
-        """The best plan of a tree.
+    def solved(self, tree: Horizon, holds: Mapping[Label, float] | None = None) -> Found:
+        """The best plan of a tree, of those in which columns `holds` add up to one at least.
 
         Raises:
             InfeasibleError: there is none.
@@ -121,17 +137,22 @@ class OverTime:
         part = self.part
         if tree is not self.tree:
             part = elsewhere(part, tree, Effort.of(options))
-        found = solve_horizon(self.built.problem.name, tree, options, self.risk, part=part)
+        kin = Kin(self.memory, self._values, holds or {})
+        name = self.built.problem.name
+        found = solve_horizon(name, tree, options, self.risk, part=part, kin=kin)
         if found.interrupted:
             raise KeyboardInterrupt
+        self._values.append(found.values)
         bound = found.bound if math.isfinite(found.bound) else -math.inf
         return Found(found.value / found.years, bound / found.years, _systems(found), found)
 
-    def again(self, change: Callable[[Node], Node]) -> Found | None:
+    def again(
+        self, change: Callable[[Node], Node], holds: Mapping[Label, float] | None = None
+    ) -> Found | None:
         """The best plan with every node changed; None where there is none."""
         nodes = tuple(change(node) for node in self.tree.nodes)
         try:
-            return self.solved(replace(self.tree, nodes=nodes))
+            return self.solved(replace(self.tree, nodes=nodes), holds)
         except InfeasibleError:
             return None
 
@@ -153,160 +174,142 @@ class OverTime:
             kw = [q.provisioned_it_kw * (q.pue if site.power_is_utility else 1.0)
                   for q in problem.pools if q.site == s and not q.hosted]  # fmt: skip
             step = min((size for size in kw if size > 0), default=0.0)
-            for t in range(self.tree.periods) if step else ():
-                yield from self._power(s, t, step)
-        for group in self._groups():
+            if step:
+                yield from self._power(s, step)
+        for group in self.groups():
             yield from self._lead(group)
 
-    def _power(self, s: int, t: int, step: float) -> Iterator[Worth]:
-        """A step of power at a site in one period, in all its outlooks."""
-        here = [node for node in self.tree.nodes if node.period == t]
-        limits = [node.problem.sites[s].power_limit_kw for node in here]
-        if not all(map(math.isfinite, limits)):
+    def _power(self, s: int, step: float) -> Iterator[Worth]:
+        """A step of power at a site in each period, in all its outlooks; where a step in all
+        periods is worth nothing, no solve is spent on each."""
+        limits: dict[int, list[float]] = {}
+        for node in self.tree.nodes:
+            limits.setdefault(node.period, []).append(node.problem.sites[s].power_limit_kw)
+        bounded = [t for t, kw in limits.items() if all(map(math.isfinite, kw))]
+        if not bounded:
             return
+        everywhere = self._with_power(s, step, bounded)
+        worthless = self._worth(everywhere) == 0.0
+        for t in bounded:
+            found = everywhere if worthless else self._with_power(s, step, [t])
+            name = next(node.name for node in self.tree.nodes if node.period == t)
+            where = f"{self.built.problem.sites[s].id} in {name.split()[0]}"
+            row = Worth(
+                what="power", where=where, unit="kw", limit=min(limits[t]), steps=(), unlimited=None
+            )
+            yield self._step(row, step, found)
 
+    def _with_power(self, s: int, step: float, periods: Iterable[int]) -> Found:
         def more(node: Node) -> Node:
-            return _with_site(node, s, step) if node.period == t else node
+            return _with_site(node, s, step) if node.period in periods else node
 
-        where = f"{self.built.problem.sites[s].id} in {here[0].name.split()[0]}"
-        row = Worth(
-            what="power", where=where, unit="kw", limit=min(limits), steps=(), unlimited=None
-        )
-        yield self._step(row, step, self.again(more))
+        found = self.again(more)
+        assert found is not None
+        return found
 
     def _lead(self, group: str) -> Iterator[Worth]:
-        leads = [offer.stock.lead for offer in self._offers(group) if offer.stock is not None]
+        offers = self.offers(group)
+        every = (offer for node in self.tree.nodes for offer in node.problem.offers)
+        leads = [o.stock.lead for o in every if o.id in offers and o.stock is not None]
         if not leads or max(leads) <= 0:
             return
 
         def sooner(offer: OfferData) -> OfferData:
-            if offer.stock is None:
+            if offer.id not in offers or offer.stock is None:
                 return offer
             lead = max(offer.stock.lead - _MONTH, 0.0)
             lead = 0.0 if lead < 1e-9 else lead
             return replace(offer, stock=replace(offer.stock, lead=lead))
 
-        found = self.again(lambda node: _with_offers(node, group, sooner))
+        found = self.again(lambda node: _with_offers(node, sooner))
         row = Worth(
             what="lead time", where=group, unit="months", limit=12.0 * max(leads), steps=(),
             unlimited=None,
         )  # fmt: skip
         yield self._step(row, -1.0, found)
 
+    def _worth(self, found: Found) -> float:
+        """What a plan saves; none where that is rounding."""
+        value = max(self.base.value - found.value, 0.0)
+        return 0.0 if value <= OPTIMAL_GAP * abs(self.base.value) else value
+
     def _step(self, row: Worth, by: float, found: Found | None) -> Worth:
         """The row with a step of a limit that got looser: today's plan still stands."""
         base = self.base
         assert found is not None
-        how = PROVEN if base.how == found.how == PROVEN else WITHIN
-        value = max(base.value - found.value, 0.0)
-        value = 0.0 if value <= OPTIMAL_GAP * abs(base.value) else value
         step = Step(
             by=by,
-            worth=value,
+            worth=self._worth(found),
             worth_low=finite(max(base.bound - found.value, 0.0)),
             worth_high=finite(base.value - found.bound),
             enough=None,
-            how=how,
+            how=PROVEN if base.how == found.how == PROVEN else WITHIN,
         )
         return row.model_copy(update={"steps": (step,)})
 
-    # Flip prices
+    # Offers
 
-    def flips(self) -> Iterator[FlipPrice]:
-        """The price at which each offer enters the plan, or leaves it, at all dates alike."""
-        for group in self._groups():
-            price = self.built.supply.prices.get(group)
-            stated = 0.0 if price is None else price.usd_per_gpu_h or price.usd_per_system
-            if price is None or not stated:
-                continue
-            unit = "USD/GPU-h" if price.usd_per_gpu_h else "USD/system"
-            yield self._flip(group, stated, unit)
+    def without(self, offers: frozenset[str]) -> Found | None:
+        """The best plan in which nothing is ordered under some offers; None where there is none.
+        Asked once, whatever it is for."""
+        if offers not in self._without:
 
-    def _flip(self, group: str, price: float, unit: str) -> FlipPrice:
-        begun = self.solves
-        chosen = any(_group(name) == group for name in self.base.systems)
-        without = self.again(lambda node: _with_offers(node, group, closed))
-        asked = _Prices(self, group, without)
-        known = None if without is None else asked.change(chosen)
-        still, flipped = known or (math.nan, math.nan)
-        held, gone = (still, flipped) if chosen else (flipped, still)
-        within = "leaves" if chosen else "enters"
-        beyond = "always" if chosen else "never"
-        return FlipPrice(
-            kind="offer",
-            name=group,
-            chosen=chosen,
-            verdict=within if known else beyond,  # type: ignore[arg-type]
-            discount=1.0 - held if known else None,
-            discount_low=1.0 - gone if known else None,
-            discount_high=1.0 - held if known else None,
-            price=price,
-            flip_price=price * held if known else None,
-            unit=unit,
-            systems_with=dict((asked.held or self.base).systems) if chosen or asked.held else {},
-            systems_without=dict(without.systems) if without is not None else {},
-            solves=self.solves - begun,
-            how=asked.how,
-        )
+            def shut(node: Node) -> Node:
+                return _with_offers(node, lambda o: closed(o) if o.id in offers else o)
 
-    def _groups(self) -> list[str]:
+            self._without[offers] = self._of_today(self.again(shut))
+        return self._without[offers]
+
+    def at_price(
+        self, group: str, factor: float, spend: Mapping[Label, float], holds: Mapping[Label, float]
+    ) -> Found | None:
+        """The best plan at so many times an offer's price, of those that hold it; `spend` is what
+        follows the price."""
+        offers = self.offers(group)
+
+        def priced(node: Node) -> Node:
+            return _with_offers(node, lambda o: _at_price(o, factor) if o.id in offers else o)
+
+        found = self.again(priced, holds)
+        if found is None:
+            return None
+        paid = sum(usd * found.result.values.get(la, 0.0) for la, usd in spend.items())
+        return self._of_today(found, (1.0 - factor) * paid)
+
+    def spend(self, group: str) -> dict[Label, float]:
+        """What follows the price of an offer, by column, USD a year, levelised."""
+        offers = self.offers(group)
+
+        def free(node: Node) -> Node:
+            return _with_offers(node, lambda o: _at_price(o, 0.0) if o.id in offers else o)
+
+        nodes = tuple(map(free, self.tree.nodes))
+        today, without = (_paid_by_column(t) for t in (self.tree, replace(self.tree, nodes=nodes)))
+        years = self.base.result.years
+        ours = {o for o, offer in enumerate(self.built.problem.offers) if offer.id in offers}
+        return {
+            label: (usd - without.get(label, 0.0)) / years
+            for label, usd in today.items()
+            if getattr(label, "offer", None) in ours
+        }
+
+    def _of_today(self, found: Found | None, more: float = 0.0) -> Found | None:
+        """The plan among those that are plans of today, with what it costs at today's prices."""
+        if found is None:
+            return None
+        found = replace(found, today=found.value + more)
+        if not self.risk.counts_the_bad or more == 0.0:
+            self.plans.append(found)
+        return found
+
+    def groups(self) -> list[str]:
+        """Offers by the name that they are stated under, but what is owned already."""
         offers = self.built.problem.offers
         return sorted({o.stated_as for o in offers if o.kind != "owned"})
 
-    def _offers(self, group: str) -> list[OfferData]:
-        return [
-            offer
-            for node in self.tree.nodes
-            for offer in node.problem.offers
-            if offer.stated_as == group
-        ]
-
-
-@dataclass
-class _Prices:
-    """Plans at other prices of one offer, beside the best plan without it."""
-
-    asked: OverTime
-    group: str
-    without: Found | None
-    how: HowGot = PROVEN
-    held: Found | None = None  # the last plan that holds it
-
-    def change(self, chosen: bool) -> tuple[float, float] | None:
-        """The price up to which it is as today and the next at which it is not, times today's.
-
-        None where it stays out for nothing, or stays in at the dearest price that is asked.
-        """
-        still, flipped = 1.0, 2.0 if chosen else 0.0
-        while (self.pays(flipped) is None) is not chosen:
-            if not chosen or flipped >= _DEAREST:
-                return None
-            still, flipped = flipped, 2.0 * flipped
-        while abs(flipped - still) > _CLOSE * max(still, 1.0):
-            middle = (flipped + still) / 2.0
-            if (self.pays(middle) is None) is chosen:
-                flipped = middle
-            else:
-                still = middle
-        return still, flipped
-
-    def pays(self, factor: float) -> Found | None:
-        """The best plan there, if it is better than any without the offer."""
-        found = self.asked.again(
-            lambda node: _with_offers(node, self.group, lambda offer: _at_price(offer, factor))
-        )
-        if found is None or self.without is None:
-            return found
-        if {found.how, self.without.how} != {PROVEN}:
-            self.how = WITHIN
-        if found.value >= self.without.value - OPTIMAL_GAP * abs(self.without.value):
-            return None
-        self.held = found
-        return found
-
-
-def _group(name: str) -> str:
-    return name.rpartition("@")[0]
+    def offers(self, group: str) -> frozenset[str]:
+        """The offers that are stated under a name, one for each site."""
+        return frozenset(o.id for o in self.built.problem.offers if o.stated_as == group)
 
 
 def _systems(found: HorizonResult) -> dict[str, int]:
@@ -333,11 +336,18 @@ def _with_site(node: Node, s: int, kw: float) -> Node:
     return replace(node, problem=replace(node.problem, sites=tuple(sites)))
 
 
-def _with_offers(node: Node, group: str, change: Callable[[OfferData], OfferData]) -> Node:
-    offers = tuple(
-        change(offer) if offer.stated_as == group else offer for offer in node.problem.offers
-    )
+def _with_offers(node: Node, change: Callable[[OfferData], OfferData]) -> Node:
+    offers = tuple(map(change, node.problem.offers))
     return replace(node, problem=replace(node.problem, offers=offers))
+
+
+def _paid_by_column(tree: Horizon) -> dict[Label, float]:
+    """What orders and systems cost over a tree, whatever runs on them."""
+    problem = combined("", tree)
+    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    every, relax = range(len(problem.pools)), frozenset({"demand"})
+    m = build(problem, pairs=frozenset(), pools=every, frame=frame, relax=relax)
+    return cost_coefficients(m)
 
 
 def closed(offer: OfferData) -> OfferData:

@@ -5,6 +5,9 @@ So each limit is first taken away. If that saves nothing, no amount of more is w
 one solve has proven it. Else the steps follow: the power of one more system of each type, a rack, a
 system; of each, what it saves and how much of it the new plan needs. A limit that binds is also
 moved down by one step.
+
+Of a problem that is searched in part each step leaves a gap, so larger steps have nothing to add;
+where the gap is wider than what the whole limit is worth, the relaxations alone are asked.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> 
     """Steps up, as far as they are worth anything, and one down where the limit binds."""
     sizes = _sizes(study.problem, family, place)
     steps, gained = _more(study, family, place, sizes)
-    if used > place.limit - sizes[0] and place.limit >= sizes[0]:
+    hidden = gained is None and steps[0].how == "relaxation"
+    if not hidden and used > place.limit - sizes[0] and place.limit >= sizes[0]:
         less = study.again(family.moved(study.problem, place, -sizes[0]))
         steps.insert(0, _step(study, -sizes[0], less))
     return Worth(
@@ -92,6 +96,8 @@ def _more(
     if relaxed is not None and not _saves(study, relaxed, _UNSEEN):
         high = finite(study.base.loss - study.base.bound + relaxed)
         return [_nothing(sizes[0], high, "relaxation")], 0.0
+    if relaxed is not None and relaxed <= study.base.loss - study.base.bound:
+        return [_hidden(study, family, place, sizes[0])], None
     try:
         unlimited = study.again(free, study.base.values)
     except UnboundedError:
@@ -114,7 +120,8 @@ def _up(
     """Larger and larger steps, until one saves as much as no limit at all would."""
     steps: list[Step] = []
     start = study.base.values
-    tried = sorted({*sizes, *(sizes[0] * times for times in _LADDER)})
+    ladder = (sizes[0] * times for times in _LADDER) if study.part is None else ()
+    tried = sorted({*sizes, *ladder})
     for by in tried[:_MOST_STEPS]:
         if steps and steps[-1].worth is not None and steps[-1].worth >= most * (1.0 - _SAME):
             break
@@ -137,6 +144,14 @@ def _nothing(by: float, high: float | None, how: HowGot) -> Step:
     """A step that no plan without the limit is better than: its worth is known to be nothing."""
     high = None if high is None else finite(max(high, 0.0))
     return Step(by=by, worth=0.0, worth_low=0.0, worth_high=high, enough=None, how=how)
+
+
+def _hidden(study: Study, family: Family, place: StatedLimit, by: float) -> Step:
+    """A step of a limit that the gap of the plan hides even if it fell: its relaxation says more
+    than a plan would."""
+    relaxed = study.relaxed_worth(family.moved(study.problem, place, by))
+    high = study.base.loss - study.base.bound + (relaxed or 0.0)
+    return _nothing(by, high, "relaxation").model_copy(update={"relaxed": relaxed})
 
 
 def _step(

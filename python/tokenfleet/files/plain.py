@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 # C0 and C1 controls but tab and newline, and the marks that reorder text.
@@ -22,6 +23,11 @@ def cell(value: object) -> object:
         return value
     text = plain(value)
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def finite(value: float) -> float | None:

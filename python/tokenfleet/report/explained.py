@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tokenfleet.explanation.rows import (
     BreakEven,
+    Concession,
     Difference,
     Explanation,
     FlipInput,
@@ -33,7 +34,7 @@ from tokenfleet.report.numbers import amount, number, percent
 
 _INPUTS = 4  # inputs of a group that are named
 _WIDEST = 0.05  # the largest share that the menu asks
-_TOLD = 0.01  # of the most that a step may be worth, from which the relaxations say something
+_TOLD = 0.001  # of the most that a step may be worth, from which the relaxations say something
 _UNITS = {"kw": "kW", "usd": "USD", "requests_per_s": "requests/s", "kg": "kg"}
 
 
@@ -104,6 +105,10 @@ def _step(step: Step, of: str, unit: str) -> str:
     if step.worth == 0:
         if step.relaxed is not None and abs(step.relaxed) >= _TOLD * abs(step.worth_high or 0.0):
             return f"what {size} is worth cannot be told within the gap{relaxed}"
+        most = step.worth_high or 0.0
+        if step.how == "re-solved within gap" and most > 0:
+            bounded = f"saves at most {amount(most, unit)}, by what is proven"
+            return f"{size} changes nothing in the plans found and {bounded}"
         return f"{size} changes nothing"
     said = f"{size} {'saves' if step.worth > 0 else 'costs'} {amount(abs(step.worth), unit)}"
     if step.enough is not None and 0 < step.enough < step.by:
@@ -282,13 +287,16 @@ def _of(what: str, where: str) -> str:
 
 def repair(row: RepairSet) -> str:
     """Concessions, and what the best plan after them costs."""
-    given = [
-        f"{_of(c.what, c.where)} {number(c.after)} instead of {number(c.before)} "
-        f"{_UNITS.get(c.unit, c.unit)}"
-        for c in row.concessions
-    ]
+    given = list(map(_conceded, row.concessions))
     cost = amount(row.annual_cost_usd, "USD per year")
     return plain(f"{' and '.join(given)}: then {cost}: {_systems(row.systems)}{_by(row.how)}")
+
+
+def _conceded(c: Concession) -> str:
+    if c.unit == "regions":  # what names the one that is new
+        return f"{_of(c.what, c.where)} as well"
+    after, before = number(c.after), number(c.before)
+    return f"{_of(c.what, c.where)} {after} instead of {before} {_UNITS.get(c.unit, c.unit)}"
 
 
 def swing(row: Swing, unit: str) -> str:
@@ -378,7 +386,7 @@ def sweep_point(row: SweepPoint) -> list[str]:
 
 def _counted(amount_of: float, of: str) -> str:
     """`10.2 kW`, `1 system`, `2 systems`."""
-    one = amount_of == 1 and of in ("systems", "racks")
+    one = amount_of == 1 and of in ("systems", "racks", "months")
     return f"{number(amount_of)} {of[:-1] if one else of}"
 
 

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from tokenfleet.files.plain import plain
+from tokenfleet.files.plain import listed, plain
 from tokenfleet.plan.rows import ALL_REQUESTS, Plan, Promise, Systems
 from tokenfleet.report import words
 from tokenfleet.report.numbers import (
@@ -66,11 +66,6 @@ def sentence(text: str) -> str:
     """The text with a capital letter in front, where it begins with a word and not with an id."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.rstrip(",:;").isalpha() else text
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -216,6 +216,9 @@ class _Redactor:
             for name in ("limit", "before", "after")
             if hasattr(row, name)
         }
+        if row.unit == "regions":
+            where = self.names.numbered("workload", row.where)
+            return row.model_copy(update={"what": "residency with one more region", "where": where})
         return row.model_copy(update={"where": self._where(row.what, row.where), **amounts})
 
     def _repair(self, row: RepairSet) -> RepairSet:

@@ -20,10 +20,10 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
+from tokenfleet.mix.horizon.facts import FloatArray
 from tokenfleet.mix.horizon.risk import settled
 from tokenfleet.mix.horizon.states import (
     WORKED_OUT,
-    FloatArray,
     IntArray,
     Operation,
     States,
@@ -74,7 +74,9 @@ class Choice:
         self.first: list[int] = []  # first column of each operation's states
         self.columns = len(states.kept)
         for operation in states.operations:
-            operation.relax(int(operation.keys.sum(axis=1).argmax()))
+            largest = int(operation.keys.sum(axis=1).argmax())
+            if not operation.touched[largest]:
+                operation.relax(largest)
             self.first.append(self.columns)
             self.columns += len(operation.states)
         self.closed = np.zeros(self.columns, dtype=bool)

@@ -43,6 +43,11 @@ class Risk:
         return self.kind == "regret" or (self.kind == "cvar" and self.weight > 0.0)
 
     @property
+    def mean_share(self) -> float:
+        """How much the mean counts by itself."""
+        return 1.0 - self.weight if self.kind == "cvar" else 1.0
+
+    @property
     def leaves_a_choice(self) -> bool:
         """Whether plans of different mean cost may be equally good by it."""
         return self.kind == "regret" or (self.kind == "cvar" and self.weight == 1.0)

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 import pulp
 
 from tokenfleet.mix.horizon.choice import search_states
+from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.near import plan_near
 from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label
@@ -45,19 +46,22 @@ def search_horizon(
     m: FleetModel,
     effort: Effort,
     start: Mapping[str, float] | None = None,
+    *,
     watch: Watch | None = None,
     bound: float | None = None,
+    memory: Memory | None = None,
 ) -> Found:
     """Solve the model with the objective that it has now, from the plan `start` if there is one;
     `watch(value, bound)` is told of what is found. With `bound`, which is that of the whole, the
-    model holds only a part of the columns, and nothing that it proves of itself is claimed."""
+    model holds only a part of the columns, and nothing that it proves of itself is claimed.
+    `memory` has what is known of nodes by themselves."""
     known = -math.inf * sign_of(m.prob) if bound is None else bound
     best = Incumbent(m, effort.gap, known, bound is not None, watch)
     if start is not None:
         best.offer_plan(start)
     try:
         if not best.partial:
-            _by_states(m, effort, best)
+            _by_states(m, effort, best, memory)
         if best.plan is None or not (best.done() or effort.left() <= 0):
             relaxed = run(m.prob, effort.first().within(effort.first().left()), mip=False)
             if not relaxed.has_incumbent:
@@ -79,10 +83,15 @@ def search_horizon(
     return best.found()
 
 
-def _by_states(m: FleetModel, effort: Effort, best: Incumbent) -> None:
+def is_worth_states(m: FleetModel) -> bool:
+    """Whether a model has so many whole numbers that its states tell more than it does."""
+    return sum(compiled(m.prob).integral) > FEW
+
+
+def _by_states(m: FleetModel, effort: Effort, best: Incumbent, memory: Memory | None) -> None:
     """The states of a small fleet, where it is worth it and where it has them."""
-    if sum(compiled(m.prob).integral) > FEW:
-        states = states_of(m)
+    if is_worth_states(m):
+        states = states_of(m, memory)
         if states is not None:
             search_states(states, effort, best)
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import pulp
 
-from tokenfleet.errors import SchemaError
+from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.mix.horizon.combine import combined, in_node
 from tokenfleet.mix.horizon.explain import explain_horizon
+from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, bound_by
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
-from tokenfleet.mix.horizon.search import search_horizon
+from tokenfleet.mix.horizon.search import is_worth_states, search_horizon
+from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import BY_ORDER
 from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
@@ -113,14 +115,17 @@ def solve_horizon(
     part: Part | None = None,
     watch: Watch | None = None,
     pinned: Mapping[Label, float] | None = None,
+    kin: Kin | None = None,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already,
     `pinned` all of what runs in every node, so that orders alone are left to find; `part` are the
     pairs that may be used where all are too many, with the bound that was proven of all.
-    `watch(value, bound)` is told of the best plan as it moves.
+    `watch(value, bound)` is told of the best plan as it moves. `kin` is what is known of horizons
+    like this one.
 
     Raises:
-        InfeasibleError: no plan meets every requirement; names the period and what is short.
+        InfeasibleError: no plan meets every requirement; names the period and what is short, but of
+            one of many that are alike.
         SchemaError: a node cannot happen.
         SolverError: the solver failed, or found no plan and no proof that there is none.
     """
@@ -133,25 +138,25 @@ def solve_horizon(
     pairs = None if part is None else part.pairs
     m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
     set_risk(m, risk or Risk())
+    if kin is not None:
+        kin.ask(m)
     if pinned is not None:
         for label, column in m.columns.items():
             if isinstance(label, _RUNS):
                 column.lowBound = column.upBound = pinned.get(label, 0.0)
+    bound = None if part is None else max(bound_by(risk, part.bound, horizon), part.at_risk)
     effort = Effort.of(options)
-    if problem.objective.goal.per is not None:
-        found = _by_amount(search_ratio(m, effort, search_horizon), problem)
-    else:
-        bound = None
-        if part is not None:
-            bound = max(bound_by(risk, part.bound, horizon), part.at_risk)
-        found = search_horizon(m, effort, watch=watch, bound=bound)
+    found = _searched(m, effort, bound, watch, kin)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
-        may_say = pinned is None and (part is None or part.infeasible or bool(fixed))
-        if found.status == "infeasible" and may_say:
-            raise explain_horizon(problem, m.frame, fixed, pairs)
-        raise NoPlanError("no plan was found within the time limit", "give the solver more time")
+        all_of_it = pinned is None and (part is None or part.infeasible or bool(fixed))
+        if found.status != "infeasible" or not all_of_it:
+            text = "no plan was found within the time limit"
+            raise NoPlanError(text, "give the solver more time")
+        if kin is not None:
+            raise InfeasibleError("no plan meets every requirement", ())
+        raise explain_horizon(problem, m.frame, fixed, pairs)
     if risk is not None and risk.leaves_a_choice:
         found = _least_mean(m, found, effort)
     values = clean_values(m, found.values)
@@ -173,6 +178,25 @@ def solve_horizon(
         interrupted=found.interrupted,
         seconds=time.perf_counter() - begun,
     )
+
+
+def has_states(horizon: Horizon, risk: Risk) -> bool:
+    """Whether a fleet is so small that its plans are searched by states, which proves them best."""
+    problem = combined("", horizon)
+    m = _model(problem, {}, None, scale_limit(problem))
+    set_risk(m, risk)
+    return is_worth_states(m) and states_of(m) is not None
+
+
+def _searched(
+    m: FleetModel, effort: Effort, bound: float | None, watch: Watch | None, kin: Kin | None
+) -> Found:
+    """The best plan of a model, from those that are known of its kin."""
+    if m.problem.objective.goal.per is not None:
+        return _by_amount(search_ratio(m, effort, search_horizon), m.problem)
+    start = None if kin is None else kin.start(m)
+    memory = None if kin is None else kin.memory
+    return search_horizon(m, effort, start, watch=watch, bound=bound, memory=memory)
 
 
 def _by_amount(found: Found, problem: Problem) -> Found:

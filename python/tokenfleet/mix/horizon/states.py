@@ -25,6 +25,7 @@ together, or systems to something else, leaves no states: see `states_of`.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
+from tokenfleet.mix.horizon.facts import Facts, FloatArray, Memory, State
 from tokenfleet.mix.model import FleetModel, Label, limits
 from tokenfleet.mix.model.index import NodeTotal
 from tokenfleet.mix.model.objectives import goal_coefficients
@@ -55,7 +57,7 @@ from tokenfleet.problem_data import (
     Used,
 )
 
-MOST = 4_000  # states of a node, above which they are not worked out
+MOST = 6_000  # states of a node, above which they are not worked out
 _STAYS = (Ordered, Held, Placed, NodeCost, AtRisk, Tail)  # columns of no node's own business
 _INSIDE = {"used_for", "replica_cut", "system_cut"} | {
     name
@@ -65,9 +67,8 @@ _INSIDE = {"used_for", "replica_cut", "system_cut"} | {
 }
 RELAXED, WORKED_OUT = 1, 2  # how well a state is known
 _INF = highspy.kHighsInf
+_SOLVED = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible)
 
-State = tuple[int, ...]  # systems of each pool of `Operation.pools`
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
@@ -84,6 +85,7 @@ class Operation:
     columns: list[int]  # of the model, inside the node
     solver: Any
     factor: float
+    facts: Facts = field(default_factory=Facts)
     states: IntArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     key_of: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     keys: IntArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
@@ -102,6 +104,16 @@ class Operation:
         self.keys = np.array(list(numbers), dtype=np.int64).reshape(len(numbers), len(self.pools))
         self.least = np.full(len(numbers), least)
         self.touched = np.zeros(len(numbers), dtype=np.int8)
+        for key, (usd, prices) in self.facts.relaxed.items():
+            self._changes_by(key, usd, prices)
+            if key in numbers:
+                self.touched[numbers[key]] = RELAXED
+        for key, (usd, plan) in self.facts.worked_out.items():
+            self._costs_at_least(key, usd)
+            if key in numbers:
+                self.touched[numbers[key]] = WORKED_OUT
+                if plan is not None:
+                    self.plans[numbers[key]] = plan
 
     def same(self, state: Sequence[int]) -> tuple[State, list[int]]:
         """The one state of those that are alike which is worked out, and whose place each pool
@@ -128,8 +140,9 @@ class Operation:
         if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
             prices = np.array(solver.getSolution().col_dual[len(self.columns) :])
             usd = solver.getInfo().objective_function_value
-            bounds = (usd + (self.keys - self.keys[k]) @ prices) / self.factor
-            self.least = np.maximum(self.least, bounds)
+            key = self._key(k)
+            self.facts.relaxed[key] = (usd, prices)
+            self._changes_by(key, usd, prices)
 
     def work_out(self, k: int, gap_usd: float, seconds: float) -> None:
         """Solve the node in a state, and tell all smaller ones what they cost at least."""
@@ -141,16 +154,31 @@ class Operation:
         solver.run()
         self.touched[k] = WORKED_OUT
         status, info = solver.getModelStatus(), solver.getInfo()
-        least = -math.inf
+        least, plan = -math.inf, None
         if status == highspy.HighsModelStatus.kInfeasible:
             least = math.inf
         elif info.primal_solution_status == 2:
             usd = info.objective_function_value
             bound = info.mip_dual_bound
-            least = (min(bound, usd) if math.isfinite(bound) else -math.inf) / self.factor
-            self.plans[k] = np.array(solver.getSolution().col_value[:first])
-        smaller = (self.keys <= self.keys[k]).all(axis=1)
-        self.least[smaller] = np.maximum(self.least[smaller], least)
+            least = min(bound, usd) if math.isfinite(bound) else -math.inf
+            plan = np.array(solver.getSolution().col_value[:first])
+            self.plans[k] = plan
+        if status in _SOLVED:
+            self.facts.worked_out[self._key(k)] = (least, plan)
+        self._costs_at_least(self._key(k), least)
+
+    def _changes_by(self, key: State, usd: float, prices: FloatArray) -> None:
+        """What the relaxation in one state says of all of them."""
+        bounds = (usd + (self.keys - np.array(key, dtype=np.int64)) @ prices) / self.factor
+        self.least = np.maximum(self.least, bounds)
+
+    def _costs_at_least(self, key: State, usd: float) -> None:
+        """What a state costs at least, and so every one with fewer systems."""
+        smaller = (self.keys <= np.array(key, dtype=np.int64)).all(axis=1)
+        self.least[smaller] = np.maximum(self.least[smaller], usd / self.factor)
+
+    def _key(self, k: int) -> State:
+        return tuple(self.keys[k].tolist())
 
     def _at(self, k: int) -> Any:
         first = len(self.columns)
@@ -175,12 +203,14 @@ class States:
     kept: IntArray  # columns of the model that stay
     rows: list[int]  # rows of the model that stay
     totals: dict[int, int]  # node -> the row that adds its cost up, with risk
+    memory: Memory
     operations: list[Operation] = field(default_factory=list)
 
 
-def states_of(m: FleetModel) -> States | None:
+def states_of(m: FleetModel, memory: Memory | None = None) -> States | None:
     """The states of a model whose whole nodes have few; None where they have too many, or where
-    something but systems ties what happens inside a node to anything else."""
+    something but systems ties what happens inside a node to anything else. `memory` has what is
+    known of their problems, and is told what is found."""
     horizon = m.problem.horizon
     if horizon is None or m.prob.sense != pulp.LpMinimize:
         return None
@@ -198,7 +228,7 @@ def states_of(m: FleetModel) -> States | None:
     costs, share = _costs(m, matrix, np.array(inside) >= 0)
     kept = np.flatnonzero([u < 0 for u in inside])
     totals = _totals(m, matrix)
-    states = States(m, matrix, labels, costs, share, kept, rest, totals)
+    states = States(m, matrix, labels, costs, share, kept, rest, totals, memory or Memory())
     for u in firm:
         columns = [j for j, node in enumerate(inside) if node == u]
         operation = _operation(states, u, columns, local.get(u, []))
@@ -344,20 +374,26 @@ def _operation(states: States, u: int, columns: list[int], rows: Sequence[int]) 
         return None
     largest = float(np.abs(costs[columns]).max(initial=0.0)) if columns else 0.0
     factor = power_of_two(largest)
+    own = [matrix.variables[j] for j in columns]
+    cost = np.concatenate([factor * costs[columns], np.zeros(len(pools))])
+    low = np.array([*(bound_of(v.lowBound, -_INF) for v in own), *(0.0 for _ in pools)])
+    up = np.array([*(bound_of(v.upBound, _INF) for v in own), *(0.0 for _ in pools)])
+    sides = sides_of(matrix, rows)
+    whole = [matrix.integral[j] for j in columns] + [False] * len(pools)
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(columns) + len(pools), len(rows)
-    lp.col_cost_ = np.concatenate([factor * costs[columns], np.zeros(len(pools))])
-    own = [matrix.variables[j] for j in columns]
-    lp.col_lower_ = np.array([*(bound_of(v.lowBound, -_INF) for v in own), *(0.0 for _ in pools)])
-    lp.col_upper_ = np.array([*(bound_of(v.upBound, _INF) for v in own), *(0.0 for _ in pools)])
-    lp.row_lower_, lp.row_upper_ = sides_of(matrix, rows)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, low, up
+    lp.row_lower_, lp.row_upper_ = sides
     fill(lp, starts, index, value)
-    whole = [matrix.integral[j] for j in columns] + [False] * len(pools)
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
     lp.integrality_ = [kinds[is_whole] for is_whole in whole]
     solver = silent_highs({"threads": 1, "mip_allow_restart": False, "mip_rel_gap": 0.0})
     solver.passModel(lp)
-    return Operation(u, pools, _alike(m, u, pools), columns, solver, factor)
+    alike = _alike(m, u, pools)
+    numbers = (cost, low, up, *sides, starts, index, value, whole)
+    digest = hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in numbers)).digest()
+    known = (digest, tuple(pools), tuple(alike), tuple(labels[j] for j in columns))
+    return Operation(u, pools, alike, columns, solver, factor, states.memory.of(known))
 
 
 def _pool_of(m: FleetModel, label: Label) -> int:
