@@ -64,7 +64,7 @@ def evaluate_fleets(
         bool,
         typer.Option(
             "--whole-replicas",
-            help="Count whole replicas, not fractions: exact for small fleets, and slower.",
+            help="Count whole replicas, not fractions: as a plan has; a second a fleet.",
         ),
     ] = False,
     select: Annotated[
