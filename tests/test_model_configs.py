@@ -241,6 +241,56 @@ STARCODER2_7B = config(
     "starcoder2", "4608 32 36 4 18432 49152 16384", **TIED, sliding_window=4096,
     use_sliding_window=False,
 )  # fmt: skip
+# As stored: the context is under a name of its own.
+STEP_3 = {"model_type": "step3_vl", "text_config": config(
+    "step3_text", "7168 61 64 - 18432 128815 -", **UNTIED, max_position_embedding=65536,
+    num_attention_groups=1, head_dim=256, share_q_dim=2048, share_expert_dim=5120, moe_top_k=3,
+    moe_num_experts=48, moe_intermediate_size=5120,
+    moe_layers_enum=",".join(str(i) for i in range(4, 60)),
+)}  # fmt: skip
+# One entry for every layer, all alike; a switch that is off beside its settings.
+HUNYUAN_A13B = config(
+    "hunyuan_v1_moe", "4096 32 32 8 3072 128167 32768", **TIED, attention_head_dim=128,
+    num_experts=64, moe_topk=[8] * 32, num_shared_expert=[1] * 32, use_cla=False,
+    moe_intermediate_size=[3072] * 32, cla_share_factor=2, use_mixed_mlp_moe=True,
+)  # fmt: skip
+QWEN3_OMNI_30B = {"model_type": "qwen3_omni_moe", "talker_config": {}, "thinker_config": {
+    "text_config": config(
+        "qwen3_omni_moe_text", "2048 48 32 4 768 151936 65536", **UNTIED, head_dim=128,
+        num_experts=128, num_experts_per_tok=8, moe_intermediate_size=768)}}  # fmt: skip
+# Of one expert all layers are dense.
+JAMBA_REASONING_3B = config(
+    "jamba", "2560 28 20 1 8192 65536 262144", **TIED, attn_layer_offset=7, attn_layer_period=14,
+    expert_layer_offset=1, expert_layer_period=2, num_experts=1, num_experts_per_tok=1,
+    mamba_d_conv=4, mamba_d_state=16, mamba_dt_rank=160, mamba_expand=2,
+)  # fmt: skip
+GRANITE_4_H_MICRO = {
+    **GRANITE_4_H_SMALL, "hidden_size": 2048, "intermediate_size": 8192, "num_local_experts": 0,
+    "num_experts_per_tok": 0, "shared_intermediate_size": 8192, "mamba_n_heads": 64,
+}  # fmt: skip
+GEMMA_4_31B = {"model_type": "gemma4", "text_config": config(
+    "gemma4_text", "5376 60 32 16 21504 262144 262144", **TIED, head_dim=256, global_head_dim=512,
+    num_global_key_value_heads=4, attention_k_eq_v=True, hidden_size_per_layer_input=0,
+    num_kv_shared_layers=0, enable_moe_block=False, num_experts=None, top_k_experts=None,
+    sliding_window=1024,
+    layer_types=["sliding_attention" if (i + 1) % 6 else "full_attention" for i in range(60)],
+)}  # fmt: skip
+MLA_V3 = dict(
+    **UNTIED, q_lora_rank=1536, kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64,
+    v_head_dim=128, n_shared_experts=1, moe_layer_freq=1, n_group=1, topk_group=1,
+)  # fmt: skip
+DEEPSEEK_V31 = config(
+    "deepseek_v3", "7168 61 128 128 18432 129280 163840", **MLA_V3, n_routed_experts=256,
+    num_experts_per_tok=8, moe_intermediate_size=2048, first_k_dense_replace=3,
+    num_nextn_predict_layers=1,
+)  # fmt: skip
+KIMI_K2_THINKING = config(
+    "kimi_k2", "7168 61 64 64 18432 163840 262144", **MLA_V3, n_routed_experts=384,
+    num_experts_per_tok=8, moe_intermediate_size=2048, first_k_dense_replace=1,
+)  # fmt: skip
+MISTRAL_LARGE_3 = {"model_type": "mistral3", "text_config": config(
+    "deepseek_v3", "7168 61 128 128 16384 131072 294912", **MLA_V3, n_routed_experts=128,
+    num_experts_per_tok=4, moe_intermediate_size=4096, first_k_dense_replace=3)}  # fmt: skip
 INTERNVL = {"model_type": "internvl_chat", "llm_config": QWEN25_7B, "vision_config": {}}
 
 # Model, parameters of its language part and active ones, billions (none where no card says).
@@ -276,6 +326,15 @@ PUBLISHED: dict[str, tuple[Json, float, float | None]] = {
     "GLM-5.2": (GLM_52, 744.0, 40.0),
     "Mistral-Large-2": (MISTRAL_LARGE_2, 123.0, None),
     "StarCoder2-7B": (STARCODER2_7B, 7.17, None),
+    "Step-3": (STEP_3, 316.0, 38.0),
+    "Hunyuan-A13B": (HUNYUAN_A13B, 80.4, 13.0),
+    "Qwen3-Omni-30B-A3B": (QWEN3_OMNI_30B, 30.5, 3.3),
+    "Jamba-Reasoning-3B": (JAMBA_REASONING_3B, 3.03, None),
+    "Granite-4.0-H-Micro": (GRANITE_4_H_MICRO, 3.19, None),
+    "Gemma-4-31B": (GEMMA_4_31B, 30.7, None),
+    "DeepSeek-V3.1": (DEEPSEEK_V31, 671.0, 37.0),
+    "Kimi-K2-Thinking": (KIMI_K2_THINKING, 1026.0, 32.0),
+    "Mistral-Large-3": (MISTRAL_LARGE_3, 673.0, 39.0),
 }
 
 
@@ -321,6 +380,11 @@ def kv_bytes(data: Json, context: int) -> float:
         # 21 of 78 layers have an index of their own, with a key of 128.
         (GLM_52, 1000, 2 * 1000 * (78 * 576 + 21 * 128)),
         (MINIMAX_M3, 1000, 2 * 1000 * (60 * 2 * 4 * 128 + 57 * 128)),
+        # One head of 256, keys and values, on every layer.
+        (STEP_3, 1000, 2 * 1000 * 61 * 2 * 256),
+        # 50 layers of 16 heads of 256 keep 1,024 tokens; 10 of 4 heads of 512 keep all.
+        (GEMMA_4_31B, 4096, 2 * (50 * 2 * 16 * 256 * 1024 + 10 * 2 * 4 * 512 * 4096)),
+        (DEEPSEEK_V31, 1000, 2 * 1000 * 61 * 576),
     ],
 )
 def test_cache_of_a_sequence(data: Json, context: int, expected: float) -> None:
@@ -450,6 +514,21 @@ REFUSED: dict[str, tuple[str, Json]] = {
     "EXAONE-4": ("sliding_window_pattern", config(
         "exaone4", DENSE, sliding_window=4096, sliding_window_pattern="LLLG")),
     "windows of an unknown kind": ("sliding_window", config("new", DENSE, sliding_window=1024)),
+    "Ring-2.5, whose layers come in groups": ("layer_group_size", config(
+        "bailing_hybrid", DENSE, num_experts=256, num_experts_per_tok=8, layer_group_size=8)),
+    "all layers of linear attention": ("linear_attn_layers", config(
+        "new", DENSE, linear_attn_layers=[1] * 32)),
+    "one expert of every layer": ("num_experts_per_layer", config(
+        "new", DENSE, num_experts_per_layer=[1] * 32)),
+    "layers that are run again": ("total_ut_steps", config("ouro", DENSE, total_ut_steps=4)),
+    "an own count of KV heads": ("n_kv_heads", config("new", DENSE, n_kv_heads=4)),
+    "widths that differ": ("intermediate_size differs", {
+        **config("new", DENSE), "intermediate_size": [14336] * 31 + [7168]}),
+    "experts in a config inside": ("ffn_config", config(
+        "new", DENSE, ffn_config={"moe_num_experts": 16})),
+    "rates without layers": ("compress_rates", {
+        k: v for k, v in DEEPSEEK_V4_PRO.items() if k != "compress_ratios"
+    } | {"compress_rates": {"compressed_sparse_attention": 4}}),
     "Falcon-Mamba": ("num_attention_heads", {
         "model_type": "falcon_mamba_x", "hidden_size": 4096, "num_hidden_layers": 64}),
 }  # fmt: skip

@@ -11,8 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tokenfleet.catalog.config_values import entry_of_all
+
 # Where a config of several towers keeps the one that speaks.
-NESTED = ("text_config", "llm_config", "language_config")
+NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
 # Llama4TextConfig: without `no_rope_layers`, every fourth layer has no rotary part and attends
 # to the whole context; the others attend within a chunk.
 LLAMA4_FULL_EVERY = 4
@@ -32,6 +34,7 @@ KNOWN = frozenset(
         "attn_output_gate",
         "auto_map",
         "block_configs",
+        "compress_rates",
         "compress_ratios",
         "compress_rope_theta",
         "conv_kernel",
@@ -82,6 +85,7 @@ KNOWN = frozenset(
         "mamba_num_heads",
         "mamba_proj_bias",
         "mamba_ssm_cache_dtype",
+        "max_position_embedding",
         "max_position_embeddings",
         "max_window_layers",
         "mla_use_nope",
@@ -103,6 +107,7 @@ KNOWN = frozenset(
         "moe_num_shared_experts",
         "moe_shared_expert_intermediate_size",
         "moe_top_k",
+        "moe_topk",
         "mtp_hybrid_override_pattern",
         "mtp_layers_block_type",
         "mtp_num_hidden_layers",
@@ -124,6 +129,7 @@ KNOWN = frozenset(
         "num_local_experts",
         "num_mtp_modules",
         "num_nextn_predict_layers",
+        "num_shared_expert",
         "num_shared_experts",
         "o_groups",
         "o_lora_rank",
@@ -181,7 +187,8 @@ HARMLESS = re.compile(
     (activation_situ_.*|latent_moe_use_norm|moe_renormalize|use_grouped_topk|normalization_function)|
     (position_embedding_type|attention_value_scale|add_.*_sink_bias|partial_rotary_factors|zero_centered)|
     (use_head_wise_attn_gate|need_fp32_gate|norm_expert_weight|yarn_only_types|att_impl_type)|
-    (moe_shared_expert_overlap|moe_router_.*|use_moe_router_bias|norm_after_norm|max_seq_len)""".replace(
+    (moe_shared_expert_overlap|moe_router_.*|use_moe_router_bias|norm_after_norm|max_seq_len)|
+    (layernorm_.*|no_rope_layer_interval|use_rmsnorm|use_mixed_mlp_moe|.*_norm_(eps|type)|.*attn_implementation.*)""".replace(
         "\n", ""
     ).replace(" ", "")
 )
@@ -197,25 +204,72 @@ SHAPING = re.compile(
     multi_query.*|num_attention_groups|cross_attention_layers|compress_.*|.*ffn_(dim|hidden).*|
     (use_)?cla(_.*)?|altup_.*|laurel_.*|hidden_size_per_layer_input|.*_d_state|state_size|
     parallel_attn_mlp_res|share_(expert|q)_.*|swa_.*|.*(attn|attention|moe|expert|mixer)\w*_config|
-    index_topk_pattern""".replace("\n", "").replace(" ", "")
+    index_topk_pattern|layer_group_size|zero_expert_.*|(n|num)_(kv_heads|heads_kv)|
+    .*kv_(shar|reus).*|.*cross_layer.*|(n|num)_dense_layers|dense_(layers|attention)_.*|
+    (local_|global_|sparse_)?(attn|attention)_(window|every|layers).*|window_size|conv_L_cache|
+    word_embed_proj_dim|embedding_size""".replace("\n", "").replace(" ", "")
 )
+# How often layers are run: once, or in a way that is not modelled.
+ONCE = re.compile(r"total_ut_steps|((num|n)_)?(loop|recursion)s?(_(num|count|depth|steps))?")
+# Other names of what a key says; no obstacle where both say the same.
+RESTATED: Mapping[str, str] = {
+    **dict.fromkeys(("n_kv_heads", "num_kv_heads", "num_heads_kv"), "num_key_value_heads"),
+    **dict.fromkeys(("embedding_size", "word_embed_proj_dim"), "hidden_size"),
+}
 # Kind of layer whose attention selects tokens by an index, as DeepSeek-V3.2's.
 SPARSE = "deepseek_sparse_attention"
-_FULL = (1, "full", "full_attention", "attention")
+_FULL = ("full", "full_attention", "attention")
+# Parts of a layer, in the names of settings.
+ABOUT_A_PART = re.compile(r"attn|attention|mlp|ffn|mixer|expert|moe|glu|gate|kv|layer")
 
 
-def says_nothing(value: Any) -> bool:
+def says_nothing(key: str, value: Any) -> bool:
     """Whether a setting changes no shape: it is empty or off, or says what holds of any layer."""
-    return value in (None, False, 0, "", [], {}) or _says_full(value)
+    if isinstance(value, Mapping):
+        return all(says_nothing(inner, of) for inner, of in value.items())
+    return value in (None, False, 0, "", []) or _says_full(key, value)
 
 
-def _says_full(value: Any) -> bool:
+def _says_full(key: str, value: Any) -> bool:
     """Whether a list says of every layer that it attends to everything, which any layer does.
 
-    One is the softmax attention of MiniMax's lists, zero its lightning attention.
+    In MiniMax's list of kinds one is softmax attention, zero lightning attention; elsewhere a one
+    may as well say that a layer has what the key is named for.
     """
+    full = (*_FULL, 1) if key == "attn_type_list" else _FULL
     listed = isinstance(value, list) and bool(value)
-    return listed and all(entry == value[0] for entry in value) and value[0] in _FULL
+    return listed and all(entry == value[0] for entry in value) and value[0] in full
+
+
+def is_idle(key: str, value: Any, beside: Mapping[str, Any]) -> bool:
+    """Whether a setting does nothing: it says nothing, a switch `beside` it turns it off
+    (`use_cla: false`), or it repeats what stands there."""
+    words = key.split("_")
+    stems = ("_".join(words[:n]) for n in range(1, len(words) + 1))
+    off = any(beside.get(f"use_{stem}") is False for stem in stems)
+    once = value == 1 and ONCE.fullmatch(key) is not None
+    same = key in RESTATED and value == entry_of_all(beside.get(RESTATED[key]))
+    return off or once or same or says_nothing(key, value)
+
+
+def shapes(key: str, value: Any, beside: Mapping[str, Any]) -> bool:
+    """Whether a setting changes the shape in a way that is not modelled.
+
+    A config inside the config does, if a setting in it would, or would be read for the shape.
+    """
+    known = key in KNOWN or HARMLESS.fullmatch(key) or OTHER.fullmatch(key)
+    if known or is_idle(key, value, beside):
+        return False
+    if SHAPING.fullmatch(key) or ONCE.fullmatch(key):
+        return True
+    inner = value if isinstance(value, Mapping) and key.endswith("_config") else {}
+    read = any(k in KNOWN and not says_nothing(k, v) for k, v in inner.items())
+    return read or any(shapes(k, v, inner) for k, v in inner.items())
+
+
+def is_named(key: str, value: Any) -> bool:
+    """Whether a setting that nobody knows must be told of: text only where it is about a part."""
+    return not isinstance(value, str) or ABOUT_A_PART.search(key) is not None
 
 
 # Model types whose feed-forward parts have two matrices: no gate.

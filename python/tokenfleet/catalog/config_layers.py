@@ -17,6 +17,8 @@ Part = dict[str, Any]
 _NONE: Mapping[str, Any] = {"kind": "none"}
 _FULL, _SLIDING, _CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 _LINEAR, _MAMBA = "linear_attention", "mamba"
+# Layers with routed experts; of the first ones of DeepSeek-V4 a hash of the token is the router.
+_ROUTED = ("sparse", "moe", "hash_moe")
 _KINDS = (_FULL, _SLIDING, _LINEAR, _CHUNKED, _MAMBA)
 # Blocks of Nemotron-H, as letters and as words.
 _BLOCKS = {"M": _MAMBA, "*": "attention", "E": "moe", "-": "mlp"}
@@ -101,9 +103,9 @@ class LayerReader(Values):
 
     def attention(self, layer: int) -> Part:
         """Attention of a layer."""
-        if self.c.get("linear_attn_config"):
+        if not keys.says_nothing("linear_attn_config", self.c.get("linear_attn_config")):
             return self.delta() if self.is_delta(layer) else self.mla(layer)
-        ratios = self.listed("compress_ratios")
+        ratios = self.listed("compress_ratios") or self.ratios()
         if ratios is not None:
             return self.compressed(ratios[layer])
         kind = self.layer_type(layer)
@@ -290,6 +292,17 @@ class LayerReader(Values):
             )
         return bool(types[layer] == "full")
 
+    def ratios(self) -> list[Any] | None:
+        """Compression of every layer where kinds of layers have a rate, as Transformers writes it;
+        of the window alone 0. None where no rates are given."""
+        rates = self.within("compress_rates").c
+        if not rates:
+            return None
+        types = self.listed("layer_types")
+        if types is None:
+            raise self.refusal("compress_rates", "is given without layer_types")
+        return [0 if kind == _SLIDING else rates.get(kind, kind) for kind in types]
+
     def compressed(self, ratio: Any) -> Part:
         """DeepSeek-V4: an index selects among entries of few tokens; those of many are all read."""
         if isinstance(ratio, bool) or not isinstance(ratio, int) or ratio < 0:
@@ -380,7 +393,7 @@ class LayerReader(Values):
 
     def ffn(self, layer: int) -> Part:
         """Feed-forward part of a layer."""
-        return self.moe() if self.experts() and self.is_sparse(layer) else self.dense()
+        return self.moe() if self.experts() > 1 and self.is_sparse(layer) else self.dense()
 
     def experts(self) -> int:
         """How many routed experts a layer has; 0 for a dense model."""
@@ -411,6 +424,7 @@ class LayerReader(Values):
                 "experts_per_token",
                 "top_k_experts",
                 "moe_top_k",
+                "moe_topk",
                 "moe_k",
             ),
             "inter": inter or self.integer("intermediate_size"),
@@ -423,9 +437,9 @@ class LayerReader(Values):
         """Whether this layer routes to experts, by whichever rule the family uses."""
         types = self.listed("mlp_layer_types")
         if types is not None:
-            if types[layer] not in ("dense", "sparse"):
+            if types[layer] not in ("dense", *_ROUTED):
                 raise self.refusal("mlp_layer_types", f"has {types[layer]!r:.40}")
-            return bool(types[layer] == "sparse")
+            return types[layer] in _ROUTED
         if layer < self.integer("first_k_dense_replace", default=0):
             return False
         if layer in (self.numbers("mlp_only_layers") or []):
@@ -471,7 +485,11 @@ class LayerReader(Values):
             default=0,
         )
         shared = self.integer(
-            "n_shared_experts", "num_shared_experts", "moe_num_shared_experts", default=0
+            "n_shared_experts",
+            "num_shared_experts",
+            "num_shared_expert",
+            "moe_num_shared_experts",
+            default=0,
         )
         if shared and not moe_inter and not width:
             raise SchemaError(

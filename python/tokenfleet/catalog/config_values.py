@@ -23,8 +23,11 @@ class Values:
         return SchemaError(f"{self.source}: key {key} {why}", hint)
 
     def value(self, *names: str) -> Any:
-        """The first of several names of one setting; those present must agree."""
-        found = {k: self.c[k] for k in names if self.c.get(k) is not None}
+        """The first of several names of one setting; those present must agree.
+
+        A list with an entry for every layer, all alike, is that entry.
+        """
+        found = {k: entry_of_all(self.c[k]) for k in names if self.c.get(k) is not None}
         if len({repr(v) for v in found.values()}) > 1:
             raise SchemaError(
                 f"{self.source}: {', '.join(found)} contradict each other: {found}",
@@ -42,6 +45,9 @@ class Values:
                 f"{self.source}: key {' or '.join(names)} is missing",
                 "the architecture cannot be read without it",
             )
+        if isinstance(value, list) and len(value) > 1 and all(type(one) is int for one in value):
+            named = next(k for k in names if self.c.get(k) is not None)
+            raise self.refusal(named, "differs from layer to layer, which is not modelled")
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise SchemaError(
                 f"{self.source}: {names[0]} should be a count, got {value!r:.60}", "fix the config"
@@ -92,3 +98,9 @@ class Values:
                 "fix the config",
             )
         return value
+
+
+def entry_of_all(value: Any) -> Any:
+    """The entry that a list has for every layer; any other value as it is."""
+    alike = isinstance(value, list) and value and all(one == value[0] for one in value)
+    return value[0] if alike else value

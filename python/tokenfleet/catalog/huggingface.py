@@ -80,11 +80,11 @@ class _Reader(LayerReader):
         source: str,
         ignore: Sequence[str],
     ) -> None:
-        nested = (config.get(name) for name in keys.NESTED)
-        own = next((level for level in nested if isinstance(level, dict)), config)
-        self.outer = config
+        own = self.outer = config
+        while (inner := _inner(own)) is not None:
+            self.outer, own = {**self.outer, **own}, inner
         self.own = {k: v for k, v in own.items() if k not in ignore}
-        types = (own.get("model_type"), config.get("model_type"))
+        types = (own.get("model_type"), self.outer.get("model_type"))
         named = "" if "model_type" in ignore else next((t for t in types if t), "")
         self.model_type = str(named)
         self.defaults = keys.CLASS_DEFAULTS.get(self.model_type, {})
@@ -109,7 +109,7 @@ class _Reader(LayerReader):
             "hidden": self.integer("hidden_size"),
             "vocab": self.integer("vocab_size"),
             "tied": self.tied(),
-            "max_context": self.integer("max_position_embeddings"),
+            "max_context": self.context(),
             "layers": list(groups.values()),
             "mtp_layers": self.mtp_layers(),
             **Precision(
@@ -122,8 +122,7 @@ class _Reader(LayerReader):
     def refuse_other_shapes(self) -> None:
         """Refuses what would be read wrongly: named by its key."""
         for key, value in self.own.items():
-            known = key in keys.KNOWN or keys.HARMLESS.fullmatch(key)
-            if not known and not keys.says_nothing(value) and keys.SHAPING.fullmatch(key):
+            if keys.shapes(key, value, self.own):
                 raise self.refusal(key, "changes the shape in a way that is not modelled")
         if self.model_type in keys.MISLEADING:
             raise self.refusal(
@@ -146,6 +145,14 @@ class _Reader(LayerReader):
         self.warnings.append("tie_word_embeddings is not given: head and embedding counted apart")
         return False
 
+    def context(self) -> int:
+        """The longest request, tokens; Step-3 has names of its own for it."""
+        if self.optional("max_position_embeddings") is None:
+            other = self.optional("max_position_embedding", "max_seq_len")
+            if other is not None:
+                return other
+        return self.integer("max_position_embeddings")
+
     def mtp_layers(self) -> int:
         if self.c.get("use_mtp") is True:
             return self.integer("num_mtp_modules") * self.integer(
@@ -155,9 +162,17 @@ class _Reader(LayerReader):
 
     def unknown_keys(self) -> None:
         for key, value in self.own.items():
-            if key in keys.NOTED and not keys.says_nothing(value):
+            if keys.is_idle(key, value, self.own):
+                continue
+            if key in keys.NOTED:
                 self.warnings.append(f"key {key}: {keys.NOTED[key]}")
             elif key in keys.KNOWN or keys.HARMLESS.fullmatch(key) or keys.OTHER.fullmatch(key):
                 continue
-            elif not keys.says_nothing(value) and not isinstance(value, str):
+            elif keys.is_named(key, value):
                 self.warnings.append(f"key {key} is not known and was not used")
+
+
+def _inner(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The config of the tower that speaks inside a config of several; None where there is none."""
+    nested = (config.get(name) for name in keys.NESTED)
+    return next((level for level in nested if isinstance(level, dict) and level), None)

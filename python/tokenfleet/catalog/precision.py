@@ -93,7 +93,7 @@ class Precision:
     def has_experts(self) -> bool:
         """Whether the config names routed experts."""
         counts = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
-        return any(self.c.get(name) for name in counts)
+        return any((self.c.get(name) or 0) not in (0, 1) for name in counts)
 
     def parts(self, stated: Mapping[str, Any], quant: Mapping[str, Any]) -> dict[str, str] | None:
         """Format of every part; None where it is not known."""
