@@ -19,10 +19,11 @@ COLUMNS = ("group", "kind", "system", "model", "tok_s_per_gpu", "tok_kind", "con
 _SIZES = (1, 2, 4, 8)
 _NEAR = 1.15  # a size this far from what Little's law gives is none
 _VERSION = re.compile(r"\d[\w.-]*$")
-_TP = re.compile(r"^TP(?P<tp>\d+)(?:[,x ]*PP(?P<pp>\d+))?(?:[,x ]*EP(?P<ep>\d+))?$")
+# A layout as people write it: "TP4,PP2", "tp=4 pp=2", "TP8EP8", "DP8-EP8", "DEP8", "TEP8".
+_DEGREE = re.compile(r"(?P<of>[dt]ep|tp|pp|ep|dp)[\s=:_-]*(?P<ranks>\d+)", re.IGNORECASE)
+_BETWEEN = re.compile(r"[\s,x×*/+&_-]*", re.IGNORECASE)
 _MTP = re.compile(r"\bMTP(\d)?\b")
 _MTP_DEPTH = 3
-_DATA_PARALLEL = re.compile(r"^DEP(\d+)$")
 
 
 def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
@@ -42,7 +43,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     closed = bool(cells.get("concurrency"))
     load = number(cells, "concurrency", where) if closed else 0.0
     routed = catalog.model(model).is_moe
-    gpus = None if _stated(cells) else _size(measured, load, osl)
+    gpus = None if degrees(cells.get("parallelism", "")) else _size(measured, load, osl)
     run = Run(
         file=file,
         row=row,
@@ -71,8 +72,11 @@ def _refuse(cells: Cells) -> None:
         raise UnknownNameError("separate pools, whose layouts are not stated")
     if cells.get("spec_decode") == "yes" and not _drafts(cells):
         raise UnknownNameError("speculative decoding, by what is not stated")
-    if not cells.get("concurrency") and not _stated(cells):
+    stated = degrees(cells.get("parallelism", ""))
+    if not cells.get("concurrency") and not stated:
         raise UnknownNameError("neither requests in flight nor a layout")
+    if "dp" in stated and "ep" not in stated:
+        raise UnknownNameError("data parallelism: ranks of one replica or copies is not stated")
 
 
 def _drafts(cells: Cells) -> int:
@@ -83,11 +87,22 @@ def _drafts(cells: Cells) -> int:
     return int(named[1] or _MTP_DEPTH)
 
 
-def _stated(cells: Cells) -> bool:
-    return bool(
-        _TP.match(cells.get("parallelism", ""))
-        or _DATA_PARALLEL.match(cells.get("parallelism", ""))
-    )
+def degrees(text: str) -> dict[str, int]:
+    """Ranks by kind of parallelism; none where nothing is stated.
+
+    Raises:
+        UnknownNameError: something is stated, but not understood.
+    """
+    found = [(m["of"].lower(), int(m["ranks"])) for m in _DEGREE.finditer(text)]
+    degrees = dict(found)
+    rest = _DEGREE.sub("", text)
+    if len(degrees) < len(found) or 0 in degrees.values() or not _BETWEEN.fullmatch(rest):
+        raise UnknownNameError(f"layout {text} is not understood")
+    for both, first in (("dep", "dp"), ("tep", "tp")):
+        if both in degrees:
+            ranks = degrees.pop(both)
+            degrees |= {first: ranks, "ep": ranks}
+    return degrees
 
 
 def _output_rate(cells: Cells, isl: float, osl: float, where: str) -> float:
@@ -114,16 +129,15 @@ def _size(measured: dict[str, float], load: float, osl: float) -> int:
 def _layouts(
     plain: dict[str, Any], parallelism: str, gpus: int | None, routed: bool
 ) -> list[Layout]:
-    data_parallel = _DATA_PARALLEL.match(parallelism)
-    if data_parallel:
-        n = int(data_parallel[1])
-        return [Layout(**plain, attention_dp=n, ep=n)]
-    tensor = _TP.match(parallelism)
-    if tensor is None:
+    stated = degrees(parallelism)
+    if not stated:
         return _cut(plain, gpus or 1, 1, routed)
-    n, stages, groups = (int(tensor[name] or 1) for name in ("tp", "pp", "ep"))
-    if tensor["ep"]:
-        return [Layout(**plain, tp=n, pp=stages, ep=groups if routed else 1)]
+    n, stages = stated.get("tp", 1), stated.get("pp", 1)
+    if "dp" in stated:
+        ranks = stated["dp"]
+        return [Layout(**plain, tp=n, pp=stages, attention_dp=ranks, ep=stated["ep"])]
+    if "ep" in stated:
+        return [Layout(**plain, tp=n, pp=stages, ep=stated["ep"] if routed else 1)]
     return _cut(plain, n, stages, routed)
 
 

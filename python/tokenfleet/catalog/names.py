@@ -10,56 +10,44 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from tokenfleet.catalog import Catalog, SystemRow
+from tokenfleet.catalog import Catalog, SystemRow, devices
 from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.engines import ENGINES, engine_named, engines_within
+from tokenfleet.schema.faults import nearest
 from tokenfleet.schema.formats import NATIVE_FP4, format_named
 
-_MEMORY = re.compile(r"(?:^|_)(\d+)_?g(?:i?b)?(?=_|$)")
-_SIZE = re.compile(r"_(nvl|helios)?\d+$")
-# What a name of an accelerator adds to its own: vendor, product line, kind of memory, form.
-_VENDORS = {"nvidia", "tesla", "geforce", "amd", "instinct", "intel", "google", "aws"}
-_FORMS = {"gpu", "tensor", "core", "accelerator", "server", "edition", "se", "oam", "nvl72"}
-_FORMS |= {"dgx", "hgx", "mgx", "graphics", "r", "tm", "aarch64"}
-_ADDED = _VENDORS | _FORMS | {"hopper", "blackwell", "unstated"}
-# How many of them a name counts: "8x NVIDIA H200", "H100x8", "GB200-186GB_aarch64x4".
-_COUNT = re.compile(r"^\d+_?x_?(?=[a-z])|(?<=[a-z0-9])_?x\d+$")
-# Products and instances of clouds that are sold under another name than their accelerator's.
-_ALIASES = {
-    "trillium": "tpu_6e",
-    "ironwood": "tpu_7x",
-    "hl_325l": "gaudi3",
-    "trainium2": "trn2",
-    "trainium3": "trn3_ultra64",
-    "trn2_48xlarge": "trn2",
-    "p5_48xlarge": "h100_sxm",
-    "p5e_48xlarge": "h200_sxm",
-    "nd_h100_v5": "h100_sxm",
-    "nd_h200_v5": "h200_sxm",
-    "rtx_6000_pro": "rtx_pro_6000",
-}
-_MEMORY_KIND = re.compile(r"(hbm|gddr|lpddr)\w*")
-# Gigabytes are rounded, counted in binary, or less what the driver keeps; 40 and 80 are two cards.
-_SAME_MEMORY = 0.1
+# Of accelerators, which have a file of their own.
+UnknownNameError = devices.UnknownNameError
+system = devices.system
 # Models of the shape and the published format of another, as their configs say.
-_SAME_AS = {"deepseek-v3.1": "deepseek-v3"}
+_SAME_AS = {
+    "deepseek-v3.1": "deepseek-v3",
+    "deepseek-r1-distill-llama-8b": "llama-3.1-8b",
+    "deepseek-r1-distill-llama-70b": "llama-3.3-70b",
+    "dsr1": "deepseek-r1",
+    "llama-3.1-nemotron-70b": "llama-3.1-70b",
+    "minimax-m2": "minimax-m2.5",
+    "minimax-m2.1": "minimax-m2.5",
+    "glm-4.7": "glm-4.6",
+}
 # What a serving name adds to a model's own: who published it, tuning, number format, date.
-_PREFIX = re.compile(r"^(meta-)")
+_PREFIX = re.compile(r"^(meta[-.]|nvidia-)")
 _FORMAT = (
     r"fp8|fp4|nvfp4|mxfp4|bf16|fp16|int4|int8|awq|gptq|w4a16|w8a8|fp8-dynamic|fp8-block|fp8-kv|"
-    r"n?v?fp4-v\d|mxfp4-preview|gptq-int4|awq-int4|gguf|bnb-4bit|quantized\.w4a16|quantized\.w8a8"
+    r"n?v?fp4-v\d|mxfp4-preview|gptq-int4|gptq-int8|awq-int4|gguf|bnb-4bit|quantized\.w4a16|"
+    r"quantized\.w8a8|mxfp8|w8a8-fp8|w4a8|w4afp8|nf4|[48]bit|q\d(-k)?(-[sml01])?"
 )
 _SUFFIX = re.compile(
-    rf"-(instruct|chat|base|it|hf|exp|terminus|v0\.\d|99(\.9)?|\d+b-\d+e|\d{{4}}|{_FORMAT})$"
+    rf"-(instruct|chat|base|it|hf|exp|terminus|v0\.\d|v\d-0|99(\.9)?|edge|\d+b-\d+e|\d{{4}}|{_FORMAT})$"
 )
+# Sizes at the end of a name: "-30b-a3b"; one that the catalog's own name has not: "-671b".
+_SIZES = re.compile(r"(-a?\d+(\.\d+)?b)+")
+_SIZE_ADDED = re.compile(r"(?P<own>.+)-(?P<size>\d+(\.\d+)?)b")
+_SAME_SIZE = 0.03  # published sizes are rounded, or count the drafting layers
 _FORMAT_SUFFIX = re.compile(rf"-({_FORMAT})$")
 # Families whose published 8-bit checkpoints are scaled in blocks of 128 x 128, as their
 # `quantization_config` says (weight_block_size).
 _BLOCK_SCALED = ("qwen3", "deepseek", "minimax", "kimi", "glm")
-
-
-class UnknownNameError(Exception):
-    """A name without counterpart in the catalog, or a figure that a row does not state."""
 
 
 def model(catalog: Catalog, name: str, architecture: str | None) -> str:
@@ -70,10 +58,26 @@ def model(catalog: Catalog, name: str, architecture: str | None) -> str:
         # The most that is known of the name: Kimi-K2-Thinking before Kimi-K2.
         for name_of in (candidate.casefold(), *_shortened(candidate)):
             alike = _SAME_AS.get(name_of, name_of)
-            found = own.get(alike) or bare.get(_squeezed(alike))
+            found = own.get(alike) or bare.get(_squeezed(alike)) or _by_size(catalog, alike)
             if found is not None:
                 return found
-    raise UnknownNameError(f"model {name or '(blank)'} is not in the catalog")
+    near = nearest(plain(name), sorted(catalog.models)) if name else []
+    beside = f": did you mean {', '.join(near)}?" if near else ""
+    raise UnknownNameError(f"model {name or '(blank)'} is not in the catalog{beside}")
+
+
+def _by_size(catalog: Catalog, name: str) -> str | None:
+    """The one model that a name lacks the size of (Nemotron-3-Nano), or whose size it adds
+    (DeepSeek-R1-671B, which the 70B of that name is not)."""
+    longer = {m for m in catalog.models if _SIZES.fullmatch(m.removeprefix(name))}
+    if len(longer) == 1:
+        return longer.pop()
+    added = _SIZE_ADDED.fullmatch(name)
+    known = catalog.models.get(added["own"]) if added else None
+    if added is None or known is None:
+        return None
+    share = float(added["size"]) * 1e9 / known.total_params
+    return known.id if abs(share - 1.0) < _SAME_SIZE else None
 
 
 def _squeezed(name: str) -> str:
@@ -88,7 +92,8 @@ def plain(name: str) -> str:
 
 def _shortened(name: str) -> list[str]:
     """A model's name without publisher, then with one addition less each."""
-    bare = re.sub(r"[\s_]+", "-", name.rsplit("/", 1)[-1].strip().lower())
+    last = name.strip(" /").rsplit("/", 1)[-1]
+    bare = re.sub(r"[\s_@():]+", "-", last.lower()).strip("-")
     # Qwen3's thinking models are trained from one shape; Kimi-K2-Thinking is a model of its own.
     bare = bare.replace("-thinking", "") if bare.startswith("qwen3") else bare
     found = [bare, _PREFIX.sub("", bare)]
@@ -106,55 +111,7 @@ def format_in(name: str) -> str:
     """The number format that a model's serving name ends in; empty where it states none."""
     stated = [m[1] for text in _shortened(name) if (m := _FORMAT_SUFFIX.search(text))]
     bare = stated[0].removeprefix("quantized.") if stated else ""
-    return re.sub(r"-(dynamic|block|kv|v\d|preview|int4)$", "", bare)
-
-
-def system(catalog: Catalog, name: str) -> str:
-    """Catalog system of an accelerator's name.
-
-    The name may be the system's id with or without its size, the accelerator's name or its key in
-    the kernel calibration; vendor and product line do not matter, a bare name is the SXM form, and
-    a memory size that it states must be the system's.
-    """
-    wanted, stated_gb = _device(name), _stated_gb(name)
-    alike = [row for row in catalog.systems.values() if _is_called(row, wanted)]
-    for row in alike:
-        if stated_gb is None or row.mem_gb is None or _same_memory(stated_gb, row.mem_gb):
-            return row.id
-    if alike:
-        has = " and ".join(f"{row.id} has {row.mem_gb:g} GB" for row in alike)
-        raise UnknownNameError(f"accelerator {name}: of that name the catalog's {has}")
-    raise UnknownNameError(f"accelerator {name} is not in the catalog")
-
-
-def _is_called(row: SystemRow, wanted: str) -> bool:
-    size = _SIZE.sub("", row.id)
-    keys = {row.id, size, row.kernel_key}
-    keys |= {_device(name) for name in (row.accelerator, size, row.id)}
-    return wanted in keys or f"{wanted}_sxm" in keys
-
-
-def _same_memory(stated_gb: float, row_gb: float) -> bool:
-    return abs(stated_gb / row_gb - 1.0) <= _SAME_MEMORY
-
-
-def _words(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _stated_gb(name: str) -> float | None:
-    found = _MEMORY.search(_words(name))
-    return float(found[1]) if found else None
-
-
-def _device(name: str) -> str:
-    """An accelerator's own name, without what people add to it."""
-    words = _COUNT.sub("", _MEMORY.sub("", _words(name))).split("_")
-    kept = [w for w in words if w not in _ADDED and not _MEMORY_KIND.fullmatch(w)]
-    # SXM4 and SXM5 are the one socket of their generation; "TPU v7x" is TPU7x.
-    plain = re.sub(r"_sxm\d(?=_|$)", "_sxm", "_".join(kept))
-    plain = _ALIASES.get(plain, plain)
-    return re.sub(r"^(tpu_?)?v?(?=\d[a-z]|7x)", "tpu_", plain)
+    return re.sub(r"-(dynamic|kv|v\d|preview|int4)$", "", bare)
 
 
 def framework(name: str) -> str:
@@ -187,7 +144,7 @@ def precision(catalog: Catalog, name: str, text: str, on: str | None = None) -> 
     "fp8" is block-scaled where the published 8-bit checkpoint is; "fp4" is the own format of the
     system that it runs `on`.
     """
-    if not text:
+    if text.casefold() in ("", "auto"):
         return catalog.model(name).native_precision or "bf16"
     weights = format_named(text)
     if weights is None or weights.weight_bytes is None:

@@ -251,9 +251,7 @@ def _system(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:
     try:
         return names.system(catalog, name)
     except UnknownNameError as error:
-        words = re.findall(r"[a-z0-9]+", name.casefold())
-        near = did_you_mean("_".join(words) or name, catalog.systems)
-        raise RowError(f"{error}; {near}") from None
+        raise RowError(str(error)) from None
 
 
 def _engine(catalog: Catalog, name: str, facts: Mapping[str, Any]) -> str:

@@ -36,14 +36,25 @@ class WeightFormat:
     names: tuple[str, ...] = ()
 
 
+_NAMES_OF_FP8 = (
+    *("fbgemm_fp8", "fp8_dynamic", "fp8_static", "fp8_kv", "w8a8_fp8"),
+    *("e4m3", "fp8_e4m3", "fp8_e4m3fn", "float8_e4m3fn"),
+)
+
 WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
     f.id: f
     for f in (
         WeightFormat(
-            "bf16", 16, 2.0, "bf16", ("bf16",), ("bf16",), names=("bfloat16", "fp16", "float16")
+            "bf16",
+            16,
+            2.0,
+            "bf16",
+            ("bf16",),
+            ("bf16",),
+            names=("bfloat16", "fp16", "float16", "half"),
         ),
         # Published 8-bit checkpoints carry the scales of activations (static).
-        WeightFormat("fp8", 8, 1.0, "fp8", ("fp8_static", "fp8"), ("fp8",), names=("fbgemm_fp8",)),
+        WeightFormat("fp8", 8, 1.0, "fp8", ("fp8_static", "fp8"), ("fp8",), names=_NAMES_OF_FP8),
         WeightFormat(
             "fp8_block",
             8,
@@ -61,7 +72,7 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
             ("nvfp4",),
             ("nvfp4",),
             native_to="NVIDIA",
-            names=("fp4",),
+            names=("fp4", "modelopt_fp4"),
         ),
         # Weight-only (operands are widened to bf16) except on accelerators whose own four-bit
         # format it is; of four-bit products only nvfp4 was measured.
@@ -119,8 +130,15 @@ else:
 
 def format_named(name: str) -> WeightFormat | None:
     """The format of a name as people write it ("bfloat16", "FP4"); None where it is none."""
-    wanted = name.strip().casefold()
-    return next((f for f in WEIGHT_FORMATS.values() if wanted in (f.id, *f.names)), None)
+    wanted = _plain(name)
+    return next(
+        (f for f in WEIGHT_FORMATS.values() if wanted in map(_plain, (f.id, *f.names))), None
+    )
+
+
+def _plain(name: str) -> str:
+    """A format's name in lower case, as `torch.bfloat16` and `FP8-Block` are written."""
+    return name.strip().casefold().removeprefix("torch.").replace("-", "_").replace(" ", "_")
 
 
 def planned_by_default(native: str | None) -> tuple[str, ...]:
