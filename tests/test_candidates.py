@@ -189,7 +189,7 @@ def test_defaults_are_those_that_are_written_down(tmp_path: Path) -> None:
     ("change", "column", "reason"),
     [
         ({"system": "h100_sx"}, "system", "did you mean h100_sxm_8"),
-        ({"system": "mi455x_helios72"}, "system", "no sourced bf16_tflops"),
+        ({"system": "rtx_pro_4500_se_8"}, "system", "no sourced mem_bw_tbps"),
         ({"system": None}, "system", "is blank"),
         ({"model": "gpt-9"}, "model", "unknown model"),
         ({"precision": "int3"}, "precision", "unknown precision"),

@@ -15,6 +15,7 @@ from tokenfleet.catalog import Catalog, load_catalog, merge_files, names, requir
 from tokenfleet.catalog.check import check_files
 from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.page import columns_page
+from tokenfleet.catalog.rows import LEAST_WIDE_SHARE
 from tokenfleet.cli.app import app
 from tokenfleet.errors import CatalogError, SchemaError
 from tokenfleet.problem.hosted import build_apis
@@ -105,12 +106,29 @@ def test_systems_are_the_published_figures() -> None:
 
 
 def test_what_nobody_published_of_a_system_is_named() -> None:
-    assert catalog().missing_figures("mi455x_helios72", hosted=True) == ("bf16_tflops",)
+    assert catalog().missing_figures("rtx_pro_4500_se_8", hosted=True) == (
+        "mem_bw_tbps",
+        "bf16_tflops",
+    )
     assert catalog().missing_figures("mi350x_8", hosted=True) == ("scale_up_gb_per_s_per_gpu",)
     for now_known in (
         *("trn2_16", "trn3_ultra64", "h100_pcie_8", "l4_8", "arc_pro_b60_8", "tpu_v5p_4"),
     ):
         assert not catalog().missing_figures(now_known, hosted=True)
+    # 8 and 4 bits are planned without a 16-bit peak, one accelerator without a link.
+    assert not catalog().missing_figures("mi455x_helios72", hosted=True)
+    assert not catalog().missing_figures("mi350x_8", hosted=True, alone=True)
+
+
+def test_an_unknown_16_bit_peak_is_the_least_share_of_the_8_bit_one() -> None:
+    rows = catalog().systems.values()
+    known = [r.bf16_tflops / r.fp8_tflops for r in rows if r.bf16_tflops and r.fp8_tflops]
+    assert pytest.approx(min(known)) == LEAST_WIDE_SHARE
+    helios = catalog().system("mi455x_helios72")
+    assert helios.bf16_tflops is None
+    assert helios.wide_tflops == pytest.approx(20_000 * 4 / 17.5)
+    assert catalog().system("h100_sxm_8").wide_tflops == 989
+    assert catalog().system("tpu8t").wide_tflops is None
 
 
 def test_a_model_by_its_layers(tmp_path: Path) -> None:

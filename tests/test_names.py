@@ -12,9 +12,9 @@ from tokenfleet.schema.formats import format_named
 
 SYSTEMS = {
     "h100_sxm_8": """8xH100 | HGX H100 SXM5 | 8 x H100 | 8 H100 | 8*H100 | 8×H100
-        | H100 x 8 | H100-8 | NVIDIA HGX H100 8-GPU | DGX H100 640GB | 80GB H100 | H100-80 | H100 SXM 80
-        | h100_sxm_8 | H100 80 gigabytes | a3-highgpu-8g | a3-megagpu-8g | Standard_ND96isr_H100_v5
-        | BM.GPU.H100.8 | ND H100 v5""",
+        | H100 x 8 | H100-8 | NVIDIA HGX H100 8-GPU | DGX H100 640GB | 80GB H100 | H100-80
+        | H100 SXM 80 | h100_sxm_8 | H100 80 gigabytes | a3-highgpu-8g | a3-megagpu-8g
+        | Standard_ND96isr_H100_v5 | BM.GPU.H100.8 | ND H100 v5""",
     "h200_sxm_8": "H200-141GB | p5en.48xlarge | p5e.48xlarge | a3-ultragpu-8g",
     "h100_pcie_8": "H100-PCIE-80GB | NVIDIA H100 PCIe 80GB",
     "a100_sxm_8": "A100 8x80GB | DGX A100 640GB | p4de.24xlarge | a2-ultragpu-8g | A100-SXM4-80GB",

@@ -143,6 +143,36 @@ class TestPartsOfServers:
         assert sum(row.gpus for row in parts.systems) == 4
         assert parts.annual_cost_usd == pytest.approx(82_344)
 
+    @pytest.mark.parametrize(
+        ("system", "figure"),
+        [
+            ("mi455x_helios72", "bf16_tflops"),
+            ("mi350x_8", "scale_up_gb_per_s_per_gpu"),
+            ("inf2_12", "scale_up_gb_per_s_per_gpu"),
+        ],
+    )
+    def test_what_a_missing_figure_is_not_needed_for_is_planned(
+        self, system: str, figure: str
+    ) -> None:
+        """8 bits without a 16-bit peak, one accelerator without a link; the plan says which."""
+        rent = {"id": "rent", "system": system, "kind": "rent", "price_usd_per_gpu_h": 2.0}
+        given = {"systems": [system], "offers": [{**rent, "term_years": 1}], "search": {}}
+        work = {**scenario()["workloads"][0], "demand": {"requests_per_s": 1}}
+        work |= {"model": "llama-3.1-8b", "precisions": ["bf16", "fp8"]}
+        plan = optimize_fleet(scenario(workloads=[work], sites=[hall()], **given))
+        left_out = {n.what: n.reason for n in plan.not_considered}
+        assert f"no sourced figure for {figure}" in left_out.values()
+        if figure != "bf16_tflops":
+            assert {row.tp * row.pp for row in plan.replicas} == {1}
+
+    def test_a_refusal_names_row_and_figure_and_where_to_give_it(self) -> None:
+        system = "rtx_pro_4500_se_8"
+        rent = {"id": "rent", "system": system, "kind": "rent", "price_usd_per_gpu_h": 2.0}
+        with pytest.raises(InfeasibleError) as refused:
+            optimize_fleet(scenario(systems=[system], offers=[{**rent, "term_years": 1}]))
+        assert f"{system}: no sourced figure for mem_bw_tbps, bf16_tflops" in str(refused.value)
+        assert "mxfp4" not in refused.value.message and "`catalog`" in refused.value.hint
+
     def test_power_of_a_part_is_asked_for(self) -> None:
         offer = buy("h100_sxm_1", usd=30_000)
         with pytest.raises((SchemaError, CatalogError, InfeasibleError), match="system_kw"):

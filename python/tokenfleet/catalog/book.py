@@ -26,7 +26,7 @@ from tokenfleet.schema.plausibility import SchemaWarning
 from tokenfleet.schema.supply import Offer
 
 _Row = TypeVar("_Row", bound=BaseModel)
-_COMPUTE = ("gpus", "scale_up_domain", "mem_gb", "mem_bw_tbps", "bf16_tflops")
+_COMPUTE = ("gpus", "scale_up_domain", "mem_gb", "mem_bw_tbps")
 _HOUSING = ("system_kw", "cooling")
 
 
@@ -69,19 +69,27 @@ class Catalog:
         return _lookup("length distribution", name, self.lengths)
 
     def missing_figures(
-        self, system: str, hosted: bool = False, rated: bool = False, metered: bool = False
+        self,
+        system: str,
+        hosted: bool = False,
+        rated: bool = False,
+        metered: bool = False,
+        alone: bool = False,
     ) -> tuple[str, ...]:
         """Figures a plan needs of a system and the catalog lacks.
 
         A hosted system needs no power or cooling figures: they are the provider's, unless energy is
         what the plan counts (`metered`). A system that is `rated` (its rates are given as columns)
-        needs only its number of accelerators to compute.
+        needs only its number of accelerators to compute. Of replicas of one accelerator (`alone`)
+        no link is needed.
         """
         row = self.system(system)
         compute = ("gpus",) if rated else _COMPUTE
         power = ("system_kw",) if metered else ()
         needed = list(compute + (power if hosted else _HOUSING))
-        if not rated and (row.scale_up_domain or 1) > 1:
+        if not rated and row.wide_tflops is None:
+            needed.append("bf16_tflops")
+        if not rated and not alone and (row.scale_up_domain or 1) > 1:
             needed.append("scale_up_gb_per_s_per_gpu")
         return tuple(name for name in needed if getattr(row, name) is None)
 

@@ -63,6 +63,10 @@ class SourcedRow(Row):
     notes: Text | None = about("What to know about the figures", default=None)
 
 
+# 16-bit over 8-bit peak of VR200 (4,000 of 17,500 TFLOP/s), the least of the catalog's systems.
+LEAST_WIDE_SHARE = 4000 / 17500
+
+
 class SystemRow(SourcedRow):
     """A system that is bought or rented whole. Rates are dense peaks per accelerator."""
 
@@ -115,6 +119,14 @@ class SystemRow(SourcedRow):
         default=None,
     )
     release_year: PositiveCount | None = quantity("Year of release", "year", default=None)
+
+    @property
+    def wide_tflops(self) -> float | None:
+        """16-bit peak, TFLOP/s: where it has no source, the least that any system has for its 8-bit
+        peak, so that what needs it in part (attention, the head) is not promised too fast."""
+        if self.bf16_tflops is not None or self.fp8_tflops is None:
+            return self.bf16_tflops
+        return LEAST_WIDE_SHARE * self.fp8_tflops
 
 
 class PriceRow(SourcedRow):

@@ -20,6 +20,8 @@ def peak_tflops(system: SystemRow, precision: str) -> float | None:
         return system.fp4_tflops
     if weights.peak == "fp4" and precision != native:
         return None
+    if weights.peak == "bf16":
+        return system.wide_tflops
     value: float | None = getattr(system, f"{weights.peak}_tflops")
     return value
 

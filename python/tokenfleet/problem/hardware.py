@@ -58,10 +58,12 @@ def _domain(row: SystemRow) -> int:
     """Accelerators that exchange at the scale-up rate.
 
     Where no link joins any but a rate is given, it is that of the server's own bus, and the bus
-    joins them all.
+    joins them all. Over a link whose rate nobody published none is taken to exchange.
     """
     linked = int(require(row, "scale_up_domain"))
-    bus = linked == 1 and row.scale_up_gb_per_s_per_gpu is not None
+    if row.scale_up_gb_per_s_per_gpu is None:
+        return 1
+    bus = linked == 1
     return int(require(row, "gpus")) if bus else linked
 
 
@@ -329,9 +331,8 @@ class _Fits:
 
     def _link(self) -> float:
         """Scale-up bytes/s per accelerator; a lone accelerator has no link and needs none."""
-        if self.row.scale_up_gb_per_s_per_gpu is None and self.row.scale_up_domain == 1:
-            return 1.0
-        return float(require(self.row, "scale_up_gb_per_s_per_gpu")) * 1e9
+        rate = self.row.scale_up_gb_per_s_per_gpu
+        return 1.0 if rate is None else rate * 1e9
 
     def all_reduce(self) -> list[dict[str, float]]:
         """All-reduce fits by rank count, ascending."""
@@ -388,7 +389,7 @@ def _roofline(fit: Fit, peak: float, bw: float) -> dict[str, float]:
 
 def _by_distance(row: SystemRow, accelerators: Mapping[str, AcceleratorKernels]) -> list[str]:
     """Calibrated accelerators: its own, then by log distance of peak and bandwidth."""
-    peak = float(require(row, "bf16_tflops")) * 1e12
+    peak = float(row.wide_tflops or require(row, "bf16_tflops")) * 1e12
     bw = row_bw(row)
 
     def distance(name: str) -> tuple[float, str]:

@@ -10,6 +10,7 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.problem.allowed import supports
 from tokenfleet.problem.attainable import best_limits
 from tokenfleet.problem.build import Built
+from tokenfleet.problem.supply import NO_FIGURE
 from tokenfleet.schema.formats import PLANNED
 
 _REASONS = 8  # shown where nothing can be built
@@ -40,6 +41,11 @@ def require_candidates(built: Built) -> None:
     if conflicts:
         looks = "; ".join(str(w) for w in built.loaded.warnings[:3])
         hint = "loosen the limit, allow another system or precision, or add an API"
+        if any(NO_FIGURE in conflict for conflict in conflicts):
+            hint = (
+                "give the figures in a file named under `catalog`: "
+                "systems: [{id: ..., FIGURE: ..., source: ..., as_of: ...}]"
+            )
         raise InfeasibleError("; ".join(conflicts), conflicts, f"{hint}. {looks}".strip(". "))
 
 
@@ -86,7 +92,8 @@ def _without_formats(built: Built, w: int) -> str:
 
 def _without_systems(built: Built) -> str:
     """Why no system can be had: what is missing of each."""
-    reasons = [f"{n.what}: {n.reason}" for n in built.not_considered]
+    supply = [n for n in built.not_considered if n.what.startswith(("system ", "offer "))]
+    reasons = [f"{n.what}: {n.reason}" for n in supply or built.not_considered]
     shown = "; ".join(reasons[:_REASONS])
     more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
     return f"no system can be had ({shown}{more})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenfleet.catalog import Catalog, SystemRow, require
+from tokenfleet.catalog.rows import LEAST_WIDE_SHARE
 from tokenfleet.errors import CatalogError
 from tokenfleet.problem.hardware import idle_kw
 from tokenfleet.problem.load_blocks import LoadBlocks
@@ -40,6 +41,9 @@ from tokenfleet.schema.supply import ELASTIC
 
 DEFAULT_KINDS = ("buy", "rent", "on_demand")
 _ROUNDING = 1e-9  # of a stretch of hours, that begins no other one
+
+
+NO_FIGURE = "no sourced figure for"
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,9 @@ def _add_offer(
     row = catalog.system(offer.system)
     rated = scenario.columns is not None
     metered = GOALS[scenario.objective.kind].counts_energy
-    missing = catalog.missing_figures(row.id, hosted=offer.is_hosted, rated=rated, metered=metered)
+    missing = catalog.missing_figures(
+        row.id, hosted=offer.is_hosted, rated=rated, metered=metered, alone=True
+    )
     try:
         embodied_kg = _embodied_kg(scenario, offer, row)
     except CatalogError:
@@ -180,8 +186,10 @@ def _add_offer(
         missing = (*missing, "embodied_carbon_kg")
     if missing:
         supply.refusals[row.id] = "no_figure"
-        supply.drop(f"system {row.id}", f"no sourced figure for {', '.join(missing)}")
+        supply.drop(f"system {row.id}", f"{NO_FIGURE} {', '.join(missing)}")
         return
+    if not rated:
+        _drop_unsourced_use(supply, row)
     if limit_value(offer.supply) <= 0:
         supply.refusals[row.id] = "no_supply"
         supply.drop(f"offer {offer.id}", "no supply")
@@ -202,6 +210,18 @@ def _add_offer(
     for s, site in enumerate(scenario.sites):
         if offer.sites is None or site.id in offer.sites:
             placer.add(s, site)
+
+
+def _drop_unsourced_use(supply: Supply, row: SystemRow) -> None:
+    """Says what of a system is not planned, since a figure that it takes has no source."""
+    if row.bf16_tflops is None:
+        share = f"more than {LEAST_WIDE_SHARE:.0%} of the 8-bit peak in 16 bits"
+        supply.drop(f"system {row.id}: {share}", f"{NO_FIGURE} bf16_tflops")
+    if row.scale_up_gb_per_s_per_gpu is None and (row.scale_up_domain or 1) > 1:
+        supply.drop(
+            f"system {row.id}: replicas over its link",
+            f"{NO_FIGURE} scale_up_gb_per_s_per_gpu",
+        )
 
 
 def billed_per_hour(
