@@ -277,7 +277,7 @@ def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> Non
         "watch": lambda *_: time.sleep(0.6),
     }  # of what is told
     short = tf.explain(measured(), parts=["worth", "flip", "menu"], **slow)
-    assert short.interrupted and "not complete" in short.notes[-1]
+    assert short.interrupted and short.notes[-1].endswith("flip and menu are not complete")
     case = open_case(measured())
     case.study.base = replace(case.study.base, bound=case.study.base.loss * 0.9)
     case.study.again = lambda *_: case.study.base  # type: ignore[method-assign]

@@ -7,6 +7,7 @@ for and flip prices are approached from above.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -101,6 +102,17 @@ def test_worth_is_the_difference_of_two_plans_and_the_relaxations_of_two_relaxat
                 assert step.relaxed * step.by >= -1e-3 * study.base.loss
 
 
+def test_a_limit_that_is_worth_less_than_the_gap_is_asked_of_the_relaxations_alone() -> None:
+    """A box more serves 2 requests/s, for 10 in place of 100 by the API: 90 a kW."""
+    tiny = Tiny((Kind(2, 10, 6),), demand=20, power_kw=2, api_usd=50)
+    study = Study(tiny.problem(), OPTIONS)
+    study.base = replace(study.base, bound=-1e9)  # a gap that hides everything
+    (power,) = [row for row in worths(study) if row.what == "power"]
+    (step,) = power.steps
+    assert (step.by, step.how, power.unlimited) == (1.0, "relaxation", None)
+    assert step.relaxed == pytest.approx(90.0, rel=1e-3)
+
+
 def test_what_the_gap_hides_is_told_by_the_relaxations() -> None:
     """A step that no plan was found to save anything by, a flip price without a plan."""
     hidden = Step(by=1000.0, worth=0.0, worth_low=-2e6, worth_high=5e6, relaxed=3.5e6, enough=None,
@@ -112,6 +124,9 @@ def test_what_the_gap_hides_is_told_by_the_relaxations() -> None:
     seen = hidden.model_copy(update={"worth": 3.3e6})
     said = explained.worth(row.model_copy(update={"steps": (seen,)}), "USD per year")
     assert "1000 kW more saves $3,300,000 a year (by the relaxations $3,500,000 a year)" in said
+    bare = hidden.model_copy(update={"relaxed": None})
+    said = explained.worth(row.model_copy(update={"steps": (bare,)}), "USD per year")
+    assert "changes nothing in the plans found and saves at most $5,000,000 a year" in said
     flip = FlipPrice(
         kind="offer", name="h200", chosen=False, verdict="enters", discount=0.3, discount_low=None,
         discount_high=None, relaxed=0.3, price=2.0, flip_price=1.4, unit="USD/GPU-h",

@@ -20,6 +20,7 @@ from tokenfleet.explanation.repair import Repaired, conflict, repairs
 from tokenfleet.explanation.study import Study
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Problem
+from tokenfleet.report import explained
 from tokenfleet.verify.mix import verify_mix
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
@@ -238,3 +239,45 @@ def test_a_latency_limit_that_nothing_keeps_is_raised_as_far_as_has_to_be() -> N
         assert (again.objective_value is not None) is there
         if there:
             assert again.objective_value == pytest.approx(raised.objective_value, rel=1e-4)
+
+
+def test_a_promise_that_nothing_keeps_has_three_ways_out() -> None:
+    """20 ms to the first token: the demand, the limit, or the API abroad that promises it gives
+    way. Two regions in the scenario cost what the third way says."""
+    text = (Path(tokenfleet.__file__).parent / "examples" / "enterprise.yaml").read_text()
+    data = yaml.safe_load(text)
+    data["workloads"][0]["slos"][0]["limit_ms"] = 20
+    found = tokenfleet.explain(data)
+    said = [explained.repair(row) for row in found.repairs]
+    assert [line.split(": then")[0] for line in said] == [
+        "demand of assistant 0 instead of 25 requests/s",
+        "TTFT limit of assistant 600 instead of 20 ms",
+        "residency with us of assistant as well",
+    ]
+    data["workloads"][0]["residency"] = ["eu", "us"]
+    abroad = tokenfleet.optimize_fleet(data, compare_single=False)
+    assert found.repairs[2].annual_cost_usd == pytest.approx(abroad.annual_cost_usd, rel=0.01)
+
+
+def test_what_is_short_by_power_has_three_ways_out_in_whole_systems() -> None:
+    """A tenth of the power and nothing to rent: two servers at either site, or no demand."""
+    text = (Path(tokenfleet.__file__).parent / "examples" / "enterprise.yaml").read_text()
+    data = yaml.safe_load(text)
+    data["offers"] = [row for row in data["offers"] if row["id"] != "h100-rent"]
+    stated = {site["id"]: site["power_kw"] * 0.1 for site in data["sites"]}
+    for site in data["sites"]:
+        site["power_kw"] = stated[site["id"]]
+    found = tokenfleet.explain(data, parts=["repairs"])
+    sets = [{(c.what, c.where) for c in row.concessions} for row in found.repairs]
+    assert len(sets) >= 3
+    assert not any(a <= b for a, b in itertools.permutations(sets, 2))
+    for row in found.repairs:
+        (given,) = row.concessions
+        if given.what == "power":
+            (lot,) = row.systems.items()
+            for site in data["sites"]:
+                own = site["id"] == given.where
+                site["power_kw"] = given.after if own else stated[site["id"]]
+            plan = tokenfleet.optimize_fleet(data, compare_single=False)
+            assert plan.annual_cost_usd == pytest.approx(row.annual_cost_usd, rel=0.01)
+            assert lot[0].endswith(given.where) and lot[1] == 2
