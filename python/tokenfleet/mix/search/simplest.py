@@ -38,7 +38,7 @@ from tokenfleet.problem_data import (
 
 Pairs = frozenset[tuple[int, int]]  # (pool, candidate)
 
-MOST_PAIRS = 400  # in a model; beyond, only those of the plan and what is plainer
+MOST_PAIRS = 400  # of those worth trying, and of what is plainer; where there are more, none is
 _MOST_ELSEWHERE = 100  # of what stands, tried at all sites
 _NODES = 20
 _STEP = 0.5
@@ -124,7 +124,7 @@ def simplest(
     beside = plainer | {c for _, c in own}
     pools = _same_systems(problem, own, frame.able)
     elsewhere = {(p, c) for p in pools for c in beside.intersection(frame.able[p])}
-    pairs = own | elsewhere | (worth if len(worth) <= MOST_PAIRS else frozenset())
+    pairs = own | _if_few(frozenset(elsewhere)) | _if_few(worth)
     model = build(problem, pairs=pairs, frame=frame)
     known = tuple(model.columns)
     goal = ValueRow(model)
@@ -148,6 +148,11 @@ def _same_systems(problem: Problem, own: Pairs, able: Mapping[int, Sequence[int]
     systems = {problem.pools[p].system for p in pools}
     everywhere = {p for p in able if problem.pools[p].system in systems}
     return everywhere if len(own) * len(everywhere) <= _MOST_ELSEWHERE * len(pools) else pools
+
+
+def _if_few(pairs: Pairs) -> Pairs:
+    """The pairs, where the model of a few nodes is not lost among them."""
+    return pairs if len(pairs) <= MOST_PAIRS else frozenset()
 
 
 def as_good(

@@ -101,8 +101,9 @@ class MixSearch:
         if start is not None:
             self.best.offer_plan(start)
         try:
-            if self.large:
+            if self.large or self.partial:  # a part may be small, and its plan hard to find
                 self.round()
+            if self.large:
                 self.improve()
                 self.stages()
             self.whole()
