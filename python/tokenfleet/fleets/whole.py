@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import highspy
 import numpy as np
+import pulp
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SolverError
 from tokenfleet.fleets.routing import Line, components, in_order, model_lines
-from tokenfleet.mix.horizon.states import fill
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.index import Capacity, Demand
-from tokenfleet.mix.solver.highs import power_of_two
+from tokenfleet.mix.solver.highs import fill, power_of_two
 from tokenfleet.mix.solver.silent import silent_highs
 from tokenfleet.problem_data import FloatArray, Replicas
 
@@ -118,7 +119,6 @@ class WholePart:
     def _programme(self, right: FloatArray, cost: FloatArray, most: float) -> Any:
         """The rows as HiGHS takes them, with unserved demand in columns and one row of its own."""
         served, width = len(self.demands), len(self.columns)
-        place = {column: j for j, column in enumerate(self.columns)}
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = width + served, len(self.lines) + 1
         lp.col_cost_ = cost
@@ -126,6 +126,16 @@ class WholePart:
         lp.col_upper_ = np.full(lp.num_col_, _INF)
         lp.row_lower_ = np.concatenate([right[:served], np.full(lp.num_row_ - served, -_INF)])
         lp.row_upper_ = np.append(right, most)
+        fill(lp, *self._entries)
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[whole] for whole in (*self.whole.tolist(), *[False] * served)]
+        return lp
+
+    @cached_property
+    def _entries(self) -> tuple[list[int], list[int], list[float]]:
+        """The matrix, which is the same for every fleet: where each row starts, columns, values."""
+        served, width = len(self.demands), len(self.columns)
+        place = {column: j for j, column in enumerate(self.columns)}
         starts, index, value = [0], list[int](), list[float]()
         for r, line in enumerate(self.lines):
             index += [place[column] for column in line.coefficients]
@@ -136,10 +146,7 @@ class WholePart:
             starts.append(len(index))
         index += range(width, width + served)
         value += [1.0] * served
-        fill(lp, [*starts, len(index)], index, value)
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        lp.integrality_ = [kinds[whole] for whole in (*self.whole.tolist(), *[False] * served)]
-        return lp
+        return [*starts, len(index)], index, value
 
     def _checked(self, values: FloatArray, right: FloatArray) -> FloatArray:
         """Whole numbers, no more replicas than the flows need, and every row kept.
@@ -177,6 +184,6 @@ def whole_parts(m: FleetModel) -> tuple[WholePart, ...]:
 
 def _part(m: FleetModel, lines: Sequence[Line]) -> WholePart:
     ordered, columns = in_order(lines)
-    integral = np.array([m.columns[column].cat == "Integer" for column in columns], dtype=bool)
+    integral = np.array([m.columns[column].cat == pulp.LpInteger for column in columns], dtype=bool)
     demands = tuple(line.label for line in ordered if isinstance(line.label, Demand))
     return WholePart(columns, tuple(ordered), integral, demands)

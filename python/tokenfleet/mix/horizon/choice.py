@@ -27,14 +27,11 @@ from tokenfleet.mix.horizon.states import (
     IntArray,
     Operation,
     States,
-    bound_of,
-    fill,
-    sides_of,
 )
 from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import power_of_two, wait_for
+from tokenfleet.mix.solver.highs import bound_of, fill, power_of_two, sides_of, wait_for
 from tokenfleet.mix.solver.silent import silent_highs
 from tokenfleet.problem_data import Systems, Used
 

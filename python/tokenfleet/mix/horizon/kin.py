@@ -14,11 +14,10 @@ import pulp
 
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.risk import settled
-from tokenfleet.mix.horizon.states import bound_of, sides_of
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.index import Own
 from tokenfleet.mix.search.incumbent import value_of
-from tokenfleet.mix.solver.highs import compiled
+from tokenfleet.mix.solver.highs import bound_of, compiled, sides_of
 
 _CLOSE = 1e-6  # of what a row adds up: rounding
 _HOLDS = "hold it"
@@ -50,8 +49,8 @@ def _as_plan(m: FleetModel, values: Mapping[Label, float]) -> dict[str, float] |
     if any(label not in m.columns for label in values):
         return None
     named = {m.columns[label].name: value for label, value in values.items()}
-    plan = settled(m, {name: named.get(name, 0.0) for name in compiled(m.prob).names})
     matrix = compiled(m.prob)
+    plan = settled(m, {name: named.get(name, 0.0) for name in matrix.names})
     x = np.array([plan[name] for name in matrix.names])
     parts = matrix.values * x[matrix.columns]
     row = np.repeat(np.arange(len(matrix.rows)), np.diff(matrix.starts))

@@ -42,7 +42,14 @@ from tokenfleet.mix.model import FleetModel, Label, limits
 from tokenfleet.mix.model.index import NodeTotal
 from tokenfleet.mix.model.objectives import goal_coefficients
 from tokenfleet.mix.model.stock import node_of
-from tokenfleet.mix.solver.highs import Matrix, compiled, power_of_two
+from tokenfleet.mix.solver.highs import (
+    Matrix,
+    bound_of,
+    compiled,
+    fill,
+    power_of_two,
+    sides_of,
+)
 from tokenfleet.mix.solver.silent import silent_highs
 from tokenfleet.problem_data import (
     AtRisk,
@@ -399,29 +406,6 @@ def _operation(states: States, u: int, columns: list[int], rows: Sequence[int]) 
 def _pool_of(m: FleetModel, label: Label) -> int:
     assert isinstance(label, Systems)
     return m.problem.offers[label.offer].pool
-
-
-def bound_of(value: float | None, other: float) -> float:
-    """A bound of a column, and what stands for none."""
-    return other if value is None else float(value)
-
-
-def sides_of(matrix: Matrix, rows: Iterable[int]) -> tuple[FloatArray, FloatArray]:
-    """Least and most of what rows add up to."""
-    kept = [matrix.rows[r] for r in rows]
-    low = [-_INF if row.sense == pulp.LpConstraintLE else -row.constant for row in kept]
-    up = [_INF if row.sense == pulp.LpConstraintGE else -row.constant for row in kept]
-    return np.array(low, dtype=float), np.array(up, dtype=float)
-
-
-def fill(lp: Any, starts: Sequence[int], index: Sequence[int], value: Sequence[float]) -> None:
-    """Give a programme its rows."""
-    sparse = lp.a_matrix_
-    sparse.format_ = highspy.MatrixFormat.kRowwise
-    sparse.num_col_, sparse.num_row_ = lp.num_col_, lp.num_row_
-    sparse.start_ = np.array(starts, dtype=np.int32)
-    sparse.index_ = np.array(index, dtype=np.int32)
-    sparse.value_ = np.array(value, dtype=float)
 
 
 def _alike(m: FleetModel, u: int, pools: Sequence[int]) -> list[int]:

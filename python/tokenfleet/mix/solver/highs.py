@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -363,23 +363,44 @@ def arrays_of(lp: pulp.LpProblem, matrix: Matrix, mip: bool, factor: float) -> A
         cost[matrix.index[variable.name]] = factor * coefficient
     highs_lp.col_cost_ = cost
     highs_lp.offset_ = factor * lp.objective.constant
-    bounds = [(v.lowBound, v.upBound) for v in matrix.variables]
-    highs_lp.col_lower_ = np.array([-inf if low is None else low for low, _ in bounds])
-    highs_lp.col_upper_ = np.array([inf if up is None else up for _, up in bounds])
-    highs_lp.row_lower_ = np.array(
-        [-inf if row.sense == pulp.LpConstraintLE else -row.constant for row in matrix.rows]
-    )
-    highs_lp.row_upper_ = np.array(
-        [inf if row.sense == pulp.LpConstraintGE else -row.constant for row in matrix.rows]
-    )
-    sparse = highs_lp.a_matrix_
-    sparse.format_ = highspy.MatrixFormat.kRowwise
-    sparse.num_col_, sparse.num_row_ = len(matrix.names), len(matrix.rows)
-    sparse.start_, sparse.index_, sparse.value_ = matrix.starts, matrix.columns, matrix.values
+    highs_lp.col_lower_ = np.array([bound_of(v.lowBound, -inf) for v in matrix.variables])
+    highs_lp.col_upper_ = np.array([bound_of(v.upBound, inf) for v in matrix.variables])
+    highs_lp.row_lower_, highs_lp.row_upper_ = sides_of(matrix, range(len(matrix.rows)))
+    fill(highs_lp, matrix.starts, matrix.columns, matrix.values)
     if mip:
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         highs_lp.integrality_ = [kinds[whole] for whole in matrix.integral]
     return highs_lp
+
+
+def bound_of(value: float | None, other: float) -> float:
+    """A bound of a column, and what stands for none."""
+    return other if value is None else float(value)
+
+
+def sides_of(matrix: Matrix, rows: Iterable[int]) -> tuple[FloatArray, FloatArray]:
+    """Least and most of what rows add up to."""
+    kept = [matrix.rows[r] for r in rows]
+    low = [
+        -highspy.kHighsInf if row.sense == pulp.LpConstraintLE else -row.constant for row in kept
+    ]
+    up = [highspy.kHighsInf if row.sense == pulp.LpConstraintGE else -row.constant for row in kept]
+    return np.array(low, dtype=float), np.array(up, dtype=float)
+
+
+def fill(
+    lp: Any,
+    starts: Sequence[int] | IntArray,
+    index: Sequence[int] | IntArray,
+    value: Sequence[float] | FloatArray,
+) -> None:
+    """Give a programme its rows: where each starts, and columns and values of its entries."""
+    sparse = lp.a_matrix_
+    sparse.format_ = highspy.MatrixFormat.kRowwise
+    sparse.num_col_, sparse.num_row_ = lp.num_col_, lp.num_row_
+    sparse.start_ = np.asarray(starts, dtype=np.int32)
+    sparse.index_ = np.asarray(index, dtype=np.int32)
+    sparse.value_ = np.asarray(value, dtype=float)
 
 
 def _set_start(lp: pulp.LpProblem, matrix: Matrix, start: Mapping[str, float]) -> None:
