@@ -34,7 +34,7 @@ from tokenfleet.mix.model.objectives import Coefficients
 from tokenfleet.mix.result import bookings, clean_values
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.search.ratio import search_ratio
+from tokenfleet.mix.search.ratio import search_goal
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solve import bounded_scale
 from tokenfleet.mix.solver.effort import Deadline, Effort
@@ -191,11 +191,7 @@ class Study:
         except InfeasibleError:
             return None
         m = build(problem, frame=frame)
-        if problem.objective.goal.per is not None:
-            found = search_ratio(m, self.effort())
-        else:
-            objective.set_goal(m)
-            found = search(m, self.effort(), _start(m, problem, start))
+        found = search_goal(m, self.effort(), _start(m, problem, start))
         return self._answer(m, found, problem.objective.goal.sign)
 
     def _in_part(

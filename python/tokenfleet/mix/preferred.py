@@ -116,12 +116,12 @@ def _plainer(
     if not plan.values or goal.sign * value > worst:
         return None
     values = {la: plan.values[v.name] for la, v in m.columns.items() if plan.values[v.name]}
-    plain = _instead(result, Simpler(m, values, plan.value), best)
-    single = plain.best_single  # may have what this plan lacks
-    plain = _simpler(m, replace(plain, best_single=None), plan, effort)
-    before, after = (types_and_sites(m.problem, r.values) for r in (result, plain))
+    bare = _instead(result, Simpler(m, values, plan.value), best)
+    single = bare.best_single  # may have what this plan lacks
+    bare = _simpler(m, replace(bare, best_single=None), plan, effort)
+    before, after = (types_and_sites(m.problem, r.values) for r in (result, bare))
     more = any(b > a for a, b in zip(before, after, strict=True))
-    return None if more else replace(plain, best_single=single)
+    return None if more else replace(bare, best_single=single)
 
 
 def _instead(result: MixResult, simple: Simpler, best: float) -> MixResult:

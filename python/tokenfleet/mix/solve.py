@@ -22,13 +22,12 @@ from tokenfleet.mix.generated import (
 )
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.model.choices import without_fixed_staff
+from tokenfleet.mix.model.choices import without_choices
 from tokenfleet.mix.preferred import plain, preferred
 from tokenfleet.mix.result import MixResult, SingleSystem, Tightening, bookings, clean_values
 from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.nearest import Standing
-from tokenfleet.mix.search.ratio import NoTokenError, search_ratio
-from tokenfleet.mix.search.stages import search
+from tokenfleet.mix.search.ratio import NoTokenError, search_goal
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, Status, certify, relative_gap, run
 from tokenfleet.mix.why.infeasible import (
@@ -175,11 +174,7 @@ def _solve_once(
     m = build(problem, frame=frame)
     check_scaling(m)
     budget = effort.part(1.0 - _SINGLE_SHARE if compare_single else 1.0)
-    if problem.objective.goal.per is not None:
-        found = search_ratio(m, budget)
-    else:
-        objective.set_goal(m)
-        found = search(m, budget, watch=watch)
+    found = search_goal(m, budget, watch=watch)
     _require_plan(m, found)
     result = result_of(m, found)
     if found.interrupted:
@@ -212,10 +207,7 @@ def best_or_none(problem: Problem, options: SolveOptions) -> MixResult | None:
 def _whole_or_none(problem: Problem, effort: Effort) -> tuple[FleetModel, Found]:
     frame = frame_of(problem, bounded_scale(problem, effort.options), every_system=False)
     m = build(problem, frame=frame)
-    if problem.objective.goal.per is not None:
-        return m, search_ratio(m, effort)
-    objective.set_goal(m)
-    return m, search(m, effort)
+    return m, search_goal(m, effort)
 
 
 def _solve_generated(
@@ -338,17 +330,8 @@ def bounded_scale(problem: Problem, options: SolveOptions) -> float:
     limit = scale_limit(problem)
     if math.isfinite(limit):
         return limit
-    free_of_reserve = tuple(replace(pool, reserve=0) for pool in problem.pools)
-    unlimited = replace(
-        problem.objective,
-        least_systems_per_type=1,
-        most_system_types=None,
-        most_layouts_per_workload=None,
-        usd_per_further_type=0.0,
-    )
-    # Without what is paid once: the most systems that it could be for follow from this very scale.
-    freer = replace(without_fixed_staff(problem), pools=free_of_reserve, objective=unlimited)
-    m = build(freer, scale_max=math.inf)
+    # What is tied to the use of a pool is held by its most systems, which follow from this scale.
+    m = build(without_choices(problem), scale_max=math.inf)
     objective.set_objective(m, dict.fromkeys(m.of(Scale), 1.0), maximise=True)
     patient = Effort.of(options).first()
     outcome = run(m.prob, patient.within(patient.left()), mip=False)

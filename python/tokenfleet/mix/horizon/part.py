@@ -22,6 +22,7 @@ from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.risk import Risk, set_risk
 from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.model.choices import without_choices
 from tokenfleet.mix.model.index import NO_LEAF, Future
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import run
@@ -65,19 +66,8 @@ def loosened(horizon: Horizon) -> Horizon:
 
 
 def _loosened_year(problem: Problem) -> Problem:
-    return replace(
-        problem,
-        pools=tuple(replace(pool, reserve=0) for pool in problem.pools),
-        sites=tuple(replace(site, staff_usd_per_year=0.0) for site in problem.sites),
-        objective=replace(
-            problem.objective,
-            annual_budget_usd=None,
-            least_systems_per_type=1,
-            most_system_types=None,
-            most_layouts_per_workload=None,
-            usd_per_further_type=0.0,
-        ),
-    )
+    freer = without_choices(problem)
+    return replace(freer, objective=replace(freer.objective, annual_budget_usd=None))
 
 
 def _generated(

@@ -77,6 +77,23 @@ def without_fixed_staff(problem: Problem) -> Problem:
     return replace(problem, sites=sites)
 
 
+def without_choices(problem: Problem) -> Problem:
+    """The problem without what is tied to the use of a pool, site, type or layout, all of which
+    only makes plans dearer: reserves, fixed staff, and limits on types and layouts."""
+    freer = without_fixed_staff(problem)
+    return replace(
+        freer,
+        pools=tuple(replace(pool, reserve=0) for pool in problem.pools),
+        objective=replace(
+            problem.objective,
+            least_systems_per_type=1,
+            most_system_types=None,
+            most_layouts_per_workload=None,
+            usd_per_further_type=0.0,
+        ),
+    )
+
+
 def layout_used(m: FleetModel, c: int) -> pulp.LpVariable:
     """Whether there is any replica of a candidate."""
     held = [v for label, v in m.of(Replicas).items() if label.candidate == c]

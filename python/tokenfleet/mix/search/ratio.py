@@ -28,10 +28,11 @@ from tokenfleet.mix.model.objectives import (
     Coefficients,
     cost_coefficients,
     cost_minus_tokens,
+    set_goal,
     set_objective,
     token_coefficients,
 )
-from tokenfleet.mix.search.incumbent import Found
+from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, Outcome, SolveOptions, certify, run
@@ -64,6 +65,24 @@ class _Ratio:
 
 #: Solves a model with the objective that it has, from a plan in hand.
 Searching = Callable[[FleetModel, Effort, Mapping[str, float] | None], Found]
+
+
+def search_goal(
+    m: FleetModel,
+    effort: Effort,
+    start: Mapping[str, float] | None = None,
+    watch: Watch | None = None,
+) -> Found:
+    """The best plan under the problem's goal, whichever it is; a ratio takes no start and tells
+    nobody on the way.
+
+    Raises:
+        NoTokenError: of a ratio, where nothing can be delivered.
+    """
+    if m.problem.objective.goal.per is not None:
+        return search_ratio(m, effort)
+    set_goal(m)
+    return search(m, effort, start, watch=watch)
 
 
 def search_ratio(m: FleetModel, effort: Effort, by: Searching | None = None) -> Found:

@@ -15,8 +15,7 @@ from dataclasses import replace
 from tokenfleet.mix.model import FleetModel, build
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.search.ratio import NoTokenError, least_relaxed_ratio, search_ratio
-from tokenfleet.mix.search.stages import search
+from tokenfleet.mix.search.ratio import NoTokenError, least_relaxed_ratio, search_goal
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.mix.why.single_bound import quick_bounds
@@ -91,10 +90,8 @@ class WholeContest(Contest):
 
     def solve(self, system: str, effort: Effort) -> Found:
         """The best plan of one type; none of one that delivers nothing in whole systems."""
-        if self.goal.per is None:
-            return search(self.model(system), effort)
         try:
-            return search_ratio(self.model(system), effort)
+            return search_goal(self.model(system), effort)
         except NoTokenError:
             return Found("infeasible", math.nan, math.inf, {})
 

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
-from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.search.incumbent import Found
-from tokenfleet.mix.search.ratio import NoTokenError, search_ratio
+from tokenfleet.mix.search.ratio import NoTokenError, search_goal
 from tokenfleet.mix.search.simplest import MOST_PAIRS, oddities, with_plainer
-from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.problem_data import Problem, Replicas, Systems
 
@@ -74,10 +72,7 @@ def best_without(
     if not pairs:
         return None
     plain = build(problem, pairs=pairs, frame=frame)
-    if problem.objective.goal.per is not None:
-        try:
-            return plain, search_ratio(plain, effort)
-        except NoTokenError:
-            return None
-    set_goal(plain)
-    return plain, search(plain, effort)
+    try:
+        return plain, search_goal(plain, effort)
+    except NoTokenError:
+        return None
