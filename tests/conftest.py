@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("-m") == "fast" and collection_path.name in _slow() else None
 
 
-def _slow() -> set[str]:
-    return set(SLOW.read_text(encoding="utf-8").split())
+@cache
+def _slow() -> frozenset[str]:
+    return frozenset(SLOW.read_text(encoding="utf-8").split())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

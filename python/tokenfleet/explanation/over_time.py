@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
@@ -283,15 +284,18 @@ class OverTime:
         def free(node: Node) -> Node:
             return _with_offers(node, lambda o: _at_price(o, 0.0) if o.id in offers else o)
 
-        nodes = tuple(map(free, self.tree.nodes))
-        today, without = (_paid_by_column(t) for t in (self.tree, replace(self.tree, nodes=nodes)))
+        without = _paid_by_column(replace(self.tree, nodes=tuple(map(free, self.tree.nodes))))
         years = self.base.result.years
         ours = {o for o, offer in enumerate(self.built.problem.offers) if offer.id in offers}
         return {
             label: (usd - without.get(label, 0.0)) / years
-            for label, usd in today.items()
+            for label, usd in self._paid_today.items()
             if getattr(label, "offer", None) in ours
         }
+
+    @cached_property
+    def _paid_today(self) -> dict[Label, float]:
+        return _paid_by_column(self.tree)
 
     def _of_today(self, found: Found | None, more: float = 0.0) -> Found | None:
         """The plan among those that are plans of today, with what it costs at today's prices."""

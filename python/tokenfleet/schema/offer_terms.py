@@ -50,7 +50,7 @@ def refuse_wrong_terms(offer: Offer) -> None:
 
 def _ordered(offer: Offer) -> None:
     """Refuses terms of an order where nothing is ordered: what comes by the hour comes at once."""
-    by_order = offer.kind == "buy" or (offer.kind == "rent" and offer.term_years is not None)
+    by_order = offer.is_ordered
     cure = "give `term_years`" if offer.kind == "rent" else "leave it out"
     limit = offer.delivery_limit_per_period
     for name in ("lead_months", "least_order", "upfront_fraction"):

@@ -210,8 +210,7 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
 def _delays(scenario: Scenario, row: Outlook, path: str) -> Iterator[Fault]:
     """Delays of what has no date."""
     for offer in scenario.offers:
-        by_order = offer.kind == "buy" or (offer.kind == "rent" and offer.term_years is not None)
-        if offer.id in row.delivery_delay_months and not by_order:
+        if offer.id in row.delivery_delay_months and not offer.is_ordered:
             text = f"{offer.id!r} is had without an order: nothing comes late"
             yield Fault(f"{path}.delivery_delay_months", text, "leave it out")
     for site in scenario.sites:

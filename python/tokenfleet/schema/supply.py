@@ -414,6 +414,12 @@ class Offer(Row):
         return () if self.kind in ("buy", "owned") else EVERYTHING
 
     @property
+    def is_ordered(self) -> bool:
+        """Whether it comes by an order, a lead time after it; else it comes by the hour or is
+        there already."""
+        return self.kind == "buy" or (self.kind == "rent" and self.term_years is not None)
+
+    @property
     def is_hosted(self) -> bool:
         """Whether it stands in the provider's hall and takes no site power or racks."""
         return self.kind in RENTED if self.hosted is None else self.hosted
