@@ -33,6 +33,8 @@ pub struct Pressure {
     tau_at: [f64; 5],
     /// Decode steps per second of time, as a share of what they would be without prompts.
     decode_share: f64,
+    /// The same as a request in decode finds it, whose own prompt is not among them.
+    share_met: f64,
     beside: Beside,
     /// Waiting for the prompts ahead.
     queue: Tail,
@@ -80,8 +82,9 @@ pub fn members(set: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Sequences in decode: the largest `n ≤ B` with `n = rate·τ(n)`, by Little's law, where a full batch
-/// steps in `full_s` and `steady` finds the root on a lane.
+/// Sequences in decode: the largest `n ≤ B` with `n = rate·τ(m)`, by Little's law, `m` being as many as
+/// one of them meets ([`Replica::met`]). A full batch steps in `full_s`; on a lane `steady` finds those
+/// met at `rate` times the share of the others.
 fn concurrency(replica: &Replica, rate: f64, full_s: f64, steady: impl Fn(f64) -> f64) -> f64 {
     if !replica.role.decodes() || rate <= 0.0 {
         return 0.0;
@@ -89,8 +92,12 @@ fn concurrency(replica: &Replica, rate: f64, full_s: f64, steady: impl Fn(f64) -
     if replica.batch <= rate * full_s {
         return replica.batch;
     }
-    let lanes = replica.lanes();
-    (lanes * steady(rate / lanes)).min(replica.batch)
+    let (lanes, others) = (replica.lanes(), replica.others());
+    if others == 0.0 {
+        return rate * full_s;
+    }
+    let met = steady(rate / lanes * others);
+    (lanes * (met - 1.0) / others).clamp(0.0, replica.batch)
 }
 
 /// Standard deviation of the number in decode at load `u`, `idle` being `1/(1 − u)`: that of the chain
@@ -155,11 +162,36 @@ impl Among {
         self.varied + (1.0 - self.varied) / self.count
     }
 
+    /// How far the number of requests on a replica is held: the router fills up what has left.
+    fn held(&self) -> f64 {
+        1.0 - 1.0 / self.count
+    }
+
     /// Replicas that share a queue for a place. Answers of one length that began together end together
     /// and are followed by as many prompts on the same replica: the others do not help as much.
     fn pooled(&self) -> f64 {
         let apart = (2.0 * self.varied).min(1.0);
         self.count.powf(0.5 + 0.5 * apart)
+    }
+}
+
+/// A tail of waiting that falls as `exp(−t/scale − bend·t²)`.
+#[derive(Debug, Clone, Copy)]
+struct Calmer {
+    scale: f64,
+    bend: f64,
+}
+
+impl Calmer {
+    /// As it is.
+    const NOT: Self = Self {
+        scale: 0.0,
+        bend: 0.0,
+    };
+
+    /// Where it has fallen as far as `exp(−t/scale)` has at `t`.
+    fn at(&self, t: f64) -> f64 {
+        2.0 * t / (1.0 + (1.0 + 4.0 * self.bend * self.scale * t).sqrt())
     }
 }
 
@@ -225,6 +257,10 @@ impl Pressure {
         let among = Among::new(replicas, answers);
         pressure.irregular = among.irregular();
         pressure.queue = queue;
+        if busy > 0.0 && replica.role.shares_steps() {
+            let own = among.held() / pressure.requests(replica, busy).max(1.0);
+            pressure.share_met = 1.0 - prompts * (1.0 - own);
+        }
         let uneven = if u > 0.0 { uneven / u } else { 0.0 };
         pressure.settle(replica, [u, busy, uneven, attention_s], among, wanted);
         Some(pressure)
@@ -369,12 +405,13 @@ impl Pressure {
     }
 
     fn at(replica: &Replica, n: f64, attention_s: f64, share: f64, beside: Beside) -> Self {
-        let tau = replica.tau(n, attention_s);
+        let tau = replica.tau(replica.met(n), attention_s);
         Self {
             n,
             tau,
             tau_at: [tau; 5],
             decode_share: share,
+            share_met: share,
             beside,
             queue: Tail::default(),
             queued: [0.0; 5],
@@ -404,7 +441,7 @@ impl Pressure {
     /// departure from that with the fewest; they are about as crowded as each other.
     fn settle(&mut self, replica: &Replica, known: [f64; 4], among: Among, wanted: Percentiles) {
         let [u, busy, uneven, attention_s] = known;
-        let (batch, mut tail) = (replica.batch, self.queue);
+        let (batch, queue, mut places) = (replica.batch, self.queue, Tail::default());
         let decodes = replica.role.decodes();
         if decodes {
             // Prompts that are being read hold places too.
@@ -412,20 +449,45 @@ impl Pressure {
             let prompts = 1.0 - self.decode_share;
             let pooled = among.pooled();
             let taken = all_slots_taken(pooled * batch, pooled * held, u, prompts);
-            tail.push(taken, uneven / (1.0 - u.powf(pooled)));
+            places.push(taken, uneven / (1.0 - u.powf(pooled)));
         }
-        self.queued[0] = self.queue.mean();
-        self.wait[0] = tail.mean();
+        let tail = queue.and(&places);
+        let calmer = self.calmer(replica, busy, among);
+        let shorter = |t: f64| t - calmer.at(t);
+        let mean = queue.mean();
+        self.queued[0] = mean - busy * shorter(calmer.scale);
+        self.wait[0] = tail.mean() - busy * shorter(calmer.scale);
         let n = self.n.min(u * batch);
         let spread = crowd_spread(batch, n, 1.0 / (1.0 - u)) / among.count.sqrt();
         for i in (1..5).filter(|i| wanted.0[*i]) {
-            self.queued[i] = self.queue.quantile(PERCENTILES[i]);
-            self.wait[i] = tail.quantile(PERCENTILES[i]);
+            let p = PERCENTILES[i];
+            let alone = queue.quantile(p);
+            self.queued[i] = calmer.at(alone);
+            self.wait[i] = (tail.quantile(p) - shorter(alone)).max(places.quantile(p));
             if i > 1 && decodes {
                 let crowded = (n + NORMAL_QUANTILES[i] * spread).min(batch).max(self.n);
-                self.tau_at[i] = replica.tau(crowded, attention_s);
+                self.tau_at[i] = replica.tau(replica.met(crowded), attention_s);
             }
         }
+    }
+
+    /// How long requests wait for prompts where their number on the replica is held.
+    fn calmer(&self, replica: &Replica, busy: f64, among: Among) -> Calmer {
+        if busy <= 0.0 || !replica.role.shares_steps() {
+            return Calmer::NOT;
+        }
+        let held_s = busy / self.prompt_rate.iter().sum::<f64>();
+        let requests = self.requests(replica, busy);
+        Calmer {
+            scale: self.queue.mean() / busy,
+            bend: among.held() / (2.0 * requests * held_s * held_s),
+        }
+    }
+
+    /// Requests on a lane: in decode, being read and waiting for that.
+    fn requests(&self, replica: &Replica, busy: f64) -> f64 {
+        let rate: f64 = self.prompt_rate.iter().sum();
+        self.n / replica.lanes() + busy + rate * self.queue.mean()
     }
 
     /// Sequences in decode.
@@ -458,11 +520,11 @@ impl Pressure {
     }
 
     fn modelled_tpot(&self, replica: &Replica, k: usize, i: usize) -> f64 {
-        let advance = replica.step.accepted * self.decode_share;
+        let advance = replica.step.accepted * self.share_met;
         let work = &replica.work[k];
         let answers = Answers {
-            share: self.decode_share,
-            stretch: 1.0 / self.decode_share,
+            share: self.share_met,
+            stretch: 1.0 / self.share_met,
             steady: self.tau / advance,
             later_tokens: work.later_tokens[0],
             noise_tokens: work.noise_tokens[i],

@@ -47,6 +47,12 @@ impl Tail {
         }
     }
 
+    /// The sum of both.
+    pub fn and(mut self, other: &Self) -> Self {
+        other.terms().iter().for_each(|(w, s)| self.push(*w, *s));
+        self
+    }
+
     fn terms(&self) -> &[(f64, f64)] {
         &self.terms[..self.len]
     }

@@ -212,6 +212,24 @@ impl<'a> Replica<'a> {
         self.step.decode_s(n / self.lanes(), attention_s)
     }
 
+    /// A sequence's own place on each lane, as one in decode finds them: one, where there are as many.
+    pub fn own(&self) -> f64 {
+        self.lanes().min(self.batch)
+    }
+
+    /// Share of the mean number of sequences that one among them finds beside its own place.
+    pub fn others(&self) -> f64 {
+        1.0 - self.own() / self.batch
+    }
+
+    /// Sequences as one in decode finds them, where there are `n` on average and each lane is as its own:
+    /// itself and what B−1 others would be, `1 + n·(B−1)/B` on a lane of B places (M. Reiser and
+    /// S. Lavenberg, *Mean-value analysis of closed multichain queueing networks*, J. ACM 27(2), 1980, as
+    /// Y. Bard and P. Schweitzer approximate it).
+    pub fn met(&self, n: f64) -> f64 {
+        self.own() + n * self.others()
+    }
+
     /// A sequence's part of a decode step of class `k` when memory is full, s.
     pub fn densest_s(&self, k: usize) -> f64 {
         let most = self.work[k].most_sequences.max(self.batch);

@@ -81,12 +81,13 @@ impl Stretch {
         self.fixed_s + n * (self.slope_s + self.host_s / (1.0 + n * (1.0 / self.host_half)))
     }
 
-    /// Root of `n = steps·τ(n)`: sequences in decode at so many steps per second, by Little's law.
+    /// Root of `n = own + steps·τ(n)`: sequences that one in decode finds, `own` included, at so many
+    /// steps per second, by Little's law.
     ///
     /// τ makes it a quadratic with one positive root, taken in the form that does not cancel.
     #[inline(always)]
-    pub fn in_steady_state(&self, steps: f64) -> f64 {
-        let c = steps * self.fixed_s;
+    pub fn in_steady_state(&self, own: f64, steps: f64) -> f64 {
+        let c = own + steps * self.fixed_s;
         let left = 1.0 - steps * self.slope_s;
         let per_half = 1.0 / self.host_half;
         let a = left * per_half;
@@ -104,14 +105,15 @@ impl Stretch {
 /// Most stretches of a decode step: below one token, then between the nodes of the table.
 pub const STRETCHES: usize = NODES;
 
-/// Sequences on a lane at `rate` steps per second: the largest root of `n = rate·τ(n)`, by Little's
-/// law. `last_first` are the stretches of τ from the last to the first, each with `τ(from)`.
+/// Sequences that one in decode finds on its lane, itself included, at `rate` steps per second: the
+/// largest root of `n = 1 + rate·τ(n)`. `last_first` are the stretches of τ from the last to the first,
+/// each with `τ(from)`.
 ///
 /// Between the nodes of its table `τ` has a closed root.
 fn largest_root(rate: f64, mut last_first: impl Iterator<Item = (Stretch, f64)>) -> f64 {
     last_first
-        .find(|(stretch, from_s)| stretch.from <= rate * from_s)
-        .map_or(0.0, |(stretch, _)| stretch.in_steady_state(rate))
+        .find(|(stretch, from_s)| stretch.from <= 1.0 + rate * from_s)
+        .map_or(1.0, |(stretch, _)| stretch.in_steady_state(1.0, rate))
 }
 
 /// Decode steps of a lane over its sequences, each with the same attention.
@@ -493,8 +495,8 @@ impl StepModel {
         }
     }
 
-    /// Sequences in decode on a lane, each with `attention_s`, at so many steps per second; no stretch
-    /// after `last` is looked at.
+    /// Sequences that one in decode finds on its lane, itself included, each with `attention_s`, at so
+    /// many steps per second; no stretch after `last` is looked at.
     pub fn in_steady_state(&self, rate: f64, last: usize, attention_s: f64) -> f64 {
         let last_first = (0..=last).rev();
         largest_root(rate, last_first.map(|i| self.entered(i, attention_s)))

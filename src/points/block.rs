@@ -198,21 +198,24 @@ impl Block {
     /// Sequences in decode and the time of their step.
     #[inline(always)]
     fn decode(&mut self, curve: &Curve) {
-        let mut steps = ZERO;
+        let (mut steps, mut by_others) = (ZERO, ZERO);
         for j in 0..BLOCK {
             steps[j] = self.rate[j] * curve.steps * self.stretch[j];
+            by_others[j] = steps[j] * curve.others;
         }
-        let (fixed, slope) = on_stretch(curve, &steps, |change| change.entered_at);
+        let (fixed, slope) = on_stretch(curve, &by_others, |change| change.entered_at);
         for j in 0..BLOCK {
             let stretch = Stretch {
                 fixed_s: fixed[j],
                 slope_s: slope[j],
                 ..curve.first
             };
-            let n = stretch.in_steady_state(steps[j]);
-            let n = if n < curve.batch { n } else { curve.batch };
-            self.concurrency[j] = n;
-            self.tau[j] = stretch.at(n);
+            let met = stretch.in_steady_state(curve.own, by_others[j]);
+            let met = if met < curve.batch { met } else { curve.batch };
+            let tau = stretch.at(met);
+            let n = steps[j] * tau;
+            self.concurrency[j] = if n < curve.batch { n } else { curve.batch };
+            self.tau[j] = tau;
         }
     }
 
@@ -448,7 +451,8 @@ impl Block {
                 curve.batch
             };
             let least = self.concurrency[j];
-            n[j] = if many > least { many } else { least };
+            let many = if many > least { many } else { least };
+            n[j] = curve.own + many * curve.others;
         }
         let (fixed, slope) = on_stretch(curve, &n, |change| change.from);
         for j in 0..BLOCK {

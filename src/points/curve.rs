@@ -46,6 +46,9 @@ pub struct Curve {
     /// Output tokens per request.
     pub(super) output_tokens: f64,
     pub(super) batch: f64,
+    /// What one in decode finds of its own kind, [`Replica::met`]: its own places and a share of all.
+    pub(super) own: f64,
+    pub(super) others: f64,
     pub(super) changes: [Change; STRETCHES],
     pub(super) change_count: usize,
     /// Step time of few sequences.
@@ -108,6 +111,8 @@ impl Curve {
             steps: if decodes { times.steps } else { 0.0 },
             output_tokens: class.output.at[0],
             batch: replica.batch,
+            own: replica.own(),
+            others: replica.others(),
             changes,
             change_count,
             first: replica.tau_stretch(0, times.attention_s),
@@ -171,7 +176,7 @@ impl Curve {
     /// Requests/s at which `n` sequences are in decode on average, by Little's law; NaN in a
     /// prefill pool, where none are.
     pub fn rate_at_concurrency(&self, n: f64) -> f64 {
-        let per_second = n / self.step_s(n);
+        let per_second = n / self.step_s(self.own + n * self.others);
         let wanted = |rate: f64| {
             let beside = Beside::at((rate * self.load).min(1.0));
             let prompts = beside.time(self.prompt_load, self.alone_load);
@@ -206,9 +211,9 @@ impl Curve {
 
 /// Changes of the step time from stretch to stretch up to a full batch, and their number.
 ///
-/// A replica with `y` steps per second has `n = y·τ(n)` sequences, so it has reached the start `n_i`
-/// of a stretch when `y ≥ n_i/τ(n_i)`. Should that not rise from stretch to stretch, the largest root
-/// counts: a stretch is reached as soon as any later one is.
+/// One in decode finds `m = own + y·τ(m)` sequences at `y` steps per second, so those have reached the
+/// start `m_i` of a stretch when `y ≥ (m_i − own)/τ(m_i)`. Should that not rise from stretch to stretch,
+/// the largest root counts: a stretch is reached as soon as any later one is.
 fn changes(replica: &Replica, attention_s: f64) -> ([Change; STRETCHES], usize) {
     let count = replica.stretch_of(replica.batch);
     let mut changes = [Change::default(); STRETCHES];
@@ -217,7 +222,7 @@ fn changes(replica: &Replica, attention_s: f64) -> ([Change; STRETCHES], usize) 
         let here = replica.tau_stretch(i + 1, attention_s);
         *change = Change {
             from: here.from,
-            entered_at: here.from / here.at(here.from),
+            entered_at: (here.from - replica.own()).max(0.0) / here.at(here.from),
             fixed_s: here.fixed_s - before.fixed_s,
             slope_s: here.slope_s - before.slope_s,
         };
