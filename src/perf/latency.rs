@@ -167,11 +167,15 @@ impl Among {
         1.0 - 1.0 / self.count
     }
 
-    /// Replicas that share a queue for a place. Answers of one length that began together end together
-    /// and are followed by as many prompts on the same replica: the others do not help as much.
+    /// How far answers end apart from each other. Those of one length that began together end together,
+    /// and are followed by as many prompts on the same replica.
+    fn apart(&self) -> f64 {
+        (2.0 * self.varied).min(1.0)
+    }
+
+    /// Replicas that share a queue for a place: where answers end together the others do not help as much.
     fn pooled(&self) -> f64 {
-        let apart = (2.0 * self.varied).min(1.0);
-        self.count.powf(0.5 + 0.5 * apart)
+        self.count.powf(0.5 + 0.5 * self.apart())
     }
 }
 
@@ -480,7 +484,7 @@ impl Pressure {
         let requests = self.requests(replica, busy);
         Calmer {
             scale: self.queue.mean() / busy,
-            bend: among.held() / (2.0 * requests * held_s * held_s),
+            bend: among.held() * among.apart() / (2.0 * requests * held_s * held_s),
         }
     }
 
