@@ -223,9 +223,8 @@ impl<'a> Replica<'a> {
     }
 
     /// Sequences as one in decode finds them, where there are `n` on average and each lane is as its own:
-    /// itself and what B−1 others would be, `1 + n·(B−1)/B` on a lane of B places (M. Reiser and
-    /// S. Lavenberg, *Mean-value analysis of closed multichain queueing networks*, J. ACM 27(2), 1980, as
-    /// Y. Bard and P. Schweitzer approximate it).
+    /// itself and what B−1 others would be, `1 + n·(B−1)/B` on a lane of B places (P. Schweitzer,
+    /// *Approximate analysis of multiclass closed networks of queues*, 1979).
     pub fn met(&self, n: f64) -> f64 {
         self.own() + n * self.others()
     }

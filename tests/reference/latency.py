@@ -12,9 +12,9 @@ from reference.pressure import (
     burst_second_moment,
     held,
     longest_step,
+    met,
     of_any_mix,
 )
-from reference.queue import waiting
 from reference.replicas import Replica
 from reference.step import overhead_s
 from reference.units import QUANTILE
@@ -74,17 +74,17 @@ def crowded_tau(r: Replica, p: Pressure, z: float) -> float:
     """A decode step with as many sequences as there are at ``z`` standard deviations."""
     n = min(p.n, p.u * r.batch)
     spread = math.sqrt(n * (r.batch - n) / ((1.0 - p.u) * r.batch) / p.replicas)
-    return r.tau(max(min(n + z * spread, r.batch), p.n), p.attention_s)
+    return r.tau(met(r, max(min(n + z * spread, r.batch), p.n)), p.attention_s)
 
 
 def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
     """TPOT of class ``k``: mean and median alike, or a percentile."""
     one, accepted = r.classes[k], r.layout.speculation["accepted"]
-    steady = p.tau / (accepted * p.share)
+    steady = p.tau / (accepted * p.share_met)
     if one.later[0] <= 0:
         return float(steady)
-    behind = (1.0 - p.share) / p.share
-    backlog = held(r, k, p.tau, p.u, p.worst) + waiting(p.queue, 0)
+    behind = (1.0 - p.share_met) / p.share_met
+    backlog = held(r, k, p.tau, p.u, p.worst) + p.prompts(0)
     mean = steady + behind * backlog / one.later[0]
     if i < 2:
         return float(mean)
@@ -99,12 +99,12 @@ def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
         longer = max(at[1] - at[0], 0.0)
     even = (p.irregular + p.spread - 1.0) / p.spread
     z, squares, slow = NORMAL[i], even * burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
-    noise = z * math.sqrt(duration * squares) / p.share
-    later_backlog = behind * max(waiting(p.queue, i) - waiting(p.queue, 0), 0.0)
-    crowd = tokens * (slow - p.tau) / (accepted * p.share)
-    third = skew / p.share + 3.0 * squares / p.share**2
+    noise = z * math.sqrt(duration * squares) / p.share_met
+    later_backlog = behind * max(p.prompts(i) - p.prompts(0), 0.0)
+    crowd = tokens * (slow - p.tau) / (accepted * p.share_met)
+    third = skew / p.share_met + 3.0 * squares / p.share_met**2
     apart = math.hypot(noise, later_backlog, crowd, behind * longer)
-    spread = math.sqrt(apart**2 + 2.0 * (1.0 - p.share) * noise * crowd)
+    spread = math.sqrt(apart**2 + 2.0 * (1.0 - p.share_met) * noise * crowd)
     skewed = spread + (z**2 - 1.0) / 6.0 * third
     most = max(longest_step(r, slow) / accepted - mean, 0.0)
     return float(mean + min(max(skewed, hit) / tokens, most))

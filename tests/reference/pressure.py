@@ -28,10 +28,33 @@ class Pressure:
     spread: float
     replicas: float = 1.0
     irregular: float = 1.0
+    share_met: float = 0.0
+    bend: float = 0.0
+
+    def prompts(self, i: int) -> float:
+        """Waiting for the prompts before: mean or percentile."""
+        return calmed(self.queue, self.bend, i)
 
     def wait(self, i: int) -> float:
-        """Waiting time: mean or percentile."""
-        return waiting(self.queue + self.slots, i)
+        """The same and for a place: mean or percentile."""
+        shorter = waiting(self.queue, i) - self.prompts(i)
+        whole = waiting(self.queue + self.slots, i) - shorter
+        return whole if i == 0 else max(whole, waiting(self.slots, i))
+
+
+def calmed(queue: Tail, bend: float, i: int) -> float:
+    """Waiting where the tail falls as ``exp(-t/s - bend·t²)``, ``s`` being its mean scale."""
+    weight = sum(one for one, _ in queue)
+    if bend <= 0 or weight <= 0:
+        return waiting(queue, i)
+    scale = waiting(queue, 0) / weight
+    target = scale if i == 0 else waiting(queue, i)
+    low, high = 0.0, target
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        fallen = middle / scale + bend * middle**2
+        low, high = (middle, high) if fallen < target / scale else (low, middle)
+    return weight * low if i == 0 else low
 
 
 def beside(u: float, worst: bool, full: float, added: float) -> float:
@@ -61,12 +84,12 @@ def queue_stretch(r: Replica, busy: float) -> float:
 
 
 def concurrency(r: Replica, token_rate: float, share: float, attention_s: float) -> float:
-    """``n = N·τ(n)/share`` up to the batch limit, by bisection."""
+    """``n = N·τ(m)/share`` up to the batch limit, ``m`` as one of them meets, by bisection."""
     if r.layout.role == "prefill":
         return 0.0
 
     def too_few(n: float) -> bool:
-        return n <= token_rate * r.tau(n, attention_s) / share
+        return n <= token_rate * r.tau(met(r, n), attention_s) / share
 
     low, high = 0.0, float(r.batch)
     if too_few(high):
@@ -75,6 +98,16 @@ def concurrency(r: Replica, token_rate: float, share: float, attention_s: float)
         middle = (low + high) / 2
         low, high = (middle, high) if too_few(middle) else (low, middle)
     return low
+
+
+def met(r: Replica, n: float) -> float:
+    """Sequences that one of ``n`` in decode finds: itself, and what it would find of the mean with
+    one place less on its lane; on each lane alike."""
+    lanes = r.layout.lanes
+    places = r.batch / lanes
+    if places <= 1:
+        return float(r.batch)
+    return float(lanes * (1.0 + n / lanes * (places - 1.0) / places))
 
 
 def held_beside_full(r: Replica, k: int, tau: float) -> float:
@@ -181,7 +214,7 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
     attention = sum(f * r.classes[k].steps * r.classes[k].attention_s for k, f in mix)
     attention = attention / token_rate if token_rate > 0 else 0.0
     n = concurrency(r, token_rate, share, attention)
-    tau = r.tau(n, attention)
+    tau = r.tau(met(r, n), attention)
     lanes = r.layout.lanes
     services = [(f / lanes, held(r, k, tau, u, False), r.classes[k].spread) for k, f in mix]
     busy = sum(rate * service for rate, service, _ in services)
@@ -200,7 +233,15 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
     on_lane = [(k, f / lanes) for k, f in mix]
     spread = max((r.classes[k].spread for k, _ in mix), default=1.0)
     known = (u, False, n, attention, tau, share, queue, slots, on_lane, spread)
-    return Pressure(*known, replicas, varied + (1.0 - varied) / replicas)
+    share_met, bend = share, 0.0
+    if r.layout.role == "serve" and busy > 0:
+        rate = sum(f for _, f in on_lane)
+        requests = n / lanes + busy + rate * waiting(queue, 0)
+        others = 1.0 - (1.0 - 1.0 / replicas) / max(requests, 1.0)
+        share_met = 1.0 - (1.0 - share) * others
+        held_s = busy / rate
+        bend = (1.0 - 1.0 / replicas) * min(2.0 * varied, 1.0) / (2.0 * requests * held_s**2)
+    return Pressure(*known, replicas, varied + (1.0 - varied) / replicas, share_met, bend)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
@@ -216,7 +257,7 @@ def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
     longest = max(c.attention_s for c in ones.values())
     decode = max(u * (1.0 - c.prompt_load / c.load) / (1.0 - taken[k]) for k, c in ones.items())
     n = concurrency(r, decode * r.batch / r.tau(r.batch, shortest), 1.0, shortest)
-    tau, lanes = r.tau(n, longest), r.layout.lanes
+    tau, lanes = r.tau(met(r, n), longest), r.layout.lanes
     busy = max(
         most_up_to(u, held_beside_full(r, k, tau), c.alone_s[0]) / c.load / lanes
         for k, c in ones.items()
@@ -229,4 +270,5 @@ def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
     slots = slots_tail(r, u, (n + busy * lanes, 1.0 - share, uneven))
     on_lane = [(k, u / c.load / lanes) for k, c in ones.items()]
     spread = max(c.spread for c in ones.values())
-    return Pressure(u, True, n, longest, tau, share, queue, slots, on_lane, spread)
+    known = (u, True, n, longest, tau, share, queue, slots, on_lane, spread)
+    return Pressure(*known, share_met=share)
