@@ -647,6 +647,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn as_many_decode_as_come_while_one_does() {
+        with(&spec(), Role::Serve, |replica| {
+            for rate in [1e-3, 0.1, 0.3] {
+                let f = [rate / replica.classes[0].load, 0.0];
+                let p = Pressure::of_mix(replica, &f, Percentiles::NONE).unwrap();
+                let one = &replica.classes[0];
+                let met = replica.met(p.n);
+                let lasts = one.steps * replica.tau(met, one.attention_s) / p.decode_share;
+                assert!((p.n - f[0] * replica.load_factor() * lasts).abs() < 1e-9 * p.n);
+                // Few are in decode, and one finds itself there.
+                assert!(met > p.n && met >= 2.0);
+            }
+        });
+    }
+
+    #[test]
     fn concurrency_is_littles_law() {
         with(&spec(), Role::Serve, |replica| {
             let times = &replica.classes[0];

@@ -399,6 +399,17 @@ mod tests {
     }
 
     #[test]
+    fn one_in_decode_meets_itself_and_the_others() {
+        let spec = spec();
+        // Two stages with four places each: alone, at three on average (3·3/4 + 2), and in a full batch.
+        let met = |n: f64| with(&spec, Role::Serve, 8, |_, replica| replica.met(n));
+        assert_eq!([0.0, 3.0, 8.0].map(met), [2.0, 4.25, 8.0]);
+        // One place for two stages: nobody else is ever there.
+        let one = with(&spec, Role::Serve, 1, |_, replica| replica.met(0.5));
+        assert_eq!(one, 1.0);
+    }
+
+    #[test]
     fn load_of_a_serving_replica_is_that_of_its_two_phases() {
         let spec = spec();
         with(&spec, Role::Serve, 32, |layout, replica| {
