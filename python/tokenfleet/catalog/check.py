@@ -55,4 +55,5 @@ def _names(catalog: Catalog) -> set[str]:
         *(":".join(("prices", *map(str, p.key))) for p in catalog.prices),
         *(":".join(("apis", *a.key)) for a in catalog.apis),
         *(f"quality:{q.model}:{q.precision}" for q in catalog.quality),
+        *(":".join(("checkpoints", *c.key)) for c in catalog.checkpoints),
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tokenfleet.errors import InfeasibleError
-from tokenfleet.problem.allowed import supports
+from tokenfleet.problem.allowed import planned_formats, supports
 from tokenfleet.problem.attainable import best_limits
 from tokenfleet.problem.build import Built
 from tokenfleet.problem.supply import NO_FIGURE
@@ -58,7 +58,8 @@ def _without_layouts(built: Built, w: int, counts: Mapping[str, int]) -> str:
         f"idle; {counts['memory']:,} more do not fit memory"
     )
     best = best_limits(built.specification, w) if counts["evaluated"] else []
-    return f"{text}; the best that could be had: {', or '.join(best)}" if best else text
+    text = f"{text}; the best that could be had: {', or '.join(best)}" if best else text
+    return f"{text}{_unpublished(built, w)}"
 
 
 def _without_classes(built: Built, w: int) -> list[str]:
@@ -75,19 +76,32 @@ def _without_classes(built: Built, w: int) -> list[str]:
         return []
     text = f"workload {workload.id}: nothing can serve {', '.join(lacking)} within its limits"
     best = best_limits(spec, w)
-    return [f"{text}; the best that could be had: {', or '.join(best)}" if best else text]
+    text = f"{text}; the best that could be had: {', or '.join(best)}" if best else text
+    return [f"{text}{_unpublished(built, w)}"]
 
 
 def _without_formats(built: Built, w: int) -> str:
     """Which formats the workload may use, and which the systems compute in."""
     assert built.specification is not None
-    asked = built.specification.workloads[w].precisions
+    loaded = built.loaded
+    asked = planned_formats(loaded.scenario, loaded.catalog, built.specification.workloads[w])
     rows = [built.loaded.catalog.system(s) for s in built.specification.systems]
     able = [p for p in PLANNED if any(supports(row, p) for row in rows)]
     return (
-        f"no system computes in its precisions ({', '.join(asked or PLANNED)}); "
-        f"{', '.join(built.specification.systems)}: {', '.join(able)}"
+        f"no system computes in its precisions ({', '.join(asked)}); "
+        f"{', '.join(built.specification.systems)}: {', '.join(able)}{_unpublished(built, w)}"
     )
+
+
+def _unpublished(built: Built, w: int) -> str:
+    """Formats that were not tried for want of published weights, and how to ask for them."""
+    assert built.specification is not None
+    workload = built.specification.workloads[w].id
+    refused = built.specification.refused
+    found = [r for r in refused if r.workload == workload and r.reason == "unpublished"]
+    if not found:
+        return ""
+    return f"; not tried, {', '.join(r.precision for r in found)} weights: {found[0].text}"
 
 
 def _without_systems(built: Built) -> str:

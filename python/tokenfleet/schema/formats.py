@@ -141,18 +141,6 @@ def _plain(name: str) -> str:
     return name.strip().casefold().removeprefix("torch.").replace("-", "_").replace(" ", "_")
 
 
-def planned_by_default(native: str | None) -> tuple[str, ...]:
-    """Formats that a workload may use when it names none, of a model published in `native`.
-
-    Weights that were published as integers are not rounded anew to another four-bit format, nor are
-    others to integers, unless a workload says so.
-    """
-    published = WEIGHT_FORMATS[native] if native else None
-    if published is not None and published.integer:
-        return tuple(f for f in PLANNED if f == native or WEIGHT_FORMATS[f].bits > published.bits)
-    return tuple(f for f in PLANNED if not WEIGHT_FORMATS[f].integer)
-
-
 def kv_beside(weights: str, kv: str) -> bool:
     """Whether a cache format has no fewer bits than the weights beside it."""
     return 8 * KV_BYTES[kv] >= WEIGHT_FORMATS[weights].bits
