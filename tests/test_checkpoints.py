@@ -149,11 +149,6 @@ def test_a_name_or_a_quality_score_asks_for_a_format() -> None:
     loaded = load_scenario(scored)
     left = unpublished_formats(loaded.scenario, loaded.catalog, loaded.scenario.workloads[0])
     assert left == ("bf16", "fp8", "mxfp4")
-    of_another = scenario("mimo-v2-flash")
-    of_another["quality"] = [
-        {"model": "glm-5", "precision": "nvfp4", "score": 0.99, "source": "us"}
-    ]
-    assert planned(of_another) == ("fp8_block",)
 
 
 @pytest.mark.parametrize(("native", "formats"), [("fp8", ("fp8",)), (None, ("bf16",))])
