@@ -234,15 +234,26 @@ def test_a_system_of_other_formats_alone_is_told_what_to_ask_for() -> None:
         optimize_fleet(data)
     said = str(refused.value)
     assert "no system computes in its precisions (fp8_block)" in said
-    assert "not tried, bf16, mxfp4 weights: no published checkpoint of mimo-v2-flash" in said
-    assert "workloads[chat].precisions" in said
+    asked = "(chat: bf16, mxfp4 of mimo-v2-flash): `precisions` asks for it"
+    assert asked in refused.value.hint and "for want of a published checkpoint" in said
 
 
 def test_a_limit_that_nothing_published_keeps_names_what_was_not_tried() -> None:
     data = scenario("qwen3-8b", "mi355x_8")
     data["workloads"][0]["slos"][0]["limit_ms"] = 0.01
-    with pytest.raises(InfeasibleError, match="not tried, mxfp4 weights: no published checkpoint"):
+    with pytest.raises(InfeasibleError) as refused:
         optimize_fleet(data)
+    assert "(chat: mxfp4 of qwen3-8b): `precisions` asks for it" in refused.value.hint
+
+
+def test_a_supply_that_is_too_small_names_what_was_not_tried() -> None:
+    data = scenario("qwen3-8b", "mi355x_8")
+    data["offers"][0]["supply"] = 1
+    data["workloads"][0]["demand"]["requests_per_s"] = 1e5
+    for horizon in ({}, {"horizon": {"start": "2026-10", "periods": 1}}):
+        with pytest.raises(InfeasibleError, match="not tried") as refused:
+            optimize_fleet({**data, **horizon})
+        assert "(chat: mxfp4 of qwen3-8b)" in refused.value.hint
 
 
 def test_flip_prices_are_of_planned_formats_only() -> None:

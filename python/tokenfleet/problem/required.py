@@ -58,8 +58,7 @@ def _without_layouts(built: Built, w: int, counts: Mapping[str, int]) -> str:
         f"idle; {counts['memory']:,} more do not fit memory"
     )
     best = best_limits(built.specification, w) if counts["evaluated"] else []
-    text = f"{text}; the best that could be had: {', or '.join(best)}" if best else text
-    return f"{text}{_unpublished(built, w)}"
+    return f"{text}; the best that could be had: {', or '.join(best)}" if best else text
 
 
 def _without_classes(built: Built, w: int) -> list[str]:
@@ -76,8 +75,7 @@ def _without_classes(built: Built, w: int) -> list[str]:
         return []
     text = f"workload {workload.id}: nothing can serve {', '.join(lacking)} within its limits"
     best = best_limits(spec, w)
-    text = f"{text}; the best that could be had: {', or '.join(best)}" if best else text
-    return [f"{text}{_unpublished(built, w)}"]
+    return [f"{text}; the best that could be had: {', or '.join(best)}" if best else text]
 
 
 def _without_formats(built: Built, w: int) -> str:
@@ -89,19 +87,8 @@ def _without_formats(built: Built, w: int) -> str:
     able = [p for p in PLANNED if any(supports(row, p) for row in rows)]
     return (
         f"no system computes in its precisions ({', '.join(asked)}); "
-        f"{', '.join(built.specification.systems)}: {', '.join(able)}{_unpublished(built, w)}"
+        f"{', '.join(built.specification.systems)}: {', '.join(able)}"
     )
-
-
-def _unpublished(built: Built, w: int) -> str:
-    """Formats that were not tried for want of published weights, and how to ask for them."""
-    assert built.specification is not None
-    workload = built.specification.workloads[w].id
-    refused = built.specification.refused
-    found = [r for r in refused if r.workload == workload and r.reason == "unpublished"]
-    if not found:
-        return ""
-    return f"; not tried, {', '.join(r.precision for r in found)} weights: {found[0].text}"
 
 
 def _without_systems(built: Built) -> str:
@@ -111,3 +98,18 @@ def _without_systems(built: Built) -> str:
     shown = "; ".join(reasons[:_REASONS])
     more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
     return f"no system can be had ({shown}{more})"
+
+
+def with_untried(error: InfeasibleError, built: Built) -> InfeasibleError:
+    """The error with the formats that were not tried for want of published weights."""
+    refused = built.specification.refused if built.specification is not None else []
+    untried: dict[str, list[str]] = {}
+    for row in refused:
+        if row.reason == "unpublished":
+            untried.setdefault(row.workload, []).append(row.precision)
+    if not untried:
+        return error
+    models = {w.id: w.model for w in built.loaded.scenario.workloads}
+    listed = "; ".join(f"{w}: {', '.join(of)} of {models[w]}" for w, of in untried.items())
+    hint = f"not tried, for want of a published checkpoint ({listed}): `precisions` asks for it"
+    return error.saying(hint=hint)
