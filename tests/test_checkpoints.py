@@ -171,6 +171,8 @@ def test_a_table_of_checkpoints_may_stand_alone(tmp_path: Path) -> None:
     assert row is not None and row.source == "user file weights.csv"
     assert merged.published_formats("qwen3-8b") == CATALOG.published_formats("qwen3-8b") | {"mxfp4"}
     assert check_files([path]).added == ("checkpoints:qwen3-8b:mxfp4",)
+    (formats,) = check_files([path]).published
+    assert formats == "qwen3-8b: bf16, fp8, fp8_block, nvfp4, mxfp4, int4"
     path.write_text("model,precision,repository\nqwen3-8b,fp8,us/other\n")
     assert check_files([path]).changed == ("checkpoints:qwen3-8b:fp8",)
     known = merge_files(CATALOG, [path]).checkpoint("qwen3-8b", "fp8")
@@ -206,7 +208,7 @@ def test_what_is_left_out_is_said_with_how_to_ask_for_it() -> None:
     checked = check(load_scenario(scenario("mimo-v2-flash")))
     said = {row["what"]: row["reason"] for row in checked.not_considered}
     ask = (
-        "no published checkpoint of mimo-v2-flash in the catalog; name it in "
+        "no published checkpoint of mimo-v2-flash in the catalog; name the format in "
         "workloads[chat].precisions to plan it"
     )
     assert said == {f"workload chat: {f} weights": ask for f in ("bf16", "fp8", "mxfp4")}

@@ -107,6 +107,7 @@ def check(
             ("changed", checked.changed),
             ("not planned with, for want of a figure", checked.missing),
             ("without a price", checked.unpriced),
+            ("formats that weights are published in", checked.published),
             ("warnings", checked.warnings),
         ):
             if lines:

@@ -337,7 +337,7 @@ def _allowed_precisions(
 def asking_for(workload: Workload) -> str:
     """Why a format without published weights is not planned, and how to have it planned."""
     return (
-        f"no published checkpoint of {workload.model} in the catalog; name it in "
+        f"no published checkpoint of {workload.model} in the catalog; name the format in "
         f"workloads[{workload.id}].precisions to plan it"
     )
 
