@@ -19,8 +19,8 @@ class WeightFormat:
     the format that its matrix products compute in, as in the catalog's `fp8_tflops`. `gemm_kernels`
     and `expert_kernels` name the measured kernels, preferred ones first. `native_to` is the vendor
     whose peak of that width is for this format. `experts_only`: published checkpoints of models
-    with routed experts round those alone. `integer`: planned where the publisher's own weights are so,
-    or where a workload names or scores it. `names` are other names of it in benchmarks and in
+    with routed experts round those alone. `integer`: planned where the publisher's own weights are
+    so, or where a workload names or scores it. `names` are other names of it in benchmarks and in
     checkpoints, in lower case.
     """
 
