@@ -34,6 +34,7 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem import build
 from tokenfleet.problem_data import Problem, Systems
 from tokenfleet.scenario.load import load_scenario
+from tokenfleet.schema.formats import WEIGHT_FORMATS
 
 # Accelerators per system and relative speed of one (drawn once, about its real rank).
 SYSTEMS: dict[str, tuple[int, float]] = {
@@ -69,6 +70,9 @@ DRAWN_FIGURES: dict[str, dict[str, Any]] = {
     "gaudi3_8": {"system_kw": 10.0},
     "trn2_16": {"system_kw": 12.0, "scale_up_gb_per_s_per_gpu": 128},
 }
+# Every format but integers, whether or not weights are published in it: the space stays as large as
+# it can be whatever the catalog comes to know.
+FORMATS = [f.id for f in WEIGHT_FORMATS.values() if not f.integer]
 # Billions of parameters that one token touches.
 MODELS: dict[str, float] = {
     "deepseek-r1": 37.0,
@@ -211,6 +215,7 @@ def _workload(rng: np.random.Generator, i: int, units: float) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": f"workload{i:02d}",
         "model": model,
+        "precisions": FORMATS,
         "classes": classes,
         "slos": [
             {"metric": "ttft", "percentile": "p95", "limit_ms": round(rng.uniform(2e3, 8e3))},

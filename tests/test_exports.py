@@ -121,7 +121,8 @@ def test_what_an_engine_cannot_be_told_is_refused() -> None:
 
 
 def test_a_script_asks_for_weights_that_nobody_knows(tmp_path: Path) -> None:
-    text = export(golden("enterprise"), "sglang")
+    unknown = golden("enterprise").model_copy(update={"checkpoints": ()})
+    text = export(unknown, "sglang")
     assert text.count("sglang.launch_server") == len(golden("enterprise").replicas)
     assert "# 1 x assistant at eu-dublin on a100_sxm_8: 8 GPUs each, weights bf16" in text
     done = subprocess.run(

@@ -89,7 +89,7 @@ def test_how_sure_and_in_what_formats_a_model_runs_is_assumed() -> None:
         "engines": "vllm, sglang, trtllm",
         "gpu_memory_utilization": 0.9,
         "engine_versions[vllm]": "0.13",
-        "workloads[chat].precisions": "bf16, fp8, fp8_block, nvfp4, mxfp4",
+        "workloads[chat].precisions": "bf16, fp8_block, nvfp4, mxfp4",
         "workloads[chat].demand.peak_to_mean": 1.0,
     }
     with pytest.raises(SchemaError) as refused:

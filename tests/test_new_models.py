@@ -15,9 +15,7 @@ from typer.testing import CliRunner
 from scenarios import buy, hall
 from test_model_configs import PUBLISHED, config
 from tokenfleet import evaluate, optimize_fleet
-from tokenfleet.catalog import load_catalog
 from tokenfleet.cli.app import app
-from tokenfleet.schema.formats import planned_by_default
 
 Json = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "shared" / "facts" / "model_configs"
@@ -170,14 +168,6 @@ def test_weights_are_held_in_the_formats_of_the_checkpoint(name: str, folder: Pa
         # the 56.8 GiB that servers report.
         ends = 2 * 3 * 16384 * 53248 / gpus
         assert (held[0] + ends) / 2**30 == pytest.approx(56.8, abs=0.1)
-
-
-def test_integers_are_planned_where_they_were_published() -> None:
-    assert planned_by_default("int4_g32") == ("bf16", "fp8", "fp8_block", "int4_g32")
-    for native in ("bf16", "fp8_block", "mxfp4", None):
-        assert planned_by_default(native) == ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4")
-    kimi = next(m for name, m in load_catalog().models.items() if name == "kimi-k2.5")
-    assert kimi.native_precision == "int4_g32"
 
 
 @needs_configs

@@ -386,7 +386,8 @@ class TestSpace:
         assert axes.kv_allowed(LayoutSearch(kv_precisions=("fp8",)), "bf16", "fp8")
 
     def test_every_integer_of_the_space_is_counted_once(self) -> None:
-        result = built()
+        formats = {"precisions": ["bf16", "fp8", "fp8_block"]}
+        result = built(workloads=[{**scenario()["workloads"][0], **formats}])
         assert result.core is not None
         counts = result.counts["chat"]
         parts = ("usable", "dominated", "no_layout", "memory", "ttft", "tpot", "e2e")
@@ -512,7 +513,8 @@ def test_measured_columns_replace_the_model() -> None:
 
 
 def test_a_limit_that_nothing_holds_shows_the_funnel() -> None:
-    workload = scenario()["workloads"][0]
+    formats = {"precisions": ["bf16", "fp8", "fp8_block"]}
+    workload = {**scenario()["workloads"][0], **formats}
     slow = {"metric": "tpot", "percentile": "p99", "limit_ms": 0.05}  # seconds taken for ms
     with pytest.raises(InfeasibleError, match=r"chat: of 80 layouts that fit, .* a TPOT") as caught:
         require_candidates(built(workloads=[{**workload, "slos": [slow]}]))

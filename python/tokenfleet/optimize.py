@@ -29,7 +29,7 @@ from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.check import check as checked_scenario
 from tokenfleet.problem.inputs import refuse_assumed
-from tokenfleet.problem.required import require_candidates
+from tokenfleet.problem.required import require_candidates, with_untried
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import DEFAULT_CONFIDENCE, Scenario
 from tokenfleet.simulation.settings import SimulationSettings
@@ -119,7 +119,12 @@ def optimize_fleet(
         if verify not in (None, "brief"):
             hint = "plan one period (--period 2027-Q1), and simulate that plan"
             raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
-        return plan_horizon(built, options, begun=begun, period=period, fixed=fixed, watch=watch)
+        try:
+            return plan_horizon(
+                built, options, begun=begun, period=period, fixed=fixed, watch=watch
+            )
+        except InfeasibleError as error:
+            raise with_untried(error, built) from None
     if period is not None or fixed is not None:
         raise SchemaError(
             "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"
@@ -136,7 +141,7 @@ def optimize_fleet(
             judge = replace(judge, note=note)
             result = _solve_verified(built, judge, compare_single, watch, standing)
     except InfeasibleError as error:
-        raise _of_default_confidence(error, loaded.scenario) from None
+        raise with_untried(_of_default_confidence(error, loaded.scenario), built) from None
     result = _checked(result, built, options, slowness)
     other = _other(built, result, options) if both else None
     beside = _ways(built, result, options) if alone else ()

@@ -24,7 +24,7 @@ from tokenfleet.problem.specification import (
     kernels_used,
 )
 from tokenfleet.scenario.load import load_scenario
-from tokenfleet.schema.formats import KV_BYTES
+from tokenfleet.schema.formats import KV_BYTES, PLANNED
 
 _KV = tuple(KV_BYTES)
 _MS = 1e3
@@ -250,6 +250,7 @@ def _workload(name: str, shape: Shape) -> dict[str, Any]:
     return {
         "id": name,
         "model": model,
+        "precisions": list(PLANNED),  # a run says which format it was measured in
         "classes": [request],
         "slos": [
             {"metric": m, "percentile": "p99", "limit_ms": x} for m, x in sorted(bounds.items())

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from tokenfleet.catalog.kernels import Kernels
 from tokenfleet.catalog.rows import (
     ApiRow,
+    CheckpointRow,
     LengthRow,
     ModelRow,
     PointRow,
@@ -47,6 +48,7 @@ class Catalog:
     quality: tuple[QualityRow, ...] = ()
     apis: tuple[ApiRow, ...] = ()
     timeline: tuple[TimelineRow, ...] = ()
+    checkpoints: tuple[CheckpointRow, ...] = ()
     user_rows: frozenset[str] = frozenset()
     warnings: tuple[SchemaWarning, ...] = field(default=())
 
@@ -59,6 +61,18 @@ class Catalog:
         return _lookup(
             "model", name, self.models, "or add it: models: [{id, config: path/to/config.json}]"
         )
+
+    def checkpoint(self, model: str, precision: str) -> CheckpointRow | None:
+        """Published weights of a model in a format; None where the catalog knows of none."""
+        return next((c for c in self.checkpoints if c.key == (model, precision)), None)
+
+    def published_formats(self, model: str) -> frozenset[str]:
+        """Formats that a model's weights are published in: its own, and those of its checkpoints.
+
+        A model that nobody says the format of is taken to be published in 16 bits.
+        """
+        native = self.model(model).native_precision or "bf16"
+        return frozenset((native, *(c.precision for c in self.checkpoints if c.model == model)))
 
     def tco_row(self, name: str) -> TcoRow:
         """The cost parameter, or an error with the nearest names."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.catalog.book import Catalog
 from tokenfleet.catalog.load import load_catalog, merge_files
+from tokenfleet.schema.formats import WEIGHT_FORMATS
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class CheckedFiles:
     changed: tuple[str, ...]
     missing: tuple[str, ...]  # systems that no plan can use, and the figures that they lack
     unpriced: tuple[str, ...]  # systems without a price in the newest edition
+    published: tuple[str, ...]  # models, and the formats that weights of them are published in
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -42,8 +44,17 @@ def check_files(paths: Iterable[Path]) -> CheckedFiles:
         changed=tuple(sorted(merged.user_rows & before)),
         missing=tuple(f"{s}: {', '.join(names)}" for s, names in missing.items() if names),
         unpriced=tuple(s for s in systems if not merged.price_rows(None, s)),
+        published=tuple(_published(merged)),
         warnings=tuple(str(w) for w in merged.warnings),
     )
+
+
+def _published(catalog: Catalog) -> Iterator[str]:
+    """Models of which a file has the shape or the weights, with their published formats."""
+    rows = (name.split(":") for name in catalog.user_rows)
+    for model in sorted({row[1] for row in rows if row[0] in ("models", "checkpoints")}):
+        formats = catalog.published_formats(model)
+        yield f"{model}: {', '.join(f for f in WEIGHT_FORMATS if f in formats)}"
 
 
 def _names(catalog: Catalog) -> set[str]:
@@ -55,4 +66,5 @@ def _names(catalog: Catalog) -> set[str]:
         *(":".join(("prices", *map(str, p.key))) for p in catalog.prices),
         *(":".join(("apis", *a.key)) for a in catalog.apis),
         *(f"quality:{q.model}:{q.precision}" for q in catalog.quality),
+        *(":".join(("checkpoints", *c.key)) for c in catalog.checkpoints),
     }

@@ -13,7 +13,9 @@ from tokenfleet.schema.faults import did_you_mean
 
 
 def find(catalog: Catalog, name: str) -> dict[str, Any]:
-    """The row of a name with its table; a system comes with its prices and what it lacks.
+    """The row of a name with its table.
+
+    A system comes with its prices and what it lacks, a model with its published checkpoints.
 
     Raises:
         CatalogError: no table has it; names the nearest.
@@ -31,6 +33,9 @@ def find(catalog: Catalog, name: str) -> dict[str, Any]:
                 prices = [p for p in catalog.prices if p.system == name]
                 found["prices"] = [p.model_dump(mode="json") for p in prices]
                 found["missing_figures"] = list(catalog.missing_figures(name))
+            if table == "models":
+                weights = [c for c in catalog.checkpoints if c.model == name]
+                found["checkpoints"] = [c.model_dump(mode="json") for c in weights]
             return found
     known = [key for rows in tables.values() for key in rows]
     raise CatalogError(f"the catalog has nothing named {name!r}", did_you_mean(name, known))

@@ -1,9 +1,9 @@
 """Reads the shipped catalog, and user files that add or override its rows.
 
 A user's file is a CSV table (its columns tell which one), or YAML, TOML or JSON with lists under
-`systems`, `models`, `prices`, `apis`, `tco`, `quality`. Keys are column names. A row of a known id
-replaces the fields it gives; a model row may name a Hugging Face `config: path`, and under
-`ignore` keys of it that are left out of the reading.
+`systems`, `models`, `checkpoints`, `prices`, `apis`, `tco`, `quality`. Keys are column names. A row
+of a known id replaces the fields it gives; a model row may name a Hugging Face `config: path`, and
+under `ignore` keys of it that are left out of the reading.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.kernels import parse_kernels
 from tokenfleet.catalog.rows import (
     ApiRow,
+    CheckpointRow,
     LengthRow,
     ModelRow,
     PointRow,
@@ -45,6 +46,7 @@ CSV_TABLES: dict[str, type[BaseModel]] = {
     "tco": TcoRow,
     "quality": QualityRow,
     "apis": ApiRow,
+    "checkpoints": CheckpointRow,
 }
 TABLES = (*CSV_TABLES, "models")
 _DEFAULTS: dict[str, dict[str, Any]] = {"tco": {"confidence": "user"}}
@@ -62,6 +64,7 @@ def load_catalog() -> Catalog:
         tco={r.parameter: r for r in csv_table(DATA / "tco_defaults.csv", TcoRow)},
         lengths={r["id"]: validate(LengthRow, r, "lengths.json", r["id"]) for r in lengths},
         points=tuple(csv_table(DATA / "published_points.csv", PointRow)),
+        checkpoints=tuple(csv_table(DATA / "checkpoints.csv", CheckpointRow)),
         timeline=tuple(csv_table(DATA / "timeline.csv", TimelineRow)),
         kernels=parse_kernels(load_data(DATA / "kernels.json")).with_constants(
             (row["name"], row["engine"], row["value"])
@@ -142,11 +145,13 @@ def _edition(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_names(catalog: Catalog, source: str, row: BaseModel) -> None:
-    """A price or a quality score must be of something that is in the catalog."""
+    """A price, a quality score or a checkpoint must be of something that is in the catalog."""
     pairs: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if isinstance(row, PriceRow):
         pairs = ((row.system, catalog.systems),)
-    elif isinstance(row, QualityRow) or (isinstance(row, ApiRow) and row.model is not None):
+    elif isinstance(row, QualityRow | CheckpointRow) or (
+        isinstance(row, ApiRow) and row.model is not None
+    ):
         pairs = ((str(row.model), catalog.models),)
     for name, known in pairs:
         if name not in known:
@@ -186,6 +191,10 @@ def _stored(catalog: Catalog, table: str, new: Any) -> Catalog:
         )
         changed = replace(catalog, quality=(*kept, new))
         return _marked(changed, f"quality:{new.model}:{new.precision}")
+    if table == "checkpoints":
+        others = tuple(c for c in catalog.checkpoints if c.key != new.key)
+        changed = replace(catalog, checkpoints=(*others, new))
+        return _marked(changed, ":".join(("checkpoints", *new.key)))
     if table == "apis":
         apis = tuple(a for a in catalog.apis if a.key != new.key)
         return _marked(replace(catalog, apis=(*apis, new)), ":".join(("apis", *new.key)))

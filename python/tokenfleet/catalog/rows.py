@@ -230,6 +230,19 @@ class ModelRow(ModelArchitecture, SourcedRow):
     """An architecture with the config it was read from."""
 
 
+class CheckpointRow(SourcedRow):
+    """Weights of a model that somebody published in a format."""
+
+    model: Name = about("Model")
+    precision: Precision = about("Format of most of the weights")
+    repository: Name = about("Repository or folder of the weights, as a serving engine is told it")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes a checkpoint unique."""
+        return self.model, self.precision
+
+
 class ClassRow(Row):
     """One class of a published length distribution."""
 

@@ -135,6 +135,7 @@ _KEYS = {
     "tco": ("parameter",),
     "quality": ("model", "precision", "score"),
     "apis": ("id", "usd_per_mtok_input", "usd_per_mtok_output"),
+    "checkpoints": ("model", "precision", "repository"),
 }
 
 

@@ -27,6 +27,7 @@ class Group(str, Enum):
 
     systems = "systems"
     models = "models"
+    checkpoints = "checkpoints"
     prices = "prices"
     apis = "apis"
     tco = "tco"
@@ -36,6 +37,7 @@ class Group(str, Enum):
 _COLUMNS: Mapping[Group, Sequence[str]] = {
     Group.systems: ("id", "accelerator", "gpus", "mem_gb", "bf16_tflops", "system_kw", "cooling"),
     Group.models: ("id", "layer_count", "total_params", "active_params", "native_precision"),
+    Group.checkpoints: ("model", "precision", "repository", "as_of"),
     Group.prices: (
         "vintage", "system", "kind", "term_years", "tier", "price_usd_per_gpu_h",
         "price_usd_per_system",
@@ -105,6 +107,7 @@ def check(
             ("changed", checked.changed),
             ("not planned with, for want of a figure", checked.missing),
             ("without a price", checked.unpriced),
+            ("formats that weights are published in", checked.published),
             ("warnings", checked.warnings),
         ):
             if lines:
@@ -119,7 +122,7 @@ def _list_tables(catalog: Catalog, as_json: bool) -> None:
         say_json({"schema_version": 1, "tables": counts, "vintages": list(catalog.vintages)})
         return
     for table, count in counts.items():
-        say(f"{table:8} {count:4} rows")
+        say(f"{table:11} {count:4} rows")
     say(f"price vintages: {', '.join(catalog.vintages)}")
 
 
@@ -127,6 +130,7 @@ def _rows(catalog: Catalog, group: Group) -> Sequence[BaseModel]:
     tables: Mapping[Group, Callable[[], Sequence[BaseModel]]] = {
         Group.systems: lambda: list(catalog.systems.values()),
         Group.models: lambda: list(catalog.models.values()),
+        Group.checkpoints: lambda: list(catalog.checkpoints),
         Group.prices: lambda: list(catalog.prices),
         Group.apis: lambda: list(catalog.apis),
         Group.tco: lambda: list(catalog.tco.values()),

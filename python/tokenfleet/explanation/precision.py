@@ -2,7 +2,8 @@
 
 Weights have no price, but tokens of a precision may be worth more or less than others. The flip
 price of a precision is the premium for a million of its output tokens from which a best plan serves
-some in it, or, for one in use, the charge above which none does (a negative premium). Layouts of a
+some in it, or, for one in use, the charge above which none does (a negative premium). A precision
+that a workload is not planned in, since nobody has published such weights, has none. Layouts of a
 precision that others beat are not among a plan's candidates, so each is evaluated apart.
 """
 
@@ -17,6 +18,7 @@ from tokenfleet.explanation.study import Study
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.frame import peak_demand
 from tokenfleet.problem import Built, build
+from tokenfleet.problem.allowed import planned_formats
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Candidate, Flow, Problem
 from tokenfleet.schema.formats import PLANNED
 
@@ -44,10 +46,10 @@ def precisions(built: Built, study: Study) -> Iterator[tuple[Study, Target]]:
 
 def _at(built: Built, precision: str) -> list[Candidate]:
     """Layouts of all workloads in one precision, those that another precision beats as well."""
-    scenario = built.loaded.scenario
+    scenario, catalog = built.loaded.scenario, built.loaded.catalog
     workloads = tuple(
         w.model_copy(update={"precisions": (precision,)})
-        if w.precisions is None or precision in w.precisions
+        if w.unit == "token" and precision in planned_formats(scenario, catalog, w)
         else w
         for w in scenario.workloads
     )

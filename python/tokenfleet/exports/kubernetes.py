@@ -2,7 +2,8 @@
 
 A replica that spans systems needs an operator of its own (LeaderWorkerSet, Ray): it is listed in
 the ConfigMap, not deployed. Images have the tag of the version that the scenario names; without one
-the tag is `SET-A-VERSION`, which no registry has. Weights are `SET-CHECKPOINT_...` likewise.
+the tag is `SET-A-VERSION`, which no registry has. Weights are the repository that the plan names,
+else `SET-CHECKPOINT_...` likewise.
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ def _container(plan: Plan, command: Command, vendor: str) -> Mapping[str, Any]:
     row = command.row
     version = engine_version(plan, row.engine or "")
     tag = re.sub(r"[^\w.-]", "-", version) if version else UNSET
-    model = f"SET-{command.variable}"
+    known = command.checkpoint
+    model = f"SET-{command.variable}" if known is None else plain(known.repository)
     named = {"{model}": model, "{config}": "/etc/tokenfleet/options.yaml"}
     mounts = [{"name": "shm", "mountPath": "/dev/shm"}]
     if command.config:

@@ -7,8 +7,9 @@ A layout has `tp * attention_dp * pp` accelerators. The engines divide them othe
 - SGLang: `--tp-size` is a whole stage, and `--dp-size` ranks share it under DP attention.
 - TensorRT-LLM: `--tp_size` is a whole stage; with attention DP every accelerator is a rank.
 
-A layout that an engine cannot be told of is refused. Which checkpoint has a model's weights in a
-format is not known to a plan: a variable of the shell asks for it, and nothing is guessed.
+A layout that an engine cannot be told of is refused. The weights are a variable of the shell: it
+stands for the repository that the plan names, unless it is set to another; where the plan knows of
+none the script asks for it, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import yaml
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.rows import Plan, Replicas
+from tokenfleet.plan.rows import Checkpoint, Plan, Replicas
 from tokenfleet.problem.inputs import GPU_MEMORY
 from tokenfleet.schema.engines import ENGINES
 
@@ -37,6 +38,7 @@ class Command:
 
     row: Replicas
     model: str | None  # as the catalog names it
+    checkpoint: Checkpoint | None  # published weights that the plan names
     words: tuple[str, ...]  # the program and its flags, `{model}` where the weights go
     config: Mapping[str, Any] = field(default_factory=dict)  # a file of further options
 
@@ -55,13 +57,21 @@ def commands(plan: Plan, engine: str | None = None) -> tuple[Command, ...]:
             cannot be told of.
     """
     models = {row.workload: row.model for row in plan.workloads}
+    weights = {(row.model, row.precision): row for row in plan.checkpoints}
     rows = [r for r in plan.replicas if engine is None or r.engine == engine]
     stated = (i.value for i in plan.inputs if i.what == GPU_MEMORY and not i.assumed)
     share = next(stated, None)
-    return tuple(_command(row, models.get(row.workload), share) for row in rows)
+    found = []
+    for row in rows:
+        model = models.get(row.workload)
+        checkpoint = weights.get((str(model), str(row.precision)))
+        words, config = _told(row, share)
+        found.append(Command(row, model, checkpoint, words, config))
+    return tuple(found)
 
 
-def _command(row: Replicas, model: str | None, share: float | str | None) -> Command:
+def _told(row: Replicas, share: float | str | None) -> Told:
+    """Flags and options of a replica under its engine, with the memory that it may take."""
     if row.engine is None or row.tp is None:
         raise SchemaError(
             f"replicas of {row.workload}: measured columns have no layout to launch",
@@ -70,7 +80,7 @@ def _command(row: Replicas, model: str | None, share: float | str | None) -> Com
     words, config = LAUNCHERS[row.engine].told(row)
     if row.engine == "vllm" and share is not None:  # the others' settings are of other parts
         words += ("--gpu-memory-utilization", str(share))
-    return Command(row, model, words, config)
+    return words, config
 
 
 # The engines' flags
@@ -236,7 +246,7 @@ def _lines(plan: Plan, command: Command) -> Iterator[str]:
         f"{row.gpus} GPUs each, weights {row.precision}{role}; classes "
         f"{', '.join(map(comment, row.classes))}"
     )
-    yield f': "${{{command.variable}:?{_asked(command)}}}"'
+    yield from _weights(command)
     model = f'"${command.variable}"'
     config = ""
     if command.config:
@@ -246,6 +256,18 @@ def _lines(plan: Plan, command: Command) -> Iterator[str]:
         yield "OPTIONS"
     named = {"{model}": model, "{config}": config}
     yield " ".join(named.get(word) or shlex.quote(word) for word in command.words)
+
+
+def _weights(command: Command) -> Iterator[str]:
+    """The shell's variable of the weights: what the plan names, or a question."""
+    known = command.checkpoint
+    if known is None:
+        yield f': "${{{command.variable}:?{_asked(command)}}}"'
+        return
+    dated = "" if known.as_of is None else f", {known.as_of}"
+    yield f"# Weights: {comment(known.repository)} ({comment(known.source)}{dated})."
+    named = shlex.quote(comment(known.repository))
+    yield f'[ -n "${{{command.variable}:-}}" ] || {command.variable}={named}'
 
 
 def _asked(command: Command) -> str:

@@ -10,7 +10,7 @@ from tokenfleet.plan.match import origin_of
 from tokenfleet.plan.notices import notices
 from tokenfleet.plan.promises import slo_rows
 from tokenfleet.plan.provenance import provenance_rows
-from tokenfleet.plan.rows import Hardware, Input, NotConsidered
+from tokenfleet.plan.rows import Checkpoint, Hardware, Input, NotConsidered
 from tokenfleet.problem import Built
 from tokenfleet.problem.inputs import Used, inputs
 from tokenfleet.problem.supply import offers_of
@@ -39,6 +39,7 @@ def extras(built: Built, result: MixResult, seconds: float) -> Extras:
         slo=slo_rows(built, result),
         provenance=provenance_rows(built, result),
         hardware=_hardware(built, result),
+        checkpoints=_checkpoints(built, result),
         offers=_offers(built),
         regions={site.id: site.region for site in scenario.sites},
         models={workload.id: workload.model for workload in scenario.workloads},
@@ -67,6 +68,29 @@ def _hardware(built: Built, result: MixResult) -> tuple[Hardware, ...]:
         own = f"systems:{row.id}" in catalog.user_rows
         rows.append(Hardware(system=row.id, own=own, **shown))
     return tuple(rows)
+
+
+def _checkpoints(built: Built, result: MixResult) -> tuple[Checkpoint, ...]:
+    """The catalog's checkpoints of every model and format that the mix serves."""
+    catalog, scenario = built.loaded.catalog, built.loaded.scenario
+    models = {w.id: w.model for w in scenario.workloads if w.unit == "token"}
+    served = set()
+    for candidate in result.candidates:
+        model = models.get(result.problem.workloads[candidate.workload].id)
+        if model is not None and candidate.label.get("precision") is not None:
+            served.add((model, str(candidate.label["precision"])))
+    found = [row for key in sorted(served) if (row := catalog.checkpoint(*key)) is not None]
+    return tuple(
+        Checkpoint(
+            model=row.model,
+            precision=row.precision,
+            repository=row.repository,
+            source=row.source,
+            as_of=row.as_of,
+            note=row.notes,
+        )
+        for row in found
+    )
 
 
 def _offers(built: Built) -> dict[str, OfferFacts]:

@@ -22,6 +22,7 @@ from tokenfleet.plan.ledger import Ledger
 from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
     BestSingle,
+    Checkpoint,
     Hardware,
     Input,
     Limit,
@@ -97,6 +98,7 @@ class Extras:
     seconds: float | None = None
     slo: tuple[Promise, ...] = ()
     provenance: tuple[Provenance, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
     not_considered: tuple[NotConsidered, ...] = ()
     hardware: tuple[Hardware, ...] = ()
     offers: Mapping[str, OfferFacts] = field(default_factory=dict)  # by id
@@ -173,6 +175,7 @@ def plan_of(mix: MixResult, extras: Extras | None = None) -> Plan:
         other=extras.other,
         slo=extras.slo,
         provenance=extras.provenance,
+        checkpoints=extras.checkpoints,
         not_considered=extras.not_considered,
         inputs=extras.inputs,
         warnings=(

@@ -205,6 +205,17 @@ class Replicas(Row):
     )
 
 
+class Checkpoint(Row):
+    """Published weights of a model in a format that the plan serves it in."""
+
+    model: Word = about("Model, an id of the catalog")
+    precision: Word = about("Format of the weights, as in `replicas`")
+    repository: Word = about("Repository or folder that has them, as a serving engine is told it")
+    source: Word = about("Where that is stated")
+    as_of: Word | None = about("Date, month or year of the source; null where it states none")
+    note: Word | None = about("What the source says of the weights")
+
+
 class Route(Row):
     """Requests of one class through one kind of replica or one API."""
 
@@ -622,6 +633,9 @@ class Plan(Row):
     gpus: Count = quantity("Accelerators of all systems, at the peak", "accelerators")
     systems: tuple[Systems, ...] = about("What to get, by site and offer")
     replicas: tuple[Replicas, ...] = about("What runs, by pool and layout")
+    checkpoints: tuple[Checkpoint, ...] = about(
+        "Weights that the replicas are started with, where the catalog knows of any", default=()
+    )
     placement: tuple[Placement, ...] = about("How replicas stand in systems")
     hardware: tuple[Hardware, ...] = about("Figures of every system type in the plan")
     sites: tuple[Site, ...] = about("Power of every site")

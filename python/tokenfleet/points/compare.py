@@ -440,11 +440,12 @@ def _best(
 
 
 def _precisions(pair: _Pair, which: int) -> tuple[str, ...]:
-    """The model as published, and its usual 8- and 4-bit formats where the system computes them."""
+    """The model as published, and its usual 8- and 4-bit formats where somebody has published
+    such weights and the system computes in them."""
     system = pair.systems[which]
     labels = {"": True, "fp8": system.fp8_tflops is not None, "fp4": system.fp4_tflops is not None}
     found = {names.precision(pair.catalog, pair.model, k) for k, ok in labels.items() if ok}
-    return tuple(sorted(found))
+    return tuple(sorted(found & pair.catalog.published_formats(pair.model)))
 
 
 def _unequal(

@@ -23,6 +23,7 @@ from tokenfleet.problem.specification import (
 )
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Speculation
+from tokenfleet.schema.formats import PLANNED
 
 _SPLITS = (0.5, 0.85)
 _MEDIAN = 1  # among the percentiles of the core
@@ -226,7 +227,10 @@ def _only(layout: Layout, batch: int) -> dict[str, Any]:
 def plain_scenario(
     models: Sequence[str], limits: TypicalRequest | None = None, precisions: list[str] | None = None
 ) -> dict[str, Any]:
-    """A scenario that holds one class per model and nothing that could shape a layout's rate."""
+    """A scenario that holds one class per model and nothing that could shape a layout's rate.
+
+    Without `precisions` every format is asked for, whether or not weights are published in it.
+    """
     site = {
         "id": "anywhere",
         "region": "anywhere",
@@ -257,7 +261,7 @@ def _workload(
     return {
         "id": model,
         "model": model,
-        "precisions": precisions,
+        "precisions": precisions or list(PLANNED),
         "classes": [request],
         "slos": slos,
         "demand": {"requests_per_s": 1.0},

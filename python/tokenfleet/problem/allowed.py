@@ -1,10 +1,42 @@
-"""What a system may use: the engines that run on it and the formats that it computes in."""
+"""What may be used: the formats of a workload's weights, and a system's engines and formats."""
 
 from __future__ import annotations
 
-from tokenfleet.catalog import SystemRow
+from tokenfleet.catalog import Catalog, SystemRow
+from tokenfleet.schema import Scenario, Workload
 from tokenfleet.schema.engines import ENGINES
-from tokenfleet.schema.formats import NATIVE_FP4, WEIGHT_FORMATS
+from tokenfleet.schema.formats import NATIVE_FP4, PLANNED, WEIGHT_FORMATS
+
+
+def planned_formats(scenario: Scenario, catalog: Catalog, workload: Workload) -> tuple[str, ...]:
+    """Weight formats that a workload is planned in, in the core's order.
+
+    They are those that it names; else those that its model is published in and those that the
+    scenario has a quality score of, since whoever has measured the answers has the weights.
+    Integers that others rounded to are left to whoever names or scores them: products with them
+    run on kernels that were measured for other formats.
+    """
+    if workload.precisions is not None:
+        return tuple(f for f in WEIGHT_FORMATS if f in workload.precisions)
+    native = catalog.model(workload.model).native_precision
+    scored = {q.precision for q in scenario.quality if q.model == workload.model}
+    published = {
+        f
+        for f in catalog.published_formats(workload.model)
+        if f == native or not WEIGHT_FORMATS[f].integer
+    }
+    return tuple(f for f in PLANNED if f in published | scored)
+
+
+def unpublished_formats(
+    scenario: Scenario, catalog: Catalog, workload: Workload
+) -> tuple[str, ...]:
+    """Weight formats, integers aside, that a workload is not planned in for want of weights that
+    somebody has published, in the core's order; none where it names its formats."""
+    if workload.precisions is not None:
+        return ()
+    planned = planned_formats(scenario, catalog, workload)
+    return tuple(f for f in PLANNED if f not in planned and not WEIGHT_FORMATS[f].integer)
 
 
 def runs_on(engine: str, system: SystemRow) -> bool:

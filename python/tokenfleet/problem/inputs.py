@@ -17,11 +17,11 @@ from pydantic import BaseModel
 from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
+from tokenfleet.problem.allowed import planned_formats
 from tokenfleet.problem.drafts import assumed, filled
 from tokenfleet.problem.money import Price, Terms, site_hosting, site_pue, site_tariff
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Finance, LoadShape, Offer, Scenario, Site, Speculation
-from tokenfleet.schema.formats import planned_by_default
 
 SCENARIO = "scenario"
 GPU_MEMORY = "gpu_memory_utilization"
@@ -174,9 +174,9 @@ def _serving(loaded: LoadedScenario) -> Iterator[Input]:
     for workload in scenario.workloads:
         named = workload.precisions is not None or workload.quality_floor is not None
         if workload.unit == "token" and not named:
-            native = loaded.catalog.model(workload.model).native_precision
-            what, formats = f"workloads[{workload.id}].precisions", planned_by_default(native)
-            source = "left out: every one that is planned"
+            what = f"workloads[{workload.id}].precisions"
+            formats = planned_formats(scenario, loaded.catalog, workload)
+            source = "left out: those that weights are published in; name others to plan them"
             yield Input(what, ", ".join(formats), "", True, source)
 
 

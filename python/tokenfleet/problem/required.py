@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tokenfleet.errors import InfeasibleError
-from tokenfleet.problem.allowed import supports
+from tokenfleet.problem.allowed import planned_formats, supports
 from tokenfleet.problem.attainable import best_limits
 from tokenfleet.problem.build import Built
 from tokenfleet.problem.supply import NO_FIGURE
@@ -81,11 +81,12 @@ def _without_classes(built: Built, w: int) -> list[str]:
 def _without_formats(built: Built, w: int) -> str:
     """Which formats the workload may use, and which the systems compute in."""
     assert built.specification is not None
-    asked = built.specification.workloads[w].precisions
+    loaded = built.loaded
+    asked = planned_formats(loaded.scenario, loaded.catalog, built.specification.workloads[w])
     rows = [built.loaded.catalog.system(s) for s in built.specification.systems]
     able = [p for p in PLANNED if any(supports(row, p) for row in rows)]
     return (
-        f"no system computes in its precisions ({', '.join(asked or PLANNED)}); "
+        f"no system computes in its precisions ({', '.join(asked)}); "
         f"{', '.join(built.specification.systems)}: {', '.join(able)}"
     )
 
@@ -97,3 +98,18 @@ def _without_systems(built: Built) -> str:
     shown = "; ".join(reasons[:_REASONS])
     more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
     return f"no system can be had ({shown}{more})"
+
+
+def with_untried(error: InfeasibleError, built: Built) -> InfeasibleError:
+    """The error with the formats that were not tried for want of published weights."""
+    refused = built.specification.refused if built.specification is not None else []
+    untried: dict[str, list[str]] = {}
+    for row in refused:
+        if row.reason == "unpublished":
+            untried.setdefault(row.workload, []).append(row.precision)
+    if not untried:
+        return error
+    models = {w.id: w.model for w in built.loaded.scenario.workloads}
+    listed = "; ".join(f"{w}: {', '.join(of)} of {models[w]}" for w, of in untried.items())
+    hint = f"not tried, for want of a published checkpoint ({listed}): `precisions` asks for it"
+    return error.saying(hint=hint)

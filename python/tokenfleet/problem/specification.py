@@ -6,10 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenfleet.catalog import Catalog
+from tokenfleet.catalog import Catalog, SystemRow
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem import axes
-from tokenfleet.problem.allowed import computes_mxfp4, supports
+from tokenfleet.problem.allowed import (
+    computes_mxfp4,
+    planned_formats,
+    supports,
+    unpublished_formats,
+)
 from tokenfleet.problem.drafts import filled
 from tokenfleet.problem.hardware import (
     Inherited,
@@ -20,7 +25,7 @@ from tokenfleet.problem_data import GOALS
 from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import Length, RequestClass, Scenario, Slo, Speculation, Workload
 from tokenfleet.schema.architecture import ModelArchitecture
-from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS, planned_by_default
+from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS
 
 PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
 PRECISIONS = tuple(PLANNED)
@@ -30,7 +35,8 @@ _KV = {name: i for i, name in enumerate(KV_BYTES)}
 
 @dataclass(frozen=True)
 class Refused:
-    """A precision that a workload may not use; `reason` is `quality` or `no_figure`."""
+    """A precision that a workload may not use; `reason` is `quality`, `no_figure` or
+    `unpublished`: nobody is known to have published such weights, and nobody asked for them."""
 
     workload: str
     precision: str
@@ -310,28 +316,49 @@ def _allowed_precisions(
     systems: Sequence[str],
     refused: list[Refused],
 ) -> list[str]:
-    """Precisions that the workload allows, a system computes in, and the floor passes."""
-    scored: dict[tuple[str, str], float] = {
-        (q.model, q.precision): q.score for q in scenario.quality
-    }
+    """Formats that the workload is planned in, that a system computes in, and the floor passes."""
     rows = [catalog.system(s) for s in systems]
-    moe = catalog.model(workload.model).is_moe
+    planned = planned_formats(scenario, catalog, workload)
+    unpublished = unpublished_formats(scenario, catalog, workload)
     kept = []
-    native = catalog.model(workload.model).native_precision
-    for precision in workload.precisions or planned_by_default(native):
-        floor, score = workload.quality_floor, scored.get((workload.model, precision))
-        if floor is not None and score is None:
-            why = ("quality", "no quality score, and the workload has a floor")
-        elif floor is not None and score is not None and score < floor:
-            why = ("quality", f"quality {score:g} is below the floor {floor:g}")
-        elif precision not in PRECISIONS:
-            why = ("no_figure", "no kernel figures for this format")
-        elif precision == "mxfp4" and not moe and not any(computes_mxfp4(row) for row in rows):
-            why = ("no_figure", "kernel figures exist for routed experts only")
-        elif any(supports(row, precision) for row in rows):
+    for precision in (f for f in WEIGHT_FORMATS if f in planned or f in unpublished):
+        why = _refusal(scenario, catalog, workload, precision, rows)
+        if why is None and not any(supports(row, precision) for row in rows):
+            continue
+        if why is None and precision in unpublished:
+            why = ("unpublished", asking_for(workload))
+        if why is None:
             kept.append(precision)
-            continue
         else:
-            continue
-        refused.append(Refused(workload.id, precision, *why))
-    return sorted(set(kept), key=PRECISIONS.index)
+            refused.append(Refused(workload.id, precision, *why))
+    return kept
+
+
+def asking_for(workload: Workload) -> str:
+    """Why a format without published weights is not planned, and how to have it planned."""
+    return (
+        f"no published checkpoint of {workload.model} in the catalog; name the format in "
+        f"workloads[{workload.id}].precisions to plan it"
+    )
+
+
+def _refusal(
+    scenario: Scenario,
+    catalog: Catalog,
+    workload: Workload,
+    precision: str,
+    systems: Sequence[SystemRow],
+) -> tuple[str, str] | None:
+    """Why a workload may not use a format on these systems, as `Refused` has it; None: it may."""
+    scored = {(q.model, q.precision): q.score for q in scenario.quality}
+    floor, score = workload.quality_floor, scored.get((workload.model, precision))
+    if floor is not None and score is None:
+        return "quality", "no quality score, and the workload has a floor"
+    if floor is not None and score is not None and score < floor:
+        return "quality", f"quality {score:g} is below the floor {floor:g}"
+    if precision not in PRECISIONS:
+        return "no_figure", "no kernel figures for this format"
+    moe = catalog.model(workload.model).is_moe
+    if precision == "mxfp4" and not moe and not any(map(computes_mxfp4, systems)):
+        return "no_figure", "kernel figures exist for routed experts only"
+    return None

@@ -111,7 +111,7 @@ def _leave_out(data: dict[str, Any]) -> None:
     """What could name somebody or give a price away."""
     data.update(name=NAME, price_vintage=None, origin=None, verification=None)
     data.pop("exploration", None)
-    data.update(inputs=[], not_considered=[], **dict.fromkeys(_PER_TOKEN))
+    data.update(inputs=[], checkpoints=[], not_considered=[], **dict.fromkeys(_PER_TOKEN))
     data["warnings"] = [row for row in data["warnings"] if row["kind"] in _KEPT_WARNINGS]
     data["limits"] = [row for row in data["limits"] if "usd" not in row["what"]]
     for row in data["systems"]:

@@ -19,8 +19,8 @@ class WeightFormat:
     the format that its matrix products compute in, as in the catalog's `fp8_tflops`. `gemm_kernels`
     and `expert_kernels` name the measured kernels, preferred ones first. `native_to` is the vendor
     whose peak of that width is for this format. `experts_only`: published checkpoints of models
-    with routed experts round those alone. `integer`: planned where the published weights are so, or
-    where a workload names it. `names` are other names of it in benchmarks and in
+    with routed experts round those alone. `integer`: planned where the publisher's own weights are
+    so, or where a workload names or scores it. `names` are other names of it in benchmarks and in
     checkpoints, in lower case.
     """
 
@@ -139,18 +139,6 @@ def format_named(name: str) -> WeightFormat | None:
 def _plain(name: str) -> str:
     """A format's name in lower case, as `torch.bfloat16` and `FP8-Block` are written."""
     return name.strip().casefold().removeprefix("torch.").replace("-", "_").replace(" ", "_")
-
-
-def planned_by_default(native: str | None) -> tuple[str, ...]:
-    """Formats that a workload may use when it names none, of a model published in `native`.
-
-    Weights that were published as integers are not rounded anew to another four-bit format, nor are
-    others to integers, unless a workload says so.
-    """
-    published = WEIGHT_FORMATS[native] if native else None
-    if published is not None and published.integer:
-        return tuple(f for f in PLANNED if f == native or WEIGHT_FORMATS[f].bits > published.bits)
-    return tuple(f for f in PLANNED if not WEIGHT_FORMATS[f].integer)
 
 
 def kv_beside(weights: str, kv: str) -> bool:

@@ -376,7 +376,9 @@ class Workload(Row):
         default="token",
     )
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] | None = about(
-        "Weight precisions allowed; blank allows every one the hardware has", default=None
+        "Weight precisions allowed, whoever has such weights; blank allows those that the catalog "
+        "knows published weights in, and those with a quality score",
+        default=None,
     )
     quality_floor: Score | None = quantity(
         "Least quality score of (model, precision); needs quality rows", "score", default=None
