@@ -26,7 +26,7 @@ import pulp
 
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.bounds import bounded
-from tokenfleet.mix.search.fixing import may_improve
+from tokenfleet.mix.search.fixing import FirstUnits, may_improve
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
 from tokenfleet.mix.search.neighbourhood import improve
 from tokenfleet.mix.search.relaxation import probe, tighten
@@ -51,15 +51,18 @@ def search(
     m: FleetModel,
     effort: Effort,
     start: Mapping[str, float] | None = None,
+    *,
     bound: float | None = None,
     watch: Watch | None = None,
+    known: float | None = None,
 ) -> Found:
     """Solve the model with the objective it has now, from the plan `start` if there is one.
 
     With `bound` the model holds only a part of the columns: the bound is that of the whole, and
-    nothing that the part proves about itself is claimed.
+    nothing that the part proves about itself is claimed. `known` is a bound of this model that is
+    known before, as that of a problem with more choices.
     """
-    return MixSearch(m, effort, bound, watch).solve(start)
+    return MixSearch(m, effort, bound, watch, known=known).solve(start)
 
 
 def first_plan(m: FleetModel, effort: Effort, bound: float) -> Found:
@@ -83,12 +86,15 @@ class MixSearch:
         effort: Effort,
         bound: float | None = None,
         watch: Watch | None = None,
+        *,
+        known: float | None = None,
     ) -> None:
-        """`bound`: of the whole model of which m holds some columns; None where m is the whole."""
+        """`bound`: of the whole model of which m holds some columns; None where m is the whole.
+        `known`: as in `search`."""
         self.m = m
         self.watch = watch
         self.effort = effort
-        self.bound_of_whole = bound
+        self.bound_of_whole, self.known = bound, known
         self.partial = bound is not None
         self.large, self.many = _integers(m) > SMALL, len(m.columns) > _MANY
         self.relaxation_s = 0.0
@@ -146,6 +152,8 @@ class MixSearch:
             self.tighten()
         known = self.relaxed.bound if self.bound_of_whole is None else self.bound_of_whole
         self.best = Incumbent(self.m, self.effort.gap, known, self.partial, self.watch)
+        if self.known is not None:
+            self.best.prove(self.known)
         return True
 
     def _relax(self, effort: Effort) -> Outcome:
@@ -189,17 +197,17 @@ class MixSearch:
         ends it later. HiGHS never begins anew, and no side searches where columns are few: that
         would take longer.
         """
-        bound, sign = self.relaxed.bound, self.best.sign
+        bound, sign, units = self.best.bound, self.best.sign, FirstUnits(self.m, self.relaxed)
         if self.m.problem.objective.goal.per is not None or not math.isfinite(bound):
             return  # of a ratio the least value is about zero
         for share in _NEAR if bound else ():
             cutoff = bound + sign * share * abs(bound)
             if self.best.plan is not None:
                 cutoff = sign * min(sign * cutoff, sign * self.best.value)
-            if self.best.done() or self.effort.left() <= 0 or not self._none_within(cutoff):
+            if self.best.done() or self.effort.left() <= 0 or not self._none_within(cutoff, units):
                 return
 
-    def _none_within(self, cutoff: float) -> bool:
+    def _none_within(self, cutoff: float, units: FirstUnits) -> bool:
         """Looks for a plan no worse than `cutoff`; whether it is proven that there is none."""
         limit = self.effort.within(
             self.effort.left(),
@@ -209,7 +217,7 @@ class MixSearch:
             threads=1,
         )
         told = None if self.watch is None else self._told(False)
-        with only(self.m, may_improve(self.m, self.relaxed, cutoff)):
+        with only(self.m, units.within(cutoff)):
             outcome = run(self.m.prob, limit, cutoff=cutoff, watch=told)
         if outcome.has_incumbent:
             self.best.offer_plan(outcome.values)
