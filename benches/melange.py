@@ -5,9 +5,10 @@
 Prints JSON. `melange_s` is the wall time of `tokenfleet plan SCENARIO --json` in a process of its
 own, one run for each of the draws: start, reading, mix with its proof, check and answer;
 `melange_optimize_s` what is left of it without the start and the reading. `melange_gap` is the
-largest gap of a plan, `melange_usd_per_h` what the plans cost. Modules are compiled before, as
-those of an installed package are. `--quick` plans a few small draws, for a test that the bench
-runs; `--write` writes one draw of the full size to a file and plans nothing.
+largest gap of a plan, `melange_usd_per_h` what the plans cost. `melange_bare_s` is the same command
+where nothing but the least cost is asked for: no simpler plan among those as good. Modules are
+compiled before, as those of an installed package are. `--quick` plans a few small draws, for a test
+that the bench runs; `--write` writes one draw of the full size to a file and plans nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ QUICK = {"types": 24, "inputs": 3, "outputs": 4}
 QUICK_SEEDS = (1, 2)
 REQUESTS_PER_S = 200
 HOURS = 8760
+OBJECTIVE = "objective:\n"  # a line of an imported scenario
 
 
 def draw(
@@ -70,20 +72,30 @@ def measure(quick: bool) -> dict[str, Spread | float]:
         folder = Path(name)
         planned(draw(0, **QUICK), folder)  # compiles the modules
         found = [planned(draw(seed, **shape), folder) for seed in seeds]
+        bare = [planned(draw(seed, **shape), folder, bare=True)[0] for seed in seeds]
     plans = [plan for _, plan in found]
     return {
         "melange_s": spread([seconds for seconds, _ in found]),
+        "melange_bare_s": spread(bare),
         "melange_optimize_s": spread([plan["seconds"] for plan in plans]),
         "melange_gap": max(plan["gap"] for plan in plans),
         "melange_usd_per_h": spread([plan["annual_cost_usd"] / HOURS for plan in plans]),
     }
 
 
-def planned(data: dict[str, Any], folder: Path) -> tuple[float, dict[str, Any]]:
-    """Wall time of the command `plan` on an imported file, and its answer."""
+def planned(
+    data: dict[str, Any], folder: Path, *, bare: bool = False
+) -> tuple[float, dict[str, Any]]:
+    """Wall time of the command `plan` on an imported file, and its answer; `bare` is the least cost
+    alone."""
     source, scenario = folder / "melange.json", folder / "scenario.yaml"
     source.write_text(json.dumps(data), encoding="utf-8")
     command(folder, "import", str(source), "-o", str(scenario), "--force")
+    if bare:
+        text = scenario.read_text(encoding="utf-8")
+        assert OBJECTIVE in text
+        text = text.replace(OBJECTIVE, f"{OBJECTIVE}  simplicity_tolerance: 0\n")
+        scenario.write_text(text, encoding="utf-8")
     begun = time.perf_counter()
     answer = command(folder, "plan", str(scenario), "--json")
     return time.perf_counter() - begun, json.loads(answer)

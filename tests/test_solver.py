@@ -44,6 +44,22 @@ def test_another_solver_agrees_on_the_optimum(name: str) -> None:
     assert judge.getObjVal() == pytest.approx(OPTIMA[name], rel=1e-9)
 
 
+@pytest.mark.parametrize("name", OPTIMA)
+def test_a_cutoff_keeps_the_plans_within_it_and_proves_that_there_is_none(name: str) -> None:
+    """The search begins with cutoffs (`mix/search/stages`) and bounds are checked by one."""
+    size = abs(OPTIMA[name])
+    for cutoff in (OPTIMA[name] - 1e-3 * size, OPTIMA[name] + 1e-3 * size):
+        solver = silent_highs({"mip_rel_gap": 0.0, "objective_bound": cutoff, "random_seed": 0})
+        solver.readModel(str(MODELS / name))
+        solver.run()
+        status = solver.modelStatusToString(solver.getModelStatus())
+        info = solver.getInfo()
+        if cutoff < OPTIMA[name]:
+            assert status == "Infeasible" or info.mip_dual_bound >= cutoff
+        else:
+            assert info.objective_function_value == pytest.approx(OPTIMA[name], rel=1e-9)
+
+
 def test_every_model_has_its_optimum() -> None:
     assert sorted(OPTIMA) == sorted(path.name for path in MODELS.glob("*.mps"))
 

@@ -87,19 +87,20 @@ def plain(m: FleetModel, result: MixResult, effort: Effort, *, change: bool) -> 
         return result
     given_up: set[str] = set()
     paying: list[Without] = []
+    unit = m.problem.objective.goal.per_amount
     for what in odd_workloads(m.problem, result.values):
         names = odd_workloads(m.problem, result.values).get(what)
         if names is None:  # went with another
             continue
         part = effort.part(_PLAIN_SHARE, least_s=_LEAST_S).impatient()
-        found = best_without(m, (*given_up, what), part.with_gap(max(effort.gap, _PLAIN_GAP)))
+        part = part.with_gap(max(effort.gap, _PLAIN_GAP))
+        found = best_without(m, (*given_up, what), part, result.bound / unit)
         plainer = _plainer(result, found, effort) if change and found is not None else None
         if plainer is not None:
             result = plainer
             given_up.add(what)
             continue
         bound = found[1].bound if found is not None and found[1].status != "infeasible" else None
-        unit = m.problem.objective.goal.per_amount
         paying.append(Without(what, tuple(names), None if bound is None else bound * unit))
     return replace(result, without=tuple(paying))
 

@@ -181,7 +181,7 @@ def _solve_once(
         return result
     try:
         if compare_single and effort.left() > 0:
-            result = _with_single(WholeContest(m), result, effort)
+            result = _with_single(WholeContest(m, found.bound), result, effort)
         result = preferred(m, result, found, effort, near)
         if m.problem.objective.simplicity_tolerance > 0 and m.problem.horizon is None:
             result = plain(m, result, effort, change=near is None)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import OPTIMAL_GAP, PROVEN, certify, relative_gap
+from tokenfleet.mix.solver.highs import PROVEN, certify, relative_gap
 from tokenfleet.mix.solver.silent import SilentHighs, silent_highs
 from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, Replicas
 from tokenfleet.verify.second import Formulation, formulate, unreserved
@@ -45,7 +45,14 @@ _LEAST_S = 0.5  # for a relaxation, whatever the clock says
 _WORK = 4e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
 _PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
-_SIGN_KNOWN = 0.999  # gap at which the sign of a least value is known
+_MANY = 2_000  # columns from which on a search that begins anew takes less time
+# Of the solver, for plans: what is wanted is a bound.
+_NO_SIDE_SEARCHES: dict[str, Any] = {
+    "mip_heuristic_effort": 0.0,
+    "mip_heuristic_run_rens": False,
+    "mip_heuristic_run_rins": False,
+    "mip_heuristic_run_root_reduced_cost": False,
+}
 
 
 @dataclass(frozen=True)
@@ -127,12 +134,12 @@ class _Check:
         if self.goal.per is not None:
             return self._ratio()
         costs, constant = self._weights(self.goal.of, self.sign)
-        claimed, value = self.sign * self.claim.bound, self.sign * self.claim.value
+        claimed = self.sign * self.claim.bound
         enough = claimed - _SAME * abs(claimed)
         priced = self.prices.least(costs, constant, enough)
         if priced.bound >= enough:
             return Checked(self.claim.bound, "prices")
-        searched = self._searched(costs, constant, priced, value, self.gap)
+        searched = self._searched(costs, constant, priced, enough)
         if searched >= enough:
             return Checked(self.claim.bound, "search")
         if searched > priced.bound:
@@ -173,7 +180,7 @@ class _Check:
         priced = self.prices.least(costs, constant, 0.0)
         if priced.bound >= 0.0 or not search:
             return priced.bound >= 0.0
-        return self._searched(costs, constant, priced, 0.0, _SIGN_KNOWN) >= 0.0
+        return self._searched(costs, constant, priced, 0.0) >= 0.0
 
     def _relaxed_ratio(self, ratio: float) -> float | None:
         """The ratio of the plan that is best in the relaxation at a ratio."""
@@ -184,23 +191,20 @@ class _Check:
         under = float(self.form.figures[self.goal.per] @ plan) / self.goal.per_amount
         return ratio + (float(costs @ plan) + constant) / under if under > 0 else None
 
-    def _searched(
-        self, costs: FloatArray, constant: float, priced: Priced, value: float, gap: float
-    ) -> float:
-        """What every plan costs at least, by a search of the second formulation.
+    def _searched(self, costs: FloatArray, constant: float, priced: Priced, enough: float) -> float:
+        """What every plan costs at least, up to `enough`, by a search of the second formulation.
 
         HiGHS goes without its presolve first, and with it if that takes too long.
         """
-        best, gap = -math.inf, max(gap, OPTIMAL_GAP / 2)
-        room = value - priced.bound + 1e-6 * abs(value)
+        best = -math.inf
+        room = enough - priced.bound + 1e-6 * abs(enough)
         kept = _may_help(self.form, priced.reduced, room)
         if not math.isfinite(priced.bound) or (kept & self.form.whole).sum() > _MOST_WHOLE:
             return best
         model = _Whole(self.form, costs, constant, kept)
         for presolve, share in (("off", 0.5), ("on", 1.0)):
-            if self.clock.left() > 0 and best < value - gap * abs(value):
-                within = self.clock.left() * share
-                best = max(best, min(model.least(presolve, gap, within), value))
+            if self.clock.left() > 0 and best < enough:
+                best = max(best, model.least(presolve, enough, self.clock.left() * share))
         return best
 
 
@@ -350,19 +354,23 @@ class _Whole:
     constant: float
     kept: NDArray[np.bool_]
 
-    def least(self, presolve: str, gap: float, seconds: float) -> float:
-        """The bound that HiGHS proves; infinite if there is no plan at all."""
+    def least(self, presolve: str, enough: float, seconds: float) -> float:
+        """The bound that HiGHS proves, up to `enough`: plans that cost more are cut away, and none
+        is looked for by the way."""
         factor = _factor(self.costs)
         columns = np.flatnonzero(self.kept)
         solver = silent_highs(
             {
                 "presolve": presolve,
-                "mip_rel_gap": gap,
+                "objective_bound": factor * enough,
+                "mip_rel_gap": 0.0,
                 "mip_abs_gap": 0.0,
                 "mip_max_nodes": int(_WORK / len(columns)) + 1,
                 "time_limit": seconds,
                 "parallel": "off",
                 "random_seed": 1,
+                "mip_allow_restart": len(columns) > _MANY,
+                **_NO_SIDE_SEARCHES,
             }
         )
         model = _model(self.form, columns, factor * self.costs[columns], integral=True)
@@ -370,8 +378,8 @@ class _Whole:
         solver.passModel(model)
         solver.run()
         if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
-            return math.inf
-        return float(solver.getInfo().mip_dual_bound) / factor
+            return enough
+        return min(float(solver.getInfo().mip_dual_bound) / factor, enough)
 
 
 def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np.bool_]:

@@ -26,15 +26,25 @@ MARGIN = 1e-6  # of the plan's value: values and duals of a relaxation are not e
 
 def may_improve(m: FleetModel, relaxed: Outcome, value: float) -> set[tuple[int, int]]:
     """(pool, candidate) that some plan better than `value` may use; `relaxed` is of this model."""
-    sign = sign_of(m.prob)
-    room = sign * (value - relaxed.value) + MARGIN * abs(value)
-    added = _first_replica(m, relaxed)
-    systems = _first_system(m, relaxed)
-    return {
-        (replica.pool, replica.candidate)
-        for replica, extra in added.items()
-        if extra + systems.get(replica.pool, 0.0) <= room
-    }
+    return FirstUnits(m, relaxed).within(value)
+
+
+class FirstUnits:
+    """What the first replica of each type adds to a relaxation, with a first system to hold it."""
+
+    def __init__(self, m: FleetModel, relaxed: Outcome) -> None:
+        """`relaxed` is of the model `m`."""
+        self.sign, self.least = sign_of(m.prob), relaxed.value
+        systems = _first_system(m, relaxed)
+        self.added = {
+            (replica.pool, replica.candidate, replica.scope): extra + systems.get(replica.pool, 0.0)
+            for replica, extra in _first_replica(m, relaxed).items()
+        }
+
+    def within(self, value: float) -> set[tuple[int, int]]:
+        """(pool, candidate) that some plan better than `value` may use."""
+        room = self.sign * (value - self.least) + MARGIN * abs(value)
+        return {(p, c) for (p, c, _), extra in self.added.items() if extra <= room}
 
 
 def _first_replica(m: FleetModel, relaxed: Outcome) -> dict[Replicas, float]:

@@ -71,10 +71,12 @@ def search_goal(
     m: FleetModel,
     effort: Effort,
     start: Mapping[str, float] | None = None,
+    *,
     watch: Watch | None = None,
+    known: float | None = None,
 ) -> Found:
-    """The best plan under the problem's goal, whichever it is; a ratio takes no start and tells
-    nobody on the way.
+    """The best plan under the problem's goal, whichever it is; a ratio takes no start and no bound
+    that is `known`, and tells nobody on the way.
 
     Raises:
         NoTokenError: of a ratio, where nothing can be delivered.
@@ -82,7 +84,7 @@ def search_goal(
     if m.problem.objective.goal.per is not None:
         return search_ratio(m, effort)
     set_goal(m)
-    return search(m, effort, start, watch=watch)
+    return search(m, effort, start, watch=watch, known=known)
 
 
 def search_ratio(m: FleetModel, effort: Effort, by: Searching | None = None) -> Found:

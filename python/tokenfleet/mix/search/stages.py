@@ -1,7 +1,8 @@
 """One objective, one model: bound, good plan, proof.
 
-1. The linear relaxation gives a bound and the columns worth having. A small model then goes to
-   HiGHS whole, which finds cuts and plans of its own.
+1. The linear relaxation gives a bound and the columns worth having. In a small model a plan within
+   a little of the bound is looked for, over what may be in one; where there is none the bound rises
+   to there, and the next try goes further. What is left open goes to HiGHS whole.
 2. A large one is tightened by cuts first (`relaxation`): HiGHS will hardly see it whole.
 3. Rounding the relaxation up (`rounding`) gives a plan, which is improved two sites at a time
    (`neighbourhood`). The model is then solved over the candidates the relaxation uses, and over
@@ -25,7 +26,7 @@ import pulp
 
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.bounds import bounded
-from tokenfleet.mix.search.fixing import may_improve
+from tokenfleet.mix.search.fixing import FirstUnits, may_improve
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
 from tokenfleet.mix.search.neighbourhood import improve
 from tokenfleet.mix.search.relaxation import probe, tighten
@@ -35,11 +36,14 @@ from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
 from tokenfleet.problem_data import Flow, Replicas, Systems
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
+_MANY = 2_000  # columns from which on cuts and side searches take less time than they save
 _EFFORT = 0.3  # restricted stages look for plans; their bounds are not used
 # (reduced cost / price of the systems, share of the time left)
 _STAGES = ((0.0, 0.4), (0.002, 0.8))
 _SITES_SHARE = 0.6  # of the time left, for improving the rounded plan a few sites at a time
 _ROUGH = 5e-4  # gap at which the first stage, whose bound is not used, has a good plan
+# Of the relaxation's value: how far from it a plan of a small model is sought first, and then.
+_NEAR = (0.001, 0.005, 0.02, 0.05, 0.1, 0.16, 0.23, 0.32, 0.45, 0.65, 1.0)
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
@@ -47,15 +51,18 @@ def search(
     m: FleetModel,
     effort: Effort,
     start: Mapping[str, float] | None = None,
+    *,
     bound: float | None = None,
     watch: Watch | None = None,
+    known: float | None = None,
 ) -> Found:
     """Solve the model with the objective it has now, from the plan `start` if there is one.
 
     With `bound` the model holds only a part of the columns: the bound is that of the whole, and
-    nothing that the part proves about itself is claimed.
+    nothing that the part proves about itself is claimed. `known` is a bound of this model that is
+    known before, as that of a problem with more choices.
     """
-    return MixSearch(m, effort, bound, watch).solve(start)
+    return MixSearch(m, effort, bound, watch, known=known).solve(start)
 
 
 def first_plan(m: FleetModel, effort: Effort, bound: float) -> Found:
@@ -79,14 +86,17 @@ class MixSearch:
         effort: Effort,
         bound: float | None = None,
         watch: Watch | None = None,
+        *,
+        known: float | None = None,
     ) -> None:
-        """`bound`: of the whole model of which m holds some columns; None where m is the whole."""
+        """`bound`: of the whole model of which m holds some columns; None where m is the whole.
+        `known`: as in `search`."""
         self.m = m
         self.watch = watch
         self.effort = effort
-        self.bound_of_whole = bound
+        self.bound_of_whole, self.known = bound, known
         self.partial = bound is not None
-        self.large = _integers(m) > SMALL
+        self.large, self.many = _integers(m) > SMALL, len(m.columns) > _MANY
         self.relaxation_s = 0.0
         self._attractive: dict[float, set[tuple[int, int]]] = {}
 
@@ -106,6 +116,8 @@ class MixSearch:
             if self.large:
                 self.improve()
                 self.stages()
+            elif not self.partial:
+                self.near_bound()
             self.whole()
             if self.best.plan is None:
                 self.any_plan()
@@ -129,17 +141,19 @@ class MixSearch:
         return Found(relaxed.status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
 
     def bound(self) -> bool:
-        """The relaxation, tightened by cuts where the model is large and whole; whether it has a
-        solution."""
+        """The relaxation, tightened by cuts where the model has many columns and is whole; whether
+        it has a solution."""
         begun = time.perf_counter()
         self.relaxed = self._relax(self.effort.first())
         self.relaxation_s = time.perf_counter() - begun
         if not self.relaxed.has_incumbent:
             return False
-        if self.large and not self.partial:
+        if not self.partial and (self.large or self.many):
             self.tighten()
         known = self.relaxed.bound if self.bound_of_whole is None else self.bound_of_whole
         self.best = Incumbent(self.m, self.effort.gap, known, self.partial, self.watch)
+        if self.known is not None:
+            self.best.prove(self.known)
         return True
 
     def _relax(self, effort: Effort) -> Outcome:
@@ -175,6 +189,41 @@ class MixSearch:
                 left if last else left * share, gap=gap, heuristic_effort=_EFFORT
             )
             self._run(limit, self.attractive(reduced), whole=False)
+
+    def near_bound(self) -> None:
+        """A plan near the bound of a small model, or a better bound.
+
+        With all that is further off cut away a tree is small, more so than with a plan in hand that
+        ends it later. HiGHS never begins anew, and no side searches where columns are few: that
+        would take longer.
+        """
+        bound, sign, units = self.best.bound, self.best.sign, FirstUnits(self.m, self.relaxed)
+        if self.m.problem.objective.goal.per is not None or not math.isfinite(bound):
+            return  # of a ratio the least value is about zero
+        for share in _NEAR if bound else ():
+            cutoff = bound + sign * share * abs(bound)
+            if self.best.plan is not None:
+                cutoff = sign * min(sign * cutoff, sign * self.best.value)
+            if self.best.done() or self.effort.left() <= 0 or not self._none_within(cutoff, units):
+                return
+
+    def _none_within(self, cutoff: float, units: FirstUnits) -> bool:
+        """Looks for a plan no worse than `cutoff`; whether it is proven that there is none."""
+        limit = self.effort.within(
+            self.effort.left(),
+            nodes=self.effort.tree,
+            restarts=False,
+            side_searches=self.many,
+            threads=1,
+        )
+        told = None if self.watch is None else self._told(False)
+        with only(self.m, units.within(cutoff)):
+            outcome = run(self.m.prob, limit, cutoff=cutoff, watch=told)
+        if outcome.has_incumbent:
+            self.best.offer_plan(outcome.values)
+        self.best.interrupted |= outcome.interrupted
+        self.best.prove(outcome.bound)
+        return outcome.bound == cutoff
 
     def whole(self) -> None:
         """All that a plan better than the one in hand may use, if that can still help."""

@@ -60,6 +60,11 @@ _STOPPED = {
     highspy.HighsModelStatus.kObjectiveTarget,
     highspy.HighsModelStatus.kUnknown,
 }
+_SIDE_SEARCHES = (
+    "mip_heuristic_run_rens",
+    "mip_heuristic_run_rins",
+    "mip_heuristic_run_root_reduced_cost",
+)
 _SOLVED = {highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kModelEmpty}
 
 
@@ -90,6 +95,7 @@ class SolveOptions:
     first_plan: bool = False  # stop at the first plan
     nodes: int | None = None  # of the search tree, at most
     restarts: bool = True  # the search may begin anew with what it learnt
+    side_searches: bool = True  # for plans, in parts of the model
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
         mip: bool = True,
         start: Mapping[str, float] | None = None,
         target: float | None = None,
+        cutoff: float | None = None,
         as_arrays: bool = True,
         watch: Callable[[float, float], None] | None = None,
     ) -> None:
@@ -145,9 +152,12 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             self.optionsDict["mip_allow_restart"] = False
         if options.nodes is not None:
             self.optionsDict["mip_max_nodes"] = options.nodes
+        if not options.side_searches:
+            self.optionsDict |= dict.fromkeys(_SIDE_SEARCHES, False)
         self.gap = options.gap
         self.start = start
         self.target = target
+        self.cutoff = cutoff
         self.as_arrays = as_arrays
         self.watch = watch  # told value and bound on the way, in the sense of the model
         self.interrupted = False
@@ -178,6 +188,8 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             lp.solverModel.changeObjectiveOffset(self.factor * lp.objective.constant)
         if self.target is not None:
             lp.solverModel.setOptionValue("objective_target", self.factor * self.target)
+        if self.cutoff is not None:
+            lp.solverModel.setOptionValue("objective_bound", self.factor * self.cutoff)
         if self.start is not None and self.mip:
             _set_start(lp, self.matrix, self.start)
 
@@ -244,10 +256,14 @@ def run(
     mip: bool = True,
     start: Mapping[str, float] | None = None,
     target: float | None = None,
+    cutoff: float | None = None,
     as_arrays: bool = True,
     watch: Callable[[float, float], None] | None = None,
 ) -> Outcome:
     """Solve a PuLP model and say what is proven; stop at the first value as good as `target`.
+
+    Plans worse than `cutoff` are not looked for: where the bound reaches it there is no better one,
+    and "infeasible" says no more than that.
 
     `watch(value, bound)` is told on the way, by the solver's own thread; NaN where there is none.
 
@@ -258,17 +274,23 @@ def run(
         KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
     """
     first = QuietHighs(
-        options, mip=mip, start=start, target=target, as_arrays=as_arrays, watch=watch
+        options,
+        mip=mip,
+        start=start,
+        target=target,
+        cutoff=cutoff,
+        as_arrays=as_arrays,
+        watch=watch,
     )
     outcome = _once(prob, first)
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
     if start is not None and not outcome.interrupted and _is_another_plan(prob, outcome):
-        again = QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays)
+        again = QuietHighs(options, mip=mip, target=target, cutoff=cutoff, as_arrays=as_arrays)
         outcome = _once(prob, again)
     if outcome.status == "error" and outcome.solver_status == _OPTIMAL:
         # HiGHS 1.16, with a right-hand side a hair above a whole number: optimal, and not a number
-        plain = QuietHighs(options, mip=mip, target=target, as_arrays=as_arrays)
+        plain = QuietHighs(options, mip=mip, target=target, cutoff=cutoff, as_arrays=as_arrays)
         plain.optionsDict["presolve"] = "off"
         outcome = _once(prob, plain)
     if outcome.status == "unbounded":
@@ -434,7 +456,10 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
     feasible = info.primal_solution_status == 2 and (code in _SOLVED or code in _STOPPED)
     feasible = feasible and math.isfinite(info.objective_function_value)
     value = info.objective_function_value / run_.factor if feasible else math.nan
-    bound = _bound(code, info, is_mip) / run_.factor
+    least = _bound(code, info, is_mip)
+    if run_.cutoff is not None:  # what is left out beyond it has no say in HiGHS's own bound
+        least = min(least, run_.factor * run_.cutoff)
+    bound = least / run_.factor
     solution = solver.getSolution()
     return Outcome(
         status=_status(code, feasible, value, bound, run_.gap),

@@ -54,10 +54,11 @@ class Contest(ABC):
 class WholeContest(Contest):
     """The contest over the model of a mix that is built whole."""
 
-    def __init__(self, m: FleetModel) -> None:
-        """`m` is the model of the mix, with its objective unless that is a ratio."""
+    def __init__(self, m: FleetModel, known: float) -> None:
+        """`m` is the model of the mix, with its objective unless that is a ratio; `known` a bound
+        of the mix, and thus of its parts."""
         super().__init__(m.problem)
-        self.m = m
+        self.m, self.known = m, known
         self.pairs: dict[str, set[tuple[int, int]]] = {}  # by type: (pool, candidate)
         for p, candidates in m.eligible.items():
             if candidates:
@@ -91,7 +92,7 @@ class WholeContest(Contest):
     def solve(self, system: str, effort: Effort) -> Found:
         """The best plan of one type; none of one that delivers nothing in whole systems."""
         try:
-            return search_goal(self.model(system), effort)
+            return search_goal(self.model(system), effort, known=self.known)
         except NoTokenError:
             return Found("infeasible", math.nan, math.inf, {})
 

@@ -52,9 +52,11 @@ def is_searched(m: FleetModel) -> bool:
 
 
 def best_without(
-    m: FleetModel, what: Iterable[str], effort: Effort
+    m: FleetModel, what: Iterable[str], effort: Effort, known: float
 ) -> tuple[FleetModel, Found] | None:
     """The best plan that lacks some oddities, with its model; None where there is no layout left.
+
+    `known` is a bound of all plans, in the unit of one amount of the goal.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
@@ -73,6 +75,6 @@ def best_without(
         return None
     plain = build(problem, pairs=pairs, frame=frame)
     try:
-        return plain, search_goal(plain, effort)
+        return plain, search_goal(plain, effort, known=known)
     except NoTokenError:
         return None
