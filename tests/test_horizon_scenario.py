@@ -100,7 +100,11 @@ def test_equal_years_are_proven_by_their_year(monkeypatch: pytest.MonkeyPatch) -
     assert plan.bound == pytest.approx(year.bound, rel=1e-9)
     assert plan.bound_check == year.bound_check != "none"
     assert cheaper.objective_value < 0.9 * year.objective_value
-    for change in ({"price_change_per_year": -0.1}, {"resale": [[1, 0.99], [4, 0.9]]}, {"lead_months": 12}):
+    for change in (
+        {"price_change_per_year": -0.1},
+        {"resale": [[1, 0.99], [4, 0.9]]},
+        {"lead_months": 12},
+    ):
         with pytest.raises(AssertionError, match="searched"):
             planned(**change)
 
