@@ -108,6 +108,25 @@ class Extensive:
         self.ordered[k, row["id"]] = number
         return number
 
+    def arrivals(self, row: Mapping[str, Any], k: int) -> list[int]:
+        """Nodes in which an order arrives: at its lead, and later by what the node says."""
+        due, left, found = self.nodes[k]["period"] + row.get("lead_periods", 0), [k], []
+        while left:
+            u = left.pop()
+            late = self.nodes[u].get("delay_periods", {}).get(row["id"], 0)
+            if self.nodes[u]["period"] >= due + late:
+                found.append(u)
+            else:
+                left += self.children[u]
+        return found
+
+    def limit_deliveries(self, row: Mapping[str, Any], arriving: Mapping[int, list[Any]]) -> None:
+        """Orders that arrive together are within the most of any of them."""
+        for found in arriving.values():
+            if len(found) > 1:
+                most = max(most for _, most in found)
+                self.model.addCons(self.quicksum(number for number, _ in found) <= most)
+
     def below(self, k: int, periods: int) -> list[int]:
         """Nodes so many periods after k."""
         found = [k]
@@ -123,14 +142,15 @@ class Extensive:
         def stand(u: int, before: Any, a: int, first: bool) -> None:
             t = self.nodes[u]["period"]
             now = self.worth(self.starts[t])
+            brings = (share(a) * price - row.get("removal_usd", 0.0)) * now
             if a >= life:
-                self.cost[u].append(-share(a) * price * now * before)
+                self.cost[u].append(-brings * before)
                 return
             held = before
-            if not first:
+            if not first and a >= row.get("stay_periods", 0):
                 held = self.model.addVar(vtype="I", lb=0)
                 self.model.addCons(held <= before)
-                self.cost[u].append(-share(a) * price * now * (before - held))
+                self.cost[u].append(-brings * (before - held))
             run = at(row.get("run_usd_per_year", 0.0), a)
             self.cost[u].append(run * self.weight(u) * held)
             self.standing.setdefault((u, row["system"]), []).append(held)
@@ -144,16 +164,20 @@ class Extensive:
 
     def buy(self, row: Mapping[str, Any]) -> None:
         """Orders, paid at delivery at the price of the order."""
+        arriving: dict[int, list[Any]] = {}
         for k in self.children:
             number = self.order(row, k)
             if number is None:
                 continue
-            for d in self.below(k, row.get("lead_periods", 0)):
+            for d in self.arrivals(row, k):
+                most = at(row.get("max_per_period", 60), self.nodes[k]["period"])
+                arriving.setdefault(d, []).append((number, most))
                 price = self.price(row, k)
                 now = self.worth(self.starts[self.nodes[d]["period"]])
                 self.cost[d].append(price * now * number)
                 self.capex[d].append(price * number)
                 self.lot(row, price, d, number, 0)
+        self.limit_deliveries(row, arriving)
 
     def owned(self, row: Mapping[str, Any]) -> None:
         """What stood there at the start; it may be sold at once."""
@@ -161,23 +185,32 @@ class Extensive:
             self.lot(row, float(row.get("market_price", 0)), 0, count, age)
 
     def rent(self, row: Mapping[str, Any]) -> None:
-        """Contracts at the price of their first period."""
+        """Contracts at the price of their order."""
+        arriving: dict[int, list[Any]] = {}
         for k in self.children:
             number = self.order(row, k)
             if number is None:
                 continue
-            t, term = self.nodes[k]["period"], row["term_periods"]
-            for i in range(min(term, self.last - t + 1)):
-                for u in self.below(k, i):
-                    weight = self.weight(u)
-                    full = row.get("charge_beyond_horizon",
-                                   self.data.get("charge_beyond_horizon", False))  # fmt: skip
-                    if full and t + i == self.last:
-                        rest = (term - i - 1) * self.data["period_years"][-1]
-                        weight += self.yearly(self.starts[-1], self.starts[-1] + rest)
-                    run = row.get("run_usd_per_year", 0) * self.weight(u)
-                    self.cost[u].append((self.price(row, k) * weight + run) * number)
-                    self.standing.setdefault((u, row["system"]), []).append(number)
+            for d in self.arrivals(row, k):
+                most = at(row.get("max_per_period", 60), self.nodes[k]["period"])
+                arriving.setdefault(d, []).append((number, most))
+                self.contract(row, self.price(row, k), d, number)
+        self.limit_deliveries(row, arriving)
+
+    def contract(self, row: Mapping[str, Any], price: float, d: int, number: Any) -> None:
+        """Contracts that begin in a node, by their term."""
+        t, term = self.nodes[d]["period"], row["term_periods"]
+        for i in range(min(term, self.last - t + 1)):
+            for u in self.below(d, i):
+                weight = self.weight(u)
+                full = row.get("charge_beyond_horizon",
+                               self.data.get("charge_beyond_horizon", False))  # fmt: skip
+                if full and t + i == self.last:
+                    rest = (term - i - 1) * self.data["period_years"][-1]
+                    weight += self.yearly(self.starts[-1], self.starts[-1] + rest)
+                run = row.get("run_usd_per_year", 0) * self.weight(u)
+                self.cost[u].append((price * weight + run) * number)
+                self.standing.setdefault((u, row["system"]), []).append(number)
 
     def on_demand(self, row: Mapping[str, Any]) -> None:
         """Whole systems for one node."""
@@ -215,15 +248,18 @@ class Extensive:
                 served.append(flow)
         if "shortfall_usd_per_unit_year" in data:
             short = model.addVar(lb=0)
-            self.cost[u].append(data["shortfall_usd_per_unit_year"] * self.weight(u) * short)
+            usd = at(data["shortfall_usd_per_unit_year"], t)
+            self.cost[u].append(usd * self.weight(u) * short)
             served.append(short)
             self.short[u] = short
         model.addCons(self.quicksum(served) == node["demand"])
-        if "power_kw" in data:
-            limit = at(data["power_kw"], t) * node.get("power_factor", 1.0)
+        power = node.get("power_kw", data.get("power_kw"))
+        if power is not None:
+            limit = at(power, t) * node.get("power_factor", 1.0)
             model.addCons(self.quicksum(kw) <= limit)
-        if "capex_budget" in data:
-            budget = at(data["capex_budget"], t)
+        stated = node.get("capex_budget", data.get("capex_budget"))
+        if stated is not None:
+            budget = at(stated, t)
             if budget is not None:
                 model.addCons(self.quicksum(self.capex[u]) <= budget)
 
@@ -290,6 +326,19 @@ def along(data: Mapping[str, Any], leaf: int) -> dict[str, Any]:
     return {**data, "nodes": nodes}
 
 
+def means_of_limits(data: Mapping[str, Any], t: int, of: Any) -> dict[str, Any]:
+    """Mean power and capital of the nodes of a period, where they have a limit."""
+    found = {}
+    if "power_kw" in data:
+        stated = at(data["power_kw"], t)
+        power = of(lambda n: at(n.get("power_kw", stated), t) * n.get("power_factor", 1.0))
+        found["power_kw"] = power
+    if "capex_budget" in data:
+        stated_usd = at(data["capex_budget"], t)
+        found["capex_budget"] = of(lambda n: n.get("capex_budget", stated_usd))
+    return found
+
+
 def mean(data: Mapping[str, Any]) -> dict[str, Any]:
     """The chain of mean numbers."""
     nodes = []
@@ -303,7 +352,8 @@ def mean(data: Mapping[str, Any]) -> dict[str, Any]:
                 "parent": t - 1,
                 "prob": 1.0,
                 "demand": of(lambda n: n["demand"]),
-                "power_factor": of(lambda n: n.get("power_factor", 1.0)),
+                **means_of_limits(data, t, of),
+                "delay_periods": max(here, key=lambda n: n["prob"]).get("delay_periods", {}),
                 "price_factor": {
                     i: of(lambda n, i=i: n.get("price_factor", {}).get(i, 1.0)) for i in ids
                 },
@@ -345,6 +395,10 @@ def random_instance(seed: int) -> dict[str, Any]:
                     node["power_factor"] = pick(0.8, 1.0, 1.5)
                 if pick(True, False):
                     node["capacity_factor"] = {"A": pick(0.8, 1.0, 1.25)}
+                if pick(True, False, False):
+                    node["delay_periods"] = {pick("buy", "rent", "new"): pick(1, 2)}
+                if pick(True, False, False, False):
+                    node["power_kw"] = round(float(rng.uniform(5, 30)), 1)
                 nodes.append(node)
         last = here
     fall = lambda n: np.sort(rng.uniform(0, 1, n).round(2))[::-1].tolist()  # noqa: E731
@@ -360,16 +414,18 @@ def random_instance(seed: int) -> dict[str, Any]:
             {"id": "buy", "kind": "buy", "system": "A", "price": [100.0, 90.0, 70.0],
              "life_periods": pick(1, 2, 3, 5), "resale": [1.0, *fall(4)],
              "run_usd_per_year": [5.0, 8.0, 12.0, 20.0], "lead_periods": pick(0, 1),
-             "max_per_period": pick(2, 5, [3, 0, 2]), "min_order": pick(0, 2)},
+             "max_per_period": pick(2, 5, [3, 0, 2]), "min_order": pick(0, 2),
+             "stay_periods": pick(0, 0, 1, 3), "removal_usd": pick(0, 0, 15.0)},
             {"id": "new", "kind": "buy", "system": "C", "price": pick(190.0, [0.0, 180.0, 150.0]),
              "life_periods": 4, "resale": [1.0, *fall(4)], "run_usd_per_year": 9.0,
              "max_per_period": 3, "from": 1, "until": pick(1, 2, 3)},
             {"id": "old", "kind": "owned", "system": "B", "market_price": pick(0.0, 40.0),
              "ages": pick([[1, 1]], [[0, 1], [2, 2]]), "life_periods": pick(3, 5),
-             "resale": [1.0, 0.6, 0.3, 0.1], "run_usd_per_year": pick(30.0, [4.0, 30.0])},
+             "resale": [1.0, 0.6, 0.3, 0.1], "run_usd_per_year": pick(30.0, [4.0, 30.0]),
+             "stay_periods": pick(0, 0, 3), "removal_usd": pick(0, 0, 10.0)},
             {"id": "rent", "kind": "rent", "system": "B", "price": pick(35.0, [40.0, 30.0]),
              "term_periods": pick(1, 2, 3), "max_per_period": 3, "run_usd_per_year": pick(0, 2),
-             "min_order": pick(0, 2)},
+             "min_order": pick(0, 2), "lead_periods": pick(0, 0, 1)},
             {"id": "od", "kind": "on_demand", "system": "B", "price": [55.0, 50.0],
              "max": pick(2, [0, 4]), "run_usd_per_year": pick(0, 3)},
             {"id": "api", "kind": "api", "price": pick(60.0, [70.0, 40.0]), "max": pick(2, 50)},
@@ -380,9 +436,12 @@ def random_instance(seed: int) -> dict[str, Any]:
         "power_kw": pick(9.0, [9.0, 20.0], 100.0),
     }  # fmt: skip
     if pick(True, False):
-        data["shortfall_usd_per_unit_year"] = pick(90.0, 20.0)
+        data["shortfall_usd_per_unit_year"] = pick(90.0, 20.0, [90.0, 20.0, 50.0])
     if pick(True, False):
         data["capex_budget"] = pick(200.0, [400.0, 100.0])
+        for node in nodes:
+            if pick(True, False, False):
+                node["capex_budget"] = round(float(rng.uniform(50, 500)), 1)
     return data
 
 

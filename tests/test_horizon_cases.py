@@ -125,6 +125,19 @@ CASES: dict[str, Data] = {
         tree(), buy(price=300), rent(price=[90, 20, 90, 20], term_periods=1),
         shortfall_usd_per_unit_year=25.0, period_years=[0.5, 1, 0.25, 2],
     ),
+    "what is not met costs less later": case(
+        chain(3, 3, 3), rent(price=[60, 60, 60], term_periods=1),
+        shortfall_usd_per_unit_year=[80.0, 30.0, 70.0],
+    ),
+    "the next contract is signed early": case(
+        chain(2, 2, 2, 2), rent(price=[20, 24, 60, 60]), API, charge_beyond_horizon=True
+    ),
+    "what cannot be sold yet stays beside what is better": case(
+        chain(2, 2, 2, 2), buy(stay_periods=3, price=[100, 90, 60, 50], removal_usd=20), API
+    ),
+    "it dies before it may be sold": case(
+        chain(4, 2, 3), buy(life_periods=1, resale=[1, 0.3], stay_periods=3), API
+    ),
     "nothing is enough": case(tree(), buy(max_per_period=1), on_demand(max=1)),
 }  # fmt: skip
 
@@ -133,6 +146,18 @@ CASES: dict[str, Data] = {
 def test_another_model_in_another_solver_says_the_same(name: str) -> None:
     pytest.importorskip("pyscipopt")
     assert not differences(CASES[name])
+
+
+def test_contracts_may_overlap() -> None:
+    """A system serves all; contracts of two years cost 10, 12 and 30 a year. One now and one a year
+    early: 20 + 24. One now and one at its end: 20 + 30."""
+    data = case(chain(1, 1, 1), rent(price=[10, 12, 30]), discount_rate=0.0)
+    assert answer(data)["npv_usd"] == pytest.approx(44.0)
+
+
+def test_what_is_not_met_is_paid_at_the_price_of_then() -> None:
+    data = case(chain(1, 2), API, shortfall_usd_per_unit_year=[50.0, 40.0], discount_rate=0.0)
+    assert answer(data)["npv_usd"] == pytest.approx(50.0 + 2 * 40.0)
 
 
 @pytest.mark.parametrize("most", [0.0, 0.1, 0.35, 0.6, 1.0])

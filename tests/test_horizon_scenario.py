@@ -82,6 +82,33 @@ def test_equal_periods_cost_what_a_year_costs(periods: Any) -> None:
     assert plan.proven
 
 
+def test_equal_years_are_proven_by_their_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing over time is searched where no period can cost less than the year; where systems keep
+    their price, one can, and where what is there is worth something, it counts."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the horizon was searched")
+
+    def planned(**changes: Any) -> Any:
+        return tf.optimize_fleet(scenario(horizon=over(3), offers=[buy(**changes)]))
+
+    cheaper = planned(resale=[[1, 1.0], [4, 1.0]])
+    year = tf.optimize_fleet(scenario())
+    monkeypatch.setattr("tokenfleet.horizon.run._solve", never)
+    plan = planned()
+    assert plan.objective_value == pytest.approx(year.objective_value, rel=1e-9)
+    assert plan.bound == pytest.approx(year.bound, rel=1e-9)
+    assert plan.bound_check == year.bound_check != "none"
+    assert cheaper.objective_value < 0.9 * year.objective_value
+    for change in (
+        {"price_change_per_year": -0.1},
+        {"resale": [[1, 0.99], [4, 0.9]]},
+        {"lead_months": 12},
+    ):
+        with pytest.raises(AssertionError, match="searched"):
+            planned(**change)
+
+
 def test_a_year_without_horizon_says_nothing_of_it(tmp_path: Path) -> None:
     plan = tf.optimize_fleet(scenario())
     assert "horizon" not in plan.to_json()

@@ -26,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -288,6 +289,14 @@ class Stock:
     term: float = math.inf  # contract: it runs so long
     paid_beyond: bool = False  # contract: what runs past the horizon is paid in full
     upfront_fraction: float = 0.0  # contract: share of all its payments that is due at its start
+
+    @property
+    def may_stay_unused(self) -> bool:
+        """Whether a system may be there when none is needed: it is on contract or too young to be
+        sold, taking it out costs something, or it is worth more later."""
+        dearer = any(later > sooner for (_, sooner), (_, later) in pairwise(self.resale))
+        is_held = self.stay > 0 or self.removal_usd > 0 or dearer
+        return self.kind == "contract" or is_held
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
-from tokenfleet.mix.horizon.steady import is_steady, repeated
+from tokenfleet.mix.horizon.steady import as_proven, is_steady, repeated
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import solve_mix, tighten
@@ -33,7 +33,7 @@ from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
 from tokenfleet.schema.faults import did_you_mean
-from tokenfleet.verify.bound import Checked
+from tokenfleet.verify.bound import Checked, with_checked_bound
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
 from tokenfleet.verify.horizon_bound import check_horizon_bound
 from tokenfleet.verify.latency import verify_latency
@@ -43,6 +43,7 @@ from tokenfleet.verify.routed import recheck
 _MAX_ROUNDS = 3
 _RISK_SHARE = 0.3  # of the time for a plan, to bound what is at risk in a large one
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
+_AFTER_YEAR = 0.3  # of the time limit, for a search that the plan of a steady year did not spare
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
 
@@ -68,21 +69,31 @@ def plan_horizon(
     shown = _node_named(tree, period)
     decided = None if fixed is None else orders_of(tree, fixed)
     several = len(tree.leaves) > 1
-    main = replace(options, time_limit_s=options.time_limit_s * (_PLAN_SHARE if several else 1.0))
-    part = part_of(built.problem.name, tree, Effort.of(main))
-    checked = _checked(part, built, tree)
-    if part is not None and checked is not None:
-        part = replace(part, bound=checked.bound)
-    told = _told(built, tree, watch)
-    tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
-    if decided is None and not result.interrupted and is_steady(tree):
-        left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
-        result = _as_in_one_year(built, result, replace(options, time_limit_s=left), part)
+    year = _one_year(built, options) if decided is None and is_steady(tree) else None
+    found = None if year is None else as_proven(built.problem.name, tree, year, options)
+    part, how, rounds = None, year.bound_check if year is not None else None, 1
+    if found is not None and year is not None:
+        result, rounds = found, year.rounds
+    else:
+        left = options.time_limit_s - (time.perf_counter() - begun)
+        left = max(left, _AFTER_YEAR * options.time_limit_s)
+        main = replace(options, time_limit_s=left * (_PLAN_SHARE if several else 1.0))
+        part = part_of(built.problem.name, tree, Effort.of(main))
+        checked = _checked(part, built, tree)
+        how = None if checked is None else checked.how
+        if part is not None and checked is not None:
+            part = replace(part, bound=checked.bound)
+        told = _told(built, tree, watch)
+        tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
+        if year is not None and not result.interrupted:
+            left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
+            result = repeated(result, year, replace(options, time_limit_s=left), part)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
     worth = several and built.problem.objective.kind == "least_cost"
-    measured = _measure(result, options, max(left, 0.0), part) if worth else Measured()
+    risk = risk_of(built)
+    measured = _measure(result, risk, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
     mix = replace(mix, rounds=rounds, warnings=(*mix.warnings, *_unproven(result)))
@@ -103,8 +114,8 @@ def plan_horizon(
         "bound": finite(result.bound / scale),
         "gap": finite(result.gap),
     }
-    if checked is not None:
-        changed["bound_check"] = checked.how
+    if how is not None:
+        changed["bound_check"] = how
     return plan.model_copy(update=changed)
 
 
@@ -126,15 +137,17 @@ def _unproven(result: HorizonResult) -> Iterator[str]:
         yield "nothing is proven of this plan: its relaxation was not solved in the time"
 
 
-def _as_in_one_year(
-    built: Built, result: HorizonResult, options: SolveOptions, part: Part | None
-) -> HorizonResult:
-    """The plan of one steady year, repeated, where that is as good."""
+def _one_year(built: Built, options: SolveOptions) -> MixResult | None:
+    """The plan of one steady year with the bound that other means confirm; None where it has none
+    by itself."""
     try:
         year = solve_mix(built.problem, options, lambda found: recheck(built, found))
     except (SolverError, InfeasibleError):
-        return result
-    return result if year.interrupted else repeated(result, year, options, part)
+        return None
+    if year.interrupted:
+        return None
+    left = max(options.time_limit_s - year.seconds, 1.0)
+    return with_checked_bound(year, options.gap, left)
 
 
 def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
@@ -231,7 +244,7 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
 
 
 def _measure(
-    result: HorizonResult, options: SolveOptions, left: float, part: Part | None
+    result: HorizonResult, risk: Risk, options: SolveOptions, left: float, part: Part | None
 ) -> Measured:
     """What knowing and planning are worth, for as long as there is time.
 
@@ -243,12 +256,18 @@ def _measure(
     parts = leaves + 3 + (leaves * leaves if matrix else 0)
     each = replace(options, time_limit_s=max(left / parts, 1.0))
 
-    def after_mean() -> HorizonResult | None:
-        decided = measures.orders_of_chain(tree, measures.mean_plan(tree, each, part=part))
+    def after(decided: Orders) -> HorizonResult | None:
+        now = {} if risk.counts_the_bad else result.orders_now()
+        if now and all(now.get(at, 0.0) == count for at, count in decided.items()):
+            return result  # what the plan itself decides
         return measures.with_orders(tree, decided, each, part=part)
 
+    def after_mean() -> HorizonResult | None:
+        chain = measures.mean_plan(tree, each, part=part)
+        return after(measures.orders_of_chain(tree, chain))
+
     def if_waited() -> HorizonResult | None:
-        return measures.with_orders(tree, measures.no_orders(tree), each, part=part)
+        return after(measures.no_orders(tree))
 
     def regrets() -> list[tuple[float | None, ...]]:
         assert known is not None

@@ -276,9 +276,11 @@ class _Walk:
             if kept > lot.count + FEASIBLE * max(1.0, lot.count):
                 more = Violation("more held than there were", where, kept - lot.count)
                 self.found.append(more)
-            if then - lot.born > stock.life + _SAME and kept:
+            too_old = then - lot.born > stock.life + _SAME
+            if too_old and kept:
                 self.found.append(Violation("held past its life", where, kept))
-            if now - lot.born < stock.stay - _SAME and kept < lot.count - FEASIBLE * lot.count:
+            too_young = now - lot.born < stock.stay - _SAME and not too_old
+            if too_young and kept < lot.count - FEASIBLE * lot.count:
                 self.found.append(Violation("sold too young", where, lot.count - kept))
             each = lot.price * lot_worth(stock, self.horizon.rate, now - lot.born)
             self.offers[lot.offer].sold -= (lot.count - kept) * (each - stock.removal_usd)

@@ -84,6 +84,7 @@ class Choice:
         self.told = costs[len(states.kept) :]  # of every state, in that row
         self.solver = silent_highs({"threads": 1, "mip_rel_gap": 0.0})
         self.solver.passModel(self._programme(self.factor * self._in_objective(costs)))
+        self.basis: Any = None  # of the last relaxation, while whole choices are made
 
     def _programme(self, costs: FloatArray) -> Any:
         """Columns and rows that stay, then a column for every state."""
@@ -205,12 +206,15 @@ class Choice:
     def relax(self, seconds: float) -> tuple[float, FloatArray, FloatArray] | None:
         """Value, columns and reduced costs of the relaxation; None where it has none in time."""
         solver = self.solver
+        if self.basis is not None:
+            solver.setBasis(self.basis)
         solver.setOptionValue("solve_relaxation", True)
         solver.setOptionValue("time_limit", solver.getRunTime() + max(seconds, 0.05))
         if wait_for(solver):
             raise KeyboardInterrupt
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
+        self.basis = solver.getBasis()
         solution = solver.getSolution()
         value = solver.getInfo().objective_function_value / self.factor
         return value, np.array(solution.col_value), np.array(solution.col_dual) / self.factor

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon.combine import along, mean
+from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, elsewhere
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.solver.effort import Effort
@@ -76,9 +77,9 @@ def with_orders(
     name: str = "",
     part: Part | None = None,
 ) -> HorizonResult | None:
-    """The best plan after such orders now; None where they leave none."""
+    """The best plan after such orders now; None where they leave none, which nobody explains."""
     try:
-        return solve_horizon(name, horizon, options, fixed=orders, part=part)
+        return solve_horizon(name, horizon, options, fixed=orders, part=part, kin=Kin())
     except InfeasibleError:
         return None
 

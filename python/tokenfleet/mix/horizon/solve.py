@@ -219,6 +219,7 @@ def _model(
     frame = frame_of(problem, scale_max, every_system=True)
     for (_, o), count in fixed.items():  # what was decided elsewhere may be more than is useful
         frame.useful[problem.offers[o].pool] += count
+        frame.standing[problem.offers[o].pool] += count
     m = build(problem, pairs=pairs, pools=range(len(problem.pools)), frame=frame)
     check_scaling(m)
     fix_orders(m, fixed)

@@ -2,24 +2,35 @@
 
 Where nothing changes from period to period, systems that are worth their book value later cost the
 same each year, so that the plan of one year is a best one, and the one that people would rather run
-(`mix.search.simplest`, which a horizon has not). It is taken if the horizon's own is no better by
-more than the tolerance.
+(`mix.search.simplest`, which a horizon has not). Where no system costs less in any period than in
+that year, each period is the year's problem with more to keep (`bounds_it`): the year's bound then
+holds for all of them, and the horizon need not be searched (`as_proven`). Elsewhere the year's plan
+is taken if the horizon's own is no better by more than the tolerance (`repeated`).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
+from tokenfleet import _core
+from tokenfleet.errors import SolverError
+from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.part import Part
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
 from tokenfleet.mix.model import Label
+from tokenfleet.mix.model.columns import BY_ORDER
+from tokenfleet.mix.model.stock import holding_usd, stands, vintages
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import NoPlanError
-from tokenfleet.mix.solver.highs import SolveOptions, certify, relative_gap
-from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Replicas
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
+from tokenfleet.problem_data import EVERY_BLOCK, Horizon, OfferData, Problem, Replicas, Stock
+
+_SAME = 1e-9  # relative: costs as near as this are one
 
 
 def is_steady(horizon: Horizon) -> bool:
@@ -41,21 +52,114 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def bounds_it(horizon: Horizon, year: Problem) -> bool:
+    """Whether no plan costs less in any period of a steady horizon than its systems would cost in
+    the year, and none has anything in a period that the year has not."""
+    first = horizon.nodes[0].problem
+    of_its_own = ("name", "candidates", "offers", "horizon")
+    others = (f.name for f in fields(year) if f.name not in of_its_own)
+    if not all(_same(getattr(year, name), getattr(first, name)) for name in others):
+        return False
+    if len(year.offers) != len(first.offers) or not all(node.firm for node in horizon.nodes):
+        return False
+    problem = combined("", horizon)
+    return all(_costs_no_less(problem, o, in_year) for o, in_year in enumerate(year.offers))
+
+
+def _costs_no_less(problem: Problem, o: int, in_year: OfferData) -> bool:
+    """Whether a system under an offer costs as much in every period as in the year."""
+    horizon, offer = problem.horizon, problem.offers[o]
+    assert horizon is not None
+    stock = offer.stock
+    if stock is None:
+        return _same(horizon.nodes[0].problem.offers[o], in_year)
+    changed = {"stock": None, "annual_cost_items_usd": in_year.annual_cost_items_usd}
+    if not _same(replace(horizon.nodes[0].problem.offers[o], **changed), in_year):  # type: ignore[arg-type]
+        return False
+    if stock.owned and (stock.market_usd or stock.removal_usd):
+        return False  # what stood at the start is worth something, or costs something to be rid of
+    by_order = BY_ORDER[stock.kind]
+    items = offer.annual_cost_items_usd
+    rest = math.fsum(usd for item, usd in items.items() if item not in by_order)
+    least = rest + min(_yearly(problem, o, stock), default=math.inf)
+    stated = math.fsum(in_year.annual_cost_items_usd.values())
+    return least >= stated - _SAME * abs(stated)
+
+
+def _yearly(problem: Problem, o: int, stock: Stock) -> Iterator[float]:
+    """What a system costs a year by its order, in each period of each order; contracts are paid
+    for no less than their price."""
+    horizon = problem.horizon
+    assert horizon is not None
+    for vintage in vintages(problem, o):
+        if stock.kind == "contract":
+            yield vintage.price_usd
+            continue
+        for u, start, end in stands(horizon, vintage, stock.life):
+            is_new = u in vintage.deliveries and not vintage.is_owned
+            ages = (start, end)
+            usd = holding_usd(horizon, stock, vintage.price_usd, u, ages, is_new=is_new)
+            ageing = _core.market_value(vintage.ageing, start) if vintage.ageing else 0.0
+            weight = period_weight(horizon, horizon.nodes[u].period)
+            yield usd / weight + vintage.maintenance_usd + ageing
+
+
+def as_proven(
+    name: str, horizon: Horizon, year: MixResult, options: SolveOptions
+) -> HorizonResult | None:
+    """The year's plan in every period with the year's bound; None where that proves less than is
+    asked for, or where the plan cannot be had from the start at what it costs in the year."""
+    if not bounds_it(horizon, year.problem):
+        return None
+    used = {(label.pool, label.candidate) for label in year.values if isinstance(label, Replicas)}
+    horizon = _with_loads(horizon, year)
+    part = Part(frozenset(used), -math.inf)
+    try:
+        again = solve_horizon(name, horizon, options, part=part, pinned=_everywhere(horizon, year))
+    except SolverError:
+        return None
+    bound, best = year.bound * _times(again, year), _best(again, year)
+    status = certify(best, bound, options.gap)
+    if status not in PROVEN:
+        return None
+    simpler = None if year.best_value is None else best
+    gap = relative_gap(best, bound)
+    return replace(again, status=status, bound=bound, gap=gap, best_value=simpler)
+
+
+def _times(again: HorizonResult, year: MixResult) -> float:
+    """What a year's value counts in that of the horizon: a ratio is the same."""
+    return again.years if year.problem.objective.goal.per is None else 1.0
+
+
+def _best(again: HorizonResult, year: MixResult) -> float:
+    """What the best plan of the year is worth over the horizon, where a simpler one took its
+    place."""
+    return again.value + (year.best - year.value) * _times(again, year)
+
+
+def _with_loads(horizon: Horizon, year: MixResult) -> Horizon:
+    """The horizon with candidates as the year's re-check left them; those that the year's plan uses
+    count, though others may be as good."""
+    used = {label.candidate for label in year.values if isinstance(label, Replicas)}
+    candidates = tuple(
+        replace(candidate, plainer=candidate.plainer and c not in used)
+        for c, candidate in enumerate(year.problem.candidates)
+    )
+    nodes = (replace(n, problem=replace(n.problem, candidates=candidates)) for n in horizon.nodes)
+    return replace(horizon, nodes=tuple(nodes))
+
+
 def repeated(
     result: HorizonResult, year: MixResult, options: SolveOptions, part: Part | None
 ) -> HorizonResult:
     """The year's plan in every period, if it is as good as what was found."""
-    horizon, candidates = result.horizon, year.problem.candidates
-    nodes = tuple(
-        replace(node, problem=replace(node.problem, candidates=candidates))
-        for node in horizon.nodes
-    )
+    horizon = _with_loads(result.horizon, year)
     if part is not None:
         used = {
             (label.pool, label.candidate) for label in year.values if isinstance(label, Replicas)
         }
         part = replace(part, pairs=part.pairs | used)
-    horizon = replace(horizon, nodes=nodes)
     pinned = _everywhere(horizon, year)
     try:
         name = result.problem.name
@@ -65,7 +169,8 @@ def repeated(
     goal = result.problem.objective.goal
     tolerance = max(result.problem.objective.simplicity_tolerance, options.gap)
     worse = goal.sign * (again.value - result.value) / max(abs(result.value), 1e-12)
-    if worse > tolerance:
+    best = goal.sign * (_best(again, year) - result.value) / max(abs(result.value), 1e-12)
+    if min(worse, best) > tolerance:  # what the year gave up to be simpler is its own business
         return result
     known: dict[str, Any] = {
         "bound": result.bound,

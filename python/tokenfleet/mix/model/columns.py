@@ -222,7 +222,7 @@ def define_systems(m: FleetModel) -> None:
             continue
         pool = m.problem.pools[offer.pool]
         for scope in m.scopes.systems(offer.pool):
-            yearly, bound = m.problem.at(scope).offers[o], m.frame.useful[offer.pool]
+            yearly, bound = m.problem.at(scope).offers[o], m.frame.standing[offer.pool]
             if "supply" not in m.relax and not offer.supply_group:
                 bound = min(bound, whole_systems(yearly.supply))
             label = Systems(scope, o)
@@ -257,13 +257,12 @@ def define_apis(m: FleetModel) -> None:
 def define_shortfall(m: FleetModel) -> None:
     """`Short` where a shortfall has a price; a contingency block is served in full."""
     for w in m.order.workloads:
-        data = m.problem.workloads[w]
-        price = data.shortfall_usd_per_request
-        if price is None or data.free:  # what is not served of free demand was not asked for
+        if m.problem.workloads[w].free:  # what is not served of free demand was not asked for
             continue
         demand = peak_demand(m.problem, w, m.scale_max)
         for b, block in enumerate(m.problem.blocks):
-            if block.hours <= 0:
+            price = m.problem.at(only_block(b)).workloads[w].shortfall_usd_per_request
+            if price is None or block.hours <= 0:
                 continue
             for k in m.order.classes[w]:
                 if demand[b, k] > 0:

@@ -33,6 +33,7 @@ class Frame:
     able: dict[int, list[int]]  # pool -> candidates that may run, none of dominated systems
     sizes: dict[int, list[int]]  # pool -> accelerators of their replicas, ascending
     useful: dict[int, float]  # pool -> systems beyond which nothing is left to hold
+    standing: dict[int, float]  # pool -> the same with those that stay though others came
     offers: dict[int, list[int]]  # pool -> its offers in canonical order
 
 
@@ -48,6 +49,7 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
     if not every_system:
         gone = dominated_systems(problem, order, able)
         able = {p: [] if problem.pools[p].system in gone else found for p, found in able.items()}
+    useful = _useful(problem, able, needed)
     offers: dict[int, list[int]] = {p: [] for p in order.pools}
     for o in order.offers:
         offers[problem.offers[o].pool].append(o)
@@ -59,7 +61,8 @@ def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame
         needed=needed,
         able=able,
         sizes=_sizes(problem, able),
-        useful=_useful(problem, able, needed),
+        useful=useful,
+        standing={p: most * (1 + _overlapping(problem, p)) for p, most in useful.items()},
         offers=offers,
     )
 
@@ -187,6 +190,15 @@ def _out_of_use(problem: Problem, p: int) -> float:
         return sum(offer.supply for offer in offers)
     stocks = [offer.stock for offer in offers if offer.stock is not None]
     return sum(s.least_order + sum(count for _, count in s.owned) for s in stocks)
+
+
+def _overlapping(problem: Problem, p: int) -> int:
+    """Orders of a pool whose systems may have to stay, or had better, when others come: each may
+    hold all that is useful by itself."""
+    horizon = problem.horizon
+    stocks = [offer.stock for offer in problem.offers if offer.pool == p]
+    staying = sum(stock is not None and stock.may_stay_unused for stock in stocks)
+    return 0 if horizon is None else staying * horizon.periods
 
 
 def useful_systems(

@@ -137,7 +137,7 @@ def keep_reserve(m: FleetModel) -> None:
     for p in m.order.pools:
         if not m.problem.pools[p].reserve or not m.eligible[p]:
             continue
-        most = m.frame.useful[p]
+        most = m.frame.standing[p]
         for scope in m.scopes.systems(p):
             used = m.column(Used(scope, p), 1.0, integer=m.is_firm(scope))
             systems = m.systems(p, scope)
