@@ -16,12 +16,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.in_part import is_in_part
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
-from tokenfleet.mix.model.family import Family, StatedLimit
+from tokenfleet.mix.model.family import ALL, Family, StatedLimit
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.why.infeasible import UnboundedError
@@ -49,18 +50,20 @@ class Moved:
     problem: Callable[[], Problem | None]
 
 
-def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
-    """The worth of every limit, of demand, of the reserve, and of further changes."""
+def worths(study: Study, moves: Sequence[Moved] = (), about: About = EVERYTHING) -> Iterator[Worth]:
+    """The worth of every limit, of demand, of the reserve, and of further changes, as far as they
+    are asked about."""
     base, problem = study.base, study.problem
     use = PlanUsage(base, PlanNumbers(base))
     for family in FAMILIES:
         if family.places is None or family.used is None or not family.field:
             continue
-        for place in family.stated(problem):
+        for place in filter(lambda place: about(place.name), family.stated(problem)):
             yield _of_limit(study, family, place, float(family.used(use, place)))
-    yield from _of_demand(study)
-    yield from _of_reserve(study)
-    for move in moves:
+    yield from _of_demand(study, about)
+    if about(ALL):
+        yield from _of_reserve(study)
+    for move in (move for move in moves if about(move.where)):
         changed = move.problem()
         found = None if changed is None else study.again(changed, base.values)
         yield Worth(
@@ -203,11 +206,11 @@ def _sizes(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
     return [max(place.limit, 1.0) / 100.0]
 
 
-def _of_demand(study: Study) -> Iterator[Worth]:
+def _of_demand(study: Study, about: About) -> Iterator[Worth]:
     """One per cent more of each workload's demand: the cost of one more token."""
     problem = study.problem
     for w, workload in enumerate(problem.workloads):
-        if workload.free or not workload.demand_rps.any():
+        if workload.free or not workload.demand_rps.any() or not about(workload.id):
             continue
         more = list(problem.workloads)
         more[w] = replace(workload, demand_rps=workload.demand_rps * (1.0 + _DEMAND))
@@ -237,6 +240,6 @@ def _of_reserve(study: Study) -> Iterator[Worth]:
         start: Mapping[Label, float] | None = study.base.values if by < 0 else None
         steps.append(_step(study, by, study.again(replace(problem, pools=pools), start)))
     yield Worth(
-        what="reserve of each used pool", where="all", unit="systems", limit=kept, unlimited=None,
+        what="reserve of each used pool", where=ALL, unit="systems", limit=kept, unlimited=None,
         steps=tuple(steps),
     )  # fmt: skip
