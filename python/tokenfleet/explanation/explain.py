@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Literal
 
 from tokenfleet.compute.open import check_jobs
@@ -50,7 +51,7 @@ from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, 
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
-from tokenfleet.explanation.worth import worths
+from tokenfleet.explanation.worth import questions
 from tokenfleet.files.plain import finite, listed
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
@@ -188,6 +189,7 @@ class _Session:
     watch: Watch | None
     standing: Mapping[tuple[str, str], float] | None = None
     about: About = EVERYTHING
+    cut: tuple[int, int] = (0, 1)  # of how many sessions that share a part which one it is
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
@@ -267,32 +269,40 @@ class _Session:
     def _apart(self, parts: Sequence[Part], jobs: int) -> None:
         """Parts side by side, each with a model of its own; plans that prices were found by serve
         the parts after them."""
-        chains: list[list[Part]] = []
+        pieces: list[tuple[list[Part], tuple[int, int]]] = []
         for part in sorted(parts, key=_LONGEST.index):
-            after = next((c for c in chains if part in _AFTER_FLIP and c[0] == "flip"), None)
-            if after is None:
-                chains.append([part])
-            else:
+            after = next((c for c, _ in pieces if part in _AFTER_FLIP and c[0] == "flip"), None)
+            if after is not None:
                 after.append(part)
+            else:
+                cuts = jobs if self._is_cut(part, parts) else 1
+                pieces += [([part], (cut, cuts)) for cut in range(cuts)]
         gap = self.case.study.options.gap
         sessions = [
             replace(
-                self,
-                case=replace(self.case, study=self.case.study.twin(gap)),
-                found={},
-                notes=[],
-                flips={},
-                left=[],
+                self, case=replace(self.case, study=self.case.study.twin(gap)), cut=cut,
+                found={}, notes=[], flips={}, left=[],
             )
-            for _ in chains
-        ]
-        side_by_side([partial(s.work, c) for s, c in zip(sessions, chains, strict=True)], jobs)
+            for _, cut in pieces
+        ]  # fmt: skip
+        work = [partial(s.work, c) for s, (c, _) in zip(sessions, pieces, strict=True)]
+        side_by_side(work, jobs)
         for part in parts:  # notes in the order in which parts were asked
-            session = next(s for s, chain in zip(sessions, chains, strict=True) if part in chain)
-            self.notes += [note for note in session.notes if note not in self.notes]
-            self.found |= session.found
+            for session, (chain, _) in zip(sessions, pieces, strict=True):
+                if part in chain:
+                    self.notes += [note for note in session.notes if note not in self.notes]
+        for session in sessions:
             self.left += [name for name in session.left if name not in self.left]
             self.why = session.why or self.why
+        for key in dict.fromkeys(key for session in sessions for key in session.found):
+            rows = zip_longest(*(s.found[key] for s in sessions if key in s.found))
+            self.found[key] = [row for group in rows for row in group if row is not None]
+
+    def _is_cut(self, part: Part, parts: Sequence[Part]) -> bool:
+        """Whether a part is cut in several: its rows need nothing of one another. Flip prices of a
+        problem that is solved whole begin from one another's plans."""
+        flips_alone = self.case.study.part is not None and "inputs" not in parts
+        return part == "worth" or (part == "flip" and flips_alone)
 
     def _answered(self, part: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """The rows of a part; a part that the problem does not allow becomes a note."""
@@ -308,7 +318,9 @@ class _Session:
             self.watch(what, self.case.study.solves)
 
     def _worth(self) -> Iterator[Any]:
-        for row in worths(self.case.study, tuple(self.case.moves()), self.about):
+        asked, (cut, cuts) = questions(self.case.study, self.case.moves(), self.about), self.cut
+        for ask in asked[cut::cuts]:
+            row = ask()
             self._tell(f"worth of {row.what} of {row.where}")
             yield row
 
@@ -318,7 +330,8 @@ class _Session:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
         study = self.case.study
-        for target in self._targets():
+        cut, cuts = self.cut
+        for target in self._targets()[cut::cuts]:
             found = self._flipped(target)
             shares = taken(study, target, found) if study.part is None else ()
             yield self._flip_row(target, found, tuple(shares))

@@ -38,7 +38,13 @@ from tokenfleet.mix.search.ratio import search_goal
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solve import bounded_scale
 from tokenfleet.mix.solver.effort import Deadline, Effort
-from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions, relative_gap, run
+from tokenfleet.mix.solver.highs import (
+    OPTIMAL_GAP,
+    SolveOptions,
+    fingerprint,
+    relative_gap,
+    run,
+)
 from tokenfleet.mix.why.infeasible import check_problem
 from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem, Systems
@@ -115,6 +121,7 @@ class Study:
         self._counts = [self._own]
         self.part = InPart(self.problem) if is_in_part(self.problem) else None
         self._known: list[Answer] = []
+        self._found: dict[bytes, Found] = {}  # by the numbers of the model that was solved
         self._rows: dict[str, pulp.LpConstraint] = {}
 
     @property
@@ -157,7 +164,7 @@ class Study:
         other = Study(self.problem, options)
         self.share(other)
         other.part = None if self.part is None else replace(self.part)
-        other._known = list(self._known)
+        other._known, other._found = list(self._known), dict(self._found)
         return other
 
     def beside(self, problem: Problem) -> Study:
@@ -173,10 +180,16 @@ class Study:
 
     # Changed problems
 
-    def again(self, problem: Problem, start: Mapping[Label, float] | None = None) -> Answer | None:
+    def again(
+        self,
+        problem: Problem,
+        start: Mapping[Label, float] | None = None,
+        looser: Answer | None = None,
+    ) -> Answer | None:
         """The best plan of a changed problem; None where there is none.
 
-        A `start` that is no plan of it is left out.
+        A `start` that is no plan of it is left out. `looser` is the best plan of a problem that
+        allows more: where it is a plan of this one, it is the best.
 
         Raises:
             OutOfTimeError: no time is left, or it ended before any plan.
@@ -184,6 +197,8 @@ class Study:
         """
         try:
             check_problem(problem)
+            if looser is not None and not verify_mix(problem, looser.values):
+                return replace(looser, problem=problem)
             start = start if same_columns(problem, self.problem) else None
             if self.part is not None and applies(problem):
                 return self._in_part(self.part, problem, start)
@@ -191,8 +206,19 @@ class Study:
         except InfeasibleError:
             return None
         m = build(problem, frame=frame)
-        found = search_goal(m, self.effort(), _start(m, problem, start))
+        found = self._searched(m, _start(m, problem, start))
         return self._answer(m, found, problem.objective.goal.sign)
+
+    def _searched(self, m: FleetModel, start: Mapping[str, float] | None) -> Found:
+        """The best plan of a model; a model that has the numbers of an earlier one, as where a
+        limit moved that is never reached, has its plan."""
+        if m.problem.objective.goal.per is not None:
+            return search_goal(m, self.effort(), start)
+        objective.set_goal(m)
+        numbers = fingerprint(m.prob)
+        if numbers not in self._found:
+            self._found[numbers] = search_goal(m, self.effort(), start)
+        return self._found[numbers]
 
     def _in_part(
         self, part: InPart, problem: Problem, start: Mapping[Label, float] | None
