@@ -165,19 +165,13 @@ class _Dinkelbach:
     def _next(self) -> Answer | None:
         """The plan with the least loss at the discount in hand of those that hold the target.
 
-        Where a plan is known, all are asked first, which is the easier question: if none is better
-        than the best one without the target, none that holds it is.
+        Of what is held whole, all plans are asked where one is known, which is the easier question:
+        if none is better than the best one without the target, none that holds it is. Of what a
+        plan may use less than counts as holding it, those that hold it.
         """
-        if self.plan is None:
-            return self._least((self.holds,), None)
-        found = self._least((), self.plan)
-        if (
-            found is None
-            or found.loss >= self.best - self._still()
-            or found.keeps((self.holds,), ())
-        ):
-            return found
-        return self._least((self.holds,), self.plan)
+        if self.plan is None or self.target.least < 1.0:
+            return self._least((self.holds,), self.plan)
+        return self._least((), self.plan)
 
     def _least(self, rows: Sequence[Bound], start: Answer | None) -> Answer | None:
         """The plan with the least loss at the discount in hand that keeps the rows."""
