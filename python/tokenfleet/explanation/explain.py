@@ -51,7 +51,7 @@ from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, 
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
-from tokenfleet.explanation.worth import questions
+from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite, listed
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
@@ -318,9 +318,7 @@ class _Session:
             self.watch(what, self.case.study.solves)
 
     def _worth(self) -> Iterator[Any]:
-        asked, (cut, cuts) = questions(self.case.study, self.case.moves(), self.about), self.cut
-        for ask in asked[cut::cuts]:
-            row = ask()
+        for row in worths(self.case.study, self.case.moves(), self.about, self.cut):
             self._tell(f"worth of {row.what} of {row.where}")
             yield row
 

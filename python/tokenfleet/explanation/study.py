@@ -215,9 +215,9 @@ class Study:
         if m.problem.objective.goal.per is not None:
             return search_goal(m, self.effort(), start)
         objective.set_goal(m)
-        numbers = fingerprint(m.prob)
+        effort, numbers = self.effort(), fingerprint(m.prob)
         if numbers not in self._found:
-            self._found[numbers] = search_goal(m, self.effort(), start)
+            self._found[numbers] = search_goal(m, effort, start)
         return self._found[numbers]
 
     def _in_part(

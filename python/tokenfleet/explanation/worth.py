@@ -51,15 +51,19 @@ class Moved:
     problem: Callable[[], Problem | None]
 
 
-def worths(study: Study, moves: Iterable[Moved] = (), about: About = EVERYTHING) -> Iterator[Worth]:
+def worths(
+    study: Study,
+    moves: Iterable[Moved] = (),
+    about: About = EVERYTHING,
+    cut: tuple[int, int] = (0, 1),
+) -> Iterator[Worth]:
     """The worth of every limit, of demand, of the reserve, and of further changes, as far as they
-    are asked about."""
-    return (ask() for ask in questions(study, moves, about))
+    are asked about; `cut` is which part of how many, for several that share them."""
+    part, parts = cut
+    return (ask() for ask in _questions(study, moves, about)[part::parts])
 
 
-def questions(
-    study: Study, moves: Iterable[Moved] = (), about: About = EVERYTHING
-) -> list[Callable[[], Worth]]:
+def _questions(study: Study, moves: Iterable[Moved], about: About) -> list[Callable[[], Worth]]:
     """A question for each worth, none of which needs the answer of another."""
     base, problem = study.base, study.problem
     use = PlanUsage(base, PlanNumbers(base))
