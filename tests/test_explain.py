@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -364,6 +365,16 @@ def test_a_model_with_the_numbers_of_an_earlier_one_is_not_solved_again(
     assert study.base.loss == pytest.approx(95) and len(solved) == 2
     assert eleven is not None and eleven.loss == pytest.approx(95)
     assert dearer is not None and dearer.loss == pytest.approx(96)
+
+
+def test_on_a_busy_machine_a_solve_has_as_much_work_as_on_an_idle_one() -> None:
+    """Five times as many seconds where one in five is its own; not more than are left of all."""
+    busy = study_of(Tiny((Kind(8, 95, 10),), demand=6).problem())
+    busy.slowness = Mock(factor=lambda: 5.0)
+    assert busy.effort().options.time_limit_s == 5 * OPTIONS.time_limit_s == 100.0
+    late = Study(busy.problem, OPTIONS, seconds=40.0)
+    late.slowness = busy.slowness
+    assert late.effort().options.time_limit_s == pytest.approx(40.0, abs=1.0)
 
 
 def test_a_box_stays_for_free_energy_and_at_a_quarter_of_its_speed() -> None:

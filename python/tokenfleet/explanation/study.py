@@ -37,7 +37,7 @@ from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import search_goal
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solve import bounded_scale
-from tokenfleet.mix.solver.effort import Deadline, Effort
+from tokenfleet.mix.solver.effort import Deadline, Effort, Slowness
 from tokenfleet.mix.solver.highs import (
     OPTIMAL_GAP,
     SolveOptions,
@@ -53,7 +53,7 @@ from tokenfleet.verify.mix import verify_mix
 PROVEN: HowGot = "re-solved and proven"
 WITHIN: HowGot = "re-solved within gap"
 
-#: Seconds of one solve, unless the scenario gives less.
+#: Seconds of one solve on a machine that does nothing else, unless the scenario gives less.
 LONGEST_S = 60.0
 _ROUNDING = 1e-9
 # Nodes of a small model before it is begun anew: of trees of 2,000 to 4,000 nodes, as questions far
@@ -117,6 +117,7 @@ class Study:
         self.problem = replace(problem, objective=least)
         self.options = options
         self.deadline = Deadline(seconds)
+        self.slowness = Slowness()
         self._own = [0]  # problems solved; each study its own count, for they run side by side
         self._counts = [self._own]
         self.part = InPart(self.problem) if is_in_part(self.problem) else None
@@ -176,6 +177,7 @@ class Study:
     def share(self, other: Study) -> None:
         """Gives another study the best plan, the time and the count of this one."""
         other.base, other.deadline, other._counts = self.base, self.deadline, self._counts
+        other.slowness = self.slowness
         self._counts.append(other._own)
 
     # Changed problems
@@ -369,7 +371,7 @@ class Study:
         return self._rows[row.name]
 
     def effort(self) -> Effort:
-        """The time of one solve.
+        """The time of one solve, more of it where the machine is busy.
 
         Raises:
             OutOfTimeError: none is left.
@@ -378,7 +380,8 @@ class Study:
         if left <= 0:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
         self._own[0] += 1
-        limit = min(self.options.time_limit_s, LONGEST_S, left)
+        longest = min(self.options.time_limit_s, LONGEST_S) * self.slowness.factor()
+        limit = min(longest, left)
         effort = Effort(replace(self.options, time_limit_s=limit), Deadline(limit), tree=_TREE)
         return effort if math.isinf(left) else effort.impatient()
 
