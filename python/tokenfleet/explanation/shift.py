@@ -164,10 +164,11 @@ class _Speeds:
         """The plan, of those that are known to hold the type, that pays at the least speed, and
         that speed; else the best plan at the highest."""
         hold = Bound("hold", self.target.amount, True, self.target.least)
-        known = [(self._enough(plan), i) for i, plan in enumerate(self.study.known([hold]))]
-        speed, i = min(known, default=(math.inf, 0))
-        if speed <= _FASTEST:
-            return self.study.known([hold])[i], speed
+        known = self.study.known([hold])
+        speeds = [self._enough(plan) for plan in known]
+        least = min(speeds, default=math.inf)
+        if least <= _FASTEST:
+            return known[speeds.index(least)], least
         plan = self._better(_FASTEST)
         return plan, math.inf if plan is None else self._enough(plan)
 
