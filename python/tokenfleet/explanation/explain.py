@@ -53,7 +53,6 @@ from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offe
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite, listed
-from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
 from tokenfleet.mix.why.routes import routes_of
@@ -287,7 +286,7 @@ class _Session:
             for _, cut in pieces
         ]  # fmt: skip
         for session in sessions:
-            session.case.study.slowness = Slowness(min(jobs, len(pieces)))
+            session.case.study.beside_others(min(jobs, len(pieces)))
         work = [partial(s.work, c) for s, (c, _) in zip(sessions, pieces, strict=True)]
         side_by_side(work, jobs)
         for part in parts:  # notes in the order in which parts were asked

@@ -168,6 +168,12 @@ class Study:
         other._known, other._found = list(self._known), dict(self._found)
         return other
 
+    def beside_others(self, threads: int) -> None:
+        """Counts its time as one of so many that work at a time."""
+        self.slowness = Slowness(threads)
+        if self.part is not None:
+            self.part.slowness = self.slowness
+
     def beside(self, problem: Problem) -> Study:
         """A study of a problem with the same best plan, and more that could have been in it."""
         other = Study(problem, self.options)
