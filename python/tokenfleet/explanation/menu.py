@@ -108,8 +108,8 @@ class _Menu:
         limit = self.least + share * abs(self.least) - self.constant
         within = Bound(f"within {share:g}", self.weights, False, limit)
         wanted = {la: wish.sign * a for la, a in wish.weights.items()}
-        rows, today_s = (within, *self.volume), self.study.named(self._every_count())
-        best = self.study.least(wanted, rows=rows, start=today_s, whole=True)
+        rows = (within, *self.volume)
+        best = self.study.least(wanted, rows=rows, whole=True)
         if best is None:
             return None
         value = best.loss
@@ -133,22 +133,10 @@ class _Menu:
 
     def _counted(self, values: Mapping[Label, float], wish: Wish) -> Mapping[Label, float]:
         """The values with the counting columns as they must be at least."""
+        counted = dict(values)
         if self.standing is not None and wish.name == _CLOSEST:
-            return {**values, **moves(self.m, values, self.standing)}
-        return {**values, **self._choices(values, wish.weights)}
-
-    def _every_count(self) -> Mapping[Label, float]:
-        """Today's best plan with all columns that count."""
-        values = self.base.values
-        moved = {} if self.standing is None else moves(self.m, values, self.standing)
-        return {**values, **moved, **self._choices(values, self.m_groups)}
-
-    def _choices(
-        self, values: Mapping[Label, float], labels: Iterable[Label]
-    ) -> dict[Label, float]:
-        """Of these labels those that count groups, as they must be at least."""
-        counted: dict[Label, float] = {}
-        for label in labels:
+            return {**counted, **moves(self.m, values, self.standing)}
+        for label in wish.weights:
             if isinstance(label, Choice):
                 rows = self.m_groups[label]
                 if label.what == "most":
