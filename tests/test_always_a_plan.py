@@ -140,3 +140,8 @@ def test_a_machine_that_is_busy_elsewhere_is_slow(monkeypatch: pytest.MonkeyPatc
     assert slowness.factor() == 1.0
     now["wall"] = 1e6
     assert slowness.factor() == 20.0
+    two = Slowness(threads=2)
+    now |= {"wall": 1e6 + 10.0, "cpu": 100.0}  # two seconds of work a second: nobody waits
+    assert two.factor() == 1.0
+    now["wall"] += 90.0  # a tenth of a processor for each
+    assert two.factor() == pytest.approx(10.0)

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,6 +21,7 @@ from problems import free_problem, random_problem
 from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny, tiny_with_plans
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation import study as study_module
 from tokenfleet.explanation.case import open_case
 from tokenfleet.explanation.explain import _Session
 from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
@@ -27,6 +29,7 @@ from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import worths
+from tokenfleet.mix.search.ratio import search_goal
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Objective, Problem
@@ -327,6 +330,51 @@ def test_the_command_prints_one_json(tmp_path: Path) -> None:
     box, api = rows["offer", "h100"], rows["api", "api"]
     assert (box["verdict"], api["verdict"]) == ("leaves", "enters")
     assert box["flip_price"] > box["price"] == 200_000
+
+
+def test_an_explanation_may_be_about_some_names_alone() -> None:
+    """What is asked about the hall and the box type is what the whole explanation says of them; a
+    type that one offer brings is found by either name."""
+    parts: list[Any] = ["worth", "flip", "ranges", "inputs"]
+    whole, some = (tf.explain(measured(), parts=parts, of=of) for of in ((), ["hall"]))
+    assert {row.where for row in some.worth} == {"hall"} and not some.flip and not some.ranges
+    assert list(some.worth) == [row for row in whole.worth if row.where == "hall"]
+    by_type = tf.explain(measured(), parts=parts, of=["h100_sxm_8"])
+    assert list(by_type.flip) == [row for row in whole.flip if row.name == "h100"]
+    assert [row.name for row in by_type.ranges] == ["h100"] and not by_type.worth
+    assert {row.name for row in by_type.flip_inputs} == {"h100", "h100_sxm_8"}
+    with pytest.raises(SchemaError, match="'hal' is no site, offer, system type, workload"):
+        tf.explain(measured(), of=["hal"])
+
+
+def test_a_model_with_the_numbers_of_an_earlier_one_is_not_solved_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten boxes are to be had of which one is needed: an eleventh is the same model."""
+    solved = []
+
+    def search(*asked: Any) -> Any:
+        solved.append(asked)
+        return search_goal(*asked)
+
+    monkeypatch.setattr(study_module, "search_goal", search)
+    tiny = Tiny((Kind(8, 95, 10),), demand=6)
+    study = study_of(tiny.problem())
+    eleven = study.again(replace(tiny, kinds=(Kind(8, 95, 11),)).problem())
+    dearer = study.again(replace(tiny, kinds=(Kind(8, 96, 10),)).problem())
+    assert study.base.loss == pytest.approx(95) and len(solved) == 2
+    assert eleven is not None and eleven.loss == pytest.approx(95)
+    assert dearer is not None and dearer.loss == pytest.approx(96)
+
+
+def test_on_a_busy_machine_a_solve_has_as_much_work_as_on_an_idle_one() -> None:
+    """Five times as many seconds where one in five is its own; not more than are left of all."""
+    busy = study_of(Tiny((Kind(8, 95, 10),), demand=6).problem())
+    busy.slowness = Mock(factor=lambda: 5.0)
+    assert busy.effort().options.time_limit_s == 5 * OPTIONS.time_limit_s == 100.0
+    late = Study(busy.problem, OPTIONS, seconds=40.0)
+    late.slowness = busy.slowness
+    assert late.effort().options.time_limit_s == pytest.approx(40.0, abs=1.0)
 
 
 def test_a_box_stays_for_free_energy_and_at_a_quarter_of_its_speed() -> None:

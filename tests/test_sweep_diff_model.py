@@ -198,6 +198,26 @@ def test_a_constraint_of_ones_own_holds_and_is_listed() -> None:
     assert said == ["the plan keeps a constraint of its own: two boxes at most (<= 2)"]
 
 
+@pytest.mark.parametrize("staff", [0.0, 5_000.0])
+def test_a_constraint_may_ask_for_boxes_that_no_request_needs(staff: float) -> None:
+    """One box of eight serves 20 requests/s; a contract of three has two idle ones, at two boxes'
+    cost more. Nine fit the hall, and ten are no plan."""
+    scenario = measured(requests_per_s=20.0, price=50_000.0)
+    scenario["sites"][0]["staff_usd_per_year"] = staff
+    model = tf.build_model(scenario)
+    free = model.solve()
+    (systems,) = model.named("systems", site="hall")
+    columns = model.table("columns")
+    each = columns["usd_per_year"][columns["name"].index(systems)]
+    model.add("a contract of three", {systems: 1.0}, ">=", 3)
+    plan = model.solve()
+    assert (free.gpus, plan.gpus) == (8, 24)
+    assert plan.annual_cost_usd == pytest.approx(free.annual_cost_usd + 2 * each)
+    model.add("ten", {systems: 1.0}, ">=", 10)
+    with pytest.raises(InfeasibleError, match="no plan keeps every constraint"):
+        model.solve()
+
+
 def test_the_files_hold_the_same_problem(tmp_path: Path) -> None:
     """MPS and LP, read by HiGHS alone, have the plan's cost."""
     scenario = measured(requests_per_s=90.0, price=50_000.0)

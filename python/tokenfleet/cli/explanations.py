@@ -76,6 +76,10 @@ def explain(
     measure: Annotated[
         bool, typer.Option("--measure", help="Only: which benchmark to run before signing.")
     ] = False,
+    of: Annotated[
+        list[str] | None,
+        typer.Option("--of", help="Only of this site, offer, system type, workload or API."),
+    ] = None,
     near: NearOption = None,
     gap: GapOption = None,
     time_limit: WholeLimitOption = None,
@@ -112,10 +116,14 @@ def explain(
                 raise SchemaError(
                     "--near and --scenario are of one plan", "explain that one without -o"
                 )
-            many = {"parts": chosen, "gap": gap, "time_limit_s": time_limit, "catalog": catalog}
+            many = {
+                "parts": chosen, "of": tuple(of or ()), "gap": gap, "time_limit_s": time_limit,
+                "catalog": catalog,
+            }  # fmt: skip
             _explain_many(plan, output, many, (engine, jobs, ray_address), as_json)
             return
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
+        given["of"] = of or ()
         if near is not None:
             from tokenfleet.plan.rows import Plan
 

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Literal
 
 from tokenfleet.compute.open import check_jobs
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import over_time, rows
+from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
@@ -90,6 +92,7 @@ def explain(
     *,
     scenario: ScenarioSource | None = None,
     parts: Sequence[Part] = USUAL,
+    of: Sequence[str] = (),
     near: Plan | None = None,
     time_limit_s: float | None = None,
     gap: float | None = None,
@@ -100,15 +103,17 @@ def explain(
     """What a plan's limits and prices are worth, and what would change it.
 
     `plan` is a `Plan`, the file of one, or a scenario (which is then planned). The scenario of a
-    plan is found where it was, or given as `scenario`. `near` is a plan that stands, which the menu
+    plan is found where it was, or given as `scenario`. `of` are names of sites, offers, system
+    types, workloads and hosted APIs: worths, flip prices, ranges and inputs are of these alone, of
+    all where there are none. `near` is a plan that stands, which the menu
     has plans close to. Every figure is of plans that were solved
     again, and says how far it is proven. Ctrl-C and `time_limit_s` (seconds, of all parts together)
     keep what was found until then; `interrupted` and `notes` say what is missing. `jobs` parts are
     worked out at a time, each in a thread of its own.
 
     Raises:
-        SchemaError: no plan or scenario, one of another version, an unknown part, or fewer jobs
-            than one.
+        SchemaError: no plan or scenario, one of another version, an unknown part, a name that the
+            scenario lacks, or fewer jobs than one.
         InfeasibleError: the scenario has no plan, and `repairs` is not among the parts.
     """
     unknown = [part for part in parts if part not in PARTS]
@@ -118,21 +123,22 @@ def explain(
     begun = time.perf_counter()
     seconds = float("inf") if time_limit_s is None else time_limit_s
     asked = open_either(plan, scenario, seconds=seconds, gap=gap, **opened)
+    about = About.of(of, asked.built.problem)
     if isinstance(asked, OverTime):
-        return _explained_over_time(asked, parts, watch, begun)
+        return _explained_over_time(asked, parts, about, watch, begun)
     standing = None if near is None else standing_of(near).systems
-    return _Session(asked, watch, standing).explained(parts, begun, jobs)
+    return _Session(asked, watch, standing, about).explained(parts, begun, jobs)
 
 
 def _explained_over_time(
-    asked: OverTime, parts: Iterable[Part], watch: Watch | None, begun: float
+    asked: OverTime, parts: Iterable[Part], about: About, watch: Watch | None, begun: float
 ) -> Explanation:
     catalog = asked.built.loaded.catalog
     systems = {pool.system for pool in asked.built.problem.pools}
     vendors = {name: str(catalog.system(name).vendor) for name in systems}
     makers: dict[str, Callable[[], Iterator[Any]]] = {
-        "worth": asked.worths,
-        "flip": partial(flips_over_time, asked),
+        "worth": partial(asked.worths, about),
+        "flip": partial(flips_over_time, asked, about),
         "menu": partial(menu_over_time, asked, vendors),
     }
     found: dict[str, list[Any]] = {}
@@ -182,6 +188,8 @@ class _Session:
     case: Case
     watch: Watch | None
     standing: Mapping[tuple[str, str], float] | None = None
+    about: About = EVERYTHING
+    cut: tuple[int, int] = (0, 1)  # of how many sessions that share a part which one it is
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
@@ -261,25 +269,42 @@ class _Session:
     def _apart(self, parts: Sequence[Part], jobs: int) -> None:
         """Parts side by side, each with a model of its own; plans that prices were found by serve
         the parts after them."""
-        chains: list[list[Part]] = []
+        pieces: list[tuple[list[Part], tuple[int, int]]] = []
         for part in sorted(parts, key=_LONGEST.index):
-            after = next((c for c in chains if part in _AFTER_FLIP and c[0] == "flip"), None)
-            if after is None:
-                chains.append([part])
-            else:
+            after = next((c for c, _ in pieces if part in _AFTER_FLIP and c[0] == "flip"), None)
+            if after is not None:
                 after.append(part)
+            else:
+                cuts = jobs if self._is_cut(part, parts) else 1
+                pieces += [([part], (cut, cuts)) for cut in range(cuts)]
         gap = self.case.study.options.gap
         sessions = [
-            _Session(replace(self.case, study=self.case.study.twin(gap)), self.watch, self.standing)
-            for _ in chains
-        ]
-        side_by_side([partial(s.work, c) for s, c in zip(sessions, chains, strict=True)], jobs)
+            replace(
+                self, case=replace(self.case, study=self.case.study.twin(gap)), cut=cut,
+                found={}, notes=[], flips={}, left=[],
+            )
+            for _, cut in pieces
+        ]  # fmt: skip
+        for session in sessions:
+            session.case.study.beside_others(min(jobs, len(pieces)))
+        work = [partial(s.work, c) for s, (c, _) in zip(sessions, pieces, strict=True)]
+        side_by_side(work, jobs)
         for part in parts:  # notes in the order in which parts were asked
-            session = next(s for s, chain in zip(sessions, chains, strict=True) if part in chain)
-            self.notes += [note for note in session.notes if note not in self.notes]
-            self.found |= session.found
+            for session, (chain, _) in zip(sessions, pieces, strict=True):
+                if part in chain:
+                    self.notes += [note for note in session.notes if note not in self.notes]
+        for session in sessions:
             self.left += [name for name in session.left if name not in self.left]
             self.why = session.why or self.why
+        for key in dict.fromkeys(key for session in sessions for key in session.found):
+            rows = zip_longest(*(s.found[key] for s in sessions if key in s.found))
+            self.found[key] = [row for group in rows for row in group if row is not None]
+
+    def _is_cut(self, part: Part, parts: Sequence[Part]) -> bool:
+        """Whether a part is cut in several: its rows need nothing of one another. Flip prices of a
+        problem that is solved whole begin from one another's plans."""
+        flips_alone = self.case.study.part is not None and "inputs" not in parts
+        return part == "worth" or (part == "flip" and flips_alone)
 
     def _answered(self, part: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """The rows of a part; a part that the problem does not allow becomes a note."""
@@ -295,7 +320,7 @@ class _Session:
             self.watch(what, self.case.study.solves)
 
     def _worth(self) -> Iterator[Any]:
-        for row in worths(self.case.study, tuple(self.case.moves())):
+        for row in worths(self.case.study, self.case.moves(), self.about, self.cut):
             self._tell(f"worth of {row.what} of {row.where}")
             yield row
 
@@ -305,7 +330,8 @@ class _Session:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
         study = self.case.study
-        for target in self._targets():
+        cut, cuts = self.cut
+        for target in self._targets()[cut::cuts]:
             found = self._flipped(target)
             shares = taken(study, target, found) if study.part is None else ()
             yield self._flip_row(target, found, tuple(shares))
@@ -316,7 +342,13 @@ class _Session:
     def _targets(self) -> list[Target]:
         """What has a price: offers, system types of several offers, hosted APIs."""
         targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
-        return [*targets, *apis(self.case.study, self.case.spend_on_apis())]
+        return self._asked([*targets, *apis(self.case.study, self.case.spend_on_apis())])
+
+    def _asked(self, targets: Sequence[Target]) -> list[Target]:
+        """Those that are asked about, by their own names or as all of a system type."""
+        of_type = by_system(targets, self.case.study.problem).items()
+        types = {(of.kind, of.name) for system, of in of_type if self.about(system)}
+        return [of for of in targets if self.about(of.name) or (of.kind, of.name) in types]
 
     def _ranges(self) -> Iterator[Any]:
         if "cost" not in self.case.study.problem.objective.goal.of:
@@ -345,10 +377,12 @@ class _Session:
     def _prices(self) -> Iterator[tuple[Target, str | None]]:
         """Every price alone: of offers and system types, and each of the prices of an API."""
         case = self.case
-        for target in offers_and_systems(case.study, case.spend_on_offers()):
+        for target in self._asked(offers_and_systems(case.study, case.spend_on_offers())):
             yield target, None
         for a, name, spend in case.spend_on_api_prices():
-            yield Target("api", case.study.problem.apis[a].id, {}, spend, apis=(a,)), name
+            api = case.study.problem.apis[a].id
+            if self.about(api):
+                yield Target("api", api, {}, spend, apis=(a,)), name
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
@@ -461,18 +495,20 @@ class _Session:
             return
         offers = offers_and_systems(study, self.case.spend_on_offers())
         hosted = apis(study, self.case.spend_on_apis())
-        for target in (*offers, *hosted):
+        for target in self._asked([*offers, *hosted]):
             self._tell(f"energy price that flips {target.name}")
             for shift in by_energy(study, target):
                 yield _input_row(shift)
         for system, target in by_system(offers, study.problem).items():
+            if not self.about(system):
+                continue
             self._tell(f"speed that flips {system}")
             named = replace(target, kind="system", name=system)
             yield _input_row(by_speed(study, named, partial(self.case.at_speed, system)))
-        for apart, target in precisions(self.case.built, study):
+        for apart, target in precisions(self.case.built, study, self.about):
             self._tell(f"premium of {target.name}")
             self.found.setdefault("premium", []).append(_premium_row(target, flip(apart, target)))
-        for rent in self.case.rents(offers):
+        for rent in self.case.rents(self._asked(offers)):
             term = by_term(rent, self._flipped(rent.target))
             if term is not None:
                 yield _input_row(term)

@@ -145,34 +145,47 @@ class _Dinkelbach:
     def run(self) -> bool:
         """All steps, from the least ratio of the plans that are known; whether any plan holds the
         target."""
-        still = _STILL * self._scale()
-        start: Mapping[str, float] | None = None
         known = self.study.known([self.holds])
         nearest = min(known, key=self._ratio, default=None)
         if nearest is not None and math.isfinite(self._ratio(nearest)):
             self.plan, self.discount = nearest, self._ratio(nearest)
-            start = self.study.named(nearest.values)
         for _ in range(_STEPS):
-            found = self._least(start)
+            found = self._next()
             if found is None:
                 return False
             self.bound = found.bound
-            ratio = self._ratio(found)
-            if self.plan is not None and found.loss >= self.best - still:
+            if self.plan is not None and found.loss >= self.best - self._still():
                 break
+            ratio = self._ratio(found)
             if not math.isfinite(ratio):  # it costs nothing by its price: no price flips it
                 return False
-            self.plan, self.discount, start = found, ratio, found.by_name
+            self.plan, self.discount = found, ratio
         return self.plan is not None
 
-    def _least(self, start: Mapping[str, float] | None) -> Answer | None:
-        """The plan with the least loss at the discount in hand."""
+    def _next(self) -> Answer | None:
+        """The plan with the least loss at the discount in hand of those that hold the target.
+
+        Of what is held whole, all plans are asked where one is known, which is the easier question:
+        if none is better than the best one without the target, none that holds it is. Of what a
+        plan may use less than counts as holding it, those that hold it.
+        """
+        if self.plan is None or self.target.least < 1.0:
+            return self._least((self.holds,), self.plan)
+        return self._least((), self.plan)
+
+    def _least(self, rows: Sequence[Bound], start: Answer | None) -> Answer | None:
+        """The plan with the least loss at the discount in hand that keeps the rows."""
         weights = dict(self.weights)
         for label, usd in self.target.spend.items():
             weights[label] = weights.get(label, 0.0) - self.discount * usd
         return self.study.least(
-            weights, self.constant, rows=(self.holds,), start=start, unbudgeted=self.study.pays
-        )
+            weights, self.constant, rows=rows, unbudgeted=self.study.pays,
+            start=None if start is None else self.study.named(start.values),
+        )  # fmt: skip
+
+    def _still(self) -> float:
+        """Loss by which a plan is no better."""
+        return _STILL * self._scale()
 
     def _scale(self) -> float:
         return max(abs(self.best), abs(self.without.annual_cost_usd), 1e-9)

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import FlipPrice
 from tokenfleet.explanation.study import PROVEN, WITHIN
@@ -32,9 +33,9 @@ from tokenfleet.problem_data import Ordered, Systems
 _STEPS = 12
 
 
-def flips_over_time(asked: OverTime) -> Iterator[FlipPrice]:
-    """The price at which each offer enters the plan, or leaves it."""
-    for group in asked.groups():
+def flips_over_time(asked: OverTime, about: About = EVERYTHING) -> Iterator[FlipPrice]:
+    """The price at which each offer that is asked about enters the plan, or leaves it."""
+    for group in filter(about, asked.groups()):
         price = asked.built.supply.prices.get(group)
         stated = 0.0 if price is None else price.usd_per_gpu_h or price.usd_per_system
         if price is not None and stated:

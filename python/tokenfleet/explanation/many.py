@@ -19,6 +19,7 @@ class Question:
     """What is asked of every plan."""
 
     parts: tuple[Part, ...]
+    of: tuple[str, ...] = ()
     gap: float | None = None
     time_limit_s: float | None = None  # of each plan
     catalog: Catalog | None = None
@@ -45,6 +46,7 @@ def _explained(question: Question, source: str) -> Explanation:
     return explain(
         source,
         parts=question.parts,
+        of=question.of,
         gap=question.gap,
         time_limit_s=question.time_limit_s,
         catalog=question.catalog,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,8 @@ from tokenfleet.files.whole import write_whole
 from tokenfleet.mix.generate.generation import applies, is_large
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
-from tokenfleet.mix.model.index import Own
+from tokenfleet.mix.model.frame import whole_systems
+from tokenfleet.mix.model.index import IfUsed, Own, Reserve
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import search
@@ -57,6 +59,7 @@ _SENSES: Mapping[str, int] = {
     ">=": pulp.LpConstraintGE,
     "==": pulp.LpConstraintEQ,
 }
+_IDLE = 10_000.0  # systems or replicas that may be asked for where nothing else limits them
 _BROKEN = 1e-6  # relative, by which a constraint of one's own may be missed
 
 
@@ -163,9 +166,26 @@ class BuiltModel:
             raise SchemaError(f"constraint {name!r}: needs finite numbers", "give weights, a limit")
         if any(added.name == name for added in self._added):
             raise SchemaError(f"constraint {name!r} is there already", "give another name")
+        self._open({la for la, v in self._m.columns.items() if v.name in weights})
         pairs = [(by_name[c], a) for c, a in weights.items()]
         self._m.row(Own(name), pairs, _SENSES[sense], limit)
         self._added.append(_Added(name, dict(weights), sense, limit))
+
+    def _open(self, labels: AbstractSet[Label]) -> None:
+        """Systems and replicas of these columns may be more than requests need, which is all that
+        the model has room for by itself: a constraint may ask for idle ones."""
+        m, offers = self._m, self._m.problem.offers
+        pools = {la.pool for la in labels if isinstance(la, Replicas)}
+        pools |= {offers[la.offer].pool for la in labels if isinstance(la, Systems)}
+        for label, v in m.columns.items():
+            if isinstance(label, Systems) and offers[label.offer].pool in pools:
+                most = whole_systems(offers[label.offer].supply)
+                v.upBound = most if math.isfinite(most) else None
+            elif isinstance(label, Replicas) and label in labels:
+                v.upBound = None
+        for row in self.prob.constraints():
+            if isinstance(m.rows[row.name], (Reserve, IfUsed)):
+                _make_room(row)
 
     def solve(self) -> Plan:
         """The best plan, checked as every plan is, and against the constraints that were added.
@@ -306,6 +326,15 @@ class BuiltModel:
             }
             for name, row in self._m.rows.items()
         )
+
+
+def _make_room(row: pulp.LpConstraint) -> None:
+    """What stands only where a binary says so may stand up to its bounds."""
+    held = [v for v, a in row.items() if a > 0]
+    ((used, before),) = [(v, a) for v, a in row.items() if a < 0]
+    most = sum(_IDLE if v.upBound is None else min(v.upBound, _IDLE) for v in held)
+    more = max(most + before, 0.0)
+    row.addInPlace(pulp.LpAffineExpression([(used, -more)]))
 
 
 def _of(row: Any) -> str:

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.case import Case, case_of, load_case
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
@@ -168,16 +169,19 @@ class OverTime:
 
     # Worth
 
-    def worths(self) -> Iterator[Worth]:
-        """The next system's power in each period, and a month of lead time of each offer."""
+    def worths(self, about: About = EVERYTHING) -> Iterator[Worth]:
+        """The next system's power in each period, and a month of lead time of each offer, as far as
+        they are asked about."""
         problem = self.built.problem
         for s, site in enumerate(problem.sites):
+            if not about(site.id):
+                continue
             kw = [q.provisioned_it_kw * (q.pue if site.power_is_utility else 1.0)
                   for q in problem.pools if q.site == s and not q.hosted]  # fmt: skip
             step = min((size for size in kw if size > 0), default=0.0)
             if step:
                 yield from self._power(s, step)
-        for group in self.groups():
+        for group in filter(about, self.groups()):
             yield from self._lead(group)
 
     def _power(self, s: int, step: float) -> Iterator[Worth]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tokenfleet.errors import TokenfleetError
+from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.study import Study
 from tokenfleet.mix.model import Label
@@ -25,8 +26,11 @@ from tokenfleet.schema.formats import PLANNED
 _PART = 1e-4  # of the peak of a workload, that is served where a precision is held
 
 
-def precisions(built: Built, study: Study) -> Iterator[tuple[Study, Target]]:
-    """Each precision of each workload, with the study of a problem that has its layouts.
+def precisions(
+    built: Built, study: Study, about: About = EVERYTHING
+) -> Iterator[tuple[Study, Target]]:
+    """Each precision of each workload that is asked about, with the study of a problem that has its
+    layouts.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before all were found.
@@ -38,6 +42,8 @@ def precisions(built: Built, study: Study) -> Iterator[tuple[Study, Target]]:
         problem = with_candidates(problem, candidates)
     apart = study.beside(problem)
     for w, workload in enumerate(problem.workloads):
+        if not about(workload.id):
+            continue
         for name, candidates in found.items():
             target = _target(apart, w, name)
             if target.amount and any(c.workload == w for c in candidates):

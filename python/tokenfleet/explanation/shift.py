@@ -3,9 +3,10 @@ longer contract.
 
 - *Energy*: every tariff moves by one factor. What a plan pays for energy is a part of its cost, so
   this is a price like any other (`reach`), in two directions.
-- *Speed*: the throughput of a system type on every workload moves by one factor. It stands in the
-  rows of the model, so the plan is solved again at factors between two that are known, until they
-  are close: at the one the best plan is better than any without the type, at the other it is not.
+- *Speed*: the throughput of a system type on every workload moves by one factor. The systems of a
+  plan pay from some factor on, which a linear programme tells. A little below, the plan is solved
+  again: if none is better than any without the type, that is the point, else the plan that was
+  found pays from a lower factor on, and so on.
 - *Term*: the price book states rents for several terms; which of them is below the flip price is
   known without a solve.
 """
@@ -17,17 +18,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+import pulp
+
 from tokenfleet.explanation.flip import Flip, Target
 from tokenfleet.explanation.reach import Mover, Reached, reach
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.mix.model import Label
+from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.model.index import Capacity
+from tokenfleet.mix.solver.growing import GrowingLp
 from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem
 
 Input = Literal["energy", "speed", "term"]
 _DEAREST = 10.0  # times today's tariffs
 _FASTEST = 4.0  # times today's speed, and the slowest is one over it
-_CLOSE = 1.005  # two speeds between which nobody looks further
+_CLOSE = 1.001  # two speeds between which nobody looks further
+_PLAINLY = 1e-5  # above the speed at which a plan just pays, so that rounding does not decide
 _NOISE = 1e-7  # of the loss
 
 
@@ -105,24 +113,26 @@ def by_speed(study: Study, target: Target, at_speed: Callable[[float], Problem])
     without = study.again(target.removed(study.problem)) if chosen else study.base
     if without is None:  # no plan does without it, however slow
         return Shift(target, "speed", chosen, None, 1.0 / _FASTEST, PROVEN)
-    asked = _Speeds(study, without, at_speed)
-    still, edge = 1.0, 1.0 / _FASTEST if chosen else _FASTEST
-    end = asked.pays(edge)
-    if (end is None) is not chosen:
+    asked = _Speeds(study, target, without, at_speed)
+    found = asked.slowest(1.0 / _FASTEST if chosen else 1.0)
+    at, not_yet = (found.not_yet, found.pays) if chosen else (found.pays, found.not_yet)
+    if at is None:
+        edge = 1.0 / _FASTEST if chosen else _FASTEST
         return Shift(target, "speed", chosen, None, edge, asked.how)
-    there, plan = edge, end
-    while max(there / still, still / there) > _CLOSE:
-        middle = math.sqrt(there * still)
-        found = asked.pays(middle, plan)
-        if (found is None) is chosen:
-            there, plan = middle, found
-        else:
-            still = middle
-    shown = without if plan is None else plan
+    shown = without if chosen or found.plan is None else found.plan
     return Shift(
-        target, "speed", chosen, there, still, asked.how,
+        target, "speed", chosen, at, not_yet, asked.how,
         systems_by_offer(shown.problem, shown.values),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Slowest:
+    """A speed at which the type pays, by a plan, and one below at which none does."""
+
+    pays: float | None
+    not_yet: float | None
+    plan: Answer | None = field(default=None, repr=False)
 
 
 @dataclass
@@ -130,20 +140,92 @@ class _Speeds:
     """Plans at other speeds of one system type, beside the best plan without it."""
 
     study: Study
+    target: Target
     without: Answer
     at_speed: Callable[[float], Problem]
     how: HowGot = PROVEN
 
-    def pays(self, factor: float, start: Answer | None = None) -> Answer | None:
+    def slowest(self, floor: float) -> _Slowest:
+        """The least speed at which a plan with the type is better than any without.
+
+        The faster, the better: so a plan's systems pay from some speed on, and wherever another
+        plan pays below, its own speed is less. `floor` is the least speed that is asked about.
+        """
+        plan, pays = self._first()
+        while plan is not None and pays > floor:
+            below = max(pays / _CLOSE, floor)
+            found = self._better(below)
+            if found is None:
+                return _Slowest(pays, below, plan)
+            plan, pays = found, min(self._enough(found), below)
+        return _Slowest(None, None) if plan is None or floor < 1.0 else _Slowest(pays, pays, plan)
+
+    def _first(self) -> tuple[Answer | None, float]:
+        """The plan, of those that are known to hold the type, that pays at the least speed, and
+        that speed; else the best plan at the highest."""
+        hold = Bound("hold", self.target.amount, True, self.target.least)
+        known = self.study.known([hold])
+        speeds = [self._enough(plan) for plan in known]
+        least = min(speeds, default=math.inf)
+        if least <= _FASTEST:
+            return known[speeds.index(least)], least
+        plan = self._better(_FASTEST)
+        return plan, math.inf if plan is None else self._enough(plan)
+
+    def _better(self, factor: float) -> Answer | None:
         """The best plan there, if it is better than any without the type."""
-        problem = self.at_speed(factor)
-        found = self.study.again(problem, None if start is None else start.values)
+        found = self.study.again(self.at_speed(factor), self.without.values)
         if found is None:
             return None
         if found.how != PROVEN or self.without.how != PROVEN:
             self.how = WITHIN
-        least = self.without.loss - _NOISE * max(abs(self.without.loss), 1e-9)
-        return found if found.loss < least else None
+        return found if found.loss < self._least() else None
+
+    def _least(self) -> float:
+        return self.without.loss - _NOISE * max(abs(self.without.loss), 1e-9)
+
+    def _enough(self, plan: Answer) -> float:
+        """The least speed at which the systems and replicas of a plan, with requests as is best,
+        cost no more than the best plan without the type; inf where they do at none.
+
+        Of whole numbers that are given, a speed is a column like any other: a capacity row asks
+        for load * requests <= n + (factor - 1) * n.
+        """
+        study, m = self.study, self.study.model
+        weights, constant = study.weights_beside(self.without)
+        objective.set_objective(m, dict(weights))
+        lp = GrowingLp(m.prob, study.options)
+        counts = {
+            la: round(plan.values.get(la, 0.0))
+            for la, v in m.columns.items()
+            if v.cat == pulp.LpInteger
+        }
+        for label, count in counts.items():
+            lp.bound(lp.column_index[m.columns[label].name], count, count)
+        lp.add_columns([0.0], [self._room(lp, counts)])
+        factor = lp.columns - 1
+        lp.bound(factor, 1.0 / _FASTEST - 1.0, _FASTEST - 1.0)
+        paid = [(lp.column_index[m.columns[la].name], a) for la, a in weights.items() if a]
+        columns, amounts = np.array([i for i, _ in paid]), np.array([a for _, a in paid])
+        lp.add_limits([(columns, amounts, self._least() - constant)])
+        lp.reprice((np.arange(lp.columns) == factor).astype(float))
+        answer = lp.solve(study.options.time_limit_s, warm=False)
+        if answer.status != "optimal":
+            return math.inf
+        return (1.0 + float(answer.columns[factor])) * (1.0 + _PLAINLY)
+
+    def _room(self, lp: GrowingLp, counts: Mapping[Label, int]) -> list[tuple[int, float]]:
+        """What the replicas of the type add to each capacity row, at today's speed."""
+        m, offers = self.study.model, self.study.problem.offers
+        pools = {offers[o].pool for o in self.target.offers}
+        room = []
+        for row in m.prob.constraints():
+            label = m.rows[row.name]
+            if isinstance(label, Capacity) and label.pool in pools:
+                replicas = m.replicas_of(label)
+                each = next(a for v, a in row.items() if v is m.columns[replicas])
+                room.append((lp.row_index[row.name], each * counts[replicas]))
+        return [entry for entry in room if entry[1]]
 
 
 def by_system(offers: Sequence[Target], problem: Problem) -> dict[str, Target]:

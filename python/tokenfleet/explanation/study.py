@@ -37,8 +37,14 @@ from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.search.ratio import search_goal
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solve import bounded_scale
-from tokenfleet.mix.solver.effort import Deadline, Effort
-from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions, relative_gap, run
+from tokenfleet.mix.solver.effort import Deadline, Effort, Slowness
+from tokenfleet.mix.solver.highs import (
+    OPTIMAL_GAP,
+    SolveOptions,
+    fingerprint,
+    relative_gap,
+    run,
+)
 from tokenfleet.mix.why.infeasible import check_problem
 from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Problem, Systems
@@ -47,7 +53,7 @@ from tokenfleet.verify.mix import verify_mix
 PROVEN: HowGot = "re-solved and proven"
 WITHIN: HowGot = "re-solved within gap"
 
-#: Seconds of one solve, unless the scenario gives less.
+#: Seconds of one solve on a machine that does nothing else, unless the scenario gives less.
 LONGEST_S = 60.0
 _ROUNDING = 1e-9
 # Nodes of a small model before it is begun anew: of trees of 2,000 to 4,000 nodes, as questions far
@@ -111,10 +117,12 @@ class Study:
         self.problem = replace(problem, objective=least)
         self.options = options
         self.deadline = Deadline(seconds)
+        self.slowness = Slowness()
         self._own = [0]  # problems solved; each study its own count, for they run side by side
         self._counts = [self._own]
         self.part = InPart(self.problem) if is_in_part(self.problem) else None
         self._known: list[Answer] = []
+        self._found: dict[bytes, Found] = {}  # by the numbers of the model that was solved
         self._rows: dict[str, pulp.LpConstraint] = {}
 
     @property
@@ -157,8 +165,14 @@ class Study:
         other = Study(self.problem, options)
         self.share(other)
         other.part = None if self.part is None else replace(self.part)
-        other._known = list(self._known)
+        other._known, other._found = list(self._known), dict(self._found)
         return other
+
+    def beside_others(self, threads: int) -> None:
+        """Counts its time as one of so many that work at a time."""
+        self.slowness = Slowness(threads)
+        if self.part is not None:
+            self.part.slowness = self.slowness
 
     def beside(self, problem: Problem) -> Study:
         """A study of a problem with the same best plan, and more that could have been in it."""
@@ -169,14 +183,21 @@ class Study:
     def share(self, other: Study) -> None:
         """Gives another study the best plan, the time and the count of this one."""
         other.base, other.deadline, other._counts = self.base, self.deadline, self._counts
+        other.slowness = self.slowness
         self._counts.append(other._own)
 
     # Changed problems
 
-    def again(self, problem: Problem, start: Mapping[Label, float] | None = None) -> Answer | None:
+    def again(
+        self,
+        problem: Problem,
+        start: Mapping[Label, float] | None = None,
+        looser: Answer | None = None,
+    ) -> Answer | None:
         """The best plan of a changed problem; None where there is none.
 
-        A `start` that is no plan of it is left out.
+        A `start` that is no plan of it is left out. `looser` is the best plan of a problem that
+        allows more: where it is a plan of this one, it is the best.
 
         Raises:
             OutOfTimeError: no time is left, or it ended before any plan.
@@ -184,6 +205,8 @@ class Study:
         """
         try:
             check_problem(problem)
+            if looser is not None and not verify_mix(problem, looser.values):
+                return replace(looser, problem=problem)
             start = start if same_columns(problem, self.problem) else None
             if self.part is not None and applies(problem):
                 return self._in_part(self.part, problem, start)
@@ -191,8 +214,19 @@ class Study:
         except InfeasibleError:
             return None
         m = build(problem, frame=frame)
-        found = search_goal(m, self.effort(), _start(m, problem, start))
+        found = self._searched(m, _start(m, problem, start))
         return self._answer(m, found, problem.objective.goal.sign)
+
+    def _searched(self, m: FleetModel, start: Mapping[str, float] | None) -> Found:
+        """The best plan of a model; a model that has the numbers of an earlier one, as where a
+        limit moved that is never reached, has its plan."""
+        if m.problem.objective.goal.per is not None:
+            return search_goal(m, self.effort(), start)
+        objective.set_goal(m)
+        effort, numbers = self.effort(), fingerprint(m.prob)
+        if numbers not in self._found:
+            self._found[numbers] = search_goal(m, effort, start)
+        return self._found[numbers]
 
     def _in_part(
         self, part: InPart, problem: Problem, start: Mapping[Label, float] | None
@@ -343,7 +377,7 @@ class Study:
         return self._rows[row.name]
 
     def effort(self) -> Effort:
-        """The time of one solve.
+        """The time of one solve, more of it where the machine is busy.
 
         Raises:
             OutOfTimeError: none is left.
@@ -352,7 +386,8 @@ class Study:
         if left <= 0:
             raise OutOfTimeError("the time given for the explanation is used up", "give it more")
         self._own[0] += 1
-        limit = min(self.options.time_limit_s, LONGEST_S, left)
+        longest = min(self.options.time_limit_s, LONGEST_S) * self.slowness.factor()
+        limit = min(longest, left)
         effort = Effort(replace(self.options, time_limit_s=limit), Deadline(limit), tree=_TREE)
         return effort if math.isinf(left) else effort.impatient()
 

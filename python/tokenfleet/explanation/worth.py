@@ -13,15 +13,17 @@ where the gap is wider than what the whole limit is worth, the relaxations alone
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.in_part import is_in_part
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
-from tokenfleet.mix.model.family import Family, StatedLimit
+from tokenfleet.mix.model.family import ALL, Family, StatedLimit
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.why.infeasible import UnboundedError
@@ -49,24 +51,45 @@ class Moved:
     problem: Callable[[], Problem | None]
 
 
-def worths(study: Study, moves: Sequence[Moved] = ()) -> Iterator[Worth]:
-    """The worth of every limit, of demand, of the reserve, and of further changes."""
+def worths(
+    study: Study,
+    moves: Iterable[Moved] = (),
+    about: About = EVERYTHING,
+    cut: tuple[int, int] = (0, 1),
+) -> Iterator[Worth]:
+    """The worth of every limit, of demand, of the reserve, and of further changes, as far as they
+    are asked about; `cut` is which part of how many, for several that share them."""
+    part, parts = cut
+    return (ask() for ask in _questions(study, moves, about)[part::parts])
+
+
+def _questions(study: Study, moves: Iterable[Moved], about: About) -> list[Callable[[], Worth]]:
+    """A question for each worth, none of which needs the answer of another."""
     base, problem = study.base, study.problem
     use = PlanUsage(base, PlanNumbers(base))
+    asked: list[Callable[[], Worth]] = []
     for family in FAMILIES:
         if family.places is None or family.used is None or not family.field:
             continue
         for place in family.stated(problem):
-            yield _of_limit(study, family, place, float(family.used(use, place)))
-    yield from _of_demand(study)
-    yield from _of_reserve(study)
-    for move in moves:
-        changed = move.problem()
-        found = None if changed is None else study.again(changed, base.values)
-        yield Worth(
-            what=move.what, where=move.where, unit=move.unit, limit=move.limit, unlimited=None,
-            steps=(_step(study, move.by, found, looser=True),),
-        )  # fmt: skip
+            if about(place.name):
+                used = float(family.used(use, place))
+                asked.append(partial(_of_limit, study, family, place, used))
+    for w, workload in enumerate(problem.workloads):
+        if about(workload.id) and not workload.free and workload.demand_rps.any():
+            asked.append(partial(_of_demand, study, w))
+    if about(ALL) and len({pool.reserve for pool in problem.pools}) == 1:
+        asked.append(partial(_of_reserve, study))
+    return asked + [partial(_of_move, study, move) for move in moves if about(move.where)]
+
+
+def _of_move(study: Study, move: Moved) -> Worth:
+    changed = move.problem()
+    found = None if changed is None else study.again(changed, study.base.values)
+    return Worth(
+        what=move.what, where=move.where, unit=move.unit, limit=move.limit, unlimited=None,
+        steps=(_step(study, move.by, found, looser=True),),
+    )  # fmt: skip
 
 
 def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> Worth:
@@ -101,12 +124,12 @@ def _more(
     try:
         unlimited = study.again(free, study.base.values)
     except UnboundedError:
-        return _up(study, family, place, sizes, math.inf), None
+        return _up(study, family, place, sizes, None), None
     if unlimited is None:
         return [_nothing(sizes[0], None, WITHIN)], None
     gained = study.base.loss - unlimited.loss
     if _saves(study, gained):
-        return _up(study, family, place, sizes, gained), gained
+        return _up(study, family, place, sizes, unlimited), gained
     return [_nothing(sizes[0], study.base.loss - unlimited.bound, unlimited.how)], 0.0
 
 
@@ -115,10 +138,16 @@ def _saves(study: Study, worth: float, noise: float = _SAME) -> bool:
 
 
 def _up(
-    study: Study, family: Family, place: StatedLimit, sizes: Sequence[float], most: float
+    study: Study,
+    family: Family,
+    place: StatedLimit,
+    sizes: Sequence[float],
+    unlimited: Answer | None,
 ) -> list[Step]:
-    """Larger and larger steps, until one saves as much as no limit at all would."""
+    """Larger and larger steps, until one saves as much as no limit at all would; `unlimited` is
+    the best plan then, if there is one."""
     steps: list[Step] = []
+    most = math.inf if unlimited is None else study.base.loss - unlimited.loss
     start = study.base.values
     ladder = (sizes[0] * times for times in _LADDER) if study.part is None else ()
     tried = sorted({*sizes, *ladder})
@@ -126,7 +155,7 @@ def _up(
         if steps and steps[-1].worth is not None and steps[-1].worth >= most * (1.0 - _SAME):
             break
         moved = family.moved(study.problem, place, by)
-        found = study.again(moved, start)
+        found = study.again(moved, start, unlimited)
         enough = None
         if found is not None:
             start = found.values
@@ -203,40 +232,34 @@ def _sizes(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
     return [max(place.limit, 1.0) / 100.0]
 
 
-def _of_demand(study: Study) -> Iterator[Worth]:
-    """One per cent more of each workload's demand: the cost of one more token."""
+def _of_demand(study: Study, w: int) -> Worth:
+    """One per cent more of a workload's demand: the cost of one more token."""
     problem = study.problem
-    for w, workload in enumerate(problem.workloads):
-        if workload.free or not workload.demand_rps.any():
-            continue
-        more = list(problem.workloads)
-        more[w] = replace(workload, demand_rps=workload.demand_rps * (1.0 + _DEMAND))
-        found = study.again(replace(problem, workloads=tuple(more)))
-        marginal = None
-        if found is not None and study.pays:
-            before = tokens_per_year(problem, study.base.values, "output")
-            added = tokens_per_year(found.problem, found.values, "output") - before
-            usd = found.annual_cost_usd - study.base.annual_cost_usd
-            marginal = usd * 1e6 / added if added > 0 else None
-        yield Worth(
-            what="demand", where=workload.id, unit="%", limit=None, unlimited=None,
-            steps=(_step(study, 100.0 * _DEMAND, found),), marginal_usd_per_mtok_output=marginal,
-        )  # fmt: skip
+    more = list(problem.workloads)
+    more[w] = replace(more[w], demand_rps=more[w].demand_rps * (1.0 + _DEMAND))
+    found = study.again(replace(problem, workloads=tuple(more)))
+    marginal = None
+    if found is not None and study.pays:
+        before = tokens_per_year(problem, study.base.values, "output")
+        added = tokens_per_year(found.problem, found.values, "output") - before
+        usd = found.annual_cost_usd - study.base.annual_cost_usd
+        marginal = usd * 1e6 / added if added > 0 else None
+    return Worth(
+        what="demand", where=problem.workloads[w].id, unit="%", limit=None, unlimited=None,
+        steps=(_step(study, 100.0 * _DEMAND, found),), marginal_usd_per_mtok_output=marginal,
+    )  # fmt: skip
 
 
-def _of_reserve(study: Study) -> Iterator[Worth]:
+def _of_reserve(study: Study) -> Worth:
     """One spare system of each used pool more, and one less."""
     problem = study.problem
-    stated = {pool.reserve for pool in problem.pools}
-    if len(stated) != 1:
-        return
-    (kept,) = stated
+    kept = problem.pools[0].reserve
     steps = []
     for by in (-1, 1) if kept else (1,):
         pools = tuple(replace(pool, reserve=kept + by) for pool in problem.pools)
         start: Mapping[Label, float] | None = study.base.values if by < 0 else None
         steps.append(_step(study, by, study.again(replace(problem, pools=pools), start)))
-    yield Worth(
-        what="reserve of each used pool", where="all", unit="systems", limit=kept, unlimited=None,
+    return Worth(
+        what="reserve of each used pool", where=ALL, unit="systems", limit=kept, unlimited=None,
         steps=tuple(steps),
     )  # fmt: skip

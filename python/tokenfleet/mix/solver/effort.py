@@ -27,13 +27,14 @@ class Deadline:
 class Slowness:
     """How much longer than alone on its machine the process takes, from its creation on."""
 
-    def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
+    def __init__(self, threads: int = 1) -> None:
+        """`threads` that work at a time."""
+        self.wall, self.cpu, self.threads = time.perf_counter(), time.process_time(), threads
 
     def factor(self) -> float:
-        """Seconds that passed for each of processor time: 1 on an idle machine, 10 at a tenth of a
-        processor; never below 1, as where several threads run, nor above 20."""
-        worked = max(time.process_time() - self.cpu, _LEAST_S)
+        """Seconds that passed for each of a thread's processor time: 1 on an idle machine, 10 at a
+        tenth of a processor; never below 1, nor above 20."""
+        worked = max(time.process_time() - self.cpu, _LEAST_S) / self.threads
         return min(max((time.perf_counter() - self.wall) / worked, 1.0), _SLOWEST)
 
 

@@ -16,6 +16,7 @@ The relative gap is `|value - bound| / max(|value|, 1e-9)`; `optimal` means gap 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -393,6 +394,20 @@ def arrays_of(lp: pulp.LpProblem, matrix: Matrix, mip: bool, factor: float) -> A
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         highs_lp.integrality_ = [kinds[whole] for whole in matrix.integral]
     return highs_lp
+
+
+def fingerprint(lp: pulp.LpProblem) -> bytes:
+    """The same of two models where all their numbers are: their plans are the same as well."""
+    matrix = compiled(lp)
+    whole = arrays_of(lp, matrix, False, sign_of(lp))
+    numbers = (
+        whole.col_cost_, whole.col_lower_, whole.col_upper_, whole.row_lower_, whole.row_upper_,
+        matrix.starts, matrix.columns, matrix.values, matrix.integral, [whole.offset_],
+    )  # fmt: skip
+    digest = hashlib.sha256(f"{lp.sense} {matrix.names}".encode())
+    for array in numbers:
+        digest.update(np.asarray(array).tobytes())
+    return digest.digest()
 
 
 def bound_of(value: float | None, other: float) -> float:
