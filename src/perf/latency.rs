@@ -158,6 +158,9 @@ impl Among {
     /// Replicas that share a queue for a place. Answers of one length that began together end together
     /// and are followed by as many prompts on the same replica: the others do not help as much.
     fn pooled(&self) -> f64 {
+        if self.count == 1.0 {
+            return 1.0;
+        }
         let apart = (2.0 * self.varied).min(1.0);
         self.count.powf(0.5 + 0.5 * apart)
     }
@@ -341,8 +344,11 @@ impl Pressure {
             let beside_full = service.fixed_s + service.steps * pressure.tau;
             class.share * most(beside_full, service.alone_s) / lanes
         };
-        let parts: Vec<f64> = classes.iter().enumerate().map(part).collect();
-        let busy: f64 = parts.iter().sum();
+        let mut parts = [0.0; MAX_CLASSES];
+        for (taken, class) in parts.iter_mut().zip(classes.iter().enumerate()) {
+            *taken = part(class);
+        }
+        let busy: f64 = parts[..classes.len()].iter().sum();
         if busy >= 1.0 {
             return None;
         }
@@ -366,6 +372,11 @@ impl Pressure {
             wanted,
         );
         Some(pressure)
+    }
+
+    /// What a request feels that meets no other, on a replica at utilisation `u` or less.
+    pub fn alone(replica: &Replica, u: f64) -> Self {
+        Self::at(replica, 0.0, 0.0, 1.0, Beside::up_to(u))
     }
 
     fn at(replica: &Replica, n: f64, attention_s: f64, share: f64, beside: Beside) -> Self {
@@ -412,7 +423,8 @@ impl Pressure {
             let prompts = 1.0 - self.decode_share;
             let pooled = among.pooled();
             let taken = all_slots_taken(pooled * batch, pooled * held, u, prompts);
-            tail.push(taken, uneven / (1.0 - u.powf(pooled)));
+            let all_full = if pooled == 1.0 { u } else { u.powf(pooled) };
+            tail.push(taken, uneven / (1.0 - all_full));
         }
         self.queued[0] = self.queue.mean();
         self.wait[0] = tail.mean();
