@@ -224,11 +224,18 @@ fn search_unit(spec: &Spec, space: &Space, unit: Unit, known: &Fronts) -> Found 
     let points = space.points_per_layout(unit.workload);
     let mut steps = Steps::default();
     for choice in space.layouts(spec, unit) {
-        let evaluated = resolve(spec, &choice.configuration)
-            .and_then(|layout| Some((layout, steps.of(&layout)?)));
-        match evaluated {
+        let Some(layout) = resolve(spec, &choice.configuration) else {
+            at.counts.no_layout += points;
+            continue;
+        };
+        let budget = kv_budget_bytes(&layout);
+        if budget <= 0.0 && steps.exist(&layout) {
+            at.counts.memory += points;
+            continue;
+        }
+        match steps.of(&layout) {
             None => at.counts.no_layout += points,
-            Some((layout, step)) => at.search_layout(&layout, &step, &choice),
+            Some(step) => at.search_layout(&layout, &step, budget, &choice),
         }
     }
     Found {
@@ -254,19 +261,22 @@ enum Out {
 }
 
 impl UnitSearch<'_> {
-    fn search_layout(&mut self, layout: &Layout, step: &StepModel, choice: &LayoutChoice) {
+    /// `budget_bytes`: what an accelerator has for caches.
+    fn search_layout(
+        &mut self,
+        layout: &Layout,
+        step: &StepModel,
+        budget_bytes: f64,
+        choice: &LayoutChoice,
+    ) {
         let (workload, c) = (self.workload, &choice.configuration);
         let sets: Vec<_> = (0..workload.set_count())
             .map(|s| workload.admitted(s))
             .collect();
-        let budget = kv_budget_bytes(layout);
-        if budget <= 0.0 {
-            self.counts.memory += self.space.points_per_layout(c.workload);
-            return;
-        }
         let work = class_work(layout, step, workload);
-        let fit =
-            |admitted: &Admitted| sequences_in(budget, layout, longest_kv(&work, admitted.set));
+        let fit = |admitted: &Admitted| {
+            sequences_in(budget_bytes, layout, longest_kv(&work, admitted.set))
+        };
         let fits: Vec<f64> = sets.iter().map(fit).collect();
         // Large batches first: they need the fewest replica-seconds, so that small ones are beaten.
         for (b, &batch) in workload.batches.iter().enumerate().rev() {

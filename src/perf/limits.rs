@@ -4,7 +4,7 @@ use crate::perf::latency::{members, Percentiles, Pressure};
 use crate::perf::mixture;
 use crate::perf::replica::Replica;
 use crate::perf::role::Role;
-use crate::workload::{Admitted, Metric, Mix, Over, Slo, MAX_CLASSES};
+use crate::workload::{Admitted, Metric, Mix, Over, Slo, MAX_CLASSES, PERCENTILES};
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
 #[derive(Debug, Clone, Copy)]
@@ -243,27 +243,42 @@ impl Limits<'_> {
         for bound in self.binding(replica.role, set.into()) {
             let (metric, of) = (bound.0.metric as usize, bound.1);
             let Of::Class(k) = of else { continue };
+            if excess_of(bound, self.value_of(most, bound)) < -SURE {
+                continue;
+            }
+            sure.held[metric] &= !(1 << k);
             if excess_of(bound, self.value_of(least, bound)) > SURE {
                 sure.late[metric] |= 1 << k;
             }
-            if sure.late[metric] >> k & 1 == 1
-                || excess_of(bound, self.value_of(most, bound)) >= -SURE
-            {
-                sure.held[metric] &= !(1 << k);
-            }
         }
-        if let Some(own) = own {
-            for bound in self.binding(replica.role, own) {
-                let least = Pressed {
-                    admitted: own,
-                    ..least
-                };
-                if excess_of(bound, self.range_of(least, bound).0) > SURE {
-                    sure.own_late[bound.0.metric as usize] = true;
-                }
+        if let Some(admitted) = own {
+            let least = Pressed { admitted, ..least };
+            for bound in self.binding(replica.role, admitted) {
+                let metric = bound.0.metric as usize;
+                sure.own_late[metric] |=
+                    sure.held[metric] != set && self.surely_breaks(least, bound);
             }
         }
         sure
+    }
+
+    /// Whether a limit breaks beyond doubt. Of a class that is late at a percentile, at least so many are
+    /// late: where that is too many of all requests together, their percentile need not be found.
+    fn surely_breaks(&self, at: Pressed, bound: Bound) -> bool {
+        let (slo, of, share) = bound;
+        if matches!(of, Of::Class(_)) || slo.percentile == 0 {
+            return excess_of(bound, self.value_of(at, bound)) > SURE;
+        }
+        let most_s = share * slo.limit_s * (1.0 + SURE);
+        let (mut late, mut total) = (0.0, 0.0);
+        for k in members(at.admitted.set) {
+            let weight = at.admitted.mix.weight(k);
+            let is_late = |i: &usize| self.value(at, k, slo.metric, *i) > most_s;
+            let least = (1..PERCENTILES.len()).find(is_late);
+            late += weight * least.map_or(0.0, |i| 1.0 - PERCENTILES[i]);
+            total += weight;
+        }
+        late > (1.0 - PERCENTILES[slo.percentile]) * total * (1.0 + SURE)
     }
 
     /// Whether the capacity is surely below `u`.
