@@ -12,7 +12,7 @@ use crate::perf::limits::Limits;
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::pool_loop::{self, Pool, PoolLoop};
 use crate::perf::replica::{
-    needed_sequences, request_joules, sequences_that_fit, ClassWork, Replica,
+    class_joules, needed_sequences, sequences_that_fit, ClassWork, Replica,
 };
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
@@ -33,6 +33,8 @@ pub(crate) struct Rated<'a> {
     pub(crate) workload: &'a Workload,
     pub(crate) layout: &'a Layout<'a>,
     pub(crate) replica: &'a Replica<'a>,
+    /// Joules of a request of each class above a replica that stands loaded.
+    pub(crate) joules: &'a [f64; MAX_CLASSES],
     /// Admitted classes.
     pub(crate) admitted: Admitted<'a>,
     /// Answer quality.
@@ -54,7 +56,7 @@ impl Rated<'_> {
             classes: self.workload.classes.len(),
             load: [f64::INFINITY; MAX_CLASSES],
             joules: [f64::INFINITY; MAX_CLASSES],
-            idle_w: layout.standing_w() - layout.idle_w(),
+            idle_w: self.rise_w(),
             quality: self.quality,
             oddities: self.oddities(),
             capacity,
@@ -62,8 +64,8 @@ impl Rated<'_> {
         };
         for k in members(self.admitted.set) {
             kept.load[k] = replica.load_factor() * replica.classes[k].load / capacity;
-            let least = LEAST_RISE * kept.idle_w * kept.load[k];
-            kept.joules[k] = request_joules(layout, replica, k).max(least);
+            let least = self.least_rise_w() * kept.load[k];
+            kept.joules[k] = self.joules[k].max(least);
         }
         if let Mix::Own(_) = self.admitted.mix {
             kept.of_each = Some(Box::new([kept.load, kept.joules]));
@@ -71,6 +73,16 @@ impl Rated<'_> {
             kept.joules = self.mean_of(&kept.joules);
         }
         kept
+    }
+
+    /// Watts that having requests adds to an idle replica.
+    fn rise_w(&self) -> f64 {
+        self.layout.standing_w() - self.layout.idle_w()
+    }
+
+    /// Joules per replica-second that a request takes at least, W.
+    pub(crate) fn least_rise_w(&self) -> f64 {
+        LEAST_RISE * self.rise_w()
     }
 
     /// For every class, the mean over requests of the mix: all that matters where it is known.
@@ -350,6 +362,7 @@ pub fn point(spec: &Spec, c: &Configuration, group: usize) -> std::result::Resul
             workload,
             layout,
             replica,
+            joules: &class_joules(layout, replica),
             admitted,
             quality: workload.quality[c.precision],
             fewer_bits: workload.has_fewer_bits(c.precision),

@@ -43,6 +43,16 @@ pub struct Kept {
     pub of_each: Option<Box<[[f64; MAX_CLASSES]; 2]>>,
 }
 
+/// A candidate whose capacity is not known, as it is at capacity 1. At capacity c its load is that over c,
+/// and its joules are no less than these, and than `rise_w` times that load.
+#[derive(Debug, Clone, Copy)]
+pub struct Floor<'a> {
+    /// The candidate at capacity 1.
+    pub kept: &'a Kept,
+    /// Joules per replica-second that it draws at least, W.
+    pub rise_w: f64,
+}
+
 /// Layers stand in stages, one behind the other.
 pub const PIPELINE: u8 = 1;
 /// Weights have fewer bits than 8 and than the published ones.
@@ -83,31 +93,35 @@ impl Kept {
         other.gpus % self.gpus == 0 && (other.gpus <= other.per_system || fills_systems)
     }
 
-    /// The largest capacity below which `floor` is surely dominated by this one, if it is above `least`:
-    /// its load is that at capacity 1, and its joules are no more than at any capacity below. `some` is
-    /// a class that it admits.
+    /// The largest capacity below which what [`floor`](Floor) is of is surely dominated by this one, if it
+    /// is above `least`. `some` is a class that it admits.
     #[inline(always)]
-    fn beats_up_to(&self, floor: &Self, least: f64, some: usize) -> Option<f64> {
-        let (a, b) = (f64::from(self.gpus), f64::from(floor.gpus));
+    fn beats_up_to(&self, floor: &Floor, least: f64, some: usize) -> Option<f64> {
+        let Floor { kept, rise_w } = *floor;
+        let (a, b) = (f64::from(self.gpus), f64::from(kept.gpus));
         // Most are told apart by one class.
-        if self.load[some] * (a * least) > floor.load[some] * b {
+        if self.load[some] * (a * least) > kept.load[some] * b {
             return None;
         }
-        let classes = self.classes;
-        let above_least = none_above(classes, (&self.load, a * least), (&floor.load, b));
-        if !above_least || !none_above(classes, (&self.joules, 1.0), (&floor.joules, 1.0)) {
+        if !none_above(self.classes, (&self.load, a * least), (&kept.load, b)) {
             return None;
         }
-        let less = self.quality < floor.quality || self.is_odder(floor);
-        if less || self.idle_w * b > floor.idle_w * a {
+        let less = self.quality < kept.quality || self.is_odder(kept);
+        if less || self.idle_w * b > kept.idle_w * a || !self.packs_into(kept) {
             return None;
         }
-        let admitted = (0..floor.classes).filter(|k| floor.load[*k].is_finite());
-        let most = admitted
-            .map(|k| floor.load[k] * b / (self.load[k] * a))
-            .fold(f64::INFINITY, f64::min);
+        let up_to = |k: usize| {
+            let by_load = kept.load[k] * b / (self.load[k] * a);
+            if self.joules[k] <= kept.joules[k] {
+                by_load
+            } else {
+                by_load.min(rise_w * kept.load[k] / self.joules[k])
+            }
+        };
+        let admitted = (0..kept.classes).filter(|k| kept.load[*k].is_finite());
+        let most = admitted.map(up_to).fold(f64::INFINITY, f64::min);
         // Strictly below, so that a tie in all else is broken by load whatever the numbers round to.
-        self.packs_into(floor).then_some(most * (1.0 - CLOSE))
+        (most > least).then_some(most * (1.0 - CLOSE))
     }
 
     /// Strictly better somewhere, given that it is nowhere worse and of equal size.
@@ -170,15 +184,14 @@ impl Front {
     }
 
     /// The largest capacity below which a candidate is surely dominated by one that is kept, between
-    /// `least` and `enough`: its load is that at capacity 1, and its joules are no more than at any
-    /// capacity below.
-    pub fn beat_up_to(&self, floor: &Kept, least: f64, enough: f64) -> f64 {
+    /// `least` and `enough`.
+    pub fn beat_up_to(&self, floor: &Floor, least: f64, enough: f64) -> f64 {
         pulp::Arch::new().dispatch(|| self.beat_up_to_here(floor, least, enough))
     }
 
     #[inline(always)]
-    fn beat_up_to_here(&self, floor: &Kept, least: f64, enough: f64) -> f64 {
-        let some = floor.load.iter().position(|load| load.is_finite());
+    fn beat_up_to_here(&self, floor: &Floor, least: f64, enough: f64) -> f64 {
+        let some = floor.kept.load.iter().position(|load| load.is_finite());
         let (Some(some), mut most) = (some, least) else {
             return least;
         };

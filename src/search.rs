@@ -14,12 +14,12 @@ use serde::{Serialize, Serializer};
 use crate::error::Error;
 use crate::evaluate::{class_work, is_batch, limits, longest_kv, Rated};
 use crate::perf::layout::Layout;
-use crate::perf::limits::{Limits, IDLE};
+use crate::perf::limits::{Limits, Verdict, WhenIdle, IDLE};
 use crate::perf::memory::kv_budget_bytes;
-use crate::perf::replica::{needed_sequences, sequences_in, Replica};
+use crate::perf::replica::{class_joules, needed_sequences, sequences_in, Replica};
 use crate::perf::role::Role;
 use crate::perf::step::{StepModel, Steps};
-use crate::prune::{Front, Kept};
+use crate::prune::{Floor, Front, Kept};
 use crate::space::{resolve, Configuration, LayoutChoice, Space, Unit};
 use crate::workload::{Admitted, Metric, Spec, Workload};
 
@@ -188,18 +188,21 @@ pub fn search(spec: &Spec, space: &Space, first: u64, last: u64) -> Found {
         .reduce(Found::default, Found::merge)
 }
 
-/// Units of a partition's round are those whose place in it is a multiple of this, and that no earlier
-/// round had. Sevens share no factor with the usual sizes of axes, so that each round sees all of them.
-const STRIDES: [u64; 3] = [49, 7, 1];
+/// A partition's first round are the units whose place in it is a multiple of this squared. The others
+/// follow by what is left when their place is divided by it, so that each round knows what earlier ones
+/// kept. Sevens share no factor with the usual sizes of axes, so that each round sees all of them.
+const STRIDE: u64 = 7;
 
 fn search_partition(spec: &Spec, space: &Space, index: u64) -> Found {
     let units = space.partition(index);
     let mut found = Found::default();
-    for (round, stride) in STRIDES.into_iter().enumerate() {
-        let seen = |place: &u64| STRIDES[..round].iter().any(|s| place % s == 0);
+    for round in 0..=STRIDE {
+        let round_of = |place: u64| match place % (STRIDE * STRIDE) {
+            0 => 0,
+            _ => 1 + place % STRIDE,
+        };
         let fresh: Vec<u64> = (0..units.end - units.start)
-            .step_by(stride as usize)
-            .filter(|place| !seen(place))
+            .filter(|place| round_of(*place) == round)
             .collect();
         let more = fresh
             .into_par_iter()
@@ -221,11 +224,18 @@ fn search_unit(spec: &Spec, space: &Space, unit: Unit, known: &Fronts) -> Found 
     let points = space.points_per_layout(unit.workload);
     let mut steps = Steps::default();
     for choice in space.layouts(spec, unit) {
-        let evaluated = resolve(spec, &choice.configuration)
-            .and_then(|layout| Some((layout, steps.of(&layout)?)));
-        match evaluated {
+        let Some(layout) = resolve(spec, &choice.configuration) else {
+            at.counts.no_layout += points;
+            continue;
+        };
+        let budget = kv_budget_bytes(&layout);
+        if budget <= 0.0 && steps.exist(&layout) {
+            at.counts.memory += points;
+            continue;
+        }
+        match steps.of(&layout) {
             None => at.counts.no_layout += points,
-            Some((layout, step)) => at.search_layout(&layout, &step, &choice),
+            Some(step) => at.search_layout(&layout, &step, budget, &choice),
         }
     }
     Found {
@@ -251,21 +261,25 @@ enum Out {
 }
 
 impl UnitSearch<'_> {
-    fn search_layout(&mut self, layout: &Layout, step: &StepModel, choice: &LayoutChoice) {
+    /// `budget_bytes`: what an accelerator has for caches.
+    fn search_layout(
+        &mut self,
+        layout: &Layout,
+        step: &StepModel,
+        budget_bytes: f64,
+        choice: &LayoutChoice,
+    ) {
         let (workload, c) = (self.workload, &choice.configuration);
         let sets: Vec<_> = (0..workload.set_count())
             .map(|s| workload.admitted(s))
             .collect();
-        let budget = kv_budget_bytes(layout);
-        if budget <= 0.0 {
-            self.counts.memory += self.space.points_per_layout(c.workload);
-            return;
-        }
         let work = class_work(layout, step, workload);
-        let fit =
-            |admitted: &Admitted| sequences_in(budget, layout, longest_kv(&work, admitted.set));
+        let fit = |admitted: &Admitted| {
+            sequences_in(budget_bytes, layout, longest_kv(&work, admitted.set))
+        };
         let fits: Vec<f64> = sets.iter().map(fit).collect();
-        for (b, &batch) in workload.batches.iter().enumerate() {
+        // Large batches first: they need the fewest replica-seconds, so that small ones are beaten.
+        for (b, &batch) in workload.batches.iter().enumerate().rev() {
             if !is_batch(layout, b, batch) {
                 self.counts.no_layout += sets.len() as u64;
                 continue;
@@ -277,38 +291,43 @@ impl UnitSearch<'_> {
                 continue;
             }
             let replica = Replica::new(layout, step, &work, batch);
-            let held = self.held_when_idle(&replica);
+            let joules = class_joules(layout, &replica);
+            let idle = self.when_idle(&replica);
             let fitting = sets.iter().enumerate().filter(|(s, _)| fits[*s] >= needed);
             for (s, &admitted) in fitting {
                 let rated = Rated {
                     workload,
                     layout,
                     replica: &replica,
+                    joules: &joules,
                     admitted,
                     quality: workload.quality[c.precision],
                     fewer_bits: workload.has_fewer_bits(c.precision),
                     id: self.space.point_id(c.workload, choice.first, b, s),
                 };
-                self.search_point(&rated, c, &held);
+                self.search_point(&rated, c, &idle);
             }
         }
     }
 
-    /// By group of sites, the classes whose limits hold on an idle replica with every class.
-    fn held_when_idle(&self, replica: &Replica) -> Vec<u32> {
-        let all = self
-            .workload
+    /// By group of sites, what is surely known of an idle replica with any classes.
+    fn when_idle(&self, replica: &Replica) -> Vec<WhenIdle> {
+        let workload = self.workload;
+        let own = workload.own_mix.then(|| workload.own());
+        let sets = workload
             .class_sets
             .iter()
-            .fold(0, |all, set| all | set);
-        (0..self.workload.round_trip_s.len())
-            .map(|group| limits(self.workload, group).held_when_idle(replica, all))
+            .copied()
+            .chain(own.map(|own| own.set));
+        let all = sets.fold(0, |all, set| all | set);
+        (0..workload.round_trip_s.len())
+            .map(|group| limits(workload, group).when_idle(replica, all, own))
             .collect()
     }
 
-    fn search_point(&mut self, rated: &Rated, c: &Configuration, held: &[u32]) {
+    fn search_point(&mut self, rated: &Rated, c: &Configuration, idle: &[WhenIdle]) {
         let (mut late, mut usable, mut dominated) = (None, false, false);
-        for (group, held) in held.iter().enumerate() {
+        for (group, idle) in idle.iter().enumerate() {
             let key = GroupKey {
                 workload: c.workload,
                 latency_group: group,
@@ -323,7 +342,7 @@ impl UnitSearch<'_> {
             };
             let kept = self.fronts.entry(key).or_default();
             let bounds = Bounds([self.known.get(&key).unwrap_or(&EMPTY), kept]);
-            match rate(rated, &limits(self.workload, group), *held, &bounds) {
+            match rate(rated, &limits(self.workload, group), idle, &bounds) {
                 Err(Out::Late(metric)) => late = Some(metric),
                 Err(Out::Dominated) => dominated = true,
                 Ok(candidate) => {
@@ -343,14 +362,17 @@ impl UnitSearch<'_> {
 
 static EMPTY: Front = Front::new();
 
-fn rate(rated: &Rated, limits: &Limits, held: u32, bounds: &Bounds) -> Result<Kept, Out> {
+fn rate(rated: &Rated, limits: &Limits, idle: &WhenIdle, bounds: &Bounds) -> Result<Kept, Out> {
     let Rated {
         replica, admitted, ..
     } = *rated;
-    if admitted.mix.is_known() || admitted.set & !held != 0 {
-        if let Some(metric) = limits.late_when_idle(replica, admitted) {
-            return Err(Out::Late(metric));
-        }
+    let late = match idle.of(admitted) {
+        Verdict::Holds => None,
+        Verdict::Late(metric) => Some(metric),
+        Verdict::Open => limits.late_when_idle(replica, admitted),
+    };
+    if let Some(metric) = late {
+        return Err(Out::Late(metric));
     }
     if bounds.beat(rated, limits) {
         return Err(Out::Dominated);
@@ -365,14 +387,18 @@ struct Bounds<'a>([&'a Front; 2]);
 impl Bounds<'_> {
     /// Whether a candidate that holds its limits when idle is surely dominated.
     ///
-    /// Its load is `load/capacity`, and its joules are least where its load is. So where its limits break
-    /// at the utilisation below which a kept one has the lower load, it is useless.
+    /// Its load and its joules only rise as its capacity falls. So where its limits break at the
+    /// utilisation below which a kept one is no worse in any of them, it is useless.
     fn beat(&self, rated: &Rated, limits: &Limits) -> bool {
-        let beaten = self.beat_up_to(&rated.kept(1.0), 1.0);
+        let floor = Floor {
+            kept: &rated.kept(1.0),
+            rise_w: rated.least_rise_w(),
+        };
+        let beaten = self.beat_up_to(&floor, 1.0);
         beaten >= 1.0 || beaten > IDLE && limits.breaks_below(rated.replica, rated.admitted, beaten)
     }
 
-    fn beat_up_to(&self, floor: &Kept, enough: f64) -> f64 {
+    fn beat_up_to(&self, floor: &Floor, enough: f64) -> f64 {
         let [known, own] = self.0;
         own.beat_up_to(floor, known.beat_up_to(floor, IDLE, enough), enough)
     }

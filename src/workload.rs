@@ -54,6 +54,9 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// Every metric, in the order of its number.
+    pub const ALL: [Self; 3] = [Self::Ttft, Self::Tpot, Self::E2e];
+
     /// Its name in specifications and answers.
     pub fn name(self) -> &'static str {
         match self {
@@ -230,10 +233,15 @@ impl Workload {
                 set: *set,
                 mix: Mix::Any,
             },
-            None => Admitted {
-                set: ((1u64 << self.classes.len()) - 1) as u32,
-                mix: Mix::Own(&self.classes),
-            },
+            None => self.own(),
+        }
+    }
+
+    /// All classes in the workload's own shares.
+    pub fn own(&self) -> Admitted<'_> {
+        Admitted {
+            set: ((1u64 << self.classes.len()) - 1) as u32,
+            mix: Mix::Own(&self.classes),
         }
     }
 

@@ -175,6 +175,9 @@ impl Among {
 
     /// Replicas that share a queue for a place: where answers end together the others do not help as much.
     fn pooled(&self) -> f64 {
+        if self.count == 1.0 {
+            return 1.0;
+        }
         self.count.powf(0.5 + 0.5 * self.apart())
     }
 }
@@ -187,12 +190,6 @@ struct Calmer {
 }
 
 impl Calmer {
-    /// As it is.
-    const NOT: Self = Self {
-        scale: 0.0,
-        bend: 0.0,
-    };
-
     /// Where it has fallen as far as `exp(−t/scale)` has at `t`.
     fn at(&self, t: f64) -> f64 {
         2.0 * t / (1.0 + (1.0 + 4.0 * self.bend * self.scale * t).sqrt())
@@ -381,8 +378,11 @@ impl Pressure {
             let beside_full = service.fixed_s + service.steps * pressure.tau;
             class.share * most(beside_full, service.alone_s) / lanes
         };
-        let parts: Vec<f64> = classes.iter().enumerate().map(part).collect();
-        let busy: f64 = parts.iter().sum();
+        let mut parts = [0.0; MAX_CLASSES];
+        for (taken, class) in parts.iter_mut().zip(classes.iter().enumerate()) {
+            *taken = part(class);
+        }
+        let busy: f64 = parts[..classes.len()].iter().sum();
         if busy >= 1.0 {
             return None;
         }
@@ -406,6 +406,11 @@ impl Pressure {
             wanted,
         );
         Some(pressure)
+    }
+
+    /// What a request feels that meets no other, on a replica at utilisation `u` or less.
+    pub fn alone(replica: &Replica, u: f64) -> Self {
+        Self::at(replica, 0.0, 0.0, 1.0, Beside::up_to(u))
     }
 
     fn at(replica: &Replica, n: f64, attention_s: f64, share: f64, beside: Beside) -> Self {
@@ -453,21 +458,28 @@ impl Pressure {
             let prompts = 1.0 - self.decode_share;
             let pooled = among.pooled();
             let taken = all_slots_taken(pooled * batch, pooled * held, u, prompts);
-            places.push(taken, uneven / (1.0 - u.powf(pooled)));
+            let all_full = if pooled == 1.0 { u } else { u.powf(pooled) };
+            places.push(taken, uneven / (1.0 - all_full));
         }
         let tail = queue.and(&places);
         let calmer = self.calmer(replica, busy, among);
-        let shorter = |t: f64| t - calmer.at(t);
-        let mean = queue.mean();
-        self.queued[0] = mean - busy * shorter(calmer.scale);
-        self.wait[0] = tail.mean() - busy * shorter(calmer.scale);
+        self.queued[0] = queue.mean();
+        self.wait[0] = tail.mean();
+        if let Some(calmer) = &calmer {
+            let shorter = busy * (calmer.scale - calmer.at(calmer.scale));
+            self.queued[0] -= shorter;
+            self.wait[0] -= shorter;
+        }
         let n = self.n.min(u * batch);
         let spread = crowd_spread(batch, n, 1.0 / (1.0 - u)) / among.count.sqrt();
         for i in (1..5).filter(|i| wanted.0[*i]) {
             let p = PERCENTILES[i];
-            let alone = queue.quantile(p);
-            self.queued[i] = calmer.at(alone);
-            self.wait[i] = (tail.quantile(p) - shorter(alone)).max(places.quantile(p));
+            (self.queued[i], self.wait[i]) = (queue.quantile(p), tail.quantile(p));
+            if let Some(calmer) = &calmer {
+                let shorter = self.queued[i] - calmer.at(self.queued[i]);
+                self.queued[i] -= shorter;
+                self.wait[i] = (self.wait[i] - shorter).max(places.quantile(p));
+            }
             if i > 1 && decodes {
                 let crowded = (n + NORMAL_QUANTILES[i] * spread).min(batch).max(self.n);
                 self.tau_at[i] = replica.tau(replica.met(crowded), attention_s);
@@ -475,17 +487,18 @@ impl Pressure {
         }
     }
 
-    /// How long requests wait for prompts where their number on the replica is held.
-    fn calmer(&self, replica: &Replica, busy: f64, among: Among) -> Calmer {
-        if busy <= 0.0 || !replica.role.shares_steps() {
-            return Calmer::NOT;
+    /// How much shorter requests wait for prompts where their number on the replica is held; `None`
+    /// where it is not.
+    fn calmer(&self, replica: &Replica, busy: f64, among: Among) -> Option<Calmer> {
+        let held = among.held() * among.apart();
+        if held == 0.0 || busy <= 0.0 || !replica.role.shares_steps() {
+            return None;
         }
         let held_s = busy / self.prompt_rate.iter().sum::<f64>();
-        let requests = self.requests(replica, busy);
-        Calmer {
+        Some(Calmer {
             scale: self.queue.mean() / busy,
-            bend: among.held() * among.apart() / (2.0 * requests * held_s * held_s),
-        }
+            bend: held / (2.0 * self.requests(replica, busy) * held_s * held_s),
+        })
     }
 
     /// Requests on a lane: in decode, being read and waiting for that.

@@ -124,7 +124,7 @@ pub fn local_heads(heads: u32, kv_heads: u32, tp: u32) -> (f64, f64) {
 }
 
 /// A matrix product `n×k` of one layer, with the dtype of its weights.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Product {
     /// Output width.
     pub n: f64,

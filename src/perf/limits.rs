@@ -4,7 +4,7 @@ use crate::perf::latency::{members, Percentiles, Pressure};
 use crate::perf::mixture;
 use crate::perf::replica::Replica;
 use crate::perf::role::Role;
-use crate::workload::{Admitted, Metric, Mix, Over, Slo, MAX_CLASSES};
+use crate::workload::{Admitted, Metric, Mix, Over, Slo, MAX_CLASSES, PERCENTILES};
 
 /// What a replica is held to: limits, the split of the TTFT budget, and the way to the user.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,46 @@ enum Of {
 
 /// A limit, whose time it is on, and the share of it that the role has.
 type Bound<'a> = (&'a Slo, Of, f64);
+
+/// What is sure of limits on an idle replica, by metric.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WhenIdle {
+    /// Classes whose limits hold, whichever others are admitted.
+    held: [u32; Metric::ALL.len()],
+    /// Classes of which a limit breaks, whichever others are admitted.
+    late: [u32; Metric::ALL.len()],
+    /// Whether a limit breaks where classes come in the workload's own shares.
+    own_late: [bool; Metric::ALL.len()],
+}
+
+/// What is sure of an idle replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All limits hold.
+    Holds,
+    /// Limits on this metric alone break.
+    Late(Metric),
+    /// Neither.
+    Open,
+}
+
+impl WhenIdle {
+    /// What is sure of an idle replica that admits these classes, in any mix or in their own.
+    pub fn of(&self, admitted: Admitted) -> Verdict {
+        let may_break = |metric: &Metric| admitted.set & !self.held[*metric as usize] != 0;
+        let mut may_break = Metric::ALL.into_iter().filter(may_break);
+        let breaks = |metric: Metric| match admitted.mix {
+            Mix::Any => admitted.set & self.late[metric as usize] != 0,
+            Mix::Own(_) => self.own_late[metric as usize],
+            Mix::Rates(_) => false,
+        };
+        match (may_break.next(), may_break.next()) {
+            (None, _) => Verdict::Holds,
+            (Some(metric), None) if breaks(metric) => Verdict::Late(metric),
+            _ => Verdict::Open,
+        }
+    }
+}
 
 /// A replica with the classes it admits, under some pressure.
 #[derive(Clone, Copy)]
@@ -113,15 +153,18 @@ impl Limits<'_> {
             .reduce(|most, other| if other.0 > most.0 { other } else { most })
     }
 
-    /// Whether some limit is broken by more than `least`. Where the worst and the best class agree, the
-    /// percentile of all together need not be found.
+    /// Whether some limit is broken by more than `least`.
     fn breaks(&self, at: Pressed, least: f64) -> bool {
-        self.binding(at.replica.role, at.admitted).any(|bound| {
-            let (low, high) = self.range_of(at, bound);
-            excess_of(bound, high) > least
-                && (excess_of(bound, low) > least
-                    || excess_of(bound, self.value_of(at, bound)) > least)
-        })
+        let mut binding = self.binding(at.replica.role, at.admitted);
+        binding.any(|bound| self.is_broken(at, bound, least))
+    }
+
+    /// Whether a limit is broken by more than `least`. Where the worst and the best class agree, the
+    /// percentile of all together need not be found.
+    fn is_broken(&self, at: Pressed, bound: Bound, least: f64) -> bool {
+        let (low, high) = self.range_of(at, bound);
+        excess_of(bound, high) > least
+            && (excess_of(bound, low) > least || excess_of(bound, self.value_of(at, bound)) > least)
     }
 
     /// The same under what the replica feels at most at utilisation `u`.
@@ -172,23 +215,70 @@ impl Limits<'_> {
             return Some(Metric::Ttft);
         };
         let at = Pressed::new(replica, &pressure, admitted);
-        let late = self.breaks(at, 0.0).then(|| self.tightest(at))?;
-        late.map(|(_, metric)| metric)
+        let breaks = |metric: &Metric| {
+            let binding = self.binding(replica.role, admitted);
+            let mut binding = binding.filter(|(slo, _, _)| slo.metric == *metric);
+            binding.any(|bound| self.is_broken(at, bound, 0.0))
+        };
+        let mut late = Metric::ALL.into_iter().filter(breaks);
+        match (late.next(), late.next()) {
+            (Some(_), Some(_)) => self.tightest(at).map(|(_, metric)| metric),
+            (one, _) => one,
+        }
     }
 
-    /// Classes of `set` whose limits surely hold on an idle replica, whichever others of `set` are
-    /// admitted: nobody feels less where more classes may come.
-    pub fn held_when_idle(&self, replica: &Replica, set: u32) -> u32 {
+    /// What is sure of limits on an idle replica, whichever classes of `set` are admitted; and of `own`,
+    /// where they come in known shares.
+    ///
+    /// Nobody feels more than where all classes may come, or less than a request that meets no other.
+    pub fn when_idle(&self, replica: &Replica, set: u32, own: Option<Admitted>) -> WhenIdle {
+        let mut sure = WhenIdle::default();
         let wanted = self.percentiles(Mix::Any);
-        let Some(pressure) = Pressure::of_any_mix(replica, set, IDLE, wanted) else {
-            return 0;
+        let Some(most) = Pressure::of_any_mix(replica, set, IDLE, wanted) else {
+            return sure;
         };
-        let holds = |k: &usize| {
-            let at = Pressed::new(replica, &pressure, (1 << k).into());
-            let mut binding = self.binding(replica.role, at.admitted);
-            binding.all(|bound| excess_of(bound, self.value_of(at, bound)) < -SURE)
-        };
-        members(set).filter(holds).fold(0, |held, k| held | 1 << k)
+        let least = Pressure::alone(replica, IDLE);
+        let [most, least] = [&most, &least].map(|p| Pressed::new(replica, p, set.into()));
+        sure.held = [set; Metric::ALL.len()];
+        for bound in self.binding(replica.role, set.into()) {
+            let (metric, of) = (bound.0.metric as usize, bound.1);
+            let Of::Class(k) = of else { continue };
+            if excess_of(bound, self.value_of(most, bound)) < -SURE {
+                continue;
+            }
+            sure.held[metric] &= !(1 << k);
+            if excess_of(bound, self.value_of(least, bound)) > SURE {
+                sure.late[metric] |= 1 << k;
+            }
+        }
+        if let Some(admitted) = own {
+            let least = Pressed { admitted, ..least };
+            for bound in self.binding(replica.role, admitted) {
+                let metric = bound.0.metric as usize;
+                sure.own_late[metric] |=
+                    sure.held[metric] != set && self.surely_breaks(least, bound);
+            }
+        }
+        sure
+    }
+
+    /// Whether a limit breaks beyond doubt. Of a class that is late at a percentile, at least so many are
+    /// late: where that is too many of all requests together, their percentile need not be found.
+    fn surely_breaks(&self, at: Pressed, bound: Bound) -> bool {
+        let (slo, of, share) = bound;
+        if matches!(of, Of::Class(_)) || slo.percentile == 0 {
+            return excess_of(bound, self.value_of(at, bound)) > SURE;
+        }
+        let most_s = share * slo.limit_s * (1.0 + SURE);
+        let (mut late, mut total) = (0.0, 0.0);
+        for k in members(at.admitted.set) {
+            let weight = at.admitted.mix.weight(k);
+            let is_late = |i: &usize| self.value(at, k, slo.metric, *i) > most_s;
+            let least = (1..PERCENTILES.len()).find(is_late);
+            late += weight * least.map_or(0.0, |i| 1.0 - PERCENTILES[i]);
+            total += weight;
+        }
+        late > (1.0 - PERCENTILES[slo.percentile]) * total * (1.0 + SURE)
     }
 
     /// Whether the capacity is surely below `u`.

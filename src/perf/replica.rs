@@ -11,7 +11,7 @@ use crate::perf::layout::Layout;
 use crate::perf::memory::{kv_budget_bytes, kv_transfer_bytes};
 use crate::perf::role::Role;
 use crate::perf::step::{Chunks, DecodeCurve, StepModel, StepsBeside, Stretch};
-use crate::workload::Class;
+use crate::workload::{Class, MAX_CLASSES};
 
 /// What a class needs from this layout, whatever the batch limit.
 #[derive(Debug, Clone, Copy)]
@@ -339,6 +339,15 @@ pub fn request_joules(layout: &Layout, replica: &Replica, k: usize) -> f64 {
         _ => times.steps * replica.densest_s(k) * (system.decode_w - standing),
     };
     f64::from(layout.parallel.gpus()) * replica.load_factor() * (prompt_j + decode_j)
+}
+
+/// [`request_joules`] of each class.
+pub fn class_joules(layout: &Layout, replica: &Replica) -> [f64; MAX_CLASSES] {
+    let mut joules = [f64::INFINITY; MAX_CLASSES];
+    for (k, of_class) in joules.iter_mut().enumerate().take(replica.classes.len()) {
+        *of_class = request_joules(layout, replica, k);
+    }
+    joules
 }
 
 #[cfg(test)]

@@ -210,30 +210,59 @@ pub struct OperatorTables {
 impl OperatorTables {
     /// `None` when the accelerator has no kernel for a dtype or no link for the group.
     pub fn build(layout: &Layout) -> Option<Self> {
-        let mut tables = Self {
-            decode: TokenTable([0.0; NODES]),
-            prefill: TokenTable([0.0; NODES]),
-        };
-        let products: Vec<Vec<Product>> = layout
-            .model
-            .layers
-            .iter()
-            .map(|g| products_of(layout, g))
-            .collect();
+        let mut tables = Self::EMPTY;
+        let products = Products::of(layout);
         for i in 0..NODES {
-            let ops = operators(layout, &products, node(i))?;
-            tables.decode.0[i] = decode_work(layout, &ops, node(i))?;
-            tables.prefill.0[i] = prefill_work(layout, &ops);
+            (tables.decode.0[i], tables.prefill.0[i]) = work_at(layout, &products, node(i))?;
         }
         Some(tables)
     }
+
+    /// Whether [`Self::build`] gives any: kernels and links have figures for every number of tokens or for
+    /// none.
+    fn exist(layout: &Layout) -> bool {
+        work_at(layout, &Products::of(layout), node(0)).is_some()
+    }
+
+    const EMPTY: Self = Self {
+        decode: TokenTable([0.0; NODES]),
+        prefill: TokenTable([0.0; NODES]),
+    };
 }
 
-/// Matrix products of one layer of a group on one rank, the routed experts left out.
-fn products_of(layout: &Layout, group: &LayerGroup) -> Vec<Product> {
-    let mut products = attention_products(layout, &group.attention);
-    products.extend(dense_products(layout, &group.ffn));
-    products
+/// Decode and prefill work of a step of `tokens`, s.
+fn work_at(layout: &Layout, products: &Products, tokens: f64) -> Option<(f64, f64)> {
+    let ops = operators(layout, products, tokens)?;
+    let decode = decode_work(layout, &ops, tokens)?;
+    Some((decode, prefill_work(layout, &ops)))
+}
+
+/// Matrix products of one layer of each group on one rank, the routed experts left out.
+struct Products {
+    /// Each shape once: groups of layers share most of theirs.
+    shapes: Vec<Product>,
+    /// By group, the places of its own.
+    of_group: Vec<Vec<usize>>,
+}
+
+impl Products {
+    fn of(layout: &Layout) -> Self {
+        let mut shapes: Vec<Product> = Vec::new();
+        let mut place = |product: Product| {
+            let known = shapes.iter().position(|shape| *shape == product);
+            known.unwrap_or_else(|| {
+                shapes.push(product);
+                shapes.len() - 1
+            })
+        };
+        let of_group = |group: &LayerGroup| {
+            let attention = attention_products(layout, &group.attention);
+            let dense = dense_products(layout, &group.ffn);
+            attention.into_iter().chain(dense).map(&mut place).collect()
+        };
+        let of_group = layout.model.layers.iter().map(of_group).collect();
+        Self { shapes, of_group }
+    }
 }
 
 /// Sum of the operators of a whole model over one token count, before multipliers.
@@ -295,18 +324,19 @@ fn imbalance(layout: &Layout) -> f64 {
     }
 }
 
-/// `products` by layer group.
-fn operators(layout: &Layout, products: &[Vec<Product>], tokens: f64) -> Option<Operators> {
+fn operators(layout: &Layout, products: &Products, tokens: f64) -> Option<Operators> {
+    let of_shape = |product| product_time(layout, product, tokens);
+    let of_shapes: Option<Vec<Time>> = products.shapes.iter().map(of_shape).collect();
+    let of_shapes = of_shapes?;
     let mut sum = Operators {
         gemm: Time::default(),
         moe: Time::default(),
         comm: 0.0,
         elementwise: 0.0,
     };
-    for (group, products) in layout.model.layers.iter().zip(products) {
+    for (group, shapes) in layout.model.layers.iter().zip(&products.of_group) {
         let layers = f64::from(group.count);
-        for product in products {
-            let t = product_time(layout, product, tokens)?;
+        for t in shapes.iter().map(|shape| of_shapes[*shape]) {
             sum.gemm.t0 += layers * t.t0;
             sum.gemm.work += layers * t.work;
         }
@@ -390,13 +420,24 @@ fn elementwise(layout: &Layout, group: &LayerGroup, tokens: f64) -> f64 {
 
 /// Step models of layouts that share operator tables, which the first of them works out.
 #[derive(Debug, Default)]
-pub struct Steps(Option<Option<OperatorTables>>);
+pub struct Steps {
+    tables: Option<Option<OperatorTables>>,
+    exist: Option<bool>,
+}
 
 impl Steps {
     /// The step model of a layout; `None` without a kernel for it.
     pub fn of(&mut self, layout: &Layout) -> Option<StepModel> {
-        let tables = (*self.0.get_or_insert_with(|| OperatorTables::build(layout)))?;
+        let built = || OperatorTables::build(layout);
+        let tables = (*self.tables.get_or_insert_with(built))?;
         StepModel::build(layout, &tables)
+    }
+
+    /// Whether [`Self::of`] gives any, at less cost.
+    pub fn exist(&mut self, layout: &Layout) -> bool {
+        let exist = || OperatorTables::exist(layout);
+        *self.exist.get_or_insert_with(exist)
+            && StepModel::build(layout, &OperatorTables::EMPTY).is_some()
     }
 }
 
