@@ -43,6 +43,8 @@ IntArray = NDArray[np.int32]
 OPTIMAL_GAP = 1e-6
 _NONE = 1e30  # HiGHS says so, or infinity, where it has no number
 _OPTIMAL = "Optimal"  # HiGHS's word
+#: Its words for an error of its own, which HiGHS 1.16 has met where it was given a plan.
+_FAILED = "Solve error"
 _OFF = 1e-5  # relative, between a value and what its columns add up to
 _GAP_SLACK = 1e-9  # the solver compares its gap with its own rounding
 _INFEASIBLE = {highspy.HighsModelStatus.kInfeasible}
@@ -269,7 +271,8 @@ def run(
     `watch(value, bound)` is told on the way, by the solver's own thread; NaN where there is none.
 
     An answer "infeasible or unbounded" is settled by a second run without presolve, one whose
-    columns are not those of its value by a second run without the start.
+    columns are not those of its value, or none at all for an error of the solver's own, by a second
+    run without the start.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
@@ -286,7 +289,7 @@ def run(
     outcome = _once(prob, first)
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
-    if start is not None and not outcome.interrupted and _is_another_plan(prob, outcome):
+    if start is not None and not outcome.interrupted and _is_misled(prob, outcome):
         again = QuietHighs(options, mip=mip, target=target, cutoff=cutoff, as_arrays=as_arrays)
         outcome = _once(prob, again)
     if outcome.status == "error" and outcome.solver_status == _OPTIMAL:
@@ -300,6 +303,11 @@ def run(
         settled = _once(prob, relaxed)
         return settled if settled.status in ("infeasible", "unbounded") else outcome
     return outcome
+
+
+def _is_misled(prob: pulp.LpProblem, outcome: Outcome) -> bool:
+    """Whether a run went wrong as those do that begin from a plan."""
+    return outcome.solver_status == _FAILED or _is_another_plan(prob, outcome)
 
 
 def _is_another_plan(prob: pulp.LpProblem, outcome: Outcome) -> bool:
