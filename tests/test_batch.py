@@ -214,6 +214,47 @@ def test_the_summary_runs_no_formula(tmp_path: Path) -> None:
     assert float(row["annual_cost_usd"]) > 0
 
 
+def test_a_horizon_has_its_own_costs(tmp_path: Path) -> None:
+    """Demand of 20, then 60 requests/s, at 5 a GPU: one server, then two, rented by the year. Each
+    year costs what it does by itself, C and D; at 8 % they weigh 1/1.08 and 1/1.08^2."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+
+    def asked(name: str, demand: dict[str, Any], **more: Any) -> None:
+        data = small()
+        rent = {"id": "h", "system": "h100_sxm_8", "kind": "rent", "term_years": 1}
+        offers = [{**rent, "price_usd_per_gpu_h": 2.0}]
+        work = [{**data["workloads"][0], "demand": demand}]
+        finance = {"cost_of_capital": 0.08}
+        write(folder, name, workloads=work, finance=finance, offers=offers, **more)
+
+    asked("first.yaml", {"requests_per_s": 20})
+    asked("second.yaml", {"requests_per_s": 60})
+    steps = {"requests_per_s_by_date": [["2026-10", 20], ["2027-10", 60]]}
+    over = {"start": "2026-10", "periods": 2}
+    asked("both.yaml", {"requests_per_s": 20, **steps}, horizon=over)
+    options = BatchOptions(solver={"threads": 1})
+    rows = by_name(run_batch([folder], out, options).rows)
+    both, years = rows["both.yaml"], [rows["first.yaml"], rows["second.yaml"]]
+    weights = [1 / 1.08, 1 / 1.08**2]
+    npv = sum(w * row["annual_cost_usd"] for w, row in zip(weights, years, strict=True))
+    assert years[1]["annual_cost_usd"] > 1.5 * years[0]["annual_cost_usd"]
+    assert both["npv_usd"] == pytest.approx(npv, rel=1e-9)
+    assert both["levelised_usd_per_year"] == pytest.approx(npv / sum(weights), rel=1e-9)
+    tokens = [w * row["tokens_per_year_output"] for w, row in zip(weights, years, strict=True)]
+    per_mtok = npv / (sum(tokens) / 1e6)
+    assert both["levelised_cost_per_mtok_output_usd"] == pytest.approx(per_mtok, rel=1e-9)
+    of_a_year = ("annual_cost_usd", "cost_per_mtok_output_usd", "cost_per_mtok_total_usd")
+    assert [both[name] for name in of_a_year] == [None] * 3
+    assert both["systems"] == years[0]["systems"] and both["first_period"].startswith("2026")
+    over_time = [name for name in both if "levelised" in name or name in ("npv_usd", "first_period")]
+    assert len(over_time) == 5
+    assert all(row[name] is None for row in years for name in over_time)
+    with (out / "summary.csv").open(newline="") as file:
+        found = by_name(csv.DictReader(file))
+    assert float(found["both.yaml"]["levelised_usd_per_year"]) == both["levelised_usd_per_year"]
+    assert found["both.yaml"]["annual_cost_usd"] == found["first.yaml"]["npv_usd"] == ""
+
+
 @pytest.mark.parametrize(
     "name", ["CON.yaml", "..\\..\\x.yaml", "a/../../b.yaml", "\u202ex.yaml", ".yaml", "é" * 300]
 )

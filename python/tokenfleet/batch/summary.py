@@ -30,7 +30,18 @@ _FROM_PLAN = (
     "capex_usd",
     "gpus",
 )
-COLUMNS = ("scenario", "exit_code", "meaning", *_FROM_PLAN, "systems", "error", "hint", "file")
+#: Costs of one period where a plan has several: a horizon's row has `_OF_HORIZON` in their place.
+_OF_A_YEAR = ("annual_cost_usd", "cost_per_mtok_output_usd", "cost_per_mtok_total_usd")
+_OF_HORIZON = (
+    "npv_usd",
+    "levelised_usd_per_year",
+    "levelised_cost_per_mtok_output_usd",
+    "levelised_cost_per_mtok_total_usd",
+)
+COLUMNS = (
+    *("scenario", "exit_code", "meaning", *_FROM_PLAN, *_OF_HORIZON),
+    *("first_period", "systems", "error", "hint", "file"),
+)
 _HOW = {"crashed": "crashed", "timeout": "timed out", "raised": "failed"}
 
 
@@ -56,7 +67,14 @@ def _row(name: str, entry: Entry | None, results: Path) -> Row:
         return {**row, "error": error["message"], "hint": error["hint"] or None}
     counts = sorted((s["site"], s["system"], s["offer"], s["count"]) for s in data["systems"])
     row["systems"] = "; ".join(f"{n:g} {system} at {site}" for site, system, _, n in counts)
-    return {**row, **{key: data[key] for key in _FROM_PLAN}}
+    row |= {key: data[key] for key in _FROM_PLAN}
+    return row if "horizon" not in data else {**row, **_over_time(data["horizon"])}
+
+
+def _over_time(horizon: Mapping[str, Any]) -> Row:
+    """What a horizon costs in all, in place of what its first period costs by itself."""
+    found: Row = {**dict.fromkeys(_OF_A_YEAR), **{key: horizon[key] for key in _OF_HORIZON}}
+    return {**found, "first_period": horizon["periods"][0]["period"]}
 
 
 def write_summary(output: Path, rows: Sequence[Row]) -> None:

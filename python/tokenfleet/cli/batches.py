@@ -28,7 +28,9 @@ _SHOWN = {
     "meaning": "ended",
     "status": "status",
     "annual_cost_usd": "USD/year",
+    "levelised_usd_per_year": "USD/year levelised",
     "cost_per_mtok_output_usd": "USD/Mtok out",
+    "levelised_cost_per_mtok_output_usd": "USD/Mtok out levelised",
     "gap": "gap",
     "gpus": "GPUs",
     "systems": "systems",
@@ -125,11 +127,15 @@ def _engine(where: Where) -> ComputeEngine:
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    numbers = ("annual_cost_usd", "cost_per_mtok_output_usd", "gap", "gpus")
+    """The rows as a table; a cost that no scenario has gets no column."""
+    costs = [name for name in _SHOWN if "usd" in name]
+    gone = {name for name in costs if all(row[name] is None for row in rows)} - {costs[0]}
+    titles = {name: title for name, title in _SHOWN.items() if name not in gone}
+    numbers = {*costs, "gap", "gpus"}
     shown = [{**row, "systems": row["systems"] or row["error"]} for row in rows]
     show_grid(
-        [(title, name in numbers) for name, title in _SHOWN.items()],
-        ([_short(brief(row[name])) for name in _SHOWN] for row in shown),
+        [(title, name in numbers) for name, title in titles.items()],
+        ([_short(brief(row[name])) for name in titles] for row in shown),
     )
 
 
