@@ -246,7 +246,9 @@ def test_a_horizon_has_its_own_costs(tmp_path: Path) -> None:
     of_a_year = ("annual_cost_usd", "cost_per_mtok_output_usd", "cost_per_mtok_total_usd")
     assert [both[name] for name in of_a_year] == [None] * 3
     assert both["systems"] == years[0]["systems"] and both["first_period"].startswith("2026")
-    over_time = [name for name in both if "levelised" in name or name in ("npv_usd", "first_period")]
+    over_time = [
+        name for name in both if "levelised" in name or name in ("npv_usd", "first_period")
+    ]
     assert len(over_time) == 5
     assert all(row[name] is None for row in years for name in over_time)
     with (out / "summary.csv").open(newline="") as file:

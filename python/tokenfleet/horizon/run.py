@@ -23,7 +23,7 @@ from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import solve_mix, tighten
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.notices import inherited_later
@@ -31,11 +31,11 @@ from tokenfleet.plan.over_time import Measured, mix_of, over_time
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
-from tokenfleet.problem_data import Horizon
+from tokenfleet.problem_data import BoundCheck, Horizon
 from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.verify.bound import Checked, with_checked_bound
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
-from tokenfleet.verify.horizon_bound import check_horizon_bound
+from tokenfleet.verify.horizon_bound import check_horizon_bound, confirm_horizon_bound
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
@@ -88,6 +88,9 @@ def plan_horizon(
         if year is not None and not result.interrupted:
             left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
             result = repeated(result, year, replace(options, time_limit_s=left), part)
+    if part is None and found is None and not risk_of(built).counts_the_bad:
+        left = options.time_limit_s - (time.perf_counter() - begun)
+        result, how = _confirmed(result, options.gap, max(left, 1.0))
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
@@ -156,6 +159,29 @@ def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
         return None
     problem = combined(built.problem.name, tree)
     return check_horizon_bound(problem, part.prices, part.bound, part.pairs)
+
+
+def _confirmed(
+    result: HorizonResult, gap: float, seconds: float
+) -> tuple[HorizonResult, BoundCheck]:
+    """A result that was searched whole, with the bound that other means confirm where that proves
+    it still; else as it is, with `none`."""
+    at_least_cost = result.problem.objective.kind == "least_cost"
+    if result.status not in PROVEN or result.interrupted or not at_least_cost:
+        return result, "none"
+    checked = confirm_horizon_bound(
+        result.problem,
+        result.prices,
+        result.bound,
+        result.values,
+        least=result.best - gap * abs(result.best),
+        seconds=seconds,
+    )
+    bound, status = checked.bound, certify(result.best, checked.bound, gap)
+    if checked.how == "none" or status not in PROVEN:
+        return result, "none"
+    confirmed = replace(result, bound=bound, status=status, gap=relative_gap(result.best, bound))
+    return confirmed, checked.how
 
 
 def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:

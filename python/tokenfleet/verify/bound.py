@@ -192,20 +192,7 @@ class _Check:
         return ratio + (float(costs @ plan) + constant) / under if under > 0 else None
 
     def _searched(self, costs: FloatArray, constant: float, priced: Priced, enough: float) -> float:
-        """What every plan costs at least, up to `enough`, by a search of the second formulation.
-
-        HiGHS goes without its presolve first, and with it if that takes too long.
-        """
-        best = -math.inf
-        room = enough - priced.bound + 1e-6 * abs(enough)
-        kept = _may_help(self.form, priced.reduced, room)
-        if not math.isfinite(priced.bound) or (kept & self.form.whole).sum() > _MOST_WHOLE:
-            return best
-        model = _Whole(self.form, costs, constant, kept)
-        for presolve, share in (("off", 0.5), ("on", 1.0)):
-            if self.clock.left() > 0 and best < enough:
-                best = max(best, model.least(presolve, enough, self.clock.left() * share))
-        return best
+        return search_whole(self.form, costs, constant, priced, enough=enough, clock=self.clock)
 
 
 @dataclass(frozen=True)
@@ -274,7 +261,7 @@ class Prices:
         new = np.setdiff1d(wanted, self.held, assume_unique=True)
         if len(new):
             starts, rows, values = _by_column(self.form, new)
-            low, up = self.form.low[new], self.form.up[new]
+            low, up = self.form.low[new], _relaxed_up(self.form)[new]
             self.solver.addCols(len(new), cost[new], low, up, len(rows), starts[:-1], rows, values)
             self.held = np.concatenate([self.held, new])
         places = np.arange(len(self.held), dtype=np.int32)
@@ -339,6 +326,12 @@ def _of_pairs(form: Formulation, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]
     return of_each
 
 
+def _relaxed_up(form: Formulation) -> FloatArray:
+    """Limits of columns in a relaxation. Flows have none: what is asked for holds them by rows,
+    which then have a price of their own."""
+    return np.where(form.flow, math.inf, form.up)
+
+
 def _factor(cost: FloatArray) -> float:
     """A power of two that brings the largest cost near 1,000."""
     largest = float(np.abs(cost).max(initial=0.0))
@@ -382,6 +375,31 @@ class _Whole:
         return min(float(solver.getInfo().mip_dual_bound) / factor, enough)
 
 
+def search_whole(
+    form: Formulation,
+    costs: FloatArray,
+    constant: float,
+    priced: Priced,
+    *,
+    enough: float,
+    clock: Deadline,
+) -> float:
+    """What every plan costs at least, up to `enough`, by a search of the second formulation.
+
+    HiGHS goes without its presolve first, and with it if that takes too long.
+    """
+    best = -math.inf
+    room = enough - priced.bound + 1e-6 * abs(enough)
+    kept = _may_help(form, priced.reduced, room)
+    if not math.isfinite(priced.bound) or (kept & form.whole).sum() > _MOST_WHOLE:
+        return best
+    model = _Whole(form, costs, constant, kept)
+    for presolve, share in (("off", 0.5), ("on", 1.0)):
+        if clock.left() > 0 and best < enough:
+            best = max(best, model.least(presolve, enough, clock.left() * share))
+    return best
+
+
 def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np.bool_]:
     """Columns that a plan no worse than the known one may use.
 
@@ -399,7 +417,8 @@ def _model(form: Formulation, kept: IntArray, cost: FloatArray, *, integral: boo
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(kept), len(form.row_up)
     lp.col_cost_ = cost
-    lp.col_lower_, lp.col_upper_ = form.low[kept], form.up[kept]
+    up = form.up if integral else _relaxed_up(form)
+    lp.col_lower_, lp.col_upper_ = form.low[kept], up[kept]
     lp.row_lower_, lp.row_upper_ = form.row_low, form.row_up
     matrix = lp.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kColwise

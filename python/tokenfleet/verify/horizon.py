@@ -291,7 +291,7 @@ class _Walk:
     def _year(self, u: int) -> None:
         """What is wrong with the year of a node, and with the systems that it says are there."""
         node = self.horizon.nodes[u]
-        mine = _own(self.problem, u, self.values)
+        mine = own_numbers(self.problem, u, self.values)
         objective = replace(node.problem.objective, capex_budget_usd=None, annual_budget_usd=None)
         found = verify_mix(replace(node.problem, objective=objective), mine)
         if not node.firm:
@@ -357,7 +357,7 @@ class _Walk:
         before = self.horizon.nodes[u].parent
         if before < 0 or not self.horizon.change_usd_per_gpu:
             return 0.0
-        now, then = (_own(self.problem, v, self.values) for v in (u, before))
+        now, then = (own_numbers(self.problem, v, self.values) for v in (u, before))
         total = 0.0
         for label, count in now.items():
             if isinstance(label, Replicas) and label.scope == EVERY_BLOCK:
@@ -390,7 +390,7 @@ def _owned(problem: Problem, horizon: Horizon) -> list[_Lot]:
     ]
 
 
-def _own(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, float]:
+def own_numbers(problem: Problem, u: int, values: Mapping[Any, float]) -> dict[Any, float]:
     """Numbers of a node under the labels of its own problem."""
     blocks = [b for b, block in enumerate(problem.blocks) if block.outlook == u]
     first, count = blocks[0], len(problem.blocks)
@@ -436,4 +436,4 @@ def _yearly(problem: Problem, node: Node, u: int, values: Mapping[Any, float]) -
         for offer in node.problem.offers
     )
     year = replace(node.problem, offers=offers)
-    return sum(annual_cost_items(year, _own(problem, u, values)).values())
+    return sum(annual_cost_items(year, own_numbers(problem, u, values)).values())

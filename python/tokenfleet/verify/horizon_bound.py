@@ -10,6 +10,15 @@ orders cost that are let at it:
 The prices come from the search, but whether they are right does not matter: each year is bounded by
 the second formulation (`second`, `bound.Prices`), and each lot is walked through the tree with its
 cash here. What limits orders together (budgets, least orders) can only cost more.
+
+A price may be negative: a contract that runs on takes power that something else would use better.
+Where it outweighs what a system costs a year beside its order, a year has more of them than it has
+work for, up to what orders and limits leave room for. Where nothing limits them the price is taken
+to be just what a system costs beside its order. Any price gives a bound, so that one does.
+
+Of a small horizon the whole numbers hold the bound up. Its years are then searched in whole numbers
+(`confirm_horizon_bound`), each up to what it costs in the plan at the same prices: no more can be
+confirmed of it.
 """
 
 from __future__ import annotations
@@ -18,13 +27,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.problem_data import Horizon, OfferData, Problem, Stock
-from tokenfleet.verify.bound import Checked, Prices
-from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth
+from tokenfleet.problem_data import BoundCheck, Horizon, OfferData, Problem, Replicas, Stock
+from tokenfleet.verify.bound import Checked, Prices, search_whole
+from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth, own_numbers
+from tokenfleet.verify.mix import annual_cost_items
 from tokenfleet.verify.second import formulate
 
 _SAME = 1e-6  # relative: a bound this close is confirmed
@@ -59,6 +70,41 @@ def check_horizon_bound(
     return Checked(total, "prices" if math.isfinite(total) else "none")
 
 
+def confirm_horizon_bound(
+    problem: Problem,
+    prices: Mapping[tuple[int, int], float],
+    claimed: float,
+    values: Mapping[Any, float],
+    *,
+    least: float,
+    seconds: float,
+) -> Checked:
+    """As `check_horizon_bound` of a horizon that was searched whole, its years in whole numbers.
+
+    `values` are the numbers of the plan; a bound below `least` is of no use, so that the check is
+    given up as soon as none above it is left to hope for.
+    """
+    horizon, nothing = problem.horizon, Checked(claimed, "none")
+    assert horizon is not None
+    if not _is_understood(horizon):
+        return nothing
+    stock = _Stock(horizon, prices).without_gain()
+    stand = [label for label in values if isinstance(label, Replicas)]
+    pairs = frozenset((label.pool, label.candidate) for label in stand)
+    hopes = [_year_of_plan(problem, u, stock, values) for u in range(len(horizon.nodes))]
+    total, deadline = stock.bound() + math.fsum(hopes), Deadline(seconds)
+    how: BoundCheck = "prices"
+    for u, hoped in enumerate(hopes):
+        if not total >= least or deadline.left() <= 0:
+            return nothing
+        found = _whole_year(horizon, u, stock, pairs, hoped=hoped, deadline=deadline)
+        total += found.bound - hoped
+        how = "search" if found.how == "search" else how
+    if not total >= least:
+        return nothing
+    return Checked(claimed if total >= claimed - _SAME * abs(claimed) else total, how)
+
+
 def _is_understood(horizon: Horizon) -> bool:
     for node in horizon.nodes:
         year = node.problem
@@ -87,10 +133,47 @@ def _year_bound(
     deadline: Deadline,
 ) -> float:
     """What the operation of a node costs at least, with its systems at their prices."""
+    form = formulate(_year(horizon, u, stock), 0.0, firm=horizon.nodes[u].firm)
+    costs = np.asarray(form.figures["cost"])
+    found = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)
+    return stock.years(u) * found.bound
+
+
+def _whole_year(
+    horizon: Horizon,
+    u: int,
+    stock: _Stock,
+    pairs: frozenset[tuple[int, int]],
+    *,
+    hoped: float,
+    deadline: Deadline,
+) -> Checked:
+    """The same in whole numbers, up to what is hoped for."""
+    years, firm = stock.years(u), horizon.nodes[u].firm
+    # A reserve is kept in whole numbers alone: fractions of one depend on how it is written.
+    form = formulate(_year(horizon, u, stock, reserves=firm), 0.0, firm=firm)
+    costs, constant, enough = np.asarray(form.figures["cost"]), form.contracted_usd, hoped / years
+    priced = Prices(form, pairs, deadline).least(costs, constant, enough)
+    if priced.bound >= enough or not firm:
+        return Checked(years * min(priced.bound, enough), "prices")
+    searched = search_whole(form, costs, constant, priced, enough=enough, clock=deadline)
+    return Checked(years * max(priced.bound, searched), "search")
+
+
+def _year_of_plan(problem: Problem, u: int, stock: _Stock, values: Mapping[Any, float]) -> float:
+    """What the year of a node costs in a plan, with its systems at their prices."""
+    year = _year(stock.horizon, u, stock)
+    return stock.years(u) * sum(annual_cost_items(year, own_numbers(problem, u, values)).values())
+
+
+def _year(horizon: Horizon, u: int, stock: _Stock, *, reserves: bool = False) -> Problem:
+    """The problem of a node by itself, with its systems at their prices."""
     node, years = horizon.nodes[u], stock.years(u)
     offers = tuple(stock.let(u, o, years) for o in range(len(node.problem.offers)))
     objective = replace(node.problem.objective, capex_budget_usd=None, annual_budget_usd=None)
-    pools = tuple(replace(pool, reserve=0) for pool in node.problem.pools)
+    pools = node.problem.pools
+    if not reserves:
+        pools = tuple(replace(pool, reserve=0) for pool in pools)
     sites = tuple(replace(site, staff_usd_per_year=0.0) for site in node.problem.sites)
     speed = _speeds(node.problem)
     assert speed is not None
@@ -98,11 +181,7 @@ def _year_bound(
         replace(c, load=c.load / speed.get(c.system, 1.0)) for c in node.problem.candidates
     )
     changed = {"offers": offers, "objective": objective, "candidates": candidates}
-    year = replace(node.problem, pools=pools, sites=sites, **changed)  # type: ignore[arg-type]
-    form = formulate(year, 0.0)
-    costs = np.asarray(form.figures["cost"])
-    found = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)
-    return years * found.bound
+    return replace(node.problem, pools=pools, sites=sites, **changed)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -125,19 +204,40 @@ class _Stock:
             return node.probability * (starts[t + 1] - starts[t])
         return node.probability * (self.discount[t] - self.discount[t + 1]) / rate
 
-    def price(self, u: int, o: int) -> float:
-        """Price of a system in service in a node."""
-        return self.prices.get((u, o), 0.0)
+    @cached_property
+    def paid(self) -> dict[tuple[int, int], float]:
+        """Prices at which no year gains without limit: see the module's text."""
+        found = {}
+        for u, node in enumerate(self.horizon.nodes):
+            for o in range(len(node.problem.offers)):
+                usd = self.prices.get((u, o), 0.0)
+                if usd < 0 and math.isinf(self._standing(u, o)):
+                    usd = max(usd, -self.years(u) * math.fsum(self._beside(u, o).values()))
+                found[u, o] = usd
+        return found
+
+    def _standing(self, u: int, o: int) -> float:
+        """Most systems under an offer that may stand in a node."""
+        offer = self.horizon.nodes[u].problem.offers[o]
+        if offer.stock is None or offer.supply_group:  # a group has one supply in common
+            return offer.supply
+        ordered = sum(self._most(o, k) for k in self.horizon.path(u))
+        return min(offer.supply, ordered + sum(count for _, count in offer.stock.owned))
+
+    def _beside(self, u: int, o: int) -> dict[str, float]:
+        """What a system costs a year beside its order, by item."""
+        offer = self.horizon.nodes[u].problem.offers[o]
+        gone = () if offer.stock is None else BY_LOT[offer.stock.kind]
+        return {k: v for k, v in offer.annual_cost_items_usd.items() if k not in gone}
 
     def let(self, u: int, o: int, years: float) -> OfferData:
         """The offer as the node's own year sees it: what is ordered, at its price."""
         offer = self.horizon.nodes[u].problem.offers[o]
         if offer.stock is None:
             return offer
-        gone = BY_LOT[offer.stock.kind]
-        items = {k: v for k, v in offer.annual_cost_items_usd.items() if k not in gone}
-        items["let"] = self.price(u, o) / years
-        return replace(offer, annual_cost_items_usd=items, stock=None)
+        items = {**self._beside(u, o), "let": self.paid[u, o] / years}
+        supply = self._standing(u, o)
+        return replace(offer, annual_cost_items_usd=items, supply=supply, stock=None)
 
     def bound(self) -> float:
         """What all orders cost at least, less what their systems are let for."""
@@ -187,8 +287,7 @@ class _Stock:
         )
         for age, count in stock.owned:
             lot = _Lot(self, o, stock, stock.market_usd, maintenance, -age)
-            kept = sum(min(-lot.sold(u), lot.held(u)) for u in first)
-            yield count * kept
+            yield count * sum(lot.kept(u) for u in first)
 
     def _ordered(self, o: int, k: int) -> float:
         """Least worth of one system ordered in a node; infinite where none is ever delivered."""
@@ -222,7 +321,7 @@ class _Stock:
             end = clock(horizon, node.period + 1) - born
             if end > stock.term + 1e-9:
                 continue
-            yield rent * self.years(u) - self.price(u, o)
+            yield rent * self.years(u) - self.paid[u, o]
             if stock.paid_beyond and not horizon.children[u]:
                 first, last = horizon.starts[-2:]
                 unit = last - first if horizon.counts_periods else 1.0
@@ -261,13 +360,20 @@ class _Lot:
         if end > self.stock.life + 1e-9:
             return math.inf
         yearly = self.maintenance + age_value(self.stock.usd_per_year_by_age, start)
-        total = yearly * of.years(u) - of.price(u, self.offer)
+        total = yearly * of.years(u) - of.paid[u, self.offer]
         after = horizon.children[u]
         if not after:
             worth = self.price * lot_worth(self.stock, horizon.rate, end)
             last = of.discount[node.period + 1] * horizon.end_value_share
             return total - node.probability * last * worth
-        return total + sum(min(-self.sold(v), self.held(v)) for v in after)
+        return total + sum(self.kept(v) for v in after)
+
+    def kept(self, u: int) -> float:
+        """The same where it may be sold at the start of the node, unless it is too young."""
+        held = self.held(u)
+        young = clock(self.stock_of.horizon, self.stock_of.horizon.nodes[u].period) - self.born
+        must_stay = young < self.stock.stay - 1e-9 and math.isfinite(held)
+        return held if must_stay else min(-self.sold(u), held)
 
 
 def _deliveries(horizon: Horizon, o: int, k: int, lead: float) -> Iterator[int]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -61,6 +62,7 @@ class _Sheet:
 
     problem: Problem
     scale: float  # largest scale of free demand; inf where nothing is known
+    firm: bool = True  # systems and replicas are whole
     figures: dict[Figure, list[FloatArray]] = field(
         default_factory=lambda: {f: [] for f in FIGURES}
     )
@@ -101,7 +103,7 @@ class _Sheet:
             self.figures[name].append(np.broadcast_to(given, size).astype(float))
         self.low.append(np.full(size, low))
         self.up.append(up)
-        self.whole.append(np.full(size, whole))
+        self.whole.append(np.full(size, whole and self.firm))
         self.pair.append(np.full(size, -1) if pair is None else pair)
         self.flow.append(np.full(size, flow))
         self.count += size
@@ -204,9 +206,10 @@ def _contracted_usd(problem: Problem) -> float:
     return _years(problem) * sum(s.contracted_power_usd_per_year for s in problem.sites)
 
 
-def formulate(problem: Problem, scale: float) -> Formulation:
-    """The arrays of a problem whose free demand has at most this scale, in requests/s."""
-    sheet = _Sheet(problem, scale)
+def formulate(problem: Problem, scale: float, *, firm: bool = True) -> Formulation:
+    """The arrays of a problem whose free demand has at most this scale, in requests/s; where it is
+    not `firm`, systems and replicas may be fractions, as in the later years of a horizon."""
+    sheet = _Sheet(problem, scale, firm)
     demand = _Demand(sheet)
     site_rows = _SiteRows(sheet)
     phases: dict[tuple[int, ...], int] = {}
@@ -287,10 +290,9 @@ class _Pool:
             return
         apart = [[b] for b in self.up]
         scopes = apart if self.pool.elastic else [self.up]
-        most = [self._most_systems(o) for o in self.offers]
         room: dict[int, tuple[IntArray, int]] = {}
         for blocks in scopes:
-            room |= dict.fromkeys(blocks, self._systems(blocks, most))
+            room |= dict.fromkeys(blocks, self._systems(blocks))
         by_block = self.pool.elastic or self.problem.relayout
         for blocks in apart if by_block else [self.up]:
             self._replicas(blocks, room[blocks[0]])
@@ -308,10 +310,11 @@ class _Pool:
     def _kw(self) -> float:
         return self.pool.provisioned_it_kw * (self.pool.pue if self.site.power_is_utility else 1.0)
 
-    def _most_systems(self, o: int) -> float:
-        """Systems of an offer that stated limits leave room for, or that have something to do."""
+    def _most_systems(self, o: int, usd: float) -> float:
+        """Systems of an offer, each at a cost, that stated limits leave room for, or that have
+        something to do; one that brings money in is worth having idle."""
         offer, pool, budget = self.problem.offers[o], self.pool, self.problem.objective
-        limits = [offer.supply, self._useful()]
+        limits = [offer.supply, self.useful if usd >= 0 else math.inf]
         if not pool.hosted:
             if self._kw() > 0:
                 limits.append(self.site.power_limit_kw / self._kw())
@@ -319,10 +322,11 @@ class _Pool:
                 limits.append(math.floor(self.site.rack_limit) * pool.systems_per_rack)
         if budget.capex_budget_usd is not None and offer.capex_usd > 0:
             limits.append(budget.capex_budget_usd / offer.capex_usd)
-        least = min(limits)
-        return math.floor(least * (1.0 + _ROUND) + _ROUND) if math.isfinite(least) else least
+        least = min(limits) * (1.0 + _ROUND) + _ROUND
+        return math.floor(least) if math.isfinite(least) and self.sheet.firm else least
 
-    def _useful(self) -> float:
+    @cached_property
+    def useful(self) -> float:
         """Systems that would hold every replica that could ever be busy, and the reserve."""
         total = float(self.pool.reserve)
         for c, most in zip(self.candidates.tolist(), self.busy.tolist(), strict=True):
@@ -340,7 +344,7 @@ class _Pool:
         busy = float((peak * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
         return math.ceil(busy * (1.0 + _ROUND)) if math.isfinite(busy) else busy
 
-    def _systems(self, blocks: list[int], most: list[float]) -> tuple[IntArray, int]:
+    def _systems(self, blocks: list[int]) -> tuple[IntArray, int]:
         """Columns of the systems that stand in these blocks, and that of the reserve (or -1)."""
         sheet, pool = self.sheet, self.pool
         hours = self.hours[blocks]
@@ -354,6 +358,8 @@ class _Pool:
         years = float(hours.sum()) / 8760.0 if pool.elastic else _years(self.problem)
         paid = fixed * years + (hourly if pool.elastic else 0.0)
         figures["cost"] = figures["cost"] + paid
+        usd = np.asarray(figures["cost"]).tolist()
+        most = [self._most_systems(o, each) for o, each in zip(self.offers, usd, strict=True)]
         x = sheet.add(most, figures, whole=True)
         everywhere = list(range(len(self.problem.blocks)))
         sheet.systems.append((pool.system, blocks if pool.elastic else everywhere, x))
@@ -368,7 +374,7 @@ class _Pool:
         if not pool.reserve:
             return x, -1
         used = int(sheet.add([1.0], whole=True)[0])
-        bound = min(sum(most), self._useful())
+        bound = min(sum(most), self.useful if min(usd) >= 0 else math.inf)
         if math.isfinite(bound):
             row = sheet.row(-math.inf, 0.0)
             sheet.enter(row, x, 1.0)
@@ -534,7 +540,7 @@ class _Pool:
         """Systems cut into places in every way that leaves no room for one more."""
         gpus = self.pool.gpus_per_system
         patterns = _maximal_patterns(gpus, mixed)
-        cuts = self.sheet.add(np.full(len(patterns), self._useful()), whole=True)
+        cuts = self.sheet.add(np.full(len(patterns), self.useful), whole=True)
         self.sheet.enter(row, cuts, 1.0)
         for i, g in enumerate(mixed):
             places = self.sheet.row(-math.inf, 0.0)

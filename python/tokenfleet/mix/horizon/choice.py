@@ -28,6 +28,7 @@ from tokenfleet.mix.horizon.states import (
     Operation,
     States,
 )
+from tokenfleet.mix.model.index import InService
 from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Effort
@@ -219,6 +220,15 @@ class Choice:
         value = solver.getInfo().objective_function_value / self.factor
         return value, np.array(solution.col_value), np.array(solution.col_dual) / self.factor
 
+    def prices(self) -> dict[str, float]:
+        """Duals of what is in service in the relaxation that was just solved, by name of row."""
+        duals, rows = self.solver.getSolution().row_dual, self.states.matrix.rows
+        return {
+            rows[r].name: duals[i] / self.factor
+            for i, r in enumerate(self.states.rows)
+            if isinstance(self.states.m.rows[rows[r].name], InService)
+        }
+
     def choose(
         self, seconds: float, gap: float, start: FloatArray | None, *, known: bool = False
     ) -> tuple[float, FloatArray | None, bool]:
@@ -320,6 +330,7 @@ class _Search:
                 return None
             value, columns, reduced = relaxed
             self.best.prove(value)
+            self.best.row_duals = self.choice.prices()
             new = not (self.best.done() or self.is_over()) and self.work_out(
                 self.choice.used(columns), whole=False
             )

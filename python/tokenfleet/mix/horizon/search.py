@@ -69,6 +69,7 @@ def search_horizon(
                 return Found(status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
             if not best.partial:
                 best.prove(relaxed.bound)
+                best.row_duals = best.row_duals or relaxed.row_duals
             _near(m, relaxed, effort.part(_NEAR_SHARE, least_s=5.0), best)
             _whole(m, effort, best)
     except KeyboardInterrupt:

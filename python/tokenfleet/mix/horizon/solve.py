@@ -19,7 +19,7 @@ from tokenfleet.mix.horizon.search import is_worth_states, search_horizon
 from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import BY_ORDER
-from tokenfleet.mix.model.index import NO_LEAF, TIE, Future
+from tokenfleet.mix.model.index import NO_LEAF, TIE, Future, InService
 from tokenfleet.mix.model.objectives import set_goal
 from tokenfleet.mix.model.stock import fix_orders, paid_in
 from tokenfleet.mix.result import Booking, MixResult, clean_values
@@ -73,6 +73,13 @@ class HorizonResult:
     interrupted: bool = False
     seconds: float = 0.0
     best_value: float | None = None  # of the best plan, where one that is as good took its place
+    #: Worth of a system in service by (node, offer) in a relaxation of the whole.
+    prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
+
+    @property
+    def best(self) -> float:
+        """The best value found: that of the plan, but where one as good took its place."""
+        return self.value if self.best_value is None else self.best_value
 
     @property
     def horizon(self) -> Horizon:
@@ -177,6 +184,11 @@ def solve_horizon(
         npv_by_leaf=by_leaf,
         interrupted=found.interrupted,
         seconds=time.perf_counter() - begun,
+        prices={
+            (label.node, label.offer): -found.row_duals[name]
+            for name, label in m.rows.items()
+            if isinstance(label, InService) and name in found.row_duals
+        },
     )
 
 

@@ -176,6 +176,7 @@ def repeated(
         "bound": result.bound,
         "status": result.status,
         "seconds": result.seconds,
+        "prices": result.prices,
     }
     if worse <= 0:
         known["status"] = certify(again.value, result.bound, options.gap)

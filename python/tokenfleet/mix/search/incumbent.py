@@ -27,6 +27,8 @@ class Found:
     best_value: float | None = None  # where a stated tolerance let `value` be a little worse
     relaxed: Outcome | None = field(default=None, repr=False)  # the last relaxation, with its duals
     exhausted: bool = False  # proven: the columns that the model holds make no plan
+    #: Duals of rows in a relaxation of the whole, by name.
+    row_duals: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def best(self) -> float:
@@ -66,6 +68,7 @@ class Incumbent:
         self.status: Status = "error"
         self.exhausted = False
         self.interrupted = False
+        self.row_duals: Mapping[str, float] = {}  # of a relaxation of the whole
         self.sign = sign_of(m.prob)
         self.watch = watch
         self.told = (math.nan, math.nan)  # best value and bound that were told
@@ -131,4 +134,11 @@ class Incumbent:
         if self.sign * self.bound > self.sign * self.value:  # rounding noise: a proof is a proof
             self.bound = self.value
         status = certify(self.value, self.bound, self.gap)
-        return Found(status, self.value, self.bound, self.plan, self.interrupted)
+        return Found(
+            status,
+            self.value,
+            self.bound,
+            self.plan,
+            self.interrupted,
+            row_duals=self.row_duals,
+        )

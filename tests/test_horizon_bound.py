@@ -1,0 +1,171 @@
+"""Bounds over time by a second formulation: what is confirmed holds, and what is false is not.
+
+Right values are worked out by hand or by trying everything (`horizon_brute`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tokenfleet as tf
+from horizon_brute import Brute, random_tree
+from horizon_instance import EXACT, Instance
+from test_horizon_scenario import NEWS, over, scenario
+from tokenfleet.horizon import run
+from tokenfleet.mix.horizon import search
+from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
+from tokenfleet.problem_data import Horizon
+from tokenfleet.report.words import OWN_BOUND, status_words
+from tokenfleet.verify.bound import Checked
+from tokenfleet.verify.horizon_bound import check_horizon_bound, confirm_horizon_bound
+
+GAP = 1e-4
+Prices = Mapping[tuple[int, int], float]
+
+
+def kept_idle(**changes: Any) -> Horizon:
+    """Demand of 10, then none, and systems that cost 50 to be rid of before the end and bring
+    nothing: ten are bought for 100 each and stay, as the API costs 150. The least is 1,000."""
+    buy = {"id": "buy", "kind": "buy", "system": "A", "price": 100.0, "life_periods": 3,
+           "resale": [1, 0, 0, 0], "removal_usd": 50.0, "until": 0}  # fmt: skip
+    data = {
+        "discount_rate": 0.0,
+        "period_years": [1.0, 1.0],
+        "systems": [{"id": "A", "capacity": 1, "kw": 1}],
+        "offers": [{**buy, **changes}, {"id": "api", "kind": "api", "price": 150.0}],
+        "nodes": [
+            {"period": 0, "parent": -1, "prob": 1.0, "demand": 10},
+            {"period": 1, "parent": 0, "prob": 1.0, "demand": 0},
+        ],
+    }
+    return Instance(data).horizon()
+
+
+@pytest.mark.parametrize("most", [None, 10, 50])
+def test_a_price_below_nothing_leaves_a_bound(most: int | None) -> None:
+    """Systems that stand idle in the second year at -40 take off 400 of the 1,400 that the first
+    pays: a year that counted no more systems than it has work for would leave 1,400."""
+    horizon = kept_idle() if most is None else kept_idle(max_per_period=most)
+    problem, pairs = combined("case", horizon), frozenset({(0, 0)})
+    assert solve_horizon("case", horizon, EXACT).npv_usd == pytest.approx(1000.0)
+    for first in (0.0, 90.0, 100.0, 140.0, 150.0, 500.0):
+        for second in (60.0, 0.0, -10.0, -40.0, -50.0, -500.0):
+            prices = {(0, 0): first, (1, 0): second}
+            found = check_horizon_bound(problem, prices, math.inf, pairs)
+            assert found.bound <= 1000.0 + 1e-6, prices
+    found = check_horizon_bound(problem, {(0, 0): 140.0, (1, 0): -40.0}, 1400.0, pairs)
+    if most == 10:  # as many as serve, so that nothing is lost
+        assert found.bound == pytest.approx(1000.0)
+
+
+def test_an_outlook_may_hold_fractions() -> None:
+    """Demand of 3.5 on systems of 1 kW where there are 3.5 kW: 3.5 of them at 100 hold it, not 3
+    with half by an API at 1,000, which would be 800."""
+    data = {
+        "discount_rate": 0.0,
+        "period_years": [1.0],
+        "power_kw": 3.5,
+        "systems": [{"id": "A", "capacity": 1, "kw": 1}],
+        "offers": [
+            {"id": "buy", "kind": "buy", "system": "A", "price": 100.0, "life_periods": 1,
+             "resale": [1, 0], "max_per_period": 5},
+            {"id": "api", "kind": "api", "price": 1000.0},
+        ],
+        "nodes": [{"period": 0, "parent": -1, "prob": 1.0, "demand": 3.5}],
+    }  # fmt: skip
+    horizon = Instance(data).horizon()
+    for firm, least in ((True, 800.0), (False, 350.0)):
+        tree = replace(horizon, nodes=tuple(replace(n, firm=firm) for n in horizon.nodes))
+        assert solve_horizon("case", tree, EXACT).npv_usd == pytest.approx(least)
+        problem, pairs = combined("case", tree), frozenset({(0, 0)})
+        found = check_horizon_bound(problem, {(0, 0): 100.0}, math.inf, pairs)
+        assert found.bound == pytest.approx(least)
+
+
+def confirmed(result: HorizonResult, claimed: float, prices: Prices | None = None) -> Checked:
+    """What is confirmed of a claim, where whatever is within the gap of it is of use."""
+    return confirm_horizon_bound(
+        result.problem,
+        result.prices if prices is None else prices,
+        claimed,
+        result.values,
+        least=claimed - GAP * abs(claimed),
+        seconds=60.0,
+    )
+
+
+def tree_of(seed: int, *, states: bool) -> dict[str, Any]:
+    """A random tree, without least orders: half of them are out of reach of any price."""
+    data = random_tree(seed)
+    data["offers"][0]["min_order"] = 0
+    if states:
+        data["power_kw"] = 1000.0  # no limit, as on demand shares it
+    return data
+
+
+@pytest.mark.parametrize(("states", "most"), [(True, 9), (False, 4)])
+def test_true_bounds_are_confirmed_and_false_ones_are_not(
+    states: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 12 random trees, against trying everything: a bound a hundredth above the least cost is
+    never confirmed, whatever the prices are and whatever the plan in hand pays."""
+    if states:
+        monkeypatch.setattr(search, "FEW", 0)
+    count = 0
+    for seed in range(12):
+        data = tree_of(seed, states=states)
+        least = Brute(data).least()
+        if states:
+            del data["power_kw"]
+        result = solve_horizon("case", Instance(data).horizon(), EXACT)
+        assert result.npv_usd == pytest.approx(least, rel=1e-7, abs=1e-6)
+        found = confirmed(result, result.bound)
+        count += found.how != "none"
+        assert found.how == "none" or found.bound <= least + 1e-6 * abs(least)
+        dearer = replace(result, values={la: 3.0 * n for la, n in result.values.items()})
+        rng = np.random.default_rng(seed)
+        for usd in (0.0, 30.0):
+            moved = {at: price + rng.normal(0, usd) for at, price in result.prices.items()}
+            assert confirmed(result, least + 0.01 * abs(least), moved).how == "none"
+            best = confirm_horizon_bound(
+                result.problem, moved, math.inf, dearer.values, least=-math.inf, seconds=60.0
+            )
+            assert best.bound <= least + 1e-6 * max(1.0, abs(least))
+        assert confirmed(dearer, least + 0.01 * abs(least)).how == "none"
+    assert count >= most
+
+
+@pytest.mark.parametrize("outlooks", [[], NEWS])
+def test_a_plan_says_proven_where_it_is_confirmed(
+    outlooks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = scenario(horizon=over(3), outlooks=outlooks)
+    data["workloads"][0]["demand"]["growth_per_year"] = 0.5
+    plan = tf.optimize_fleet(data)
+    assert plan.bound_check in ("prices", "search") and plan.proven
+    assert OWN_BOUND not in status_words(plan)
+    assert plan.bound is not None and plan.bound <= plan.objective_value
+    found = run._confirmed
+
+    def without_prices(result: HorizonResult, gap: float, seconds: float) -> Any:
+        return found(replace(result, prices={}), gap, seconds)
+
+    monkeypatch.setattr(run, "_confirmed", without_prices)
+    same = tf.optimize_fleet(data)
+    assert same.bound_check == "none" and OWN_BOUND in status_words(same)
+    assert same.objective_value == pytest.approx(plan.objective_value)
+    assert same.bound == pytest.approx(plan.bound, rel=1e-6)
+
+
+def test_a_risk_is_not_confirmed_by_a_bound_on_the_mean() -> None:
+    data = scenario(horizon=over(3), outlooks=NEWS)
+    data["objective"] = {"kind": "least_cost", "risk": {"cvar_alpha": 0.5, "weight": 0.5}}
+    plan = tf.optimize_fleet(data)
+    assert plan.bound_check == "none" and OWN_BOUND in status_words(plan)
