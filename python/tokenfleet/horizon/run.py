@@ -88,14 +88,14 @@ def plan_horizon(
         if year is not None and not result.interrupted:
             left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
             result = repeated(result, year, replace(options, time_limit_s=left), part)
-    if part is None and found is None and not risk_of(built).counts_the_bad:
+    risk, whole = risk_of(built), part is None and found is None and decided is None
+    if whole and not risk.counts_the_bad:
         left = options.time_limit_s - (time.perf_counter() - begun)
         result, how = _confirmed(result, options.gap, max(left, 1.0))
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = options.time_limit_s - (time.perf_counter() - begun)
     worth = several and built.problem.objective.kind == "least_cost"
-    risk = risk_of(built)
     measured = _measure(result, risk, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
