@@ -289,6 +289,7 @@ class _Search:
         self.best = best
         self.choice = Choice(states)
         self.start: FloatArray | None = None
+        self.cut = False  # states that no better plan uses are left out
         self.looked = effort.part(_RELAXED)  # until a plan is looked for while others are not done
 
     def run(self) -> None:
@@ -330,7 +331,8 @@ class _Search:
                 return None
             value, columns, reduced = relaxed
             self.best.prove(value)
-            self.best.row_duals = self.choice.prices()
+            if not self.cut:  # prices of all states, not of those alone that are left
+                self.best.row_duals = self.choice.prices()
             new = not (self.best.done() or self.is_over()) and self.work_out(
                 self.choice.used(columns), whole=False
             )
@@ -348,7 +350,7 @@ class _Search:
         if found is not None:
             self.offer(found)
         if relaxed is not None:
-            _close(self.choice, self.best, *relaxed)
+            self.cut |= _close(self.choice, self.best, *relaxed)
 
     def offer(self, found: FloatArray) -> None:
         """The plan of a choice, if its states have plans."""
@@ -387,13 +389,14 @@ class _Search:
         return True
 
 
-def _close(choice: Choice, best: Incumbent, value: float, reduced: FloatArray) -> None:
-    """States that no better plan uses, by their reduced cost."""
+def _close(choice: Choice, best: Incumbent, value: float, reduced: FloatArray) -> bool:
+    """Closes states that no better plan uses, by their reduced cost; whether there are any."""
     if best.plan is None:
-        return
+        return False
     first = len(choice.states.kept)
     over = value + reduced[first:] > best.value + 1e-6 * abs(best.value)
     choice.close(np.flatnonzero(over) + first)
+    return bool(over.any())
 
 
 def _plan(states: States, choice: Choice, columns: FloatArray) -> dict[str, float] | None:
