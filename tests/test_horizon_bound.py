@@ -142,6 +142,32 @@ def test_true_bounds_are_confirmed_and_false_ones_are_not(
     assert count >= most
 
 
+@pytest.mark.parametrize("firm_periods", [1, 3])
+def test_reserves_are_kept_in_whole_years_and_in_outlooks(firm_periods: int) -> None:
+    """With a system of each pool in reserve no bound is above the least cost, at any prices, nor
+    where later years may hold fractions; at the right ones most are confirmed."""
+    count = 0
+    for seed in range(8):
+        horizon = Instance(tree_of(seed, states=False)).horizon()
+        nodes = []
+        for node in horizon.nodes:
+            pools = node.problem.pools
+            stay = tuple(replace(pool, reserve=int(not pool.elastic)) for pool in pools)
+            firm = node.period < firm_periods
+            nodes.append(replace(node, problem=replace(node.problem, pools=stay), firm=firm))
+        result = solve_horizon("case", replace(horizon, nodes=tuple(nodes)), EXACT)
+        count += confirmed(result, result.bound).how != "none"
+        dearer = {la: 3.0 * n for la, n in result.values.items()}
+        rng = np.random.default_rng(seed)
+        for usd in (0.0, 10.0, 30.0):
+            moved = {at: price + rng.normal(0, usd) for at, price in result.prices.items()}
+            best = confirm_horizon_bound(
+                result.problem, moved, math.inf, dearer, least=-math.inf, seconds=60.0
+            )
+            assert best.bound <= result.value + 1e-6 * max(1.0, abs(result.value))
+    assert count >= (4 if firm_periods == 1 else 1)
+
+
 @pytest.mark.parametrize("outlooks", [[], NEWS])
 def test_a_plan_says_proven_where_it_is_confirmed(
     outlooks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch

@@ -150,8 +150,7 @@ def _whole_year(
 ) -> Checked:
     """The same in whole numbers, up to what is hoped for."""
     years, firm = stock.years(u), horizon.nodes[u].firm
-    # A reserve is kept in whole numbers alone: fractions of one depend on how it is written.
-    form = formulate(_year(horizon, u, stock, reserves=firm), 0.0, firm=firm)
+    form = formulate(_year(horizon, u, stock, reserves=True), 0.0, firm=firm)
     costs, constant, enough = np.asarray(form.figures["cost"]), form.contracted_usd, hoped / years
     priced = Prices(form, pairs, deadline).least(costs, constant, enough)
     if priced.bound >= enough or not firm:

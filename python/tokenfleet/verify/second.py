@@ -272,6 +272,8 @@ class _Pool:
         self.candidates = np.array(
             [c for c in range(len(problem.candidates)) if self._may_run(c)], dtype=np.int64
         )
+        #: By block, workload and class: columns that carry requests/s, with how much of them.
+        self.carried: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
         self.busy = np.array([self._most_replicas(c) for c in self.candidates.tolist()])
 
     def _may_run(self, c: int) -> bool:
@@ -375,11 +377,21 @@ class _Pool:
             return x, -1
         used = int(sheet.add([1.0], whole=True)[0])
         bound = min(sum(most), self.useful if min(usd) >= 0 else math.inf)
-        if math.isfinite(bound):
+        if math.isfinite(bound) and sheet.firm:
             row = sheet.row(-math.inf, 0.0)
             sheet.enter(row, x, 1.0)
             sheet.enter(row, used, -bound)
         return x, used
+
+    def _tie_to_reserve(self, used: int) -> None:
+        """Where the reserve may be a fraction it is no less than the share of any class that the
+        pool carries."""
+        for (b, w, k), flows in self.carried.items():
+            row = self.sheet.row(-math.inf, 0.0)
+            for column, each in flows:
+                self.sheet.enter(row, column, each)
+            self.sheet.enter(row, used, -float(self.demand.peak[w][b, k]))
+        self.carried.clear()
 
     def _room(self, b: int, x: IntArray) -> None:
         """Stock, power and racks that the systems take in a block."""
@@ -426,6 +438,8 @@ class _Pool:
         for members in map(np.array, kinds.values()):
             for b in blocks:
                 self._flows(b, self.candidates[members], numbers[members], n[members])
+        if room[1] >= 0 and not sheet.firm:
+            self._tie_to_reserve(room[1])
 
     def _flows(self, b: int, of_kind: IntArray, numbers: IntArray, n: IntArray) -> None:
         """Requests/s of every class, in a block, through replicas of one workload and role.
@@ -453,6 +467,9 @@ class _Pool:
         sheet.enter(capacity, n[present], -1.0)
         if role != "prefill":
             sheet.enter(asked[classes], f, 1.0)
+        if role != "decode":
+            for column, k in zip(f.tolist(), classes.tolist(), strict=True):
+                self.carried.setdefault((b, w, k), []).append((column, 1.0))
         if role != "serve":
             pairs = [candidates[i].pair for i in which.tolist()]
             keys = zip(pairs, classes.tolist(), strict=True)
@@ -479,6 +496,9 @@ class _Pool:
         sheet.enter(capacity, n, -1.0)
         if candidate.role != "prefill":
             sheet.enter(asked[k], f, part)
+        if candidate.role != "decode":
+            for cls, each in zip(k.tolist(), part.tolist(), strict=True):
+                self.carried.setdefault((b, w, cls), []).append((int(f[0]), each))
         if candidate.role != "serve":
             keys = [(b, self.pool.site, w, candidate.pair, cls) for cls in k.tolist()]
             balance = np.array([self._phase(key) for key in keys])
