@@ -16,7 +16,9 @@ import pytest
 import tokenfleet as tf
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance
+from test_horizon_cases import CASES
 from test_horizon_scenario import NEWS, over, scenario
+from tokenfleet.errors import InfeasibleError
 from tokenfleet.horizon import run
 from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
@@ -140,6 +142,28 @@ def test_true_bounds_are_confirmed_and_false_ones_are_not(
             assert best.bound <= least + 1e-6 * max(1.0, abs(least))
         assert confirmed(dearer, least + 0.01 * abs(least)).how == "none"
     assert count >= most
+
+
+def test_no_false_bound_of_a_hand_case_is_confirmed() -> None:
+    """`test_horizon_cases` compares their least cost with another model in another solver."""
+    count = solved = 0
+    for name, data in CASES.items():
+        try:
+            result = solve_horizon(name, Instance(data).horizon(), EXACT)
+        except InfeasibleError:
+            continue
+        solved += 1
+        least = result.npv_usd
+        found = confirmed(result, result.bound)
+        count += found.how != "none"
+        assert found.how == "none" or found.bound <= least + 1e-6 * abs(least), name
+        assert confirmed(result, least + max(0.01 * abs(least), 1.0)).how == "none", name
+        dearer = {la: 3.0 * n for la, n in result.values.items()}
+        best = confirm_horizon_bound(
+            result.problem, result.prices, math.inf, dearer, least=-math.inf, seconds=60.0
+        )
+        assert best.bound <= least + 1e-6 * max(1.0, abs(least)), name
+    assert count >= solved / 2
 
 
 @pytest.mark.parametrize("firm_periods", [1, 3])

@@ -32,7 +32,15 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.problem_data import BoundCheck, Horizon, OfferData, Problem, Replicas, Stock
+from tokenfleet.problem_data import (
+    BoundCheck,
+    FloatArray,
+    Horizon,
+    OfferData,
+    Problem,
+    Replicas,
+    Stock,
+)
 from tokenfleet.verify.bound import Checked, Prices, search_whole
 from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth, own_numbers
 from tokenfleet.verify.mix import annual_cost_items
@@ -177,10 +185,17 @@ def _year(horizon: Horizon, u: int, stock: _Stock, *, reserves: bool = False) ->
     speed = _speeds(node.problem)
     assert speed is not None
     candidates = tuple(
-        replace(c, load=c.load / speed.get(c.system, 1.0)) for c in node.problem.candidates
+        replace(c, load=_at_speed(c.load, speed.get(c.system, 1.0)))
+        for c in node.problem.candidates
     )
     changed = {"offers": offers, "objective": objective, "candidates": candidates}
     return replace(node.problem, pools=pools, sites=sites, **changed)  # type: ignore[arg-type]
+
+
+def _at_speed(load: FloatArray, speed: float) -> FloatArray:
+    """Loads of replicas that are so fast; infinite where they stand still."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(load > 0, load / speed, load)
 
 
 @dataclass(frozen=True)
