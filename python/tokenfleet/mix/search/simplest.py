@@ -239,7 +239,8 @@ def _choose(m: FleetModel) -> list[Chosen]:
     for pools in types(m):
         type_used(m, pools, EVERY_BLOCK)
         found.append(TypeUsed(EVERY_BLOCK, pools[0]))
-    for s in sorted({m.problem.pools[p].site for p in m.order.pools if m.offers(p)}):
+    offering = {m.problem.pools[p].site for p in m.order.pools if m.offers(p)}
+    for s in (s for s in m.order.sites if s in offering):
         site_used(m, s)
         found.append(SiteUsed(s))
     for c in dict.fromkeys(label.candidate for label in m.of(Replicas)):
