@@ -7,10 +7,11 @@
 //! `Σ f_k·load_k = u` each is largest at a corner, where one class takes all; latency rises in each
 //! of them, so holding a limit under the worst of all holds it for every mix.
 
+use crate::perf::among::{Among, Calmer};
 use crate::perf::late::{late_ttft, median_ttft, stretched_steps, Answers, Disturbance, Shared};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
 use crate::perf::queue::{all_slots_taken, queue_stretch, Tail};
-use crate::perf::replica::{ClassTimes, ClassWork, Replica};
+use crate::perf::replica::{ClassTimes, Replica};
 use crate::workload::{Admitted, Class, Mix, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
 /// Latency of every class at the percentiles, s.
@@ -118,82 +119,6 @@ pub fn uneven_load(load: f64, spread: f64, prompts: f64) -> f64 {
         with_prompts
     };
     0.5 * load * spread
-}
-
-/// One of equal replicas behind a router that sends a request to the one with fewest.
-#[derive(Debug, Clone, Copy)]
-struct Among {
-    /// Replicas.
-    count: f64,
-    /// How much the lengths of answers vary, `E[O²]/E[O]² − 1`, at most 1.
-    varied: f64,
-}
-
-impl Among {
-    /// The only one.
-    const ALONE: Self = Self {
-        count: 1.0,
-        varied: 1.0,
-    };
-
-    /// Of so many, under answers that come at these rates.
-    fn new<'a>(count: f64, answers: impl Iterator<Item = (f64, &'a ClassWork)>) -> Self {
-        let (mut rates, mut mean, mut square) = (0.0, 0.0, 0.0);
-        for (rate, work) in answers {
-            rates += rate;
-            mean += rate * work.steps;
-            square += rate * work.steps * work.steps * work.output_spread;
-        }
-        let varied = rates * square / (mean * mean) - 1.0;
-        Self {
-            count,
-            varied: if mean > 0.0 {
-                varied.clamp(0.0, 1.0)
-            } else {
-                1.0
-            },
-        }
-    }
-
-    /// Variance of how many prompts come while an answer runs, as a share of Poisson's: a prompt comes
-    /// where an answer has ended. All replicas together get Poisson's; how evenly each gets its part is up
-    /// to the lengths of answers.
-    fn irregular(&self) -> f64 {
-        self.varied + (1.0 - self.varied) / self.count
-    }
-
-    /// How far the number of requests on a replica is held: the router fills up what has left.
-    fn held(&self) -> f64 {
-        1.0 - 1.0 / self.count
-    }
-
-    /// How far answers end apart from each other. Those of one length that began together end together,
-    /// and are followed by as many prompts on the same replica.
-    fn apart(&self) -> f64 {
-        (2.0 * self.varied).min(1.0)
-    }
-
-    /// Replicas that share a queue for a place: where answers end together the others do not help as much.
-    fn pooled(&self) -> f64 {
-        if self.count == 1.0 {
-            return 1.0;
-        }
-        self.count.powf(0.5 + 0.5 * self.apart())
-    }
-}
-
-/// A tail of waiting that falls as `exp(−t/scale − bend·t²)`.
-#[derive(Debug, Clone, Copy)]
-struct Calmer {
-    scale: f64,
-    bend: f64,
-}
-
-impl Calmer {
-    /// Where it has fallen as far as `exp(−t/scale)` has at `t`.
-    fn at(&self, t: f64) -> f64 {
-        2.0 * t / (1.0 + (1.0 + 4.0 * self.bend * self.scale * t).sqrt())
-    }
 }
 
 impl Pressure {

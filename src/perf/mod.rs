@@ -2,10 +2,12 @@
 //!
 //! Calls go one way: `operators` (time of one kernel) ▸ `layout` (which shapes a layout runs) ▸
 //! `step` (time of one engine step) ▸ `replica` (requests on a replica: load, energy) ▸ `prompt`
-//! (times of prompts), `queue` (tails of waiting), `late` (percentiles) ▸ `latency` (all that requests
-//! feel) ▸ `mixture` (percentiles of classes together) ▸ `limits` (capacity) ▸ `benchmark` (the
-//! most a layout serves); `memory` and `closed_loop` read `step`, `pool_loop` both.
+//! (times of prompts), `queue` (tails of waiting), `among` (several behind a router), `late`
+//! (percentiles) ▸ `latency` (all that requests feel) ▸ `mixture` (percentiles of classes together) ▸
+//! `limits` (capacity) ▸ `benchmark` (the most a layout serves); `memory` and `closed_loop` read
+//! `step`, `pool_loop` both.
 
+pub mod among;
 pub mod benchmark;
 pub mod closed_loop;
 pub mod factors;
