@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import highspy
@@ -277,24 +278,17 @@ def run(
     Raises:
         KeyboardInterrupt: Ctrl-C in a relaxation, which has no plan that could be kept.
     """
-    first = QuietHighs(
-        options,
-        mip=mip,
-        start=start,
-        target=target,
-        cutoff=cutoff,
-        as_arrays=as_arrays,
-        watch=watch,
+    solver = partial(
+        QuietHighs, options, mip=mip, target=target, cutoff=cutoff, as_arrays=as_arrays
     )
-    outcome = _once(prob, first)
+    outcome = _once(prob, solver(start=start, watch=watch))
     if outcome.interrupted and not mip:
         raise KeyboardInterrupt
     if start is not None and not outcome.interrupted and _is_misled(prob, outcome):
-        again = QuietHighs(options, mip=mip, target=target, cutoff=cutoff, as_arrays=as_arrays)
-        outcome = _once(prob, again)
+        outcome = _once(prob, solver())
     if outcome.status == "error" and outcome.solver_status == _OPTIMAL:
         # HiGHS 1.16, with a right-hand side a hair above a whole number: optimal, and not a number
-        plain = QuietHighs(options, mip=mip, target=target, cutoff=cutoff, as_arrays=as_arrays)
+        plain = solver()
         plain.optionsDict["presolve"] = "off"
         outcome = _once(prob, plain)
     if outcome.status == "unbounded":
