@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
@@ -68,38 +68,20 @@ def plan_horizon(
     tree = tree_of(built)
     shown = _node_named(tree, period)
     decided = None if fixed is None else orders_of(tree, fixed)
-    several = len(tree.leaves) > 1
-    year = _one_year(built, options) if decided is None and is_steady(tree) else None
-    found = None if year is None else as_proven(built.problem.name, tree, year, options)
-    part, how, rounds = None, year.bound_check if year is not None else None, 1
-    if found is not None and year is not None:
-        result, rounds = found, year.rounds
-    else:
-        left = options.time_limit_s - (time.perf_counter() - begun)
-        left = max(left, _AFTER_YEAR * options.time_limit_s)
-        main = replace(options, time_limit_s=left * (_PLAN_SHARE if several else 1.0))
-        part = part_of(built.problem.name, tree, Effort.of(main))
-        checked = _checked(part, built, tree)
-        how = None if checked is None else checked.how
-        if part is not None and checked is not None:
-            part = replace(part, bound=checked.bound)
-        told = _told(built, tree, watch)
-        tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
-        if year is not None and not result.interrupted:
-            left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
-            result = repeated(result, year, replace(options, time_limit_s=left), part)
-    risk, whole = risk_of(built), part is None and found is None and decided is None
-    if whole and not risk.counts_the_bad:
-        left = options.time_limit_s - (time.perf_counter() - begun)
-        result, how = _confirmed(result, options.gap, max(left, 1.0))
+    made = _planned(built, tree, options, decided, begun=begun, watch=watch)
+    tree, result, part, risk = made.tree, made.result, made.part, risk_of(built)
+    how = made.how
+    if made.is_whole and decided is None and not risk.counts_the_bad:
+        seconds = max(_left(options, begun), 1.0)
+        result, how = _confirmed(result, options.gap, seconds)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
-    left = options.time_limit_s - (time.perf_counter() - begun)
-    worth = several and built.problem.objective.kind == "least_cost"
+    left = _left(options, begun)
+    worth = len(tree.leaves) > 1 and built.problem.objective.kind == "least_cost"
     measured = _measure(result, risk, options, max(left, 0.0), part) if worth else Measured()
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
-    mix = replace(mix, rounds=rounds, warnings=(*mix.warnings, *_unproven(result)))
+    mix = replace(mix, rounds=made.rounds, warnings=(*mix.warnings, *_unproven(result)))
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
     scale, unit = 1.0, f"{plan.objective_unit}, times years"
     if plan.objective == "least_cost":
@@ -120,6 +102,56 @@ def plan_horizon(
     if how is not None:
         changed["bound_check"] = how
     return plan.model_copy(update=changed)
+
+
+def _left(options: SolveOptions, begun: float) -> float:
+    """Seconds of the time limit that are left; below zero where it has passed."""
+    return options.time_limit_s - (time.perf_counter() - begun)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A plan of a horizon, and how it was come by."""
+
+    tree: Horizon
+    result: HorizonResult
+    rounds: int
+    how: BoundCheck | None  # what confirmed the bound; None: nothing tried to
+    part: Part | None = None  # of the layouts, where not all were built
+    is_whole: bool = False  # searched over all layouts
+
+
+def _planned(
+    built: Built,
+    tree: Horizon,
+    options: SolveOptions,
+    decided: Orders | None,
+    *,
+    begun: float,
+    watch: Watch | None,
+) -> _Planned:
+    """The best plan of a horizon: that of its year where that proves it, else a search of its own,
+    from which the year's is taken where it is as good."""
+    name = built.problem.name
+    year = _one_year(built, options) if decided is None and is_steady(tree) else None
+    if year is not None:
+        found = as_proven(name, tree, year, options)
+        if found is not None:
+            return _Planned(tree, found, year.rounds, year.bound_check)
+    left = max(_left(options, begun), _AFTER_YEAR * options.time_limit_s)
+    share = _PLAN_SHARE if len(tree.leaves) > 1 else 1.0
+    main = replace(options, time_limit_s=left * share)
+    part = part_of(name, tree, Effort.of(main))
+    checked = _checked(part, built, tree)
+    if part is not None and checked is not None:
+        part = replace(part, bound=checked.bound)
+    told = _told(built, tree, watch)
+    tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
+    if year is not None and not result.interrupted:
+        seconds = max(_left(options, begun), 1.0)
+        result = repeated(result, year, replace(options, time_limit_s=seconds), part)
+    how = None if checked is None else checked.how
+    return _Planned(tree, result, rounds, how, part, is_whole=part is None)
 
 
 def _unproven(result: HorizonResult) -> Iterator[str]:
@@ -216,7 +248,7 @@ def _solve(
     risk, name = risk_of(built), built.problem.name
     begun = time.perf_counter()
     for rounds in range(1, _MAX_ROUNDS + 1):
-        left = max(options.time_limit_s - (time.perf_counter() - begun), 1.0)
+        left = max(_left(options, begun), 1.0)
         share = 1.0 if rounds == _MAX_ROUNDS else 0.7
         limit = replace(options, time_limit_s=left * share)
         if risk.kind == "regret":
