@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -303,10 +303,13 @@ def has_fewer_bits(precision: str, native: str | None) -> bool:
 
 def quality(scenario: Scenario, workload: Workload, precision: str) -> float:
     """Quality score of a workload's model at a precision; 1 where none is stated."""
-    scores: Mapping[tuple[str, str], float] = {
-        (q.model, q.precision): q.score for q in scenario.quality
-    }
-    return scores.get((workload.model, precision), 1.0)
+    stated = _score(scenario, workload, precision)
+    return 1.0 if stated is None else stated
+
+
+def _score(scenario: Scenario, workload: Workload, precision: str) -> float | None:
+    scores = {(q.model, q.precision): q.score for q in scenario.quality}
+    return scores.get((workload.model, precision))
 
 
 def _allowed_precisions(
@@ -350,8 +353,7 @@ def _refusal(
     systems: Sequence[SystemRow],
 ) -> tuple[str, str] | None:
     """Why a workload may not use a format on these systems, as `Refused` has it; None: it may."""
-    scored = {(q.model, q.precision): q.score for q in scenario.quality}
-    floor, score = workload.quality_floor, scored.get((workload.model, precision))
+    floor, score = workload.quality_floor, _score(scenario, workload, precision)
     if floor is not None and score is None:
         return "quality", "no quality score, and the workload has a floor"
     if floor is not None and score is not None and score < floor:
