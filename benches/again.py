@@ -15,12 +15,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from generate_scenario import FORMATS
 from spread import Spread, cpu_timed, spread
 
 from tokenfleet.files.cache import VARIABLE
 from tokenfleet.problem import build
 from tokenfleet.scenario.load import LoadedScenario, load_scenario
-from tokenfleet.schema.formats import WEIGHT_FORMATS
 
 SCENARIO = Path(__file__).parent.parent / "examples" / "hyperscaler.yaml"
 RUNS = 5
@@ -28,7 +28,7 @@ RUNS = 5
 
 def in_every_format(loaded: LoadedScenario) -> LoadedScenario:
     """The scenario over every format but integers, whether or not weights are published in it."""
-    formats = {"precisions": tuple(f.id for f in WEIGHT_FORMATS.values() if not f.integer)}
+    formats = {"precisions": tuple(FORMATS)}
     workloads = tuple(w.model_copy(update=formats) for w in loaded.scenario.workloads)
     return replace(loaded, scenario=loaded.scenario.model_copy(update={"workloads": workloads}))
 
