@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -578,6 +578,11 @@ class Replicas(NamedTuple):
     pool: int
     candidate: int
     tag: Literal["replicas"] = "replicas"
+
+
+def pairs_used(labels: Iterable[object]) -> frozenset[tuple[int, int]]:
+    """(pool, candidate) of the replicas among some labels, as those of a plan."""
+    return frozenset((la.pool, la.candidate) for la in labels if isinstance(la, Replicas))
 
 
 class Flow(NamedTuple):

@@ -30,7 +30,7 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import PROVEN, certify, relative_gap
 from tokenfleet.mix.solver.silent import SilentHighs, silent_highs
-from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, Replicas
+from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, pairs_used
 from tokenfleet.verify.second import Formulation, formulate, unreserved
 
 IntArray = NDArray[np.int64]
@@ -74,10 +74,8 @@ class Claim:
 
 def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResult:
     """The result with the bound that could be confirmed, and the status that this bears out."""
-    stand = [label for label in result.values if isinstance(label, Replicas)]
-    pairs = frozenset((label.pool, label.candidate) for label in stand)
     best = result.best
-    claim = Claim(result.bound, best, pairs)
+    claim = Claim(result.bound, best, pairs_used(result.values))
     checked = check_bound(result.problem, claim, seconds, gap)
     if checked.bound == result.bound:
         return replace(result, bound_check=checked.how)

@@ -38,8 +38,8 @@ from tokenfleet.problem_data import (
     Horizon,
     OfferData,
     Problem,
-    Replicas,
     Stock,
+    pairs_used,
 )
 from tokenfleet.verify.bound import Checked, Prices, search_whole
 from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth, own_numbers
@@ -97,8 +97,7 @@ def confirm_horizon_bound(
     if not _is_understood(horizon):
         return nothing
     stock = _Stock(horizon, prices).without_gain()
-    stand = [label for label in values if isinstance(label, Replicas)]
-    pairs = frozenset((label.pool, label.candidate) for label in stand)
+    pairs = pairs_used(values)
     hopes = [_year_of_plan(problem, u, stock, values) for u in range(len(horizon.nodes))]
     total, deadline = stock.bound() + math.fsum(hopes), Deadline(seconds)
     how: BoundCheck = "prices"

@@ -32,7 +32,7 @@ from tokenfleet.mix.model.index import (
 )
 from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems, only_block
+from tokenfleet.problem_data import FloatArray, Flow, Replicas, Systems, only_block, pairs_used
 
 _PACKING = (Pack, Place, Slots, Whole)
 _DEAR = 100.0  # times the largest worth of a system: the price of what cannot be ordered
@@ -283,5 +283,4 @@ class Master:
     def used(self, answer: Answer) -> frozenset[tuple[int, int]]:
         """Pairs of which the solution takes replicas; it may be older than the last pairs."""
         taken = np.flatnonzero(answer.columns[self._first :] > 1e-9)
-        labels = (self.labels[i] for i in taken.tolist())
-        return frozenset((la.pool, la.candidate) for la in labels if isinstance(la, Replicas))
+        return pairs_used(self.labels[i] for i in taken.tolist())

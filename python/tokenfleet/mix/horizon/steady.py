@@ -28,7 +28,7 @@ from tokenfleet.mix.model.stock import holding_usd, stands, vintages
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
-from tokenfleet.problem_data import EVERY_BLOCK, Horizon, OfferData, Problem, Replicas, Stock
+from tokenfleet.problem_data import EVERY_BLOCK, Horizon, OfferData, Problem, Stock, pairs_used
 
 _SAME = 1e-9  # relative: costs as near as this are one
 
@@ -111,9 +111,8 @@ def as_proven(
     asked for, or where the plan cannot be had from the start at what it costs in the year."""
     if not bounds_it(horizon, year.problem):
         return None
-    used = {(label.pool, label.candidate) for label in year.values if isinstance(label, Replicas)}
     horizon = _with_loads(horizon, year)
-    part = Part(frozenset(used), -math.inf)
+    part = Part(pairs_used(year.values), -math.inf)
     try:
         again = solve_horizon(name, horizon, options, part=part, pinned=_everywhere(horizon, year))
     except SolverError:
@@ -141,7 +140,7 @@ def _best(again: HorizonResult, year: MixResult) -> float:
 def _with_loads(horizon: Horizon, year: MixResult) -> Horizon:
     """The horizon with candidates as the year's re-check left them; those that the year's plan uses
     count, though others may be as good."""
-    used = {label.candidate for label in year.values if isinstance(label, Replicas)}
+    used = {c for _, c in pairs_used(year.values)}
     candidates = tuple(
         replace(candidate, plainer=candidate.plainer and c not in used)
         for c, candidate in enumerate(year.problem.candidates)
@@ -156,10 +155,7 @@ def repeated(
     """The year's plan in every period, if it is as good as what was found."""
     horizon = _with_loads(result.horizon, year)
     if part is not None:
-        used = {
-            (label.pool, label.candidate) for label in year.values if isinstance(label, Replicas)
-        }
-        part = replace(part, pairs=part.pairs | used)
+        part = replace(part, pairs=part.pairs | pairs_used(year.values))
     pinned = _everywhere(horizon, year)
     try:
         name = result.problem.name

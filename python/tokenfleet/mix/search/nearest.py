@@ -18,7 +18,7 @@ from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.index import Choice, Own
 from tokenfleet.mix.search.simplest import Bar, Simpler, ValueRow, as_good
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.problem_data import Problem, Replicas, Systems
+from tokenfleet.problem_data import Problem, Systems, pairs_used
 
 Place = tuple[str, str]  # offer of the scenario, and site
 _NODES = 1000
@@ -91,7 +91,7 @@ def nearest(
         KeyboardInterrupt: Ctrl-C.
     """
     problem = m.problem
-    own = frozenset((la.pool, la.candidate) for la in values if isinstance(la, Replicas))
+    own = pairs_used(values)
     pairs = own if applies(problem) and is_large(problem) else None
     model = build(
         problem, pairs=pairs, frame=frame_of(problem, m.frame.scale_max, every_system=True)

@@ -34,6 +34,7 @@ from tokenfleet.problem_data import (
     Problem,
     Replicas,
     Systems,
+    pairs_used,
 )
 
 Pairs = frozenset[tuple[int, int]]  # (pool, candidate)
@@ -118,7 +119,7 @@ def simplest(
     """
     problem = with_plainer(m.problem)
     known_plans = (*values, *bar.plan)
-    own = frozenset((la.pool, la.candidate) for la in known_plans if isinstance(la, Replicas))
+    own = pairs_used(known_plans)
     frame = frame_of(problem, m.frame.scale_max, every_system=True)
     plainer = {c for c, candidate in enumerate(m.problem.candidates) if candidate.plainer}
     beside = plainer | {c for _, c in own}
