@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tokenfleet import optimize_fleet
+from tokenfleet.catalog import load_catalog, merge_files
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.files.read import parse_json, parse_toml
 from tokenfleet.scenario.load import load_scenario
@@ -203,15 +204,45 @@ def test_the_best_limit_of_a_class_that_nothing_serves() -> None:
 def test_a_format_that_no_system_computes_in() -> None:
     data: dict[str, Any] = yaml.safe_load(BASE)
     data["workloads"][0]["precisions"] = ["nvfp4"]
-    with pytest.raises(InfeasibleError, match=r"nvfp4\); h100_sxm_8: bf16, fp8"):
+    with pytest.raises(InfeasibleError, match=r"nvfp4\); h100_sxm_8: bf16, fp8") as caught:
         optimize_fleet(data)
+    assert "name a precision" in caught.value.hint
+    assert "limit" not in caught.value.hint  # no limit is in the way
+
+
+def test_weights_that_no_layout_holds() -> None:
+    """70 billion weights in 16 bits take 140 GB, and one accelerator has 80."""
+    data: dict[str, Any] = yaml.safe_load(BASE)
+    data["workloads"][0]["precisions"] = ["bf16"]
+    data["search"] = {"max_gpus_per_replica": 1}
+    with pytest.raises(InfeasibleError, match="none fits the memory of its systems") as caught:
+        optimize_fleet(data)
+    assert "TTFT" not in caught.value.message
+    assert "more memory" in caught.value.hint and "limit" not in caught.value.hint
 
 
 def test_offers_of_systems_that_are_not_allowed() -> None:
     data: dict[str, Any] = yaml.safe_load(BASE)
     data["offers"] = [{"id": "a", "system": "h200_sxm_8", "kind": "buy"}]
-    with pytest.raises(InfeasibleError, match="h200_sxm_8 is not among the allowed ones"):
+    with pytest.raises(InfeasibleError, match="h200_sxm_8 is not among the allowed ones") as caught:
         optimize_fleet(data)
+    assert "give an offer" in caught.value.hint
+
+
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path) -> None:
+    def written(data: dict[str, Any]) -> Path:
+        path = tmp_path / "file.yaml"
+        path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        return path
+
+    with pytest.raises(SchemaError, match="is a catalog file, not a scenario"):
+        load_scenario(written({"systems": [{"id": "h100_x1", "gpus": 1}]}))
+    with pytest.raises(SchemaError, match="is a plan, not a scenario"):
+        load_scenario(written({"workloads": [], "systems": [], "routing": []}))
+    with pytest.raises(SchemaError, match="is a scenario, not a catalog file"):
+        merge_files(load_catalog(), [written(yaml.safe_load(BASE))])
+    with pytest.raises(SchemaError, match="is a plan, not a catalog file"):
+        merge_files(load_catalog(), [written({"workloads": [], "systems": [], "routing": []})])
 
 
 JSON = {

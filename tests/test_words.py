@@ -121,8 +121,8 @@ def test_the_headline_says_what_to_get(boxes: Plan) -> None:
 
 
 def test_money_up_front_by_the_year_and_by_the_month(boxes: Plan) -> None:
-    """16 requests/s of 100 tokens are 50.5 G tokens a year."""
-    text = "nothing up front, $200 a year ($17 a month) for 50 G output tokens a year"
+    """16 requests/s of 100 tokens are 50.5 billion tokens a year."""
+    text = "nothing up front, $200 a year ($17 a month) for 50.5 billion output tokens a year"
     assert words.money(boxes) == text
     plan = boxes.model_copy(update={"capex_usd": 5000.0})
     assert words.money(plan).startswith("$5,000 up front, $200 a year")
@@ -216,8 +216,8 @@ def test_systems_that_nobody_measured_share_a_sentence(boxes: Plan) -> None:
 def test_spares_are_named() -> None:
     problem = one_pool([[2.0]])
     plan = planned(replace(problem, pools=(replace(problem.pools[0], reserve=1),)))
-    assert words.spares(plan) == "spare: 1 box at s"
-    assert "spare: 1 box at s" in words.reasons(plan)
+    assert words.spares(plan) == "spare: 1 box (o) at s"
+    assert "spare: 1 box (o) at s" in words.reasons(plan)
 
 
 def test_what_was_assumed_says_figure_source_and_date() -> None:

@@ -29,7 +29,7 @@ from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.check import check as checked_scenario
 from tokenfleet.problem.inputs import refuse_assumed
-from tokenfleet.problem.required import require_candidates, with_untried
+from tokenfleet.problem.required import require_candidates, with_hints
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 from tokenfleet.schema import DEFAULT_CONFIDENCE, Scenario
 from tokenfleet.simulation.settings import SimulationSettings
@@ -124,7 +124,7 @@ def optimize_fleet(
                 built, options, begun=begun, period=period, fixed=fixed, watch=watch
             )
         except InfeasibleError as error:
-            raise with_untried(error, built) from None
+            raise with_hints(error, built) from None
     if period is not None or fixed is not None:
         raise SchemaError(
             "a period, or orders that are kept, in a scenario of one steady year", "add `horizon`"
@@ -133,15 +133,15 @@ def optimize_fleet(
         verify = None
     standing = None if near is None else standing_of(near, near_tolerance)
     judge = None if verify is None else _judge(built, verify, simulation, trace)
+    require_candidates(built)
     try:
-        require_candidates(built)
         if judge is None:
             result = _solve(built, options, compare_single, watch, standing)
         else:
             judge = replace(judge, note=note)
             result = _solve_verified(built, judge, compare_single, watch, standing)
     except InfeasibleError as error:
-        raise with_untried(_of_default_confidence(error, loaded.scenario), built) from None
+        raise with_hints(error, built) from None
     result = _checked(result, built, options, slowness)
     other = _other(built, result, options) if both else None
     beside = _ways(built, result, options) if alone else ()
@@ -165,17 +165,6 @@ def standing_of(plan: Plan, tolerance: float = 0.0) -> Standing:
         key = (row.offer, row.site)
         systems[key] = systems.get(key, 0.0) + row.count
     return Standing(systems, tolerance)
-
-
-def _of_default_confidence(error: InfeasibleError, scenario: Scenario) -> InfeasibleError:
-    """The error, with the confidence that nobody asked for."""
-    if scenario.sure is None or "confidence" in scenario.model_fields_set:
-        return error
-    hint = (
-        f"limits are held at {scenario.sure:.0%} confidence; `confidence: expected` asks for what "
-        "the model expects"
-    )
-    return error.saying(hint=hint)
 
 
 def _solve(

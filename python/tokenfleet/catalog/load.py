@@ -92,6 +92,10 @@ def _user_rows(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     data = load_data(path)
     if not isinstance(data, dict):
         raise SchemaError(f"{path}: should have tables by name", f"known: {', '.join(TABLES)}")
+    if "workloads" in data:
+        kind = "plan" if "routing" in data else "scenario"
+        hint = f"a catalog file has tables: {', '.join(TABLES)}"
+        raise SchemaError(f"{path}: is a {kind}, not a catalog file", hint)
     return [
         (table, f"{path}: {table}[{i}]{label(row)}", row)
         for table, rows in data.items()

@@ -16,7 +16,9 @@ from tokenfleet.plan.rows import Limit, OtherAnswer, Plan, Promise, Replicas, Sy
 from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.numbers import (
+    NBSP,
     amount,
+    count,
     dollars,
     number,
     percent,
@@ -214,7 +216,10 @@ def reasons(plan: Plan) -> list[str]:
 
 
 def _alternative(plan: Plan) -> str | None:
-    """The plan of one system type beside this one; a tie within the proven gap is no win."""
+    """The plan of one system type beside this one; a tie within the proven gap is no win.
+
+    Of a plan that has just that type the headline says what was given up for simplicity.
+    """
     types = {row.system for row in plan.systems}
     if not types:
         return "hosted APIs serve it all: no system is bought or rented" if _apis(plan) else None
@@ -222,9 +227,9 @@ def _alternative(plan: Plan) -> str | None:
     if single is None:
         return None
     relative = single.difference_relative or 0.0
+    if types == {single.system}:
+        return plain(f"one system type is enough: {single.system}")
     if is_tie(plan, relative):
-        if types == {single.system}:
-            return plain(f"one system type is enough: {single.system}")
         return plain(
             f"the best plan of one system type, {single.system}, is as good, within the proven gap"
         )
@@ -356,7 +361,7 @@ def token_price(plan: Plan) -> str:
 def money(plan: Plan) -> str:
     """What is paid up front, by the year and by the month, and for how many tokens."""
     front = f"{dollars(plan.capex_usd)} up front, " if plan.capex_usd else "nothing up front, "
-    tokens = f"{plan.tokens_per_year_output / 1e9:,.0f} G output tokens a year"
+    tokens = f"{count(plan.tokens_per_year_output).replace(NBSP, ' ')} output tokens a year"
     return (
         f"{front}{dollars(plan.annual_cost_usd)} a year ({dollars(plan.annual_cost_usd / 12)} a "
         f"month) for {tokens}"
@@ -384,7 +389,7 @@ def spares(plan: Plan) -> str | None:
     for row in plan.placement:
         if not row.replica_gpus and row.pool in systems:
             of = systems[row.pool]
-            named.append(f"{row.systems:,} {of.system} at {of.site}")
+            named.append(f"{row.systems:,} {of.system} ({of.offer}) at {of.site}")
     return plain(f"spare: {', '.join(named)}") if named else None
 
 

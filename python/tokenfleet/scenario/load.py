@@ -16,6 +16,7 @@ from typing import Any
 from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
+from tokenfleet.catalog.load import TABLES
 from tokenfleet.catalog.parts import with_parts
 from tokenfleet.catalog.tables import csv_table, read_csv
 from tokenfleet.errors import SchemaError
@@ -159,7 +160,18 @@ def _parse(
     data = load_data(path)
     if not isinstance(data, dict):
         raise SchemaError(f"{path}: should be a mapping of fields", "start with `name: ...`")
+    _refuse_other_kinds(path, data)
     return Scenario.parse({**data, **given}, str(path)), str(path), base_dir or path.parent
+
+
+def _refuse_other_kinds(path: Path, data: Mapping[str, Any]) -> None:
+    """A plan or a catalog file given for a scenario is called one; its fields are no mistakes."""
+    if {"systems", "routing"} <= data.keys():
+        hint = "give the scenario it was made from; report, explain, simulate and diff read plans"
+        raise SchemaError(f"{path}: is a plan, not a scenario", hint)
+    if data and data.keys() <= set(TABLES):
+        hint = "name it under `catalog` of a scenario, or look at it with tokenfleet catalog check"
+        raise SchemaError(f"{path}: is a catalog file, not a scenario", hint)
 
 
 def _resolve(folder: Path, name: str, source: str) -> Path:
