@@ -13,6 +13,7 @@ from tokenfleet.catalog.huggingface import import_config, read_config
 from tokenfleet.errors import SchemaError
 from tokenfleet.importers.azure import read_azure
 from tokenfleet.importers.burstgpt import read_burstgpt
+from tokenfleet.importers.detect import import_file
 from tokenfleet.importers.lengths import (
     bucket_edges,
     classes_from_cdf,
@@ -89,6 +90,17 @@ def test_parameters_are_those_published(name: str) -> None:
     if active is not None:
         assert model.active_params / 1e9 == pytest.approx(active, rel=0.02)
     assert not [w for w in read_config(config_of(name), name).warnings if "not known" in w]
+
+
+def test_the_folder_of_a_checkpoint_is_its_config(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    with pytest.raises(SchemaError, match="tiny: is a folder"):
+        import_file(folder)
+    (folder / "config.json").write_text(json.dumps(tiny()), encoding="utf-8")
+    found = import_file(folder).model
+    assert found is not None
+    assert found.architecture.id == "tiny"
 
 
 @needs_configs

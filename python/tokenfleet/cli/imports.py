@@ -32,7 +32,10 @@ class Form(str, Enum):
 
 def import_files(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files of any known kind.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Files of any known kind, or a checkpoint's folder."
+        ),
     ],
     model: Annotated[str | None, typer.Option(help="Model, where the file has none.")] = None,
     system: Annotated[str | None, typer.Option(help="System, where the file has none.")] = None,

@@ -37,6 +37,18 @@ _YAML_TAGS = frozenset(
 )
 
 
+def require_file(path: Path, hint: str = "check the path") -> None:
+    """Refuses a path at which no file is.
+
+    Raises:
+        SchemaError: a folder, or nothing at all.
+    """
+    if path.is_dir():
+        raise SchemaError(f"{path}: is a folder", "name a file in it")
+    if not path.is_file():
+        raise SchemaError(f"{path}: no such file", hint)
+
+
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """The file as UTF-8 text without byte-order mark.
 
@@ -44,10 +56,7 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
         SchemaError: not a regular file, too large, or not UTF-8.
     """
     try:
-        if not path.is_file():
-            raise SchemaError(
-                f"{path}: no such file", "check the path; it is relative to the file that names it"
-            )
+        require_file(path, "check the path; it is relative to the file that names it")
         size = path.stat().st_size
         if size > max_bytes:
             raise SchemaError(
@@ -76,11 +85,12 @@ def load_data(path: Path, max_bytes: int = MAX_BYTES) -> Any:
     """Plain data from a YAML, TOML or JSON file, chosen by the file's ending.
 
     Raises:
-        SchemaError: unknown ending, unreadable text, broken syntax or a broken limit.
+        SchemaError: no file, unknown ending, unreadable text, broken syntax or a broken limit.
     """
     parsers = {".yaml": parse_yaml, ".yml": parse_yaml, ".json": parse_json, ".toml": parse_toml}
     parser = parsers.get(path.suffix.lower())
     if parser is None:
+        require_file(path)
         raise SchemaError(
             f"{path}: unknown ending {path.suffix!r}", "use .yaml, .yml, .toml or .json"
         )

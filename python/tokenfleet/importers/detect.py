@@ -13,7 +13,7 @@ from tokenfleet.catalog import Catalog, load_catalog
 from tokenfleet.catalog.config_keys import NESTED
 from tokenfleet.catalog.huggingface import ImportedModel, read_config
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.read import decode, parse_json, read_text
+from tokenfleet.files.read import decode, parse_json, read_text, require_file
 from tokenfleet.importers import (
     aiconfigurator,
     aiperf,
@@ -114,7 +114,7 @@ class Imported:
 def import_file(
     path: Path, catalog: Catalog | None = None, *, ignore: Sequence[str] = (), **given: Any
 ) -> Imported:
-    """Reads a file of any kind that is known.
+    """Reads a file of any kind that is known, or the `config.json` of a checkpoint's folder.
 
     `given` says what the file does not: `model`, `system`, `tp` and the other fields of `Given`.
     `ignore` are keys of a config that are left out of the reading.
@@ -123,6 +123,7 @@ def import_file(
         SchemaError: unreadable, of no known kind, or a run lacks a fact that must be given.
     """
     told = validate(Given, {k: v for k, v in given.items() if v is not None}, "given")
+    path = config if (config := path / "config.json").is_file() else path
     head = _head(path)
     kind = _csv_kind(head) or _text_kind(head) or _line_kind(head)
     if kind in _TRACES:
@@ -161,8 +162,7 @@ def _imported(kind: str, found: Collected) -> Imported:
 def _head(path: Path) -> str:
     """The first whole lines, without reading the rest."""
     try:
-        if not path.is_file():
-            raise SchemaError(f"{path}: no such file", "check the path")
+        require_file(path)
         with path.open("rb") as file:
             raw = file.read(_HEAD)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.read import require_file
 
 LABEL = "id"  # the user's own name of a row, handed through
 SLICE_ROWS = 1 << 18  # at most
@@ -67,8 +68,7 @@ def open_source(path: Path, named: Named, texts: Sequence[str]) -> Source:
     Raises:
         SchemaError: not such a table, corrupt, or larger than the limits; names what.
     """
-    if not path.is_file():
-        raise SchemaError(f"{path}: no such file", "check the path")
+    require_file(path)
     with path.open("rb") as file:
         head = file.read(8)
     with _understood(str(path), "its footer"):
