@@ -141,7 +141,7 @@ def test_size_limit_and_odd_paths(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="no such file"):
         load_scenario(tmp_path / "none.yaml")
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(SchemaError, match="no such file"):
+    with pytest.raises(SchemaError, match="is a folder"):
         load_scenario(tmp_path / "folder.yaml")
     assert "unknown ending" in error_of(tmp_path, YAML, "s.txt").message
     assert "mapping" in error_of(tmp_path, "- a").message
