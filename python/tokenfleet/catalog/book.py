@@ -22,7 +22,7 @@ from tokenfleet.catalog.rows import (
     TimelineRow,
 )
 from tokenfleet.errors import CatalogError
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.plausibility import SchemaWarning
 from tokenfleet.schema.supply import Offer
 

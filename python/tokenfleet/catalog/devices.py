@@ -6,7 +6,7 @@ import re
 
 from tokenfleet.catalog.book import Catalog
 from tokenfleet.catalog.rows import SystemRow
-from tokenfleet.schema.faults import nearest
+from tokenfleet.schema.near import nearest
 
 _MEMORY = re.compile(r"(?:^|_)(?:\d+x_?)?(\d+)_?g(?:i?b|igabytes)?(?=_|$)")
 # Memory that is stated without its unit: "A100-40", "H100 SXM 80". Of a TPU it counts chips.

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from tokenfleet.catalog.book import Catalog
 from tokenfleet.errors import CatalogError
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 
 
 def find(catalog: Catalog, name: str) -> dict[str, Any]:

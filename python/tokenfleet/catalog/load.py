@@ -34,7 +34,7 @@ from tokenfleet.catalog.rows import (
 from tokenfleet.catalog.tables import csv_table, label, pick_table, read_csv, typed
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.read import load_data
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.plausibility import SchemaWarning, row_warnings
 from tokenfleet.schema.rows import validate
 

@@ -13,8 +13,8 @@ from typing import Any
 from tokenfleet.catalog import Catalog, SystemRow, devices
 from tokenfleet.schema.architecture import ModelArchitecture
 from tokenfleet.schema.engines import ENGINES, engine_named, engines_within
-from tokenfleet.schema.faults import nearest
 from tokenfleet.schema.formats import NATIVE_FP4, format_named
+from tokenfleet.schema.near import nearest
 
 # Of accelerators, which have a file of their own.
 UnknownNameError = devices.UnknownNameError

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.read import read_text
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import validate
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -13,7 +13,7 @@ from tokenfleet.exports.kubernetes import kubernetes
 from tokenfleet.exports.launch import LAUNCHERS, script
 from tokenfleet.exports.tables import table
 from tokenfleet.plan.rows import Plan
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 
 TARGETS = (*LAUNCHERS, "kubernetes", "focus", "csv")
 

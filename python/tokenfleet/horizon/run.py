@@ -32,7 +32,7 @@ from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import BoundCheck, Horizon
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.verify.bound import Checked, with_checked_bound
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
 from tokenfleet.verify.horizon_bound import check_horizon_bound, confirm_horizon_bound

@@ -46,7 +46,7 @@ from tokenfleet.importers.readings import (
 )
 from tokenfleet.importers.resolve import Collected, Given, collect
 from tokenfleet.importers.trace import RowError, Trace
-from tokenfleet.schema.faults import did_you_mean
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import validate
 
 FORMATS: Mapping[str, Format] = {

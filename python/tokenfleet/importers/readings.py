@@ -15,7 +15,8 @@ from typing import Any
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.read import parse_json
 from tokenfleet.importers.trace import RowError
-from tokenfleet.schema.faults import brief, did_you_mean
+from tokenfleet.schema.faults import brief
+from tokenfleet.schema.near import did_you_mean
 
 MAX_RUN_BYTES = 64 * 1024 * 1024
 _LONGEST_LIST = 16  # longer ones (a value per request) are counted, not kept

@@ -26,9 +26,9 @@ from tokenfleet.importers.readings import (
     raw_text,
 )
 from tokenfleet.importers.trace import RowError
-from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import Day, Name, Positive, PositiveCount, about, quantity
 from tokenfleet.schema.formats import WEIGHT_FORMATS
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import Row, validate
 
 # Labels that mean one format beside one model and another beside the next.

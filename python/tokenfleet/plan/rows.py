@@ -26,7 +26,6 @@ from tokenfleet.files.read import load_data
 from tokenfleet.plan.explored import Exploration
 from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.problem_data import BoundCheck, ObjectiveKind, Role
-from tokenfleet.schema.faults import did_you_mean
 from tokenfleet.schema.fields import (
     Count,
     Flag,
@@ -37,6 +36,7 @@ from tokenfleet.schema.fields import (
     about,
     quantity,
 )
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import Row, rejected, validate
 
 SCHEMA_VERSION = 8

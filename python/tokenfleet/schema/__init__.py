@@ -16,7 +16,7 @@ from tokenfleet.schema.architecture import (
     NativeWeights,
 )
 from tokenfleet.schema.engines import EngineName
-from tokenfleet.schema.faults import Fault, did_you_mean, nearest, schema_error
+from tokenfleet.schema.faults import Fault, schema_error
 from tokenfleet.schema.fields import (
     Cooling,
     TraceFormat,
@@ -24,6 +24,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.formats import KvPrecision, Precision
 from tokenfleet.schema.horizon import Horizon, Outlook
+from tokenfleet.schema.near import did_you_mean, nearest
 from tokenfleet.schema.plausibility import SchemaWarning, scenario_warnings
 from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.scenario import (

@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from tokenfleet.schema.faults import did_you_mean, nearest
 from tokenfleet.schema.formats import WEIGHT_FORMATS, format_named
+from tokenfleet.schema.near import did_you_mean, nearest
 
 _MAX_PLACES = 3
 _AMOUNT = re.compile(r"\s*[$€]?\s*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s]*)\s*")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,28 +20,6 @@ class Fault:
     path: str
     message: str
     hint: str = ""
-
-
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Known names closest to `name`, best first, upper and lower case alike.
-
-    Names that begin with `name` (three letters or more) come before those that are spelt alike.
-    """
-    by_key = {k.casefold(): k for k in known}
-    key = name.casefold()
-    begun = [k for k in by_key if len(key) >= 3 and k.startswith(key)]
-    alike = difflib.get_close_matches(key, by_key, n=count, cutoff=0.5)
-    return [by_key[k] for k in dict.fromkeys([*sorted(begun), *alike])][:count]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean a, b?`, or the first known names when none is near."""
-    names = sorted(known)
-    near = nearest(name, names)
-    if near:
-        return f"did you mean {', '.join(near)}?"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"known: {shown}" if names else "none is defined"
 
 
 def brief(value: Any, width: int = 60) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from tokenfleet.schema.faults import Fault, did_you_mean
+from tokenfleet.schema.faults import Fault
 from tokenfleet.schema.horizon import Horizon, Outlook
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.supply import Offer
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from tokenfleet.problem_data import GOALS, Denominator, ObjectiveKind
 from tokenfleet.schema.engines import ENGINES, EngineName
-from tokenfleet.schema.faults import Fault, did_you_mean
+from tokenfleet.schema.faults import Fault
 from tokenfleet.schema.fields import (
     Count,
     Day,
@@ -29,6 +29,7 @@ from tokenfleet.schema.fields import (
 )
 from tokenfleet.schema.formats import KvPrecision
 from tokenfleet.schema.horizon import Horizon, Outlook, RiskTerms
+from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.over_time import time_faults
 from tokenfleet.schema.rows import Row, validate
 from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Speculation
