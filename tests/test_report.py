@@ -171,7 +171,10 @@ def test_the_page_says_what_the_plan_says(enterprise: Plan) -> None:
         "What binds: supply of a100-stock 3 of 3; power of eu-frankfurt 30.6 of 40 kW; TPOT p95 of "
         "assistant 59.95 of 60 ms." in text
     )
-    assert "Spare: 1 a100_sxm_8 at eu-dublin, 1 h100_sxm_8 at eu-frankfurt." in text
+    assert (
+        "Spare: 1 a100_sxm_8 (a100-stock) at eu-dublin, 1 h100_sxm_8 (h100-buy) at eu-frankfurt."
+        in text
+    )
     assert "The hosted API is used in 2,190 of 8,760 hours" in text
     assert "15 of 25 figures behind the money are typical figures, not yours" in text
     for usd in enterprise.cost_items.values():  # to the dollar

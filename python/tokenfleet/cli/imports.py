@@ -14,6 +14,7 @@ from tokenfleet.cli.files import refuse_existing, write_atomic
 from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption, book
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.plain import plain
+from tokenfleet.report.numbers import counted
 
 if TYPE_CHECKING:
     from tokenfleet.importers.detect import Imported
@@ -121,7 +122,7 @@ def _write(
         )
     content, left_out = _content(measurements, form, names)
     write_atomic(output, content, force)
-    note(f"wrote {content.count(chr(10)) - 1} rows to {output}")
+    note(f"wrote {counted(content.count(chr(10)) - 1, 'row')} to {output}")
     for text in left_out:
         note(f"left out: {text}")
 
@@ -142,7 +143,7 @@ def _write_models(
     rows = models([(p.name, f.model) for p, f in zip(files, found, strict=True) if f.model])
     content = yaml.safe_dump({"models": rows}, sort_keys=False, allow_unicode=True)
     write_atomic(output, content, force)
-    note(f"wrote {len(rows)} models to {output}")
+    note(f"wrote {counted(len(rows), 'model')} to {output}")
 
 
 def _write_scenario(
@@ -220,13 +221,14 @@ def _say(files: Sequence[Path], found: Sequence[Imported]) -> None:
 
 def _summary(found: Imported) -> str:
     if found.trace is not None:
-        return f"{len(found.trace):,} requests in {found.trace.span_s:,.0f} s"
+        return f"{counted(len(found.trace), 'request')} in {found.trace.span_s:,.0f} s"
     if found.lengths is not None:
         return f"length distributions of {' and '.join(found.lengths)}"
     if found.melange is not None:
-        types, buckets = len(found.melange.cost_usd_per_h), len(found.melange.buckets)
-        return f"{types} types, {buckets} buckets with demand"
+        types = counted(len(found.melange.cost_usd_per_h), "type")
+        return f"{types}, {counted(len(found.melange.buckets), 'bucket')} with demand"
     if found.model is not None:
         return f"architecture of {plain(found.model.architecture.id)}"
-    runs = len({m.run for m in found.measurements})
-    return f"{len(found.measurements)} figures of {runs} runs, {len(found.rejected)} rejected"
+    figures = counted(len(found.measurements), "figure")
+    runs = counted(len({m.run for m in found.measurements}), "run")
+    return f"{figures} of {runs}, {len(found.rejected)} rejected"

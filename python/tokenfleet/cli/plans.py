@@ -306,15 +306,19 @@ def _say_plan(found: Plan) -> None:
 
 def _say_checked(checked: Checked) -> None:
     from tokenfleet.report import inputs
+    from tokenfleet.report.numbers import counted
 
     say(f"{checked.name}: the scenario is valid")
+    classes = counted(checked.classes, "request class", "request classes")
+    offers = counted(checked.offers, "offer in place", "offers in place")
     say(
-        f"  {checked.workloads} workloads with {checked.classes} request classes, "
-        f"{checked.sites} sites, {checked.offers} offers in place, {checked.apis} hosted APIs"
+        f"  {counted(checked.workloads, 'workload')} with {classes}, "
+        f"{counted(checked.sites, 'site')}, {offers}, {counted(checked.apis, 'hosted API')}"
     )
     say(f"  systems considered: {', '.join(checked.systems) or 'none'}")
     if checked.space_size is not None:
-        say(f"  space of {checked.space_size:,} configurations in {checked.space_units:,} units")
+        units = counted(checked.space_units or 0, "unit")
+        say(f"  space of {counted(checked.space_size, 'configuration')} in {units}")
     relatives = [key for key, what in checked.inherited.items() if set(what) - {"scale-out"}]
     for title, rows in (
         ("not considered", [f"{n['what']}: {n['reason']}" for n in checked.not_considered]),

@@ -15,6 +15,7 @@ from tokenfleet.plan.rows import ALL_REQUESTS, Plan, Promise, Systems
 from tokenfleet.report import words
 from tokenfleet.report.numbers import (
     count,
+    counted,
     difference,
     digits,
     exact_dollars,
@@ -66,11 +67,6 @@ def sentence(text: str) -> str:
     """The text with a capital letter in front, where it begins with a word and not with an id."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.rstrip(",:;").isalpha() else text
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """`1 site`, `2 sites`."""
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 # The head

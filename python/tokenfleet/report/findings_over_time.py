@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tokenfleet.plan.horizon_rows import OverTime
-from tokenfleet.report.findings import LOTS, clip, counted, money_per_mtok
-from tokenfleet.report.numbers import exact_dollars, part, short_dollars
+from tokenfleet.report.findings import LOTS, clip, money_per_mtok
+from tokenfleet.report.numbers import counted, exact_dollars, part, short_dollars
 
 
 def heading(horizon: OverTime) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenfleet.files.plain import plain
 from tokenfleet.report import findings, words
+from tokenfleet.report.numbers import counted
 
 
 def solving(event: Mapping[str, Any], seconds: float, stopping: bool) -> str:
@@ -60,7 +61,7 @@ def changed(count: int) -> str:
     """How a plan differs from the scenario as it was opened."""
     if not count:
         return "as given"
-    return f"{count} change" if count == 1 else f"{count} changes"
+    return counted(count, "change")
 
 
 def against(now: float | None, then: float | None) -> str:

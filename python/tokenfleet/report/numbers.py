@@ -97,6 +97,11 @@ def trimmed(figure: str) -> str:
     return re.sub(r"\.(\d*?)0+(?!\d)", lambda m: f".{m[1]}" if m[1] else "", figure, count=1)
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """`1 site`, `2 sites`."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def three(value: float) -> str:
     """A figure from 1 to 999 with three digits."""
     places = 2 if value < 9.995 else 1 if value < 99.95 else 0

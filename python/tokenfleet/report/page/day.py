@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from tokenfleet.plan.rows import LoadBlock, Plan
-from tokenfleet.report import findings
 from tokenfleet.report.findings import clip
-from tokenfleet.report.numbers import NBSP
+from tokenfleet.report.numbers import NBSP, counted
 from tokenfleet.report.page.charts import Block, Stack
 from tokenfleet.report.page.look import OTHER, Look
 from tokenfleet.report.page.panel import Axis, Panel, Point, Series
@@ -41,7 +40,7 @@ def power(look: Look) -> Stack | None:
         blocks.append(Block(block.hours_per_year, tuple(drawn), _hours(block)))
     key = [(colour, clip(s.site)) for s, colour in zip(first, _SITES, strict=False)]
     if others:
-        key.append(("f-other", findings.counted(len(others), "other site")))
+        key.append(("f-other", counted(len(others), "other site")))
     title = "Power drawn at the meter over the hours of a day, the busiest first, by site"
     return Stack(title, "kW drawn", tuple(blocks), tuple(key))
 

@@ -12,7 +12,14 @@ from tokenfleet.plan.horizon_rows import Order, OverTime, Period
 from tokenfleet.report import findings, over_time, words
 from tokenfleet.report import findings_over_time as over_years
 from tokenfleet.report.findings import clip, sentence
-from tokenfleet.report.numbers import exact_dollars, power, short_dollars, spelled, trimmed
+from tokenfleet.report.numbers import (
+    counted,
+    exact_dollars,
+    power,
+    short_dollars,
+    spelled,
+    trimmed,
+)
 from tokenfleet.report.page import charts
 from tokenfleet.report.page.charts import SYSTEM_COLOURS, Block, Stack
 from tokenfleet.report.page.look import OTHER
@@ -114,7 +121,7 @@ def _periods(horizon: OverTime) -> Section:
     )
     parts.append(_cash_table(horizon))
     every = grid(columns, rows)
-    name = findings.counted(len(rows), "period")
+    name = counted(len(rows), "period")
     parts.append(Folded(name, every) if len(rows) > _OPEN else Table(every, heading=name))
     parts.append(_said(over_time.at_the_end(horizon)))
     return Section("Over time", over_years.title(horizon), tuple(parts))
@@ -223,7 +230,7 @@ def _coloured(lines: Sequence[tuple[str, tuple[Point, ...]]]) -> tuple[Series, .
         )
     by_end = sorted(lines, key=lambda of: (of[1][-1][1], of[0]))
     grey = [Series("", points, OTHER, dots=False) for _, points in by_end[1:-1]]
-    grey[0] = replace(grey[0], name=findings.counted(len(grey), "other outlook"))
+    grey[0] = replace(grey[0], name=counted(len(grey), "other outlook"))
     ends = [
         Series(f"{clip(name)} ({said})", points, colour, dots=False)
         for (name, points), said, colour in (

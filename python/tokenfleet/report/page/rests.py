@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tokenfleet.plan.rows import Input, Plan, Provenance
 from tokenfleet.report import ages, findings, inputs, words
 from tokenfleet.report.findings import clip, sentence
-from tokenfleet.report.numbers import NBSP, percent, spelled
+from tokenfleet.report.numbers import NBSP, counted, percent, spelled
 from tokenfleet.report.page.look import Look
 from tokenfleet.report.page.parts import (
     Cell,
@@ -109,9 +109,7 @@ def engineers(look: Look) -> Section:
                    figure("GPUs each"), figure("Load"))  # fmt: skip
         table = grid(columns, rows, most=_MOST_ROWS)
         if len(rows) > _OPEN_ROWS:
-            parts.append(
-                Folded(findings.counted(len(rows), "kind of replica", "kinds of replicas"), table)
-            )
+            parts.append(Folded(counted(len(rows), "kind of replica", "kinds of replicas"), table))
         else:
             parts.append(Table(table))
     parts.append(Folded("How it was found and proven", facts=tuple(_facts(plan))))
@@ -158,7 +156,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     if any(left.values()):
         told = [f"{reason.replace('_', ' ')} {n:,}" for reason, n in left.items() if n]
         yield "Left out", ", ".join(told)
-    yield "Time taken", f"{plan.seconds:.1f}{NBSP}s in {findings.counted(plan.rounds, 'round')}"
+    yield "Time taken", f"{plan.seconds:.1f}{NBSP}s in {counted(plan.rounds, 'round')}"
     if plan.origin is not None:
         yield "Scenario", clip(plan.origin.source.rsplit("/", 1)[-1])
         yield "SHA-256 of the scenario", plan.origin.scenario_sha256
