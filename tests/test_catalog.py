@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from scenarios import buy, hall
 from tokenfleet.catalog import Catalog, load_catalog, merge_files, names, require
 from tokenfleet.catalog.check import check_files
+from tokenfleet.catalog.find import find
 from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.page import columns_page
+from tokenfleet.catalog.parts import priced_parts, with_parts
 from tokenfleet.catalog.rows import LEAST_WIDE_SHARE
 from tokenfleet.cli.app import app
 from tokenfleet.errors import CatalogError, SchemaError
@@ -165,6 +167,44 @@ def test_prices_are_the_published_figures() -> None:
                 if (r.kind, r.tier) == (kind, tier) and r.term_years in (None, 3)
             ]
             assert found == ([float(fact[column])] if fact[column] else [])
+
+
+def test_prices_of_parts_are_those_of_the_lists() -> None:
+    """USD per accelerator-hour of one, two and four: Lambda and RunPod by the accelerator, Azure's
+    NC A100 v4 by the instance (3.673, 9.554 and 19.108 USD)."""
+    listed = {
+        "h100_sxm": (4.29, 4.19, 4.09),
+        "b200_sxm": (6.99, 6.89, 6.79),
+        "a100_pcie": (3.673, 9.554 / 2, 19.108 / 4),
+        "h100_pcie": (3.29,),
+        "h200_sxm": (4.59,),
+        "a100_sxm": (1.59,),
+        "l40s": (1.09,),
+    }
+    prices = {
+        f"{stem}_{gpus}": pytest.approx(usd)
+        for stem, all_ in listed.items()
+        for gpus, usd in zip((1, 2, 4), all_, strict=False)
+    }
+    named = priced_parts(catalog())
+    found = {n: catalog().price_rows(None, n) for n in named}
+    assert {n: row.price_usd_per_gpu_h for n, (row,) in found.items()} == prices
+    assert {row.kind for (row,) in found.values()} == {"on_demand"}
+    whole = {p.system for p in catalog().prices} - set(named)
+    assert whole <= set(catalog().systems)
+    assert with_parts(catalog(), named).system("h100_sxm_4").scale_up_domain == 4
+
+
+def test_a_part_may_have_a_price_of_ones_own(tmp_path: Path) -> None:
+    price = {"system": "mi300x_1", "kind": "rent", "term_years": 1, "price_usd_per_gpu_h": 1.5}
+    (tmp_path / "own.json").write_text(json.dumps({"prices": [{**price, "source": "a quote"}]}))
+    own = merge_files(catalog(), [tmp_path / "own.json"])
+    assert "mi300x_1" in priced_parts(own)
+    (tmp_path / "own.json").write_text(json.dumps({"prices": [{**price, "system": "mi300x_3"}]}))
+    with pytest.raises(SchemaError, match="'mi300x_3' is not in the catalog"):
+        merge_files(catalog(), [tmp_path / "own.json"])
+    shown = find(catalog(), "l40s_1")
+    assert shown["row"]["gpus"] == 1 and len(shown["prices"]) == 1
 
 
 @needs_facts

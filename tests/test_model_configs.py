@@ -397,6 +397,20 @@ CARDS = {
     "nemotron-3-nano-30b-a3b": 31.6, "nemotron-3-super-120b-a12b": 120.6,
     "nemotron-3-ultra-550b-a55b": 550, "qwen3-8b": 8.2, "qwen3-14b": 14.8,
     "qwen3.5-122b-a10b": 122, "qwen3.5-27b": 27, "qwen3.5-35b-a3b": 35,
+    "deepseek-v3.1": 671, "devstral-2-123b": 123, "devstral-small-2-24b": 24, "gemma-3-12b": 11.8,
+    "gemma-3-27b": 27, "gemma-3-4b": 3.88, "gemma-4-31b": 30.7, "glm-4.5": 355, "glm-4.5-air": 106,
+    "glm-4.7": 355, "glm-4.7-flash": 30, "granite-4.0-h-small": 32.2, "hunyuan-a13b": 80.4,
+    "kimi-k2-thinking": 1026, "kimi-k2.6": 1026, "kimi-linear-48b-a3b": 49, "llama-3.2-3b": 3.21,
+    "mistral-large-2": 123, "mistral-large-3": 673, "mistral-small-24b": 23.6,
+    "nemotron-super-49b": 49.9, "phi-4": 14.7, "qwen2.5-32b": 32.5, "qwen2.5-72b": 72.7,
+    "qwen2.5-7b": 7.61, "qwen3-4b": 4.0, "qwen3-coder-30b-a3b": 30.5, "qwen3-next-80b-a3b": 79.7,
+    "qwen3.5-9b": 9, "qwen3.6-27b": 27, "qwen3.6-35b-a3b": 35, "step-3.5-flash": 196.8,
+}  # fmt: skip
+# Active parameters, billions.
+ACTIVE = {
+    "deepseek-v3.1": 37, "glm-4.5": 32, "glm-4.5-air": 12, "glm-4.7": 32, "granite-4.0-h-small": 9,
+    "hunyuan-a13b": 13, "kimi-k2-thinking": 32, "kimi-k2.6": 32, "kimi-linear-48b-a3b": 3,
+    "mistral-large-3": 39, "qwen3-coder-30b-a3b": 3.3, "qwen3.6-35b-a3b": 3, "step-3.5-flash": 11,
 }  # fmt: skip
 
 
@@ -404,6 +418,44 @@ CARDS = {
 def test_parameters_of_the_catalog_are_those_of_the_model_card(model: str) -> None:
     row = load_catalog().model(model)
     assert row.total_params / 1e9 == pytest.approx(CARDS[model], rel=0.02)
+    if model in ACTIVE:  # counted with the head, with both tables or with none
+        table = row.vocab * row.hidden
+        least, most = row.active_params - table, row.active_params + table
+        assert 0.98 * least <= ACTIVE[model] * 1e9 <= 1.02 * most
+
+
+# Rows of the catalog and the configs above that they were read from.
+CONFIG_OF = {
+    "gemma-3-12b": GEMMA_3_12B, "gemma-3-27b": GEMMA_3_27B, "gemma-3-4b": GEMMA_3_4B,
+    "gemma-4-31b": GEMMA_4_31B, "glm-4.5": GLM_45, "granite-4.0-h-small": GRANITE_4_H_SMALL,
+    "hunyuan-a13b": HUNYUAN_A13B, "kimi-linear-48b-a3b": KIMI_LINEAR, "phi-4": PHI_4,
+    "mistral-large-2": MISTRAL_LARGE_2, "mistral-small-24b": MISTRAL_SMALL,
+    "qwen2.5-7b": QWEN25_7B, "qwen3-next-80b-a3b": QWEN3_NEXT, "step-3.5-flash": STEP_35_FLASH,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", CONFIG_OF)
+def test_rows_of_the_catalog_are_those_of_the_configs(model: str) -> None:
+    about = {"id", "source", "as_of", "notes"}
+    row = load_catalog().model(model).model_dump(exclude=about)
+    assert row == read(CONFIG_OF[model]).architecture.model_dump(exclude={"id"})
+
+
+@pytest.mark.parametrize(
+    ("model", "experts", "attention"),
+    [  # as the configs' `quantization_config` has it
+        ("deepseek-v3.1", "fp8_block", "fp8_block"),
+        ("mistral-large-3", "fp8_block", "fp8_block"),  # all but two narrow projections
+        ("kimi-k2-thinking", "int4_g32", "bf16"),
+        ("kimi-k2.6", "int4_g32", "bf16"),
+    ],
+)
+def test_formats_of_the_catalog_are_those_of_the_checkpoints(
+    model: str, experts: str, attention: str
+) -> None:
+    row = load_catalog().model(model)
+    assert row.native_weights is not None and row.native_precision == experts
+    assert (row.native_weights.experts, row.native_weights.attention) == (experts, attention)
 
 
 def windows(data: Json) -> dict[int | None, int]:

@@ -86,6 +86,34 @@ def test_a_slice_is_no_accelerator(name: str) -> None:
         ("nemotron-3-nano", "nemotron-3-nano-30b-a3b", "bf16"),
         ("nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-NVFP4", "nemotron-3-super-120b-a12b", "nvfp4"),
         ("MiniMaxAI/MiniMax-M2", "minimax-m2.5", "fp8_block"),
+        ("google/gemma-3-27b-it", "gemma-3-27b", "bf16"),
+        ("gemma3:4b", "gemma-3-4b", "bf16"),
+        ("nvidia/Gemma-4-31B-IT-NVFP4", "gemma-4-31b", "nvfp4"),
+        ("Qwen/Qwen2.5-72B-Instruct", "qwen2.5-72b", "bf16"),
+        ("Qwen/Qwen2.5-7B-Instruct-AWQ", "qwen2.5-7b", "int4"),
+        ("Qwen/Qwen3-4B-Instruct-2507", "qwen3-4b", "bf16"),
+        ("Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8", "qwen3-coder-30b-a3b", "fp8_block"),
+        ("Qwen/Qwen3-Next-80B-A3B-Thinking", "qwen3-next-80b-a3b", "bf16"),
+        ("Qwen/Qwen3.6-27B-FP8", "qwen3.6-27b", "fp8_block"),
+        ("mistralai/Mistral-Small-24B-Instruct-2501", "mistral-small-24b", "bf16"),
+        ("mistralai/Mistral-Large-Instruct-2407", "mistral-large-2", "bf16"),
+        ("mistralai/Mistral-Large-3-675B-Instruct-2512", "mistral-large-3", "fp8_block"),
+        ("mistralai/Devstral-2-123B-Instruct-2512", "devstral-2-123b", "fp8"),
+        ("microsoft/phi-4", "phi-4", "bf16"),
+        ("deepseek-ai/DeepSeek-V3.1", "deepseek-v3.1", "fp8_block"),
+        ("moonshotai/Kimi-K2-Thinking", "kimi-k2-thinking", "int4_g32"),
+        ("moonshotai/Kimi-K2-Instruct-0905", "kimi-k2", "fp8_block"),
+        ("moonshotai/Kimi-K2.6", "kimi-k2.6", "int4_g32"),
+        ("kimi-linear", "kimi-linear-48b-a3b", "bf16"),
+        ("zai-org/GLM-4.5-Air-FP8", "glm-4.5-air", "fp8"),  # GLM-4 is scaled by channel
+        ("GLM-4.7-FP8", "glm-4.7", "fp8"),
+        ("zai-org/GLM-5-FP8", "glm-5", "fp8_block"),
+        ("zai-org/GLM-4.7-Flash", "glm-4.7-flash", "bf16"),
+        ("meta-llama/Llama-3.2-3B-Instruct", "llama-3.2-3b", "bf16"),
+        ("nvidia/Llama-3_3-Nemotron-Super-49B-v1-FP8", "nemotron-super-49b", "fp8"),
+        ("ibm-granite/granite-4.0-h-small", "granite-4.0-h-small", "bf16"),
+        ("tencent/Hunyuan-A13B-Instruct", "hunyuan-a13b", "bf16"),
+        ("stepfun-ai/Step-3.5-Flash", "step-3.5-flash", "bf16"),
     ],
 )
 def test_models_and_their_formats(name: str, model: str, precision: str) -> None:
@@ -95,7 +123,11 @@ def test_models_and_their_formats(name: str, model: str, precision: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["deepseek-r1-70b", "llama-3.1", "gpt-oss", "qwen3-33b", "Llama-3-8B", "gemma-3-27b-it"]
+    "name",
+    [
+        *("deepseek-r1-70b", "llama-3.1", "gpt-oss", "qwen3-33b", "Llama-3-8B", "gemma-3-1b-it"),
+        *("GLM-4.6V", "Qwen2.5-VL-72B-Instruct", "Phi-4-mini-instruct", "Mistral-Small-3.2-24B"),
+    ],
 )
 def test_another_model_is_refused_with_the_nearest(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"is not in the catalog: did you mean [\w.-]+"):

@@ -164,6 +164,7 @@ def test_json_strings_with_brackets_are_not_nesting() -> None:
     ("old", "new", "message", "hint"),
     [
         ("qwen3-32b", "qwen3-33b", "model: unknown model 'qwen3-33b'", "qwen3-32b"),
+        ("qwen3-32b", "qwen3-33b", "unknown model", "tokenfleet import config.json -o own.yaml"),
         ("azure-2023-conv", "azure-conv", "unknown length distribution", "azure-2023-conv"),
         ("limit_ms: 2e3", "limit_ms: 2e3, class: len9", "unknown class 'len9'", "len"),
         ("name: small", "name: s\nsystems: [h2000_sxm_8]", "systems[0]: unknown system", "h200"),

@@ -16,7 +16,8 @@ from tokenfleet import InfeasibleError, Plan, SchemaError, optimize_fleet
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.report import words
+from tokenfleet.report import sizing, words
+from tokenfleet.scenario.load import load_scenario
 from tokenfleet.sizing.answer import Answer, quick, quick_rates
 from tokenfleet.sizing.margin import margin_of
 from tokenfleet.sizing.question import Question, as_yaml
@@ -142,6 +143,7 @@ def test_without_a_plan_the_reason_stands_in_its_place() -> None:
         ({"rate_rps": None, "power_mw": 1.0}, "--mw limits what stands at your own site"),
         ({"percentile": "p97"}, "--percentile p97: not known"),
         ({"model": "llama-3.1-8c"}, "did you mean llama-3.1-8b"),
+        ({"model": "llama-3.1-8c"}, "tokenfleet import config.json -o own.yaml"),
         ({"systems": ("h100",)}, "unknown system 'h100'"),
         ({"systems": ("mi300x_8",), "get": "buy"}, "nothing to buy"),
     ],
@@ -150,6 +152,41 @@ def test_what_cannot_be_asked_is_refused_with_a_cure(changes: Any, says: str) ->
     with pytest.raises(SchemaError) as raised:
         list(quick(replace(ASKED, **changes)))
     assert says in str(raised.value) and raised.value.hint
+
+
+def test_two_requests_a_second_are_served_by_one_accelerator() -> None:
+    """One H100 at 4.29 USD an hour, 8,760 hours; eight at 2.95 are 206,736 USD."""
+    small = replace(ASKED, rate_rps=2, systems=("h100_sxm_1", "h100_sxm_8"), get="rent")
+    found = plan(by_name(small)["cheapest"])
+    assert (found.gpus, [row.system for row in found.systems]) == (1, ["h100_sxm_1"])
+    assert found.annual_cost_usd == pytest.approx(4.29 * 8760)
+    assert words.headline(found).startswith("1 GPU: ")
+
+
+def test_parts_of_servers_are_asked_of_where_no_system_is_named() -> None:
+    everything = replace(ASKED, systems=None)
+    loaded = load_scenario(everything.scenario("least_cost"))
+    assert loaded.catalog.systems["l40s_1"].gpus == 1
+    rented = replace(everything, get="rent").scenario("least_cost")
+    offered = {row["system"]: row for row in rented["offers"]}
+    assert offered["h100_sxm_4"] == {
+        "id": "h100_sxm_4/on_demand",
+        "system": "h100_sxm_4",
+        "kind": "on_demand",
+        "price_tier": "market",
+    }
+    bought = replace(everything, get="buy").scenario("least_cost")
+    assert not any(row["system"].endswith(("_1", "_2", "_4")) for row in bought["offers"])
+    older = {**everything.scenario("least_cost"), "price_vintage": "2026-06"}
+    assert "l40s_1" not in load_scenario(older).catalog.systems
+
+
+def test_power_that_nobody_published_is_a_dash() -> None:
+    small = replace(ASKED, rate_rps=2, systems=("l40s_1",))
+    found = plan(by_name(small)["cheapest"])
+    assert sizing._figures(found)[4] == "–"
+    whole = plan(by_name(replace(small, systems=("l40s_8",)))["cheapest"])
+    assert sizing._figures(whole)[4] == "–"  # the server's rating is not sourced either
 
 
 def test_limits_that_serve_nothing_are_no_answer() -> None:

@@ -29,6 +29,11 @@ from tokenfleet.schema.supply import Offer
 _Row = TypeVar("_Row", bound=BaseModel)
 _COMPUTE = ("gpus", "scale_up_domain", "mem_gb", "mem_bw_tbps")
 _HOUSING = ("system_kw", "cooling")
+# What to do about a model that the catalog lacks, behind the names near to it.
+ADD_MODEL = (
+    "Or read its config.json: tokenfleet import config.json -o own.yaml, "
+    "and name own.yaml under `catalog` (--catalog)"
+)
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,7 @@ class Catalog:
 
     def model(self, name: str) -> ModelRow:
         """The model, or an error with the nearest names."""
-        return _lookup(
-            "model", name, self.models, "or add it: models: [{id, config: path/to/config.json}]"
-        )
+        return _lookup("model", name, self.models, ADD_MODEL)
 
     def checkpoint(self, model: str, precision: str) -> CheckpointRow | None:
         """Published weights of a model in a format; None where the catalog knows of none."""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tokenfleet.catalog.book import Catalog
+from tokenfleet.catalog.parts import with_parts
 from tokenfleet.errors import CatalogError
 from tokenfleet.schema.near import did_you_mean
 
@@ -15,11 +16,13 @@ from tokenfleet.schema.near import did_you_mean
 def find(catalog: Catalog, name: str) -> dict[str, Any]:
     """The row of a name with its table.
 
-    A system comes with its prices and what it lacks, a model with its published checkpoints.
+    A system, or a part of one, comes with its prices and what it lacks, a model with its
+    published checkpoints.
 
     Raises:
         CatalogError: no table has it; names the nearest.
     """
+    catalog = with_parts(catalog, [name])
     tables: dict[str, Mapping[str, BaseModel]] = {
         "systems": catalog.systems,
         "models": catalog.models,

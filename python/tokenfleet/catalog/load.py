@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from tokenfleet.catalog.book import Catalog
 from tokenfleet.catalog.huggingface import read_config
 from tokenfleet.catalog.kernels import parse_kernels
+from tokenfleet.catalog.parts import with_parts
 from tokenfleet.catalog.rows import (
     ApiRow,
     CheckpointRow,
@@ -152,7 +153,7 @@ def _check_names(catalog: Catalog, source: str, row: BaseModel) -> None:
     """A price, a quality score or a checkpoint must be of something that is in the catalog."""
     pairs: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if isinstance(row, PriceRow):
-        pairs = ((row.system, catalog.systems),)
+        pairs = ((row.system, with_parts(catalog, [row.system]).systems),)
     elif isinstance(row, QualityRow | CheckpointRow) or (
         isinstance(row, ApiRow) and row.model is not None
     ):

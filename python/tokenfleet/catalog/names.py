@@ -21,14 +21,15 @@ UnknownNameError = devices.UnknownNameError
 system = devices.system
 # Models of the shape and the published format of another, as their configs say.
 _SAME_AS = {
-    "deepseek-v3.1": "deepseek-v3",
     "deepseek-r1-distill-llama-8b": "llama-3.1-8b",
     "deepseek-r1-distill-llama-70b": "llama-3.3-70b",
     "dsr1": "deepseek-r1",
     "llama-3.1-nemotron-70b": "llama-3.1-70b",
     "minimax-m2": "minimax-m2.5",
     "minimax-m2.1": "minimax-m2.5",
-    "glm-4.7": "glm-4.6",
+    "llama-3-3-nemotron-super-49b-v1": "nemotron-super-49b",
+    "llama-3.3-nemotron-super-49b-v1": "nemotron-super-49b",
+    "mistral-large-instruct-2407": "mistral-large-2",
 }
 # What a serving name adds to a model's own: who published it, tuning, number format, date.
 _PREFIX = re.compile(r"^(meta[-.]|nvidia-)")
@@ -46,8 +47,8 @@ _SIZE_ADDED = re.compile(r"(?P<own>.+)-(?P<size>\d+(\.\d+)?)b")
 _SAME_SIZE = 0.03  # published sizes are rounded, or count the drafting layers
 _FORMAT_SUFFIX = re.compile(rf"-({_FORMAT})$")
 # Families whose published 8-bit checkpoints are scaled in blocks of 128 x 128, as their
-# `quantization_config` says (weight_block_size).
-_BLOCK_SCALED = ("qwen3", "deepseek", "minimax", "kimi", "glm")
+# `quantization_config` says (weight_block_size); those of GLM-4 are scaled by channel.
+_BLOCK_SCALED = ("qwen3", "deepseek", "minimax", "kimi", "glm-5")
 
 
 def model(catalog: Catalog, name: str, architecture: str | None) -> str:

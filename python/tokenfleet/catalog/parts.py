@@ -29,6 +29,13 @@ def with_parts(catalog: Catalog, names: Iterable[str]) -> Catalog:
     return replace(catalog, systems={**catalog.systems, **found}) if found else catalog
 
 
+def priced_parts(catalog: Catalog, vintage: str | None = None) -> tuple[str, ...]:
+    """Parts of servers that an edition of the price book (None: the newest) has prices of."""
+    editions = catalog.vintages[-1:] if vintage is None else (vintage,)
+    named = dict.fromkeys(p.system for p in catalog.prices if p.vintage in editions)
+    return tuple(n for n in named if n not in catalog.systems and part(catalog, n) is not None)
+
+
 def part(catalog: Catalog, name: str) -> SystemRow | None:
     """The row of a part of a server; None where the name is of none."""
     asked = _NAME.fullmatch(name)

@@ -42,10 +42,17 @@ def _figures(plan: Plan) -> tuple[str, ...]:
         dollars(plan.capex_usd),
         dollars(plan.annual_cost_usd),
         unit_price(plan.cost_per_mtok_output_usd),
-        number(sum(site.mean_drawn_kw_with_hosted for site in plan.sites)),
+        number(_mean_kw(plan)),
         _promised(plan.slo, "ttft"),
         _promised(plan.slo, "tpot"),
     )
+
+
+def _mean_kw(plan: Plan) -> float | None:
+    """What the systems draw; a dash where the power of one is not sourced."""
+    if any(row.system_kw is None for row in plan.hardware):
+        return None
+    return sum(site.mean_drawn_kw_with_hosted for site in plan.sites)
 
 
 def _promised(slo: Sequence[Promise], metric: str) -> str:

@@ -61,8 +61,8 @@ def headline(plan: Plan) -> str:
     parts = [_bundle(key, rows, names) for key, rows in bundles[:_BUNDLES]]
     rest = sum(row.gpus for _, rows in bundles[_BUNDLES:] for row in rows)
     if rest:
-        parts.append(f"{rest:,} GPUs of {len(bundles) - _BUNDLES} other kinds")
-    total = f"{plan.gpus:,} GPUs: " if plan.gpus else ""
+        parts.append(f"{_gpus(rest)} of {len(bundles) - _BUNDLES} other kinds")
+    total = f"{_gpus(plan.gpus)}: " if plan.gpus else ""
     apis = _apis(plan)
     if apis:
         parts.append(f"hosted API {', '.join(apis)}" + (" for the rest" if parts else ""))
@@ -175,7 +175,11 @@ def simulated(plan: Plan) -> list[str]:
 
 
 def _figures(usd: float, gpus: int | None) -> str:
-    return f"{dollars(usd)} a year" + (f", {gpus:,} GPUs" if gpus else "")
+    return f"{dollars(usd)} a year" + (f", {_gpus(gpus)}" if gpus else "")
+
+
+def _gpus(count: int) -> str:
+    return f"{count:,} GPU" if count == 1 else f"{count:,} GPUs"
 
 
 def simplicity(plan: Plan) -> str:

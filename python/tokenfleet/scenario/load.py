@@ -16,8 +16,9 @@ from typing import Any
 from tokenfleet.calibration import SHIPPED, Calibration
 from tokenfleet.calibration.maturity import MATURITY
 from tokenfleet.catalog import Catalog, load_catalog, merge_files
+from tokenfleet.catalog.book import ADD_MODEL
 from tokenfleet.catalog.load import TABLES
-from tokenfleet.catalog.parts import with_parts
+from tokenfleet.catalog.parts import priced_parts, with_parts
 from tokenfleet.catalog.tables import csv_table, read_csv
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
@@ -98,7 +99,7 @@ def load_scenario(
         return scenario
     parsed, source, folder = _parse(scenario, base_dir, given or {})
     own = [_resolve(folder, p, source) for p in parsed.catalog]
-    catalog = with_parts(merge_files(catalog or load_catalog(), own), parsed.named_systems)
+    catalog = _with_parts(merge_files(catalog or load_catalog(), own), parsed)
     table = parsed.columns if isinstance(parsed.columns, str) else None
     parsed = _with_columns(parsed, folder, source)
     parsed = _with_api_prices(_with_quality(parsed, catalog), catalog)
@@ -133,6 +134,15 @@ def load_scenario(
         source_name=source,
         calibration=calibration,
     )
+
+
+def _with_parts(catalog: Catalog, scenario: Scenario) -> Catalog:
+    """The catalog with the parts of servers that the scenario names; one that names no system is
+    planned over all that have a price, parts among them."""
+    named = scenario.named_systems
+    if not named and scenario.columns is None:
+        named = priced_parts(catalog, scenario.price_vintage)
+    return with_parts(catalog, named)
 
 
 def with_solver(loaded: LoadedScenario, settings: Mapping[str, Any], source: str) -> LoadedScenario:
@@ -363,7 +373,9 @@ def _unknown_names(
 ) -> Iterator[Fault]:
     for path, what, name, known in _references(scenario, catalog):
         if name not in known:
-            yield Fault(path, f"unknown {what} {name!r}", did_you_mean(name, known))
+            hint = did_you_mean(name, known)
+            more = f" {ADD_MODEL}" if what == "model" else ""
+            yield Fault(path, f"unknown {what} {name!r}", hint + more)
     columns = scenario.columns
     if columns is not None and not isinstance(columns, str):
         yield from column_faults(columns, scenario.workloads, "columns")

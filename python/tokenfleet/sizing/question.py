@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 import yaml
 
 from tokenfleet.catalog import Catalog, load_catalog
+from tokenfleet.catalog.book import ADD_MODEL
+from tokenfleet.catalog.parts import priced_parts, with_parts
 from tokenfleet.errors import SchemaError
 from tokenfleet.schema import did_you_mean
 from tokenfleet.schema.fields import Percentile
@@ -90,6 +92,8 @@ class Question:
             SchemaError: a model or system that is not in the catalog; nothing to buy or to rent.
         """
         catalog = catalog or load_catalog()
+        parts = priced_parts(catalog) if self.systems is None else self.systems
+        catalog = with_parts(catalog, parts)
         self._check_names(catalog)
         found: dict[str, Any] = {
             "name": self.title(),
@@ -187,7 +191,8 @@ class Question:
         if self.model not in catalog.models:
             raise SchemaError(
                 f"unknown model {self.model!r}",
-                f"{did_you_mean(self.model, catalog.models)} See: tokenfleet catalog list models",
+                f"{did_you_mean(self.model, catalog.models)} {ADD_MODEL}. "
+                "See: tokenfleet catalog list models",
             )
         for name in self.systems or ():
             if name not in catalog.systems:
