@@ -24,7 +24,7 @@ from tokenfleet.plan.rows import (
     Verification,
 )
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem, SiteData
-from tokenfleet.report import inputs, words
+from tokenfleet.report import findings, inputs, words
 
 
 def planned(problem: Problem) -> Plan:
@@ -37,6 +37,22 @@ def boxes() -> Plan:
     """Two boxes of 8 at 100 $ a year each, of 1 kW, where 5 kW may be held."""
     problem = one_pool([[16.0]])
     return planned(replace(problem, sites=(SiteData("s", power_limit_kw=5.0),)))
+
+
+def hardware(system_kw: float | None) -> Hardware:
+    return Hardware(
+        system="box",
+        vendor="v",
+        accelerator="Fast 80GB",
+        gpus=8,
+        form="server",
+        rack_units=None,
+        system_kw=system_kw,
+        cooling=None,
+        own=False,
+        source="sheet",
+        as_of=None,
+    )
 
 
 def with_single(plan: Plan, difference: float, system: str = "box", gap: float = 0.001) -> Plan:
@@ -102,22 +118,18 @@ def test_the_other_answer_says_how_it_was_got(
 
 def test_the_headline_says_what_to_get(boxes: Plan) -> None:
     assert words.headline(boxes) == "16 GPUs: 2 systems of 8 box, at s"
-    named = Hardware(
-        system="box",
-        vendor="v",
-        accelerator="Fast 80GB",
-        gpus=8,
-        form="server",
-        rack_units=None,
-        system_kw=1.0,
-        cooling=None,
-        own=False,
-        source="sheet",
-        as_of=None,
-    )
+    named = hardware(1.0)
     bought = boxes.systems[0].model_copy(update={"kind": "buy"})
     plan = boxes.model_copy(update={"hardware": (named,), "systems": (bought,)})
     assert words.headline(plan) == "16 GPUs: 2 systems of 8 Fast 80GB (box), bought, at s"
+
+
+def test_power_without_a_source_is_no_zero(boxes: Plan) -> None:
+    known = boxes.model_copy(update={"hardware": (hardware(1.0),)})
+    unknown = boxes.model_copy(update={"hardware": (hardware(None),)})
+    assert words.power_held_kw(known) == 2.0
+    assert words.power_held_kw(unknown) is None
+    assert findings.tile_of_power(unknown)[0] == "–"
 
 
 def test_money_up_front_by_the_year_and_by_the_month(boxes: Plan) -> None:

@@ -365,6 +365,8 @@ def rests_title(plan: Plan) -> str:
 def tile_of_power(plan: Plan) -> tuple[str, str]:
     """Power that is held, and of how much."""
     held = words.power_held_kw(plan)
+    if held is None:
+        return power(held), "has no source for each system"
     limits = [row.power_limit_kw for row in plan.sites]
     sites = counted(len(plan.sites), "site")
     if not limits or any(limit is None for limit in limits):

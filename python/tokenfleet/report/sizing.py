@@ -50,9 +50,8 @@ def _figures(plan: Plan) -> tuple[str, ...]:
 
 def _mean_kw(plan: Plan) -> float | None:
     """What the systems draw; a dash where the power of one is not sourced."""
-    if any(row.system_kw is None for row in plan.hardware):
-        return None
-    return sum(site.mean_drawn_kw_with_hosted for site in plan.sites)
+    drawn = sum(site.mean_drawn_kw_with_hosted for site in plan.sites)
+    return None if words.powerless(plan) else drawn
 
 
 def _promised(slo: Sequence[Promise], metric: str) -> str:

@@ -76,7 +76,7 @@ def summary(plan: Plan) -> Box:
 def _systems(plan: Plan) -> Grid:
     numbers = figures("count", "GPUs", "kW", "USD up front", "USD a year")
     grid = Grid("Systems", (*texts("site", "system", "offer", ""), *numbers))
-    names = words.accelerators(plan)
+    names, unknown = words.accelerators(plan), words.powerless(plan)
     for row in plan.systems:
         grid.add(
             row.site,
@@ -85,7 +85,7 @@ def _systems(plan: Plan) -> Grid:
             words.obtained_for(row),
             f"{row.count:,}",
             f"{row.gpus:,}",
-            number(row.count * row.provisioned_it_kw),
+            number(None if row.system in unknown else row.count * row.provisioned_it_kw),
             dollars(row.capex_usd),
             dollars(row.annual_cost_usd),
         )

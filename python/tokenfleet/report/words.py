@@ -381,9 +381,14 @@ def paid_to_apis(plan: Plan) -> list[tuple[str, float]]:
     return sorted(usd.items())
 
 
-def power_held_kw(plan: Plan) -> float:
-    """What all systems may draw at once, over the sites, kW."""
-    return sum(site.provisioned_kw for site in plan.sites)
+def power_held_kw(plan: Plan) -> float | None:
+    """What all systems may draw at once, over the sites, kW; None where one's is not sourced."""
+    return None if powerless(plan) else sum(site.provisioned_kw for site in plan.sites)
+
+
+def powerless(plan: Plan) -> set[str]:
+    """System types whose power has no source: what they draw is not known, and is in no sum."""
+    return {row.system for row in plan.hardware if row.system_kw is None}
 
 
 def spares(plan: Plan) -> str | None:
