@@ -10,7 +10,7 @@
 use crate::perf::among::{Among, Calmer};
 use crate::perf::late::{late_ttft, median_ttft, stretched_steps, Answers, Disturbance, Shared};
 use crate::perf::prompt::{most_up_to, own_ttft, prompt_service, Beside};
-use crate::perf::queue::{all_slots_taken, queue_stretch, Tail};
+use crate::perf::queue::{all_slots_taken, over_a_step, queue_stretch, Tail};
 use crate::perf::replica::{ClassTimes, Replica};
 use crate::workload::{Admitted, Class, Mix, MAX_CLASSES, NORMAL_QUANTILES, PERCENTILES};
 
@@ -51,6 +51,8 @@ pub struct Pressure {
     spread: f64,
     /// Variance of how many of them come while an answer runs, as a share of Poisson's.
     irregular: f64,
+    /// Most prompts that a step holds, s; infinite where that is not counted on.
+    chunk_s: f64,
 }
 
 /// Percentile indices for which waiting times are wanted; mean and median always are.
@@ -182,6 +184,7 @@ impl Pressure {
         let answers = active().map(|(k, rate)| (rate, &replica.work[k]));
         let among = Among::new(replicas, answers);
         pressure.irregular = among.irregular();
+        pressure.chunk_s = replica.chunk_s;
         pressure.queue = queue;
         if busy > 0.0 && replica.role.shares_steps() {
             let own = among.held() / pressure.requests(replica, busy).max(1.0);
@@ -354,6 +357,7 @@ impl Pressure {
             prompt_noise: 0.0,
             spread: 1.0,
             irregular: 1.0,
+            chunk_s: f64::INFINITY,
         }
     }
 
@@ -388,8 +392,17 @@ impl Pressure {
         }
         let tail = queue.and(&places);
         let calmer = self.calmer(replica, busy, among);
-        self.queued[0] = queue.mean();
-        self.wait[0] = tail.mean();
+        let chunk_s = self.chunk_s;
+        let shares = replica.role.shares_steps();
+        let over = |queued: f64| {
+            if shares {
+                over_a_step(queued, busy, chunk_s)
+            } else {
+                0.0
+            }
+        };
+        let (queued, wait) = (queue.mean(), tail.mean());
+        (self.queued[0], self.wait[0]) = (queued - over(queued), wait - over(queued));
         if let Some(calmer) = &calmer {
             let shorter = busy * (calmer.scale - calmer.at(calmer.scale));
             self.queued[0] -= shorter;
@@ -399,7 +412,8 @@ impl Pressure {
         let spread = crowd_spread(batch, n, 1.0 / (1.0 - u)) / among.count.sqrt();
         for i in (1..5).filter(|i| wanted.0[*i]) {
             let p = PERCENTILES[i];
-            (self.queued[i], self.wait[i]) = (queue.quantile(p), tail.quantile(p));
+            let (queued, wait) = (queue.quantile(p), tail.quantile(p));
+            (self.queued[i], self.wait[i]) = (queued - over(queued), wait - over(queued));
             if let Some(calmer) = &calmer {
                 let shorter = self.queued[i] - calmer.at(self.queued[i]);
                 self.queued[i] -= shorter;

@@ -19,6 +19,22 @@ pub fn queue_stretch(busy: f64, share: bool) -> f64 {
     together / (1.0 - busy)
 }
 
+/// Steps whose prompts a request may wait for beside those ahead of it: half of the one that runs when it
+/// comes, and its own last.
+const SHARED_STEPS: f64 = 1.5;
+
+/// How much of a wait in a queue that [`queue_stretch`] stretched for prompts that share steps is more than
+/// those steps can hold of them, `chunk_s` each.
+#[inline(always)]
+pub fn over_a_step(queued: f64, busy: f64, chunk_s: f64) -> f64 {
+    let over = queued * busy / (1.0 + 2.0 * busy) - SHARED_STEPS * chunk_s;
+    if over > 0.0 {
+        over
+    } else {
+        0.0
+    }
+}
+
 /// Most terms: one per class and one for the batch slots.
 pub const MAX_TERMS: usize = crate::workload::MAX_CLASSES + 1;
 
@@ -225,6 +241,15 @@ mod tests {
         assert!((tail.mean() - 4.0).abs() < 1e-12);
         assert!((tail.quantile(0.99) - 5.0 * (80.0f64).ln()).abs() < 1e-9);
         assert_eq!(tail.quantile(0.10), 0.0);
+    }
+
+    #[test]
+    fn prompts_that_share_steps_add_no_more_than_those_hold() {
+        // At half load they make a wait (1 + 2·½)/(1 + ½) = 4/3 times as long: 2 s of 8.
+        assert_eq!(over_a_step(8.0, 0.5, 1.0), 0.5);
+        assert_eq!(over_a_step(8.0, 0.5, 1.5), 0.0);
+        let stretch = |share| queue_stretch(0.5, share);
+        assert!((stretch(true) / stretch(false) - 4.0 / 3.0).abs() < 1e-12);
     }
 
     /// Probability that all are taken, from the chain itself: its number grows in the ratio `A + C/j`

@@ -12,7 +12,7 @@ use crate::perf::late::{late_ttft, median_ttft, narrow_tail, stretched_steps};
 use crate::perf::late::{Answers, Disturbance, Shared};
 use crate::perf::latency::{crowd_spread, uneven_load, Percentiles};
 use crate::perf::prompt::Beside;
-use crate::perf::queue::{fall_to_full, queue_stretch, some_taken, taken_after};
+use crate::perf::queue::{fall_to_full, over_a_step, queue_stretch, some_taken, taken_after};
 use crate::perf::step::Stretch;
 use crate::points::curve::{Change, Curve};
 use crate::points::elementary::{exp, ln, ln_nearly};
@@ -152,6 +152,10 @@ impl Block {
         for i in (1..5).filter(|i| *i == 1 || wanted.ttft.0[*i]) {
             let target = 1.0 - PERCENTILES[i];
             self.wait[i] = waiting(&self.prompts, &self.slots, target);
+            let ln_target = target.ln();
+            for j in 0..BLOCK {
+                self.wait[i][j] -= self.over_a_step(curve, j, self.queued(j, ln_target));
+            }
         }
         self.mean_tpot(curve);
         for i in (0..5).filter(|i| *i == 1 || wanted.ttft.0[*i]) {
@@ -244,6 +248,31 @@ impl Block {
         for j in 0..BLOCK {
             let (p, s) = (&self.prompts, &self.slots);
             self.wait[0][j] = p.weight[j] * p.scale[j] + s.weight[j] * s.scale[j];
+        }
+        for j in 0..BLOCK {
+            let mean = self.prompts.weight[j] * self.prompts.scale[j];
+            self.wait[0][j] -= self.over_a_step(curve, j, mean);
+        }
+    }
+
+    /// Waiting of point `j` for the prompts ahead that a share of prompts exceeds, s.
+    #[inline(always)]
+    fn queued(&self, j: usize, ln_share: f64) -> f64 {
+        let queued = self.prompts.scale[j] * (self.prompts.ln_weight[j] - ln_share);
+        if queued > 0.0 {
+            queued
+        } else {
+            0.0
+        }
+    }
+
+    /// How much of that one step cannot hold, s.
+    #[inline(always)]
+    fn over_a_step(&self, curve: &Curve, j: usize, queued: f64) -> f64 {
+        if curve.role.shares_steps() {
+            over_a_step(queued, self.prompts.weight[j], curve.chunk_s)
+        } else {
+            0.0
         }
     }
 
@@ -344,6 +373,7 @@ impl Block {
             for j in 0..BLOCK {
                 let (p, held) = (&self.prompts, self.service[j]);
                 let queued = p.weight[j] * p.scale[j];
+                let queued = queued - self.over_a_step(curve, j, queued);
                 self.tpot[j] = self.answer(curve, j, 0).mean(held + queued);
             }
         } else {
@@ -419,9 +449,9 @@ impl Block {
             let beside = self.beside(j);
             let longer = beside.time(at_late, alone_late) - beside.time(at_mean, alone_mean);
             let longer = if shares && longer > 0.0 { longer } else { 0.0 };
-            let queued = p.scale[j] * (p.ln_weight[j] - ln_target);
-            let queued = if queued > 0.0 { queued } else { 0.0 };
-            let backlog = queued - p.weight[j] * p.scale[j];
+            let (queued, mean) = (self.queued(j, ln_target), p.weight[j] * p.scale[j]);
+            let [queued, mean] = [queued, mean].map(|q| q - self.over_a_step(curve, j, q));
+            let backlog = queued - mean;
             let d = Disturbance {
                 z,
                 noise: self.noise(curve, j),

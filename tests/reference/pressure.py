@@ -30,10 +30,17 @@ class Pressure:
     irregular: float = 1.0
     share_met: float = 0.0
     bend: float = 0.0
+    busy: float = 0.0
+    chunk_s: float = math.inf
 
     def prompts(self, i: int) -> float:
         """Waiting for the prompts before: mean or percentile."""
-        return calmed(self.queue, self.bend, i)
+        return calmed(self.queue, self.bend, i, self.over_a_step(i))
+
+    def over_a_step(self, i: int) -> float:
+        """By how much prompts that share steps add more than one and a half can hold."""
+        added = self.busy / (1.0 + 2.0 * self.busy) * waiting(self.queue, i)
+        return max(added - 1.5 * self.chunk_s, 0.0)
 
     def wait(self, i: int) -> float:
         """The same and for a place: mean or percentile."""
@@ -42,19 +49,20 @@ class Pressure:
         return whole if i == 0 else max(whole, waiting(self.slots, i))
 
 
-def calmed(queue: Tail, bend: float, i: int) -> float:
-    """Waiting where the tail falls as ``exp(-t/s - bend·t²)``, ``s`` being its mean scale."""
+def calmed(queue: Tail, bend: float, i: int, over: float) -> float:
+    """Waiting, less ``over``, where the tail falls as ``exp(-t/s - bend·t²)``, ``s`` being its mean
+    scale."""
     weight = sum(one for one, _ in queue)
     if bend <= 0 or weight <= 0:
-        return waiting(queue, i)
+        return waiting(queue, i) - over
     scale = waiting(queue, 0) / weight
-    target = scale if i == 0 else waiting(queue, i)
+    target = scale if i == 0 else waiting(queue, i) - over
     low, high = 0.0, target
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         fallen = middle / scale + bend * middle**2
         low, high = (middle, high) if fallen < target / scale else (low, middle)
-    return weight * low if i == 0 else low
+    return weight * low - over if i == 0 else low
 
 
 def beside(u: float, worst: bool, full: float, added: float) -> float:
@@ -233,15 +241,17 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
     on_lane = [(k, f / lanes) for k, f in mix]
     spread = max((r.classes[k].spread for k, _ in mix), default=1.0)
     known = (u, False, n, attention, tau, share, queue, slots, on_lane, spread)
-    share_met, bend = share, 0.0
+    share_met, bend, chunk_s = share, 0.0, math.inf
     if r.layout.role == "serve" and busy > 0:
+        chunk_s = longest_step(r, 0.0)
         rate = sum(f for _, f in on_lane)
         requests = n / lanes + busy + rate * waiting(queue, 0)
         others = 1.0 - (1.0 - 1.0 / replicas) / max(requests, 1.0)
         share_met = 1.0 - (1.0 - share) * others
         held_s = busy / rate
         bend = (1.0 - 1.0 / replicas) * min(2.0 * varied, 1.0) / (2.0 * requests * held_s**2)
-    return Pressure(*known, replicas, varied + (1.0 - varied) / replicas, share_met, bend)
+    irregular = varied + (1.0 - varied) / replicas
+    return Pressure(*known, replicas, irregular, share_met, bend, busy, chunk_s)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
