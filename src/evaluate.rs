@@ -174,10 +174,11 @@ pub fn throughput(
     limited: bool,
 ) -> Result<Option<Throughput>> {
     positive("batch", f64::from(run.batch))?;
-    let (field, value) = ("requests".to_owned(), run.requests);
-    if value.is_nan() || value < 1.0 {
-        let must = "at least 1";
-        return Err(Error::Value { field, value, must });
+    for (field, value) in [("requests", run.requests), ("replicas", run.replicas)] {
+        if value.is_nan() || value < 1.0 {
+            let (field, must) = (field.to_owned(), "at least 1");
+            return Err(Error::Value { field, value, must });
+        }
     }
     let c = Configuration::serving(spec, axes, degrees)?;
     let workload = &spec.workloads[c.workload];

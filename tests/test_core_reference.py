@@ -192,23 +192,29 @@ def test_bad_pools_are_refused() -> None:
             _core.pool_loop(p, pool, wrong, (1.0, 1.0, 1.0))
 
 
-RUNS = [(64, False, math.inf, False), (4096, True, 500.0, False), (256, False, math.inf, True)]
+RUNS = [
+    (64, False, math.inf, None),
+    (4096, True, 500.0, None),
+    (256, False, math.inf, 1.0),
+    (256, False, math.inf, 8.0),
+]
 
 
 @pytest.mark.parametrize("name", ["main", "kinds"])
-@pytest.mark.parametrize(("batch", "reserved", "requests", "limited"), RUNS)
+@pytest.mark.parametrize(("batch", "reserved", "requests", "replicas"), RUNS)
 def test_throughput_matches_the_reference(
-    name: str, batch: int, reserved: bool, requests: float, limited: bool
+    name: str, batch: int, reserved: bool, requests: float, replicas: float | None
 ) -> None:
+    """Under limits where a number of replicas is given."""
     _, p, _ = setting(name)
-    rated = 0
+    rated, limited = 0, replicas is not None
     for c, axes, degrees in serving_places(name, 60):
-        options = {"reserved": reserved, "requests": requests, "limited": limited}
-        got = _core.throughput(p, axes, degrees, batch, **options)
+        how = {"reserved": reserved, "requests": requests, "limited": limited}
+        got = _core.throughput(p, axes, degrees, batch, **how, replicas=replicas or 1.0)
         if c.layout is None or not ref.has_figures(c.layout):
             assert got is None
             continue
-        want = ref.throughput(c.layout, batch, reserved, requests, limited)
+        want = ref.throughput(c.layout, batch, reserved, requests, replicas)
         if want is None or got is None:
             assert want is got is None
             continue
@@ -220,9 +226,11 @@ def test_throughput_matches_the_reference(
 
 def test_bad_throughput_runs_are_refused() -> None:
     _, p, _ = setting("main")
-    for batch, requests in ((0, 1.0), (1, 0.0), (1, math.nan)):
+    for batch, wrong in ((0, {}), (1, {"requests": 0.0}), (1, {"requests": math.nan})):
         with pytest.raises(ValueError, match=r"batch|requests"):
-            _core.throughput(p, (0,) * 6, (1, 1, 1, 1), batch, requests=requests)
+            _core.throughput(p, (0,) * 6, (1, 1, 1, 1), batch, **wrong)
+    with pytest.raises(ValueError, match="replicas"):
+        _core.throughput(p, (0,) * 6, (1, 1, 1, 1), 1, replicas=0.5)
     with pytest.raises(IndexError):
         _core.throughput(p, (9, 0, 0, 0, 0, 0), (1, 1, 1, 1), 1)
 

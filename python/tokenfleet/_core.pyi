@@ -652,13 +652,15 @@ def throughput(
     reserved: bool = False,
     requests: float = ...,
     limited: bool = False,
+    replicas: float = 1.0,
 ) -> tuple[float, float, float] | None:
     """The most that one layout serves of the workload's first class.
 
     Output tokens/s/GPU, sequences in decode, share of full load that limits allow. ``axes`` and
     ``degrees`` as in :func:`closed_loop`. At most ``batch`` sequences decode.
     ``reserved``: caches are reserved whole; else they hold the mean context. ``requests`` in a run
-    (infinite: its end does not matter). ``limited``: the workload's latency limits hold too.
+    (infinite: its end does not matter). ``limited``: the workload's latency limits hold too, and
+    so many equal ``replicas`` share the requests behind one router.
     ``None``: no layout, no kernel for it, or not one sequence fits.
     """
 

@@ -23,6 +23,8 @@ pub struct Run<'a> {
     pub requests: f64,
     /// Latency limits, if any: then requests arrive one by one.
     pub limits: Option<Limits<'a>>,
+    /// Equal replicas that share those requests behind one router.
+    pub replicas: f64,
 }
 
 impl Run<'_> {
@@ -33,6 +35,7 @@ impl Run<'_> {
             reserved,
             requests,
             limits: None,
+            replicas: 1.0,
         }
     }
 }
@@ -69,9 +72,9 @@ pub fn throughput(
     let batch = run.batch.min(fits as u32);
     let work = [ClassWork::new(layout, step, class)];
     let replica = Replica::new(layout, step, &work, batch);
-    let (utilisation, stopped_by) = run
-        .limits
-        .map_or((1.0, None), |limits| limits.capacity(&replica, 1));
+    let (utilisation, stopped_by) = run.limits.map_or((1.0, None), |limits| {
+        limits.capacity_among(&replica, run.replicas)
+    });
     let load = match run.limits {
         None => load_with_end(&replica, &class.output, run.requests),
         Some(_) => replica.classes[0].load,

@@ -349,51 +349,73 @@ impl Limits<'_> {
 
     /// Largest utilisation at which every limit holds for the admitted mix, and the limit that stops
     /// it. Zero when a limit breaks on an idle replica. Without limits a replica may be full.
-    ///
-    /// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
-    /// position needs few steps. The answer is always a point where limits held.
     pub fn capacity<'a>(
         &self,
         replica: &Replica,
         admitted: impl Into<Admitted<'a>>,
     ) -> (f64, Option<Metric>) {
         let admitted = admitted.into();
-        let excess = |u: f64| self.at_most(replica, admitted, u);
-        let Some((mut excess_low, first)) = excess(IDLE) else {
-            return (1.0, None);
-        };
-        if excess_low > 0.0 {
-            return (0.0, Some(first));
-        }
-        let mut stopped_by = first;
-        let (mut low, mut high, mut excess_high) = (IDLE, 1.0, 1.0);
-        let mut width = high - low;
-        for step in 0..CAPACITY_STEPS {
-            // Aim a little below the root, so that the lower end closes in on it. Where the limit is
-            // far from straight and two steps have not halved the bracket, halve it.
-            let straight = excess_low * (high - low) / (excess_low - excess_high);
-            let u = if step % 2 == 0 || high - low < 0.5 * width {
-                (low + (1.0 - CAPACITY_TOLERANCE) * straight).clamp(low, high)
-            } else {
-                0.5 * (low + high)
-            };
-            if step % 2 == 1 {
-                width = high - low;
-            }
-            let (value, metric) = excess(u).unwrap_or((1.0, first));
-            if value > 0.0 {
-                (high, excess_high, stopped_by) = (u, value, metric);
-            } else {
-                (low, excess_low) = (u, value);
-            }
-            let at_limit = (-2.0 * CAPACITY_TOLERANCE..=0.0).contains(&value);
-            if at_limit || high - low < CAPACITY_TOLERANCE * low {
-                stopped_by = metric;
-                break;
-            }
-        }
-        (low, Some(stopped_by))
+        largest(|u| self.at_most(replica, admitted, u))
     }
+
+    /// The same of each of `replicas` behind one router, which all serve class 0 alone.
+    pub fn capacity_among(&self, replica: &Replica, replicas: f64) -> (f64, Option<Metric>) {
+        let load = replica.load_factor() * replica.classes[0].load;
+        largest(|u| {
+            let rates = [u / load];
+            let admitted = Admitted {
+                set: 1,
+                mix: Mix::Rates(&rates),
+            };
+            let wanted = self.percentiles(admitted.mix);
+            match Pressure::of_mix_among(replica, &rates, replicas, wanted) {
+                Some(pressure) => self.tightest(Pressed::new(replica, &pressure, admitted)),
+                None => Some((1.0, Metric::Ttft)),
+            }
+        })
+    }
+}
+
+/// Largest utilisation at which what is nearest to breaking does not, and what that is; `excess` is
+/// [`excess_of`] at a utilisation, `None` where nothing binds.
+///
+/// Latency grows like `1/(1−u)`, so `1 − limit/value` is nearly straight in `u` and false
+/// position needs few steps. The answer is always a point where limits held.
+fn largest(excess: impl Fn(f64) -> Option<(f64, Metric)>) -> (f64, Option<Metric>) {
+    let Some((mut excess_low, first)) = excess(IDLE) else {
+        return (1.0, None);
+    };
+    if excess_low > 0.0 {
+        return (0.0, Some(first));
+    }
+    let mut stopped_by = first;
+    let (mut low, mut high, mut excess_high) = (IDLE, 1.0, 1.0);
+    let mut width = high - low;
+    for step in 0..CAPACITY_STEPS {
+        // Aim a little below the root, so that the lower end closes in on it. Where the limit is
+        // far from straight and two steps have not halved the bracket, halve it.
+        let straight = excess_low * (high - low) / (excess_low - excess_high);
+        let u = if step % 2 == 0 || high - low < 0.5 * width {
+            (low + (1.0 - CAPACITY_TOLERANCE) * straight).clamp(low, high)
+        } else {
+            0.5 * (low + high)
+        };
+        if step % 2 == 1 {
+            width = high - low;
+        }
+        let (value, metric) = excess(u).unwrap_or((1.0, first));
+        if value > 0.0 {
+            (high, excess_high, stopped_by) = (u, value, metric);
+        } else {
+            (low, excess_low) = (u, value);
+        }
+        let at_limit = (-2.0 * CAPACITY_TOLERANCE..=0.0).contains(&value);
+        if at_limit || high - low < CAPACITY_TOLERANCE * low {
+            stopped_by = metric;
+            break;
+        }
+    }
+    (low, Some(stopped_by))
 }
 
 /// Whether the percentile of a limit is that of all requests of a replica with this mix. Where the mix is

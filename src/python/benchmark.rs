@@ -36,9 +36,9 @@ pub(super) fn pool_loop(
 }
 
 /// The most that a layout serves of the workload's first class: output tokens/s/GPU, sequences in
-/// decode, share of full load that limits allow.
+/// decode, share of full load that limits allow to each of `replicas` behind one router.
 #[pyfunction]
-#[pyo3(signature = (space, axes, degrees, batch, *, reserved = false, requests = f64::INFINITY, limited = false))]
+#[pyo3(signature = (space, axes, degrees, batch, *, reserved = false, requests = f64::INFINITY, limited = false, replicas = 1.0))]
 pub(super) fn throughput(
     space: &PySpace,
     axes: [usize; 6],
@@ -47,8 +47,12 @@ pub(super) fn throughput(
     reserved: bool,
     requests: f64,
     limited: bool,
+    replicas: f64,
 ) -> Result<Option<(f64, f64, f64)>> {
-    let run = Run::new(batch, reserved, requests);
+    let run = Run {
+        replicas,
+        ..Run::new(batch, reserved, requests)
+    };
     let found = evaluate::throughput(&space.spec, axes, degrees, run, limited)?;
     Ok(found.map(|t| (t.output_tokens_per_s_gpu, t.sequences, t.utilisation)))
 }

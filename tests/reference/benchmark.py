@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reference.latency import capacity
+from reference.latency import capacity_among
 from reference.layout import Layout
 from reference.memory import kv_budget, kv_bytes
 from reference.replicas import Replica, class_on_replica
@@ -93,9 +93,14 @@ def pool_loop(
 
 
 def throughput(
-    layout: Layout, batch: int, reserved: bool, requests: float, limited: bool
+    layout: Layout,
+    batch: int,
+    reserved: bool,
+    requests: float,
+    replicas: float | None,
 ) -> tuple[float, float, float] | None:
-    """Output tokens/s/GPU of the first class, sequences in decode, share of full load."""
+    """Output tokens/s/GPU of the first class, sequences in decode, share of full load; under limits
+    of each of so many replicas."""
     one = layout.workload["classes"][0]
     prompt, output = one["input"]["at"][0], one["output"]
     context = prompt + (output["at"][0] if reserved else output["m2"] / (2.0 * output["at"][0]))
@@ -105,8 +110,8 @@ def throughput(
     n = min(batch, int(places))
     r = Replica(layout, n, [class_on_replica(layout, n, one)])
     load, share = r.classes[0].load, 1.0
-    if limited:
-        share = capacity(r, [0], [0.0])
+    if replicas is not None:
+        share = capacity_among(r, replicas)
     elif not math.isinf(requests):
         last = min(n, requests)
         end = last * r.classes[0].prompt_load + last_answers_s(r, output, last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from reference.memory import kv_budget, kv_bytes
 from reference.pressure import (
@@ -14,6 +15,7 @@ from reference.pressure import (
     longest_step,
     met,
     of_any_mix,
+    of_mix,
 )
 from reference.replicas import Replica
 from reference.step import overhead_s
@@ -149,15 +151,27 @@ def capacity(r: Replica, members: list[int], round_trip_s: list[float]) -> float
         concerned = [s for s in concerned if s["metric"] != "tpot"]
     if not concerned:
         return 1.0
-    if excess_of_any_mix(r, members, IDLE, round_trip_s) > 0:
+    return largest(lambda u: excess_of_any_mix(r, members, u, round_trip_s))
+
+
+def capacity_among(r: Replica, replicas: float) -> float:
+    """Largest utilisation of each of so many replicas at which every limit of class 0 holds."""
+
+    def excess(u: float) -> float:
+        p = of_mix(r, [u / r.classes[0].load], replicas)
+        return 1.0 if p is None else max(excess for excess, _ in excesses(r, p, [0], [0.0]))
+
+    return largest(excess)
+
+
+def largest(excess: Callable[[float], float]) -> float:
+    """Largest utilisation at which there is no excess, by bisection."""
+    if excess(IDLE) > 0:
         return 0.0
     holds, fails = IDLE, 1.0
     for _ in range(HALVINGS):
         u = (holds + fails) / 2
-        if excess_of_any_mix(r, members, u, round_trip_s) > 0:
-            fails = u
-        else:
-            holds = u
+        holds, fails = (holds, u) if excess(u) > 0 else (u, fails)
     return holds
 
 

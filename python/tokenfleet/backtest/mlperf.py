@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from tokenfleet.backtest.run import (
+    PERCENTILES,
     AtCapacity,
     Cells,
     Kind,
@@ -28,8 +29,9 @@ from tokenfleet.points.rates import Layout
 
 COLUMNS = ("accelerator_key", "model", "scenario", "tokens_s_per_accelerator", "framework")
 _LATENCY_BOUND = 0.9  # of its limit a server run must use, or something else stopped it
-# Data sets publish mean lengths. Answers and prompts are taken as log-normal with this standard
-# deviation of the logarithm, which puts p99 at four times the mean, as in the traces we know.
+# Most data sets publish mean lengths alone. Their answers and prompts are taken as log-normal with
+# this standard deviation of the logarithm, which puts p99 at four times the mean, as in the traces
+# we know.
 _LOG_SD = 0.7
 _DEGREES = (1, 2, 4, 8)
 
@@ -55,17 +57,18 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
     if kind == "server" and float(cells.get("slo_utilisation") or 0.0) <= _LATENCY_BOUND:
         raise UnknownNameError("a server run that is far below its latency limits")
     plain = {"system": system, "model": model, "engine": engine, "precision": precision}
+    at = _at(cells, requests, kind, where)
     run = Run(
         file=file,
         row=row,
         id=cells.get("row_id", ""),
         kind=kind,
-        layouts=tuple(_layouts(catalog, {**plain, "kv": "fp8"}, cells)),
+        layouts=tuple(_layouts(catalog, {**plain, "kv": "fp8"}, cells, at.accelerators)),
         load=0.0,
         input=prompts(requests),
         output=answers(requests, cells),
         measured={"tokens_s_gpu": number(cells, "tokens_s_per_accelerator", where)},
-        at=_at(cells, requests, kind, where),
+        at=at,
         architecture=names.shape(catalog, model),
         benchmark=f"MLPerf {cells['scenario'].lower()}",
         label=cells["model"],
@@ -93,18 +96,25 @@ def prompts(requests: Cells) -> Tokens:
     Raises:
         UnknownNameError: their mean has no source.
     """
-    return _lengths(number(requests, "mean_isl", requests["workload"]), requests.get("max_isl", ""))
+    return _lengths(requests, "isl", number(requests, "mean_isl", requests["workload"]))
 
 
 def answers(requests: Cells, cells: Cells) -> Tokens:
     """Answer lengths of a workload, with the mean that a result states."""
     mean = float(cells.get("tokens_per_sample") or requests["mean_osl"])
-    return _lengths(mean, requests.get("max_osl", ""))
+    return _lengths(requests, "osl", mean)
 
 
-def _lengths(mean: float, longest: str) -> Tokens:
-    most = float(longest or math.inf)
-    return Tokens(mean, _LOG_SD, most) if mean < most else Tokens(mean)
+def _lengths(requests: Cells, which: str, mean: float) -> Tokens:
+    """As the data set has them, with this mean; log-normal where it states no percentiles."""
+    longest = float(requests.get(f"max_{which}") or math.inf)
+    if mean >= longest:
+        return Tokens(mean)
+    stated = [requests.get(f"{p}_{which}", "") for p in PERCENTILES]
+    if not all(stated):
+        return Tokens.log_normal(mean, _LOG_SD, longest)
+    longer = mean / float(requests[f"mean_{which}"])
+    return Tokens(mean, tuple(min(longer * float(x), longest) for x in stated))
 
 
 def _at(cells: Cells, requests: Cells, kind: Kind, where: str) -> AtCapacity:
@@ -116,21 +126,29 @@ def _at(cells: Cells, requests: Cells, kind: Kind, where: str) -> AtCapacity:
     served = seconds * rate / float(requests["mean_osl"])
     limits = None
     if kind == "server":
-        columns = ("ttft_limit_ms", "tpot_limit_ms")
-        limits = LatencyLimits(*(number(cells, c, where) for c in columns))
+        # Its operator kept some distance from the limits, which is no matter of the layout's.
+        columns, used = ("ttft_limit_ms", "tpot_limit_ms"), number(cells, "slo_utilisation", where)
+        limits = LatencyLimits(*(used * number(cells, c, where) for c in columns))
     return AtCapacity(
         batch_per_rank=int(float(batch)) if batch else None,
         requests_per_gpu=max(float(requests["samples"]) / accelerators, served),
+        accelerators=accelerators,
         limits=limits,
     )
 
 
-def _layouts(catalog: Catalog, plain: dict[str, Any], cells: Cells) -> Iterator[Layout]:
-    """The stated layout, or every one within a system of eight. Experts may be whole or cut."""
+def _layouts(
+    catalog: Catalog, plain: dict[str, Any], cells: Cells, accelerators: float
+) -> Iterator[Layout]:
+    """The stated layout, or every one within a system of eight and what accelerators there were.
+
+    Experts may be whole or cut.
+    """
     columns = ("tensor_parallel", "pipeline_parallel", "expert_parallel")
     tp, pp, ep = (_degree(cells, c) for c in columns)
     routed = catalog.model(plain["model"]).is_moe
-    most = min(int(catalog.system(plain["system"]).gpus or 1), max(_DEGREES))
+    gpus = int(catalog.system(plain["system"]).gpus or 1)
+    most = min(gpus, max(_DEGREES), int(accelerators))
     for size in [tp] if tp else [d for d in _DEGREES if d <= most]:
         if routed and size > 1 and ep != 1 and (pp or 1) == 1:
             yield Layout(**plain, tp=size, ep=ep or size)

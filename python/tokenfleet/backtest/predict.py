@@ -230,7 +230,10 @@ def _most(
     if whole is None:
         return None
     batches = {max(int(whole[1]) >> i, 1) for i in range(_HALVINGS)}
-    rated = [throughput(core, axes, degrees, b, limited=True) for b in sorted(batches)]
+    replicas = max(at.accelerators / layout.gpus, 1.0)
+    rated = [
+        throughput(core, axes, degrees, b, limited=True, replicas=replicas) for b in sorted(batches)
+    ]
     return max((r[0] for r in rated if r and r[2] > 0.0), default=None)
 
 

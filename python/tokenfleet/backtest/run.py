@@ -19,25 +19,29 @@ Kind = Literal["closed", "offline", "server", "open", "saturated", "power"]
 AT_CAPACITY = frozenset({"offline", "server", "saturated"})
 
 Cells = Mapping[str, str]
-# Standard normal quantiles at p50, p90, p95, p99, and where a log-normal length is cut off.
+# Percentiles of a length, and their standard normal quantiles: a log-normal length ends at `max`.
 _QUANTILES = {"p50": 0.0, "p90": 1.2816, "p95": 1.6449, "p99": 2.3263, "max": 3.5}
+PERCENTILES = tuple(_QUANTILES)
 
 
 @dataclass(frozen=True, order=True)
 class Tokens:
-    """Length of prompts or answers: fixed, or log-normal with `log_sd` of its logarithm."""
+    """Length of prompts or answers: fixed, or with these p50, p90, p95, p99 and longest."""
 
     mean: float
-    log_sd: float = 0.0
-    longest: float = math.inf
+    at: tuple[float, ...] = ()
+
+    @classmethod
+    def log_normal(cls, mean: float, log_sd: float, longest: float = math.inf) -> Tokens:
+        """Log-normal with this standard deviation of the logarithm, cut off at the longest."""
+        quantiles = (mean * math.exp(log_sd * z - log_sd * log_sd / 2) for z in _QUANTILES.values())
+        return cls(mean, tuple(min(x, longest) for x in quantiles))
 
     def schema(self) -> float | dict[str, float]:
         """As a scenario says it."""
-        if self.log_sd == 0.0:
+        if not self.at:
             return self.mean
-        s = self.log_sd
-        at = {q: self.mean * math.exp(s * z - s * s / 2) for q, z in _QUANTILES.items()}
-        return {"mean": self.mean, **{q: min(x, self.longest) for q, x in at.items()}}
+        return {"mean": self.mean, **dict(zip(PERCENTILES, self.at, strict=True))}
 
 
 @dataclass(frozen=True, order=True)
@@ -55,6 +59,7 @@ class AtCapacity:
     batch_per_rank: int | None = None  # most sequences per data-parallel rank; None: what fits
     reserved: bool = False  # caches are reserved whole
     requests_per_gpu: float = math.inf
+    accelerators: float = 1.0  # of all replicas that share the requests
     limits: LatencyLimits | None = None
 
 
