@@ -157,8 +157,8 @@ class _Reach:
         return Reached(None, low, self._how(before))
 
     def _better(self, here: float, limit: float) -> Answer | None:
-        """Of all plans that are known the one with the least loss there, if that is below the limit:
-        that a better one exists then needs no solve."""
+        """Of all plans that are known the one with the least loss there, if that is below the
+        limit: that a better one exists then needs no solve."""
         plans = self.mover.study.known()
         losses = [self.mover.line(plan).at(here) for plan in plans]
         least = min(losses)
