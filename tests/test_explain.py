@@ -143,8 +143,8 @@ def test_worth_times_step_is_the_difference_of_two_plans(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_gap_makes_no_worth_of_the_wrong_sign(seed: int) -> None:
-    """Today's plan three times as dear as the best one: less of a limit saves nothing, more of it costs
-    nothing, and the range holds what trying every plan says."""
+    """Today's plan three times as dear as the best one: less of a limit saves nothing, more of it
+    costs nothing, and the range holds what trying every plan says."""
     tiny = random_tiny(seed, api=True, tight=True)
     study = study_of(tiny.problem())
     study.base = replace(study.base, loss=3.0 * study.base.loss)
