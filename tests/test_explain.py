@@ -141,6 +141,26 @@ def test_worth_times_step_is_the_difference_of_two_plans(seed: int) -> None:
     assert asked >= 4
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_gap_makes_no_worth_of_the_wrong_sign(seed: int) -> None:
+    """Today's plan three times as dear as the best one: less of a limit saves nothing, more of it
+    costs nothing, and the range holds what trying every plan says."""
+    tiny = random_tiny(seed, api=True, tight=True)
+    study = study_of(tiny.problem())
+    study.base = replace(study.base, loss=3.0 * study.base.loss)
+    for row in worths(study):
+        for step in row.steps:
+            moved = _moved(tiny, row.what, row.where, step.by)
+            if moved is None or step.worth is None:
+                continue
+            true = tiny.least() - moved.least()
+            assert step.worth_low - 1e-5 <= true <= step.worth_high + 1e-5
+            assert step.worth_low <= step.worth <= step.worth_high
+            if row.what in ("power", "supply"):
+                assert step.worth * step.by >= 0
+                assert (step.worth_low if step.by > 0 else -step.worth_high) >= 0
+
+
 def _moved(tiny: Tiny, what: str, where: str, by: float) -> Tiny | None:
     if what == "power":
         return replace(tiny, power_kw=tiny.power_kw + by)

@@ -181,6 +181,15 @@ def _explained_over_time(
     )
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Parts one after the other, of all that they ask or of a share of it: see `_Session`."""
+
+    parts: list[Part]
+    cut: tuple[int, int] = (0, 1)
+    hosted: bool | None = None
+
+
 @dataclass
 class _Session:
     """What was found so far."""
@@ -190,6 +199,7 @@ class _Session:
     standing: Mapping[tuple[str, str], float] | None = None
     about: About = EVERYTHING
     cut: tuple[int, int] = (0, 1)  # of how many sessions that share a part which one it is
+    hosted: bool | None = None  # prices of hosted APIs alone, or of all others; None: of all
     found: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
@@ -209,8 +219,9 @@ class _Session:
         else:
             study.base = base
             asked = [part for part in asked if part != "repairs"]
-        if jobs > 1 and len(asked) > 1:
-            self._apart(asked, jobs)
+        pieces = self._pieces(asked, jobs)
+        if len(pieces) > 1:
+            self._apart(asked, pieces, jobs)
         else:
             self.work(asked)
         if self.left:
@@ -266,39 +277,72 @@ class _Session:
             self.left = left
             self.why = "stopped by the user" if stopped else getattr(error, "message", "")
 
-    def _apart(self, parts: Sequence[Part], jobs: int) -> None:
-        """Parts side by side, each with a model of its own; plans that prices were found by serve
-        the parts after them."""
-        pieces: list[tuple[list[Part], tuple[int, int]]] = []
+    def _pieces(self, parts: Sequence[Part], jobs: int) -> list[_Piece]:
+        """Parts, or cuts of them, that need nothing of one another: several at a time, those that
+        take longest first; one after the other, in the order in which they were asked.
+
+        Prices of hosted APIs are asked apart from those of systems, however many pieces are worked
+        out at a time, so that the same plans are known where each is asked.
+        """
+        chains: list[list[Part]] = []
         for part in sorted(parts, key=_LONGEST.index):
-            after = next((c for c, _ in pieces if part in _AFTER_FLIP and c[0] == "flip"), None)
-            if after is not None:
-                after.append(part)
+            after = next((c for c in chains if part in _AFTER_FLIP and c[0] == "flip"), None)
+            if after is None:
+                chains.append([part])
             else:
-                cuts = jobs if self._is_cut(part, parts) else 1
-                pieces += [([part], (cut, cuts)) for cut in range(cuts)]
+                after.append(part)
+        if jobs == 1:
+            chains.sort(key=lambda chain: min(parts.index(part) for part in chain))
+        pieces: list[_Piece] = []
+        for chain in chains:
+            if self._is_by_kind(chain):
+                kinds = (True, False) if jobs > 1 else (False, True)
+                pieces += [_Piece(chain, hosted=hosted) for hosted in kinds]
+            else:
+                cuts = jobs if self._is_cut(chain[0], parts) else 1
+                pieces += [_Piece(chain, (cut, cuts)) for cut in range(cuts)]
+        apart = jobs > 1 or any(piece.hosted is not None for piece in pieces)
+        return pieces if apart else []
+
+    def _apart(self, parts: Sequence[Part], pieces: Sequence[_Piece], jobs: int) -> None:
+        """Pieces side by side, each with a model of its own; plans that prices were found by serve
+        the parts after them."""
         gap = self.case.study.options.gap
         sessions = [
             replace(
-                self, case=replace(self.case, study=self.case.study.twin(gap)), cut=cut,
-                found={}, notes=[], flips={}, left=[],
+                self, case=replace(self.case, study=self.case.study.twin(gap)), cut=piece.cut,
+                hosted=piece.hosted, found={}, notes=[], flips={}, left=[],
             )
-            for _, cut in pieces
+            for piece in pieces
         ]  # fmt: skip
         for session in sessions:
             session.case.study.beside_others(min(jobs, len(pieces)))
-        work = [partial(s.work, c) for s, (c, _) in zip(sessions, pieces, strict=True)]
+        work = [partial(s.work, p.parts) for s, p in zip(sessions, pieces, strict=True)]
         side_by_side(work, jobs)
         for part in parts:  # notes in the order in which parts were asked
-            for session, (chain, _) in zip(sessions, pieces, strict=True):
-                if part in chain:
+            for session, piece in zip(sessions, pieces, strict=True):
+                if part in piece.parts:
                     self.notes += [note for note in session.notes if note not in self.notes]
         for session in sessions:
             self.left += [name for name in session.left if name not in self.left]
             self.why = session.why or self.why
+        sessions.sort(key=lambda session: session.hosted or False)  # APIs stand behind systems
         for key in dict.fromkeys(key for session in sessions for key in session.found):
-            rows = zip_longest(*(s.found[key] for s in sessions if key in s.found))
-            self.found[key] = [row for group in rows for row in group if row is not None]
+            having = [s for s in sessions if key in s.found]
+            if any(s.hosted is not None for s in having):
+                self.found[key] = [row for s in having for row in s.found[key]]
+            else:
+                rows = zip_longest(*(s.found[key] for s in having))
+                self.found[key] = [row for group in rows for row in group if row is not None]
+
+    def _is_by_kind(self, chain: Sequence[Part]) -> bool:
+        """Whether prices of hosted APIs are asked apart: of a problem that is solved whole and has
+        such prices, unless energy and speeds are asked of all that has one."""
+        study = self.case.study
+        return (
+            chain[0] in ("flip", "ranges") and "inputs" not in chain
+            and study.part is None and bool(study.problem.apis)
+        )  # fmt: skip
 
     def _is_cut(self, part: Part, parts: Sequence[Part]) -> bool:
         """Whether a part is cut in several: its rows need nothing of one another. Flip prices of a
@@ -341,8 +385,12 @@ class _Session:
 
     def _targets(self) -> list[Target]:
         """What has a price: offers, system types of several offers, hosted APIs."""
-        targets = offers_and_systems(self.case.study, self.case.spend_on_offers())
-        return self._asked([*targets, *apis(self.case.study, self.case.spend_on_apis())])
+        found: list[Target] = []
+        if not self.hosted:
+            found += offers_and_systems(self.case.study, self.case.spend_on_offers())
+        if self.hosted is not False:
+            found += apis(self.case.study, self.case.spend_on_apis())
+        return self._asked(found)
 
     def _asked(self, targets: Sequence[Target]) -> list[Target]:
         """Those that are asked about, by their own names or as all of a system type."""
@@ -377,9 +425,10 @@ class _Session:
     def _prices(self) -> Iterator[tuple[Target, str | None]]:
         """Every price alone: of offers and system types, and each of the prices of an API."""
         case = self.case
-        for target in self._asked(offers_and_systems(case.study, case.spend_on_offers())):
-            yield target, None
-        for a, name, spend in case.spend_on_api_prices():
+        if not self.hosted:
+            for target in self._asked(offers_and_systems(case.study, case.spend_on_offers())):
+                yield target, None
+        for a, name, spend in () if self.hosted is False else case.spend_on_api_prices():
             api = case.study.problem.apis[a].id
             if self.about(api):
                 yield Target("api", api, {}, spend, apis=(a,)), name

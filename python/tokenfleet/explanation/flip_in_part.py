@@ -61,11 +61,12 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
     spend = 0.0 if plan is None else search.spend(plan.values)
     off = without.loss - without.bound
     found = discount if plan is not None or relaxed is None else relaxed
+    high = found + max(off, 0.0) / spend if spend > 0 else math.inf
     return Flip(
         target,
         found,
         found - missing / search.least_spend(),
-        found + max(off, 0.0) / spend if spend > 0 else math.inf,
+        high if high <= 1.0 else math.inf,  # no price is below zero: none is known to be low enough
         "relaxation" if plan is None else WITHIN,
         chosen=chosen,
         plan={} if plan is None else systems_by_offer(study.problem, plan.values),

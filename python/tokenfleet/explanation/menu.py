@@ -109,7 +109,9 @@ class _Menu:
         within = Bound(f"within {share:g}", self.weights, False, limit)
         wanted = {la: wish.sign * a for la, a in wish.weights.items()}
         rows = (within, *self.volume)
-        best = self.study.least(wanted, rows=rows, whole=True)
+        near = wish.sign * today  # a hair above it, so that rounding does not decide
+        near += _SAME * max(abs(near), 1e-6)
+        best = self.study.least(wanted, rows=rows, whole=True, most=near)
         if best is None:
             return None
         value = best.loss

@@ -14,14 +14,14 @@ the place of P.
 
 V is asked first wherever a plan that keeps the rows meets P. If no plan is better there, V and P
 are one up to there, V being concave, and no other plan that keeps the rows can have been best on
-the way: W is not asked at all.
+the way: W is not asked at all. Where a plan that is known is better there, V is not asked either.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import Label
@@ -138,8 +138,8 @@ class _Reach:
             if plan is None:
                 break
             here = self.mover.line(plan).meets(before)
-            best = self.mover.least(here, start=plan)
             held = self.mover.line(plan).at(here)
+            best = self._better(here, held - still) or self.mover.least(here, start=plan)
             if best is None or best.loss >= held - still:
                 if best is not None:
                     self.missing = max(self.missing, held - best.bound)
@@ -155,6 +155,14 @@ class _Reach:
             if first is plan:
                 before, low = self.mover.line(best), here
         return Reached(None, low, self._how(before))
+
+    def _better(self, here: float, limit: float) -> Answer | None:
+        """Of all plans that are known the one with the least loss there, if that is below the
+        limit: that a better one exists then needs no solve."""
+        plans = self.mover.study.known()
+        losses = [self.mover.line(plan).at(here) for plan in plans]
+        least = min(losses)
+        return replace(plans[losses.index(least)], loss=least) if least < limit else None
 
     def _far(self, before: Line) -> Answer | None:
         """The best plan at the most that keeps the condition, if it meets the line."""

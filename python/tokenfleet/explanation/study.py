@@ -316,13 +316,14 @@ class Study:
         start: Mapping[str, float] | None = None,
         whole: bool = False,
         unbudgeted: bool = False,
+        most: float | None = None,
     ) -> Answer | None:
         """The plan with the least sum of weights that also keeps `rows` and leaves `closed` at
         zero; None where there is none.
 
         `start` holds columns by name and must be such a plan. `whole`: the model has columns that
-        the search knows nothing of, so HiGHS alone solves it. `unbudgeted`: the yearly budget,
-        which counts today's prices, does not hold.
+        the search knows nothing of, so HiGHS alone solves it, and looks for no plan above `most`.
+        `unbudgeted`: the yearly budget, which counts today's prices, does not hold.
         """
         m = self.model
         objective.set_objective(m, dict(weights), constant=constant)
@@ -332,7 +333,7 @@ class Study:
             effort = self.effort()
             if whole:
                 limit = effort.within(effort.left(), restarts=False)  # a new root costs most of it
-                outcome = run(m.prob, limit, start=start)
+                outcome = run(m.prob, limit, start=start, cutoff=most)
                 found = Found(
                     outcome.status, outcome.value, outcome.bound, outcome.values,
                     outcome.interrupted,

@@ -88,7 +88,7 @@ def _of_move(study: Study, move: Moved) -> Worth:
     found = None if changed is None else study.again(changed, study.base.values)
     return Worth(
         what=move.what, where=move.where, unit=move.unit, limit=move.limit, unlimited=None,
-        steps=(_step(study, move.by, found, looser=True),),
+        steps=(_step(study, move.by, found, eases=True),),
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> 
     hidden = gained is None and steps[0].how == "relaxation"
     if not hidden and used > place.limit - sizes[0] and place.limit >= sizes[0]:
         less = study.again(family.moved(study.problem, place, -sizes[0]))
-        steps.insert(0, _step(study, -sizes[0], less))
+        steps.insert(0, _step(study, -sizes[0], less, eases=False))
     return Worth(
         what=family.words,
         where=place.name,
@@ -165,7 +165,7 @@ def _up(
                 else 0.0
             )
             enough = max(used - place.limit, 0.0)
-        steps.append(_step(study, by, found, enough, looser=True))
+        steps.append(_step(study, by, found, enough, eases=True))
     return steps
 
 
@@ -189,8 +189,11 @@ def _step(
     found: Answer | None,
     enough: float | None = None,
     *,
-    looser: bool = False,
+    eases: bool | None = None,
 ) -> Step:
+    """A change and what it saves. Where it `eases` a limit, today's plan still stands and nothing
+    can be lost; where it tightens one (False), every plan was one before and nothing can be won,
+    whatever gaps leave open; None: either may be."""
     if found is None:
         return Step(
             by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=study.base.how
@@ -199,13 +202,13 @@ def _step(
     both = base.how == PROVEN and found.how == PROVEN
     noise = max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9)
     worth = base.loss - found.loss
-    if abs(worth) <= noise or (looser and worth < 0):
-        worth = 0.0  # today's best plan still stands where a limit is looser
+    least, most = 0.0 if eases else -math.inf, 0.0 if eases is False else math.inf
+    worth = 0.0 if abs(worth) <= noise else min(max(worth, least), most)
     return Step(
         by=by,
         worth=worth,
-        worth_low=finite(base.bound - found.loss),
-        worth_high=finite(max(base.loss - found.bound, worth)),
+        worth_low=finite(min(max(base.bound - found.loss, least), worth)),
+        worth_high=finite(max(min(base.loss - found.bound, most), worth)),
         relaxed=study.relaxed_worth(found.problem),
         enough=enough,
         how=PROVEN if both else WITHIN,
@@ -258,7 +261,8 @@ def _of_reserve(study: Study) -> Worth:
     for by in (-1, 1) if kept else (1,):
         pools = tuple(replace(pool, reserve=kept + by) for pool in problem.pools)
         start: Mapping[Label, float] | None = study.base.values if by < 0 else None
-        steps.append(_step(study, by, study.again(replace(problem, pools=pools), start)))
+        found = study.again(replace(problem, pools=pools), start)
+        steps.append(_step(study, by, found, eases=by < 0))
     return Worth(
         what="reserve of each used pool", where=ALL, unit="systems", limit=kept, unlimited=None,
         steps=tuple(steps),
