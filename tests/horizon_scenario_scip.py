@@ -328,7 +328,7 @@ class Judge:
             log = math.log1p(growth)
             rate *= ((1 + growth) ** end - (1 + growth) ** start) / (log * (end - start))
         if "requests_per_s_by_date" in demand:
-            (_, first), (then, later) = demand["requests_per_s_by_date"]
+            (_, first), (then, later), *_ = demand["requests_per_s_by_date"]
             cut = min(max(years(then), start), end)
             rate = (first * (cut - start) + later * (end - cut)) / (end - start)
         candidate, flow = self.base.candidates[0], self.model.addVar(lb=0)
@@ -422,8 +422,11 @@ class Draw:
         """By the year, or at a date."""
         if self.pick(0, 1):
             return {"growth_per_year": self.some(-0.3, 1.0)}
-        later = [self.date(1, self.months), self.some(2, 40)]
-        return {"requests_per_s_by_date": [["2026-10", self.some(2, 20)], later]}
+        then, rate = self.date(1, self.months), self.some(2, 40)
+        steps = [["2026-10", self.some(2, 20)], [then, rate]]
+        if years(then) < (self.months - 1) / 12:
+            steps.append([day(self.months - 1), rate])  # it stays
+        return {"requests_per_s_by_date": steps}
 
     def offers(self) -> Iterator[Row]:
         """Buying, and some other ways."""
