@@ -304,7 +304,7 @@ class Judge:
             self.serving[u].append(count)
 
     def block(self, row: Row) -> None:
-        """Blocks of power; each takes less than nothing of it."""
+        """Blocks of power, of which there are so many; each takes less than nothing of it."""
         per_system = self.base.pools[self.base.offers[0].pool].provisioned_it_kw
         brings: dict[int, list[Any]] = defaultdict(list)
         life = row["life_years"]
@@ -317,6 +317,7 @@ class Judge:
             arrives = self.delivered(k, row["months"], "")
             self.arrive(arrives, lot, self.whole(row["most"]), [brings])
         for u, counts in brings.items():
+            self.model.addCons(self.sum(counts) <= row["most"])
             self.in_hall[u] += [-row["kw"] / per_system * count for count in counts]
 
     def serve(self, u: int) -> None:
