@@ -183,12 +183,13 @@ def _year(horizon: Horizon, u: int, stock: _Stock, *, reserves: bool = False) ->
     sites = tuple(replace(site, staff_usd_per_year=0.0) for site in node.problem.sites)
     speed = _speeds(node.problem)
     assert speed is not None
-    candidates = tuple(
-        replace(c, load=_at_speed(c.load, speed.get(c.system, 1.0)))
-        for c in node.problem.candidates
-    )
-    changed = {"offers": offers, "objective": objective, "candidates": candidates}
-    return replace(node.problem, pools=pools, sites=sites, **changed)  # type: ignore[arg-type]
+    changed: dict[str, Any] = {"offers": offers, "objective": objective}
+    if any(each != 1.0 for each in speed.values()):
+        changed["candidates"] = tuple(
+            replace(c, load=_at_speed(c.load, speed.get(c.system, 1.0)))
+            for c in node.problem.candidates
+        )
+    return replace(node.problem, pools=pools, sites=sites, **changed)
 
 
 def _at_speed(load: FloatArray, speed: float) -> FloatArray:

@@ -89,14 +89,14 @@ def elsewhere(part: Part | None, horizon: Horizon, effort: Effort) -> Part | Non
 
 
 def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:
-    """Pairs that the plan of one year wants in the first or the last period of the likeliest
-    future."""
+    """Pairs that the relaxation of one year uses in the first or the last period of the likeliest
+    future. Those that are only near it would be built in every node, most of them in vain."""
     leaf = max(horizon.leaves, key=lambda u: horizon.nodes[u].probability)
     found: set[tuple[int, int]] = set()
     for u in (horizon.path(leaf)[0], leaf):
         year = horizon.nodes[u].problem
         steady = replace(year, offers=tuple(replace(o, stock=None) for o in year.offers))
-        found |= generate(Pairs.of(steady), effort.part(0.5)).pairs
+        found |= generate(Pairs.of(steady), effort.part(0.5)).used
     return frozenset(found)
 
 
