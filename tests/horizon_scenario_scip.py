@@ -304,7 +304,7 @@ class Judge:
             self.serving[u].append(count)
 
     def block(self, row: Row) -> None:
-        """Blocks of power; each takes less than nothing of it."""
+        """Blocks of power, of which there are so many; each takes less than nothing of it."""
         per_system = self.base.pools[self.base.offers[0].pool].provisioned_it_kw
         brings: dict[int, list[Any]] = defaultdict(list)
         life = row["life_years"]
@@ -317,6 +317,7 @@ class Judge:
             arrives = self.delivered(k, row["months"], "")
             self.arrive(arrives, lot, self.whole(row["most"]), [brings])
         for u, counts in brings.items():
+            self.model.addCons(self.sum(counts) <= row["most"])
             self.in_hall[u] += [-row["kw"] / per_system * count for count in counts]
 
     def serve(self, u: int) -> None:
@@ -328,7 +329,7 @@ class Judge:
             log = math.log1p(growth)
             rate *= ((1 + growth) ** end - (1 + growth) ** start) / (log * (end - start))
         if "requests_per_s_by_date" in demand:
-            (_, first), (then, later) = demand["requests_per_s_by_date"]
+            (_, first), (then, later), *_ = demand["requests_per_s_by_date"]
             cut = min(max(years(then), start), end)
             rate = (first * (cut - start) + later * (end - cut)) / (end - start)
         candidate, flow = self.base.candidates[0], self.model.addVar(lb=0)
@@ -422,8 +423,11 @@ class Draw:
         """By the year, or at a date."""
         if self.pick(0, 1):
             return {"growth_per_year": self.some(-0.3, 1.0)}
-        later = [self.date(1, self.months), self.some(2, 40)]
-        return {"requests_per_s_by_date": [["2026-10", self.some(2, 20)], later]}
+        then, rate = self.date(1, self.months), self.some(2, 40)
+        steps = [["2026-10", self.some(2, 20)], [then, rate]]
+        if years(then) < (self.months - 1) / 12:
+            steps.append([day(self.months - 1), rate])  # it stays
+        return {"requests_per_s_by_date": steps}
 
     def offers(self) -> Iterator[Row]:
         """Buying, and some other ways."""

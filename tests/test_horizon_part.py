@@ -13,6 +13,8 @@ import tokenfleet as tf
 from horizon_brute import random_tree
 from horizon_instance import EXACT, Instance
 from test_horizon_scenario import NEWS, over, scenario
+from test_optimize import scenario as searched
+from test_optimize import two_classes
 from tokenfleet.mix.horizon import part as parts
 from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
@@ -23,7 +25,10 @@ from tokenfleet.mix.horizon.solve import solve_horizon
 from tokenfleet.mix.model import build, frame_of, scale_limit
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import run
+from tokenfleet.problem import build as built_from
+from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
+from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.bound import Checked
 from tokenfleet.verify.horizon import verify_horizon
 from tokenfleet.verify.horizon_bound import check_horizon_bound
@@ -156,3 +161,32 @@ def test_a_scenario_in_parts_has_the_same_plan(
     if plan.horizon.risk is not None and whole.horizon.risk is not None:
         assert plan.horizon.risk.evpi_usd == pytest.approx(whole.horizon.risk.evpi_usd, abs=1.0)
         assert plan.horizon.risk.evpi_high_usd is not None
+
+
+def test_layouts_that_change_by_block_leave_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the bound though no part is generated with them: it holds at right prices and at
+    wrong ones, and a claim above the least cost is not confirmed."""
+    demand = {"requests_per_s": 100.0, "peak_to_mean": 3.0, "growth_per_year": 0.5}
+    data = searched(
+        horizon=over(2),
+        outlooks=NEWS,
+        workloads=[two_classes(demand=demand)],
+        search={"tensor_parallel": [1, 2], "pipeline_parallel": [1], "batch_limits": [32, 128]},
+        relayout=True,
+        solver={"gap": 1e-3, "time_limit_s": 60},
+    )
+    whole = tf.optimize_fleet(data)
+    assert whole.horizon is not None and whole.bound is not None
+    monkeypatch.setattr(parts, "LARGE", 0)
+    plan = tf.optimize_fleet(data)
+    assert plan.bound_check == "prices" and plan.bound is not None
+    assert 0.8 * whole.objective_value < plan.bound <= whole.objective_value
+    assert plan.objective_value >= whole.bound * (1 - 1e-9)
+    tree = tree_of(built_from(load_scenario(data)))
+    problem, part = combined("case", tree), part_of("case", tree, Effort.of(EXACT))
+    assert part is not None and part.asks and part.bound == -math.inf
+    npv = whole.horizon.npv_usd
+    for times in (0.0, 0.5, 1.0, 1.5):
+        prices = {at: times * usd for at, usd in part.prices.items()}
+        for claimed in (math.inf, 1.01 * npv):
+            assert check_horizon_bound(problem, prices, claimed, part.pairs).bound <= npv

@@ -62,6 +62,12 @@ def over(periods: Any = 2, **changes: Any) -> dict[str, Any]:
     return {"start": "2026-10", "periods": periods, **changes}
 
 
+def asked(steps: list[Any], **changes: Any) -> dict[str, Any]:
+    """The workload of `scenario` with demand by date."""
+    (workload,) = scenario()["workloads"]
+    return {**workload, "demand": {"requests_per_s": 9, "requests_per_s_by_date": steps}, **changes}
+
+
 def orders(plan: Any) -> list[tuple[str, str, float, str]]:
     """Orders as (date, delivery, count, decided)."""
     return [
@@ -361,13 +367,19 @@ def test_a_workload_follows_another() -> None:
             "to that age, or `book`",
         ),
         (
+            {"horizon": over(3), "workloads": [asked([["2026-10", 9], ["2027-04", 20]])]},
+            r"demand.requests_per_s_by_date: stops on 2027-04-01, and a value is needed "
+            "until 2028-10-01",
+            "a row for 2028-10-01, with the same value where it stays, or `until`$",
+        ),
+        (
             {"offers": [buy(least_order=5, delivery_limit_per_period=4)]},
             "least_order: 5 is above delivery_limit_per_period 4",
             "lower it",
         ),
         (
             {"horizon": over(3), "offers": [buy(price_by_date=[["2026-10", 2], ["2027-01", 1]])]},
-            "price_by_date: stops on 2027-01-01, and prices are needed until 2028-10-01",
+            "price_by_date: stops on 2027-01-01, and a value is needed until 2028-10-01",
             "a row for 2028-10-01",
         ),
         (
@@ -450,6 +462,15 @@ def test_faults_over_time_name_place_and_cure(
     with pytest.raises(SchemaError, match=place) as error:
         tf.optimize_fleet(scenario(**{"horizon": over(2), **change}))
     assert re.search(cure, str(error.value) + error.value.hint)
+
+
+def test_demand_by_date_may_end_where_the_workload_does() -> None:
+    """A path is needed until the last period, or until its workload ends; one row says all."""
+    steps = [["2026-10", 9], ["2027-04", 9]]
+    follows = asked([["2026-10", 9]], id="next", **{"from": "2027-10"})
+    data = scenario(horizon=over(3), workloads=[asked(steps, until="2027-10"), follows])
+    data["columns"] = [*data["columns"], {**data["columns"][0], "workload": "next"}]
+    assert orders(tf.optimize_fleet(data)) == [("2026-10-01", "2026-10-01", 2.0, "now")]
 
 
 def test_schedules_are_scored_as_the_plan_that_has_their_orders(tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def _planned(
     part = part_of(name, tree, Effort.of(main))
     checked = _checked(part, built, tree)
     if part is not None and checked is not None:
-        part = replace(part, bound=checked.bound)
+        wanted = checked.used if part.asks else frozenset()
+        part = replace(part, bound=checked.bound, pairs=part.pairs | wanted)
     told = _told(built, tree, watch)
     tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
     if year is not None and not result.interrupted:
@@ -162,7 +163,6 @@ def _unproven(result: HorizonResult) -> Iterator[str]:
     known = {
         "prefill apart from decode": any(c.role != "serve" for c in problem.candidates),
         "free demand": any(w.free for w in problem.workloads),
-        "replicas laid out anew in each load block": problem.relayout,
     }
     why = [words for words, holds in known.items() if holds]
     if why:
@@ -186,11 +186,13 @@ def _one_year(built: Built, options: SolveOptions) -> MixResult | None:
 
 
 def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
-    """The bound on the mean cost of a large horizon, by other means; None where it has none."""
-    if part is None or not math.isfinite(part.bound):
+    """The bound on the mean cost of a large horizon, by other means; None where it has none. Where
+    nothing is claimed, the best that the part's prices give."""
+    if part is None or not (part.asks or math.isfinite(part.bound)):
         return None
     problem = combined(built.problem.name, tree)
-    return check_horizon_bound(problem, part.prices, part.bound, part.pairs)
+    claimed = math.inf if part.asks else part.bound
+    return check_horizon_bound(problem, part.prices, claimed, part.pairs)
 
 
 def _confirmed(

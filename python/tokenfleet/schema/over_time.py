@@ -97,7 +97,7 @@ def _without_horizon(scenario: Scenario) -> Iterator[Fault]:
 
 def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
     """Dates outside of the horizon, paths that begin too late, and orders that come too late."""
-    end = horizon.first_day(sum(horizon.months))
+    end, last = horizon.first_day(sum(horizon.months)), _last_period(horizon)
     for i, offer in enumerate(scenario.offers):
         yield from _dates_of_offer(offer, horizon, end, _path("offers", i, offer))
     for i, site in enumerate(scenario.sites):
@@ -114,7 +114,11 @@ def _dates(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
         if workload.until is not None and workload.until <= (workload.from_ or horizon.start):
             yield Fault(f"{path}.until", "is before it is asked for", "move it, or leave it out")
         steps = getattr(workload.demand, "requests_per_s_by_date", None)
-        yield from _from_the_start(f"{path}.demand.requests_per_s_by_date", steps, horizon)
+        if steps is not None:
+            path = f"{path}.demand.requests_per_s_by_date"
+            yield from _from_the_start(path, steps, horizon)
+            needed = min(last, workload.until or last)
+            yield from _stops(horizon, path, steps, needed, "until")
     budget = horizon.capex_budget_by_date
     yield from _from_the_start("horizon.capex_budget_by_date", budget, horizon)
 
@@ -135,9 +139,15 @@ def _dates_of_offer(offer: Offer, horizon: Horizon, end: date, path: str) -> Ite
     if steps is not None:
         if steps[0][0] > first:
             yield _starts_late(f"{path}.price_by_date", steps[0][0], first)
-        last = horizon.first_day(sum(horizon.months[:-1]))
+        last = _last_period(horizon)
         needed = min(last, offer.order_until or last)
-        yield from _stops(horizon, f"{path}.price_by_date", steps, needed)
+        path = f"{path}.price_by_date"
+        yield from _stops(horizon, path, steps, needed, "order_until")
+
+
+def _last_period(horizon: Horizon) -> date:
+    """First day of the last period."""
+    return horizon.first_day(sum(horizon.months[:-1]))
 
 
 def _too_late(path: str, ordered: date, end: date) -> Fault:
@@ -154,17 +164,17 @@ def _from_the_start(
 
 
 def _stops(
-    horizon: Horizon, path: str, steps: Sequence[tuple[date, float]], needed: date
+    horizon: Horizon, path: str, steps: Sequence[tuple[date, float]], needed: date, ended_by: str
 ) -> Iterator[Fault]:
-    """A path of several prices that ends longer before the last order than it goes between rows:
-    whether its last price stays is for its author to say."""
+    """A path of several values that ends longer before the last that is needed than it goes between
+    rows: whether its last value stays is for its author to say."""
     dates = [horizon.years_to(day) for day, _ in steps]
     longest = max((b - a for a, b in itertools.pairwise(dates)), default=math.inf)
     if horizon.years_to(needed) - dates[-1] > longest + _SURE:
         yield Fault(
             path,
-            f"stops on {steps[-1][0]}, and prices are needed until {needed}",
-            f"give a row for {needed}, with the same price where it stays, or `order_until`",
+            f"stops on {steps[-1][0]}, and a value is needed until {needed}",
+            f"give a row for {needed}, with the same value where it stays, or `{ended_by}`",
         )
 
 

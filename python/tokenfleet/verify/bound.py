@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import highspy
@@ -38,6 +38,7 @@ _UNIT = 2.0**-52  # of rounding
 _ROUNDS = 60
 _NEW_PAIRS = 400
 _BOXES = 30  # largest scale of free demand looked at: 4 to this power, in requests/s
+_USED = 1e-7  # of a column: rounding
 _SAME = 1e-7  # relative: a bound this close is confirmed
 _RATIO_STEPS = 20
 _PRICES_S = 600.0  # for prices, which take few seconds: without them there is no bound
@@ -61,6 +62,8 @@ class Checked:
 
     bound: float
     how: BoundCheck
+    #: (pool, candidate) that relaxations used on the way.
+    used: frozenset[tuple[int, int]] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -316,6 +319,14 @@ class Prices:
         needed = np.zeros(len(prices))
         np.minimum.at(needed, rows, without[columns] / form.values[is_flow] * (1.0 + 1e-12))
         return prices + np.where(form.capacity, needed, 0.0)
+
+
+def pairs_of_plan(form: Formulation, plan: FloatArray | None) -> frozenset[tuple[int, int]]:
+    """(pool, candidate) whose columns a plan uses."""
+    if plan is None:
+        return frozenset()
+    numbers = np.unique(form.pair[(plan > _USED) & (form.pair >= 0)])
+    return frozenset(form.pairs[i] for i in numbers.tolist())
 
 
 def _of_pairs(form: Formulation, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

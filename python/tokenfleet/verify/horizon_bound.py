@@ -41,7 +41,7 @@ from tokenfleet.problem_data import (
     Stock,
     pairs_used,
 )
-from tokenfleet.verify.bound import Checked, Prices, search_whole
+from tokenfleet.verify.bound import Checked, Prices, pairs_of_plan, search_whole
 from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth, own_numbers
 from tokenfleet.verify.mix import annual_cost_items
 from tokenfleet.verify.second import formulate
@@ -60,22 +60,23 @@ def check_horizon_bound(
     """The claimed bound on the mean cost if it can be confirmed, else what can be.
 
     `prices` are worth at the start and by probability, USD a system by (node, offer); `pairs` are
-    looked at first. Blocks of power, free demand and contracts that are paid ahead are not
-    understood: then nothing is confirmed. Reserves, yearly budgets and staff are left out: with
-    them a plan costs more.
+    looked at first. A claim of infinity asks for the best bound that these prices give. Blocks of
+    power, free demand and contracts that are paid ahead are not understood: then nothing is
+    confirmed. Reserves, yearly budgets and staff are left out: with them a plan costs more.
     """
     horizon = problem.horizon
     assert horizon is not None
     if not _is_understood(horizon):
-        return Checked(claimed, "none")
+        return Checked(-math.inf if claimed == math.inf else claimed, "none")
     stock = _Stock(horizon, prices).without_gain()
-    total = stock.bound()
+    total, used = stock.bound(), frozenset[tuple[int, int]]()
     deadline = Deadline(_SECONDS)
     for u in range(len(horizon.nodes)):
-        total += _year_bound(horizon, u, stock, pairs, deadline)
+        found = _year_bound(horizon, u, stock, pairs, deadline)
+        total, used = total + found.bound, used | found.used
     if total >= claimed - _SAME * abs(claimed):
-        return Checked(claimed, "prices")
-    return Checked(total, "prices" if math.isfinite(total) else "none")
+        return Checked(claimed, "prices", used)
+    return Checked(total, "prices" if math.isfinite(total) else "none", used)
 
 
 def confirm_horizon_bound(
@@ -138,12 +139,12 @@ def _year_bound(
     stock: _Stock,
     pairs: frozenset[tuple[int, int]],
     deadline: Deadline,
-) -> float:
+) -> Checked:
     """What the operation of a node costs at least, with its systems at their prices."""
     form = formulate(_year(horizon, u, stock), 0.0, firm=horizon.nodes[u].firm)
     costs = np.asarray(form.figures["cost"])
     found = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)
-    return stock.years(u) * found.bound
+    return Checked(stock.years(u) * found.bound, "prices", pairs_of_plan(form, found.plan))
 
 
 def _whole_year(
@@ -183,12 +184,13 @@ def _year(horizon: Horizon, u: int, stock: _Stock, *, reserves: bool = False) ->
     sites = tuple(replace(site, staff_usd_per_year=0.0) for site in node.problem.sites)
     speed = _speeds(node.problem)
     assert speed is not None
-    candidates = tuple(
-        replace(c, load=_at_speed(c.load, speed.get(c.system, 1.0)))
-        for c in node.problem.candidates
-    )
-    changed = {"offers": offers, "objective": objective, "candidates": candidates}
-    return replace(node.problem, pools=pools, sites=sites, **changed)  # type: ignore[arg-type]
+    changed: dict[str, Any] = {"offers": offers, "objective": objective}
+    if any(each != 1.0 for each in speed.values()):
+        changed["candidates"] = tuple(
+            replace(c, load=_at_speed(c.load, speed.get(c.system, 1.0)))
+            for c in node.problem.candidates
+        )
+    return replace(node.problem, pools=pools, sites=sites, **changed)
 
 
 def _at_speed(load: FloatArray, speed: float) -> FloatArray:

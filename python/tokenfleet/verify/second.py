@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,13 @@ class Formulation:
     pairs: list[tuple[int, int]]  # (pool, candidate)
 
 
+def _spread(value: Any, size: int, kind: Any) -> NDArray[Any]:
+    """So many numbers: those given, or one that stands for all."""
+    if np.size(value) == size:
+        return np.asarray(value, kind).reshape(size)
+    return np.full(size, value, kind)
+
+
 @dataclass
 class _Sheet:
     """Columns and rows while they are written."""
@@ -81,6 +89,14 @@ class _Sheet:
     replicas: list[tuple[list[int], IntArray]] = field(default_factory=list)  # of candidates
     count: int = 0
 
+    @cached_property
+    def candidates(self) -> dict[str, list[int]]:
+        """Numbers of the candidates by system."""
+        found: dict[str, list[int]] = {}
+        for c, candidate in enumerate(self.problem.candidates):
+            found.setdefault(candidate.system, []).append(c)
+        return found
+
     def number(self, p: int, c: int) -> int:
         """Number of a pool with a candidate."""
         return self.pairs.setdefault((p, c), len(self.pairs))
@@ -100,7 +116,7 @@ class _Sheet:
         size = len(up)
         for name in FIGURES:
             given = (figures or {}).get(name, 0.0)
-            self.figures[name].append(np.broadcast_to(given, size).astype(float))
+            self.figures[name].append(_spread(given, size, np.float64))
         self.low.append(np.full(size, low))
         self.up.append(up)
         self.whole.append(np.full(size, whole and self.firm))
@@ -120,8 +136,10 @@ class _Sheet:
         self, rows: IntArray | int, columns: IntArray | int, values: FloatArray | float
     ) -> None:
         """Entries of the matrix; single numbers stand for all."""
-        r, c, v = np.broadcast_arrays(np.atleast_1d(rows), columns, values)
-        self.entries.append((r.astype(np.int64), c.astype(np.int64), v.astype(float)))
+        sizes = [len(x) for x in (rows, columns, values) if isinstance(x, np.ndarray)]
+        size = max(sizes, default=1) if all(sizes) else 0
+        places = _spread(rows, size, np.int64), _spread(columns, size, np.int64)
+        self.entries.append((*places, _spread(values, size, np.float64)))
 
     def done(self) -> Formulation:
         """The arrays."""
@@ -170,6 +188,17 @@ class _Demand:
             with np.errstate(invalid="ignore"):
                 peak = np.where(data.demand_rps > 0, data.demand_rps * scale, 0.0)
             self.peak.append(peak)
+        self.most: dict[int, float] = {}  # by candidate: replicas that may be busy
+
+    def busy(self, c: int) -> float:
+        """Replicas that carry all that a candidate admits."""
+        if c not in self.most:
+            candidate = self.sheet.problem.candidates[c]
+            admitted = np.isfinite(candidate.load)
+            peak = self.peak[candidate.workload][:, admitted]
+            busy = float((peak * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
+            self.most[c] = math.ceil(busy * (1.0 + _ROUND)) if math.isfinite(busy) else busy
+        return self.most[c]
 
     def delivered(self, w: int, b: int, k: IntArray, quality: FloatArray | float) -> Figures:
         """Tokens and value a year of one request/s of each class k; `quality` by entry of k."""
@@ -269,19 +298,17 @@ class _Pool:
         ):
             self.usd_per_kwh += price
         self.offers = [o for o, offer in enumerate(problem.offers) if offer.pool == p]
-        self.candidates = np.array(
-            [c for c in range(len(problem.candidates)) if self._may_run(c)], dtype=np.int64
-        )
+        able = filter(self._may_run, sheet.candidates.get(pool.system, ()))
+        self.candidates = np.array(list(able), dtype=np.int64)
         #: By block, workload and class: columns that carry requests/s, with how much of them.
         self.carried: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
-        self.busy = np.array([self._most_replicas(c) for c in self.candidates.tolist()])
+        self.busy = np.array([demand.busy(c) for c in self.candidates.tolist()])
 
     def _may_run(self, c: int) -> bool:
         candidate = self.problem.candidates[c]
         interruptible = self.problem.workloads[candidate.workload].interruptible
         return (
-            candidate.system == self.pool.system
-            and not candidate.plainer  # another is as good in every number
+            not candidate.plainer  # another is as good in every number
             and self.pool.site in candidate.sites
             and (interruptible or not self.pool.interruptible)
         )
@@ -337,14 +364,6 @@ class _Pool:
             gpus, held = self.problem.candidates[c].gpus, self.pool.gpus_per_system
             total += math.ceil(most / max(held // gpus, 1)) * -(-gpus // held)
         return max(total, float(self.problem.objective.least_systems_per_type))
-
-    def _most_replicas(self, c: int) -> float:
-        """Replicas that carry all that a candidate admits."""
-        candidate = self.problem.candidates[c]
-        admitted = np.isfinite(candidate.load)
-        peak = self.demand.peak[candidate.workload][:, admitted]
-        busy = float((peak * candidate.load[admitted]).sum(axis=1).max(initial=0.0))
-        return math.ceil(busy * (1.0 + _ROUND)) if math.isfinite(busy) else busy
 
     def _systems(self, blocks: list[int]) -> tuple[IntArray, int]:
         """Columns of the systems that stand in these blocks, and that of the reserve (or -1)."""

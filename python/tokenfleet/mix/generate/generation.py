@@ -62,6 +62,7 @@ class Generated:
     beneath: float = -math.inf
     #: Over a horizon: worth of a system in service by (node, offer), of those that are ordered.
     prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    used: frozenset[tuple[int, int]] = frozenset()  # by the relaxation itself
 
 
 def applies(problem: Problem) -> bool:
@@ -182,8 +183,9 @@ class _Generation:
         master, answer, reduced, prices = self.last
         relative = (reduced / prices.own).min(axis=0)
         near = self.pairs.named(_near(relative, most=_KEPT // self.pairs.nodes))
+        used = master.used(answer)
         return Generated(
-            master.used(answer) | near,
+            used | near,
             self.bound,
             self._served(),
             self.infeasible,
@@ -191,6 +193,7 @@ class _Generation:
             reduced=reduced.min(axis=0),
             beneath=self.beneath,
             prices=master.system_prices(answer),
+            used=used,
         )
 
 

@@ -122,8 +122,8 @@ class Master:
         kwh = objective.kwh_weights(problem, self.pairs.frame, goal)
         base, constant = objective.goal_coefficients(self.model, goal)
         own = self._gpu_prices(base)[:, self.pairs.pool] * self.pairs.gpus[self.pairs.candidate]
-        paid = own[own > 0]  # what is free is held to the size of what is not
-        own = np.where(own > 0, own, paid.mean() if len(paid) else 1.0)
+        is_paid = (own > 0) & np.isfinite(own)  # other pairs are held to the size of these
+        own = np.where(is_paid, own, own[is_paid].mean() if is_paid.any() else 1.0)
         rates = own.max(axis=0)[:, None] * self.pairs.load[self.pairs.candidate]
         dearest = float(rates[np.isfinite(rates)].max(initial=1.0))
         unmet = _UNMET * dearest if unmet is None else unmet

@@ -157,14 +157,17 @@ class Pairs:
 
     def reduced_costs(self, duals: Duals, kwh: FloatArray) -> FloatArray:
         """Reduced cost of each pair in each node (nodes, pairs), energy at `kwh` by pool and scope;
-        of one whose number differs by block, that of the block where it is least."""
+        of one whose number differs by block, that of the block where it is least; infinite where no
+        system can be had."""
         problem = self.problem
+        had = {(p, problem.node_of(scope)) for p, scope in duals.spare}
         total = np.full((self.nodes, len(self)), math.inf)
         value = np.stack([self._value(duals, b, kwh) for b in range(len(problem.blocks))])
         for p, rows in self.by_pool():
             c = self.candidate[rows]
             sizes, which = np.unique(self.gpus[c], return_inverse=True)
-            for scope in self.frame.scopes.replicas(p):
+            scopes = self.frame.scopes.replicas(p)
+            for scope in (s for s in scopes if (p, problem.node_of(s)) in had):
                 up = self.frame.scopes.up_in(p, scope)
                 packed = [self._packed(duals, (p, scope), int(size)) for size in sizes]
                 cost = self.idle_kw[c] * self.frame.scopes.hours_up(p, scope) * kwh[p, scope]

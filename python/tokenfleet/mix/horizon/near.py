@@ -3,13 +3,16 @@
 Replicas of the relaxation are rounded up, in every period in which they are whole, and the systems
 that hold them are bought, rented and kept as it is cheapest (few whole numbers, which HiGHS solves
 at once). Where the systems then pass a limit on power, racks or supply by some excess, the limit is
-lowered by a little more than that, and the relaxation solved and rounded again. A large fleet loses
-little by it: part of a replica for each layout in use.
+lowered by a little more than that, and the relaxation solved and rounded again. One that is passed
+again and again is lowered by twice as much each time: what is rounded up there may not change until
+a whole replica less has room. A large fleet loses little by it: part of a replica for each layout
+in use.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tokenfleet.mix.model import FleetModel, Label
@@ -30,6 +33,8 @@ from tokenfleet.problem_data import Racks, Replicas, Systems
 
 _LIMITS = (Power, RackLimit, Supply)
 _BROKEN = 1e-6
+_ATTEMPTS = 40  # many limits, in many nodes
+_OFTEN = 2  # times that a limit is passed before it is lowered by more
 
 
 def plan_near(m: FleetModel, relaxed: Outcome, effort: Effort, best: Incumbent) -> None:
@@ -45,14 +50,19 @@ def plan_near(m: FleetModel, relaxed: Outcome, effort: Effort, best: Incumbent) 
 
 def rounded_to_fit(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[Replicas, int] | None:
     """Whole replicas for which there is room; None where none were found."""
+    passed: Counter[Limit] = Counter()
 
     def rounded(near: Outcome, lowered: Lowered) -> tuple[dict[Replicas, int], Broken] | None:
         values = {label: near.values[v.name] for label, v in m.columns.items()}
         replicas = _whole_replicas(m, values)
         systems = _systems(m, replicas, values)
-        return None if systems is None else (replicas, list(_broken(m, systems, lowered)))
+        if systems is None:
+            return None
+        broken = dict(_broken(m, systems, lowered))
+        passed.update(broken.keys())
+        return replicas, [(x, e * 2.0 ** max(passed[x] - _OFTEN, 0)) for x, e in broken.items()]
 
-    return until_it_fits(m, relaxed, effort, rounded)
+    return until_it_fits(m, relaxed, effort, rounded, attempts=_ATTEMPTS)
 
 
 def _whole_replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:

@@ -8,6 +8,11 @@ any node asked for. For example 120 of 9,940 pairs bound a hyperscaler's twelve 
 Reserves, yearly budgets, staff by site, limits on types and layouts and what it costs to bring
 layouts up cannot be held by columns that enter one by one. All of them only make plans dearer, so
 the bound is that of the tree without them (`loosened`), and the plan keeps them.
+
+Replicas that are laid out anew by block may make plans cheaper, and pairs that pay for it are not
+found here. What is generated is then the part of the tree in which they stay (`plainer`): no bound,
+but prices of systems, at which the second formulation bounds the years with all that they may do
+(`verify.horizon_bound`).
 """
 
 from __future__ import annotations
@@ -45,6 +50,7 @@ class Part:
     infeasible: bool = False  # proven of all pairs
     #: Worth of a system in service by (node, offer), at which the bound is reached.
     prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    asks: bool = False  # nothing is proven yet: a bound is still to be had at its prices
     at_risk: float = -math.inf  # no plan has a lower objective by the risk that is stated
 
 
@@ -53,10 +59,23 @@ def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
     first = loosened(horizon).nodes[0].problem
     sizes = Counter(candidate.system for candidate in first.candidates)
     count = sum(sizes[pool.system] for pool in first.pools)
-    if count * len(horizon.nodes) <= LARGE or not applies(first):
+    if count * len(horizon.nodes) <= LARGE or not applies(_plain_year(first)):
         return None
-    start = _wanted_by_years(loosened(horizon), effort.part(_FIRST))
-    return _generated(horizon, effort, start, name)
+    start = _wanted_by_years(plainer(loosened(horizon)), effort.part(_FIRST))
+    part = _generated(horizon, effort, start, name)
+    return None if first.relayout and not part.asks else part
+
+
+def plainer(horizon: Horizon) -> Horizon:
+    """The horizon with replicas that stay as they are in all blocks; the same where they do."""
+    if not horizon.nodes[0].problem.relayout:
+        return horizon
+    nodes = (replace(n, problem=_plain_year(n.problem)) for n in horizon.nodes)
+    return replace(horizon, nodes=tuple(nodes))
+
+
+def _plain_year(problem: Problem) -> Problem:
+    return replace(problem, relayout=False)
 
 
 def loosened(horizon: Horizon) -> Horizon:
@@ -74,12 +93,15 @@ def _generated(
     horizon: Horizon, effort: Effort, start: frozenset[tuple[int, int]], name: str = ""
 ) -> Part:
     """The part of a tree, and its bound where it can be had."""
-    problem = combined(name, loosened(horizon))
+    problem = combined(name, plainer(loosened(horizon)))
     if not applies(problem):
         return Part(start, -math.inf)
     found = generate(Pairs.of(problem), effort.part(_TREE), start)
     if found.interrupted:
         raise KeyboardInterrupt
+    if horizon.nodes[0].problem.relayout:  # what is proven is so of plainer plans alone
+        asks = not found.infeasible
+        return Part(found.pairs | start, -math.inf, prices=found.prices, asks=asks)
     return Part(found.pairs | start, found.bound, found.infeasible, found.prices)
 
 
@@ -89,14 +111,14 @@ def elsewhere(part: Part | None, horizon: Horizon, effort: Effort) -> Part | Non
 
 
 def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:
-    """Pairs that the plan of one year wants in the first or the last period of the likeliest
-    future."""
+    """Pairs that the relaxation of one year uses in the first or the last period of the likeliest
+    future. Those that are only near it would be built in every node, most of them in vain."""
     leaf = max(horizon.leaves, key=lambda u: horizon.nodes[u].probability)
     found: set[tuple[int, int]] = set()
     for u in (horizon.path(leaf)[0], leaf):
         year = horizon.nodes[u].problem
         steady = replace(year, offers=tuple(replace(o, stock=None) for o in year.offers))
-        found |= generate(Pairs.of(steady), effort.part(0.5)).pairs
+        found |= generate(Pairs.of(steady), effort.part(0.5)).used
     return frozenset(found)
 
 

@@ -72,6 +72,8 @@ def until_it_fits(
     relaxed: Outcome,
     effort: Effort,
     rounded: Callable[[Outcome, Lowered], tuple[_Rounded, Broken] | None],
+    *,
+    attempts: int = ATTEMPTS,
 ) -> _Rounded | None:
     """What is rounded from a relaxation and breaks no limit; None if none was found.
 
@@ -80,7 +82,7 @@ def until_it_fits(
     """
     lowered: dict[Limit, float] = {}
     try:
-        for _ in range(ATTEMPTS):
+        for _ in range(attempts):
             made = rounded(relaxed, lowered)
             if made is None or not made[1]:
                 return None if made is None else made[0]
