@@ -48,6 +48,17 @@ impl Sum {
         }
     }
 
+    /// Each of these contexts grows by so many tokens, and costs what `held` makes of it.
+    pub fn grown(&mut self, contexts: &[u32], by: &[u32], held: impl Fn(u32) -> u32) {
+        for (_, window, sum) in &mut self.terms {
+            let cost = |context: u32| held(context).min(*window);
+            let each = contexts.iter().zip(by);
+            *sum += each
+                .map(|(context, tokens)| u64::from(cost(context + tokens) - cost(*context)))
+                .sum::<u64>();
+        }
+    }
+
     /// The sum, for so many sequences.
     pub fn value(&self, sequences: usize) -> f64 {
         let slopes = self.terms.iter().map(|(slope, _, sum)| slope * *sum as f64);
