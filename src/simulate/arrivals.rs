@@ -251,4 +251,15 @@ mod tests {
     fn a_prompt_is_never_cached_whole() {
         assert_eq!((cached(1, 0.99), cached(1000, 0.999_999)), (0, 999));
     }
+
+    #[test]
+    fn a_draw_is_within_a_probability_where_its_share_is() {
+        for probability in [0.0, 1e-300, 0.3, 0.7, 1.0 - f64::EPSILON, 1.0] {
+            let most = drawn_within(probability);
+            for drawn in [most.saturating_sub(1), most, (most + 1).min(DRAWS)] {
+                let share = drawn as f64 / DRAWS as f64;
+                assert_eq!(drawn <= most, share <= probability, "{probability} {drawn}");
+            }
+        }
+    }
 }

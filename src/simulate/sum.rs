@@ -65,3 +65,25 @@ impl Sum {
         self.fixed * sequences as f64 + slopes.sum::<f64>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_together_is_what_each_grows_to() {
+        let cost = ContextCost {
+            fixed: 1.0,
+            terms: vec![(2.0, f64::INFINITY), (5.0, 20.0)],
+        };
+        let blocks = |context: u32| context.div_ceil(16) * 16;
+        let (contexts, by) = ([15, 16, 19, 40], [1, 3, 2, 4]);
+        let mut sum = Sum::new(&cost);
+        contexts
+            .iter()
+            .for_each(|context| sum.add(blocks(*context)));
+        sum.grown(&contexts, &by, blocks);
+        // 16, 32, 32 and 48 tokens; of a window of 20 they are 16, 20, 20 and 20.
+        assert_eq!(sum.value(4), 4.0 + 2.0 * 128.0 + 5.0 * 76.0);
+    }
+}
