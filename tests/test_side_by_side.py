@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
+from unittest import mock
 
 import pytest
 
 import tokenfleet as tf
 from test_explain import pressed
 from test_sweep_diff_model import measured
+from tokenfleet.cli.plans import DEMO
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.explain import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
+from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.highs import STOP
+from tokenfleet.scenario.load import with_solver
 
 
 def test_several_parts_at_a_time_answer_as_one_after_the_other() -> None:
@@ -47,3 +52,46 @@ def test_ctrl_c_stops_every_part_and_keeps_its_rows() -> None:
     found = pressed(jobs=2)
     assert found["interrupted"] and [row["name"] for row in found["flip"]] == ["h100-buy"]
     assert found["notes"][0].startswith("stopped by the user: worth, flip,")
+
+
+def test_a_piece_beside_has_the_value_that_it_has_alone() -> None:
+    for threaded in (False, True):
+        with Beside(threaded=threaded) as beside:
+            first, second = (beside.begin(partial(pow, 2, n)) for n in (3, 4))
+            assert (second(), first()) == (16, 8)
+            with pytest.raises(ZeroDivisionError):
+                beside.begin(lambda: 1 // 0)()
+
+
+def test_what_runs_beside_is_stopped_at_the_end_and_at_ctrl_c() -> None:
+    stopped: list[bool] = []
+
+    def listen() -> None:
+        stop = STOP.get()
+        assert stop is not None
+        stopped.append(stop.wait(60))
+
+    with Beside(threaded=True) as beside:
+        beside.begin(listen)
+    with (
+        Beside(threaded=True) as beside,
+        mock.patch("tokenfleet.mix.solver.beside.wait", side_effect=KeyboardInterrupt),
+    ):
+        running, later = beside.begin(listen), beside.begin(lambda: 1)
+        with pytest.raises(KeyboardInterrupt):
+            running()
+        with pytest.raises(KeyboardInterrupt):
+            later()
+    assert stopped == [True, True]
+
+
+def test_both_answers_and_each_way_are_the_same_on_one_thread() -> None:
+    """The enterprise example; on one thread nothing runs beside anything."""
+    patient = with_solver(tf.load_scenario(DEMO), {"time_limit_s": 3600.0}, "test")
+    alone, together = (
+        tf.optimize_fleet(with_solver(patient, {"threads": n}, "test"), both=True, alone=True)
+        for n in (1, 2)
+    )
+    assert alone.other == together.other
+    assert alone.ways == together.ways
+    assert alone.objective_value == together.objective_value

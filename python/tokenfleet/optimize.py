@@ -6,16 +6,20 @@ load ▸ build (evaluate, prune) ▸ solve (re-check, tighten, again) ▸ verify
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.horizon.run import plan_horizon
-from tokenfleet.mix.generate.generation import applies, is_large
+from tokenfleet.mix.generate.generation import applies, is_large, pairs_of
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.search.nearest import Standing
+from tokenfleet.mix.search.simplest import MOST_PAIRS
 from tokenfleet.mix.solve import best_or_none, solve_mix
+from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.mix.why.routes import MIX, routes_of
@@ -43,6 +47,7 @@ if TYPE_CHECKING:  # the simulator is imported when a plan is to be verified by 
     from tokenfleet.simulation.check import Note, SimulationCheck
 
 SimulationMode = Literal["brief", "simulate"]
+Value = TypeVar("Value")
 # Largest plan search that nobody asked to limit, s.
 DEFAULT_TIME_LIMIT_S = 60.0
 NEAR_TOLERANCE = 0.01  # of the best value, given up to keep what stands
@@ -134,20 +139,36 @@ def optimize_fleet(
     standing = None if near is None else standing_of(near, near_tolerance)
     judge = None if verify is None else _judge(built, verify, simulation, trace)
     require_candidates(built)
-    try:
-        if judge is None:
-            result = _solve(built, options, compare_single, watch, standing)
-        else:
-            judge = replace(judge, note=note)
-            result = _solve_verified(built, judge, compare_single, watch, standing)
-    except InfeasibleError as error:
-        raise with_hints(error, built) from None
-    result = _checked(result, built, options, slowness)
-    other = _other(built, result, options) if both else None
-    beside = _ways(built, result, options) if alone else ()
+    with Beside(threaded=_is_quick(built, options)) as beside:
+        apart = beside.begin(lambda: _apart(built, options)) if both else None
+        try:
+            if judge is None:
+                result = _solve(built, options, compare_single, watch, standing)
+            else:
+                judge = replace(judge, note=note)
+                result = _solve_verified(built, judge, compare_single, watch, standing)
+        except InfeasibleError as error:
+            raise with_hints(error, built) from None
+        each = beside.begin(partial(_ways, built, result, options)) if alone else None
+        result = _checked(result, built, options, slowness)
+        other = None if apart is None else _other(built, result, apart)
+        rows = () if each is None else _unless_stopped(each) or ()
     known = extras(built, result, time.perf_counter() - begun)
     verification = None if judge is None else judge.verification()
-    return plan_of(result, replace(known, verification=verification, other=other, ways=beside))
+    return plan_of(result, replace(known, verification=verification, other=other, ways=rows))
+
+
+def _is_quick(built: Built, options: SolveOptions) -> bool:
+    """Whether a problem takes seconds, so that no time limit is felt by two solves at a time."""
+    return options.threads != 1 and pairs_of(built.problem) <= MOST_PAIRS
+
+
+def _unless_stopped(value: Callable[[], Value]) -> Value | None:
+    """The value, or None where Ctrl-C came."""
+    try:
+        return value()
+    except KeyboardInterrupt:
+        return None
 
 
 def standing_of(plan: Plan, tolerance: float = 0.0) -> Standing:
@@ -184,9 +205,17 @@ def _solve(
     )
 
 
-def _other(built: Built, found: MixResult, options: SolveOptions) -> OtherAnswer | None:
-    """The answer at the other confidence; None for measured columns, and where Ctrl-C came."""
-    if built.specification is None or found.interrupted:
+@dataclass(frozen=True)
+class _Apart:
+    """A problem at the other confidence; without a mix where it has none."""
+
+    built: Built
+    mix: MixResult | None
+
+
+def _apart(built: Built, options: SolveOptions) -> _Apart | None:
+    """The best mix at the other confidence; None for measured columns."""
+    if built.specification is None:
         return None
     scenario = built.loaded.scenario
     confidence = DEFAULT_CONFIDENCE if scenario.sure is None else "expected"
@@ -194,12 +223,17 @@ def _other(built: Built, found: MixResult, options: SolveOptions) -> OtherAnswer
     apart = build(replace(built.loaded, scenario=changed))
     try:
         require_candidates(apart)
-        other = _solve(apart, options, compare_single=False)
+        return _Apart(apart, _solve(apart, options, compare_single=False))
     except (InfeasibleError, SolverError):
-        other = None
-    except KeyboardInterrupt:
-        return None
-    return other_answer(found, built, other, apart)
+        return _Apart(apart, None)
+
+
+def _other(
+    built: Built, found: MixResult, apart: Callable[[], _Apart | None]
+) -> OtherAnswer | None:
+    """The answer at the other confidence; None where there is none, or where Ctrl-C came."""
+    other = None if found.interrupted else _unless_stopped(apart)
+    return None if other is None else other_answer(found, built, other.mix, other.built)
 
 
 def _ways(built: Built, found: MixResult, options: SolveOptions) -> tuple[Way, ...]:
@@ -211,10 +245,7 @@ def _ways(built: Built, found: MixResult, options: SolveOptions) -> tuple[Way, .
     routes = {name: p for name, p in routes_of(problem, terms).items() if name != MIX}
     seconds = _ALONE_SHARE * options.time_limit_s / max(len(routes), 1)
     limits = replace(options, gap=max(options.gap, _ALONE_GAP), time_limit_s=seconds)
-    try:
-        return ways(found, {name: best_or_none(p, limits) for name, p in routes.items()})
-    except KeyboardInterrupt:
-        return ()
+    return ways(found, {name: best_or_none(p, limits) for name, p in routes.items()})
 
 
 def _judge(

@@ -14,9 +14,24 @@ pub fn random(seed: u64, replication: u64, purpose: u64) -> Pcg64 {
     Pcg64::seed_from_u64(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
+/// Draws are whole numbers from 1 to this.
+const DRAWS: u64 = 1 << 53;
+
+/// A draw: uniform among the whole numbers from 1 to 2^53.
+#[inline]
+pub fn draw(rng: &mut Pcg64) -> u64 {
+    (rng.next_u64() >> 11) + 1
+}
+
+/// The largest draw whose share of all is not above a probability: `draw <= drawn_within(p)` says exactly what
+/// `uniform <= p` does, in whole numbers.
+pub fn drawn_within(probability: f64) -> u64 {
+    (probability * DRAWS as f64) as u64
+}
+
 /// Uniform above 0 and at most 1.
 pub fn uniform(rng: &mut Pcg64) -> f64 {
-    ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    draw(rng) as f64 / DRAWS as f64
 }
 
 /// A whole number below `n`.
@@ -235,5 +250,16 @@ mod tests {
     #[test]
     fn a_prompt_is_never_cached_whole() {
         assert_eq!((cached(1, 0.99), cached(1000, 0.999_999)), (0, 999));
+    }
+
+    #[test]
+    fn a_draw_is_within_a_probability_where_its_share_is() {
+        for probability in [0.0, 1e-300, 0.3, 0.7, 1.0 - f64::EPSILON, 1.0] {
+            let most = drawn_within(probability);
+            for drawn in [most.saturating_sub(1), most, (most + 1).min(DRAWS)] {
+                let share = drawn as f64 / DRAWS as f64;
+                assert_eq!(drawn <= most, share <= probability, "{probability} {drawn}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::perf::layout::Layout;
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::role::Role;
 use crate::perf::step::StepModel;
-use crate::simulate::arrivals::uniform;
+use crate::simulate::arrivals::{draw, drawn_within};
 use crate::simulate::prefix::{Blocks, PrefixCache};
 use crate::simulate::request::Request;
 use crate::simulate::server::{Departure, Meters, Server};
@@ -25,6 +25,7 @@ const WATERMARK: f64 = 0.01;
 /// Steps that a first token takes by events alone: half of the one that runs, then its own.
 const STEPS_BY_EVENTS: f64 = 1.5;
 
+#[inline]
 fn whole_blocks(context: u32) -> u32 {
     context.div_ceil(BLOCK) * BLOCK
 }
@@ -45,8 +46,8 @@ pub struct StepLoop {
     late_steps: f64,
     /// Time of a step with a full batch, beside its attention, per sequence, s.
     full_s: f64,
-    /// Probability that at least j drafted tokens are accepted, j from 1.
-    accept: Vec<f64>,
+    /// Largest draw at which at least j drafted tokens are accepted, j from 1: never rising.
+    accept: Vec<u64>,
     waiting_limit: usize,
     role: Role,
     /// What measurements say about the times: every step takes so many times as long, and delays
@@ -82,7 +83,10 @@ impl StepLoop {
             interference: layout.kernel.interference,
             late_steps: (layout.kernel.ttft_steps - STEPS_BY_EVENTS).max(0.0),
             full_s: step.decode_s(full, 0.0) / full,
-            accept: acceptance(layout.speculation.depth, step.accepted),
+            accept: acceptance(layout.speculation.depth, step.accepted)
+                .into_iter()
+                .map(drawn_within)
+                .collect(),
             waiting_limit,
             role: layout.role,
             slower,
@@ -187,6 +191,8 @@ pub struct Lane<'a> {
     contexts: Vec<u32>,
     left: Vec<u32>,
     jobs: Vec<Job>,
+    /// Tokens that each got in the last step, where some are drafted.
+    gained: Vec<u32>,
     attention: Sum,
     cache: Sum,
     ends_s: f64,
@@ -227,6 +233,7 @@ impl<'a> Lane<'a> {
             contexts: Vec::new(),
             left: Vec::new(),
             jobs: Vec::new(),
+            gained: Vec::new(),
             attention: Sum::new(&engine.step.attention),
             cache: Sum::new(&engine.step.kv),
             ends_s: f64::INFINITY,
@@ -449,21 +456,26 @@ impl<'a> Lane<'a> {
     }
 
     /// One token each and those drafted ones that are accepted; whether any sequence is finished.
+    ///
+    /// Loops are short, one after the other: only the first waits for a draw.
     fn decode_drafted(&mut self) -> bool {
-        let mut finished = false;
-        for i in 0..self.jobs.len() {
-            let draw = uniform(&mut self.rng);
-            let accepted = self.engine.accept.iter().take_while(|p| draw <= **p);
-            let tokens = (1 + accepted.count() as u32).min(self.left[i]);
-            let context = self.contexts[i];
-            self.contexts[i] += tokens;
-            self.left[i] -= tokens;
-            self.attention.replace(context, context + tokens);
-            self.cache
-                .replace(whole_blocks(context), whole_blocks(context + tokens));
-            finished |= self.left[i] == 0;
+        let (accept, rng) = (&self.engine.accept, &mut self.rng);
+        self.gained.clear();
+        self.gained.extend(self.left.iter().map(|left| {
+            let drawn = draw(rng);
+            let accepted = accept.iter().map(|most| u32::from(drawn <= *most));
+            (1 + accepted.sum::<u32>()).min(*left)
+        }));
+        let (contexts, gained) = (&mut self.contexts, &self.gained);
+        self.attention.grown(contexts, gained, |context| context);
+        self.cache.grown(contexts, gained, whole_blocks);
+        let mut finished = 0u32;
+        for ((context, left), tokens) in contexts.iter_mut().zip(&mut self.left).zip(gained) {
+            *context += tokens;
+            *left -= tokens;
+            finished += u32::from(*left == 0);
         }
-        finished
+        finished > 0
     }
 
     /// Takes a sequence out of decode.

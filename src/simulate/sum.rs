@@ -48,9 +48,42 @@ impl Sum {
         }
     }
 
+    /// Each of these contexts grows by so many tokens, and costs what `held` makes of it.
+    pub fn grown(&mut self, contexts: &[u32], by: &[u32], held: impl Fn(u32) -> u32) {
+        for (_, window, sum) in &mut self.terms {
+            let cost = |context: u32| held(context).min(*window);
+            let each = contexts.iter().zip(by);
+            *sum += each
+                .map(|(context, tokens)| u64::from(cost(context + tokens) - cost(*context)))
+                .sum::<u64>();
+        }
+    }
+
     /// The sum, for so many sequences.
     pub fn value(&self, sequences: usize) -> f64 {
         let slopes = self.terms.iter().map(|(slope, _, sum)| slope * *sum as f64);
         self.fixed * sequences as f64 + slopes.sum::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_together_is_what_each_grows_to() {
+        let cost = ContextCost {
+            fixed: 1.0,
+            terms: vec![(2.0, f64::INFINITY), (5.0, 20.0)],
+        };
+        let blocks = |context: u32| context.div_ceil(16) * 16;
+        let (contexts, by) = ([15, 16, 19, 40], [1, 3, 2, 4]);
+        let mut sum = Sum::new(&cost);
+        contexts
+            .iter()
+            .for_each(|context| sum.add(blocks(*context)));
+        sum.grown(&contexts, &by, blocks);
+        // 16, 32, 32 and 48 tokens; of a window of 20 they are 16, 20, 20 and 20.
+        assert_eq!(sum.value(4), 4.0 + 2.0 * 128.0 + 5.0 * 76.0);
     }
 }

@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from tokenfleet.mix.solver.beside import LISTEN_S
 from tokenfleet.mix.solver.highs import STOP
-
-_LISTEN_S = 0.2  # between looks at whether Ctrl-C came
 
 
 def side_by_side(pieces: Sequence[Callable[[], None]], jobs: int) -> None:
@@ -31,7 +30,7 @@ def side_by_side(pieces: Sequence[Callable[[], None]], jobs: int) -> None:
         pending: set[Future[None]] = set(running)
         while pending:
             try:
-                _, pending = wait(pending, timeout=_LISTEN_S)
+                _, pending = wait(pending, timeout=LISTEN_S)
             except KeyboardInterrupt:
                 stop.set()
     for future in running:

@@ -16,7 +16,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Row(BaseModel):
     """A frozen row: unknown keys are refused with the nearest known ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -25,7 +25,7 @@ from tokenfleet.mix.model.index import AsGood, Chosen, LayoutUsed, SiteUsed, Typ
 from tokenfleet.mix.search.fixing import may_improve
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.mix.solver.highs import JUMP, SolveOptions, run
 from tokenfleet.problem_data import (
     EVERY_BLOCK,
     ODDITIES,
@@ -138,7 +138,7 @@ def simplest(
     # Closer than one step of what is counted: what then decides between plans is found or not.
     gap = _STEP / max(simple.of(bar.plan), 1.0)
     limit = effort.within(effort.left())
-    options = replace(limit, gap=gap, nodes=_NODES, restarts=False, threads=1)
+    options = replace(limit, gap=gap, nodes=_NODES, restarts=False, threads=1, without=(JUMP,))
     found = as_good(goal, known, bar, options, first)
     return found if found and simple.of(found.values) < simple.of(values) else None
 

@@ -32,7 +32,7 @@ from tokenfleet.mix.search.neighbourhood import improve
 from tokenfleet.mix.search.relaxation import probe, tighten
 from tokenfleet.mix.search.rounding import round_up
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import Outcome, SolveOptions, run
+from tokenfleet.mix.solver.highs import SIDE_SEARCHES, Outcome, SolveOptions, run
 from tokenfleet.problem_data import Flow, Replicas, Systems
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
@@ -213,7 +213,7 @@ class MixSearch:
             self.effort.left(),
             nodes=self.effort.tree,
             restarts=False,
-            side_searches=self.many,
+            without=() if self.many else SIDE_SEARCHES,
             threads=1,
         )
         told = None if self.watch is None else self._told(False)

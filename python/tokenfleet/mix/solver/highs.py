@@ -64,7 +64,10 @@ _STOPPED = {
     highspy.HighsModelStatus.kObjectiveTarget,
     highspy.HighsModelStatus.kUnknown,
 }
-_SIDE_SEARCHES = (
+#: Searches of HiGHS for plans: by jumps before the relaxation, and in parts of the model.
+JUMP = "mip_heuristic_run_feasibility_jump"
+SIDE_SEARCHES = (
+    JUMP,
     "mip_heuristic_run_rens",
     "mip_heuristic_run_rins",
     "mip_heuristic_run_root_reduced_cost",
@@ -99,7 +102,7 @@ class SolveOptions:
     first_plan: bool = False  # stop at the first plan
     nodes: int | None = None  # of the search tree, at most
     restarts: bool = True  # the search may begin anew with what it learnt
-    side_searches: bool = True  # for plans, in parts of the model
+    without: tuple[str, ...] = ()  # searches for plans that are left out, such as `JUMP`
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,7 @@ class QuietHighs(pulp.HiGHS):  # type: ignore[misc]
             self.optionsDict["mip_allow_restart"] = False
         if options.nodes is not None:
             self.optionsDict["mip_max_nodes"] = options.nodes
-        if not options.side_searches:
-            self.optionsDict |= dict.fromkeys(_SIDE_SEARCHES, False)
+        self.optionsDict |= dict.fromkeys(options.without, False)
         self.gap = options.gap
         self.start = start
         self.target = target
