@@ -557,10 +557,11 @@ pub(super) mod tests {
     use super::*;
     use crate::perf::factors::TimeFactors;
     use crate::perf::layout::Layout;
+    use crate::perf::operator_tables::OperatorTables;
     use crate::perf::parallel::Parallel;
     use crate::perf::replica::ClassWork;
     use crate::perf::role::Role;
-    use crate::perf::step::{OperatorTables, StepModel};
+    use crate::perf::step::StepModel;
     use crate::workload::Spec;
     use proptest::prelude::*;
 

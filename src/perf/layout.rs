@@ -8,6 +8,9 @@ use crate::perf::parallel::Parallel;
 use crate::perf::role::Role;
 use crate::workload::{Spec, Speculation};
 
+/// Bytes of an activation: bf16.
+pub const ACTIVATION_BYTES: f64 = 2.0;
+
 /// A layout with everything it needs resolved.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout<'a> {

@@ -1,12 +1,12 @@
 //! What must fit: weights, KV cache at the longest context, activations.
 
 use crate::catalog::{Attention, FeedForward};
-use crate::perf::layout::{attention_products, dense_products, head_product, local_heads, Layout};
+use crate::perf::layout::{
+    attention_products, dense_products, head_product, local_heads, Layout, ACTIVATION_BYTES,
+};
 
 /// Bytes per element of the recurrent state of linear attention (kept in fp32 by the engines).
 const STATE_BYTES: f64 = 4.0;
-/// Bytes per activation element.
-const ACTIVATION_BYTES: f64 = 2.0;
 
 /// A quantity per sequence that grows with context: `fixed + Σ slope·min(context, window)`.
 #[derive(Debug, Clone, Default)]

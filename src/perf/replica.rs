@@ -353,8 +353,8 @@ pub fn class_joules(layout: &Layout, replica: &Replica) -> [f64; MAX_CLASSES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::operator_tables::OperatorTables;
     use crate::perf::parallel::Parallel;
-    use crate::perf::step::OperatorTables;
     use crate::workload::Spec;
 
     fn spec() -> Spec {
