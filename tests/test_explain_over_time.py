@@ -69,6 +69,16 @@ def test_a_month_of_lead_time_and_power_by_period_are_those_of_changed_scenarios
     assert power[1].steps[0].worth > 1000 and power[2].steps[0].worth == 0.0
 
 
+def test_what_weighs_in_a_figure_is_said_where_bad_futures_count() -> None:
+    outlooks = [
+        {"id": name, "probability": 0.5, "from": "2027-01", "demand": demand}
+        for name, demand in (("less", 0.8), ("more", 1.2))
+    ]
+    risk = {"kind": "least_cost", "risk": {"cvar_alpha": 0.75, "weight": 0.4}}
+    found = tf.explain(over_time(outlooks=outlooks, objective=risk), parts=["worth"])
+    assert any("60% of the mean" in note and "worst 25%" in note for note in found.notes)
+
+
 def test_what_is_of_one_year_is_said_and_a_goal_that_is_no_cost_is_refused() -> None:
     found = tf.explain(over_time(), parts=["measure"])
     assert found.notes == ("of a plan over time are worth, flip and menu; of one year: measure",)

@@ -53,6 +53,7 @@ from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offe
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite, listed
+from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
 from tokenfleet.mix.why.routes import routes_of
@@ -160,6 +161,8 @@ def _explained_over_time(
         notes.append(f"of a plan over time are worth, flip and menu; of one year: {listed(others)}")
     base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
     proven = gap <= asked.gap
+    if asked.risk.counts_the_bad:
+        notes.append(_weighed(asked.risk))
     if not proven:
         notes.insert(0, _UNPROVEN)
     return Explanation(
@@ -178,6 +181,14 @@ def _explained_over_time(
         worth=tuple(found.get("worth", ())),
         flip=tuple(found.get("flip", ())),
         menu=tuple(found.get("menu", ())),
+    )
+
+
+def _weighed(risk: Risk) -> str:
+    """What the figures are of, where the bad futures count for more."""
+    return (
+        f"each figure is {risk.mean_share:.0%} of the mean over the futures and {risk.weight:.0%} "
+        f"of their worst {1.0 - risk.alpha:.0%}; a plan's own levelised cost is the mean"
     )
 
 
