@@ -15,7 +15,7 @@ from tokenfleet.catalog import load_catalog
 from tokenfleet.catalog.parts import part
 from tokenfleet.errors import CatalogError, InfeasibleError, SchemaError
 from tokenfleet.problem import Built, axes, build
-from tokenfleet.problem.allowed import peak_tflops, runs_on
+from tokenfleet.problem.allowed import achievable_tflops, peak_tflops, runs_on
 from tokenfleet.problem.hardware import (
     Inherited,
     core_kernel,
@@ -26,6 +26,7 @@ from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem.supply import _fewest_pieces
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import Demand, LayoutSearch
+from tokenfleet.schema.formats import PLANNED
 
 CATALOG = load_catalog()
 
@@ -347,7 +348,27 @@ class TestKernels:
         kernel = core_kernel(CATALOG, CATALOG.system("mi300x_8"), (0, 0), "vllm", inherited)
         relative = inherited.notes[("mi300x_8", "vllm")]["gemm bf16"]
         fit = CATALOG.kernels.accelerators[relative].engines["vllm"].gemm["bf16"]
+        assert fit["ec"] * 1307 > 708  # what AMD's library reaches, and no more, is promised
+        assert kernel["gemm"][0]["flops"] == 708e12
+        unmeasured = CATALOG.system("mi300x_8").model_copy(update={"bf16_achievable_tflops": None})
+        kernel = core_kernel(CATALOG, unmeasured, (0, 0), "vllm", inherited)
         assert kernel["gemm"][0]["flops"] == pytest.approx(1307e12 * fit["ec"])
+
+    def test_products_are_no_faster_than_the_vendor_says(self) -> None:
+        """By hand: of 2,615 TFLOPS H200's share of 0.579 is 1,514, above the 1,273 that MI300X's
+        library reaches and below the 1,519 of MI325X; experts have 0.464, or 1,213, on both."""
+
+        def flops(system: str, kind: str, dtype: str) -> float:
+            kernel = core_kernel(CATALOG, CATALOG.system(system), (0, 0), "vllm", Inherited())
+            return float(kernel[kind][[*PLANNED].index(dtype)]["flops"])
+
+        assert flops("mi300x_8", "gemm", "fp8") == 1273e12
+        assert flops("mi325x_8", "gemm", "fp8") == pytest.approx(1514e12, rel=1e-3)
+        for system in ("mi300x_8", "mi325x_8"):
+            assert flops(system, "moe", "fp8") == pytest.approx(1213e12, rel=1e-3)
+        # Weights that are widened to 16 bits compute there.
+        assert flops("mi300x_8", "moe", "mxfp4") == flops("mi300x_8", "gemm", "int4") == 708e12
+        assert flops("mi325x_8", "gemm", "bf16") == 843e12
 
     def test_four_bit_formats_belong_to_their_vendors(self) -> None:
         amd, nvidia = CATALOG.system("mi355x_8"), CATALOG.system("b200_sxm_8")
@@ -355,6 +376,10 @@ class TestKernels:
         assert peak_tflops(amd, "mxfp4") == 10066  # its own four-bit format
         assert peak_tflops(nvidia, "nvfp4") == 9000
         assert peak_tflops(nvidia, "mxfp4") == 2250  # weights only: operands are widened
+        measured = {"bf16_achievable_tflops": 1700.0, "fp8_achievable_tflops": 3000.0}
+        amd_measured = amd.model_copy(update=measured)
+        assert achievable_tflops(amd_measured, "mxfp4") is None  # of four bits nobody says
+        assert achievable_tflops(nvidia.model_copy(update=measured), "mxfp4") == 1700
         inherited = Inherited()
         core_kernel(CATALOG, amd, (0, 0), "vllm", inherited)
         assert "moe nvfp4" in inherited.notes[("mi355x_8", "vllm")]

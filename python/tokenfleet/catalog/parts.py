@@ -17,6 +17,7 @@ from tokenfleet.catalog.rows import SystemRow
 _OF_THE_ACCELERATOR = {
     *("vendor", "accelerator", "form", "kernel_key", "cooling", "release_year", "tdp_w"),
     *("mem_gb", "mem_bw_tbps", "bf16_tflops", "fp8_tflops", "fp4_tflops", "int8_tops"),
+    *("bf16_achievable_tflops", "fp8_achievable_tflops"),
     *("scale_up_gb_per_s_per_gpu", "source", "as_of"),
 }
 _NAME = re.compile(r"(?P<stem>.+)_(?P<gpus>\d+)")

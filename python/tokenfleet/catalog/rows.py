@@ -86,6 +86,14 @@ class SystemRow(SourcedRow):
     fp8_tflops: Positive | None = quantity("FP8 peak", "TFLOP/s", default=None)
     fp4_tflops: Positive | None = quantity("FP4 peak", "TFLOP/s", default=None)
     int8_tops: Positive | None = quantity("INT8 peak", "TOP/s", default=None)
+    bf16_achievable_tflops: Positive | None = quantity(
+        "Most that the vendor's library reaches in BF16 products; none is taken to be faster",
+        "TFLOP/s",
+        default=None,
+    )
+    fp8_achievable_tflops: Positive | None = quantity(
+        "The same of FP8 products", "TFLOP/s", default=None
+    )
     scale_up_gb_per_s_per_gpu: Positive | None = quantity(
         "Scale-up link per accelerator, one direction", "GB/s", default=None
     )
@@ -119,6 +127,19 @@ class SystemRow(SourcedRow):
         default=None,
     )
     release_year: PositiveCount | None = quantity("Year of release", "year", default=None)
+
+    @model_validator(mode="after")
+    def _reached_below_the_peak(self) -> SystemRow:
+        for width in ("bf16", "fp8"):
+            peak, field = getattr(self, f"{width}_tflops"), f"{width}_achievable_tflops"
+            reached = getattr(self, field)
+            if peak is not None and reached is not None and reached > peak:
+                raise rejected(
+                    f"is above the peak of {peak:,g} TFLOP/s",
+                    field,
+                    "give what large products reach, in TFLOP/s, or leave it out",
+                )
+        return self
 
     @property
     def wide_tflops(self) -> float | None:

@@ -45,17 +45,29 @@ def runs_on(engine: str, system: SystemRow) -> bool:
     return vendors is None or system.vendor in vendors
 
 
-def peak_tflops(system: SystemRow, precision: str) -> float | None:
-    """Peak at which a weight format computes; None where it does not, or nobody says."""
+def _products_in(system: SystemRow, precision: str) -> str | None:
+    """Format that an accelerator's matrix products of a weight format compute in."""
     weights, native = WEIGHT_FORMATS[precision], NATIVE_FP4.get(system.vendor)
     if precision == native and system.fp4_tflops is not None:
-        return system.fp4_tflops
+        return "fp4"
     if weights.peak == "fp4" and precision != native:
         return None
-    if weights.peak == "bf16":
+    return weights.peak
+
+
+def peak_tflops(system: SystemRow, precision: str) -> float | None:
+    """Peak at which a weight format computes; None where it does not, or nobody says."""
+    computed = _products_in(system, precision)
+    if computed == "bf16":
         return system.wide_tflops
-    value: float | None = getattr(system, f"{weights.peak}_tflops")
+    value: float | None = None if computed is None else getattr(system, f"{computed}_tflops")
     return value
+
+
+def achievable_tflops(system: SystemRow, precision: str) -> float | None:
+    """What the vendor's library reaches in products of a weight format, where that is published."""
+    published = {"bf16": system.bf16_achievable_tflops, "fp8": system.fp8_achievable_tflops}
+    return published.get(_products_in(system, precision) or "")
 
 
 def supports(system: SystemRow, precision: str) -> bool:

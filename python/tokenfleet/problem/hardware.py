@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 
 from tokenfleet.catalog import AcceleratorKernels, Catalog, SystemRow, require
 from tokenfleet.catalog.kernels import Fit
-from tokenfleet.problem.allowed import computes_mxfp4, peak_tflops, runs_on, supports
+from tokenfleet.problem.allowed import (
+    achievable_tflops,
+    computes_mxfp4,
+    peak_tflops,
+    runs_on,
+    supports,
+)
 from tokenfleet.schema.formats import KV_BYTES, PLANNED, WEIGHT_FORMATS
 
 _Value = TypeVar("_Value")
@@ -256,6 +262,15 @@ class _Fits:
         rates = self._rates(found[0], dtype) if found else None
         return None if found is None or rates is None else (found[1], *rates)
 
+    def _products(self, dtype: str, fit: Fit, peak: float, bw: float) -> dict[str, float]:
+        """Roofline of matrix products. A share of the peak that another accelerator's kernels
+        reach promises no more than what this one's own library was measured to reach."""
+        line = _roofline(fit, peak, bw)
+        reached = achievable_tflops(self.row, dtype)
+        if reached is not None:
+            line["flops"] = min(line["flops"], reached * 1e12)
+        return line
+
     def gemm(self, dtype: str) -> dict[str, float] | None:
         """Matrix product in a weight format."""
         if dtype == "mxfp4" and not computes_mxfp4(self.row):
@@ -264,7 +279,7 @@ class _Fits:
         if WEIGHT_FORMATS[dtype].integer:
             self.inherited.add(self.row.id, self.engine, f"gemm {dtype}", "16-bit kernels")
         found = self._fitted("gemm", WEIGHT_FORMATS[dtype].gemm_kernels, (family,), dtype)
-        return None if found is None else _roofline(*found)
+        return None if found is None else self._products(dtype, *found)
 
     def moe(self, dtype: str) -> dict[str, float] | None:
         """Routed experts in a weight format."""
@@ -274,7 +289,7 @@ class _Fits:
         if found is None:
             return None
         fit, _, bw = found
-        products = _roofline(*found)
+        products = self._products(dtype, *found)
         if kernel in WEIGHT_FORMATS["mxfp4"].expert_kernels[:2]:
             # Engines have fused these kernels since their tables were measured.
             products["t0"] *= self.multipliers["mxfp4_launch"]
