@@ -11,6 +11,7 @@ import pytest
 import tokenfleet as tf
 from problems import candidate, one_pool, random_problem
 from reference_mix import ScipMix
+from tokenfleet.catalog import load_catalog
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.files.read import load_data
 from tokenfleet.mix.result import MixResult
@@ -256,9 +257,10 @@ def test_blocks_count_for_themselves() -> None:
 
 @pytest.mark.parametrize("more", [0.99, 1.0, 1.01])
 def test_two_rooms_run_eight_bits_on_two_accelerators(more: float) -> None:
-    """A newcomer's question: pipeline stages and four bits would save nothing there, the rooms are
-    alike, and a little more demand moves nothing from one to the other."""
+    """A newcomer's question, of whole servers: pipeline stages and four bits would save nothing
+    there, the rooms are alike, and a little more demand moves nothing from one to the other."""
     asked = load_data(CASES / "two_rooms.yaml")
+    asked["systems"] = [system for system in load_catalog().systems if system.endswith("_8")]
     asked["workloads"][0]["demand"]["requests_per_s"] *= more
     plan = tf.optimize_fleet(asked)
     assert {(row.tp, row.pp, row.precision) for row in plan.replicas} == {(2, 1, "fp8")}

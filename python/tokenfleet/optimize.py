@@ -149,7 +149,7 @@ def optimize_fleet(
                 result = _solve_verified(built, judge, compare_single, watch, standing)
         except InfeasibleError as error:
             raise with_hints(error, built) from None
-        each = beside.begin(partial(_ways, built, result, options)) if alone else None
+        each = beside.begin(partial(_ways, built, result, options, slowness)) if alone else None
         result = _checked(result, built, options, slowness)
         other = None if apart is None else _other(built, result, apart)
         rows = () if each is None else _unless_stopped(each) or ()
@@ -236,14 +236,17 @@ def _other(
     return None if other is None else other_answer(found, built, other.mix, other.built)
 
 
-def _ways(built: Built, found: MixResult, options: SolveOptions) -> tuple[Way, ...]:
+def _ways(
+    built: Built, found: MixResult, options: SolveOptions, slowness: Slowness
+) -> tuple[Way, ...]:
     """Each way alone; none where Ctrl-C came, or where the model is too large to be built whole."""
     problem = found.problem
     if found.interrupted or (applies(problem) and is_large(problem)):
         return ()
     terms = {offer.id: offer.term_years for offer in built.loaded.scenario.offers}
     routes = {name: p for name, p in routes_of(problem, terms).items() if name != MIX}
-    seconds = _ALONE_SHARE * options.time_limit_s / max(len(routes), 1)
+    share = _ALONE_SHARE * _patience(built, slowness)
+    seconds = share * options.time_limit_s / max(len(routes), 1)
     limits = replace(options, gap=max(options.gap, _ALONE_GAP), time_limit_s=seconds)
     return ways(found, {name: best_or_none(p, limits) for name, p in routes.items()})
 
@@ -337,9 +340,12 @@ def _checked(
     least = least_to_check(options)
     left = options.time_limit_s - result.seconds
     seconds = least if result.interrupted else max(least, left)
-    if built.loaded.scenario.solver.time_limit_s is None:
-        seconds *= slowness.factor()
-    return with_checked_bound(result, options.gap, seconds)
+    return with_checked_bound(result, options.gap, seconds * _patience(built, slowness))
+
+
+def _patience(built: Built, slowness: Slowness) -> float:
+    """How much longer than stated a part may take: on a busy machine, where nobody limited it."""
+    return slowness.factor() if built.loaded.scenario.solver.time_limit_s is None else 1.0
 
 
 def check(result: MixResult, built: Built | None = None) -> None:

@@ -24,6 +24,8 @@ _OUTSIDE = tuple(
     for p in (PACKAGE, sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/etc")
 )
 _CODE = (".py", ".pyc", ".so", ".pyd")
+# What is known of installed packages, wherever they lie: it is read when a schema is first made.
+_INSTALLED = (".dist-info", ".egg-info")
 _opened: list[set[str]] = []  # sets that are being filled
 _hooked: list[bool] = []
 
@@ -49,9 +51,17 @@ def _hear(event: str, args: tuple[Any, ...]) -> None:
     if mode is not None and "r" not in mode:
         return
     path = os.path.realpath(os.fsdecode(args[0]))
-    if not path.startswith(_OUTSIDE) and not path.endswith(_CODE):
+    if not _is_of_python(path):
         for found in _opened:
             found.add(path)
+
+
+def _is_of_python(path: str) -> bool:
+    return (
+        path.startswith(_OUTSIDE)
+        or path.endswith(_CODE)
+        or Path(path).parent.name.endswith(_INSTALLED)
+    )
 
 
 @lru_cache(maxsize=1)
