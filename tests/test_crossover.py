@@ -178,5 +178,6 @@ def test_each_way_alone_stands_beside_the_plan() -> None:
         for row in tf.optimize_fleet({**asked, "apis": [few]}, alone=True).ways
         if row.name == "API"
     )
-    assert none.annual_cost_usd is None
+    assert none.annual_cost_usd is None and none.impossible
+    assert not any(row.impossible for row in plan.ways)
     assert tf.optimize_fleet(asked).ways == ()

@@ -188,13 +188,15 @@ def test_a_plan_at_no_confidence_promises_what_is_expected(enterprise: Plan) -> 
 
 
 def test_each_way_alone_stands_beside_the_plan(enterprise: Plan) -> None:
-    """With its figures where one was found; of the others none is said to be impossible."""
+    """With its figures where one was found; of the others those that cannot be are told apart."""
     known = Way(name="rent 3 years", objective_value=487_000.0, difference_relative=0.1, gap=0.004,
                 annual_cost_usd=487_000.0, capex_usd=0.0, gpus=56)  # fmt: skip
     none = Way(name="API", gpus=None, **dict.fromkeys(NO_FIGURES))
-    text = Reader(html(enterprise.model_copy(update={"ways": (known, none)}))).text
+    never = none.model_copy(update={"name": "buy", "impossible": True})
+    text = Reader(html(enterprise.model_copy(update={"ways": (known, none, never)}))).text
     assert "Each way alone Way A year, USD" in text
     assert "Rent 3 years $487,000 +10% – 56 0.4%" in text
+    assert "Alone, nothing meets every requirement by: buy." in text
     assert "Alone, no plan was found by: API." in text
     alone = enterprise.model_copy(update={"ways": (known,), "best_single_system": None})
     assert "Rent 3 years alone costs 10% more" in Reader(html(alone)).text

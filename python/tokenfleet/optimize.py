@@ -18,7 +18,7 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.search.nearest import Standing
 from tokenfleet.mix.search.simplest import MOST_PAIRS
-from tokenfleet.mix.solve import best_or_none, solve_mix
+from tokenfleet.mix.solve import best_alone, solve_mix
 from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
@@ -248,7 +248,7 @@ def _ways(
     share = _ALONE_SHARE * _patience(built, slowness)
     seconds = share * options.time_limit_s / max(len(routes), 1)
     limits = replace(options, gap=max(options.gap, _ALONE_GAP), time_limit_s=seconds)
-    return ways(found, {name: best_or_none(p, limits) for name, p in routes.items()})
+    return ways(found, {name: best_alone(p, limits) for name, p in routes.items()})
 
 
 def _judge(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.generate.generation import generate, is_generated, is_large
@@ -190,18 +190,26 @@ def _solve_once(
         return replace(result, interrupted=True)
 
 
-def best_or_none(problem: Problem, options: SolveOptions) -> MixResult | None:
+@dataclass(frozen=True)
+class Alone:
+    """The best plan of a problem that need not have one."""
+
+    best: MixResult | None
+    impossible: bool = False  # proven: there is no plan
+
+
+def best_alone(problem: Problem, options: SolveOptions) -> Alone:
     """The best plan of a problem that need not have one; no reason is sought why it has none."""
     effort = Effort.of(options).impatient()
     try:
         check_problem(problem)
-        if is_generated(problem):
-            m, found = plan_or_none(problem, effort)
-        else:
-            m, found = _whole_or_none(problem, effort)
+        whole = not is_generated(problem)
+        m, found = (_whole_or_none if whole else plan_or_none)(problem, effort)
     except (InfeasibleError, NoTokenError):
-        return None
-    return result_of(m, found) if found.values else None
+        return Alone(None, impossible=True)
+    if found.values:
+        return Alone(result_of(m, found))
+    return Alone(None, impossible=whole and found.status == "infeasible")
 
 
 def _whole_or_none(problem: Problem, effort: Effort) -> tuple[FleetModel, Found]:

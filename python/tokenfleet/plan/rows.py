@@ -360,6 +360,7 @@ class Way(Row):
     annual_cost_usd: Number | None = quantity("Its cost", "USD/year")
     capex_usd: NonNegative | None = quantity("Paid up front for it", "USD")
     gpus: Count | None = quantity("Its accelerators, at the peak", "accelerators")
+    impossible: Flag = about("Whether it is proven that alone it has no plan", default=False)
 
 
 class BestSingle(Row):

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.result import MixResult
+from tokenfleet.mix.solve import Alone
 from tokenfleet.plan.by_block import PlanNumbers
 from tokenfleet.plan.rows import Way
 
 
-def ways(found: MixResult, alone: Mapping[str, MixResult | None]) -> tuple[Way, ...]:
+def ways(found: MixResult, alone: Mapping[str, Alone]) -> tuple[Way, ...]:
     """Rows of the plans that each way has `alone`, beside the one that was `found`."""
-    rows = [_way(name, mix, found) for name, mix in alone.items()]
+    rows = [_way(name, way, found) for name, way in alone.items()]
     sign = found.problem.objective.goal.sign
     return tuple(
         sorted(
@@ -22,16 +23,18 @@ def ways(found: MixResult, alone: Mapping[str, MixResult | None]) -> tuple[Way, 
     )
 
 
-def _way(name: str, mix: MixResult | None, found: MixResult) -> Way:
+def _way(name: str, way: Alone, found: MixResult) -> Way:
+    mix = way.best
     if mix is None:
         none = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
-        return Way(name=name, gpus=None, **dict.fromkeys(none))
+        return Way(name=name, gpus=None, impossible=way.impossible, **dict.fromkeys(none))
     problem, held = mix.problem, dict[int, float]()
     for o, counts in PlanNumbers(mix).systems.items():
         held[o] = max(counts)
     pools = {o: problem.pools[problem.offers[o].pool] for o in held}
     return Way(
         name=name,
+        impossible=False,
         objective_value=mix.value,
         difference_relative=mix.value / found.value - 1.0 if found.value else None,
         gap=finite(mix.gap),

@@ -239,9 +239,10 @@ def ways_title(plan: Plan) -> str:
     return sentence(plain(f"{found.name} alone {against(plan, relative)}"))
 
 
-def no_way(names: Sequence[str]) -> str:
-    """Ways of which alone no plan was found, whether or not there is one."""
-    return plain(f"Alone, no plan was found by: {', '.join(names)}.")
+def no_way(names: Sequence[str], *, impossible: bool) -> str:
+    """Ways that have no plan alone, or of which none was found, whether or not there is one."""
+    what = "nothing meets every requirement" if impossible else "no plan was found"
+    return plain(f"Alone, {what} by: {', '.join(names)}.")
 
 
 # Latency

@@ -98,7 +98,8 @@ def _ways(plan: Plan) -> Grid:
     grid = Grid("Each way alone", (*texts("way"), *numbers))
     for row in plan.ways:
         if row.annual_cost_usd is None:
-            grid.add(row.name, *("none found", "", "", "", ""))
+            none = "impossible" if row.impossible else "none found"
+            grid.add(row.name, *(none, "", "", "", ""))
         else:
             more = "" if row.difference_relative is None else f"{row.difference_relative:+.1%}"
             grid.add(

@@ -288,7 +288,9 @@ def each_way(plan: Plan) -> list[Part]:
                    figure("Up front, USD"), figure("GPUs"), figure("Proven within"))  # fmt: skip
         parts.append(Table(grid(columns, rows), heading=findings.EACH_WAY))
     without = [findings.sentence(line) for line in words.without(plan)]
-    none = [clip(way.name) for way in plan.ways if way.annual_cost_usd is None]
     lines = [findings.WAYS_NOTE] if known else []
-    lines += [findings.no_way(none)] if none else []
+    for impossible in (True, False):
+        none = [w for w in plan.ways if w.annual_cost_usd is None and w.impossible is impossible]
+        names = [clip(way.name) for way in none]
+        lines += [findings.no_way(names, impossible=impossible)] if names else []
     return [*parts, Lines((*lines, *without))] if lines or without else parts
