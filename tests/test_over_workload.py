@@ -72,9 +72,14 @@ def servers(plan: Plan) -> int:
     return sum(row.count for row in plan.systems)
 
 
-def test_one_distribution_asks_for_as_much_in_one_bucket_as_in_eight(cdf: str) -> None:
-    counts = {n: servers(optimize_fleet(chat(cdf, n), compare_single=False)) for n in (1, 2, 4, 8)}
-    assert max(counts.values()) <= 1.1 * min(counts.values()), counts
+@pytest.mark.parametrize(("confidence", "more"), [("expected", 1.1), (0.8, 1.0)])
+def test_one_distribution_asks_for_as_much_in_one_bucket_as_in_eight(
+    cdf: str, confidence: float | str, more: float
+) -> None:
+    """To a tenth as the model expects, and one server more, for they are whole."""
+    asked = {n: {**chat(cdf, n), "confidence": confidence} for n in (1, 2, 4, 8)}
+    counts = {n: servers(optimize_fleet(a, compare_single=False)) for n, a in asked.items()}
+    assert max(counts.values()) <= more * min(counts.values()) + 1, counts
 
 
 def test_a_limit_on_each_bucket_asks_for_more(cdf: str) -> None:
