@@ -34,6 +34,7 @@ from tokenfleet.catalog.rows import (
 )
 from tokenfleet.catalog.tables import csv_table, label, pick_table, read_csv, typed
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.kinds import is_plan
 from tokenfleet.files.read import load_data
 from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.plausibility import SchemaWarning, row_warnings
@@ -94,7 +95,7 @@ def _user_rows(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     if not isinstance(data, dict):
         raise SchemaError(f"{path}: should have tables by name", f"known: {', '.join(TABLES)}")
     if "workloads" in data:
-        kind = "plan" if "routing" in data else "scenario"
+        kind = "plan" if is_plan(data) else "scenario"
         hint = f"a catalog file has tables: {', '.join(TABLES)}"
         raise SchemaError(f"{path}: is a {kind}, not a catalog file", hint)
     return [

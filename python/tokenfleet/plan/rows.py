@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
+from tokenfleet.files.kinds import is_plan
 from tokenfleet.files.read import load_data
 from tokenfleet.plan.explored import Exploration
 from tokenfleet.plan.horizon_rows import OverTime
@@ -796,7 +797,7 @@ class Plan(Row):
         Raises:
             SchemaError: no plan, one of another version, or a damaged one; names file and key.
         """
-        if not isinstance(data, Mapping) or "systems" not in data or "routing" not in data:
+        if not isinstance(data, Mapping) or not is_plan(data):
             raise SchemaError(f"{source}: is not a plan: it has no systems and routing", AGAIN)
         found = data.get("schema_version")
         if found != SCHEMA_VERSION:

@@ -22,6 +22,7 @@ from tokenfleet.catalog.parts import priced_parts, with_parts
 from tokenfleet.catalog.tables import csv_table, read_csv
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
+from tokenfleet.files.kinds import is_plan
 from tokenfleet.files.read import load_data
 from tokenfleet.importers.lengths import (
     classes_from_cdf,
@@ -176,7 +177,7 @@ def _parse(
 
 def _refuse_other_kinds(path: Path, data: Mapping[str, Any]) -> None:
     """A plan or a catalog file given for a scenario is called one; its fields are no mistakes."""
-    if {"systems", "routing"} <= data.keys():
+    if is_plan(data):
         hint = "give the scenario it was made from; report, explain, simulate and diff read plans"
         raise SchemaError(f"{path}: is a plan, not a scenario", hint)
     if data and data.keys() <= set(TABLES):
