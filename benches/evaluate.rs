@@ -4,7 +4,8 @@
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use tokenfleet::evaluate::point;
-use tokenfleet::perf::step::{OperatorTables, StepModel};
+use tokenfleet::perf::operator_tables::OperatorTables;
+use tokenfleet::perf::step::StepModel;
 use tokenfleet::search::search;
 use tokenfleet::space::{resolve, Space};
 use tokenfleet::workload::Spec;

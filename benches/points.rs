@@ -2,8 +2,9 @@
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use tokenfleet::perf::latency::{Percentiles, Pressure};
+use tokenfleet::perf::operator_tables::OperatorTables;
 use tokenfleet::perf::replica::{request_joules, ClassWork, Replica};
-use tokenfleet::perf::step::{OperatorTables, StepModel};
+use tokenfleet::perf::step::StepModel;
 use tokenfleet::points::{points, Columns, Curve, Inputs};
 use tokenfleet::space::{resolve, Space};
 use tokenfleet::tco::usd_per_mtok_at;
