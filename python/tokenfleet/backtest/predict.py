@@ -7,6 +7,7 @@ kernels and nothing else (`Predictor.with_constants`).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from tokenfleet._core import Space, closed_loop, pool_loop, throughput
 from tokenfleet.backtest.power import system_watts
 from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
+from tokenfleet.calibration.maturity import log_as_installed, log_step_time
 from tokenfleet.catalog import Catalog
 from tokenfleet.points import rates
 from tokenfleet.points.rates import Layout
@@ -153,12 +155,26 @@ class Predictor:
             return None
         degrees = _degrees(layout)
         if run.kind == "closed":
-            pools = run.pools is not None
-            return self._pools(core, run, layout) if pools else _closed(core, axes, degrees, run)
+            if run.pools is not None:
+                return self._pools(core, run, layout)
+            found = _closed(core, axes, degrees, run)
+            return found and self._of_its_engine(run, layout, found)
         served = _most(core, axes, degrees, run, layout)
         if served is not None and run.kind == "power":
             return {"watts": system_watts(self.catalog, run, served)}
         return None if served is None else {"tokens_s_gpu": served}
+
+    def _of_its_engine(
+        self, run: Run, layout: Layout, found: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Figures at the version that a run states, and without a vendor's own kernels if so."""
+        vendor = self.catalog.system(layout.system).vendor
+        routed = self.catalog.model(layout.model).is_moe
+        general = log_as_installed(vendor, routed=routed) if run.as_installed else 0.0
+        step = math.exp(general + log_step_time(layout.engine, run.version))
+        after = {"ttft": found["ttft"] * math.exp(general), "tpot": found["tpot"] * step}
+        slower = _request_ms(run, after) / _request_ms(run, found)
+        return {**after, "tokens_s_gpu": found["tokens_s_gpu"] / slower}
 
     def _pools(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
         """Figures of a pool that reads prompts and one that answers on this layout."""
@@ -201,6 +217,10 @@ class Predictor:
             _KV.index(layout.kv),
             layout.speculative_depth,
         )
+
+
+def _request_ms(run: Run, times: Mapping[str, float]) -> float:
+    return times["ttft"] + max(run.output.mean - 1.0, 0.0) * times["tpot"]
 
 
 def _degrees(layout: Layout) -> tuple[int, int, int, int]:

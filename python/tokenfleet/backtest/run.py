@@ -91,6 +91,7 @@ class Run:
     other: Mapping[str, float] = field(default_factory=dict)
     flag: str = ""
     version: str = ""  # of the engine
+    as_installed: bool = False  # the engine without a vendor's own kernels switched on
     architecture: str = ""  # catalog model with this one's shape
     benchmark: str = ""  # who ran it and how
     label: str = ""  # the source's own name of what was served

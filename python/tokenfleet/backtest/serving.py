@@ -11,6 +11,9 @@ COLUMNS = ("backend", "model", "concurrency", "isl", "osl", "attn_tp", "ttft_ms"
 _MEASURED = {"tpot": "tpot_ms", "ttft": "ttft_ms", "tokens_s_gpu": "output_tok_s_gpu"}
 _OTHER = {"tpot": "aic_tpot_ms", "ttft": "aic_ttft_ms", "tokens_s_gpu": "aic_output_tok_s_gpu"}
 
+# Runs of recipes that start an engine as it is installed, by what their source is called.
+_RECIPES = "SGLang cookbook"
+
 
 def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]:
     """The run of a row.
@@ -49,6 +52,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         other=figures(cells, _OTHER, where),
         flag=cells.get("flag", ""),
         version=cells.get("backend_version", ""),
+        as_installed=_RECIPES in cells.get("source", ""),
         architecture=names.shape(catalog, model),
         benchmark=cells.get("benchmark", ""),
         **about(cells),

@@ -1,13 +1,18 @@
-"""How an engine's steps get shorter from version to version, where left-out runs show it.
+"""How an engine's steps get shorter from version to version, and with a vendor's own kernels.
 
 The constants are one set over the versions that were measured. Of vLLM, the logarithm of predicted
 over measured TPOT rises by 0.025 a minor version between 0.11 and 0.18 and is zero at 0.13: a plan
 that names 0.17 has steps exp(-0.025 x 4) = 0.905 times as long. Of SGLang and TensorRT-LLM a trend
 fitted without a cell makes that cell worse, so there is none (`docs/accuracy.md`).
+
+On AMD, engines as they are installed take general kernels in the place of AMD's own library (AITER,
+`VLLM_ROCM_USE_AITER` is off by default). What the library gives is published: DeepSeek-V3/R1 2.1
+times as fast, Llama-3.1-405B 1.04 at 100 requests in flight. The constants stand for engines with it.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,3 +45,13 @@ def log_step_time(engine: str, version: str | None) -> float:
         return 0.0
     within = min(max(int(minor[1]), trend.oldest), trend.newest)
     return trend.log_per_minor * (trend.standing - within)
+
+
+# Latent attention and experts, and all else: docs.vultr.com/inference-cookbook/rocm, "AITER
+# configuration" (11 March 2026, from AMD's documentation) and "AITER ablation study".
+_WITHOUT_OWN_KERNELS = {"AMD": {True: math.log(2.1), False: math.log(1.04)}}
+
+
+def log_as_installed(vendor: str, *, routed: bool) -> float:
+    """Logarithm of a step's time without the vendor's own kernels over that with them."""
+    return _WITHOUT_OWN_KERNELS.get(vendor, {}).get(routed, 0.0)

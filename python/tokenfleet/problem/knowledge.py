@@ -63,7 +63,7 @@ class Knowledge:
     inherited_from: Mapping[str, str]  # what, from whom
     log_bias: float  # applied to TPOT; 0 where none is
     half_width: Mapping[str, float]
-    #: Of the engine version that will run, where its own bias is not known.
+    #: Of the engine version that will run; biases are what is left beside it.
     log_maturity: float = 0.0
 
     def factor(self, metric: str, confidence: float) -> float:
@@ -144,7 +144,7 @@ class Judge:
             inherited_from=taken,
             log_bias=math.log(found.predicted["tpot"]) if known else 0.0,
             half_width=self._half_width(level, known, self._distance(kind.system, taken)),
-            log_maturity=0.0 if known else log_step_time(kind.engine, point.version),
+            log_maturity=log_step_time(kind.engine, point.version),
         )
 
     def _corrected(self, kind: _Kind) -> tuple[MeasuredRun, Corrected]:
