@@ -34,6 +34,8 @@ _LATENCY_BOUND = 0.9  # of its limit a server run must use, or something else st
 # we know.
 _LOG_SD = 0.7
 _DEGREES = (1, 2, 4, 8)
+_FIRST = "v5.1"  # the round of rows that name none
+_DATES = {_FIRST: "2025-09", "v6.0": "2026-04"}
 
 
 @lru_cache(maxsize=1)
@@ -70,10 +72,11 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         measured={"tokens_s_gpu": number(cells, "tokens_s_per_accelerator", where)},
         at=at,
         architecture=names.shape(catalog, model),
+        flag=cells.get("flag", ""),
         benchmark=f"MLPerf {cells['scenario'].lower()}",
         label=cells["model"],
-        date="2025-09",
-        source=cells.get("source_path", "") and "MLPerf inference v5.1",
+        date=_DATES.get(cells.get("round", ""), _DATES[_FIRST]),
+        source=cells.get("source_path", "") and f"MLPerf inference {cells.get('round') or _FIRST}",
     )
     return (run,)
 

@@ -20,6 +20,8 @@ from tokenfleet.problem.hardware import active_kw, full_load_kw, idle_kw
 
 COLUMNS = ("accelerator", "accelerators", "cooling", "model", "average_watts", "pre_run_min_watts")
 IDLE = "idle"
+# Watts of host and fans per accelerator, an assumption, of the systems whose boards were metered.
+HOST_W: Mapping[str, float] = {"b200_sxm_8": 300.0, "h100_sxm_8": 345.0}
 _LIQUID = "liquid"
 
 
@@ -102,6 +104,13 @@ def system_watts(catalog: Catalog, run: Run, most_tokens_s_gpu: float | None) ->
     row, liquid = catalog.system(run.layouts[0].system), run.benchmark == _LIQUID
     active = 1e3 * active_kw(catalog, row, liquid=liquid)
     return active + min(run.load / most_tokens_s_gpu, 1.0) * (full - active)
+
+
+def watts_per_accelerator(catalog: Catalog, system: str, share: float) -> float:
+    """IT watts of one accelerator of a system, host included, at a share of its full load."""
+    row = catalog.system(system)
+    active, full = active_kw(catalog, row), full_load_kw(catalog, row)
+    return 1e3 * (active + min(share, 1.0) * (full - active)) / int(row.gpus or 1)
 
 
 def _range_w(catalog: Catalog, run: Run) -> tuple[float, float]:

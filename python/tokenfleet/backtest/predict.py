@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from tokenfleet._core import Space, closed_loop, pool_loop, throughput
-from tokenfleet.backtest.power import system_watts
+from tokenfleet.backtest.power import system_watts, watts_per_accelerator
 from tokenfleet.backtest.run import LatencyLimits, Run, Tokens
 from tokenfleet.calibration.maturity import log_as_installed, log_step_time
 from tokenfleet.catalog import Catalog
@@ -78,6 +78,8 @@ class Predictor:
         """Predictions at the catalog's constants."""
         found = self._rates(self._core)
         for i, one in enumerate(found):
+            if one and self._runs[i].kind == "closed" and "watts" in self._runs[i].measured:
+                one["watts"] = self._watts(self._runs[i], self.layouts[i])
             if not one and i not in self.reasons:
                 self.reasons[i] = "the model says that this load is above capacity"
         return found
@@ -155,26 +157,39 @@ class Predictor:
             return None
         degrees = _degrees(layout)
         if run.kind == "closed":
-            if run.pools is not None:
-                return self._pools(core, run, layout)
-            found = _closed(core, axes, degrees, run)
-            return found and self._of_its_engine(run, layout, found)
+            loop = self._one_pool if run.pools is None else self._pools
+            return loop(core, run, layout)
         served = _most(core, axes, degrees, run, layout)
         if served is not None and run.kind == "power":
             return {"watts": system_watts(self.catalog, run, served)}
         return None if served is None else {"tokens_s_gpu": served}
 
-    def _of_its_engine(
-        self, run: Run, layout: Layout, found: Mapping[str, float]
-    ) -> dict[str, float]:
-        """Figures at the version that a run states, and without a vendor's own kernels if so."""
+    def _one_pool(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
+        """Figures at the engine version that a run states, without a vendor's own kernels if so.
+
+        Steps alone: first tokens of such runs are as often below the model's as above.
+        """
+        axes = self._axes(run, layout)
+        found = _closed(core, axes, _degrees(layout), run) if axes else None
+        if found is None:
+            return None
         vendor = self.catalog.system(layout.system).vendor
         routed = self.catalog.model(layout.model).is_moe
         general = log_as_installed(vendor, routed=routed) if run.as_installed else 0.0
         step = math.exp(general + log_step_time(layout.engine, run.version))
-        after = {"ttft": found["ttft"] * math.exp(general), "tpot": found["tpot"] * step}
+        after = {"ttft": found["ttft"], "tpot": found["tpot"] * step}
         slower = _request_ms(run, after) / _request_ms(run, found)
         return {**after, "tokens_s_gpu": found["tokens_s_gpu"] / slower}
+
+    def _watts(self, run: Run, layout: Layout | None) -> float:
+        """Watts of an accelerator at the tokens/s measured, as a share of the most it could do."""
+        assert layout is not None
+        axes = self._axes(run, layout)
+        assert axes is not None
+        most = throughput(self._core, axes, _degrees(layout), _ANY_BATCH)
+        assert most is not None
+        share = run.measured["tokens_s_gpu"] / most[0]
+        return watts_per_accelerator(self.catalog, layout.system, share)
 
     def _pools(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
         """Figures of a pool that reads prompts and one that answers on this layout."""

@@ -269,7 +269,7 @@ def _corrected(result: Result, corrector: Corrector) -> Result:
     known = "fitted point" if corrector.fitted(point) else after.level
     return replace(
         result,
-        predicted=_in_results(after.predicted),
+        predicted={**result.predicted, **_in_results(after.predicted)},
         half_width=_in_results({m: after.half_width[m] for m in METRICS_OF[point.kind]}),
         regimes={**result.regimes, "knowledge": known},
     )

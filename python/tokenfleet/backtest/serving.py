@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenfleet.backtest.power import HOST_W
 from tokenfleet.backtest.run import Cells, Run, Tokens, about, count, figures, number, served
 from tokenfleet.catalog import Catalog, names
 from tokenfleet.catalog.names import UnknownNameError
@@ -48,7 +49,7 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         load=concurrency if routed else concurrency / adp,
         input=Tokens(number(cells, "isl", where)),
         output=Tokens(number(cells, "osl", where)),
-        measured=figures(cells, _MEASURED, where),
+        measured=figures(cells, _MEASURED, where) | _watts(cells, system, where),
         other=figures(cells, _OTHER, where),
         flag=cells.get("flag", ""),
         version=cells.get("backend_version", ""),
@@ -58,3 +59,10 @@ def read(catalog: Catalog, file: str, row: int, cells: Cells) -> tuple[Run, ...]
         **about(cells),
     )
     return (run,)
+
+
+def _watts(cells: Cells, system: str, where: str) -> dict[str, float]:
+    """Watts of an accelerator with its share of the host, where its board was metered."""
+    if not cells.get("watts_per_gpu") or system not in HOST_W:
+        return {}
+    return {"watts": number(cells, "watts_per_gpu", where) + HOST_W[system]}

@@ -5,9 +5,9 @@ over measured TPOT rises by 0.025 a minor version between 0.11 and 0.18 and is z
 that names 0.17 has steps exp(-0.025 x 4) = 0.905 times as long. Of SGLang and TensorRT-LLM a trend
 fitted without a cell makes that cell worse, so there is none (`docs/accuracy.md`).
 
-On AMD, engines as they are installed take general kernels in the place of AMD's own library (AITER,
-`VLLM_ROCM_USE_AITER` is off by default). What the library gives is published: DeepSeek-V3/R1 2.1
-times as fast, Llama-3.1-405B 1.04 at 100 requests in flight. The constants stand for engines with it.
+On AMD, engines as they are installed take general kernels in the place of AMD's own library (AITER;
+vLLM has it off by default). What the library gives is published: DeepSeek-V3/R1 2.1 times as fast,
+Llama-3.1-405B 1.04 times at 100 requests in flight. The constants stand for engines with it.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ _FOLDS = {
     "interval80_coverage_pct": "in 80 %",
     "widths": "half-widths",
 }
+_GOALS = {"of": "of", "figure": "figure", "n": "points", "found_pct": "found", "goal": "goal"}
 _METRICS = ("tpot", "ttft", "tokens_s_gpu")
 _SPLITS = {
     "bare_model": "model without calibration",
@@ -174,15 +175,19 @@ def backtest(
     """Predict measured points and report the errors."""
     with answering(as_json):
         from tokenfleet.backtest import backtest as run
+        from tokenfleet.backtest.goals import goal_rows
 
         own = book(catalog)
         report = run(points or None, catalog=own, calibration=_calibration(calibration))
         by_split = run(points or None, catalog=own).folds() if folds else {}
+        goals = goal_rows(by_split, report.results, report.refused())
         if as_json:
-            extra = {"folds": by_split} if folds else {}
+            extra = {"folds": by_split, "goals": goals} if folds else {}
             say_json({**report.to_json(), "calibration": calibration or "shipped", **extra})
         elif folds:
             _show_folds(by_split)
+            say("what the model has to show, %:")
+            table(goals, _GOALS)
         else:
             _show_errors(report)
 
