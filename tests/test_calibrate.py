@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from tokenfleet.backtest import SHIPPED as SHIPPED_POINTS
 from tokenfleet.backtest import Report, backtest
+from tokenfleet.backtest.goals import goal_rows
 from tokenfleet.calibration import (
     LEVELS,
     METRICS,
@@ -460,6 +461,41 @@ def test_a_kind_left_out(folds: dict[str, dict[str, Any]]) -> None:
 
 def test_power_of_a_model_left_out(folds: dict[str, dict[str, Any]]) -> None:
     assert folds["new_model_power"]["overall"]["watts_mape_pct"] <= 8.0
+
+
+# Of every row of the last table of `backtest --folds`: the least and the most that it may be, %.
+GOALS = {
+    ("closed loops", "TPOT, median"): (0.0, 9.0),  # goal 8
+    ("closed loops", "tokens/s, median"): (0.0, 9.2),  # goal 8
+    ("closed loops", "TTFT, median"): (0.0, 29.0),  # goal 22
+    ("new kind", "TPOT, median"): (0.0, 15.0),
+    ("new kind", "inside 80 %"): (75.0, 85.0),
+    ("separate pools", "TPOT, mean"): (0.0, 12.0),
+    ("separate pools", "tokens/s, mean"): (0.0, 16.5),  # goal 15
+    ("MLPerf v5.1 offline", "tokens/s, mean"): (0.0, 10.0),
+    ("MLPerf v5.1 server", "tokens/s, mean"): (0.0, 17.0),  # goal 14
+    ("MLPerf v5.1 interactive", "tokens/s, mean"): (0.0, 14.0),
+    ("AMD, a model left out", "TPOT, median"): (0.0, 14.5),  # goal 14
+    ("host-bound", "tokens/s, median"): (0.0, 18.0),
+    ("MLPerf v6.0 offline, v5.1 known", "tokens/s, mean"): (0.0, 11.5),  # goal 10
+    ("MLPerf v6.0 server, v5.1 known", "tokens/s, mean"): (0.0, 27.0),  # one row; goal 14
+    ("MLPerf v6.0 interactive, v5.1 known", "tokens/s, mean"): (0.0, 14.0),
+    ("load at most a tenth", "J/token, signed mean"): (-12.0, 12.0),
+    ("load a quarter to a half", "J/token, signed mean"): (-12.0, 12.0),
+    ("load full", "J/token, signed mean"): (-12.0, 12.0),
+}
+
+
+def test_every_goal_has_a_row_that_holds(folds: dict[str, dict[str, Any]]) -> None:
+    report = backtest(calibration=Calibration.read(SHIPPED))
+    rows = goal_rows(folds, report.results, report.refused())
+    found = {(r["of"], r["figure"]): r["found_pct"] for r in rows if r["found_pct"] is not None}
+    assert set(found) == set(GOALS)
+    assert {k: x for k, x in found.items() if not GOALS[k][0] <= x <= GOALS[k][1]} == {}
+    page = PAGE.read_text(encoding="utf-8")
+    for row in rows[:-1]:
+        shown = f"| {row['of']} | {row['figure']} | {row['n']:,.0f} | {row['found_pct']:.1f} |"
+        assert shown in page, shown
 
 
 def test_in_sample_and_out_of_fold_stay_close(folds: dict[str, dict[str, Any]]) -> None:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from tokenfleet.calibration.maturity import log_step_time
+from tokenfleet import optimize_fleet
+from tokenfleet.calibration.maturity import log_as_installed, log_step_time
 from tokenfleet.points.rates import plain_scenario
 from tokenfleet.problem.knowledge import add_time_factors
 from tokenfleet.problem.specification import build_specification
@@ -37,3 +38,20 @@ def test_a_plan_has_the_times_of_its_engine_version() -> None:
     factors = spec.data["workloads"][0]["time_factors"]
     assert all(row["tpot"] == row["load"] == pytest.approx(math.exp(-0.1)) for row in factors)
     assert all(row["ttft"] == row["prefill_load"] == 1.0 for row in factors)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "routed", "factor"),
+    [("AMD", True, 2.1), ("AMD", False, 1.04), ("NVIDIA", True, 1.0)],
+)
+def test_a_step_without_a_vendors_own_kernels(vendor: str, routed: bool, factor: float) -> None:
+    """What AMD's library is published to give: DeepSeek-V3 and Llama-3.1-405B."""
+    assert math.exp(log_as_installed(vendor, routed=routed)) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(("system", "said"), [("mi300x_8", 1), ("h200_sxm_8", 0)])
+def test_a_plan_says_which_kernels_it_counts_on(system: str, said: int) -> None:
+    offer = {"id": "od", "system": system, "kind": "on_demand", "price_usd_per_gpu_h": 3.0}
+    data = plain_scenario(["gpt-oss-20b"]) | {"systems": [system], "offers": [offer]}
+    named = [row.system for row in optimize_fleet(data).warnings if row.kind == "kernels"]
+    assert named == [system] * said

@@ -97,6 +97,8 @@ def test_a_slice_is_no_accelerator(name: str) -> None:
         ("Qwen/Qwen3.6-27B-FP8", "qwen3.6-27b", "fp8_block"),
         ("mistralai/Mistral-Small-24B-Instruct-2501", "mistral-small-24b", "bf16"),
         ("mistralai/Mistral-Large-Instruct-2407", "mistral-large-2", "bf16"),
+        ("mistralai/Mistral-Large-Instruct-2411", "mistral-large-2", "bf16"),
+        ("google/gemma-3-27b-it-qat-int4", "gemma-3-27b", "int4"),
         ("mistralai/Mistral-Large-3-675B-Instruct-2512", "mistral-large-3", "fp8_block"),
         ("mistralai/Devstral-2-123B-Instruct-2512", "devstral-2-123b", "fp8"),
         ("microsoft/phi-4", "phi-4", "bf16"),

@@ -30,12 +30,13 @@ _SAME_AS = {
     "llama-3-3-nemotron-super-49b-v1": "nemotron-super-49b",
     "llama-3.3-nemotron-super-49b-v1": "nemotron-super-49b",
     "mistral-large-instruct-2407": "mistral-large-2",
+    "mistral-large-instruct-2411": "mistral-large-2",
 }
 # What a serving name adds to a model's own: who published it, tuning, number format, date.
 _PREFIX = re.compile(r"^(meta[-.]|nvidia-)")
 _FORMAT = (
     r"fp8|fp4|nvfp4|mxfp4|bf16|fp16|int4|int8|awq|gptq|w4a16|w8a8|fp8-dynamic|fp8-block|fp8-kv|"
-    r"n?v?fp4-v\d|mxfp4-preview|gptq-int4|gptq-int8|awq-int4|gguf|bnb-4bit|quantized\.w4a16|"
+    r"n?v?fp4-v\d|mxfp4-preview|gptq-int4|gptq-int8|awq-int4|qat|gguf|bnb-4bit|quantized\.w4a16|"
     r"quantized\.w8a8|mxfp8|w8a8-fp8|w4a8|w4afp8|nf4|[48]bit|q\d(-k)?(-[sml01])?"
 )
 _SUFFIX = re.compile(

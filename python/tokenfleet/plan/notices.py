@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from tokenfleet.calibration.maturity import log_as_installed
 from tokenfleet.catalog import Catalog
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.horizon_rows import OverTime
@@ -22,6 +24,7 @@ def notices(built: Built, result: MixResult) -> tuple[Notice, ...]:
         *(Notice(kind="scenario", text=str(w)) for w in built.loaded.warnings),
         *_confidence(built.loaded.scenario.sure),
         *_quality(built, result),
+        *_own_kernels(built, result),
     )
 
 
@@ -68,6 +71,21 @@ def _confidence(confidence: float | None) -> tuple[Notice, ...]:
         "from its 80 % interval; measured tails are heavier than normal ones"
     )
     return (Notice(kind="confidence", text=text),)
+
+
+def _own_kernels(built: Built, result: MixResult) -> Iterator[Notice]:
+    """Systems that are as fast as this only with kernels that engines leave off as installed."""
+    catalog = built.loaded.catalog
+    used = {str(c.label.get("system", "")) for c in result.candidates} & catalog.systems.keys()
+    for system in sorted(used):
+        slower = math.exp(log_as_installed(catalog.system(system).vendor or "", routed=True))
+        if slower > 1.0:
+            text = (
+                f"{system}: engines are taken to run AMD's own kernels, which they leave off as "
+                "installed (VLLM_ROCM_USE_AITER, SGLANG_USE_AITER): without them steps of a "
+                f"mixture of experts take {slower:.1f} times as long"
+            )
+            yield Notice(kind="kernels", text=text, system=system)
 
 
 def _quality(built: Built, result: MixResult) -> tuple[Notice, ...]:
