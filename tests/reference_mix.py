@@ -195,6 +195,7 @@ class ScipMix:
         self.contracted = sum(s.contracted_power_usd_per_year for s in problem.sites)
         self.embodied: dict[int, Weighted] = {}  # kg by block
         self.standing: dict[str, dict[int, list[Any]]] = {}  # by type and block: systems
+        self.working: dict[str, dict[int, list[Any]]] = {}  # those on which something may run
         self.staffed: dict[int, list[Any]] = {}  # by site: systems that its staff looks after
         self.of_candidate: dict[int, list[Any]] = {}  # replicas
         self.scale = self._scale()
@@ -264,7 +265,7 @@ class ScipMix:
         year = {} if pool.elastic else self._systems(offers)
         self.capex += [(problem.offers[o].capex_usd, x) for o, x in year.items()]
         # Owned systems count towards their type also where a block has lost their site.
-        self._stand(pool.system, range(len(problem.blocks)), year)
+        self._stand(pool.system, range(len(problem.blocks)), year, bool(candidates))
         used = self.model.addVar(vtype="B")
         held: dict[int, Any] = {}
         for b in up:
@@ -275,7 +276,7 @@ class ScipMix:
             if pool.reserve:
                 self.model.addCons(total <= MOST_SYSTEMS * used)
             if pool.elastic:
-                self._stand(pool.system, [b], systems)
+                self._stand(pool.system, [b], systems, bool(candidates))
             self._pay(p, b, systems)
             self._room(p, b, systems)
             fixed = not pool.elastic and not problem.relayout
@@ -286,9 +287,14 @@ class ScipMix:
                 self._pack(p, held, total - pool.reserve * used)
             self._flows(b, p, held)
 
-    def _stand(self, system: str, blocks: Iterable[int], systems: dict[int, Any]) -> None:
+    def _stand(
+        self, system: str, blocks: Iterable[int], systems: dict[int, Any], able: bool
+    ) -> None:
+        """Notes systems of a type; those on which nothing may run do not count for its least."""
         for b in blocks:
             self.standing.setdefault(system, {}).setdefault(b, []).extend(systems.values())
+            if able:
+                self.working.setdefault(system, {}).setdefault(b, []).extend(systems.values())
 
     def _systems(self, offers: list[int]) -> dict[int, Any]:
         return {o: self._whole(min(self.problem.offers[o].supply, MOST_SYSTEMS)) for o in offers}
@@ -421,7 +427,7 @@ class ScipMix:
     def _kinds(self) -> None:
         """System types, systems of each in every block, layouts of each workload."""
         objective = self.problem.objective
-        for blocks in self.standing.values():
+        for blocks in self.working.values():
             for systems in blocks.values():
                 least = objective.least_systems_per_type
                 self.model.addCons(quicksum(systems) >= least * self._any(systems, MOST_SYSTEMS))

@@ -24,9 +24,11 @@ from test_fleet_simulation import simulate as simulate_fleet
 from test_simulate import lengths, load_s, one_class
 from test_simulation import LIGHT, scenario, trace_file
 from tokenfleet import _core
+from tokenfleet.mix.solver.highs import wait_for
 from tokenfleet.plan.rows import Position
 from tokenfleet.simulation.fleet import Whole
 from tokenfleet.simulation.loads import sweep
+from tokenfleet.verify import bound
 
 Json = dict[str, Any]
 ENDLESS = replace(LIGHT, requests=2_000_000_000)
@@ -216,3 +218,17 @@ def test_the_command_prints_what_was_simulated(
     assert found["interrupted"] is not bool(options)
     if options:  # the plan itself was simulated to the end
         assert found["groups"]
+
+
+def test_ctrl_c_while_a_bound_is_checked_keeps_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HiGHS's own wait would hear it and go on; the check ends, and a short one is made."""
+    calls = []
+
+    def stopped(solver: Any) -> bool:
+        calls.append(wait_for(solver))
+        return len(calls) == 1
+
+    monkeypatch.setattr(bound, "wait_for", stopped)
+    plan = tf.optimize_fleet(scenario())
+    assert plan.interrupted and len(calls) > 1
+    assert plan.bound_check != "none"

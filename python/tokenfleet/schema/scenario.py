@@ -77,7 +77,8 @@ class Objective(Row):
         default=1e-3,
     )
     least_systems_per_type: PositiveCount = quantity(
-        "Least systems of a type that is used at all, in every load block in which it stands",
+        "Least systems of a type that is used at all, in every load block in which it stands; a "
+        "system on which no workload may run does not count",
         "systems",
         default=1,
     )

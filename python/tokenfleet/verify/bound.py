@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.effort import Deadline
-from tokenfleet.mix.solver.highs import PROVEN, certify, relative_gap
+from tokenfleet.mix.solver.highs import PROVEN, certify, relative_gap, wait_for
 from tokenfleet.mix.solver.silent import SilentHighs, silent_highs
 from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, pairs_used
 from tokenfleet.verify.second import Formulation, formulate, unreserved
@@ -73,6 +73,12 @@ class Claim:
     bound: float
     value: float
     pairs: frozenset[tuple[int, int]]  # (pool, candidate) that the plan uses
+
+
+def _run(solver: SilentHighs) -> None:
+    """Runs HiGHS. Its own wait hears Ctrl-C and goes on; here it ends the check."""
+    if wait_for(solver):
+        raise KeyboardInterrupt
 
 
 def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResult:
@@ -243,7 +249,7 @@ class Prices:
         factor = _factor(cost)
         solver = self._grown(factor * cost)
         solver.setOptionValue("time_limit", solver.getRunTime() + max(self.clock.left(), _LEAST_S))
-        solver.run()
+        _run(solver)
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         solution = solver.getSolution()
@@ -378,7 +384,7 @@ class _Whole:
         model = _model(self.form, columns, factor * self.costs[columns], integral=True)
         model.offset_ = factor * self.constant
         solver.passModel(model)
-        solver.run()
+        _run(solver)
         if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
             return enough
         return min(float(solver.getInfo().mip_dual_bound) / factor, enough)
