@@ -34,6 +34,14 @@ def test_tails_follow_the_simulator() -> None:
     assert sum(ratio < plain.LEAST for ratio in ratios) <= 1
 
 
+def test_a_verified_plan_promises_no_less_than_was_simulated() -> None:
+    """Answers of one length behind a router, prompts of several steps, a batch short of full."""
+    seeds = (63, 140, 254, 260)
+    ratios = [row.ratio for seed in seeds for row in plain.held(seed, 2500, 4, "brief")]
+    assert len(ratios) == 2 * len(seeds)
+    assert max(ratios) <= plain.MOST * NOISE
+
+
 def test_a_plan_that_holds_is_judged_once() -> None:
     plan = tf.optimize_fleet(plain.scenario(200), compare_single=False, verify="brief")
     found = plan.verification

@@ -19,6 +19,7 @@ import tokenfleet as tf
 from scenarios import hall
 from test_cli import answer, run
 from tokenfleet.errors import SchemaError
+from tokenfleet.plan.promises import no_earlier
 from tokenfleet.plan.rows import Plan
 from tokenfleet.report.figures.simulation import figures
 from tokenfleet.schema import Length
@@ -474,3 +475,23 @@ def test_the_plot_marks_capacity(planned: tuple[Json, Json]) -> None:
         (one.scale, ms) for one, ms in zip(points, curves(points)["ttft_p50_ms"], strict=True)
     )
     assert all(panel.draw(720) for panel in drawn)
+
+
+def test_no_promise_is_earlier_than_what_was_simulated() -> None:
+    """As far as the limit; a later promise and one that was not simulated stand."""
+    rows = tf.optimize_fleet(scenario()).slo
+    row = rows[0]
+    assert row.promised_ms is not None and row.promised_ms < 0.99 * row.limit_ms
+    key = (row.workload, row.cls, row.metric, row.percentile)
+
+    def promised(simulated_ms: float) -> Any:
+        (first, *others) = no_earlier(rows, {key: simulated_ms})
+        assert tuple(others) == rows[1:]
+        return first
+
+    between = 0.5 * (row.promised_ms + row.limit_ms)
+    assert promised(between).promised_ms == between
+    assert promised(between).headroom_ms == row.limit_ms - between
+    assert promised(2.0 * row.limit_ms).promised_ms == row.limit_ms
+    assert promised(0.5 * row.promised_ms) == row
+    assert no_earlier(rows, {}) == rows

@@ -27,6 +27,7 @@ from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import Extras, plan_of
 from tokenfleet.plan.match import origin_of
 from tokenfleet.plan.other import other_answer
+from tokenfleet.plan.promises import no_earlier
 from tokenfleet.plan.rows import OtherAnswer, Plan, Way
 from tokenfleet.plan.ways import ways
 from tokenfleet.problem import Built, build
@@ -154,7 +155,10 @@ def optimize_fleet(
         other = None if apart is None else _other(built, result, apart)
         rows = () if each is None else _unless_stopped(each) or ()
     known = extras(built, result, time.perf_counter() - begun)
-    verification = None if judge is None else judge.verification()
+    verification = None
+    if judge is not None:
+        verification = judge.verification()
+        known = replace(known, slo=no_earlier(known.slo, judge.latest_ms))
     return plan_of(result, replace(known, verification=verification, other=other, ways=rows))
 
 
@@ -340,7 +344,10 @@ def _checked(
     least = least_to_check(options)
     left = options.time_limit_s - result.seconds
     seconds = least if result.interrupted else max(least, left)
-    return with_checked_bound(result, options.gap, seconds * _patience(built, slowness))
+    try:
+        return with_checked_bound(result, options.gap, seconds * _patience(built, slowness))
+    except KeyboardInterrupt:  # the plan stands, with as much of a check as one has at least
+        return with_checked_bound(replace(result, interrupted=True), options.gap, least)
 
 
 def _patience(built: Built, slowness: Slowness) -> float:

@@ -56,12 +56,18 @@ impl Among {
         (2.0 * self.varied).min(1.0)
     }
 
+    /// How far prompts come together: answers of one length that began together end together, and the
+    /// router sends as many prompts to where they have. Two replicas hardly differ.
+    pub fn herds(&self) -> f64 {
+        (1.0 - 2.0 / self.count).max(0.0) * (1.0 - self.apart())
+    }
+
     /// Replicas that share a queue for a place: where answers end together the others do not help as much.
     pub fn pooled(&self) -> f64 {
         if self.count == 1.0 {
             return 1.0;
         }
-        self.count.powf(0.5 + 0.5 * self.apart())
+        self.count.powf(0.7 + 0.3 * self.apart())
     }
 }
 
@@ -78,5 +84,20 @@ impl Calmer {
     /// Where it has fallen as far as `exp(−t/scale)` has at `t`.
     pub fn at(&self, t: f64) -> f64 {
         2.0 * t / (1.0 + (1.0 + 4.0 * self.bend * self.scale * t).sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_one_length_come_in_herds_to_more_than_two_replicas() {
+        let among = |count, varied| Among { count, varied };
+        assert_eq!(among(1.0, 0.0).herds(), 0.0);
+        assert_eq!(among(2.0, 0.0).herds(), 0.0);
+        assert_eq!(among(8.0, 0.0).herds(), 0.75);
+        assert_eq!(among(8.0, 0.25).herds(), 0.375);
+        assert_eq!(among(8.0, 0.5).herds(), 0.0);
     }
 }

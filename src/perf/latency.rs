@@ -51,6 +51,8 @@ pub struct Pressure {
     spread: f64,
     /// Variance of how many of them come while an answer runs, as a share of Poisson's.
     irregular: f64,
+    /// How far prompts come together, [`Among::herds`].
+    herds: f64,
     /// Most prompts that a step holds, s; infinite where that is not counted on.
     chunk_s: f64,
 }
@@ -168,11 +170,13 @@ impl Pressure {
         if busy >= 1.0 {
             return None;
         }
+        let answers = active().map(|(k, rate)| (rate, &replica.work[k]));
+        let among = Among::new(replicas, answers);
+        let stretch = queue_stretch(busy, replica.role.shares_steps());
         let (mut queue, mut uneven) = (Tail::default(), 0.0);
         for (k, rate) in active() {
             let (times, work) = (&replica.classes[k], &replica.work[k]);
             let residual = 0.5 * held(k) * work.spread;
-            let stretch = queue_stretch(busy, replica.role.shares_steps());
             queue.push(rate / lanes * held(k), residual * stretch);
             uneven += rate * times.load * uneven_load(times.load, work.output_spread, prompts);
         }
@@ -181,9 +185,8 @@ impl Pressure {
             pressure.prompt_noise += pressure.noise_of(replica, k);
             pressure.spread = pressure.spread.max(replica.work[k].spread);
         }
-        let answers = active().map(|(k, rate)| (rate, &replica.work[k]));
-        let among = Among::new(replicas, answers);
         pressure.irregular = among.irregular();
+        pressure.herds = among.herds();
         pressure.chunk_s = replica.chunk_s;
         pressure.queue = queue;
         if busy > 0.0 && replica.role.shares_steps() {
@@ -357,6 +360,7 @@ impl Pressure {
             prompt_noise: 0.0,
             spread: 1.0,
             irregular: 1.0,
+            herds: 0.0,
             chunk_s: f64::INFINITY,
         }
     }
@@ -459,6 +463,7 @@ impl Pressure {
             stretched = stretched_steps(self.tau, stretch);
             let step_s = self.tau * stretch;
             shared = Shared::at(i, step_s, self.prompt_noise, self.spread);
+            shared.part += self.herds * (1.0 - shared.part);
         }
         let own = |i: usize| own_ttft(replica, k, i).at(self.tau, self.beside) + stretched;
         let parts = |i: usize| (own(i), self.wait[i]);

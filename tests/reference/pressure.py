@@ -32,6 +32,7 @@ class Pressure:
     bend: float = 0.0
     busy: float = 0.0
     chunk_s: float = math.inf
+    herds: float = 0.0
 
     def prompts(self, i: int) -> float:
         """Waiting for the prompts before: mean or percentile."""
@@ -228,15 +229,18 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
     busy = sum(rate * service for rate, service, _ in services)
     if busy >= 1:
         return None
+    varied = varied_answers(r, mix)
+    # Answers of one length end together, and as many prompts follow them to the same replica.
+    herds = max(1.0 - 2.0 / replicas, 0.0) * (1.0 - min(2.0 * varied, 1.0))
+    stretch = queue_stretch(r, busy)
     queue = [
-        (rate * service, 0.5 * service * spread * queue_stretch(r, busy))
+        (rate * service, 0.5 * service * spread * stretch)
         for rate, service, spread in services
         if rate * service > 0
     ]
     uneven = sum(f * r.classes[k].load * uneven_load(r, k, 1.0 - share) for k, f in mix)
     uneven = uneven / u if u > 0 else 0.0
-    varied = varied_answers(r, mix)
-    pooled = replicas ** min(0.5 + varied, 1.0)
+    pooled = replicas ** (0.7 + 0.3 * min(2.0 * varied, 1.0))
     slots = slots_tail(r, u, (n + busy * lanes, 1.0 - share, uneven), pooled)
     on_lane = [(k, f / lanes) for k, f in mix]
     spread = max((r.classes[k].spread for k, _ in mix), default=1.0)
@@ -251,7 +255,7 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
         held_s = busy / rate
         bend = (1.0 - 1.0 / replicas) * min(2.0 * varied, 1.0) / (2.0 * requests * held_s**2)
     irregular = varied + (1.0 - varied) / replicas
-    return Pressure(*known, replicas, irregular, share_met, bend, busy, chunk_s)
+    return Pressure(*known, replicas, irregular, share_met, bend, busy, chunk_s, herds)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenfleet import _core
@@ -32,7 +32,7 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
 
     `promised_ms` holds at the confidence asked for; `expected_ms` is what the model expects of the
     same replica, and `interval_ms` holds 80 % of what would be measured, by the calibration's
-    residuals on runs left out of its fit.
+    residuals on runs left out of its fit. `no_earlier` holds them against a simulation.
     """
     if built.core is None or built.specification is None:
         return ()
@@ -57,6 +57,25 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
         knowledge = judge.of(w, candidate.label)
         rows.append(_promise(built, (w, j, k), value, parts or (math.inf, 0.0), knowledge))
     return tuple(rows)
+
+
+def no_earlier(
+    rows: Sequence[Promise], latest_ms: Mapping[tuple[str, str, str, str], float]
+) -> tuple[Promise, ...]:
+    """The promises where they have been simulated: none is earlier than what was, up to its limit.
+
+    A limit that the simulation misses is said by the verification.
+    """
+
+    def held(row: Promise) -> Promise:
+        seen = latest_ms.get((row.workload, row.cls, row.metric, row.percentile), 0.0)
+        later = min(seen, row.limit_ms)
+        if row.promised_ms is None or later <= row.promised_ms:
+            return row
+        changed = {"promised_ms": later, "headroom_ms": row.limit_ms - later}
+        return row.model_copy(update=changed)
+
+    return tuple(map(held, rows))
 
 
 def expected_core(built: Built) -> Any:

@@ -320,7 +320,9 @@ class Promise(Row):
     metric: Metric = about("What is limited: time to first token, per output token, or end to end")
     percentile: Percentile = about("Percentile of the requests, or their mean")
     promised_ms: Number | None = quantity(
-        "Latency at the plan's confidence; null where the model gives none", "ms"
+        "Latency at the plan's confidence, no earlier than what was simulated; null where the "
+        "model gives none",
+        "ms",
     )
     expected_ms: Number | None = quantity("What the model expects of the same replica", "ms")
     limit_ms: NonNegative = quantity("The limit", "ms")
