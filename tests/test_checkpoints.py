@@ -308,3 +308,36 @@ def test_a_hostile_repository_is_not_run(plan: Plan) -> None:
     told = text.replace("vllm serve", "printf '%s\\n'")
     done = subprocess.run(["sh"], input=told, env={}, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "a'; echo b $(echo c)"
+
+
+def test_a_model_of_its_own_under_a_known_id_has_no_facts_of_the_other(tmp_path: Path) -> None:
+    known = "llama-3.1-8b"
+    path = tmp_path / "own.yaml"
+
+    def merged(row: Json, **more: Any) -> Any:
+        path.write_text(yaml.safe_dump({"models": [row], **more}), encoding="utf-8")
+        return merge_files(CATALOG, [path])
+
+    def formats(catalog: Any) -> set[str]:
+        return {c.precision for c in catalog.checkpoints if c.model == known}
+
+    shipped = CATALOG.models[known].model_dump(mode="json", exclude_none=True)
+    longer = merged({**shipped, "max_context": 16_384, "source": "how we serve it"})
+    assert formats(longer) == formats(CATALOG) != set()
+    assert not any("another model" in str(w) for w in longer.warnings)
+    other = merged({"id": known, "source": "ours", **SHAPE})
+    assert formats(other) == set()
+    assert not [q for q in other.quality if q.model == known]
+    assert any("published checkpoints" in str(w) and known in str(w) for w in other.warnings)
+    weights = {
+        "model": known,
+        "precision": "fp8",
+        "repository": "/weights/ours",
+        "source": "ours",
+        "as_of": "2026-07-01",
+    }
+    assert formats(merged({"id": known, "source": "ours", **SHAPE}, checkpoints=[weights])) == {
+        "fp8"
+    }
+    others = {c.key for c in CATALOG.checkpoints if c.model != known}
+    assert {c.key for c in other.checkpoints} == others

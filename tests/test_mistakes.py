@@ -82,6 +82,35 @@ EDITS = {
     "demand as a number": (
         "{requests_per_s: 5, peak_to_mean: 3}", "5", ".demand", "demand: {requests_per_s: 5}",
     ),
+    "a comma in a number": (
+        "input_tokens: 1500", "input_tokens: 1,500", ".classes[0]", "write numbers without commas: "
+        "input_tokens: 1500",
+    ),
+    "blanks of typesetting": (
+        "    model:", "\u00a0\u00a0\u00a0\u00a0model:", "line 4, column 1: U+00A0", "a plain one",
+    ),
+    "a colon of typesetting": ("name: chat", "name\uff1achat", "column 5: U+FF1A", "a plain one"),
+    "equals signs": ("name: chat", "[scenario]\nname = chat", "line 2", "as `name: value`"),
+    "a name of nothing": ("name: chat", "name: ''", "name", "write a name"),
+    "a long name": ("name: chat", f"name: {'x' * 300}", "name", "at most 200 characters"),
+    "groups as one word": (
+        BASE[BASE.index("sites:") : BASE.index("systems:")],
+        "sites: room\n",
+        "sites",
+        "- {id: room",
+    ),
+    "a limit in words": (
+        "{metric: ttft, percentile: p95, limit_ms: 2000}", "ttft < 2 s", ".slos[0]", "- {metric: ",
+    ),
+    "tokens for requests": (
+        "requests_per_s: 5", "tokens_per_s: 5", ".demand", "requests_per_s: those tokens",
+    ),
+    "users for requests": (
+        "requests_per_s: 5", "users: 500", ".demand.users", "requests_per_s: users",
+    ),
+    "a name of formats": (
+        "    model:", "    quantization: awq\n    model:", ".quantization", "precisions",
+    ),
 }  # fmt: skip
 ADDED = {
     "percent": ("finance: {cost_of_capital: 8}", "finance.cost_of_capital", "8 % is 0.08"),
@@ -110,6 +139,17 @@ ADDED = {
     "a price of a thousand tokens": (
         "apis: [{id: x, workload: chat, region: eu, usd_per_1k_input: 0.0001, "
         "usd_per_mtok_output: 1}]", "apis[0] (id 'x').usd_per_1k_input", "usd_per_mtok_input: 0.1",
+    ),
+    "a day that no month has": ("as_of: 2026-13-45", "as_of", "no such day"),
+    "a confidence in words": ("confidence: high", "confidence", "or expected"),
+    "a currency": ("currency: EUR", "currency", "US dollars"),
+    "a goal's type": ("objective: {type: least_cost}", "objective.type", "kind"),
+    "spares": ("spares: 1", "spares", "reserve"),
+    "speculation in the search": (
+        "search: {speculation: yes}", "search.speculation", "speculation at the top",
+    ),
+    "an entry of no price book": (
+        "apis: [{id: x, workload: chat, region: eu, price: gpt-5}]", "gpt-5", "; or give",
     ),
     "a month": ("as_of: July 2026", "as_of", "year-month-day: 2026-07-01"),
     "an engine's own name": ("engines: [vLLM]", "engines[0]", "vllm"),
@@ -287,6 +327,10 @@ ROWS = {  # of a table of measured columns: text, where the fault is, what to do
     "a name of an accelerator": (
         f"{HEADER}\nchat,turn,H100,8,10\n", "csv: row 2: system: unknown", "h100_sxm_8",
     ),
+    "no first line": ("chat,turn,h100_sxm_8,8,10\n", "csv: its first line", "known: "),
+    "an open quote": (
+        f'{HEADER}\nchat,"turn,h100_sxm_8,8,10\n', "csv: row 2", "close the quotes",
+    ),
     "a decimal comma": (
         f'{HEADER}\nchat,turn,h100_sxm_8,8,"10,5"\n', "csv: row 2", "decimals with a point",
     ),
@@ -304,6 +348,61 @@ def test_a_table_of_columns(case: str, tmp_path: Path) -> None:
     assert caught.value.message.count("\n") == 0  # said once
     assert f"cols.{place}" in caught.value.message
     assert cure in caught.value.hint
+
+
+OWN = {  # files of a catalog: text, where the fault is, what to do
+    "an American day": (
+        "prices: [{system: h100_sxm_8, kind: buy, price_usd_per_system: 1, source: q, "
+        "as_of: 10/14/2026}]", "prices[0] (system 'h100_sxm_8').as_of", "2026-10-14",
+    ),
+    "a parameter of no plan": (
+        "tco: [{parameter: electricity, typical: 0.1, unit: USD/kWh, source: q}]",
+        "tco[0] (parameter 'electricity')", "electricity_usd_per_kwh",
+    ),
+    "a parameter in cents": (
+        "tco: [{parameter: electricity_usd_per_kwh, typical: 11, unit: ct/kWh, source: q}]",
+        "'ct/kWh' is not the unit", "in USD/kWh",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_a_file_of_the_catalog(case: str, tmp_path: Path) -> None:
+    text, place, cure = OWN[case]
+    path = tmp_path / "own.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SchemaError) as caught:
+        merge_files(load_catalog(), [path])
+    assert place in caught.value.message.replace(": as_of", ".as_of")
+    assert cure in caught.value.hint
+
+
+def test_limits_that_another_implies(tmp_path: Path) -> None:
+    """A p95 within 2 s says nothing beside a p99 within 1 s; one within 0.5 s does."""
+    path = tmp_path / "scenario.yaml"
+    first = "      - {metric: ttft"
+
+    def warned(limit: str) -> list[str]:
+        added = f"      - {{metric: ttft, {limit}}}\n{first}"
+        path.write_text(BASE.replace(first, added, 1), encoding="utf-8")
+        return [str(w) for w in load_scenario(path).warnings]
+
+    (said,) = warned("percentile: p99, limit_ms: 1000")
+    assert "slos[1]: says nothing beside slos[0]: p99 within 1000 ms" in said
+    (said,) = warned("percentile: p95, limit_ms: 1000")
+    assert "slos[1]: says nothing beside slos[0]: p95 within 1000 ms" in said
+    (said,) = warned("percentile: p90, limit_ms: 2500")
+    assert "slos[0]: says nothing beside slos[1]: p95 within 2000 ms" in said
+    assert not warned("percentile: p90, limit_ms: 500")
+    assert not warned("percentile: p99, limit_ms: 4000")
+
+
+def test_degrees_that_no_layout_has() -> None:
+    data: dict[str, Any] = yaml.safe_load(BASE)
+    data["search"] = {"tensor_parallel": [3]}
+    with pytest.raises(InfeasibleError, match="the search allows no layout") as caught:
+        optimize_fleet(data)
+    assert "tensor_parallel" in caught.value.hint and "memory" not in caught.value.hint
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "cases" / "newcomer" / "mistakes"

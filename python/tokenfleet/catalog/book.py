@@ -165,7 +165,7 @@ class Catalog:
         edition = "the price book" if vintage is None else f"the price book {vintage}"
         raise CatalogError(
             f"{edition} has no hosted API {name!r}",
-            f"{did_you_mean(name, {row.id for row in rows})} Or give usd_per_mtok_input and "
+            f"{did_you_mean(name, {row.id for row in rows})}; or give usd_per_mtok_input and "
             "usd_per_mtok_output",
         )
 

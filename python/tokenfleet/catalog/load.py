@@ -163,6 +163,21 @@ def _check_names(catalog: Catalog, source: str, row: BaseModel) -> None:
         if name not in known:
             hint = f"{did_you_mean(name, known)} Rows are read in order: add it first"
             raise SchemaError(f"{source}: {name!r} is not in the catalog", hint)
+    if isinstance(row, TcoRow):
+        _check_parameter(catalog, source, row)
+
+
+def _check_parameter(catalog: Catalog, source: str, row: TcoRow) -> None:
+    """A cost parameter must be one that a plan reads, in its unit."""
+    if row.parameter not in catalog.tco:
+        hint = did_you_mean(row.parameter, catalog.tco)
+        raise SchemaError(f"{source}: no plan reads a parameter {row.parameter!r}", hint)
+    unit = catalog.tco[row.parameter].unit
+    if row.unit != unit:
+        raise SchemaError(
+            f"{source}: unit: {row.unit!r} is not the unit of {row.parameter}",
+            f"give the figures in {unit}",
+        )
 
 
 def _existing(catalog: Catalog, table: str, row: dict[str, Any]) -> BaseModel | None:
@@ -238,9 +253,40 @@ def _apply_model(catalog: Catalog, source: str, row: dict[str, Any], path: Path)
         found = imported.warnings
         row = {**imported.architecture.model_dump(), **row}
     new = validate(ModelRow, row, source)
+    old = catalog.models.get(new.id)
+    if old is not None and _facts(old) != _facts(new):
+        catalog, left = _without_facts(catalog, new.id)
+        found = (*found, *left)
     changed = replace(
         catalog,
         models={**catalog.models, new.id: new},
         warnings=catalog.warnings + tuple(SchemaWarning(source, text) for text in found),
     )
     return _marked(changed, f"models:{new.id}")
+
+
+def _facts(model: ModelRow) -> dict[str, Any]:
+    """What makes a model the one whose weights were published and scored."""
+    return model.model_dump(exclude={"source", "as_of", "max_context"})
+
+
+def _without_facts(catalog: Catalog, model: str) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalog without what it knows of the weights of another model of that name; rows of a
+    user's own stay."""
+    own = catalog.user_rows
+    checkpoints = tuple(
+        c
+        for c in catalog.checkpoints
+        if c.model != model or ":".join(("checkpoints", *c.key)) in own
+    )
+    quality = tuple(
+        q for q in catalog.quality if q.model != model or f"quality:{q.model}:{q.precision}" in own
+    )
+    left = {
+        "published checkpoints": len(catalog.checkpoints) - len(checkpoints),
+        "quality scores": len(catalog.quality) - len(quality),
+    }
+    told = " and ".join(f"{count} {what}" for what, count in left.items() if count)
+    text = f"takes the place of the catalog's {model}, whose {told} are of another model: left out"
+    changed = replace(catalog, checkpoints=checkpoints, quality=quality)
+    return changed, (text,) if told else ()

@@ -46,7 +46,7 @@ _PARTIAL_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 def _dated(value: Any) -> Any:
     text = str(value)
     if not _PARTIAL_DATE.fullmatch(text):
-        raise PydanticCustomError("partial_date", "Input should be YYYY, YYYY-MM or YYYY-MM-DD")
+        raise PydanticCustomError("iso_date", "Input should be YYYY, YYYY-MM or YYYY-MM-DD")
     return text
 
 

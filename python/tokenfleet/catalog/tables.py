@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.files.cures import csv_cure
 from tokenfleet.files.read import read_text
 from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import validate
@@ -42,7 +43,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             if filled:
                 rows.append((reader.line_num, filled))
     except csv.Error as error:
-        raise SchemaError(f"{path}: row {reader.line_num}: {error}", "fix the CSV") from None
+        raise SchemaError(f"{path}: row {reader.line_num}: {error}", csv_cure(error)) from None
     return header, rows
 
 
@@ -84,7 +85,12 @@ def _numeric(model: type[BaseModel]) -> frozenset[str]:
 
 def csv_table(path: Path, model: type[_Model]) -> list[_Model]:
     """All rows of a CSV file as `model`."""
-    _, rows = read_csv(path)
+    header, rows = read_csv(path)
+    if not rows and not model.model_fields.keys() & set(header):
+        known = did_you_mean(header[0], model.model_fields)
+        raise SchemaError(
+            f"{path}: its first line names no known column: {header[0][:40]!r}", known
+        )
     try:
         return [model.model_validate(typed(model, cells, "")) for _, cells in rows]
     except (SchemaError, ValidationError):  # again, with the name of every row at hand

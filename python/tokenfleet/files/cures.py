@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 
@@ -23,6 +24,10 @@ _CURES = (
     ("another document", "keep one scenario in a file: leave out what follows ---"),
     ("a key is not a word", "write a field as `name: value`"),
     ("merge keys", "write the fields out"),
+    (
+        "expected <document start>",
+        "write each field as `name: value`, a group's fields below its name",
+    ),
 )
 # What stands where JSON is broken, or what its parser says there, and what to do about it.
 _JSON_TEXT = (
@@ -38,6 +43,8 @@ _JSON_SAID = (
     ("Unterminated", "close the quotes of this line"),
 )
 _TAB = re.compile(r" *\t")
+# Blanks and colons of typesetting and of other scripts, which YAML takes for letters.
+_LOOKALIKE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufe55\uff1a\uff0c]")
 _TWO_COLONS = re.compile(r":\s.*:\s")
 
 
@@ -51,8 +58,25 @@ def yaml_fault(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
     where = f"line {mark.line + 1}, column {mark.column + 1}"
     if _TAB.match(line):
         return f"{where}: a tab in the indentation", "indent with spaces: YAML takes no tabs"
+    foreign = _foreign(lines[: mark.line + 1])
+    if foreign:
+        return foreign
     shown = f" at {line.strip()[:60]!r}" if line.strip() else ""
     return f"{where}: {problem}{shown}", _cure(error, lines, line)
+
+
+def _foreign(lines: list[str]) -> tuple[str, str] | None:
+    """A character that only looks like a blank, a colon or a comma: the last one."""
+    for number, line in reversed(list(enumerate(lines, start=1))):
+        match = _LOOKALIKE.search(line)
+        if match:
+            where = f"line {number}, column {match.start() + 1}"
+            code = f"U+{ord(match[0]):04X}"
+            return (
+                f"{where}: {code} only looks like a blank, a colon or a comma",
+                "write a plain one",
+            )
+    return None
 
 
 def _cure(error: yaml.MarkedYAMLError, lines: list[str], line: str) -> str:
@@ -85,3 +109,10 @@ def toml_cure(said: str) -> str:
     if "overwrite" in said or "twice" in said:
         return "keep one of them"
     return "write name = value, text in double quotes, and a group as [name]"
+
+
+def csv_cure(error: csv.Error) -> str:
+    """What to do where a CSV is broken, from what its parser says."""
+    if "unexpected end" in str(error) or "expected after" in str(error):
+        return "close the quotes of a cell, and put nothing between them and the comma"
+    return "write the row anew: cells apart by commas, text with a comma in double quotes"

@@ -224,6 +224,17 @@ for _name, (_pattern, _first) in _CORE.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first))
 
 
+def _day(loader: Any, node: Any) -> Any:
+    """A day, or its text where the calendar has none such: the field that wants one refuses it."""
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return loader.construct_yaml_str(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _day)
+
+
 def parse_yaml(text: str, source: str) -> Any:
     """YAML with limits on depth, nodes and aliases, without tags, merge or duplicate keys."""
     try:

@@ -20,6 +20,10 @@ _REASONS = 8  # shown where nothing can be built
 
 _LIMIT = "loosen the limit, allow another system or precision, or add an API"
 _MEMORY = "allow a system with more memory or a lower precision, shorten the class, or add an API"
+_SEARCH = (
+    "allow other degrees under `search`: tensor_parallel and the others must divide the model's "
+    "heads and the system's accelerators"
+)
 _FORMAT = "name a precision that a system computes in, allow another system, or add an API"
 _SYSTEM = "allow another system, give an offer for one, or add an API"
 _FIGURE = (
@@ -104,6 +108,8 @@ def _without_layouts(built: Built, w: int, counts: Mapping[str, int]) -> _Lack:
     """How many layouts failed at what, and the best that could be had."""
     assert built.specification is not None
     fit, too_large = counts["evaluated"], counts["memory"]
+    if not fit and not too_large:
+        return _Lack("the search allows no layout of it", _SEARCH)
     if not fit:
         return _Lack(f"of {too_large:,} layouts none fits the memory of its systems", _MEMORY)
     kinds = (("ttft", "a TTFT limit"), ("tpot", "a TPOT limit"), ("e2e", "a whole-request limit"))

@@ -20,7 +20,7 @@ from tokenfleet.catalog.book import ADD_MODEL
 from tokenfleet.catalog.load import TABLES
 from tokenfleet.catalog.parts import priced_parts, with_parts
 from tokenfleet.catalog.tables import csv_table, read_csv
-from tokenfleet.errors import SchemaError
+from tokenfleet.errors import CatalogError, SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
 from tokenfleet.files.kinds import is_plan
 from tokenfleet.files.read import load_data
@@ -103,7 +103,7 @@ def load_scenario(
     catalog = _with_parts(merge_files(catalog or load_catalog(), own), parsed)
     table = parsed.columns if isinstance(parsed.columns, str) else None
     parsed = _with_columns(parsed, folder, source)
-    parsed = _with_api_prices(_with_quality(parsed, catalog), catalog)
+    parsed = _with_api_prices(_with_quality(parsed, catalog), catalog, source)
     reader = _ClassReader(catalog, folder, source)
     classes = {
         workload.id: reader.read(workload, f"workloads[{i}] (id {workload.id!r})")
@@ -233,7 +233,7 @@ def _with_quality(scenario: Scenario, catalog: Catalog) -> Scenario:
     return scenario.model_copy(update={"quality": scenario.quality + added}) if added else scenario
 
 
-def _with_api_prices(scenario: Scenario, catalog: Catalog) -> Scenario:
+def _with_api_prices(scenario: Scenario, catalog: Catalog, source: str) -> Scenario:
     """Hosted APIs that name an entry of the price book, with its prices.
 
     Raises:
@@ -241,7 +241,10 @@ def _with_api_prices(scenario: Scenario, catalog: Catalog) -> Scenario:
     """
     if all(api.price is None for api in scenario.apis):
         return scenario
-    apis = tuple(_priced(api, catalog, scenario.price_vintage) for api in scenario.apis)
+    try:
+        apis = tuple(_priced(api, catalog, scenario.price_vintage) for api in scenario.apis)
+    except CatalogError as error:
+        raise CatalogError(f"{source}: apis: {error.message}", error.hint) from None
     return scenario.model_copy(update={"apis": apis})
 
 

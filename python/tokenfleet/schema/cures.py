@@ -20,6 +20,7 @@ from tokenfleet.schema.formats import WEIGHT_FORMATS, format_named
 from tokenfleet.schema.near import did_you_mean, nearest
 
 _MAX_PLACES = 3
+_ALIKE = 0.7  # share of letters at which a word in place of a group is taken for one of its choices
 _AMOUNT = re.compile(r"\s*[$€]?\s*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s]*)\s*")
 # Other units of a quantity, as a share of the field's own.
 _SCALES: dict[str, dict[str, float]] = {
@@ -68,7 +69,27 @@ _MEANT = {
     "gpus": "systems",
     "hardware": "systems",
     "budget": "annual_budget_usd",
+    "type": "kind",
+    "quantization": "precisions",
+    "dtype": "precisions",
+    "redundancy": "reserve",
+    "spares": "reserve",
 }
+# Fields that people look for and that no field is by itself: beside which one, and what to write.
+_TOLD = (
+    (
+        r"(in|out)?(put_)?tokens_per_\w+",
+        "requests_per_s",
+        "requests_per_s: those tokens / tokens of one",
+    ),
+    (
+        r"(concurrent_)?users|concurrency",
+        "requests_per_s",
+        "requests_per_s: users x requests of one",
+    ),
+    (r"growth\w*", "horizon", "horizon, and requests_per_s_by_date in each demand"),
+    (r"currency", "price_vintage", "money in US dollars, and leave this out"),
+)
 
 
 def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
@@ -80,8 +101,7 @@ def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
     field = field_at(model, loc)
     if kind == "unknown_key":
         key, known = context["key"], context["known"]
-        written = value.get(key) if isinstance(value, dict) else None
-        return _in_its_unit(key, written, known) or _belongs(key, known, model)
+        return _of_a_key(key, value if isinstance(value, dict) else {}, known, model)
     if kind == "missing":
         return _missing(str(loc[-1]) if loc else "", field)
     if value is None:
@@ -91,6 +111,32 @@ def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
         return _choice(value, choices, field)
     written = _CURES.get(kind)
     return written(value, context, field, loc) if written else ""
+
+
+def _of_a_key(key: str, row: dict[str, Any], known: Sequence[str], model: type[BaseModel]) -> str:
+    """What was meant by a field that is unknown."""
+    told = (
+        f"write {what}"
+        for written, beside, what in _TOLD
+        if beside in known and re.fullmatch(written, key.casefold())
+    )
+    return (
+        _split_by_commas(key, row)
+        or next(told, "")
+        or _in_its_unit(key, row.get(key), known)
+        or _belongs(key, known, model)
+    )
+
+
+def _split_by_commas(key: str, row: dict[str, Any]) -> str:
+    """`{input_tokens: 1,500}` is a field and an entry 500: the number that was meant."""
+    entries = [(str(name), value) for name, value in row.items()]
+    names = [name for name, _ in entries]
+    at = names.index(key) if key in names else 0
+    if not key.isdigit() or at == 0 or entries[at][1] is not None:
+        return ""
+    before, value = entries[at - 1]
+    return f"write numbers without commas: {before}: {value}{key}"
 
 
 def field_at(model: type[BaseModel], loc: Sequence[Any]) -> FieldInfo | None:
@@ -140,7 +186,8 @@ def _belongs(key: str, known: Sequence[str], model: type[BaseModel]) -> str:
     near = _near(key, known)
     if not places:
         return f"did you mean {', '.join(near)}?" if near else did_you_mean(key, known)
-    level = f"it is {' or '.join(places)}: move it there"
+    shown = (place if place != key else f"{key} at the top" for place in places)
+    level = f"it is {' or '.join(shown)}: move it there"
     return f"did you mean {', '.join(near)}? Or {level}" if near else level
 
 
@@ -155,10 +202,10 @@ def _in_its_unit(key: str, value: Any, known: Sequence[str]) -> str:
     return ""
 
 
-def _near(word: str, known: Sequence[str]) -> list[str]:
+def _near(word: str, known: Sequence[str], alike: float = 0.5) -> list[str]:
     """Known words for what was written: the one that is meant by it, else those spelt alike."""
     meant = _MEANT.get(word.casefold(), "")
-    return [meant] if meant in known else nearest(word, known)
+    return [meant] if meant in known else nearest(word, known, alike=alike)
 
 
 def _missing(name: str, field: FieldInfo | None) -> str:
@@ -199,8 +246,8 @@ def _choices(item: Any, context: dict[str, Any]) -> list[str]:
 
 def _choice(value: Any, choices: list[str], field: FieldInfo | None) -> str:
     """The word that was meant: near ones, or a number with the letter that it lacks."""
-    if choices == ["unlimited"]:
-        return f"{_number(value, field)}, or unlimited"
+    if choices in (["unlimited"], ["expected"]):
+        return f"{_number(value, field)}, or {choices[0]}"
     if f"p{value}" in choices:
         return f"write p{value}"
     meant = _meant(str(value), choices)
@@ -218,6 +265,10 @@ def _meant(word: str, choices: Sequence[str]) -> str | None:
 def _list(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     if isinstance(value, dict):
         return "write a list: start each entry with -"
+    rows = rows_in(field.annotation) if field is not None else iter(())
+    inner = next((next(iter(row.model_fields)) for row in rows), None)
+    if inner:
+        return f"write a list: start each entry with -, such as - {{{inner}: {value}, ...}}"
     meant = _meant(str(value), _words(field)) if field is not None and _words(field) else None
     return f"write a list: [{meant or value}]"
 
@@ -226,19 +277,21 @@ def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]
     """`objective: least_cost` becomes `objective: {kind: least_cost}`."""
     models = list(rows_in(field.annotation)) if field is not None else []
     name = next((str(p) for p in reversed(loc) if isinstance(p, str)), "")
+    name = f"{name}:" if loc and isinstance(loc[-1], str) else "-"
     inner = [(k, f) for m in models for k, f in m.model_fields.items()]
     for key, own in inner:
-        near = _near(value, _words(own)) if isinstance(value, str) else []
+        near = _near(value, _words(own), _ALIKE) if isinstance(value, str) else []
         if near:
-            return f"write {name}: {{{key}: {near[0]}}}"
+            more = "" if name.endswith(":") else ", ..."
+            return f"write {name} {{{key}: {near[0]}{more}}}"
     first = [(k, f) for k, f in inner if f.is_required()] or inner
     if not first:
         return "write its fields below it"
     key, own = first[0]
     amount = _amount(value, own) if _unit(own) else None
     if amount and any(_takes(m, float(amount)) for m in models):
-        return f"write {name}: {amount}"
-    return f"write its fields, such as {name}: {{{key}: {amount or '...'}}}"
+        return f"write {name} {amount}"
+    return f"write its fields, such as {name} {{{key}: {amount or '...'}}}"
 
 
 def _takes(model: type[BaseModel], value: float) -> bool:
@@ -290,7 +343,8 @@ def _date(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     parts = [int(part) for part in match.groups() if part]
     first, second, year = parts if match[1] else (parts[2], parts[1], parts[0])
     days = [_day(year, second, first), *([_day(year, first, second)] if match[1] else [])]
-    return f"write {' or '.join(dict.fromkeys(d for d in days if d))}"
+    written = " or ".join(dict.fromkeys(d for d in days if d))
+    return f"write {written}" if written else "the calendar has no such day"
 
 
 def _day(year: int, month: int, day: int) -> str:
@@ -322,6 +376,11 @@ _CURES: dict[str, Any] = {
     "greater_than": lambda *_: "zero and negative values are not allowed here",
     "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
+    "blank_name": lambda *_: "write a name in plain letters",
+    "control_character": lambda *_: "leave characters out that nobody sees",
+    "string_too_long": lambda value, context, field, loc: (
+        f"write at most {context['max_length']} characters"
+    ),
     "too_short": lambda *_: "give at least one entry",
     "too_long": lambda value, context, field, loc: f"give at most {context['max_length']}",
 }

@@ -9,16 +9,17 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+def nearest(name: str, known: Iterable[str], count: int = 3, alike: float = 0.5) -> list[str]:
     """Known names closest to `name`, best first, upper and lower case alike.
 
-    Names that begin with `name` (three letters or more) come before those that are spelt alike.
+    Names that begin with `name` (three letters or more) come before those of which a share of the
+    letters is `alike`.
     """
     by_key = {k.casefold(): k for k in known}
     key = name.casefold()
     begun = [k for k in by_key if len(key) >= 3 and k.startswith(key)]
-    alike = difflib.get_close_matches(key, by_key, n=count, cutoff=0.5)
-    return [by_key[k] for k in dict.fromkeys([*sorted(begun), *alike])][:count]
+    spelt = difflib.get_close_matches(key, by_key, n=count, cutoff=alike)
+    return [by_key[k] for k in dict.fromkeys([*sorted(begun), *spelt])][:count]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

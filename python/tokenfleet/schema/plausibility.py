@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from tokenfleet.schema.cures import rows_in
+from tokenfleet.schema.fields import Percentile
 from tokenfleet.schema.scenario import Scenario, id_groups, sanitised
 
 # Smallest and largest plausible limit, ms, per metric.
 _LIMIT_MS = {"ttft": (10.0, 600_000.0), "tpot": (1.0, 2_000.0), "e2e": (50.0, 3_600_000.0)}
+_PERCENTILES = get_args(Percentile)
 _MAX_KW_PER_RACK = 1_000.0
 
 
@@ -32,6 +34,7 @@ def scenario_warnings(scenario: Scenario) -> tuple[SchemaWarning, ...]:
     """Every implausible value and near-equal id of a valid scenario, in order of appearance."""
     found = list(_bands(scenario, ""))
     found.extend(_limits(scenario))
+    found.extend(_implied(scenario))
     found.extend(_density(scenario))
     found.extend(_near_ids(scenario))
     return tuple(found)
@@ -108,6 +111,26 @@ def _limits(scenario: Scenario) -> Iterator[SchemaWarning]:
             elif slo.limit_ms > high:
                 cause = "microseconds"
                 yield _implausible(path, slo.limit_ms, f"ms of {slo.metric}", "high", cause)
+
+
+def _implied(scenario: Scenario) -> Iterator[SchemaWarning]:
+    """Limits that another one implies, such as a p95 of 3 s beside a p99 of 2 s."""
+    for i, workload in enumerate(scenario.workloads):
+        for j, slo in enumerate(workload.slos):
+            for k, other in enumerate(workload.slos):
+                rank = _PERCENTILES.index(slo.percentile), _PERCENTILES.index(other.percentile)
+                same = all(
+                    getattr(slo, of) == getattr(other, of) for of in ("metric", "over", "cls")
+                )
+                if j == k or not same or not rank[1] >= rank[0] > 0:
+                    continue
+                if (slo.limit_ms, -rank[0], j) > (other.limit_ms, -rank[1], k):
+                    path = f"workloads[{i}] (id {workload.id!r}).slos[{j}]"
+                    other_says = f"{other.percentile} within {other.limit_ms:g} ms"
+                    yield SchemaWarning(
+                        path, f"says nothing beside slos[{k}]: {other_says} is stricter"
+                    )
+                    break
 
 
 def _density(scenario: Scenario) -> Iterator[SchemaWarning]:

@@ -30,6 +30,7 @@ _LONGEST_HEADER = 1 << 16
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 _STREAM = b"\xff\xff\xff\xff"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = (b"PK\x03\x04", b"\x1f\x8b")  # .xlsx and .zip, .gz
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -205,6 +206,9 @@ def _typed(schema: pa.Schema, source: str, named: Named, texts: Sequence[str]) -
 def _csv(path: Path, head: bytes, named: Named, texts: Sequence[str]) -> Source:
     if head.startswith(_STREAM):
         raise SchemaError(f"{path}: is an Arrow stream", "write it as an Arrow file, or Parquet")
+    if head.startswith(_PACKED):
+        hint = "save its sheet as CSV, or unpack it"
+        raise SchemaError(f"{path}: is a workbook or packed, not a table", hint)
     if head.startswith(_UTF16) or b"\x00" in head:
         raise SchemaError(f"{path}: is UTF-16 or binary", "save it as UTF-8, Parquet or Arrow")
     with path.open("rb") as file:
