@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import combined, period_weight
+from tokenfleet.mix.horizon.facts import Memory
+from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
@@ -78,7 +80,9 @@ def plan_horizon(
     _check(built, result, mixes)
     left = _left(options, begun)
     worth = len(tree.leaves) > 1 and built.problem.objective.kind == "least_cost"
-    measured = _measure(result, risk, options, max(left, 0.0), part) if worth else Measured()
+    measured = Measured()
+    if worth:
+        measured = _measure(result, risk, options, max(left, 0.0), part, made.memory)
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
     mix = replace(mix, rounds=made.rounds, warnings=(*mix.warnings, *_unproven(result)))
@@ -119,6 +123,7 @@ class _Planned:
     how: BoundCheck | None  # what confirmed the bound; None: nothing tried to
     part: Part | None = None  # of the layouts, where not all were built
     is_whole: bool = False  # searched over all layouts
+    memory: Memory = field(default_factory=Memory)  # of what nodes cost
 
 
 def _planned(
@@ -147,12 +152,13 @@ def _planned(
         wanted = checked.used if part.asks else frozenset()
         part = replace(part, bound=checked.bound, pairs=part.pairs | wanted)
     told = _told(built, tree, watch)
-    tree, result, rounds = _solve(built, tree, main, decided, part, watch=told)
+    memory = Memory()
+    tree, result, rounds = _solve(built, tree, main, decided, part, memory=memory, watch=told)
     if year is not None and not result.interrupted:
         seconds = max(_left(options, begun), 1.0)
         result = repeated(result, year, replace(options, time_limit_s=seconds), part)
     how = None if checked is None else checked.how
-    return _Planned(tree, result, rounds, how, part, is_whole=part is None)
+    return _Planned(tree, result, rounds, how, part, is_whole=part is None, memory=memory)
 
 
 def _unproven(result: HorizonResult) -> Iterator[str]:
@@ -244,6 +250,7 @@ def _solve(
     fixed: Orders | None,
     part: Part | None,
     *,
+    memory: Memory,
     watch: Watch | None = None,
 ) -> tuple[Horizon, HorizonResult, int]:
     """Solve, re-check the replicas of every node at the mix they are given, and solve again."""
@@ -254,11 +261,13 @@ def _solve(
         share = 1.0 if rounds == _MAX_ROUNDS else 0.7
         limit = replace(options, time_limit_s=left * share)
         if risk.kind == "regret":
-            known = measures.wait_and_see(tree, _part(limit, len(tree.leaves) + 1), name, part)
+            each = _part(limit, len(tree.leaves) + 1)
+            known = measures.wait_and_see(tree, each, name, part, memory)
             risk = replace(risk, least=known.least)
         if part is not None and risk.counts_the_bad:
             part = _at_risk(part, built, tree, risk, Effort.of(limit).part(_RISK_SHARE))
-        result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch)
+        kin = Kin(memory, explains=True)
+        result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch, kin=kin)
         failed: dict[int, Tightening] = {}
         for u in range(len(tree.nodes)):
             failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
@@ -304,7 +313,12 @@ def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> N
 
 
 def _measure(
-    result: HorizonResult, risk: Risk, options: SolveOptions, left: float, part: Part | None
+    result: HorizonResult,
+    risk: Risk,
+    options: SolveOptions,
+    left: float,
+    part: Part | None,
+    memory: Memory,
 ) -> Measured:
     """What knowing and planning are worth, for as long as there is time.
 
@@ -320,10 +334,10 @@ def _measure(
         now = {} if risk.counts_the_bad else result.orders_now()
         if now and all(now.get(at, 0.0) == count for at, count in decided.items()):
             return result  # what the plan itself decides
-        return measures.with_orders(tree, decided, each, part=part)
+        return measures.with_orders(tree, decided, each, part=part, memory=memory)
 
     def after_mean() -> HorizonResult | None:
-        chain = measures.mean_plan(tree, each, part=part)
+        chain = measures.mean_plan(tree, each, part=part, memory=memory)
         return after(measures.orders_of_chain(tree, chain))
 
     def if_waited() -> HorizonResult | None:
@@ -334,13 +348,13 @@ def _measure(
         rows = []
         for leaf, chain in known.results.items() if matrix else ():
             orders = measures.orders_of_chain(tree, chain)
-            row = measures.regret_of(tree, orders, known, each)
+            row = measures.regret_of(tree, orders, known, each, memory)
             row[leaf] = 0.0  # its plan is at hand, and not found again to a gap
             rows.append(tuple(None if usd is None else max(usd, 0.0) for usd in row.values()))
         return rows
 
     try:
-        known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part))
+        known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part, memory=memory))
         eev, later = _if_solved(after_mean), _if_solved(if_waited)
         rows = (_if_solved(regrets) or []) if known is not None else []
     except KeyboardInterrupt:  # the plan stands without them

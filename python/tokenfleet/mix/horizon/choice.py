@@ -143,14 +143,8 @@ class Choice:
         for operation, start in zip(self.states.operations, self.first, strict=True):
             if operation.node == u:
                 columns = np.arange(start, start + len(operation.states))
-                return columns, self.told[columns - first] / self.probability(u)
+                return columns, self.told[columns - first] / self.states.probability(u)
         return np.zeros(0, dtype=np.int64), np.zeros(0)
-
-    def probability(self, u: int) -> float:
-        """How likely things come to a node."""
-        horizon = self.states.m.problem.horizon
-        assert horizon is not None
-        return horizon.nodes[u].probability
 
     def _in_objective(self, costs: FloatArray) -> FloatArray:
         """What the objective counts of costs."""
@@ -176,7 +170,7 @@ class Choice:
         """What states cost by now, in the rows that add up what nodes cost."""
         first = len(self.states.kept)
         for operation, start in zip(self.states.operations, self.first, strict=True):
-            row, share = self.totals[operation.node], self.probability(operation.node)
+            row, share = self.totals[operation.node], self.states.probability(operation.node)
             here = slice(start - first, start - first + len(operation.states))
             for i in np.flatnonzero(paid[here] != self.told[here]).tolist():
                 self.solver.changeCoeff(row, start + i, float(paid[start - first + i] / share))
@@ -372,7 +366,8 @@ class _Search:
             return False
         best, effort = self.best, self.effort
         scale = abs(best.value) if best.plan is not None else abs(best.bound)
-        gap_usd = _PART * max(effort.gap, 1e-9) * scale / len(self.states.operations)
+        sure = sum(self.states.probability(o.node) for o in self.states.operations)
+        gap_usd = _PART * max(effort.gap, 1e-9) * scale / sure  # if things come to a node
 
         def of_node(found: Sequence[tuple[Operation, int]]) -> None:
             for operation, k in found:
@@ -381,7 +376,8 @@ class _Search:
                 if operation.touched[k] == 0 and not whole:
                     operation.relax(k)
                 else:
-                    operation.work_out(k, gap_usd, self.left())
+                    share = self.states.probability(operation.node)
+                    operation.work_out(k, share * gap_usd, self.left())
 
         with ThreadPoolExecutor(2) as executor:
             list(executor.map(of_node, new.values()))

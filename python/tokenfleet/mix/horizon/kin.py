@@ -30,6 +30,7 @@ class Kin:
     memory: Memory = field(default_factory=Memory)
     plans: Sequence[Mapping[Label, float]] = ()
     holds: Mapping[Label, float] = field(default_factory=dict)  # add up to one at least
+    explains: bool = False  # why there is no plan, where there is none
 
     def ask(self, m: FleetModel) -> None:
         """Gives the model the row of what its plan must hold."""

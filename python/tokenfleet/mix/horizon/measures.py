@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.horizon.combine import along, mean
+from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, elsewhere
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
@@ -38,18 +39,26 @@ class Known:
 
 
 def wait_and_see(
-    horizon: Horizon, options: SolveOptions, name: str = "", part: Part | None = None
+    horizon: Horizon,
+    options: SolveOptions,
+    name: str = "",
+    part: Part | None = None,
+    memory: Memory | None = None,
 ) -> Known:
-    """The best plan of each future, if it were known."""
+    """The best plan of each future, if it were known. `memory` has what is known of the nodes,
+    here and below."""
+    kin = Kin(memory or Memory(), explains=True)
     return Known(
-        {leaf: _alone(along(horizon, leaf), options, name, part) for leaf in horizon.leaves}
+        {leaf: _alone(along(horizon, leaf), options, name, part, kin) for leaf in horizon.leaves}
     )
 
 
-def _alone(chain: Horizon, options: SolveOptions, name: str, part: Part | None) -> HorizonResult:
+def _alone(
+    chain: Horizon, options: SolveOptions, name: str, part: Part | None, kin: Kin
+) -> HorizonResult:
     """The best plan of a future that is certain."""
     own = elsewhere(part, chain, Effort.of(options))
-    return solve_horizon(name, chain, options, part=own)
+    return solve_horizon(name, chain, options, part=own, kin=kin)
 
 
 def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, int], float]:
@@ -64,10 +73,15 @@ def orders_of_chain(horizon: Horizon, chain: HorizonResult) -> dict[tuple[int, i
 
 
 def mean_plan(
-    horizon: Horizon, options: SolveOptions, name: str = "", part: Part | None = None
+    horizon: Horizon,
+    options: SolveOptions,
+    name: str = "",
+    part: Part | None = None,
+    memory: Memory | None = None,
 ) -> HorizonResult:
     """The best plan of the mean future."""
-    return _alone(mean(horizon), options, name, part)
+    kin = Kin(memory or Memory(), explains=True)
+    return _alone(mean(horizon), options, name, part, kin)
 
 
 def with_orders(
@@ -76,10 +90,12 @@ def with_orders(
     options: SolveOptions,
     name: str = "",
     part: Part | None = None,
+    memory: Memory | None = None,
 ) -> HorizonResult | None:
     """The best plan after such orders now; None where they leave none, which nobody explains."""
+    kin = Kin(memory or Memory())
     try:
-        return solve_horizon(name, horizon, options, fixed=orders, part=part, kin=Kin())
+        return solve_horizon(name, horizon, options, fixed=orders, part=part, kin=kin)
     except InfeasibleError:
         return None
 
@@ -98,13 +114,18 @@ def in_future(horizon: Horizon, orders: Orders, leaf: int) -> dict[tuple[int, in
 
 
 def regret_of(
-    horizon: Horizon, orders: Orders, known: Known, options: SolveOptions
+    horizon: Horizon,
+    orders: Orders,
+    known: Known,
+    options: SolveOptions,
+    memory: Memory | None = None,
 ) -> dict[int, float | None]:
     """Cost above the least, in each future, of a plan that decides these orders now; None where
     they leave no plan."""
     found: dict[int, float | None] = {}
     for leaf, least in known.least.items():
-        plan = with_orders(along(horizon, leaf), in_future(horizon, orders, leaf), options)
+        own = in_future(horizon, orders, leaf)
+        plan = with_orders(along(horizon, leaf), own, options, memory=memory)
         found[leaf] = None if plan is None else plan.npv_usd - least
     return found
 

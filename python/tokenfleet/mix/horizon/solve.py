@@ -161,7 +161,7 @@ def solve_horizon(
         if found.status != "infeasible" or not all_of_it:
             text = "no plan was found within the time limit"
             raise NoPlanError(text, "give the solver more time")
-        if kin is not None:
+        if kin is not None and not kin.explains:
             raise InfeasibleError("no plan meets every requirement", ())
         raise explain_horizon(problem, m.frame, fixed, pairs)
     if risk is not None and risk.leaves_a_choice:

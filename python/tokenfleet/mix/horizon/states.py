@@ -37,6 +37,7 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
+from tokenfleet.mix.horizon.combine import in_node
 from tokenfleet.mix.horizon.facts import Facts, FloatArray, Memory, State
 from tokenfleet.mix.model import FleetModel, Label, limits
 from tokenfleet.mix.model.index import NodeTotal
@@ -74,6 +75,7 @@ _INSIDE = {"used_for", "replica_cut", "system_cut"} | {
 }
 RELAXED, WORKED_OUT = 1, 2  # how well a state is known
 _INF = highspy.kHighsInf
+_DIGITS = 9  # of costs of at most a thousand: problems as near as this are one
 _SOLVED = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible)
 
 IntArray = NDArray[np.int64]
@@ -212,6 +214,12 @@ class States:
     totals: dict[int, int]  # node -> the row that adds its cost up, with risk
     memory: Memory
     operations: list[Operation] = field(default_factory=list)
+
+    def probability(self, u: int) -> float:
+        """How likely things come to a node."""
+        horizon = self.m.problem.horizon
+        assert horizon is not None
+        return horizon.nodes[u].probability
 
 
 def states_of(m: FleetModel, memory: Memory | None = None) -> States | None:
@@ -379,8 +387,9 @@ def _operation(states: States, u: int, columns: list[int], rows: Sequence[int]) 
         starts.append(len(index))
     if any(m.problem.pools[p].reserve > 1 for p in pools):
         return None
+    share = states.probability(u)
     largest = float(np.abs(costs[columns]).max(initial=0.0)) if columns else 0.0
-    factor = power_of_two(largest)
+    factor = power_of_two(largest / share) / share  # costs if things come to there
     own = [matrix.variables[j] for j in columns]
     cost = np.concatenate([factor * costs[columns], np.zeros(len(pools))])
     low = np.array([*(bound_of(v.lowBound, -_INF) for v in own), *(0.0 for _ in pools)])
@@ -397,9 +406,11 @@ def _operation(states: States, u: int, columns: list[int], rows: Sequence[int]) 
     solver = silent_highs({"threads": 1, "mip_allow_restart": False, "mip_rel_gap": 0.0})
     solver.passModel(lp)
     alike = _alike(m, u, pools)
-    numbers = (cost, low, up, *sides, starts, index, value, whole)
+    # In other trees the same node has other probabilities, and rounds its costs otherwise.
+    numbers = (np.round(cost, _DIGITS), low, up, *sides, starts, index, value, whole)
     digest = hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in numbers)).digest()
-    known = (digest, tuple(pools), tuple(alike), tuple(labels[j] for j in columns))
+    named = in_node(m.problem, u, dict.fromkeys((labels[j] for j in columns), 0.0))
+    known = (digest, tuple(pools), tuple(alike), tuple(named))
     return Operation(u, pools, alike, columns, solver, factor, states.memory.of(known))
 
 
