@@ -112,9 +112,8 @@ def row_of(name: str) -> dict[str, Any]:
 
 def printed(names: list[str]) -> None:
     """The table, row by row."""
-    print(
-        "| case | nodes | gap | bound confirmed by | CPU s | s | MB |\n|---|--:|--:|---|--:|--:|--:|"
-    )
+    print("| case | nodes | gap | bound confirmed by | CPU s | s | MB |")
+    print("|---|--:|--:|---|--:|--:|--:|")
     for name, row in zip(names, measured(names), strict=True):
         if "failed" in row:
             print(f"| {name} | {row['failed']} |", flush=True)

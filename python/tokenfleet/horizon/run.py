@@ -17,7 +17,7 @@ from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
-from tokenfleet.mix.horizon.part import Part, at_risk, bound_by, part_of
+from tokenfleet.mix.horizon.part import Part, at_chances, at_risk, bound_by, part_of
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.horizon.steady import as_proven, is_steady, repeated
@@ -71,18 +71,18 @@ def plan_horizon(
     shown = _node_named(tree, period)
     decided = None if fixed is None else orders_of(tree, fixed)
     made = _planned(built, tree, options, decided, begun=begun, watch=watch)
-    tree, result, part, risk = made.tree, made.result, made.part, risk_of(built)
+    tree, result, part, risk = made.tree, made.result, made.part, made.risk
     how = made.how
-    if made.is_whole and decided is None and not risk.counts_the_bad:
+    if made.is_whole and decided is None:
         seconds = max(_left(options, begun), 1.0)
-        result, how = _confirmed(result, options.gap, seconds)
+        result, how = _confirmed(result, risk, options.gap, seconds)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = _left(options, begun)
     worth = len(tree.leaves) > 1 and built.problem.objective.kind == "least_cost"
     measured = Measured()
     if worth:
-        measured = _measure(result, risk, options, max(left, 0.0), part, made.memory)
+        measured = _measure(result, risk, options, max(left, 0.0), part=part, memory=made.memory)
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
     mix = replace(mix, rounds=made.rounds, warnings=(*mix.warnings, *_unproven(result)))
@@ -121,6 +121,7 @@ class _Planned:
     result: HorizonResult
     rounds: int
     how: BoundCheck | None  # what confirmed the bound; None: nothing tried to
+    risk: Risk  # as it is stated, with the least costs that regret looks at
     part: Part | None = None  # of the layouts, where not all were built
     is_whole: bool = False  # searched over all layouts
     memory: Memory = field(default_factory=Memory)  # of what nodes cost
@@ -140,9 +141,9 @@ def _planned(
     name = built.problem.name
     year = _one_year(built, options) if decided is None and is_steady(tree) else None
     if year is not None:
-        found = as_proven(name, tree, year, options)
-        if found is not None:
-            return _Planned(tree, found, year.rounds, year.bound_check)
+        proven = as_proven(name, tree, year, options)
+        if proven is not None:
+            return _Planned(tree, proven, year.rounds, year.bound_check, risk_of(built))
     left = max(_left(options, begun), _AFTER_YEAR * options.time_limit_s)
     share = _PLAN_SHARE if len(tree.leaves) > 1 else 1.0
     main = replace(options, time_limit_s=left * share)
@@ -153,12 +154,13 @@ def _planned(
         part = replace(part, bound=checked.bound, pairs=part.pairs | wanted)
     told = _told(built, tree, watch)
     memory = Memory()
-    tree, result, rounds = _solve(built, tree, main, decided, part, memory=memory, watch=told)
+    found = _solve(built, tree, main, decided, part, memory=memory, watch=told)
+    tree, result, rounds, risk = found
     if year is not None and not result.interrupted:
         seconds = max(_left(options, begun), 1.0)
         result = repeated(result, year, replace(options, time_limit_s=seconds), part)
     how = None if checked is None else checked.how
-    return _Planned(tree, result, rounds, how, part, is_whole=part is None, memory=memory)
+    return _Planned(tree, result, rounds, how, risk, part, is_whole=part is None, memory=memory)
 
 
 def _unproven(result: HorizonResult) -> Iterator[str]:
@@ -202,22 +204,31 @@ def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
 
 
 def _confirmed(
-    result: HorizonResult, gap: float, seconds: float
+    result: HorizonResult, risk: Risk, gap: float, seconds: float
 ) -> tuple[HorizonResult, BoundCheck]:
     """A result that was searched whole, with the bound that other means confirm where that proves
-    it still; else as it is, with `none`."""
+    it still; else as it is, with `none`.
+
+    A tail, or the largest regret, is bounded by the mean cost at the probabilities by which futures
+    count in it.
+    """
     at_least_cost = result.problem.objective.kind == "least_cost"
     if result.status not in PROVEN or result.interrupted or not at_least_cost:
         return result, "none"
+    problem, off = result.problem, 0.0
+    if risk.counts_the_bad:
+        tree = at_chances(result.horizon, risk, result.futures)
+        problem, off = combined(problem.name, tree), -bound_by(risk, 0.0, tree)
     checked = confirm_horizon_bound(
-        result.problem,
+        problem,
         result.prices,
-        result.bound,
+        result.bound + off,
         result.values,
-        least=result.best - gap * abs(result.best),
+        least=result.best - gap * abs(result.best) + off,
         seconds=seconds,
     )
-    bound, status = checked.bound, certify(result.best, checked.bound, gap)
+    bound = checked.bound - off
+    status = certify(result.best, bound, gap)
     if checked.how == "none" or status not in PROVEN:
         return result, "none"
     confirmed = replace(result, bound=bound, status=status, gap=relative_gap(result.best, bound))
@@ -252,7 +263,7 @@ def _solve(
     *,
     memory: Memory,
     watch: Watch | None = None,
-) -> tuple[Horizon, HorizonResult, int]:
+) -> tuple[Horizon, HorizonResult, int, Risk]:
     """Solve, re-check the replicas of every node at the mix they are given, and solve again."""
     risk, name = risk_of(built), built.problem.name
     begun = time.perf_counter()
@@ -272,7 +283,7 @@ def _solve(
         for u in range(len(tree.nodes)):
             failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
         if not failed or result.interrupted or rounds == _MAX_ROUNDS:
-            return tree, result, rounds
+            return tree, result, rounds, risk
         tree = _tightened(tree, list(failed.values()))
     raise AssertionError("unreachable")
 
@@ -317,6 +328,7 @@ def _measure(
     risk: Risk,
     options: SolveOptions,
     left: float,
+    *,
     part: Part | None,
     memory: Memory,
 ) -> Measured:

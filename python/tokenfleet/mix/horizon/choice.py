@@ -28,7 +28,7 @@ from tokenfleet.mix.horizon.states import (
     Operation,
     States,
 )
-from tokenfleet.mix.model.index import InService
+from tokenfleet.mix.model.index import Future, InService
 from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Effort
@@ -215,12 +215,13 @@ class Choice:
         return value, np.array(solution.col_value), np.array(solution.col_dual) / self.factor
 
     def prices(self) -> dict[str, float]:
-        """Duals of what is in service in the relaxation that was just solved, by name of row."""
+        """Duals of what is in service, and of futures at risk, in the relaxation that was just
+        solved, by name of row."""
         duals, rows = self.solver.getSolution().row_dual, self.states.matrix.rows
         return {
             rows[r].name: duals[i] / self.factor
             for i, r in enumerate(self.states.rows)
-            if isinstance(self.states.m.rows[rows[r].name], InService)
+            if isinstance(self.states.m.rows[rows[r].name], InService | Future)
         }
 
     def choose(

@@ -89,6 +89,7 @@ def with_orders(
     orders: Orders,
     options: SolveOptions,
     name: str = "",
+    *,
     part: Part | None = None,
     memory: Memory | None = None,
 ) -> HorizonResult | None:

@@ -26,7 +26,7 @@ from tokenfleet.mix.generate.generation import applies, generate
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.risk import Risk, set_risk
-from tokenfleet.mix.model import build, frame_of, scale_limit
+from tokenfleet.mix.model import FleetModel, build, frame_of, scale_limit
 from tokenfleet.mix.model.choices import without_choices
 from tokenfleet.mix.model.index import NO_LEAF, Future
 from tokenfleet.mix.solver.effort import Effort
@@ -157,14 +157,25 @@ def weighed(part: Part, horizon: Horizon, risk: Risk, effort: Effort) -> Horizon
     outcome = run(m.prob, effort.within(effort.left()), mip=False)
     if not outcome.has_incumbent:
         return None
-    stated = {leaf: horizon.nodes[leaf].probability for leaf in horizon.leaves}
-    duals = dict.fromkeys(stated, 0.0)
+    return at_chances(horizon, risk, future_duals(m, outcome.row_duals))
+
+
+def future_duals(m: FleetModel, row_duals: Mapping[str, float]) -> dict[int, float]:
+    """How much each future counts in a relaxation, by leaf; none without risk."""
+    found: dict[int, float] = {}
     for name, label in m.rows.items():
-        if isinstance(label, Future) and label.leaf != NO_LEAF:
-            duals[label.leaf] += abs(outcome.row_duals[name])
+        if isinstance(label, Future) and label.leaf != NO_LEAF and name in row_duals:
+            found[label.leaf] = found.get(label.leaf, 0.0) + abs(row_duals[name])
+    return found
+
+
+def at_chances(horizon: Horizon, risk: Risk, duals: Mapping[int, float]) -> Horizon:
+    """The horizon at the probabilities in the proportion of such duals that its risk allows."""
+    stated = {leaf: horizon.nodes[leaf].probability for leaf in horizon.leaves}
     is_tail = risk.kind == "cvar"
     most = {x: p / (1.0 - risk.alpha) if is_tail else 1.0 for x, p in stated.items()}
-    worst, weight = _within(duals, most), risk.weight if is_tail else 1.0
+    worst = _within({x: duals.get(x, 0.0) for x in stated}, most)
+    weight = risk.weight if is_tail else 1.0
     # all stay possible
     worst = {x: (1.0 - _STATED) * q + _STATED * stated[x] for x, q in worst.items()}
     chances = {x: (1.0 - weight) * p + weight * worst[x] for x, p in stated.items()}

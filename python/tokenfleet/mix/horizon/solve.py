@@ -13,7 +13,7 @@ from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.mix.horizon.combine import combined, in_node
 from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.kin import Kin
-from tokenfleet.mix.horizon.part import Part, bound_by
+from tokenfleet.mix.horizon.part import Part, bound_by, future_duals
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
 from tokenfleet.mix.horizon.search import is_worth_states, search_horizon
 from tokenfleet.mix.horizon.states import states_of
@@ -75,6 +75,7 @@ class HorizonResult:
     best_value: float | None = None  # of the best plan, where one that is as good took its place
     #: Worth of a system in service by (node, offer) in a relaxation of the whole.
     prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
+    futures: Mapping[int, float] = field(default_factory=dict, repr=False)  # how much each counts
 
     @property
     def best(self) -> float:
@@ -189,6 +190,7 @@ def solve_horizon(
             for name, label in m.rows.items()
             if isinstance(label, InService) and name in found.row_duals
         },
+        futures=future_duals(m, found.row_duals),
     )
 
 
