@@ -16,6 +16,7 @@ import pytest
 import tokenfleet as tf
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance
+from scenarios import hall
 from test_horizon_cases import CASES
 from test_horizon_scenario import NEWS, over, scenario
 from tokenfleet.errors import InfeasibleError
@@ -24,10 +25,18 @@ from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
-from tokenfleet.problem_data import Horizon
+from tokenfleet.mix.solver.highs import SolveOptions
+from tokenfleet.problem import build
+from tokenfleet.problem.over_time import tree_of as tree_of_scenario
+from tokenfleet.problem_data import Horizon, pairs_used
 from tokenfleet.report.words import OWN_BOUND, status_words
+from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.bound import Checked
-from tokenfleet.verify.horizon_bound import check_horizon_bound, confirm_horizon_bound
+from tokenfleet.verify.horizon_bound import (
+    check_horizon_bound,
+    confirm_horizon_bound,
+    confirm_horizon_ratio,
+)
 
 GAP = 1e-4
 Prices = Mapping[tuple[int, int], float]
@@ -278,3 +287,38 @@ def test_the_mean_does_not_confirm_a_tail(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(run, "_confirmed", by_the_mean)
     same = tf.optimize_fleet(data)
     assert same.bound_check == "none" and OWN_BOUND in status_words(same)
+
+
+@pytest.mark.parametrize("demand", [{"requests_per_s": 9, "growth_per_year": 0.5}, {"free": True}])
+def test_a_cost_per_token_is_confirmed_and_never_more_than_a_plan_pays(
+    demand: dict[str, Any],
+) -> None:
+    """With stated demand it is the least cost, over tokens that are the same in all plans; what is
+    confirmed at any prices is no more than what the plan pays, whose cash is verified."""
+    news = [{**row, "prices": 0.8 + 0.4 * i} for i, row in enumerate(NEWS)]
+    power_kw = 40 if "free" in demand else 100
+    data = scenario(horizon=over(3), outlooks=news, sites=[hall(power_kw=power_kw)])
+    data["workloads"][0]["demand"] = demand
+    data["solver"]["gap"] = 0.02
+    least_cost = None if "free" in demand else tf.optimize_fleet(data)
+    data["objective"] = {"kind": "least_cost_per_token"}
+    plan = tf.optimize_fleet(data)
+    assert plan.bound_check in ("prices", "search") and plan.proven
+    if least_cost is not None:
+        assert plan.horizon is not None and least_cost.horizon is not None
+        assert plan.horizon.npv_usd == pytest.approx(least_cost.horizon.npv_usd, rel=0.02)
+    built = build(load_scenario(data))
+    options = SolveOptions(gap=0.02, time_limit_s=30.0)
+    result = solve_horizon("case", tree_of_scenario(built), options)
+    pairs, rng = pairs_used(result.values), np.random.default_rng(2)
+    assert result.value == pytest.approx(plan.objective_value, rel=0.02)
+    confirmed = 0
+    for spread in (0.0, 0.0, 1e3, 1e4, 1e5):
+        prices = {at: usd + rng.normal(0, spread) for at, usd in result.prices.items()}
+        for claimed in (result.bound, 1.005 * result.value, 3.0 * result.value):
+            found = confirm_horizon_ratio(
+                result.problem, prices, claimed, pairs, least=0.0, seconds=60.0
+            )
+            confirmed += found.how != "none"
+            assert found.how == "none" or found.bound <= result.value * (1.0 + 1e-6)
+    assert confirmed >= 2

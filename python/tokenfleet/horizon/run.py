@@ -33,11 +33,15 @@ from tokenfleet.plan.over_time import Measured, mix_of, over_time
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
-from tokenfleet.problem_data import BoundCheck, Horizon
+from tokenfleet.problem_data import BoundCheck, Horizon, pairs_used
 from tokenfleet.schema.near import did_you_mean
 from tokenfleet.verify.bound import Checked, with_checked_bound
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
-from tokenfleet.verify.horizon_bound import check_horizon_bound, confirm_horizon_bound
+from tokenfleet.verify.horizon_bound import (
+    check_horizon_bound,
+    confirm_horizon_bound,
+    confirm_horizon_ratio,
+)
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
@@ -86,6 +90,8 @@ def plan_horizon(
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
     mix = replace(mix, rounds=made.rounds, warnings=(*mix.warnings, *_unproven(result)))
+    if not math.isfinite(mix.value):  # a year without a token has no cost per token
+        mix = replace(mix, value=result.value)
     plan = plan_of(mix, extras(built, mix, time.perf_counter() - begun))
     scale, unit = 1.0, f"{plan.objective_unit}, times years"
     if plan.objective == "least_cost":
@@ -212,21 +218,24 @@ def _confirmed(
     A tail, or the largest regret, is bounded by the mean cost at the probabilities by which futures
     count in it.
     """
-    at_least_cost = result.problem.objective.kind == "least_cost"
-    if result.status not in PROVEN or result.interrupted or not at_least_cost:
+    goal = result.problem.objective.goal
+    is_understood = goal.is_cost and not goal.most
+    if result.status not in PROVEN or result.interrupted or not is_understood:
         return result, "none"
-    problem, off = result.problem, 0.0
+    problem, off, least = result.problem, 0.0, result.best - gap * abs(result.best)
     if risk.counts_the_bad:
         tree = at_chances(result.horizon, risk, result.futures)
         problem, off = combined(problem.name, tree), -bound_by(risk, 0.0, tree)
-    checked = confirm_horizon_bound(
-        problem,
-        result.prices,
-        result.bound + off,
-        result.values,
-        least=result.best - gap * abs(result.best) + off,
-        seconds=seconds,
-    )
+    prices, values, claimed = result.prices, result.values, result.bound + off
+    if goal.per is None:
+        checked = confirm_horizon_bound(
+            problem, prices, claimed, values, least=least + off, seconds=seconds
+        )
+    else:
+        pairs = pairs_used(values)
+        checked = confirm_horizon_ratio(
+            problem, prices, claimed, pairs, least=least, seconds=seconds
+        )
     bound = checked.bound - off
     status = certify(result.best, bound, gap)
     if checked.how == "none" or status not in PROVEN:

@@ -112,30 +112,9 @@ class _Check:
         self.sign = self.goal.sign
         self.claim, self.clock = claim, Deadline(seconds)
         self.patience = Deadline(_PRICES_S)
-        scale = self._largest_scale()
+        scale = largest_scale(problem, claim.pairs, self.patience)
         self.form = formulate(problem, scale)
         self.prices = Prices(self.form, claim.pairs, self.patience)
-
-    def _largest_scale(self) -> float:
-        """Largest scale of free demand that any plan could have, rounded up."""
-        free = [w for w in self.problem.workloads if w.free]
-        if not free:
-            return 0.0
-        least, most = max(w.min_scale for w in free), min(w.max_scale for w in free)
-        if not self.goal.gains_by_volume:  # what serves more costs no less at the least
-            return least
-        if math.isfinite(most):
-            return most
-        # If nothing within a box comes near its end, nothing lies beyond: what the relaxation
-        # allows is convex, and more than any scale needs is of no use to it.
-        for box in (least + 4.0**i for i in range(_BOXES)):
-            form = formulate(unreserved(self.problem), box)
-            cost = np.zeros(len(form.up))
-            cost[0] = -1.0  # theta is the first column
-            found = -Prices(form, self.claim.pairs, self.patience).least(cost, 0.0, math.inf).bound
-            if found < 0.9 * box:
-                return found
-        return math.inf
 
     def answer(self) -> Checked:
         if self.goal.per is not None:
@@ -200,6 +179,29 @@ class _Check:
 
     def _searched(self, costs: FloatArray, constant: float, priced: Priced, enough: float) -> float:
         return search_whole(self.form, costs, constant, priced, enough=enough, clock=self.clock)
+
+
+def largest_scale(problem: Problem, pairs: frozenset[tuple[int, int]], patience: Deadline) -> float:
+    """Largest scale of free demand that any plan could have, rounded up; `pairs` (pool, candidate)
+    are looked at first."""
+    free = [w for w in problem.workloads if w.free]
+    if not free:
+        return 0.0
+    least, most = max(w.min_scale for w in free), min(w.max_scale for w in free)
+    if not problem.objective.goal.gains_by_volume:  # what serves more costs no less at the least
+        return least
+    if math.isfinite(most):
+        return most
+    # If nothing within a box comes near its end, nothing lies beyond: what the relaxation
+    # allows is convex, and more than any scale needs is of no use to it.
+    for box in (least + 4.0**i for i in range(_BOXES)):
+        form = formulate(unreserved(problem), box)
+        cost = np.zeros(len(form.up))
+        cost[0] = -1.0  # theta is the first column
+        found = -Prices(form, pairs, patience).least(cost, 0.0, math.inf).bound
+        if found < 0.9 * box:
+            return found
+    return math.inf
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,22 @@ from tokenfleet.problem_data import (
     Stock,
     pairs_used,
 )
-from tokenfleet.verify.bound import Checked, Prices, pairs_of_plan, search_whole
+from tokenfleet.verify.bound import (
+    Checked,
+    Priced,
+    Prices,
+    largest_scale,
+    pairs_of_plan,
+    search_whole,
+)
 from tokenfleet.verify.horizon import BY_LOT, age_value, clock, lot_worth, own_numbers
 from tokenfleet.verify.mix import annual_cost_items
-from tokenfleet.verify.second import formulate
+from tokenfleet.verify.second import Formulation, formulate
 
 _SAME = 1e-6  # relative: a bound this close is confirmed
 _LESS = (0.0, 1e-9, 1e-7, 1e-5, 1e-3, 1.0)  # parts that are taken off prices
+_RATIO_STEPS = 20
+_NOTHING_USD = 1e-6  # of all cash: rounding where the best is to do nothing
 _SECONDS = 600.0  # for a check, which takes a second or so for each node
 
 
@@ -61,8 +70,8 @@ def check_horizon_bound(
 
     `prices` are worth at the start and by probability, USD a system by (node, offer); `pairs` are
     looked at first. A claim of infinity asks for the best bound that these prices give. Blocks of
-    power, free demand and contracts that are paid ahead are not understood: then nothing is
-    confirmed. Reserves, yearly budgets and staff are left out: with them a plan costs more.
+    power and contracts that are paid ahead are not understood: then nothing is confirmed. Reserves,
+    yearly budgets and staff are left out: with them a plan costs more.
     """
     horizon = problem.horizon
     assert horizon is not None
@@ -113,6 +122,101 @@ def confirm_horizon_bound(
     return Checked(claimed if total >= claimed - _SAME * abs(claimed) else total, how)
 
 
+def confirm_horizon_ratio(
+    problem: Problem,
+    prices: Mapping[tuple[int, int], float],
+    claimed: float,
+    pairs: frozenset[tuple[int, int]],
+    *,
+    least: float,
+    seconds: float,
+) -> Checked:
+    """A cost per token below which no plan over a horizon is: the claimed one, or the best that
+    years at these prices give, unless that is below `least`.
+
+    No plan is below a ratio if none has all its cash less the ratio times its tokens below zero,
+    which is bounded as a cost is: by relaxed years, or where these leave less than `least` by years
+    in whole numbers.
+    """
+    horizon = problem.horizon
+    assert horizon is not None
+    if not _is_understood(horizon):
+        return Checked(claimed, "none")
+    check = _RatioCheck(horizon, prices, pairs, Deadline(seconds))
+    ratio, lowest = claimed, max(least / (1.0 - _SAME), 0.0)
+    for _ in range(_RATIO_STEPS):
+        usd, under = check.relaxed(ratio * (1.0 - _SAME))
+        if usd >= -_NOTHING_USD:
+            return Checked(ratio, "prices")
+        ratio += usd / under if under > 0 else -math.inf
+        if not ratio >= lowest:
+            break
+    for ratio in (claimed, lowest):
+        if check.searched(ratio * (1.0 - _SAME)) >= -_NOTHING_USD:
+            return Checked(ratio, "search")
+    return Checked(claimed, "none")
+
+
+class _RatioCheck:
+    """The nodes of a horizon, each a year by itself, for one ratio after another."""
+
+    def __init__(
+        self,
+        horizon: Horizon,
+        prices: Mapping[tuple[int, int], float],
+        pairs: frozenset[tuple[int, int]],
+        deadline: Deadline,
+    ) -> None:
+        self.horizon, self.deadline = horizon, deadline
+        self.stock = _Stock(horizon, prices).without_gain()
+        firm = [node.firm for node in horizon.nodes]
+        self.forms = [
+            _form(horizon, u, self.stock, pairs, deadline, reserves=is_whole)
+            for u, is_whole in enumerate(firm)
+        ]
+        self.years = [Prices(form, pairs, deadline) for form in self.forms]
+
+    def relaxed(self, ratio: float) -> tuple[float, float]:
+        """What all cash less the ratio times the tokens is at least, and the tokens of the relaxed
+        plan in units of the goal; -inf when the time is over."""
+        usd, under = self.stock.bound(), 0.0
+        for u, form in enumerate(self.forms):
+            if self.deadline.left() <= 0:
+                return -math.inf, 0.0
+            costs, found = self._costs(u, ratio), self._priced(u, ratio)
+            usd += self.stock.years(u) * found.bound
+            if found.plan is not None and ratio > 0:
+                paid = float((np.asarray(form.figures["cost"]) - costs) @ found.plan) / ratio
+                under += self.stock.years(u) * paid
+        return usd, under
+
+    def searched(self, ratio: float) -> float:
+        """The same, no more than zero, with whole years where they are firm."""
+        usd, _ = self.relaxed(ratio)
+        for u, form in enumerate(self.forms):
+            if usd >= 0.0 or not math.isfinite(usd) or self.deadline.left() <= 0:
+                break
+            if not self.horizon.nodes[u].firm:
+                continue
+            years, priced = self.stock.years(u), self._priced(u, ratio)
+            enough = priced.bound - usd / years
+            costs, constant = self._costs(u, ratio), form.contracted_usd
+            found = search_whole(form, costs, constant, priced, enough=enough, clock=self.deadline)
+            usd += years * max(found - priced.bound, 0.0)
+        return usd
+
+    def _priced(self, u: int, ratio: float) -> Priced:
+        constant = self.forms[u].contracted_usd
+        return self.years[u].least(self._costs(u, ratio), constant, math.inf)
+
+    def _costs(self, u: int, ratio: float) -> FloatArray:
+        """Cost less the ratio times what is under the line."""
+        form, goal = self.forms[u], self.horizon.nodes[u].problem.objective.goal
+        assert goal.per is not None
+        under = np.asarray(form.figures[goal.per]) / goal.per_amount
+        return np.asarray(form.figures["cost"]) - ratio * under
+
+
 def _is_understood(horizon: Horizon) -> bool:
     for node in horizon.nodes:
         year = node.problem
@@ -121,7 +225,7 @@ def _is_understood(horizon: Horizon) -> bool:
         stocks = (offer.stock for offer in year.offers if offer.stock is not None)
         if any(stock.upfront_fraction for stock in stocks):
             return False
-    return not any(w.free for w in horizon.nodes[0].problem.workloads)
+    return True
 
 
 def _speeds(year: Problem) -> dict[str, float] | None:
@@ -141,7 +245,7 @@ def _year_bound(
     deadline: Deadline,
 ) -> Checked:
     """What the operation of a node costs at least, with its systems at their prices."""
-    form = formulate(_year(horizon, u, stock), 0.0, firm=horizon.nodes[u].firm)
+    form = _form(horizon, u, stock, pairs, deadline)
     costs = np.asarray(form.figures["cost"])
     found = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)
     return Checked(stock.years(u) * found.bound, "prices", pairs_of_plan(form, found.plan))
@@ -158,13 +262,27 @@ def _whole_year(
 ) -> Checked:
     """The same in whole numbers, up to what is hoped for."""
     years, firm = stock.years(u), horizon.nodes[u].firm
-    form = formulate(_year(horizon, u, stock, reserves=True), 0.0, firm=firm)
+    form = _form(horizon, u, stock, pairs, deadline, reserves=True)
     costs, constant, enough = np.asarray(form.figures["cost"]), form.contracted_usd, hoped / years
     priced = Prices(form, pairs, deadline).least(costs, constant, enough)
     if priced.bound >= enough or not firm:
         return Checked(years * min(priced.bound, enough), "prices")
     searched = search_whole(form, costs, constant, priced, enough=enough, clock=deadline)
     return Checked(years * max(priced.bound, searched), "search")
+
+
+def _form(
+    horizon: Horizon,
+    u: int,
+    stock: _Stock,
+    pairs: frozenset[tuple[int, int]],
+    deadline: Deadline,
+    *,
+    reserves: bool = False,
+) -> Formulation:
+    """The second formulation of the year of a node, with its systems at their prices."""
+    year = _year(horizon, u, stock, reserves=reserves)
+    return formulate(year, largest_scale(year, pairs, deadline), firm=horizon.nodes[u].firm)
 
 
 def _year_of_plan(problem: Problem, u: int, stock: _Stock, values: Mapping[Any, float]) -> float:

@@ -118,6 +118,7 @@ class RatioSearch:
         self.ratio = _ratio_of(m)
         self.bound = -math.inf
         self.plan: dict[str, float] = {}
+        self.row_duals: Mapping[str, float] = {}  # of the relaxation at its root
         self.interrupted = False
 
     def solve(self) -> Found:
@@ -144,6 +145,7 @@ class RatioSearch:
             self.interrupted,
             best_value=least,
             relaxed=self.relaxed,
+            row_duals=self.row_duals,
         )
 
     def relax(self, effort: Effort) -> bool:
@@ -169,7 +171,7 @@ class RatioSearch:
                 break
             better = self.ratio.of(outcome.values)
             if better >= least * (1.0 - 1e-9):
-                self.bound = least * (1.0 - 1e-8)
+                self.bound, self.row_duals = least * (1.0 - 1e-8), outcome.row_duals
                 break
             self.relaxed, least = outcome, better
         return True
