@@ -351,6 +351,17 @@ def test_a_workload_follows_another() -> None:
             r"offers\[0\].*lead_months: ordered on .* delivered after the horizon",
             "longer horizon",
         ),
+        ({"horizon": over(["0 quarters"])}, "horizon.periods: are none", "write parts"),
+        (
+            {"offers": [buy(price_by_date=[["2026-10", 2e5]], price_change_per_year=-0.1)]},
+            "price_change_per_year: has its prices by date already",
+            "leave one",
+        ),
+        (
+            {"outlooks": NEWS, "objective": {"kind": "most_tokens", "risk": {"kind": "regret"}}},
+            "objective.risk: is told of cost, not of most_tokens",
+            "choose least_cost",
+        ),
         (
             {"offers": [buy(price_by_date=[["2027-01", 2e5]])]},
             "price_by_date: begins on 2027-01-01, and a value is needed from 2026-10-01",

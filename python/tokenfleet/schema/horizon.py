@@ -139,6 +139,8 @@ class Horizon(Row):
     @model_validator(mode="after")
     def _sane(self) -> Horizon:
         months = self.months
+        if not months:
+            raise rejected("are none", "periods", "write parts such as `4 quarters`")
         if len(months) > MAX_PERIODS or sum(months) > 12 * MAX_YEARS:
             raise rejected(
                 f"is of {len(months)} periods and {sum(months) / 12:g} years",

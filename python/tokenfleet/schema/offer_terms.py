@@ -16,6 +16,10 @@ def refuse_wrong_terms(offer: Offer) -> None:
     """What holds of the dates and ages of an offer by itself."""
     if offer.price_by_date is not None:
         ascending(offer.price_by_date, "price_by_date")
+        if offer.price_change_per_year:
+            raise rejected(
+                "has its prices by date already", "price_change_per_year", "leave one of them out"
+            )
     if offer.order_from and offer.order_until and offer.order_from > offer.order_until:
         raise rejected("is before order_from", "order_until", "swap them, or leave one out")
     limit = offer.delivery_limit_per_period

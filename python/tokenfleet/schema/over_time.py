@@ -45,6 +45,9 @@ def time_faults(scenario: Scenario) -> Iterator[Fault]:
     if scenario.objective.risk is not None and not scenario.outlooks:
         hint = "add outlooks, or leave the risk out"
         yield Fault("objective.risk", "there is one future: nothing is at risk", hint)
+    if scenario.objective.risk is not None and scenario.objective.kind != "least_cost":
+        hint = "choose least_cost, or leave the risk out"
+        yield Fault("objective.risk", f"is told of cost, not of {scenario.objective.kind}", hint)
     unmet = scenario.horizon.max_unmet_probability
     if unmet is not None and not any(w.shortfall_usd_per_request for w in scenario.workloads):
         yield Fault(
