@@ -100,9 +100,9 @@ def test_a_year_that_is_better_brings_its_own_proof(monkeypatch: pytest.MonkeyPa
     found = run._solve
 
     def dear(*arguments: Any, **named: Any) -> Any:
-        tree, result, rounds = found(*arguments, **named)
+        tree, result, rounds, risk = found(*arguments, **named)
         worse = replace(result, value=1.1 * result.value, status="feasible", gap=0.1)
-        return tree, worse, rounds
+        return tree, worse, rounds, risk
 
     monkeypatch.setattr(run, "as_proven", lambda *_: None)  # as where the year proves nothing
     monkeypatch.setattr(run, "_solve", dear)
