@@ -26,7 +26,7 @@ from tokenfleet.plan.explored import HowGot
 from tokenfleet.problem_data import Api, Replicas, Systems
 
 SHARES = (0.05, 0.02, 0.01, 0.005)
-_GAP = 1e-4  # of one solve: wishes are read to three digits
+_GAP = 1e-6  # of one solve: a plan that is shown as the best at something is proven
 _CLOSEST = "closest to what stands"
 _OWNED = ("buy", "owned")
 _WHOLE = 0.999  # below a whole value there is no other

@@ -40,6 +40,7 @@ from tokenfleet.mix.solve import bounded_scale
 from tokenfleet.mix.solver.effort import Deadline, Effort, Slowness
 from tokenfleet.mix.solver.highs import (
     OPTIMAL_GAP,
+    SIDE_SEARCHES,
     SolveOptions,
     fingerprint,
     relative_gap,
@@ -332,7 +333,8 @@ class Study:
         with self._with(rows, opened), bounded([(v, v.lowBound, 0.0) for v in shut]):
             effort = self.effort()
             if whole:
-                limit = effort.within(effort.left(), restarts=False)  # a new root costs most of it
+                # A new root, and searches for plans where most are near, cost most of it.
+                limit = effort.within(effort.left(), restarts=False, without=SIDE_SEARCHES)
                 outcome = run(m.prob, limit, start=start, cutoff=most)
                 found = Found(
                     outcome.status, outcome.value, outcome.bound, outcome.values,

@@ -200,11 +200,13 @@ class MixSearch:
         bound, sign, units = self.best.bound, self.best.sign, FirstUnits(self.m, self.relaxed)
         if self.m.problem.objective.goal.per is not None or not math.isfinite(bound):
             return  # of a ratio the least value is about zero
-        for share in _NEAR if bound else ():
+        for share in (*_NEAR, math.inf) if bound else ():
             cutoff = bound + sign * share * abs(bound)
-            if self.best.plan is not None:
+            if self.best.plan is not None:  # the last to be asked: all that is better
                 cutoff = sign * min(sign * cutoff, sign * self.best.value)
-            if self.best.done() or self.effort.left() <= 0 or not self._none_within(cutoff, units):
+            if self.best.done() or self.effort.left() <= 0 or math.isinf(cutoff):
+                return
+            if not self._none_within(cutoff, units):
                 return
 
     def _none_within(self, cutoff: float, units: FirstUnits) -> bool:

@@ -477,6 +477,7 @@ def _read(run_: QuietHighs, solver: Any) -> Outcome:
     value = info.objective_function_value / run_.factor if feasible else math.nan
     least = _bound(code, info, is_mip)
     if run_.cutoff is not None:  # what is left out beyond it has no say in HiGHS's own bound
+        least = math.inf if code in _INFEASIBLE else least  # presolve alone says no bound
         least = min(least, run_.factor * run_.cutoff)
     bound = least / run_.factor
     solution = solver.getSolution()
