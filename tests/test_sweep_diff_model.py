@@ -225,13 +225,48 @@ def test_the_files_hold_the_same_problem(tmp_path: Path) -> None:
     plan = tf.optimize_fleet(scenario, compare_single=False)
     for name in ("fleet.mps", "fleet.lp"):
         model.write(tmp_path / name)
-        solver = highspy.Highs()
-        solver.setOptionValue("output_flag", False)
-        solver.readModel(str(tmp_path / name))
-        solver.run()
-        assert solver.getObjectiveValue() == pytest.approx(plan.annual_cost_usd, rel=1e-6)
+        assert solved_from(tmp_path / name) == pytest.approx(plan.annual_cost_usd, rel=1e-6)
     with pytest.raises(SchemaError, match="unknown format"):
         model.write(tmp_path / "fleet.txt")
+
+
+def solved_from(path: Path) -> float:
+    """What HiGHS alone makes of a file."""
+    solver = highspy.Highs()
+    solver.setOptionValue("output_flag", False)
+    solver.readModel(str(path))
+    solver.run()
+    return float(solver.getObjectiveValue())
+
+
+def test_files_hold_what_is_paid_whatever_is_planned(tmp_path: Path) -> None:
+    """A hall with 100 kW at 50 $ a kW that are paid used or not: the file's best is the plan's."""
+    scenario = measured(requests_per_s=90.0, price=50_000.0)
+    paid = {"power_is_contracted": True, "power_usd_per_kw_year": 50.0}
+    scenario["sites"][0] |= paid
+    plan = tf.optimize_fleet(scenario, compare_single=False)
+    model = tf.build_model(scenario)
+    for name in ("fleet.mps", "fleet.lp"):
+        model.write(tmp_path / name)
+        assert solved_from(tmp_path / name) == pytest.approx(plan.annual_cost_usd, rel=1e-6)
+    again = model.solve()  # the model is as before
+    assert again.annual_cost_usd == pytest.approx(plan.annual_cost_usd)
+
+
+def test_what_is_maximised_is_so_in_files_and_duals(tmp_path: Path) -> None:
+    """An API of at most 2 requests/s, 100 tokens each: one request/s more is worth its tokens."""
+    scenario = hosted(2, 10)
+    scenario["workloads"][0]["demand"] = {"free": True}
+    scenario["apis"][0]["max_requests_per_s"] = 2
+    scenario["objective"] = {"kind": "most_tokens", "denominator": "output"}
+    model = tf.build_model(scenario)
+    tokens = 100 * SECONDS
+    for name in ("fleet.mps", "fleet.lp"):
+        model.write(tmp_path / name)
+        assert solved_from(tmp_path / name) == pytest.approx(2 * tokens)
+    limits, costs = model.table("duals"), model.table("reduced_costs")
+    found = [*limits["dual"], *costs["reduced_cost"]]
+    assert [a for a in found if abs(a) > 1e-6] == pytest.approx([tokens])
 
 
 def test_tables_have_labels_and_duals_say_what_the_relaxation_would_pay() -> None:

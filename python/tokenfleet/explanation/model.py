@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.search.stages import search
 from tokenfleet.mix.solve import bounded_scale, no_plan, result_of
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import SolveOptions, run
+from tokenfleet.mix.solver.highs import SolveOptions, run, sign_of
 from tokenfleet.mix.why.infeasible import check_problem, describe_label
 from tokenfleet.optimize import check, least_to_check, solve_options, to_search
 from tokenfleet.plan.extras import extras
@@ -100,8 +101,8 @@ class BuiltModel:
     def table(self, name: str) -> Columns:
         """`columns`, `rows`, or, of the linear relaxation, `reduced_costs` and `duals`.
 
-        A dual is the change of the relaxation's value for one more unit of the row's limit; whole
-        systems jump, so it is no price.
+        A dual is the change of the relaxation's value for one more unit of the row's limit, and a
+        reduced cost that for one more of the column; whole systems jump, so neither is a price.
 
         Raises:
             SchemaError: no such table.
@@ -227,8 +228,9 @@ class BuiltModel:
         Raises:
             SchemaError: another ending.
         """
-        target = Path(path)
-        writers = {".mps": self.prob.writeMPS, ".lp": self.prob.writeLP}
+        target, prob = Path(path), _with_constant(self.prob)
+        # Of an MPS file that says no sense every reader makes a minimum.
+        writers = {".mps": partial(prob.writeMPS, with_objsense=True), ".lp": prob.writeLP}
         if target.suffix.lower() not in writers:
             raise SchemaError(f"{target}: unknown format of a model", "end the name in .mps or .lp")
         part = target.with_name(f".{target.name}.part")
@@ -304,28 +306,39 @@ class BuiltModel:
         return outcome
 
     def _reduced_costs(self) -> Columns:
-        outcome = self._relaxed()
+        outcome, sign = self._relaxed(), sign_of(self.prob)
         return Columns.of(
             {
                 "name": v.name,
                 "what": describe_label(self._m.problem, label),
                 "value": outcome.values[v.name],
-                "reduced_cost": outcome.reduced_costs[v.name],
+                "reduced_cost": sign * outcome.reduced_costs[v.name],
             }
             for label, v in self._m.columns.items()
         )
 
     def _duals(self) -> Columns:
-        outcome = self._relaxed()
+        outcome, sign = self._relaxed(), sign_of(self.prob)
         return Columns.of(
             {
                 "name": name,
                 "family": row.family,
                 "of": _of(row),
-                "dual": outcome.row_duals[name],
+                "dual": sign * outcome.row_duals[name],
             }
             for name, row in self._m.rows.items()
         )
+
+
+def _with_constant(prob: pulp.LpProblem) -> pulp.LpProblem:
+    """The problem with the constant of its objective as the cost of a column that is one: files
+    have no place for it that every solver reads."""
+    if not prob.objective.constant:
+        return prob
+    written = prob.copy()
+    one = written.add_variable("constant", lowBound=1.0, upBound=1.0)
+    written.setObjective(prob.objective - prob.objective.constant + prob.objective.constant * one)
+    return written
 
 
 def _make_room(row: pulp.LpConstraint) -> None:
