@@ -64,6 +64,23 @@ def test_the_big_system_enters_at_90_and_not_at_what_its_reduced_cost_says() -> 
     assert found.how == "re-solved and proven" and not found.chosen
 
 
+def with_two_in_stock() -> Problem:
+    """Two boxes of the first type are owned and cost nothing; more of it, or of another, 100."""
+    problem = Tiny((Kind(5, 100, 9), Kind(5, 100, 9)), demand=10).problem()
+    stock = replace(
+        problem.offers[0], id="stock", supply=2.0, annual_cost_items_usd={}, kind="owned"
+    )
+    return replace(problem, offers=(*problem.offers, stock))
+
+
+def test_what_the_plan_has_for_nothing_is_in_it_whatever_its_price() -> None:
+    """10 requests/s are served by two in stock; that one may buy more of the type flips nothing."""
+    found = flips(with_two_in_stock())
+    assert found["sys0"].needed and found["sys0"].chosen
+    assert found["sys0"].plan == {"stock": 2}
+    assert not found["o0"].chosen and found["o0"].low == pytest.approx(1.0)
+
+
 def test_case_g_the_big_one_enters_at_a_price_of_40() -> None:
     """Small (2) at 20, big (5) at 60, demand 6: three small cost 60; the big one enters 20 off."""
     found = flips(Tiny((Kind(2, 20, 9), Kind(5, 60, 9)), demand=6).problem())["o1"]

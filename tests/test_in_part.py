@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from moved_prices import api_at, offers_at, priced_alone
-from test_explain import OPTIONS
+from test_explain import OPTIONS, with_two_in_stock
 from tiny_mix import Kind, Tiny, random_tiny, tiny_with_plans
 from tokenfleet.explanation import flip_in_part as module
 from tokenfleet.explanation import in_part
@@ -57,6 +57,11 @@ def test_the_big_system_enters_at_90_and_the_relaxation_says_80() -> None:
     assert 95 * (1 - found.discount) == pytest.approx(90, rel=1e-5)
     assert 95 * (1 - found.relaxed) == pytest.approx(80, rel=1e-3)
     assert found.low <= found.discount <= found.high and not found.chosen
+
+
+def test_what_the_plan_has_for_nothing_is_in_it_whatever_its_price() -> None:
+    found = flips(with_two_in_stock())["sys0"]
+    assert found.needed and found.chosen and found.plan == {"stock": 2}
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -74,7 +74,7 @@ class Flip:
     high: float
     how: HowGot
     chosen: bool = False  # today's best plan holds it
-    needed: bool = False  # no plan does without
+    needed: bool = False  # no plan does without, or a best one has it for nothing
     possible: bool = True  # some plan holds it
     plan: Mapping[str, int] = field(default_factory=dict)  # that holds it there, by offer
     without: Mapping[str, int] = field(default_factory=dict)  # the best one that does not
@@ -94,18 +94,25 @@ def flip(study: Study, target: Target) -> Flip:
     chosen = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
     without = _without(study, target) if chosen else base
     if without is None:
-        return Flip(
-            target, None, -math.inf, -math.inf, PROVEN, chosen=True, needed=True,
-            plan=systems_by_offer(study.problem, base.values),
-        )  # fmt: skip
+        return always(target, base, PROVEN)
     holds = Bound(f"hold {target.kind} {target.name}", target.amount, True, target.least)
     search = _Dinkelbach(study, target, without, holds)
     if not search.run():
+        if chosen:  # a plan that holds it without paying for it is better than all without it
+            return always(target, base, without.how)
         return Flip(
-            target, None, math.inf, math.inf, PROVEN, chosen=chosen, possible=False,
+            target, None, math.inf, math.inf, PROVEN, possible=False,
             without=systems_by_offer(study.problem, without.values),
         )  # fmt: skip
     return search.flip(chosen, study.asked - begun)
+
+
+def always(target: Target, base: Answer, how: HowGot) -> Flip:
+    """What today's best plan holds at any price."""
+    return Flip(
+        target, None, -math.inf, -math.inf, how, chosen=True, needed=True,
+        plan=systems_by_offer(base.problem, base.values),
+    )  # fmt: skip
 
 
 def _without(study: Study, target: Target) -> Answer | None:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tokenfleet.explanation.flip import Flip, Target
+from tokenfleet.explanation.flip import Flip, Target, always
 from tokenfleet.explanation.study import WITHIN, Answer, Study, systems_by_offer
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
@@ -44,12 +44,11 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
     closed = target.removed(study.problem)
     without = study.again(closed) if held else base
     if without is None:
-        return Flip(
-            target, None, -math.inf, -math.inf, WITHIN, chosen=True, needed=True,
-            plan=systems_by_offer(study.problem, base.values),
-        )  # fmt: skip
+        return always(target, base, WITHIN)
     chosen = held and without.loss > base.loss
     search = _FromAbove(study, target, without, at)
+    if chosen and search.spend(base.values) <= 0:  # it is had for nothing, as what is owned
+        return always(target, base, WITHIN)
     relaxed = search.relaxations(closed)
     plan, discount = search.plans(base if chosen else None, relaxed)
     if plan is None and relaxed is None:
