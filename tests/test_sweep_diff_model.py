@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import copy
 import itertools
 import json
 import math
@@ -105,6 +106,17 @@ def test_parts_are_the_mean_over_all_orders(seed: int) -> None:
     assert sum(parts.values()) == pytest.approx(whole, abs=1e-9)
     idle = shapley([*groups, "idle"], lambda s: table[s - {"idle"}])
     assert idle["idle"] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_order_of_names_and_rows_is_no_change() -> None:
+    scenario = measured()
+    scenario["systems"] = ["h100_sxm_8", "h200_sxm_8"]
+    scenario["workloads"][0]["slos"].append({"metric": "tpot", "percentile": "p50", "limit_ms": 50})
+    other = copy.deepcopy(scenario)
+    other["systems"].reverse()
+    other["workloads"][0]["slos"].reverse()
+    found = tf.difference(scenario, other)
+    assert (found.change, found.parts) == (0.0, ())
 
 
 def test_plans_of_other_goals_are_not_compared() -> None:

@@ -12,6 +12,7 @@ that is 64 plans at most; groups that are equal take no part.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,12 +160,16 @@ class _Pair:
             )
         self.watch = watch
         self.left, self.right = _flat(a.loaded), _flat(b.loaded)
-        changed = [k for k in {**self.left, **self.right} if self.left.get(k) != self.right.get(k)]
+        changed = [k for k in {**self.left, **self.right} if self._differs(k)]
         self.changed: dict[str, list[str]] = {}
         for key in changed:
             self.changed.setdefault(group_of(key), []).append(_said(key))
         self.gaps = 0.0
         self.solves = 0
+
+    def _differs(self, key: Path_) -> bool:
+        left, right = (_in_order(key, side.get(key)) for side in (self.left, self.right))
+        return bool(left != right)
 
     def compared(self) -> Difference:
         """All of the difference."""
@@ -270,6 +275,15 @@ def _leaves(value: Any, key: Path_, loaded: LoadedScenario) -> Iterator[tuple[Pa
         yield key, str(_absolute(loaded, value))
     else:
         yield key, value
+
+
+def _in_order(key: Path_, value: Any) -> Any:
+    """Names and rows in one order, which says nothing but where a later catalog file counts."""
+    if key == ("catalog",) or not isinstance(value, list):
+        return value
+    if all(isinstance(of, str | dict) for of in value):
+        return sorted(json.dumps(of, sort_keys=True) for of in value)
+    return value
 
 
 def _are_rows(value: list[Any]) -> bool:

@@ -95,7 +95,9 @@ def flip(study: Study, target: Target) -> Flip:
     without = _without(study, target) if chosen else base
     if without is None:
         return always(target, base, PROVEN)
-    holds = Bound(f"hold {target.kind} {target.name}", target.amount, True, target.least)
+    # What stands by for the loss of a site costs nothing: no price decides about it.
+    paid = {la: a for la, a in target.amount.items() if target.spend.get(la, 0.0) > 0}
+    holds = Bound(f"pay {target.kind} {target.name}", paid, True, target.least)
     search = _Dinkelbach(study, target, without, holds)
     if not search.run():
         if chosen:  # a plan that holds it without paying for it is better than all without it
@@ -108,7 +110,7 @@ def flip(study: Study, target: Target) -> Flip:
 
 
 def always(target: Target, base: Answer, how: HowGot) -> Flip:
-    """What today's best plan holds at any price."""
+    """What is in a best plan at any price."""
     return Flip(
         target, None, -math.inf, -math.inf, how, chosen=True, needed=True,
         plan=systems_by_offer(base.problem, base.values),
