@@ -95,9 +95,10 @@ def flip(study: Study, target: Target) -> Flip:
     without = _without(study, target) if chosen else base
     if without is None:
         return always(target, base, PROVEN)
-    # What stands by for the loss of a site costs nothing: no price decides about it.
+    # What stands by for the loss of a site costs nothing: for no price does that enter.
     paid = {la: a for la, a in target.amount.items() if target.spend.get(la, 0.0) > 0}
-    holds = Bound(f"pay {target.kind} {target.name}", paid, True, target.least)
+    amount, word = (target.amount, "hold") if chosen else (paid, "pay")
+    holds = Bound(f"{word} {target.kind} {target.name}", amount, True, target.least)
     search = _Dinkelbach(study, target, without, holds)
     if not search.run():
         if chosen:  # a plan that holds it without paying for it is better than all without it
