@@ -17,7 +17,7 @@ import pytest
 
 import tokenfleet as tf
 from moved_prices import api_at, offers_at, priced_alone
-from problems import free_problem, random_problem
+from problems import free_problem, random_problem, workload
 from test_sweep_diff_model import measured
 from tiny_mix import Kind, Tiny, random_tiny, tiny_with_plans
 from tokenfleet.errors import SchemaError
@@ -32,7 +32,7 @@ from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.search.ratio import search_goal
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
-from tokenfleet.problem_data import Objective, Problem
+from tokenfleet.problem_data import Block, Objective, Problem, SiteData
 from tokenfleet.report import explained
 
 OPTIONS = SolveOptions(gap=0.0, time_limit_s=20.0, threads=1)
@@ -79,6 +79,22 @@ def test_what_the_plan_has_for_nothing_is_in_it_whatever_its_price() -> None:
     assert found["sys0"].needed and found["sys0"].chosen
     assert found["sys0"].plan == {"stock": 2}
     assert not found["o0"].chosen and found["o0"].low == pytest.approx(1.0)
+
+
+def test_what_serves_for_nothing_when_a_site_is_lost_enters_where_it_is_paid() -> None:
+    """A box for 100 $ a year serves all, also when the other site is lost, which costs an API
+    nothing, for no hours are counted. Paid, it takes all of it at 100 $ and not at today's 200."""
+    tiny = Tiny((Kind(10, 100, 9),), demand=10, api_usd=20)
+    problem = tiny.problem()
+    loss = Block(0.0, lost_site=1)
+    problem = replace(
+        problem,
+        blocks=(*problem.blocks, loss),
+        sites=(*problem.sites, SiteData("other")),
+        workloads=(workload("w", [[10.0], [10.0]]),),
+    )
+    api = flips(problem)["api"]
+    assert not api.chosen and api.discount == pytest.approx(0.5, abs=1e-6)
 
 
 def test_case_g_the_big_one_enters_at_a_price_of_40() -> None:

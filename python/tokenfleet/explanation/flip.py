@@ -95,6 +95,10 @@ def flip(study: Study, target: Target) -> Flip:
     without = _without(study, target) if chosen else base
     if without is None:
         return always(target, base, PROVEN)
+    if chosen and not any(target.spend.get(la, 0.0) * n > 0 for la, n in base.values.items()):
+        chosen = without.loss - base.loss > _STILL * max(abs(base.loss), 1e-9)
+        if chosen:  # it is had for nothing, and better than all without it
+            return always(target, base, without.how)
     # What stands by for the loss of a site costs nothing: for no price does that enter.
     paid = {la: a for la, a in target.amount.items() if target.spend.get(la, 0.0) > 0}
     amount, word = (target.amount, "hold") if chosen else (paid, "pay")
