@@ -44,6 +44,7 @@ _SITES_SHARE = 0.6  # of the time left, for improving the rounded plan a few sit
 _ROUGH = 5e-4  # gap at which the first stage, whose bound is not used, has a good plan
 # Of the relaxation's value: how far from it a plan of a small model is sought first, and then.
 _NEAR = (0.001, 0.005, 0.02, 0.05, 0.1, 0.16, 0.23, 0.32, 0.45, 0.65, 1.0)
+_REDUCED_COST_SEARCH = ("mip_heuristic_run_root_reduced_cost",)  # longer than it saves near a bound
 _ROOTS = 10.0  # times the relaxation's time, below which the whole model has nothing to add
 
 
@@ -194,16 +195,22 @@ class MixSearch:
         """A plan near the bound of a small model, or a better bound.
 
         With all that is further off cut away a tree is small, more so than with a plan in hand that
-        ends it later. HiGHS never begins anew, and no side searches where columns are few: that
-        would take longer.
+        ends it later: once there is one, what is sought of many columns lies halfway between it and
+        the bound. A search ends with a plan within the gap of the bound. HiGHS never begins anew,
+        and no side searches where columns are few: that would take longer.
         """
         bound, sign, units = self.best.bound, self.best.sign, FirstUnits(self.m, self.relaxed)
         if self.m.problem.objective.goal.per is not None or not math.isfinite(bound):
             return  # of a ratio the least value is about zero
         for share in (*_NEAR, math.inf) if bound else ():
             cutoff = bound + sign * share * abs(bound)
-            if self.best.plan is not None:  # the last to be asked: all that is better
-                cutoff = sign * min(sign * cutoff, sign * self.best.value)
+            if (
+                self.best.plan is not None
+            ):  # the last to be asked of few columns: all that is better
+                halfway = (self.best.bound + self.best.value) / 2.0
+                cutoff = sign * min(
+                    sign * cutoff, sign * (halfway if self.many else self.best.value)
+                )
             if self.best.done() or self.effort.left() <= 0 or math.isinf(cutoff):
                 return
             if not self._none_within(cutoff, units):
@@ -215,12 +222,12 @@ class MixSearch:
             self.effort.left(),
             nodes=self.effort.tree,
             restarts=False,
-            without=() if self.many else SIDE_SEARCHES,
+            without=_REDUCED_COST_SEARCH if self.many else SIDE_SEARCHES,
             threads=1,
         )
-        told = None if self.watch is None else self._told(False)
+        told, target = None if self.watch is None else self._told(False), self.best.target()
         with only(self.m, units.within(cutoff)):
-            outcome = run(self.m.prob, limit, cutoff=cutoff, watch=told)
+            outcome = run(self.m.prob, limit, cutoff=cutoff, target=target, watch=told)
         if outcome.has_incumbent:
             self.best.offer_plan(outcome.values)
         self.best.interrupted |= outcome.interrupted
