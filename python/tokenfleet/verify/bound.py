@@ -126,7 +126,8 @@ class _Check:
         priced = self.prices.least(costs, constant, enough)
         if priced.bound >= enough:
             return Checked(self.claim.bound, "prices")
-        searched = self._searched(costs, constant, priced, enough)
+        value = self.sign * self.claim.value
+        searched = self._searched(costs, constant, priced, enough, value - self.gap * abs(value))
         if searched >= enough:
             return Checked(self.claim.bound, "search")
         if searched > priced.bound:
@@ -178,8 +179,17 @@ class _Check:
         under = float(self.form.figures[self.goal.per] @ plan) / self.goal.per_amount
         return ratio + (float(costs @ plan) + constant) / under if under > 0 else None
 
-    def _searched(self, costs: FloatArray, constant: float, priced: Priced, enough: float) -> float:
-        return search_whole(self.form, costs, constant, priced, enough=enough, clock=self.clock)
+    def _searched(
+        self,
+        costs: FloatArray,
+        constant: float,
+        priced: Priced,
+        enough: float,
+        wanted: float = math.inf,
+    ) -> float:
+        return search_whole(
+            self.form, costs, constant, priced, enough=enough, clock=self.clock, wanted=wanted
+        )
 
 
 def largest_scale(problem: Problem, pairs: frozenset[tuple[int, int]], patience: Deadline) -> float:
@@ -365,9 +375,9 @@ class _Whole:
     constant: float
     kept: NDArray[np.bool_]
 
-    def least(self, presolve: str, enough: float, seconds: float) -> float:
-        """The bound that HiGHS proves, up to `enough`: plans that cost more are cut away, and none
-        is looked for by the way."""
+    def least(self, presolve: str, enough: float, seconds: float, work: float) -> float:
+        """The bound that HiGHS proves in so much work, up to `enough`: plans that cost more are cut
+        away, and none is looked for by the way."""
         factor = _factor(self.costs)
         columns = np.flatnonzero(self.kept)
         solver = silent_highs(
@@ -376,7 +386,7 @@ class _Whole:
                 "objective_bound": factor * enough,
                 "mip_rel_gap": 0.0,
                 "mip_abs_gap": 0.0,
-                "mip_max_nodes": int(_WORK / len(columns)) + 1,
+                "mip_max_nodes": int(work / len(columns)) + 1,
                 "time_limit": seconds,
                 "parallel": "off",
                 "random_seed": 1,
@@ -402,10 +412,12 @@ def search_whole(
     *,
     enough: float,
     clock: Deadline,
+    wanted: float = math.inf,
 ) -> float:
     """What every plan costs at least, up to `enough`, by a search of the second formulation.
 
-    HiGHS goes without its presolve first, and with it if that takes too long.
+    HiGHS goes without its presolve first, and with it if that takes too long: then only up to what
+    is `wanted`, the gap that was asked for.
     """
     best = -math.inf
     room = enough - priced.bound + 1e-6 * abs(enough)
@@ -413,9 +425,12 @@ def search_whole(
     if not math.isfinite(priced.bound) or (kept & form.whole).sum() > _MOST_WHOLE:
         return best
     model = _Whole(form, costs, constant, kept)
-    for presolve, share in (("off", 0.5), ("on", 1.0)):
-        if clock.left() > 0 and best < enough:
-            best = max(best, model.least(presolve, enough, clock.left() * share))
+    for presolve, share, goal, work in (
+        ("off", 0.5, enough, _WORK),
+        ("on", 1.0, min(enough, wanted), 2.0 * _WORK),
+    ):
+        if clock.left() > 0 and best < goal:
+            best = max(best, model.least(presolve, goal, clock.left() * share, work))
     return best
 
 
