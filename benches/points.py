@@ -199,7 +199,7 @@ def core_search(problem: _core.Space, shares: Any, threads: int, front: bool) ->
         skip=False,
     )
     begun = time.perf_counter()
-    search.extend(0, search.unit_count, threads)
+    search.extend(0, problem.unit_count, threads)
     took = time.perf_counter() - begun
     return search, took
 
@@ -377,8 +377,9 @@ def grid(
         for system in spec["systems"]:
             system["mem_bytes"] *= 20.0
         text = json.dumps(spec)
+        space = _core.Space(text)
         search = _core.PointSearch(
-            _core.Space(text),
+            space,
             loads={"utilisation": [0.5]},
             offers=[o[:1] for o in offers],
             cheapest=TOP,
@@ -386,7 +387,7 @@ def grid(
             front=False,
             skip=False,
         )
-        search.extend(0, search.unit_count)
+        search.extend(0, space.unit_count)
         here = search.counts()["computed"] * loads * len(offers[0])
         if here >= points:
             return text, here
@@ -424,7 +425,7 @@ def search_here(points: int, threads: int, skip: bool, named: str, front: bool) 
         skip=skip,
     )
     begun = time.perf_counter()
-    search.extend(0, search.unit_count, threads)
+    search.extend(0, problem.unit_count, threads)
     took = time.perf_counter() - begun
     counts = search.counts()
     kept: Any = search.front() if front else search.cheapest()

@@ -107,7 +107,7 @@ def closed_loop(drafts: Speculation | None = None) -> tuple[float, float, float]
     axes = (0, 0, engines.index("vllm"), precisions.index("fp8"), 1, depth)
     found = closed_loop_of(Space(json.dumps(spec)), axes, (4, 1, 1, 1), (32.0, 1000.0, 200.0))
     assert found is not None
-    return 1e3 * found[0], 1e3 * found[1], found[2]
+    return 1e3 * found["ttft_s"], 1e3 * found["tpot_s"], found["output_tokens_per_s_gpu"]
 
 
 # Answers

@@ -81,7 +81,7 @@ def test_a_decode_step_by_hand() -> None:
     # Compute 2·11e6 flop = 22 us. Bytes: 2·11e6 weights, 2·6000 in, 2·10000 out = 22.032 us. q = 1.
     got = _core.closed_loop(problem(toy()), (0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
     assert got is not None
-    assert got[1] == pytest.approx(44.032e-6, rel=1e-12)
+    assert got["tpot_s"] == pytest.approx(44.032e-6, rel=1e-12)
 
 
 def test_accepted_draft_tokens_divide_tpot_and_drafts_cost_time() -> None:
@@ -93,7 +93,7 @@ def test_accepted_draft_tokens_divide_tpot_and_drafts_cost_time() -> None:
     drafted = _core.closed_loop(problem(spec), (0,) * 6, (1, 1, 1, 1), (1.0, 1000.0, 24.0))
     assert plain is not None
     assert drafted is not None
-    assert drafted[1] == pytest.approx((44e-6 + 22.064e-6) * 1.1 / 1.5, rel=1e-12)
+    assert drafted["tpot_s"] == pytest.approx((44e-6 + 22.064e-6) * 1.1 / 1.5, rel=1e-12)
 
 
 def test_a_prefill_queue_with_exponential_work_is_mm1() -> None:

@@ -68,7 +68,7 @@ def test_operating_points_have_the_keys_of_the_stub() -> None:
         by="cost",
         front=True,
     )
-    search.extend(0, search.unit_count)
+    search.extend(0, problem.unit_count)
     check(search.counts(), "_PointCounts")
     check(search.front(), "_KeptPoints")
 

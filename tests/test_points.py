@@ -145,9 +145,9 @@ def search(problem: _core.Space, skip: bool, threads: int = 0) -> _core.PointSea
     found = _core.PointSearch(
         problem, loads={"utilisation": loads}, offers=offers, **{**KEPT, "skip": skip}
     )
-    middle = found.unit_count // 3
+    middle = problem.unit_count // 3
     found.extend(0, middle, threads)
-    found.extend(middle, found.unit_count, threads)
+    found.extend(middle, problem.unit_count, threads)
     return found
 
 
@@ -196,7 +196,7 @@ def test_the_best_alone_are_the_best_of_all(
             front=front,
             skip=skip,
         )
-        found.extend(0, found.unit_count)
+        found.extend(0, problem.unit_count)
         assert found.counts()["total"] == found.size
         assert front or len(found.front()["number"]) == 0
         return found.cheapest()

@@ -504,16 +504,12 @@ class PointSearch:
     def size(self) -> int:
         """Points of the grid."""
 
-    @property
-    def unit_count(self) -> int:
-        """Units of work."""
-
     def extend(self, first: int, last: int, threads: int = 0) -> None:
         """Searches places ``first`` to ``last`` (exclusive) of the units, each once.
 
         What earlier places found bounds the later ones. Neighbouring places are far apart in the
-        space. ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` past
-        ``unit_count``.
+        space. ``threads``: 0 takes all cores. The GIL is released. Raises ``IndexError`` past the
+        ``unit_count`` of the space.
         """
 
     def counts(self) -> _PointCounts:
@@ -621,10 +617,28 @@ def prune(candidates: Sequence[dict[str, Any]], per_system: int) -> list[int]:
     Raises ``ValueError`` naming the candidate and the field.
     """
 
+class _ClosedLoop(TypedDict):
+    ttft_s: float
+    tpot_s: float
+    output_tokens_per_s_gpu: float
+    running: float  # requests whose caches are in memory at once
+
+class _PoolLoop(TypedDict):
+    ttft_s: float
+    tpot_s: float
+    output_tokens_per_s_gpu: float
+    output_tokens_per_s_decode_gpu: float
+
+class _Throughput(TypedDict):
+    sequences: float
+    utilisation: float
+    output_tokens_per_s_gpu: float
+    stopped_by: str | None
+
 def closed_loop(
     space: Space, axes: Sequence[int], degrees: Sequence[int], load: Sequence[float]
-) -> tuple[float, float, float] | None:
-    """Means of a benchmark at fixed concurrency: TTFT in s, TPOT in s, output tokens/s/GPU.
+) -> _ClosedLoop | None:
+    """Means of a benchmark at fixed concurrency.
 
     ``axes`` (6,): index of the workload, then positions on its axes of system, engine, precision,
     KV dtype and speculation. ``degrees`` (4,): tp, pp, ep, attention dp. ``load`` (3,): requests in
@@ -635,11 +649,11 @@ _Pool = tuple[Sequence[int], Sequence[int], int]
 
 def pool_loop(
     space: Space, prefill: _Pool, decode: _Pool, load: Sequence[float]
-) -> tuple[float, float, float, float] | None:
+) -> _PoolLoop | None:
     """The same of a pool that reads prompts and one that answers them.
 
-    TTFT in s, TPOT in s, output tokens/s per accelerator of both pools, and per accelerator that
-    decodes. A pool: ``axes``, ``degrees`` and workers. ``None``: no layout, no kernel, or no link
+    Output tokens/s per accelerator of both pools, and per accelerator that decodes. A pool:
+    ``axes``, ``degrees`` and workers. ``None``: no layout, no kernel, or no link
     over which the cache could go.
     """
 
@@ -653,11 +667,12 @@ def throughput(
     requests: float = ...,
     limited: bool = False,
     replicas: float = 1.0,
-) -> tuple[float, float, float] | None:
+) -> _Throughput | None:
     """The most that one layout serves of the workload's first class.
 
-    Output tokens/s/GPU, sequences in decode, share of full load that limits allow. ``axes`` and
-    ``degrees`` as in :func:`closed_loop`. At most ``batch`` sequences decode.
+    ``sequences`` in decode on the whole replica; ``utilisation``, the share of full load that
+    limits allow; ``stopped_by``, the limit that stops it. ``axes`` and ``degrees`` as in
+    :func:`closed_loop`. At most ``batch`` sequences decode.
     ``reserved``: caches are reserved whole; else they hold the mean context. ``requests`` in a run
     (infinite: its end does not matter). ``limited``: the workload's latency limits hold too, and
     so many equal ``replicas`` share the requests behind one router.

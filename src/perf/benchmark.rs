@@ -5,6 +5,8 @@
 //! who found the batch that just works, so here the cache holds sequences of their *mean* context,
 //! or of their whole one where the engine reserves it.
 
+use serde::Serialize;
+
 use crate::perf::closed_loop::sequences_in_memory;
 use crate::perf::layout::Layout;
 use crate::perf::limits::Limits;
@@ -41,7 +43,7 @@ impl Run<'_> {
 }
 
 /// The most that a layout serves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Throughput {
     /// Sequences in decode on the whole replica.
     pub sequences: f64,

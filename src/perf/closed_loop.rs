@@ -2,12 +2,14 @@
 //!
 //! Forms and weights: `docs/model.md`, "Closed loop".
 
+use serde::Serialize;
+
 use crate::perf::layout::Layout;
 use crate::perf::memory::kv_budget_bytes;
 use crate::perf::step::StepModel;
 
 /// Means of a closed-loop run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct ClosedLoop {
     /// Time to first token, s.
     pub ttft_s: f64,

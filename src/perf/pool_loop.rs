@@ -2,6 +2,8 @@
 //!
 //! Forms: `docs/model.md`, "Closed loop of separate pools".
 
+use serde::Serialize;
+
 use crate::perf::closed_loop::sequences_in_memory;
 use crate::perf::layout::Layout;
 use crate::perf::memory::kv_transfer_bytes;
@@ -37,7 +39,7 @@ impl Pool<'_> {
 }
 
 /// Means of a closed-loop run on two pools.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct PoolLoop {
     /// Time to first token, s.
     pub ttft_s: f64,

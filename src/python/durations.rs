@@ -4,18 +4,12 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 
 use crate::error::{not_negative, same_rows};
-use crate::simulate::statistics::{self, Histogram};
+use crate::simulate::statistics;
 
 /// Durations that were measured, in buckets of at most 0.39 %.
 #[pyclass(frozen, eq, module = "tokenfleet._core")]
 #[derive(PartialEq)]
-pub(super) struct Durations(statistics::Durations);
-
-impl Durations {
-    pub(super) fn new(histogram: &Histogram) -> Self {
-        Self(histogram.into())
-    }
-}
+pub(super) struct Durations(pub(super) statistics::Durations);
 
 #[pymethods]
 impl Durations {
@@ -34,7 +28,7 @@ impl Durations {
         same_rows("parts, weights", &[parts.len(), weights.len()])?;
         weights
             .iter()
-            .try_for_each(|weight| not_negative("weights", *weight))?;
+            .try_for_each(|w| not_negative("weights", *w))?;
         let weighed: Vec<_> = parts.iter().map(|part| &part.0).zip(weights).collect();
         Ok(statistics::Durations::summary(&weighed))
     }

@@ -109,11 +109,6 @@ impl PointSearch {
         self.session.size()
     }
 
-    #[getter]
-    fn unit_count(&self) -> u64 {
-        self.space.get().space.unit_count()
-    }
-
     /// Searches places `first` to `last` (exclusive) of the units, each once.
     #[pyo3(signature = (first, last, threads = 0))]
     fn extend(&mut self, py: Python<'_>, first: u64, last: u64, threads: usize) -> PyResult<()> {

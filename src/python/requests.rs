@@ -21,12 +21,8 @@ pub(super) type Hashes<'py> = (Long<'py>, Long<'py>, u32);
 
 pub(super) fn drawn_lengths(pairs: &Pairs<'_>, hit_rates: &[f64]) -> PyResult<Vec<Lengths>> {
     let one = |(k, (input, output)): (usize, &(Whole<'_>, Whole<'_>))| {
-        Ok(Lengths::of_class(
-            k,
-            input.as_slice()?,
-            output.as_slice()?,
-            hit_rates,
-        )?)
+        let (input, output) = (input.as_slice()?, output.as_slice()?);
+        Ok(Lengths::of_class(k, input, output, hit_rates)?)
     };
     pairs.iter().enumerate().map(one).collect()
 }

@@ -9,15 +9,13 @@ use super::convert::{add_columns, Fields, Plain};
 use super::space::PySpace;
 use super::threads::on_threads;
 use crate::error::Result;
-use crate::prune::{survivors, Candidate, Kept};
+use crate::prune::{survivors, Candidate};
 use crate::search::{Counts, Found, NUMBERS};
 
 /// A search that is fed ranges of partitions and can be read at any time.
 #[pyclass(module = "tokenfleet._core")]
 #[derive(Default)]
-pub(super) struct CandidateSearch {
-    found: Found,
-}
+pub(super) struct CandidateSearch(Found);
 
 #[pymethods]
 impl CandidateSearch {
@@ -37,32 +35,31 @@ impl CandidateSearch {
         threads: usize,
     ) -> PyResult<()> {
         let PySpace { spec, space } = space;
-        let work = || self.found.extend(spec, space, first, last);
+        let work = || self.0.extend(spec, space, first, last);
         Ok(on_threads(py, threads, work)??)
     }
 
     /// Counts by workload: `{workload index: {reason: count}}`.
     fn counts(&self) -> Plain<&BTreeMap<usize, Counts>> {
-        Plain(&self.found.counts)
+        Plain(&self.0.counts)
     }
 
     /// Kept candidates as columns, in canonical order.
     fn kept<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let rows = self.found.kept();
+        let rows = self.0.kept();
         let out = PyDict::new(py);
         add_columns(&out, NUMBERS, rows.iter().map(|(key, _)| key.numbers()))?;
-        let own = |kept: &Kept| [kept.id, u64::from(kept.gpus), u64::from(kept.oddities)];
-        let own = rows.iter().map(|(_, kept)| own(kept));
+        let kept = || rows.iter().map(|(_, kept)| kept);
+        let own = kept().map(|k| [k.id, k.gpus.into(), k.oddities.into()]);
         add_columns(&out, ["id", "gpus", "oddities"], own)?;
-        let figures = |kept: &Kept| [kept.capacity, kept.quality, kept.idle_w];
-        let figures = rows.iter().map(|(_, kept)| figures(kept));
+        let figures = kept().map(|k| [k.capacity, k.quality, k.idle_w]);
         add_columns(&out, ["capacity", "quality", "idle_w"], figures)?;
-        out.set_item("plainer", self.found.plainer())?;
-        let own_mix = rows.iter().map(|(key, _)| key.own_mix);
-        out.set_item("own_mix", own_mix.collect::<Vec<_>>())?;
-        let roles = rows.iter().map(|(key, _)| key.role.name());
-        out.set_item("role", roles.collect::<Vec<_>>())?;
-        let of_class = rows.iter().map(|(_, kept)| {
+        out.set_item("plainer", self.0.plainer())?;
+        let groups = rows.iter().map(|(key, _)| (key.own_mix, key.role.name()));
+        let (own_mix, roles): (Vec<_>, Vec<_>) = groups.unzip();
+        out.set_item("own_mix", own_mix)?;
+        out.set_item("role", roles)?;
+        let of_class = kept().map(|kept| {
             let [load, joules] = kept.of_class();
             (&load[..kept.classes], &joules[..kept.classes])
         });

@@ -126,7 +126,7 @@ fn add_durations(answer: &Bound<'_, PyAny>, report: &Report) -> PyResult<()> {
         let samples = row?.get_item("samples")?.cast_into::<PyList>()?;
         for (sample, c) in samples.iter().zip(&class.samples) {
             for (name, times) in [("ttft", &c.ttft), ("tpot", &c.tpot), ("e2e", &c.e2e)] {
-                sample.set_item(name, Durations::new(times))?;
+                sample.set_item(name, Durations(times.into()))?;
             }
         }
     }

@@ -203,7 +203,7 @@ class Predictor:
         found = pool_loop(core, prefill, decode, load)
         if found is None:
             return None
-        return {"ttft": found[0] * _MS, "tpot": found[1] * _MS, "tokens_s_gpu": found[2]}
+        return _figures(found)
 
     def _open(self, run: Run, layout: Layout) -> dict[str, float] | None:
         lengths = rates.TypicalRequest(run.input.mean, run.output.mean)
@@ -246,9 +246,16 @@ def _closed(
     core: Space, axes: Sequence[int], degrees: Sequence[int], run: Run
 ) -> dict[str, float] | None:
     found = closed_loop(core, axes, degrees, (run.load, run.input.mean, run.output.mean))
-    if found is None:
-        return None
-    return {"ttft": found[0] * _MS, "tpot": found[1] * _MS, "tokens_s_gpu": found[2]}
+    return None if found is None else _figures(found)
+
+
+def _figures(found: Any) -> dict[str, float]:
+    """What a closed loop shows, times in ms."""
+    return {
+        "ttft": found["ttft_s"] * _MS,
+        "tpot": found["tpot_s"] * _MS,
+        "tokens_s_gpu": found["output_tokens_per_s_gpu"],
+    }
 
 
 def _most(
@@ -260,16 +267,17 @@ def _most(
     requests = max(at.requests_per_gpu * layout.gpus, 1.0)
     if at.limits is None:
         found = throughput(core, axes, degrees, limit, reserved=at.reserved, requests=requests)
-        return found[0] if found else None
+        return found["output_tokens_per_s_gpu"] if found else None
     whole = throughput(core, axes, degrees, limit)
     if whole is None:
         return None
-    batches = {max(int(whole[1]) >> i, 1) for i in range(_HALVINGS)}
+    batches = {max(int(whole["sequences"]) >> i, 1) for i in range(_HALVINGS)}
     replicas = max(at.accelerators / layout.gpus, 1.0)
     rated = [
         throughput(core, axes, degrees, b, limited=True, replicas=replicas) for b in sorted(batches)
     ]
-    return max((r[0] for r in rated if r and r[2] > 0.0), default=None)
+    able = [r["output_tokens_per_s_gpu"] for r in rated if r and r["utilisation"] > 0.0]
+    return max(able, default=None)
 
 
 def _shape(run: Run) -> Shape:

@@ -121,7 +121,7 @@ def search_points(
         core = _core.Space(json.dumps(_one_workload(spec, w, group)))
         share = None if progress is None else _Share(progress, i, len(parts))
         search = _new_search(core, offers, utilisations, cheapest=cheapest, by=by, front=front)
-        _run(search, threads, share)
+        _run(search, core.unit_count, threads, share)
         for name, count in search.counts().items():
             counts[name] = counts.get(name, 0) + int(str(count))
         unbeaten.append(_labelled(core, spec, w, offers, search.front()))
@@ -204,8 +204,7 @@ def _new_search(
         raise SchemaError(str(error)) from None
 
 
-def _run(search: _core.PointSearch, threads: int, progress: Progress | None) -> None:
-    total = search.unit_count
+def _run(search: _core.PointSearch, total: int, threads: int, progress: Progress | None) -> None:
     step = max(1, -(-total // _CHUNKS))
     for first in range(0, total, step):
         last = min(first + step, total)
