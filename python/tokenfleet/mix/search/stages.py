@@ -204,13 +204,10 @@ class MixSearch:
             return  # of a ratio the least value is about zero
         for share in (*_NEAR, math.inf) if bound else ():
             cutoff = bound + sign * share * abs(bound)
-            if (
-                self.best.plan is not None
-            ):  # the last to be asked of few columns: all that is better
-                halfway = (self.best.bound + self.best.value) / 2.0
-                cutoff = sign * min(
-                    sign * cutoff, sign * (halfway if self.many else self.best.value)
-                )
+            if self.best.plan is not None:  # of few columns at last all that is better
+                value = self.best.value
+                beyond = (self.best.bound + value) / 2.0 if self.many else value
+                cutoff = sign * min(sign * cutoff, sign * beyond)
             if self.best.done() or self.effort.left() <= 0 or math.isinf(cutoff):
                 return
             if not self._none_within(cutoff, units):
