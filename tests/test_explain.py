@@ -342,6 +342,30 @@ def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> Non
     assert "not proven" in explained.status(found)
 
 
+def test_a_solve_that_is_too_hard_costs_its_own_row_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The third solve after the plan ends at its time with nothing: one note, all other rows."""
+    parts: list[Any] = ["worth", "flip", "menu"]
+    whole = tf.explain(measured(), parts=parts, jobs=1)
+    solved = []
+
+    def search(*asked: Any) -> Any:
+        solved.append(asked)
+        found = search_goal(*asked)
+        hard = len(solved) == 4
+        return replace(found, status="no_plan", values={}) if hard else found
+
+    monkeypatch.setattr(study_module, "search_goal", search)
+    found = tf.explain(measured(), parts=parts, jobs=1)
+    (note,) = set(found.notes) - set(whole.notes)
+    assert not found.interrupted and note.endswith(
+        "is not answered: a solve ended at its time before it had a plan"
+    )
+    assert len(found.worth) + len(found.flip) == len(whole.worth) + len(whole.flip) - 1
+    assert found.menu == whole.menu
+
+
 @pytest.mark.default_confidence
 def test_the_headline_has_the_plan_and_the_best_one_where_a_simpler_was_taken() -> None:
     plan = tf.optimize_fleet(ENTERPRISE, compare_single=False)

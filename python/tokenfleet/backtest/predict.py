@@ -188,7 +188,7 @@ class Predictor:
         assert axes is not None
         most = throughput(self._core, axes, _degrees(layout), _ANY_BATCH)
         assert most is not None
-        share = run.measured["tokens_s_gpu"] / most[0]
+        share = run.measured["tokens_s_gpu"] / most["output_tokens_per_s_gpu"]
         return watts_per_accelerator(self.catalog, layout.system, share)
 
     def _pools(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:

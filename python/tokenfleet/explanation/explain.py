@@ -14,6 +14,7 @@ from tokenfleet.compute.open import check_jobs
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.explanation import over_time, rows
 from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import T
 from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.crossover import (
     UTILISATIONS,
@@ -47,9 +48,9 @@ from tokenfleet.explanation.rows import (
     ToMeasure,
 )
 from tokenfleet.explanation.share import Taken, taken
-from tokenfleet.explanation.shift import Shift, by_energy, by_speed, by_system, by_term
+from tokenfleet.explanation.shift import Rent, Shift, by_energy, by_speed, by_system, by_term
 from tokenfleet.explanation.side_by_side import side_by_side
-from tokenfleet.explanation.study import Answer, OutOfTimeError, systems_by_offer
+from tokenfleet.explanation.study import Answer, HardSolveError, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite, listed
@@ -370,29 +371,41 @@ class _Session:
         except SolverError as error:
             self.notes.append(error.message)
 
+    def _ask(self, what: str, question: Callable[[], T]) -> T | None:
+        """The answer to one question; where a solve of it was too hard, a note."""
+        self._tell(what)
+        try:
+            return question()
+        except HardSolveError as error:
+            self.notes.append(f"{what} is not answered: {error.message}")
+            return None
+
     def _tell(self, what: str) -> None:
         if self.watch is not None:
             self.watch(what, self.case.study.solves)
 
     def _worth(self) -> Iterator[Any]:
-        for row in worths(self.case.study, self.case.moves(), self.about, self.cut):
-            self._tell(f"worth of {row.what} of {row.where}")
-            yield row
+        moves = self.case.moves()
+        yield from worths(self.case.study, moves, self.about, self.cut, self._ask)
 
     def _flip(self) -> Iterator[Any]:
         goal = self.case.study.problem.objective.goal
         if "cost" not in goal.of:
             self.notes.append(f"no price flips a plan of {goal.words}: it does not count prices")
             return
-        study = self.case.study
         cut, cuts = self.cut
         for target in self._targets()[cut::cuts]:
-            found = self._flipped(target)
-            shares = taken(study, target, found) if study.part is None else ()
-            yield self._flip_row(target, found, tuple(shares))
+            row = self._ask(f"flip price of {target.name}", partial(self._flip_price, target))
+            if row is not None:
+                yield row
         budget = self.case.study.problem.objective.capex_budget_usd
         if budget is not None:
             self.notes.append("flip prices count capital at today's prices against its budget")
+
+    def _flip_price(self, target: Target) -> FlipPrice:
+        study, found = self.case.study, self._flipped(target)
+        shares = taken(study, target, found) if study.part is None else ()
+        return self._flip_row(target, found, tuple(shares))
 
     def _targets(self) -> list[Target]:
         """What has a price: offers, system types of several offers, hosted APIs."""
@@ -416,8 +429,8 @@ class _Session:
             self.notes.append(f"the range of a price {_OF_THE_WHOLE}")
             return
         for target, name in self._prices():
-            self._tell(f"range of the price of {target.name}")
-            found = price_range(self.case.study, target)
+            question = partial(price_range, self.case.study, target)
+            found = self._ask(f"range of the price of {target.name}", question)
             if found is not None:
                 price, unit = self._price(target)
                 yield PriceRange(
@@ -449,8 +462,8 @@ class _Session:
         if study.part is not None:
             self.notes.append(f"the menu {_OF_THE_WHOLE}")
             return
-        for item in menu(study, vendors=self.case.vendors(), standing=self.standing):
-            self._tell(f"menu: {item.wish.name}")
+        vendors = self.case.vendors()
+        for item in menu(study, vendors=vendors, standing=self.standing, ask=self._ask):
             yield MenuItem(
                 wish=item.wish.name,
                 within=item.within,
@@ -493,11 +506,7 @@ class _Session:
             )
 
     def _tornado(self) -> Iterator[Any]:
-        swings = []
-        for row in tornado(self.case):
-            self._tell(f"20 % of {row.input}")
-            swings.append(row)
-        yield from sorted(swings, key=lambda row: -row.swing)
+        yield from sorted(tornado(self.case, self._ask), key=lambda row: -row.swing)
 
     def _crossover(self) -> Iterator[Any]:
         study = self.case.study
@@ -531,8 +540,7 @@ class _Session:
         if study.problem.objective.goal.per is not None:
             self.notes.append("what to measure next is asked of a cost, not of a cost per token")
             return
-        for stake in stakes(study, figures):
-            self._tell(f"{stake.figure.workload} on {stake.figure.system}")
+        for stake in stakes(study, figures, self._ask):
             found.append(
                 ToMeasure(
                     system=stake.figure.system,
@@ -556,28 +564,33 @@ class _Session:
         offers = offers_and_systems(study, self.case.spend_on_offers())
         hosted = apis(study, self.case.spend_on_apis())
         for target in self._asked([*offers, *hosted]):
-            self._tell(f"energy price that flips {target.name}")
-            for shift in by_energy(study, target):
+            by_price = partial(lambda of: list(by_energy(study, of)), target)
+            for shift in self._ask(f"energy price that flips {target.name}", by_price) or ():
                 yield _input_row(shift)
         for system, target in by_system(offers, study.problem).items():
             if not self.about(system):
                 continue
-            self._tell(f"speed that flips {system}")
             named = replace(target, kind="system", name=system)
-            yield _input_row(by_speed(study, named, partial(self.case.at_speed, system)))
+            by_factor = partial(by_speed, study, named, partial(self.case.at_speed, system))
+            shifted = self._ask(f"speed that flips {system}", by_factor)
+            if shifted is not None:
+                yield _input_row(shifted)
         for apart, target in precisions(self.case.built, study, self.about):
-            self._tell(f"premium of {target.name}")
-            self.found.setdefault("premium", []).append(_premium_row(target, flip(apart, target)))
+            found = self._ask(f"premium of {target.name}", partial(flip, apart, target))
+            if found is not None:
+                self.found.setdefault("premium", []).append(_premium_row(target, found))
         for rent in self.case.rents(self._asked(offers)):
-            term = by_term(rent, self._flipped(rent.target))
+            term = self._ask(f"term that flips {rent.target.name}", partial(self._term, rent))
             if term is not None:
                 yield _input_row(term)
+
+    def _term(self, rent: Rent) -> Shift | None:
+        return by_term(rent, self._flipped(rent.target))
 
     def _flipped(self, target: Target) -> Flip:
         """The flip price of an offer, found once."""
         key = (target.kind, target.name)
         if key not in self.flips:
-            self._tell(f"flip price of {target.name}")
             study, at = self.case.study, partial(discounted, self.case, target)
             whole = study.part is None
             self.flips[key] = flip(study, target) if whole else flip_in_part(study, target, at)

@@ -17,7 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study, systems_by_offer
 from tokenfleet.mix.model.index import Choice
 from tokenfleet.plan.explored import HowGot
@@ -49,10 +51,13 @@ class Stake:
     how: HowGot
 
 
-def stakes(study: Study, figures: Sequence[Unsure]) -> Iterator[Stake]:
+def stakes(study: Study, figures: Sequence[Unsure], ask: Ask = plainly) -> Iterator[Stake]:
     """The money at stake of each figure."""
     for figure in figures:
-        yield _stake(study, figure)
+        what = f"{figure.workload} on {figure.system}"
+        stake = ask(what, partial(_stake, study, figure))
+        if stake is not None:
+            yield stake
 
 
 def _stake(study: Study, figure: Unsure) -> Stake:

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import pulp
 
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model import objectives as objective
@@ -67,6 +69,7 @@ def menu(
     shares: Iterable[float] = SHARES,
     vendors: Mapping[str, str] | None = None,
     standing: Mapping[Place, float] | None = None,
+    ask: Ask = plainly,
 ) -> Iterator[Choosable]:
     """Plans within each share of the least loss, for every wish.
 
@@ -75,7 +78,8 @@ def menu(
     """
     asked = _Menu(study.twin(_GAP), standing)
     for wish in asked.wishes(vendors or {}):
-        yield from asked.answers(wish, sorted(shares, reverse=True))
+        answers = partial(asked.answers, wish, sorted(shares, reverse=True))
+        yield from ask(f"menu: {wish.name}", answers) or ()
 
 
 class _Menu:
@@ -87,7 +91,7 @@ class _Menu:
         self.base = study.base
         self.weights, self.constant, self.least, self.volume = _cost_of(study)
 
-    def answers(self, wish: Wish, shares: list[float]) -> Iterator[Choosable]:
+    def answers(self, wish: Wish, shares: list[float]) -> list[Choosable]:
         """The plans of one wish, the closest to today's first."""
         today = wish.of(self._counted(self.base.values, wish))
         found: list[Choosable] = []
@@ -101,7 +105,7 @@ class _Menu:
             found.append(item)
         if len(found) == 0 or found[-1].within > min(shares):
             found.append(Choosable(wish, 0.0, today, today, self.base, how=self.base.how))
-        yield from reversed(found)
+        return found[::-1]
 
     def _best(self, wish: Wish, share: float, today: float) -> Choosable | None:
         """The best value of the wish within the share, at the least loss; None: today's."""

@@ -66,6 +66,10 @@ class OutOfTimeError(SolverError):
     """The time of an explanation is used up; what was found until then stands."""
 
 
+class HardSolveError(OutOfTimeError):
+    """One solve ended at its own time before any plan; time for other questions is left."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A plan, its loss and the proven bound of it: no plan has less than `bound`."""
@@ -405,7 +409,8 @@ class Study:
         if found.status == "infeasible":
             return None
         if not found.values:
-            raise OutOfTimeError("the time ended before a plan was found", "give it more time")
+            kind = HardSolveError if self.deadline.left() > 0 else OutOfTimeError
+            raise kind("a solve ended at its time before it had a plan", "give it more time")
         values = clean_values(m, found.values)
         usd = m.constant_usd + sum(booking.usd for booking in bookings(m, values))
         per = m.problem.objective.goal.per_amount

@@ -7,14 +7,16 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.knobs import Knob, knob, sensible, turned
 from tokenfleet.explanation.rows import SweepPoint
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, systems_by_offer
+from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study, systems_by_offer
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.plain import finite
 from tokenfleet.files.whole import whole_file
@@ -112,35 +114,45 @@ def _point(
     )
 
 
-def tornado(case: Case) -> Iterator[Swing]:
+def tornado(case: Case, ask: Ask = plainly) -> Iterator[Swing]:
     """Each input that the plan rests on, 20 % lower and higher, one at a time."""
-    study, problem = case.study, case.study.problem
-    base = study.base
-    today = systems_by_offer(problem, base.values)
-    used: set[str] = set()
-    for label in base.values:
+    for turned_knob in sensible(case, _used(case.study)):
+        swing = ask(f"20 % of {turned_knob}", partial(_swing, case, turned_knob))
+        if swing is not None:
+            yield swing
+
+
+def _used(study: Study) -> set[str]:
+    """Names of what today's best plan has: supplies, system types, sites, hosted APIs."""
+    problem, used = study.problem, set[str]()
+    for label in study.base.values:
         if isinstance(label, Systems):
             offer = problem.offers[label.offer]
             pool = problem.pools[offer.pool]
             used |= {offer.supply_group, pool.system, problem.sites[pool.site].id}
         elif isinstance(label, Api):
             used.add(problem.apis[label.api].id)
-    for turned_knob in sensible(case, used):
-        ends = [study.again(turned(case, {turned_knob: f})) for f in (1 - _SWING, 1 + _SWING)]
-        values = [None if end is None else study.sign * end.loss for end in ends]
-        mixes = [end is None or systems_by_offer(problem, end.values) != today for end in ends]
-        known = [v for v in (*values, study.sign * base.loss) if v is not None]
-        hows = [end.how for end in ends if end is not None]
-        yield Swing(
-            input=str(turned_knob),
-            by=_SWING,
-            value_low=values[0],
-            value_high=values[1],
-            swing=max(known) - min(known),
-            mix_changes_low=mixes[0],
-            mix_changes_high=mixes[1],
-            how=base.how if {base.how, *hows} == {base.how} else WITHIN,
-        )
+    return used
+
+
+def _swing(case: Case, knob: Knob) -> Swing:
+    study, problem, base = case.study, case.study.problem, case.study.base
+    today = systems_by_offer(problem, base.values)
+    ends = [study.again(turned(case, {knob: f})) for f in (1 - _SWING, 1 + _SWING)]
+    values = [None if end is None else study.sign * end.loss for end in ends]
+    mixes = [end is None or systems_by_offer(problem, end.values) != today for end in ends]
+    known = [v for v in (*values, study.sign * base.loss) if v is not None]
+    hows = [end.how for end in ends if end is not None]
+    return Swing(
+        input=str(knob),
+        by=_SWING,
+        value_low=values[0],
+        value_high=values[1],
+        swing=max(known) - min(known),
+        mix_changes_low=mixes[0],
+        mix_changes_high=mixes[1],
+        how=base.how if {base.how, *hows} == {base.how} else WITHIN,
+    )
 
 
 def check_table(path: Path) -> None:

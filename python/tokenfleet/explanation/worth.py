@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.in_part import is_in_part
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
@@ -56,31 +57,42 @@ def worths(
     moves: Iterable[Moved] = (),
     about: About = EVERYTHING,
     cut: tuple[int, int] = (0, 1),
+    ask: Ask = plainly,
 ) -> Iterator[Worth]:
     """The worth of every limit, of demand, of the reserve, and of further changes, as far as they
     are asked about; `cut` is which part of how many, for several that share them."""
     part, parts = cut
-    return (ask() for ask in _questions(study, moves, about)[part::parts])
+    for what, question in _questions(study, moves, about)[part::parts]:
+        row = ask(f"worth of {what}", question)
+        if row is not None:
+            yield row
 
 
-def _questions(study: Study, moves: Iterable[Moved], about: About) -> list[Callable[[], Worth]]:
-    """A question for each worth, none of which needs the answer of another."""
+def _questions(
+    study: Study, moves: Iterable[Moved], about: About
+) -> list[tuple[str, Callable[[], Worth]]]:
+    """A question for each worth, by what it is of, none of which needs the answer of another."""
     base, problem = study.base, study.problem
     use = PlanUsage(base, PlanNumbers(base))
-    asked: list[Callable[[], Worth]] = []
+    asked: list[tuple[str, Callable[[], Worth]]] = []
     for family in FAMILIES:
         if family.places is None or family.used is None or not family.field:
             continue
         for place in family.stated(problem):
             if about(place.name):
                 used = float(family.used(use, place))
-                asked.append(partial(_of_limit, study, family, place, used))
+                what = f"{family.words} of {place.name}"
+                asked.append((what, partial(_of_limit, study, family, place, used)))
     for w, workload in enumerate(problem.workloads):
         if about(workload.id) and not workload.free and workload.demand_rps.any():
-            asked.append(partial(_of_demand, study, w))
+            asked.append((f"demand of {workload.id}", partial(_of_demand, study, w)))
     if about(ALL) and len({pool.reserve for pool in problem.pools}) == 1:
-        asked.append(partial(_of_reserve, study))
-    return asked + [partial(_of_move, study, move) for move in moves if about(move.where)]
+        asked.append(("reserve", partial(_of_reserve, study)))
+    return asked + [
+        (f"{move.what} of {move.where}", partial(_of_move, study, move))
+        for move in moves
+        if about(move.where)
+    ]
 
 
 def _of_move(study: Study, move: Moved) -> Worth:
