@@ -62,6 +62,9 @@ EDITS = {
         "requests_per_s: 5", "requests_per_minute: 300", ".requests_per_minute",
         "write requests_per_s: 5",
     ),
+    "more than the world asks": (
+        "requests_per_s: 5", "requests_per_s: 1.0e+308", ".requests_per_s", "at most 1e+12",
+    ),
     "power in MW": ("power_kw: 25", "power_mw: 0.025", ".power_mw", "write power_kw: 25"),
     "thousands of tokens": (
         "input_tokens: 1500", "input_tokens: 1.5k", ".input_tokens", "write input_tokens: 1500",

@@ -116,7 +116,7 @@ def test_numeric_strings_are_not_numbers(path: str, text: str) -> None:
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_any_float_is_either_refused_or_kept(value: float) -> None:
     data = changed("workloads/0/demand/requests_per_s", value)
-    if math.isfinite(value) and value > 0:
+    if 0 < value <= 1e12:  # no more than the world asks for
         demand = Scenario.parse(data).workloads[0].demand
         assert isinstance(demand, Demand)
         assert demand.requests_per_s == value

@@ -38,6 +38,9 @@ from tokenfleet.schema.rows import Row, rejected
 
 SHARE_TOLERANCE = 1e-6
 LEVELS = (0.5, 0.9, 0.95, 0.99, 1.0)
+#: Requests/s above all that the world asks for; beyond it a solver's numbers do not tell one from
+#: another.
+MOST_RPS = 1e12
 MAX_CLASSES = 16
 MAX_RATED_CLASSES = 1024  # of a scenario with columns, where the model evaluates nothing
 
@@ -307,7 +310,7 @@ def _day_curve(curve: Sequence[float]) -> None:
 class Demand(LoadShape):
     """Demand that must be met."""
 
-    requests_per_s: Positive = quantity(
+    requests_per_s: Annotated[Positive, Field(le=MOST_RPS)] = quantity(
         "Mean rate over the year", "requests/s", high=1e6, if_high="requests per hour or day"
     )
     growth_per_year: Change = change("Growth over the horizon")
@@ -331,7 +334,7 @@ class FreeDemand(LoadShape):
     mix_share: Positive = quantity(
         "Requests of this workload per request of the product mix", "relative", default=1.0
     )
-    min_requests_per_s: NonNegative = quantity(
+    min_requests_per_s: Annotated[NonNegative, Field(le=MOST_RPS)] = quantity(
         "Least mean rate", "requests/s", default=0.0, high=1e6, if_high="requests per hour or day"
     )
     max_requests_per_s: Limit = quantity("Largest mean rate", "requests/s", default="unlimited")
