@@ -135,7 +135,7 @@ class TestPartsOfServers:
 
         def plan(*offers: dict[str, Any]) -> Plan:
             given = {"systems": None, "sites": [free], "offers": list(offers), "search": {}}
-            return optimize_fleet(scenario(workloads=[work], confidence="expected", **given))
+            return optimize_fleet(scenario(workloads=[work], confidence=0.8, **given))
 
         whole = plan(server)
         assert whole.annual_cost_usd == pytest.approx(8 * 2.0 * 8760)

@@ -61,8 +61,7 @@ def test_the_pool_at_fault_is_tightened_until_the_limits_hold() -> None:
     told = last.verification
     assert told is not None and told.holds is True and len(told.rounds) >= 2
     failed = told.rounds[0].failed
-    assert failed[0].limit.metric == "ttft"  # which waits for a place to decode
-    assert "decode" in {row.role for row in failed}
+    assert {row.role for row in failed} == {"decode"}  # whose steps or places are short
     assert all((row.load_factor or 0) > 1 for row in failed)
     assert told.price_of_certainty_usd == pytest.approx(
         last.annual_cost_usd - first.annual_cost_usd
