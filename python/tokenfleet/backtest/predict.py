@@ -157,20 +157,23 @@ class Predictor:
             return None
         degrees = _degrees(layout)
         if run.kind == "closed":
-            loop = self._one_pool if run.pools is None else self._pools
-            return loop(core, run, layout)
+            pools = run.pools is not None
+            return (
+                self._pools(core, run, layout) if pools else self._one_pool(core, axes, run, layout)
+            )
         served = _most(core, axes, degrees, run, layout)
         if served is not None and run.kind == "power":
             return {"watts": system_watts(self.catalog, run, served)}
         return None if served is None else {"tokens_s_gpu": served}
 
-    def _one_pool(self, core: Space, run: Run, layout: Layout) -> dict[str, float] | None:
+    def _one_pool(
+        self, core: Space, axes: Sequence[int], run: Run, layout: Layout
+    ) -> dict[str, float] | None:
         """Figures at the engine version that a run states, without a vendor's own kernels if so.
 
         Steps alone: first tokens of such runs are as often below the model's as above.
         """
-        axes = self._axes(run, layout)
-        found = _closed(core, axes, _degrees(layout), run) if axes else None
+        found = _closed(core, axes, _degrees(layout), run)
         if found is None:
             return None
         vendor = self.catalog.system(layout.system).vendor

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.cures import csv_cure
+from tokenfleet.files.cures import broken_csv
 from tokenfleet.files.read import read_text
 from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import validate
@@ -43,7 +43,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             if filled:
                 rows.append((reader.line_num, filled))
     except csv.Error as error:
-        raise SchemaError(f"{path}: row {reader.line_num}: {error}", csv_cure(error)) from None
+        raise broken_csv(path, reader.line_num, error) from None
     return header, rows
 
 

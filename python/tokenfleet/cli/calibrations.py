@@ -179,15 +179,17 @@ def backtest(
 
         own = book(catalog)
         report = run(points or None, catalog=own, calibration=_calibration(calibration))
-        by_split = run(points or None, catalog=own).folds() if folds else {}
-        goals = goal_rows(by_split, report.results, report.refused())
+        extra: dict[str, Any] = {}
+        if folds:
+            by_split = run(points or None, catalog=own).folds()
+            goals = goal_rows(by_split, report.results, report.refused())
+            extra = {"folds": by_split, "goals": goals}
         if as_json:
-            extra = {"folds": by_split, "goals": goals} if folds else {}
             say_json({**report.to_json(), "calibration": calibration or "shipped", **extra})
         elif folds:
-            _show_folds(by_split)
+            _show_folds(extra["folds"])
             say("what the model has to show, %:")
-            table(goals, _GOALS)
+            table(extra["goals"], _GOALS)
         else:
             _show_errors(report)
 

@@ -564,8 +564,8 @@ class _Session:
         offers = offers_and_systems(study, self.case.spend_on_offers())
         hosted = apis(study, self.case.spend_on_apis())
         for target in self._asked([*offers, *hosted]):
-            by_price = partial(lambda of: list(by_energy(study, of)), target)
-            for shift in self._ask(f"energy price that flips {target.name}", by_price) or ():
+            question: partial[list[Shift]] = partial(list, by_energy(study, target))
+            for shift in self._ask(f"energy price that flips {target.name}", question) or ():
                 yield _input_row(shift)
         for system, target in by_system(offers, study.problem).items():
             if not self.about(system):

@@ -8,6 +8,8 @@ import re
 
 import yaml
 
+from tokenfleet.errors import SchemaError
+
 # What the parser says, and what to do about it.
 _INDENTED = "fields of one group start in the same column, and each entry of a list starts with -"
 _CURES = (
@@ -111,8 +113,9 @@ def toml_cure(said: str) -> str:
     return "write name = value, text in double quotes, and a group as [name]"
 
 
-def csv_cure(error: csv.Error) -> str:
-    """What to do where a CSV is broken, from what its parser says."""
+def broken_csv(source: object, row: int, error: csv.Error) -> SchemaError:
+    """Where a CSV is broken and what to do about it, from what its parser says."""
+    cure = "write the row anew: cells apart by commas, text with a comma in double quotes"
     if "unexpected end" in str(error) or "expected after" in str(error):
-        return "close the quotes of a cell, and put nothing between them and the comma"
-    return "write the row anew: cells apart by commas, text with a comma in double quotes"
+        cure = "close the quotes of a cell, and put nothing between them and the comma"
+    return SchemaError(f"{source}: row {row}: {error}", cure)

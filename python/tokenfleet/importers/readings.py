@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.cures import csv_cure
+from tokenfleet.files.cures import broken_csv
 from tokenfleet.files.read import parse_json
 from tokenfleet.importers.trace import RowError
 from tokenfleet.schema.faults import brief
@@ -367,7 +367,7 @@ def csv_cells(content: str, source: str) -> Iterable[tuple[int, list[str]]]:
         for cells in reader:
             yield reader.line_num, [c.strip() for c in cells]
     except csv.Error as error:
-        raise SchemaError(f"{source}: row {reader.line_num}: {error}", csv_cure(error)) from None
+        raise broken_csv(source, reader.line_num, error) from None
 
 
 def csv_source(content: str, source: str) -> Source:

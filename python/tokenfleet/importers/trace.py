@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.cures import csv_cure
+from tokenfleet.files.cures import broken_csv
 from tokenfleet.files.read import read_text
 
 MAX_TRACE_BYTES = 512 * 1024 * 1024
@@ -117,7 +117,7 @@ def csv_rows(
             if cells:
                 yield reader.line_num, dict(zip(header, cells, strict=False))
     except csv.Error as error:
-        raise SchemaError(f"{path}: row {reader.line_num}: {error}", csv_cure(error)) from None
+        raise broken_csv(path, reader.line_num, error) from None
 
 
 def cell(row: dict[str, str], column: str) -> str:
