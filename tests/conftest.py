@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from tokenfleet.schema import Scenario
-
 SLOW = Path(__file__).parent / "slow.txt"
 FAST_SECONDS = 55.0  # of one core: with start and collection, under a minute on two
 _USED = "processor_s"
@@ -27,19 +25,6 @@ FILE_SECONDS = 2.0  # a file whose tests share a start of more than this is slow
 _seconds: Counter[str] = Counter()  # of each test, without what it sets up
 _start: Counter[str] = Counter()  # of each file: what its tests set up
 os.environ["TOKENFLEET_CACHE"] = ""  # nothing of an earlier run, here and in processes of tests
-
-
-# Figures that tests work out have no reserve: here a scenario that names no confidence is planned
-# at the model's expectation, but in tests that are marked `default_confidence`.
-_SURE = Scenario.sure
-_EXPECTED = property(lambda s: _SURE.__get__(s) if "confidence" in s.model_fields_set else None)
-Scenario.sure = _EXPECTED  # type: ignore[method-assign,assignment]
-
-
-@pytest.fixture(autouse=True)
-def _default_confidence(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("default_confidence"):
-        monkeypatch.setattr(Scenario, "sure", _SURE)
 
 
 def _name(nodeid: str) -> str:

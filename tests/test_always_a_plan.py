@@ -46,7 +46,6 @@ def test_no_time_at_all_gives_a_ratio(seed: int) -> None:
     assert verify_mix(result.problem, result.values, result.cost_items, result.value) == []
 
 
-@pytest.mark.default_confidence
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_examples_have_a_plan_in_no_time(path: Path) -> None:
     """And the answer at the expectation, which has no time either, is never a worse plan."""

@@ -487,7 +487,6 @@ def test_confidences_that_mean_nothing_are_refused(value: Any) -> None:
         load_scenario(scenario(confidence=value))
 
 
-@pytest.mark.default_confidence
 def test_plans_are_held_at_four_in_five_unless_asked() -> None:
     asked = scenario(confidence=0.8)
     silent = {name: value for name, value in asked.items() if name != "confidence"}
@@ -548,7 +547,6 @@ def test_a_plan_that_is_held_bounds_the_expected_answer() -> None:
     assert (dearer.same_plan, dearer.objective_value) == (False, held.value)
 
 
-@pytest.mark.default_confidence
 def test_a_limit_that_only_an_expectation_keeps_says_so() -> None:
     def asked(limit_ms: float) -> Json:
         slos = [{"metric": "ttft", "percentile": "p99", "limit_ms": limit_ms}]
@@ -567,7 +565,6 @@ def test_a_limit_that_only_an_expectation_keeps_says_so() -> None:
         optimize_fleet(tight)
 
 
-@pytest.mark.default_confidence
 def test_ways_out_stay_where_the_confidence_is_named() -> None:
     """A hall of 12 kW holds one server of eight: the same repair, asked for or by default."""
     asked = scenario(sites=[hall(power_kw=12.0)], confidence=0.8)

@@ -366,7 +366,6 @@ def test_a_solve_that_is_too_hard_costs_its_own_row_and_no_other(
     assert found.menu == whole.menu
 
 
-@pytest.mark.default_confidence
 def test_the_headline_has_the_plan_and_the_best_one_where_a_simpler_was_taken() -> None:
     plan = tf.optimize_fleet(ENTERPRISE, compare_single=False)
     assert plan.best_objective_value is not None

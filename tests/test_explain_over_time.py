@@ -133,7 +133,6 @@ def _press(what: str, solves: int) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.default_confidence
 def test_the_power_of_the_enterprise_is_worth_the_difference_of_two_plans() -> None:
     """Nodes are worked out once: each further period takes a small part of the first plan."""
     asked = open_either(ENTERPRISE)

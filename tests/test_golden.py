@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "golden"))
 import make
 
 
-@pytest.mark.default_confidence
 @pytest.mark.parametrize("name", make.CASES)
 def test_the_answer_is_the_golden_one(name: str) -> None:
     if name == "hyperscaler" and not os.environ.get("ALL_GOLDEN"):

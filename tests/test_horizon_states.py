@@ -97,6 +97,7 @@ def test_equal_periods_of_the_enterprise_cost_what_its_year_costs() -> None:
 def test_a_year_that_is_better_brings_its_own_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tree's plan is a tenth dearer than its bound; the year's, repeated, is as good as it."""
     data = yaml.safe_load((ROOT / "examples" / "enterprise.yaml").read_text("utf-8"))
+    data["confidence"] = "expected"  # where the year gives nothing up to be simpler
     found = run._solve
 
     def dear(*arguments: Any, **named: Any) -> Any:

@@ -76,7 +76,6 @@ def test_peak_hours_and_engines_that_nobody_stated_are_assumed() -> None:
     assert "engines" not in {row.what for row in stated.assumed}
 
 
-@pytest.mark.default_confidence
 def test_how_sure_and_in_what_formats_a_model_runs_is_assumed() -> None:
     rented = {"id": "od", "system": "h200_sxm_8", "kind": "on_demand", "price_usd_per_gpu_h": 3.0}
     modelled = {k: v for k, v in MEASURED.items() if k != "columns"}

@@ -39,6 +39,7 @@ def chat(cdf: str, buckets: int, over: str = "workload", rps: float = 400.0) -> 
     return {
         "name": "buckets",
         "as_of": "2026-07-15",
+        "confidence": "expected",
         "systems": ["h100_sxm_8"],
         "engines": ["vllm"],
         "workloads": [

@@ -195,8 +195,7 @@ def test_the_command_prints_what_was_simulated(
 ) -> None:
     """Pressed as the meter of the plan begins, or that of the loads of a plot."""
     own, plan = tmp_path / "own.yaml", tmp_path / "plan.json"
-    # Another process reads the plan, where a scenario that names no confidence has the default.
-    own.write_text(json.dumps({**planned[0], "confidence": "expected"}))
+    own.write_text(json.dumps(planned[0]))
     assert run("plan", own, "-o", plan).returncode == 0
     many = ("--hours", "4000") if not options else ("--requests", "20000")
     master, slave = pty.openpty()
