@@ -41,6 +41,8 @@ LEVELS = (0.5, 0.9, 0.95, 0.99, 1.0)
 #: Requests/s above all that the world asks for; beyond it a solver's numbers do not tell one from
 #: another.
 MOST_RPS = 1e12
+#: About a request a day; below it the same solver takes them for none.
+LEAST_RPS = 1e-5
 MAX_CLASSES = 16
 MAX_RATED_CLASSES = 1024  # of a scenario with columns, where the model evaluates nothing
 
@@ -310,7 +312,7 @@ def _day_curve(curve: Sequence[float]) -> None:
 class Demand(LoadShape):
     """Demand that must be met."""
 
-    requests_per_s: Annotated[Positive, Field(le=MOST_RPS)] = quantity(
+    requests_per_s: Annotated[Positive, Field(ge=LEAST_RPS, le=MOST_RPS)] = quantity(
         "Mean rate over the year", "requests/s", high=1e6, if_high="requests per hour or day"
     )
     growth_per_year: Change = change("Growth over the horizon")
