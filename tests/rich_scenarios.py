@@ -59,7 +59,7 @@ MAXIMISED = frozenset({"most_tokens", "most_value"})
 # be proven in the time (the value is still held against SCIP's).
 ASIDE = ("refused", "open")
 SAME = 2e-5  # relative: two solvers at 1e-6 of feasibility each
-NO_TOKENS = 1.0  # a year: what rounding makes of a fleet that can serve nothing (SCIP: 0.002)
+NO_TOKENS = 1e3  # a year: what rounding makes of a fleet that can serve nothing (SCIP: 22)
 OPTIONS = SolveOptions(gap=1e-6, time_limit_s=20.0, threads=1)
 
 

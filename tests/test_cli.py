@@ -404,7 +404,7 @@ BAD = {
         _set("sites.0.power_kw", "100"),
         ["sites[0] (id 'hall').power_kw", "100"],
     ),
-    "true for a number": (_set("columns.0.rate_rps", True), ["columns[0].rate_rps", "True"]),
+    "true for a number": (_set("columns.0.rate_rps", True), ["columns[0].rate_rps", "got true"]),
     "duplicate": (_twice, ["offers[1]", "id 'h100' is already used by row 0"]),
     "unknown system": (
         _set("offers.0.system", "h100_smx_8"),
@@ -531,7 +531,7 @@ def test_output_is_not_overwritten_unless_asked(scenario: Any, tmp_path: Path) -
 def test_output_into_a_folder_that_is_not_there(scenario: Any, tmp_path: Path) -> None:
     done = run("plan", scenario(), "-o", tmp_path / "absent" / "plan.json")
     assert done.returncode == 2
-    assert "existing folder" in done.stderr
+    assert "its folder is not there" in done.stderr
 
 
 # Harmless text

@@ -116,7 +116,7 @@ def test_numeric_strings_are_not_numbers(path: str, text: str) -> None:
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_any_float_is_either_refused_or_kept(value: float) -> None:
     data = changed("workloads/0/demand/requests_per_s", value)
-    if 0 < value <= 1e12:  # no more than the world asks for
+    if 1e-5 <= value <= 1e12:  # from a request a day to all that the world asks for
         demand = Scenario.parse(data).workloads[0].demand
         assert isinstance(demand, Demand)
         assert demand.requests_per_s == value
@@ -126,7 +126,7 @@ def test_any_float_is_either_refused_or_kept(value: float) -> None:
 
 def test_zero_is_refused_where_it_has_no_meaning() -> None:
     for path in ("workloads/0/demand/requests_per_s", "offers/0/price_usd_per_gpu_h"):
-        assert "greater than 0" in error_of(changed(path, 0)).message
+        assert "greater than" in error_of(changed(path, 0)).message
 
 
 def test_unknown_zero_and_unlimited_differ() -> None:
@@ -193,7 +193,7 @@ def test_equal_ids_are_refused_and_near_ids_warn(group: str) -> None:
     data = copy.deepcopy(BASE)
     data[group].append(copy.deepcopy(data[group][0]))
     assert "is already used by row 0" in error_of(data).message
-    near = data[group][0]["id"].upper() + " "
+    near = data[group][0]["id"].upper() + "_"
     data[group][-1]["id"] = near
     (warning,) = scenario_warnings(Scenario.parse(data))
     assert repr(near) in warning.message
@@ -323,4 +323,6 @@ def test_a_free_shortfall_needs_a_value_to_weigh_against() -> None:
     data = changed("workloads/0/shortfall_usd_per_request", 0.0)
     assert "nothing would be served" in str(error_of(data))
     data["objective"] = {"kind": "most_value"}
+    assert "no workload states its value" in str(error_of(data))
+    data["workloads"][0]["value_usd_per_mtok_output"] = 2.0
     assert Scenario.parse(data).workloads[0].shortfall_usd_per_request == 0

@@ -91,7 +91,7 @@ def test_a_peak_may_last_past_midnight() -> None:
     [
         ([0.1] * 23, "has 23 prices, needs 24"),
         ("12x", r"electricity_usd_per_kwh.*got '12x'"),
-        (True, r"electricity_usd_per_kwh.*got True"),
+        (True, r"electricity_usd_per_kwh.*got true"),
         (-0.1, r"electricity_usd_per_kwh.*got -0.1"),
         ([], "has 0 prices, needs 24"),
         ({**EVENING, "peak_until_hour": 17}, "peak begins and ends at 17"),

@@ -17,8 +17,9 @@ from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import validate
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_INTEGER = re.compile(r"([+-]?\d{1,18})(?:\.0*)?", re.ASCII)  # 8.0 as well, as pandas writes it
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NO_CSV = (".yaml", ".yml", ".json", ".toml", ".xlsx", ".xls", ".parquet", ".html")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
@@ -26,8 +27,10 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Header, and line number with non-blank cells by column.
 
     Raises:
-        SchemaError: no header, a column twice, or a row longer than the header.
+        SchemaError: no CSV, no header, a column twice, or a row longer than the header.
     """
+    if path.suffix.lower() in _NO_CSV:
+        raise SchemaError(f"{path}: is no CSV file", "save the table as CSV, and name that file")
     reader = csv.reader(read_text(path).splitlines(), strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
@@ -65,12 +68,15 @@ def typed(model: type[BaseModel], cells: dict[str, str], source: str) -> dict[st
 
 
 def _number(name: str, text: str, source: str) -> float:
-    if _INTEGER.fullmatch(text):
-        return int(text)
+    whole = _INTEGER.fullmatch(text)
+    if whole:
+        return int(whole[1])
     if _FLOAT.fullmatch(text):
         return float(text)
     comma = _DECIMAL_COMMA.fullmatch(text)
-    hint = "write decimals with a point" if comma else "write a plain number, or leave it blank"
+    hint = "write a plain number, or leave it blank"
+    if comma:
+        hint = "write decimals with a point, and thousands without commas"
     raise SchemaError(f"{source}: {name}: {text[:40]!r} is not a number", hint)
 
 
@@ -87,7 +93,7 @@ def csv_table(path: Path, model: type[_Model]) -> list[_Model]:
     """All rows of a CSV file as `model`."""
     header, rows = read_csv(path)
     if not rows and not model.model_fields.keys() & set(header):
-        known = did_you_mean(header[0], model.model_fields)
+        known = did_you_mean(header[0], [f.alias or n for n, f in model.model_fields.items()])
         raise SchemaError(
             f"{path}: its first line names no known column: {header[0][:40]!r}", known
         )

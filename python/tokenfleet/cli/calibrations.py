@@ -85,7 +85,7 @@ def calibrate(
         from tokenfleet.calibration import SHIPPED, Calibration
 
         _refuse_name(output)
-        refuse_existing(output, force)
+        refuse_existing(output, force, *(points or ()))
         report = run(points or None, catalog=book(catalog))
         shipped = Calibration.read(SHIPPED)
         if points and not alone:

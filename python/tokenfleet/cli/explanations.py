@@ -271,7 +271,7 @@ def sweep(
     (price.h100-buy), and cost_of_capital. Ctrl-C keeps the points that are done.
     """
     with answering(as_json):
-        refuse_existing(output, force)
+        refuse_existing(output, force, scenario)
         check_picture(plot, force)
         from tokenfleet.explanation.case import open_case
         from tokenfleet.explanation.study import OutOfTimeError

@@ -37,7 +37,7 @@ def export(
 ) -> None:
     """Write a plan as launch commands, manifests, forecast rows or a table."""
     with answering(as_json=False):
-        refuse_existing(output, force)
+        refuse_existing(output, force, plan)
         from tokenfleet.exports import export as exported
         from tokenfleet.exports.focus import month_of
         from tokenfleet.plan.rows import Plan

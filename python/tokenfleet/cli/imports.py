@@ -87,7 +87,7 @@ def import_files(
         "input_tokens": input_tokens, "output_tokens": output_tokens, "date": date,
     }  # fmt: skip
     with answering(as_json):
-        refuse_existing(output, force)
+        refuse_existing(output, force, *files)
         found = _read(files, catalog or [], {**given, "ignore": tuple(ignore or ())})
         if output is not None and any(f.melange for f in found):
             _write_scenario(found, output, model, force)

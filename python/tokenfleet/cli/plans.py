@@ -147,7 +147,7 @@ def plan(
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
     with answering(as_json):
-        refuse_existing(output, force)
+        refuse_existing(output, force, scenario, near, fix_first)
         check_output(report, force)
         check_picture(plot, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}

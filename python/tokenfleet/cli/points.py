@@ -105,7 +105,7 @@ def evaluate(
         _refuse_table_options({"--select": select, "--resume": resume})
         by, top = by or _RANKED_BY, 10 if top is None else top
         write = table_writer(output)
-        refuse_existing(output, force)
+        refuse_existing(output, force, scenario)
         columns = _points(scenario, catalog)
         ranked = _ranked(columns, by)[:top]
         count = len(columns["workload"])

@@ -92,7 +92,7 @@ def search(
         from tokenfleet.scenario.load import load_scenario
 
         write = table_writer(output)
-        refuse_existing(output, force)
+        refuse_existing(output, force, scenario)
         check_picture(plot, force)
         if plot is not None and not front:
             raise SchemaError("--plot draws the points that none beats", "leave out --no-front")

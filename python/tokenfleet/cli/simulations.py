@@ -117,7 +117,7 @@ def simulate(
 ) -> None:
     """Simulate a plan request by request, beside its own figures."""
     with answering(as_json):
-        refuse_existing(output, force)
+        refuse_existing(output, force, plan, scenario)
         settings = SimulationSettings(
             scale=scale,
             hours=hours,

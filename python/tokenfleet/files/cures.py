@@ -22,7 +22,7 @@ _CURES = (
     ("unexpected end of stream", "close the quotes of line {context}"),
     ("cannot start any token", "put the text in quotes"),
     ("appears twice", "keep one of them"),
-    ("undefined alias", "put text that starts with * in quotes"),
+    ("undefined alias", "put text that starts with * in quotes, or write out what it stands for"),
     ("another document", "keep one scenario in a file: leave out what follows ---"),
     ("a key is not a word", "write a field as `name: value`"),
     ("merge keys", "write the fields out"),
@@ -47,6 +47,7 @@ _JSON_SAID = (
 _TAB = re.compile(r" *\t")
 # Blanks and colons of typesetting and of other scripts, which YAML takes for letters.
 _LOOKALIKE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufe55\uff1a\uff0c]")
+_TEMPLATE = re.compile(r"\$\{|\{\{")
 _TWO_COLONS = re.compile(r":\s.*:\s")
 
 
@@ -83,6 +84,8 @@ def _foreign(lines: list[str]) -> tuple[str, str] | None:
 
 def _cure(error: yaml.MarkedYAMLError, lines: list[str], line: str) -> str:
     assert error.problem_mark is not None
+    if _TEMPLATE.search(line):
+        return "write the value itself: ${ } and {{ }} are not filled in"
     if "mapping values" in str(error.problem) and _TWO_COLONS.search(line):
         return "put text that has a colon in quotes"
     begun = error.context_mark or error.problem_mark

@@ -30,6 +30,16 @@ _BRACKET = re.compile(r"[\[\]{}]")
 MAX_ALIASES = 100
 MAX_NODES = 200_000
 MAX_DIGITS = 400
+# First bytes of files that people take for text, what they are, and what to do.
+_NO_TEXT = (
+    (
+        b"PK\x03\x04",
+        "a spreadsheet or a zip archive",
+        "save the sheet as CSV, or unpack it",
+    ),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it"),
+    (b"PAR1", "a Parquet file", "save it as CSV"),
+)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _YAML_TAGS = frozenset(
     f"tag:yaml.org,2002:{t}"
@@ -45,6 +55,8 @@ def require_file(path: Path, hint: str = "check the path") -> None:
     """
     if path.is_dir():
         raise SchemaError(f"{path}: is a folder", "name a file in it")
+    if path.exists() and not path.is_file():
+        raise SchemaError(f"{path}: is a device or a pipe, not a file", "name a file")
     if not path.is_file():
         raise SchemaError(f"{path}: no such file", hint)
 
@@ -71,6 +83,9 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 
 def decode(raw: bytes, source: str) -> str:
     """Bytes as UTF-8 text without byte-order mark; UTF-16 and NUL bytes are refused."""
+    for begins, what, cure in _NO_TEXT:
+        if raw.startswith(begins):
+            raise SchemaError(f"{source}: is {what}", cure)
     if raw.startswith(_UTF16) or b"\x00" in raw[:4096]:
         raise SchemaError(f"{source}: is UTF-16 or binary", "save it as UTF-8 text")
     try:
@@ -273,10 +288,9 @@ def _check_yaml_events(text: str, source: str) -> None:
         elif isinstance(event, yaml.NodeEvent):
             nodes += 1
             if event.tag is not None and event.tag not in _YAML_TAGS:  # type: ignore[attr-defined]
-                raise SchemaError(
-                    f"{source}: tag {str(event.tag)[:60]} is not allowed",  # type: ignore[attr-defined]
-                    "remove the tag",
-                )
+                tag, mark = str(event.tag)[:60], event.start_mark  # type: ignore[attr-defined]
+                where = f"line {mark.line + 1}: " if mark else ""
+                raise SchemaError(f"{source}: {where}tag {tag} is not allowed", "remove the tag")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

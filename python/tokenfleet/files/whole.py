@@ -10,6 +10,7 @@ all. A link is replaced, not followed. Its owner is whoever writes.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -28,8 +29,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     then it is called `file.name`.
 
     Raises:
-        OSError: the disk is full or read-only, or the folder is not there.
+        OSError: the disk is full or read-only, the folder is not there, or a device has the name.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no file that could be replaced", str(path))
     part = path.with_name(f".{path.name[:_NAME]}.{secrets.token_hex(8)}.part")
     rights = _rights(path)
     mode = 0o666 if rights is None else rights

@@ -729,6 +729,20 @@ class Plan(Row):
         return self
 
     @model_validator(mode="after")
+    def _systems_are_whole(self) -> Plan:
+        """As many accelerators as the systems have; at the sites of the plan."""
+        each = {row.system: row.gpus for row in self.hardware}
+        sites = {row.site for row in self.sites}
+        for i, row in enumerate(self.systems):
+            gpus = row.count * each.get(row.system, 0)
+            if row.system in each and row.gpus != gpus:
+                text = f"is {row.gpus}, and {row.count} of {row.system} have {gpus}"
+                raise rejected(text, f"systems[{i}].gpus", "plan again")
+            if row.site not in sites:
+                raise rejected(f"{row.site!r} is no site", f"systems[{i}].site", "plan again")
+        return self
+
+    @model_validator(mode="after")
     def _cost_adds_up(self) -> Plan:
         """The cost by item, by systems and what is no system, by workload, and by request."""
         other = {name: self.cost_items.get(name, 0.0) for name in _NO_SYSTEMS}

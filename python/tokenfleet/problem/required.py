@@ -93,11 +93,12 @@ def _untried(built: Built) -> str:
 def _lack(built: Built, w: int) -> _Lack | None:
     """What one workload lacks; None where something can serve it."""
     problem, spec = built.problem, built.specification
-    served = {c.workload for c in problem.candidates} | {api.workload for api in problem.apis}
-    if w in served:
-        return _without_classes(built, w)
-    if not problem.pools and built.loaded.scenario.columns is None:
+    hosted = {api.workload for api in problem.apis}
+    idle = problem.workloads[w].free and not problem.workloads[w].min_scale
+    if w not in hosted and not idle and all(offer.supply < 1 for offer in problem.offers):
         return _without_systems(built)
+    if w in hosted | {c.workload for c in problem.candidates}:
+        return _without_classes(built, w)
     if spec is None or not spec.groups[w]:
         return None
     counts = built.counts.get(problem.workloads[w].id)
@@ -156,7 +157,8 @@ def _without_formats(built: Built, w: int) -> _Lack:
 def _without_systems(built: Built) -> _Lack:
     """Why no system can be had: what is missing of each."""
     supply = [n for n in built.not_considered if n.what.startswith(("system ", "offer "))]
-    reasons = [f"{n.what}: {n.reason}" for n in supply or built.not_considered]
+    none = [f"offer {offer.id}: its supply is {offer.supply:g}" for offer in built.problem.offers]
+    reasons = [f"{n.what}: {n.reason}" for n in supply or built.not_considered] + none
     shown = "; ".join(reasons[:_REASONS])
     more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
     figures = any(NO_FIGURE in reason for reason in reasons)

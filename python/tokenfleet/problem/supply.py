@@ -400,5 +400,6 @@ def _systems_per_rack(site: Site, row: SystemRow) -> float | str:
         return "no sourced figure for rack_units, and the site counts racks"
     by_height = (site.rack_units or 0) // row.rack_units
     if by_height < 1:
-        return f"is {row.rack_units} U high; the site's racks are {site.rack_units} U"
+        racks = f"racks are {site.rack_units} U" if site.racks else "racks are 0"
+        return f"is {row.rack_units} U high; the site's {racks}"
     return float(min(by_power, by_height))

@@ -29,6 +29,8 @@ _SCALES: dict[str, dict[str, float]] = {
     "s": {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0},
     "USD": {"usd": 1.0, "dollars": 1.0},
     "fraction": {"%": 0.01},
+    "probability": {"%": 0.01},
+    "ratio": {"%": 0.01},
 }
 # Units in the names of fields: what is written, what is read, and by how much its number grows.
 _UNITS_OF_NAMES = tuple(
@@ -41,9 +43,14 @@ _UNITS_OF_NAMES = tuple(
         (r"_per_h(our)?\b", "_per_s", 1 / 3600),
         (r"_per_day\b", "_per_s", 1 / 86_400),
         (r"_per_(1?k|1000|thousand)(_?tok(ens)?)?(?=_|\b)", "_per_mtok", 1e3),
+        (r"_usd_per_mwh\b", "_usd_per_kwh", 1e-3),
+        (r"(?<=_)(ct|cents?)_per_", "usd_per_", 1e-2),
+        (r"(?<=_)g_per_", "kg_per_", 1e-3),
+        (r"_per_gpu_month\b", "_per_gpu_h", 12 / 8760),
         (r"_per_(1?m|million)(_?tok(ens)?)?(?=_|\b)", "_per_mtok", 1.0),
     )
 )
+_BARE = ("", "fraction", "probability", "ratio", "relative", "score")  # units that say nothing
 _DATE = re.compile(r"(?:(\d{1,2})[./-](\d{1,2})[./-](\d{4})|(\d{4})[./-](\d{1,2})[./-](\d{1,2}))")
 # Words that people write for a field or a choice and that are spelt nothing like it.
 _MEANT = {
@@ -63,13 +70,23 @@ _MEANT = {
     "pp": "pipeline_parallel",
     "ep": "expert_parallel",
     "dp": "attention_data_parallel",
-    "latency": "slos",
     "limits": "slos",
     "sla": "slos",
     "gpus": "systems",
     "hardware": "systems",
     "budget": "annual_budget_usd",
     "type": "kind",
+    "median": "p50",
+    "average": "mean",
+    "avg": "mean",
+    "itl": "tpot",
+    "tbt": "tpot",
+    "inter_token_latency": "tpot",
+    "time_per_output_token": "tpot",
+    "time_to_first_token": "ttft",
+    "e2el": "e2e",
+    "latency": "slos",
+    "end_to_end": "e2e",
     "quantization": "precisions",
     "dtype": "precisions",
     "redundancy": "reserve",
@@ -88,6 +105,11 @@ _TOLD = (
         "requests_per_s: users x requests of one",
     ),
     (r"growth\w*", "horizon", "horizon, and requests_per_s_by_date in each demand"),
+    (
+        r"(ttft|tpot|itl|e2e)\w*",
+        "percentile",
+        "each limit as {metric: ttft, percentile: p95, limit_ms: 1000}",
+    ),
     (r"currency", "price_vintage", "money in US dollars, and leave this out"),
 )
 
@@ -105,7 +127,8 @@ def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
     if kind == "missing":
         return _missing(str(loc[-1]) if loc else "", field)
     if value is None:
-        return "is blank: write a value, or leave the field out"
+        needed = field is not None and field.is_required()
+        return f"is blank: write a value{'' if needed else ', or leave the field out'}"
     choices = _choices(item, context)
     if choices:
         return _choice(value, choices, field)
@@ -251,6 +274,8 @@ def _choice(value: Any, choices: list[str], field: FieldInfo | None) -> str:
     if f"p{value}" in choices:
         return f"write p{value}"
     meant = _meant(str(value), choices)
+    if len(choices) == 1:
+        return f"write {choices[0]}"
     return f"did you mean {meant}?" if meant else f"write one of {', '.join(choices)}"
 
 
@@ -263,10 +288,12 @@ def _meant(word: str, choices: Sequence[str]) -> str | None:
 
 
 def _list(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
-    if isinstance(value, dict):
-        return "write a list: start each entry with -"
-    rows = rows_in(field.annotation) if field is not None else iter(())
+    rows = list(rows_in(field.annotation)) if field is not None else []
     inner = next((next(iter(row.model_fields)) for row in rows), None)
+    if isinstance(value, dict):
+        needed = [n for row in rows[:1] for n, f in row.model_fields.items() if f.is_required()]
+        shown = f", such as - {{{', '.join(f'{n}: ...' for n in needed)}}}" if needed else ""
+        return f"write a list: start each entry with -{shown}"
     if inner:
         return f"write a list: start each entry with -, such as - {{{inner}: {value}, ...}}"
     meant = _meant(str(value), _words(field)) if field is not None and _words(field) else None
@@ -305,15 +332,25 @@ def _takes(model: type[BaseModel], value: float) -> bool:
 
 def _fraction(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     most = context["le"]
+    if 0.9 < most <= 1 < value < 2:
+        return f"write at most {most:g}; {value:g} % would be {value / 100:g}"
     if 0.9 < most <= 1 < value <= 100:
         return f"a share of 1, not of 100: {value:g} % is {value / 100:g}"
     return f"write at most {most:g}"
 
 
+def _below(field: FieldInfo | None) -> str:
+    """The most that a field takes, where it says so."""
+    stated = [m.le for m in field.metadata if hasattr(m, "le")] if field is not None else []
+    unsaid = "check its unit, or write unlimited where there is no limit"
+    return f"write at most {stated[0]:g}" if stated else unsaid
+
+
 def _number(value: Any, field: FieldInfo | None) -> str:
     """A plain number in place of text with a unit, a sign or quotes."""
     unit, amount = _unit(field), _amount(value, field)
-    told = f"write a plain number{f' of {unit}' if unit else ''} without quotes"
+    of = "" if unit in _BARE else f" of {unit}"
+    told = f"write a plain number{of} without quotes"
     return f"{told}: {amount}" if amount else told
 
 
@@ -321,6 +358,8 @@ def _whole(value: Any, field: FieldInfo | None) -> str:
     """A whole number in place of a fraction; of text a plain number."""
     if not isinstance(value, float) or not math.isfinite(value):
         return _number(value, field)
+    if value.is_integer():
+        return f"write it without decimals: {value:.0f}"
     return f"write a whole number: {math.floor(value)} or {math.ceil(value)}"
 
 
@@ -378,6 +417,8 @@ _CURES: dict[str, Any] = {
     "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
     "blank_name": lambda *_: "write a name in plain letters",
     "control_character": lambda *_: "leave characters out that nobody sees",
+    "padded_name": lambda value, *_: f'write it without: "{value.strip()}"',
+    "too_large": lambda value, context, field, loc: _below(field),
     "string_too_long": lambda value, context, field, loc: (
         f"write at most {context['max_length']} characters"
     ),

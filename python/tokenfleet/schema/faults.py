@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -23,10 +24,17 @@ class Fault:
 
 
 def brief(value: Any, width: int = 60) -> str:
-    """`repr` of a value, cut to `width` characters and free of control characters."""
-    text = value if isinstance(value, dict | list | tuple) else repr(value)
-    if not isinstance(text, str):
-        text = f"{type(value).__name__} of {len(value)}"
+    """A value in words of a file, cut to `width` characters and free of control characters."""
+    if isinstance(value, dict):
+        text = f"a group of {len(value)}"
+    elif isinstance(value, list | tuple):
+        text = f"a list of {len(value)}"
+    elif value is None:
+        text = "nothing"
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    else:
+        text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
@@ -64,7 +72,8 @@ def faults_of(
             continue
         if item["type"] == "too_short" and len(item["input"]) >= context["min_length"]:
             continue  # pydantic counts valid rows only; the faulty ones are listed themselves
-        loc = [p for p in item["loc"] if not (isinstance(p, str) and p.startswith("<"))]
+        marks = ("<", "[key]")  # of pydantic's own: a choice between types, a name of a group
+        loc = [p for p in item["loc"] if not (isinstance(p, str) and p.startswith(marks))]
         if context.get("key"):
             loc.append(context["key"])
         path = ".".join(p for p in (where, _path(loc, data)) if p)
@@ -115,6 +124,6 @@ def _message(item: Any, context: dict[str, Any]) -> str:
     if item["type"] in ("missing", "rejected"):
         return message
     value = item["input"]
-    if item["type"] == "unknown_key":
+    if item["type"] in ("unknown_key", "too_large"):
         value = value.get(context["key"]) if isinstance(value, dict) else value
     return f"{message}, got {brief(value)}"

@@ -17,7 +17,12 @@ from pydantic_core import PydanticCustomError
 
 HOURS_PER_DAY = 24
 MAX_NAME = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Control characters, and others that nobody sees: two names that look alike would be two.
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
+#: More than any amount of this world; beyond it sums lose their parts.
+MOST = 1e18
 
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -61,8 +66,12 @@ def _printable(value: Any) -> Any:
 
 
 def _named(value: Any) -> Any:
-    if isinstance(value, str) and (_CONTROL.search(value) or not value.strip()):
-        raise PydanticCustomError("blank_name", "Name is blank or has control characters")
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("blank_name", "Name is blank")
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise PydanticCustomError("control_character", "Name has characters that nobody sees")
+    if isinstance(value, str) and value != value.strip():
+        raise PydanticCustomError("padded_name", "Name begins or ends with a blank")
     return value
 
 

@@ -9,9 +9,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from tokenfleet.problem_data import GOALS
 from tokenfleet.schema.cures import rows_in
 from tokenfleet.schema.fields import Percentile
 from tokenfleet.schema.scenario import Scenario, id_groups, sanitised
+from tokenfleet.schema.workload import FreeDemand
 
 # Smallest and largest plausible limit, ms, per metric.
 _LIMIT_MS = {"ttft": (10.0, 600_000.0), "tpot": (1.0, 2_000.0), "e2e": (50.0, 3_600_000.0)}
@@ -37,6 +39,7 @@ def scenario_warnings(scenario: Scenario) -> tuple[SchemaWarning, ...]:
     found.extend(_implied(scenario))
     found.extend(_density(scenario))
     found.extend(_near_ids(scenario))
+    found.extend(_aims(scenario))
     return tuple(found)
 
 
@@ -99,6 +102,20 @@ def _band(value: Any, path: str, extra: Any) -> Iterator[SchemaWarning]:
 def _implausible(path: str, value: float, unit: str, side: str, cause: str) -> SchemaWarning:
     question = f"; did you mean {cause}?" if cause else ""
     return SchemaWarning(path, f"{value:g} {unit} is unusually {side}{question}")
+
+
+def _aims(scenario: Scenario) -> Iterator[SchemaWarning]:
+    """Goals to which the demand leaves nothing, or all: legal, and hardly ever meant."""
+    kind, goal = scenario.objective.kind, GOALS[scenario.objective.kind]
+    free = [w.demand for w in scenario.workloads if isinstance(w.demand, FreeDemand)]
+    if goal.gains_by_volume:
+        short = any(w.shortfall_usd_per_request is not None for w in scenario.workloads)
+        if goal.most and not free and not short:
+            text = f"{kind} of a demand that is stated: every plan that serves it is as good"
+            yield SchemaWarning("objective.kind", f"{text}; did you mean least_cost, or free?")
+    elif len(free) == len(scenario.workloads) and not any(d.min_requests_per_s for d in free):
+        text = f"{kind} of free demand without min_requests_per_s: serving nothing is best"
+        yield SchemaWarning("objective.kind", text)
 
 
 def _limits(scenario: Scenario) -> Iterator[SchemaWarning]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any, TypeVar
 
@@ -9,12 +10,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from tokenfleet.schema.faults import faults_of, schema_error
+from tokenfleet.schema.fields import MOST
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Row(BaseModel):
-    """A frozen row: unknown keys are refused with the nearest known ones."""
+    """A frozen row: unknown keys are refused with the nearest known ones, and absurd numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
@@ -24,6 +26,10 @@ class Row(BaseModel):
         if not isinstance(data, dict):
             return data
         known, accepted = _keys(cls)
+        for name, value in data.items():
+            if isinstance(value, int | float) and MOST < abs(value) < math.inf:
+                text = "Input is beyond any amount of this world"
+                raise PydanticCustomError("too_large", text, {"key": name})
         if accepted.issuperset(data):
             return data
         key = str(next(key for key in data if key not in accepted))

@@ -36,6 +36,7 @@ from tokenfleet.schema.supply import Api, Finance, Offer, Quality, Site, Specula
 from tokenfleet.schema.workload import MAX_CLASSES, FreeDemand, Workload
 
 SCHEMA_VERSION = 1
+MOST_THREADS = 1024  # each takes memory for its stack
 
 
 class Objective(Row):
@@ -103,7 +104,15 @@ class Column(Row):
     system: Name = about("Catalog id of the system")
     gpus: PositiveCount = quantity("Accelerators of one replica", "GPUs")
     rate_rps: Positive = quantity("Requests per second of one replica", "requests/s")
-    watts: NonNegative | None = quantity("IT draw of one replica at that rate", "W", default=None)
+    watts: NonNegative | None = quantity(
+        "IT draw of one replica at that rate",
+        "W",
+        default=None,
+        low=10,
+        if_low="kW",
+        high=1e6,
+        if_high="mW",
+    )
     replica: Name | None = about(
         "Rows of one workload, system and size with this name are one replica, which serves any "
         "mix of their classes; blank: a replica serves this class alone",
@@ -179,7 +188,9 @@ class SolverOptions(Row):
     time_limit_s: Positive | None = quantity(
         "Time limit of all rounds; blank: 60", "s", default=None, high=1e6, if_high="ms"
     )
-    threads: PositiveCount | None = about("Threads; blank: all", default=None)
+    threads: Annotated[PositiveCount, Field(le=MOST_THREADS)] | None = about(
+        "Threads; blank: all", default=None
+    )
     seed: Count = about("Random seed", default=0)
 
 
@@ -312,6 +323,7 @@ def _cross_references(scenario: Scenario) -> Iterator[Fault]:
     yield from _duplicates(scenario)
     yield from _workload_references(scenario)
     yield from _shortfalls(scenario)
+    yield from _value(scenario)
     yield from _supply_references(scenario)
     yield from _residency(scenario)
     yield from _quality(scenario)
@@ -409,6 +421,17 @@ def _shortfalls(scenario: Scenario) -> Iterator[Fault]:
         elif price == 0 and "value" not in goal.of:
             hint = "give a price, leave it out, or choose objective.kind: most_value"
             yield Fault(path, "0: nothing would be served", hint)
+
+
+def _value(scenario: Scenario) -> Iterator[Fault]:
+    """The most value of answers none of which has any: every plan would be as good."""
+    if scenario.objective.kind != "most_value":
+        return
+    stated = [w.value_usd_per_mtok_output for w in scenario.workloads]
+    stated += [c.value_usd_per_mtok_output for w in scenario.workloads for c in w.classes or ()]
+    if not any(stated):
+        hint = "give value_usd_per_mtok_output of a workload, or choose most_tokens"
+        yield Fault("objective.kind", "most_value, and no workload states its value", hint)
 
 
 def _supply_references(scenario: Scenario) -> Iterator[Fault]:

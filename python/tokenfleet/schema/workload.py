@@ -342,6 +342,18 @@ class FreeDemand(LoadShape):
     max_requests_per_s: Limit = quantity("Largest mean rate", "requests/s", default="unlimited")
     growth_per_year: Change = change("Growth of both over the horizon")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_rate(cls, data: Any) -> Any:
+        """Demand is free or stated: a rate beside `free` is a contradiction, not a misspelling."""
+        if isinstance(data, Mapping) and "requests_per_s" in data:
+            raise rejected(
+                "stands beside free, under which the plan decides the rate",
+                "requests_per_s",
+                "leave out free, or give min_requests_per_s and max_requests_per_s instead",
+            )
+        return data
+
     @model_validator(mode="after")
     def _ordered(self) -> FreeDemand:
         top = self.max_requests_per_s
