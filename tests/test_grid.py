@@ -121,3 +121,24 @@ def test_words_that_a_border_has_no_room_for_stand_in_the_box() -> None:
     assert " ".join(line.strip("│ ") for line in narrow[1:-2]) == name
     assert "1,386 configurations in 12.7 s" in narrow[-1]
     assert max(map(len, narrow)) <= 40
+
+
+def test_parts_begin_with_what_tells_their_rows_apart() -> None:
+    """A verdict in the second part belongs to a limit at a site, and says to which."""
+    numbers = [f"figure number {i}" for i in range(6)]
+    grid = Grid("", (*texts("workload", "class", "site", "limit"), *figures(*numbers)))
+    for site, limit in (("one", "TTFT p95"), ("one", "TPOT p95"), ("two", "TTFT p95")):
+        grid.add(f"chat {site}", "all", site, limit, *("1" for _ in numbers))
+    lines = drawn(grid, 60)
+    titles = [i for i, line in enumerate(lines) if "workload" in line]
+    assert len(titles) > 1
+    for line in (lines[i] for i in titles):
+        assert "site" in line and "limit" in line
+
+
+def test_a_column_without_a_title_is_said_without_one() -> None:
+    grid = Grid("", (*texts("site", ""), *figures("figure of many letters")))
+    grid.add("nordic-hall", "bought", "1,000,000,000")
+    grid.add("nordic-hall", "bought", "2,000,000,000")
+    text = " ".join(" ".join(drawn(grid, 30)).split())
+    assert text.startswith("site: nordic-hall, bought figure")

@@ -2,11 +2,13 @@
 
 A table that fits is drawn as it is. In one that is too wide, what is the same in all rows is said
 once above, names wrap behind their hyphens and underscores, and in the end the table is drawn in
-parts below each other that begin with the same first columns. Numbers are never broken.
+parts below each other that begin with the first columns, as many as tell the rows apart. Numbers
+are never broken.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +23,7 @@ from tokenfleet.report.lines import Lines, pieces
 
 _GAP = 2  # blanks between columns
 _SHORT, _LONG = 10, 18  # characters that a column of words keeps: at least, and for a long word
-_KEYS = 2  # first columns of words that every part begins with
+_KEYS = 2  # first columns of words that every part begins with, at the least
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,11 @@ class Grid:
             shown = [i for i in shown if i not in same]
             if same:
                 cells = self.rows[0]
-                yield Lines([", ".join(f"{self.columns[i].title}: {cells[i]}" for i in same)])
+                titles = [self.columns[i].title for i in same]
+                said = [
+                    f"{t}: {cells[i]}" if t else cells[i] for t, i in zip(titles, same, strict=True)
+                ]
+                yield Lines([", ".join(said)])
         for part in self._parts(shown, options.max_width):
             yield self._table(part, options.max_width)
             yield Text("")
@@ -77,9 +83,8 @@ class Grid:
         return not self.columns[i].number and len({row[i] for row in self.rows}) == 1
 
     def _parts(self, shown: list[int], width: int) -> Iterator[list[int]]:
-        """Columns of the parts: each begins with the same columns of words, or the first column."""
-        words = [i for i in shown[:_KEYS] if not self.columns[i].number] or shown[:1]
-        keys = words if self._least(words) < width // 2 else words[:1]
+        """Columns of the parts, each of which begins with the same ones."""
+        keys = self._keys(shown, width)
         part = list(keys)
         for i in (i for i in shown if i not in keys):
             if len(part) > len(keys) and self._least([*part, i]) > width:
@@ -87,6 +92,18 @@ class Grid:
                 part = list(keys)
             part.append(i)
         yield part
+
+    def _keys(self, shown: list[int], width: int) -> list[int]:
+        """The first columns of words that tell the rows apart, where there is room beside them for
+        any other; else the first ones, or the first alone."""
+        words = list(itertools.takewhile(lambda i: not self.columns[i].number, shown))
+        for keys in (words[:n] for n in range(_KEYS, len(words) + 1)):
+            if len({tuple(row[i] for i in keys) for row in self.rows}) == len(self.rows):
+                if all(self._least([*keys, i]) <= width for i in shown if i not in keys):
+                    return keys
+                break
+        first = words[:_KEYS] or shown[:1]
+        return first if self._least(first) < width // 2 else first[:1]
 
     def _widest(self, i: int) -> int:
         return max(cell_len(text) for text in (self.columns[i].title, *self._cells(i)))

@@ -124,7 +124,7 @@ def _later(horizon: OverTime) -> Grid:
             dollars(order.pay_usd),
         )
     if len(later) > _SHOWN:
-        grid.add(f"{len(later) - _SHOWN} more", *("" for _ in range(5)))
+        grid.add(f"{len(later) - _SHOWN} more", "(with --json)", *("" for _ in range(4)))
     return grid
 
 

@@ -28,7 +28,7 @@ def render(plan: Plan, console: Console) -> None:
         console.print(over_time.answer(plan, plan.horizon))
         for table in over_time.tables(plan.horizon):
             console.print(table)
-        console.print(Text("The period shown below", style="bold"))
+        console.print(Text("One period: the first, or the one that --period names", style="bold"))
     else:
         console.print(summary(plan))
     for table in _tables(plan):
