@@ -219,6 +219,30 @@ def test_no_system_says_why(case: str, tmp_path: Path) -> None:
     assert why in caught.value.message
 
 
+def test_an_api_that_lacks_something_says_what(tmp_path: Path) -> None:
+    """A bill alone: its prices are there, and nothing says that it holds the limit."""
+    api = "{id: bill, workload: chat, region: us, usd_per_mtok_input: 1, usd_per_mtok_output: 2}"
+    text = BASE[: BASE.index("sites:")] + f"systems: []\napis:\n  - {api}\n"
+    with pytest.raises(InfeasibleError, match="no hosted API may serve it") as caught:
+        optimize_fleet(written(tmp_path, text))
+    assert "API bill: states no ttft" in caught.value.message
+    assert (
+        "no system" not in caught.value.message and "what its hosted API lacks" in caught.value.hint
+    )
+    attested = text.replace("usd_per_mtok_output: 2", "usd_per_mtok_output: 2, slo_attested: true")
+    assert optimize_fleet(written(tmp_path, attested)).gpus == 0
+
+
+def test_limits_of_measured_rates_are_said_not_to_be_judged(tmp_path: Path) -> None:
+    def said(text: str) -> list[str]:
+        plan = optimize_fleet(written(tmp_path, text))
+        return [w.text for w in plan.warnings if w.kind == "measured"]
+
+    (warning,) = said(BASE)
+    assert "latency limits of chat are not judged" in warning
+    assert not said(BASE.replace(f"    slos:\n      - {SLO}\n", ""))
+
+
 @pytest.mark.parametrize("rate_rps", [5.0, 1e3, 1e6])
 @pytest.mark.parametrize("requests_per_s", ["0.00001", "0.001"])
 def test_a_small_demand_takes_a_whole_system(

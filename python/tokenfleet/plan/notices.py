@@ -23,6 +23,7 @@ def notices(built: Built, result: MixResult) -> tuple[Notice, ...]:
     return (
         *(Notice(kind="scenario", text=str(w)) for w in built.loaded.warnings),
         *_confidence(built.loaded.scenario.sure),
+        *_unjudged(built, result),
         *_quality(built, result),
         *_own_kernels(built, result),
     )
@@ -71,6 +72,19 @@ def _confidence(confidence: float | None) -> tuple[Notice, ...]:
         "from its 80 % interval; measured tails are heavier than normal ones"
     )
     return (Notice(kind="confidence", text=text),)
+
+
+def _unjudged(built: Built, result: MixResult) -> Iterator[Notice]:
+    """Latency limits of workloads on measured replicas, which nothing here can hold them to."""
+    scenario = built.loaded.scenario
+    used = {str(c.label.get("workload", "")) for c in result.candidates}
+    limited = [w.id for w in scenario.workloads if w.slos and w.id in used]
+    if scenario.columns is not None and limited:
+        text = (
+            f"the latency limits of {', '.join(limited)} are not judged: measured rates are taken "
+            "to be those at which they held"
+        )
+        yield Notice(kind="measured", text=text)
 
 
 def _own_kernels(built: Built, result: MixResult) -> Iterator[Notice]:

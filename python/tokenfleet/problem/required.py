@@ -26,6 +26,7 @@ _SEARCH = (
 )
 _FORMAT = "name a precision that a system computes in, allow another system, or add an API"
 _SYSTEM = "allow another system, give an offer for one, or add an API"
+_API = "give what its hosted API lacks, add another, or allow a system"
 _FIGURE = (
     "give the figures in a file named under `catalog`: "
     "systems: [{id: ..., FIGURE: ..., source: ..., as_of: ...}]"
@@ -95,8 +96,9 @@ def _lack(built: Built, w: int) -> _Lack | None:
     problem, spec = built.problem, built.specification
     hosted = {api.workload for api in problem.apis}
     idle = problem.workloads[w].free and not problem.workloads[w].min_scale
-    if w not in hosted and not idle and all(offer.supply < 1 for offer in problem.offers):
-        return _without_systems(built)
+    nothing = all(offer.supply < 1 for offer in problem.offers)
+    if w not in hosted and nothing and not (idle and problem.pools):
+        return _without_systems(built, w)
     if w in hosted | {c.workload for c in problem.candidates}:
         return _without_classes(built, w)
     if spec is None or not spec.groups[w]:
@@ -154,12 +156,20 @@ def _without_formats(built: Built, w: int) -> _Lack:
     return _Lack(text, _FORMAT)
 
 
-def _without_systems(built: Built) -> _Lack:
-    """Why no system can be had: what is missing of each."""
+def _without_systems(built: Built, w: int) -> _Lack:
+    """Why no system can be had, and why none of the workload's hosted APIs may serve it."""
+    scenario, workload = built.loaded.scenario, built.problem.workloads[w].id
+    asked = {f"API {api.id}" for api in scenario.apis if api.workload == workload}
+    hosted = [f"{n.what}: {n.reason}" for n in built.not_considered if n.what in asked]
+    no_api = f"no hosted API may serve it ({'; '.join(hosted[:_REASONS])})" if hosted else ""
+    if scenario.systems == ():
+        return _Lack(no_api or "no system is allowed, and no hosted API is for it", _API)
     supply = [n for n in built.not_considered if n.what.startswith(("system ", "offer "))]
     none = [f"offer {offer.id}: its supply is {offer.supply:g}" for offer in built.problem.offers]
-    reasons = [f"{n.what}: {n.reason}" for n in supply or built.not_considered] + none
+    others = [n for n in built.not_considered if n.what not in asked]
+    reasons = [f"{n.what}: {n.reason}" for n in supply or others] + none
     shown = "; ".join(reasons[:_REASONS])
     more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
     figures = any(NO_FIGURE in reason for reason in reasons)
-    return _Lack(f"no system can be had ({shown}{more})", _FIGURE if figures else _SYSTEM)
+    texts = [f"no system can be had ({shown}{more})", no_api]
+    return _Lack("; ".join(filter(None, texts)), _FIGURE if figures else _SYSTEM)
