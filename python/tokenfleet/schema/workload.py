@@ -24,6 +24,7 @@ from tokenfleet.schema.fields import (
     Metric,
     Name,
     NonNegative,
+    Number,
     OpenFraction,
     Percentile,
     Positive,
@@ -312,7 +313,7 @@ def _day_curve(curve: Sequence[float]) -> None:
 class Demand(LoadShape):
     """Demand that must be met."""
 
-    requests_per_s: Annotated[Positive, Field(ge=LEAST_RPS, le=MOST_RPS)] = quantity(
+    requests_per_s: Annotated[Number, Field(ge=LEAST_RPS, le=MOST_RPS)] = quantity(
         "Mean rate over the year", "requests/s", high=1e6, if_high="requests per hour or day"
     )
     growth_per_year: Change = change("Growth over the horizon")
