@@ -145,7 +145,7 @@ def _planned(
     """The best plan of a horizon: that of its year where that proves it, else a search of its own,
     from which the year's is taken where it is as good."""
     name = built.problem.name
-    year = _one_year(built, options) if decided is None and is_steady(tree) else None
+    year = _one_year(built, tree, options) if decided is None and is_steady(tree) else None
     if year is not None:
         proven = as_proven(name, tree, year, options)
         if proven is not None:
@@ -186,11 +186,12 @@ def _unproven(result: HorizonResult) -> Iterator[str]:
         yield "nothing is proven of this plan: its relaxation was not solved in the time"
 
 
-def _one_year(built: Built, options: SolveOptions) -> MixResult | None:
+def _one_year(built: Built, tree: Horizon, options: SolveOptions) -> MixResult | None:
     """The plan of one steady year with the bound that other means confirm; None where it has none
     by itself."""
+    problem = replace(built.problem, candidates=tree.nodes[0].problem.candidates)
     try:
-        year = solve_mix(built.problem, options, lambda found: recheck(built, found))
+        year = solve_mix(problem, options, lambda found: recheck(built, found))
     except (SolverError, InfeasibleError):
         return None
     if year.interrupted:

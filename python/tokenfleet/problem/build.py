@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
 from tokenfleet.problem.knowledge import add_time_factors
+from tokenfleet.problem.least_load import with_least_load
 from tokenfleet.problem.load_blocks import LoadBlocks, scenario_blocks
 from tokenfleet.problem.measured import measured_candidates
 from tokenfleet.problem.money import Terms, resolve_terms
@@ -31,9 +32,6 @@ from tokenfleet.scenario.load import LoadedScenario
 from tokenfleet.schema import FreeDemand, RequestClass, Scenario, Workload, limit_value
 
 Progress = Callable[[int, int], None]
-# Of a replica, what all requests of a workload take at the least: replicas are whole, so a smaller
-# part buys the same, and one below the solver's tolerance would be served by no replica at all.
-_LEAST_PART = 1e-3
 # Ranges of the space handed to the core: short enough to report progress and to stop on Ctrl-C.
 _CHUNKS = 50
 
@@ -86,25 +84,24 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
             never = never_built(loaded, spec, supply, systems)
     apis, dropped_apis = build_apis(loaded)
     notes += dropped_apis
-    workloads = _workloads(loaded, load)
     problem = data.Problem(
         name=scenario.name,
         blocks=tuple(
             data.Block(hours, lost_site=lost)
             for hours, lost in zip(load.hours.tolist(), load.lost_site.tolist(), strict=True)
         ),
-        workloads=workloads,
+        workloads=_workloads(loaded, load),
         sites=site_data(scenario.sites),
         pools=tuple(supply.pools),
         offers=tuple(supply.offers),
-        candidates=tuple(_of_weight(c, workloads[c.workload]) for c in found.candidates),
+        candidates=found.candidates,
         apis=apis,
         objective=_objective(scenario),
         relayout=scenario.relayout,
     )
     return Built(
         loaded=loaded,
-        problem=problem,
+        problem=with_least_load(problem, [problem]) if scenario.horizon is None else problem,
         terms=terms,
         supply=supply,
         specification=found.specification,
@@ -183,15 +180,6 @@ class _Found:
     candidates: tuple[data.Candidate, ...]
     counts: Mapping[str, Mapping[str, int]]
     origins: dict[int, tuple[int, int]]
-
-
-def _of_weight(candidate: data.Candidate, workload: data.WorkloadData) -> data.Candidate:
-    """The candidate, of which all requests of the workload take `_LEAST_PART` at the least."""
-    admitted = np.isfinite(candidate.load)
-    part = float(workload.demand_rps.max(axis=0)[admitted] @ candidate.load[admitted])
-    if workload.free or not 0.0 < part < _LEAST_PART:
-        return candidate
-    return replace(candidate, load=candidate.load * (_LEAST_PART / part))
 
 
 def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Space]:

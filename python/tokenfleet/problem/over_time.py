@@ -16,6 +16,7 @@ from tokenfleet import _core
 from tokenfleet.catalog import require
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.build import Built
+from tokenfleet.problem.least_load import with_least_load
 from tokenfleet.problem.supply import offers_of
 from tokenfleet.problem_data import (
     ApiData,
@@ -132,10 +133,13 @@ class _Tree:
                 parent = -1 if t == 0 else last[before]
                 nodes.append(self._node(t, seen, probability, parent))
             last = here
+        candidates = with_least_load(self.base, [n.problem for n in nodes]).candidates
         return Tree(
             starts=self.starts,
             rate=float(self.rate or 0.0),
-            nodes=tuple(nodes),
+            nodes=tuple(
+                replace(n, problem=replace(n.problem, candidates=candidates)) for n in nodes
+            ),
             end_value_share=self.horizon.end_value_share,
             change_usd_per_gpu=self.horizon.layout_change_usd_per_gpu,
         )
