@@ -15,7 +15,7 @@ from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Problem
 from tokenfleet.verify import second
-from tokenfleet.verify.bound import Claim, Prices, check_bound, with_checked_bound
+from tokenfleet.verify.bound import Claim, Prices, _may_help, check_bound, with_checked_bound
 from tokenfleet.verify.second import formulate
 
 EXACT = SolveOptions(gap=0.0, time_limit_s=30.0)
@@ -86,6 +86,33 @@ def test_the_bounds_of_exact_plans_are_confirmed(seed: int) -> None:
     result = with_checked_bound(solve_mix(problem, EXACT), 0.0, 20.0)
     assert result.status == "optimal"
     assert result.bound_check != "none"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_bound_above_the_least_cost_is_confirmed(seed: int) -> None:
+    problem = random_problem(seed, classes=2)
+    least = solve_mix(problem, EXACT).value
+    bound, _ = checked(problem, 1.02 * least, 1.02 * least)
+    assert bound == pytest.approx(least, rel=1e-6)
+
+
+def test_replicas_go_with_their_systems() -> None:
+    """A box of B costs 900 $ more than the room that is left; its replicas and flows cost nothing,
+    and are of no use without it."""
+    problem = one_pool([[9.0]])
+    pools = (problem.pools[0], replace(problem.pools[0], id="b", system="B"))
+    offers = (problem.offers[0], replace(problem.offers[0], id="ob", pool=1))
+    both = (*problem.candidates, replace(problem.candidates[0], id=len(problem.candidates)))
+    both = (*both[:-1], replace(both[-1], system="B"))
+    form = formulate(replace(problem, pools=pools, offers=offers, candidates=both), 0.0)
+    reduced = np.zeros(len(form.up))
+    systems = form.whole & (form.pair < 0)
+    reduced[np.flatnonzero(systems)[-1]] = 1_000.0
+    kept = _may_help(form, reduced, 100.0)
+    of_b = form.pair == form.pairs.index((1, both[-1].id))
+    assert not kept[of_b].any()
+    assert kept[~of_b & ~systems].all()
+    assert kept[systems].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -43,7 +43,8 @@ _SAME = 1e-7  # relative: a bound this close is confirmed
 _RATIO_STEPS = 20
 _PRICES_S = 600.0  # for prices, which take few seconds: without them there is no bound
 _LEAST_S = 0.5  # for a relaxation, whatever the clock says
-_WORK = 4e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
+_WORK = 1e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
+_WORK_PRESOLVED = 8e6  # of the second search, which is the last
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
 _TRIALS = 2  # relaxations by which a branch is judged each way; HiGHS's eight take a fifth longer
 _PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
@@ -427,7 +428,7 @@ def search_whole(
     model = _Whole(form, costs, constant, kept)
     for presolve, share, goal, work in (
         ("off", 0.5, enough, _WORK),
-        ("on", 1.0, min(enough, wanted), 2.0 * _WORK),
+        ("on", 1.0, min(enough, wanted), _WORK_PRESOLVED),
     ):
         if clock.left() > 0 and best < goal:
             best = max(best, model.least(presolve, goal, clock.left() * share, work))
@@ -440,10 +441,27 @@ def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np
     The first replica of a type, the first system of an offer costs at least its reduced cost."""
     within: NDArray[np.bool_] = ~(form.whole & (form.low == 0) & (reduced > room))
     useful = np.zeros(len(form.pairs), dtype=bool)
-    replicas = within & form.whole & (form.pair >= 0)
+    replicas = _supported(form, within) & form.whole & (form.pair >= 0)
     useful[form.pair[replicas]] = True
     within &= _of_pairs(form, useful)
     return within
+
+
+def _supported(form: Formulation, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The kept columns without those that a row holds at zero, because none that it lets them lean
+    on is kept: replicas without systems. A sum of columns that are not negative is not below zero."""
+    for sign, limited in ((1.0, form.row_up == 0), (-1.0, form.row_low == 0)):
+        inside = kept[form.columns] & limited[form.rows]
+        held = limited & ~_any(form.rows[inside & (sign * form.values < 0)], len(limited))
+        free = form.low[form.columns] == 0
+        at_zero = inside & held[form.rows] & (sign * form.values > 0) & free
+        kept = kept & ~_any(form.columns[at_zero], len(kept))
+    return kept
+
+
+def _any(numbers: IntArray, size: int) -> NDArray[np.bool_]:
+    """Which numbers below `size` are among those given."""
+    return np.bincount(numbers, minlength=size) > 0
 
 
 def _model(form: Formulation, kept: IntArray, cost: FloatArray, *, integral: bool) -> Any:

@@ -53,9 +53,12 @@ class _Closing:
             broken = self.sets.broken(answer.columns)
             if not broken or self.effort.left() <= 0:
                 break
-            self.cuts += broken
             self.lp.add_limits([(cut.columns, cut.coefficients, cut.upper) for cut in broken])
-            before, answer = answer, self.lp.solve(self.effort.left(), warm=False)
+            closer = self.lp.solve(self.effort.left(), warm=False)
+            if closer.status not in ("optimal", "infeasible"):  # out of time: what is known stands
+                break
+            self.cuts += broken
+            before, answer = answer, closer
             if abs(answer.value - before.value) <= self.least_gain * abs(answer.value):
                 break
         return first, answer
