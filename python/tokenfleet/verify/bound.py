@@ -8,7 +8,8 @@ The mix is written once more (`second`), and then
 
    The prices come from a solver, but whether it is right does not matter: the sum is computed here,
    with every rounding error counted against the bound. Prices are sought over few replica types,
-   and over more while others would take something off the sum.
+   and over more while others would take something off the sum. Where that is too little, rows that
+   whole replicas imply (`rounded`) have prices as well.
 2. **by search**, where whole numbers hold the bound up and prices cannot: HiGHS solves the second
    formulation without its presolve, over what prices say that a better plan may use.
 
@@ -31,6 +32,7 @@ from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import PROVEN, certify, relative_gap, wait_for
 from tokenfleet.mix.solver.silent import SilentHighs, silent_highs
 from tokenfleet.problem_data import BoundCheck, Figure, FloatArray, Problem, pairs_used
+from tokenfleet.verify.rounded import NewRows, Rounding, with_rows
 from tokenfleet.verify.second import Formulation, formulate, unreserved
 
 IntArray = NDArray[np.int64]
@@ -43,9 +45,10 @@ _SAME = 1e-7  # relative: a bound this close is confirmed
 _RATIO_STEPS = 20
 _PRICES_S = 600.0  # for prices, which take few seconds: without them there is no bound
 _LEAST_S = 0.5  # for a relaxation, whatever the clock says
-_WORK = 1e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
+_WORK = 2e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
 _WORK_PRESOLVED = 8e6  # of the second search, which is the last
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
+_GAIN = 0.05  # of what is missing from a bound, below which a round of rows is the last
 _TRIALS = 2  # relaxations by which a branch is judged each way; HiGHS's eight take a fifth longer
 _PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
 _MANY = 2_000  # columns from which on a search that begins anew takes less time
@@ -125,6 +128,8 @@ class _Check:
         claimed = self.sign * self.claim.bound
         enough = claimed - _SAME * abs(claimed)
         priced = self.prices.least(costs, constant, enough)
+        if priced.bound < enough:
+            priced = self.prices.rounded(costs, constant, enough, self.clock)
         if priced.bound >= enough:
             return Checked(self.claim.bound, "prices")
         value = self.sign * self.claim.value
@@ -188,8 +193,9 @@ class _Check:
         enough: float,
         wanted: float = math.inf,
     ) -> float:
+        form = self.prices.form
         return search_whole(
-            self.form, costs, constant, priced, enough=enough, clock=self.clock, wanted=wanted
+            form, costs, constant, priced, enough=enough, clock=self.clock, wanted=wanted
         )
 
 
@@ -257,6 +263,36 @@ class Prices:
             if best.bound >= enough or self.clock.left() <= 0 or not self._open_more(reduced):
                 break
         return best
+
+    def rounded(self, cost: FloatArray, constant: float, enough: float, clock: Deadline) -> Priced:
+        """The same, with rows that whole replicas imply while they take the bound further."""
+        best, rounding = self.least(cost, constant, enough), Rounding(self.form)
+        for _ in range(_ROUNDS):
+            if best.plan is None or best.bound >= enough or clock.left() <= 0:
+                break
+            new = rounding.broken(best.plan)
+            if not len(new.up):
+                break
+            self._add(new)
+            closer = self.least(cost, constant, enough)
+            gained = closer.bound - best.bound
+            best = closer if gained > 0 else best
+            if not gained > _GAIN * (enough - best.bound):
+                break
+        return best
+
+    def _add(self, new: NewRows) -> None:
+        """Rows more, of open columns alone."""
+        self.form = with_rows(self.form, new)
+        self.entry_of_capacity = self.form.capacity[self.form.rows]
+        if self.solver is None:
+            return
+        place = np.zeros(len(self.form.up), dtype=np.int32)
+        place[self.held] = np.arange(len(self.held), dtype=np.int32)
+        count = len(new.up)
+        starts = np.searchsorted(new.rows, np.arange(count)).astype(np.int32)
+        low, columns = np.full(count, -math.inf), place[new.columns]
+        self.solver.addRows(count, low, new.up, len(columns), starts, columns, new.values)
 
     def _solve(self, cost: FloatArray) -> tuple[FloatArray, FloatArray] | None:
         """Prices of the relaxation over the open columns, and its plan."""
@@ -448,8 +484,8 @@ def _may_help(form: Formulation, reduced: FloatArray, room: float) -> NDArray[np
 
 
 def _supported(form: Formulation, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The kept columns without those that a row holds at zero, because none that it lets them lean
-    on is kept: replicas without systems. A sum of columns that are not negative is not below zero."""
+    """The kept columns without those that a row holds at zero, as replicas without systems: their
+    sum is at most zero."""
     for sign, limited in ((1.0, form.row_up == 0), (-1.0, form.row_low == 0)):
         inside = kept[form.columns] & limited[form.rows]
         held = limited & ~_any(form.rows[inside & (sign * form.values < 0)], len(limited))
