@@ -38,6 +38,13 @@ def test_a_search_confirms_a_bound_that_whole_numbers_hold_up() -> None:
     assert checked(one_pool([[9.0]]), 200.0, 200.0) == (200.0, "search")
 
 
+def test_a_bound_that_leaves_a_gap_is_raised_by_prices() -> None:
+    """3.5 requests/s take 4 replicas, which are half of a box of 100 $; the relaxation says 43.75 $
+    and no claim of 10 $ is the last word."""
+    bound, how = checked(one_pool([[3.5]]), 10.0, 100.0)
+    assert (bound, how) == (pytest.approx(50.0, rel=1e-6), "prices")
+
+
 def test_a_false_bound_is_put_right() -> None:
     """Two boxes do; a plan of three and a bound of 300 $ are not the least cost."""
     bound, how = checked(one_pool([[9.0]]), 300.0, 300.0)

@@ -48,7 +48,7 @@ _LEAST_S = 0.5  # for a relaxation, whatever the clock says
 _WORK = 2e6  # nodes of a search times its columns: so much, on a fast machine or a slow one
 _WORK_PRESOLVED = 8e6  # of the second search, which is the last
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
-_GAIN = 0.05  # of what is missing from a bound, below which a round of rows is the last
+_GAIN = 0.02  # of what all rounds of rows gained, below which one is the last
 _TRIALS = 2  # relaxations by which a branch is judged each way; HiGHS's eight take a fifth longer
 _PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
 _MANY = 2_000  # columns from which on a search that begins anew takes less time
@@ -104,7 +104,8 @@ def with_checked_bound(result: MixResult, gap: float, seconds: float) -> MixResu
 
 
 def check_bound(problem: Problem, claim: Claim, seconds: float, gap: float) -> Checked:
-    """The claimed bound if it can be confirmed within the time, else the best that can."""
+    """The claimed bound if it can be confirmed in time, else the best that can; a better one
+    where the claim leaves a gap open and prices leave less."""
     return _Check(problem, claim, seconds, gap).answer()
 
 
@@ -125,15 +126,17 @@ class _Check:
         if self.goal.per is not None:
             return self._ratio()
         costs, constant = self._weights(self.goal.of, self.sign)
-        claimed = self.sign * self.claim.bound
+        claimed, value = self.sign * self.claim.bound, self.sign * self.claim.value
         enough = claimed - _SAME * abs(claimed)
-        priced = self.prices.least(costs, constant, enough)
-        if priced.bound < enough:
-            priced = self.prices.rounded(costs, constant, enough, self.clock)
+        wanted = value - self.gap * abs(value)
+        priced = self.prices.rounded(
+            costs, constant, enough if claimed >= wanted else wanted, self.clock
+        )
+        if priced.bound > claimed and claimed < wanted:
+            return Checked(self.sign * priced.bound, "prices")
         if priced.bound >= enough:
             return Checked(self.claim.bound, "prices")
-        value = self.sign * self.claim.value
-        searched = self._searched(costs, constant, priced, enough, value - self.gap * abs(value))
+        searched = self._searched(costs, constant, priced, enough, wanted)
         if searched >= enough:
             return Checked(self.claim.bound, "search")
         if searched > priced.bound:
@@ -267,6 +270,7 @@ class Prices:
     def rounded(self, cost: FloatArray, constant: float, enough: float, clock: Deadline) -> Priced:
         """The same, with rows that whole replicas imply while they take the bound further."""
         best, rounding = self.least(cost, constant, enough), Rounding(self.form)
+        plain = best.bound
         for _ in range(_ROUNDS):
             if best.plan is None or best.bound >= enough or clock.left() <= 0:
                 break
@@ -277,7 +281,7 @@ class Prices:
             closer = self.least(cost, constant, enough)
             gained = closer.bound - best.bound
             best = closer if gained > 0 else best
-            if not gained > _GAIN * (enough - best.bound):
+            if not gained > _GAIN * (best.bound - plain):
                 break
         return best
 

@@ -24,7 +24,7 @@ from tokenfleet.problem_data import Replicas
 
 _ROUNDS = 40
 _GAIN = 0.02  # of the wanted gap, below which a round of cuts is the last
-_TIME = 0.1  # of the time left, that cuts may take
+_TIME = 0.25  # of the time left, that cuts may take
 _PROBE_ROUNDS = 5
 _BINDING = 1e-9
 
