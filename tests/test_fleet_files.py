@@ -147,6 +147,20 @@ def test_a_wrong_fleet_is_named_and_costs_itself_only(
     assert rows == [i for i in (1, 2, 3) if str(i) != row]
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_file_without_a_right_row_is_bad_input(as_json: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    cells = {OFFER: [-1, -2, -3]}
+    flags = ["--json"] if as_json else []
+    done = command(shortlist(tmp_path, **cells), "-s", ENTERPRISE, "-o", out, *flags)
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert "every row is rejected, there are no answers" in said and ".rejected.csv" in said
+    if as_json:
+        report = json.loads(done.stdout)
+        assert (report["rows"], report["rejected"], report["written"]) == (3, 3, 0)
+
+
 def test_text_of_a_csv_that_is_no_count(tmp_path: Path) -> None:
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     path.write_text(f'{OFFER},id\n1,a\n"1,5",b\n\n2\n3,c\n')

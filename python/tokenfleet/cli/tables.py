@@ -94,7 +94,8 @@ def answer_table(
     as_json: bool,
     shown: tuple[Callable[[TableReport], str], Mapping[str, str]],
 ) -> None:
-    """Runs work on rows under a meter and says what came out; Ctrl-C says how to go on.
+    """Runs work on rows under a meter and says what came out; Ctrl-C says how to go on. A file of
+    which every row is rejected is bad input.
 
     `shown`: the first line for people, and titles of the columns that they see.
     """
@@ -107,10 +108,14 @@ def answer_table(
             raise typer.Exit(INTERRUPTED) from None
     if as_json:
         say_json(_report_json(report))
-        return
-    words, titles = shown
-    say(words(report))
-    _show_report(report, titles)
+    else:
+        words, titles = shown
+        say(words(report))
+        _show_report(report, titles)
+    if report.rows and report.rejected == report.rows:
+        note(f"error: {title}: every row is rejected, there are no answers")
+        note(f"hint: {report.rejected_file} has the reasons")
+        raise typer.Exit(SchemaError.exit_code)
 
 
 def _report_json(report: TableReport) -> dict[str, Any]:
