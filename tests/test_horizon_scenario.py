@@ -62,10 +62,18 @@ def over(periods: Any = 2, **changes: Any) -> dict[str, Any]:
     return {"start": "2026-10", "periods": periods, **changes}
 
 
+CHAT = scenario()["workloads"][0]
+
+
+def owned(**changes: Any) -> dict[str, Any]:
+    """Three servers that stand already, their maintenance paid."""
+    old = {"id": "old", "system": "h100_sxm_8", "kind": "owned", "supply": 3}
+    return {**old, "includes": ["maintenance"], **changes}
+
+
 def asked(steps: list[Any], **changes: Any) -> dict[str, Any]:
     """The workload of `scenario` with demand by date."""
-    (workload,) = scenario()["workloads"]
-    return {**workload, "demand": {"requests_per_s": 9, "requests_per_s_by_date": steps}, **changes}
+    return {**CHAT, "demand": {"requests_per_s": 9, "requests_per_s_by_date": steps}, **changes}
 
 
 def orders(plan: Any) -> list[tuple[str, str, float, str]]:
@@ -223,6 +231,28 @@ def test_maintenance_by_age_is_of_the_price_of_the_order() -> None:
     plan = tf.optimize_fleet(data)
     items = plan.horizon.periods[1].cost_items  # type: ignore[union-attr]
     assert items["maintenance"] > 0 and items["ageing"] == pytest.approx(items["maintenance"])
+
+
+def test_owned_systems_leave_at_their_life_or_outlive_it_with_a_warning() -> None:
+    """Two servers three years old, where what is bought lives four: with a life of four they leave
+    after a year, and two new ones cost their annuity and maintenance in the second, each worth
+    1/1.08 at the start of its year and that 1/1.08 now."""
+
+    def planned(**changes: Any) -> Any:
+        offers = [owned(supply=2, ages=[[3, 2]], **changes), buy()]
+        return tf.optimize_fleet(scenario(horizon=over(2), offers=offers))
+
+    year = tf.optimize_fleet(scenario()).cost_items
+    items = [year[item] for item in ("capex_annuity", "residual_credit", "maintenance")]
+    kept, left, worn = planned(), planned(life_years=4), planned(maintenance_by_age=[[0, 1]])
+    assert orders(kept) == orders(worn) == [] and len(orders(left)) == 1
+    assert orders(left)[0][:3] == ("2027-10-01", "2027-10-01", 2.0)
+    more = left.horizon.npv_usd - kept.horizon.npv_usd
+    assert more == pytest.approx(sum(items) / 1.08**2, rel=1e-9)
+    assert left.warnings == worn.warnings == ()
+    (warning,) = kept.warnings
+    assert "offers[old]: held to an age of 5 years, beyond the life of 4" in warning.text
+    assert "state maintenance_by_age, or life_years" in warning.text
 
 
 def test_none_of_what_has_no_limit_is_nothing() -> None:
@@ -462,6 +492,17 @@ def test_a_workload_follows_another() -> None:
             {"outlooks": [{**NEWS[0], "from": "2030-01"}, NEWS[1]]},
             "2030-01-01 is not inside the horizon",
             "before 2028-10-01",
+        ),
+        ({"offers": [buy(life_years=4)]}, "life_years.*buy has another life", "finance.life_years"),
+        (
+            {"offers": [owned(ages=[[1, 1], [6, 2]], life_years=6)]},
+            "ages.*6 years old, beyond its life_years of 6",
+            "a longer life",
+        ),
+        (
+            {"workloads": [{**CHAT, "demand": {"requests_per_s": 9, "growth_per_year": -1.5}}]},
+            "growth_per_year.*greater than -1",
+            "write more than -1",
         ),
         ({"horizon": None, "offers": [buy(lead_months=3)]}, "lead_months", "add `horizon`"),
         ({"horizon": None, "outlooks": NEWS}, "outlooks: need periods", "add `horizon`"),

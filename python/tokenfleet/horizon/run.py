@@ -28,7 +28,7 @@ from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.plan.notices import inherited_later
+from tokenfleet.plan.notices import inherited_later, outlived
 from tokenfleet.plan.over_time import Measured, mix_of, over_time
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
@@ -102,7 +102,7 @@ def plan_horizon(
     later = inherited_later(stated, catalog, (row.system for row in plan.systems))
     changed = {
         "horizon": stated,
-        "warnings": (*plan.warnings, *later),
+        "warnings": (*plan.warnings, *later, *outlived(built, result)),
         "objective_value": result.value / scale,
         "objective_unit": unit,
         "best_objective_value": None if result.best_value is None else result.best_value / scale,

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 
 from tokenfleet.calibration.maturity import log_as_installed
 from tokenfleet.catalog import Catalog
+from tokenfleet.mix.horizon.solve import HorizonResult
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.plan.rows import Notice, Provenance, Systems
 from tokenfleet.problem import Built
+from tokenfleet.problem_data import Held
 from tokenfleet.schema.formats import WEIGHT_FORMATS
 
 # Beyond this one-sided confidence nothing was measured often enough; the tail is a normal one.
@@ -60,6 +62,31 @@ def inherited_later(horizon: OverTime, catalog: Catalog, shown: Iterable[str]) -
                 text=f"{system}: in other periods, on efficiencies inherited from a relative, not "
                 "measured on this one: ask for a benchmark before you buy",
                 system=system,
+            )
+
+
+def outlived(built: Built, result: HorizonResult) -> Iterator[Notice]:
+    """Owned systems that are held beyond the life of what is bought, with nothing said of that."""
+    rows = {row.id: row for row in built.loaded.scenario.offers}
+    horizon, life = result.horizon, built.terms.life_years
+    oldest: dict[str, float] = {}
+    for label, count in result.values.items():
+        if not isinstance(label, Held) or label.order >= 0 or not count:
+            continue
+        offer = result.problem.offers[label.offer]
+        row = rows[offer.stated_as]
+        if offer.stock is None or not row.ages or row.life_years or row.maintenance_by_age:
+            continue
+        age = offer.stock.owned[-1 - label.order][0]
+        end = age + horizon.starts[horizon.nodes[label.node].period + 1]
+        oldest[row.id] = max(end, oldest.get(row.id, 0.0))
+    for name, age in oldest.items():
+        if age > life + 1e-9:
+            yield Notice(
+                kind="scenario",
+                text=f"offers[{name}]: held to an age of {age:.3g} years, beyond the life of "
+                f"{life:g} (finance.life_years), as reliable and as cheap to maintain as before: "
+                "state maintenance_by_age, or life_years, at which it leaves",
             )
 
 

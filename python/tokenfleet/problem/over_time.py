@@ -316,6 +316,7 @@ class _Tree:
             count = limit_value(row.supply)
             return Stock(
                 kind="bought",
+                life=math.inf if row.life_years is None else row.life_years,
                 resale=self._resale(row) or self._book_points(),
                 owned=row.ages or ((0.0, int(count)),),
                 market_usd=row.market_usd_per_system,

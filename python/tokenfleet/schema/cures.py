@@ -412,7 +412,11 @@ _CURES: dict[str, Any] = {
     "int_from_float": lambda value, context, field, loc: _whole(value, field),
     "finite_number": lambda *_: "write a finite number; for no limit write unlimited where allowed",
     "bool_type": lambda *_: "write true or false",
-    "greater_than": lambda *_: "zero and negative values are not allowed here",
+    "greater_than": lambda value, context, field, loc: (
+        f"write more than {context['gt']:g}"
+        if context["gt"]
+        else "zero and negative values are not allowed here"
+    ),
     "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
     "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
     "blank_name": lambda *_: "write a name in plain letters",

@@ -42,6 +42,21 @@ def refuse_wrong_terms(offer: Offer) -> None:
     worn = [age for age, _ in offer.maintenance_by_age or ()]
     if any(a >= b for a, b in itertools.pairwise(worn)):
         raise rejected("its ages do not ascend", "maintenance_by_age", "put them in order")
+    _aged(offer)
+
+
+def _aged(offer: Offer) -> None:
+    """Refuses ages and lives of what is not owned, and ages of other numbers of systems."""
+    if offer.life_years is not None and offer.kind != "owned":
+        hint = "leave it out: what is bought lives `finance.life_years`, a contract its term"
+        raise rejected(f"{offer.kind} has another life", "life_years", hint)
+    oldest = max((age for age, _ in offer.ages), default=0.0)
+    if offer.life_years is not None and oldest >= offer.life_years:
+        raise rejected(
+            f"{oldest:g} years old, beyond its life_years of {offer.life_years:g}",
+            "ages",
+            "leave out what has left already, or state a longer life",
+        )
     if offer.ages and offer.kind != "owned":
         raise rejected(f"{offer.kind} has no age yet", "ages", "write kind: owned, or leave it out")
     if offer.ages and sum(count for _, count in offer.ages) != offer.supply:

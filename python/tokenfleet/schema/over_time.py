@@ -27,7 +27,7 @@ _TIMED = {
     ),
     "offers": (
         "price_change_per_year", "price_by_date", "lead_months", "order_from", "order_until",
-        "delivery_limit_per_period", "least_order", "ages", "market_usd_per_system",
+        "delivery_limit_per_period", "least_order", "ages", "life_years", "market_usd_per_system",
         "maintenance_by_age", "upfront_fraction", "resale", "stay_months", "removal_usd_per_system",
     ),
     "apis": ("price_change_per_year",),

@@ -372,6 +372,13 @@ class Offer(Row):
         "years, systems",
         default=(),
     )
+    life_years: Positive | None = quantity(
+        "Owned: age at which it leaves; blank: it stays, and a warning says so beyond "
+        "`finance.life_years`",
+        "years",
+        default=None,
+        high=30,
+    )
     market_usd_per_system: NonNegative = quantity(
         "Owned: price of a new one, which its resale is a share of", "USD/system", default=0.0
     )
