@@ -20,7 +20,7 @@ from scenarios import hall
 from test_horizon_cases import CASES
 from test_horizon_scenario import NEWS, over, scenario
 from tokenfleet.errors import InfeasibleError
-from tokenfleet.horizon import run
+from tokenfleet.horizon import proof, run
 from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.risk import Risk
@@ -212,16 +212,31 @@ def test_a_plan_says_proven_where_it_is_confirmed(
     assert plan.bound_check in ("prices", "search") and plan.proven
     assert OWN_BOUND not in status_words(plan)
     assert plan.bound is not None and plan.bound <= plan.objective_value
-    found = run._confirmed
+    found = run.confirmed
 
     def without_prices(result: HorizonResult, risk: Risk, gap: float, seconds: float) -> Any:
         return found(replace(result, prices={}), risk, gap, seconds)
 
-    monkeypatch.setattr(run, "_confirmed", without_prices)
+    monkeypatch.setattr(run, "confirmed", without_prices)
     same = tf.optimize_fleet(data)
     assert same.bound_check == "none" and OWN_BOUND in status_words(same)
     assert same.objective_value == pytest.approx(plan.objective_value)
     assert same.bound == pytest.approx(plan.bound, rel=1e-6)
+
+
+def test_a_stop_while_the_bound_is_checked_keeps_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = scenario(horizon=over(3), outlooks=NEWS)
+    data["workloads"][0]["demand"]["growth_per_year"] = 0.5
+    whole = tf.optimize_fleet(data)
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(proof, "confirm_horizon_bound", stopped)
+    monkeypatch.setattr(run, "_measure", stopped)  # nobody waits for what the outlooks are worth
+    plan = tf.optimize_fleet(data)
+    assert plan.interrupted and plan.bound_check == "none"
+    assert plan.objective_value == pytest.approx(whole.objective_value)
 
 
 def at_risk(seed: int) -> tuple[Horizon, dict[str, tuple[Risk, float]]]:
@@ -254,7 +269,7 @@ def test_a_tail_and_a_regret_are_confirmed_and_never_more_than_them() -> None:
         for words, (risk, least) in judged.items():
             result = solve_horizon("case", horizon, EXACT, risk)
             assert result.value == pytest.approx(least, abs=1e-5 * size), (seed, words)
-            _, how = run._confirmed(result, risk, GAP, 60.0)
+            _, how = run.confirmed(result, risk, GAP, 60.0)
             count += how != "none"
             above = least + 0.01 * size
             dearer = {la: 3.0 * n for la, n in result.values.items()}
@@ -267,7 +282,7 @@ def test_a_tail_and_a_regret_are_confirmed_and_never_more_than_them() -> None:
                 {"values": dearer, "prices": {at: usd + 9.0 for at, usd in result.prices.items()}},
             ):
                 claim = replace(result, bound=above, value=above, **changes)
-                assert run._confirmed(claim, risk, GAP, 60.0)[1] == "none", (seed, words, changes)
+                assert run.confirmed(claim, risk, GAP, 60.0)[1] == "none", (seed, words, changes)
     assert count >= 8
 
 
@@ -279,12 +294,12 @@ def test_the_mean_does_not_confirm_a_tail(monkeypatch: pytest.MonkeyPatch) -> No
     data["solver"] = {**data.get("solver", {}), "gap": 0.01}
     plan = tf.optimize_fleet(data)
     assert plan.bound_check in ("prices", "search") and plan.proven
-    found = run._confirmed
+    found = run.confirmed
 
     def by_the_mean(result: HorizonResult, risk: Risk, gap: float, seconds: float) -> Any:
         return found(result, Risk(), gap, seconds)
 
-    monkeypatch.setattr(run, "_confirmed", by_the_mean)
+    monkeypatch.setattr(run, "confirmed", by_the_mean)
     same = tf.optimize_fleet(data)
     assert same.bound_check == "none" and OWN_BOUND in status_words(same)
 

@@ -19,7 +19,7 @@ from tokenfleet.mix.horizon import part as parts
 from tokenfleet.mix.horizon import search
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.measures import wait_and_see
-from tokenfleet.mix.horizon.part import at_risk, bound_by, part_of
+from tokenfleet.mix.horizon.part import at_risk, bound_by, part_of, user_costs
 from tokenfleet.mix.horizon.risk import Risk, set_risk
 from tokenfleet.mix.horizon.solve import solve_horizon
 from tokenfleet.mix.model import build, frame_of, scale_limit
@@ -31,7 +31,7 @@ from tokenfleet.problem_data import Horizon
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.bound import Checked
 from tokenfleet.verify.horizon import verify_horizon
-from tokenfleet.verify.horizon_bound import check_horizon_bound
+from tokenfleet.verify.horizon_bound import best_horizon_bound, check_horizon_bound
 
 
 def relaxed(horizon: Horizon, risk: Risk | None = None) -> float:
@@ -190,3 +190,43 @@ def test_layouts_that_change_by_block_leave_a_bound(monkeypatch: pytest.MonkeyPa
         prices = {at: times * usd for at, usd in part.prices.items()}
         for claimed in (math.inf, 1.01 * npv):
             assert check_horizon_bound(problem, prices, claimed, part.pairs).bound <= npv
+
+
+@pytest.mark.parametrize("risk", [None, {"cvar_alpha": 0.5, "weight": 0.5}])
+def test_prefill_apart_is_planned_over_what_years_want(
+    risk: dict[str, float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan over the layouts that years want is as good as that over all, and its bound holds
+    at right prices and at wrong ones."""
+    demand = {"requests_per_s": 100.0, "growth_per_year": 0.5}
+    data = searched(
+        horizon=over(2),
+        outlooks=NEWS,
+        workloads=[two_classes(demand=demand)],
+        search={
+            "tensor_parallel": [1, 2],
+            "pipeline_parallel": [1],
+            "batch_limits": [32, 128],
+            "disaggregate": True,
+        },
+        solver={"gap": 1e-3, "time_limit_s": 60},
+    )
+    if risk is not None:
+        data["objective"] = {"kind": "least_cost", "risk": risk}
+    whole = tf.optimize_fleet(data)
+    assert whole.horizon is not None and whole.bound is not None
+    monkeypatch.setattr(parts, "LARGE_APART", 0)
+    plan = tf.optimize_fleet(data)
+    assert plan.horizon is not None and plan.bound is not None
+    assert plan.bound_check in ("prices", "search")
+    assert whole.bound * (1 - 1e-9) <= plan.objective_value <= whole.objective_value * 1.01
+    assert 0.9 * whole.objective_value < plan.bound <= whole.objective_value * (1 + 1e-9)
+    if risk is not None:
+        return
+    tree = tree_of(built_from(load_scenario(data)))
+    problem, npv = combined("case", tree), whole.horizon.npv_usd
+    costs = user_costs(problem)
+    for times in (0.0, 0.5, 1.0, 1.5):
+        prices = {at: times * usd for at, usd in costs.items()}
+        checked = best_horizon_bound(problem, prices, {}, seconds=60.0)
+        assert checked.bound <= npv * (1 + 1e-9)

@@ -13,19 +13,27 @@ from typing import TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
+from tokenfleet.horizon.proof import bounded, checked_part, confirmed
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import combined, period_weight
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
-from tokenfleet.mix.horizon.part import Part, at_chances, at_risk, bound_by, part_of
+from tokenfleet.mix.horizon.part import (
+    Part,
+    at_risk,
+    bound_by,
+    is_asked,
+    part_of,
+    user_costs,
+)
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
 from tokenfleet.mix.horizon.steady import as_proven, is_steady, repeated
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
-from tokenfleet.mix.solve import solve_mix, tighten
+from tokenfleet.mix.solve import NoPlanError, solve_mix, tighten
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.notices import inherited_later, outlived
@@ -33,15 +41,11 @@ from tokenfleet.plan.over_time import Measured, mix_of, over_time
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.over_time import tree_of
-from tokenfleet.problem_data import BoundCheck, Horizon, pairs_used
+from tokenfleet.problem_data import BoundCheck, Horizon
 from tokenfleet.schema.near import did_you_mean
-from tokenfleet.verify.bound import Checked, with_checked_bound
+from tokenfleet.verify.bound import with_checked_bound
 from tokenfleet.verify.horizon import OUTLOOK_MAY, verify_horizon
-from tokenfleet.verify.horizon_bound import (
-    check_horizon_bound,
-    confirm_horizon_bound,
-    confirm_horizon_ratio,
-)
+from tokenfleet.verify.horizon_bound import wanted_by_years
 from tokenfleet.verify.latency import verify_latency
 from tokenfleet.verify.mix import refuse, verify_mix
 from tokenfleet.verify.routed import recheck
@@ -50,6 +54,9 @@ _MAX_ROUNDS = 3
 _RISK_SHARE = 0.3  # of the time for a plan, to bound what is at risk in a large one
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
 _AFTER_YEAR = 0.3  # of the time limit, for a search that the plan of a steady year did not spare
+_WANTED = 0.2  # of the time for a plan, to ask years for layouts
+_OVER_PART = 0.5  # of what is left of it, for a plan over those
+_LEAST_CHECK_S = 10.0  # for the bound of that plan
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
 
@@ -79,13 +86,13 @@ def plan_horizon(
     how = made.how
     if made.is_whole and decided is None:
         seconds = max(_left(options, begun), 1.0)
-        result, how = _confirmed(result, risk, options.gap, seconds)
+        result, how = confirmed(result, risk, options.gap, seconds)
     mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
     _check(built, result, mixes)
     left = _left(options, begun)
     worth = len(tree.leaves) > 1 and built.problem.objective.kind == "least_cost"
     measured = Measured()
-    if worth:
+    if worth and not result.interrupted:
         measured = _measure(result, risk, options, max(left, 0.0), part=part, memory=made.memory)
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
@@ -153,20 +160,68 @@ def _planned(
     left = max(_left(options, begun), _AFTER_YEAR * options.time_limit_s)
     share = _PLAN_SHARE if len(tree.leaves) > 1 else 1.0
     main = replace(options, time_limit_s=left * share)
-    part = part_of(name, tree, Effort.of(main))
-    checked = _checked(part, built, tree)
+    made = _over_wanted(built, tree, main, decided, watch) if is_asked(tree) else None
+    if made is None:
+        made = _in_parts(built, tree, main, decided, watch)
+    if year is not None and not made.result.interrupted:
+        seconds = max(_left(options, begun), 1.0)
+        limit = replace(options, time_limit_s=seconds)
+        made = replace(made, result=repeated(made.result, year, limit, made.part))
+    return made
+
+
+def _in_parts(
+    built: Built,
+    tree: Horizon,
+    options: SolveOptions,
+    decided: Orders | None,
+    watch: Watch | None,
+) -> _Planned:
+    """The best plan over all layouts, or where they are too many over those that generation finds,
+    which bounds it over all."""
+    part = part_of(built.problem.name, tree, Effort.of(options))
+    checked = checked_part(part, built, tree)
     if part is not None and checked is not None:
         wanted = checked.used if part.asks else frozenset()
         part = replace(part, bound=checked.bound, pairs=part.pairs | wanted)
     told = _told(built, tree, watch)
     memory = Memory()
-    found = _solve(built, tree, main, decided, part, memory=memory, watch=told)
+    found = _solve(built, tree, options, decided, part, memory=memory, watch=told)
     tree, result, rounds, risk = found
-    if year is not None and not result.interrupted:
-        seconds = max(_left(options, begun), 1.0)
-        result = repeated(result, year, replace(options, time_limit_s=seconds), part)
     how = None if checked is None else checked.how
     return _Planned(tree, result, rounds, how, risk, part, is_whole=part is None, memory=memory)
+
+
+def _over_wanted(
+    built: Built,
+    tree: Horizon,
+    options: SolveOptions,
+    decided: Orders | None,
+    watch: Watch | None,
+) -> _Planned | None:
+    """The best plan over the layouts that years want at prices of systems: those of their orders
+    first, then those of the plan, which bound it too. None where these layouts have no plan."""
+    effort, memory, told = Effort.of(options), Memory(), _told(built, tree, watch)
+    problem = combined(built.problem.name, tree)
+    nodes = dict.fromkeys([*(u for u, n in enumerate(tree.nodes) if n.firm), *tree.leaves])
+    seconds = effort.left() * _WANTED
+    pairs = wanted_by_years(problem, user_costs(problem), nodes, seconds)
+    best: _Planned | None = None
+    for _ in range(_MAX_ROUNDS):
+        part = Part(pairs, -math.inf, by_itself=True)
+        limit = replace(options, time_limit_s=max(effort.left() * _OVER_PART, 1.0))
+        try:
+            found = _solve(built, tree, limit, decided, part, memory=memory, watch=told)
+        except NoPlanError:
+            return best
+        tree, result, rounds, risk = found
+        result, checked = bounded(result, risk, options.gap, max(effort.left(), _LEAST_CHECK_S))
+        if best is None or result.best <= best.result.best:
+            best = _Planned(tree, result, rounds, checked.how, risk, part, memory=memory)
+        if result.status in PROVEN or checked.used <= pairs or effort.left() <= 0:
+            break
+        pairs |= checked.used
+    return best
 
 
 def _unproven(result: HorizonResult) -> Iterator[str]:
@@ -174,14 +229,12 @@ def _unproven(result: HorizonResult) -> Iterator[str]:
     if math.isfinite(result.gap):
         return
     problem = result.problem
-    known = {
-        "prefill apart from decode": any(c.role != "serve" for c in problem.candidates),
-        "free demand": any(w.free for w in problem.workloads),
-    }
-    why = [words for words, holds in known.items() if holds]
-    if why:
-        text = f"with {' and '.join(why)} a horizon is bounded only where it is built whole, and"
+    if any(w.free for w in problem.workloads):
+        text = "with free demand a horizon is bounded only where it is built whole, and"
         yield f"nothing is proven of this plan: {text} this one was too large for its time"
+    elif any(candidate.role != "serve" for candidate in problem.candidates):
+        text = "with prefill apart from decode its years were not all bounded in the time"
+        yield f"nothing is proven of this plan: {text}"
     else:
         yield "nothing is proven of this plan: its relaxation was not solved in the time"
 
@@ -198,51 +251,6 @@ def _one_year(built: Built, tree: Horizon, options: SolveOptions) -> MixResult |
         return None
     left = max(options.time_limit_s - year.seconds, 1.0)
     return with_checked_bound(year, options.gap, left)
-
-
-def _checked(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
-    """The bound on the mean cost of a large horizon, by other means; None where it has none. Where
-    nothing is claimed, the best that the part's prices give."""
-    if part is None or not (part.asks or math.isfinite(part.bound)):
-        return None
-    problem = combined(built.problem.name, tree)
-    claimed = math.inf if part.asks else part.bound
-    return check_horizon_bound(problem, part.prices, claimed, part.pairs)
-
-
-def _confirmed(
-    result: HorizonResult, risk: Risk, gap: float, seconds: float
-) -> tuple[HorizonResult, BoundCheck]:
-    """A result that was searched whole, with the bound that other means confirm where that proves
-    it still; else as it is, with `none`.
-
-    A tail, or the largest regret, is bounded by the mean cost at the probabilities by which futures
-    count in it.
-    """
-    goal = result.problem.objective.goal
-    is_understood = goal.is_cost and not goal.most
-    if result.status not in PROVEN or result.interrupted or not is_understood:
-        return result, "none"
-    problem, off, least = result.problem, 0.0, result.best - gap * abs(result.best)
-    if risk.counts_the_bad:
-        tree = at_chances(result.horizon, risk, result.futures)
-        problem, off = combined(problem.name, tree), -bound_by(risk, 0.0, tree)
-    prices, values, claimed = result.prices, result.values, result.bound + off
-    if goal.per is None:
-        checked = confirm_horizon_bound(
-            problem, prices, claimed, values, least=least + off, seconds=seconds
-        )
-    else:
-        pairs = pairs_used(values)
-        checked = confirm_horizon_ratio(
-            problem, prices, claimed, pairs, least=least, seconds=seconds
-        )
-    bound = checked.bound - off
-    status = certify(result.best, bound, gap)
-    if checked.how == "none" or status not in PROVEN:
-        return result, "none"
-    confirmed = replace(result, bound=bound, status=status, gap=relative_gap(result.best, bound))
-    return confirmed, checked.how
 
 
 def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:
@@ -285,7 +293,7 @@ def _solve(
             each = _part(limit, len(tree.leaves) + 1)
             known = measures.wait_and_see(tree, each, name, part, memory)
             risk = replace(risk, least=known.least)
-        if part is not None and risk.counts_the_bad:
+        if part is not None and risk.counts_the_bad and not part.by_itself:
             part = _at_risk(part, built, tree, risk, Effort.of(limit).part(_RISK_SHARE))
         kin = Kin(memory, explains=True)
         result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch, kin=kin)
@@ -304,7 +312,7 @@ def _at_risk(part: Part, built: Built, tree: Horizon, risk: Risk, effort: Effort
     if found is None:
         return part
     other, own = found
-    checked = _checked(own, built, other)
+    checked = checked_part(own, built, other)
     bound = bound_by(risk, -math.inf if checked is None else checked.bound, other)
     return replace(part, pairs=own.pairs, at_risk=max(bound, part.at_risk))
 

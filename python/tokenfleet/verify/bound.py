@@ -50,6 +50,7 @@ _WORK_PRESOLVED = 8e6  # of the second search, which is the last
 _MOST_WHOLE = 2_000  # whole columns that a search is tried with
 _GAIN = 0.02  # of what all rounds of rows gained, below which one is the last
 _TRIALS = 2  # relaxations by which a branch is judged each way; HiGHS's eight take a fifth longer
+_FEASIBLE = 2  # HiGHS's number of a solution that is one
 _PRIMAL_SIMPLEX = 4  # HiGHS's number of the strategy
 _MANY = 2_000  # columns from which on a search that begins anew takes less time
 # Of the solver, for plans: what is wanted is a bound.
@@ -199,7 +200,7 @@ class _Check:
         form = self.prices.form
         return search_whole(
             form, costs, constant, priced, enough=enough, clock=self.clock, wanted=wanted
-        )
+        ).bound
 
 
 def largest_scale(problem: Problem, pairs: frozenset[tuple[int, int]], patience: Deadline) -> float:
@@ -408,6 +409,14 @@ def _factor(cost: FloatArray) -> float:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """A bound that a search proves, and the best plan that it met."""
+
+    bound: float
+    plan: FloatArray | None = None
+
+
+@dataclass(frozen=True)
 class _Whole:
     """The second formulation in whole numbers, over some columns."""
 
@@ -416,7 +425,7 @@ class _Whole:
     constant: float
     kept: NDArray[np.bool_]
 
-    def least(self, presolve: str, enough: float, seconds: float, work: float) -> float:
+    def least(self, presolve: str, enough: float, seconds: float, work: float) -> Searched:
         """The bound that HiGHS proves in so much work, up to `enough`: plans that cost more are cut
         away, and none is looked for by the way."""
         factor = _factor(self.costs)
@@ -441,8 +450,12 @@ class _Whole:
         solver.passModel(model)
         _run(solver)
         if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
-            return enough
-        return min(float(solver.getInfo().mip_dual_bound) / factor, enough)
+            return Searched(enough)
+        info, plan = solver.getInfo(), None
+        if info.primal_solution_status == _FEASIBLE:
+            plan = np.zeros(len(self.costs))
+            plan[columns] = solver.getSolution().col_value
+        return Searched(min(float(info.mip_dual_bound) / factor, enough), plan)
 
 
 def search_whole(
@@ -454,24 +467,27 @@ def search_whole(
     enough: float,
     clock: Deadline,
     wanted: float = math.inf,
-) -> float:
+    at_once: bool = False,
+) -> Searched:
     """What every plan costs at least, up to `enough`, by a search of the second formulation.
 
-    HiGHS goes without its presolve first, and with it if that takes too long: then only up to what
-    is `wanted`, the gap that was asked for.
+    HiGHS goes without its presolve first, unless it is wanted `at_once`, and with it if that takes
+    too long: then only up to what is `wanted`, the gap that was asked for.
     """
-    best = -math.inf
+    best = Searched(-math.inf)
     room = enough - priced.bound + 1e-6 * abs(enough)
     kept = _may_help(form, priced.reduced, room)
     if not math.isfinite(priced.bound) or (kept & form.whole).sum() > _MOST_WHOLE:
         return best
     model = _Whole(form, costs, constant, kept)
-    for presolve, share, goal, work in (
+    ways = (
         ("off", 0.5, enough, _WORK),
         ("on", 1.0, min(enough, wanted), _WORK_PRESOLVED),
-    ):
-        if clock.left() > 0 and best < goal:
-            best = max(best, model.least(presolve, goal, clock.left() * share, work))
+    )
+    for presolve, share, goal, work in ways[at_once:]:
+        if clock.left() > 0 and best.bound < goal:
+            found = model.least(presolve, goal, clock.left() * share, work)
+            best = max(best, found, key=lambda each: each.bound)
     return best
 
 

@@ -24,7 +24,7 @@ confirmed of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -57,6 +57,9 @@ _SAME = 1e-6  # relative: a bound this close is confirmed
 _LESS = (0.0, 1e-9, 1e-7, 1e-5, 1e-3, 1.0)  # parts that are taken off prices
 _RATIO_STEPS = 20
 _NOTHING_USD = 1e-6  # of all cash: rounding where the best is to do nothing
+_DEARER = 2.0  # times the relaxation, that a year in whole numbers may cost
+_EACH = 0.25  # of the time that is left, for one of them
+_NEAREST = 60  # replica types of a year, beside those it uses, that whole numbers may want
 _SECONDS = 600.0  # for a check, which takes a second or so for each node
 
 
@@ -157,6 +160,89 @@ def confirm_horizon_ratio(
     return Checked(claimed, "none")
 
 
+def best_horizon_bound(
+    problem: Problem,
+    prices: Mapping[tuple[int, int], float],
+    values: Mapping[Any, float],
+    *,
+    seconds: float,
+) -> Checked:
+    """The best bound on the mean cost that such prices of systems give, with the pairs that years
+    want at them; `values` are the numbers of a plan.
+
+    Every year is relaxed first; those in whole numbers are then searched, each for its part of the
+    time that is left. Without the time to relax them all there is none.
+    """
+    horizon, nothing = problem.horizon, Checked(-math.inf, "none")
+    assert horizon is not None
+    if not _is_understood(horizon):
+        return nothing
+    stock, deadline = _Stock(horizon, prices).without_gain(), Deadline(seconds)
+    pairs, total = pairs_used(values), stock.bound()
+    relaxed: list[tuple[int, Formulation, Priced]] = []
+    used = frozenset[tuple[int, int]]()
+    for u in range(len(horizon.nodes)):
+        if deadline.left() <= 0:
+            return replace(nothing, used=used)
+        form = _form(horizon, u, stock, pairs, deadline, reserves=True)
+        costs = np.asarray(form.figures["cost"])
+        priced = Prices(form, pairs, deadline).least(costs, form.contracted_usd, math.inf)
+        total += stock.years(u) * priced.bound
+        used |= pairs_of_plan(form, priced.plan)
+        if horizon.nodes[u].firm:
+            relaxed.append((u, form, priced))
+    how: BoundCheck = "prices"
+    for i, (u, form, priced) in enumerate(relaxed):
+        clock = Deadline(deadline.left() / (len(relaxed) - i))
+        years, costs = stock.years(u), np.asarray(form.figures["cost"])
+        enough = _year_of_plan(problem, u, stock, values) / years
+        if priced.bound < enough:
+            found = search_whole(
+                form, costs, form.contracted_usd, priced, enough=enough, clock=clock, at_once=True
+            )
+            total += years * max(found.bound - priced.bound, 0.0)
+            used |= pairs_of_plan(form, found.plan)
+            how = "search"
+    return Checked(total, how, used) if math.isfinite(total) else replace(nothing, used=used)
+
+
+def wanted_by_years(
+    problem: Problem, prices: Mapping[tuple[int, int], float], nodes: Iterable[int], seconds: float
+) -> frozenset[tuple[int, int]]:
+    """(pool, candidate) that the years of some nodes use with systems at such prices, relaxed and,
+    where they are firm, in whole numbers; and those that cost least beside them."""
+    horizon = problem.horizon
+    assert horizon is not None
+    stock, deadline = _Stock(horizon, prices), Deadline(seconds)
+    found = frozenset[tuple[int, int]]()
+    for u in nodes:
+        if found and deadline.left() <= 0:
+            break
+        form = _form(horizon, u, stock, found, deadline)
+        priced = Prices(form, found, deadline).least(
+            np.asarray(form.figures["cost"]), form.contracted_usd, math.inf
+        )
+        found |= pairs_of_plan(form, priced.plan) | _nearest(form, priced)
+        if horizon.nodes[u].firm and math.isfinite(priced.bound):
+            clock = Deadline(deadline.left() * _EACH)
+            costs, enough = np.asarray(form.figures["cost"]), _DEARER * abs(priced.bound)
+            searched = search_whole(
+                form, costs, form.contracted_usd, priced, enough=enough, clock=clock, at_once=True
+            )
+            found |= pairs_of_plan(form, searched.plan)
+    return found
+
+
+def _nearest(form: Formulation, priced: Priced) -> frozenset[tuple[int, int]]:
+    """(pool, candidate) of the replicas of least reduced cost."""
+    if priced.plan is None:
+        return frozenset()
+    each = np.full(len(form.pairs), math.inf)
+    replicas = ~form.flow & (form.pair >= 0)
+    np.minimum.at(each, form.pair[replicas], priced.reduced[replicas])
+    return frozenset(form.pairs[i] for i in np.argsort(each, kind="stable")[:_NEAREST].tolist())
+
+
 class _RatioCheck:
     """The nodes of a horizon, each a year by itself, for one ratio after another."""
 
@@ -202,7 +288,7 @@ class _RatioCheck:
             enough = priced.bound - usd / years
             costs, constant = self._costs(u, ratio), form.contracted_usd
             found = search_whole(form, costs, constant, priced, enough=enough, clock=self.deadline)
-            usd += years * max(found - priced.bound, 0.0)
+            usd += years * max(found.bound - priced.bound, 0.0)
         return usd
 
     def _priced(self, u: int, ratio: float) -> Priced:
@@ -268,7 +354,7 @@ def _whole_year(
     if priced.bound >= enough or not firm:
         return Checked(years * min(priced.bound, enough), "prices")
     searched = search_whole(form, costs, constant, priced, enough=enough, clock=deadline)
-    return Checked(years * max(priced.bound, searched), "search")
+    return Checked(years * max(priced.bound, searched.bound), "search")
 
 
 def _form(

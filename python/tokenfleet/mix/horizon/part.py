@@ -29,11 +29,14 @@ from tokenfleet.mix.horizon.risk import Risk, set_risk
 from tokenfleet.mix.model import FleetModel, build, frame_of, scale_limit
 from tokenfleet.mix.model.choices import without_choices
 from tokenfleet.mix.model.index import NO_LEAF, Future
+from tokenfleet.mix.model.stock import yearly_costs
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import run
 from tokenfleet.problem_data import Horizon, Problem
 
 LARGE = 60_000  # pairs in all nodes up to which every one is built
+LARGE_APART = 12_000  # the same with prefill apart, whose layouts stand in far larger programmes
+_DEAR = 100.0  # times the dearest system: the price of what cannot have arrived
 _FIRST = 0.1  # of the time, for the pairs that single years want
 _STATED = 1e-6  # of the stated probabilities, that stay where the risk counts one future alone
 _ROUNDS = 3  # of probabilities and pairs
@@ -52,18 +55,49 @@ class Part:
     prices: Mapping[tuple[int, int], float] = field(default_factory=dict, repr=False)
     asks: bool = False  # nothing is proven yet: a bound is still to be had at its prices
     at_risk: float = -math.inf  # no plan has a lower objective by the risk that is stated
+    #: Searched as if there were no other pairs; what that proves is not claimed of all.
+    by_itself: bool = False
 
 
 def part_of(name: str, horizon: Horizon, effort: Effort) -> Part | None:
     """The part of a horizon that is built; None where it is small enough to be built whole."""
     first = loosened(horizon).nodes[0].problem
-    sizes = Counter(candidate.system for candidate in first.candidates)
-    count = sum(sizes[pool.system] for pool in first.pools)
-    if count * len(horizon.nodes) <= LARGE or not applies(_plain_year(first)):
+    if _cells(first) * len(horizon.nodes) <= LARGE or not applies(_plain_year(first)):
         return None
     start = _wanted_by_years(plainer(loosened(horizon)), effort.part(_FIRST))
     part = _generated(horizon, effort, start, name)
     return None if first.relayout and not part.asks else part
+
+
+def is_asked(horizon: Horizon) -> bool:
+    """Whether a horizon is too large to be built whole, and its relaxation cannot be had by
+    generation: its years are asked which pairs they want at prices of systems."""
+    first = horizon.nodes[0].problem
+    return (
+        any(candidate.role != "serve" for candidate in first.candidates)
+        and first.objective.goal.per is None
+        and _cells(first) * len(horizon.nodes) > LARGE_APART
+    )
+
+
+def _cells(year: Problem) -> int:
+    """Pairs of pool and candidate."""
+    sizes = Counter(candidate.system for candidate in year.candidates)
+    return sum(sizes[pool.system] for pool in year.pools)
+
+
+def user_costs(problem: Problem) -> dict[tuple[int, int], float]:
+    """What a system in service costs at least by the order that it comes from, by node and offer;
+    far more where none can have arrived."""
+    assert problem.horizon is not None
+    found: dict[tuple[int, int], float] = {}
+    for o, offer in enumerate(problem.offers):
+        for u, usd in yearly_costs(problem, o, offer.stock) if offer.stock is not None else ():
+            found[u, o] = min(usd * problem.parts[u][1], found.get((u, o), math.inf))
+    never = _DEAR * max(map(abs, found.values()), default=0.0)
+    ordered = [o for o, offer in enumerate(problem.offers) if offer.stock is not None]
+    nodes = range(len(problem.horizon.nodes))
+    return {(u, o): found.get((u, o), never) for u in nodes for o in ordered}
 
 
 def plainer(horizon: Horizon) -> Horizon:
@@ -107,7 +141,9 @@ def _generated(
 
 def elsewhere(part: Part | None, horizon: Horizon, effort: Effort) -> Part | None:
     """The part of another tree over the same tables, begun with the pairs of this one."""
-    return None if part is None else _generated(horizon, effort, part.pairs)
+    if part is None or part.by_itself:
+        return part
+    return _generated(horizon, effort, part.pairs)
 
 
 def _wanted_by_years(horizon: Horizon, effort: Effort) -> frozenset[tuple[int, int]]:

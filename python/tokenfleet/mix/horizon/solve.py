@@ -27,7 +27,7 @@ from tokenfleet.mix.search.incumbent import Found, Watch
 from tokenfleet.mix.search.ratio import search_ratio
 from tokenfleet.mix.solve import NoPlanError, bounded_scale
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import SolveOptions, Status
+from tokenfleet.mix.solver.highs import SolveOptions, Status, certify
 from tokenfleet.mix.why.infeasible import check_scaling
 from tokenfleet.problem_data import (
     EVERY_BLOCK,
@@ -152,9 +152,8 @@ def solve_horizon(
         for label, column in m.columns.items():
             if isinstance(label, _RUNS):
                 column.lowBound = column.upBound = pinned.get(label, 0.0)
-    bound = None if part is None else max(bound_by(risk, part.bound, horizon), part.at_risk)
     effort = Effort.of(options)
-    found = _searched(m, effort, bound, watch, kin)
+    found = _searched(m, effort, part, risk, watch=watch, kin=kin)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
@@ -203,14 +202,34 @@ def has_states(horizon: Horizon, risk: Risk) -> bool:
 
 
 def _searched(
-    m: FleetModel, effort: Effort, bound: float | None, watch: Watch | None, kin: Kin | None
+    m: FleetModel,
+    effort: Effort,
+    part: Part | None,
+    risk: Risk | None,
+    *,
+    watch: Watch | None,
+    kin: Kin | None,
 ) -> Found:
     """The best plan of a model, from those that are known of its kin."""
     if m.problem.objective.goal.per is not None:
         return _by_amount(search_ratio(m, effort, search_horizon), m.problem)
     start = None if kin is None else kin.start(m)
     memory = None if kin is None else kin.memory
+    if part is None:
+        return search_horizon(m, effort, start, watch=watch, memory=memory)
+    if part.by_itself:
+        told = None if watch is None else _without_bound(watch)
+        found = search_horizon(m, effort, start, watch=told, memory=memory)
+        none = certify(found.value, -math.inf, effort.gap)
+        return replace(found, bound=-math.inf, status=none) if found.values else found
+    assert m.problem.horizon is not None
+    bound = max(bound_by(risk, part.bound, m.problem.horizon), part.at_risk)
     return search_horizon(m, effort, start, watch=watch, bound=bound, memory=memory)
+
+
+def _without_bound(watch: Watch) -> Watch:
+    """The same without bounds, which are of a part."""
+    return lambda value, _: watch(value, -math.inf)
 
 
 def _by_amount(found: Found, problem: Problem) -> Found:

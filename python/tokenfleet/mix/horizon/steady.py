@@ -11,24 +11,22 @@ is taken if the horizon's own is no better by more than the tolerance (`repeated
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from tokenfleet import _core
 from tokenfleet.errors import SolverError
-from tokenfleet.mix.horizon.combine import combined, period_weight
+from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.part import Part
 from tokenfleet.mix.horizon.solve import HorizonResult, solve_horizon
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.model.columns import BY_ORDER
-from tokenfleet.mix.model.stock import holding_usd, stands, vintages
+from tokenfleet.mix.model.stock import yearly_costs
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
-from tokenfleet.problem_data import EVERY_BLOCK, Horizon, OfferData, Problem, Stock, pairs_used
+from tokenfleet.problem_data import EVERY_BLOCK, Horizon, OfferData, Problem, pairs_used
 
 _SAME = 1e-9  # relative: costs as near as this are one
 
@@ -81,27 +79,9 @@ def _costs_no_less(problem: Problem, o: int, in_year: OfferData) -> bool:
     by_order = BY_ORDER[stock.kind]
     items = offer.annual_cost_items_usd
     rest = math.fsum(usd for item, usd in items.items() if item not in by_order)
-    least = rest + min(_yearly(problem, o, stock), default=math.inf)
+    least = rest + min((usd for _, usd in yearly_costs(problem, o, stock)), default=math.inf)
     stated = math.fsum(in_year.annual_cost_items_usd.values())
     return least >= stated - _SAME * abs(stated)
-
-
-def _yearly(problem: Problem, o: int, stock: Stock) -> Iterator[float]:
-    """What a system costs a year by its order, in each period of each order; contracts are paid
-    for no less than their price."""
-    horizon = problem.horizon
-    assert horizon is not None
-    for vintage in vintages(problem, o):
-        if stock.kind == "contract":
-            yield vintage.price_usd
-            continue
-        for u, start, end in stands(horizon, vintage, stock.life):
-            is_new = u in vintage.deliveries and not vintage.is_owned
-            ages = (start, end)
-            usd = holding_usd(horizon, stock, vintage.price_usd, u, ages, is_new=is_new)
-            ageing = _core.market_value(vintage.ageing, start) if vintage.ageing else 0.0
-            weight = period_weight(horizon, horizon.nodes[u].period)
-            yield usd / weight + vintage.maintenance_usd + ageing
 
 
 def as_proven(

@@ -247,6 +247,25 @@ def holding_usd(
     return _core.user_cost_usd(rate, 1.0, years, (at_start, at_end))
 
 
+def yearly_costs(problem: Problem, o: int, stock: Stock) -> Iterator[tuple[int, float]]:
+    """What a system costs a year by its order, USD, in each node for each order that may stand
+    there; contracts are paid for no less than their price."""
+    horizon = problem.horizon
+    assert horizon is not None
+    for vintage in vintages(problem, o):
+        if stock.kind == "contract":
+            for u, _, _ in stands(horizon, vintage, stock.term):
+                yield u, vintage.price_usd
+            continue
+        for u, start, end in stands(horizon, vintage, stock.life):
+            is_new = u in vintage.deliveries and not vintage.is_owned
+            ages = (start, end)
+            usd = holding_usd(horizon, stock, vintage.price_usd, u, ages, is_new=is_new)
+            ageing = _core.market_value(vintage.ageing, start) if vintage.ageing else 0.0
+            years = _weight(problem, u) / horizon.nodes[u].probability
+            yield u, usd / years + vintage.maintenance_usd + ageing
+
+
 def _weight(problem: Problem, u: int) -> float:
     """Years that a node counts for: those of its period, discounted, by its probability."""
     return problem.parts[u][1]
