@@ -42,6 +42,7 @@ class Case:
     limit_s: float
     cvar: float = 0.0  # weight of the mean of the worst fifth
     growth: float = 0.0  # of demand a year, where the example states none
+    apart: bool = False  # prefill apart from decode, too
 
 
 def grown(name: str, example: str, gap: float, limit_s: float) -> dict[str, Case]:
@@ -67,6 +68,9 @@ CASES: dict[str, Case] = {
     **grown("hyperscaler", "hyperscaler", 0.02, 900.0),
     "enterprise_12_quarters_3_outlooks_cvar": Case(
         "enterprise_horizon", "12 quarters", 3, 0.01, 60.0, cvar=0.25
+    ),
+    "enterprise_12_quarters_10_outlooks_prefill_apart": Case(
+        "enterprise_horizon", "12 quarters", 10, 0.01, 60.0, growth=GROWTH, apart=True
     ),
     "hyperscaler_12_equal_quarters": Case("hyperscaler", "12 quarters", 1, 0.01, 180.0),
     "hyperscaler_12_quarters_10_outlooks_apart": Case(
@@ -135,6 +139,8 @@ def scenario(case: Case) -> Any:
     if case.cvar:
         data["objective"]["risk"] = {"cvar_alpha": 0.8, "weight": case.cvar}
     data["solver"] = {"gap": case.gap, "time_limit_s": case.limit_s}
+    if case.apart:
+        data["search"]["disaggregate"] = True
     is_free = any(w["demand"].get("free") for w in data["workloads"])
     if case.growth and not is_free:
         for workload in data["workloads"]:
