@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
@@ -45,6 +46,8 @@ _LONGER = (
     200.0, 300.0, 500.0, 1000.0,
 )  # fmt: skip
 _LOWER = (0.01, 0.02, 0.05, 0.1, 0.2)
+#: What gives way, the workloads that it may become, each looser than the last, and their limits.
+_Promise = tuple[Concession, Sequence[Workload], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -186,13 +189,21 @@ class Case:
                 )
         return [found[key] for key in sorted(found)]
 
-    def repairs(self) -> Iterator[Repaired]:
+    def repairs(self, ask: Ask = plainly) -> Iterator[Repaired]:
         """What could give way where there is no plan: limits of the mix, then promises.
 
         A latency limit is raised, and a quality floor lowered, as far as has to be among a few
         round steps; a residency gets one region more.
         """
-        yield from repairs(self.study)
+        yield from repairs(self.study, ask=ask)
+        for what, tried, values in self._promises():
+            question = partial(self._first, what, tried, values)
+            repaired = ask(f"{what.words} of {what.where}", question)
+            if repaired is not None:
+                yield repaired
+
+    def _promises(self) -> Iterator[_Promise]:
+        """What each workload was promised."""
         for workload in self.loaded.scenario.workloads:
             for metric in dict.fromkeys(slo.metric for slo in workload.slos):
                 limit = min(slo.limit_ms for slo in workload.slos if slo.metric == metric)
@@ -200,16 +211,16 @@ class Case:
                 tried = [_looser_limit(workload, metric, step) for step in steps]
                 values = [limit + step for step in steps]
                 what = Concession(f"{metric.upper()} limit", workload.id, 0.0, "ms", limit)
-                yield from self._first(what, tried, values)
+                yield what, tried, values
             floor = workload.quality_floor
             if floor is not None:
                 values = [floor - step for step in _LOWER if floor > step]
                 tried = [workload.model_copy(update={"quality_floor": v}) for v in values]
                 what = Concession("quality floor", workload.id, 0.0, "score", floor)
-                yield from self._first(what, tried, values)
+                yield what, tried, values
             yield from self._elsewhere(workload)
 
-    def _elsewhere(self, workload: Workload) -> Iterator[Repaired]:
+    def _elsewhere(self, workload: Workload) -> Iterator[_Promise]:
         """One region more that may see the requests of a workload."""
         if workload.residency is None:
             return
@@ -221,11 +232,11 @@ class Case:
             what = Concession(
                 f"residency with {region}", workload.id, 0.0, "regions", float(len(allowed))
             )
-            yield from self._first(what, [more], [len(allowed) + 1.0])
+            yield what, [more], [len(allowed) + 1.0]
 
     def _first(
         self, what: Concession, tried: Sequence[Workload], values: Sequence[float]
-    ) -> Iterator[Repaired]:
+    ) -> Repaired | None:
         """The first of several workloads, each looser than the last, with which there is a plan."""
         none, some, found = -1, len(tried), None
         while some - none > 1:
@@ -235,12 +246,13 @@ class Case:
             if problem is not None and plan is not None:
                 some, found = middle, (plan, problem)
             elif some == len(tried):
-                return
+                return None
             else:
                 none = middle
-        if found is not None:
-            amount, lower = abs(values[some] - what.limit), values[some] < what.limit
-            yield Repaired((replace(what, amount=amount, lower=lower),), *found)
+        if found is None:
+            return None
+        amount, lower = abs(values[some] - what.limit), values[some] < what.limit
+        return Repaired((replace(what, amount=amount, lower=lower),), *found)
 
     def _again(self, workload: Workload) -> Callable[[], Problem | None]:
         """The problem of the scenario with a workload in the place of its namesake, when asked."""

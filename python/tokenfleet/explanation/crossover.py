@@ -15,12 +15,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from tokenfleet.errors import SolverError
-from tokenfleet.explanation.study import Answer, Study
+from tokenfleet.explanation.asking import Ask, plainly
+from tokenfleet.explanation.study import Answer, HardSolveError, Study
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.why.routes import MIX
 from tokenfleet.plan.explored import HowGot
@@ -59,25 +61,32 @@ class Crossing:
 class Crossover:
     """Costs of the routes, each point solved once."""
 
-    def __init__(self, study: Study, routes: Mapping[str, Problem]) -> None:
+    def __init__(self, study: Study, routes: Mapping[str, Problem], ask: Ask = plainly) -> None:
         if any(w.free for w in study.problem.workloads):
             raise SolverError("break-even is of a stated demand, and the scenario's is free", "")
         self.study = study
         self.routes = routes
-        self._known: dict[tuple[Axis, float, str], Answer | None] = {}
+        self.ask = ask
+        self._known: dict[tuple[Axis, float, str], Answer | HardSolveError | None] = {}
 
     def table(self, axis: Axis, grid: Sequence[float]) -> Iterator[RouteCost]:
         """The cost of each route at each point of the grid."""
         for at in grid:
             for route in self.routes:
-                found = self._solved(axis, at, route)
-                usd = None if found is None else found.annual_cost_usd
-                served = 0.0
-                if found is not None:
-                    served = tokens_per_year(found.problem, found.values, "output")
-                how = self.study.base.how if found is None else found.how
-                per = None if usd is None or served <= 0 else usd * 1e6 / served
-                yield RouteCost(axis, at, route, usd, per, how)
+                question = partial(self._cost, axis, at, route)
+                row = self.ask(f"{route} at {at:g} of the {axis}", question)
+                if row is not None:
+                    yield row
+
+    def _cost(self, axis: Axis, at: float, route: str) -> RouteCost:
+        found = self._solved(axis, at, route)
+        usd = None if found is None else found.annual_cost_usd
+        served = 0.0
+        if found is not None:
+            served = tokens_per_year(found.problem, found.values, "output")
+        how = self.study.base.how if found is None else found.how
+        per = None if usd is None or served <= 0 else usd * 1e6 / served
+        return RouteCost(axis, at, route, usd, per, how)
 
     def crossings(self, axis: Axis, grid: Sequence[float]) -> Iterator[Crossing]:
         """Every change of the cheaper of two routes between neighbours of the grid."""
@@ -85,29 +94,40 @@ class Crossover:
         for i, first in enumerate(names):
             for second in names[i + 1 :]:
                 for low, high in itertools.pairwise(grid):
-                    yield from self._between(axis, (first, second), low, high)
+                    what = f"{first} against {second} from {low:g} to {high:g} of the {axis}"
+                    question = partial(self._between, axis, (first, second), low, high)
+                    crossing = self.ask(what, question)
+                    if crossing is not None:
+                        yield crossing
 
     def _between(
         self, axis: Axis, pair: tuple[str, str], low: float, high: float
-    ) -> Iterator[Crossing]:
+    ) -> Crossing | None:
         def apart(at: float) -> float | None:
             a, b = (self._solved(axis, at, name) for name in pair)
             return None if a is None or b is None else a.annual_cost_usd - b.annual_cost_usd
 
         f_low, f_high = apart(low), apart(high)
         if f_low is None or f_high is None or f_low * f_high >= 0:
-            return
+            return None
         at, jump = _root(apart, (low, f_low), (high, f_high))
         below, above = pair if f_low < 0 else pair[::-1]
-        yield Crossing(axis, at, below, above, jump)
+        return Crossing(axis, at, below, above, jump)
 
     def _solved(self, axis: Axis, at: float, route: str) -> Answer | None:
+        """The plan of a route at a point, solved once, also where that is too hard."""
         key = (axis, at, route)
         if key not in self._known:
             problem = self.routes[route]
             moved = at_volume(problem, at) if axis == "volume" else at_utilisation(problem, at)
-            self._known[key] = self.study.again(moved)
-        return self._known[key]
+            try:
+                self._known[key] = self.study.again(moved)
+            except HardSolveError as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, HardSolveError):
+            raise found
+        return found
 
 
 def _root(

@@ -217,6 +217,7 @@ class _Session:
     flips: dict[tuple[str, str], Flip] = field(default_factory=dict)
     left: list[Part] = field(default_factory=list)  # parts that are not complete
     why: str = ""
+    told: str = ""  # what is being worked out
 
     def explained(self, parts: Iterable[Part], begun: float, jobs: int = 1) -> Explanation:
         """All parts, so many at a time, until the time is over."""
@@ -366,6 +367,8 @@ class _Session:
         """The rows of a part; a part that the problem does not allow becomes a note."""
         try:
             yield from part()
+        except HardSolveError as error:
+            self.notes.append(f"{self.told} is not answered, nor what follows: {error.message}")
         except OutOfTimeError:
             raise
         except SolverError as error:
@@ -381,6 +384,7 @@ class _Session:
             return None
 
     def _tell(self, what: str) -> None:
+        self.told = what
         if self.watch is not None:
             self.watch(what, self.case.study.solves)
 
@@ -490,8 +494,7 @@ class _Session:
         ]
         if not found.minimal:
             self.notes.append("the conflict may be smaller: a solve ended before it could tell")
-        for repaired in self.case.repairs():
-            self._tell("repairs")
+        for repaired in self.case.repairs(self._ask):
             yield RepairSet(
                 concessions=tuple(
                     Concession(
@@ -514,12 +517,11 @@ class _Session:
         if not routes:
             self.notes.append("there is one way to get tokens: nothing to compare it with")
             return
-        crossover = Crossover(study, routes)
+        crossover = Crossover(study, routes, self._ask)
         met = self.found.setdefault("break_even", [])
         grids: dict[Axis, Sequence[float]] = {"utilisation": UTILISATIONS, "volume": VOLUMES}
         for axis, grid in grids.items():
             for row in crossover.table(axis, grid):
-                self._tell(f"{row.route} at {row.at:g} of the {axis}")
                 yield RoutePoint(
                     axis=axis, at=row.at, route=row.route, annual_cost_usd=row.usd,
                     cost_per_mtok_output_usd=row.usd_per_mtok_output, how=row.how,

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pulp
 
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.mix.model import FleetModel, build, frame_of, limits
 from tokenfleet.mix.model.index import Demand, Own, Row, Slack
@@ -64,7 +66,10 @@ class Repaired:
 
 
 def repairs(
-    study: Study, prices: Mapping[Key, float] | None = None, at_most: int = AT_MOST
+    study: Study,
+    prices: Mapping[Key, float] | None = None,
+    at_most: int = AT_MOST,
+    ask: Ask = plainly,
 ) -> Iterator[Repaired]:
     """Minimal sets of concessions, those of the fewest limits first.
 
@@ -72,12 +77,15 @@ def repairs(
     """
     elastic = _Elastic(study, prices or {})
     for _ in range(at_most):
-        found = elastic.next()
+        found = ask("the next set of limits that could give way", elastic.next)
         if found is None:
             return
         concessions, problem = found
         nothing_left = not any(w.demand_rps.any() for w in problem.workloads)
-        plan = None if nothing_left else study.again(problem)
+        if nothing_left:
+            continue
+        given = " and ".join(f"{c.words} of {c.where}" for c in concessions)
+        plan = ask(f"the plan after another {given}", partial(study.again, problem))
         if plan is not None:
             price = sum(
                 (prices or {}).get((c.family, c.where), 0.0) * c.amount for c in concessions
@@ -205,6 +213,8 @@ class _Elastic:
 
     def _run(self, start: Mapping[str, float] | None = None) -> Mapping[str, float] | None:
         outcome = self._outcome(start)
+        if not outcome.has_incumbent and outcome.status != "infeasible":
+            raise self.study.out_of_time()
         return outcome.values if outcome.has_incumbent else None
 
     def _outcome(self, start: Mapping[str, float] | None = None) -> Outcome:

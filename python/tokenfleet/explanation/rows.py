@@ -230,7 +230,9 @@ class SweepPoint(Row):
     """The plan at one setting of a sweep."""
 
     factors: dict[Word, NonNegative] = quantity("Each input over what the scenario says", "1")
-    feasible: Flag = about("Whether there is a plan")
+    feasible: Flag | None = about(
+        "Whether there is a plan; null: not answered, a solve ended at its time before any"
+    )
     objective_value: Number | None = quantity("Value of the plan", UNIT)
     bound: Number | None = quantity("No plan is better", UNIT)
     annual_cost_usd: Number | None = quantity("Cost", "USD/year")

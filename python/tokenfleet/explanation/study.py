@@ -398,6 +398,11 @@ class Study:
         effort = Effort(replace(self.options, time_limit_s=limit), Deadline(limit), tree=_TREE)
         return effort if math.isinf(left) else effort.impatient()
 
+    def out_of_time(self) -> OutOfTimeError:
+        """Why a solve ended without a plan: at its own time, or at that of all of them."""
+        kind = HardSolveError if self.deadline.left() > 0 else OutOfTimeError
+        return kind("a solve ended at its time before it had a plan", "give it more time")
+
     def named(self, values: Mapping[Label, float]) -> dict[str, float]:
         """Values as columns of the kept model."""
         columns = self.model.columns
@@ -409,8 +414,7 @@ class Study:
         if found.status == "infeasible":
             return None
         if not found.values:
-            kind = HardSolveError if self.deadline.left() > 0 else OutOfTimeError
-            raise kind("a solve ended at its time before it had a plan", "give it more time")
+            raise self.out_of_time()
         values = clean_values(m, found.values)
         usd = m.constant_usd + sum(booking.usd for booking in bookings(m, values))
         per = m.problem.objective.goal.per_amount

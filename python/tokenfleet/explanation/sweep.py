@@ -16,7 +16,14 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Case
 from tokenfleet.explanation.knobs import Knob, knob, sensible, turned
 from tokenfleet.explanation.rows import SweepPoint
-from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study, systems_by_offer
+from tokenfleet.explanation.study import (
+    PROVEN,
+    WITHIN,
+    Answer,
+    HardSolveError,
+    Study,
+    systems_by_offer,
+)
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.plain import finite
 from tokenfleet.files.whole import whole_file
@@ -68,7 +75,8 @@ def points(
 ) -> Iterator[SweepPoint]:
     """One row for each setting; with two inputs the second turns fastest.
 
-    `mix_changed` marks a point whose systems differ from those of the setting before it.
+    `mix_changed` marks a point whose systems differ from those of the setting before it. A setting
+    that is too hard for the time of one solve says so, and is passed over there.
     """
     if not 1 <= len(varied) <= 2 or len({v.knob for v in varied}) != len(varied):
         raise SchemaError("--vary: give one or two different inputs", "give --vary once or twice")
@@ -81,8 +89,13 @@ def points(
         if settings[-1] == varied[-1].factors[0]:
             before = None
         of = {v.knob: f for v, f in zip(varied, settings, strict=True)}
-        found = case.study.again(turned(case, of), start)
-        point = _point(case, {str(k): f for k, f in of.items()}, found, before)
+        factors = {str(k): f for k, f in of.items()}
+        try:
+            found = case.study.again(turned(case, of), start)
+        except HardSolveError:
+            yield _without_plan(factors, feasible=None)
+            continue
+        point = _point(case, factors, found, before)
         before, start = dict(point.systems), None if found is None else found.values
         yield point
 
@@ -91,11 +104,7 @@ def _point(
     case: Case, factors: dict[str, float], found: Answer | None, before: dict[str, int] | None
 ) -> SweepPoint:
     if found is None:
-        return SweepPoint(
-            factors=factors, feasible=False, objective_value=None, bound=None,
-            annual_cost_usd=None, cost_per_mtok_output_usd=None, gpus=0, systems={},
-            mix_changed=bool(before), how=PROVEN,
-        )  # fmt: skip
+        return _without_plan(factors, feasible=False, mix_changed=bool(before))
     sign, problem = case.study.sign, found.problem
     output = tokens_per_year(problem, found.values, "output")
     systems = systems_by_offer(problem, found.values)
@@ -112,6 +121,17 @@ def _point(
         mix_changed=before is not None and before != systems,
         how=found.how,
     )
+
+
+def _without_plan(
+    factors: dict[str, float], feasible: bool | None, mix_changed: bool = False
+) -> SweepPoint:
+    """A setting for which there is no plan, or (`feasible` None) none was found in time."""
+    return SweepPoint(
+        factors=factors, feasible=feasible, objective_value=None, bound=None,
+        annual_cost_usd=None, cost_per_mtok_output_usd=None, gpus=0, systems={},
+        mix_changed=mix_changed, how=WITHIN if feasible is None else PROVEN,
+    )  # fmt: skip
 
 
 def tornado(case: Case, ask: Ask = plainly) -> Iterator[Swing]:

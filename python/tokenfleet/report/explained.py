@@ -373,7 +373,8 @@ def sweep_point(row: SweepPoint) -> list[str]:
     """A setting as the cells of a table."""
     factors = [number(f) for f in row.factors.values()]
     if not row.feasible:
-        return [*factors, "no plan", "", "", "", ""]
+        said = "not answered" if row.feasible is None else "no plan"
+        return [*factors, said, "", "", "", ""]
     return [
         *factors,
         number(row.annual_cost_usd),
