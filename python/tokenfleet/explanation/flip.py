@@ -50,6 +50,16 @@ class Target:
     offers: tuple[int, ...] = ()
     apis: tuple[int, ...] = ()
 
+    def paid(self) -> Target:
+        """The part of it that follows its price: without what is had for nothing, as stock."""
+        amount = {la: a for la, a in self.amount.items() if self.spend.get(la, 0.0) > 0}
+        offers = {getattr(la, "offer", -1) for la in amount}
+        return replace(self, amount=amount, offers=tuple(o for o in self.offers if o in offers))
+
+    def spent(self, values: Mapping[Label, float]) -> float:
+        """What a plan pays for it at today's price, USD a year."""
+        return sum(usd * values.get(la, 0.0) for la, usd in self.spend.items())
+
     def removed(self, problem: Problem) -> Problem:
         """The problem without it."""
         offers, apis = list(problem.offers), list(problem.apis)
@@ -85,23 +95,25 @@ class Flip:
 
 
 def flip(study: Study, target: Target) -> Flip:
-    """The flip discount of a target.
+    """The flip discount of a target; of its paid part, where today's plan has some for nothing.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
     base, begun = study.base, study.asked
+    pays = target.spent(base.values) > 0
+    if pays:
+        target = target.paid()
     chosen = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
     without = _without(study, target) if chosen else base
     if without is None:
         return always(target, base, PROVEN)
-    if chosen and not any(target.spend.get(la, 0.0) * n > 0 for la, n in base.values.items()):
+    if chosen and not pays:
         chosen = without.loss - base.loss > _STILL * max(abs(base.loss), 1e-9)
         if chosen:  # it is had for nothing, and better than all without it
             return always(target, base, without.how)
     # What stands by for the loss of a site costs nothing: for no price does that enter.
-    paid = {la: a for la, a in target.amount.items() if target.spend.get(la, 0.0) > 0}
-    amount, word = (target.amount, "hold") if chosen else (paid, "pay")
+    amount, word = (target.amount, "hold") if chosen else (target.paid().amount, "pay")
     holds = Bound(f"{word} {target.kind} {target.name}", amount, True, target.least)
     search = _Dinkelbach(study, target, without, holds)
     if not search.run():
@@ -204,21 +216,18 @@ class _Dinkelbach:
     def _scale(self) -> float:
         return max(abs(self.best), abs(self.without.annual_cost_usd), 1e-9)
 
-    def _spend(self, plan: Answer) -> float:
-        return sum(usd * plan.values.get(la, 0.0) for la, usd in self.target.spend.items())
-
     def _loss(self, plan: Answer) -> float:
         paid = sum(a * plan.values.get(la, 0.0) for la, a in self.weights.items())
         return self.constant + paid
 
     def _ratio(self, plan: Answer) -> float:
-        spend = self._spend(plan)
+        spend = self.target.spent(plan.values)
         return (self._loss(plan) - self.best) / spend if spend > 0 else math.inf
 
     def flip(self, chosen: bool, solves: int) -> Flip:
         """The answer, as an interval where something is left unproven."""
         assert self.plan is not None
-        spend = self._spend(self.plan)
+        spend = self.target.spent(self.plan.values)
         upper = (self._loss(self.plan) - self.least) / spend if spend > 0 else math.inf
         missing = max(self.best - self.bound, 0.0)
         lower = self.discount - missing / self._least_spend()

@@ -13,13 +13,12 @@ relaxation, in which systems are not whole, holds some.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenfleet.explanation.flip import Flip, Target, always
 from tokenfleet.explanation.study import WITHIN, Answer, Study, systems_by_offer
 from tokenfleet.files.plain import finite
-from tokenfleet.mix.model import Label
 from tokenfleet.problem_data import Problem
 
 _STEPS = 8
@@ -34,12 +33,15 @@ At = Callable[[float], Problem]
 
 
 def flip_in_part(study: Study, target: Target, at: At) -> Flip:
-    """The flip discount of a target.
+    """The flip discount of a target; of its paid part, where today's plan has some for nothing.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
     base, begun = study.base, study.asked
+    pays = target.spent(base.values) > 0
+    if pays:
+        target = target.paid()
     held = any(base.values.get(la, 0.0) > 1e-9 for la in target.amount)
     closed = target.removed(study.problem)
     without = study.again(closed) if held else base
@@ -47,7 +49,7 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
         return always(target, base, WITHIN)
     chosen = held and without.loss > base.loss
     search = _FromAbove(study, target, without, at)
-    if chosen and search.spend(base.values) <= 0:  # it is had for nothing, as what is owned
+    if chosen and not pays:  # it is had for nothing, as what is owned
         return always(target, base, WITHIN)
     relaxed = search.relaxations(closed)
     plan, discount = search.plans(base if chosen else None, relaxed)
@@ -57,7 +59,7 @@ def flip_in_part(study: Study, target: Target, at: At) -> Flip:
             without=systems_by_offer(study.problem, without.values),
         )  # fmt: skip
     missing = max(without.loss - max(search.bound, without.bound), 0.0)
-    spend = 0.0 if plan is None else search.spend(plan.values)
+    spend = 0.0 if plan is None else target.spent(plan.values)
     off = without.loss - without.bound
     found = discount if plan is not None or relaxed is None else relaxed
     high = found + max(off, 0.0) / spend if spend > 0 else math.inf
@@ -87,10 +89,6 @@ class _FromAbove:
     at: At
     bound: float = -math.inf  # of the loss at the last discount that was tried, over all plans
 
-    def spend(self, values: Mapping[Label, float]) -> float:
-        """What a plan pays for the target at today's price, USD a year."""
-        return sum(usd * values.get(la, 0.0) for la, usd in self.target.spend.items())
-
     def least_spend(self) -> float:
         """What the target costs at least where it is held."""
         each = [usd / self.target.amount[la] for la, usd in self.target.spend.items() if usd > 0]
@@ -104,12 +102,12 @@ class _FromAbove:
         """
         best = self.without.loss
         if plan is not None:
-            return self._down(plan, (plan.loss - best) / self.spend(plan.values))
+            return self._down(plan, (plan.loss - best) / self.target.spent(plan.values))
         for off in _OFF if relaxed is not None else (math.inf,):
             discount = min((relaxed or 0.0) + off, _HARDLY)
             found = self.study.again(self.at(discount), self.without.values)
             if found is not None and self._better(found):
-                spend = self.spend(found.values)
+                spend = self.target.spent(found.values)
                 return self._down(found, discount - (best - found.loss) / spend)
             if discount == _HARDLY:
                 break
@@ -124,14 +122,17 @@ class _FromAbove:
             self.bound = found.bound
             if not self._better(found):
                 break
-            plan, discount = found, discount - (best - found.loss) / self.spend(found.values)
+            plan, discount = found, discount - (best - found.loss) / self.target.spent(found.values)
         return plan, discount
 
     def _better(self, found: Answer) -> bool:
         """Whether a plan holds it, costs less than any without it, and so much for it that what a
         search leaves open moves the ratio by little."""
         seen = _SEEN * abs(self.without.loss)
-        return self.spend(found.values) > _TELLS * seen and found.loss < self.without.loss - seen
+        return (
+            self.target.spent(found.values) > _TELLS * seen
+            and found.loss < self.without.loss - seen
+        )
 
     def relaxations(self, closed: Problem) -> float | None:
         """The discount from which on the relaxation holds some; None: not for hardly anything."""
@@ -143,7 +144,7 @@ class _FromAbove:
             found = self.study.relaxed(self.at(discount))
             if found is None:
                 break
-            spend = self.spend(found[1])
+            spend = self.target.spent(found[1])
             if spend <= 0 or found[0] >= best - _LEFT * abs(best):
                 break
             discount, holds = discount - (best - found[0]) / spend, True

@@ -35,7 +35,7 @@ def taken(study: Study, target: Target, flipped: Flip) -> Iterator[Taken]:
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    plan, without = flipped.answer, flipped.beside
+    plan, without, target = flipped.answer, flipped.beside, flipped.target
     if study.problem.objective.goal.per is not None or plan is None or without is None:
         return
     if flipped.discount is None or flipped.low >= _FREE:
