@@ -27,11 +27,13 @@ from tokenfleet.explanation.flip_in_part import flip_in_part
 from tokenfleet.explanation.flip_over_time import flips_over_time
 from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.measure import stakes
-from tokenfleet.explanation.menu import menu
+from tokenfleet.explanation.menu import Choosable, menu
+from tokenfleet.explanation.menu_in_part import menu_in_part
 from tokenfleet.explanation.menu_over_time import menu_over_time
 from tokenfleet.explanation.over_time import OverTime, open_either
 from tokenfleet.explanation.precision import precisions
-from tokenfleet.explanation.ranges import price_range
+from tokenfleet.explanation.prices_in_part import range_in_part, taken_in_part
+from tokenfleet.explanation.ranges import Range, price_range
 from tokenfleet.explanation.repair import conflict
 from tokenfleet.explanation.rows import (
     BreakEven,
@@ -82,6 +84,10 @@ _UNPROVEN = (
     "best ones"
 )
 _OF_THE_WHOLE = "is asked only of a problem that is solved whole: this one is too large"
+_NO_LADDER = (
+    "the menu of a problem too large to be solved whole has no fewest layouts, most owned or "
+    "closest to what stands"
+)
 _SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
@@ -408,7 +414,10 @@ class _Session:
 
     def _flip_price(self, target: Target) -> FlipPrice:
         study, found = self.case.study, self._flipped(target)
-        shares = taken(study, target, found) if study.part is None else ()
+        if study.part is None:
+            shares = taken(study, target, found)
+        else:
+            shares = taken_in_part(study, target, found, partial(discounted, self.case, target))
         return self._flip_row(target, found, tuple(shares))
 
     def _targets(self) -> list[Target]:
@@ -429,11 +438,8 @@ class _Session:
     def _ranges(self) -> Iterator[Any]:
         if "cost" not in self.case.study.problem.objective.goal.of:
             return  # `flip` says why
-        if self.case.study.part is not None:
-            self.notes.append(f"the range of a price {_OF_THE_WHOLE}")
-            return
         for target, name in self._prices():
-            question = partial(price_range, self.case.study, target)
+            question = partial(self._range, target)
             found = self._ask(f"range of the price of {target.name}", question)
             if found is not None:
                 price, unit = self._price(target)
@@ -447,12 +453,23 @@ class _Session:
                     unit=unit,
                     systems_below=dict(found.below),
                     systems_above=dict(found.above),
+                    within=found.within,
                     how=found.how,
                 )
 
+    def _range(self, target: Target) -> Range | None:
+        study = self.case.study
+        if study.part is None:
+            return price_range(study, target)
+        return range_in_part(study, target, partial(discounted, self.case, target))
+
     def _prices(self) -> Iterator[tuple[Target, str | None]]:
-        """Every price alone: of offers and system types, and each of the prices of an API."""
+        """Every price alone: of offers and system types, and each of the prices of an API; all of
+        an API together where plans are searched in part."""
         case = self.case
+        if case.study.part is not None:
+            yield from ((target, None) for target in self._targets())
+            return
         if not self.hosted:
             for target in self._asked(offers_and_systems(case.study, case.spend_on_offers())):
                 yield target, None
@@ -463,11 +480,7 @@ class _Session:
 
     def _menu(self) -> Iterator[Any]:
         study = self.case.study
-        if study.part is not None:
-            self.notes.append(f"the menu {_OF_THE_WHOLE}")
-            return
-        vendors = self.case.vendors()
-        for item in menu(study, vendors=vendors, standing=self.standing, ask=self._ask):
+        for item in self._choosable():
             yield MenuItem(
                 wish=item.wish.name,
                 within=item.within,
@@ -479,6 +492,16 @@ class _Session:
                 systems=systems_by_offer(study.problem, item.plan.values),
                 how=item.how,
             )
+
+    def _choosable(self) -> Iterator[Choosable]:
+        study, vendors = self.case.study, self.case.vendors()
+        if study.part is None:
+            return menu(study, vendors=vendors, standing=self.standing, ask=self._ask)
+        if not study.pays:
+            self.notes.append(f"the menu {_OF_THE_WHOLE}")
+            return iter(())
+        self.notes.append(_NO_LADDER)
+        return menu_in_part(study, vendors=vendors, ask=self._ask)
 
     def _repairs(self) -> Iterator[Any]:
         sign, study = self.case.study.sign, self.case.study

@@ -29,7 +29,8 @@ _TOLD_APART = 1e4  # times that, between the slopes of two lines that rounding d
 class Range:
     """From `low` to `high` times today's price the plan stays the best: 0 and None are no end.
 
-    `below` and `above` are the systems that are best beyond the ends, by offer and site.
+    `below` and `above` are the systems that are best beyond the ends, by offer and site. `within`:
+    in the range it is proven to be that near to the best, and may be dearer outside.
     """
 
     target: Target
@@ -38,6 +39,7 @@ class Range:
     how: HowGot
     below: Mapping[str, int] = field(default_factory=dict)
     above: Mapping[str, int] = field(default_factory=dict)
+    within: float = 0.0
 
 
 def price_range(study: Study, target: Target) -> Range | None:

@@ -133,7 +133,8 @@ class FlipPrice(Row):
 
 
 class PriceRange(Row):
-    """The range of a price in which today's best plan stays the best, with all else as it is."""
+    """The range of a price in which today's best plan stays the best, with all else as it is; of a
+    problem too large to be solved whole, in which it stays within a share of the best."""
 
     kind: Kind = about("What it is the price of")
     name: Word = about("The offer, system type or hosted API")
@@ -151,6 +152,11 @@ class PriceRange(Row):
     )
     systems_above: dict[Word, Count] = quantity(
         "The best plan where it is higher still, by offer and site", "systems"
+    )
+    within: NonNegative = quantity(
+        "How much dearer than the best the plan is at most in the range; 0: it is the best",
+        "1",
+        default=0.0,
     )
     how: HowGot = about("How the figures were got")
 

@@ -53,7 +53,7 @@ def taken(study: Study, target: Target, flipped: Flip) -> Iterator[Taken]:
 
 def amounts(study: Study, target: Target) -> tuple[dict[Label, float], dict[Label, float]]:
     """What the target takes, and what there is, by column: accelerator-hours or output tokens."""
-    problem, m = study.problem, study.model
+    problem, m = study.problem, study.systems
     if target.kind == "api":
         workload = problem.apis[target.apis[0]].workload
         every = _tokens(study, workload)

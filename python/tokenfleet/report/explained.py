@@ -159,7 +159,8 @@ def stays(row: PriceRange) -> str:
     else:
         high = f"{number(row.high_factor * price)}{unit}{now}"
         text = f"from {low} to {high}" if row.low_factor else f"up to {high}"
-    return plain(f"{name}: {text}{_by(row.how)}")
+    near = f", within {percent(row.within)} of the best" if row.within else ""
+    return plain(f"{name}: {text}{near}{_by(row.how)}")
 
 
 def premium(row: Premium) -> str:

@@ -40,12 +40,13 @@ def workbook(plan: Plan, explained: Explanation | None = None) -> bytes:
 def price_ranges(explained: Explanation | None) -> tuple[dict[Key, Ends], str]:
     """By key of an input: the factors on its price between which the mix stays the best; and what
     is to be said of them."""
-    if explained is None or not explained.ranges:
+    proven = () if explained is None else [row for row in explained.ranges if not row.within]
+    if explained is None or not proven:
         return {}, sheets.NO_RANGES
     if not explained.same_systems:
         return {}, sheets.OTHER_MIX
     found: dict[Key, Ends] = {}
-    for row in explained.ranges:
+    for row in proven:
         if row.kind == "offer":
             found["price", row.name] = (row.low_factor, row.high_factor)
         elif row.kind == "api" and row.field is not None:
