@@ -6,6 +6,7 @@ Here a chosen solve ends so: the answer of the solver is thrown away, as if its 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import tokenfleet as tf
+from test_cli import run
 from test_sweep_diff_model import measured
 from tokenfleet.explanation import repair as repair_module
 from tokenfleet.explanation import study as study_module
@@ -73,6 +75,15 @@ def test_a_table_of_settings_has_a_row_for_each(tmp_path: Path, hard: Hard) -> N
     write_points(list(points(case, [parse(case, "demand=1,2,3")])), tmp_path / "points.csv")
     rows = list(csv.DictReader((tmp_path / "points.csv").open()))
     assert [row["feasible"] for row in rows] == ["true", "", "true"]
+
+
+def test_a_sweep_without_any_plan_has_its_rows_and_no_picture(tmp_path: Path) -> None:
+    path, drawn = tmp_path / "s.json", tmp_path / "p.svg"
+    path.write_text(json.dumps(dark()))
+    done = run("sweep", path, "--vary", "demand=1,2", "--plot", drawn, "--json")
+    assert done.returncode == 0 and not drawn.exists()
+    assert [row["feasible"] for row in json.loads(done.stdout)["points"]] == [False, False]
+    assert "was not drawn: no setting has a plan" in done.stderr
 
 
 def test_a_route_that_is_too_hard_at_one_point_has_all_others(hard: Hard) -> None:

@@ -291,7 +291,9 @@ def sweep(
                 cut = True
         if output is not None:
             write_points(rows, output)
-        if plot is not None and rows:
+        if plot is not None and not any(row.feasible for row in rows):
+            note(f"{plot} was not drawn: no setting has a plan")
+        elif plot is not None:
             from tokenfleet.report.figures.sweep import figures
 
             write_picture(plot, figures(rows), case.loaded.scenario.name, force)
