@@ -141,3 +141,13 @@ def test_what_the_gap_hides_is_told_by_the_relaxations() -> None:
     assert said == "h200 enters the plan at 1.4 USD/GPU-h (30.0% off 2) [relaxation]"
     found = flip.model_copy(update={"how": "re-solved within gap", "systems_with": {"h200@a": 2}})
     assert "(by the relaxations 30.0% off); then 2 h200@a" in explained.flip(found)
+
+
+def test_a_plan_far_off_is_searched_for_over_more_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 requests/s: the relaxation takes 5/4 of a box of 8 for 75, of which two cost 120; one of
+    them and a box of 2, which it has no use for, cost 80."""
+    problem = Tiny((Kind(8, 60, 5), Kind(2, 20, 5)), demand=10).problem()
+    monkeypatch.setattr(in_part, "_TRIES", ((1.0, 0),))
+    assert Study(problem, OPTIONS).base.loss == pytest.approx(120)
+    monkeypatch.setattr(in_part, "_TRIES", ((1.0, 0), (1.0, 2)))
+    assert Study(problem, OPTIONS).base.loss == pytest.approx(80)

@@ -25,8 +25,9 @@ WHOLE = 2_000  # pairs up to which each question is asked of the whole problem
 SEARCH_S = 2.5  # for the plan of a question
 _FIRST_S = 15.0  # for the plan that all others are held against
 _AS_LONG = 10.0  # times the seconds that the relaxation took, for a larger one
-_BESIDE = 500  # pairs beside those that the relaxation uses, the nearest to paying
-_PATIENCE = (1.0, 2.0, 4.0)  # times the seconds of a search, while its plan is far off
+# Times the seconds of a search, and the pairs beside those that the relaxation uses, the nearest to
+# paying: longer and over more of them while its plan is far off.
+_TRIES = ((1.0, 500), (2.0, 2_500), (4.0, 15_000))
 _FAR = 0.01  # gap of a plan that says nothing yet
 _CLOSE = 1e-4  # gap of a relaxation whose solution is asked for
 
@@ -81,37 +82,28 @@ class InPart:
             return None
         took = effort.options.time_limit_s - deadline.left()
         seconds = max(_FIRST_S if self.first else SEARCH_S, _AS_LONG * took)
-        chosen = wider(pairs, generated, _BESIDE) | (self.known if kin else frozenset())
-        for built in (chosen, chosen | wider(pairs, generated)):
-            m = build(problem, pairs=built, frame=pairs.frame)
-            objective.set_goal(m)
-            found = self._searched(m, effort, deadline, seconds, (start(m), generated.bound))
-            if found.values or not found.exhausted:
+        known = self.known if kin else frozenset()
+
+        def searched(m: FleetModel, begin: Mapping[str, float] | None, times: float) -> Found:
+            wall = Deadline(min(deadline.left(), times * seconds * self.slowness.factor()))
+            return search(m, replace(effort, deadline=wall), begin, bound=generated.bound)
+
+        (times, beside), *longer = _TRIES
+        chosen = built = wider(pairs, generated, beside) | known
+        m = _model(problem, pairs, built)
+        found = searched(m, start(m), times)
+        for times, beside in longer:
+            before, built = built, wider(pairs, generated, beside) | known
+            enough = found.gap <= _FAR or built == before
+            if enough or found.interrupted or deadline.left() <= 0:
                 break
+            grown = _model(problem, pairs, built)
+            found = searched(grown, _carried(m, found, grown), times)
+            m = grown
         if kin:
             self.known = chosen | _used(m, found)
         self.first = False
         return m, found
-
-    def _searched(
-        self,
-        m: FleetModel,
-        effort: Effort,
-        deadline: Deadline,
-        seconds: float,
-        known: tuple[Mapping[str, float] | None, float],
-    ) -> Found:
-        """The best plan of a model in so many seconds of a machine that does nothing else; in twice
-        as many, and again, while it is far from its bound. `known` are a plan, and the bound."""
-        start, bound = known
-        for times in _PATIENCE:
-            wall = times * seconds * self.slowness.factor()
-            part = replace(effort, deadline=Deadline(min(deadline.left(), wall)))
-            found = search(m, part, start, bound=bound)
-            if found.exhausted or found.interrupted or found.gap <= _FAR or deadline.left() <= 0:
-                break
-            start = found.values or None
-        return found
 
     def relaxed(self, problem: Problem, options: SolveOptions) -> tuple[float, Values]:
         """Value and solution of the relaxation over all pairs.
@@ -126,6 +118,13 @@ class InPart:
         return answer.value + constant, {la: float(columns[i]) for la, i in master.base.items()}
 
 
+def _model(problem: Problem, pairs: Pairs, built: frozenset[Pair]) -> FleetModel:
+    """The problem over some of its pairs, with its goal."""
+    m = build(problem, pairs=built, frame=pairs.frame)
+    objective.set_goal(m)
+    return m
+
+
 def systems_model(problem: Problem) -> FleetModel:
     """A model of the problem with the columns of every offer, and of no pair."""
     pairs = Pairs.of(problem)
@@ -133,6 +132,17 @@ def systems_model(problem: Problem) -> FleetModel:
         problem, pairs=frozenset(), pools=pairs.pool.tolist(), frame=pairs.frame,
         relax=frozenset({"demand"}),
     )  # fmt: skip
+
+
+def _carried(m: FleetModel, found: Found, grown: FleetModel) -> Mapping[str, float] | None:
+    """A plan that was found as columns of a model with more of them; None: none was."""
+    if not found.values:
+        return None
+    return {
+        grown.columns[la].name: found.values.get(v.name, 0.0)
+        for la, v in m.columns.items()
+        if la in grown.columns
+    }
 
 
 def _used(m: FleetModel, found: Found) -> frozenset[Pair]:
