@@ -27,8 +27,10 @@ from tokenfleet.explanation.menu import Choosable
 from tokenfleet.explanation.menu_in_part import menu_in_part
 from tokenfleet.explanation.prices import spend_on_offers
 from tokenfleet.explanation.prices_in_part import range_in_part, taken_in_part
+from tokenfleet.explanation.rows import PriceRange
 from tokenfleet.explanation.study import Study
 from tokenfleet.problem_data import Problem
+from tokenfleet.report import explained
 from tokenfleet.verify.mix import verify_mix
 
 SHARES = (0.02, 0.05, 0.2)
@@ -182,6 +184,20 @@ def test_shares_are_taken_where_the_relaxation_gives_them(seed: int) -> None:
             if taken.found.plan is not None:
                 n = [counts_of(taken.found.plan.values, i) for i in range(len(tiny.kinds))]
                 assert n[o] >= taken.share * sum(n) * (1 - 1e-6)
+
+
+def test_a_range_says_how_near_to_the_best_the_plan_is_in_it() -> None:
+    row = PriceRange(
+        kind="offer", name="gb200", field=None, low_factor=0.0, high_factor=1.5, price=2e6,
+        unit="USD/system", systems_below={}, systems_above={}, within=0.01,
+        how="re-solved within gap",
+    )  # fmt: skip
+    said = "gb200: up to 3000000 USD/system (now 2000000), within 1.0% of the best"
+    assert explained.stays(row).replace(",", "") == f"{said} [re-solved within gap]".replace(
+        ",", ""
+    )
+    exact = row.model_copy(update={"within": 0.0})
+    assert "of the best" not in explained.stays(exact)
 
 
 def counts_of(values: object, o: int) -> float:
