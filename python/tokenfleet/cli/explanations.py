@@ -273,19 +273,25 @@ def sweep(
     with answering(as_json):
         refuse_existing(output, force, scenario)
         check_picture(plot, force)
-        from tokenfleet.explanation.case import open_case
+        from tokenfleet.explanation.over_time import OverTime, open_either
         from tokenfleet.explanation.study import OutOfTimeError
         from tokenfleet.explanation.sweep import check_table, parse, points, write_points
+        from tokenfleet.explanation.sweep_over_time import points_over_time
 
         if output is not None:
             check_table(output)
         seconds = float("inf") if time_limit is None else time_limit
-        case = open_case(scenario, seconds=seconds, gap=gap, catalog=book(catalog))
+        case = open_either(scenario, seconds=seconds, gap=gap, catalog=book(catalog))
         varied = [parse(case, text) for text in vary]
         rows, cut = [], False
         with metered("settings", "settings") as progress:
+            every = (
+                points_over_time(case, varied, progress)
+                if isinstance(case, OverTime)
+                else points(case, varied, progress)
+            )
             try:
-                for row in points(case, varied, progress):
+                for row in every:
                     rows.append(row)
             except (KeyboardInterrupt, OutOfTimeError):
                 cut = True
@@ -296,7 +302,7 @@ def sweep(
         elif plot is not None:
             from tokenfleet.report.figures.sweep import figures
 
-            write_picture(plot, figures(rows), case.loaded.scenario.name, force)
+            write_picture(plot, figures(rows), case.built.loaded.scenario.name, force)
         if as_json:
             say_json({"schema_version": 1, "interrupted": cut,
                       "points": [row.model_dump(mode="json") for row in rows]})  # fmt: skip

@@ -63,6 +63,11 @@ class Case:
         """The scenario."""
         return self.built.loaded
 
+    @property
+    def problem(self) -> Problem:
+        """The problem of the study."""
+        return self.study.problem
+
     @cached_property
     def priced(self) -> Mapping[int, Priced]:
         """What follows its price, by offer of the problem."""

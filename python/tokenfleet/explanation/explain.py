@@ -54,6 +54,7 @@ from tokenfleet.explanation.shift import Rent, Shift, by_energy, by_speed, by_sy
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.explanation.study import Answer, HardSolveError, OutOfTimeError, systems_by_offer
 from tokenfleet.explanation.sweep import tornado
+from tokenfleet.explanation.sweep_over_time import tornado_over_time
 from tokenfleet.explanation.worth import worths
 from tokenfleet.files.plain import finite, listed
 from tokenfleet.mix.horizon.risk import Risk
@@ -61,6 +62,7 @@ from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
 from tokenfleet.mix.why.routes import routes_of
 from tokenfleet.optimize import standing_of
+from tokenfleet.plan.explored import Swing
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
@@ -148,6 +150,7 @@ def _explained_over_time(
         "worth": partial(asked.worths, about),
         "flip": partial(flips_over_time, asked, about),
         "menu": partial(menu_over_time, asked, vendors),
+        "tornado": partial(_tornado_over_time, asked, about),
     }
     found: dict[str, list[Any]] = {}
     notes, interrupted, left = [], False, [part for part in parts if part in makers]
@@ -188,7 +191,12 @@ def _explained_over_time(
         worth=tuple(found.get("worth", ())),
         flip=tuple(found.get("flip", ())),
         menu=tuple(found.get("menu", ())),
+        tornado=tuple(found.get("tornado", ())),
     )
+
+
+def _tornado_over_time(asked: OverTime, about: About) -> Iterator[Swing]:
+    yield from sorted(tornado_over_time(asked, about), key=lambda row: -row.swing)
 
 
 def _weighed(risk: Risk) -> str:

@@ -2,22 +2,40 @@
 
 A knob is written `demand` (all workloads) or `demand.chat` (one); its setting is a factor on what
 the scenario says. `turned` makes the problem of several settings at once: prices and the cost of
-capital go through the one cost formula together, so their order does not matter.
+capital go through the one cost formula together, so their order does not matter. `turned_built` is
+the scenario so turned, dates and rates included, from which a tree over time grows as from any.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.explanation.case import Case
+from tokenfleet.explanation.case import Case, with_scenario
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.prices import offer_at, times
+from tokenfleet.problem import Built
+from tokenfleet.problem.money import Terms
 from tokenfleet.problem.supply import offers_of
 from tokenfleet.problem_data import Pool, Problem, scaled
-from tokenfleet.schema import did_you_mean
+from tokenfleet.schema import Site, did_you_mean, limit_value
+
+
+class Turnable(Protocol):
+    """What has inputs to turn: a case of one year, or one over time."""
+
+    @property
+    def built(self) -> Built:
+        """The scenario with its problem."""
+        ...
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that is turned."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +54,12 @@ class Knob:
         return self.which in ("", name)
 
 
-def places(case: Case) -> dict[str, list[str]]:
+_CAPITAL = Knob("cost_of_capital")
+
+
+def places(case: Turnable) -> dict[str, list[str]]:
     """What each knob may be of."""
-    problem = case.study.problem
+    problem = case.problem
     return {
         "demand": [w.id for w in problem.workloads],
         "tariff": [s.id for s in problem.sites],
@@ -50,7 +71,7 @@ def places(case: Case) -> dict[str, list[str]]:
     }
 
 
-def knob(case: Case, name: str) -> Knob:
+def knob(case: Turnable, name: str) -> Knob:
     """The knob that is meant.
 
     Raises:
@@ -66,16 +87,17 @@ def knob(case: Case, name: str) -> Knob:
     return Knob(what, which)
 
 
-def turned(case: Case, settings: Mapping[Knob, float]) -> Problem:
+def _factor(settings: Mapping[Knob, float], what: str, name: str) -> float:
+    """How many times an input of a row is what the scenario says."""
+    return math.prod(f for knob_, f in settings.items() if knob_.what == what and knob_.turns(name))
+
+
+def turned(case: Turnable, settings: Mapping[Knob, float]) -> Problem:
     """The problem with each input so many times what it is."""
-    problem = case.study.problem
+    problem = case.problem
 
     def factor(what: str, name: str) -> float:
-        total = 1.0
-        for knob_, times_ in settings.items():
-            if knob_.what == what and knob_.turns(name):
-                total *= times_
-        return total
+        return _factor(settings, what, name)
 
     workloads = []
     for w in problem.workloads:
@@ -109,7 +131,7 @@ def turned(case: Case, settings: Mapping[Knob, float]) -> Problem:
 
 def discounted(case: Case, target: Target, discount: float) -> Problem:
     """The problem with the prices of a target lower by a share."""
-    problem = case.study.problem
+    problem = case.problem
     named = [
         Knob("price", name) for name in {problem.offers[o].supply_group for o in target.offers}
     ]
@@ -121,16 +143,13 @@ def _pool(pool: Pool, factor: float) -> Pool:
     return replace(pool, energy_usd_per_kwh_it=scaled(pool.energy_usd_per_kwh_it, factor))
 
 
-def _priced(case: Case, problem: Problem, settings: Mapping[Knob, float]) -> Problem:
+def _priced(case: Turnable, problem: Problem, settings: Mapping[Knob, float]) -> Problem:
     """Every offer at its new price and cost of capital, through the one cost formula."""
-    built, loaded = case.built, case.loaded
+    built, loaded = case.built, case.built.loaded
     systems = sorted({pool.system for pool in problem.pools})
     stated = {offer.id: offer for offer in offers_of(loaded.scenario, loaded.catalog, systems)}
     sites = {site.id: site for site in loaded.scenario.sites}
-    terms = built.terms
-    for knob_, factor in settings.items():
-        if knob_.what == "cost_of_capital":
-            terms = replace(terms, cost_of_capital=terms.cost_of_capital * factor)
+    terms = _terms(built, settings)
     offers = []
     for data in problem.offers:
         price = built.supply.prices[data.supply_group]
@@ -151,12 +170,39 @@ def _priced(case: Case, problem: Problem, settings: Mapping[Knob, float]) -> Pro
     return replace(problem, offers=tuple(offers))
 
 
-def sensible(case: Case, used: Iterable[str]) -> list[Knob]:
+def _terms(built: Built, settings: Mapping[Knob, float]) -> Terms:
+    factor = settings.get(_CAPITAL, 1.0)
+    return replace(built.terms, cost_of_capital=built.terms.cost_of_capital * factor)
+
+
+def turned_built(case: Turnable, settings: Mapping[Knob, float]) -> Built:
+    """The scenario over time with each input so many times what it is: also power by date, and the
+    rate by which cash is discounted."""
+    built, scenario = case.built, case.built.loaded.scenario
+    sites = tuple(_with_power(site, _factor(settings, "power", site.id)) for site in scenario.sites)
+    horizon = scenario.horizon
+    assert horizon is not None
+    if horizon.discount_rate is not None:
+        rate = horizon.discount_rate * settings.get(_CAPITAL, 1.0)
+        horizon = horizon.model_copy(update={"discount_rate": rate})
+    loaded = with_scenario(built.loaded, sites=sites, horizon=horizon)
+    problem, terms = turned(case, settings), _terms(built, settings)
+    return replace(built, loaded=loaded, problem=problem, terms=terms)
+
+
+def _with_power(site: Site, factor: float) -> Site:
+    if site.power_kw_by_date is None:
+        return site
+    steps = tuple((day, limit_value(kw) * factor) for day, kw in site.power_kw_by_date)
+    return site.model_copy(update={"power_kw_by_date": steps})
+
+
+def sensible(case: Turnable, used: Iterable[str]) -> list[Knob]:
     """The inputs worth a tornado: those of what a plan uses, by the names of `used`."""
     held = set(used)
-    problem = case.study.problem
+    problem = case.problem
     found = [Knob("demand", w.id) for w in problem.workloads]
     for what, names in places(case).items():
         if what in ("tariff", "price", "api_price", "speed"):
             found += [Knob(what, name) for name in names if name in held]
-    return [*found, Knob("cost_of_capital")]
+    return [*found, _CAPITAL]

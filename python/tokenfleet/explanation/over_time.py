@@ -16,6 +16,7 @@ from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.case import Case, case_of, load_case
+from tokenfleet.explanation.knobs import Knob, turned_built
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
@@ -27,6 +28,7 @@ from tokenfleet.mix.horizon.part import elsewhere, part_of
 from tokenfleet.mix.horizon.solve import HorizonResult, has_states, solve_horizon
 from tokenfleet.mix.model import Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.objectives import cost_coefficients
+from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
 from tokenfleet.optimize import solve_options
@@ -36,7 +38,16 @@ from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.over_time import tree_of
-from tokenfleet.problem_data import Horizon, Node, OfferData, Ordered, SiteData, Systems, scaled
+from tokenfleet.problem_data import (
+    Horizon,
+    Node,
+    OfferData,
+    Ordered,
+    Problem,
+    SiteData,
+    Systems,
+    scaled,
+)
 from tokenfleet.scenario.load import ScenarioSource
 
 UNIT = "USD per year, levelised"
@@ -59,6 +70,28 @@ class Found:
     def how(self) -> HowGot:
         """Whether its value is proven, or proven within its gap."""
         return PROVEN if self.value - self.bound <= OPTIMAL_GAP * abs(self.value) else WITHIN
+
+    @cached_property
+    def first_orders(self) -> dict[str, int]:
+        """What is ordered in the first period, by offer and site."""
+        offers = self.result.problem.offers
+        found = {
+            offers[label.offer].id: round(count)
+            for label, count in self.result.values.items()
+            if isinstance(label, Ordered) and label.node == 0 and round(count)
+        }
+        return dict(sorted(found.items()))
+
+    @property
+    def bought(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """What tells one mix from another: all systems, and the first orders."""
+        return self.systems, self.first_orders
+
+    @property
+    def usd_per_mtok_output(self) -> float | None:
+        """Its mean cost over its output tokens, both discounted."""
+        output = tokens_per_year(self.result.problem, self.result.values, "output")
+        return self.result.npv_usd * 1e6 / output if output > 0 else None
 
 
 def open_either(
@@ -119,9 +152,18 @@ class OverTime:
         self._without: dict[frozenset[str], Found | None] = {}
         if closer is not None and self.part is None and has_states(self.tree, self.risk):
             self.options = replace(options, gap=closer)
-        self.base = self.solved(self.tree)
-        self.base = replace(self.base, today=self.base.value)
-        self.plans.append(self.base)
+
+    @cached_property
+    def base(self) -> Found:
+        """The best plan as the scenario is.
+
+        Raises:
+            InfeasibleError: there is none.
+        """
+        found = self.solved(self.tree)
+        found = replace(found, today=found.value)
+        self.plans.append(found)
+        return found
 
     def solved(self, tree: Horizon, holds: Mapping[Label, float] | None = None) -> Found:
         """The best plan of a tree, of those in which columns `holds` add up to one at least.
@@ -147,6 +189,18 @@ class OverTime:
         self._values.append(found.values)
         bound = found.bound if math.isfinite(found.bound) else -math.inf
         return Found(found.value / found.years, bound / found.years, _systems(found), found)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the scenario, of one year."""
+        return self.built.problem
+
+    def turned(self, settings: Mapping[Knob, float]) -> Found | None:
+        """The best plan with inputs so many times what they are; None where there is none."""
+        try:
+            return self.solved(tree_of(turned_built(self, settings)))
+        except InfeasibleError:
+            return None
 
     def again(
         self, change: Callable[[Node], Node], holds: Mapping[Label, float] | None = None

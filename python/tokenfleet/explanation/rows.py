@@ -245,7 +245,13 @@ class SweepPoint(Row):
     cost_per_mtok_output_usd: Number | None = quantity("Whole cost over output tokens", "USD/Mtok")
     gpus: Count = quantity("Accelerators of all systems", "accelerators")
     systems: dict[Word, Count] = quantity("Systems, by offer and site", "systems")
-    mix_changed: Flag = about("Whether the systems differ from those of the setting before it")
+    first_orders: dict[Word, Count] = quantity(
+        "Over time: what is ordered in the first period, by offer and site", "systems", default={}
+    )
+    mix_changed: Flag = about(
+        "Whether the systems, or over time the first orders, differ from those of the setting "
+        "before it"
+    )
     how: HowGot = about("How the figures were got")
 
 

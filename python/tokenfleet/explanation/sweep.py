@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Case
-from tokenfleet.explanation.knobs import Knob, knob, sensible, turned
+from tokenfleet.explanation.knobs import Knob, Turnable, knob, sensible, turned
 from tokenfleet.explanation.rows import SweepPoint
 from tokenfleet.explanation.study import (
     PROVEN,
@@ -28,7 +28,7 @@ from tokenfleet.files.frames import Columns
 from tokenfleet.files.plain import finite
 from tokenfleet.files.whole import whole_file
 from tokenfleet.mix.result import tokens_per_year
-from tokenfleet.plan.explored import Swing
+from tokenfleet.plan.explored import HowGot, Swing
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem_data import Api, Systems
 
@@ -36,7 +36,7 @@ _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER}):(\d+)")
 _LIST = re.compile(rf"{_NUMBER}(?:\s*,\s*{_NUMBER})*")
 _MOST = 10_000  # points of a sweep
-_SWING = 0.2  # of a tornado, each way
+SWING = 0.2  # of a tornado, each way
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Varied:
     factors: tuple[float, ...]
 
 
-def parse(case: Case, text: str) -> Varied:
+def parse(case: Turnable, text: str) -> Varied:
     """`demand=0.5..2:7` (seven settings, evenly apart) or `price.h100-buy=0.8,1,1.2`.
 
     Raises:
@@ -78,33 +78,51 @@ def points(
     `mix_changed` marks a point whose systems differ from those of the setting before it. A setting
     that is too hard for the time of one solve says so, and is passed over there.
     """
-    if not 1 <= len(varied) <= 2 or len({v.knob for v in varied}) != len(varied):
-        raise SchemaError("--vary: give one or two different inputs", "give --vary once or twice")
     before: dict[str, int] | None = None
     start = None
-    every = list(itertools.product(*(v.factors for v in varied)))
-    for done, settings in enumerate(every):
-        if progress is not None:
-            progress(done, len(every))
-        if settings[-1] == varied[-1].factors[0]:
+    for of, is_first in settings(varied, progress):
+        if is_first:
             before = None
-        of = {v.knob: f for v, f in zip(varied, settings, strict=True)}
-        factors = {str(k): f for k, f in of.items()}
         try:
             found = case.study.again(turned(case, of), start)
         except HardSolveError:
-            yield _without_plan(factors, feasible=None)
+            yield without_plan(said(of), feasible=None)
             continue
-        point = _point(case, factors, found, before)
+        point = _point(case, said(of), found, before)
         before, start = dict(point.systems), None if found is None else found.values
         yield point
+
+
+Settings = dict[Knob, float]
+
+
+def settings(
+    varied: Sequence[Varied], progress: Progress | None = None
+) -> Iterator[tuple[Settings, bool]]:
+    """Every setting in turn, and whether none before it compares with it.
+
+    Raises:
+        SchemaError: no input, more than two, or one twice.
+    """
+    if not 1 <= len(varied) <= 2 or len({v.knob for v in varied}) != len(varied):
+        raise SchemaError("--vary: give one or two different inputs", "give --vary once or twice")
+    every = list(itertools.product(*(enumerate(v.factors) for v in varied)))
+    for done, row in enumerate(every):
+        if progress is not None:
+            progress(done, len(every))
+        yield {v.knob: f for v, (_, f) in zip(varied, row, strict=True)}, row[-1][0] == 0
+
+
+def said(of: Settings) -> dict[str, float]:
+    """Factors by input as it is written."""
+    return {str(knob): factor for knob, factor in of.items()}
 
 
 def _point(
     case: Case, factors: dict[str, float], found: Answer | None, before: dict[str, int] | None
 ) -> SweepPoint:
     if found is None:
-        return _without_plan(factors, feasible=False, mix_changed=bool(before))
+        return without_plan(factors, feasible=False, mix_changed=bool(before))
     sign, problem = case.study.sign, found.problem
     output = tokens_per_year(problem, found.values, "output")
     systems = systems_by_offer(problem, found.values)
@@ -123,8 +141,8 @@ def _point(
     )
 
 
-def _without_plan(
-    factors: dict[str, float], feasible: bool | None, mix_changed: bool = False
+def without_plan(
+    factors: dict[str, float], *, feasible: bool | None, mix_changed: bool = False
 ) -> SweepPoint:
     """A setting for which there is no plan, or (`feasible` None) none was found in time."""
     return SweepPoint(
@@ -158,20 +176,31 @@ def _used(study: Study) -> set[str]:
 def _swing(case: Case, knob: Knob) -> Swing:
     study, problem, base = case.study, case.study.problem, case.study.base
     today = systems_by_offer(problem, base.values)
-    ends = [study.again(turned(case, {knob: f})) for f in (1 - _SWING, 1 + _SWING)]
+    ends = [study.again(turned(case, {knob: f})) for f in (1 - SWING, 1 + SWING)]
     values = [None if end is None else study.sign * end.loss for end in ends]
     mixes = [end is None or systems_by_offer(problem, end.values) != today for end in ends]
-    known = [v for v in (*values, study.sign * base.loss) if v is not None]
-    hows = [end.how for end in ends if end is not None]
+    hows = [end.how for end in (base, *ends) if end is not None]
+    return swing_of(knob, study.sign * base.loss, values, mixes, hows)
+
+
+def swing_of(
+    knob: Knob,
+    today: float,
+    values: Sequence[float | None],
+    mixes: Sequence[bool],
+    hows: Iterable[HowGot],
+) -> Swing:
+    """The row of an input: values and whether the mix changes, with less of it and with more."""
+    known = [v for v in (*values, today) if v is not None]
     return Swing(
         input=str(knob),
-        by=_SWING,
+        by=SWING,
         value_low=values[0],
         value_high=values[1],
         swing=max(known) - min(known),
         mix_changes_low=mixes[0],
         mix_changes_high=mixes[1],
-        how=base.how if {base.how, *hows} == {base.how} else WITHIN,
+        how=PROVEN if set(hows) == {PROVEN} else WITHIN,
     )
 
 
@@ -211,5 +240,8 @@ def write_points(points: Sequence[SweepPoint], path: Path) -> None:
 
 def _flat(point: SweepPoint) -> dict[str, Any]:
     plain = point.model_dump(mode="json")
-    systems = ", ".join(f"{n} {offer}" for offer, n in plain.pop("systems").items())
-    return {**plain.pop("factors"), **plain, "systems": systems}
+    counted = {
+        name: ", ".join(f"{n} {offer}" for offer, n in plain.pop(name).items())
+        for name in ("systems", "first_orders")
+    }
+    return {**plain.pop("factors"), **plain, **counted}

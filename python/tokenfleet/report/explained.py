@@ -376,13 +376,14 @@ def sweep_point(row: SweepPoint) -> list[str]:
     if not row.feasible:
         said = "not answered" if row.feasible is None else "no plan"
         return [*factors, said, "", "", "", ""]
+    first = f"; first {_systems(row.first_orders)}" if row.first_orders else ""
     return [
         *factors,
         number(row.annual_cost_usd),
         number(row.cost_per_mtok_output_usd),
         f"{row.gpus:,}",
         "changed" if row.mix_changed else "",
-        plain(_systems(row.systems)),
+        plain(f"{_systems(row.systems)}{first}"),
     ]
 
 
