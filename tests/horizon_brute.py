@@ -213,13 +213,17 @@ class Brute:
                 run = row["run_usd_per_year"]
                 run = run[min(age, len(run) - 1)] if isinstance(run, list) else run
                 total += run * lot.count * weight
-        limit = self.data["power_kw"] * node.get("power_factor", 1.0)
+        limit = node.get("power_kw", self.data["power_kw"]) * node.get("power_factor", 1.0)
         best = math.inf
-        for n in range(3):  # on demand, of B
+        kinds = {row["kind"]: row for row in self.offers}
+        hosted = "api" in kinds
+        for n in range(kinds.get("on_demand", {"max": 0})["max"] + 1):  # of B
             if kw + 2.0 * n > limit + 1e-9:
                 continue
             left = max(node["demand"] - free - n, 0.0)
             through = min(left, dear)
+            if left > through and not hosted:
+                continue
             usd = 55.0 * n + 1.5 * through + 60.0 * (left - through)
             best = min(best, usd * weight)
         return total + best

@@ -158,6 +158,14 @@ def test_repairs_are_minimal_and_each_makes_a_plan(seed: int) -> None:
         assert _given(tiny, repaired).least() == pytest.approx(repaired.plan.annual_cost_usd)
         for gone in families[i]:
             assert not _enough(tiny, families[i] - {gone})
+    every = [("power", "s"), ("demand", "w"), *(("supply", f"o{o}") for o in range(3))]
+    minimal: list[frozenset[tuple[str, str]]] = []
+    for n in range(1, len(every) + 1):
+        for chosen in map(frozenset, itertools.combinations(every, n)):
+            if not any(known <= chosen for known in minimal) and _enough(tiny, chosen):
+                minimal.append(chosen)
+    shown = [of for of in minimal if of != {("demand", "w")} or of in families]  # serves something
+    assert len(found) >= min(len(shown), 3)
 
 
 def _given(tiny: Tiny, repaired: Repaired) -> Tiny:

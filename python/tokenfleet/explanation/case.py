@@ -7,7 +7,7 @@ another scenario than the plan's would be one of another plan.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.measure import Unsure
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
-from tokenfleet.explanation.repair import Concession, Repaired, repairs
+from tokenfleet.explanation.promises import Changes, first_kept, looser_limit, promises
+from tokenfleet.explanation.repair import Repaired, repairs
 from tokenfleet.explanation.shift import Rent
 from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.explanation.worth import Moved
@@ -40,14 +41,6 @@ from tokenfleet.schema import Workload
 _CLOSER = 0.01
 _MS = {"ttft": 10.0, "tpot": 1.0, "e2e": 100.0}  # step of a latency limit
 _QUALITY = 0.01  # step of a quality floor
-# How far a promise may give way: times a latency limit, and off a quality floor.
-_LONGER = (
-    1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0, 150.0,
-    200.0, 300.0, 500.0, 1000.0,
-)  # fmt: skip
-_LOWER = (0.01, 0.02, 0.05, 0.1, 0.2)
-#: What gives way, the workloads that it may become, each looser than the last, and their limits.
-_Promise = tuple[Concession, Sequence[Workload], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -155,7 +148,7 @@ class Case:
                 step = _MS[metric]
                 yield Moved(
                     f"{metric.upper()} limit", workload.id, "ms", step, min(limits),
-                    self._again(_looser_limit(workload, metric, step)),
+                    self._again(looser_limit(workload, metric, step)),
                 )  # fmt: skip
             floor = workload.quality_floor
             if floor is not None:
@@ -173,113 +166,57 @@ class Case:
         return {offer.id: offer.term_years for offer in self.loaded.scenario.offers}
 
     def unsure(self) -> list[Unsure]:
-        """Throughput of each workload on each system type, as far as it is not known well.
-
-        Of several layouts the least known counts. Measured columns have no intervals.
-        """
-        spec, problem = self.built.specification, self.study.problem
-        if spec is None:
-            return []
-        judge = Judge(self.loaded, spec)
-        found: dict[tuple[str, str], Unsure] = {}
-        systems = {pool.system for pool in problem.pools}
-        for c in problem.candidates:
-            if c.system not in systems:
-                continue
-            known = judge.of(c.workload, c.label)
-            key = (c.system, problem.workloads[c.workload].id)
-            if key not in found or known.half_width["capacity"] > found[key].half_width:
-                found[key] = Unsure(
-                    *key, known.half_width["capacity"], known.provenance, known.runs
-                )
-        return [found[key] for key in sorted(found)]
+        """Throughput of each workload on each system type, as far as it is not known well."""
+        return unsure(self.built)
 
     def repairs(self, ask: Ask = plainly) -> Iterator[Repaired]:
-        """What could give way where there is no plan: limits of the mix, then promises.
-
-        A latency limit is raised, and a quality floor lowered, as far as has to be among a few
-        round steps; a residency gets one region more.
-        """
+        """What could give way where there is no plan: limits of the mix, then promises, as far as
+        has to be among a few round steps."""
         yield from repairs(self.study, ask=ask)
-        for what, tried, values in self._promises():
-            question = partial(self._first, what, tried, values)
-            repaired = ask(f"{what.words} of {what.where}", question)
-            if repaired is not None:
-                yield repaired
+        for promise in promises(self.loaded.scenario):
+            what = f"{promise.what.words} of {promise.what.where}"
+            found = ask(what, partial(first_kept, promise, self._with))
+            if found is not None:
+                yield Repaired((found[0],), *found[1])
 
-    def _promises(self) -> Iterator[_Promise]:
-        """What each workload was promised."""
-        for workload in self.loaded.scenario.workloads:
-            for metric in dict.fromkeys(slo.metric for slo in workload.slos):
-                limit = min(slo.limit_ms for slo in workload.slos if slo.metric == metric)
-                steps = [limit * (factor - 1.0) for factor in _LONGER]
-                tried = [_looser_limit(workload, metric, step) for step in steps]
-                values = [limit + step for step in steps]
-                what = Concession(f"{metric.upper()} limit", workload.id, 0.0, "ms", limit)
-                yield what, tried, values
-            floor = workload.quality_floor
-            if floor is not None:
-                values = [floor - step for step in _LOWER if floor > step]
-                tried = [workload.model_copy(update={"quality_floor": v}) for v in values]
-                what = Concession("quality floor", workload.id, 0.0, "score", floor)
-                yield what, tried, values
-            yield from self._elsewhere(workload)
-
-    def _elsewhere(self, workload: Workload) -> Iterator[_Promise]:
-        """One region more that may see the requests of a workload."""
-        if workload.residency is None:
-            return
-        scenario, allowed = self.loaded.scenario, tuple(workload.residency)
-        regions = {site.region for site in scenario.sites}
-        regions |= {api.region for api in scenario.apis if api.workload == workload.id}
-        for region in sorted(regions - set(allowed)):
-            more = workload.model_copy(update={"residency": (*allowed, region)})
-            what = Concession(
-                f"residency with {region}", workload.id, 0.0, "regions", float(len(allowed))
-            )
-            yield what, [more], [len(allowed) + 1.0]
-
-    def _first(
-        self, what: Concession, tried: Sequence[Workload], values: Sequence[float]
-    ) -> Repaired | None:
-        """The first of several workloads, each looser than the last, with which there is a plan."""
-        none, some, found = -1, len(tried), None
-        while some - none > 1:
-            middle = len(tried) - 1 if some == len(tried) else (none + some) // 2
-            problem = self._again(tried[middle])()
-            plan = None if problem is None else self.study.again(problem)
-            if problem is not None and plan is not None:
-                some, found = middle, (plan, problem)
-            elif some == len(tried):
-                return None
-            else:
-                none = middle
-        if found is None:
-            return None
-        amount, lower = abs(values[some] - what.limit), values[some] < what.limit
-        return Repaired((replace(what, amount=amount, lower=lower),), *found)
+    def _with(self, changes: Changes) -> tuple[Answer, Problem] | None:
+        """The best plan of the scenario with other fields, and its problem; None for none."""
+        problem = self._changed(changes)
+        plan = None if problem is None else self.study.again(problem)
+        return None if problem is None or plan is None else (plan, problem)
 
     def _again(self, workload: Workload) -> Callable[[], Problem | None]:
         """The problem of the scenario with a workload in the place of its namesake, when asked."""
+        rows = self.loaded.scenario.workloads
+        workloads = tuple(workload if w.id == workload.id else w for w in rows)
+        return partial(self._changed, {"workloads": workloads})
 
-        def changed() -> Problem | None:
-            scenario = self.loaded.scenario
-            workloads = tuple(workload if w.id == workload.id else w for w in scenario.workloads)
-            loaded = with_scenario(self.loaded, workloads=workloads)
-            try:
-                return rebuilt(loaded)
-            except InfeasibleError:
-                return None
-
-        return changed
+    def _changed(self, changes: Changes) -> Problem | None:
+        """The problem of the scenario with other fields; None where nothing can serve it."""
+        try:
+            return rebuilt(with_scenario(self.loaded, **changes))
+        except InfeasibleError:
+            return None
 
 
-def _looser_limit(workload: Workload, metric: str, step: float) -> Workload:
-    slos = tuple(
-        slo.model_copy(update={"limit_ms": slo.limit_ms + step}) if slo.metric == metric else slo
-        for slo in workload.slos
-    )
-    return workload.model_copy(update={"slos": slos})
+def unsure(built: Built) -> list[Unsure]:
+    """Throughput of each workload on each system type, as far as it is not known well.
+
+    Of several layouts the least known counts. Measured columns have no intervals.
+    """
+    if built.specification is None:
+        return []
+    problem, judge = built.problem, Judge(built.loaded, built.specification)
+    found: dict[tuple[str, str], Unsure] = {}
+    systems = {pool.system for pool in problem.pools}
+    for c in problem.candidates:
+        if c.system not in systems:
+            continue
+        known = judge.of(c.workload, c.label)
+        key = (c.system, problem.workloads[c.workload].id)
+        if key not in found or known.half_width["capacity"] > found[key].half_width:
+            found[key] = Unsure(*key, known.half_width["capacity"], known.provenance, known.runs)
+    return [found[key] for key in sorted(found)]
 
 
 def with_scenario(loaded: LoadedScenario, **changes: object) -> LoadedScenario:

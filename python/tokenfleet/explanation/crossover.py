@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -22,7 +23,7 @@ import numpy as np
 
 from tokenfleet.errors import SolverError
 from tokenfleet.explanation.asking import Ask, plainly
-from tokenfleet.explanation.study import Answer, HardSolveError, Study
+from tokenfleet.explanation.study import HardSolveError, Study
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.why.routes import MIX
 from tokenfleet.plan.explored import HowGot
@@ -58,21 +59,44 @@ class Crossing:
     jump: bool
 
 
-class Crossover:
-    """Costs of the routes, each point solved once."""
+@dataclass(frozen=True)
+class Planned:
+    """What the best plan of a route costs at a point, and the output tokens that it serves."""
 
-    def __init__(self, study: Study, routes: Mapping[str, Problem], ask: Ask = plainly) -> None:
-        if any(w.free for w in study.problem.workloads):
+    usd: float
+    tokens_per_year: float
+    how: HowGot
+
+
+class Routes(ABC):
+    """Costs of routes, each point solved once."""
+
+    steps = _STEPS  # at most, to narrow a crossing down
+    near = _NEAR  # of the axis, and of the cost, at which it is found
+
+    def __init__(
+        self, names: Iterable[str], problem: Problem, how: HowGot, ask: Ask = plainly
+    ) -> None:
+        """`how` says how far the best plan is proven.
+
+        Raises:
+            SolverError: demand is free.
+        """
+        if any(w.free for w in problem.workloads):
             raise SolverError("break-even is of a stated demand, and the scenario's is free", "")
-        self.study = study
-        self.routes = routes
+        self.names = list(names)
+        self.how = how
         self.ask = ask
-        self._known: dict[tuple[Axis, float, str], Answer | HardSolveError | None] = {}
+        self._known: dict[tuple[Axis, float, str], Planned | HardSolveError | None] = {}
+
+    @abstractmethod
+    def _planned(self, axis: Axis, at: float, route: str) -> Planned | None:
+        """The best plan of a route at a point; None where it cannot serve the demand."""
 
     def table(self, axis: Axis, grid: Sequence[float]) -> Iterator[RouteCost]:
         """The cost of each route at each point of the grid."""
         for at in grid:
-            for route in self.routes:
+            for route in self.names:
                 question = partial(self._cost, axis, at, route)
                 row = self.ask(f"{route} at {at:g} of the {axis}", question)
                 if row is not None:
@@ -80,17 +104,15 @@ class Crossover:
 
     def _cost(self, axis: Axis, at: float, route: str) -> RouteCost:
         found = self._solved(axis, at, route)
-        usd = None if found is None else found.annual_cost_usd
-        served = 0.0
-        if found is not None:
-            served = tokens_per_year(found.problem, found.values, "output")
-        how = self.study.base.how if found is None else found.how
+        usd = None if found is None else found.usd
+        served = 0.0 if found is None else found.tokens_per_year
+        how = self.how if found is None else found.how
         per = None if usd is None or served <= 0 else usd * 1e6 / served
         return RouteCost(axis, at, route, usd, per, how)
 
     def crossings(self, axis: Axis, grid: Sequence[float]) -> Iterator[Crossing]:
         """Every change of the cheaper of two routes between neighbours of the grid."""
-        names = [name for name in self.routes if name != MIX]
+        names = [name for name in self.names if name != MIX]
         for i, first in enumerate(names):
             for second in names[i + 1 :]:
                 for low, high in itertools.pairwise(grid):
@@ -105,23 +127,21 @@ class Crossover:
     ) -> Crossing | None:
         def apart(at: float) -> float | None:
             a, b = (self._solved(axis, at, name) for name in pair)
-            return None if a is None or b is None else a.annual_cost_usd - b.annual_cost_usd
+            return None if a is None or b is None else a.usd - b.usd
 
         f_low, f_high = apart(low), apart(high)
         if f_low is None or f_high is None or f_low * f_high >= 0:
             return None
-        at, jump = _root(apart, (low, f_low), (high, f_high))
+        at, jump = _root(apart, (low, f_low), (high, f_high), self.steps, self.near)
         below, above = pair if f_low < 0 else pair[::-1]
         return Crossing(axis, at, below, above, jump)
 
-    def _solved(self, axis: Axis, at: float, route: str) -> Answer | None:
+    def _solved(self, axis: Axis, at: float, route: str) -> Planned | None:
         """The plan of a route at a point, solved once, also where that is too hard."""
         key = (axis, at, route)
         if key not in self._known:
-            problem = self.routes[route]
-            moved = at_volume(problem, at) if axis == "volume" else at_utilisation(problem, at)
             try:
-                self._known[key] = self.study.again(moved)
+                self._known[key] = self._planned(axis, at, route)
             except HardSolveError as error:
                 self._known[key] = error
         found = self._known[key]
@@ -130,13 +150,37 @@ class Crossover:
         return found
 
 
+class Crossover(Routes):
+    """Costs of the routes of one year."""
+
+    def __init__(self, study: Study, routes: Mapping[str, Problem], ask: Ask = plainly) -> None:
+        super().__init__(routes, study.problem, study.base.how, ask)
+        self.study, self.routes = study, routes
+
+    def _planned(self, axis: Axis, at: float, route: str) -> Planned | None:
+        found = self.study.again(at_point(self.routes[route], axis, at))
+        if found is None:
+            return None
+        tokens = tokens_per_year(found.problem, found.values, "output")
+        return Planned(found.annual_cost_usd, tokens, found.how)
+
+
+def at_point(problem: Problem, axis: Axis, at: float) -> Problem:
+    """The problem at a volume or a utilisation."""
+    return at_volume(problem, at) if axis == "volume" else at_utilisation(problem, at)
+
+
 def _root(
-    apart: Callable[[float], float | None], low: tuple[float, float], high: tuple[float, float]
+    apart: Callable[[float], float | None],
+    low: tuple[float, float],
+    high: tuple[float, float],
+    steps: int,
+    near: float,
 ) -> tuple[float, bool]:
     """Where a function changes its sign, and whether it leaps there."""
     size = max(abs(low[1]), abs(high[1]))
-    width = _NEAR * (high[0] - low[0])
-    for step in range(_STEPS):
+    width = near * (high[0] - low[0])
+    for step in range(steps):
         if high[0] - low[0] <= width:
             break
         at = low[0] - low[1] * (high[0] - low[0]) / (high[1] - low[1])
@@ -145,7 +189,7 @@ def _root(
         found = apart(at)
         if found is None:
             break
-        if abs(found) <= _NEAR * size:
+        if abs(found) <= near * size:
             return at, False
         if found * low[1] > 0:
             low = (at, found)

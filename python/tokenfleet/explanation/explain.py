@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,29 +13,31 @@ from typing import Any, Literal
 
 from tokenfleet.compute.open import check_jobs
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
-from tokenfleet.explanation import over_time, rows
+from tokenfleet.explanation import over_time, repair, rows
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.asking import T
 from tokenfleet.explanation.case import Case
-from tokenfleet.explanation.crossover import (
-    UTILISATIONS,
-    VOLUMES,
-    Axis,
-    Crossover,
-)
+from tokenfleet.explanation.crossover import UTILISATIONS, VOLUMES, Axis, Crossover, Routes
+from tokenfleet.explanation.crossover_over_time import CrossoverOverTime
 from tokenfleet.explanation.flip import Flip, Target, apis, flip, offers_and_systems
 from tokenfleet.explanation.flip_in_part import flip_in_part
 from tokenfleet.explanation.flip_over_time import flips_over_time
 from tokenfleet.explanation.knobs import discounted
-from tokenfleet.explanation.measure import stakes
+from tokenfleet.explanation.measure import Stake, stakes
+from tokenfleet.explanation.measure_over_time import stakes_over_time
 from tokenfleet.explanation.menu import Choosable, menu
 from tokenfleet.explanation.menu_in_part import menu_in_part
 from tokenfleet.explanation.menu_over_time import menu_over_time
-from tokenfleet.explanation.over_time import OverTime, open_either
+from tokenfleet.explanation.over_time import Found, OverTime, open_either
 from tokenfleet.explanation.precision import precisions
 from tokenfleet.explanation.prices_in_part import range_in_part, taken_in_part
 from tokenfleet.explanation.ranges import Range, price_range
 from tokenfleet.explanation.repair import conflict
+from tokenfleet.explanation.repair_over_time import (
+    conflict_over_time,
+    promises_over_time,
+    repairs_over_time,
+)
 from tokenfleet.explanation.rows import (
     BreakEven,
     Concession,
@@ -52,7 +55,13 @@ from tokenfleet.explanation.rows import (
 from tokenfleet.explanation.share import Taken, taken
 from tokenfleet.explanation.shift import Rent, Shift, by_energy, by_speed, by_system, by_term
 from tokenfleet.explanation.side_by_side import side_by_side
-from tokenfleet.explanation.study import Answer, HardSolveError, OutOfTimeError, systems_by_offer
+from tokenfleet.explanation.study import (
+    WITHIN,
+    Answer,
+    HardSolveError,
+    OutOfTimeError,
+    systems_by_offer,
+)
 from tokenfleet.explanation.sweep import tornado
 from tokenfleet.explanation.sweep_over_time import tornado_over_time
 from tokenfleet.explanation.worth import worths
@@ -62,7 +71,6 @@ from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.mix.why.infeasible import check_problem, explain_infeasible
 from tokenfleet.mix.why.routes import routes_of
 from tokenfleet.optimize import standing_of
-from tokenfleet.plan.explored import Swing
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.scenario.load import ScenarioSource
@@ -90,9 +98,17 @@ _NO_LADDER = (
     "the menu of a problem too large to be solved whole has no fewest layouts, most owned or "
     "closest to what stands"
 )
+_ONE_WAY = "there is one way to get tokens: nothing to compare it with"
+_NO_INTERVALS = "measured columns have no intervals: nothing to measure next"
+_MAY_BE_SMALLER = "the conflict may be smaller: a solve ended before it could tell"
 _SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
 #: Where the rows of a part stand, if not under its own name.
 _KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
+#: Parts whose rows stand in this order, whatever order they are found in.
+_MOST_FIRST: Mapping[str, Callable[[Any], float]] = {
+    "tornado": lambda row: -row.swing,
+    "measure": lambda row: -row.value,
+}
 #: Told what is being worked out, and how many problems were solved so far.
 Watch = Callable[[str, int], None]
 
@@ -141,24 +157,36 @@ def explain(
 
 
 def _explained_over_time(
-    asked: OverTime, parts: Iterable[Part], about: About, watch: Watch | None, begun: float
+    asked: OverTime, parts: Sequence[Part], about: About, watch: Watch | None, begun: float
 ) -> Explanation:
     catalog = asked.built.loaded.catalog
-    systems = {pool.system for pool in asked.built.problem.pools}
+    systems = {pool.system for pool in asked.problem.pools}
     vendors = {name: str(catalog.system(name).vendor) for name in systems}
+    base = _base_over_time(asked, needed="repairs" not in parts)
+    notes: list[str] = []
+    met: list[BreakEven] = []
+    found: dict[str, list[Any]] = {"break_even": met}
     makers: dict[str, Callable[[], Iterator[Any]]] = {
         "worth": partial(asked.worths, about),
         "flip": partial(flips_over_time, asked, about),
         "menu": partial(menu_over_time, asked, vendors),
-        "tornado": partial(_tornado_over_time, asked, about),
+        "tornado": partial(tornado_over_time, asked, about),
+        "crossover": partial(_crossover_over_time, asked, met, notes),
+        "measure": partial(_measure_over_time, asked, about, notes),
     }
-    found: dict[str, list[Any]] = {}
-    notes, interrupted, left = [], False, [part for part in parts if part in makers]
+    others = [part for part in parts if part not in (*makers, "repairs")]
+    if base is None:
+        makers = {
+            "conflict": partial(_conflict_over_time, asked, notes),
+            "repairs": partial(_repairs_over_time, asked),
+        }
+    asked_for = parts if base is not None else makers
+    interrupted, left = False, [part for part in asked_for if part in makers]
     try:
         while left:
-            found[left[0]] = []
-            for row in makers[left[0]]():
-                found[left[0]].append(row)
+            rows = found.setdefault(left[0], [])
+            for row in _answered(makers[left[0]], left[0], notes):
+                rows.append(row)
                 if watch is not None:
                     watch(f"{left[0]} over time", asked.solves)
             left.pop(0)
@@ -166,37 +194,102 @@ def _explained_over_time(
         interrupted = True
         why = "stopped by the user" if isinstance(error, KeyboardInterrupt) else error.message
         notes.append(_incomplete(why, left))
-    others = [part for part in parts if part not in makers]
-    if others:
-        notes.append(f"of a plan over time are worth, flip and menu; of one year: {listed(others)}")
-    base, gap = asked.base, relative_gap(asked.base.value, asked.base.bound)
-    proven = gap <= asked.gap
+    if others and base is not None:
+        answered = listed([*makers, "repairs"])
+        notes.append(f"of a plan over time are {answered}; of one year: {listed(others)}")
     if asked.risk.counts_the_bad:
         notes.append(_weighed(asked.risk))
+    gap = None if base is None else relative_gap(base.value, base.bound)
+    proven = gap is None or gap <= asked.gap
     if not proven:
         notes.insert(0, _UNPROVEN)
+    for part, most in _MOST_FIRST.items():
+        found.get(part, []).sort(key=most)
+    found_rows: dict[str, Any] = {name: tuple(of) for name, of in found.items()}
     return Explanation(
-        name=asked.built.problem.name,
-        objective=asked.built.problem.objective.kind,
+        name=asked.problem.name,
+        objective=asked.problem.objective.kind,
         objective_unit=over_time.UNIT,
-        objective_value=base.value,
+        objective_value=None if base is None else base.value,
         plan_value=None if asked.plan is None else asked.plan.objective_value,
-        bound=finite(base.bound),
-        gap=finite(gap),
+        bound=None if base is None else finite(base.bound),
+        gap=None if gap is None else finite(gap),
         proven=proven,
         notes=tuple(notes),
         interrupted=interrupted,
         solves=asked.solves,
         seconds=time.perf_counter() - begun,
-        worth=tuple(found.get("worth", ())),
-        flip=tuple(found.get("flip", ())),
-        menu=tuple(found.get("menu", ())),
-        tornado=tuple(found.get("tornado", ())),
+        **found_rows,
     )
 
 
-def _tornado_over_time(asked: OverTime, about: About) -> Iterator[Swing]:
-    yield from sorted(tornado_over_time(asked, about), key=lambda row: -row.swing)
+def _answered(part: Callable[[], Iterator[Any]], name: str, notes: list[str]) -> Iterator[Any]:
+    """The rows of a part; a solve that is too hard for its own time ends the part with a note."""
+    try:
+        yield from part()
+    except SolverError as error:
+        if isinstance(error, OutOfTimeError) and not isinstance(error, HardSolveError):
+            raise
+        notes.append(_incomplete(error.message, [name]))
+
+
+def _base_over_time(asked: OverTime, *, needed: bool) -> Found | None:
+    """The best plan of a scenario over time; None where there is none and none is needed.
+
+    Raises:
+        InfeasibleError: there is none, and it says what is short in which period.
+    """
+    try:
+        return asked.base
+    except InfeasibleError:
+        if needed:
+            require_candidates(asked.built)
+            raise asked.why_none() from None
+        return None
+
+
+def _conflict_over_time(asked: OverTime, notes: list[str]) -> Iterator[Limit]:
+    try:
+        require_candidates(asked.built)
+    except InfeasibleError as error:
+        notes.append(error.message)
+    found = conflict_over_time(asked)
+    if not found.minimal:
+        notes.append(_MAY_BE_SMALLER)
+    for c in found.limits:
+        yield Limit(what=c.words, where=c.where, limit=c.limit, unit=c.unit)
+
+
+def _repairs_over_time(asked: OverTime) -> Iterator[RepairSet]:
+    promised = promises_over_time(asked) if asked.part is None else ()
+    for repaired in itertools.chain(repairs_over_time(asked), promised):
+        plan = repaired.plan
+        yield RepairSet(
+            concessions=tuple(map(_concession, repaired.concessions)),
+            objective_value=plan.value,
+            annual_cost_usd=plan.result.levelised_usd_per_year,
+            systems=dict(plan.systems),
+            how=plan.how if repaired.proven else WITHIN,
+        )
+
+
+def _concession(c: repair.Concession) -> Concession:
+    return Concession(what=c.words, where=c.where, before=c.limit, after=c.after, unit=c.unit)
+
+
+def _crossover_over_time(
+    asked: OverTime, met: list[BreakEven], notes: list[str]
+) -> Iterator[RoutePoint]:
+    routes = CrossoverOverTime(asked)
+    if not routes.names:
+        notes.append(_ONE_WAY)
+    yield from _routes(routes, met)
+
+
+def _measure_over_time(asked: OverTime, about: About, notes: list[str]) -> Iterator[ToMeasure]:
+    if asked.built.specification is None:
+        notes.append(_NO_INTERVALS)
+    yield from map(_to_measure, stakes_over_time(asked, about))
 
 
 def _weighed(risk: Risk) -> str:
@@ -524,15 +617,10 @@ class _Session:
             Limit(what=c.words, where=c.where, limit=c.limit, unit=c.unit) for c in found.limits
         ]
         if not found.minimal:
-            self.notes.append("the conflict may be smaller: a solve ended before it could tell")
+            self.notes.append(_MAY_BE_SMALLER)
         for repaired in self.case.repairs(self._ask):
             yield RepairSet(
-                concessions=tuple(
-                    Concession(
-                        what=c.words, where=c.where, before=c.limit, after=c.after, unit=c.unit
-                    )
-                    for c in repaired.concessions
-                ),
+                concessions=tuple(map(_concession, repaired.concessions)),
                 objective_value=sign * repaired.plan.loss,
                 annual_cost_usd=repaired.plan.annual_cost_usd,
                 systems=systems_by_offer(repaired.problem, repaired.plan.values),
@@ -546,47 +634,22 @@ class _Session:
         study = self.case.study
         routes = routes_of(study.problem, self.case.terms())
         if not routes:
-            self.notes.append("there is one way to get tokens: nothing to compare it with")
+            self.notes.append(_ONE_WAY)
             return
         crossover = Crossover(study, routes, self._ask)
         met = self.found.setdefault("break_even", [])
-        grids: dict[Axis, Sequence[float]] = {"utilisation": UTILISATIONS, "volume": VOLUMES}
-        for axis, grid in grids.items():
-            for row in crossover.table(axis, grid):
-                yield RoutePoint(
-                    axis=axis, at=row.at, route=row.route, annual_cost_usd=row.usd,
-                    cost_per_mtok_output_usd=row.usd_per_mtok_output, how=row.how,
-                )  # fmt: skip
-            for found in crossover.crossings(axis, grid):
-                met.append(
-                    BreakEven(
-                        axis=axis, at=found.at, cheaper_below=found.cheaper_below,
-                        cheaper_above=found.cheaper_above, jump=found.jump,
-                    )
-                )  # fmt: skip
+        yield from _routes(crossover, met)
 
     def _measure(self) -> Iterator[Any]:
         study, found = self.case.study, []
         figures = self.case.unsure()
         if not figures:
-            self.notes.append("measured columns have no intervals: nothing to measure next")
+            self.notes.append(_NO_INTERVALS)
         if study.problem.objective.goal.per is not None:
             self.notes.append("what to measure next is asked of a cost, not of a cost per token")
             return
         for stake in stakes(study, figures, self._ask):
-            found.append(
-                ToMeasure(
-                    system=stake.figure.system,
-                    workload=stake.figure.workload,
-                    interval80_pct=100.0 * math.expm1(stake.figure.half_width),
-                    known=stake.figure.known,
-                    runs=stake.figure.runs,
-                    value=stake.value,
-                    worst=finite(stake.worst),
-                    changes=stake.changes,
-                    how=stake.how,
-                )
-            )
+            found.append(_to_measure(stake))
         yield from sorted(found, key=lambda row: -row.value)
 
     def _inputs(self) -> Iterator[Any]:
@@ -715,6 +778,38 @@ def _other_than(plan: Plan | None, base: Answer) -> list[str]:
 
 def _systems_of(plan: Answer | None) -> dict[str, int]:
     return {} if plan is None else systems_by_offer(plan.problem, plan.values)
+
+
+def _routes(routes: Routes, met: list[BreakEven]) -> Iterator[RoutePoint]:
+    """What each route costs on either axis; where two cost the same goes to `met`."""
+    grids: dict[Axis, Sequence[float]] = {"utilisation": UTILISATIONS, "volume": VOLUMES}
+    for axis, grid in grids.items():
+        for row in routes.table(axis, grid):
+            yield RoutePoint(
+                axis=axis, at=row.at, route=row.route, annual_cost_usd=row.usd,
+                cost_per_mtok_output_usd=row.usd_per_mtok_output, how=row.how,
+            )  # fmt: skip
+        for found in routes.crossings(axis, grid):
+            met.append(
+                BreakEven(
+                    axis=axis, at=found.at, cheaper_below=found.cheaper_below,
+                    cheaper_above=found.cheaper_above, jump=found.jump,
+                )
+            )  # fmt: skip
+
+
+def _to_measure(stake: Stake) -> ToMeasure:
+    return ToMeasure(
+        system=stake.figure.system,
+        workload=stake.figure.workload,
+        interval80_pct=100.0 * math.expm1(stake.figure.half_width),
+        known=stake.figure.known,
+        runs=stake.figure.runs,
+        value=stake.value,
+        worst=finite(stake.worst),
+        changes=stake.changes,
+        how=stake.how,
+    )
 
 
 def _input_row(shift: Shift) -> FlipInput:

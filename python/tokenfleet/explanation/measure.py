@@ -63,26 +63,41 @@ def stakes(study: Study, figures: Sequence[Unsure], ask: Ask = plainly) -> Itera
 def _stake(study: Study, figure: Unsure) -> Stake:
     base = study.base
     today = systems_by_offer(study.problem, base.values)
-    regrets, changes, hows = [], False, [base.how]
+    ends = []
     for side in (-1.0, 1.0):
-        truth = _at(study.problem, figure, math.exp(side * figure.half_width))
+        truth = at_load(study.problem, figure, math.exp(side * figure.half_width))
         free = study.again(truth, base.values if side < 0 else None)
         if free is None:  # there would be no plan at all: knowing it sooner does not help
             continue
         held = _held(study, truth, base)
-        hows.append(free.how)
-        changes |= systems_by_offer(truth, free.values) != today
-        regrets.append(math.inf if held is None else max(held.loss - free.loss, 0.0))
-        if held is not None:
-            hows.append(held.how)
-    finite = [regret for regret in regrets if math.isfinite(regret)]
+        regret = math.inf if held is None else held.loss - free.loss
+        changes = systems_by_offer(truth, free.values) != today
+        ends.append(End(regret, changes, proven={free.how, (held or free).how} == {PROVEN}))
     noise = 2.0 * study.options.gap * abs(base.loss)
-    value = sum(_WEIGHT * regret for regret in finite if regret > noise)
-    worst = max(regrets, default=0.0)
+    return stake_of(figure, ends, noise, proven=base.how == PROVEN)
+
+
+@dataclass(frozen=True)
+class End:
+    """The truth at one end of an interval: what it costs not to have known it."""
+
+    regret: float  # inf where the plan could not be mended within its limits
+    changes: bool  # whether it would change what is bought
+    proven: bool
+
+
+def stake_of(figure: Unsure, ends: Sequence[End], noise: float, *, proven: bool) -> Stake:
+    """The money at stake of a figure; what is no more than `noise` is told apart from nothing by no
+    solve."""
+    regrets = [max(end.regret, 0.0) for end in ends]
+    regrets = [regret if regret > noise else 0.0 for regret in regrets]
     return Stake(
-        figure, value, worst if worst > noise else 0.0, changes,
-        PROVEN if set(hows) == {PROVEN} else WITHIN,
-    )  # fmt: skip
+        figure,
+        value=sum(_WEIGHT * regret for regret in regrets if math.isfinite(regret)),
+        worst=max(regrets, default=0.0),
+        changes=any(end.changes for end in ends),
+        how=PROVEN if proven and all(end.proven for end in ends) else WITHIN,
+    )
 
 
 def _held(study: Study, truth: Problem, base: Answer) -> Answer | None:
@@ -106,7 +121,7 @@ def _may_go(problem: Problem, label: Systems) -> bool:
     return problem.pools[problem.offers[label.offer].pool].elastic
 
 
-def _at(problem: Problem, figure: Unsure, load: float) -> Problem:
+def at_load(problem: Problem, figure: Unsure, load: float) -> Problem:
     """The problem with so many times the load of a workload on a system type."""
     names = [w.id for w in problem.workloads]
     w = names.index(figure.workload)

@@ -2,7 +2,9 @@
 
 Every answer is the tree of the horizon with one thing changed, planned again from its start; values
 are levelised, USD a year. Plans over time leave wider gaps than plans of a year, so each figure has
-the range that the bounds leave. Routes, inputs and figures to measure are of one year.
+the range that the bounds leave. Other questions of the same tree have modules of their own:
+`flip_over_time`, `menu_over_time`, `sweep_over_time`, `repair_over_time`, `crossover_over_time` and
+`measure_over_time`.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ from functools import cached_property
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.about import EVERYTHING, About
-from tokenfleet.explanation.case import Case, case_of, load_case
+from tokenfleet.explanation.case import Case, case_of, load_case, with_scenario
 from tokenfleet.explanation.knobs import Knob, turned_built
+from tokenfleet.explanation.promises import Changes
 from tokenfleet.explanation.rows import Step, Worth
 from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
 from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import risk_of
 from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import elsewhere, part_of
-from tokenfleet.mix.horizon.solve import HorizonResult, has_states, solve_horizon
+from tokenfleet.mix.horizon.solve import HorizonResult, Orders, has_states, solve_horizon
 from tokenfleet.mix.model import Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.objectives import cost_coefficients
 from tokenfleet.mix.result import tokens_per_year
@@ -36,8 +40,10 @@ from tokenfleet.plan.explored import HowGot
 from tokenfleet.plan.over_time import mix_of
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
+from tokenfleet.problem import build as build_problem
 from tokenfleet.problem.build import Progress
 from tokenfleet.problem.over_time import tree_of
+from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import (
     Horizon,
     Node,
@@ -53,6 +59,7 @@ from tokenfleet.scenario.load import ScenarioSource
 UNIT = "USD per year, levelised"
 _MONTH = 1.0 / 12.0
 _CLOSER = 0.01  # of the plan's own gap, to which small fleets are compared
+_NONE = 1e-6  # of a system: rounding
 _PAID = ("rental", "all_in")  # items that follow the price of a rent
 
 
@@ -75,12 +82,13 @@ class Found:
     def first_orders(self) -> dict[str, int]:
         """What is ordered in the first period, by offer and site."""
         offers = self.result.problem.offers
-        found = {
-            offers[label.offer].id: round(count)
-            for label, count in self.result.values.items()
-            if isinstance(label, Ordered) and label.node == 0 and round(count)
-        }
+        found = {offers[o].id: math.ceil(n - _NONE) for (_, o), n in self.orders_first.items()}
         return dict(sorted(found.items()))
+
+    @property
+    def orders_first(self) -> Orders:
+        """Orders of the first period by (node, offer)."""
+        return {at: n for at, n in self.result.orders_now().items() if at[0] == 0 and n > _NONE}
 
     @property
     def bought(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
@@ -165,30 +173,64 @@ class OverTime:
         self.plans.append(found)
         return found
 
-    def solved(self, tree: Horizon, holds: Mapping[Label, float] | None = None) -> Found:
-        """The best plan of a tree, of those in which columns `holds` add up to one at least.
+    def solved(
+        self,
+        tree: Horizon,
+        holds: Mapping[Label, float] | None = None,
+        at_least: Orders | None = None,
+    ) -> Found:
+        """The best plan of a tree, of those in which columns `holds` add up to one at least, and
+        orders are `at_least` so many.
 
         Raises:
             InfeasibleError: there is none.
             OutOfTimeError: no time is left.
             KeyboardInterrupt: Ctrl-C.
         """
-        left = self.deadline.left()
-        if left <= 0:
-            raise OutOfTimeError("the time given for the explanation is used up", "give it more")
-        self.solves += 1
-        options = replace(self.options, time_limit_s=min(self.options.time_limit_s, left))
+        options = self.effort().options
         part = self.part
         if tree is not self.tree:
             part = elsewhere(part, tree, Effort.of(options))
         kin = Kin(self.memory, self._values, holds or {})
         name = self.built.problem.name
-        found = solve_horizon(name, tree, options, self.risk, part=part, kin=kin)
+        found = solve_horizon(name, tree, options, self.risk, part=part, kin=kin, at_least=at_least)
         if found.interrupted:
             raise KeyboardInterrupt
         self._values.append(found.values)
         bound = found.bound if math.isfinite(found.bound) else -math.inf
         return Found(found.value / found.years, bound / found.years, _systems(found), found)
+
+    def effort(self) -> Effort:
+        """The time of one solve.
+
+        Raises:
+            OutOfTimeError: none is left.
+        """
+        left = self.deadline.left()
+        if left <= 0:
+            raise OutOfTimeError("the time given for the explanation is used up", "give it more")
+        self.solves += 1
+        limit = min(self.options.time_limit_s, left)
+        return Effort.of(replace(self.options, time_limit_s=limit))
+
+    def tried(
+        self,
+        tree: Horizon,
+        holds: Mapping[Label, float] | None = None,
+        at_least: Orders | None = None,
+    ) -> Found | None:
+        """The best plan of a tree, as `solved`; None where there is none."""
+        try:
+            return self.solved(tree, holds, at_least)
+        except InfeasibleError:
+            return None
+
+    def why_none(self) -> InfeasibleError:
+        """The error that says what is short, in which period, where there is no plan."""
+        problem = combined(self.problem.name, self.tree)
+        frame = frame_of(problem, scale_limit(problem), every_system=True)
+        pairs = None if self.part is None else self.part.pairs
+        return explain_horizon(problem, frame, pairs=pairs)
 
     @property
     def problem(self) -> Problem:
@@ -197,8 +239,17 @@ class OverTime:
 
     def turned(self, settings: Mapping[Knob, float]) -> Found | None:
         """The best plan with inputs so many times what they are; None where there is none."""
+        return self.tried(tree_of(turned_built(self, settings)))
+
+    def with_scenario(self, changes: Changes) -> Found | None:
+        """The best plan of the scenario with other fields; None where there is none. Layouts are
+        evaluated anew, unless only terms of offers differ."""
+        loaded = with_scenario(self.built.loaded, **changes)
+        same = changes.keys() == {"offers"}
+        built = replace(self.built, loaded=loaded) if same else build_problem(loaded)
         try:
-            return self.solved(tree_of(turned_built(self, settings)))
+            require_candidates(built)
+            return self.solved(tree_of(built))
         except InfeasibleError:
             return None
 
@@ -207,10 +258,7 @@ class OverTime:
     ) -> Found | None:
         """The best plan with every node changed; None where there is none."""
         nodes = tuple(change(node) for node in self.tree.nodes)
-        try:
-            return self.solved(replace(self.tree, nodes=nodes), holds)
-        except InfeasibleError:
-            return None
+        return self.tried(replace(self.tree, nodes=nodes), holds)
 
     def levelised_items(self) -> dict[str, float]:
         """The best plan's cost by item, USD a year: each year of each node at its weight."""

@@ -10,26 +10,29 @@ solved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, Generic, TypeVar
 
 import pulp
 
 from tokenfleet.explanation.asking import Ask, plainly
-from tokenfleet.explanation.study import Answer, Study
+from tokenfleet.explanation.study import Answer, HardSolveError, Study
 from tokenfleet.mix.model import FleetModel, build, frame_of, limits
 from tokenfleet.mix.model.index import Demand, Own, Row, Slack
 from tokenfleet.mix.model.limits import size_of_limit
 from tokenfleet.mix.model.objectives import Coefficients, cost_coefficients, set_objective
+from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import Outcome, run
 from tokenfleet.mix.why.infeasible import repair_of
 from tokenfleet.problem_data import Problem
 
 AT_MOST = 5  # sets that are shown
-_USED = 1e-6  # of a limit, below which it did not give way
+USED = 1e-6  # of a limit, below which it did not give way
 _DEAREST = 1e3  # times a limit: what a slack may be at most, where nothing else says
 
+K = TypeVar("K", bound=tuple[Any, ...])  # what gives way: its family first
 Key = tuple[str, str]  # family, and the site, offer, API or workload (or all) that it is of
 
 
@@ -75,12 +78,17 @@ def repairs(
 
     `prices` are USD a year for a unit of a limit; without, the least relative change counts.
     """
-    elastic = _Elastic(study, prices or {})
+    elastic = _elastic(study, prices or {})
     for _ in range(at_most):
         found = ask("the next set of limits that could give way", elastic.next)
         if found is None:
             return
-        concessions, problem = found
+        repair = repair_of(study.problem, found.slack)
+        assert repair is not None
+        concessions = tuple(
+            _conceded(study.problem, elastic.keys[key], found.slack) for key in sorted(found.used)
+        )
+        problem = repair.loosened
         nothing_left = not any(w.demand_rps.any() for w in problem.workloads)
         if nothing_left:
             continue
@@ -113,70 +121,113 @@ def conflict(study: Study) -> Conflict:
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    return _Elastic(study, {}).conflict()
+    problem, elastic = study.problem, _elastic(study, {})
+    kept, minimal = elastic.conflict()
+    none = {slack: size_of_limit(problem, slack.row) * USED for slack in elastic.slacks}
+    found = (replace(_conceded(problem, elastic.keys[key], none), amount=0.0) for key in kept)
+    return Conflict(tuple(found), minimal)
 
 
-class _Elastic:
-    """The problem with limits that give way, and a binary for each."""
+def _elastic(study: Study, prices: Mapping[Key, float]) -> Elastic[Key]:
+    """The problem of a study with every limit that may give way."""
+    problem = study.problem
+    least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
+    names = frozenset(limits.that_give_way(problem))
+    m = build(problem, relax=names, frame=frame_of(problem, least, every_system=True))
+    keys: dict[Key, list[Slack]] = {}
+    for slack in m.of(Slack):
+        keys.setdefault(_key(problem, slack.row), []).append(slack)
+    return Elastic(m, keys, partial(size_of_limit, problem), study.effort, prices)
 
-    def __init__(self, study: Study, prices: Mapping[Key, float]) -> None:
-        self.study = study
+
+@dataclass(frozen=True)
+class Given(Generic[K]):
+    """Limits that give way together, and by how much each of their rows does."""
+
+    used: frozenset[K]
+    slack: Mapping[Slack, float]
+    proven: bool  # that fewer limits are not enough, and less of these is not
+
+
+class Elastic(Generic[K]):
+    """A model whose limits give way, and a binary for each of them; a limit has several rows."""
+
+    def __init__(
+        self,
+        m: FleetModel,
+        keys: Mapping[K, list[Slack]],
+        size: Callable[[Row], float],
+        effort: Callable[[], Effort],
+        prices: Mapping[K, float],
+    ) -> None:
+        """`keys` are the rows of each limit that may give way, in a model that was built to relax
+        them; `size` the limit of a row, in its own unit; `effort` the time of one solve."""
+        self.m, self.keys, self.size, self.effort = m, keys, size, effort
         self.prices = prices
-        problem = study.problem
-        least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
-        names = frozenset(limits.that_give_way(problem))
-        frame = frame_of(problem, least, every_system=True)
-        self.m: FleetModel = build(problem, relax=names, frame=frame)
-        self.slacks = self.m.of(Slack)
-        self.keys: dict[Key, list[Slack]] = {}
-        for slack in self.slacks:
-            self.keys.setdefault(_key(problem, slack.row), []).append(slack)
-        self.gives: dict[Key, pulp.LpVariable] = {}
-        most = _most(self.m)
-        for i, (key, slacks) in enumerate(sorted(self.keys.items())):
-            z = self.m.prob.add_variable(f"z{i:04d}", 0, 1, pulp.LpInteger)
+        self.slacks = m.of(Slack)
+        self.gives: dict[K, pulp.LpVariable] = {}
+        most = _most(m, size)
+        for i, (key, slacks) in enumerate(sorted(keys.items())):
+            z = m.prob.add_variable(f"z{i:04d}", 0, 1, pulp.LpInteger)
             self.gives[key] = z
             for slack in slacks:
-                v = self.m.columns[slack]
+                v = m.columns[slack]
                 row = Own(f"gives way {v.name}")
-                self.m.row(row, [(v, 1.0), (z, -most[slack])], pulp.LpConstraintLE, 0.0)
+                m.row(row, [(v, 1.0), (z, -most[slack])], pulp.LpConstraintLE, 0.0)
 
-    def next(self) -> tuple[tuple[Concession, ...], Problem] | None:
-        """The next set and the problem with it; None where there is none."""
+    def alone(self) -> Iterator[Given[K]]:
+        """Limits each of which is enough by itself, demand last: where models are large these are
+        told sooner than the fewest limits are."""
+        self._set_wish()
+        for key in sorted(self.gives, key=lambda key: (key[0] == "demand", key)):
+            for other, z in self.gives.items():
+                z.upBound = float(other == key)
+            outcome = self._outcome()
+            for z in self.gives.values():
+                z.upBound = 1.0
+            if outcome.has_incumbent:
+                given = self._given(outcome.values, proven=outcome.status == "optimal")
+                if given is not None:
+                    yield given
+                    self._set_wish()
+
+    def next(self) -> Given[K] | None:
+        """The next set; None where there is none."""
         count = pulp.LpAffineExpression([(z, 1.0) for z in self.gives.values()])
         self.m.prob.sense = pulp.LpMinimize
         self.m.prob.setObjective(count)
         fewest = self._run()
         if fewest is None:
             return None
-        size = round(sum(fewest[z.name] for z in self.gives.values()))
+        size = round(sum(fewest.values[z.name] for z in self.gives.values()))
         row = Own(f"as few {len(self.m.rows)}")
         self.m.row(row, [(z, 1.0) for z in self.gives.values()], pulp.LpConstraintLE, size)
         limit = self.m.prob.constraints()[-1]
         self._set_wish()
-        best = self._run(fewest)
+        best = self._run(fewest.values)
         limit.changeRHS(float(len(self.gives)))
         if best is None:
             return None
-        problem = self.study.problem
-        slack = {la: best[v.name] for la, v in self.slacks.items()}
-        used = {
+        return self._given(best.values, proven=fewest.status == best.status == "optimal")
+
+    def _given(self, values: Mapping[str, float], *, proven: bool) -> Given[K] | None:
+        """What gives way in a solution, which is forbidden from now on; None where nothing does."""
+        slack = {la: values[v.name] for la, v in self.slacks.items()}
+        used = frozenset(
             key
             for key, slacks in self.keys.items()
-            if any(slack[s] > _USED * max(size_of_limit(problem, s.row), _USED) for s in slacks)
-        }
+            if any(slack[s] > USED * max(self.size(s.row), USED) for s in slacks)
+        )
         if not used:
             return None
         forbidden = [(self.gives[key], 1.0) for key in used]
         row = Own(f"another set {len(self.m.rows)}")
         self.m.row(row, forbidden, pulp.LpConstraintLE, float(len(used) - 1))
-        repair = repair_of(problem, slack)
-        if repair is None:
-            return None
-        return tuple(self._conceded(key, slack) for key in sorted(used)), repair.loosened
+        return Given(used, slack, proven)
 
-    def conflict(self) -> Conflict:
-        """The limits that are left where none more can be left out."""
+    def conflict(self) -> tuple[list[K], bool]:
+        """The limits that are left where none more can be left out, and whether each solve could
+        tell."""
         set_objective(self.m, {})
         minimal, kept = True, []
         for z in self.gives.values():
@@ -191,18 +242,12 @@ class _Elastic:
                 kept.append(key)
         for z in self.gives.values():
             z.upBound = 1.0
-        problem = self.study.problem
-        none = {slack: size_of_limit(problem, slack.row) * _USED for slack in self.slacks}
-        found = (replace(self._conceded(key, none), amount=0.0) for key in kept)
-        return Conflict(tuple(found), minimal)
+        return kept, minimal
 
     def _set_wish(self) -> None:
         """The least change, by the buyer's prices or relative to each limit."""
-        problem = self.study.problem
         if not self.prices:
-            weights: Coefficients = {
-                s: 1.0 / max(size_of_limit(problem, s.row), 1e-6) for s in self.slacks
-            }
+            weights: Coefficients = {s: 1.0 / max(self.size(s.row), 1e-6) for s in self.slacks}
             set_objective(self.m, weights)
             return
         paid = dict(cost_coefficients(self.m))
@@ -211,40 +256,52 @@ class _Elastic:
                 paid[slack] = paid.get(slack, 0.0) + self.prices.get(key, 0.0)
         set_objective(self.m, paid)
 
-    def _run(self, start: Mapping[str, float] | None = None) -> Mapping[str, float] | None:
+    def _run(self, start: Mapping[str, float] | None = None) -> Outcome | None:
         outcome = self._outcome(start)
         if not outcome.has_incumbent and outcome.status != "infeasible":
-            raise self.study.out_of_time()
-        return outcome.values if outcome.has_incumbent else None
+            raise HardSolveError("a solve ended at its time before it had a plan", "give it more")
+        return outcome if outcome.has_incumbent else None
 
     def _outcome(self, start: Mapping[str, float] | None = None) -> Outcome:
-        effort = self.study.effort()
+        effort = self.effort()
         outcome = run(self.m.prob, effort.within(effort.left()), start=start)
         if outcome.interrupted:
             raise KeyboardInterrupt
         return outcome
 
-    def _conceded(self, key: Key, slack: Mapping[Slack, float]) -> Concession:
-        """What one limit gives: of demand the requests/s of all classes in the block that most of
-        them are missing in, of others the largest slack."""
-        problem = self.study.problem
-        rows = {s.row: slack[s] for s in self.keys[key]}
-        family = limits.family_of(next(iter(rows)))
-        assert family is not None
-        if key[0] == "demand":
-            by_block: dict[int, float] = {}
-            asked: dict[int, float] = {}
-            for row, amount in rows.items():
-                assert isinstance(row, Demand)
-                enough = family.unit.enough(amount) if amount > 0 else 0.0
-                by_block[row.block] = by_block.get(row.block, 0.0) + enough
-                asked[row.block] = asked.get(row.block, 0.0) + family.size(problem, row)
-            worst = max(by_block, key=lambda b: by_block[b])
-            return Concession(*key, by_block[worst], family.unit.name, asked[worst], lower=True)
-        row, amount = max(rows.items(), key=lambda item: item[1])
-        return Concession(
-            *key, family.unit.enough(amount), family.unit.name, family.at(problem, row).limit
-        )
+
+def _conceded(
+    problem: Problem, slacks: Iterable[Slack], given: Mapping[Slack, float]
+) -> Concession:
+    """What one limit gives: of demand the requests/s of all classes in the block that most of
+    them are missing in, of others the largest slack."""
+    rows = {s.row: given[s] for s in slacks}
+    first = next(iter(rows))
+    family, key = limits.family_of(first), _key(problem, first)
+    assert family is not None
+    if isinstance(first, Demand):
+        missing, asked = requests_given(problem, rows)
+        worst = max(missing, key=lambda b: missing[b])
+        return Concession(*key, missing[worst], family.unit.name, asked[worst], lower=True)
+    row, amount = max(rows.items(), key=lambda item: item[1])
+    return Concession(
+        *key, family.unit.enough(amount), family.unit.name, family.at(problem, row).limit
+    )
+
+
+def requests_given(
+    problem: Problem, rows: Mapping[Row, float]
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Requests/s of all classes that are given up, and that were asked for, by block."""
+    missing: dict[int, float] = {}
+    asked: dict[int, float] = {}
+    for row, amount in rows.items():
+        family = limits.family_of(row)
+        assert isinstance(row, Demand) and family is not None
+        enough = family.unit.enough(amount) if amount > 0 else 0.0
+        missing[row.block] = missing.get(row.block, 0.0) + enough
+        asked[row.block] = asked.get(row.block, 0.0) + family.size(problem, row)
+    return missing, asked
 
 
 def _key(problem: Problem, row: Row) -> Key:
@@ -255,23 +312,22 @@ def _key(problem: Problem, row: Row) -> Key:
     return family.name, family.at(problem, row).name
 
 
-def _most(m: FleetModel) -> dict[Slack, float]:
+def _most(m: FleetModel, size_of: Callable[[Row], float]) -> dict[Slack, float]:
     """The most that each slack can be of use: what its row holds with every column at its bound."""
     slacks = {m.columns[la].name: la for la in m.of(Slack)}
     found: dict[Slack, float] = {}
     for row in m.prob.constraints():
-        label = m.rows[row.name]
         own = next((slacks[v.name] for v in row.keys() if v.name in slacks), None)  # noqa: SIM118
         if own is None:
             continue
-        size = size_of_limit(m.problem, label)
-        if isinstance(label, Demand):
-            found[own] = size
-            continue
+        size = size_of(own.row)
         bounds = [(a, v.upBound) for v, a in row.items() if v.name not in slacks and a > 0]
-        if all(up is not None for _, up in bounds):
+        if isinstance(own.row, Demand):
+            most = size
+        elif all(up is not None for _, up in bounds):
             total = sum(a * up for a, up in bounds)
-            found[own] = max(total + row.constant, 0.0) + 1e-6 * size
+            most = max(total + row.constant, 0.0) + 1e-6 * size
         else:
-            found[own] = _DEAREST * max(size, 1.0)
+            most = _DEAREST * max(size, 1.0)
+        found[own] = max(most, found.get(own, 0.0))
     return found

@@ -13,7 +13,7 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
-from tokenfleet.mix.model.index import Budget, Capex, Power, RackLimit, Row, Slack
+from tokenfleet.mix.model.index import Budget, Capex, Delivered, Power, RackLimit, Row, Slack
 from tokenfleet.mix.model.objectives import set_objective
 from tokenfleet.mix.model.stock import deliveries, fix_orders
 from tokenfleet.mix.solver.effort import Deadline
@@ -84,7 +84,7 @@ class _Asked:
         slacks = m.of(Slack)
         if not slacks or self.deadline.left() <= 0:
             return []
-        set_objective(m, {la: 1.0 / max(_size(problem, la.row), _NOISE) for la in slacks})
+        set_objective(m, {la: 1.0 / max(size_in_node(problem, la.row), _NOISE) for la in slacks})
         seconds = min(max(self.deadline.left() / 2, 0.5), _MOST_S)
         outcome = run(m.prob, SolveOptions(gap=1e-3, time_limit_s=seconds))
         if not outcome.has_incumbent:
@@ -96,8 +96,8 @@ class _Asked:
 def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:
     found: dict[str, None] = {}
     for row, amount in amounts.items():
-        if amount > _NOISE * max(_size(problem, row), _NOISE):
-            family, (node, own) = _family(row), _in_node(problem, row)
+        if amount > _NOISE * max(size_in_node(problem, row), _NOISE):
+            family, (node, own) = _family(row), in_own_node(problem, row)
             text = family.short(node.problem, own, family.unit.enough(amount))
             found[f"{node.name}: {text}{_until(problem, row)}"] = None
     return list(found)
@@ -109,7 +109,7 @@ def _until(problem: Problem, row: Row) -> str:
         return ""
     horizon, u = problem.horizon, problem.node_of(row.scope)
     assert horizon is not None
-    t, limit = horizon.nodes[u].period, _size(problem, row)
+    t, limit = horizon.nodes[u].period, size_in_node(problem, row)
     later = sorted(v for v in horizon.below(u) if horizon.nodes[v].period > t)
     brings = "racks_brought" if isinstance(row, RackLimit) else "provisioned_it_kw"
     blocks = {
@@ -134,31 +134,38 @@ def _blocks(problem: Problem) -> Iterator[tuple[int, Pool]]:
             yield o, pool
 
 
-def _size(problem: Problem, row: Row) -> float:
+def size_in_node(problem: Problem, row: Row) -> float:
     """The limit that a row holds, in its own unit."""
-    node, own = _in_node(problem, row)
+    node, own = in_own_node(problem, row)
     return _family(row).size(node.problem, own)
 
 
-def _in_node(problem: Problem, row: Row) -> tuple[Node, Row]:
+def node_of_row(problem: Problem, row: Row) -> int:
+    """The number of the node that a row is about."""
+    if isinstance(row, Capex | Budget | Delivered):
+        return row.node
+    block = getattr(row, "block", None)
+    return problem.node_of(only_block(block) if block is not None else row.scope)  # type: ignore[union-attr]
+
+
+def in_own_node(problem: Problem, row: Row) -> tuple[Node, Row]:
     """The node that a row is about, and the row as its own problem has it."""
-    horizon = problem.horizon
+    horizon, u = problem.horizon, node_of_row(problem, row)
     assert horizon is not None
+    node = horizon.nodes[u]
     if isinstance(row, Capex | Budget):
-        node = horizon.nodes[row.node]
         if isinstance(row, Capex) and not row.total:
             year = node.problem
             stated = replace(year.objective, capex_budget_usd=node.capex_budget_usd)
             node = replace(node, problem=replace(year, objective=stated))
         return node, row
+    first = sum(len(before.problem.blocks) for before in horizon.nodes[:u])
     block = getattr(row, "block", None)
-    scope = only_block(block) if block is not None else row.scope  # type: ignore[union-attr]
-    u = problem.node_of(scope)
-    first = sum(len(node.problem.blocks) for node in horizon.nodes[:u])
     if block is not None:
-        return horizon.nodes[u], row._replace(block=block - first)  # type: ignore[call-arg]
+        return node, row._replace(block=block - first)  # type: ignore[call-arg]
+    scope = row.scope  # type: ignore[union-attr]
     own = EVERY_BLOCK if scope == problem.in_node(u) else scope - first
-    return horizon.nodes[u], row._replace(scope=own)  # type: ignore[call-arg]
+    return node, row._replace(scope=own)  # type: ignore[call-arg]
 
 
 def _family(row: Row) -> Family:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pulp
 
@@ -124,12 +125,13 @@ def solve_horizon(
     watch: Watch | None = None,
     pinned: Mapping[Label, float] | None = None,
     kin: Kin | None = None,
+    at_least: Orders | None = None,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already,
-    `pinned` all of what runs in every node, so that orders alone are left to find; `part` are the
-    pairs that may be used where all are too many, with the bound that was proven of all.
-    `watch(value, bound)` is told of the best plan as it moves. `kin` is what is known of horizons
-    like this one.
+    `at_least` those that may only grow, `pinned` all of what runs in every node, so that orders
+    alone are left to find; `part` are the pairs that may be used where all are too many, with the
+    bound that was proven of all. `watch(value, bound)` is told of the best plan as it moves. `kin`
+    is what is known of horizons like this one.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short, but of
@@ -144,7 +146,7 @@ def solve_horizon(
             raise SchemaError(f"{node.name} has probability {node.probability:g}", "leave it out")
     problem = combined(name, horizon)
     pairs = None if part is None else part.pairs
-    m = _model(problem, fixed or {}, pairs, _most_scale(problem, options))
+    m = _model(problem, fixed or {}, pairs, _most_scale(problem, options), at_least or {})
     set_risk(m, risk or Risk())
     if kin is not None:
         kin.ask(m)
@@ -157,7 +159,7 @@ def solve_horizon(
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
-        all_of_it = pinned is None and (part is None or part.infeasible or bool(fixed))
+        all_of_it = pinned is None and (part is None or part.infeasible or bool(fixed or at_least))
         if found.status != "infeasible" or not all_of_it:
             text = "no plan was found within the time limit"
             raise NoPlanError(text, "give the solver more time")
@@ -247,15 +249,24 @@ def _most_scale(problem: Problem, options: SolveOptions) -> float:
 
 
 def _model(
-    problem: Problem, fixed: Orders, pairs: frozenset[tuple[int, int]] | None, scale_max: float
+    problem: Problem,
+    fixed: Orders,
+    pairs: frozenset[tuple[int, int]] | None,
+    scale_max: float,
+    at_least: Orders = MappingProxyType({}),
 ) -> FleetModel:
     frame = frame_of(problem, scale_max, every_system=True)
-    for (_, o), count in fixed.items():  # what was decided elsewhere may be more than is useful
+    for (_, o), count in (
+        *fixed.items(),
+        *at_least.items(),
+    ):  # what was decided elsewhere may be more than is useful
         frame.useful[problem.offers[o].pool] += count
         frame.standing[problem.offers[o].pool] += count
     m = build(problem, pairs=pairs, pools=range(len(problem.pools)), frame=frame)
     check_scaling(m)
     fix_orders(m, fixed)
+    for (u, o), count in at_least.items():
+        m.columns[Ordered(u, o)].lowBound = count
     return m
 
 

@@ -241,7 +241,7 @@ def limit_api_rate(m: FleetModel) -> None:
             pairs = [(m.columns[la], 1.0) for la in labels if la in m.columns]
             most = m.problem.at(only_block(b)).apis[a].max_rps
             if pairs and math.isfinite(most):
-                m.row(ApiRate(a, b), pairs, LE, most)
+                m.row(ApiRate(a, b), pairs + m.slack(ApiRate(a, b)), LE, most)
 
 
 def limit_capex(m: FleetModel) -> None:
@@ -526,6 +526,7 @@ FAMILIES: tuple[Family, ...] = (
         limit_api_rate,
         over="requests",
         grows=True,
+        gives_way=True,
         words="API rate",
         key="api_requests_per_s",
         field="max_rps",

@@ -7,7 +7,7 @@ scenario with servers to buy and an API the routes are `buy`, `API` and the `bes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tokenfleet.problem_data import Problem
 
@@ -15,12 +15,18 @@ MIX = "best mix"
 API = "API"
 
 
-def routes_of(
-    problem: Problem, terms: Mapping[str, float | None] | None = None
-) -> dict[str, Problem]:
-    """The problem with one way alone, by its name, and as it is; nothing where there is but one.
+@dataclass(frozen=True)
+class Way:
+    """One way alone: the offers of the problem that it is of, and whether APIs are."""
 
-    `terms` are years of a rental, by offer. What is owned already is of no route.
+    offers: frozenset[int]
+    apis: bool = False
+
+
+def ways_of(problem: Problem, terms: Mapping[str, float | None] | None = None) -> dict[str, Way]:
+    """Ways to get tokens, by their names; nothing where there is but one.
+
+    `terms` are years of a rental, by offer. What is owned already is of no way.
     """
     names: dict[int, str] = {}
     for o, offer in enumerate(problem.offers):
@@ -31,19 +37,27 @@ def routes_of(
             names[o] = "rent" if years is None else f"rent {years:g} year{'s' * (years != 1)}"
         elif offer.kind != "owned":
             names[o] = "buy"
-    found: dict[str, Problem] = {}
-    for name in sorted(set(names.values())):
-        kept = {o for o, of in names.items() if of == name}
-        found[name] = _alone(problem, kept, apis=False)
+    found = {
+        name: Way(frozenset(o for o, of in names.items() if of == name))
+        for name in sorted(set(names.values()))
+    }
     if problem.apis:
-        found[API] = _alone(problem, set(), apis=True)
-    return {**found, MIX: problem} if len(found) > 1 else {}
+        found[API] = Way(frozenset(), apis=True)
+    return found if len(found) > 1 else {}
 
 
-def _alone(problem: Problem, offers: set[int], *, apis: bool) -> Problem:
-    """The problem with some offers and, or, the APIs."""
+def routes_of(
+    problem: Problem, terms: Mapping[str, float | None] | None = None
+) -> dict[str, Problem]:
+    """The problem with one way alone, by its name, and as it is; nothing where there is but one."""
+    found = {name: _alone(problem, way) for name, way in ways_of(problem, terms).items()}
+    return {**found, MIX: problem} if found else {}
+
+
+def _alone(problem: Problem, way: Way) -> Problem:
+    """The problem with one way."""
     kept = tuple(
-        offer if o in offers else replace(offer, supply=0.0, supply_group=f"none {o}")
+        offer if o in way.offers else replace(offer, supply=0.0, supply_group=f"none {o}")
         for o, offer in enumerate(problem.offers)
     )
-    return replace(problem, offers=kept, apis=problem.apis if apis else ())
+    return replace(problem, offers=kept, apis=problem.apis if way.apis else ())
