@@ -42,7 +42,8 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "power_usd_per_kw_year", "price", "usd_per_mtok_input", "usd_per_mtok_output",
         "usd_per_request", "carbon_price_usd_per_t", "water_price_usd_per_m3",
         "value_usd_per_mtok_output", "shortfall_usd_per_request", "prices", "tariff", "resale",
-        "price_change_per_year", "end_value_share", "maintenance_by_age", "life_years", "upfront_fraction",
+        "price_change_per_year", "end_value_share", "maintenance_by_age", "upfront_fraction",
+        "life_years",
     ),
     "demand": ("demand", "classes", "lengths"),
     "limits": (
