@@ -23,10 +23,10 @@ from tiny_mix import Kind, Tiny, random_tiny, tiny_with_plans
 from tokenfleet.errors import SchemaError
 from tokenfleet.explanation import study as study_module
 from tokenfleet.explanation.case import open_case
-from tokenfleet.explanation.explain import _Session
 from tokenfleet.explanation.flip import Flip, apis, flip, offers_and_systems
 from tokenfleet.explanation.knobs import discounted
 from tokenfleet.explanation.prices import spend_on_api, spend_on_offers
+from tokenfleet.explanation.session import Session
 from tokenfleet.explanation.study import Study
 from tokenfleet.explanation.worth import worths
 from tokenfleet.mix.search.ratio import search_goal
@@ -337,7 +337,7 @@ def test_a_time_limit_keeps_what_was_found_and_an_unproven_plan_says_so() -> Non
     case = open_case(measured())
     case.study.base = replace(case.study.base, bound=case.study.base.loss * 0.9)
     case.study.again = lambda *_: case.study.base  # type: ignore[method-assign]
-    found = _Session(case, None).explained([], 0.0)
+    found = Session(case, None).explained([], 0.0)
     assert not found.proven and "not proven within its gap" in found.notes[0]
     assert "not proven" in explained.status(found)
 

@@ -20,7 +20,7 @@ from test_sweep_diff_model import measured
 from tokenfleet.explanation import repair as repair_module
 from tokenfleet.explanation import study as study_module
 from tokenfleet.explanation.case import open_case
-from tokenfleet.explanation.explain import _Session
+from tokenfleet.explanation.session import Session
 from tokenfleet.explanation.study import HardSolveError
 from tokenfleet.explanation.sweep import parse, points, write_points
 from tokenfleet.mix.search.ratio import search_goal
@@ -125,12 +125,12 @@ def test_a_set_that_was_not_found_in_time_is_told_from_none(
 def test_a_part_that_cannot_go_on_leaves_the_parts_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def too_hard(self: _Session) -> Any:
+    def too_hard(self: Session) -> Any:
         self._tell("the third row")
         raise HardSolveError("it is hard", "")
         yield
 
-    monkeypatch.setattr(_Session, "_worth", too_hard)
+    monkeypatch.setattr(Session, "_worth", too_hard)
     found = tf.explain(measured(), parts=["worth", "flip"], jobs=1)
     assert found.flip and not found.worth and not found.interrupted
     assert found.notes[0] == "the third row is not answered, nor what follows: it is hard"

@@ -13,7 +13,7 @@ from test_explain import pressed
 from test_sweep_diff_model import measured
 from tokenfleet.cli.plans import DEMO
 from tokenfleet.errors import SchemaError
-from tokenfleet.explanation.explain import PARTS
+from tokenfleet.explanation.parts import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.highs import STOP

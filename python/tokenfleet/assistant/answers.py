@@ -49,8 +49,8 @@ def explain(scenario: str, parts: list[str] | None = None, time_limit_s: float =
     `parts` are some of worth, flip, ranges, inputs, menu, repairs, tornado, crossover and measure;
     none is worth, flip, ranges, menu and repairs. `time_limit_s` is at most 600.
     """
-    from tokenfleet.explanation.explain import USUAL  # noqa: PLC0415 (loads the solver)
     from tokenfleet.explanation.explain import explain as explained  # noqa: PLC0415
+    from tokenfleet.explanation.parts import USUAL  # noqa: PLC0415 (loads the solver)
 
     def answer() -> dict[str, Any]:
         asked: Any = tuple(parts) if parts else USUAL

@@ -155,8 +155,8 @@ def _explain_many(
     plans: list[Path], folder: Path | None, asked: dict[str, Any], where: Where, as_json: bool
 ) -> None:
     """Each plan into a file of the folder; one that fails is said, and the others go on."""
-    from tokenfleet.explanation.explain import USUAL
     from tokenfleet.explanation.many import Question, explain_many, file_names
+    from tokenfleet.explanation.parts import USUAL
     from tokenfleet.files.whole import write_whole
     from tokenfleet.report import explained
 

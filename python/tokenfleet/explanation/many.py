@@ -10,7 +10,8 @@ from pathlib import Path
 from tokenfleet.catalog import Catalog
 from tokenfleet.compute.base import ComputeEngine
 from tokenfleet.errors import SchemaError
-from tokenfleet.explanation.explain import Part, explain
+from tokenfleet.explanation.explain import explain
+from tokenfleet.explanation.parts import Part
 from tokenfleet.explanation.rows import Explanation
 
 

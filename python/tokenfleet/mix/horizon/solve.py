@@ -256,10 +256,8 @@ def _model(
     at_least: Orders = MappingProxyType({}),
 ) -> FleetModel:
     frame = frame_of(problem, scale_max, every_system=True)
-    for (_, o), count in (
-        *fixed.items(),
-        *at_least.items(),
-    ):  # what was decided elsewhere may be more than is useful
+    # What was decided elsewhere may be more than is useful.
+    for (_, o), count in (*fixed.items(), *at_least.items()):
         frame.useful[problem.offers[o].pool] += count
         frame.standing[problem.offers[o].pool] += count
     m = build(problem, pairs=pairs, pools=range(len(problem.pools)), frame=frame)
