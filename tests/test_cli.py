@@ -360,7 +360,8 @@ def test_interrupt_before_a_plan_says_so() -> None:
         process.send_signal(signal.SIGINT)
         shown += rest(terminal)
         output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
+    # Python dies of the signal where it came inside an `exec`; a shell says 130 of both.
+    assert process.returncode in (130, -signal.SIGINT)
     assert json.loads(output)["error"]["type"] == "Interrupted"
     assert b"hint: no plan had been found yet" in shown
 

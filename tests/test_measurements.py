@@ -606,7 +606,7 @@ def test_import_export_import_is_the_identity(
         min_size=1,
         max_size=20,
     ),
-    value=st.floats(min_value=0, allow_nan=False, allow_infinity=False),
+    value=st.floats(min_value=0, max_value=1e18),
 )
 def test_any_text_and_value_survive_the_round_trip(text: str, value: float, tmp_path: Path) -> None:
     first = read("vllm.json").measurements[0]

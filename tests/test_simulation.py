@@ -36,6 +36,7 @@ def scenario(**workload: Any) -> Json:
     """One site with servers of eight accelerators, one workload of one class."""
     return {
         "name": "simulated",
+        "confidence": "expected",  # what the simulation has, which knows of no reserve
         "as_of": "2026-07-15",
         "price_vintage": "2026-07",
         "workloads": [
