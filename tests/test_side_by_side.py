@@ -13,6 +13,7 @@ from test_explain import pressed
 from test_sweep_diff_model import measured
 from tokenfleet.cli.plans import DEMO
 from tokenfleet.errors import SchemaError
+from tokenfleet.explanation import in_part
 from tokenfleet.explanation.parts import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.mix.solver.beside import Beside
@@ -27,6 +28,17 @@ def test_several_parts_at_a_time_answer_as_one_after_the_other() -> None:
     for found in (alone, together):
         found.pop("seconds")
     assert together == alone
+
+
+def test_what_is_cut_in_pieces_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flip prices of a problem that is searched in part, with the ranges that go with them."""
+    monkeypatch.setattr(in_part, "WHOLE", 0)
+    alone, together = (
+        tf.explain(measured(), parts=["flip", "ranges"], jobs=jobs) for jobs in (1, 2)
+    )
+    for rows in ("flip", "ranges"):
+        one, two = ([row.name for row in getattr(found, rows)] for found in (alone, together))
+        assert two == one and len(set(two)) == len(two) > 0
 
 
 @pytest.mark.parametrize("jobs", [0, -2])

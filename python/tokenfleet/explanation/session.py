@@ -353,7 +353,8 @@ class Session:
         an API together where plans are searched in part."""
         case = self.case
         if case.study.part is not None:
-            yield from ((target, None) for target in self._targets())
+            cut, cuts = self.cut
+            yield from ((target, None) for target in self._targets()[cut::cuts])
             return
         if not self.hosted:
             for target in self._asked(offers_and_systems(case.study, case.spend_on_offers())):
