@@ -34,6 +34,7 @@ from spread import Spread, peak_mb, spread
 from tokenfleet import optimize
 from tokenfleet.mix import solve
 from tokenfleet.mix.generate import generation, master
+from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.result import MixResult
 from tokenfleet.problem_data import Systems
 from tokenfleet.scenario.load import load_scenario
@@ -43,7 +44,7 @@ SIZES = {"big_plan": 12_000.0, "mid_plan": 1_500.0}
 # What makes models: the frame, the first relaxation, the pairs added to it, the model of the plan.
 BUILDERS = (
     (solve, "frame_of"),
-    (solve, "Pairs"),
+    (Pairs, "of"),
     (generation, "Master"),
     (master.Master, "add"),
     (solve, "build"),
