@@ -45,6 +45,16 @@ def test_the_plan_holds_about_as_many_systems_as_asked(
     assert systems == pytest.approx(fleet, rel=0.08)
 
 
+def test_the_bench_of_big_plans_times_what_it_names(
+    generator: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    bench = importlib.import_module("big_plan")
+    units = generator.sized(150.0, generator.units_per_system(1, **SHAPE))
+    found = bench._one(generator.scenario(1, units, gap=0.02, **SHAPE))
+    assert 0.0 < found["build_of_mix"] < 1.0 and found["systems"] > 0
+
+
 def test_a_seed_is_one_scenario(generator: ModuleType) -> None:
     texts = [json.dumps(generator.scenario(seed, 1_000.0, **SHAPE)) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
