@@ -21,7 +21,7 @@ from tokenfleet.explanation.case import Case, case_of, load_case, with_scenario
 from tokenfleet.explanation.knobs import Knob, turned_built
 from tokenfleet.explanation.promises import Changes
 from tokenfleet.explanation.rows import Step, Worth
-from tokenfleet.explanation.study import PROVEN, WITHIN, OutOfTimeError
+from tokenfleet.explanation.study import PROVEN, WITHIN, time_left
 from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import risk_of
 from tokenfleet.mix.horizon.combine import combined
@@ -206,9 +206,7 @@ class OverTime:
         Raises:
             OutOfTimeError: none is left.
         """
-        left = self.deadline.left()
-        if left <= 0:
-            raise OutOfTimeError("the time given for the explanation is used up", "give it more")
+        left = time_left(self.deadline)
         self.solves += 1
         limit = min(self.options.time_limit_s, left)
         return Effort.of(replace(self.options, time_limit_s=limit))

@@ -133,9 +133,7 @@ class Session:
             self.notes.append(incomplete(self.why, left))
         goal, wanted = study.problem.objective.goal, self.case.loaded.scenario.solver.gap
         if base is not None and base.gap > wanted:
-            self.notes.insert(
-                0, UNPROVEN,
-            )  # fmt: skip
+            self.notes.insert(0, UNPROVEN)
         if base is not None:
             self.notes += _other_than(self.case.plan, base)
         parts_found: dict[str, Any] = {name: tuple(of) for name, of in self.found.items()}

@@ -70,6 +70,18 @@ class HardSolveError(OutOfTimeError):
     """One solve ended at its own time before any plan; time for other questions is left."""
 
 
+def time_left(deadline: Deadline) -> float:
+    """Seconds that are left of those of an explanation.
+
+    Raises:
+        OutOfTimeError: none.
+    """
+    left = deadline.left()
+    if left <= 0:
+        raise OutOfTimeError("the time given for the explanation is used up", "give it more")
+    return left
+
+
 @dataclass(frozen=True)
 class Answer:
     """A plan, its loss and the proven bound of it: no plan has less than `bound`."""
@@ -389,9 +401,7 @@ class Study:
         Raises:
             OutOfTimeError: none is left.
         """
-        left = self.deadline.left()
-        if left <= 0:
-            raise OutOfTimeError("the time given for the explanation is used up", "give it more")
+        left = time_left(self.deadline)
         self._own[0] += 1
         longest = min(self.options.time_limit_s, LONGEST_S) * self.slowness.factor()
         limit = min(longest, left)
