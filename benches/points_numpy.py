@@ -30,10 +30,11 @@ class Curve:
     replica: ref.Replica
     one: ref.ClassOnReplica
     lanes: float
+    found: tuple[float, float]  # one in decode finds so many sequences, and this share of the mean
     fixed: Rows  # step time of each stretch is fixed + slope·n + host·n/(1 + n/half)
     slope: Rows
     starts: Rows  # sequences where each later stretch begins
-    entered: Rows  # steps per second at which it does
+    entered: Rows  # steps per second, times that share, at which it does
     host: float
     half: float
     own: list[tuple[float, float, float]]  # at the mean and percentiles: full batch, alone, steps
@@ -53,6 +54,8 @@ def curve_of(replica: ref.Replica, k: int) -> Curve:
     def straight(n: float) -> float:
         return replica.tau(n, one.attention_s) - host * n / (1.0 + n / half)
 
+    alone = ref.met(replica, 0.0)
+    others = (ref.met(replica, replica.batch) - alone) / replica.batch
     nodes = [0.0, *(2.0**i / per_lane for i in range(18) if 2.0**i / per_lane < replica.batch)]
     nodes.append(2.0 ** len(nodes[1:]) / per_lane)
     fixed, slope, entered = [], [], []
@@ -61,7 +64,7 @@ def curve_of(replica: ref.Replica, k: int) -> Curve:
         slope.append(s)
         fixed.append(straight(low) - s * low)
         if low > 0:
-            entered.append(low / replica.tau(low, one.attention_s))
+            entered.append((low - alone) / replica.tau(low, one.attention_s))
     own = [
         (
             kernel["ttft_fixed_s"] + one.prompt_s[i],
@@ -74,6 +77,7 @@ def curve_of(replica: ref.Replica, k: int) -> Curve:
         replica,
         one,
         lanes,
+        (alone, others),
         np.array(fixed),
         np.array(slope),
         np.array(nodes[1:-1]),
@@ -136,8 +140,8 @@ def _step(c: Curve, n: Rows, stretch: NDArray[np.intp]) -> Rows:
 
 
 def _steady(c: Curve, steps: Rows, stretch: NDArray[np.intp]) -> Rows:
-    """Root of n = steps·τ(n)."""
-    work = steps * c.fixed[stretch]
+    """Root of n = alone + steps·τ(n): what one in decode finds."""
+    work = c.found[0] + steps * c.fixed[stretch]
     left = 1.0 - steps * c.slope[stretch]
     a = left / c.half
     b = left - steps * c.host - work / c.half
@@ -196,10 +200,12 @@ def operate(  # noqa: PLR0915
     share = 1.0 - rate * prompt
     stretch_of_time = 1.0 / share
     # Sequences in decode.
+    alone_n, others_n = c.found
     steps = rate * one.steps * stretch_of_time
-    stretch = np.searchsorted(c.entered, steps, side="right")
-    n = np.minimum(_steady(c, steps, stretch), batch)
-    tau = _step(c, n, stretch)
+    stretch = np.searchsorted(c.entered, steps * others_n, side="right")
+    met = np.minimum(_steady(c, steps * others_n, stretch), batch)
+    tau = _step(c, met, stretch)
+    n = np.minimum(steps * tau, batch)
     # Waiting.
     held = one.prompt_s[0] + alone * one.alone_s[0]
     held += one.new[0] / layout.kernel["chunk_tokens"] * tau
@@ -210,8 +216,9 @@ def operate(  # noqa: PLR0915
     taken = _taken(batch, n + busy * c.lanes, u, prompts)
     uneven = 0.5 * one.load * np.maximum(one.output_spread, 1.0 + prompts)
     slots = (taken, uneven / (1.0 - u), np.log(np.maximum(taken, FEW)))
-    mean_wait = queue[0] * queue[1] + slots[0] * slots[1]
-    waits = {i: _wait([queue, slots], 1.0 - QUANTILE[i]) for i in {1, *ttft_at}}
+    queued, over = _queued(c, queue, {0, 1, *ttft_at, *tpot_at})
+    mean_wait = queue[0] * queue[1] + slots[0] * slots[1] - over[0]
+    waits = {i: _wait([queue, slots], 1.0 - QUANTILE[i]) - over[i] for i in {1, *ttft_at}}
     # TTFT.
     on_lane, burst = rate / c.lanes, c.lanes * prompt
     noise = on_lane * burst * burst * one.spread
@@ -223,8 +230,7 @@ def operate(  # noqa: PLR0915
     # TPOT.
     steady = tau * stretch_of_time / accepted
     behind = prompts * stretch_of_time
-    queued = queue[0] * queue[1]
-    mean_tpot = steady + behind * (held + queued) / one.later[0]
+    mean_tpot = steady + behind * (held + queued[0]) / one.later[0]
     tpot = dict.fromkeys(tpot_at, mean_tpot)
     if any(i > 1 for i in tpot_at):
         third = 3.0 * noise * stretch_of_time
@@ -237,9 +243,9 @@ def operate(  # noqa: PLR0915
         hit = np.where(on_lane * (tokens * steady) >= -math.log(p), burst, 0.0)
         longer = one.prompt_s[i] - one.prompt_s[0] + alone * (one.alone_s[i] - one.alone_s[0])
         longer = behind * np.maximum(longer, 0.0)
-        backlog = np.maximum(queue[1] * (queue[2] - math.log(1.0 - p)), 0.0)
-        backlog = behind * np.maximum(backlog - queued, 0.0)
+        backlog = behind * np.maximum(queued[i] - queued[0], 0.0)
         many = np.maximum(np.minimum(least_n + z * crowd_spread, batch), n)
+        many = alone_n + many * others_n
         crowded = _step(c, many, np.searchsorted(c.starts, many, side="right"))
         crowd = tokens * (crowded * stretch_of_time / accepted - steady)
         apart = together * together + backlog * backlog + longer * longer + crowd * crowd
@@ -255,6 +261,20 @@ def operate(  # noqa: PLR0915
     out = rate * c.output_tokens
     in_ms = [{i: 1e3 * s for i, s in seconds.items()} for seconds in (ttft, tpot)]
     return Operated(out, out / layout.gpus, in_ms[0], in_ms[1], watts, n)
+
+
+def _queued(
+    c: Curve, queue: tuple[Rows, Rows, Rows], wanted: set[int]
+) -> tuple[dict[int, Rows], dict[int, Rows]]:
+    """Waiting for the prompts ahead at the mean and percentiles, s, and by how much more that would
+    be if prompts did not share steps."""
+    busy, scale, ln_busy = queue
+    waits = {0: busy * scale}
+    for i in wanted - {0}:
+        waits[i] = np.maximum(scale * (ln_busy - math.log(1.0 - QUANTILE[i])), 0.0)
+    shared = busy / (1.0 + 2.0 * busy)
+    over = {i: np.maximum(shared * wait - 1.5 * c.chunk_s, 0.0) for i, wait in waits.items()}
+    return {i: waits[i] - over[i] for i in waits}, over
 
 
 def _own(c: Curve, i: int, alone: Rows, tau: Rows) -> Rows:

@@ -23,7 +23,7 @@ from reference.latency import (
 )
 from reference.memory import longest_kv, weight_bytes
 from reference.money import system_year
-from reference.pressure import Pressure, longest_step, of_any_mix, of_mix
+from reference.pressure import Pressure, longest_step, met, of_any_mix, of_mix
 from reference.replicas import ClassOnReplica, Replica, replica
 from reference.space import Configuration, configurations, has_figures, rate
 from reference.step import tokens_per_sequence
@@ -43,6 +43,7 @@ __all__ = [
     "joules_at_capacity",
     "longest_kv",
     "longest_step",
+    "met",
     "narrow_tail",
     "of_any_mix",
     "of_mix",
