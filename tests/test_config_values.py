@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from test_model_configs import DEEPSEEK_V4_FLASH, UNTIED, config, read
+from published_configs import DEEPSEEK_V4_FLASH, UNTIED, config, read
 
 Json = dict[str, Any]
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from published_configs import PUBLISHED, config
 from scenarios import buy, hall
-from test_model_configs import PUBLISHED, config
 from tokenfleet import evaluate, optimize_fleet
 from tokenfleet.cli.app import app
 
