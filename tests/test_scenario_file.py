@@ -144,8 +144,8 @@ def test_size_limit_and_odd_paths(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="is a folder"):
         load_scenario(tmp_path / "folder.yaml")
     assert "unknown ending" in error_of(tmp_path, YAML, "s.txt").message
-    assert "mapping" in error_of(tmp_path, "- a").message
-    assert "mapping" in error_of(tmp_path, "").message
+    assert "is a list" in error_of(tmp_path, "- a").message
+    assert "is empty" in error_of(tmp_path, "").message
 
 
 def test_yaml_words_and_numbers_are_those_of_json() -> None:

@@ -25,6 +25,7 @@ _CURES = (
     ("undefined alias", "put text that starts with * in quotes, or write out what it stands for"),
     ("another document", "keep one scenario in a file: leave out what follows ---"),
     ("a key is not a word", "write a field as `name: value`"),
+    ("expected comment or line break", "put text that starts with | or > in quotes"),
     ("merge keys", "write the fields out"),
     (
         "expected <document start>",
@@ -49,19 +50,25 @@ _TAB = re.compile(r" *\t")
 _LOOKALIKE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufe55\uff1a\uff0c]")
 _TEMPLATE = re.compile(r"\$\{|\{\{")
 _TWO_COLONS = re.compile(r":\s.*:\s")
+_MERGE = re.compile(r"(<{7}|={7}|>{7})(\s|$)")
+_FENCE = re.compile(r"\s*(```|~~~)")
+_DASH = re.compile(r"\s*([\u2010-\u2015\u2022\u2212*])\s")  # dashes and bullets that are no hyphen
+_NO_BLANK = re.compile(r"\s*-[^\s-]")
+_GLUED = re.compile(r"\s*(-\s+)?[A-Za-z_]\w*:[^\s/]")
+ANY_CURE = "compare it with a scenario that works: tokenfleet demo --save example.yaml"
 
 
 def yaml_fault(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
     """Place and nature of a fault, and its cure: ("line 6: a tab in the indentation", ...)."""
     mark, problem = error.problem_mark, str(error.problem)
     if mark is None:
-        return problem, "fix the YAML"
+        return problem, ANY_CURE
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     where = f"line {mark.line + 1}, column {mark.column + 1}"
     if _TAB.match(line):
         return f"{where}: a tab in the indentation", "indent with spaces: YAML takes no tabs"
-    foreign = _foreign(lines[: mark.line + 1])
+    foreign = _foreign(lines[: mark.line + 1]) or _left_over(lines, mark.line)
     if foreign:
         return foreign
     shown = f" at {line.strip()[:60]!r}" if line.strip() else ""
@@ -82,10 +89,39 @@ def _foreign(lines: list[str]) -> tuple[str, str] | None:
     return None
 
 
+def _left_over(lines: list[str], at: int) -> tuple[str, str] | None:
+    """What no YAML is meant to have: marks of a merge, a fence of Markdown, a dash that is none."""
+    for number, line in enumerate(lines, start=1):
+        if _MERGE.match(line):
+            what = f"line {number}: a mark of an unfinished merge, {line[:7]}"
+            return what, "keep one of the two sides and remove the marks"
+    for number, line in reversed(list(enumerate(lines[: at + 1], start=1))):
+        dash = _DASH.match(line)
+        if dash:
+            what = f"line {number}: {dash[1]!r} (U+{ord(dash[1]):04X}) in place of a hyphen"
+            return what, "start an entry of a list with - and a blank"
+        if _FENCE.match(line):
+            return f"line {number}: a fence of Markdown", f"remove the line {line.strip()[:20]}"
+    return None
+
+
+def _without_blank(lines: list[str], at: int) -> str:
+    """`-{id: a}` and `name:chat` are text to YAML: the nearest line above that lacks its blank."""
+    for number in range(at, max(at - 2, -1), -1):
+        if _NO_BLANK.match(lines[number]):
+            return f"put a blank after the - of line {number + 1}"
+        if _GLUED.match(lines[number]):
+            return f"put a blank after the colon of line {number + 1}"
+    return ""
+
+
 def _cure(error: yaml.MarkedYAMLError, lines: list[str], line: str) -> str:
     assert error.problem_mark is not None
     if _TEMPLATE.search(line):
         return "write the value itself: ${ } and {{ }} are not filled in"
+    glued = _without_blank(lines, min(error.problem_mark.line, len(lines) - 1))
+    if glued:
+        return glued
     if "mapping values" in str(error.problem) and _TWO_COLONS.search(line):
         return "put text that has a colon in quotes"
     begun = error.context_mark or error.problem_mark
@@ -94,7 +130,7 @@ def _cure(error: yaml.MarkedYAMLError, lines: list[str], line: str) -> str:
     for said, cure in _CURES:
         if said in str(error.problem):
             return cure.format(**numbers, opened=opened or "bracket")
-    return "fix the YAML"
+    return ANY_CURE
 
 
 def json_cure(error: json.JSONDecodeError) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.files.cures import json_cure, toml_cure, yaml_fault
+from tokenfleet.files.cures import ANY_CURE, json_cure, toml_cure, yaml_fault
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -259,7 +259,7 @@ def parse_yaml(text: str, source: str) -> Any:
         fault, cure = yaml_fault(error, text)
         raise SchemaError(f"{source}: {fault}", cure) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SchemaError(f"{source}: {str(error)[:200]}", "fix the YAML") from None
+        raise SchemaError(f"{source}: {str(error)[:200]}", ANY_CURE) from None
     if _expanded_size(data, {}) > MAX_NODES:
         raise SchemaError(
             f"{source}: aliases expand to more than {MAX_NODES} values", "write the values out"
@@ -290,7 +290,8 @@ def _check_yaml_events(text: str, source: str) -> None:
             if event.tag is not None and event.tag not in _YAML_TAGS:  # type: ignore[attr-defined]
                 tag, mark = str(event.tag)[:60], event.start_mark  # type: ignore[attr-defined]
                 where = f"line {mark.line + 1}: " if mark else ""
-                raise SchemaError(f"{source}: {where}tag {tag} is not allowed", "remove the tag")
+                hint = "remove the tag, or put text that starts with ! in quotes"
+                raise SchemaError(f"{source}: {where}tag {tag} is not allowed", hint)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

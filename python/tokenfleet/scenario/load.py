@@ -22,7 +22,7 @@ from tokenfleet.catalog.parts import priced_parts, with_parts
 from tokenfleet.catalog.tables import csv_table, read_csv
 from tokenfleet.errors import CatalogError, SchemaError
 from tokenfleet.files.frames import is_frame, rows_of
-from tokenfleet.files.kinds import is_plan
+from tokenfleet.files.kinds import is_plan, no_fields
 from tokenfleet.files.read import load_data
 from tokenfleet.importers.lengths import (
     classes_from_cdf,
@@ -99,7 +99,7 @@ def load_scenario(
     if isinstance(scenario, LoadedScenario):
         return scenario
     parsed, source, folder = _parse(scenario, base_dir, given or {})
-    own = [_resolve(folder, p, source) for p in parsed.catalog]
+    own = [_resolve(folder, p, source, f"catalog[{i}]") for i, p in enumerate(parsed.catalog)]
     catalog = _with_parts(merge_files(catalog or load_catalog(), own), parsed)
     table = parsed.columns if isinstance(parsed.columns, str) else None
     parsed = _with_columns(parsed, folder, source)
@@ -170,7 +170,7 @@ def _parse(
     path = Path(scenario)
     data = load_data(path)
     if not isinstance(data, dict):
-        raise SchemaError(f"{path}: should be a mapping of fields", "start with `name: ...`")
+        raise no_fields(path, data)
     _refuse_other_kinds(path, data)
     return Scenario.parse({**data, **given}, str(path)), str(path), base_dir or path.parent
 
@@ -185,8 +185,8 @@ def _refuse_other_kinds(path: Path, data: Mapping[str, Any]) -> None:
         raise SchemaError(f"{path}: is a catalog file, not a scenario", hint)
 
 
-def _resolve(folder: Path, name: str, source: str) -> Path:
-    """The file that a scenario names; it must be a regular file."""
+def _resolve(folder: Path, name: str, source: str, where: str) -> Path:
+    """The file that a scenario names in the field `where`; it must be a regular file."""
     path = folder / name
     try:
         found = path.is_file()
@@ -194,8 +194,8 @@ def _resolve(folder: Path, name: str, source: str) -> Path:
         found = False
     if not found:
         raise SchemaError(
-            f"{source}: file {name!r} is not found from {folder}",
-            "paths are relative to the folder of the scenario",
+            f"{source}: {where}: file {name!r} is not found from {folder}",
+            "check the name; paths are relative to the folder of the scenario",
         )
     return path
 
@@ -204,7 +204,7 @@ def _with_columns(scenario: Scenario, folder: Path, source: str) -> Scenario:
     """Reads measured columns from their file."""
     if not isinstance(scenario.columns, str):
         return scenario
-    path = _resolve(folder, scenario.columns, source)
+    path = _resolve(folder, scenario.columns, source, "columns")
     columns = tuple(csv_table(path, Column))
     if not columns:
         raise SchemaError(f"{path}: has no rows", "give at least one measured column")
@@ -282,12 +282,13 @@ class _ClassReader:
                 raise _no_prefixes(self.source, where, lengths.distribution)
             return row.request_classes(rate)
         if lengths.trace is not None and lengths.format is not None:
-            trace = read_trace(_resolve(self.folder, lengths.trace, self.source), lengths.format)
+            path = _resolve(self.folder, lengths.trace, self.source, f"{where}.lengths.trace")
+            trace = read_trace(path, lengths.format)
             return self._from_trace(trace, lengths.buckets, rate, where)
         name = str(lengths.cdf)
         if rate is None:
             raise _no_prefixes(self.source, where, name)
-        path = _resolve(self.folder, name, self.source)
+        path = _resolve(self.folder, name, self.source, f"{where}.lengths.cdf")
         return classes_from_cdf(path, lengths.buckets, rate)
 
     def _from_trace(
@@ -325,13 +326,14 @@ def _no_prefixes(source: str, where: str, name: str) -> SchemaError:
 
 def _day_curves(scenario: Scenario, folder: Path, source: str) -> dict[str, tuple[float, ...]]:
     curves = {}
-    for workload in scenario.workloads:
+    for i, workload in enumerate(scenario.workloads):
         load = workload.demand
         if load.day_curve is not None:
             mean = sum(load.day_curve) / len(load.day_curve)
             curves[workload.id] = tuple(v / mean for v in load.day_curve)
         elif load.trace_curve is not None:
-            path = _resolve(folder, load.trace_curve.trace, source)
+            where = f"workloads[{i}] (id {workload.id!r}).demand.trace_curve.trace"
+            path = _resolve(folder, load.trace_curve.trace, source, where)
             curves[workload.id] = rate_curve(read_trace(path, load.trace_curve.format))
     return curves
 
@@ -348,7 +350,7 @@ def _calibration(scenario: Scenario, folder: Path, source: str) -> Calibration:
     """The calibration of a scenario; without one the shipped one, for its intervals."""
     if scenario.calibration in ("none", "shipped"):
         return _shipped()
-    return Calibration.read(_resolve(folder, scenario.calibration, source))
+    return Calibration.read(_resolve(folder, scenario.calibration, source, "calibration"))
 
 
 def _unmeasured_versions(scenario: Scenario, calibration: Calibration) -> Iterator[SchemaWarning]:

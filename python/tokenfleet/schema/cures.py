@@ -11,107 +11,30 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from tokenfleet.schema.formats import WEIGHT_FORMATS, format_named
-from tokenfleet.schema.near import did_you_mean, nearest
+from tokenfleet.schema.meant import SCALES, TOLD, in_its_unit, near
+from tokenfleet.schema.near import did_you_mean
 
 _MAX_PLACES = 3
 _ALIKE = 0.7  # share of letters at which a word in place of a group is taken for one of its choices
-_AMOUNT = re.compile(r"\s*[$€]?\s*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s]*)\s*")
-# Other units of a quantity, as a share of the field's own.
-_SCALES: dict[str, dict[str, float]] = {
-    "kW": {"w": 1e-3, "kw": 1.0, "mw": 1e3},
-    "ms": {"us": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3, "min": 6e4},
-    "s": {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0},
-    "USD": {"usd": 1.0, "dollars": 1.0},
-    "fraction": {"%": 0.01},
-    "probability": {"%": 0.01},
-    "ratio": {"%": 0.01},
-}
-# Units in the names of fields: what is written, what is read, and by how much its number grows.
-_UNITS_OF_NAMES = tuple(
-    (re.compile(written), read, factor)
-    for written, read, factor in (
-        (r"_mw\b", "_kw", 1e3),
-        (r"_w\b", "_kw", 1e-3),
-        (r"_s(ec(onds?)?)?\b", "_ms", 1e3),
-        (r"_per_min(ute)?\b", "_per_s", 1 / 60),
-        (r"_per_h(our)?\b", "_per_s", 1 / 3600),
-        (r"_per_day\b", "_per_s", 1 / 86_400),
-        (r"_per_(1?k|1000|thousand)(_?tok(ens)?)?(?=_|\b)", "_per_mtok", 1e3),
-        (r"_usd_per_mwh\b", "_usd_per_kwh", 1e-3),
-        (r"(?<=_)(ct|cents?)_per_", "usd_per_", 1e-2),
-        (r"(?<=_)g_per_", "kg_per_", 1e-3),
-        (r"_per_gpu_month\b", "_per_gpu_h", 12 / 8760),
-        (r"_per_(1?m|million)(_?tok(ens)?)?(?=_|\b)", "_per_mtok", 1.0),
-    )
+# Signs before a number and quotes of typesetting about it say nothing that its field does not.
+_AMOUNT = re.compile(
+    r"[\s$€<=≤~≈“”‘’]*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s“”‘’]*)[\s“”‘’]*"
 )
+_GLUED = re.compile(r"#.*")  # a comment without a blank before it, which YAML takes for text
+_SPARES = re.compile(r"n\s*\+\s*(\d+)", re.IGNORECASE)
 _BARE = ("", "fraction", "probability", "ratio", "relative", "score")  # units that say nothing
+_SHARES = (*_BARE[1:4], "fraction/year", "1/year")  # units of shares that people give in percent
+_ALL = ("all", "any", "both", "everything", "*")
+_TRUE, _FALSE = ("yes", "on", "y", "true", "1"), ("no", "off", "n", "false", "0")
 _DATE = re.compile(r"(?:(\d{1,2})[./-](\d{1,2})[./-](\d{4})|(\d{4})[./-](\d{1,2})[./-](\d{1,2}))")
-# Words that people write for a field or a choice and that are spelt nothing like it.
-_MEANT = {
-    "rps": "requests_per_s",
-    "qps": "requests_per_s",
-    "requests_per_second": "requests_per_s",
-    "purchase": "buy",
-    "capex": "buy",
-    "price": "price_usd_per_system",
-    "lease": "rent",
-    "reserved": "rent",
-    "rental": "rent",
-    "cheapest": "least_cost",
-    "cost": "least_cost",
-    "tariff": "electricity_usd_per_kwh",
-    "tp": "tensor_parallel",
-    "pp": "pipeline_parallel",
-    "ep": "expert_parallel",
-    "dp": "attention_data_parallel",
-    "limits": "slos",
-    "sla": "slos",
-    "gpus": "systems",
-    "hardware": "systems",
-    "budget": "annual_budget_usd",
-    "type": "kind",
-    "median": "p50",
-    "average": "mean",
-    "avg": "mean",
-    "itl": "tpot",
-    "tbt": "tpot",
-    "inter_token_latency": "tpot",
-    "time_per_output_token": "tpot",
-    "time_to_first_token": "ttft",
-    "e2el": "e2e",
-    "latency": "slos",
-    "end_to_end": "e2e",
-    "quantization": "precisions",
-    "dtype": "precisions",
-    "redundancy": "reserve",
-    "spares": "reserve",
-}
-# Fields that people look for and that no field is by itself: beside which one, and what to write.
-_TOLD = (
-    (
-        r"(in|out)?(put_)?tokens_per_\w+",
-        "requests_per_s",
-        "requests_per_s: those tokens / tokens of one",
-    ),
-    (
-        r"(concurrent_)?users|concurrency",
-        "requests_per_s",
-        "requests_per_s: users x requests of one",
-    ),
-    (r"growth\w*", "horizon", "horizon, and requests_per_s_by_date in each demand"),
-    (
-        r"(ttft|tpot|itl|e2e)\w*",
-        "percentile",
-        "each limit as {metric: ttft, percentile: p95, limit_ms: 1000}",
-    ),
-    (r"currency", "price_vintage", "money in US dollars, and leave this out"),
-)
+_DIGITS = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_YEAR = re.compile(r"(?:Q([1-4])\s*)?(\d{4})(?:\s*Q([1-4]))?", re.IGNORECASE)
 
 
 def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
@@ -140,13 +63,14 @@ def _of_a_key(key: str, row: dict[str, Any], known: Sequence[str], model: type[B
     """What was meant by a field that is unknown."""
     told = (
         f"write {what}"
-        for written, beside, what in _TOLD
+        for written, beside, what in TOLD
         if beside in known and re.fullmatch(written, key.casefold())
     )
     return (
         _split_by_commas(key, row)
         or next(told, "")
         or _in_its_unit(key, row.get(key), known)
+        or _wrapped(key, row, known)
         or _belongs(key, known, model)
     )
 
@@ -156,10 +80,23 @@ def _split_by_commas(key: str, row: dict[str, Any]) -> str:
     entries = [(str(name), value) for name, value in row.items()]
     names = [name for name, _ in entries]
     at = names.index(key) if key in names else 0
-    if not key.isdigit() or at == 0 or entries[at][1] is not None:
+    if at == 0 or entries[at][1] is not None:
         return ""
     before, value = entries[at - 1]
-    return f"write numbers without commas: {before}: {value}{key}"
+    if key.isdigit():
+        return f"write numbers without commas: {before}: {value}{key}"
+    return f"write a list in brackets: {before}: [{value}, {key}]" if value is not None else ""
+
+
+def _wrapped(key: str, row: dict[str, Any], known: Sequence[str]) -> str:
+    """A group that nothing asked for: about a whole file, or an id with its row below it."""
+    inner = row.get(key)
+    if not isinstance(inner, dict) or len(row) > 1:
+        return ""
+    if "id" in known and "id" not in inner:
+        return f"write it as a row: - {{id: {key}, ...}}"
+    found = [name for name in map(str, inner) if name in known]
+    return f"leave {key}: out, and begin {found[0]} in the first column" if found else ""
 
 
 def field_at(model: type[BaseModel], loc: Sequence[Any]) -> FieldInfo | None:
@@ -206,29 +143,19 @@ def _places(model: type[BaseModel], above: str = "") -> dict[str, list[str]]:
 def _belongs(key: str, known: Sequence[str], model: type[BaseModel]) -> str:
     """A field that is spelt alike here, or stands elsewhere under this very name."""
     places = _places(model).get(key, [])[:_MAX_PLACES]
-    near = _near(key, known)
+    alike = near(key, known)
     if not places:
-        return f"did you mean {', '.join(near)}?" if near else did_you_mean(key, known)
+        return f"did you mean {', '.join(alike)}?" if alike else did_you_mean(key, known)
     shown = (place if place != key else f"{key} at the top" for place in places)
     level = f"it is {' or '.join(shown)}: move it there"
-    return f"did you mean {', '.join(near)}? Or {level}" if near else level
+    return f"did you mean {', '.join(alike)}? Or {level}" if alike else level
 
 
 def _in_its_unit(key: str, value: Any, known: Sequence[str]) -> str:
     """`power_mw: 0.025` becomes `power_kw: 25`: a known field, named after another unit."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    for written, read, factor in _UNITS_OF_NAMES:
-        name = written.sub(read, key.casefold())
-        if name != key and name in known:
-            return f"write {name}: {value * factor:.6g}"
-    return ""
-
-
-def _near(word: str, known: Sequence[str], alike: float = 0.5) -> list[str]:
-    """Known words for what was written: the one that is meant by it, else those spelt alike."""
-    meant = _MEANT.get(word.casefold(), "")
-    return [meant] if meant in known else nearest(word, known, alike=alike)
+    return in_its_unit(key, value, known)
 
 
 def _missing(name: str, field: FieldInfo | None) -> str:
@@ -275,7 +202,7 @@ def _choice(value: Any, choices: list[str], field: FieldInfo | None) -> str:
         return f"write p{value}"
     meant = _meant(str(value), choices)
     if len(choices) == 1:
-        return f"write {choices[0]}"
+        return f"write {choices[0].lower()}"
     return f"did you mean {meant}?" if meant else f"write one of {', '.join(choices)}"
 
 
@@ -284,20 +211,25 @@ def _meant(word: str, choices: Sequence[str]) -> str | None:
     if WEIGHT_FORMATS.keys() >= set(choices):
         named = format_named(word)
         return named.id if named is not None and named.id in choices else None
-    return next(iter(_near(word, choices)), None)
+    return next(iter(near(word, choices)), None)
 
 
 def _list(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     rows = list(rows_in(field.annotation)) if field is not None else []
     inner = next((next(iter(row.model_fields)) for row in rows), None)
     if isinstance(value, dict):
-        needed = [n for row in rows[:1] for n, f in row.model_fields.items() if f.is_required()]
+        needed = [
+            f.alias or n for row in rows[:1] for n, f in row.model_fields.items() if f.is_required()
+        ]
         shown = f", such as - {{{', '.join(f'{n}: ...' for n in needed)}}}" if needed else ""
         return f"write a list: start each entry with -{shown}"
     if inner:
         return f"write a list: start each entry with -, such as - {{{inner}: {value}, ...}}"
-    meant = _meant(str(value), _words(field)) if field is not None and _words(field) else None
-    return f"write a list: [{meant or value}]"
+    words = _words(field)
+    if str(value).casefold() in _ALL:
+        return f"write a list: [{', '.join(words)}]" if words else "leave it out: blank allows all"
+    entries = ", ".join(str(value).split("\n")).strip(", ")
+    return f"write a list: [{(_meant(entries, words) if words else None) or entries}]"
 
 
 def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]) -> str:
@@ -307,36 +239,63 @@ def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]
     name = f"{name}:" if loc and isinstance(loc[-1], str) else "-"
     inner = [(k, f) for m in models for k, f in m.model_fields.items()]
     for key, own in inner:
-        near = _near(value, _words(own), _ALIKE) if isinstance(value, str) else []
-        if near:
+        alike = near(value, _words(own), _ALIKE) if isinstance(value, str) else []
+        if alike:
             more = "" if name.endswith(":") else ", ..."
-            return f"write {name} {{{key}: {near[0]}{more}}}"
-    first = [(k, f) for k, f in inner if f.is_required()] or inner
-    if not first:
-        return "write its fields below it"
-    key, own = first[0]
+            return f"write {name} {{{key}: {alike[0]}{more}}}"
+    if not inner:
+        return _of_names(value, field)
+    needed = [f.alias or k for k, f in models[0].model_fields.items() if f.is_required()]
+    key, own = next(((k, f) for k, f in inner if f.is_required()), inner[0])
     amount = _amount(value, own) if _unit(own) else None
-    if amount and any(_takes(m, float(amount)) for m in models):
-        return f"write {name} {amount}"
-    return f"write its fields, such as {name} {{{key}: {amount or '...'}}}"
+    spares = _SPARES.fullmatch(value) if isinstance(value, str) else None
+    if spares and key == "systems_per_pool":
+        amount = spares[1]
+    if _takes(models, 1.0):
+        return f"write {name} {amount or 'a number'}, or a group with {', '.join(needed)}"
+    shown = [f"{key}: {amount or '...'}", *(f"{k}: ..." for k in needed if k != key)]
+    return f"write its fields, such as {name} {{{', '.join(shown)}}}"
 
 
-def _takes(model: type[BaseModel], value: float) -> bool:
+def _of_names(value: Any, field: FieldInfo | None) -> str:
+    """A mapping of names to values in place of one value, which some fields may be as well."""
+    amount = _amount(value, field) if isinstance(value, str) else None
+    return f"write {amount} without quotes" if amount else "write its fields below it: name: value"
+
+
+def _takes(models: Sequence[type[BaseModel]], value: float) -> bool:
     """Whether a plain number may stand for the whole group, as one length does for all requests."""
-    try:
-        model.model_validate(value)
-    except ValidationError:
-        return False
-    return True
+    for model in models:
+        try:
+            model.model_validate(value)
+        except ValidationError:
+            continue
+        return True
+    return False
 
 
 def _fraction(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
-    most = context["le"]
-    if 0.9 < most <= 1 < value < 2:
-        return f"write at most {most:g}; {value:g} % would be {value / 100:g}"
-    if 0.9 < most <= 1 < value <= 100:
+    most = context.get("le", context.get("lt"))
+    least = f"write at most {most:g}" if "le" in context else f"write less than {most:g}"
+    if 0.9 < most <= 1 <= value < 2:
+        return f"{least}; {value:g} % would be {value / 100:g}"
+    shares = 0.9 < most <= 1 or _unit(field) in _SHARES
+    if shares and most < value <= 100 and value / 100 <= most:
         return f"a share of 1, not of 100: {value:g} % is {value / 100:g}"
-    return f"write at most {most:g}"
+    return least
+
+
+def _least(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    """The least that a field takes; -1 for no limit is a habit of other files."""
+    told = f"write at least {context['ge']:g}"
+    return f"{told}, or unlimited" if value < 0 and "unlimited" in _words(field) else told
+
+
+def _flag(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    word = str(value).casefold()
+    if word in (*_TRUE, *_FALSE):
+        return f"write {'true' if word in _TRUE else 'false'}, without quotes"
+    return "write true or false"
 
 
 def _below(field: FieldInfo | None) -> str:
@@ -348,10 +307,29 @@ def _below(field: FieldInfo | None) -> str:
 
 def _number(value: Any, field: FieldInfo | None) -> str:
     """A plain number in place of text with a unit, a sign or quotes."""
+    if isinstance(value, list) and len(value) == 1 and _accepts(field, value[0]):
+        return f"write one number, not a list: {value[0]}"
     unit, amount = _unit(field), _amount(value, field)
     of = "" if unit in _BARE else f" of {unit}"
     told = f"write a plain number{of} without quotes"
-    return f"{told}: {amount}" if amount else told
+    return f"{told}: {amount}" if amount and _accepts(field, float(amount)) else told
+
+
+def _accepts(field: FieldInfo | None, value: Any) -> bool:
+    """Whether a field takes a value: what it would refuse next is no cure."""
+    if field is None:
+        return True
+    whole = isinstance(value, float) and value.is_integer()
+    kind: Any = field.annotation
+    for constraint in field.metadata:
+        kind = Annotated[kind, constraint]
+    for written in (value, int(value)) if whole else (value,):
+        try:
+            TypeAdapter(kind).validate_python(written)
+        except ValidationError:
+            continue
+        return True
+    return False
 
 
 def _whole(value: Any, field: FieldInfo | None) -> str:
@@ -365,20 +343,27 @@ def _whole(value: Any, field: FieldInfo | None) -> str:
 
 def _amount(value: Any, field: FieldInfo | None) -> str | None:
     """The number that "25000 W" or "$2M" is in the unit of a field; None where it is no number."""
-    match = _AMOUNT.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+    written_as = _GLUED.sub("", str(value))
+    match = _AMOUNT.fullmatch(written_as) if isinstance(value, str | int | float) else None
     if match is None:
         return None
     unit, written = _unit(field), match["unit"].casefold()
     scales = {"": 1.0, unit.casefold(): 1.0, "rps": 1.0, "k": 1e3, "m": 1e6}
-    scale = {**scales, **_SCALES.get(unit.split("/")[0].split(" ")[0], {})}.get(written)
+    counted = unit.split("/")[0].split(" ")[0]
+    scale = {counted.casefold(): 1.0, **scales, **SCALES.get(counted, {})}.get(written)
     digits = re.sub(r"[,_ ]", "", match["digits"])
     return None if scale is None else f"{float(digits) * scale:.12g}"
 
 
 def _date(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
-    match = _DATE.fullmatch(str(value).strip())
+    said = _DIGITS.sub(r"\1-\2-\3", str(value).strip().partition(" ")[0])
+    match = _DATE.fullmatch(str(value).strip()) or _DATE.fullmatch(said)
     if match is None:
-        return "write year-month-day: 2026-07-01"
+        quarter = _YEAR.fullmatch(str(value).strip())
+        if quarter is None:
+            return "write year-month-day: 2026-07-01"
+        month = 3 * int(quarter[1] or quarter[3] or 1) - 2
+        return f"write year-month-day: {quarter[2]}-{month:02}-01"
     parts = [int(part) for part in match.groups() if part]
     first, second, year = parts if match[1] else (parts[2], parts[1], parts[0])
     days = [_day(year, second, first), *([_day(year, first, second)] if match[1] else [])]
@@ -396,7 +381,9 @@ def _day(year: int, month: int, day: int) -> str:
 def _text(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     if isinstance(value, list):
         return "write one name, not a list"
-    return f'write it in quotes: "{value}"' if not isinstance(value, dict) else "write one name"
+    if isinstance(value, dict):
+        return "write one name"
+    return f'write it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
 
 
 _CURES: dict[str, Any] = {
@@ -405,20 +392,20 @@ _CURES: dict[str, Any] = {
     "model_attributes_type": _group,
     "dict_type": _group,
     "less_than_equal": _fraction,
+    "less_than": _fraction,
     "iso_date": _date,
     "string_type": _text,
     "float_type": lambda value, context, field, loc: _number(value, field),
     "int_type": lambda value, context, field, loc: _whole(value, field),
     "int_from_float": lambda value, context, field, loc: _whole(value, field),
     "finite_number": lambda *_: "write a finite number; for no limit write unlimited where allowed",
-    "bool_type": lambda *_: "write true or false",
+    "bool_type": _flag,
     "greater_than": lambda value, context, field, loc: (
         f"write more than {context['gt']:g}"
         if context["gt"]
         else "zero and negative values are not allowed here"
     ),
-    "less_than": lambda value, context, field, loc: f"write less than {context['lt']:g}",
-    "greater_than_equal": lambda value, context, field, loc: f"write at least {context['ge']:g}",
+    "greater_than_equal": _least,
     "blank_name": lambda *_: "write a name in plain letters",
     "control_character": lambda *_: "leave characters out that nobody sees",
     "padded_name": lambda value, *_: f'write it without: "{value.strip()}"',

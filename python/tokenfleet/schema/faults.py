@@ -120,6 +120,7 @@ def _message(item: Any, context: dict[str, Any]) -> str:
     message = _MESSAGES.get(item["type"], str(item["msg"]))
     if context.get("expected") == "'unlimited'":
         message = "should be a number or unlimited"
+    message = message.replace("should be True", "should be true")
     message = message[0].lower() + message[1:]
     if item["type"] in ("missing", "rejected"):
         return message

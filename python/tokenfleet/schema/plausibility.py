@@ -19,6 +19,7 @@ from tokenfleet.schema.workload import FreeDemand
 _LIMIT_MS = {"ttft": (10.0, 600_000.0), "tpot": (1.0, 2_000.0), "e2e": (50.0, 3_600_000.0)}
 _PERCENTILES = get_args(Percentile)
 _MAX_KW_PER_RACK = 1_000.0
+_MAX_W_PER_GPU = 5_000.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def scenario_warnings(scenario: Scenario) -> tuple[SchemaWarning, ...]:
     found.extend(_density(scenario))
     found.extend(_near_ids(scenario))
     found.extend(_aims(scenario))
+    found.extend(_without_effect(scenario))
+    found.extend(_measured(scenario))
     return tuple(found)
 
 
@@ -102,6 +105,44 @@ def _band(value: Any, path: str, extra: Any) -> Iterator[SchemaWarning]:
 def _implausible(path: str, value: float, unit: str, side: str, cause: str) -> SchemaWarning:
     question = f"; did you mean {cause}?" if cause else ""
     return SchemaWarning(path, f"{value:g} {unit} is unusually {side}{question}")
+
+
+def _without_effect(scenario: Scenario) -> Iterator[SchemaWarning]:
+    """What is stated and changes nothing, so that somebody may believe that it does."""
+    origins = {o for w in scenario.workloads for c in w.classes or () for o in c.origin_shares}
+    derived = any(w.classes is None for w in scenario.workloads)
+    for i, site in enumerate(scenario.sites):
+        path = f"sites[{i}] (id {site.id!r})"
+        if site.power_usd_per_kw_year and not site.power_is_contracted:
+            text = "has no effect without power_is_contracted: true"
+            yield SchemaWarning(f"{path}.power_usd_per_kw_year", text)
+        unknown = sorted(site.round_trip_ms.keys() - origins)
+        if unknown and not derived:
+            text = f"no request comes from {', '.join(unknown)}: name origins in the classes"
+            yield SchemaWarning(f"{path}.round_trip_ms", text)
+    for i, offer in enumerate(scenario.offers):
+        path = f"offers[{i}] (id {offer.id!r})"
+        priced = offer.price_usd_per_system or offer.price_usd_per_gpu_h
+        if offer.term_years is not None and offer.kind != "rent":
+            text = f"has no effect: {offer.kind} has no contract of years"
+            yield SchemaWarning(f"{path}.term_years", text)
+        if offer.price_tier is not None and priced:
+            text = "has no effect beside a price of your own"
+            yield SchemaWarning(f"{path}.price_tier", text)
+        if offer.kind == "spot" and not any(w.interruptible for w in scenario.workloads):
+            text = "spot serves workloads with interruptible: true alone, and there is none"
+            yield SchemaWarning(f"{path}.kind", text)
+
+
+def _measured(scenario: Scenario) -> Iterator[SchemaWarning]:
+    """Rows of measured columns that draw more than accelerators do."""
+    if scenario.columns is None or isinstance(scenario.columns, str):
+        return
+    for i, row in enumerate(scenario.columns):
+        if row.watts is not None and row.watts > _MAX_W_PER_GPU * row.gpus:
+            cause = "mW" if row.watts > 1e5 * row.gpus else "the watts of a whole rack"
+            what = "W of one accelerator" if row.gpus == 1 else f"W of {row.gpus} accelerators"
+            yield _implausible(f"columns[{i}].watts", row.watts, what, "high", cause)
 
 
 def _aims(scenario: Scenario) -> Iterator[SchemaWarning]:

@@ -75,6 +75,9 @@ def second_moment(mean: float, quantiles: Sequence[float]) -> float:
     return max(square * (mean / shape_mean) ** 2, mean * mean)
 
 
+_LENGTH = ("mean", "p50", "p90", "p95", "p99", "max")
+
+
 class Length(Row):
     """Distribution of a token count of one class; a plain number is a fixed length."""
 
@@ -92,10 +95,15 @@ class Length(Row):
     @classmethod
     def _fixed(cls, data: Any) -> Any:
         if isinstance(data, int | float) and not isinstance(data, bool):
-            if not 0 < data < 1e300:
-                text = f"should be a finite number above zero, got {data!r:.40}"
+            if not 1 <= data < 1e300:
+                text = f"should be a finite number of at least one, got {data!r:.40}"
                 raise rejected(text, "", "write how many tokens; a request has one at least")
-            return dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "max"), data)
+            return dict.fromkeys(_LENGTH, data)
+        if isinstance(data, dict) and data.keys() < set(_LENGTH):
+            without = ", ".join(name for name in _LENGTH if name not in data)
+            only = data.get("mean", next(iter(data.values()), 500))
+            hint = f"add them, or write one length for all requests, such as {only!r:.40}"
+            raise rejected(f"has no {without}", "", hint)
         return data
 
     @model_validator(mode="after")
