@@ -24,6 +24,7 @@ from test_cli import run, small
 from tokenfleet.batch import BatchOptions, run_batch
 from tokenfleet.batch.files import find_scenarios, result_name, write_inside
 from tokenfleet.batch.solve import Answer, Task, solve
+from tokenfleet.cli.app import app
 from tokenfleet.compute import open_engine, processes
 from tokenfleet.errors import SchemaError, SolverError
 
@@ -298,3 +299,14 @@ def test_folders_that_are_not_a_batch_are_left_alone(tmp_path: Path) -> None:
         find_scenarios([tmp_path / "nowhere"])
     with pytest.raises(SchemaError, match="holds no scenario"):
         find_scenarios([other])
+
+
+def test_a_reason_is_told_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of 80 columns has no room for it: it stands below, to its last word."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "worse.yaml").write_text("name: x\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        app(["batch", str(tmp_path / "in"), "-o", str(tmp_path / "out")], prog_name="tokenfleet")
+    said = capsys.readouterr().out
+    assert "…" not in said and max(map(len, said.splitlines())) <= 80
+    assert "workloads: field required" in " ".join(said.split())

@@ -83,7 +83,7 @@ def test_a_plan_is_shown_in_one_line(plan: Plan) -> None:
     ("path", "value", "text"),
     [
         ("systems", ..., "is not a plan"),
-        ("schema_version", 2, "schema_version: is 2, should be 8"),
+        ("schema_version", 2, "schema_version: is 2, should be 9"),
         ("gpus", "8", "gpus: "),
         ("systems/0/count", -1, "systems[0].count: "),
         ("systems/0/count", 1.5, "systems[0].count: "),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import pytest
+from rich.console import Console
 
 import tokenfleet as tf
 from test_explain import pressed
+from test_mistakes_of_files import BASE, DEMAND, OFFER, written
 from test_sweep_diff_model import measured
 from tokenfleet.cli.plans import DEMO
 from tokenfleet.errors import SchemaError
@@ -18,6 +22,7 @@ from tokenfleet.explanation.parts import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
 from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.highs import STOP
+from tokenfleet.report.terminal import render
 from tokenfleet.scenario.load import with_solver
 
 
@@ -107,3 +112,23 @@ def test_both_answers_and_each_way_are_the_same_on_one_thread() -> None:
     assert alone.other == together.other
     assert alone.ways == together.ways
     assert alone.objective_value == together.objective_value
+
+
+def test_a_way_alone_says_what_it_cannot_serve(tmp_path: Path) -> None:
+    """One owned system of eight replicas of 5 requests/s serves 40 of 60; nothing is for sale."""
+    text = BASE.replace(OFFER, "{id: h100, system: h100_sxm_8, kind: buy, supply: 1}")
+    api = "{id: bill, workload: chat, region: eu, usd_per_mtok_input: 1, usd_per_mtok_output: 1"
+    text = text.replace(DEMAND, "{requests_per_s: 60}").replace(
+        "columns:", f"apis:\n  - {api}, max_requests_per_s: 30, slo_attested: true}}\ncolumns:"
+    )
+    plan = tf.optimize_fleet(written(tmp_path, text), alone=True)
+    told = {way.name: (way.impossible, way.why) for way in plan.ways}
+    chat = "workload chat, class turn:"
+    assert told == {
+        "buy": (True, f"{chat} 20 of 60 requests/s cannot be served"),
+        "API": (True, f"{chat} 30 of 60 requests/s cannot be served"),
+    }
+    console = Console(file=io.StringIO(), width=80)
+    render(plan, console)
+    said = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert f"buy: {chat} 20 of 60 requests/s cannot be served" in said

@@ -94,3 +94,12 @@ class InfeasibleError(TokenfleetError):
 
 class SolverError(TokenfleetError):
     """The solver failed, or its answer did not pass the independent check."""
+
+
+class QuestionError(SolverError):
+    """A question that no solver answers as it is asked: without end, or of numbers too far apart.
+
+    The input is at fault, not the solver: another run ends alike.
+    """
+
+    exit_code = 2

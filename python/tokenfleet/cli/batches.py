@@ -19,6 +19,8 @@ from tokenfleet.cli.options import (
     TimeLimitOption,
 )
 from tokenfleet.cli.where import AddressOption, EngineOption, JobsOption, Where, opened
+from tokenfleet.files.plain import plain
+from tokenfleet.report.numbers import percent
 
 if TYPE_CHECKING:
     from tokenfleet.compute import ComputeEngine
@@ -35,8 +37,6 @@ _SHOWN = {
     "gpus": "GPUs",
     "systems": "systems",
 }
-
-_WIDEST = 60  # characters of a cell; the files have the rest
 
 
 def batch(
@@ -132,13 +132,17 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     gone = {name for name in costs if all(row[name] is None for row in rows)} - {costs[0]}
     titles = {name: title for name, title in _SHOWN.items() if name not in gone}
     numbers = {*costs, "gap", "gpus"}
-    shown = [{**row, "systems": row["systems"] or row["error"]} for row in rows]
     show_grid(
         [(title, name in numbers) for name, title in titles.items()],
-        ([_short(brief(row[name])) for name in titles] for row in shown),
+        ([_cell(name, row[name]) for name in titles] for row in rows),
     )
+    for row in rows:
+        if row["error"]:
+            say(f"{plain(row['scenario'])}: {plain(row['error'])}")
 
 
-def _short(text: str) -> str:
-    text = text.replace("\n", " ")
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+def _cell(name: str, value: Any) -> str:
+    """A figure in few characters; a gap in percent, as a plan says it."""
+    if name == "gap" and value is not None:
+        return percent(value)
+    return brief(value).replace("\n", " ")

@@ -321,9 +321,10 @@ def _say_points(rows: list[SweepPoint]) -> None:
         say("no setting was solved")
         return
     names = list(rows[0].factors)
-    head = [*names, "USD/year", "USD/Mtok out", "GPUs", "", "systems"]
+    head = [*names, "USD/year", "USD/Mtok out", "GPUs", "by API", "mix", "systems"]
+    say(f"{' and '.join(names)}: times what the scenario says; by API: share of the requests")
     show_grid(
-        [(name, name not in ("", "systems")) for name in head],
+        [(name, name not in ("mix", "systems")) for name in head],
         (explained.sweep_point(row) for row in rows),
     )
 

@@ -39,8 +39,8 @@ _SHOWN = {
     "batch_limit": "batch",
     "classes": "classes",
     "requests_per_s_per_gpu": "req/s/GPU",
-    "ttft_p95_ms": "TTFT p95",
-    "tpot_p95_ms": "TPOT p95",
+    "ttft_p95_ms": "TTFT p95 ms",
+    "tpot_p95_ms": "TPOT p95 ms",
 }
 _MAGIC = (b"PAR1", b"ARROW1")  # of tables
 _SCENARIOS = (".yaml", ".yml", ".toml", ".json")
@@ -167,7 +167,7 @@ def _record(columns: Columns, i: int) -> dict[str, Any]:
 
 def _show(columns: Columns, rows: Sequence[int], by: str) -> None:
     count = len(columns["workload"])
-    say(f"{count:,} points kept after pruning; the best {len(rows)} by {by}:")
+    say(f"{count:,} points kept after pruning; the best {len(rows)} by {_SHOWN.get(by, by)}:")
     shown = {**_SHOWN, by: _SHOWN.get(by, by)}
     show_grid(
         [(title, columns[name].dtype.kind in "iuf") for name, title in shown.items()],

@@ -33,10 +33,10 @@ _SHOWN = {
     "tp": "TP",
     "batch_limit": "batch",
     "utilisation": "load",
-    "cost_per_mtok_output_usd": "$/Mtok",
+    "cost_per_mtok_output_usd": "$/Mtok out",
     "output_tokens_per_s_per_gpu": "tok/s/GPU",
-    "ttft_p99_ms": "TTFT p99",
-    "tpot_p99_ms": "TPOT p99",
+    "ttft_p99_ms": "TTFT p99 ms",
+    "tpot_p99_ms": "TPOT p99 ms",
 }
 
 

@@ -245,6 +245,11 @@ class SweepPoint(Row):
     cost_per_mtok_output_usd: Number | None = quantity("Whole cost over output tokens", "USD/Mtok")
     gpus: Count = quantity("Accelerators of all systems", "accelerators")
     systems: dict[Word, Count] = quantity("Systems, by offer and site", "systems")
+    api_share: NonNegative | None = quantity(
+        "Share of the requests that hosted APIs serve; null: none are served, or over time",
+        "1",
+        default=None,
+    )
     first_orders: dict[Word, Count] = quantity(
         "Over time: what is ordered in the first period, by offer and site", "systems", default={}
     )

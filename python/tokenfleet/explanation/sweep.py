@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,10 +27,11 @@ from tokenfleet.explanation.study import (
 from tokenfleet.files.frames import Columns
 from tokenfleet.files.plain import finite
 from tokenfleet.files.whole import whole_file
+from tokenfleet.mix.model import Label
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.plan.explored import HowGot, Swing
 from tokenfleet.problem.build import Progress
-from tokenfleet.problem_data import Api, Systems
+from tokenfleet.problem_data import Api, Flow, Problem, Systems
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER}):(\d+)")
@@ -136,9 +137,22 @@ def _point(
         cost_per_mtok_output_usd=found.annual_cost_usd * 1e6 / output if output > 0 else None,
         gpus=sum(count * gpus[offer] for offer, count in systems.items()),
         systems=systems,
+        api_share=_api_share(problem, found.values),
         mix_changed=before is not None and before != systems,
         how=found.how,
     )
+
+
+def _api_share(problem: Problem, values: Mapping[Label, float]) -> float | None:
+    """Share of the requests of a year that hosted APIs serve; None: none are served."""
+    by_api = own = 0.0
+    for label, rate in values.items():
+        if isinstance(label, Api):
+            by_api += rate * problem.blocks[label.block].hours
+        elif isinstance(label, Flow) and problem.candidates[label.candidate].role != "prefill":
+            own += rate * problem.blocks[label.block].hours
+    served = by_api + own
+    return by_api / served if served > 0 else None
 
 
 def without_plan(

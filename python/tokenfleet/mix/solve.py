@@ -36,6 +36,7 @@ from tokenfleet.mix.why.infeasible import (
     check_scaling,
     describe,
     explain_infeasible,
+    unserved,
 )
 from tokenfleet.mix.why.infeasible_large import explain_large
 from tokenfleet.mix.why.single import Contest, WholeContest, best_single_system
@@ -196,20 +197,25 @@ class Alone:
 
     best: MixResult | None
     impossible: bool = False  # proven: there is no plan
+    why: str = ""  # what no plan serves, where that is known
 
 
 def best_alone(problem: Problem, options: SolveOptions) -> Alone:
-    """The best plan of a problem that need not have one; no reason is sought why it has none."""
+    """The best plan of a problem that need not have one, or what keeps it from having any."""
     effort = Effort.of(options).impatient()
     try:
         check_problem(problem)
         whole = not is_generated(problem)
         m, found = (_whole_or_none if whole else plan_or_none)(problem, effort)
-    except (InfeasibleError, NoTokenError):
-        return Alone(None, impossible=True)
+    except InfeasibleError as error:
+        return Alone(None, impossible=True, why=next(iter(error.conflicts), ""))
+    except NoTokenError as error:
+        return Alone(None, impossible=True, why=error.message)
     if found.values:
         return Alone(result_of(m, found))
-    return Alone(None, impossible=whole and found.status == "infeasible")
+    if not whole or found.status != "infeasible":
+        return Alone(None)
+    return Alone(None, impossible=True, why=unserved(problem, options))
 
 
 def _whole_or_none(problem: Problem, effort: Effort) -> tuple[FleetModel, Found]:

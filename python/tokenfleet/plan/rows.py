@@ -40,7 +40,7 @@ from tokenfleet.schema.fields import (
 from tokenfleet.schema.near import did_you_mean
 from tokenfleet.schema.rows import Row, rejected, validate
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 AGAIN = "make the plan again: tokenfleet plan SCENARIO -o PLAN"
 MAX_BYTES = 256 * 1024 * 1024  # of a plan's file: a plan of 5,000 systems has about 10 MB
 _NO_SYSTEMS = ("api_tokens", "shortfall", "further_system_types")  # items of no system
@@ -364,6 +364,7 @@ class Way(Row):
     capex_usd: NonNegative | None = quantity("Paid up front for it", "USD")
     gpus: Count | None = quantity("Its accelerators, at the peak", "accelerators")
     impossible: Flag = about("Whether it is proven that alone it has no plan", default=False)
+    why: Word | None = about("What alone it cannot serve; null: it has a plan, or nobody knows")
 
 
 class BestSingle(Row):
@@ -683,7 +684,7 @@ class Plan(Row):
     exploration: Exploration | None = about(
         "Plans beside this one; the key is absent where `--explore` was not asked for", default=None
     )
-    schema_version: Literal[8] = about("Version of these keys", default=SCHEMA_VERSION)
+    schema_version: Literal[9] = about("Version of these keys", default=SCHEMA_VERSION)
 
     def __repr__(self) -> str:
         """The plan in one line: `Plan('hall', 8 GPUs, 96,500 USD a year, optimal)`."""

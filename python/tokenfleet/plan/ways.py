@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokenfleet.files.plain import finite
+from tokenfleet.files.plain import finite, plain
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import Alone
 from tokenfleet.plan.by_block import PlanNumbers
@@ -27,7 +27,8 @@ def _way(name: str, way: Alone, found: MixResult) -> Way:
     mix = way.best
     if mix is None:
         none = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
-        return Way(name=name, gpus=None, impossible=way.impossible, **dict.fromkeys(none))
+        why = plain(way.why) or None
+        return Way(name=name, gpus=None, impossible=way.impossible, why=why, **dict.fromkeys(none))
     problem, held = mix.problem, dict[int, float]()
     for o, counts in PlanNumbers(mix).systems.items():
         held[o] = max(counts)
@@ -35,6 +36,7 @@ def _way(name: str, way: Alone, found: MixResult) -> Way:
     return Way(
         name=name,
         impossible=False,
+        why=None,
         objective_value=mix.value,
         difference_relative=mix.value / found.value - 1.0 if found.value else None,
         gap=finite(mix.gap),

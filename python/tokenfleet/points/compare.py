@@ -460,7 +460,11 @@ def _unequal(
     if speed is None:
         return []
     sides = _model_side(pair, 0, speed, None, True), _model_side(pair, 1, speed, drafts, False)
-    basis = f"model at {speed:.0f} tokens/s/user, first plain and alone, second with everything"
+    plain, other = (system.id for system in pair.systems)
+    basis = (
+        f"model at {speed:.0f} tokens/s/user, one {plain} without speculation, {other} with "
+        "speculation and pools apart"
+    )
     return [PairPoint(basis, *sides)]
 
 

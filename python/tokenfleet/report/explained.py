@@ -133,7 +133,8 @@ def flip(row: FlipPrice) -> str:
             if off < 0
             else f"{number(row.flip_price)} {row.unit} ({change} {number(row.price)})"
         )
-    verb = "leaves the plan above" if row.verdict == "leaves" else "enters the plan at"
+    ends = "" if name.startswith("systems of type") else "s"  # of systems or of one offer
+    verb = f"leave{ends} the plan above" if row.verdict == "leaves" else f"enter{ends} the plan at"
     beside = row.systems_without if row.verdict == "leaves" else row.systems_with
     if row.how == "relaxation":  # no plan was found that holds it
         return plain(f"{name} {verb} {change}{_by(row.how)}")
@@ -375,13 +376,14 @@ def sweep_point(row: SweepPoint) -> list[str]:
     factors = [number(f) for f in row.factors.values()]
     if not row.feasible:
         said = "not answered" if row.feasible is None else "no plan"
-        return [*factors, said, "", "", "", ""]
+        return [*factors, said, "", "", "", "", ""]
     first = f"; first {_systems(row.first_orders)}" if row.first_orders else ""
     return [
         *factors,
         number(row.annual_cost_usd),
         number(row.cost_per_mtok_output_usd),
         f"{row.gpus:,}",
+        "–" if row.api_share is None else f"{row.api_share:.0%}",
         "changed" if row.mix_changed else "",
         plain(f"{_systems(row.systems)}{first}"),
     ]

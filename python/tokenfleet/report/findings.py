@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from tokenfleet.files.plain import listed, plain
-from tokenfleet.plan.rows import ALL_REQUESTS, Plan, Promise, Systems
+from tokenfleet.plan.rows import ALL_REQUESTS, Plan, Promise, Systems, Way
 from tokenfleet.report import words
 from tokenfleet.report.numbers import (
     count,
@@ -239,10 +239,14 @@ def ways_title(plan: Plan) -> str:
     return sentence(plain(f"{found.name} alone {against(plan, relative)}"))
 
 
-def no_way(names: Sequence[str], *, impossible: bool) -> str:
-    """Ways that have no plan alone, or of which none was found, whether or not there is one."""
-    what = "nothing meets every requirement" if impossible else "no plan was found"
-    return plain(f"Alone, {what} by: {', '.join(names)}.")
+def no_way(ways: Sequence[Way]) -> list[str]:
+    """Ways that have no plan alone, with what keeps them from it where that is known."""
+    told = [plain(f"{sentence(way.name)} alone has no plan: {way.why}.") for way in ways if way.why]
+    for impossible in (True, False):
+        what = "nothing meets every requirement" if impossible else "no plan was found"
+        names = [way.name for way in ways if way.impossible is impossible and not way.why]
+        told += [plain(f"Alone, {what} by: {', '.join(names)}.")] if names else []
+    return told
 
 
 # Latency

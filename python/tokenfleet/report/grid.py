@@ -48,13 +48,14 @@ def figures(*titles: str) -> tuple[Column, ...]:
 class Grid:
     """Rows of cells under titles; prints itself as wide as the console is.
 
-    `sections` are rows before which a line is drawn.
+    `sections` are rows before which a line is drawn; `notes` are sentences below the rows.
     """
 
     title: str
     columns: Sequence[Column]
     rows: list[tuple[str, ...]] = field(default_factory=list)
     sections: Collection[int] = ()
+    notes: list[str] = field(default_factory=list)
 
     def add(self, *cells: object) -> None:
         """One more row; control characters of names are left out."""
@@ -75,8 +76,11 @@ class Grid:
                     f"{t}: {cells[i]}" if t else cells[i] for t, i in zip(titles, same, strict=True)
                 ]
                 yield Lines([", ".join(said)])
-        for part in self._parts(shown, options.max_width):
+        parts = list(self._parts(shown, options.max_width))
+        for at, part in enumerate(parts):
             yield self._table(part, options.max_width)
+            if self.notes and at == len(parts) - 1:
+                yield Lines(self.notes)
             yield Text("")
 
     def _is_same(self, i: int) -> bool:

@@ -23,12 +23,15 @@ _LITTLE = 1e-3  # systems
 
 def answer(plan: Plan, horizon: OverTime) -> Box:
     """The answer in a box: what it costs, how sure that is, and what to order now."""
-    head = f"{dollars(horizon.levelised_usd_per_year)} a year, levelised"
+    year = horizon.levelised_usd_per_year
+    head = f"{dollars(year)} a year ({dollars(year / 12)} a month), levelised: every year alike"
+    price = unit_price(horizon.levelised_cost_per_mtok_output_usd)
     money = [
-        f"{dollars(horizon.npv_usd)} of cash in all, worth today at "
-        f"{percent(horizon.discount_rate)} a year",
-        f"{unit_price(horizon.levelised_cost_per_mtok_output_usd)} per Mtok of output",
+        f"{dollars(horizon.npv_usd)} in today's money, at {percent(horizon.discount_rate)} a year, "
+        "for all periods, less the worth of what stands at the end",
+        f"{price} per million output tokens",
         _proof(plan),
+        *([] if plan.confidence is None else [_held(plan.confidence)]),
         "",
     ]
     orders = [f"• {plain(line)}" for line in horizon.commitments or ("order nothing",)]
@@ -51,8 +54,12 @@ def tables(horizon: OverTime) -> Iterator[RenderableType]:
 def _proof(plan: Plan) -> str:
     if plan.gap is None:
         return "nothing is proven of how much better a plan could be"
-    words = f"{plan.status.replace('_', ' ')}: no plan is better by more than {percent(plan.gap)}"
+    words = f"proven: no plan is better by more than {percent(plan.gap)}"
     return words + (OWN_BOUND if plan.bound_check == "none" else "")
+
+
+def _held(confidence: float) -> str:
+    return f"latency limits and rates are held at {100 * confidence:.3g} % confidence"
 
 
 def sentences(horizon: OverTime) -> Iterator[str]:
@@ -185,8 +192,9 @@ def standing(systems: tuple[Held, ...]) -> str:
 
 
 def _cash(horizon: OverTime) -> Grid:
-    """Mean cash by calendar year, of the year in which a period begins."""
-    grid = Grid("Cash by year", (*texts("year"), *figures("bought", "sold", "paid", "in all")))
+    """Mean cash by calendar year, of the year in which a period begins; as it is paid then."""
+    title = "Cash by the year in which a period begins, as it is paid then"
+    grid = Grid(title, (*texts("year"), *figures("bought", "sold", "paid", "in all")))
     years: dict[int, list[float]] = {}
     for p in horizon.periods:
         row = years.setdefault(p.start.year, [0.0, 0.0, 0.0])
@@ -194,6 +202,8 @@ def _cash(horizon: OverTime) -> Grid:
             row[i] += p.probability * usd
     for year, row in years.items():
         grid.add(str(year), *map(dollars, row), dollars(sum(row)))
+    totals = [sum(row[i] for row in years.values()) for i in range(3)]
+    grid.add("all years", *map(dollars, totals), dollars(sum(totals)))
     return grid
 
 

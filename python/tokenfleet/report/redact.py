@@ -47,6 +47,7 @@ def redacted(plan: Plan) -> Plan:
     data = {key: _scaled(key, value, scale) for key, value in data.items()}
     _leave_out(data)
     _scale_objective(data, plan)
+    _without_reasons(data)
     return _committed(Plan.from_json(_renamed(data, Names(data)), "redacted plan"))
 
 
@@ -131,6 +132,12 @@ def _leave_out(data: dict[str, Any]) -> None:
         if row["own"]:
             row.update(vendor="own", accelerator="own system", source="own figures")
     data["provenance"] = [row for row in data["provenance"] if row["system"] not in own]
+
+
+def _without_reasons(data: dict[str, Any]) -> None:
+    """Why a way alone has no plan names workloads and what they ask for."""
+    for row in data["ways"]:
+        row["why"] = None
 
 
 def _scale_objective(data: dict[str, Any], plan: Plan) -> None:

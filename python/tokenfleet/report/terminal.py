@@ -100,6 +100,8 @@ def _ways(plan: Plan) -> Grid:
         if row.annual_cost_usd is None:
             none = "impossible" if row.impossible else "none found"
             grid.add(row.name, *(none, "", "", "", ""))
+            if row.why:
+                grid.notes.append(plain(f"{row.name}: {row.why}"))
         else:
             more = "" if row.difference_relative is None else f"{row.difference_relative:+.1%}"
             grid.add(

@@ -86,7 +86,8 @@ def _bundle(key: tuple[str, str], rows: Sequence[Systems], names: Mapping[str, s
     named = f"{names[system]} ({system})" if system in names else system
     systems = "system" if count == 1 else "systems"
     how = f", {obtained(kind)}" if kind else ""
-    return plain(f"{count:,} {systems} of {each} {named}{how}, at {where}")
+    hall = ", in the provider's hall, counted" if all(row.hosted for row in rows) else ","
+    return plain(f"{count:,} {systems} of {each} {named}{how}{hall} at {where}")
 
 
 def _apis(plan: Plan) -> list[str]:

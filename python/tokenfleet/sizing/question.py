@@ -117,7 +117,7 @@ class Question:
         size = f"{self.input_tokens:g} in, {self.output_tokens:g} out"
         if self.rate_rps is not None:
             return f"{self.model}: {self.rate_rps:g} requests/s of {size}"
-        return f"{self.model}: what {self.limits()} serve of {size}"
+        return f"{self.model}: what can be served with {self.limits()}: {size}"
 
     def limits(self) -> str:
         """Budget and power in words: `1,000,000 USD a year and 5 MW`."""

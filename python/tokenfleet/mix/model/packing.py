@@ -29,7 +29,7 @@ from typing import Any
 
 import pulp
 
-from tokenfleet.errors import SolverError
+from tokenfleet.errors import QuestionError
 from tokenfleet.mix.model.columns import FleetModel
 from tokenfleet.mix.model.frame import systems_per_replica
 from tokenfleet.mix.model.index import Pack, Place, Slots, Whole
@@ -56,7 +56,7 @@ def split_sizes(sizes: Sequence[int]) -> tuple[list[int], list[int]]:
 def maximal_patterns(gpus: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
     """All ways to cut a system of `gpus` into places of `sizes` with no room for one more.
 
-    Counts are in the order of `sizes`. Raises SolverError beyond `MAX_PATTERNS`.
+    Counts are in the order of `sizes`. Raises QuestionError beyond `MAX_PATTERNS`.
 
     >>> maximal_patterns(8, [3, 4])
     [(0, 2), (1, 1), (2, 0)]
@@ -72,7 +72,7 @@ def maximal_patterns(gpus: int, sizes: Sequence[int]) -> list[tuple[int, ...]]:
         size = sizes[len(counts)]
         stack.extend(((*counts, n), left - n * size) for n in range(left // size + 1))
         if len(found) > MAX_PATTERNS:
-            raise SolverError(
+            raise QuestionError(
                 f"replica sizes {list(sizes)} cut a system of {gpus} accelerators in more than "
                 f"{MAX_PATTERNS} ways",
                 "limit search.tensor_parallel or max_gpus_per_replica to sizes that divide "

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import pulp
 
-from tokenfleet.errors import SolverError
+from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model.index import Ratio
 from tokenfleet.mix.model.objectives import (
@@ -247,6 +247,8 @@ class RatioSearch:
 
 class NoTokenError(SolverError):
     """Nothing can be delivered, so that nothing has a cost per token."""
+
+    exit_code = InfeasibleError.exit_code
 
 
 def _no_token() -> NoTokenError:

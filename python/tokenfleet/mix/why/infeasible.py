@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.errors import Change, InfeasibleError, SolverError, WayOut
+from tokenfleet.errors import Change, InfeasibleError, QuestionError, WayOut
 from tokenfleet.mix.model import FleetModel, Frame, Label, Row, build, frame_of, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import may_run
@@ -46,9 +46,10 @@ BoolArray = NDArray[np.bool_]
 MAX_SPREAD = 1e9
 _EXPLAIN_S = 10.0
 _LEAST_S, _MOST_S = 0.3, 5.0  # for one trial
+_MOST_TOLD = 2  # classes of which a way alone says that they are not served
 
 
-class UnboundedError(SolverError):
+class UnboundedError(QuestionError):
     """The objective improves without end; the message names the columns that grow."""
 
 
@@ -149,7 +150,7 @@ def check_scaling(m: FleetModel) -> None:
     for family, extremes in ranges.items():
         if extremes and max(extremes) > MAX_SPREAD * min(extremes):
             low, high = min(extremes), max(extremes)
-            raise SolverError(
+            raise QuestionError(
                 f"{family}: coefficients from {low:.3g} ({describe(m, extremes[low])}) to "
                 f"{high:.3g} ({describe(m, extremes[high])}) are too far apart to be trusted",
                 "check the units of these rows (ms or s, W or kW, $ per hour or per year)",
@@ -207,6 +208,27 @@ def explain_infeasible(
         together = _repair(problem, names, frame, deadline)
         repairs = [together] if together is not None else []
     return infeasible(repairs)
+
+
+def unserved(problem: Problem, options: SolveOptions) -> str:
+    """The fewest requests that a problem without a plan leaves, in words; empty: not found out.
+
+    One solve, where `explain_infeasible` seeks every limit that could give way and tries each.
+    """
+    try:
+        check_problem(problem)
+    except InfeasibleError as error:
+        return error.conflicts[0]
+    m = build(problem, relax=frozenset({"demand"}), frame=_least_frame(problem))
+    slacks = m.of(Slack)
+    if not slacks:
+        return ""
+    set_objective(m, {la: 1.0 / max(limits.size_of_limit(problem, la.row), 1e-6) for la in slacks})
+    outcome = run(m.prob, options)
+    if not outcome.has_incumbent:
+        return ""
+    repair = repair_of(problem, {la: outcome.values[v.name] for la, v in slacks.items()})
+    return "; ".join(repair.messages[:_MOST_TOLD]) if repair is not None else ""
 
 
 def _least_frame(problem: Problem) -> Frame:

@@ -289,8 +289,5 @@ def each_way(plan: Plan) -> list[Part]:
         parts.append(Table(grid(columns, rows), heading=findings.EACH_WAY))
     without = [findings.sentence(line) for line in words.without(plan)]
     lines = [findings.WAYS_NOTE] if known else []
-    for impossible in (True, False):
-        none = [w for w in plan.ways if w.annual_cost_usd is None and w.impossible is impossible]
-        names = [clip(way.name) for way in none]
-        lines += [findings.no_way(names, impossible=impossible)] if names else []
+    lines += findings.no_way([way for way in plan.ways if way.annual_cost_usd is None])
     return [*parts, Lines((*lines, *without))] if lines or without else parts
