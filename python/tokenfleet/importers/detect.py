@@ -34,6 +34,7 @@ from tokenfleet.importers.lengths import QuantileFunction, read_cdf
 from tokenfleet.importers.measurements import METRICS, Measurement, from_cells
 from tokenfleet.importers.melange import Melange, read_melange
 from tokenfleet.importers.mooncake import read_mooncake
+from tokenfleet.importers.others import other_object, refuse_known_others
 from tokenfleet.importers.readings import (
     MAX_RUN_BYTES,
     Format,
@@ -86,7 +87,7 @@ _JSON: Mapping[str, tuple[str, ...]] = {
     "sglang_bench": ("mean_e2e_latency_ms", "request_throughput"),
     "vllm_bench": ("completed", "total_token_throughput"),
     "vllm_throughput": ("elapsed_time", "num_requests", "total_num_tokens"),
-    "vllm_latency": ("avg_latency", "latencies", "percentiles"),
+    "vllm_latency": ("avg_latency", "latencies"),
     "llmperf": ("results_num_completed_requests",),
     "inference_perf": ("load_summary", "successes"),
     "mlperf_endpoints": ("n_samples_completed", "duration_ns"),
@@ -125,6 +126,7 @@ def import_file(
     told = validate(Given, {k: v for k, v in given.items() if v is not None}, "given")
     path = config if (config := path / "config.json").is_file() else path
     head = _head(path)
+    refuse_known_others(path, head)
     kind = _csv_kind(head) or _text_kind(head) or _line_kind(head)
     if kind in _TRACES:
         trace = _TRACES[kind](path)
@@ -224,6 +226,9 @@ def _object_kind(row: Mapping[str, Any], path: Path) -> str:
         return "huggingface"
     if any(isinstance(v, dict) and {"unit", "avg"} <= set(v) for v in row.values()):
         return "aiperf_json"
+    other = other_object(row)
+    if other is not None:
+        raise SchemaError(f"{path}: {other[0]}", other[1])
     if isinstance(row.get("quantization"), dict):
         raise SchemaError(
             f"{path}: says how a model is quantised, not what it is",

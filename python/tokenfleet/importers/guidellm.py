@@ -18,6 +18,7 @@ from tokenfleet.importers.readings import (
     TTFT,
     Format,
     Reading,
+    Rejected,
     Run,
     Source,
     count,
@@ -25,6 +26,7 @@ from tokenfleet.importers.readings import (
     level,
     number,
     positive,
+    raw_text,
     text,
 )
 from tokenfleet.importers.trace import RowError
@@ -56,7 +58,11 @@ def rows(content: str, source: str) -> Source:
     each: list[tuple[int, Any]] = []
     for line, report in found.rows:
         model = _model(report)
-        for benchmark in report.get("benchmarks") or ():
+        benchmarks = report.get("benchmarks") or ()
+        if not benchmarks:
+            reason = "the report has no benchmark: the run ended before any"
+            found.rejected.append(Rejected(line, reason, raw_text(report)))
+        for benchmark in benchmarks:
             if isinstance(benchmark, dict):
                 each.append((line, {"model": model, **benchmark}))
     return Source(each, found.rejected, found.notes)
@@ -64,7 +70,9 @@ def rows(content: str, source: str) -> Source:
 
 def _model(report: Mapping[str, Any]) -> str | None:
     args = level(report, "args")
-    return text(args, "model") or text(level(args, "backend_kwargs"), "model")
+    backend = level(level(level(report, "config"), "spec"), "backend")  # from 0.7 on
+    named = text(args, "model") or text(level(args, "backend_kwargs"), "model")
+    return named or text(backend, "model")
 
 
 def run(row: Mapping[str, Any]) -> Run:
@@ -73,8 +81,14 @@ def run(row: Mapping[str, Any]) -> Run:
     Raises:
         RowError: no request succeeded, or a value of the wrong kind.
     """
+    if "metrics" not in row:
+        raise RowError(
+            "has no metrics: GuideLLM wrote such reports before 0.2, each request by itself; "
+            "convert it with that version, or run the benchmark again"
+        )
     metrics = level(row, "metrics")
-    totals = level(metrics, "request_totals")
+    made = level(level(row, "scheduler_metrics"), "requests_made")  # of some versions the totals
+    totals = level(metrics, "request_totals") or made
     done = count(totals, "successful")
     if done is None:
         raise RowError("no request was successful")
@@ -97,7 +111,7 @@ def _load(row: Mapping[str, Any]) -> dict[str, Any]:
     strategy: Mapping[str, Any] = {}
     for above in ("config", "args", "scheduler"):
         strategy = strategy or level(level(row, above), "strategy")
-    kind = text(strategy, "type_") or ""
+    kind = text(strategy, "type_", "kind") or ""
     if kind == "synchronous":
         return {"concurrency": 1}
     if kind in ("constant", "poisson"):
@@ -111,6 +125,8 @@ def _figures(metrics: Mapping[str, Any]) -> Iterator[Reading]:
         percentiles = level(block, "percentiles")
         found = {s: number(block, name) for name, s in _WHOLE.items()}
         found |= {p: number(percentiles, p) for p in _PERCENTILES}
+        if found["p50"] is None:  # before 0.4 a field of its own
+            found["p50"] = number(block, "median")
         for statistic, value in found.items():
             if value is not None:
                 yield Reading(metric, statistic, value, unit, definition)

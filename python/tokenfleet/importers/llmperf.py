@@ -44,6 +44,7 @@ def run(row: Mapping[str, Any]) -> Run:
     Raises:
         RowError: no request was answered, or a value of the wrong kind.
     """
+    row = _flat(row)
     done = count(row, "results_num_completed_requests")
     if done is None:
         raise RowError("results_num_completed_requests is 0 or missing")
@@ -56,6 +57,20 @@ def run(row: Mapping[str, Any]) -> Run:
         "output_tokens": positive(row, "results_number_output_tokens_mean"),
     }
     return Run(facts, tuple(_figures(row)), (f"{failed} requests failed",) if failed else ())
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary with its statistics beside each other, as some versions nest them: `results_ttft_s:
+    {quantiles: {p50: ...}, mean: ...}`."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if not isinstance(value, dict):
+            flat[key] = value
+            continue
+        for name, inner in value.items():
+            parts = inner.items() if isinstance(inner, dict) else (("", inner),)
+            flat |= {f"{key}_{name}_{part}".rstrip("_"): figure for part, figure in parts}
+    return flat
 
 
 def _figures(row: Mapping[str, Any]) -> Iterator[Reading]:
