@@ -193,7 +193,9 @@ def test_each_way_alone_stands_beside_the_plan(enterprise: Plan) -> None:
                 annual_cost_usd=487_000.0, capex_usd=0.0, gpus=56)  # fmt: skip
     none = Way(name="API", gpus=None, **dict.fromkeys(NO_FIGURES))
     never = none.model_copy(update={"name": "buy", "impossible": True})
-    text = Reader(html(enterprise.model_copy(update={"ways": (known, none, never)}))).text
+    told = never.model_copy(update={"name": "on demand", "why": "workload chat: 2 of 5 requests/s"})
+    text = Reader(html(enterprise.model_copy(update={"ways": (known, none, never, told)}))).text
+    assert "On demand alone has no plan: workload chat: 2 of 5 requests/s." in text
     assert "Each way alone Way A year, USD" in text
     assert "Rent 3 years $487,000 +10% – 56 0.4%" in text
     assert "Alone, nothing meets every requirement by: buy." in text

@@ -364,7 +364,9 @@ class Way(Row):
     capex_usd: NonNegative | None = quantity("Paid up front for it", "USD")
     gpus: Count | None = quantity("Its accelerators, at the peak", "accelerators")
     impossible: Flag = about("Whether it is proven that alone it has no plan", default=False)
-    why: Word | None = about("What alone it cannot serve; null: it has a plan, or nobody knows")
+    why: Word | None = about(
+        "What alone it cannot serve; null: it has a plan, or nobody knows", default=None
+    )
 
 
 class BestSingle(Row):
