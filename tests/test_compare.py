@@ -96,7 +96,9 @@ def test_most_of_the_claim_is_the_operating_point(hopper_blackwell: Comparison) 
     for ratios in (same, peak):
         assert ratios["usd_per_mtok"] is not None
         assert 1.5 < ratios["usd_per_mtok"] < 10.0
-    unequal = [p for p in hopper_blackwell.points if "one h200_sxm_8 without speculation" in p.basis]
+    unequal = [
+        p for p in hopper_blackwell.points if "one h200_sxm_8 without speculation" in p.basis
+    ]
     assert len(unequal) == 1
     # The bisection ends where the first system has its published rate.
     assert unequal[0].first.tokens_s_gpu == pytest.approx(93.25, rel=0.1)

@@ -12,6 +12,7 @@ from tokenfleet.cli.answer import answering, note, say, say_json
 from tokenfleet.cli.files import refuse_existing
 from tokenfleet.cli.options import CatalogOption, ForceOption, JsonOption, book
 from tokenfleet.cli.published import table
+from tokenfleet.errors import SchemaError
 
 if TYPE_CHECKING:
     from tokenfleet.backtest import Report
@@ -117,7 +118,6 @@ def calibrate(
 
 
 def _refuse_name(output: Path | None) -> None:
-    from tokenfleet.errors import SchemaError
 
     if output is not None and output.suffix != ".json":
         raise SchemaError(f"{output}: a calibration is JSON", "end the name in .json")
@@ -192,6 +192,12 @@ def backtest(
             table(extra["goals"], _GOALS)
         else:
             _show_errors(report)
+        if not report.results:
+            note("error: no row was predicted")
+            note(
+                "hint: columns of `tokenfleet import FILES --as points -o POINTS`, in docs/formats.md"
+            )
+            raise typer.Exit(SchemaError.exit_code)
 
 
 def _calibration(name: str | None) -> Calibration | None:

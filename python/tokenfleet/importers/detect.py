@@ -260,7 +260,9 @@ def _own(content: str, source: str, catalog: Catalog) -> Collected:
             measurement = validate(Measurement, row, f"row {line}")
             _check_names(measurement, catalog)
         except (SchemaError, RowError) as error:
-            found.rejected.append(Rejected(line, str(error).splitlines()[0], raw_text(cells)))
+            said, *cure = str(error).split("\nhint: ")
+            reason = "; ".join([said.splitlines()[0], *cure])
+            found.rejected.append(Rejected(line, reason, raw_text(cells)))
         else:
             found.measurements.append(measurement)
     return found

@@ -310,7 +310,7 @@ def _number(value: Any, field: FieldInfo | None) -> str:
     if isinstance(value, list) and len(value) == 1 and _accepts(field, value[0]):
         return f"write one number, not a list: {value[0]}"
     unit, amount = _unit(field), _amount(value, field)
-    of = "" if unit in _BARE else f" of {unit}"
+    of = "" if unit in _BARE or " " in unit else f" of {unit}"
     told = f"write a plain number{of} without quotes"
     return f"{told}: {amount}" if amount and _accepts(field, float(amount)) else told
 
