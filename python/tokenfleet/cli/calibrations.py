@@ -118,7 +118,6 @@ def calibrate(
 
 
 def _refuse_name(output: Path | None) -> None:
-
     if output is not None and output.suffix != ".json":
         raise SchemaError(f"{output}: a calibration is JSON", "end the name in .json")
 
@@ -194,9 +193,7 @@ def backtest(
             _show_errors(report)
         if not report.results:
             note("error: no row was predicted")
-            note(
-                "hint: columns of `tokenfleet import FILES --as points -o POINTS`, in docs/formats.md"
-            )
+            note("hint: give what `tokenfleet import FILES --as points -o POINTS` writes")
             raise typer.Exit(SchemaError.exit_code)
 
 
