@@ -8,6 +8,8 @@ import pytest
 
 import tokenfleet as tf
 from scenarios import buy, hall
+from tokenfleet.explanation.case import open_case
+from tokenfleet.explanation.sweep import parse, points
 
 
 def scenario(demand: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -59,3 +61,11 @@ def test_what_has_grown_takes_no_more_than_it_does() -> None:
 def test_a_steady_horizon_of_next_to_nothing_is_its_year() -> None:
     asked = scenario({"requests_per_s": 1e-5}, horizon={"start": "2026-10", "periods": 2})
     assert servers(tf.optimize_fleet(asked)) == 1
+
+
+def test_a_sweep_of_what_has_grown_takes_no_more_than_it_does() -> None:
+    """0.0001 requests/s count as a thousandth of a replica: 200,000 times as many are 20 GPUs, and
+    ten times as many are still next to nothing."""
+    case = open_case(scenario({"requests_per_s": 1e-4}))
+    rows = [*points(case, [parse(case, "demand=10,200000")])]
+    assert [(row.gpus, row.feasible) for row in rows] == [(8, True), (24, True)]

@@ -172,5 +172,5 @@ def _say_tree(value: Any, indent: str) -> None:
         if isinstance(item, dict | list) and item:
             say(f"{indent}{key}:")
             _say_tree(item, indent + "  ")
-        elif item is not None and item != []:
-            say(f"{indent}{key}: {item}")
+        elif item not in (None, "", []):
+            say(f"{indent}{key}: {str(item).lower() if isinstance(item, bool) else item}")

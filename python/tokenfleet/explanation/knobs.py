@@ -18,6 +18,7 @@ from tokenfleet.explanation.case import Case, with_scenario
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.prices import offer_at, times
 from tokenfleet.problem import Built
+from tokenfleet.problem.least_load import with_least_load
 from tokenfleet.problem.money import Terms
 from tokenfleet.problem.supply import offers_of
 from tokenfleet.problem_data import Pool, Problem, scaled
@@ -110,7 +111,10 @@ def turned(case: Turnable, settings: Mapping[Knob, float]) -> Problem:
         replace(s, power_limit_kw=s.power_limit_kw * factor("power", s.id)) for s in problem.sites
     )
     pools = tuple(_pool(q, factor("tariff", problem.sites[q.site].id)) for q in problem.pools)
-    candidates = problem.candidates
+    loads = case.built.true_loads
+    candidates = tuple(
+        replace(c, load=loads[c.id]) if c.id in loads else c for c in problem.candidates
+    )
     if any(k.what == "speed" for k in settings):
         candidates = tuple(
             c if (f := factor("speed", c.system)) == 1.0 else replace(c, load=c.load / f)
@@ -124,6 +128,8 @@ def turned(case: Turnable, settings: Mapping[Knob, float]) -> Problem:
         problem, workloads=tuple(workloads), sites=sites, pools=pools, candidates=candidates,
         apis=apis,
     )  # fmt: skip
+    if loads:
+        changed = with_least_load(changed, [changed])
     if any(k.what in ("price", "cost_of_capital") for k in settings):
         changed = _priced(case, changed, settings)
     return changed

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenfleet import _core
 from tokenfleet import problem_data as data
@@ -16,7 +17,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
 from tokenfleet.problem.knowledge import add_time_factors
-from tokenfleet.problem.least_load import with_least_load
+from tokenfleet.problem.least_load import true_loads, with_least_load
 from tokenfleet.problem.load_blocks import LoadBlocks, scenario_blocks
 from tokenfleet.problem.measured import measured_candidates
 from tokenfleet.problem.money import Terms, resolve_terms
@@ -42,6 +43,7 @@ class Built:
 
     loaded: LoadedScenario
     problem: data.Problem
+    true_loads: Mapping[int, NDArray[np.float64]]  # of candidates that count as more than they take
     terms: Terms
     supply: Supply
     specification: Specification | None  # None: measured columns took the model's place
@@ -99,9 +101,11 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
         objective=_objective(scenario),
         relayout=scenario.relayout,
     )
+    weighed = with_least_load(problem, [problem]) if scenario.horizon is None else problem
     return Built(
         loaded=loaded,
-        problem=with_least_load(problem, [problem]) if scenario.horizon is None else problem,
+        problem=weighed,
+        true_loads=true_loads(problem, weighed),
         terms=terms,
         supply=supply,
         specification=found.specification,

@@ -35,6 +35,12 @@ def with_least_load(problem: Problem, over: Sequence[Problem]) -> Problem:
     return replace(problem, candidates=candidates)
 
 
+def true_loads(before: Problem, after: Problem) -> dict[int, NDArray[np.float64]]:
+    """By candidate whose load was raised: its load before, which holds again once demand grows."""
+    pairs = zip(before.candidates, after.candidates, strict=True)
+    return {b.id: b.load for b, a in pairs if a.load is not b.load}
+
+
 def _of_weight(candidate: Candidate, demand_rps: NDArray[np.float64]) -> Candidate:
     admitted = np.isfinite(candidate.load)
     part = float(demand_rps[admitted] @ candidate.load[admitted])
