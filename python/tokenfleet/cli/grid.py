@@ -29,6 +29,8 @@ def brief(value: Any) -> str:
     """A value in few characters."""
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     return plain(value)

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 _CANDIDATES = {
     "row": "row",
+    "id": "id",
     "system": "system",
     "model": "model",
     "precision": "weights",
     "tp": "TP",
     "output_tokens_per_s_per_gpu": "tok/s/GPU",
-    "ttft_p99_ms": "TTFT p99",
-    "tpot_p99_ms": "TPOT p99",
+    "ttft_p99_ms": "TTFT p99 ms",
+    "tpot_p99_ms": "TPOT p99 ms",
     "watts": "W",
-    "cost_per_mtok_output_usd": "USD/Mtok",
+    "cost_per_mtok_output_usd": "USD/Mtok out",
 }
 
 
@@ -72,8 +73,8 @@ def evaluate_candidates(
     def words(report: TableReport) -> str:
         counts = report.counts
         return (
-            f"{report.rows:,} rows: {counts['not_fitting']:,} do not fit memory, "
-            f"{counts['above_capacity']:,} are above capacity, {report.rejected:,} rejected"
+            f"{report.rows:,} rows: {counts['not_fitting']:,} beyond the memory, "
+            f"{counts['above_capacity']:,} above capacity, {report.rejected:,} rejected"
         )
 
     answer_table(
@@ -140,13 +141,13 @@ def _show_report(report: TableReport, titles: Mapping[str, str]) -> None:
     for text in report.notes:
         note(text)
     if report.best.num_rows:
-        say(f"the best by {report.by}:")
         rows: list[dict[str, Any]] = report.best.to_pylist()
         shown = {**titles, report.by: titles.get(report.by, report.by)}
         shown = {name: title for name, title in shown.items() if name in rows[0]}
+        say(f"the best by {shown[report.by]}:" if report.by in shown else "the best:")
 
         def words(name: str) -> bool:
-            return any(isinstance(row[name], str) for row in rows)
+            return any(isinstance(row[name], str | bool) for row in rows)
 
         show_grid(
             [(title, not words(name)) for name, title in shown.items()],
