@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from test_cli import run, small
+from test_mistakes_of_files import BASE, DEMAND, written
 from tokenfleet.batch import BatchOptions, run_batch
 from tokenfleet.batch.files import find_scenarios, result_name, write_inside
 from tokenfleet.batch.solve import Answer, Task, solve
@@ -310,3 +311,16 @@ def test_a_reason_is_told_whole(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert "…" not in said and max(map(len, said.splitlines())) <= 80
     assert "workloads: field required" in " ".join(said.split())
+
+
+def test_a_goal_without_end_is_bad_input_and_not_tried_again(tmp_path: Path) -> None:
+    text = BASE.replace(DEMAND, "{free: true}").replace("power_kw: 100", "power_kw: unlimited")
+    text = text.replace("systems:", "objective: {kind: most_tokens}\nsystems:", 1)
+    (tmp_path / "in").mkdir()
+    written(tmp_path / "in", text)
+    report = run_batch([tmp_path / "in"], tmp_path / "out", BatchOptions(retries=3))
+    (row,) = report.rows
+    assert (row["exit_code"], row["meaning"]) == (2, "bad input")
+    assert "improves without end" in row["error"]
+    (entry,) = (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(entry)["attempts"] == 1

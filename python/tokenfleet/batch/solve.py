@@ -64,9 +64,9 @@ def solve(task: Task) -> Answer:
             finally:
                 inputs = inputs_of(path, found)
         code, answer = _plan(loaded)
-    except SolverError:
-        raise
     except TokenfleetError as error:
+        if error.exit_code == SolverError.exit_code:
+            raise
         code, answer = error.exit_code, {"error": error.to_json()}
     return Answer(key_of(task, inputs), inputs, code, _text(answer))
 
