@@ -35,7 +35,8 @@ def render(found: Simulation, console: Console) -> None:
 def summary(found: Simulation) -> list[str]:
     """What the simulator says of the plan, in a few lines."""
     done = f"{len(found.groups)} of {found.groups_total} replica groups"
-    head = f"{found.name}: {done}, load block {found.block}, {found.scale:g} times the plan's load"
+    times = "" if found.scale == 1.0 else f"{found.scale:g} times "
+    head = f"{found.name}: {done}, in load block {found.block}, at {times}the plan's load"
     stopped = " (interrupted: what was simulated so far)" if found.interrupted else ""
     limits = len(found.limits)
     held = sum(row["verdict"] == "held" for row in found.limits)
