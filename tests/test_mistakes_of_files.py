@@ -322,6 +322,18 @@ def test_an_output_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == BASE
 
 
+@pytest.mark.parametrize("written_over", ["table.csv", "out.csv.rejected.csv"])
+def test_answers_never_take_the_place_of_their_table(written_over: str, tmp_path: Path) -> None:
+    """Neither the output nor the file of rejected rows, which is named after it."""
+    table, text = tmp_path / written_over, "id,h100@hall\na,1\n"
+    table.write_text(text, encoding="utf-8")
+    output = table if written_over == "table.csv" else tmp_path / "out.csv"
+    scenario = written(tmp_path, BASE)
+    said = refused("evaluate-fleets", table, "-s", scenario, "-o", output, "--force")
+    assert "is what is read" in said and "another name" in said
+    assert table.read_text(encoding="utf-8") == text
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_an_output_never_takes_the_place_of_a_device(tmp_path: Path) -> None:
     """Whoever may replace /dev/null by a rename must not do it by a slip."""

@@ -108,7 +108,7 @@ def evaluate_table(
     folder = output.with_name(f".{output.name}.parts")
     run = _Run(question, source, schema, options, ranking, folder)
     if not run.taken_up():
-        _refuse(output, rejected_file, options)
+        _refuse(path, output, rejected_file, options)
         run.prepare()
     report = run.go(output, rejected_file, engine or open_engine("threads"), progress)
     _remove(folder)
@@ -129,10 +129,12 @@ def _ranking(question: Question, options: TableOptions, schema: pa.Schema) -> Ra
     return Ranking(by, keep, by in question.larger_is_better)
 
 
-def _refuse(output: Path, rejected: Path, options: TableOptions) -> None:
+def _refuse(read: Path, output: Path, rejected: Path, options: TableOptions) -> None:
     if output.is_dir() or not output.parent.is_dir():
         raise SchemaError(f"{output}: is not a file in an existing folder", "give a file name")
     for path in (output, rejected):
+        if path.exists() and path.samefile(read):
+            raise SchemaError(f"{path}: is what is read, and would be lost", "give another name")
         if path.exists() and not options.force:
             unfinished = ", and no unfinished run of it" if options.resume else ""
             raise SchemaError(
