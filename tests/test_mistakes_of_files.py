@@ -322,6 +322,15 @@ def test_an_output_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == BASE
 
 
+@pytest.mark.parametrize("named", ["{}", "chat={}"])
+def test_an_output_never_takes_the_place_of_a_trace(named: str, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n", encoding="utf-8")
+    given = ("--trace", named.format(trace), "-o", trace, "--force")
+    assert "is what is read" in refused("plan", written(tmp_path, BASE), *given)
+    assert "is what is read" in refused("simulate", tmp_path / "scenario.yaml", *given)
+
+
 @pytest.mark.parametrize("written_over", ["table.csv", "out.csv.rejected.csv"])
 def test_answers_never_take_the_place_of_their_table(written_over: str, tmp_path: Path) -> None:
     """Neither the output nor the file of rejected rows, which is named after it."""

@@ -118,3 +118,8 @@ def traces(given: list[str] | None) -> str | dict[str, str] | None:
             raise SchemaError(f"--trace {text}", "give one FILE, or WORKLOAD=FILE once for each")
         found[workload] = path
     return found
+
+
+def trace_files(given: list[str] | None) -> list[Path]:
+    """Every file that `--trace` may mean: FILE, or WORKLOAD=FILE."""
+    return [Path(part) for text in given or () for part in {text, text.partition("=")[2]} if part]

@@ -29,6 +29,7 @@ from tokenfleet.cli.options import (
     TraceOption,
     VerifyOption,
     book,
+    trace_files,
     traces,
 )
 from tokenfleet.cli.pictures import check_picture
@@ -147,7 +148,7 @@ def plan(
 ) -> None:
     """Find the hardware mix with the least cost, with its proof."""
     with answering(as_json):
-        refuse_existing(output, force, scenario, near, fix_first)
+        refuse_existing(output, force, scenario, near, fix_first, *trace_files(trace))
         check_output(report, force)
         check_picture(plot, force)
         solver = {"gap": gap, "time_limit_s": time_limit, "threads": threads, "seed": seed}

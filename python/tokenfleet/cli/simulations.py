@@ -20,6 +20,7 @@ from tokenfleet.cli.options import (
     ThreadsOption,
     TraceOption,
     book,
+    trace_files,
     traces,
 )
 from tokenfleet.cli.pictures import check_picture, write_picture
@@ -117,7 +118,7 @@ def simulate(
 ) -> None:
     """Simulate a plan request by request, beside its own figures."""
     with answering(as_json):
-        refuse_existing(output, force, plan, scenario)
+        refuse_existing(output, force, plan, scenario, *trace_files(trace))
         settings = SimulationSettings(
             scale=scale,
             hours=hours,
