@@ -217,14 +217,17 @@ class Brute:
         best = math.inf
         kinds = {row["kind"]: row for row in self.offers}
         hosted = "api" in kinds
+        api_usd = kinds.get("api", {"price": 0.0})["price"]
         for n in range(kinds.get("on_demand", {"max": 0})["max"] + 1):  # of B
             if kw + 2.0 * n > limit + 1e-9:
                 continue
             left = max(node["demand"] - free - n, 0.0)
             through = min(left, dear)
+            if api_usd < 1.5:  # cheaper than what owned systems use
+                through = 0.0 if hosted else through
             if left > through and not hosted:
                 continue
-            usd = 55.0 * n + 1.5 * through + 60.0 * (left - through)
+            usd = 55.0 * n + 1.5 * through + api_usd * (left - through)
             best = min(best, usd * weight)
         return total + best
 

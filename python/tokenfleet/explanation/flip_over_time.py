@@ -1,4 +1,4 @@
-"""At which price an offer enters a plan over time, or leaves it, at all dates alike.
+"""At which price something enters a plan over time, or leaves it, at all dates alike.
 
 As of one year (`flip`): let V0 be the least cost without the offer, and S what a plan pays at its
 price. At f times the price the plan costs (f - 1) S more than today, so it meets V0 at
@@ -10,6 +10,9 @@ known, look there for a cheaper plan that holds it, and so on until there is non
 solves, each from the plan before. The plan shows that the offer is held up to there; the bound of
 the last solve, over the least that an order pays, how far beyond a plan could still hold it.
 
+Of a hosted API no plan is told to hold it, which would tie the nodes together: a first plan is that
+at which it is had for nothing.
+
 A tail of bad futures is no sum of what is paid, so with it f is approached from either side, and
 what a bound leaves open is counted by the share of the mean alone.
 """
@@ -19,8 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import Ask, plainly
+from tokenfleet.explanation.moving_over_time import Target, targets
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import FlipPrice
 from tokenfleet.explanation.study import PROVEN, WITHIN
@@ -28,47 +34,55 @@ from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP
 from tokenfleet.plan.explored import HowGot
-from tokenfleet.problem_data import Ordered, Systems
 
 _STEPS = 12
+_SOME = 1e-6  # of what is enough to hold it: rounding
 
 
-def flips_over_time(asked: OverTime, about: About = EVERYTHING) -> Iterator[FlipPrice]:
-    """The price at which each offer that is asked about enters the plan, or leaves it."""
-    for group in filter(about, asked.groups()):
-        price = asked.built.supply.prices.get(group)
-        stated = 0.0 if price is None else price.usd_per_gpu_h or price.usd_per_system
-        if price is not None and stated:
-            unit = "USD/GPU-h" if price.usd_per_gpu_h else "USD/system"
-            yield _flip(asked, group, stated, unit)
+def flips_over_time(
+    asked: OverTime, about: About = EVERYTHING, ask: Ask = plainly
+) -> Iterator[FlipPrice]:
+    """The price at which everything that has one and is asked about enters the plan, or leaves
+    it."""
+    for target in targets(asked):
+        if about(target.name):
+            found = ask(f"flip price of {target.name}", partial(flip_over_time, target))
+            if found is not None:
+                yield found
 
 
-def _flip(asked: OverTime, group: str, price: float, unit: str) -> FlipPrice:
-    begun = asked.solves
-    search = _Search(asked, group, asked.spend(group))
-    chosen = search.amount(asked.base.result.values) > 0
-    without = asked.without(asked.offers(group)) if chosen else asked.base
+def flip_over_time(target: Target) -> FlipPrice:
+    """The flip price of one of them.
+
+    Raises:
+        OutOfTimeError, KeyboardInterrupt: before it was found.
+    """
+    asked = target.moving.asked
+    begun, price, search = asked.solves, target.stated, _Search(target)
+    chosen = target.amount(asked.base) > _SOME
+    without = target.without() if chosen else asked.base
     found = None if without is None else search.run(without)
     if found is None:
         return FlipPrice(
-            kind="offer", name=group, chosen=chosen, verdict="always" if chosen else "never",
-            discount=None, discount_low=None, discount_high=None, price=price, flip_price=None,
-            unit=unit, systems_with=dict(asked.base.systems) if chosen else {},
+            kind=target.kind, name=target.name, chosen=chosen,
+            verdict="always" if chosen else "never", discount=None, discount_low=None,
+            discount_high=None, price=price, flip_price=None, unit=target.unit,
+            systems_with=dict(asked.base.systems) if chosen else {},
             systems_without={} if without is None else dict(without.systems),
-            solves=asked.solves - begun, how=PROVEN,
+            solves=asked.solves - begun, how=PROVEN if search.exact else WITHIN,
         )  # fmt: skip
     never = not chosen and found.at <= 0
     return FlipPrice(
-        kind="offer",
-        name=group,
+        kind=target.kind,
+        name=target.name,
         chosen=chosen,
         verdict="leaves" if chosen else "never" if never else "enters",
         discount=None if never else 1.0 - found.at,
         discount_low=None if never else finite(1.0 - found.most),
         discount_high=None if never else finite(1.0 - found.least),
         price=price,
-        flip_price=None if never else price * found.at,
-        unit=unit,
+        flip_price=None if never or price is None else price * found.at,
+        unit=target.unit,
         systems_with={} if never else dict(found.plan.systems),
         systems_without=dict(found.without.systems),
         solves=asked.solves - begun,
@@ -78,7 +92,7 @@ def _flip(asked: OverTime, group: str, price: float, unit: str) -> FlipPrice:
 
 @dataclass(frozen=True)
 class _Flipped:
-    """Up to `at` times its price the plan holds the offer; proven is that some plan does up to
+    """Up to `at` times its price the plan holds the target; proven is that some plan does up to
     `least`, and none does above `most`."""
 
     at: float
@@ -94,62 +108,56 @@ class _Flipped:
         return PROVEN if near else WITHIN
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Search:
-    """Plans that hold an offer, at the prices at which they meet the best one without it."""
+    """Plans that hold a target, at the prices at which they meet the best one without it."""
 
-    asked: OverTime
-    group: str
-    spend: Mapping[Label, float]  # USD a year, levelised, at today's price
+    target: Target
+    exact: bool = True
 
     @property
-    def holds(self) -> dict[Label, float]:
-        """Orders of the offer; what is there by the hour where it has no orders."""
-        ordered: dict[Label, float] = {la: 1.0 for la in self.spend if isinstance(la, Ordered)}
-        by_hour: dict[Label, float] = {la: 1.0 for la in self.spend if isinstance(la, Systems)}
-        return ordered or by_hour
-
-    def amount(self, values: Mapping[Label, float]) -> float:
-        """How many systems of it a plan orders."""
-        return sum(values.get(la, 0.0) for la in self.holds)
-
-    def paid(self, plan: Found) -> float:
-        """What a plan pays at today's price."""
-        return sum(usd * plan.result.values.get(la, 0.0) for la, usd in self.spend.items())
+    def holds(self) -> Mapping[Label, float]:
+        """What a plan is told to hold; nothing of a hosted API."""
+        return {} if self.target.kind == "api" else self.target.holds
 
     def run(self, without: Found) -> _Flipped | None:
-        """The answer; None where no plan holds the offer, or none pays for it."""
-        asked, holds = self.asked, self.holds
-        if not holds:
+        """The answer; None where no plan holds the target, or none pays for it."""
+        moving, amount = self.target.moving, self.target.amount
+        asked = moving.asked
+        if not self.target.holds:
             return None
-        known = [found for found in asked.plans if self.amount(found.result.values) <= 0]
+        known = [found for found in asked.plans if amount(found) <= _SOME]
         best = min((without, *known), key=lambda found: found.today)
         still = OPTIMAL_GAP * abs(best.today)
-        holding = [p for p in asked.plans if self.amount(p.result.values) > 1 - 1e-6]
+        holding = [p for p in asked.plans if amount(p) > 1 - _SOME]
         plan = max(holding, key=lambda p: self._meets(p, best.today), default=None)
-        at = 1.0 if plan is None else self._meets(plan, best.today)
+        first = 1.0 if self.holds else 0.0
+        at = first if plan is None else self._meets(plan, best.today)
         bound = -math.inf
         for _ in range(_STEPS):
-            found = asked.at_price(self.group, at, self.spend, holds)
+            found = moving.least(at, self.holds)
             if found is None:
                 return None
             bound = found.bound
-            if plan is not None and abs(found.value - best.today) <= still:
+            if abs(found.value - best.today) <= still and (plan is not None or not self.holds):
                 break
-            paid = self.paid(found)
+            paid = moving.paid(found)
             if paid <= 0:  # it costs nothing by its price: no price flips it
                 return None
             plan, at = found, at + (best.today - found.value) / paid
-        assert plan is not None
+        if plan is None:
+            self.exact = best.today - bound <= still
+            return None
         share = asked.risk.mean_share
-        open_below = max(best.today - without.bound, 0.0) / max(share * self.paid(plan), 1e-12)
+        open_below = max(best.today - without.bound, 0.0) / max(share * moving.paid(plan), 1e-12)
         open_above = max(best.today - bound, 0.0) / max(share * self._least(), 1e-12)
         return _Flipped(at, at - open_below, at + open_above, plan, best)
 
     def _meets(self, plan: Found, usd: float) -> float:
-        paid = self.paid(plan)
+        paid = self.target.moving.paid(plan)
         return 1.0 + (usd - plan.today) / paid if paid > 0 else -math.inf
 
     def _least(self) -> float:
-        """What one system of it pays at least."""
-        return min(self.spend[label] for label in self.holds)
+        """What it pays at least where it is held."""
+        spend = self.target.moving.spend
+        return min(spend.get(la, 0.0) / a for la, a in self.target.holds.items())

@@ -10,7 +10,7 @@ the range that the bounds leave. Other questions of the same tree have modules o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -30,8 +30,8 @@ from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import elsewhere, part_of
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, has_states, solve_horizon
-from tokenfleet.mix.model import Label, build, frame_of, scale_limit
-from tokenfleet.mix.model.objectives import cost_coefficients
+from tokenfleet.mix.model import Label, frame_of, scale_limit
+from tokenfleet.mix.model.columns import Term
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
@@ -52,7 +52,6 @@ from tokenfleet.problem_data import (
     Problem,
     SiteData,
     Systems,
-    scaled,
 )
 from tokenfleet.scenario.load import ScenarioSource
 
@@ -60,7 +59,6 @@ UNIT = "USD per year, levelised"
 _MONTH = 1.0 / 12.0
 _CLOSER = 0.01  # of the plan's own gap, to which small fleets are compared
 _NONE = 1e-6  # of a system: rounding
-_PAID = ("rental", "all_in")  # items that follow the price of a rent
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ class OverTime:
         self.memory = Memory()
         self.plans: list[Found] = []  # those of today's limits that were found so far
         self._values: list[Mapping[Label, float]] = []
-        self._without: dict[frozenset[str], Found | None] = {}
+        self._without: dict[tuple[frozenset[str], frozenset[str]], Found | None] = {}
         if closer is not None and self.part is None and has_states(self.tree, self.risk):
             self.options = replace(options, gap=closer)
 
@@ -178,9 +176,12 @@ class OverTime:
         tree: Horizon,
         holds: Mapping[Label, float] | None = None,
         at_least: Orders | None = None,
+        *,
+        orders: Orders | None = None,
+        more: Sequence[Term] = (),
     ) -> Found:
         """The best plan of a tree, of those in which columns `holds` add up to one at least, and
-        orders are `at_least` so many.
+        orders are `at_least` so many, or `orders` just so many; with costs of columns `more`.
 
         Raises:
             InfeasibleError: there is none.
@@ -191,9 +192,11 @@ class OverTime:
         part = self.part
         if tree is not self.tree:
             part = elsewhere(part, tree, Effort.of(options))
-        kin = Kin(self.memory, self._values, holds or {})
-        name = self.built.problem.name
-        found = solve_horizon(name, tree, options, self.risk, part=part, kin=kin, at_least=at_least)
+        kin = Kin(self.memory, self._values, holds or {}, more=more)
+        found = solve_horizon(
+            self.problem.name, tree, options, self.risk, orders, part=part, kin=kin,
+            at_least=at_least,
+        )  # fmt: skip
         if found.interrupted:
             raise KeyboardInterrupt
         self._values.append(found.values)
@@ -216,10 +219,13 @@ class OverTime:
         tree: Horizon,
         holds: Mapping[Label, float] | None = None,
         at_least: Orders | None = None,
+        *,
+        orders: Orders | None = None,
+        more: Sequence[Term] = (),
     ) -> Found | None:
         """The best plan of a tree, as `solved`; None where there is none."""
         try:
-            return self.solved(tree, holds, at_least)
+            return self.solved(tree, holds, at_least, orders=orders, more=more)
         except InfeasibleError:
             return None
 
@@ -354,55 +360,24 @@ class OverTime:
 
     # Offers
 
-    def without(self, offers: frozenset[str]) -> Found | None:
-        """The best plan in which nothing is ordered under some offers; None where there is none.
-        Asked once, whatever it is for."""
-        if offers not in self._without:
+    def without(
+        self, offers: frozenset[str], apis: frozenset[str] = frozenset()
+    ) -> Found | None:
+        """The best plan in which nothing is ordered under some offers, and nothing sent to some
+        APIs; None where there is none. Asked once, whatever it is for."""
+        if (offers, apis) not in self._without:
 
             def shut(node: Node) -> Node:
+                rows = (replace(a, max_rps=0.0) if a.id in apis else a for a in node.problem.apis)
+                node = replace(node, problem=replace(node.problem, apis=tuple(rows)))
                 return _with_offers(node, lambda o: closed(o) if o.id in offers else o)
 
-            self._without[offers] = self._of_today(self.again(shut))
-        return self._without[offers]
+            self._without[offers, apis] = self.of_today(self.again(shut))
+        return self._without[offers, apis]
 
-    def at_price(
-        self, group: str, factor: float, spend: Mapping[Label, float], holds: Mapping[Label, float]
-    ) -> Found | None:
-        """The best plan at so many times an offer's price, of those that hold it; `spend` is what
-        follows the price."""
-        offers = self.offers(group)
-
-        def priced(node: Node) -> Node:
-            return _with_offers(node, lambda o: _at_price(o, factor) if o.id in offers else o)
-
-        found = self.again(priced, holds)
-        if found is None:
-            return None
-        paid = sum(usd * found.result.values.get(la, 0.0) for la, usd in spend.items())
-        return self._of_today(found, (1.0 - factor) * paid)
-
-    def spend(self, group: str) -> dict[Label, float]:
-        """What follows the price of an offer, by column, USD a year, levelised."""
-        offers = self.offers(group)
-
-        def free(node: Node) -> Node:
-            return _with_offers(node, lambda o: _at_price(o, 0.0) if o.id in offers else o)
-
-        without = _paid_by_column(replace(self.tree, nodes=tuple(map(free, self.tree.nodes))))
-        years = self.base.result.years
-        ours = {o for o, offer in enumerate(self.built.problem.offers) if offer.id in offers}
-        return {
-            label: (usd - without.get(label, 0.0)) / years
-            for label, usd in self._paid_today.items()
-            if getattr(label, "offer", None) in ours
-        }
-
-    @cached_property
-    def _paid_today(self) -> dict[Label, float]:
-        return _paid_by_column(self.tree)
-
-    def _of_today(self, found: Found | None, more: float = 0.0) -> Found | None:
-        """The plan among those that are plans of today, with what it costs at today's prices."""
+    def of_today(self, found: Found | None, more: float = 0.0) -> Found | None:
+        """The plan among those that are plans of today, with what it costs more with today's
+        inputs."""
         if found is None:
             return None
         found = replace(found, today=found.value + more)
@@ -449,31 +424,7 @@ def _with_offers(node: Node, change: Callable[[OfferData], OfferData]) -> Node:
     return replace(node, problem=replace(node.problem, offers=offers))
 
 
-def _paid_by_column(tree: Horizon) -> dict[Label, float]:
-    """What orders and systems cost over a tree, whatever runs on them."""
-    problem = combined("", tree)
-    frame = frame_of(problem, scale_limit(problem), every_system=True)
-    every, relax = range(len(problem.pools)), frozenset({"demand"})
-    m = build(problem, pairs=frozenset(), pools=every, frame=frame, relax=relax)
-    return cost_coefficients(m)
-
-
 def closed(offer: OfferData) -> OfferData:
     """The offer when nothing is to be had by it."""
     stock = None if offer.stock is None else replace(offer.stock, most_per_period=0.0)
     return replace(offer, supply=0.0, stock=stock)
-
-
-def _at_price(offer: OfferData, factor: float) -> OfferData:
-    """The offer at so many times its price: what is charged on a purchase price goes with it."""
-    follows = (*_PAID, "maintenance") if offer.kind == "buy" else _PAID
-    items = {
-        name: usd * factor if name in follows else usd
-        for name, usd in offer.annual_cost_items_usd.items()
-    }
-    return replace(
-        offer,
-        annual_cost_items_usd=items,
-        hourly_usd=scaled(offer.hourly_usd, factor),
-        capex_usd=offer.capex_usd * factor,
-    )

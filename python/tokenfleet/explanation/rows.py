@@ -132,6 +132,24 @@ class FlipPrice(Row):
     how: HowGot = about("How the figure was got")
 
 
+class FirstOrders(Row):
+    """The range of a price in which the orders of the first period stay the best, whatever later
+    ones do."""
+
+    low_factor: NonNegative = quantity(
+        "Times today's price from which on they are the best; 0: however low it is", "1"
+    )
+    high_factor: NonNegative | None = quantity(
+        "Times today's price up to which they are; null: however high it is", "1"
+    )
+    below: dict[Word, Count] = quantity(
+        "The first orders where the price is lower still, by offer and site", "systems"
+    )
+    above: dict[Word, Count] = quantity(
+        "The first orders where it is higher still, by offer and site", "systems"
+    )
+
+
 class PriceRange(Row):
     """The range of a price in which today's best plan stays the best, with all else as it is; of a
     problem too large to be solved whole, in which it stays within a share of the best."""
@@ -157,6 +175,9 @@ class PriceRange(Row):
         "How much dearer than the best the plan is at most in the range; 0: it is the best",
         "1",
         default=0.0,
+    )
+    first_orders: FirstOrders | None = about(
+        "Over time: the range in which the first orders stay; null: of one year", default=None
     )
     how: HowGot = about("How the figures were got")
 

@@ -15,6 +15,7 @@ import pulp
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.risk import settled
 from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model.columns import Term
 from tokenfleet.mix.model.index import Own
 from tokenfleet.mix.search.incumbent import value_of
 from tokenfleet.mix.solver.highs import bound_of, compiled, sides_of
@@ -31,6 +32,12 @@ class Kin:
     plans: Sequence[Mapping[Label, float]] = ()
     holds: Mapping[Label, float] = field(default_factory=dict)  # add up to one at least
     explains: bool = False  # why there is no plan, where there is none
+    #: Costs beside those of the horizon, as of an input that moved; budgets do not count them.
+    more: Sequence[Term] = ()
+
+    def charge(self, m: FleetModel) -> None:
+        """Gives the model the costs beside those of its horizon."""
+        m.terms += [term for term in self.more if term.usd and term.label in m.columns]
 
     def ask(self, m: FleetModel) -> None:
         """Gives the model the row of what its plan must hold."""

@@ -147,6 +147,8 @@ def solve_horizon(
     problem = combined(name, horizon)
     pairs = None if part is None else part.pairs
     m = _model(problem, fixed or {}, pairs, _most_scale(problem, options), at_least or {})
+    if kin is not None:
+        kin.charge(m)
     set_risk(m, risk or Risk())
     if kin is not None:
         kin.ask(m)
