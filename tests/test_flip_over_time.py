@@ -56,7 +56,8 @@ def test_flip_prices_over_time_equal_trying_everything(
         data["power_kw"] = 1000.0
     found = list(flips_over_time(asked_of(data, monkeypatch, Risk())))
     assert [(row.kind, row.name) for row in found] == [
-        *(("offer", name) for name in PRICED), ("api", "api")
+        *(("offer", name) for name in PRICED),
+        ("api", "api"),
     ]
     for row in found:
         without = at(data, row.name, None)

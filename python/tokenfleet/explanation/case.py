@@ -35,7 +35,7 @@ from tokenfleet.problem.knowledge import Judge
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import Api, Problem, Systems
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
-from tokenfleet.schema import Workload
+from tokenfleet.schema import Offer, Workload
 
 # An explanation compares plans, so each is solved closer than a plan alone has to be.
 _CLOSER = 0.01
@@ -129,15 +129,7 @@ class Case:
             price = self.priced[target.offers[0]].price
             if target.kind != "offer" or offer is None or offer.kind != "rent" or price is None:
                 continue
-            rows = self.loaded.catalog.price_rows(
-                self.loaded.scenario.price_vintage, self.loaded.catalog.system(offer.system).id
-            )
-            book = {
-                row.term_years: row.price_usd_per_gpu_h
-                for row in rows
-                if row.kind == "rent" and row.tier == (offer.price_tier or "market")
-                and row.term_years is not None and row.price_usd_per_gpu_h is not None
-            }  # fmt: skip
+            book = book_of(self.loaded, offer)
             yield Rent(target, offer.term_years, price, book)
 
     def moves(self) -> Iterator[Moved]:
@@ -197,6 +189,17 @@ class Case:
             return rebuilt(with_scenario(self.loaded, **changes))
         except InfeasibleError:
             return None
+
+
+def book_of(loaded: LoadedScenario, offer: Offer) -> dict[float, float]:
+    """What the price book asks for a rent, USD per accelerator and hour, by its years."""
+    system = loaded.catalog.system(offer.system).id
+    return {
+        row.term_years: row.price_usd_per_gpu_h
+        for row in loaded.catalog.price_rows(loaded.scenario.price_vintage, system)
+        if row.kind == "rent" and row.tier == (offer.price_tier or "market")
+        and row.term_years is not None and row.price_usd_per_gpu_h is not None
+    }  # fmt: skip
 
 
 def unsure(built: Built) -> list[Unsure]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tokenfleet.errors import SolverError
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.crossover import Axis, Planned, Routes, at_point
 from tokenfleet.explanation.over_time import OverTime, closed
 from tokenfleet.mix.result import tokens_per_year
@@ -24,7 +25,7 @@ class CrossoverOverTime(Routes):
 
     steps, near = 12, 1e-3
 
-    def __init__(self, asked: OverTime) -> None:
+    def __init__(self, asked: OverTime, ask: Ask = plainly) -> None:
         """The routes of a scenario over time.
 
         Raises:
@@ -37,7 +38,7 @@ class CrossoverOverTime(Routes):
         ways = ways_of(asked.problem, terms)
         trees = {name: _alone(asked.tree, asked.problem, way) for name, way in ways.items()}
         self.trees: Mapping[str, Horizon] = {**trees, MIX: asked.tree} if trees else {}
-        super().__init__(self.trees, asked.problem, asked.base.how)
+        super().__init__(self.trees, asked.problem, asked.base.how, ask)
 
     def _planned(self, axis: Axis, at: float, route: str) -> Planned | None:
         tree = self.trees[route]

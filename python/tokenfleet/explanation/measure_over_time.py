@@ -14,8 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import unsure
 from tokenfleet.explanation.measure import End, Stake, Unsure, at_load, stake_of
 from tokenfleet.explanation.over_time import Found, OverTime
@@ -23,11 +25,16 @@ from tokenfleet.explanation.study import PROVEN
 from tokenfleet.problem_data import Horizon
 
 
-def stakes_over_time(asked: OverTime, about: About = EVERYTHING) -> Iterator[Stake]:
+def stakes_over_time(
+    asked: OverTime, about: About = EVERYTHING, ask: Ask = plainly
+) -> Iterator[Stake]:
     """The money at stake of each figure that is asked about, USD a year, levelised."""
     for figure in unsure(asked.built):
         if about(figure.system) or about(figure.workload):
-            yield stake_over_time(asked, figure)
+            what = f"the throughput of {figure.workload} on {figure.system}"
+            stake = ask(what, partial(stake_over_time, asked, figure))
+            if stake is not None:
+                yield stake
 
 
 def stake_over_time(asked: OverTime, figure: Unsure) -> Stake:

@@ -29,8 +29,8 @@ from tokenfleet.problem_data import Api, Replicas, Systems
 
 SHARES = (0.05, 0.02, 0.01, 0.005)
 _GAP = 1e-6  # of one solve: a plan that is shown as the best at something is proven
-_CLOSEST = "closest to what stands"
-_OWNED = ("buy", "owned")
+CLOSEST = "closest to what stands"
+OWNED = ("buy", "owned")
 _WHOLE = 0.999  # below a whole value there is no other
 _SAME = 1e-6  # relative: values of a wish closer than this are one
 
@@ -140,7 +140,7 @@ class _Menu:
     def _counted(self, values: Mapping[Label, float], wish: Wish) -> Mapping[Label, float]:
         """The values with the counting columns as they must be at least."""
         counted = dict(values)
-        if self.standing is not None and wish.name == _CLOSEST:
+        if self.standing is not None and wish.name == CLOSEST:
             return {**counted, **moves(self.m, values, self.standing)}
         for label in wish.weights:
             if isinstance(label, Choice):
@@ -192,7 +192,7 @@ class _Menu:
         if any(carbon.values()):
             yield Wish("least carbon", "kg CO2e/year", carbon)
         size: dict[Label, float] = {la: float(q.gpus_per_system) for la, q in pools.items()}
-        owned = {la: a for la, a in size.items() if offers[la].kind in _OWNED}  # type: ignore[index]
+        owned = {la: a for la, a in size.items() if offers[la].kind in OWNED}  # type: ignore[index]
         if owned:
             yield Wish("most owned", "accelerators", owned, sign=-1.0, whole=True)
         if len(set(groups.values())) > 1:
@@ -203,10 +203,10 @@ class _Menu:
         new = {la: a for la, a in size.items() if offers[la].kind != "owned"}  # type: ignore[index]
         if self.standing is not None:
             moved = count_moves(self.m, self.standing)
-            yield Wish(_CLOSEST, "accelerators moved", moved, whole=True)
+            yield Wish(CLOSEST, "accelerators moved", moved, whole=True)
         elif len(new) < len(size):
             kept = {la: -a for la, a in size.items() if la not in new}
-            yield Wish(_CLOSEST, "accelerators new less kept", {**new, **kept})
+            yield Wish(CLOSEST, "accelerators new less kept", {**new, **kept})
 
     def _number_of(self, name: str, unit: str, groups: Mapping[Label, str]) -> Wish:
         """How many groups are used: one binary of each."""

@@ -6,7 +6,10 @@ Each wish is a ladder of problems, on whose higher rungs plans are better at the
   half higher;
 - of kinds (vendors, types, sites, offers) there is one less on each rung: those that the relaxation
   does best with, of all sets where these are few, else of those that leave out one more;
-- the most accelerators of one supply are fewer on each rung.
+- the most accelerators of one supply are fewer on each rung;
+- of layouts those that serve least are left out, a tenth of them on each rung;
+- of what is not owned each supply and API has a fifth less on each rung;
+- what does not stand today costs more, and what stands less, rung by rung a half more.
 
 Relaxations, which are exact in tenths of a second, tell how high a share of the cost reaches; a
 plan is searched there, and its own cost decides. That none is better at the wish is not proven.
@@ -21,20 +24,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
+import numpy as np
+
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.in_part import Values
-from tokenfleet.explanation.menu import SHARES, Choosable, Wish
+from tokenfleet.explanation.menu import CLOSEST, OWNED, SHARES, Choosable, Wish
 from tokenfleet.explanation.study import WITHIN, Answer, Study
 from tokenfleet.mix.generate.pricing import Pairs
 from tokenfleet.mix.model import Frame, Label, build
 from tokenfleet.mix.model.objectives import carbon_coefficients
-from tokenfleet.problem_data import Api, OfferData, Pool, Problem, Systems, pairs_used
+from tokenfleet.mix.search.nearest import Place
+from tokenfleet.problem_data import (
+    Api,
+    OfferData,
+    Pool,
+    Problem,
+    Replicas,
+    Systems,
+    pairs_used,
+)
 
 _FIRST = 0.002  # of the cost, that the first price of a wish comes to
 _STEP = 1.5  # times that, from rung to rung
 _RUNGS = 24
 _SETS = 40  # of kinds, that relaxations are solved of on one rung
-_FEWER = 0.9  # times the most of one supply, from rung to rung
+_FEWER = 0.9  # times the most of one supply, or the layouts, from rung to rung
+_LESS = 0.2  # of what is not owned, from rung to rung
 _TRIED = 2  # rungs for one share, the highest first
 _SAME = 1e-6  # relative: values of a wish closer than this are one
 _ROUNDING = 1e-9
@@ -58,10 +73,12 @@ def menu_in_part(
     shares: Sequence[float] = SHARES,
     vendors: Mapping[str, str] | None = None,
     ask: Ask = plainly,
+    standing: Mapping[Place, float] | None = None,
 ) -> Iterator[Choosable]:
-    """Plans within each share of the least cost, for every wish that has a ladder; `vendors` are by
-    system type."""
-    asked = _MenuInPart(study, sorted(shares, reverse=True))
+    """Plans within each share of the least cost, for every wish; `vendors` are by system type,
+    `standing` are systems by offer and site that a plan may be close to, by default those that are
+    owned."""
+    asked = _MenuInPart(study, sorted(shares, reverse=True), standing)
     for wish, value, ladder in asked.wishes(vendors or {}):
         yield from ask(f"menu: {wish.name}", partial(asked.answers, wish, value, ladder)) or ()
 
@@ -70,8 +87,14 @@ Ladder = Callable[[], Iterator[_Rung]]
 
 
 class _MenuInPart:
-    def __init__(self, study: Study, shares: Sequence[float]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        shares: Sequence[float],
+        standing: Mapping[Place, float] | None = None,
+    ) -> None:
         self.study, self.problem, self.shares = study, study.problem, shares
+        self.standing = standing
         self.least = self._relaxed(study.problem)
 
     def answers(self, wish: Wish, value: Valued, ladder: Ladder) -> list[Choosable]:
@@ -88,7 +111,8 @@ class _MenuInPart:
                 found[-1] = replace(found[-1], within=share)
                 continue
             plan = self._plan(rungs, share, value)
-            if plan is None or value(plan.values) >= today - _SAME * max(abs(today), 1.0):
+            better = 0.0 if plan is None else wish.sign * (today - value(plan.values))
+            if plan is None or better <= _SAME * max(abs(today), 1.0):
                 break
             more = max(plan.loss / self.study.base.loss - 1.0, 0.0)
             found.append(Choosable(wish, share, value(plan.values), today, plan, more, WITHIN))
@@ -114,6 +138,12 @@ class _MenuInPart:
         return found[0]
 
     # Wishes and their ladders
+
+    @property
+    def _gpus(self) -> list[float]:
+        """Accelerators of a system, by offer."""
+        problem = self.problem
+        return [float(problem.pools[offer.pool].gpus_per_system) for offer in problem.offers]
 
     def wishes(self, vendors: Mapping[str, str]) -> Iterator[tuple[Wish, Valued, Ladder]]:
         """Every wish of this problem, how a plan is valued, and its ladder."""
@@ -143,6 +173,29 @@ class _MenuInPart:
         if len({offer.stated_as for offer in problem.offers}) > 1:
             wish = Wish("least dependence on one supply", "accelerators", {})
             yield wish, self._largest, self._capped
+        yield Wish("fewest layouts", "layouts", {}), self._layouts, self._fewer_layouts
+        kept = [offer.kind in OWNED for offer in problem.offers]
+        if any(kept) and (problem.apis or not all(kept)):
+            size = [a * of for a, of in zip(self._gpus, kept, strict=True)]
+            wish = Wish("most owned", "accelerators", {}, sign=-1.0)
+            yield wish, partial(self._total, size), self._less_hired
+        yield from self._closest()
+
+    def _closest(self) -> Iterator[tuple[Wish, Valued, Ladder]]:
+        """Closest to the systems that are given, or to those that are owned already."""
+        problem = self.problem
+        if self.standing is None:
+            stands = [offer.kind == "owned" for offer in problem.offers]
+            wish = Wish(CLOSEST, "accelerators new less kept", {})
+        else:
+            sites = [problem.sites[problem.pools[offer.pool].site].id for offer in problem.offers]
+            places = zip((offer.stated_as for offer in problem.offers), sites, strict=True)
+            stands = [self.standing.get(place, 0.0) > 0 for place in places]
+            wish = Wish(CLOSEST, "accelerators moved", {})
+        each = [-a if has else a for a, has in zip(self._gpus, stands, strict=True)]
+        value = partial(self._total, each) if self.standing is None else self._moved
+        if self.standing is not None or (any(stands) and not all(stands)):
+            yield wish, value, partial(self._dearer, partial(self._total, each), each)
 
     def _kind(self, kinds: Kinds, label: Label) -> str | None:
         if isinstance(label, Systems):
@@ -202,7 +255,8 @@ class _MenuInPart:
         Between two prices the relaxation's value rises by the wish's amount: what it costs at
         today's prices is told from that.
         """
-        first = _FIRST * self.least / value(self.study.base.values)
+        amount = max(abs(value(self.study.base.values)), 1.0)
+        first = _FIRST * self.least / amount
         before, at = self.least, 0.0
         for rung in range(_RUNGS):
             price = first * _STEP**rung
@@ -226,11 +280,8 @@ class _MenuInPart:
         for label, n in values.items():
             if isinstance(label, Systems):
                 offer = self.problem.offers[label.offer]
-                found[offer.stated_as, label.scope] += n * self._gpus(offer)
+                found[offer.stated_as, label.scope] += n * self._gpus[label.offer]
         return max(found.values(), default=0.0)
-
-    def _gpus(self, offer: OfferData) -> int:
-        return self.problem.pools[offer.pool].gpus_per_system
 
     def _capped(self) -> Iterator[_Rung]:
         """Fewer accelerators of each supply on each rung."""
@@ -238,11 +289,96 @@ class _MenuInPart:
         for _ in range(_RUNGS):
             most *= _FEWER
             offers = tuple(
-                replace(offer, supply=min(offer.supply, math.floor(most / self._gpus(offer))))
-                for offer in self.problem.offers
+                replace(offer, supply=min(offer.supply, math.floor(most / gpus)))
+                for offer, gpus in zip(self.problem.offers, self._gpus, strict=True)
             )
             problem = replace(self.problem, offers=offers)
             yield _Rung(problem, self._relaxed(problem))
+
+    def _layouts(self, values: Values) -> float:
+        """How many layouts a plan has replicas of."""
+        return float(len(self._served_by(values)))
+
+    def _served_by(self, values: Values) -> dict[int, float]:
+        """Accelerator-hours of each layout that a plan has replicas of."""
+        found: dict[int, float] = defaultdict(float)
+        for label, n in values.items():
+            if isinstance(label, Replicas) and n > _ROUNDING:
+                size = self.problem.candidates[label.candidate].gpus
+                found[label.candidate] += n * size * self.problem.scopes[label.scope].hours
+        return found
+
+    def _fewer_layouts(self) -> Iterator[_Rung]:
+        """Today's layouts but those that serve least, a tenth of them fewer on each rung; of each
+        workload and role the largest stays."""
+        served = self._served_by(self.study.base.values)
+        order = sorted(served, key=lambda c: (-served[c], c))
+        kind = {c: (self.problem.candidates[c].workload, self.problem.candidates[c].role)
+                for c in order}  # fmt: skip
+        largest = {kind[c]: c for c in reversed(order)}.values()
+        count = len(order)
+        while count > len(largest):
+            count = min(count - 1, math.floor(_FEWER * count))
+            kept = set(order[:count]) | set(largest)
+            candidates = tuple(
+                c if i in kept else replace(c, load=np.full_like(c.load, math.inf))
+                for i, c in enumerate(self.problem.candidates)
+            )
+            problem = replace(self.problem, candidates=candidates)
+            yield _Rung(problem, self._relaxed(problem))
+
+    def _less_hired(self) -> Iterator[_Rung]:
+        """Fewer systems of what is not owned, and fewer requests to each API, on each rung."""
+        hired: dict[int, float] = defaultdict(float)
+        sent: dict[tuple[int, int], float] = defaultdict(float)
+        for label, n in self.study.base.values.items():
+            if isinstance(label, Systems):
+                hired[label.offer] = max(hired[label.offer], n)
+            elif isinstance(label, Api):
+                sent[label.api, label.block] += n
+        part = 1.0
+        while part > 0 and (hired or sent):
+            part = part - _LESS if part > _LESS else 0.0
+            offers = tuple(
+                offer if offer.kind in OWNED
+                else replace(offer, supply=min(offer.supply, math.floor(part * hired[o])))
+                for o, offer in enumerate(self.problem.offers)
+            )  # fmt: skip
+            apis = tuple(
+                replace(api, max_rps=min(api.max_rps, part * self._peak(sent, a)))
+                for a, api in enumerate(self.problem.apis)
+            )
+            problem = replace(self.problem, offers=offers, apis=apis)
+            yield _Rung(problem, self._relaxed(problem))
+
+    @staticmethod
+    def _peak(sent: Mapping[tuple[int, int], float], a: int) -> float:
+        return max((n for (api, _), n in sent.items() if api == a), default=0.0)
+
+    def _moved(self, values: Values) -> float:
+        """Accelerators by which a plan differs from the systems that stand."""
+        assert self.standing is not None
+        found: dict[Place, dict[int, float]] = {}
+        size: dict[Place, float] = {}
+        for label, n in values.items():
+            if isinstance(label, Systems):
+                offer = self.problem.offers[label.offer]
+                place = (
+                    offer.stated_as,
+                    self.problem.sites[self.problem.pools[offer.pool].site].id,
+                )
+                size[place] = self._gpus[label.offer]
+                by_scope = found.setdefault(place, {})
+                by_scope[label.scope] = by_scope.get(label.scope, 0.0) + n
+        total = 0.0
+        for o, offer in enumerate(self.problem.offers):
+            place = (offer.stated_as, self.problem.sites[self.problem.pools[offer.pool].site].id)
+            size.setdefault(place, self._gpus[o])
+        for place, gpus in size.items():
+            now = self.standing.get(place, 0.0)
+            counts = found.get(place, {0: 0.0}).values()
+            total += gpus * max(abs(n - now) for n in counts)
+        return total
 
 
 def _with_carbon(pool: Pool, usd_per_kg: float) -> Pool:

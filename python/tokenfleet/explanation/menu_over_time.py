@@ -9,11 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.menu import SHARES
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import MenuItem
 from tokenfleet.explanation.study import PROVEN, WITHIN
+from tokenfleet.files.plain import listed
 from tokenfleet.problem_data import OfferData, Problem
 
 _MOST_SETS = 20  # tried for one wish
@@ -22,7 +25,9 @@ _MOST_SETS = 20  # tried for one wish
 Kind = Callable[[OfferData], str]
 
 
-def menu_over_time(asked: OverTime, vendors: Mapping[str, str]) -> Iterator[MenuItem]:
+def menu_over_time(
+    asked: OverTime, vendors: Mapping[str, str], ask: Ask = plainly
+) -> Iterator[MenuItem]:
     """Plans with fewer offers, types, vendors or sites; `vendors` are by system type."""
     problem = asked.built.problem
 
@@ -36,7 +41,7 @@ def menu_over_time(asked: OverTime, vendors: Mapping[str, str]) -> Iterator[Menu
         "fewest offers": ("offers", lambda offer: offer.stated_as),
     }
     for wish, (unit, kind) in wishes.items():
-        yield from _Wish(asked, problem, wish, unit, kind).items()
+        yield from _Wish(asked, problem, wish, unit, kind, ask).items()
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class _Wish:
     name: str
     unit: str
     kind: Kind
+    ask: Ask
 
     def items(self) -> Iterator[MenuItem]:
         """Of each number of kinds the cheapest plan, as far as it costs little enough more."""
@@ -56,7 +62,11 @@ class _Wish:
             sets = list(itertools.combinations(every, count))
             if len(sets) > _MOST_SETS:
                 sets = list(itertools.combinations(sorted(used), count))[:_MOST_SETS]
-            plans = [found for kept in sets if (found := self._with(set(kept))) is not None]
+            asked = [
+                self.ask(f"{self.name}: {listed(kept)}", partial(self._with, set(kept)))
+                for kept in sets
+            ]
+            plans = [found for found in asked if found is not None]
             best = min(plans, key=lambda found: found.value, default=None)
             if best is None:
                 return

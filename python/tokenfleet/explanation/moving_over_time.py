@@ -92,9 +92,7 @@ class Moving:
         by_node = [0.0] * len(horizon.nodes)
         for term in self.terms:
             by_node[paid_in(problem, term)] += term.usd * result.values.get(term.label, 0.0)
-        by_node = [
-            usd / node.probability for usd, node in zip(by_node, horizon.nodes, strict=True)
-        ]
+        by_node = [usd / node.probability for usd, node in zip(by_node, horizon.nodes, strict=True)]
         follows = {leaf: sum(by_node[u] for u in horizon.path(leaf)) for leaf in horizon.leaves}
         today = {
             leaf: usd - (factor - 1.0) * follows[leaf] for leaf, usd in result.npv_by_leaf.items()
@@ -171,7 +169,7 @@ def targets(asked: OverTime) -> Iterator[Target]:
             names.append(offer.stated_as)
     prices = _Prices(asked)
     for name, offers in groups.items():
-        yield prices.of("offer", name, [name], offers, *_price(asked, name))
+        yield prices.of("offer", name, [name], offers, _price(asked, name))
     for system, names in sorted(of_type.items()):
         if len(names) > 1:
             yield prices.of("system", system, names, frozenset().union(*(groups[n] for n in names)))
@@ -205,8 +203,7 @@ class _Prices:
         name: str,
         names: Iterable[str],
         offers: frozenset[str],
-        price: float | None = None,
-        unit: str | None = None,
+        stated: tuple[float | None, str | None] = (None, None),
     ) -> Target:
         """The target that is some offers."""
         asked = self.asked
@@ -227,6 +224,7 @@ class _Prices:
             la: 1.0 for la in labels
             if isinstance(la, Ordered) or (isinstance(la, Systems) and la.offer not in ordered)
         }  # fmt: skip
+        price, unit = stated
         return Target(kind, name, moving, holds, offers, stated=price, unit=unit)
 
     def of_api(self, a: int, name: str) -> Target:

@@ -12,16 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Case, case_of, load_case, with_scenario
 from tokenfleet.explanation.knobs import Knob, turned_built
 from tokenfleet.explanation.promises import Changes
 from tokenfleet.explanation.rows import Step, Worth
-from tokenfleet.explanation.study import PROVEN, WITHIN, time_left
+from tokenfleet.explanation.study import (
+    PROVEN,
+    WITHIN,
+    HardSolveError,
+    OutOfTimeError,
+    time_left,
+)
 from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import risk_of
 from tokenfleet.mix.horizon.combine import combined
@@ -33,6 +40,7 @@ from tokenfleet.mix.horizon.solve import HorizonResult, Orders, has_states, solv
 from tokenfleet.mix.model import Label, frame_of, scale_limit
 from tokenfleet.mix.model.columns import Term
 from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
 from tokenfleet.optimize import solve_options
@@ -193,10 +201,14 @@ class OverTime:
         if tree is not self.tree:
             part = elsewhere(part, tree, Effort.of(options))
         kin = Kin(self.memory, self._values, holds or {}, more=more)
-        found = solve_horizon(
-            self.problem.name, tree, options, self.risk, orders, part=part, kin=kin,
-            at_least=at_least,
-        )  # fmt: skip
+        try:
+            found = solve_horizon(
+                self.problem.name, tree, options, self.risk, orders, part=part, kin=kin,
+                at_least=at_least, patient=math.isinf(self.deadline.end),
+            )  # fmt: skip
+        except NoPlanError as error:
+            kind = HardSolveError if self.deadline.left() > 0 else OutOfTimeError
+            raise kind("a solve ended at its time before it had a plan", "give it more") from error
         if found.interrupted:
             raise KeyboardInterrupt
         self._values.append(found.values)
@@ -245,11 +257,11 @@ class OverTime:
         """The best plan with inputs so many times what they are; None where there is none."""
         return self.tried(tree_of(turned_built(self, settings)))
 
-    def with_scenario(self, changes: Changes) -> Found | None:
-        """The best plan of the scenario with other fields; None where there is none. Layouts are
-        evaluated anew, unless only terms of offers differ."""
+    def with_scenario(self, changes: Changes, *, anew: bool = False) -> Found | None:
+        """The best plan of the scenario with other fields; None where there is none. Layouts and
+        prices are evaluated `anew`, unless only dates of offers differ."""
         loaded = with_scenario(self.built.loaded, **changes)
-        same = changes.keys() == {"offers"}
+        same = changes.keys() == {"offers"} and not anew
         built = replace(self.built, loaded=loaded) if same else build_problem(loaded)
         try:
             require_candidates(built)
@@ -275,7 +287,7 @@ class OverTime:
 
     # Worth
 
-    def worths(self, about: About = EVERYTHING) -> Iterator[Worth]:
+    def worths(self, about: About = EVERYTHING, ask: Ask = plainly) -> Iterator[Worth]:
         """The next system's power in each period, and a month of lead time of each offer, as far as
         they are asked about."""
         problem = self.built.problem
@@ -286,11 +298,12 @@ class OverTime:
                   for q in problem.pools if q.site == s and not q.hosted]  # fmt: skip
             step = min((size for size in kw if size > 0), default=0.0)
             if step:
-                yield from self._power(s, step)
+                yield from self._power(s, step, ask)
         for group in filter(about, self.groups()):
-            yield from self._lead(group)
+            what = f"a month of lead time of {group}"
+            yield from ask(what, partial(self._leads, group)) or ()
 
-    def _power(self, s: int, step: float) -> Iterator[Worth]:
+    def _power(self, s: int, step: float, ask: Ask) -> Iterator[Worth]:
         """A step of power at a site in each period, in all its outlooks; where a step in all
         periods is worth nothing, no solve is spent on each."""
         limits: dict[int, list[float]] = {}
@@ -299,12 +312,17 @@ class OverTime:
         bounded = [t for t, kw in limits.items() if all(map(math.isfinite, kw))]
         if not bounded:
             return
-        everywhere = self._with_power(s, step, bounded)
-        worthless = self._worth(everywhere) == 0.0
+        site = self.built.problem.sites[s].id
+        everywhere = ask(f"power of {site}", partial(self._with_power, s, step, bounded))
+        worthless = everywhere is not None and self._worth(everywhere) == 0.0
         for t in bounded:
-            found = everywhere if worthless else self._with_power(s, step, [t])
             name = next(node.name for node in self.tree.nodes if node.period == t)
-            where = f"{self.built.problem.sites[s].id} in {name.split()[0]}"
+            where = f"{site} in {name.split()[0]}"
+            found = everywhere
+            if not worthless:
+                found = ask(f"power of {where}", partial(self._with_power, s, step, [t]))
+            if found is None:
+                continue
             row = Worth(
                 what="power", where=where, unit="kw", limit=min(limits[t]), steps=(), unlimited=None
             )
@@ -318,12 +336,12 @@ class OverTime:
         assert found is not None
         return found
 
-    def _lead(self, group: str) -> Iterator[Worth]:
+    def _leads(self, group: str) -> list[Worth]:
         offers = self.offers(group)
         every = (offer for node in self.tree.nodes for offer in node.problem.offers)
         leads = [o.stock.lead for o in every if o.id in offers and o.stock is not None]
         if not leads or max(leads) <= 0:
-            return
+            return []
 
         def sooner(offer: OfferData) -> OfferData:
             if offer.id not in offers or offer.stock is None:
@@ -337,7 +355,7 @@ class OverTime:
             what="lead time", where=group, unit="months", limit=12.0 * max(leads), steps=(),
             unlimited=None,
         )  # fmt: skip
-        yield self._step(row, -1.0, found)
+        return [self._step(row, -1.0, found)]
 
     def _worth(self, found: Found) -> float:
         """What a plan saves; none where that is rounding."""
@@ -360,20 +378,24 @@ class OverTime:
 
     # Offers
 
-    def without(
-        self, offers: frozenset[str], apis: frozenset[str] = frozenset()
-    ) -> Found | None:
+    def without(self, offers: frozenset[str], apis: frozenset[str] = frozenset()) -> Found | None:
         """The best plan in which nothing is ordered under some offers, and nothing sent to some
         APIs; None where there is none. Asked once, whatever it is for."""
         if (offers, apis) not in self._without:
-
-            def shut(node: Node) -> Node:
-                rows = (replace(a, max_rps=0.0) if a.id in apis else a for a in node.problem.apis)
-                node = replace(node, problem=replace(node.problem, apis=tuple(rows)))
-                return _with_offers(node, lambda o: closed(o) if o.id in offers else o)
-
-            self._without[offers, apis] = self.of_today(self.again(shut))
+            found = self.tried(self.shut(self.tree, offers, apis))
+            self._without[offers, apis] = self.of_today(found)
         return self._without[offers, apis]
+
+    @staticmethod
+    def shut(tree: Horizon, offers: frozenset[str], apis: frozenset[str] = frozenset()) -> Horizon:
+        """A tree in which some offers and APIs are not to be had."""
+
+        def changed(node: Node) -> Node:
+            rows = (replace(a, max_rps=0.0) if a.id in apis else a for a in node.problem.apis)
+            node = replace(node, problem=replace(node.problem, apis=tuple(rows)))
+            return _with_offers(node, lambda o: closed(o) if o.id in offers else o)
+
+        return replace(tree, nodes=tuple(map(changed, tree.nodes)))
 
     def of_today(self, found: Found | None, more: float = 0.0) -> Found | None:
         """The plan among those that are plans of today, with what it costs more with today's

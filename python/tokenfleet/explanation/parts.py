@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from tokenfleet.files.plain import listed
@@ -15,6 +15,8 @@ PARTS: tuple[Part, ...] = (
 )  # fmt: skip
 #: What is asked where nothing is named.
 USUAL: tuple[Part, ...] = ("worth", "flip", "ranges", "menu", "repairs")
+#: Where the rows of a part stand, if not under its own name.
+KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
 UNPROVEN = (
     "the plan itself is not proven within its gap: the figures compare plans that may not be the "
     "best ones"

@@ -31,6 +31,7 @@ from tokenfleet.explanation.measure import stakes
 from tokenfleet.explanation.menu import Choosable, menu
 from tokenfleet.explanation.menu_in_part import menu_in_part
 from tokenfleet.explanation.parts import (
+    KEYS,
     MAY_BE_SMALLER,
     NO_INTERVALS,
     ONE_WAY,
@@ -75,13 +76,7 @@ _LONGEST: tuple[Part, ...] = (
 # Parts that begin from the plans that flip prices were found by.
 _AFTER_FLIP = frozenset({"ranges", "inputs"})
 _OF_THE_WHOLE = "is asked only of a problem that is solved whole: this one is too large"
-_NO_LADDER = (
-    "the menu of a problem too large to be solved whole has no fewest layouts, most owned or "
-    "closest to what stands"
-)
 _SAME_PLAN = 0.005  # of the cost: a plan may be simpler, or within its gap
-#: Where the rows of a part stand, if not under its own name.
-_KEYS: Mapping[str, str] = {"inputs": "flip_inputs"}
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ class Session:
         left = list(parts)
         try:
             while left:
-                found = self.found.setdefault(_KEYS.get(left[0], left[0]), [])
+                found = self.found.setdefault(KEYS.get(left[0], left[0]), [])
                 for row in self._answered(asked[left[0]]):
                     found.append(row)
                 left.pop(0)
@@ -384,8 +379,7 @@ class Session:
         if not study.pays:
             self.notes.append(f"the menu {_OF_THE_WHOLE}")
             return iter(())
-        self.notes.append(_NO_LADDER)
-        return menu_in_part(study, vendors=vendors, ask=self._ask)
+        return menu_in_part(study, vendors=vendors, ask=self._ask, standing=self.standing)
 
     def _repairs(self) -> Iterator[Any]:
         sign, study = self.case.study.sign, self.case.study

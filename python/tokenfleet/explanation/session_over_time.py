@@ -13,12 +13,15 @@ from tokenfleet.errors import InfeasibleError, SolverError
 from tokenfleet.explanation import over_time
 from tokenfleet.explanation.about import About
 from tokenfleet.explanation.as_rows import concession_row, measure_row, route_rows
+from tokenfleet.explanation.asking import Ask, T
 from tokenfleet.explanation.crossover_over_time import CrossoverOverTime
 from tokenfleet.explanation.flip_over_time import flips_over_time
+from tokenfleet.explanation.inputs_over_time import inputs_over_time
 from tokenfleet.explanation.measure_over_time import stakes_over_time
 from tokenfleet.explanation.menu_over_time import menu_over_time
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.parts import (
+    KEYS,
     MAY_BE_SMALLER,
     NO_INTERVALS,
     ONE_WAY,
@@ -27,6 +30,7 @@ from tokenfleet.explanation.parts import (
     Watch,
     incomplete,
 )
+from tokenfleet.explanation.ranges_over_time import ranges_over_time
 from tokenfleet.explanation.repair_over_time import (
     conflict_over_time,
     promises_over_time,
@@ -35,6 +39,7 @@ from tokenfleet.explanation.repair_over_time import (
 from tokenfleet.explanation.rows import (
     BreakEven,
     Explanation,
+    FlipInput,
     Limit,
     RepairSet,
     RoutePoint,
@@ -42,7 +47,7 @@ from tokenfleet.explanation.rows import (
 )
 from tokenfleet.explanation.study import WITHIN, HardSolveError, OutOfTimeError
 from tokenfleet.explanation.sweep_over_time import tornado_over_time
-from tokenfleet.files.plain import finite, listed
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.problem.required import require_candidates
@@ -52,6 +57,8 @@ _MOST_FIRST: Mapping[str, Callable[[Any], float]] = {
     "tornado": lambda row: -row.swing,
     "measure": lambda row: -row.value,
 }
+_NO_ENERGY = "the energy price that flips something is not asked of a horizon this large"
+_NO_PREMIUM = "premiums of precisions are of one year"
 
 
 @dataclass
@@ -101,7 +108,7 @@ class SessionOverTime:
         left = list(makers) if base is None else [part for part in parts if part in makers]
         try:
             while left:
-                rows = self.found.setdefault(left[0], [])
+                rows = self.found.setdefault(KEYS.get(left[0], left[0]), [])
                 for row in _answered(makers[left[0]], left[0], self.notes):
                     rows.append(row)
                     if self.watch is not None:
@@ -112,10 +119,22 @@ class SessionOverTime:
             stopped = isinstance(error, KeyboardInterrupt)
             why = "stopped by the user" if stopped else getattr(error, "message", "")
             self.notes.append(incomplete(why, left))
-        others = [part for part in parts if part not in (*makers, "repairs")]
-        if others and base is not None:
-            answered = listed([*makers, "repairs"])
-            self.notes.append(f"of a plan over time are {answered}; of one year: {listed(others)}")
+
+    def _ask(self, what: str, question: Callable[[], T]) -> T | None:
+        """The answer to one question; where a solve of it was too hard, a note."""
+        if self.watch is not None:
+            self.watch(f"{what}, over time", self.asked.solves)
+        try:
+            return question()
+        except HardSolveError as error:
+            self.notes.append(f"{what} is not answered: {error.message}")
+            return None
+
+    def _inputs(self) -> Iterator[FlipInput]:
+        if self.asked.part is not None:
+            self.notes.append(_NO_ENERGY)
+        self.notes.append(_NO_PREMIUM)
+        yield from inputs_over_time(self.asked, self.about, self._ask)
 
     def _makers(self) -> dict[str, Callable[[], Iterator[Any]]]:
         asked, about, notes = self.asked, self.about, self.notes
@@ -124,12 +143,14 @@ class SessionOverTime:
         vendors = {name: str(catalog.system(name).vendor) for name in systems}
         met = self.found.setdefault("break_even", [])
         return {
-            "worth": partial(asked.worths, about),
-            "flip": partial(flips_over_time, asked, about),
-            "menu": partial(menu_over_time, asked, vendors),
-            "tornado": partial(tornado_over_time, asked, about),
-            "crossover": partial(_crossover, asked, met, notes),
-            "measure": partial(_measure, asked, about, notes),
+            "worth": partial(asked.worths, about, self._ask),
+            "flip": partial(flips_over_time, asked, about, self._ask),
+            "ranges": partial(ranges_over_time, asked, about, self._ask),
+            "inputs": partial(self._inputs),
+            "menu": partial(menu_over_time, asked, vendors, self._ask),
+            "tornado": partial(tornado_over_time, asked, about, self._ask),
+            "crossover": partial(_crossover, asked, met, notes, self._ask),
+            "measure": partial(_measure, asked, about, notes, self._ask),
         }
 
     def _ways_out(self) -> dict[str, Callable[[], Iterator[Any]]]:
@@ -189,17 +210,19 @@ def _repairs(asked: OverTime) -> Iterator[RepairSet]:
         )
 
 
-def _crossover(asked: OverTime, met: list[BreakEven], notes: list[str]) -> Iterator[RoutePoint]:
-    routes = CrossoverOverTime(asked)
+def _crossover(
+    asked: OverTime, met: list[BreakEven], notes: list[str], ask: Ask
+) -> Iterator[RoutePoint]:
+    routes = CrossoverOverTime(asked, ask)
     if not routes.names:
         notes.append(ONE_WAY)
     yield from route_rows(routes, met)
 
 
-def _measure(asked: OverTime, about: About, notes: list[str]) -> Iterator[ToMeasure]:
+def _measure(asked: OverTime, about: About, notes: list[str], ask: Ask) -> Iterator[ToMeasure]:
     if asked.built.specification is None:
         notes.append(NO_INTERVALS)
-    yield from map(measure_row, stakes_over_time(asked, about))
+    yield from map(measure_row, stakes_over_time(asked, about, ask))
 
 
 def _weighed(risk: Risk) -> str:

@@ -256,11 +256,15 @@ class Study:
         whole; None where it is asked of the whole problem.
 
         Raises:
-            OutOfTimeError: no time is left.
+            OutOfTimeError: no time is left, or it ended before any solution.
         """
         if self.part is None or not applies(problem):
             return None
-        value, columns = self.part.relaxed(problem, self.effort().options)
+        options = self.effort().options
+        try:
+            value, columns = self.part.relaxed(problem, options)
+        except SolverError as error:
+            raise self.out_of_time() from error
         return problem.objective.goal.sign * value, columns
 
     def relaxed_worth(self, problem: Problem) -> float | None:

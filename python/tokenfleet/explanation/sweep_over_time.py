@@ -7,8 +7,10 @@ differs, or what is ordered at all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.knobs import Knob, sensible
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import SweepPoint
@@ -53,11 +55,15 @@ def points_over_time(
         )
 
 
-def tornado_over_time(asked: OverTime, about: About = EVERYTHING) -> Iterator[Swing]:
+def tornado_over_time(
+    asked: OverTime, about: About = EVERYTHING, ask: Ask = plainly
+) -> Iterator[Swing]:
     """Each input that the plan rests on, 20 % lower and higher at all dates, one at a time."""
     for turned in sensible(asked, _used(asked.base)):
         if not turned.which or about(turned.which):
-            yield _swing(asked, turned)
+            swing = ask(f"{turned} 20 % each way", partial(_swing, asked, turned))
+            if swing is not None:
+                yield swing
 
 
 def _swing(asked: OverTime, knob: Knob) -> Swing:

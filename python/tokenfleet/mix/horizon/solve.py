@@ -126,12 +126,14 @@ def solve_horizon(
     pinned: Mapping[Label, float] | None = None,
     kin: Kin | None = None,
     at_least: Orders | None = None,
+    patient: bool = True,
 ) -> HorizonResult:
     """The best plan over a horizon. `fixed` are numbers of orders that are decided already,
     `at_least` those that may only grow, `pinned` all of what runs in every node, so that orders
     alone are left to find; `part` are the pairs that may be used where all are too many, with the
     bound that was proven of all. `watch(value, bound)` is told of the best plan as it moves. `kin`
-    is what is known of horizons like this one.
+    is what is known of horizons like this one. Who is not `patient` does not wait for a first plan
+    beyond the time.
 
     Raises:
         InfeasibleError: no plan meets every requirement; names the period and what is short, but of
@@ -156,7 +158,7 @@ def solve_horizon(
         for label, column in m.columns.items():
             if isinstance(label, _RUNS):
                 column.lowBound = column.upBound = pinned.get(label, 0.0)
-    effort = Effort.of(options)
+    effort = Effort.of(options) if patient else Effort.of(options).impatient()
     found = _searched(m, effort, part, risk, watch=watch, kin=kin)
     if not found.values:
         if found.interrupted:
