@@ -17,6 +17,8 @@ import pytest
 import tokenfleet as tf
 from test_cli import run
 from test_sweep_diff_model import measured
+from tokenfleet.errors import SolverError
+from tokenfleet.explanation import in_part
 from tokenfleet.explanation import repair as repair_module
 from tokenfleet.explanation import study as study_module
 from tokenfleet.explanation.case import open_case
@@ -134,3 +136,24 @@ def test_a_part_that_cannot_go_on_leaves_the_parts_after_it(
     found = tf.explain(measured(), parts=["worth", "flip"], jobs=1)
     assert found.flip and not found.worth and not found.interrupted
     assert found.notes[0] == "the third row is not answered, nor what follows: it is hard"
+
+
+def test_a_relaxation_that_is_not_solved_in_time_costs_its_own_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(in_part, "WHOLE", 0)
+    whole = tf.explain(measured(), parts=["flip"], jobs=1)
+    assert len(whole.flip) == 2
+    solve_relaxation, solved = in_part.relaxation, []
+
+    def ended(*asked: Any) -> Any:
+        solved.append(asked)
+        if len(solved) == 1:
+            raise SolverError("the relaxation was not solved within the time limit", "")
+        return solve_relaxation(*asked)
+
+    monkeypatch.setattr(in_part, "relaxation", ended)
+    found = tf.explain(measured(), parts=["flip"], jobs=1)
+    assert len(found.flip) == 1 and not found.interrupted
+    assert found.flip[0].name == whole.flip[1].name
+    assert any(note == f"flip price of {whole.flip[0].name} {NOT_ANSWERED}" for note in found.notes)
