@@ -218,16 +218,17 @@ class Brute:
         kinds = {row["kind"]: row for row in self.offers}
         hosted = "api" in kinds
         api_usd = kinds.get("api", {"price": 0.0})["price"]
+        use_usd = self.data["systems"][0]["usd_per_unit_year"]
         for n in range(kinds.get("on_demand", {"max": 0})["max"] + 1):  # of B
             if kw + 2.0 * n > limit + 1e-9:
                 continue
             left = max(node["demand"] - free - n, 0.0)
             through = min(left, dear)
-            if api_usd < 1.5:  # cheaper than what owned systems use
+            if api_usd < use_usd:  # cheaper than what owned systems use
                 through = 0.0 if hosted else through
             if left > through and not hosted:
                 continue
-            usd = 55.0 * n + 1.5 * through + api_usd * (left - through)
+            usd = 55.0 * n + use_usd * through + api_usd * (left - through)
             best = min(best, usd * weight)
         return total + best
 

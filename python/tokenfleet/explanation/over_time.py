@@ -187,9 +187,11 @@ class OverTime:
         *,
         orders: Orders | None = None,
         more: Sequence[Term] = (),
+        start: Mapping[Label, float] | None = None,
     ) -> Found:
         """The best plan of a tree, of those in which columns `holds` add up to one at least, and
-        orders are `at_least` so many, or `orders` just so many; with costs of columns `more`.
+        orders are `at_least` so many, or `orders` just so many; with costs of columns `more`. From
+        a plan to `start` from it is solved to the gap that was asked for, and no closer.
 
         Raises:
             InfeasibleError: there is none.
@@ -197,14 +199,19 @@ class OverTime:
             KeyboardInterrupt: Ctrl-C.
         """
         options = self.effort().options
+        if start is not None:
+            options = replace(options, gap=self.gap)
         part = self.part
         if tree is not self.tree:
             part = elsewhere(part, tree, Effort.of(options))
-        kin = Kin(self.memory, self._values, holds or {}, more=more)
+        plans = self._values if start is None else [*self._values, start]
+        kin = Kin(self.memory, plans, holds or {}, more=more)
+        asks = tree is not self.tree or bool(holds or at_least or orders or more)
+        patient = math.isinf(self.deadline.end) and not asks  # a question may be too hard
         try:
             found = solve_horizon(
                 self.problem.name, tree, options, self.risk, orders, part=part, kin=kin,
-                at_least=at_least, patient=math.isinf(self.deadline.end),
+                at_least=at_least, patient=patient,
             )  # fmt: skip
         except NoPlanError as error:
             kind = HardSolveError if self.deadline.left() > 0 else OutOfTimeError
@@ -234,10 +241,11 @@ class OverTime:
         *,
         orders: Orders | None = None,
         more: Sequence[Term] = (),
+        start: Mapping[Label, float] | None = None,
     ) -> Found | None:
         """The best plan of a tree, as `solved`; None where there is none."""
         try:
-            return self.solved(tree, holds, at_least, orders=orders, more=more)
+            return self.solved(tree, holds, at_least, orders=orders, more=more, start=start)
         except InfeasibleError:
             return None
 

@@ -19,7 +19,7 @@ import pulp
 
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.study import Answer, HardSolveError, Study
-from tokenfleet.mix.model import FleetModel, build, frame_of, limits
+from tokenfleet.mix.model import FleetModel, Label, build, frame_of, limits
 from tokenfleet.mix.model.index import Demand, Own, Row, Slack
 from tokenfleet.mix.model.limits import size_of_limit
 from tokenfleet.mix.model.objectives import Coefficients, cost_coefficients, set_objective
@@ -147,6 +147,7 @@ class Given(Generic[K]):
     used: frozenset[K]
     slack: Mapping[Slack, float]
     proven: bool  # that fewer limits are not enough, and less of these is not
+    values: Mapping[Label, float] = field(default_factory=dict, repr=False)  # a plan with them
 
 
 class Elastic(Generic[K]):
@@ -182,7 +183,9 @@ class Elastic(Generic[K]):
         for key in sorted(self.gives, key=lambda key: (key[0] == "demand", key)):
             for other, z in self.gives.items():
                 z.upBound = float(other == key)
-            outcome = self._outcome()
+            outcome = self._outcome(relaxed=True)  # mostly a proof in no time that it is not enough
+            if outcome.status != "infeasible":
+                outcome = self._outcome()
             for z in self.gives.values():
                 z.upBound = 1.0
             if outcome.has_incumbent:
@@ -223,7 +226,10 @@ class Elastic(Generic[K]):
         forbidden = [(self.gives[key], 1.0) for key in used]
         row = Own(f"another set {len(self.m.rows)}")
         self.m.row(row, forbidden, pulp.LpConstraintLE, float(len(used) - 1))
-        return Given(used, slack, proven)
+        plan: dict[Label, float] = {
+            la: values[v.name] for la, v in self.m.columns.items() if not isinstance(la, Slack)
+        }
+        return Given(used, slack, proven, plan)
 
     def conflict(self) -> tuple[list[K], bool]:
         """The limits that are left where none more can be left out, and whether each solve could
@@ -262,9 +268,11 @@ class Elastic(Generic[K]):
             raise HardSolveError("a solve ended at its time before it had a plan", "give it more")
         return outcome if outcome.has_incumbent else None
 
-    def _outcome(self, start: Mapping[str, float] | None = None) -> Outcome:
+    def _outcome(
+        self, start: Mapping[str, float] | None = None, *, relaxed: bool = False
+    ) -> Outcome:
         effort = self.effort()
-        outcome = run(self.m.prob, effort.within(effort.left()), start=start)
+        outcome = run(self.m.prob, effort.within(effort.left()), start=start, mip=not relaxed)
         if outcome.interrupted:
             raise KeyboardInterrupt
         return outcome

@@ -64,7 +64,7 @@ def repairs_over_time(asked: OverTime, at_most: int = AT_MOST) -> Iterator[Repai
         tree = wish.applied(given)
         if _asks_nothing(tree):
             continue
-        plan = asked.tried(tree)
+        plan = asked.tried(tree, start=given.values)
         if plan is not None:
             yield RepairedOverTime(tuple(wish.conceded(given)), plan, given.proven, given.used)
 

@@ -14,6 +14,7 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.knobs import Knob, sensible
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import SweepPoint
+from tokenfleet.explanation.study import HardSolveError
 from tokenfleet.explanation.sweep import SWING, Varied, said, settings, swing_of, without_plan
 from tokenfleet.files.plain import finite
 from tokenfleet.plan.explored import Swing
@@ -33,7 +34,11 @@ def points_over_time(
     for of, is_first in settings(varied, progress):
         if is_first:
             before = None
-        found = asked.turned(of)
+        try:
+            found = asked.turned(of)
+        except HardSolveError:
+            yield without_plan(said(of), feasible=None)
+            continue
         bought = ({}, {}) if found is None else found.bought
         changed = before is not None and before != bought
         before = bought
@@ -61,7 +66,7 @@ def tornado_over_time(
     """Each input that the plan rests on, 20 % lower and higher at all dates, one at a time."""
     for turned in sensible(asked, _used(asked.base)):
         if not turned.which or about(turned.which):
-            swing = ask(f"{turned} 20 % each way", partial(_swing, asked, turned))
+            swing = ask(f"20 % of {turned}", partial(_swing, asked, turned))
             if swing is not None:
                 yield swing
 

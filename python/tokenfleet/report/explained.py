@@ -161,7 +161,24 @@ def stays(row: PriceRange) -> str:
         high = f"{number(row.high_factor * price)}{unit}{now}"
         text = f"from {low} to {high}" if row.low_factor else f"up to {high}"
     near = f", within {percent(row.within)} of the best" if row.within else ""
-    return plain(f"{name}: {text}{near}{_by(row.how)}")
+    return plain(f"{name}: {text}{_first_orders(row, unit, price)}{near}{_by(row.how)}")
+
+
+def _first_orders(row: PriceRange, unit: str, price: float) -> str:
+    """Over time: between which prices the first orders stay, where that is another range."""
+    of = row.first_orders
+    if of is None or (of.low_factor, of.high_factor) == (row.low_factor, row.high_factor):
+        return ""
+    low = number(of.low_factor * price)
+    if of.high_factor is None:
+        return (
+            f"; the first orders from {low}{unit} up"
+            if of.low_factor
+            else ("; the first orders whatever it costs")
+        )
+    high = f"{number(of.high_factor * price)}{unit}"
+    between = f"from {low} to {high}" if of.low_factor else f"up to {high}"
+    return f"; the first orders {between}"
 
 
 def premium(row: Premium) -> str:
