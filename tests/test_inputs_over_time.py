@@ -16,9 +16,11 @@ from tokenfleet.explanation.edge_over_time import Edge
 from tokenfleet.explanation.inputs_over_time import by_energy
 from tokenfleet.explanation.moving_over_time import energy, targets
 from tokenfleet.explanation.over_time import OverTime
+from tokenfleet.explanation.study import HardSolveError
 from tokenfleet.mix.horizon.risk import Risk
 
-ASIDE = 1e-3
+TELLS = (0,)  # seeds in which a price flips something
+ASIDE = 1e-2
 
 
 def at_energy(data: dict[str, Any], factor: float) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def test_energy_prices_over_time_equal_trying_everything(
 
     def held(name: str, factor: float) -> bool:
         moved = at_energy(data, factor)
-        return Brute(moved).least() < at(moved, name, None) - 1e-6 * abs(asked.base.value)
+        return Brute(moved).least() < at(moved, name, None) - 1e-7 * abs(asked.base.value)
 
     told = 0
     for target in targets(asked):
@@ -50,26 +52,24 @@ def test_energy_prices_over_time_equal_trying_everything(
             if row.at is None:
                 assert row.not_yet == far
                 assert held(row.name, far) is row.chosen
-            elif 0.01 < row.at < 9.9:
+            elif 0.02 < row.at < 9.9:
                 assert held(row.name, row.at - step) is row.chosen
                 assert held(row.name, row.at + step) is not row.chosen
                 told += 1
     assert told or seed not in TELLS
 
 
-TELLS: tuple[int, ...] = ()
-
-
 def test_over_equal_quarters_inputs_flip_as_in_a_year() -> None:
     """What is bought costs the same in every quarter, so the box leaves at the speed and the energy
     price at which it leaves a plan of a year; a speed is told to a per cent."""
     scenario = measured()
-    scenario["sites"][0]["electricity_usd_per_kwh"] = 0.15
+    scenario["apis"][0]["usd_per_request"] *= 0.275  # 110,000 USD a year beside a box at 96,729
+    scenario["sites"][0]["electricity_usd_per_kwh"] = 0.05
     year = tf.explain(scenario, parts=["inputs"])
-    found = tf.explain({**over_time(), "sites": scenario["sites"]}, parts=["inputs"])
+    found = tf.explain({**over_time(), **scenario, "solver": {"gap": 1e-6}}, parts=["inputs"])
     told = {(row.input, row.name): row for row in year.flip_inputs if row.at is not None}
     rows = {(row.input, row.name): row for row in found.flip_inputs if row.at is not None}
-    assert {("speed", "h100_sxm_8"), ("energy", "h100")} <= rows.keys()
+    assert ("speed", "h100_sxm_8") in rows and rows.keys() == told.keys()
     for key, row in rows.items():
         assert row.how == "re-solved and proven" and row.chosen is told[key].chosen
         if row.input == "energy":
@@ -91,8 +91,6 @@ def test_a_question_over_time_that_is_too_hard_costs_its_own_row(
         if how.get("more"):
             count.append(how)
         if how.get("more") and len(count) == 1:
-            from tokenfleet.explanation.study import HardSolveError
-
             raise HardSolveError("a solve ended at its time before it had a plan", "")
         return solved(self, *asked, **how)
 

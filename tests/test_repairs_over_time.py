@@ -208,10 +208,10 @@ def test_what_an_api_may_take_gives_way_and_ctrl_c_keeps_what_was_found(
 
     solved = OverTime.solved
 
-    def pressed(self: OverTime, *given: Any) -> Any:
+    def pressed(self: OverTime, *given: Any, **how: Any) -> Any:
         if self.solves > 6:
             raise KeyboardInterrupt
-        return solved(self, *given)
+        return solved(self, *given, **how)
 
     monkeypatch.setattr(OverTime, "solved", pressed)
     cut = tf.explain(scenario)

@@ -6,9 +6,10 @@ another scenario than the plan's would be one of another plan.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -19,9 +20,16 @@ from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.flip import Target
 from tokenfleet.explanation.measure import Unsure
+from tokenfleet.explanation.mixed_repairs import Mixed, Tries
 from tokenfleet.explanation.prices import Priced, priced, spend_on_api, spend_on_offers
-from tokenfleet.explanation.promises import Changes, first_kept, looser_limit, promises
-from tokenfleet.explanation.repair import Repaired, repairs
+from tokenfleet.explanation.promises import (
+    Changes,
+    Promise,
+    first_kept,
+    looser_limit,
+    promises,
+)
+from tokenfleet.explanation.repair import AT_LEAST, Repaired, repairs
 from tokenfleet.explanation.shift import Rent
 from tokenfleet.explanation.study import Answer, Study
 from tokenfleet.explanation.worth import Moved
@@ -50,6 +58,9 @@ class Case:
     built: Built
     study: Study
     plan: Plan | None = None
+    _tried: dict[tuple[tuple[int, int], ...], Problem | None] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def loaded(self) -> LoadedScenario:
@@ -163,9 +174,19 @@ class Case:
 
     def repairs(self, ask: Ask = plainly) -> Iterator[Repaired]:
         """What could give way where there is no plan: limits of the mix, then promises, as far as
-        has to be among a few round steps."""
-        yield from repairs(self.study, ask=ask)
-        for promise in promises(self.loaded.scenario):
+        has to be among a few round steps, then promises beside limits and beside one another."""
+        found: list[Repaired] = []
+        every = list(promises(self.loaded.scenario))
+        for repaired in itertools.chain(repairs(self.study, ask=ask), self._alone(every, ask)):
+            found.append(repaired)
+            yield repaired
+        mixed = Mixed(self.study, every, self._with_tries)
+        mixed.know(found)
+        yield from mixed.sets(AT_LEAST - len(found), ask)
+
+    def _alone(self, every: Iterable[Promise], ask: Ask) -> Iterator[Repaired]:
+        """Promises each of which is enough by itself."""
+        for promise in every:
             what = f"{promise.what.words} of {promise.what.where}"
             found = ask(what, partial(first_kept, promise, self._with))
             if found is not None:
@@ -176,6 +197,26 @@ class Case:
         problem = self._changed(changes)
         plan = None if problem is None else self.study.again(problem)
         return None if problem is None or plan is None else (plan, problem)
+
+    def _with_tries(self, tries: Tries) -> Problem | None:
+        """The problem in which promises give way, each by one of its tries; None where nothing can
+        serve it."""
+        key = tuple(sorted(tries.items()))
+        if key not in self._tried:
+            scenario, numbers = self.loaded.scenario, sorted(tries)
+            wanted = [p.what for p in promises(self.loaded.scenario)]
+            for i in numbers:  # each from the scenario that the one before left
+                same = [
+                    p
+                    for p in promises(scenario)
+                    if (p.what.family, p.what.where) == (wanted[i].family, wanted[i].where)
+                ]
+                scenario = scenario.model_copy(update=dict(same[0].tried[tries[i]]))
+            try:
+                self._tried[key] = rebuilt(replace(self.loaded, scenario=scenario))
+            except InfeasibleError:
+                self._tried[key] = None
+        return self._tried[key]
 
     def _again(self, workload: Workload) -> Callable[[], Problem | None]:
         """The problem of the scenario with a workload in the place of its namesake, when asked."""

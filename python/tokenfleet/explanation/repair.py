@@ -28,7 +28,8 @@ from tokenfleet.mix.solver.highs import Outcome, run
 from tokenfleet.mix.why.infeasible import repair_of
 from tokenfleet.problem_data import Problem
 
-AT_MOST = 5  # sets that are shown
+AT_MOST = 5  # sets of limits that are shown
+AT_LEAST = 3  # of all sets, below which those are sought in which promises give way beside others
 USED = 1e-6  # of a limit, below which it did not give way
 _DEAREST = 1e3  # times a limit: what a slack may be at most, where nothing else says
 
@@ -78,7 +79,7 @@ def repairs(
 
     `prices` are USD a year for a unit of a limit; without, the least relative change counts.
     """
-    elastic = _elastic(study, prices or {})
+    elastic = elastic_of(study, prices)
     for _ in range(at_most):
         found = ask("the next set of limits that could give way", elastic.next)
         if found is None:
@@ -86,7 +87,7 @@ def repairs(
         repair = repair_of(study.problem, found.slack)
         assert repair is not None
         concessions = tuple(
-            _conceded(study.problem, elastic.keys[key], found.slack) for key in sorted(found.used)
+            conceded_of(study.problem, elastic.keys[key], found.slack) for key in sorted(found.used)
         )
         problem = repair.loosened
         nothing_left = not any(w.demand_rps.any() for w in problem.workloads)
@@ -99,6 +100,11 @@ def repairs(
                 (prices or {}).get((c.family, c.where), 0.0) * c.amount for c in concessions
             )
             yield Repaired(concessions, plan, problem, price)
+
+
+def keys_of(repaired: Repaired) -> frozenset[Key]:
+    """What gives way in a set."""
+    return frozenset((c.family, c.where) for c in repaired.concessions)
 
 
 @dataclass(frozen=True)
@@ -121,14 +127,14 @@ def conflict(study: Study) -> Conflict:
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    problem, elastic = study.problem, _elastic(study, {})
+    problem, elastic = study.problem, elastic_of(study)
     kept, minimal = elastic.conflict()
     none = {slack: size_of_limit(problem, slack.row) * USED for slack in elastic.slacks}
-    found = (replace(_conceded(problem, elastic.keys[key], none), amount=0.0) for key in kept)
+    found = (replace(conceded_of(problem, elastic.keys[key], none), amount=0.0) for key in kept)
     return Conflict(tuple(found), minimal)
 
 
-def _elastic(study: Study, prices: Mapping[Key, float]) -> Elastic[Key]:
+def elastic_of(study: Study, prices: Mapping[Key, float] | None = None) -> Elastic[Key]:
     """The problem of a study with every limit that may give way."""
     problem = study.problem
     least = max((w.min_scale for w in problem.workloads if w.free), default=0.0)
@@ -137,7 +143,7 @@ def _elastic(study: Study, prices: Mapping[Key, float]) -> Elastic[Key]:
     keys: dict[Key, list[Slack]] = {}
     for slack in m.of(Slack):
         keys.setdefault(_key(problem, slack.row), []).append(slack)
-    return Elastic(m, keys, partial(size_of_limit, problem), study.effort, prices)
+    return Elastic(m, keys, partial(size_of_limit, problem), study.effort, prices or {})
 
 
 @dataclass(frozen=True)
@@ -223,13 +229,29 @@ class Elastic(Generic[K]):
         )
         if not used:
             return None
-        forbidden = [(self.gives[key], 1.0) for key in used]
-        row = Own(f"another set {len(self.m.rows)}")
-        self.m.row(row, forbidden, pulp.LpConstraintLE, float(len(used) - 1))
+        self.forbid(used)
         plan: dict[Label, float] = {
             la: values[v.name] for la, v in self.m.columns.items() if not isinstance(la, Slack)
         }
         return Given(used, slack, proven, plan)
+
+    def forbid(self, used: frozenset[K]) -> None:
+        """Lets no later set contain this one."""
+        forbidden = [(self.gives[key], 1.0) for key in used]
+        row = Own(f"another set {len(self.m.rows)}")
+        self.m.row(row, forbidden, pulp.LpConstraintLE, float(len(used) - 1))
+
+    def is_enough(self, some: frozenset[K]) -> bool:
+        """Whether there is a plan where some of the limits give way, however far."""
+        set_objective(self.m, {})
+        for key, z in self.gives.items():
+            z.upBound = float(key in some)
+        outcome = self._outcome()
+        for z in self.gives.values():
+            z.upBound = 1.0
+        if outcome.status != "infeasible" and not outcome.has_incumbent:
+            raise HardSolveError("a solve ended at its time before it could tell", "give it more")
+        return outcome.status != "infeasible"
 
     def conflict(self) -> tuple[list[K], bool]:
         """The limits that are left where none more can be left out, and whether each solve could
@@ -278,7 +300,7 @@ class Elastic(Generic[K]):
         return outcome
 
 
-def _conceded(
+def conceded_of(
     problem: Problem, slacks: Iterable[Slack], given: Mapping[Slack, float]
 ) -> Concession:
     """What one limit gives: of demand the requests/s of all classes in the block that most of

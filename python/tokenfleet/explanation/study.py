@@ -197,10 +197,19 @@ class Study:
         self.share(other)
         return other
 
+    def other(self, problem: Problem) -> Study:
+        """A study of another problem, in the time and with the count of this one."""
+        other = Study(problem, self.options)
+        self._count(other)
+        return other
+
     def share(self, other: Study) -> None:
         """Gives another study the best plan, the time and the count of this one."""
-        other.base, other.deadline, other._counts = self.base, self.deadline, self._counts
-        other.slowness = self.slowness
+        other.base = self.base
+        self._count(other)
+
+    def _count(self, other: Study) -> None:
+        other.deadline, other._counts, other.slowness = self.deadline, self._counts, self.slowness
         self._counts.append(other._own)
 
     # Changed problems
