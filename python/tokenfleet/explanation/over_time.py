@@ -188,17 +188,19 @@ class OverTime:
         orders: Orders | None = None,
         more: Sequence[Term] = (),
         start: Mapping[Label, float] | None = None,
+        seconds: float = math.inf,
     ) -> Found:
         """The best plan of a tree, of those in which columns `holds` add up to one at least, and
         orders are `at_least` so many, or `orders` just so many; with costs of columns `more`. From
-        a plan to `start` from it is solved to the gap that was asked for, and no closer.
+        a plan to `start` from it is solved to the gap that was asked for, and no closer, in so many
+        `seconds` at most.
 
         Raises:
             InfeasibleError: there is none.
             OutOfTimeError: no time is left.
             KeyboardInterrupt: Ctrl-C.
         """
-        options = self.effort().options
+        options = self.effort(seconds).options
         if start is not None:
             options = replace(options, gap=self.gap)
         part = self.part
@@ -222,16 +224,17 @@ class OverTime:
         bound = found.bound if math.isfinite(found.bound) else -math.inf
         return Found(found.value / found.years, bound / found.years, _systems(found), found)
 
-    def effort(self) -> Effort:
-        """The time of one solve.
+    def effort(self, seconds: float = math.inf) -> Effort:
+        """The time of one solve, so many seconds at most.
 
         Raises:
             OutOfTimeError: none is left.
         """
         left = time_left(self.deadline)
         self.solves += 1
-        limit = min(self.options.time_limit_s, left)
-        return Effort.of(replace(self.options, time_limit_s=limit))
+        limit = min(self.options.time_limit_s, left, seconds)
+        effort = Effort.of(replace(self.options, time_limit_s=limit))
+        return effort if math.isinf(seconds) else effort.impatient()
 
     def tried(
         self,
@@ -242,10 +245,13 @@ class OverTime:
         orders: Orders | None = None,
         more: Sequence[Term] = (),
         start: Mapping[Label, float] | None = None,
+        seconds: float = math.inf,
     ) -> Found | None:
         """The best plan of a tree, as `solved`; None where there is none."""
         try:
-            return self.solved(tree, holds, at_least, orders=orders, more=more, start=start)
+            return self.solved(
+                tree, holds, at_least, orders=orders, more=more, start=start, seconds=seconds
+            )
         except InfeasibleError:
             return None
 
@@ -265,7 +271,9 @@ class OverTime:
         """The best plan with inputs so many times what they are; None where there is none."""
         return self.tried(tree_of(turned_built(self, settings)))
 
-    def with_scenario(self, changes: Changes, *, anew: bool = False) -> Found | None:
+    def with_scenario(
+        self, changes: Changes, *, anew: bool = False, seconds: float = math.inf
+    ) -> Found | None:
         """The best plan of the scenario with other fields; None where there is none. Layouts and
         prices are evaluated `anew`, unless only dates of offers differ."""
         loaded = with_scenario(self.built.loaded, **changes)
@@ -273,7 +281,7 @@ class OverTime:
         built = replace(self.built, loaded=loaded) if same else build_problem(loaded)
         try:
             require_candidates(built)
-            return self.solved(tree_of(built))
+            return self.solved(tree_of(built), seconds=seconds)
         except InfeasibleError:
             return None
 

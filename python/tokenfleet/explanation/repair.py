@@ -182,23 +182,30 @@ class Elastic(Generic[K]):
                 row = Own(f"gives way {v.name}")
                 m.row(row, [(v, 1.0), (z, -most[slack])], pulp.LpConstraintLE, 0.0)
 
-    def alone(self) -> Iterator[Given[K]]:
-        """Limits each of which is enough by itself, demand last: where models are large these are
-        told sooner than the fewest limits are."""
+    def in_order(self) -> list[K]:
+        """Everything that may give way, demand last."""
+        return sorted(self.gives, key=lambda key: (key[0] == "demand", key))
+
+    def by_itself(self, key: K) -> Given[K] | None:
+        """By how little a limit must give way to be enough alone; None where it is not. Where
+        models are large these are told sooner than the fewest limits are.
+
+        Raises:
+            HardSolveError: its time ended it.
+        """
         self._set_wish()
-        for key in sorted(self.gives, key=lambda key: (key[0] == "demand", key)):
-            for other, z in self.gives.items():
-                z.upBound = float(other == key)
-            outcome = self._outcome(relaxed=True)  # mostly a proof in no time that it is not enough
-            if outcome.status != "infeasible":
-                outcome = self._outcome()
-            for z in self.gives.values():
-                z.upBound = 1.0
-            if outcome.has_incumbent:
-                given = self._given(outcome.values, proven=outcome.status == "optimal")
-                if given is not None:
-                    yield given
-                    self._set_wish()
+        for other, z in self.gives.items():
+            z.upBound = float(other == key)
+        outcome = self._outcome(relaxed=True)  # mostly a proof in no time that it is not enough
+        if outcome.status != "infeasible":
+            outcome = self._outcome()
+        for z in self.gives.values():
+            z.upBound = 1.0
+        if outcome.status == "infeasible":
+            return None
+        if not outcome.has_incumbent:
+            raise HardSolveError("a solve ended at its time before it had a plan", "give it more")
+        return self._given(outcome.values, proven=outcome.status == "optimal")
 
     def next(self) -> Given[K] | None:
         """The next set; None where there is none."""
@@ -260,7 +267,7 @@ class Elastic(Generic[K]):
         minimal, kept = True, []
         for z in self.gives.values():
             z.upBound = 0.0
-        for key in sorted(self.gives, key=lambda key: (key[0] == "demand", key)):
+        for key in self.in_order():
             z = self.gives[key]
             z.upBound = 1.0
             outcome = self._outcome()

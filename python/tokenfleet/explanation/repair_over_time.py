@@ -17,6 +17,7 @@ from functools import cached_property, partial
 
 import pulp
 
+from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.promises import first_kept, promises
 from tokenfleet.explanation.repair import (
@@ -36,6 +37,8 @@ from tokenfleet.mix.model.stock import deliveries
 from tokenfleet.problem_data import Horizon, Node, OfferData, Ordered, Problem
 
 ORDERS = "order limit"
+_SET_S = 10.0  # for a set of limits: what it leaves unproven is by how little they may give way
+_PLAN_S = 20.0  # for the plan after it, which is one from the start on
 _EVERY = -1  # first period of a limit that is stated once for all of them
 
 #: Family, what it is of, and the first of the periods in which it is the same.
@@ -52,31 +55,49 @@ class RepairedOverTime:
     gave: frozenset[Key] = frozenset()
 
 
-def repairs_over_time(asked: OverTime, at_most: int = AT_MOST) -> Iterator[RepairedOverTime]:
-    """Minimal sets of concessions, those of the fewest limits first.
+def repairs_over_time(
+    asked: OverTime, at_most: int = AT_MOST, ask: Ask = plainly
+) -> Iterator[RepairedOverTime]:
+    """Minimal sets of concessions, those of the fewest limits first, each as soon as it is found.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before all were found.
     """
     wish = _Wish(asked)
-    every = itertools.chain(wish.elastic.alone(), iter(wish.elastic.next, None))
-    for given in itertools.islice(every, at_most):
+    for given in itertools.islice(_given(wish, ask), at_most):
         tree = wish.applied(given)
         if _asks_nothing(tree):
             continue
-        plan = asked.tried(tree, start=given.values)
+        words = " and ".join(f"{c.words} of {c.where}" for c in wish.conceded(given))
+        planned = partial(asked.tried, tree, start=given.values, seconds=_PLAN_S)
+        plan = ask(f"the plan after another {words}", planned)
         if plan is not None:
             yield RepairedOverTime(tuple(wish.conceded(given)), plan, given.proven, given.used)
 
 
-def promises_over_time(asked: OverTime) -> Iterator[RepairedOverTime]:
+def _given(wish: _Wish, ask: Ask) -> Iterator[Given[Key]]:
+    """Limits that are enough alone, and then the fewest that are together."""
+    for key in wish.elastic.in_order():
+        stated = wish.stated(key)
+        what = f"whether {stated.words} of {stated.where} alone is enough"
+        given = ask(what, partial(wish.elastic.by_itself, key))
+        if given is not None:
+            yield given
+    what = "the next set of limits that could give way"
+    while (given := ask(what, wish.elastic.next)) is not None:
+        yield given
+
+
+def promises_over_time(asked: OverTime, ask: Ask = plainly) -> Iterator[RepairedOverTime]:
     """Promises that are enough alone where they give way, at all dates alike.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before all were found.
     """
+    again = partial(asked.with_scenario, seconds=_PLAN_S)
     for promise in promises(asked.built.loaded.scenario):
-        found = first_kept(promise, asked.with_scenario)
+        what = f"{promise.what.words} of {promise.what.where}"
+        found = ask(what, partial(first_kept, promise, again))
         if found is not None:
             yield RepairedOverTime((found[0],), found[1], proven=True)
 
@@ -107,7 +128,8 @@ class _Wish:
         keys: dict[Key, list[Slack]] = {}
         for slack in self.m.of(Slack):
             keys.setdefault(self.key(slack.row), []).append(slack)
-        self.elastic: Elastic[Key] = Elastic(self.m, keys, self.size, asked.effort, {})
+        effort = partial(asked.effort, _SET_S)
+        self.elastic: Elastic[Key] = Elastic(self.m, keys, self.size, effort, {})
 
     def key(self, row: Row) -> Key:
         """The limit that a row belongs to, as it is stated."""

@@ -156,7 +156,7 @@ class SessionOverTime:
     def _ways_out(self) -> dict[str, Callable[[], Iterator[Any]]]:
         return {
             "conflict": partial(_conflict, self.asked, self.notes),
-            "repairs": partial(_repairs, self.asked),
+            "repairs": partial(_repairs, self.asked, self._ask),
         }
 
 
@@ -197,9 +197,9 @@ def _conflict(asked: OverTime, notes: list[str]) -> Iterator[Limit]:
         yield Limit(what=c.words, where=c.where, limit=c.limit, unit=c.unit)
 
 
-def _repairs(asked: OverTime) -> Iterator[RepairSet]:
-    promised = promises_over_time(asked) if asked.part is None else ()
-    for repaired in itertools.chain(repairs_over_time(asked), promised):
+def _repairs(asked: OverTime, ask: Ask) -> Iterator[RepairSet]:
+    promised = promises_over_time(asked, ask) if asked.part is None else ()
+    for repaired in itertools.chain(repairs_over_time(asked, ask=ask), promised):
         plan = repaired.plan
         yield RepairSet(
             concessions=tuple(map(concession_row, repaired.concessions)),

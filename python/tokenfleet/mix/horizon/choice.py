@@ -41,6 +41,7 @@ _PART = 0.1  # of the wanted gap, to which a state is worked out
 _ROUNDS = 200
 _RELAXED = 0.3  # of the time, after which a plan is looked for before the relaxation is closed
 _LOOK_S = 5.0  # between two looks
+_ONE = 0.2  # of the time that is left, for one state
 _OFF = 1e-6  # relative, between a value and what its columns add up to
 _INF = highspy.kHighsInf
 
@@ -313,9 +314,14 @@ class _Search:
         effort = self.effort if self.best.plan is not None else self.effort.first()
         return effort.left()
 
+    def for_one(self) -> float:
+        """Seconds for one state: where nobody waits, a hard one leaves time for others."""
+        return self.left() * (1.0 if self.effort.patient else _ONE)
+
     def is_over(self) -> bool:
-        """Whether the time is, with a plan in hand."""
-        return self.effort.left() <= 0 and self.best.plan is not None
+        """Whether the time is, with a plan in hand where one is waited for."""
+        waits = self.best.plan is None and self.effort.patient
+        return self.effort.left() <= 0 and not waits
 
     def relax(self) -> tuple[float, FloatArray] | None:
         """Value and reduced costs of the relaxation when it uses nothing new, or when the time is
@@ -378,7 +384,7 @@ class _Search:
                     operation.relax(k)
                 else:
                     share = self.states.probability(operation.node)
-                    operation.work_out(k, share * gap_usd, self.left())
+                    operation.work_out(k, share * gap_usd, self.for_one())
 
         with ThreadPoolExecutor(2) as executor:
             list(executor.map(of_node, new.values()))
