@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from tokenfleet.problem.knowledge import Judge
 from tokenfleet.problem.required import require_candidates
 from tokenfleet.problem_data import Api, Problem, Systems
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
-from tokenfleet.schema import Offer, Workload
+from tokenfleet.schema import Offer, Scenario, Workload
 
 # An explanation compares plans, so each is solved closer than a plan alone has to be.
 _CLOSER = 0.01
@@ -145,19 +145,9 @@ class Case:
 
     def moves(self) -> Iterator[Moved]:
         """Latency limits and quality floors, each looser by a step."""
-        for workload in self.loaded.scenario.workloads:
-            for metric in dict.fromkeys(slo.metric for slo in workload.slos):
-                limits = [slo.limit_ms for slo in workload.slos if slo.metric == metric]
-                step = _MS[metric]
-                yield Moved(
-                    f"{metric.upper()} limit", workload.id, "ms", step, min(limits),
-                    self._again(looser_limit(workload, metric, step)),
-                )  # fmt: skip
-            floor = workload.quality_floor
-            if floor is not None:
-                step = min(_QUALITY, floor / 2)
-                lower = workload.model_copy(update={"quality_floor": floor - step})
-                yield Moved("quality floor", workload.id, "score", -step, floor, self._again(lower))
+        for of in looser_promises(self.loaded.scenario):
+            changed = partial(self._changed, of.changes)
+            yield Moved(of.what, of.where, of.unit, of.step, of.limit, changed)
 
     def vendors(self) -> dict[str, str]:
         """Who makes each system type."""
@@ -218,18 +208,45 @@ class Case:
                 self._tried[key] = None
         return self._tried[key]
 
-    def _again(self, workload: Workload) -> Callable[[], Problem | None]:
-        """The problem of the scenario with a workload in the place of its namesake, when asked."""
-        rows = self.loaded.scenario.workloads
-        workloads = tuple(workload if w.id == workload.id else w for w in rows)
-        return partial(self._changed, {"workloads": workloads})
-
     def _changed(self, changes: Changes) -> Problem | None:
         """The problem of the scenario with other fields; None where nothing can serve it."""
         try:
             return rebuilt(with_scenario(self.loaded, **changes))
         except InfeasibleError:
             return None
+
+
+@dataclass(frozen=True)
+class Looser:
+    """A promise that is looser by a step, and the fields of the scenario that say so."""
+
+    what: str
+    where: str
+    unit: str
+    step: float
+    limit: float
+    changes: Changes
+
+
+def looser_promises(scenario: Scenario) -> Iterator[Looser]:
+    """Latency limits and quality floors of every workload, each looser by a step."""
+    for workload in scenario.workloads:
+
+        def instead(changed: Workload) -> Changes:
+            rows = scenario.workloads
+            return {"workloads": tuple(changed if w.id == changed.id else w for w in rows)}
+
+        for metric in dict.fromkeys(slo.metric for slo in workload.slos):
+            limits = [slo.limit_ms for slo in workload.slos if slo.metric == metric]
+            step = _MS[metric]
+            changes = instead(looser_limit(workload, metric, step))
+            name = f"{metric.upper()} limit"
+            yield Looser(name, workload.id, "ms", step, min(limits), changes)
+        floor = workload.quality_floor
+        if floor is not None:
+            step = min(_QUALITY, floor / 2)
+            lower = workload.model_copy(update={"quality_floor": floor - step})
+            yield Looser("quality floor", workload.id, "score", -step, floor, instead(lower))
 
 
 def book_of(loaded: LoadedScenario, offer: Offer) -> dict[float, float]:

@@ -44,9 +44,11 @@ from tokenfleet.explanation.rows import (
     RepairSet,
     RoutePoint,
     ToMeasure,
+    Worth,
 )
 from tokenfleet.explanation.study import WITHIN, HardSolveError, OutOfTimeError
 from tokenfleet.explanation.sweep_over_time import tornado_over_time
+from tokenfleet.explanation.worth_over_time import limits_over_time
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.solver.highs import relative_gap
@@ -58,6 +60,7 @@ _MOST_FIRST: Mapping[str, Callable[[Any], float]] = {
     "measure": lambda row: -row.value,
 }
 _NO_ENERGY = "the energy price that flips something is not asked of a horizon this large"
+_POWER_ALONE = "of a horizon this large, power and lead times are asked what they are worth"
 _NO_PREMIUM = "premiums of precisions are of one year"
 
 
@@ -130,6 +133,13 @@ class SessionOverTime:
             self.notes.append(f"{what} is not answered: {error.message}")
             return None
 
+    def _worth(self) -> Iterator[Worth]:
+        yield from self.asked.worths(self.about, self._ask)
+        if self.asked.part is None:
+            yield from limits_over_time(self.asked, self.about, self._ask)
+        else:
+            self.notes.append(_POWER_ALONE)
+
     def _inputs(self) -> Iterator[FlipInput]:
         if self.asked.part is not None:
             self.notes.append(_NO_ENERGY)
@@ -143,10 +153,10 @@ class SessionOverTime:
         vendors = {name: str(catalog.system(name).vendor) for name in systems}
         met = self.found.setdefault("break_even", [])
         return {
-            "worth": partial(asked.worths, about, self._ask),
+            "worth": self._worth,
             "flip": partial(flips_over_time, asked, about, self._ask),
             "ranges": partial(ranges_over_time, asked, about, self._ask),
-            "inputs": partial(self._inputs),
+            "inputs": self._inputs,
             "menu": partial(menu_over_time, asked, vendors, self._ask),
             "tornado": partial(tornado_over_time, asked, about, self._ask),
             "crossover": partial(_crossover, asked, met, notes, self._ask),

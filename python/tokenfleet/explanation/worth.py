@@ -106,7 +106,7 @@ def _of_move(study: Study, move: Moved) -> Worth:
 
 def _of_limit(study: Study, family: Family, place: StatedLimit, used: float) -> Worth:
     """Steps up, as far as they are worth anything, and one down where the limit binds."""
-    sizes = _sizes(study.problem, family, place)
+    sizes = sizes_of(study.problem, family, place)
     steps, gained = _more(study, family, place, sizes)
     hidden = gained is None and steps[0].how == "relaxation"
     if not hidden and used > place.limit - sizes[0] and place.limit >= sizes[0]:
@@ -227,7 +227,7 @@ def _step(
     )
 
 
-def _sizes(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
+def sizes_of(problem: Problem, family: Family, place: StatedLimit) -> list[float]:
     """Natural steps of a limit, the smallest first."""
     if family.unit.whole:
         return [1.0]

@@ -1,0 +1,219 @@
+"""What one more of each limit is worth over time, at all dates alike.
+
+Power by period and lead times are asked in `over_time`.
+
+Racks, supply, deliveries, rates of APIs and budgets by one step, latency limits by 10 ms (TTFT) or
+1 ms (TPOT), quality floors by a hundredth, demand by a per cent and the reserve by one system. One
+step of each is planned: what it saves is levelised, USD a year.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from tokenfleet.explanation.about import EVERYTHING, About
+from tokenfleet.explanation.asking import Ask, plainly
+from tokenfleet.explanation.case import Looser, looser_promises
+from tokenfleet.explanation.over_time import Found, OverTime
+from tokenfleet.explanation.rows import Step, Worth
+from tokenfleet.explanation.study import PROVEN, WITHIN
+from tokenfleet.explanation.worth import sizes_of
+from tokenfleet.files.plain import finite
+from tokenfleet.mix.model.family import ALL, Family
+from tokenfleet.mix.model.limits import FAMILIES
+from tokenfleet.mix.result import tokens_per_year
+from tokenfleet.mix.solver.highs import OPTIMAL_GAP
+from tokenfleet.problem_data import Node, OfferData, Pool
+
+_DEMAND = 0.01
+Question = Callable[[], Worth | None]
+
+
+def limits_over_time(
+    asked: OverTime, about: About = EVERYTHING, ask: Ask = plainly
+) -> Iterator[Worth]:
+    """The worth of everything that is limited, of demand and of the reserve, as far as it is asked
+    about."""
+    for what, question in _questions(asked, about):
+        row = ask(f"worth of {what}", question)
+        if row is not None:
+            yield row
+
+
+def _questions(asked: OverTime, about: About) -> Iterator[tuple[str, Question]]:
+    """A question for each worth, by what it is of."""
+    yield from _of_limits(asked, about)
+    for move in looser_promises(asked.built.loaded.scenario):
+        if about(move.where):
+            yield f"{move.what} of {move.where}", partial(_of_promise, asked, move)
+    for w, workload in enumerate(asked.problem.workloads):
+        if about(workload.id) and not workload.free and workload.demand_rps.any():
+            yield f"demand of {workload.id}", partial(_of_demand, asked, w)
+    if about(ALL) and len({pool.reserve for pool in _pools(asked)}) == 1:
+        yield "reserve", partial(_of_reserve, asked)
+
+
+def _of_limits(asked: OverTime, about: About) -> Iterator[tuple[str, Question]]:
+    for family in FAMILIES:
+        if family.places is None or family.used is None or not family.field:
+            continue
+        if family.name == "power":
+            continue
+        problems = [node.problem for node in asked.tree.nodes]
+        names = dict.fromkeys(place.name for p in problems for place in family.stated(p))
+        for name in filter(about, names):
+            yield f"{family.words} of {name}", partial(_of_limit, asked, family, name)
+    if about(ALL) and any(math.isfinite(_capex(node)) for node in asked.tree.nodes):
+        yield "the capital of each period", partial(_of_capital, asked)
+    for group in filter(about, asked.groups()):
+        if _delivered(asked, group) < math.inf:
+            yield f"order limit of {group}", partial(_of_orders, asked, group)
+
+
+def _pools(asked: OverTime) -> list[Pool]:
+    """Pools in which something may run."""
+    return [pool for pool in asked.problem.pools if not pool.is_block]
+
+
+def _of_promise(asked: OverTime, move: Looser) -> Worth:
+    found = asked.with_scenario(move.changes)
+    return _row(asked, (move.what, move.where, move.unit), move.limit, move.step, found)
+
+
+def _row(
+    asked: OverTime, named: tuple[str, str, str], limit: float, by: float, found: Found | None
+) -> Worth:
+    """A limit that is looser by one step: what it is, of what, and its unit."""
+    what, where, unit = named
+    return Worth(
+        what=what, where=where, unit=unit, limit=limit, unlimited=None,
+        steps=(step(asked, by, found, eases=True),),
+    )  # fmt: skip
+
+
+def _of_limit(asked: OverTime, family: Family, name: str) -> Worth:
+    places = {
+        u: place
+        for u, node in enumerate(asked.tree.nodes)
+        for place in family.stated(node.problem)
+        if place.name == name
+    }
+    u, place = min(places.items(), key=lambda item: item[1].limit)
+    by = sizes_of(asked.tree.nodes[u].problem, family, place)[0]
+    nodes = [
+        replace(node, problem=family.moved(node.problem, places[u], by)) if u in places else node
+        for u, node in enumerate(asked.tree.nodes)
+    ]
+    found = asked.tried(replace(asked.tree, nodes=tuple(nodes)))
+    return _row(asked, (family.words, name, family.unit.name), place.limit, by, found)
+
+
+def _capex(node: Node) -> float:
+    return math.inf if node.capex_budget_usd is None else node.capex_budget_usd
+
+
+def _of_capital(asked: OverTime) -> Worth | None:
+    """The capital of the cheapest system more in each period that has a budget."""
+    offers = (o for node in asked.tree.nodes for o in node.problem.offers)
+    by = min((o.capex_usd for o in offers if o.capex_usd > 0), default=0.0)
+    if not by:
+        return None
+
+    def more(node: Node) -> Node:
+        usd = node.capex_budget_usd
+        return node if usd is None else replace(node, capex_budget_usd=usd + by)
+
+    least = min(map(_capex, asked.tree.nodes))
+    return _row(asked, ("capex budget", "each period", "USD"), least, by, asked.again(more))
+
+
+def _delivered(asked: OverTime, group: str) -> float:
+    """The least that a maker delivers in a period in which it delivers."""
+    offers = (o for node in asked.tree.nodes for o in node.problem.offers if o.stated_as == group)
+    most = [o.stock.most_per_period for o in offers if o.stock is not None]
+    return min((n for n in most if n > 0), default=math.inf)
+
+
+def _of_orders(asked: OverTime, group: str) -> Worth:
+    """One system more that a maker delivers in each period."""
+
+    def more(offer: OfferData) -> OfferData:
+        stock = offer.stock
+        if offer.stated_as != group or stock is None or stock.most_per_period <= 0:
+            return offer
+        return replace(offer, stock=replace(stock, most_per_period=stock.most_per_period + 1.0))
+
+    def changed(node: Node) -> Node:
+        offers = tuple(map(more, node.problem.offers))
+        return replace(node, problem=replace(node.problem, offers=offers))
+
+    limit = _delivered(asked, group)
+    return _row(asked, ("order limit", group, "systems"), limit, 1.0, asked.again(changed))
+
+
+def _of_demand(asked: OverTime, w: int) -> Worth:
+    """One per cent more of a workload's demand at all dates: the cost of one more token."""
+
+    def more(node: Node) -> Node:
+        rows = list(node.problem.workloads)
+        rows[w] = replace(rows[w], demand_rps=rows[w].demand_rps * (1.0 + _DEMAND))
+        return replace(node, problem=replace(node.problem, workloads=tuple(rows)))
+
+    found, base = asked.again(more), asked.base
+    marginal = None
+    if found is not None:
+        before, after = (
+            tokens_per_year(of.result.problem, of.result.values, "output") / of.result.years
+            for of in (base, found)
+        )
+        usd = found.result.levelised_usd_per_year - base.result.levelised_usd_per_year
+        marginal = usd * 1e6 / (after - before) if after > before else None
+    return Worth(
+        what="demand", where=asked.problem.workloads[w].id, unit="%", limit=None, unlimited=None,
+        steps=(step(asked, 100.0 * _DEMAND, found, eases=False),),
+        marginal_usd_per_mtok_output=marginal,
+    )  # fmt: skip
+
+
+def _of_reserve(asked: OverTime) -> Worth:
+    """One spare system of each used pool less, where there is one, and one more."""
+    kept = _pools(asked)[0].reserve
+
+    def spare(node: Node, by: int) -> Node:
+        pools = tuple(
+            pool if pool.is_block else replace(pool, reserve=kept + by)
+            for pool in node.problem.pools
+        )
+        return replace(node, problem=replace(node.problem, pools=pools))
+
+    steps = [
+        step(asked, by, asked.again(partial(spare, by=by)), eases=by < 0)
+        for by in ((-1, 1) if kept else (1,))
+    ]
+    return Worth(
+        what="reserve of each used pool", where=ALL, unit="systems", limit=kept, unlimited=None,
+        steps=tuple(steps),
+    )  # fmt: skip
+
+
+def step(asked: OverTime, by: float, found: Found | None, *, eases: bool) -> Step:
+    """A change and what it saves: one that eases a limit costs nothing, since today's plan still
+    stands, and one that tightens it saves nothing."""
+    base = asked.base
+    if found is None:
+        return Step(by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=base.how)
+    least, most = (0.0, math.inf) if eases else (-math.inf, 0.0)
+    worth = base.value - found.value
+    noise = OPTIMAL_GAP * abs(base.value)
+    worth = 0.0 if abs(worth) <= noise else min(max(worth, least), most)
+    return Step(
+        by=by,
+        worth=worth,
+        worth_low=finite(min(max(base.bound - found.value, least), worth)),
+        worth_high=finite(max(min(base.value - found.bound, most), worth)),
+        enough=None,
+        how=PROVEN if base.how == found.how == PROVEN else WITHIN,
+    )
