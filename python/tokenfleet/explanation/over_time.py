@@ -208,8 +208,8 @@ class OverTime:
             part = elsewhere(part, tree, Effort.of(options))
         plans = self._values if start is None else [*self._values, start]
         kin = Kin(self.memory, plans, holds or {}, more=more)
-        asks = tree is not self.tree or bool(holds or at_least or orders or more)
-        patient = math.isinf(self.deadline.end) and not asks  # a question may be too hard
+        changed = tree is not self.tree or bool(holds or at_least or orders or more)
+        patient = not changed  # the plan itself is waited for, a question may be too hard
         try:
             found = solve_horizon(
                 self.problem.name, tree, options, self.risk, orders, part=part, kin=kin,
