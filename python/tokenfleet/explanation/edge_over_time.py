@@ -92,9 +92,9 @@ class Edge:
                 break
             beyond, factor = found, cut
         found = self._least(factor)
-        bound = -math.inf if found is None else found.bound
-        missing = here.at(factor) - bound
-        within = missing / max(abs(here.at(factor)), 1e-9)
+        if found is None or not math.isfinite(found.bound):
+            raise HardSolveError("nothing is proven of plans at the end of the range", "")
+        within = (here.at(factor) - found.bound) / max(abs(here.at(factor)), 1e-9)
         return Corner(factor, beyond, within)
 
     def how(self, *corners: Corner) -> HowGot:

@@ -41,6 +41,7 @@ from tokenfleet.explanation.rows import (
     Explanation,
     FlipInput,
     Limit,
+    PriceRange,
     RepairSet,
     RoutePoint,
     ToMeasure,
@@ -61,6 +62,7 @@ _MOST_FIRST: Mapping[str, Callable[[Any], float]] = {
 }
 _NO_ENERGY = "the energy price that flips something is not asked of a horizon this large"
 _POWER_ALONE = "of a horizon this large, power and lead times are asked what they are worth"
+_NO_RANGES = "how far prices may move is not asked of a horizon this large: its gap hides it"
 _NO_PREMIUM = "premiums of precisions are of one year"
 
 
@@ -140,6 +142,12 @@ class SessionOverTime:
         else:
             self.notes.append(_POWER_ALONE)
 
+    def _ranges(self) -> Iterator[PriceRange]:
+        if self.asked.part is None:
+            yield from ranges_over_time(self.asked, self.about, self._ask)
+        else:
+            self.notes.append(_NO_RANGES)
+
     def _inputs(self) -> Iterator[FlipInput]:
         if self.asked.part is not None:
             self.notes.append(_NO_ENERGY)
@@ -155,7 +163,7 @@ class SessionOverTime:
         return {
             "worth": self._worth,
             "flip": partial(flips_over_time, asked, about, self._ask),
-            "ranges": partial(ranges_over_time, asked, about, self._ask),
+            "ranges": self._ranges,
             "inputs": self._inputs,
             "menu": partial(menu_over_time, asked, vendors, self._ask),
             "tornado": partial(tornado_over_time, asked, about, self._ask),
