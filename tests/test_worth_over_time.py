@@ -13,7 +13,7 @@ import tokenfleet as tf
 from horizon_brute import Brute, random_tree
 from test_flip_over_time import asked_of
 from test_repairs_over_time import alone, levelised
-from tokenfleet.explanation.worth_over_time import _of_demand, _of_orders
+from tokenfleet.explanation.worth_over_time import worth_of_demand, worth_of_orders
 from tokenfleet.mix.horizon.risk import Risk
 
 Scenario = dict[str, Any]
@@ -93,12 +93,12 @@ def test_orders_and_demand_over_time_equal_trying_everything(
     today = Brute(data).least() / years
     more = copy.deepcopy(data)
     more["offers"][0]["max_per_period"] += 1
-    worth = _of_orders(asked, "buy").steps[0].worth
+    worth = worth_of_orders(asked, "buy").steps[0].worth
     assert worth == pytest.approx(today - Brute(more).least() / years, abs=2e-6 * today)
     grown = copy.deepcopy(data)
     for node in grown["nodes"]:
         node["demand"] *= 1.01
-    worth = _of_demand(asked, 0).steps[0].worth
+    worth = worth_of_demand(asked, 0).steps[0].worth
     least = Brute(grown).least()
     assert math.isfinite(least)
     assert worth == pytest.approx(today - least / years, abs=2e-6 * today)

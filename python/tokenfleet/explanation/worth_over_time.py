@@ -51,7 +51,7 @@ def _questions(asked: OverTime, about: About) -> Iterator[tuple[str, Question]]:
             yield f"{move.what} of {move.where}", partial(_of_promise, asked, move)
     for w, workload in enumerate(asked.problem.workloads):
         if about(workload.id) and not workload.free and workload.demand_rps.any():
-            yield f"demand of {workload.id}", partial(_of_demand, asked, w)
+            yield f"demand of {workload.id}", partial(worth_of_demand, asked, w)
     if about(ALL) and len({pool.reserve for pool in _pools(asked)}) == 1:
         yield "reserve", partial(_of_reserve, asked)
 
@@ -70,7 +70,7 @@ def _of_limits(asked: OverTime, about: About) -> Iterator[tuple[str, Question]]:
         yield "the capital of each period", partial(_of_capital, asked)
     for group in filter(about, asked.groups()):
         if _delivered(asked, group) < math.inf:
-            yield f"order limit of {group}", partial(_of_orders, asked, group)
+            yield f"order limit of {group}", partial(worth_of_orders, asked, group)
 
 
 def _pools(asked: OverTime) -> list[Pool]:
@@ -137,7 +137,7 @@ def _delivered(asked: OverTime, group: str) -> float:
     return min((n for n in most if n > 0), default=math.inf)
 
 
-def _of_orders(asked: OverTime, group: str) -> Worth:
+def worth_of_orders(asked: OverTime, group: str) -> Worth:
     """One system more that a maker delivers in each period."""
 
     def more(offer: OfferData) -> OfferData:
@@ -154,7 +154,7 @@ def _of_orders(asked: OverTime, group: str) -> Worth:
     return _row(asked, ("order limit", group, "systems"), limit, 1.0, asked.again(changed))
 
 
-def _of_demand(asked: OverTime, w: int) -> Worth:
+def worth_of_demand(asked: OverTime, w: int) -> Worth:
     """One per cent more of a workload's demand at all dates: the cost of one more token."""
 
     def more(node: Node) -> Node:
