@@ -86,3 +86,26 @@ def test_ranges_over_time_equal_trying_everything(
         if orders.high_factor is not None:
             assert more_first(orders.high_factor + ASIDE) > still
             assert orders.above != first
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_plans_cost_along_a_price_is_what_the_model_says(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the bad futures count: a plan of another price costs there what its solve said,
+    and today's plan no less; with today's prices it is the other way round."""
+    data = random_tree(seed)
+    asked = asked_of(data, monkeypatch, Risk("cvar", weight=0.4, alpha=0.75))
+    base, tiny = asked.base, 2e-6 * abs(asked.base.value)
+    for target in targets(asked):
+        today = target.moving.line(base, 1.0)
+        assert today.at(1.0) == pytest.approx(base.value, abs=tiny)
+        for factor in (0.5, 1.4):
+            found = target.moving.least(factor)
+            assert found is not None
+            line = target.moving.line(found, factor)
+            assert line.at(factor) == pytest.approx(found.value, abs=tiny)
+            assert today.at(factor) >= found.value - tiny
+            assert line.at(1.0) >= base.value - tiny
+        row = range_over_time(target)
+        assert row is None or row.how == "re-solved within gap"
