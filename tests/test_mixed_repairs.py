@@ -17,7 +17,7 @@ from tokenfleet.explanation.repair import Concession, Key, keys_of, repairs
 from tokenfleet.explanation.study import Study
 from tokenfleet.problem_data import Problem
 
-STEPS = 3  # tries of each promise
+STEPS = 3  # tries of each promise; eleven systems of any kind are enough for any demand here
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Promised:
         if ("power", "s") in limits:
             tiny = replace(tiny, power_kw=math.inf)
         kinds = tuple(
-            replace(kind, most=9) if ("supply", f"o{o}") in limits and kind.most else kind
+            replace(kind, most=11) if ("supply", f"o{o}") in limits and kind.most else kind
             for o, kind in enumerate(tiny.kinds)
         )
         return math.isfinite(replace(tiny, kinds=kinds).least())
