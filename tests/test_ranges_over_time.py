@@ -38,7 +38,7 @@ def with_first(data: dict[str, Any], name: str, factor: float, first: dict[str, 
 
 
 @pytest.mark.parametrize("states", [False, True], ids=["whole", "states"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10))
 def test_ranges_over_time_equal_trying_everything(
     seed: int, states: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
