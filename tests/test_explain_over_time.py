@@ -132,6 +132,12 @@ def test_a_difference_over_time_is_due_to_the_price_and_the_demand() -> None:
         difference(over_time(), measured())
 
 
+def test_a_system_type_that_is_asked_about_is_its_offers() -> None:
+    found = tf.explain(over_time(), parts=["flip", "ranges"], of=["h100_sxm_8"])
+    assert [row.name for row in found.flip] == ["h100"] and not found.notes
+    assert not found.ranges or [row.name for row in found.ranges] == ["h100"]
+
+
 def _press(what: str, solves: int) -> None:
     if what == "worth over time":  # a row is done
         raise KeyboardInterrupt

@@ -26,7 +26,7 @@ from functools import partial
 
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.asking import Ask, plainly
-from tokenfleet.explanation.moving_over_time import Target, targets
+from tokenfleet.explanation.moving_over_time import Target, targets_about
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import FlipPrice
 from tokenfleet.explanation.study import PROVEN, WITHIN
@@ -44,11 +44,10 @@ def flips_over_time(
 ) -> Iterator[FlipPrice]:
     """The price at which everything that has one and is asked about enters the plan, or leaves
     it."""
-    for target in targets(asked):
-        if about(target.name):
-            found = ask(f"flip price of {target.name}", partial(flip_over_time, target))
-            if found is not None:
-                yield found
+    for target in targets_about(asked, about):
+        found = ask(f"flip price of {target.name}", partial(flip_over_time, target))
+        if found is not None:
+            yield found
 
 
 def flip_over_time(target: Target) -> FlipPrice:

@@ -20,7 +20,13 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import book_of
 from tokenfleet.explanation.edge_over_time import Edge
 from tokenfleet.explanation.knobs import Knob
-from tokenfleet.explanation.moving_over_time import Target, energy, targets, turned_tree
+from tokenfleet.explanation.moving_over_time import (
+    Target,
+    energy,
+    targets,
+    targets_about,
+    turned_tree,
+)
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import FlipInput
 from tokenfleet.explanation.study import PROVEN, WITHIN
@@ -39,7 +45,7 @@ def inputs_over_time(
     asked: OverTime, about: About = EVERYTHING, ask: Ask = plainly
 ) -> Iterator[FlipInput]:
     """Energy prices, speeds and terms that flip what is asked about."""
-    found = [of for of in targets(asked) if about(of.name)]
+    found = list(targets_about(asked, about))
     if asked.part is None:
         edge = Edge(energy(asked))
         for target in found if edge.moving.terms else ():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from tokenfleet.errors import SolverError
+from tokenfleet.explanation.about import About
 from tokenfleet.explanation.knobs import Knob, turned_built
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import Kind
@@ -176,6 +177,15 @@ def targets(asked: OverTime) -> Iterator[Target]:
     for a, api in enumerate(problem.apis):
         target = prices.of_api(a, api.id)
         if target.holds:
+            yield target
+
+
+def targets_about(asked: OverTime, about: About) -> Iterator[Target]:
+    """Those that are asked about, by their own names or as offers of a system type."""
+    problem = asked.problem
+    type_of = {o.id: problem.pools[o.pool].system for o in problem.offers}
+    for target in targets(asked):
+        if about(target.name) or any(about(type_of[offer]) for offer in target.offers):
             yield target
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.edge_over_time import Corner, Edge
-from tokenfleet.explanation.moving_over_time import Target, targets
+from tokenfleet.explanation.moving_over_time import Target, targets_about
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import FirstOrders, PriceRange
 
@@ -27,11 +27,10 @@ def ranges_over_time(
     asked: OverTime, about: About = EVERYTHING, ask: Ask = plainly
 ) -> Iterator[PriceRange]:
     """The ranges of every price that the plan pays and that is asked about."""
-    for target in targets(asked):
-        if about(target.name):
-            found = ask(f"range of the price of {target.name}", partial(range_over_time, target))
-            if found is not None:
-                yield found
+    for target in targets_about(asked, about):
+        found = ask(f"range of the price of {target.name}", partial(range_over_time, target))
+        if found is not None:
+            yield found
 
 
 def range_over_time(target: Target) -> PriceRange | None:
