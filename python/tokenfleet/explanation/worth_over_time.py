@@ -29,6 +29,7 @@ from tokenfleet.mix.solver.highs import OPTIMAL_GAP
 from tokenfleet.problem_data import Node, OfferData, Pool
 
 _DEMAND = 0.01
+_ONE_S = 20.0  # for the plan of one question; today's plan mostly stands, and is where it begins
 Question = Callable[[], Worth | None]
 
 
@@ -79,7 +80,7 @@ def _pools(asked: OverTime) -> list[Pool]:
 
 
 def _of_promise(asked: OverTime, move: Looser) -> Worth:
-    found = asked.with_scenario(move.changes)
+    found = asked.with_scenario(move.changes, seconds=_ONE_S)
     return _row(asked, (move.what, move.where, move.unit), move.limit, move.step, found)
 
 
@@ -107,8 +108,14 @@ def _of_limit(asked: OverTime, family: Family, name: str) -> Worth:
         replace(node, problem=family.moved(node.problem, places[u], by)) if u in places else node
         for u, node in enumerate(asked.tree.nodes)
     ]
-    found = asked.tried(replace(asked.tree, nodes=tuple(nodes)))
+    found = asked.tried(replace(asked.tree, nodes=tuple(nodes)), seconds=_ONE_S)
     return _row(asked, (family.words, name, family.unit.name), place.limit, by, found)
+
+
+def _again(asked: OverTime, change: Callable[[Node], Node]) -> Found | None:
+    """The best plan with every node changed, in the time of one question."""
+    nodes = tuple(map(change, asked.tree.nodes))
+    return asked.tried(replace(asked.tree, nodes=nodes), seconds=_ONE_S)
 
 
 def _capex(node: Node) -> float:
@@ -127,7 +134,7 @@ def _of_capital(asked: OverTime) -> Worth | None:
         return node if usd is None else replace(node, capex_budget_usd=usd + by)
 
     least = min(map(_capex, asked.tree.nodes))
-    return _row(asked, ("capex budget", "each period", "USD"), least, by, asked.again(more))
+    return _row(asked, ("capex budget", "each period", "USD"), least, by, _again(asked, more))
 
 
 def _delivered(asked: OverTime, group: str) -> float:
@@ -151,7 +158,7 @@ def worth_of_orders(asked: OverTime, group: str) -> Worth:
         return replace(node, problem=replace(node.problem, offers=offers))
 
     limit = _delivered(asked, group)
-    return _row(asked, ("order limit", group, "systems"), limit, 1.0, asked.again(changed))
+    return _row(asked, ("order limit", group, "systems"), limit, 1.0, _again(asked, changed))
 
 
 def worth_of_demand(asked: OverTime, w: int) -> Worth:
@@ -162,7 +169,7 @@ def worth_of_demand(asked: OverTime, w: int) -> Worth:
         rows[w] = replace(rows[w], demand_rps=rows[w].demand_rps * (1.0 + _DEMAND))
         return replace(node, problem=replace(node.problem, workloads=tuple(rows)))
 
-    found, base = asked.again(more), asked.base
+    found, base = _again(asked, more), asked.base
     marginal = None
     if found is not None:
         before, after = (
@@ -190,7 +197,7 @@ def _of_reserve(asked: OverTime) -> Worth:
         return replace(node, problem=replace(node.problem, pools=pools))
 
     steps = [
-        step(asked, by, asked.again(partial(spare, by=by)), eases=by < 0)
+        step(asked, by, _again(asked, partial(spare, by=by)), eases=by < 0)
         for by in ((-1, 1) if kept else (1,))
     ]
     return Worth(
