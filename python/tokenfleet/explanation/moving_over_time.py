@@ -8,6 +8,7 @@ more to pay: budgets hold at today's prices, and nodes that do not know the inpu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -37,6 +38,7 @@ from tokenfleet.problem_data import (
 )
 
 _PAID = ("rental", "all_in")  # items that follow the price of a rent
+_INSIDE_S = 20.0  # for a plan where what nodes cost inside moves, which is worked out anew
 _PART = 1e-4  # of the peak of a workload, that a hosted API serves where it is held
 
 
@@ -51,6 +53,7 @@ class Moving:
     asked: OverTime
     terms: tuple[Term, ...] = field(repr=False)
     tree_at: Callable[[float], Horizon] = field(repr=False)
+    seconds: float = math.inf  # for one plan
 
     @cached_property
     def spend(self) -> dict[Label, float]:
@@ -77,7 +80,7 @@ class Moving:
         asked = self.asked
         if asked.part is None:
             more = [replace(term, usd=(factor - 1.0) * term.usd) for term in self.terms]
-            found = asked.tried(asked.tree, holds, orders=orders, more=more)
+            found = asked.tried(asked.tree, holds, orders=orders, more=more, seconds=self.seconds)
         else:
             found = asked.tried(self.tree_at(factor), holds, orders=orders)
         if found is None:
@@ -155,7 +158,7 @@ class Target:
 
     def without(self) -> Found | None:
         """The best plan that does not have it; None where there is none."""
-        return self.moving.asked.without(self.offers, self.apis)
+        return self.moving.asked.without(self.offers, self.apis, self.moving.seconds)
 
 
 def targets(asked: OverTime) -> Iterator[Target]:
@@ -241,7 +244,8 @@ class _Prices:
         """The target that is a hosted API."""
         asked = self.asked
         terms = tuple(t for t in self._today if isinstance(t.label, Api) and t.label.api == a)
-        moving = Moving(asked, terms, partial(turned_tree, asked, [Knob("api_price", name)]))
+        tree_at = partial(turned_tree, asked, [Knob("api_price", name)])
+        moving = Moving(asked, terms, tree_at, _INSIDE_S)
         workload = asked.problem.apis[a].workload
         peak = max(
             (float(peak_demand(n.problem, workload, 1.0).max()) for n in asked.tree.nodes),
@@ -272,7 +276,7 @@ def energy(asked: OverTime) -> Moving:
     frame = frame_of(problem, scale_limit(problem), every_system=True)
     m = build(problem, pools=range(len(problem.pools)), frame=frame)
     terms = tuple(term for term in m.terms if term.item == "energy" and term.usd)
-    return Moving(asked, terms, partial(turned_tree, asked, [Knob("tariff")]))
+    return Moving(asked, terms, partial(turned_tree, asked, [Knob("tariff")]), _INSIDE_S)
 
 
 def turned_tree(asked: OverTime, knobs: Iterable[Knob], factor: float) -> Horizon:

@@ -394,11 +394,16 @@ class OverTime:
 
     # Offers
 
-    def without(self, offers: frozenset[str], apis: frozenset[str] = frozenset()) -> Found | None:
+    def without(
+        self,
+        offers: frozenset[str],
+        apis: frozenset[str] = frozenset(),
+        seconds: float = math.inf,
+    ) -> Found | None:
         """The best plan in which nothing is ordered under some offers, and nothing sent to some
         APIs; None where there is none. Asked once, whatever it is for."""
         if (offers, apis) not in self._without:
-            found = self.tried(self.shut(self.tree, offers, apis))
+            found = self.tried(self.shut(self.tree, offers, apis), seconds=seconds)
             self._without[offers, apis] = self.of_today(found)
         return self._without[offers, apis]
 
