@@ -48,6 +48,10 @@ class Edge:
     solved: dict[float, Found | None] = field(default_factory=dict)
     known: list[Line] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Begins with the plans that other questions found."""
+        self.known += self.moving.known()
+
     @property
     def today(self) -> Line:
         """The best plan as it is."""

@@ -104,6 +104,16 @@ class Moving:
         chances = {leaf: horizon.nodes[leaf].probability for leaf in horizon.leaves}
         return Line(plan, today, follows, chances, self.asked.risk, result.years)
 
+    def known(self) -> list[Line]:
+        """Plans of today that other questions found, where the mean alone counts."""
+        asked = self.asked
+        if asked.risk.counts_the_bad:
+            return []
+        return [
+            Line(plan, {0: plan.today}, {0: self.paid(plan)}, {0: 1.0}, asked.risk)
+            for plan in asked.plans
+        ]
+
 
 @dataclass(frozen=True)
 class Line:
