@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +65,9 @@ def test_flip_prices_over_time_equal_trying_everything(
         slack = 1e-7 * without
         if row.verdict == "never":
             assert at(data, row.name, 0.0) >= without - slack
+            continue
+        if row.verdict == "always":
+            assert row.chosen and math.isinf(without)
             continue
         assert row.verdict in ("leaves", "enters")
         assert row.chosen is (at(data, row.name, 1.0) < without - slack)
