@@ -16,9 +16,20 @@ const PART_PASSES: f64 = 4.0;
 const EXCHANGE_BYTES: f64 = 1.5;
 
 /// Tokens at node `i` of a table.
-fn node(i: usize) -> f64 {
+const fn node(i: usize) -> f64 {
     (1u64 << i) as f64
 }
+
+/// One over the tokens at each node: a power of two, so that times this is divided by them, to the last
+/// bit.
+const PER_NODE: [f64; NODES] = {
+    let (mut inverse, mut i) = ([0.0; NODES], 0);
+    while i < NODES {
+        inverse[i] = 1.0 / node(i);
+        i += 1;
+    }
+    inverse
+};
 
 /// Time over token counts, s: exact at powers of two, linear between them.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +45,7 @@ impl TokenTable {
     pub fn at(&self, tokens: f64) -> f64 {
         let tokens = tokens.max(1.0);
         let i = ((tokens as u64).ilog2() as usize).min(NODES - 2);
-        let low = (1u64 << i) as f64;
-        self.0[i] + (self.0[i + 1] - self.0[i]) * (tokens - low) / low
+        self.0[i] + (self.0[i + 1] - self.0[i]) * (tokens - node(i)) * PER_NODE[i]
     }
 
     /// Line `i`, of [`NODES`]: tokens where it begins, the time there and the time per token, s. The first
@@ -46,7 +56,8 @@ impl TokenTable {
             return (0.0, self.0[0], 0.0);
         };
         let low = node(before);
-        (low, self.0[before], (self.0[i] - self.0[before]) / low)
+        let slope = (self.0[i] - self.0[before]) * PER_NODE[before];
+        (low, self.0[before], slope)
     }
 
     /// Extra time of `added` tokens in a step that already has `base`.

@@ -209,12 +209,21 @@ impl StepModel {
 
     /// Time of a decode step, s: `sequences` on one rank and stage, each with `attention_s` of attention.
     pub fn decode_s(&self, sequences: f64, attention_s: f64) -> f64 {
+        let [time_s] = self.decodes_s(sequences, [attention_s]);
+        time_s
+    }
+
+    /// The same at several times of attention.
+    pub fn decodes_s<const N: usize>(&self, sequences: f64, attention_s: [f64; N]) -> [f64; N] {
         let host_s = self.sequence_s / (1.0 + sequences / self.sequence_half);
-        let work = self.decode.at(sequences * self.tokens_per_sequence)
-            + sequences * (host_s + attention_s)
-            + self.attention_launch
-            + self.stage_transfer_s;
-        work * self.draft
+        let products_s = self.decode.at(sequences * self.tokens_per_sequence);
+        attention_s.map(|attention_s| {
+            let work = products_s
+                + sequences * (host_s + attention_s)
+                + self.attention_launch
+                + self.stage_transfer_s;
+            work * self.draft
+        })
     }
 
     /// The stretch of [`Self::decode_s`] that `sequences` on a lane fall on.

@@ -372,8 +372,11 @@ impl<'a> Lane<'a> {
     fn densest_s(&self) -> f64 {
         let (engine, running) = (self.engine, self.running());
         let fill = running as f64 * engine.cache_bytes / self.cache.value(running);
-        let most = fill.max(engine.limit as f64);
-        engine.step.decode_s(most, 0.0) / most
+        if fill > engine.limit as f64 {
+            engine.step.decode_s(fill, 0.0) / fill
+        } else {
+            engine.full_s
+        }
     }
 
     fn start(&mut self, now: f64) {
@@ -387,9 +390,9 @@ impl<'a> Lane<'a> {
         let engine = self.engine;
         let (decode_s, prompt_s, work_s, dense_s) = if sequences > 0.0 {
             let attention_s = self.attention.value(self.jobs.len()) / sequences;
-            let decode_s = engine.step.decode_s(sequences, attention_s);
+            let [decode_s, bare_s] = engine.step.decodes_s(sequences, [attention_s, 0.0]);
             // A full batch has the same attention per sequence.
-            let full_s = decode_s - engine.step.decode_s(sequences, 0.0);
+            let full_s = decode_s - bare_s;
             let prompt_s = engine.interference * prompt_s;
             let work_s = sequences * engine.full_s + full_s;
             let dense_s = sequences * self.densest_s() + full_s;
@@ -448,9 +451,7 @@ impl<'a> Lane<'a> {
         }
         self.attention.grown_by_one(&self.contexts);
         if blocks > 0 {
-            for context in self.contexts.iter().filter(|c| **c % BLOCK == 1) {
-                self.cache.replace(context - 1, context - 1 + BLOCK);
-            }
+            self.cache.grown_by_blocks(&self.contexts, BLOCK, blocks);
         }
         finished > 0
     }

@@ -48,6 +48,20 @@ impl Sum {
         }
     }
 
+    /// Contexts have grown by one token to these: `begun` of them begin a block of so many tokens, all
+    /// of which is held from now on.
+    pub fn grown_by_blocks(&mut self, contexts: &[u32], block: u32, begun: u32) {
+        for (_, window, sum) in &mut self.terms {
+            *sum += if *window == u32::MAX {
+                u64::from(begun) * u64::from(block)
+            } else {
+                let begins = contexts.iter().filter(|context| *context % block == 1);
+                let held = |tokens: u32| u64::from(tokens.min(*window));
+                begins.map(|c| held(c - 1 + block) - held(c - 1)).sum()
+            };
+        }
+    }
+
     /// Each of these contexts grows by so many tokens, and costs what `held` makes of it.
     pub fn grown(&mut self, contexts: &[u32], by: &[u32], held: impl Fn(u32) -> u32) {
         for (_, window, sum) in &mut self.terms {
