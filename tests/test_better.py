@@ -160,3 +160,19 @@ def test_classes_are_told_apart_by_every_number() -> None:
     data = one_pool([[1.0, 2.0, 3.0]]).workloads[0]
     arrays = {f.name for f in fields(data) if isinstance(getattr(data, f.name), np.ndarray)}
     assert {fact.name for fact in facts(data) if fact.by_class} == arrays
+
+
+def test_what_no_order_looks_at_moves_nothing() -> None:
+    """Candidates that are plainer count like all others for the simplest plan."""
+    problem = one_pool([[1.0]])
+    system = problem.pools[0].system
+    offered = tuple(candidate(i, 0, system, 1 + i % 2, [1.0 + i % 3]) for i in range(9))
+    problem = replace(problem, candidates=offered)
+    marked = tuple(replace(c, plainer=c.id % 2 == 0) for c in problem.candidates)
+    assert canonical_order(replace(problem, candidates=marked)) == canonical_order(problem)
+
+
+def test_numbers_by_class_stand_in_the_order_of_classes() -> None:
+    row = candidate(0, 0, "a", 1, [3.0, 5.0, 4.0])
+    by_load = {tuple(key) for key in sort_key(row, 1, {}, (2, 0, 1)) if isinstance(key, tuple)}
+    assert (4.0, 3.0, 5.0) in by_load

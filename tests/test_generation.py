@@ -52,6 +52,21 @@ def test_candidates_with_a_mix_are_priced_as_a_whole(seed: int) -> None:
     assert found.bound == pytest.approx(relaxed, rel=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_part_has_the_pairs_of_its_candidates_and_the_whole_keeps_its_own(seed: int) -> None:
+    whole = Pairs.of(of_kind(seed, "least_cost"))
+    rows = list(zip(whole.pool.tolist(), whole.candidate.tolist(), strict=True))
+    one = whole.problem.pools[rows[0][0]].system
+    able = {
+        p: found if whole.problem.pools[p].system == one else []
+        for p, found in whole.frame.able.items()
+    }
+    part = whole.within(able)
+    kept = list(zip(part.pool.tolist(), part.candidate.tolist(), strict=True))
+    assert kept == [row for row in rows if whole.problem.pools[row[0]].system == one]
+    assert list(zip(whole.pool.tolist(), whole.candidate.tolist(), strict=True)) == rows
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_is_the_relaxation_of_the_whole_model(seed: int, kind: ObjectiveKind) -> None:

@@ -100,4 +100,18 @@ mod tests {
         // 16, 32, 32 and 48 tokens; of a window of 20 they are 16, 20, 20 and 20.
         assert_eq!(sum.value(4), 4.0 + 2.0 * 128.0 + 5.0 * 76.0);
     }
+
+    #[test]
+    fn a_block_is_held_from_its_first_token_on() {
+        let cost = ContextCost {
+            fixed: 0.0,
+            terms: vec![(2.0, f64::INFINITY), (5.0, 20.0)],
+        };
+        let mut sum = Sum::new(&cost);
+        [16, 16, 32].iter().for_each(|held| sum.add(*held));
+        // One more token each: 17 and 33 begin a block, 16 ends one.
+        sum.grown_by_blocks(&[17, 16, 33], 16, 2);
+        // 32, 16 and 48 tokens; of a window of 20 they are 20, 16 and 20.
+        assert_eq!(sum.value(3), 2.0 * 96.0 + 5.0 * 56.0);
+    }
 }

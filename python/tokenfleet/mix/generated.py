@@ -112,7 +112,7 @@ class GeneratedContest(Contest):
     def __init__(self, pairs: Pairs) -> None:
         """`pairs` are those of all types."""
         super().__init__(pairs.problem)
-        self.frame = pairs.frame
+        self.pairs, self.frame = pairs, pairs.frame
         self.systems = sorted({pairs.problem.pools[p].system for p in set(pairs.pool.tolist())})
         self._found: dict[str, Generated] = {}
 
@@ -126,9 +126,8 @@ class GeneratedContest(Contest):
             p: found if self.problem.pools[p].system == system else []
             for p, found in self.frame.able.items()
         }
-        of_type = Pairs(self.problem, replace(self.frame, able=able))
         effort = Effort.of(replace(options, time_limit_s=RELAXED_S)).impatient()
-        self._found[system] = generate(of_type, effort)
+        self._found[system] = generate(self.pairs.within(able), effort)
         return self._found[system].bound if self._found[system].served else None
 
     def model(self, system: str) -> FleetModel:

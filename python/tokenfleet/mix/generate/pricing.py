@@ -25,10 +25,11 @@ every objective that adds up energy and systems; at a price of 0, only what dema
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +67,7 @@ class Pairs:
 
     def __init__(self, problem: Problem, frame: Frame) -> None:
         self.problem = problem
-        self.frame = frame
-        pools = _distinct_pools(problem, frame)
-        self.pool = np.array([p for p in pools for _ in frame.able[p]], dtype=np.int64)
-        self.candidate = np.array([c for p in pools for c in frame.able[p]], dtype=np.int64)
+        self._list(frame)
         candidates = problem.candidates
         widest = max(len(w.class_ids) for w in problem.workloads)
         self.load = np.full((len(candidates), widest), math.inf)
@@ -97,6 +95,19 @@ class Pairs:
             [self._where_asked(w, u) for u in range(self.nodes)]
             for w in range(len(problem.workloads))
         ]
+
+    def _list(self, frame: Frame) -> None:
+        """Writes down the pairs."""
+        self.frame = frame
+        pools = _distinct_pools(self.problem, frame)
+        self.pool = np.array([p for p in pools for _ in frame.able[p]], dtype=np.int64)
+        self.candidate = np.array([c for p in pools for c in frame.able[p]], dtype=np.int64)
+
+    def within(self, able: dict[int, list[int]]) -> Pairs:
+        """Those of fewer candidates by pool; what is known of each candidate is shared."""
+        part = copy.copy(self)
+        part._list(replace(self.frame, able=able))
+        return part
 
     @classmethod
     def of(cls, problem: Problem) -> Pairs:

@@ -37,12 +37,15 @@ class Frame:
     offers: dict[int, list[int]]  # pool -> its offers in canonical order
 
 
-def frame_of(problem: Problem, scale_max: float, *, every_system: bool) -> Frame:
+def frame_of(
+    problem: Problem, scale_max: float, *, every_system: bool, order: Order | None = None
+) -> Frame:
     """The frame of a problem; `every_system` keeps those that another takes the place of.
 
-    Where columns are generated, pricing finds out which systems pay, and sooner.
+    Where columns are generated, pricing finds out which systems pay, and sooner. The `order` is
+    known of a problem that differs from another in what no order looks at.
     """
-    order = canonical_order(problem)
+    order = canonical_order(problem) if order is None else order
     demand = peak_demands(problem, scale_max)
     needed = replicas_needed(problem.candidates, demand, least_speed(problem))
     able = able_candidates(problem, order, needed)

@@ -120,7 +120,7 @@ def simplest(
     problem = with_plainer(m.problem)
     known_plans = (*values, *bar.plan)
     own = pairs_used(known_plans)
-    frame = frame_of(problem, m.frame.scale_max, every_system=True)
+    frame = frame_of(problem, m.frame.scale_max, every_system=True, order=m.frame.order)
     plainer = {c for c, candidate in enumerate(m.problem.candidates) if candidate.plainer}
     beside = plainer | {c for _, c in own}
     pools = _same_systems(problem, own, frame.able)
@@ -190,7 +190,8 @@ def rounded(
 
 
 def with_plainer(problem: Problem) -> Problem:
-    """The problem in which candidates that are plainer than others count like all others."""
+    """The problem in which candidates that are plainer than others count like all others; their
+    canonical order is the same."""
     candidates = tuple(replace(c, plainer=False) for c in problem.candidates)
     return replace(problem, candidates=candidates)
 

@@ -86,8 +86,10 @@ def _unserved(problem: Problem, w: int) -> list[str]:
     if not workload.min_scale if workload.free else priced:
         return []
     texts = []
+    lost_sites = {block.lost_site for block in problem.blocks}
+    by_lost = {lost: _served_by_systems(problem, w, lost) for lost in lost_sites}
     for b, block in enumerate(problem.blocks):
-        served = _servable(problem, w, b)
+        served = by_lost[block.lost_site] | _served_by_apis(problem, w, b)
         for k, class_id in enumerate(workload.class_ids):
             if workload.demand_rps[b, k] > 0 and not served[k]:
                 lost = "" if block.lost_site < 0 else (
@@ -98,17 +100,23 @@ def _unserved(problem: Problem, w: int) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _servable(problem: Problem, w: int, b: int) -> BoolArray:
-    """Whether some candidate, pair of candidates or API serves each class in block b."""
+def _served_by_apis(problem: Problem, w: int, b: int) -> BoolArray:
+    """Whether some API serves each class in block b."""
     served = np.zeros(len(problem.workloads[w].class_ids), dtype=bool)
     for api in problem.apis:
         if api.workload == w:
             served |= np.isfinite(api.costs(len(problem.blocks))[b])
+    return served
+
+
+def _served_by_systems(problem: Problem, w: int, lost_site: int) -> BoolArray:
+    """Whether some candidate or pair of candidates serves each class while a site is lost."""
+    served = np.zeros(len(problem.workloads[w].class_ids), dtype=bool)
     phases: dict[tuple[int, int], dict[str, BoolArray]] = {}
     with_offer = {offer.pool for offer in problem.offers if offer.supply >= 1}
     pools: dict[str, list[Pool]] = {}
     for p, pool in enumerate(problem.pools):
-        if p in with_offer and pool.site != problem.blocks[b].lost_site:
+        if p in with_offer and pool.site != lost_site:
             pools.setdefault(pool.system, []).append(pool)
     for c in (c for c in problem.candidates if c.workload == w):
         admitted = np.isfinite(c.load)

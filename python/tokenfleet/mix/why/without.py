@@ -62,7 +62,7 @@ def best_without(
         KeyboardInterrupt: Ctrl-C.
     """
     problem, lacking = with_plainer(m.problem), set(what)
-    frame = frame_of(problem, m.frame.scale_max, every_system=False)
+    frame = frame_of(problem, m.frame.scale_max, every_system=False, order=m.frame.order)
     pairs = frozenset(
         (p, c)
         for p, found in frame.able.items()
