@@ -20,7 +20,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.explanation import in_part
 from tokenfleet.explanation.parts import PARTS
 from tokenfleet.explanation.side_by_side import side_by_side
-from tokenfleet.mix.solver.beside import Beside, stop_if_asked
+from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.highs import STOP
 from tokenfleet.report.terminal import render
 from tokenfleet.scenario.load import with_solver
@@ -86,10 +86,7 @@ def test_what_runs_beside_is_stopped_at_the_end_and_at_ctrl_c() -> None:
     def listen() -> None:
         stop = STOP.get()
         assert stop is not None
-        stop_if_asked(1, 2)
         stopped.append(stop.wait(60))
-        with pytest.raises(KeyboardInterrupt):
-            stop_if_asked(2, 2)
 
     with Beside(threaded=True) as beside:
         beside.begin(listen)

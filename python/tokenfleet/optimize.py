@@ -5,7 +5,6 @@ load ▸ build (evaluate, prune) ▸ solve (re-check, tighten, again) ▸ verify
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.horizon.run import plan_horizon
-from tokenfleet.mix.generate.generation import applies, is_large
+from tokenfleet.mix.generate.generation import applies, is_large, pairs_of
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.search.nearest import Standing
+from tokenfleet.mix.search.simplest import MOST_PAIRS
 from tokenfleet.mix.solve import best_alone, solve_mix
-from tokenfleet.mix.solver.beside import Beside, stop_if_asked
+from tokenfleet.mix.solver.beside import Beside
 from tokenfleet.mix.solver.effort import Slowness
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.mix.why.routes import MIX, routes_of
@@ -140,7 +140,7 @@ def optimize_fleet(
     standing = None if near is None else standing_of(near, near_tolerance)
     judge = None if verify is None else _judge(built, verify, simulation, trace)
     require_candidates(built)
-    with Beside(threaded=_has_room(built, options)) as beside:
+    with Beside(threaded=_is_quick(built, options)) as beside:
         apart = beside.begin(lambda: _apart(built, options)) if both else None
         try:
             if judge is None:
@@ -162,10 +162,9 @@ def optimize_fleet(
     return plan_of(result, replace(known, verification=verification, other=other, ways=rows))
 
 
-def _has_room(built: Built, options: SolveOptions) -> bool:
-    """Whether other answers are sought beside the plan: not on one core, nor of a large problem,
-    whose time limit two solves at a time would feel."""
-    return options.threads != 1 and (os.cpu_count() or 1) > 1 and not is_large(built.problem)
+def _is_quick(built: Built, options: SolveOptions) -> bool:
+    """Whether a problem takes seconds, so that no time limit is felt by two solves at a time."""
+    return options.threads != 1 and pairs_of(built.problem) <= MOST_PAIRS
 
 
 def _unless_stopped(value: Callable[[], Value]) -> Value | None:
@@ -225,7 +224,7 @@ def _apart(built: Built, options: SolveOptions) -> _Apart | None:
     scenario = built.loaded.scenario
     confidence = DEFAULT_CONFIDENCE if scenario.sure is None else "expected"
     changed = scenario.model_copy(update={"confidence": confidence})
-    apart = build(replace(built.loaded, scenario=changed), stop_if_asked)
+    apart = build(replace(built.loaded, scenario=changed))
     try:
         require_candidates(apart)
         return _Apart(apart, _solve(apart, options, compare_single=False))

@@ -64,14 +64,3 @@ class Beside:
         if self._stop.is_set():
             raise KeyboardInterrupt
         return future.result()
-
-
-def stop_if_asked(*_: int) -> None:
-    """Told of progress, ends a piece of work that is to stop.
-
-    Raises:
-        KeyboardInterrupt: it is.
-    """
-    stop = STOP.get()
-    if stop is not None and stop.is_set():
-        raise KeyboardInterrupt
