@@ -381,7 +381,7 @@ def test_a_workload_follows_another() -> None:
             r"offers\[0\].*lead_months: ordered on .* delivered after the horizon",
             "longer horizon",
         ),
-        ({"horizon": over(["0 quarters"])}, "horizon.periods: are none", "write parts"),
+        ({"horizon": over(["0 quarters"])}, "periods: .0 quarters. is no length", "write parts"),
         (
             {"offers": [buy(price_by_date=[["2026-10", 2e5]], price_change_per_year=-0.1)]},
             "price_change_per_year: has its prices by date already",

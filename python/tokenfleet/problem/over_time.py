@@ -409,23 +409,41 @@ class _Tree:
         return replace(problem, pools=tuple(pools), offers=tuple(offers))
 
     def _check_curve(self, row: Offer) -> None:
-        """Refuses a market curve that ends before what is bought does.
+        """Refuses a market curve that ends before what is bought or owned does.
 
         Raises:
             SchemaError: names the offer, the age and what to give.
         """
-        points = self._resale(row)
+        points, is_owned = self._resale(row), row.kind == "owned"
         oldest = min(self.built.terms.life_years, self.starts[-1] - row.lead_months / 12.0)
+        if is_owned:
+            age = max((age for age, _ in row.ages), default=0.0) + self.starts[-1]
+            oldest = min(age, math.inf if row.life_years is None else row.life_years)
         if points and points[-1][0] < oldest - _SAME:
             raise SchemaError(
                 f"offers[] (id {row.id!r}).resale: ends at an age of {points[-1][0]:g} years, and "
-                f"what is bought may reach {oldest:g} within the horizon",
+                f"what is {'owned' if is_owned else 'bought'} may reach {oldest:g} within the "
+                "horizon",
                 "give points to that age, or `book`; a shorter horizon needs fewer",
             )
 
+    def _check_stay(self, row: Offer) -> None:
+        """Refuses what must stay for longer than it lives.
+
+        Raises:
+            SchemaError: names the offer.
+        """
+        life = self.built.terms.life_years if row.kind == "buy" else row.life_years
+        if life is not None and row.stay_months / 12.0 > life + _SAME:
+            raise SchemaError(
+                f"offers[] (id {row.id!r}).stay_months: {row.stay_months:g} months are longer than "
+                f"a life of {life:g} years",
+                "shorten it, or state a longer life",
+            )
+
     def _check_lives(self) -> None:
-        """Refuses what cannot be told: periods longer than a life, market curves that end before
-        the horizon, and owned stock in two places.
+        """Refuses what cannot be told: periods longer than a life, a stay longer than one, market
+        curves that end before the horizon, and owned stock in two places.
 
         Raises:
             SchemaError: names the offer or the field.
@@ -441,9 +459,10 @@ class _Tree:
         for offer in self.base.offers:
             places[offer.supply_group] = places.get(offer.supply_group, 0) + 1
         for name, row in self.offers.items():
-            if row.kind == "buy" and name in places:
-                self._check_curve(row)
             valued = row.kind == "owned" and row.market_usd_per_system > 0
+            if (row.kind == "buy" or valued) and name in places:
+                self._check_curve(row)
+            self._check_stay(row)
             if valued and places.get(name, 0) > 1:
                 raise SchemaError(
                     f"offers[] (id {name!r}): owned systems with a market price at several sites",

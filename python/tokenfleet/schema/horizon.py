@@ -60,6 +60,16 @@ def ascending(steps: Sequence[tuple[Any, Any]], name: str) -> None:
 Steps = Annotated[tuple[tuple[When, NonNegative], ...], Field(min_length=1)]
 LimitSteps = Annotated[tuple[tuple[When, Limit], ...], Field(min_length=1)]
 Points = Annotated[tuple[tuple[NonNegative, NonNegative], ...], Field(min_length=1)]
+
+
+def _worth_tag(value: Any) -> str:
+    return "<word>" if isinstance(value, str) else "<points>"
+
+
+Worth = Annotated[
+    Annotated[Literal["book", "market"], Tag("<word>")] | Annotated[Points, Tag("<points>")],
+    Discriminator(_worth_tag),
+]
 Change = Annotated[Number, Field(gt=-1.0, le=10.0)]
 
 
@@ -139,8 +149,6 @@ class Horizon(Row):
     @model_validator(mode="after")
     def _sane(self) -> Horizon:
         months = self.months
-        if not months:
-            raise rejected("are none", "periods", "write parts such as `4 quarters`")
         if len(months) > MAX_PERIODS or sum(months) > 12 * MAX_YEARS:
             raise rejected(
                 f"is of {len(months)} periods and {sum(months) / 12:g} years",
@@ -165,7 +173,7 @@ class Horizon(Row):
         found: list[int] = []
         for part in self.periods:
             match = _PARTS.fullmatch(part.strip())
-            if match is None:
+            if match is None or not int(match[1]):
                 raise rejected(
                     f"{part!r} is no length", "periods", "write parts such as `4 quarters`"
                 )

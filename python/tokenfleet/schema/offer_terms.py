@@ -29,6 +29,12 @@ def refuse_wrong_terms(offer: Offer) -> None:
             "least_order",
             "lower it: no order could be placed",
         )
+    if not isinstance(offer.supply, str) and offer.least_order > offer.supply:
+        raise rejected(
+            f"{offer.least_order} is above supply {offer.supply}",
+            "least_order",
+            "lower it: no order could be placed",
+        )
     for name in ("stay_months", "removal_usd_per_system", "maintenance_by_age"):
         if getattr(offer, name) and offer.kind not in ("buy", "owned"):
             raise rejected(f"{offer.kind} is never sold", name, "leave it out")

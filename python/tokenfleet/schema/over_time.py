@@ -133,7 +133,8 @@ def _dates_of_offer(offer: Offer, horizon: Horizon, end: date, path: str) -> Ite
         text = f"{offer.order_until} is before the horizon, which starts on {horizon.start}"
         yield Fault(f"{path}.order_until", text, "leave the offer out, or move the date")
     if offer.kind != "owned" and arrives >= sum(horizon.months) / 12.0:
-        yield _too_late(f"{path}.lead_months", first, end)
+        name = "lead_months" if offer.lead_months else "order_from"
+        yield _too_late(f"{path}.{name}", first, end)
     shortest = min(horizon.months) / 12.0
     if offer.kind == "rent" and (offer.term_years or math.inf) < shortest - _SURE:
         text = f"{offer.term_years:g} years end within every period: the shortest is {shortest:g}"
@@ -189,11 +190,11 @@ def _starts_late(path: str, first: date, needed: date) -> Fault:
 def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
     rows = {row.id: row for row in scenario.outlooks}
     parents = {row.parent for row in scenario.outlooks if row.parent is not None}
-    end = horizon.first_day(sum(horizon.months))
+    end, last = horizon.first_day(sum(horizon.months)), _last_period(horizon)
     for i, row in enumerate(scenario.outlooks):
         path = _path("outlooks", i, row)
         yield from _names(scenario, row, path)
-        yield from _delays(scenario, row, path)
+        yield from _delays(scenario, horizon, row, path)
         if row.parent is not None and row.parent not in rows:
             hint = did_you_mean(row.parent, rows)
             yield Fault(f"{path}.parent", f"unknown outlook {row.parent!r}", hint)
@@ -207,6 +208,9 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
         if row.from_ is not None and not horizon.start < row.from_ < end:
             hint = f"give a date after {horizon.start} and before {end}"
             yield Fault(f"{path}.from", f"{row.from_} is not inside the horizon", hint)
+        elif row.from_ is not None and row.from_ > last:
+            text = f"{row.from_} is after {last}, when the last period starts: it changes nothing"
+            yield Fault(f"{path}.from", text, f"give a date no later than {last}")
     for parent in (None, *sorted(parents & rows.keys())):
         children = [row for row in scenario.outlooks if row.parent == parent]
         total, whole = sum(row.probability for row in children), 1.0
@@ -214,15 +218,21 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
             whole = rows[parent].probability
         if children and abs(total - whole) > _SURE:
             of = "" if parent is None else f" of what {parent!r} is made of"
-            yield Fault(
-                "outlooks",
-                f"probabilities{of} add to {total:.10g}, not {whole:g}",
-                "they are never scaled for you: correct one",
-            )
+            hint = "they are never scaled for you: correct one"
+            if parent is not None and abs(total - 1.0) <= _SURE:
+                hint = f"write each as a part of all futures: {whole:g} times what it is now"
+            text = f"probabilities{of} add to {total:.10g}, not {whole:g}"
+            yield Fault("outlooks", text, hint)
 
 
-def _delays(scenario: Scenario, row: Outlook, path: str) -> Iterator[Fault]:
-    """Delays of what has no date."""
+def _delays(scenario: Scenario, horizon: Horizon, row: Outlook, path: str) -> Iterator[Fault]:
+    """Delays of what has no date, and those after which nothing comes within the horizon."""
+    known, end = row.from_ or horizon.start, sum(horizon.months) / 12.0
+    for name, months in row.delivery_delay_months.items():
+        if horizon.years_to(known) + months / 12.0 >= end:
+            text = f"{name!r}: what is due from {known} on would come after the horizon"
+            hint = "write a shorter delay, or plan over a longer horizon"
+            yield Fault(f"{path}.delivery_delay_months", text, hint)
     for offer in scenario.offers:
         if offer.id in row.delivery_delay_months and not offer.is_ordered:
             text = f"{offer.id!r} is had without an order: nothing comes late"

@@ -361,6 +361,8 @@ def id_groups(scenario: Scenario) -> list[tuple[str, list[str]]]:
         if workload.classes is not None:
             path = f"{_row('workloads', i, workload.id)}.classes"
             groups.append((path, [c.id for c in workload.classes]))
+    for i, site in enumerate(scenario.sites):
+        groups.append((f"{_row('sites', i, site.id)}.expansions", [e.id for e in site.expansions]))
     return groups
 
 

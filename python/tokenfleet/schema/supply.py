@@ -32,6 +32,7 @@ from tokenfleet.schema.horizon import (
     Points,
     Steps,
     When,
+    Worth,
     ascending,
     change,
 )
@@ -362,7 +363,7 @@ class Offer(Row):
         "USD/system",
         default=0.0,
     )
-    resale: Literal["book", "market"] | Points = about(
+    resale: Worth = about(
         "Worth by age: `book` (what the annuity implies), `market` (the catalog's residual "
         "values), or points [age in years, share of the price]",
         default="book",

@@ -13,9 +13,9 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
-from tokenfleet.mix.model.index import Budget, Capex, Delivered, Power, RackLimit, Row, Slack
+from tokenfleet.mix.model.index import Budget, Capex, Delivered, Demand, Power, RackLimit, Row, Slack
 from tokenfleet.mix.model.objectives import set_objective
-from tokenfleet.mix.model.stock import deliveries, fix_orders
+from tokenfleet.mix.model.stock import deliveries, fix_orders, vintages
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem_data import EVERY_BLOCK, Horizon, Node, Pool, Problem, only_block
@@ -104,7 +104,10 @@ def _texts(problem: Problem, amounts: Mapping[Row, float]) -> list[str]:
 
 
 def _until(problem: Problem, row: Row) -> str:
-    """What ends a shortage of power or racks by itself: a block that arrives, or more by date."""
+    """What ends a shortage by itself: of power or racks a block that arrives, or more by date; of
+    service the first system that may arrive where none could before."""
+    if isinstance(row, Demand):
+        return _until_systems(problem, node_of_row(problem, row), row.workload)
     if not isinstance(row, Power | RackLimit):
         return ""
     horizon, u = problem.horizon, problem.node_of(row.scope)
@@ -124,6 +127,26 @@ def _until(problem: Problem, row: Row) -> str:
         if (site.rack_limit if isinstance(row, RackLimit) else site.power_limit_kw) > limit:
             return f", until more arrives in {node.name}"
     return ""
+
+
+def _until_systems(problem: Problem, u: int, workload: int) -> str:
+    """The first offer by order that serves a workload and of which none can be there in node u, and
+    the node in which one may."""
+    horizon, found = problem.horizon, list[tuple[int, int, str]]()
+    assert horizon is not None
+    below = set(horizon.below(u)) - {u}
+    serve = {c.system for c in problem.candidates if c.workload == workload}
+    for o, offer in enumerate(problem.offers):
+        stock = offer.stock
+        if stock is None or stock.owned or problem.pools[offer.pool].system not in serve:
+            continue
+        arrives = {v for vintage in vintages(problem, o) for v in vintage.deliveries}
+        if not arrives & set(horizon.path(u)):
+            found += [(horizon.nodes[v].period, v, offer.id) for v in arrives & below]
+    if not found:
+        return ""
+    _, v, name = min(found)
+    return f", until {name} may arrive in {horizon.nodes[v].name}"
 
 
 def _blocks(problem: Problem) -> Iterator[tuple[int, Pool]]:
