@@ -12,9 +12,7 @@ from scenarios import buy, hall
 from test_horizon_scenario import NEWS, asked, over, owned, scenario
 from tokenfleet.errors import InfeasibleError, SchemaError
 
-PARTS = [
-    {"id": name, "probability": 0.5, "parent": "up", "from": "2028-10"} for name in ("a", "b")
-]
+PARTS = [{"id": name, "probability": 0.5, "parent": "up", "from": "2028-10"} for name in ("a", "b")]
 OLD = {"ages": [[4, 3]], "market_usd_per_system": 1e5}
 
 

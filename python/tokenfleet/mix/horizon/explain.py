@@ -13,7 +13,16 @@ from tokenfleet.errors import InfeasibleError
 from tokenfleet.mix.model import build, limits
 from tokenfleet.mix.model.family import Family
 from tokenfleet.mix.model.frame import Frame
-from tokenfleet.mix.model.index import Budget, Capex, Delivered, Demand, Power, RackLimit, Row, Slack
+from tokenfleet.mix.model.index import (
+    Budget,
+    Capex,
+    Delivered,
+    Demand,
+    Power,
+    RackLimit,
+    Row,
+    Slack,
+)
 from tokenfleet.mix.model.objectives import set_objective
 from tokenfleet.mix.model.stock import deliveries, fix_orders, vintages
 from tokenfleet.mix.solver.effort import Deadline
