@@ -230,3 +230,52 @@ def test_prefill_apart_is_planned_over_what_years_want(
         prices = {at: times * usd for at, usd in costs.items()}
         checked = best_horizon_bound(problem, prices, {}, seconds=60.0)
         assert checked.bound <= npv * (1 + 1e-9)
+
+
+FREE = [
+    {**row, "demand": 1.0, "prices": factor} for row, factor in zip(NEWS, (1.5, 0.7), strict=True)
+]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(
+    ("goal", "free", "near"),
+    [
+        ("least_energy", False, 0.1),
+        ("least_cost_per_token", False, 0.1),
+        ("least_cost_per_token", True, 0.01),
+        ("most_tokens", True, 0.01),
+    ],
+)
+def test_other_goals_are_planned_over_what_years_want(
+    goal: str, free: bool, near: float, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is too large to be built whole has a bound of its own goal, which the whole plan judges:
+    not better than it, and no further from it than whole numbers are."""
+    if goal == "least_energy" and not apart:
+        pytest.skip("its layouts are generated")
+    demand: dict[str, Any] = {"requests_per_s": 100.0, "growth_per_year": 0.5}
+    data = searched(
+        horizon=over(2),
+        objective={"kind": goal},
+        outlooks=FREE if free else NEWS,
+        workloads=[two_classes(demand={"free": True} if free else demand)],
+        search={
+            "tensor_parallel": [1, 2],
+            "pipeline_parallel": [1],
+            "batch_limits": [32, 128],
+            "disaggregate": apart,
+        },
+        solver={"gap": 1e-3, "time_limit_s": 60},
+    )
+    whole = tf.optimize_fleet(data)
+    assert whole.proven
+    monkeypatch.setattr(parts, "LARGE_APART", 0)
+    monkeypatch.setattr(parts, "LARGE", 0)
+    plan = tf.optimize_fleet(data)
+    sign = -1.0 if goal == "most_tokens" else 1.0
+    best = whole.best_objective_value or whole.objective_value
+    assert plan.bound is not None and plan.bound_check in ("prices", "search")
+    assert sign * plan.bound <= sign * best * (1 + sign * 1e-9)
+    assert plan.bound == pytest.approx(best, rel=near)
+    assert plan.objective_value == pytest.approx(best, rel=5e-3)

@@ -17,8 +17,8 @@ from tokenfleet.verify.horizon_bound import (
     best_horizon_bound,
     check_horizon_bound,
     confirm_horizon_bound,
-    confirm_horizon_ratio,
 )
+from tokenfleet.verify.horizon_ratio import best_horizon_ratio, confirm_horizon_ratio
 
 
 def checked_part(part: Part | None, built: Built, tree: Horizon) -> Checked | None:
@@ -75,13 +75,20 @@ def bounded(
     if result.interrupted:
         return result, Checked(-math.inf, "none")
     problem, off = _by_mean(result, risk)
+    goal, prices, values = problem.objective.goal, result.prices, result.values
     try:
-        checked = best_horizon_bound(problem, result.prices, result.values, seconds=seconds)
+        if goal.per is None:
+            checked = best_horizon_bound(problem, prices, values, seconds=seconds)
+        else:
+            best, pairs = result.best, pairs_used(values)
+            checked = best_horizon_ratio(
+                problem, prices, pairs, value=best, gap=gap, seconds=seconds
+            )
     except KeyboardInterrupt:
         return replace(result, interrupted=True), Checked(-math.inf, "none")
     if checked.how == "none":
         return result, checked
-    bound = min(checked.bound - off, result.best)
+    bound = goal.sign * min(checked.bound - off, goal.sign * result.best)
     status = certify(result.best, bound, gap)
     known = replace(result, bound=bound, status=status, gap=relative_gap(result.best, bound))
     return known, checked

@@ -206,6 +206,7 @@ def _over_wanted(
     nodes = dict.fromkeys([*(u for u, n in enumerate(tree.nodes) if n.firm), *tree.leaves])
     seconds = effort.left() * _WANTED
     pairs = wanted_by_years(problem, user_costs(problem), nodes, seconds)
+    sign = problem.objective.goal.sign
     best: _Planned | None = None
     for _ in range(_MAX_ROUNDS):
         part = Part(pairs, -math.inf, by_itself=True)
@@ -216,7 +217,8 @@ def _over_wanted(
             return best
         tree, result, rounds, risk = found
         result, checked = bounded(result, risk, options.gap, max(effort.left(), _LEAST_CHECK_S))
-        if best is None or result.best <= best.result.best:
+        better = best is None or sign * result.best <= sign * best.result.best
+        if better:
             best = _Planned(tree, result, rounds, checked.how, risk, part, memory=memory)
         if result.status in PROVEN or checked.used <= pairs or effort.left() <= 0:
             break
@@ -229,10 +231,7 @@ def _unproven(result: HorizonResult) -> Iterator[str]:
     if math.isfinite(result.gap):
         return
     problem = result.problem
-    if any(w.free for w in problem.workloads):
-        text = "with free demand a horizon is bounded only where it is built whole, and"
-        yield f"nothing is proven of this plan: {text} this one was too large for its time"
-    elif any(candidate.role != "serve" for candidate in problem.candidates):
+    if any(candidate.role != "serve" for candidate in problem.candidates):
         text = "with prefill apart from decode its years were not all bounded in the time"
         yield f"nothing is proven of this plan: {text}"
     else:

@@ -73,11 +73,10 @@ def is_asked(horizon: Horizon) -> bool:
     """Whether a horizon is too large to be built whole, and its relaxation cannot be had by
     generation: its years are asked which pairs they want at prices of systems."""
     first = horizon.nodes[0].problem
-    return (
-        any(candidate.role != "serve" for candidate in first.candidates)
-        and first.objective.goal.per is None
-        and _cells(first) * len(horizon.nodes) > LARGE_APART
-    )
+    cells = _cells(first) * len(horizon.nodes)
+    if any(candidate.role != "serve" for candidate in first.candidates):
+        return cells > LARGE_APART
+    return cells > LARGE and not applies(_plain_year(loosened(horizon).nodes[0].problem))
 
 
 def _cells(year: Problem) -> int:

@@ -218,7 +218,8 @@ def _searched(
 ) -> Found:
     """The best plan of a model, from those that are known of its kin."""
     if m.problem.objective.goal.per is not None:
-        return _by_amount(search_ratio(m, effort, search_horizon), m.problem)
+        found = _by_amount(search_ratio(m, effort, search_horizon), m.problem)
+        return found if part is None else _without_proof(found, m, effort)
     start = None if kin is None else kin.start(m)
     memory = None if kin is None else kin.memory
     if part is None:
@@ -226,11 +227,17 @@ def _searched(
     if part.by_itself:
         told = None if watch is None else _without_bound(watch)
         found = search_horizon(m, effort, start, watch=told, memory=memory)
-        none = certify(found.value, -math.inf, effort.gap)
-        return replace(found, bound=-math.inf, status=none) if found.values else found
+        return _without_proof(found, m, effort)
     assert m.problem.horizon is not None
     bound = max(bound_by(risk, part.bound, m.problem.horizon), part.at_risk)
     return search_horizon(m, effort, start, watch=watch, bound=bound, memory=memory)
+
+
+def _without_proof(found: Found, m: FleetModel, effort: Effort) -> Found:
+    """The plan of a part, of which nothing is proven."""
+    none = -math.inf * m.problem.objective.goal.sign
+    status = certify(found.value, none, effort.gap)
+    return replace(found, bound=none, status=status) if found.values else found
 
 
 def _without_bound(watch: Watch) -> Watch:
