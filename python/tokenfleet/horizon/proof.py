@@ -68,17 +68,22 @@ def confirmed(
 
 
 def bounded(
-    result: HorizonResult, risk: Risk, gap: float, seconds: float
+    result: HorizonResult,
+    risk: Risk,
+    gap: float,
+    seconds: float,
+    within: frozenset[tuple[int, int]] | None = None,
 ) -> tuple[HorizonResult, Checked]:
     """A result over some pairs, of which nothing is proven, with the best bound over all pairs that
-    its own prices give; and the check, with what years want at these prices."""
+    its own prices give; and the check, with what years want at these prices. It ends at relaxed
+    years where these want other pairs than those `within`."""
     if result.interrupted:
         return result, Checked(-math.inf, "none")
     problem, off = _by_mean(result, risk)
     goal, prices, values = problem.objective.goal, result.prices, result.values
     try:
         if goal.per is None:
-            checked = best_horizon_bound(problem, prices, values, seconds=seconds)
+            checked = best_horizon_bound(problem, prices, values, seconds=seconds, within=within)
         else:
             best, pairs = result.best, pairs_used(values)
             checked = best_horizon_ratio(

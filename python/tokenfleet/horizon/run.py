@@ -32,8 +32,8 @@ from tokenfleet.mix.horizon.steady import as_proven, is_steady, repeated
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import NoPlanError, solve_mix, tighten
-from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import PROVEN, SolveOptions
+from tokenfleet.mix.solver.effort import Deadline, Effort
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
 from tokenfleet.plan.notices import inherited_later, outlived
@@ -55,8 +55,10 @@ _RISK_SHARE = 0.3  # of the time for a plan, to bound what is at risk in a large
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
 _AFTER_YEAR = 0.3  # of the time limit, for a search that the plan of a steady year did not spare
 _WANTED = 0.2  # of the time for a plan, to ask years for layouts
-_OVER_PART = 0.5  # of what is left of it, for a plan over those
-_LEAST_CHECK_S = 10.0  # for the bound of that plan
+_OVER_PART = (0.3, 0.5, 0.5)  # of what is left of it, for a plan over those, by round
+_ROUND = 0.3  # of it, that another round takes
+_LEAST_CHECK_S = 10.0  # for the bound of that plan, and no more than the time limit
+_LATE = 0.1  # of the time limit, for what the outlooks are worth where a plan took all of it
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
 
@@ -93,7 +95,8 @@ def plan_horizon(
     worth = len(tree.leaves) > 1 and built.problem.objective.kind == "least_cost"
     measured = Measured()
     if worth and not result.interrupted:
-        measured = _measure(result, risk, options, max(left, 0.0), part=part, memory=made.memory)
+        left = max(left, _LATE * options.time_limit_s)
+        measured = _measure(result, risk, options, left, part=part, memory=made.memory)
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
     mix = replace(mix, rounds=made.rounds, warnings=(*mix.warnings, *_unproven(result)))
@@ -152,7 +155,10 @@ def _planned(
     """The best plan of a horizon: that of its year where that proves it, else a search of its own,
     from which the year's is taken where it is as good."""
     name = built.problem.name
-    year = _one_year(built, tree, options) if decided is None and is_steady(tree) else None
+    alike = decided is None and is_steady(tree)
+    if len(tree.leaves) > 1 and risk_of(built).counts_the_bad:
+        alike = False
+    year = _one_year(built, tree, options) if alike else None
     if year is not None:
         proven = as_proven(name, tree, year, options)
         if proven is not None:
@@ -206,24 +212,40 @@ def _over_wanted(
     nodes = dict.fromkeys([*(u for u, n in enumerate(tree.nodes) if n.firm), *tree.leaves])
     seconds = effort.left() * _WANTED
     pairs = wanted_by_years(problem, user_costs(problem), nodes, seconds)
-    sign = problem.objective.goal.sign
     best: _Planned | None = None
-    for _ in range(_MAX_ROUNDS):
+    for share in _OVER_PART:
         part = Part(pairs, -math.inf, by_itself=True)
-        limit = replace(options, time_limit_s=max(effort.left() * _OVER_PART, 1.0))
+        limit = replace(options, time_limit_s=max(effort.left() * share, 1.0))
         try:
             found = _solve(built, tree, limit, decided, part, memory=memory, watch=told)
         except NoPlanError:
             return best
         tree, result, rounds, risk = found
-        result, checked = bounded(result, risk, options.gap, max(effort.left(), _LEAST_CHECK_S))
-        better = best is None or sign * result.best <= sign * best.result.best
-        if better:
-            best = _Planned(tree, result, rounds, checked.how, risk, part, memory=memory)
-        if result.status in PROVEN or checked.used <= pairs or effort.left() <= 0:
+        least = min(_LEAST_CHECK_S, options.time_limit_s)
+        again = effort.left() > _ROUND * options.time_limit_s
+        seconds = max(effort.left(), least)
+        within = pairs if again else None
+        result, checked = bounded(result, risk, options.gap, seconds, within)
+        made = _Planned(tree, result, rounds, checked.how, risk, part, memory=memory)
+        best = made if best is None else _better(best, made, options.gap)
+        if result.status in PROVEN or checked.used <= pairs or not (again or effort.left() > 0):
             break
         pairs |= checked.used
     return best
+
+
+def _better(one: _Planned, other: _Planned, gap: float) -> _Planned:
+    """The better plan of two, the later of equals, with the better bound: each holds for both."""
+    sign = one.result.problem.objective.goal.sign
+    plan = other if sign * other.result.best <= sign * one.result.best else one
+    proof = other if sign * other.result.bound >= sign * one.result.bound else one
+    if proof is plan:
+        return plan
+    value = plan.result.best
+    bound = sign * min(sign * proof.result.bound, sign * value)
+    status, reached = certify(value, bound, gap), relative_gap(value, bound)
+    known = replace(plan.result, bound=bound, status=status, gap=reached)
+    return replace(plan, how=proof.how, result=known)
 
 
 def _unproven(result: HorizonResult) -> Iterator[str]:
@@ -357,15 +379,18 @@ def _measure(
     tree, leaves = result.horizon, len(result.horizon.leaves)
     matrix = leaves <= _MATRIX and part is None
     parts = leaves + 3 + (leaves * leaves if matrix else 0)
+    deadline = Deadline(left)
     each = replace(options, time_limit_s=max(left / parts, 1.0))
 
     def after(decided: Orders) -> HorizonResult | None:
+        measures.begin_before(deadline)
         now = {} if risk.counts_the_bad else result.orders_now()
         if now and all(now.get(at, 0.0) == count for at, count in decided.items()):
             return result  # what the plan itself decides
         return measures.with_orders(tree, decided, each, part=part, memory=memory)
 
     def after_mean() -> HorizonResult | None:
+        measures.begin_before(deadline)
         chain = measures.mean_plan(tree, each, part=part, memory=memory)
         return after(measures.orders_of_chain(tree, chain))
 
@@ -377,13 +402,15 @@ def _measure(
         rows = []
         for leaf, chain in known.results.items() if matrix else ():
             orders = measures.orders_of_chain(tree, chain)
-            row = measures.regret_of(tree, orders, known, each, memory)
+            row = measures.regret_of(tree, orders, known, each, memory, deadline=deadline)
             row[leaf] = 0.0  # its plan is at hand, and not found again to a gap
             rows.append(tuple(None if usd is None else max(usd, 0.0) for usd in row.values()))
         return rows
 
     try:
-        known = _if_solved(lambda: measures.wait_and_see(tree, each, part=part, memory=memory))
+        known = _if_solved(
+            lambda: measures.wait_and_see(tree, each, part=part, memory=memory, deadline=deadline)
+        )
         eev, later = _if_solved(after_mean), _if_solved(if_waited)
         rows = (_if_solved(regrets) or []) if known is not None else []
     except KeyboardInterrupt:  # the plan stands without them

@@ -124,12 +124,14 @@ def best_horizon_bound(
     values: Mapping[Any, float],
     *,
     seconds: float,
+    within: frozenset[tuple[int, int]] | None = None,
 ) -> Checked:
     """The best bound on the least of the goal's sum that such prices of systems give, with the
     pairs that years want at them; `values` are the numbers of a plan.
 
     Every year is relaxed first; those in whole numbers are then searched where they are of cost
-    alone, each for its part of the time that is left. Without the time to relax them all there is
+    alone, each for its part of the time that is left; not where relaxed ones want other pairs than
+    those `within`, which are to be planned over first. Without the time to relax them all there is
     none.
     """
     horizon, nothing = problem.horizon, Checked(-math.inf, "none")
@@ -151,6 +153,8 @@ def best_horizon_bound(
         if horizon.nodes[u].firm and goal.is_cost:
             relaxed.append((u, form, priced))
     how: BoundCheck = "prices"
+    if within is not None and not used <= within:
+        relaxed.clear()
     for i, (u, form, priced) in enumerate(relaxed):
         clock = Deadline(deadline.left() / (len(relaxed) - i))
         years, costs = stock.years(u), goal_costs(form, goal)

@@ -21,7 +21,8 @@ from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, elsewhere
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, solve_horizon
-from tokenfleet.mix.solver.effort import Effort
+from tokenfleet.mix.solve import NoPlanError
+from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Horizon
 
@@ -44,13 +45,30 @@ def wait_and_see(
     name: str = "",
     part: Part | None = None,
     memory: Memory | None = None,
+    *,
+    deadline: Deadline | None = None,
 ) -> Known:
     """The best plan of each future, if it were known. `memory` has what is known of the nodes,
-    here and below."""
-    kin = Kin(memory or Memory(), explains=True)
-    return Known(
-        {leaf: _alone(along(horizon, leaf), options, name, part, kin) for leaf in horizon.leaves}
-    )
+    here and below; none is begun after the deadline.
+
+    Raises:
+        NoPlanError: not all of them were.
+    """
+    kin, found = Kin(memory or Memory(), explains=True), dict[int, HorizonResult]()
+    for leaf in horizon.leaves:
+        begin_before(deadline)
+        found[leaf] = _alone(along(horizon, leaf), options, name, part, kin)
+    return Known(found)
+
+
+def begin_before(deadline: Deadline | None) -> None:
+    """Nothing more is begun after a deadline.
+
+    Raises:
+        NoPlanError: it has passed.
+    """
+    if deadline is not None and deadline.left() <= 0:
+        raise NoPlanError("the time is over", "give the solver more time")
 
 
 def _alone(
@@ -120,11 +138,18 @@ def regret_of(
     known: Known,
     options: SolveOptions,
     memory: Memory | None = None,
+    *,
+    deadline: Deadline | None = None,
 ) -> dict[int, float | None]:
     """Cost above the least, in each future, of a plan that decides these orders now; None where
-    they leave no plan."""
+    they leave no plan.
+
+    Raises:
+        NoPlanError: the deadline passed before all were begun.
+    """
     found: dict[int, float | None] = {}
     for leaf, least in known.least.items():
+        begin_before(deadline)
         own = in_future(horizon, orders, leaf)
         plan = with_orders(along(horizon, leaf), own, options, memory=memory)
         found[leaf] = None if plan is None else plan.npv_usd - least

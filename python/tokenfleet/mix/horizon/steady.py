@@ -32,9 +32,9 @@ _SAME = 1e-9  # relative: costs as near as this are one
 
 
 def is_steady(horizon: Horizon) -> bool:
-    """Whether there is one future, and every year of it is as the first."""
+    """Whether every year is as the first, whatever future comes."""
     first = horizon.nodes[0].problem
-    return len(horizon.leaves) == 1 and all(_same(n.problem, first) for n in horizon.nodes)
+    return all(_same(n.problem, first) for n in horizon.nodes)
 
 
 def _same(one: Any, other: Any) -> bool:
