@@ -32,11 +32,8 @@ from tokenfleet.problem_data import Horizon, pairs_used
 from tokenfleet.report.words import OWN_BOUND, status_words
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.bound import Checked
-from tokenfleet.verify.horizon_bound import (
-    check_horizon_bound,
-    confirm_horizon_bound,
-    confirm_horizon_ratio,
-)
+from tokenfleet.verify.horizon_bound import check_horizon_bound, confirm_horizon_bound
+from tokenfleet.verify.horizon_ratio import confirm_horizon_ratio
 
 GAP = 1e-4
 Prices = Mapping[tuple[int, int], float]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -77,7 +77,20 @@ def form_of(
 ) -> Formulation:
     """The second formulation of the year of a node, with its systems at their prices."""
     year = _year(horizon, u, stock, reserves=reserves)
-    return formulate(year, largest_scale(year, pairs, deadline), firm=horizon.nodes[u].firm)
+    sizes = _sizes(year)
+    if sizes not in stock.scales:
+        stock.scales[sizes] = largest_scale(year, pairs, deadline)
+    return formulate(year, stock.scales[sizes], firm=horizon.nodes[u].firm)
+
+
+def _sizes(year: Problem) -> tuple[Any, ...]:
+    """All that the largest scale of free demand looks at and that nodes may have of their own."""
+    return (
+        tuple((w.min_scale, w.max_scale, w.demand_rps.tobytes()) for w in year.workloads),
+        tuple((site.power_limit_kw, site.rack_limit) for site in year.sites),
+        tuple((pool.speed, pool.reserve) for pool in year.pools),
+        tuple(offer.supply for offer in year.offers),
+    )
 
 
 def year_of_plan(problem: Problem, u: int, stock: LetStock, values: Mapping[Any, float]) -> float:
@@ -118,6 +131,7 @@ class LetStock:
 
     horizon: Horizon
     prices: Mapping[tuple[int, int], float]
+    scales: dict[tuple[Any, ...], float] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, horizon: Horizon, prices: Mapping[tuple[int, int], float]) -> LetStock:
