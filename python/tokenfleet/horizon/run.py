@@ -160,7 +160,7 @@ def _planned(
         alike = False
     year = _one_year(built, tree, options) if alike else None
     if year is not None:
-        proven = as_proven(name, tree, year, options)
+        proven = _of_year(name, tree, year, options)
         if proven is not None:
             return _Planned(tree, proven, year.rounds, year.bound_check, risk_of(built))
     left = max(_left(options, begun), _AFTER_YEAR * options.time_limit_s)
@@ -172,8 +172,31 @@ def _planned(
     if year is not None and not made.result.interrupted:
         seconds = max(_left(options, begun), 1.0)
         limit = replace(options, time_limit_s=seconds)
-        made = replace(made, result=repeated(made.result, year, limit, made.part))
+        try:
+            result = repeated(made.result, year, limit, made.part)
+        except KeyboardInterrupt:
+            result = replace(made.result, interrupted=True)
+        made = replace(made, result=result)
     return made
+
+
+def _of_year(
+    name: str, tree: Horizon, year: MixResult, options: SolveOptions
+) -> HorizonResult | None:
+    """The year's plan in every period where that is proven, or where Ctrl-C left nothing else.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, and the year's plan is none of the horizon.
+    """
+    if not year.interrupted:
+        try:
+            return as_proven(name, tree, year, options)
+        except KeyboardInterrupt:
+            year = replace(year, interrupted=True)
+    kept = as_proven(name, tree, year, options)
+    if kept is None:
+        raise KeyboardInterrupt
+    return kept
 
 
 def _in_parts(
@@ -220,6 +243,10 @@ def _over_wanted(
             found = _solve(built, tree, limit, decided, part, memory=memory, watch=told)
         except NoPlanError:
             return best
+        except KeyboardInterrupt:
+            if best is None:
+                raise
+            return replace(best, result=replace(best.result, interrupted=True))
         tree, result, rounds, risk = found
         least = min(_LEAST_CHECK_S, options.time_limit_s)
         again = effort.left() > _ROUND * options.time_limit_s
@@ -261,17 +288,18 @@ def _unproven(result: HorizonResult) -> Iterator[str]:
 
 
 def _one_year(built: Built, tree: Horizon, options: SolveOptions) -> MixResult | None:
-    """The plan of one steady year with the bound that other means confirm; None where it has none
-    by itself."""
+    """The plan of one steady year with the bound that other means confirm, and the best so far
+    where Ctrl-C ends it; None where it has none by itself."""
     problem = replace(built.problem, candidates=tree.nodes[0].problem.candidates)
     try:
         year = solve_mix(problem, options, lambda found: recheck(built, found))
     except (SolverError, InfeasibleError):
         return None
-    if year.interrupted:
-        return None
     left = max(options.time_limit_s - year.seconds, 1.0)
-    return with_checked_bound(year, options.gap, left)
+    try:
+        return year if year.interrupted else with_checked_bound(year, options.gap, left)
+    except KeyboardInterrupt:
+        return replace(year, interrupted=True)
 
 
 def _told(built: Built, tree: Horizon, watch: Watch | None) -> Watch | None:

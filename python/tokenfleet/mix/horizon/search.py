@@ -76,11 +76,13 @@ def search_horizon(
         if best.plan is None:
             raise
         best.interrupted = True
-    if best.plan is not None:
+    try:
         for closer in (_exactly, _kept):
-            plan = closer(m, best.plan, effort)
+            plan = None if best.plan is None else closer(m, best.plan, effort)
             if plan is not None and _no_worse(value_of(m, plan), best.value):
                 best.plan, best.value = plan, value_of(m, plan)
+    except KeyboardInterrupt:  # the plan is one without it
+        best.interrupted = True
     return best.found()
 
 

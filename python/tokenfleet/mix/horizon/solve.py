@@ -285,7 +285,10 @@ def _least_mean(m: FleetModel, found: Found, effort: Effort) -> Found:
     most = found.value + _TIE * abs(found.value) - m.prob.objective.constant
     m.row(Future(NO_LEAF, TIE), pairs, pulp.LpConstraintLE, most)
     set_goal(m)
-    closer = search_horizon(m, effort.part(1.0, least_s=1.0))
+    try:
+        closer = search_horizon(m, effort.part(1.0, least_s=1.0))
+    except KeyboardInterrupt:
+        return replace(found, interrupted=True)
     return replace(found, values=closer.values) if closer.values else found
 
 

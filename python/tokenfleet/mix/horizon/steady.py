@@ -88,8 +88,10 @@ def as_proven(
     name: str, horizon: Horizon, year: MixResult, options: SolveOptions
 ) -> HorizonResult | None:
     """The year's plan in every period with the year's bound; None where that proves less than is
-    asked for, or where the plan cannot be had from the start at what it costs in the year."""
-    if not bounds_it(horizon, year.problem):
+    asked for, or where the plan cannot be had from the start at what it costs in the year. Of a
+    year that Ctrl-C ended whatever is proven will do."""
+    is_bound = bounds_it(horizon, year.problem)
+    if not (is_bound or year.interrupted):
         return None
     horizon = _with_loads(horizon, year)
     part = Part(pairs_used(year.values), -math.inf)
@@ -97,13 +99,16 @@ def as_proven(
         again = solve_horizon(name, horizon, options, part=part, pinned=_everywhere(horizon, year))
     except SolverError:
         return None
-    bound, best = year.bound * _times(again, year), _best(again, year)
+    best, sign = _best(again, year), year.problem.objective.goal.sign
+    bound = year.bound * _times(again, year) if is_bound else -math.inf * sign
     status = certify(best, bound, options.gap)
-    if status not in PROVEN:
+    if status not in PROVEN and not year.interrupted:
         return None
     simpler = None if year.best_value is None else best
     gap = relative_gap(best, bound)
-    return replace(again, status=status, bound=bound, gap=gap, best_value=simpler)
+    stopped = again.interrupted or year.interrupted
+    known: dict[str, Any] = {"status": status, "bound": bound, "gap": gap, "interrupted": stopped}
+    return replace(again, **known, best_value=simpler)
 
 
 def _times(again: HorizonResult, year: MixResult) -> float:

@@ -129,10 +129,14 @@ class RatioSearch:
         first = self.first()
         if not first.values:
             return first
-        self.below()
         least = self.ratio.of(self.plan)
-        if not self.interrupted:
-            self.most_tokens()
+        try:
+            self.below()
+            least = self.ratio.of(self.plan)
+            if not self.interrupted:
+                self.most_tokens()
+        except KeyboardInterrupt:
+            self.interrupted = True
         value = self.ratio.of(self.plan)
         least = min(least, value)
         bound = min(self.bound, least)
