@@ -69,11 +69,6 @@ OLD = {"ages": [[4, 3]], "market_usd_per_system": 1e5}
             r"resale: ends at an age of 5 years, and what is owned may reach 6 within",
             "to that age, or `book`",
         ),
-        (
-            {"offers": [buy(), owned(**OLD, resale="market")]},
-            r"resale: ends at an age of 5 years, and what is owned may reach 6 within",
-            "to that age, or `book`",
-        ),
         ({"horizon": over(["1 year", "0 quarters"])}, "'0 quarters' is no length", "4 quarters"),
         (
             {"offers": [buy(resale="markt")]},
@@ -95,10 +90,16 @@ def test_what_changes_nothing_or_has_no_value_is_refused(
     assert re.search(cure, str(error.value) + error.value.hint)
 
 
-def test_a_curve_that_lasts_as_long_as_what_is_owned_will_do() -> None:
+def test_a_catalog_that_ends_before_what_is_owned_is_a_warning() -> None:
+    """The catalog's values end at five years; until four plus one that is enough."""
     old = owned(**OLD, life_years=5, resale="market")
     plan = tf.optimize_fleet(scenario(horizon=over(2), offers=[buy(), old]))
     assert plan.horizon is not None and not plan.warnings
+    longer = {**old, "life_years": 10}
+    (warned,) = tf.optimize_fleet(scenario(horizon=over(2), offers=[buy(), longer])).warnings
+    assert "held to an age of 6 years and taken to be worth what the catalog says of 5" in str(
+        warned
+    )
 
 
 @pytest.mark.parametrize("terms", [{"lead_months": 12}, {"order_from": "2027-10"}])

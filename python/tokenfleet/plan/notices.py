@@ -66,22 +66,32 @@ def inherited_later(horizon: OverTime, catalog: Catalog, shown: Iterable[str]) -
 
 
 def outlived(built: Built, result: HorizonResult) -> Iterator[Notice]:
-    """Owned systems that are held beyond the life of what is bought, with nothing said of that."""
+    """Owned systems that are held beyond the life of what is bought, with nothing said of that, and
+    those that are held beyond the ages of which the catalog has a value."""
     rows = {row.id: row for row in built.loaded.scenario.offers}
     horizon, life = result.horizon, built.terms.life_years
-    oldest: dict[str, float] = {}
+    oldest, valued = dict[str, float](), dict[str, float]()
     for label, count in result.values.items():
         if not isinstance(label, Held) or label.order >= 0 or not count:
             continue
         offer = result.problem.offers[label.offer]
         row = rows[offer.stated_as]
-        if offer.stock is None or not row.ages or row.life_years or row.maintenance_by_age:
+        if offer.stock is None or not row.ages:
             continue
         age = offer.stock.owned[-1 - label.order][0]
         end = age + horizon.starts[horizon.nodes[label.node].period + 1]
         oldest[row.id] = max(end, oldest.get(row.id, 0.0))
+        if row.resale == "market" and row.market_usd_per_system:
+            valued[row.id] = offer.stock.resale[-1][0]
     for name, age in oldest.items():
-        if age > life + 1e-9:
+        if age > valued.get(name, math.inf) + 1e-9:
+            yield Notice(
+                kind="scenario",
+                text=f"offers[{name}]: held to an age of {age:.3g} years and taken to be worth "
+                f"what the catalog says of {valued[name]:g}, where its values end: give points to "
+                "that age as resale",
+            )
+        if age > life + 1e-9 and not (rows[name].life_years or rows[name].maintenance_by_age):
             yield Notice(
                 kind="scenario",
                 text=f"offers[{name}]: held to an age of {age:.3g} years, beyond the life of "

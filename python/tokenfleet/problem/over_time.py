@@ -409,7 +409,8 @@ class _Tree:
         return replace(problem, pools=tuple(pools), offers=tuple(offers))
 
     def _check_curve(self, row: Offer) -> None:
-        """Refuses a market curve that ends before what is bought or owned does.
+        """Refuses a market curve that ends before what is bought does, or one of its own before
+        what is owned does; where the catalog's does a warning says so.
 
         Raises:
             SchemaError: names the offer, the age and what to give.
@@ -460,7 +461,8 @@ class _Tree:
             places[offer.supply_group] = places.get(offer.supply_group, 0) + 1
         for name, row in self.offers.items():
             valued = row.kind == "owned" and row.market_usd_per_system > 0
-            if (row.kind == "buy" or valued) and name in places:
+            own_curve = valued and isinstance(row.resale, tuple)
+            if (row.kind == "buy" or own_curve) and name in places:
                 self._check_curve(row)
             self._check_stay(row)
             if valued and places.get(name, 0) > 1:
