@@ -2,7 +2,8 @@
 
     python benches/run.py --only horizon
     python benches/horizon.py [TEXT ...]     a table, row by row as it is measured; of all cases, or
-                                             of those whose names have one of the texts in them
+                                             of those whose names have one of the texts in them;
+                                             a whole name is that case alone
 
 Each case is an example of `examples/` with other periods and outlooks; its demand grows by a tenth
 of it a year where it states no growth. Outlooks come in the second year (in the middle of the
@@ -89,6 +90,12 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
+def named(texts: list[str]) -> list[str]:
+    """Cases by their names or by texts in these, all by default."""
+    by_text = [text for text in texts if text not in CASES]
+    return [n for n in CASES if not texts or n in texts or any(text in n for text in by_text)]
+
+
 def measured(names: Iterable[str]) -> Iterable[dict[str, Any]]:
     """What each case takes, one after another; text where it has no plan."""
     for name in names:
@@ -167,5 +174,4 @@ def planned(case: Case) -> tuple[tf.Plan, float]:
 
 
 if __name__ == "__main__":
-    texts = sys.argv[1:]
-    printed([name for name in CASES if not texts or any(text in name for text in texts)])
+    printed(named(sys.argv[1:]))
