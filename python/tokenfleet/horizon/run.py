@@ -55,8 +55,10 @@ _RISK_SHARE = 0.3  # of the time for a plan, to bound what is at risk in a large
 _PLAN_SHARE = 0.7  # of the time limit; the rest measures what the outlooks are worth
 _AFTER_YEAR = 0.3  # of the time limit, for a search that the plan of a steady year did not spare
 _WANTED = 0.2  # of the time for a plan, to ask years for layouts
-_OVER_PART = (0.3, 0.5, 0.5)  # of what is left of it, for a plan over those, by round
-_ROUND = 0.3  # of it, that another round takes
+_OVER_PART = 0.5  # of what is left of it, for a plan over those
+_ROUND = (
+    0.6  # of it, that must be left after the first plan to plan again before years are searched
+)
 _LEAST_CHECK_S = 10.0  # for the bound of that plan, and no more than the time limit
 _LATE = 0.1  # of the time limit, for what the outlooks are worth where a plan took all of it
 _MATRIX = 4  # futures up to which every plan is tried in every other
@@ -236,9 +238,9 @@ def _over_wanted(
     seconds = effort.left() * _WANTED
     pairs = wanted_by_years(problem, user_costs(problem), nodes, seconds)
     best: _Planned | None = None
-    for share in _OVER_PART:
+    for _ in range(_MAX_ROUNDS):
         part = Part(pairs, -math.inf, by_itself=True)
-        limit = replace(options, time_limit_s=max(effort.left() * share, 1.0))
+        limit = replace(options, time_limit_s=max(effort.left() * _OVER_PART, 1.0))
         try:
             found = _solve(built, tree, limit, decided, part, memory=memory, watch=told)
         except NoPlanError:
@@ -249,7 +251,7 @@ def _over_wanted(
             return replace(best, result=replace(best.result, interrupted=True))
         tree, result, rounds, risk = found
         least = min(_LEAST_CHECK_S, options.time_limit_s)
-        again = effort.left() > _ROUND * options.time_limit_s
+        again = best is None and effort.left() > _ROUND * options.time_limit_s
         seconds = max(effort.left(), least)
         within = pairs if again else None
         result, checked = bounded(result, risk, options.gap, seconds, within)
