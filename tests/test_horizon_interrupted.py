@@ -1,4 +1,4 @@
-"""Ctrl-C over a horizon, by the signal itself: whenever a plan is in hand, it is the answer."""
+"""Ctrl-C and the time limit over a horizon: whenever a plan is in hand, it is the answer."""
 
 from __future__ import annotations
 
@@ -99,3 +99,15 @@ def test_ctrl_c_in_the_batch_keeps_plans_over_time(tmp_path: Path) -> None:
     for path in (out / "plans").iterdir():
         plan = json.loads(path.read_text("utf-8"))
         assert plan["horizon"]["risk"]["evpi_usd"] is not None
+
+
+def test_nothing_is_measured_after_the_time_limit() -> None:
+    """The plan is waited for, and what its outlooks are worth is not."""
+    data = scenario(**NEWS_LATER, solver={"gap": 1e-6, "time_limit_s": 1e-3})
+    plan = tf.optimize_fleet(data)
+    assert plan.horizon is not None and plan.horizon.risk is not None
+    assert plan.objective_value == pytest.approx(
+        tf.optimize_fleet(scenario(**NEWS_LATER)).objective_value, rel=0.2
+    )
+    assert plan.horizon.risk.expected_usd > 0
+    assert plan.horizon.risk.evpi_usd is None and plan.horizon.risk.vss_usd is None
