@@ -30,16 +30,6 @@ OLD = {"ages": [[4, 3]], "market_usd_per_system": 1e5}
             "a part of all futures: 0.5 times",
         ),
         (
-            {
-                "outlooks": [
-                    {**NEWS[0], "delivery_delay_months": {"buy h100_sxm_8": 12}},
-                    NEWS[1],
-                ]
-            },
-            r"outlooks\[0\].*delivery_delay_months: 'buy h100_sxm_8': what is due from 2027-10-01",
-            "a shorter delay",
-        ),
-        (
             {"offers": [buy(order_from="2029-10")]},
             r"offers\[0\].*order_from: ordered on 2029-10-01, it is delivered after the horizon",
             "longer horizon",

@@ -194,7 +194,7 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
     for i, row in enumerate(scenario.outlooks):
         path = _path("outlooks", i, row)
         yield from _names(scenario, row, path)
-        yield from _delays(scenario, horizon, row, path)
+        yield from _delays(scenario, row, path)
         if row.parent is not None and row.parent not in rows:
             hint = did_you_mean(row.parent, rows)
             yield Fault(f"{path}.parent", f"unknown outlook {row.parent!r}", hint)
@@ -225,14 +225,8 @@ def _outlooks(scenario: Scenario, horizon: Horizon) -> Iterator[Fault]:
             yield Fault("outlooks", text, hint)
 
 
-def _delays(scenario: Scenario, horizon: Horizon, row: Outlook, path: str) -> Iterator[Fault]:
-    """Delays of what has no date, and those after which nothing comes within the horizon."""
-    known, end = row.from_ or horizon.start, sum(horizon.months) / 12.0
-    for name, months in row.delivery_delay_months.items():
-        if horizon.years_to(known) + months / 12.0 >= end:
-            text = f"{name!r}: what is due from {known} on would come after the horizon"
-            hint = "write a shorter delay, or plan over a longer horizon"
-            yield Fault(f"{path}.delivery_delay_months", text, hint)
+def _delays(scenario: Scenario, row: Outlook, path: str) -> Iterator[Fault]:
+    """Delays of what has no date."""
     for offer in scenario.offers:
         if offer.id in row.delivery_delay_months and not offer.is_ordered:
             text = f"{offer.id!r} is had without an order: nothing comes late"
