@@ -436,7 +436,7 @@ class _Whole:
                 "objective_bound": factor * enough,
                 "mip_rel_gap": 0.0,
                 "mip_abs_gap": 0.0,
-                "mip_max_nodes": int(work / len(columns)) + 1,
+                "mip_max_nodes": int(work / max(len(columns), 1)) + 1,
                 "time_limit": seconds,
                 "parallel": "off",
                 "random_seed": 1,
