@@ -200,6 +200,27 @@ def test_promises_bind_within_a_hundredth(boxes: Plan) -> None:
     assert not any(text.startswith("what binds") for text in words.reasons(loose))
 
 
+def test_a_promise_above_the_range_beside_it_is_explained(boxes: Plan) -> None:
+    """The range is at the same load, and a slower fleet also fills up: 620 is above 400 to 550."""
+    row = Promise(
+        workload="w",
+        cls="k0",
+        metric="ttft",
+        percentile="p99",
+        promised_ms=620.0,
+        expected_ms=470.0,
+        limit_ms=1000.0,
+        headroom_ms=380.0,
+        provenance="modelled",
+        interval_ms=(400.0, 550.0),
+    )
+    plan = boxes.model_copy(update={"slo": (row,), "confidence": 0.8})
+    (text,) = words.above_range(plan)
+    assert text.startswith("TTFT p99: held at 80 % lies above the 80 % at the same load")
+    inside = plan.model_copy(update={"slo": (row.model_copy(update={"promised_ms": 550.0}),)})
+    assert words.above_range(inside) == []
+
+
 def test_small_costs_stand_together_and_the_table_adds_up(boxes: Plan) -> None:
     items = {"capex_annuity": 1000.0, "staff": 3.0, "licences": 1.0, "residual_credit": -200.0}
     plan = boxes.model_copy(update={"cost_items": items, "annual_cost_usd": 804.0})

@@ -31,8 +31,9 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
     workload together: the worst replica and block.
 
     `promised_ms` holds at the confidence asked for; `expected_ms` is what the model expects of the
-    same replica, and `interval_ms` holds 80 % of what would be measured, by the calibration's
-    residuals on runs left out of its fit. `no_earlier` holds them against a simulation.
+    same replica, and `interval_ms` holds 80 % of what would be measured at that load, by the
+    calibration's residuals on runs left out of its fit. `no_earlier` holds them against a
+    simulation.
     """
     if built.core is None or built.specification is None:
         return ()

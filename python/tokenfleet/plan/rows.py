@@ -332,7 +332,9 @@ class Promise(Row):
         "inherited from a relative"
     )
     interval_ms: tuple[Number | None, Number | None] = quantity(
-        "Range that holds 80 % of what would be measured", "ms"
+        "Range around the expected latency that holds 80 % of what would be measured at the same "
+        "load; a slower fleet also fills up, so what is promised may lie above",
+        "ms",
     )
 
 

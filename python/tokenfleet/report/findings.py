@@ -289,8 +289,10 @@ def held_note(confidence: float) -> str:
     """What the marks of a plan are that holds its limits at a confidence."""
     return (
         "The dot is what the model expects of this plan and the line the range that holds four of "
-        "five measured runs left out of its fit. The ring is the latency with the model's errors "
-        f"against the plan: with a confidence of {part(confidence, 1.0)} it is no more than that."
+        "five measured runs left out of its fit, at the same load. The ring is the latency with "
+        f"the model's errors against the plan: with a confidence of {part(confidence, 1.0)} it is "
+        "no more than that. It may lie beyond the line, for a slower fleet also fills up, and no "
+        "promise is earlier than it was simulated."
     )
 
 

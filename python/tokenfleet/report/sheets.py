@@ -45,7 +45,8 @@ MIX_HELD = (
 ALTERNATIVES_NOTE = "What else was weighed, and what was not and why."
 LATENCY_NOTE = (
     "At the worst replica and hour. Promised holds at the plan's confidence, expected is the "
-    "model's; 80 % of measurements are in the likely range around it."
+    "model's; 80 % of measurements at the same load are in the likely range around it. A slower "
+    "fleet also fills up: what is promised may lie above."
 )
 POWER_NOTE = "Held is what the systems may draw at once; drawn is the mean of the fullest hours."
 SERVING_NOTE = "What runs where. GPUs each is the size of one replica."

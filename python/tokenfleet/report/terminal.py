@@ -34,6 +34,7 @@ def render(plan: Plan, console: Console) -> None:
     for table in _tables(plan):
         if table.rows:
             console.print(table)
+    console.print(Lines(words.above_range(plan)))
     for block in (
         _notes("Not considered", words.not_considered(plan), len(plan.not_considered)),
         _notes("Assumed", [inputs.assumed(row) for row in plan.inputs if row.assumed], shown=20),

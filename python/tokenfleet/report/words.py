@@ -320,6 +320,24 @@ def tightest_promises(slo: Iterable[Promise]) -> list[Promise]:
     return sorted(worst.values(), key=_left)
 
 
+def above_range(plan: Plan) -> list[str]:
+    """Why latencies that are held lie above the range beside them; nothing where none does."""
+    rows = [row for row in tightest_promises(plan.slo) if _is_above_range(row)]
+    if plan.confidence is None or not rows:
+        return []
+    names = dict.fromkeys(f"{row.metric.upper()} {row.percentile}" for row in rows)
+    what = ", ".join(names)
+    return [
+        f"{what}: {held(plan.confidence)} lies above the 80 % at the same load, because a slower "
+        "fleet also fills up, or because it came later when simulated."
+    ]
+
+
+def _is_above_range(row: Promise) -> bool:
+    high = row.interval_ms[1]
+    return row.promised_ms is not None and high is not None and row.promised_ms > high
+
+
 def _left(row: Promise) -> float:
     if row.headroom_ms is None or row.limit_ms <= 0:
         return -math.inf

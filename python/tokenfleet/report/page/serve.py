@@ -54,7 +54,7 @@ def latency(look: Look) -> Section | None:
         chart("From 0 to twice the limit"),
         *(() if confidence is None else (figure(sentence(words.held(confidence))),)),
         figure("Expected"),
-        figure("80 % range"),
+        figure("80 %, same load"),
         figure("Limit"),
     )
     note = findings.LATENCY_NOTE if confidence is None else findings.held_note(confidence)
