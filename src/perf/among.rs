@@ -6,6 +6,8 @@ use crate::perf::replica::ClassWork;
 /// Requests that a request finds on its lane of which half come in herds where answers have one length.
 /// Fitted to the simulator (`docs/simulation.md`).
 const FEW: f64 = 5.0;
+/// Requests of which herds lengthen waits half as much as they do of few. Fitted to the simulator.
+const MANY: f64 = 40.0;
 
 /// One of equal replicas behind a router that sends a request to the lane with fewest.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +102,13 @@ impl Among {
     pub fn herds(&self) -> f64 {
         (1.0 - 2.0 / self.count).max(0.0) * (1.0 - self.apart())
     }
+
+    /// Deviation of waiting in herds, over an exponential's, where prompts keep a lane `busy`: a herd
+    /// finds what is left of the last one. Of many requests it is a small part.
+    pub fn in_herds(&self, busy: f64) -> f64 {
+        let crowd = self.found() / MANY;
+        1.0 + busy / (1.0 + crowd * crowd)
+    }
 }
 
 /// A tail of waiting that falls as `exp(−t/scale − bend·t²)`.
@@ -150,6 +159,8 @@ mod tests {
         // Half is herds at 5 found.
         let half = among(2.0, 0.0, 5.5);
         assert_eq!((half.found(), half.apart()), (5.0, 0.5));
+        // 40 are found: half of what a lane that is half busy adds.
+        assert_eq!(among(2.0, 0.0, 40.5).in_herds(0.5), 1.25);
         // Less than one on a lane: where one is, a router of many sends no other.
         let idle = among(100.0, 0.0, 0.5);
         assert!((idle.met() - 0.01).abs() < 1e-12 && idle.apart() > 0.999);

@@ -53,8 +53,8 @@ pub struct Pressure {
     spread: f64,
     /// Variance of how many of them come while an answer runs, as a share of Poisson's.
     irregular: f64,
-    /// How far prompts come together, [`Among::herds`].
-    herds: f64,
+    /// How far prompts come together, [`Among::herds`], and how they wait, [`Among::in_herds`].
+    herds: (f64, f64),
     /// Most prompts that a step holds, s; infinite where that is not counted on.
     chunk_s: f64,
 }
@@ -196,7 +196,7 @@ impl Pressure {
             pressure.queue = queue.times(met, queue_stretch(met * busy, true) / stretch);
         }
         pressure.irregular = among.irregular();
-        pressure.herds = among.herds();
+        pressure.herds = (among.herds(), among.in_herds(busy));
         pressure.chunk_s = replica.chunk_s;
         let uneven = if u > 0.0 { uneven / u } else { 0.0 };
         pressure.settle(replica, [u, busy, uneven, attention_s], among, wanted);
@@ -366,7 +366,7 @@ impl Pressure {
             prompt_noise: 0.0,
             spread: 1.0,
             irregular: 1.0,
-            herds: 0.0,
+            herds: (0.0, 1.0),
             chunk_s: f64::INFINITY,
         }
     }
@@ -470,7 +470,10 @@ impl Pressure {
             stretched = stretched_steps(self.tau, stretch);
             let step_s = self.tau * stretch;
             shared = Shared::at(i, step_s, self.prompt_noise, self.spread);
-            shared.part += self.herds * (1.0 - shared.part);
+            if i > 2 {
+                let (herds, in_herds) = self.herds;
+                shared.part += herds * (in_herds - shared.part);
+            }
         }
         let own = |i: usize| own_ttft(replica, k, i).at(self.tau, self.beside) + stretched;
         let parts = |i: usize| (own(i), self.wait[i]);

@@ -65,7 +65,8 @@ def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
         together = NORMAL[i] * math.sqrt(burst_second_moment(r, p) * step)
         residual = (QUANTILE[i] - 0.5) * step
         part = narrow_tail(i, p.spread)
-        part += p.herds * (1.0 - part)
+        if i > 2:
+            part += p.herds * (p.in_herds - part)
     for centre in (0, 1):
         own_centre, wait_centre = own_ttft(r, p, k, centre), p.wait(centre)
         off = math.hypot(max(own - own_centre, 0.0), part * max(wait - wait_centre, 0.0), together)

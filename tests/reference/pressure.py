@@ -34,6 +34,7 @@ class Pressure:
     busy: float = 0.0
     chunk_s: float = math.inf
     herds: float = 0.0
+    in_herds: float = 1.0
 
     def prompts(self, i: int) -> float:
         """Waiting for the prompts before: mean or percentile."""
@@ -252,6 +253,7 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
     # few are found, few do.
     together = (1.0 - min(2.0 * varied, 1.0)) * (1.0 - 1.0 / (1.0 + (found / 5.0) ** 2))
     herds = max(1.0 - 2.0 / replicas, 0.0) * together
+    in_herds = 1.0 + busy / (1.0 + (found / 40.0) ** 2)
     part = 1.0 - (1.0 - share_found) * (1.0 - together)
     queue = behind(part)
     uneven = sum(f * r.classes[k].load * uneven_load(r, k, 1.0 - share) for k, f in mix)
@@ -266,7 +268,7 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
         bend = held_count * (1.0 - together) / (2.0 * found * held_s**2)
     irregular = varied + (1.0 - varied) / replicas
     behind_router = (replicas, irregular, share_met, share_found)
-    return Pressure(*known, *behind_router, bend, part * busy, chunk_s, herds)
+    return Pressure(*known, *behind_router, bend, part * busy, chunk_s, herds, in_herds)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
