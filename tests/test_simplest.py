@@ -85,7 +85,9 @@ def test_what_is_given_up_is_said_and_the_proof_is_of_the_best() -> None:
     assert checked.bound == pytest.approx(299.8)
     plan = plan_of(checked)
     assert plan.best_objective_value == pytest.approx(299.8)
-    assert "0.067% is given up for a simpler plan" in status_words(plan)
+    assert status_words(plan).endswith("; 0.067% is given up for a simpler plan")
+    dearer = plan.model_copy(update={"objective_value": 3000.0, "best_objective_value": 2998.0})
+    assert status_words(dearer).startswith("proven: no plan has less cost than $2,998 a year; $2 a")
 
 
 def test_a_gap_that_is_wider_is_a_tolerance_too_up_to_half_a_per_cent() -> None:

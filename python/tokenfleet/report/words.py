@@ -104,7 +104,7 @@ def status_words(plan: Plan) -> str:
     goal = GOALS[plan.objective].words
     proven, own = ("proven", "") if plan.bound_check != "none" else ("found", OWN_BOUND)
     words = {
-        "optimal": f"{proven}: no plan has {_better(plan)}{own}",
+        "optimal": f"{proven}: no plan has {_better(plan)}{_than(plan)}{own}",
         "within_gap": f"{proven} within {gap} of the {goal} possible{own}",
         "feasible": f"best plan found; {_unproven(gap, goal)}",
         "feasible_time_limit": f"best plan found in time; {_unproven(gap, goal)}",
@@ -185,18 +185,41 @@ def _gpus(count: int) -> str:
 
 def simplicity(plan: Plan) -> str:
     """What was given up for a simpler plan, or for what stands; nothing of a rounding."""
-    best = plan.best_objective_value
-    if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
+    best = _given_up_from(plan)
+    if best is None:
         return ""
-    share = abs(plan.objective_value - best) / abs(best)
-    given = amount(abs(plan.objective_value - best), plan.objective_unit)
-    given = percent(share) if given.startswith("$0 ") else f"{given} ({percent(share)})"
+    share = percent(abs(plan.objective_value - best) / abs(best))
+    money = _given_up(plan, best)
+    given = f"{money} ({share})" if money else share
     why = (
         "to keep what stands"
         if KEPT in [notice.text for notice in plan.warnings]
         else "for a simpler plan"
     )
-    return f"; {given} is given up {why}"
+    besides = "" if plan.status == "optimal" else "besides, "
+    return f"; {besides}{given} is given up {why}"
+
+
+def _given_up_from(plan: Plan) -> float | None:
+    """The best value known, where some of it was given up for a simpler plan or for what stands."""
+    best = plan.best_objective_value
+    if best is None or abs(plan.objective_value - best) <= _NOTHING * abs(best):
+        return None
+    return best
+
+
+def _given_up(plan: Plan, best: float) -> str:
+    """How much that is; empty where it is less than a dollar, as in a plan without its money."""
+    given = amount(abs(plan.objective_value - best), plan.objective_unit)
+    return "" if given.startswith("$0 ") else given
+
+
+def _than(plan: Plan) -> str:
+    """The value that no plan betters, where that is not the plan's own."""
+    best = _given_up_from(plan)
+    if best is None or not _given_up(plan, best):
+        return ""
+    return f" than {amount(best, plan.objective_unit)}"
 
 
 def _better(plan: Plan) -> str:
