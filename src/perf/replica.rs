@@ -424,13 +424,15 @@ mod tests {
     #[test]
     fn load_of_a_serving_replica_is_that_of_its_two_phases() {
         let spec = spec();
-        with(&spec, Role::Serve, 32, |layout, replica| {
+        with(&spec, Role::Serve, 32, |_, replica| {
             for (times, work) in replica.classes.iter().zip(replica.work) {
                 let decode = times.steps * replica.tau(32.0, times.attention_s) / 32.0;
                 assert!((times.load - times.prompt_load - decode).abs() < 1e-12 * times.load);
                 // Two stages share the prompt; its attention grows with the square of its length.
-                let longer = work.prompt_attention_s[0] * (work.spread - 1.0);
-                let prompt = (times.prompt_s[0] + layout.kernel.interference * longer) / 2.0;
+                let step = replica.step;
+                let of_mean = step.prompt_attention_s(work.new[0], work.cached[0]);
+                assert!((work.prompt_attention_s[0] / of_mean - work.spread).abs() < 1e-12);
+                let prompt = times.prompt_s[0] / 2.0;
                 assert!((times.prompt_load - prompt).abs() < 1e-12 * prompt);
             }
         });
