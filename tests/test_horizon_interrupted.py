@@ -6,13 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tokenfleet as tf
+from interrupts import strikes
 from test_horizon_scenario import CHAT, NEWS, over, scenario
 from tokenfleet.horizon import proof, run
 from tokenfleet.mix.horizon import measures, search, steady
@@ -30,19 +31,6 @@ def _as_at_a_terminal() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def strikes(real: Callable[..., Any], on: int) -> Callable[..., Any]:
-    """The function, with Ctrl-C pressed at its n-th call."""
-    calls = []
-
-    def struck(*arguments: Any, **named: Any) -> Any:
-        calls.append(1)
-        if len(calls) == on:
-            signal.raise_signal(signal.SIGINT)
-        return real(*arguments, **named)
-
-    return struck
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from interrupts import strikes
 from problems import candidate, one_pool, random_problem, workload
 from reference_mix import scip_cost
 from tokenfleet.errors import InfeasibleError
@@ -228,19 +227,6 @@ def test_a_round_without_a_plan_leaves_the_plan_before(monkeypatch: pytest.Monke
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------------
-
-
-def strikes(real: Callable[..., Any], on: int) -> Callable[..., Any]:
-    """The function, with Ctrl-C pressed at its n-th call."""
-    calls = []
-
-    def struck(*arguments: Any, **named: Any) -> Any:
-        calls.append(1)
-        if len(calls) == on:
-            signal.raise_signal(signal.SIGINT)
-        return real(*arguments, **named)
-
-    return struck
 
 
 def two_rounds() -> Problem:
