@@ -23,7 +23,7 @@ from tokenfleet.exports import TARGETS, export
 from tokenfleet.exports.focus import COLUMNS, month_of
 from tokenfleet.exports.kubernetes import UNSET, slug
 from tokenfleet.exports.launch import LAUNCHERS, commands
-from tokenfleet.plan.rows import Input
+from tokenfleet.plan.known_rows import Input
 from tokenfleet.schema.engines import ENGINES
 
 # Flags that the engines document: of vLLM `vllm serve --help` (engine arguments, 0.8.5 and later),

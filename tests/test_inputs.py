@@ -10,7 +10,8 @@ import tokenfleet as tf
 from scenarios import buy, hall
 from test_plan_rows import MEASURED
 from tokenfleet.errors import SchemaError
-from tokenfleet.plan.rows import Input, Plan
+from tokenfleet.plan.known_rows import Input
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.check import check
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.schema import EVERYTHING

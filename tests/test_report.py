@@ -22,7 +22,8 @@ from pydantic import BaseModel
 from payloads import PAYLOADS, renamed
 from tokenfleet import Plan, SchemaError
 from tokenfleet.errors import Change, InfeasibleError, WayOut
-from tokenfleet.plan.rows import OtherAnswer, Undecided, Way, Without
+from tokenfleet.plan.known_rows import OtherAnswer, Undecided
+from tokenfleet.plan.rows import Way, Without
 from tokenfleet.report import ages, words
 from tokenfleet.report.findings import clip
 from tokenfleet.report.numbers import (

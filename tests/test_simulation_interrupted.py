@@ -25,7 +25,7 @@ from test_simulate import lengths, load_s, one_class
 from test_simulation import LIGHT, scenario, trace_file
 from tokenfleet import _core
 from tokenfleet.mix.solver.highs import wait_for
-from tokenfleet.plan.rows import Position
+from tokenfleet.plan.known_rows import Position
 from tokenfleet.simulation.fleet import Whole
 from tokenfleet.simulation.loads import sweep
 from tokenfleet.verify import bound

@@ -16,7 +16,8 @@ from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import Extras, plan_of
-from tokenfleet.plan.rows import Notice, Placement
+from tokenfleet.plan.known_rows import Notice
+from tokenfleet.plan.rows import Placement
 from tokenfleet.problem_data import Flow, Objective, Replicas, SiteData, Systems
 from tokenfleet.verify.mix import annual_cost_items, verify_mix
 from tokenfleet.verify.places import fewest_systems

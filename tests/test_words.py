@@ -11,18 +11,8 @@ from problems import one_pool
 from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.plan.from_mix import plan_of
-from tokenfleet.plan.rows import (
-    BestSingle,
-    Hardware,
-    Input,
-    Limit,
-    Notice,
-    OtherAnswer,
-    Plan,
-    Promise,
-    Round,
-    Verification,
-)
+from tokenfleet.plan.known_rows import Input, Notice, OtherAnswer, Round, Verification
+from tokenfleet.plan.rows import BestSingle, Hardware, Limit, Plan, Promise
 from tokenfleet.problem_data import ApiData, OfferData, Pool, Problem, SiteData
 from tokenfleet.report import findings, inputs, words
 

@@ -25,10 +25,11 @@ from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.mix.why.routes import MIX, routes_of
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import Extras, plan_of
+from tokenfleet.plan.known_rows import OtherAnswer
 from tokenfleet.plan.match import origin_of
 from tokenfleet.plan.other import other_answer
 from tokenfleet.plan.promises import no_earlier
-from tokenfleet.plan.rows import OtherAnswer, Plan, Way
+from tokenfleet.plan.rows import Plan, Way
 from tokenfleet.plan.ways import ways
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from tokenfleet.plan.explored import UNIT, HowGot, Swing
-from tokenfleet.plan.rows import Word
 from tokenfleet.problem_data import ObjectiveKind
-from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, about, quantity
+from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, Word, about, quantity
 from tokenfleet.schema.rows import Row
 
 Kind = Literal["offer", "system", "api", "precision"]

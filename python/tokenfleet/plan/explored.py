@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tokenfleet.plan.horizon_rows import Word
-from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, about, quantity
+from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, Word, about, quantity
 from tokenfleet.schema.rows import Row
 
 HowGot = Literal["re-solved and proven", "re-solved within gap", "relaxation"]

@@ -6,11 +6,12 @@ from dataclasses import asdict
 
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.from_mix import Extras, OfferFacts
+from tokenfleet.plan.known_rows import Input, NotConsidered
 from tokenfleet.plan.match import origin_of
 from tokenfleet.plan.notices import notices
 from tokenfleet.plan.promises import slo_rows
 from tokenfleet.plan.provenance import provenance_rows
-from tokenfleet.plan.rows import Checkpoint, Hardware, Input, NotConsidered
+from tokenfleet.plan.rows import Checkpoint, Hardware
 from tokenfleet.problem import Built
 from tokenfleet.problem.inputs import Used, inputs
 from tokenfleet.problem.supply import offers_of

@@ -18,30 +18,32 @@ from tokenfleet.mix.model import limits as families
 from tokenfleet.mix.model.family import Amount, StatedLimit
 from tokenfleet.mix.result import MixResult, tokens_per_year
 from tokenfleet.plan.by_block import PlanNumbers, PlanUsage
+from tokenfleet.plan.known_rows import (
+    Input,
+    NotConsidered,
+    Notice,
+    Origin,
+    OtherAnswer,
+    Provenance,
+    Verification,
+)
 from tokenfleet.plan.ledger import Ledger
 from tokenfleet.plan.notices import inherited
 from tokenfleet.plan.rows import (
     BestSingle,
     Checkpoint,
     Hardware,
-    Input,
     Limit,
     LoadBlock,
-    NotConsidered,
-    Notice,
-    Origin,
-    OtherAnswer,
     Placement,
     Plan,
     Promise,
     Proof,
-    Provenance,
     Replicas,
     Route,
     Site,
     Systems,
     Unserved,
-    Verification,
     Way,
     Without,
     WorkloadTotal,

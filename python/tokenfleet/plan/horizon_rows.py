@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
 
-from pydantic import Field
-
-from tokenfleet.schema.fields import Flag, NonNegative, Number, about, quantity
+from tokenfleet.schema.fields import Flag, NonNegative, Number, Word, about, quantity
 from tokenfleet.schema.rows import Row
-
-Word = Annotated[str, Field(strict=True)]
 
 
 class Held(Row):

@@ -14,7 +14,8 @@ from typing import Any
 
 from tokenfleet.catalog import Catalog
 from tokenfleet.errors import SchemaError
-from tokenfleet.plan.rows import AGAIN, Origin, Plan, Replicas
+from tokenfleet.plan.known_rows import Origin
+from tokenfleet.plan.rows import AGAIN, Plan, Replicas
 from tokenfleet.problem.specification import Specification
 from tokenfleet.scenario.load import LoadedScenario, ScenarioSource, load_scenario
 from tokenfleet.schema.over_time import without_time

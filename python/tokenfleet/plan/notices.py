@@ -11,7 +11,8 @@ from tokenfleet.catalog import Catalog
 from tokenfleet.mix.horizon.solve import HorizonResult
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.horizon_rows import OverTime
-from tokenfleet.plan.rows import Notice, Provenance, Systems
+from tokenfleet.plan.known_rows import Notice, Provenance
+from tokenfleet.plan.rows import Systems
 from tokenfleet.problem import Built
 from tokenfleet.problem_data import Held
 from tokenfleet.schema.formats import WEIGHT_FORMATS

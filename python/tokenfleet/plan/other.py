@@ -10,8 +10,8 @@ from tokenfleet.files.plain import finite
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.solver.highs import relative_gap
 from tokenfleet.plan.by_block import PlanNumbers
+from tokenfleet.plan.known_rows import KnownModel, OtherAnswer, Provenance, Undecided
 from tokenfleet.plan.provenance import provenance_rows
-from tokenfleet.plan.rows import KnownModel, OtherAnswer, Provenance, Undecided
 from tokenfleet.problem import Built
 
 

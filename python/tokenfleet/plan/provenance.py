@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from tokenfleet.mix.result import MixResult
-from tokenfleet.plan.rows import KnownModel, Provenance
+from tokenfleet.plan.known_rows import KnownModel, Provenance
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import Judge, Knowledge
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.rows import FailedReplicas, Position, Verification
+from tokenfleet.plan.known_rows import FailedReplicas, Position, Verification
 from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.lines import Lines
 from tokenfleet.report.numbers import dollars, number, percent, unit_price

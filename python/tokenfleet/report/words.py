@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from tokenfleet.files.plain import plain
-from tokenfleet.plan.rows import Limit, OtherAnswer, Plan, Promise, Replicas, Systems
+from tokenfleet.plan.known_rows import OtherAnswer
+from tokenfleet.plan.rows import Limit, Plan, Promise, Replicas, Systems
 from tokenfleet.problem_data import GOALS, HOURS_PER_YEAR, KEPT
 from tokenfleet.report import ages
 from tokenfleet.report.numbers import (

@@ -36,6 +36,8 @@ AtLeastOne = Annotated[Number, Field(ge=1)]
 Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 PositiveCount = Annotated[int, Field(strict=True, ge=1, le=10**12)]
 Flag = Annotated[bool, Field(strict=True)]
+# A text as it stands: a number is none.
+Word = Annotated[str, Field(strict=True)]
 
 Unlimited = Literal["unlimited"]
 

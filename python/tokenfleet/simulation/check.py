@@ -17,15 +17,15 @@ from typing import Any
 from tokenfleet.errors import InfeasibleError
 from tokenfleet.files.plain import finite, json_ready
 from tokenfleet.mix.result import MixResult, Tightening
-from tokenfleet.plan.rows import (
+from tokenfleet.plan.known_rows import (
     Attainment,
     FailedReplicas,
-    Plan,
     Position,
     Round,
     SimulatedLimit,
     Verification,
 )
+from tokenfleet.plan.rows import Plan
 from tokenfleet.problem import Built
 from tokenfleet.simulation import tables
 from tokenfleet.simulation.arrivals import Arrivals, arrivals_in, words_of

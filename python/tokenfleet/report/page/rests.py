@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tokenfleet.plan.rows import Input, Plan, Provenance
+from tokenfleet.plan.known_rows import Input, Provenance
+from tokenfleet.plan.rows import Plan
 from tokenfleet.report import ages, findings, inputs, words
 from tokenfleet.report.findings import clip, sentence
 from tokenfleet.report.numbers import NBSP, counted, percent, spelled

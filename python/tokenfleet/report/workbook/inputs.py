@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tokenfleet.plan.rows import Input, Plan, Systems
+from tokenfleet.plan.known_rows import Input
+from tokenfleet.plan.rows import Plan, Systems
 from tokenfleet.report import sheets
 from tokenfleet.report.labels import FIELDS, capital
 from tokenfleet.report.workbook.book import Book, Sheet
