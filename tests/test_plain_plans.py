@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benches"))
@@ -20,6 +22,7 @@ import tokenfleet as tf
 from tokenfleet import optimize
 from tokenfleet.problem import Built
 from tokenfleet.simulation import check
+from tokenfleet.simulation.standing import Group
 
 # The first seeds of those in docs/simulation.md, not the best ones.
 SEEDS = range(200, 210)
@@ -50,6 +53,34 @@ def test_a_verified_plan_promises_no_less_than_was_simulated() -> None:
     ratios = [row.ratio for seed in seeds for row in plain.held(seed, 2500, 4, "brief")]
     assert len(ratios) == 2 * len(seeds)
     assert max(ratios) <= plain.MOST * NOISE
+
+
+def test_herds_have_the_time_to_form() -> None:
+    """Answers of 80, 73 and 77 tokens, all of one length, on eight or nine replicas: a
+    verification by 2,000 requests sees half of the waiting that ten thousand bring."""
+    ratios = [row.ratio for s in (1062, 1147, 1155) for row in plain.held(s, 10_000, 4, "brief")]
+    assert len(ratios) == 6
+    assert max(ratios) <= plain.MOST
+
+
+@pytest.mark.parametrize(
+    ("count", "answers", "herds"),
+    [
+        (8, [(100.0, 100.0**2), (100.0, 100.0**2)], True),
+        (2, [(100.0, 100.0**2), (100.0, 100.0**2)], False),  # two replicas take turns
+        # 100 and 300 by half: E[O²]/E[O]² is 50,000/40,000, just as much as is alike.
+        (8, [(100.0, 100.0**2), (300.0, 300.0**2)], True),
+        (8, [(100.0, 100.0**2), (301.0, 301.0**2)], False),
+        (8, [(100.0, 2 * 100.0**2), (100.0, 2 * 100.0**2)], False),
+    ],
+)
+def test_which_answers_come_in_herds(
+    count: int, answers: list[tuple[float, float]], herds: bool
+) -> None:
+    classes = [{"output": {"at": [mean], "m2": square}} for mean, square in answers]
+    spec: Any = SimpleNamespace(data={"workloads": [{"classes": classes}]})
+    replica: Any = None
+    assert Group(0, 0, replica, count, np.array([1.0, 1.0])).in_herds(spec) is herds
 
 
 def test_a_plan_that_holds_is_judged_once() -> None:

@@ -122,6 +122,9 @@ class Judging:
 
     def _group(self, group: Group, settings: SimulationSettings) -> Judged:
         bench = self.bench
+        if group.in_herds(bench.spec):
+            most = max(settings.requests, settings.requests_in_herds)
+            settings = replace(settings, requests=most)
         s = run_group(bench, group, settings, self.arrivals)
         if s.interrupted:
             raise KeyboardInterrupt

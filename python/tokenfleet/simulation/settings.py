@@ -26,14 +26,17 @@ class SimulationSettings:
     burstiness: float = SIMULATION[
         "burstiness"
     ]  # shape of the Gamma times between requests; 1 is Poisson
+    requests_in_herds: int = 0  # the same where answers come in herds (`Group.in_herds`)
     trace_share: float = 1.0  # of the requests, where there is a trace; the others are drawn
     day: bool = False  # drawn rates follow the workload's load over a day
     threads: int = 0
 
     @classmethod
     def brief(cls, seed: int = 0, threads: int = 0) -> SimulationSettings:
-        """Few requests, so that a plan is judged in about a second."""
-        return cls(requests=2000, replications=4, seed=seed, threads=threads)
+        """Few requests, so that a plan is judged in about a second; herds take more to form."""
+        return cls(
+            requests=2000, requests_in_herds=10_000, replications=4, seed=seed, threads=threads
+        )
 
     @property
     def needed(self) -> int:
@@ -54,7 +57,9 @@ class SimulationSettings:
             raise SchemaError(
                 f"trace_share is {self.trace_share!r}", "it should be above zero and at most 1"
             )
-        if self.seed < 0 or self.threads < 0:
-            raise SchemaError("seed and threads cannot be negative", "write 0 or more")
+        if min(self.seed, self.threads, self.requests_in_herds) < 0:
+            raise SchemaError(
+                "seed, threads and requests_in_herds cannot be negative", "write 0 or more"
+            )
         if self.router not in ROUTERS:
             raise SchemaError(f"unknown router {self.router!r}", f"one of {', '.join(ROUTERS)}")

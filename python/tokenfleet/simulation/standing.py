@@ -16,6 +16,8 @@ from tokenfleet.problem_data import FloatArray
 
 # Share of a block's requests below which a rate is the solver's tolerance, not a route.
 _NOISE = 1e-6
+# Replicas from which, and `E[O²]/E[O]² − 1` of the answers up to which, requests come in herds.
+_HERDS_FROM, _ALIKE = 3, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,15 @@ class Group:
         format of the cache and one split of the limit on the first token."""
         r = self.replica
         return r.workload, r.site, r.kv_dtype, r.ttft_split
+
+    def in_herds(self, spec: Specification) -> bool:
+        """Whether answers are so much alike that they end together: as many requests follow them
+        to the same replica, and in thousands of requests that builds up (`docs/simulation.md`)."""
+        answers = [c["output"] for c in spec.data["workloads"][self.workload]["classes"]]
+        mean = self.rates @ [answer["at"][0] for answer in answers]
+        square = self.rates @ [answer["m2"] for answer in answers]
+        varied = square * self.rates.sum() / mean**2 - 1.0
+        return self.count >= _HERDS_FROM and bool(varied <= _ALIKE)
 
     def seed(self, seed: int) -> int:
         """A seed of its own that does not depend on the order of the groups."""
