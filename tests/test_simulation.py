@@ -343,7 +343,7 @@ def test_failures_cost_good_tokens(planned: tuple[Json, Json]) -> None:
 # Verification
 
 
-BURSTY = tf.SimulationSettings(requests=1500, replications=4, burstiness=0.1)
+BURSTY = tf.SimulationSettings(requests=1500, replications=4, burstiness=0.05)
 
 
 def test_verified_plans_hold_what_they_promise() -> None:

@@ -96,7 +96,9 @@ def _refuse_other_columns(path: Path, lines: list[str]) -> None:
         return
     by_date = len(first) > plain.index("timestamp") and _is_date(first[plain.index("timestamp")])
     form = _BY_DATE if by_date else _BY_SECOND
-    if not set(form.split(",")) <= set(cells):
+    # Without a row either form is right, and its reader says that there is none.
+    fitting = (form,) if first else (_BY_DATE, _BY_SECOND)
+    if not any(set(known.split(",")) <= set(cells) for known in fitting):
         what = f"is a trace whose columns are {', '.join(cells)[:200]}"
         unit = "" if by_date else ", with times in seconds"
         raise SchemaError(f"{path}: {what}", f"name time, prompt and answer {form}{unit}")
