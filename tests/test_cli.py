@@ -449,7 +449,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 FILES = {
     "empty": ("", "scenario.yaml"),
     "bomb": (BOMB, "alias"),
-    "a list": ("- 1\n", "mapping"),
+    "a list": ("- 1\n", "is a list, not a group of fields"),
     "broken": ("name: [\n", "scenario.yaml"),
     "duplicate key": ("name: a\nname: b\n", "name"),
 }

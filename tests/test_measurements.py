@@ -527,7 +527,7 @@ def test_given_names_are_checked() -> None:
 
 def test_refused_files(tmp_path: Path) -> None:
     for text, match in [
-        ("", "no known kind"),
+        ("", "is empty"),
         ("a,b\n1,2\n", "no known kind"),
         ('{"a": 1}', "it has the keys a"),
         ('{"completed": 1, "completed": 2}', "appears twice"),

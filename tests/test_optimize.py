@@ -162,7 +162,7 @@ def test_every_key_of_the_design_is_there(plan: Plan) -> None:
         assert set(row) >= {"site", "provisioned_kw", "drawn_kw", "power_limit_kw"}
     for row in shown["limits"]:
         assert row["headroom"] == pytest.approx(row["limit"] - row["used"])
-    assert shown["schema_version"] == 8
+    assert shown["schema_version"] == 9
     assert shown["best_single_system"]["system"] in {"h100_sxm_8", "mi300x_8"}
 
 

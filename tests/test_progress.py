@@ -33,7 +33,8 @@ def test_a_long_solve_tells_its_plans_and_its_bound() -> None:
     assert list(bounds) == sorted(bounds)
     assert all(bound <= value for value, bound in told)
     assert len(set(values)) > 1 or len(set(bounds)) > 1
-    assert plan.objective_value <= values[-1] + 1e-6
+    best = plan.best_objective_value  # some of it may be given up for a simpler plan
+    assert (plan.objective_value if best is None else best) <= values[-1] + 1e-6
     assert plan.bound is not None and bounds[-1] <= plan.objective_value
 
 

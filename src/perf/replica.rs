@@ -43,7 +43,7 @@ pub struct ClassWork {
     pub prompt_steps: f64,
     /// Matrix products of the prompt beside one decode token, s, at the same points.
     pub alone_products_s: [f64; 5],
-    /// Prompt attention, s: of the mean request, and at the percentiles of length.
+    /// Prompt attention, s, at the percentiles.
     pub prompt_attention_s: [f64; 5],
     /// KV bytes of the longest context on one accelerator.
     pub kv_max_bytes: f64,
@@ -67,11 +67,10 @@ impl ClassWork {
         let prompt = new.map(|tokens| Chunks::of(tokens, chunk));
         let alone = step.beside(1.0, chunk);
         let (transfer_s, transfer_load) = transfer(layout, step, class);
-        let spread = class.input.m2 / class.input.at[0].powi(2);
         Self {
             new,
             cached,
-            spread,
+            spread: class.input.m2 / class.input.at[0].powi(2),
             output_spread: class.output.m2 / class.output.at[0].powi(2),
             steps: later_tokens[0] / step.accepted,
             later_tokens,
@@ -85,11 +84,7 @@ impl ClassWork {
             chunks: new.map(|tokens| (tokens / chunk).ceil().max(1.0)),
             prompt_steps: new[0] / chunk,
             alone_products_s: prompt.map(|tokens| alone.products_s(tokens)),
-            prompt_attention_s: std::array::from_fn(|i| {
-                // Grows with the square of the prompt, so its mean is above that of the mean prompt.
-                let more = if i == 0 { spread } else { 1.0 };
-                more * step.prompt_attention_s(new[i], cached[i])
-            }),
+            prompt_attention_s: std::array::from_fn(|i| step.prompt_attention_s(new[i], cached[i])),
             kv_max_bytes: step.kv.at(class.input.max + class.output.max),
             most_sequences: sequences_in_memory(layout, step, context),
             transfer_s,
@@ -283,14 +278,16 @@ impl<'a> Replica<'a> {
         let full_s = self.tau(self.batch, work.attention_s);
         let lanes = self.lanes();
         let decode_load = work.steps * full_s / self.batch;
+        // The attention part grows with the square of the prompt, so its mean is above that of the mean prompt.
+        let mean_prompt = work_s[0] + work.prompt_attention_s[0] * (work.spread - 1.0);
         let (load, prompt_load) = match self.role {
             Role::Serve => {
-                let prompt = interference * work_s[0] / lanes;
+                let prompt = interference * mean_prompt / lanes;
                 (prompt + decode_load, prompt)
             }
             Role::Prefill(_) => {
                 let overhead = self.step.overhead_s * work.chunks[0];
-                let prompt = (work_s[0] + overhead) / lanes;
+                let prompt = (mean_prompt + overhead) / lanes;
                 (prompt.max(work.transfer_load), prompt)
             }
             Role::Decode(_) => (decode_load.max(work.transfer_load), 0.0),
@@ -424,15 +421,13 @@ mod tests {
     #[test]
     fn load_of_a_serving_replica_is_that_of_its_two_phases() {
         let spec = spec();
-        with(&spec, Role::Serve, 32, |_, replica| {
+        with(&spec, Role::Serve, 32, |layout, replica| {
             for (times, work) in replica.classes.iter().zip(replica.work) {
                 let decode = times.steps * replica.tau(32.0, times.attention_s) / 32.0;
                 assert!((times.load - times.prompt_load - decode).abs() < 1e-12 * times.load);
                 // Two stages share the prompt; its attention grows with the square of its length.
-                let step = replica.step;
-                let of_mean = step.prompt_attention_s(work.new[0], work.cached[0]);
-                assert!((work.prompt_attention_s[0] / of_mean - work.spread).abs() < 1e-12);
-                let prompt = times.prompt_s[0] / 2.0;
+                let longer = work.prompt_attention_s[0] * (work.spread - 1.0);
+                let prompt = (times.prompt_s[0] + layout.kernel.interference * longer) / 2.0;
                 assert!((times.prompt_load - prompt).abs() < 1e-12 * prompt);
             }
         });

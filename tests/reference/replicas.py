@@ -61,9 +61,6 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
     attention_s = decode_attention_s(layout, context)
     base = 0.0 if layout.role == "prefill" else batch / layout.lanes * tokens_per_sequence(layout)
     own_attention = [prompt_attention_s(layout, n, c) for n, c in zip(new, cached, strict=True)]
-    spread = one["input"]["m2"] / one["input"]["at"][0] ** 2
-    # Attention grows with the square of the prompt: its mean is above that of the mean prompt.
-    own_attention[0] *= spread
     work = [chunked_s(layout, base, n) + a for n, a in zip(new, own_attention, strict=True)]
     prompt_s, alone_s, alone_load = work, [0.0] * 5, 0.0
     interference = kernel["interference"]
@@ -75,16 +72,18 @@ def class_on_replica(layout: Layout, batch: float, one: Json) -> ClassOnReplica:
         alone_s = [slowest * a - p for a, p in zip(alone, prompt_s, strict=True)]
         alone_load = interference * (alone[0] - work[0]) / layout.lanes
     chunks = [max(math.ceil(n / kernel["chunk_tokens"]), 1.0) for n in new]
+    spread = one["input"]["m2"] / one["input"]["at"][0] ** 2
+    mean_prompt = work[0] + own_attention[0] * (spread - 1.0)
     steps = later[0] / layout.speculation["accepted"]
     decode = steps * decode_s(layout, batch / layout.lanes, attention_s) / batch
     bw = layout.system["scale_out_bw"]
     transfer = [math.inf if bw is None else kv_bytes(layout, n) / bw for n in one["input"]["at"]]
     link = transfer[0] / layout.adp
     if layout.role == "serve":
-        prompt_load = interference * work[0] / layout.lanes
+        prompt_load = interference * mean_prompt / layout.lanes
         load = prompt_load + decode
     elif layout.role == "prefill":
-        prompt_load = (work[0] + overhead_s(layout) * chunks[0]) / layout.lanes
+        prompt_load = (mean_prompt + overhead_s(layout) * chunks[0]) / layout.lanes
         load = max(prompt_load, link)
     else:
         prompt_load = 0.0
