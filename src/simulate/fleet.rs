@@ -19,7 +19,7 @@ use crate::simulate::request::{Request, Window};
 use crate::simulate::router::Rule;
 use crate::simulate::run::{run, Failures, Fleet, Maintenance};
 use crate::simulate::traffic::{DayCurve, Mixed};
-use crate::simulate::{check_length, Refused};
+use crate::simulate::{check_length, check_trace, Refused};
 use crate::space::{resolve, Configuration, Space};
 use crate::workload::{Spec, Workload};
 
@@ -547,7 +547,7 @@ fn check(
         positive("failures.mttr_h", failures.mttr_h)?;
     }
     let longest = spec.models[workload.model].max_context;
-    check_trace(given, longest, classes)?;
+    check_trace(&given.trace, given.blocks.as_ref(), longest, classes)?;
     check_arrivals(fleet, given, longest, classes, groups)
 }
 
@@ -590,30 +590,6 @@ fn check_pools(groups: &[Built]) -> std::result::Result<(), Refused> {
         }
     }
     Ok(())
-}
-
-fn check_trace(given: &Given, longest: u32, classes: usize) -> std::result::Result<(), Refused> {
-    let mut last = 0.0;
-    for (row, r) in given.trace.iter().enumerate() {
-        within(
-            format!("times[{row}]"),
-            r.arrived_s,
-            last..f64::INFINITY,
-            "finite, at least 0 and not before the row above",
-        )?;
-        last = r.arrived_s;
-        check_length(&format!("row {row}"), r.input, r.output, longest)?;
-        within(
-            format!("classes[{row}]"),
-            f64::from(r.class),
-            0.0..classes as f64,
-            "a class",
-        )?;
-    }
-    let Some(blocks) = &given.blocks else {
-        return Ok(());
-    };
-    Ok(blocks.check(&given.trace)?)
 }
 
 fn check_arrivals(

@@ -460,30 +460,41 @@ fn check(
             }
         }
         Traffic::Replayed { requests, blocks } => {
-            if let Some(blocks) = blocks {
-                blocks.check(requests)?;
-            }
             check_count_positive("times", requests.len())?;
-            let mut last = 0.0;
-            for (row, r) in requests.iter().enumerate() {
-                within(
-                    format!("times[{row}]"),
-                    r.arrived_s,
-                    last..f64::INFINITY,
-                    "finite, at least 0 and not before the row above",
-                )?;
-                last = r.arrived_s;
-                check_length(&format!("row {row}"), r.input, r.output, longest)?;
-                if r.class as usize >= classes {
-                    return Err(
-                        value(format!("classes[{row}]"), f64::from(r.class), "a class").into(),
-                    );
-                }
-                check_class(r.class as usize)?;
-            }
+            check_trace(requests, blocks.as_ref(), longest, classes)?;
+            requests
+                .iter()
+                .try_for_each(|r| check_class(r.class as usize))?;
         }
     }
     Ok(())
+}
+
+/// Refuses a trace that is out of order, or whose requests cannot be: rows of `times` and `classes`.
+fn check_trace(
+    requests: &[Request],
+    blocks: Option<&Blocks>,
+    longest: u32,
+    classes: usize,
+) -> Result<()> {
+    let mut last = 0.0;
+    for (row, r) in requests.iter().enumerate() {
+        within(
+            format!("times[{row}]"),
+            r.arrived_s,
+            last..f64::INFINITY,
+            "finite, at least 0 and not before the row above",
+        )?;
+        last = r.arrived_s;
+        check_length(&format!("row {row}"), r.input, r.output, longest)?;
+        within(
+            format!("classes[{row}]"),
+            f64::from(r.class),
+            0.0..classes as f64,
+            "a class",
+        )?;
+    }
+    blocks.map_or(Ok(()), |blocks| blocks.check(requests))
 }
 
 fn value(field: String, value: f64, must: &'static str) -> Error {
