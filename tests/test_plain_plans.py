@@ -37,6 +37,16 @@ def test_tails_follow_the_simulator() -> None:
     assert sum(ratio < plain.LEAST for ratio in ratios) <= 1
 
 
+def test_of_few_requests_behind_a_router_few_are_promised_to_meet() -> None:
+    """One to six answers on each of 3, 5, 11, 11 and 13 replicas: promised up to twice as late as
+    they came, when each replica was taken to queue as one alone."""
+    seeds = (85, 124, 300, 449, 495)
+    ratios = [row.ratio for seed in seeds for row in plain.held(seed, 2500, 2)]
+    assert len(ratios) >= 2 * len(seeds)
+    assert min(ratios) >= plain.LEAST / NOISE
+    assert max(ratios) <= plain.MOST * NOISE
+
+
 def test_a_verified_plan_promises_no_less_than_was_simulated() -> None:
     """Answers of one length behind a router, prompts of several steps, a batch short of full."""
     seeds = (63, 140, 254, 260)

@@ -34,7 +34,9 @@ pub struct Pressure {
     tau_at: [f64; 5],
     /// Decode steps per second of time, as a share of what they would be without prompts.
     decode_share: f64,
-    /// The same as a request in decode finds it, whose own prompt is not among them.
+    /// Share of the prompts on a lane that a request there meets: its own is not among them.
+    met: f64,
+    /// `decode_share` as a request in decode finds it.
     share_met: f64,
     beside: Beside,
     /// Waiting for the prompts ahead.
@@ -51,8 +53,8 @@ pub struct Pressure {
     spread: f64,
     /// Variance of how many of them come while an answer runs, as a share of Poisson's.
     irregular: f64,
-    /// How far prompts come together, [`Among::herds`].
-    herds: f64,
+    /// How far prompts come together, [`Among::herds`], and how they wait, [`Among::in_herds`].
+    herds: (f64, f64),
     /// Most prompts that a step holds, s; infinite where that is not counted on.
     chunk_s: f64,
 }
@@ -171,7 +173,7 @@ impl Pressure {
             return None;
         }
         let answers = active().map(|(k, rate)| (rate, &replica.work[k]));
-        let among = Among::new(replicas, answers);
+        let mut among = Among::new(replicas, lanes, answers);
         let stretch = queue_stretch(busy, replica.role.shares_steps());
         let (mut queue, mut uneven) = (Tail::default(), 0.0);
         for (k, rate) in active() {
@@ -185,14 +187,17 @@ impl Pressure {
             pressure.prompt_noise += pressure.noise_of(replica, k);
             pressure.spread = pressure.spread.max(replica.work[k].spread);
         }
-        pressure.irregular = among.irregular();
-        pressure.herds = among.herds();
-        pressure.chunk_s = replica.chunk_s;
         pressure.queue = queue;
         if busy > 0.0 && replica.role.shares_steps() {
-            let own = among.held() / pressure.requests(replica, busy).max(1.0);
-            pressure.share_met = 1.0 - prompts * (1.0 - own);
+            among = among.with_requests(pressure.requests(replica, busy));
+            pressure.met = among.met();
+            pressure.share_met = 1.0 - prompts * pressure.met;
+            let met = among.prompts_met();
+            pressure.queue = queue.times(met, queue_stretch(met * busy, true) / stretch);
         }
+        pressure.irregular = among.irregular();
+        pressure.herds = (among.herds(), among.in_herds(busy));
+        pressure.chunk_s = replica.chunk_s;
         let uneven = if u > 0.0 { uneven / u } else { 0.0 };
         pressure.settle(replica, [u, busy, uneven, attention_s], among, wanted);
         Some(pressure)
@@ -351,6 +356,7 @@ impl Pressure {
             tau,
             tau_at: [tau; 5],
             decode_share: share,
+            met: 1.0,
             share_met: share,
             beside,
             queue: Tail::default(),
@@ -360,7 +366,7 @@ impl Pressure {
             prompt_noise: 0.0,
             spread: 1.0,
             irregular: 1.0,
-            herds: 0.0,
+            herds: (0.0, 1.0),
             chunk_s: f64::INFINITY,
         }
     }
@@ -389,13 +395,14 @@ impl Pressure {
             // Prompts that are being read hold places too.
             let held = self.n + busy * replica.lanes();
             let prompts = 1.0 - self.decode_share;
-            let pooled = among.pooled();
-            let taken = all_slots_taken(pooled * batch, pooled * held, u, prompts);
-            let all_full = if pooled == 1.0 { u } else { u.powf(pooled) };
+            let count = among.count;
+            let taken = all_slots_taken(count * batch, count * held, u, prompts);
+            let all_full = if count == 1.0 { u } else { u.powf(count) };
             places.push(taken, uneven / (1.0 - all_full));
         }
         let tail = queue.and(&places);
         let calmer = self.calmer(replica, busy, among);
+        let busy = busy * among.prompts_met();
         let chunk_s = self.chunk_s;
         let shares = replica.role.shares_steps();
         let over = |queued: f64| {
@@ -439,8 +446,8 @@ impl Pressure {
         }
         let held_s = busy / self.prompt_rate.iter().sum::<f64>();
         Some(Calmer {
-            scale: self.queue.mean() / busy,
-            bend: held / (2.0 * self.requests(replica, busy) * held_s * held_s),
+            scale: self.queue.mean() / (busy * among.prompts_met()),
+            bend: held / (2.0 * among.found() * held_s * held_s),
         })
     }
 
@@ -463,7 +470,10 @@ impl Pressure {
             stretched = stretched_steps(self.tau, stretch);
             let step_s = self.tau * stretch;
             shared = Shared::at(i, step_s, self.prompt_noise, self.spread);
-            shared.part += self.herds * (1.0 - shared.part);
+            if i > 2 {
+                let (herds, in_herds) = self.herds;
+                shared.part += herds * (in_herds - shared.part);
+            }
         }
         let own = |i: usize| own_ttft(replica, k, i).at(self.tau, self.beside) + stretched;
         let parts = |i: usize| (own(i), self.wait[i]);
@@ -504,7 +514,8 @@ impl Pressure {
             mean,
             &Disturbance {
                 z: NORMAL_QUANTILES[i],
-                noise: self.prompt_noise * (self.irregular + self.spread - 1.0) / self.spread,
+                noise: self.met * self.prompt_noise * (self.irregular + self.spread - 1.0)
+                    / self.spread,
                 hit,
                 hit_skew,
                 backlog: (self.queued[i] - self.queued[0]).max(0.0),
@@ -519,7 +530,7 @@ impl Pressure {
     /// `i`, and the largest `E[size³]/E[size²]`, for log-normal lengths, s.
     fn likely_burst(&self, replica: &Replica, duration: f64, i: usize) -> (f64, f64) {
         (0..replica.classes.len())
-            .filter(|k| self.prompt_rate[*k] * duration >= UNMET[i])
+            .filter(|k| self.met * self.prompt_rate[*k] * duration >= UNMET[i])
             .fold((0.0, 0.0), |(largest, skew), k| {
                 let burst = self.burst(replica, k);
                 let spread = replica.work[k].spread;

@@ -63,6 +63,14 @@ impl Tail {
         }
     }
 
+    /// Each term with so many times its weight and its scale.
+    pub fn times(mut self, weight: f64, scale: f64) -> Self {
+        for (w, s) in &mut self.terms[..self.len] {
+            (*w, *s) = (*w * weight, *s * scale);
+        }
+        self
+    }
+
     /// The sum of both.
     pub fn and(mut self, other: &Self) -> Self {
         other.terms().iter().for_each(|(w, s)| self.push(*w, *s));

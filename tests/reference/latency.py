@@ -65,7 +65,8 @@ def ttft(r: Replica, p: Pressure, k: int, i: int, way: float) -> float:
         together = NORMAL[i] * math.sqrt(burst_second_moment(r, p) * step)
         residual = (QUANTILE[i] - 0.5) * step
         part = narrow_tail(i, p.spread)
-        part += p.herds * (1.0 - part)
+        if i > 2:
+            part += p.herds * (p.in_herds - part)
     for centre in (0, 1):
         own_centre, wait_centre = own_ttft(r, p, k, centre), p.wait(centre)
         off = math.hypot(max(own - own_centre, 0.0), part * max(wait - wait_centre, 0.0), together)
@@ -93,7 +94,8 @@ def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
         return float(mean)
     tokens = one.later[0] / one.output_spread ** (2 if i == 4 else 1)
     duration = tokens * steady
-    met = [j for j, rate in p.rates if 1.0 - math.exp(-rate * duration) >= 1.0 - QUANTILE[i]]
+    late = 1.0 - QUANTILE[i]
+    met = [j for j, rate in p.rates if 1.0 - math.exp(-p.met * rate * duration) >= late]
     hit = max((burst(r, p, j) for j in met), default=0.0)
     skew = max((burst(r, p, j) * r.classes[j].spread ** 2 for j in met), default=0.0)
     longer = 0.0
@@ -101,7 +103,8 @@ def tpot(r: Replica, p: Pressure, k: int, i: int) -> float:
         at = [beside(p.u, p.worst, one.prompt_s[j], one.alone_s[j]) for j in (0, i)]
         longer = max(at[1] - at[0], 0.0)
     even = (p.irregular + p.spread - 1.0) / p.spread
-    z, squares, slow = NORMAL[i], even * burst_second_moment(r, p), crowded_tau(r, p, NORMAL[i])
+    z, slow = NORMAL[i], crowded_tau(r, p, NORMAL[i])
+    squares = p.met * even * burst_second_moment(r, p)
     noise = z * math.sqrt(duration * squares) / p.share_met
     later_backlog = behind * max(p.prompts(i) - p.prompts(0), 0.0)
     crowd = tokens * (slow - p.tau) / (accepted * p.share_met)

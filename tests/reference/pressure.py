@@ -29,10 +29,12 @@ class Pressure:
     replicas: float = 1.0
     irregular: float = 1.0
     share_met: float = 0.0
+    met: float = 1.0
     bend: float = 0.0
     busy: float = 0.0
     chunk_s: float = math.inf
     herds: float = 0.0
+    in_herds: float = 1.0
 
     def prompts(self, i: int) -> float:
         """Waiting for the prompts before: mean or percentile."""
@@ -230,32 +232,43 @@ def of_mix(r: Replica, rates: list[float], replicas: float = 1.0) -> Pressure | 
     if busy >= 1:
         return None
     varied = varied_answers(r, mix)
-    # Answers of one length end together, and as many prompts follow them to the same replica.
-    herds = max(1.0 - 2.0 / replicas, 0.0) * (1.0 - min(2.0 * varied, 1.0))
-    stretch = queue_stretch(r, busy)
-    queue = [
-        (rate * service, 0.5 * service * spread * stretch)
-        for rate, service, spread in services
-        if rate * service > 0
-    ]
+    on_lane = [(k, f / lanes) for k, f in mix]
+
+    def behind(part: float) -> Tail:
+        """The queue of so large a part of the prompts."""
+        terms = (
+            (part * rate * service, 0.5 * service * spread) for rate, service, spread in services
+        )
+        stretch = queue_stretch(r, part * busy)
+        return [(weight, scale * stretch) for weight, scale in terms if weight > 0]
+
+    held_count, found, share_found = 0.0, math.inf, 1.0
+    if r.layout.role == "serve" and busy > 0:
+        # A request finds the others on its lane: its own is one of a number that is held.
+        held_count = 1.0 - 1.0 / (1.0 + (replicas - 1.0) * lanes)
+        requests = n / lanes + busy + sum(f for _, f in on_lane) * waiting(behind(1.0), 0)
+        found = requests - held_count * min(requests, 1.0)
+        share_found = found / requests
+    # Answers of one length end together, and as many prompts follow them to the same replica; where
+    # few are found, few do.
+    together = (1.0 - min(2.0 * varied, 1.0)) * (1.0 - 1.0 / (1.0 + (found / 5.0) ** 2))
+    herds = max(1.0 - 2.0 / replicas, 0.0) * together
+    in_herds = 1.0 + busy / (1.0 + (found / 40.0) ** 2)
+    part = 1.0 - (1.0 - share_found) * (1.0 - together)
+    queue = behind(part)
     uneven = sum(f * r.classes[k].load * uneven_load(r, k, 1.0 - share) for k, f in mix)
     uneven = uneven / u if u > 0 else 0.0
-    pooled = replicas ** (0.7 + 0.3 * min(2.0 * varied, 1.0))
-    slots = slots_tail(r, u, (n + busy * lanes, 1.0 - share, uneven), pooled)
-    on_lane = [(k, f / lanes) for k, f in mix]
+    slots = slots_tail(r, u, (n + busy * lanes, 1.0 - share, uneven), replicas)
     spread = max((r.classes[k].spread for k, _ in mix), default=1.0)
     known = (u, False, n, attention, tau, share, queue, slots, on_lane, spread)
-    share_met, bend, chunk_s = share, 0.0, math.inf
+    share_met, bend, chunk_s = 1.0 - (1.0 - share) * share_found, 0.0, math.inf
     if r.layout.role == "serve" and busy > 0:
         chunk_s = longest_step(r, 0.0)
-        rate = sum(f for _, f in on_lane)
-        requests = n / lanes + busy + rate * waiting(queue, 0)
-        others = 1.0 - (1.0 - 1.0 / replicas) / max(requests, 1.0)
-        share_met = 1.0 - (1.0 - share) * others
-        held_s = busy / rate
-        bend = (1.0 - 1.0 / replicas) * min(2.0 * varied, 1.0) / (2.0 * requests * held_s**2)
+        held_s = busy / sum(f for _, f in on_lane)
+        bend = held_count * (1.0 - together) / (2.0 * found * held_s**2)
     irregular = varied + (1.0 - varied) / replicas
-    return Pressure(*known, replicas, irregular, share_met, bend, busy, chunk_s, herds)
+    behind_router = (replicas, irregular, share_met, share_found)
+    return Pressure(*known, *behind_router, bend, part * busy, chunk_s, herds, in_herds)
 
 
 def of_any_mix(r: Replica, members: list[int], u: float) -> Pressure | None:
