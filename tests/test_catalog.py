@@ -256,6 +256,19 @@ def test_kernel_fits_are_the_published_ones() -> None:
             assert (found["alpha_us"], found["beff"]) == (fit["alpha_us"], fit["beff"])
 
 
+@pytest.mark.parametrize("accelerator", ["b200_sxm", "gb200"])
+def test_experts_of_tensorrt_llm_on_blackwell_pass_as_often_as_those_scaled_per_tensor(
+    accelerator: str,
+) -> None:
+    """No table has them: the products are those of vLLM's block-scaled experts."""
+    engines = catalog().kernels.accelerators[accelerator].engines
+    own, block = engines["trtllm"].moe["fp8_block"], engines["vllm"].moe["fp8_block"]
+    assert own["act"] == engines["vllm"].moe[own["act_of"]]["act"] < 0.3 * block["act"]
+    assert {k: own[k] for k in block if k != "act"} == {
+        k: v for k, v in block.items() if k != "act"
+    }
+
+
 def test_lengths_are_those_of_the_traces() -> None:
     code = catalog().length("azure-2023-code")
     assert (code.requests, round(code.input_tokens.mean, 1)) == (8819, 2047.8)
