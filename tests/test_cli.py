@@ -221,6 +221,22 @@ def test_catalog_shows(name: str) -> None:
     assert "source:" in run("catalog", "show", name).stdout
 
 
+def test_prices_of_a_system_are_a_table_that_fits() -> None:
+    """Each price on a line of its own, newest edition first: $ per hour is that of all GPUs."""
+    shown = run("catalog", "show", "h100_sxm_8").stdout
+    lines = shown[shown.index("Prices") :].splitlines()
+    rows = answer("catalog", "show", "h100_sxm_8")["prices"]
+    priced = [line for line in lines if line[:2] == "20"]
+    assert len(priced) == len(rows) and max(map(len, lines)) <= 80
+    newest = max(row["vintage"] for row in rows)
+    assert priced[0].startswith(newest)
+    rented = next(row for row in rows if row["vintage"] == newest and row["term_years"] == 3.0)
+    hourly = rented["price_usd_per_gpu_h"]
+    line = next(line for line in priced if "rent 3 years" in line)
+    assert f"{hourly:.2f}" in line and f"{8 * hourly:.2f}" in line and rented["as_of"] in line
+    assert rented["source"] in " ".join(" ".join(lines).split())
+
+
 def test_schema_is_a_schema_in_either_form(tmp_path: Path) -> None:
     assert "workloads" in answer("schema")["properties"]
     page = tmp_path / "scenario.md"

@@ -128,7 +128,7 @@ def optimize_fleet(
             raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
         try:
             return plan_horizon(
-                built, options, begun=begun, period=period, fixed=fixed, watch=watch
+                built, options, begun=begun, period=period, fixed=fixed, watch=watch, alone=alone
             )
         except InfeasibleError as error:
             raise with_hints(error, built) from None

@@ -12,6 +12,7 @@ import typer
 from tokenfleet.cli.answer import answering, say, say_json
 from tokenfleet.cli.grid import show_grid
 from tokenfleet.cli.options import CatalogOption, JsonOption, book
+from tokenfleet.cli.priced import show_checkpoints, show_prices
 from tokenfleet.files.plain import plain
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def list_rows(
         rows = [_brief(group, row) for row in _rows(known, group)]
         if as_json:
             say_json({"schema_version": 1, "table": group.value, "rows": rows})
-        else:
+        elif rows:
             _table(_COLUMNS[group], rows)
+        else:
+            say(f"no {group.value}: those of your own files are listed with --catalog FILE")
 
 
 @app.command("show")
@@ -84,7 +87,10 @@ def show(
         if as_json:
             say_json({"schema_version": 1, **found})
         else:
+            prices, weights = found.pop("prices", []), found.pop("checkpoints", [])
             _say_tree(found, "")
+            show_checkpoints(weights)
+            show_prices(prices, found["row"].get("gpus", 1))
 
 
 @app.command("check")

@@ -14,10 +14,10 @@ from dataclasses import replace
 from tokenfleet.errors import SolverError
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.crossover import Axis, Planned, Routes, at_point
-from tokenfleet.explanation.over_time import OverTime, closed
+from tokenfleet.explanation.over_time import OverTime
 from tokenfleet.mix.result import tokens_per_year
-from tokenfleet.mix.why.routes import MIX, Way, ways_of
-from tokenfleet.problem_data import Horizon, Node, Problem
+from tokenfleet.mix.why.routes import MIX, in_all_nodes, ways_of
+from tokenfleet.problem_data import Horizon
 
 
 class CrossoverOverTime(Routes):
@@ -36,7 +36,8 @@ class CrossoverOverTime(Routes):
         self.asked = asked
         terms = {offer.id: offer.term_years for offer in asked.built.loaded.scenario.offers}
         ways = ways_of(asked.problem, terms)
-        trees = {name: _alone(asked.tree, asked.problem, way) for name, way in ways.items()}
+        offers = len(asked.problem.offers)
+        trees = {name: in_all_nodes(asked.tree, offers, way) for name, way in ways.items()}
         self.trees: Mapping[str, Horizon] = {**trees, MIX: asked.tree} if trees else {}
         super().__init__(self.trees, asked.problem, asked.base.how, ask)
 
@@ -49,17 +50,3 @@ class CrossoverOverTime(Routes):
         result = found.result
         tokens = tokens_per_year(result.problem, result.values, "output") / result.years
         return Planned(result.levelised_usd_per_year, tokens, found.how)
-
-
-def _alone(tree: Horizon, problem: Problem, way: Way) -> Horizon:
-    """The tree with one way to order; blocks of power, which the problem has not, are of each."""
-
-    def changed(node: Node) -> Node:
-        offers = tuple(
-            offer if o in way.offers or o >= len(problem.offers) else closed(offer)
-            for o, offer in enumerate(node.problem.offers)
-        )
-        apis = node.problem.apis if way.apis else ()
-        return replace(node, problem=replace(node.problem, offers=offers, apis=apis))
-
-    return replace(tree, nodes=tuple(map(changed, tree.nodes)))

@@ -43,6 +43,7 @@ from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.solve import NoPlanError
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import OPTIMAL_GAP, SolveOptions
+from tokenfleet.mix.why.routes import closed
 from tokenfleet.optimize import solve_options
 from tokenfleet.plan.explored import HowGot
 from tokenfleet.plan.over_time import mix_of
@@ -465,9 +466,3 @@ def _with_site(node: Node, s: int, kw: float) -> Node:
 def _with_offers(node: Node, change: Callable[[OfferData], OfferData]) -> Node:
     offers = tuple(map(change, node.problem.offers))
     return replace(node, problem=replace(node.problem, offers=offers))
-
-
-def closed(offer: OfferData) -> OfferData:
-    """The offer when nothing is to be had by it."""
-    stock = None if offer.stock is None else replace(offer.stock, most_per_period=0.0)
-    return replace(offer, supply=0.0, stock=stock)

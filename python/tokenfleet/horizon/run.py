@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
 from tokenfleet.files.plain import finite
+from tokenfleet.horizon.beside import Asked, Beside
 from tokenfleet.horizon.proof import bounded, checked_part, confirmed
 from tokenfleet.mix.horizon import measures
 from tokenfleet.mix.horizon.combine import combined, period_weight
@@ -32,7 +33,7 @@ from tokenfleet.mix.horizon.steady import as_proven, is_steady, repeated
 from tokenfleet.mix.result import MixResult, Tightening
 from tokenfleet.mix.search.incumbent import Watch
 from tokenfleet.mix.solve import NoPlanError, solve_mix, tighten
-from tokenfleet.mix.solver.effort import Deadline, Effort
+from tokenfleet.mix.solver.effort import Deadline, Effort, Slowness
 from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, relative_gap
 from tokenfleet.plan.extras import extras
 from tokenfleet.plan.from_mix import plan_of
@@ -60,6 +61,7 @@ _ROUND = (
     0.6  # of it, that must be left after the first plan to plan again before years are searched
 )
 _LEAST_CHECK_S = 10.0  # for the bound of that plan, and no more than the time limit
+_BESIDE = 0.15  # of the time limit, for each way alone and each type of system alone
 _LATE = 0.1  # of the time limit, for what the outlooks are worth where a plan took all of it
 _MATRIX = 4  # futures up to which every plan is tried in every other
 
@@ -72,9 +74,11 @@ def plan_horizon(
     period: str | None = None,
     fixed: Plan | None = None,
     watch: Watch | None = None,
+    alone: bool = False,
 ) -> Plan:
     """The plan over the scenario's horizon. Its own keys are those of the first period, or of
-    `period` ("2027-Q1"); `fixed` is a plan whose orders before the first news are kept.
+    `period` ("2027-Q1"); `fixed` is a plan whose orders before the first news are kept. With
+    `alone`, it has the best plan of each way alone and of one type of system beside it.
     `watch(value, bound)` is told of the best plan as it moves, in the unit of its objective.
 
     Raises:
@@ -82,7 +86,7 @@ def plan_horizon(
         SchemaError: the horizon cannot be understood, or there is no such period.
         SolverError: no plan was found, or it did not pass the independent check.
     """
-    tree = tree_of(built)
+    tree, slowness = tree_of(built), Slowness()
     shown = _node_named(tree, period)
     decided = None if fixed is None else orders_of(tree, fixed)
     made = _planned(built, tree, options, decided, begun=begun, watch=watch)
@@ -99,6 +103,12 @@ def plan_horizon(
     if worth and not result.interrupted:
         left = max(left, _LATE * options.time_limit_s)
         measured = _measure(result, risk, options, left, part=part, memory=made.memory)
+    beside = Beside()
+    if alone and decided is None and not result.interrupted and made.part is None:
+        asked = Asked(built, tree, result, risk, options, made.memory)
+        limited = built.loaded.scenario.solver.time_limit_s is not None
+        patience = 1.0 if limited else slowness.factor()
+        beside = asked.beside(_BESIDE * patience * options.time_limit_s)
     stated = over_time(built.loaded.scenario, result, measured)
     mix = mixes[shown]
     mix = replace(mix, rounds=made.rounds, warnings=(*mix.warnings, *_unproven(result)))
@@ -114,6 +124,8 @@ def plan_horizon(
     later = inherited_later(stated, catalog, (row.system for row in plan.systems))
     changed = {
         "horizon": stated,
+        "ways": beside.ways,
+        "best_single_system": beside.single,
         "warnings": (*plan.warnings, *later, *outlived(built, result)),
         "objective_value": result.value / scale,
         "objective_unit": unit,

@@ -71,6 +71,16 @@ def over_time(scenario: Scenario, result: HorizonResult, measured: Measured) -> 
     return _Reader(scenario, result).rows(measured)
 
 
+def in_service(result: HorizonResult) -> dict[int, dict[int, float]]:
+    """Systems by node and offer, at the peak of the node."""
+    found: dict[int, dict[int, float]] = {}
+    for label, value in result.values.items():
+        if isinstance(label, Systems):
+            counts = found.setdefault(result.problem.node_of(label.scope), {})
+            counts[label.offer] = max(counts.get(label.offer, 0.0), value)
+    return found
+
+
 class _Reader:
     def __init__(self, scenario: Scenario, result: HorizonResult) -> None:
         assert scenario.horizon is not None
@@ -78,6 +88,7 @@ class _Reader:
         self.stated, self.result = scenario.horizon, result
         self.problem, self.horizon = result.problem, result.horizon
         self.cash = cash_by_node(self.problem, result.values)
+        self.standing = in_service(result)
         self.mixes = [mix_of(result, u) for u in range(len(self.horizon.nodes))]
         months = [0]
         for length in self.stated.months:
@@ -205,11 +216,7 @@ class _Reader:
 
     def _counts(self, u: int) -> dict[int, float]:
         """Systems in service by offer, at the peak of a node; none before the first."""
-        found: dict[int, float] = {}
-        for label, value in self.result.values.items() if u >= 0 else ():
-            if isinstance(label, Systems) and self.problem.node_of(label.scope) == u:
-                found[label.offer] = max(found.get(label.offer, 0.0), value)
-        return found
+        return self.standing.get(u, {})
 
     def _delivered(self, u: int) -> dict[int, float]:
         found: dict[int, float] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tokenfleet.files.plain import finite, plain
 from tokenfleet.mix.result import MixResult
@@ -14,7 +14,11 @@ from tokenfleet.plan.rows import Way
 def ways(found: MixResult, alone: Mapping[str, Alone]) -> tuple[Way, ...]:
     """Rows of the plans that each way has `alone`, beside the one that was `found`."""
     rows = [_way(name, way, found) for name, way in alone.items()]
-    sign = found.problem.objective.goal.sign
+    return best_first(rows, found.problem.objective.goal.sign)
+
+
+def best_first(rows: Iterable[Way], sign: float) -> tuple[Way, ...]:
+    """The rows of ways, the best first, then those without a plan."""
     return tuple(
         sorted(
             rows,

@@ -11,13 +11,14 @@ from rich.console import RenderableType
 from tokenfleet.files.plain import plain
 from tokenfleet.plan.horizon_rows import Held, Order, OverTime, Period
 from tokenfleet.plan.rows import Plan
+from tokenfleet.report import words
 from tokenfleet.report.grid import Grid, figures, texts
 from tokenfleet.report.lines import Box, Lines
 from tokenfleet.report.numbers import dollars, number, percent, unit_price
-from tokenfleet.report.words import OWN_BOUND
 
 _SHOWN = 12
 _MOST = 24  # periods
+_NAMED = 3  # periods, and costs, in a sentence
 _LITTLE = 1e-3  # systems
 
 
@@ -35,14 +36,97 @@ def answer(plan: Plan, horizon: OverTime) -> Box:
         "",
     ]
     orders = [f"• {plain(line)}" for line in horizon.commitments or ("order nothing",)]
-    others = ["", *(f"• {line}" for line in sentences(horizon))]
     parts = [
         Lines([head], style="bold"),
         Lines(money),
         Lines(["Now:"], style="bold"),
-        Lines([*orders, *others]),
+        Lines([*orders, *(f"• {line}" for line in paid_for_orders(horizon)), ""]),
     ]
+    for title, lines in (
+        ("Why this plan, and not another:", list(reasons(plan, horizon))),
+        ("What may come, and what stands at the end:", list(sentences(horizon))),
+    ):
+        if lines:
+            parts += [Lines([title], style="bold"), Lines([f"• {line}" for line in lines])]
     return Box(parts, title=plain(plan.name))
+
+
+def paid_for_orders(horizon: OverTime) -> Iterator[str]:
+    """What the orders of now cost in all, where there are several."""
+    now = [order for order in horizon.orders if order.decided == "now"]
+    bought = sum(order.pay_usd for order in now if order.kind != "rent")
+    signed = sum(order.pay_usd for order in now if order.kind == "rent")
+    if bought:
+        yield f"up front for what is bought now: {dollars(bought)} in all, at delivery"
+    if signed:
+        yield f"contracts signed now: {dollars(signed)} in all within the horizon"
+    if now and not bought:
+        yield "nothing is paid up front for a purchase now"
+
+
+def reasons(plan: Plan, horizon: OverTime) -> Iterator[str]:
+    """Why this plan: other choices, what binds and when, where the money goes over all periods."""
+    other = words.alternative(plan)
+    if other is not None:
+        yield other
+    yield from ways_alone(plan)
+    yield from _no_room(horizon)
+    binding = words.binding(plan)
+    if binding is not None:
+        yield f"in the period below, {binding}"
+    yield from _largest_costs(horizon)
+
+
+def ways_alone(plan: Plan) -> Iterator[str]:
+    """What each way to get the tokens costs alone: `rent alone costs 14% more`."""
+    for way in plan.ways:
+        if way.difference_relative is not None:
+            verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
+            if words.is_tie(plan, way.difference_relative):
+                yield plain(f"{way.name} alone is as good, within the proven gap")
+                continue
+            more = "more" if way.difference_relative > 0 else "less"
+            share = percent(abs(way.difference_relative))
+            yield plain(f"{way.name} alone {verb} {share} {more}")
+        elif way.impossible:
+            why = f": {way.why}" if way.why else ""
+            yield plain(f"{way.name} alone has no plan{why}")
+        else:
+            yield plain(f"{way.name} alone: no plan was found in the short time that it was given")
+
+
+def _no_room(horizon: OverTime) -> Iterator[str]:
+    """Sites whose power leaves no room for one more system, with the periods in which."""
+    full: dict[str, list[str]] = {}
+    for period in horizon.periods:
+        counts: dict[str, float] = {}
+        for row in period.systems:
+            counts[row.site] = counts.get(row.site, 0.0) + row.count
+        for site in period.sites:
+            count = counts.get(site.site, 0.0)
+            if site.limit_kw is None or count < 1:
+                continue
+            if site.limit_kw - site.provisioned_kw < site.provisioned_kw / count:
+                used = f"{number(site.provisioned_kw)} of {number(site.limit_kw)} kW"
+                full.setdefault(site.site, []).append(f"{period.period} ({used})")
+    for name, periods in full.items():
+        more = f" and {len(periods) - _NAMED} more periods" if len(periods) > _NAMED else ""
+        when = ", ".join(periods[:_NAMED])
+        yield plain(f"the power of {name} has no room for one more system in {when}{more}")
+
+
+def _largest_costs(horizon: OverTime) -> Iterator[str]:
+    """The largest costs of all periods, each year as much as any other."""
+    items: dict[str, float] = {}
+    for period in horizon.periods:
+        days = period.probability * (period.end - period.start).days
+        for item, usd in period.cost_items.items():
+            items[item] = items.get(item, 0.0) + days * usd
+    whole = sum(items.values())
+    if whole > 0:
+        ranked = sorted(items.items(), key=lambda item: -item[1])[:_NAMED]
+        named = [f"{words.item_name(k)} {percent(usd / whole)}" for k, usd in ranked if usd > 0]
+        yield f"largest costs over all periods: {', '.join(named)}"
 
 
 def tables(horizon: OverTime) -> Iterator[RenderableType]:
@@ -54,8 +138,8 @@ def tables(horizon: OverTime) -> Iterator[RenderableType]:
 def _proof(plan: Plan) -> str:
     if plan.gap is None:
         return "nothing is proven of how much better a plan could be"
-    words = f"proven: no plan is better by more than {percent(plan.gap)}"
-    return words + (OWN_BOUND if plan.bound_check == "none" else "")
+    said = f"proven: no plan is better by more than {percent(plan.gap)}"
+    return said + (words.OWN_BOUND if plan.bound_check == "none" else "")
 
 
 def _held(confidence: float) -> str:

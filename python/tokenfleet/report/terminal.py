@@ -95,7 +95,8 @@ def _systems(plan: Plan) -> Grid:
 
 def _ways(plan: Plan) -> Grid:
     """Buying, renting and hosted APIs, each alone."""
-    numbers = figures("USD a year", "to this plan", "USD up front", "GPUs", "gap")
+    paid = "USD up front" if plan.horizon is None else "USD bought"
+    numbers = figures("USD a year", "to this plan", paid, "GPUs", "gap")
     grid = Grid("Each way alone", (*texts("way"), *numbers))
     for row in plan.ways:
         if row.annual_cost_usd is None:

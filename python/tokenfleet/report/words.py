@@ -239,17 +239,17 @@ def _unproven(gap: str | None, goal: str) -> str:
 
 def reasons(plan: Plan) -> list[str]:
     """Why this plan: the alternative, what binds, where the money goes, what stands spare."""
-    found = [_alternative(plan), *without(plan), binding(plan), _largest_cost(plan)]
+    found = [alternative(plan), *without(plan), binding(plan), _largest_cost(plan)]
     found.append(spares(plan))
     return [text for text in found if text is not None]
 
 
-def _alternative(plan: Plan) -> str | None:
+def alternative(plan: Plan) -> str | None:
     """The plan of one system type beside this one; a tie within the proven gap is no win.
 
     Of a plan that has just that type the headline says what was given up for simplicity.
     """
-    types = {row.system for row in plan.systems}
+    types = _types(plan)
     if not types:
         return "hosted APIs serve it all: no system is bought or rented" if _apis(plan) else None
     single = plan.best_single_system
@@ -264,11 +264,19 @@ def _alternative(plan: Plan) -> str | None:
         )
     more = "more" if relative > 0 else "less"
     verb = "costs" if plan.objective.startswith("least_cost") else "comes to"
-    value = amount(single.objective_value, plan.objective_unit)
+    # Over a horizon the value counts risk, and is none of the costs that stand beside it.
+    value = "" if plan.horizon else f": {amount(single.objective_value, plan.objective_unit)}"
     return plain(
         f"the best plan of one system type, {single.system}, {verb} {percent(abs(relative))} "
-        f"{more}: {value}"
+        f"{more}{value}"
     )
+
+
+def _types(plan: Plan) -> set[str]:
+    """Types of systems of the plan, over a horizon those of all its periods."""
+    if plan.horizon is None:
+        return {row.system for row in plan.systems}
+    return {row.system for p in plan.horizon.periods for row in p.systems if row.count}
 
 
 def is_tie(plan: Plan, relative: float) -> bool:
@@ -567,13 +575,18 @@ def _joined(plan: Plan) -> list[str]:
     if len(relatives) < 2:
         return [row.text for row in plan.warnings]
     ranked = sorted(relatives, key=lambda row: -(row.share or 0.0))
-    listed = ", ".join(f"{row.system} ({row.share or 0.0:.0%})" for row in ranked)
+    listed = ", ".join(f"{row.system} ({_part_of_fleet(row.share)})" for row in ranked)
     joined = (
         f"{sum(row.share or 0.0 for row in relatives):.0%} of the accelerators rest on "
         f"efficiencies inherited from a relative, not measured on their own kind: {listed}; ask "
         "for a benchmark before you buy"
     )
     return [*(row.text for row in plan.warnings if row.kind != "inherited"), joined]
+
+
+def _part_of_fleet(share: float | None) -> str:
+    """A share of the accelerators; none stand yet of a type that comes in a later period."""
+    return f"{share:.0%}" if share else "in later periods"
 
 
 def _several(names: Sequence[str]) -> str:

@@ -79,6 +79,13 @@ def is_asked(horizon: Horizon) -> bool:
     return cells > LARGE and not applies(_plain_year(loosened(horizon).nodes[0].problem))
 
 
+def is_small(horizon: Horizon) -> bool:
+    """Whether every pair in every node is few enough to be built."""
+    first = horizon.nodes[0].problem
+    apart = any(candidate.role != "serve" for candidate in first.candidates)
+    return _cells(first) * len(horizon.nodes) <= (LARGE_APART if apart else LARGE)
+
+
 def _cells(year: Problem) -> int:
     """Pairs of pool and candidate."""
     sizes = Counter(candidate.system for candidate in year.candidates)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Horizon, Node, OfferData, Problem
 
 MIX = "best mix"
 API = "API"
@@ -61,3 +61,24 @@ def _alone(problem: Problem, way: Way) -> Problem:
         for o, offer in enumerate(problem.offers)
     )
     return replace(problem, offers=kept, apis=problem.apis if way.apis else ())
+
+
+def in_all_nodes(tree: Horizon, offers: int, way: Way) -> Horizon:
+    """The tree with one way to order. Beyond the first `offers` are blocks of power, which are of
+    every way."""
+
+    def changed(node: Node) -> Node:
+        rows = tuple(
+            offer if o in way.offers or o >= offers else closed(offer)
+            for o, offer in enumerate(node.problem.offers)
+        )
+        apis = node.problem.apis if way.apis else ()
+        return replace(node, problem=replace(node.problem, offers=rows, apis=apis))
+
+    return replace(tree, nodes=tuple(map(changed, tree.nodes)))
+
+
+def closed(offer: OfferData) -> OfferData:
+    """The offer when nothing is to be had by it."""
+    stock = None if offer.stock is None else replace(offer.stock, most_per_period=0.0)
+    return replace(offer, supply=0.0, stock=stock)
