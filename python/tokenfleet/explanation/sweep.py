@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ def parse(case: Turnable, text: str) -> Varied:
         factors = tuple(low + (high - low) * i / steps for i in range(count))
     elif _LIST.fullmatch(given.strip()):
         factors = tuple(float(part) for part in given.split(","))
-    if not factors or not all(0 < f < 1e6 for f in factors) or len(factors) > _MOST:
+    if len(factors) > _MOST:
+        number = int(found[3]) if found else len(factors)
+        raise _too_many(f"--vary {text}", number)
+    if not factors or not all(0 < f < 1e6 for f in factors):
         raise SchemaError(
             f"--vary {text}: should be an input and factors above zero",
             "write demand=0.5..2:7, or tariff=0.8,1,1.2",
@@ -97,16 +101,27 @@ def points(
 Settings = dict[Knob, float]
 
 
+def _too_many(what: str, number: int) -> SchemaError:
+    """A sweep that nobody would wait for: each of its settings is planned."""
+    return SchemaError(
+        f"{what}: {number:,} settings, and each is planned; at most {_MOST:,} are",
+        "write fewer settings, as demand=0.5..2:7",
+    )
+
+
 def settings(
     varied: Sequence[Varied], progress: Progress | None = None
 ) -> Iterator[tuple[Settings, bool]]:
     """Every setting in turn, and whether none before it compares with it.
 
     Raises:
-        SchemaError: no input, more than two, or one twice.
+        SchemaError: no input, more than two, one twice, or too many settings.
     """
     if not 1 <= len(varied) <= 2 or len({v.knob for v in varied}) != len(varied):
         raise SchemaError("--vary: give one or two different inputs", "give --vary once or twice")
+    number = math.prod(len(v.factors) for v in varied)
+    if number > _MOST:
+        raise _too_many("--vary", number)
     every = list(itertools.product(*(enumerate(v.factors) for v in varied)))
     for done, row in enumerate(every):
         if progress is not None:

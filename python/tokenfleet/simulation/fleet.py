@@ -12,7 +12,7 @@ from tokenfleet import _core
 from tokenfleet.errors import SchemaError
 from tokenfleet.plan.rows import ALL_REQUESTS
 from tokenfleet.problem.specification import PERCENTILES, Specification
-from tokenfleet.problem_data import FloatArray
+from tokenfleet.problem_data import SECONDS_PER_HOUR, FloatArray
 from tokenfleet.schema import Slo
 from tokenfleet.simulation.lengths import Pairs
 from tokenfleet.simulation.run import (
@@ -20,6 +20,7 @@ from tokenfleet.simulation.run import (
     MOST_TIMES,
     interruptible,
     measured_for,
+    refuse_endless,
     warm_up_s,
 )
 from tokenfleet.simulation.settings import SimulationSettings
@@ -28,6 +29,7 @@ from tokenfleet.simulation.tables import is_over_all, judged_limit, ms
 from tokenfleet.simulation.traffic import Replay, TraceLoad, deal
 
 Row = dict[str, Any]
+_MOST_FAILURES = 10**8  # of a workload's replicas in all replications
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def simulate_whole(
     warm_s = max(warm_up_s(core, spec, g, settings.scale) for g in answering)
     crew = _crew(groups, settings, warm_s)
     measured = measured_for(settings, float(crew.rates.sum()), warm_s)
+    name = spec.workloads[groups[0].workload].id
+    refuse_endless(f"workload {name}", settings, measured, replayed=load is not None)
     requests, warmup = measured.requests, measured.warmup
     replay = None
     if load is not None and totals is not None:
@@ -96,6 +100,8 @@ def simulate_whole(
     alone = replay is not None and settings.trace_share == 1.0
     warmup = warmup / (1.0 + warmup) if alone else warmup
     failures = whole.failures
+    if failures is not None:
+        _refuse_endless_failures(name, failures, settings, measured.span_s * sum(crew.replicas))
     fleet = {
         "groups": _described(crew),
         "router": "plan",
@@ -126,9 +132,26 @@ def simulate_whole(
             stop,
         )
     except ValueError as error:
-        name = spec.workloads[groups[0].workload].id
         raise SchemaError(f"workload {name}: {error}", "check the plan and its scenario") from None
     return _row(spec, crew, {**found, "interrupted": interrupted})
+
+
+def _refuse_endless_failures(
+    name: str, failures: Failures, settings: SimulationSettings, replica_s: float
+) -> None:
+    """Refuses failures so often that nothing else would be simulated.
+
+    Raises:
+        SchemaError: says how many that would be.
+    """
+    every_s = (failures.mtbf_h + failures.mttr_h) * SECONDS_PER_HOUR
+    number = settings.replications * replica_s / every_s
+    if number > _MOST_FAILURES:
+        raise SchemaError(
+            f"workload {name}: failures {failures.mtbf_h:g}:{failures.mttr_h:g} would be "
+            f"{number:.3g} failures; at most {_MOST_FAILURES:.0e} are simulated",
+            "give hours between failures and hours of a repair, as 2000:6",
+        )
 
 
 def _crew(groups: Sequence[Group], settings: SimulationSettings, warm_s: float) -> _Crew:

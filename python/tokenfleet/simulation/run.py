@@ -29,6 +29,11 @@ _SHARES = (1.0, 0.8, 0.5, 0.2, 0.01)
 # to fewer replicas with the same load each, which have at least so many lanes to choose from.
 MOST_TIMES = 10
 _LEAST_LANES = 8
+# Requests that one simulation draws at most in all its replications, about an hour of a processor,
+# and those that one of a trace holds in memory.
+_MOST_DRAWN, _MOST_REPLAYED = 10**9, 10**8
+_OF_SET_UP = 100  # requests that setting up a replication takes as long as
+_PER_S = 300_000  # requests that a processor simulates, about
 DAY_S = 24 * SECONDS_PER_HOUR
 _T = TypeVar("_T")
 
@@ -98,6 +103,7 @@ def simulate_group(
         SchemaError: the core refuses the requests; names the group.
     """
     replicas, size = _size(core, spec, group, settings)
+    refuse_endless(group.name, settings, size, replayed=load is not None)
     part = replicas / group.count
     offered = group.rates * settings.scale
     stop = _core.StopFlag()
@@ -234,6 +240,36 @@ def measured_for(settings: SimulationSettings, rate: float, warm_s: float) -> Me
     return Measured(span_s, requests, min(max(warm_s / span_s, 0.05), 0.95))
 
 
+def refuse_endless(
+    name: str, settings: SimulationSettings, size: Measured, *, replayed: bool
+) -> None:
+    """Refuses what nobody would wait for, before it begins.
+
+    Raises:
+        SchemaError: says how many requests that would be, how long they take, and what to lower.
+    """
+    each = size.requests * (1.0 + size.warmup)
+    most = _MOST_REPLAYED if replayed else _MOST_DRAWN
+    if (each + _OF_SET_UP) * settings.replications <= most:
+        return
+    total = each * settings.replications
+    hours = total / _PER_S / SECONDS_PER_HOUR
+    fits = (most / settings.replications - _OF_SET_UP) / each
+    cure = "ask for fewer replications"
+    if fits > 0 and settings.hours is not None:
+        cure = f"measure at most {fits * settings.hours:,.0f} hours, or {cure}"
+    elif fits > 0:
+        asked = int(fits * settings.requests)
+        fewer = f"ask for at most {asked:,} requests" if asked else "raise burstiness"
+        cure = f"{fewer}, or {cure}"
+    raise SchemaError(
+        f"{name}: {each:.3g} requests in each of {settings.replications:,} replications are "
+        f"{total:.3g} in all, about {hours:,.3g} hours of a processor; at most {most:.0e} are "
+        "simulated",
+        cure,
+    )
+
+
 def warm_up_s(core: Any, spec: Specification, group: Group, scale: float) -> float:
     """Seconds until a group is about in its steady state."""
     mean_s, long_s = _stays_s(core, spec, group, scale)
@@ -264,7 +300,8 @@ def _stays_s(core: Any, spec: Specification, group: Group, scale: float) -> tupl
         if answer["ttft_s"] is not None:
             break
     else:
-        raise SchemaError(f"{group.name}: cannot serve its classes at any load", "plan again")
+        hint = "plan again" if scale <= 1 else f"lower the scale of {scale:g}, or plan again"
+        raise SchemaError(f"{group.name}: cannot serve its classes at any load", hint)
     mean = long = 0.0
     for k, c in enumerate(spec.classes[group.workload]):
         if group.rates[k] > 0:
