@@ -114,14 +114,19 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", EDITS)
-def test_a_slip(case: str, tmp_path: Path) -> None:
-    right, wrong, place, cure = EDITS[case]
-    assert right in BASE
+def slips(base: str, edit: tuple[str, str, str, str], folder: Path) -> None:
+    """A base with right text made wrong is refused, with the place and the cure."""
+    right, wrong, place, cure = edit
+    assert right in base
     with pytest.raises(SchemaError) as caught:
-        load_scenario(written(tmp_path, BASE.replace(right, wrong, 1)))
+        load_scenario(written(folder, base.replace(right, wrong, 1)))
     assert place in caught.value.message
     assert cure in caught.value.hint
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_a_slip(case: str, tmp_path: Path) -> None:
+    slips(BASE, EDITS[case], tmp_path)
 
 
 def test_the_base_is_right(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from tokenfleet.schema.dated import has_dates, month_named, parts_of, rows_by_date
 from tokenfleet.schema.formats import WEIGHT_FORMATS, format_named
 from tokenfleet.schema.meant import SCALES, TOLD, in_its_unit, near
 from tokenfleet.schema.near import did_you_mean
@@ -24,17 +25,19 @@ _MAX_PLACES = 3
 _ALIKE = 0.7  # share of letters at which a word in place of a group is taken for one of its choices
 # Signs before a number and quotes of typesetting about it say nothing that its field does not.
 _AMOUNT = re.compile(
-    r"[\s$€<=≤~≈“”‘’]*(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\d\s“”‘’]*)[\s“”‘’]*"
+    r"[\s$€<=≤~≈“”‘’]*(?P<sign>[-−+]?)(?P<digits>\d[\d,_ ]*(?:\.\d+)?|\.\d+)"
+    r"\s*(?P<unit>[^\d\s“”‘’]*)[\s“”‘’]*"
 )
 _GLUED = re.compile(r"#.*")  # a comment without a blank before it, which YAML takes for text
 _SPARES = re.compile(r"n\s*\+\s*(\d+)", re.IGNORECASE)
+_MORE = re.compile(r"[+-]\d+(\.\d+)?%")
 _BARE = ("", "fraction", "probability", "ratio", "relative", "score")  # units that say nothing
 _SHARES = (*_BARE[1:4], "fraction/year", "1/year")  # units of shares that people give in percent
 _ALL = ("all", "any", "both", "everything", "*")
 _TRUE, _FALSE = ("yes", "on", "y", "true", "1"), ("no", "off", "n", "false", "0")
 _DATE = re.compile(r"(?:(\d{1,2})[./-](\d{1,2})[./-](\d{4})|(\d{4})[./-](\d{1,2})[./-](\d{1,2}))")
 _DIGITS = re.compile(r"(\d{4})(\d{2})(\d{2})")
-_YEAR = re.compile(r"(?:Q([1-4])\s*)?(\d{4})(?:\s*Q([1-4]))?", re.IGNORECASE)
+_YEAR = re.compile(r"(?:Q([1-4])[\s/-]*)?(\d{4})(?:[\s/-]*Q([1-4]))?", re.IGNORECASE)
 
 
 def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
@@ -44,19 +47,38 @@ def cure(item: Any, loc: Sequence[Any], model: type[BaseModel]) -> str:
         return str(context["hint"])
     kind, value = item["type"], item["input"]
     field = field_at(model, loc)
+    over_time = _over_time(kind, value, field, loc, model)
+    if over_time or (value is None and kind not in ("unknown_key", "missing")):
+        return over_time or _blank(field)
     if kind == "unknown_key":
         key, known = context["key"], context["known"]
         return _of_a_key(key, value if isinstance(value, dict) else {}, known, model)
     if kind == "missing":
         return _missing(str(loc[-1]) if loc else "", field)
-    if value is None:
-        needed = field is not None and field.is_required()
-        return f"is blank: write a value{'' if needed else ', or leave the field out'}"
     choices = _choices(item, context)
     if choices:
         return _choice(value, choices, field)
     written = _CURES.get(kind)
     return written(value, context, field, loc) if written else ""
+
+
+def _blank(field: FieldInfo | None) -> str:
+    needed = field is not None and field.is_required()
+    return f"is blank: write a value{'' if needed else ', or leave the field out'}"
+
+
+def _over_time(
+    kind: str, value: Any, field: FieldInfo | None, loc: Sequence[Any], model: type[BaseModel]
+) -> str:
+    """Lengths of time in place of periods, and one value for rows by date."""
+    periods = parts_of(value)
+    if periods and "periods" in loc:
+        return f"write a list: {periods}"
+    if kind in ("float_type", "int_type") and loc and has_dates(value):
+        by_date = f"{loc[-1]}_by_date"
+        if field_at(model, [*loc[:-1], by_date]) is not field:
+            return f"write rows of a date and a value: {by_date}: {rows_by_date(value)}"
+    return ""
 
 
 def _of_a_key(key: str, row: dict[str, Any], known: Sequence[str], model: type[BaseModel]) -> str:
@@ -217,6 +239,8 @@ def _meant(word: str, choices: Sequence[str]) -> str | None:
 def _list(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     rows = list(rows_in(field.annotation)) if field is not None else []
     inner = next((next(iter(row.model_fields)) for row in rows), None)
+    if isinstance(value, dict) and not rows and has_dates(value):
+        return f"write a list: {rows_by_date(value)}"
     if isinstance(value, dict):
         needed = [
             f.alias or n for row in rows[:1] for n, f in row.model_fields.items() if f.is_required()
@@ -238,6 +262,9 @@ def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]
     name = next((str(p) for p in reversed(loc) if isinstance(p, str)), "")
     name = f"{name}:" if loc and isinstance(loc[-1], str) else "-"
     inner = [(k, f) for m in models for k, f in m.model_fields.items()]
+    periods = parts_of(value)
+    if periods and "periods" in dict(inner):
+        return f"write {name} {{start: ..., periods: {periods}}}"
     for key, own in inner:
         alike = near(value, _words(own), _ALIKE) if isinstance(value, str) else []
         if alike:
@@ -259,6 +286,11 @@ def _group(value: Any, context: Any, field: FieldInfo | None, loc: Sequence[Any]
 
 def _of_names(value: Any, field: FieldInfo | None) -> str:
     """A mapping of names to values in place of one value, which some fields may be as well."""
+    if isinstance(value, int | float):
+        return f"write it by name: {{NAME: {value}}}"
+    more = _MORE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if more is not None:  # of a factor, +60 % is 1.6
+        return f"write {1.0 + float(more[0].rstrip('%')) / 100:g} without quotes"
     amount = _amount(value, field) if isinstance(value, str) else None
     return f"write {amount} without quotes" if amount else "write its fields below it: name: value"
 
@@ -289,6 +321,15 @@ def _least(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     """The least that a field takes; -1 for no limit is a habit of other files."""
     told = f"write at least {context['ge']:g}"
     return f"{told}, or unlimited" if value < 0 and "unlimited" in _words(field) else told
+
+
+def _more(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    """More than a field's least; of a share that falls, percent are meant below -1."""
+    if not context["gt"]:
+        return "zero and negative values are not allowed here"
+    if _unit(field) in _SHARES and -100 < value < -1:
+        return f"a share of 1, not of 100: {value:g} % is {value / 100:g}"
+    return f"write more than {context['gt']:g}"
 
 
 def _flag(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
@@ -352,10 +393,16 @@ def _amount(value: Any, field: FieldInfo | None) -> str | None:
     counted = unit.split("/")[0].split(" ")[0]
     scale = {counted.casefold(): 1.0, **scales, **SCALES.get(counted, {})}.get(written)
     digits = re.sub(r"[,_ ]", "", match["digits"])
-    return None if scale is None else f"{float(digits) * scale:.12g}"
+    sign = -1.0 if match["sign"] in ("-", "−") else 1.0
+    return None if scale is None else f"{sign * float(digits) * scale:.12g}"
 
 
 def _date(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
+    if loc and loc[-1] == 0 and isinstance(value, int | float) and not 1900 <= value <= 2999:
+        return f"the date stands first: [2026-07, {value}]"
+    first_day = month_named(str(value))
+    if first_day is not None:
+        return f"write year-month-day: {first_day}"
     said = _DIGITS.sub(r"\1-\2-\3", str(value).strip().partition(" ")[0])
     match = _DATE.fullmatch(str(value).strip()) or _DATE.fullmatch(said)
     if match is None:
@@ -400,11 +447,7 @@ _CURES: dict[str, Any] = {
     "int_from_float": lambda value, context, field, loc: _whole(value, field),
     "finite_number": lambda *_: "write a finite number; for no limit write unlimited where allowed",
     "bool_type": _flag,
-    "greater_than": lambda value, context, field, loc: (
-        f"write more than {context['gt']:g}"
-        if context["gt"]
-        else "zero and negative values are not allowed here"
-    ),
+    "greater_than": _more,
     "greater_than_equal": _least,
     "blank_name": lambda *_: "write a name in plain letters",
     "control_character": lambda *_: "leave characters out that nobody sees",
