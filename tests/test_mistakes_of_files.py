@@ -365,3 +365,45 @@ def test_an_output_in_no_folder(tmp_path: Path) -> None:
     said = refused("plan", written(tmp_path, BASE), "-o", tmp_path / "none" / "plan.json")
     assert "its folder is not there" in said and "make the folder" in said
     assert "is a folder" in refused("plan", tmp_path / "scenario.yaml", "-o", tmp_path)
+
+
+def test_an_explanation_never_takes_the_place_of_a_plan(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    """`explain plan.json -o .` would name its file as the plan is named."""
+    path, other = tmp_path / "plan.json", tmp_path / "elsewhere"
+    text = json.dumps(plan)
+    path.write_text(text, encoding="utf-8")
+    said = refused("explain", path, "-o", tmp_path)
+    assert "is what is read" in said and path.read_text(encoding="utf-8") == text
+    other.mkdir()
+    (other / "plan.json").write_text("{}", encoding="utf-8")
+    assert "no explanation" in refused("explain", path, "-o", other)
+    assert (other / "plan.json").read_text(encoding="utf-8") == "{}"
+
+
+OPTIONS = {  # what a command is given, and what it says
+    "an engine of one plan": (("explain", "{}", "--engine", "spark"), "-o FOLDER"),
+    "no time at all": (("batch", "{}", "-o", "{}.d", "--kill-after", "0"), "seconds above zero"),
+    "time before now": (("batch", "{}", "-o", "{}.d", "--kill-after", "-1"), "seconds above zero"),
+    "a gap of all scenarios": (("batch", "{}", "-o", "{}.d", "--gap", "5"), "gap"),
+    "no time for a solver": (("batch", "{}", "-o", "{}.d", "--time-limit", "0"), "time_limit_s"),
+    "a cluster of nobody": (
+        ("batch", "{}", "-o", "{}.d", "--ray-address", "x"), "add --engine ray",
+    ),
+    "as many plans as seconds": (
+        ("sweep", "{}", "--vary", "demand=0.5..2:1000000000"), "1,000,000,000 settings",
+    ),
+    "a square of plans": (
+        ("sweep", "{}", "--vary", "demand=0.5..2:200", "--vary", "price.h100=0.5..2:200"),
+        "40,000 settings",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_an_option_that_says_nothing(case: str, tmp_path: Path) -> None:
+    words, said = OPTIONS[case]
+    path = written(tmp_path, BASE)
+    assert said in refused(*(word.format(path) for word in words))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -14,6 +14,8 @@ from tokenfleet.batch.solve import FAILED, Answer, Task, solve
 from tokenfleet.batch.summary import summary_rows, write_summary
 from tokenfleet.compute import ComputeEngine, Outcome, WorkLimits, open_engine
 from tokenfleet.errors import SchemaError
+from tokenfleet.schema import SolverOptions
+from tokenfleet.schema.rows import validate
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -60,10 +62,12 @@ def run_batch(
     is done.
 
     Raises:
-        SchemaError: no scenarios, a folder with other content, or one that another batch has.
+        SchemaError: no scenarios, a setting that none understands, a folder with other content, or
+            one that another batch has.
         OSError: the folder cannot be written.
     """
     options = options or BatchOptions()
+    _check(options)
     solver = tuple(sorted(options.solver.items()))
     books = tuple(str(p.absolute()) for p in options.catalogs)
     found = find_scenarios(scenarios).items()
@@ -79,6 +83,18 @@ def run_batch(
     finally:
         manifest.close()
     return BatchReport(tuple(rows), len(tasks) - len(waiting), interrupted)
+
+
+def _check(options: BatchOptions) -> None:
+    """Refuses at once what every scenario would refuse.
+
+    Raises:
+        SchemaError: names the setting.
+    """
+    validate(SolverOptions, dict(options.solver), "command line")
+    limit = options.kill_after_s
+    if limit is not None and not limit > 0:
+        raise SchemaError(f"kill after: {limit:g} s is none", "give seconds above zero")
 
 
 def _prepare(output: Path, force: bool) -> None:

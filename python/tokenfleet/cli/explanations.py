@@ -124,6 +124,11 @@ def explain(
             return
         given: dict[str, Any] = {"parts": chosen} if chosen else {}
         given["of"] = of or ()
+        if engine != "processes" or ray_address is not None:
+            raise SchemaError(
+                "--engine and --ray-address are of several plans",
+                "give -o FOLDER, or leave them out",
+            )
         if near is not None:
             from tokenfleet.plan.rows import Plan
 
@@ -166,6 +171,8 @@ def _explain_many(
         raise SchemaError("--engine: a plan needs a process of its own", "use processes, or ray")
     names = dict(zip(plans, file_names(plans), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
+    for name in names.values():
+        _refuse_to_lose(folder / name, plans)
     asked["parts"] = tuple(asked["parts"] or USUAL)
     asked["catalog"] = book(asked["catalog"])
     rows, failed = [], False
@@ -183,6 +190,24 @@ def _explain_many(
         say_json({"schema_version": 1, "explanations": rows})
     if failed:
         raise typer.Exit(1)
+
+
+def _refuse_to_lose(path: Path, plans: list[Path]) -> None:
+    """An explanation takes the place of an earlier one, and of nothing else.
+
+    Raises:
+        SchemaError: the file is a plan that is read, or no explanation.
+    """
+    from tokenfleet.cli.files import refuse_existing
+    from tokenfleet.cli.reports import read_explanation
+
+    refuse_existing(path, True, *plans)
+    if path.exists():
+        try:
+            read_explanation(path)
+        except SchemaError:
+            text = f"{path}: is already there, and no explanation"
+            raise SchemaError(text, "give another folder") from None
 
 
 def _say(found: Explanation) -> None:

@@ -60,7 +60,7 @@ def report(
         if output is not None:
             from tokenfleet.report.write import write_report
 
-            why = None if explained is None else _explanation(explained)
+            why = None if explained is None else read_explanation(explained)
             write_report(answer, output, redact=redact, explained=why)
             note(f"wrote {output}")
         if plot is not None:
@@ -111,7 +111,7 @@ def _answer(path: Path) -> Answer:
     return Plan.from_json(data, str(path))
 
 
-def _explanation(path: Path) -> Explanation:
+def read_explanation(path: Path) -> Explanation:
     """What `explain --json` printed.
 
     Raises:

@@ -23,8 +23,16 @@ Where = tuple[str, int | None, str | None]  # engine, jobs, address of a Ray clu
 
 
 def opened(where: Where) -> ComputeEngine:
-    """The engine that was asked for."""
+    """The engine that was asked for.
+
+    Raises:
+        SchemaError: there is no such engine, or an address without a cluster to find there.
+    """
     from tokenfleet.compute import open_engine
 
     name, jobs, address = where
+    if address is not None and name != "ray":
+        from tokenfleet.errors import SchemaError
+
+        raise SchemaError(f"--ray-address {address}: without --engine ray", "add --engine ray")
     return open_engine(name, jobs, **({"address": address} if name == "ray" else {}))
