@@ -290,6 +290,9 @@ PLANS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "another cost": (lambda p: p.update(annual_cost_usd=1.0), "annual_cost_usd: is 1"),
     "an older version": (lambda p: p.update(schema_version=1), "schema_version: is 1"),
     "no systems": (lambda p: p.update(systems=None), "systems: should be a list, got nothing"),
+    "requests of nobody": (lambda p: p["routing"][0].update(workload="x"), "'x' is no workload"),
+    "replicas of nobody": (lambda p: p["replicas"][0].update(workload="x"), "'x' is no workload"),
+    "nothing up front": (lambda p: p.update(capex_usd=0.0), "capex_usd: is 0"),
     "another status": (lambda p: p.update(status="great"), "status"),
 }  # fmt: skip
 

@@ -3,11 +3,16 @@ names the place and says what to write, worked out by hand."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from test_mistakes_of_files import slips, written
+from tokenfleet import Plan, optimize_fleet
+from tokenfleet.errors import SchemaError
 from tokenfleet.scenario.load import load_scenario
 
 HORIZON = "{start: 2026-10, periods: [2 half_years, 2 years]}"
@@ -95,7 +100,7 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
     # Changes by the year
     "growth with a sign": (GROWTH, "growth_per_year: 30%", ".growth_per_year", "quotes: 0.3"),
     "growth by the month": (GROWTH, "growth_per_month: 0.03", "_month", "growth_per_year?"),
-    "a fall in percent": (FALL, "price_change_per_year: -20", "_per_year", "-20 % is -0.2"),
+    "a fall in percent": (FALL, "price_change_per_year: -20", "_per_year", "-20 % would be -0.2"),
     "a fall with a sign": (FALL, "price_change_per_year: -20%", "_per_year", "quotes: -0.2"),
     "a fall to nothing": (FALL, "price_change_per_year: -1", "_per_year", "more than -1"),
     # Offers over time
@@ -136,3 +141,52 @@ def test_a_slip(case: str, tmp_path: Path) -> None:
 
 def test_the_base_is_right(tmp_path: Path) -> None:
     assert not load_scenario(written(tmp_path, BASE)).warnings
+
+
+# Plans that somebody edited
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = written(tmp_path_factory.mktemp("plan"), BASE)
+    data: dict[str, Any] = optimize_fleet(path).to_json()
+    return data
+
+
+def order(horizon: dict[str, Any]) -> dict[str, Any]:
+    """The first purchase."""
+    return next(row for row in horizon["orders"] if row["kind"] == "buy")
+
+
+PLANS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "more of an order": (lambda h: order(h).update(count=7), "pay_usd: is"),
+    "fewer than none": (lambda h: order(h).update(count=-1), ".count: input"),
+    "a day of no month": (lambda h: order(h).update(order_on="2026-13-01"), ".order_on: input"),
+    "another worth": (lambda h: h.update(npv_usd=5.0), "npv_usd: is 5"),
+    "another year": (lambda h: h.update(levelised_usd_per_year=1.0), "levelised_usd_per_year: is"),
+    "surer than sure": (lambda h: h["outlooks"][0].update(probability=0.9), "outlooks: is 1"),
+    "a period lost": (lambda h: h["periods"].pop(0), "periods[0].after"),
+    "after nothing": (lambda h: h["periods"][1].update(after="x"), "'x' is no period before it"),
+    "a cheaper period": (
+        lambda h: h["periods"][0].update(annual_cost_usd=1.0),
+        "[0].annual",
+    ),
+    "a gift": (lambda h: h["periods"][1].update(bought_usd=1.0), "periods[1].bought_usd: is 1"),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_an_edited_plan(case: str, plan: dict[str, Any], tmp_path: Path) -> None:
+    change, place = PLANS[case]
+    edited = json.loads(json.dumps(plan))
+    change(edited["horizon"])
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(edited), encoding="utf-8")
+    with pytest.raises(SchemaError) as caught:
+        Plan.load(path)
+    assert f"{path}: " in caught.value.message and place in caught.value.message
+    assert "make the plan again" in caught.value.hint
+
+
+def test_a_plan_that_nobody_edited_is_read(plan: dict[str, Any]) -> None:
+    assert Plan.from_json(plan).to_json() == plan

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
+from pydantic import model_validator
+
 from tokenfleet.schema.fields import Flag, NonNegative, Number, Word, about, quantity
-from tokenfleet.schema.rows import Row
+from tokenfleet.schema.rows import Row, rejected
+
+_ROUNDING = 1e-6  # of what adds up
 
 
 class Held(Row):
@@ -158,3 +163,43 @@ class OverTime(Row):
     risk: Risk | None = about("Over several outlooks; null: there is one")
     beyond: Beyond = about("What contracts pay after the horizon")
     commitments: tuple[Word, ...] = about("What is to be ordered or signed now, in words")
+
+    @model_validator(mode="after")
+    def _periods_follow_each_other(self) -> OverTime:
+        """Every period comes after one that stands before it, but the first."""
+        known: set[str] = set()
+        for i, period in enumerate(self.periods):
+            if period.after is not None and period.after not in known:
+                text = f"{period.after!r} is no period before it"
+                raise rejected(text, f"periods[{i}].after", "plan again")
+            known.add(period.period)
+        return self
+
+    @model_validator(mode="after")
+    def _cash_adds_up(self) -> OverTime:
+        """The worth over its outlooks, the cost of a period over its items, an order over its
+        systems."""
+        if self.outlooks:
+            _same("outlooks", 1.0, (row.probability for row in self.outlooks))
+            worth = (row.probability * row.npv_usd for row in self.outlooks)
+            _same("npv_usd", self.npv_usd, worth)
+        if self.years > 0:
+            _same(
+                "levelised_usd_per_year", self.levelised_usd_per_year, [self.npv_usd / self.years]
+            )
+        for i, period in enumerate(self.periods):
+            items = period.cost_items.values()
+            _same(f"periods[{i}].annual_cost_usd", period.annual_cost_usd, items)
+            bought = (row.bought_usd for row in period.systems)
+            _same(f"periods[{i}].bought_usd", period.bought_usd, bought)
+        for i, order in enumerate(self.orders):
+            if order.kind == "buy":
+                _same(f"orders[{i}].pay_usd", order.pay_usd, [order.count * order.price_usd])
+        return self
+
+
+def _same(key: str, stated: float, parts: Iterable[float]) -> None:
+    found = list(parts)
+    total = sum(found)
+    if abs(total - stated) > _ROUNDING * max(1.0, sum(map(abs, found))):
+        raise rejected(f"is {stated:.6g}, and its parts make {total:.6g}", key, "plan again")

@@ -557,6 +557,21 @@ class Plan(Row):
         return self
 
     @model_validator(mode="after")
+    def _names_are_known(self) -> Plan:
+        """What runs, and where requests go, is of the workloads of the plan."""
+        known = {row.workload for row in self.workloads}
+        named = {
+            "replicas": [row.workload for row in self.replicas],
+            "routing": [row.workload for row in self.routing],
+        }
+        for table, names in named.items():
+            for i, name in enumerate(names):
+                if name not in known:
+                    key = f"{table}[{i}].workload"
+                    raise rejected(f"{name!r} is no workload", key, "plan again")
+        return self
+
+    @model_validator(mode="after")
     def _cost_adds_up(self) -> Plan:
         """The cost by item, by systems and what is no system, by workload, and by request."""
         other = {name: self.cost_items.get(name, 0.0) for name in _NO_SYSTEMS}
@@ -564,6 +579,10 @@ class Plan(Row):
         by_systems = [row.cost_items_usd for row in self.systems]
         self._same_items([*by_systems, {**other, "contracted_power": power}], "systems")
         self._same("annual_cost_usd", self.annual_cost_usd, self.cost_items.values())
+        front = [row.capex_usd for row in self.systems]
+        if abs(sum(front) - self.capex_usd) > 1e-6 * max(1.0, sum(front)):
+            text = f"is {self.capex_usd:.6g}, and its systems add up to {sum(front):.6g}"
+            raise rejected(text, "capex_usd", "plan again")
         if self.tokens_per_year_output > 0:  # else there is nobody to pay
             self._same_items([row.cost_items_usd for row in self.workloads], "workloads")
             paid = [row.cost_usd_per_year for row in self.routing]

@@ -327,9 +327,9 @@ def _more(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
     """More than a field's least; of a share that falls, percent are meant below -1."""
     if not context["gt"]:
         return "zero and negative values are not allowed here"
-    if _unit(field) in _SHARES and -100 < value < -1:
-        return f"a share of 1, not of 100: {value:g} % is {value / 100:g}"
-    return f"write more than {context['gt']:g}"
+    told = f"write more than {context['gt']:g}"
+    percent = _unit(field) in _SHARES and -100 < value < -1
+    return f"{told}; {value:g} % would be {value / 100:g}" if percent else told
 
 
 def _flag(value: Any, context: Any, field: FieldInfo | None, loc: Any) -> str:
