@@ -22,6 +22,9 @@ from tokenfleet.importers.trace import (
     token_count,
 )
 
+#: Time, prompt and answer.
+COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_STAMP, _PROMPT, _ANSWER = COLUMNS
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d{1,12})?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -34,16 +37,16 @@ def read_azure(path: Path) -> Trace:
         SchemaError: names file and rows that are empty, not numbers or negative.
     """
     unread: list[str] = []
-    rows = csv_rows(path, ("TIMESTAMP", "ContextTokens", "GeneratedTokens"), notes=unread)
+    rows = csv_rows(path, COLUMNS, notes=unread)
     requests, faults, notes = requests_of(path, rows, _request)
     return build_trace(path, requests, faults, warnings=[*notes, *unread])
 
 
 def _request(row: dict[str, str], line: int) -> Request:
     return Request(
-        _seconds(cell(row, "TIMESTAMP")),
-        token_count("ContextTokens", cell(row, "ContextTokens")),
-        token_count("GeneratedTokens", cell(row, "GeneratedTokens")),
+        _seconds(cell(row, _STAMP)),
+        token_count(_PROMPT, cell(row, _PROMPT)),
+        token_count(_ANSWER, cell(row, _ANSWER)),
         row=line,
     )
 

@@ -20,6 +20,10 @@ from tokenfleet.importers.trace import (
     token_count,
 )
 
+#: Time, prompt and answer.
+COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
+_TIME, _PROMPT, _ANSWER = COLUMNS
+
 
 def read_burstgpt(path: Path) -> Trace:
     """Reads a BurstGPT trace.
@@ -28,10 +32,10 @@ def read_burstgpt(path: Path) -> Trace:
         SchemaError: names file and rows that are empty, not numbers or negative.
     """
     unread: list[str] = []
-    rows = csv_rows(path, ("Timestamp", "Request tokens", "Response tokens"), notes=unread)
+    rows = csv_rows(path, COLUMNS, notes=unread)
     answered, failed = [], 0
     for line, row in rows:
-        if row.get("Response tokens", "").strip() == "0":
+        if row.get(_ANSWER, "").strip() == "0":
             failed += 1
         else:
             answered.append((line, row))
@@ -41,7 +45,7 @@ def read_burstgpt(path: Path) -> Trace:
 
 
 def _request(row: dict[str, str], line: int) -> Request:
-    text = cell(row, "Timestamp")
+    text = cell(row, _TIME)
     try:
         seconds = float(text)
     except ValueError:
@@ -52,7 +56,7 @@ def _request(row: dict[str, str], line: int) -> Request:
         raise RowError(f"Timestamp is {text[:40]}; it should not be negative")
     return Request(
         seconds,
-        token_count("Request tokens", cell(row, "Request tokens")),
-        token_count("Response tokens", cell(row, "Response tokens")),
+        token_count(_PROMPT, cell(row, _PROMPT)),
+        token_count(_ANSWER, cell(row, _ANSWER)),
         row=line,
     )

@@ -28,7 +28,9 @@ from tokenfleet.importers import (
     vllm_bench,
     vllm_offline,
 )
+from tokenfleet.importers.azure import COLUMNS as AZURE_COLUMNS
 from tokenfleet.importers.azure import read_azure
+from tokenfleet.importers.burstgpt import COLUMNS as BURSTGPT_COLUMNS
 from tokenfleet.importers.burstgpt import read_burstgpt
 from tokenfleet.importers.lengths import QuantileFunction, read_cdf
 from tokenfleet.importers.measurements import METRICS, Measurement, from_cells
@@ -72,8 +74,8 @@ FORMATS: Mapping[str, Format] = {
 _HEAD = 65_536
 # CSV kinds by columns that only they have.
 _CSV: Mapping[str, tuple[str, ...]] = {
-    "azure": ("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
-    "burstgpt": ("Timestamp", "Request tokens", "Response tokens"),
+    "azure": AZURE_COLUMNS,
+    "burstgpt": BURSTGPT_COLUMNS,
     "cdf": ("side", "tokens", "cdf"),
     "measurements": ("model", "hardware", "metric", "statistic", "value", "unit"),
     "aiconfigurator": ("ttft", "tpot", "tokens/s/gpu", "num_total_gpus"),

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.errors import SchemaError
+from tokenfleet.importers import azure, burstgpt
 
-_TRACE = "make a CSV of it with the columns TIMESTAMP,ContextTokens,GeneratedTokens"
+_BY_DATE, _BY_SECOND = ",".join(azure.COLUMNS), ",".join(burstgpt.COLUMNS)
+_TRACE = f"make a CSV of it with the columns {_BY_DATE}"
 # Keys of an object, what its file is, and what to give.
 _OBJECTS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
@@ -62,14 +64,12 @@ _TEXTS = (
 )
 # Columns of a trace by other names or in other capitals: time, prompt, answer.
 _COLUMNS = (
-    {"timestamp", "contexttokens", "generatedtokens"},
+    {name.casefold() for name in azure.COLUMNS},
     {"timestamp", "input_length", "output_length"},
     {"timestamp", "input_tokens", "output_tokens"},
     {"timestamp", "prompt_tokens", "completion_tokens"},
-    {"timestamp", "request tokens", "response tokens"},
+    {name.casefold() for name in burstgpt.COLUMNS},
 )
-_BY_DATE = "TIMESTAMP,ContextTokens,GeneratedTokens"
-_BY_SECOND = "Timestamp,Request tokens,Response tokens"
 
 
 def refuse_known_others(path: Path, head: str) -> None:
