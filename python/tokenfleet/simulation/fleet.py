@@ -101,7 +101,7 @@ def simulate_whole(
     warmup = warmup / (1.0 + warmup) if alone else warmup
     failures = whole.failures
     if failures is not None:
-        _refuse_endless_failures(name, failures, settings, measured.span_s * sum(crew.replicas))
+        refuse_endless_failures(name, failures, settings, measured.span_s * sum(crew.replicas))
     fleet = {
         "groups": _described(crew),
         "router": "plan",
@@ -136,7 +136,7 @@ def simulate_whole(
     return _row(spec, crew, {**found, "interrupted": interrupted})
 
 
-def _refuse_endless_failures(
+def refuse_endless_failures(
     name: str, failures: Failures, settings: SimulationSettings, replica_s: float
 ) -> None:
     """Refuses failures so often that nothing else would be simulated.
