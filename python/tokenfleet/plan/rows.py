@@ -372,8 +372,10 @@ class Way(Row):
         "Its value over that of the plan, less 1; null where that is 0, or without a plan", "1"
     )
     gap: NonNegative | None = quantity("Value to bound, over the value; null: no bound", "1")
-    annual_cost_usd: Number | None = quantity("Its cost", "USD/year")
-    capex_usd: NonNegative | None = quantity("Paid up front for it", "USD")
+    annual_cost_usd: Number | None = quantity("Its cost; over a horizon levelised", "USD/year")
+    capex_usd: NonNegative | None = quantity(
+        "Paid up front for it; over a horizon for all that is bought, on average", "USD"
+    )
     gpus: Count | None = quantity("Its accelerators, at the peak", "accelerators")
     impossible: Flag = about("Whether it is proven that alone it has no plan", default=False)
     why: Word | None = about(
