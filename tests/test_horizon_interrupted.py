@@ -39,6 +39,9 @@ def _as_at_a_terminal() -> Iterator[None]:
         (NEWS_LATER, search, "_exactly", 1),
         (NEWS_LATER, search, "_kept", 1),
         (NEWS_LATER, proof, "confirm_horizon_bound", 1),
+        (NEWS_LATER, run, "verify_horizon", 1),
+        (NEWS_LATER, run, "verify_latency", 2),
+        (NEWS_LATER, run, "recheck", 2),
         (NEWS_LATER, measures, "_alone", 2),
         ({**NEWS_LATER, "objective": TAIL}, search, "_exactly", 2),  # of least mean cost
         ({**NEWS_LATER, "objective": RATIO}, search, "_exactly", 1),

@@ -95,8 +95,7 @@ def plan_horizon(
     if made.is_whole and decided is None:
         seconds = max(_left(options, begun), 1.0)
         result, how = confirmed(result, risk, options.gap, seconds)
-    mixes = [mix_of(result, u) for u in range(len(tree.nodes))]
-    _check(built, result, mixes)
+    result, mixes = _checked(built, result)
     left = _left(options, begun)
     worth = len(tree.leaves) > 1 and built.problem.objective.kind == "least_cost"
     measured = Measured()
@@ -361,8 +360,11 @@ def _solve(
         kin = Kin(memory, explains=True)
         result = solve_horizon(name, tree, limit, risk, fixed, part=part, watch=watch, kin=kin)
         failed: dict[int, Tightening] = {}
-        for u in range(len(tree.nodes)):
-            failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
+        try:
+            for u in range(len(tree.nodes)):
+                failed |= {t.candidate: t for t in recheck(built, mix_of(result, u))}
+        except KeyboardInterrupt:  # what a plan must hold is checked at the end
+            result = replace(result, interrupted=True)
         if not failed or result.interrupted or rounds == _MAX_ROUNDS:
             return tree, result, rounds, risk
         tree = _tightened(tree, list(failed.values()))
@@ -387,6 +389,24 @@ def _part(options: SolveOptions, parts: int) -> SolveOptions:
 def _tightened(tree: Horizon, failed: Sequence[Tightening]) -> Horizon:
     nodes = tuple(replace(node, problem=tighten(node.problem, failed)) for node in tree.nodes)
     return replace(tree, nodes=nodes)
+
+
+def _checked(built: Built, result: HorizonResult) -> tuple[HorizonResult, list[MixResult]]:
+    """A result that passes the independent checks, with its years. Ctrl-C in the checks keeps the
+    plan, which then has them from the start: they take a few seconds.
+
+    Raises:
+        SolverError: as `_check`.
+    """
+    nodes = range(len(result.horizon.nodes))
+    mixes = [mix_of(result, u) for u in nodes]
+    try:
+        _check(built, result, mixes)
+    except KeyboardInterrupt:
+        result = replace(result, interrupted=True)
+        mixes = [mix_of(result, u) for u in nodes]
+        _check(built, result, mixes)
+    return result, mixes
 
 
 def _check(built: Built, result: HorizonResult, mixes: Sequence[MixResult]) -> None:

@@ -20,14 +20,14 @@ import pulp
 from tokenfleet.mix.horizon.choice import search_states
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.near import plan_near
+from tokenfleet.mix.horizon.neighbours import improve, period_of
 from tokenfleet.mix.horizon.states import states_of
 from tokenfleet.mix.model import FleetModel, Label
-from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch, value_of
 from tokenfleet.mix.solver.effort import Effort
 from tokenfleet.mix.solver.highs import Outcome, compiled, run, sign_of
-from tokenfleet.problem_data import AtRisk, Held, NodeCost, Ordered, Placed, Tail, Unmet
+from tokenfleet.problem_data import AtRisk, Held, NodeCost, Ordered, Placed, Tail
 
 SMALL = 600  # whole numbers up to which the whole model is solved at once
 FEW = 100  # whole numbers up to which states have nothing to add
@@ -39,6 +39,7 @@ _STOCK = (Ordered, Held, Placed, NodeCost, Tail, AtRisk)
 _WAITED_FOR = 0.03  # gap of a period whose time was over before it had a good plan
 _LONGER_S = 5.0
 _NEAR_SHARE = 0.3  # of the time, for a plan near the relaxation of a large model
+_AROUND_SHARE = 0.7  # of the time left, for improving that plan by site and period
 _ROUGH = 2e-3  # gap of one period at a time
 
 
@@ -71,6 +72,7 @@ def search_horizon(
                 best.prove(relaxed.bound)
                 best.row_duals = best.row_duals or relaxed.row_duals
             _near(m, relaxed, effort.part(_NEAR_SHARE, least_s=5.0), best)
+            _around(m, effort.part(_AROUND_SHARE), best)
             _whole(m, effort, best)
     except KeyboardInterrupt:
         if best.plan is None:
@@ -101,8 +103,20 @@ def _by_states(m: FleetModel, effort: Effort, best: Incumbent, memory: Memory | 
 
 def _near(m: FleetModel, relaxed: Outcome, effort: Effort, best: Incumbent) -> None:
     """A first plan of a large model, near its relaxation."""
-    if best.plan is None and sum(compiled(m.prob).integral) > SMALL:
+    if best.plan is None and _is_large(m, best):
         plan_near(m, relaxed, effort, best)
+
+
+def _around(m: FleetModel, effort: Effort, best: Incumbent) -> None:
+    """The plan of a large model improved by site and period."""
+    if best.plan is not None and _is_large(m, best):
+        improve(m, effort, best)
+
+
+def _is_large(m: FleetModel, best: Incumbent) -> bool:
+    """Whether a plan is sought near the relaxation first. A part is of a large fleet, which loses
+    little by that."""
+    return sum(compiled(m.prob).integral) > (FEW if best.partial else SMALL)
 
 
 def _whole(m: FleetModel, effort: Effort, best: Incumbent) -> None:
@@ -177,7 +191,7 @@ def _by_period(m: FleetModel, effort: Effort) -> dict[str, float] | None:
     """A whole plan, made so one period after another; None where one has none."""
     horizon, matrix = m.problem.horizon, compiled(m.prob)
     assert horizon is not None
-    period = {column.name: _period(m, label) for label, column in m.columns.items()}
+    period = {column.name: period_of(m, label) for label, column in m.columns.items()}
     whole, decided = list(matrix.integral), dict[str, float]()
     left = len({period[n] for n, is_whole in zip(matrix.names, whole, strict=True) if is_whole})
     outcome: Outcome | None = None
@@ -213,17 +227,6 @@ def _waited_for(m: FleetModel, effort: Effort, outcome: Outcome, gap: float) -> 
         return run(m.prob, limit, start=outcome.values)
     patient = effort.first()
     return run(m.prob, patient.within(patient.left(), gap=gap))
-
-
-def _period(m: FleetModel, label: Label) -> int:
-    """The period in which a number is decided."""
-    horizon = m.problem.horizon
-    assert horizon is not None
-    if isinstance(label, AtRisk | Tail | Unmet):
-        return horizon.periods - 1
-    if isinstance(label, NodeCost):
-        return horizon.nodes[label.node].period
-    return horizon.nodes[node_of(m.problem, label)].period
 
 
 def _fixed(m: FleetModel, values: Mapping[str, float]) -> AbstractContextManager[None]:

@@ -11,8 +11,10 @@ from types import MappingProxyType
 import pulp
 
 from tokenfleet.errors import InfeasibleError, SchemaError
-from tokenfleet.mix.horizon.combine import combined, in_node
+from tokenfleet.mix.horizon.combine import combined, in_node, mean
 from tokenfleet.mix.horizon.explain import explain_horizon
+from tokenfleet.mix.horizon.facts import Memory
+from tokenfleet.mix.horizon.first import first_plan, is_worth
 from tokenfleet.mix.horizon.kin import Kin
 from tokenfleet.mix.horizon.part import Part, bound_by, future_duals
 from tokenfleet.mix.horizon.risk import Risk, fixed_costs, set_risk
@@ -47,6 +49,8 @@ from tokenfleet.problem_data import (
     Systems,
 )
 
+_CHAIN = 0.1  # of the time, for the mean future
+_CHAIN_GAP = 0.02
 _TIE = 1e-8  # relative: plans as near as this in the objective are equally good
 _RUNS = (Systems, Replicas, Flow, Api, Short, Scale, Slot, Racks)  # what is pinned
 Orders = Mapping[tuple[int, int], float]  # (node, offer): systems
@@ -159,7 +163,8 @@ def solve_horizon(
             if isinstance(label, _RUNS):
                 column.lowBound = column.upBound = pinned.get(label, 0.0)
     effort = Effort.of(options) if patient else Effort.of(options).impatient()
-    found = _searched(m, effort, part, risk, watch=watch, kin=kin)
+    free = not (fixed or at_least or pinned)
+    found = _searched(m, effort, part, risk, watch=watch, kin=kin, free=free)
     if not found.values:
         if found.interrupted:
             raise KeyboardInterrupt
@@ -215,13 +220,18 @@ def _searched(
     *,
     watch: Watch | None,
     kin: Kin | None,
+    free: bool,
 ) -> Found:
-    """The best plan of a model, from those that are known of its kin."""
+    """The best plan of a model, from those that are known of its kin, or else from that of its mean
+    future; `free` where nothing is decided yet."""
     if m.problem.objective.goal.per is not None:
         found = _by_amount(search_ratio(m, effort, search_horizon), m.problem)
         return found if part is None else _without_proof(found, m, effort)
     start = None if kin is None else kin.start(m)
     memory = None if kin is None else kin.memory
+    is_built_whole = part is None or part.by_itself
+    if start is None and free and effort.patient and is_built_whole and is_worth(m):
+        start = _by_mean_future(m, effort, part, memory)
     if part is None:
         return search_horizon(m, effort, start, watch=watch, memory=memory)
     if part.by_itself:
@@ -231,6 +241,20 @@ def _searched(
     assert m.problem.horizon is not None
     bound = max(bound_by(risk, part.bound, m.problem.horizon), part.at_risk)
     return search_horizon(m, effort, start, watch=watch, bound=bound, memory=memory)
+
+
+def _by_mean_future(
+    m: FleetModel, effort: Effort, part: Part | None, memory: Memory | None
+) -> dict[str, float] | None:
+    """A plan by what the mean future decides before the first news; None where that is none."""
+    assert m.problem.horizon is not None
+    chain, limit = mean(m.problem.horizon), effort.within(_CHAIN * effort.left(), gap=_CHAIN_GAP)
+    try:
+        kin = Kin(memory or Memory())
+        found = solve_horizon(m.problem.name, chain, limit, part=part, kin=kin)
+    except (InfeasibleError, NoPlanError):
+        return None
+    return first_plan(m, found.problem, found.values, effort.first())
 
 
 def _without_proof(found: Found, m: FleetModel, effort: Effort) -> Found:

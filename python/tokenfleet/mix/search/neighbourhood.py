@@ -44,19 +44,24 @@ def improve(m: FleetModel, effort: Effort, best: Incumbent) -> None:
                 break
             before = best.value
             held = [v for site, found in columns.items() if site not in free for v in found]
-            _solve_around(m, effort, best, held)
+            solve_around(m, effort, best, held, gap=effort.gap / 4)
             in_vain = in_vain + 1 if best.value == before else 0
 
 
-def _solve_around(
-    m: FleetModel, effort: Effort, best: Incumbent, held: Sequence[pulp.LpVariable]
+def solve_around(
+    m: FleetModel,
+    effort: Effort,
+    best: Incumbent,
+    held: Sequence[pulp.LpVariable],
+    *,
+    gap: float,
 ) -> None:
     """The model with the plan's numbers for the columns held."""
     assert best.plan is not None
     plan = dict(best.plan)
     kept = [(v, float(round(plan.get(v.name, 0.0)))) for v in held]
     limit = min(max(_LEAST_S, _SHARE * effort.left()), effort.left())
-    narrow = effort.within(limit, gap=effort.gap / 4)
+    narrow = effort.within(limit, gap=gap)
     with bounded([(v, number, number) for v, number in kept]):
         best.take(run(m.prob, narrow, start=plan, target=best.target()), whole=False)
 
