@@ -31,7 +31,7 @@ def is_worth(m: FleetModel) -> bool:
     """Whether the mean future is much sooner planned than the tree."""
     horizon = m.problem.horizon
     assert horizon is not None
-    is_many = len(horizon.nodes) >= _NODES * horizon.periods
+    is_many = len(horizon.leaves) > 1 and len(horizon.nodes) >= _NODES * horizon.periods
     return is_many and len(m.columns) >= LARGE and m.prob.sense == pulp.LpMinimize
 
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
@@ -22,7 +23,7 @@ from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.near import plan_near
 from tokenfleet.mix.horizon.neighbours import improve, period_of
 from tokenfleet.mix.horizon.states import states_of
-from tokenfleet.mix.model import FleetModel, Label
+from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch, value_of
 from tokenfleet.mix.solver.effort import Effort
@@ -38,7 +39,8 @@ _KEPT_S = 5.0
 _STOCK = (Ordered, Held, Placed, NodeCost, Tail, AtRisk)
 _WAITED_FOR = 0.03  # gap of a period whose time was over before it had a good plan
 _LONGER_S = 5.0
-_NEAR_SHARE = 0.3  # of the time, for a plan near the relaxation of a large model
+_NEAR_SHARE = 0.3  # of the time, for a plan near the relaxation of a large model, and
+_NEAR_RUNS = 12  # times that of the relaxation at least: what else comes first is far worse
 _AROUND_SHARE = 0.7  # of the time left, for improving that plan by site and period
 _ROUGH = 2e-3  # gap of one period at a time
 
@@ -64,16 +66,9 @@ def search_horizon(
         if not best.partial:
             _by_states(m, effort, best, memory)
         if best.plan is None or not (best.done() or effort.left() <= 0):
-            relaxed = run(m.prob, effort.first().within(effort.first().left()), mip=False)
-            if not relaxed.has_incumbent:
-                status = relaxed.status
-                return Found(status, math.nan, relaxed.bound, {}, relaxed.interrupted, relaxed.ray)
-            if not best.partial:
-                best.prove(relaxed.bound)
-                best.row_duals = best.row_duals or relaxed.row_duals
-            _near(m, relaxed, effort.part(_NEAR_SHARE, least_s=5.0), best)
-            _around(m, effort.part(_AROUND_SHARE), best)
-            _whole(m, effort, best)
+            nothing = _from_relaxation(m, effort, best)
+            if nothing is not None:
+                return nothing
     except KeyboardInterrupt:
         if best.plan is None:
             raise
@@ -86,6 +81,23 @@ def search_horizon(
     except KeyboardInterrupt:  # the plan is one without it
         best.interrupted = True
     return best.found()
+
+
+def _from_relaxation(m: FleetModel, effort: Effort, best: Incumbent) -> Found | None:
+    """The bound, and the steps from it to a plan; what is found where it has no solution."""
+    begun, first = time.perf_counter(), effort.first()
+    relaxed = run(m.prob, first.within(first.left()), mip=False)
+    if not relaxed.has_incumbent:
+        status, ray = relaxed.status, relaxed.ray
+        return Found(status, math.nan, relaxed.bound, {}, relaxed.interrupted, ray)
+    near_s = _NEAR_RUNS * (time.perf_counter() - begun) if effort.patient else 0.0
+    if not best.partial:
+        best.prove(relaxed.bound)
+        best.row_duals = best.row_duals or relaxed.row_duals
+    _near(m, relaxed, effort.part(_NEAR_SHARE, least_s=max(near_s, _LONGER_S)), best)
+    _around(m, effort.part(_AROUND_SHARE), best)
+    _whole(m, effort, best)
+    return None
 
 
 def is_worth_states(m: FleetModel) -> bool:
