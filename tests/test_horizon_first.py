@@ -12,7 +12,7 @@ import pytest
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance
 from test_horizon import two_futures
-from tokenfleet.mix.horizon import first, part, search
+from tokenfleet.mix.horizon import first, near, part, search
 from tokenfleet.mix.horizon.combine import combined, mean
 from tokenfleet.mix.horizon.first import first_plan
 from tokenfleet.mix.horizon.neighbours import improve
@@ -22,7 +22,7 @@ from tokenfleet.mix.model import FleetModel, build, frame_of, scale_limit
 from tokenfleet.mix.search.incumbent import Incumbent, value_of
 from tokenfleet.mix.solver.effort import Deadline, Effort
 from tokenfleet.mix.solver.highs import run
-from tokenfleet.problem_data import Horizon
+from tokenfleet.problem_data import Horizon, Systems
 from tokenfleet.verify.horizon import verify_horizon
 
 NO_TIME = replace(EXACT, time_limit_s=1e-9)
@@ -166,3 +166,21 @@ def test_a_part_of_few_whole_numbers_is_rounded_before_it_is_searched(
     result = solve_horizon("case", horizon, EXACT, part=found)
     assert asked
     assert result.npv_usd == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_relaxation_solved_again_is_that_of_the_model(seed: int) -> None:
+    """Limits are lowered one after another, and each time what a solver says that begins anew."""
+    m = model(Instance({**random_tree(seed), "power_kw": 40.0}).horizon())
+    moved = near._Moved(m, Effort.of(EXACT))
+    limits = [row for row in m.prob.constraints() if isinstance(m.rows[row.name], near.Power)]
+    columns = [v for v in m.of(Systems).values() if v.upBound]
+    for i, row in enumerate(limits[:3]):
+        row.constant += 8.0
+        columns[i].upBound /= 2.0
+        again = moved.solve(10.0, [*limits[: i + 1], *columns[: i + 1]])
+        anew = run(m.prob, EXACT, mip=False)
+        assert again.status == anew.status
+        if anew.has_incumbent:
+            assert again.value == pytest.approx(anew.value, rel=1e-7, abs=1e-6)
+            assert value_of(m, again.values) == pytest.approx(anew.value, rel=1e-7, abs=1e-6)

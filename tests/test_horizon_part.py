@@ -29,6 +29,7 @@ from tokenfleet.problem import build as built_from
 from tokenfleet.problem.over_time import tree_of
 from tokenfleet.problem_data import Horizon
 from tokenfleet.scenario.load import load_scenario
+from tokenfleet.verify import horizon_bound
 from tokenfleet.verify.bound import Checked
 from tokenfleet.verify.horizon import verify_horizon
 from tokenfleet.verify.horizon_bound import best_horizon_bound, check_horizon_bound
@@ -116,6 +117,20 @@ def test_the_bound_is_confirmed_by_other_means(seed: int, monkeypatch: pytest.Mo
         assert found.bound <= least + 1e-6 * max(1.0, abs(least))
     found = check_horizon_bound(problem, part.prices, part.bound, part.pairs)
     assert found == Checked(part.bound, "prices")
+
+
+def test_a_check_without_time_says_nothing_of_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the solver's own then, and nothing that half a check has added up."""
+    monkeypatch.setattr(parts, "LARGE", 0)
+    monkeypatch.setattr(horizon_bound, "_SECONDS", 0.0)
+    horizon = Instance(random_tree(1)).horizon()
+    part = part_of("case", horizon, Effort.of(EXACT))
+    assert part is not None
+    problem = combined("case", horizon)
+    found = check_horizon_bound(problem, part.prices, part.bound, part.pairs)
+    assert found == Checked(part.bound, "none")
+    found = check_horizon_bound(problem, part.prices, math.inf, part.pairs)
+    assert found == Checked(-math.inf, "none")
 
 
 @pytest.mark.parametrize(

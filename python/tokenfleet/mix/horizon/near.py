@@ -12,8 +12,10 @@ in use.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+import pulp
 
 from tokenfleet.mix.model import FleetModel, Label
 from tokenfleet.mix.model.index import Power, RackLimit, Supply
@@ -28,7 +30,8 @@ from tokenfleet.mix.search.rounding import (
     until_it_fits,
 )
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import Outcome, run
+from tokenfleet.mix.solver.growing import GrowingLp
+from tokenfleet.mix.solver.highs import Outcome, bound_of, compiled, relative_gap, run, sides_of
 from tokenfleet.problem_data import Racks, Replicas, Systems
 
 _LIMITS = (Power, RackLimit, Supply)
@@ -62,7 +65,38 @@ def rounded_to_fit(m: FleetModel, relaxed: Outcome, effort: Effort) -> dict[Repl
         passed.update(broken.keys())
         return replicas, [(x, e * 2.0 ** max(passed[x] - _OFTEN, 0)) for x, e in broken.items()]
 
-    return until_it_fits(m, relaxed, effort, rounded, attempts=_ATTEMPTS)
+    again = _Moved(m, effort).solve
+    return until_it_fits(m, relaxed, effort, rounded, attempts=_ATTEMPTS, again=again)
+
+
+class _Moved:
+    """The relaxation of a model whose limits move a little each time: each solve but the first
+    begins where the last one ended."""
+
+    def __init__(self, m: FleetModel, effort: Effort) -> None:
+        self.m, self.effort = m, effort
+        self.lp: GrowingLp | None = None
+
+    def solve(self, seconds: float, limits: Iterable[Limit]) -> Outcome:
+        """The relaxation, after these limits were moved."""
+        if self.lp is None:
+            self.lp = GrowingLp(self.m.prob, self.effort.options)
+        for limit in limits:
+            self._move(self.lp, limit)
+        answer = self.lp.solve(seconds, warm=False)
+        names = (v.name for v in self.lp.variables)
+        values = defaultdict(float, zip(names, answer.columns.tolist(), strict=False))
+        value, gap = answer.value, relative_gap(answer.value, answer.value)
+        return Outcome(answer.status, value, value, gap, False, answer.status, values)
+
+    def _move(self, lp: GrowingLp, limit: Limit) -> None:
+        if isinstance(limit, pulp.LpVariable):
+            low, up = bound_of(limit.lowBound, -math.inf), bound_of(limit.upBound, math.inf)
+            lp.bound(lp.column_index[limit.name], low, up)
+            return
+        row = lp.row_index[limit.name]
+        low, up = (float(side[0]) for side in sides_of(compiled(self.m.prob), [row]))
+        lp.limit(row, low, up)
 
 
 def _whole_replicas(m: FleetModel, values: Mapping[Label, float]) -> dict[Replicas, int]:

@@ -11,7 +11,7 @@ starts the exact search.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -29,6 +29,8 @@ from tokenfleet.problem_data import Flow, Racks, Replicas, Systems, Used
 Limit: TypeAlias = pulp.LpConstraint | pulp.LpVariable
 Lowered: TypeAlias = Mapping[Limit, float]  # by how much a limit stands lower than stated
 Broken: TypeAlias = Sequence[tuple[Limit, float]]  # limits, with the excess in their own unit
+#: Solves the relaxation again in so many seconds, after these limits were moved.
+Again: TypeAlias = Callable[[float, Iterable[Limit]], Outcome]
 _Rounded = TypeVar("_Rounded")
 
 ATTEMPTS = 12
@@ -74,19 +76,25 @@ def until_it_fits(
     rounded: Callable[[Outcome, Lowered], tuple[_Rounded, Broken] | None],
     *,
     attempts: int = ATTEMPTS,
+    again: Again | None = None,
 ) -> _Rounded | None:
     """What is rounded from a relaxation and breaks no limit; None if none was found.
 
     `rounded` makes it, and says which limits it breaks by how much where some are lowered. Those
-    are lowered a little more, and the relaxation is solved again; at the end all stand as before.
+    are lowered a little more, and the relaxation is solved again (by `again`, which may know where
+    the last one ended); at the end all stand as before.
     """
+
+    def afresh(seconds: float, _: Iterable[Limit]) -> Outcome:
+        return run(m.prob, effort.within(seconds), mip=False)
+
     lowered: dict[Limit, float] = {}
     try:
         for _ in range(attempts):
             made = rounded(relaxed, lowered)
             if made is None or not made[1]:
                 return None if made is None else made[0]
-            tighter = _solve_lowered(m, made[1], lowered, effort)
+            tighter = _solve_lowered(made[1], lowered, effort, again or afresh)
             if tighter is None:
                 return None
             relaxed = tighter
@@ -97,10 +105,7 @@ def until_it_fits(
 
 
 def _solve_lowered(
-    m: FleetModel,
-    broken: Broken,
-    lowered: dict[Limit, float],
-    effort: Effort,
+    broken: Broken, lowered: dict[Limit, float], effort: Effort, again: Again
 ) -> Outcome | None:
     """The relaxation with what was broken lowered, by less where nothing meets the limits then."""
     part = 1.1
@@ -110,7 +115,7 @@ def _solve_lowered(
             lowered[limit] = lowered.get(limit, 0.0) + part * excess
         if effort.left() <= 0:
             return None
-        relaxed = run(m.prob, effort.within(effort.left()), mip=False)
+        relaxed = again(effort.left(), lowered)
         if relaxed.has_incumbent:
             return relaxed
         for limit, excess in broken:

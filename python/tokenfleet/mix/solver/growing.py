@@ -92,6 +92,10 @@ class GrowingLp:
         """Move the bounds of a column."""
         self._solver.changeColBounds(column, low, up)
 
+    def limit(self, row: int, low: float, up: float) -> None:
+        """Move the sides of a row."""
+        self._solver.changeRowBounds(row, low, up)
+
     def add_columns(
         self, costs: Sequence[float], entries: Sequence[Sequence[tuple[int, float]]]
     ) -> None:
