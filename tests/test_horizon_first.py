@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from horizon_brute import Brute, random_tree
 from horizon_instance import EXACT, Instance
+from interrupts import strikes
 from test_horizon import two_futures
 from tokenfleet.mix.horizon import first, near, part, search
 from tokenfleet.mix.horizon.combine import combined, mean
@@ -86,6 +88,19 @@ def test_orders_that_are_decided_are_kept(of_any_size: None) -> None:
     horizon = Instance(two_futures()).horizon()
     found = solve_horizon("case", horizon, NO_TIME, fixed={(0, 0): 3.0})
     assert found.npv_usd == pytest.approx(30.0)
+
+
+def test_ctrl_c_in_the_mean_future_ends_with_its_plan(
+    of_any_size: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_exactly", strikes(search._exactly, 1))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        found = solve_horizon("case", Instance(two_futures()).horizon(), EXACT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert found.interrupted
+    assert found.npv_usd == pytest.approx(27.5)
 
 
 def steady(periods: int) -> Mapping[str, Any]:

@@ -39,7 +39,11 @@ def first_plan(
     m: FleetModel, chain: Problem, values: Mapping[Label, float], effort: Effort
 ) -> dict[str, float] | None:
     """The best plan of the tree with the numbers of its mean future before the first news, by name
-    of column; None where there is none."""
+    of column; None where there is none.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
     decided = _before_the_news(m, chain, values)
     if not all(_may_be(m.columns[label], n) for label, n in decided.items()):
         return None
@@ -47,7 +51,9 @@ def first_plan(
     is_open = any(v.cat == pulp.LpInteger and v.name not in names for v in m.columns.values())
     with bounded([(m.columns[label], n, n) for label, n in decided.items()]):
         outcome = run(m.prob, effort.within(effort.left(), gap=_GAP), mip=is_open)
-    return dict(outcome.values) if outcome.has_incumbent and not outcome.interrupted else None
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return dict(outcome.values) if outcome.has_incumbent else None
 
 
 def _may_be(column: pulp.LpVariable, number: float) -> bool:

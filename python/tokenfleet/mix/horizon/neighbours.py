@@ -21,7 +21,16 @@ from tokenfleet.mix.model.stock import node_of
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.search.neighbourhood import solve_around
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.problem_data import AtRisk, NodeCost, Tail, Unmet
+from tokenfleet.problem_data import (
+    AtRisk,
+    Held,
+    NodeCost,
+    Ordered,
+    Placed,
+    Systems,
+    Tail,
+    Unmet,
+)
 
 _PART = 0.7  # of the whole numbers, beyond which a neighbourhood is nearly the whole model
 _FINER = 20.0  # times finer than the wanted gap a neighbourhood is solved: its part of the cost is
@@ -92,6 +101,7 @@ def _whole(m: FleetModel) -> Iterator[Column]:
         if v.cat == pulp.LpInteger and not isinstance(label, _OF_ALL) and v.upBound != 0.0:
             pool = getattr(label, "pool", None)
             if pool is None:
+                assert isinstance(label, Systems | Ordered | Held | Placed)
                 pool = m.problem.offers[label.offer].pool
             yield m.problem.pools[pool].site, period_of(m, label), v
 

@@ -41,7 +41,8 @@ _WAITED_FOR = 0.03  # gap of a period whose time was over before it had a good p
 _LONGER_S = 5.0
 _NEAR_SHARE = 0.3  # of the time, for a plan near the relaxation of a large model, and
 _NEAR_RUNS = 12  # times that of the relaxation at least: what else comes first is far worse
-_AROUND_SHARE = 0.7  # of the time left, for improving that plan by site and period
+_AROUND_SHARE = 0.7  # of the time left, for improving the plan of a part by site and period
+_AROUND_WHOLE = 0.2  # the same where the model is the whole, which is still to be bounded better
 _ROUGH = 2e-3  # gap of one period at a time
 
 
@@ -63,9 +64,9 @@ def search_horizon(
     if start is not None:
         best.offer_plan(start)
     try:
-        if not best.partial:
+        if not (best.partial or _is_over(effort, best)):
             _by_states(m, effort, best, memory)
-        if best.plan is None or not (best.done() or effort.left() <= 0):
+        if not _is_over(effort, best):
             nothing = _from_relaxation(m, effort, best)
             if nothing is not None:
                 return nothing
@@ -83,6 +84,11 @@ def search_horizon(
     return best.found()
 
 
+def _is_over(effort: Effort, best: Incumbent) -> bool:
+    """Whether a plan is in hand that is good enough, or that the time leaves as it is."""
+    return best.plan is not None and (best.done() or effort.left() <= 0)
+
+
 def _from_relaxation(m: FleetModel, effort: Effort, best: Incumbent) -> Found | None:
     """The bound, and the steps from it to a plan; what is found where it has no solution."""
     begun, first = time.perf_counter(), effort.first()
@@ -95,7 +101,7 @@ def _from_relaxation(m: FleetModel, effort: Effort, best: Incumbent) -> Found | 
         best.prove(relaxed.bound)
         best.row_duals = best.row_duals or relaxed.row_duals
     _near(m, relaxed, effort.part(_NEAR_SHARE, least_s=max(near_s, _LONGER_S)), best)
-    _around(m, effort.part(_AROUND_SHARE), best)
+    _around(m, effort.part(_AROUND_SHARE if best.partial else _AROUND_WHOLE), best)
     _whole(m, effort, best)
     return None
 

@@ -227,34 +227,45 @@ def _searched(
     if m.problem.objective.goal.per is not None:
         found = _by_amount(search_ratio(m, effort, search_horizon), m.problem)
         return found if part is None else _without_proof(found, m, effort)
-    start = None if kin is None else kin.start(m)
+    start, stopped = None if kin is None else kin.start(m), False
     memory = None if kin is None else kin.memory
     is_built_whole = part is None or part.by_itself
     if start is None and free and effort.patient and is_built_whole and is_worth(m):
-        start = _by_mean_future(m, effort, part, memory)
+        start, stopped = _by_mean_future(m, effort, part, memory)
+        effort = effort.part(0.0) if stopped else effort
     if part is None:
-        return search_horizon(m, effort, start, watch=watch, memory=memory)
-    if part.by_itself:
+        found = search_horizon(m, effort, start, watch=watch, memory=memory)
+    elif part.by_itself:
         told = None if watch is None else _without_bound(watch)
         found = search_horizon(m, effort, start, watch=told, memory=memory)
-        return _without_proof(found, m, effort)
-    assert m.problem.horizon is not None
-    bound = max(bound_by(risk, part.bound, m.problem.horizon), part.at_risk)
-    return search_horizon(m, effort, start, watch=watch, bound=bound, memory=memory)
+        found = _without_proof(found, m, effort)
+    else:
+        assert m.problem.horizon is not None
+        bound = max(bound_by(risk, part.bound, m.problem.horizon), part.at_risk)
+        found = search_horizon(m, effort, start, watch=watch, bound=bound, memory=memory)
+    return replace(found, interrupted=found.interrupted or stopped)
 
 
 def _by_mean_future(
     m: FleetModel, effort: Effort, part: Part | None, memory: Memory | None
-) -> dict[str, float] | None:
-    """A plan by what the mean future decides before the first news; None where that is none."""
+) -> tuple[dict[str, float] | None, bool]:
+    """A plan by what the mean future decides before the first news, None where that is none; and
+    whether Ctrl-C ended the search for it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, and there is no plan.
+    """
     assert m.problem.horizon is not None
     chain, limit = mean(m.problem.horizon), effort.within(_CHAIN * effort.left(), gap=_CHAIN_GAP)
     try:
         kin = Kin(memory or Memory())
         found = solve_horizon(m.problem.name, chain, limit, part=part, kin=kin)
     except (InfeasibleError, NoPlanError):
-        return None
-    return first_plan(m, found.problem, found.values, effort.first())
+        return None, False
+    plan = first_plan(m, found.problem, found.values, effort.first())
+    if plan is None and found.interrupted:
+        raise KeyboardInterrupt
+    return plan, found.interrupted
 
 
 def _without_proof(found: Found, m: FleetModel, effort: Effort) -> Found:
