@@ -2,7 +2,8 @@
 
 1. A fleet with few states is searched by them (`states`), which bounds it best.
 2. Of another the relaxation is the bound. A small model goes to HiGHS whole. Of a large one a plan
-   near the relaxation is sought first (`near`). Where there is none it is made whole one period at
+   near the relaxation is sought first (`near`) and improved by site and period (`neighbours`), as
+   is one that is known before (`first`). Where there is none it is made whole one period at
    a time (relax and fix): numbers of the period are whole, those before stand, those after may be
    fractions. That is a plan early, and starts the exact search, which has the rest of the time.
 3. The numbers that are whole are fixed and the rest solved once more, so that a plan holds to the
