@@ -21,7 +21,7 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Case, case_of, load_case, with_scenario
 from tokenfleet.explanation.knobs import Knob, turned_built
 from tokenfleet.explanation.promises import Changes
-from tokenfleet.explanation.rows import Step, Worth
+from tokenfleet.explanation.rows import Step, Worth, step_between
 from tokenfleet.explanation.study import (
     PROVEN,
     WITHIN,
@@ -29,7 +29,6 @@ from tokenfleet.explanation.study import (
     OutOfTimeError,
     time_left,
 )
-from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import risk_of
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.explain import explain_horizon
@@ -331,7 +330,7 @@ class OverTime:
             return
         site = self.built.problem.sites[s].id
         everywhere = ask(f"power of {site}", partial(self._with_power, s, step, bounded))
-        worthless = everywhere is not None and self._worth(everywhere) == 0.0
+        worthless = everywhere is not None and self.step(step, everywhere, eases=True).worth == 0.0
         for t in bounded:
             name = next(node.name for node in self.tree.nodes if node.period == t)
             where = f"{site} in {name.split()[0]}"
@@ -343,7 +342,7 @@ class OverTime:
             row = Worth(
                 what="power", where=where, unit="kw", limit=min(limits[t]), steps=(), unlimited=None
             )
-            yield self._step(row, step, found)
+            yield self._eased(row, step, found)
 
     def _with_power(self, s: int, step: float, periods: Iterable[int]) -> Found:
         def more(node: Node) -> Node:
@@ -372,26 +371,23 @@ class OverTime:
             what="lead time", where=group, unit="months", limit=12.0 * max(leads), steps=(),
             unlimited=None,
         )  # fmt: skip
-        return [self._step(row, -1.0, found)]
+        assert found is not None  # today's plan still stands
+        return [self._eased(row, -1.0, found)]
 
-    def _worth(self, found: Found) -> float:
-        """What a plan saves; none where that is rounding."""
-        value = max(self.base.value - found.value, 0.0)
-        return 0.0 if value <= OPTIMAL_GAP * abs(self.base.value) else value
-
-    def _step(self, row: Worth, by: float, found: Found | None) -> Worth:
-        """The row with a step of a limit that got looser: today's plan still stands."""
+    def step(self, by: float, found: Found, *, eases: bool) -> Step:
+        """A step of a limit that got looser, or tighter, and what it saves."""
         base = self.base
-        assert found is not None
-        step = Step(
-            by=by,
-            worth=self._worth(found),
-            worth_low=finite(max(base.bound - found.value, 0.0)),
-            worth_high=finite(base.value - found.bound),
-            enough=None,
+        return step_between(
+            by,
+            (base.value, base.bound),
+            (found.value, found.bound),
+            noise=OPTIMAL_GAP * abs(base.value),
+            eases=eases,
             how=PROVEN if base.how == found.how == PROVEN else WITHIN,
         )
-        return row.model_copy(update={"steps": (step,)})
+
+    def _eased(self, row: Worth, by: float, found: Found) -> Worth:
+        return row.model_copy(update={"steps": (self.step(by, found, eases=True),)})
 
     # Offers
 

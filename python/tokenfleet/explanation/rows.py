@@ -7,8 +7,10 @@ positive, what costs something is negative, in the objective's own unit.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
+from tokenfleet.files.plain import finite
 from tokenfleet.plan.explored import UNIT, HowGot, Swing
 from tokenfleet.problem_data import ObjectiveKind
 from tokenfleet.schema.fields import Count, Flag, NonNegative, Number, Word, about, quantity
@@ -36,6 +38,38 @@ class Step(Row):
         "as in `unit`",
     )
     how: HowGot = about("How the figure was got")
+
+
+def step_between(
+    by: float,
+    before: tuple[float, float],
+    after: tuple[float, float],
+    *,
+    noise: float,
+    eases: bool | None,
+    how: HowGot,
+    relaxed: float | None = None,
+    enough: float | None = None,
+) -> Step:
+    """A change and what it saves, by the value and the bound of the plans `before` and `after` it.
+
+    Where it `eases` a limit, today's plan still stands and nothing can be lost; where it tightens
+    one (False), every plan was one before and nothing can be won, whatever gaps leave open; None:
+    either may be. What is within the `noise` of the solves is nothing.
+    """
+    least, most = 0.0 if eases else -math.inf, 0.0 if eases is False else math.inf
+    (value, bound), (other, other_bound) = before, after
+    worth = value - other
+    worth = 0.0 if abs(worth) <= noise else min(max(worth, least), most)
+    return Step(
+        by=by,
+        worth=worth,
+        worth_low=finite(min(max(bound - other, least), worth)),
+        worth_high=finite(max(min(value - other_bound, most), worth)),
+        relaxed=relaxed,
+        enough=enough,
+        how=how,
+    )
 
 
 class Worth(Row):

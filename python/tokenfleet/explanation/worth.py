@@ -20,7 +20,7 @@ from functools import partial
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.in_part import is_in_part
-from tokenfleet.explanation.rows import Step, Worth
+from tokenfleet.explanation.rows import Step, Worth, step_between
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Study
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
@@ -203,27 +203,20 @@ def _step(
     *,
     eases: bool | None = None,
 ) -> Step:
-    """A change and what it saves. Where it `eases` a limit, today's plan still stands and nothing
-    can be lost; where it tightens one (False), every plan was one before and nothing can be won,
-    whatever gaps leave open; None: either may be."""
-    if found is None:
-        return Step(
-            by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=study.base.how
-        )
+    """A change and what it saves; where it `eases` a limit, or tightens one, as in
+    `step_between`."""
     base = study.base
-    both = base.how == PROVEN and found.how == PROVEN
-    noise = max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9)
-    worth = base.loss - found.loss
-    least, most = 0.0 if eases else -math.inf, 0.0 if eases is False else math.inf
-    worth = 0.0 if abs(worth) <= noise else min(max(worth, least), most)
-    return Step(
-        by=by,
-        worth=worth,
-        worth_low=finite(min(max(base.bound - found.loss, least), worth)),
-        worth_high=finite(max(min(base.loss - found.bound, most), worth)),
+    if found is None:
+        return Step(by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=base.how)
+    return step_between(
+        by,
+        (base.loss, base.bound),
+        (found.loss, found.bound),
+        noise=max(_SAME, study.options.gap) * max(abs(base.loss), 1e-9),
+        eases=eases,
+        how=PROVEN if base.how == found.how == PROVEN else WITHIN,
         relaxed=study.relaxed_worth(found.problem),
         enough=enough,
-        how=PROVEN if both else WITHIN,
     )
 
 

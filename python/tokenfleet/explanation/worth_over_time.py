@@ -19,13 +19,10 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Looser, looser_promises
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import Step, Worth
-from tokenfleet.explanation.study import PROVEN, WITHIN
 from tokenfleet.explanation.worth import sizes_of
-from tokenfleet.files.plain import finite
 from tokenfleet.mix.model.family import ALL, Family
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
-from tokenfleet.mix.solver.highs import OPTIMAL_GAP
 from tokenfleet.problem_data import Node, OfferData, Pool
 
 _DEMAND = 0.01
@@ -207,20 +204,9 @@ def _of_reserve(asked: OverTime) -> Worth:
 
 
 def step(asked: OverTime, by: float, found: Found | None, *, eases: bool) -> Step:
-    """A change and what it saves: one that eases a limit costs nothing, since today's plan still
-    stands, and one that tightens it saves nothing."""
-    base = asked.base
+    """A change and what it saves; where it `eases` a limit, or tightens one, as in
+    `step_between`."""
     if found is None:
-        return Step(by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=base.how)
-    least, most = (0.0, math.inf) if eases else (-math.inf, 0.0)
-    worth = base.value - found.value
-    noise = OPTIMAL_GAP * abs(base.value)
-    worth = 0.0 if abs(worth) <= noise else min(max(worth, least), most)
-    return Step(
-        by=by,
-        worth=worth,
-        worth_low=finite(min(max(base.bound - found.value, least), worth)),
-        worth_high=finite(max(min(base.value - found.bound, most), worth)),
-        enough=None,
-        how=PROVEN if base.how == found.how == PROVEN else WITHIN,
-    )
+        how = asked.base.how
+        return Step(by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=how)
+    return asked.step(by, found, eases=eases)
