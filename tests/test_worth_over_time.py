@@ -11,9 +11,12 @@ import pytest
 
 import tokenfleet as tf
 from horizon_brute import Brute, random_tree
+from horizon_instance import Instance
 from test_flip_over_time import asked_of
+from test_horizon_part import relaxed
 from test_repairs_over_time import alone, levelised
 from tokenfleet.explanation.worth_over_time import worth_of_demand, worth_of_orders
+from tokenfleet.mix.horizon import part as parts
 from tokenfleet.mix.horizon.risk import Risk
 
 Scenario = dict[str, Any]
@@ -102,3 +105,39 @@ def test_orders_and_demand_over_time_equal_trying_everything(
     least = Brute(grown).least()
     assert math.isfinite(least)
     assert worth == pytest.approx(today - least / years, abs=2e-6 * today)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_worths_of_a_horizon_in_part_hold_what_trying_everything_says(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each range holds the worth that trying everything says, and beside it stands what the
+    relaxations of the whole trees say; one word tells how each was got."""
+    monkeypatch.setattr(parts, "LARGE", 0)
+    data = random_tree(seed)
+    asked = asked_of(data, monkeypatch, Risk())
+    assert asked.part is not None
+    years = asked.base.result.years
+    more, grown, lit = (copy.deepcopy(data) for _ in range(3))
+    more["offers"][0]["max_per_period"] += 1
+    for node in grown["nodes"]:
+        node["demand"] *= 1.01
+    (kw,) = {row.steps[0].by for row in asked.worths() if row.what == "power"}
+    first = data["nodes"][0]
+    lit["nodes"][0]["power_kw"] = data["power_kw"] + kw / first.get("power_factor", 1.0)
+    rows = {
+        "order limit": (worth_of_orders(asked, "buy"), more),
+        "demand": (worth_of_demand(asked, 0), grown),
+        "power": (next(row for row in asked.worths() if row.what == "power"), lit),
+    }
+    today, before = Brute(data).least(), relaxed(asked.tree)
+    for what, (row, other) in rows.items():
+        (step,), slack = row.steps, 3e-6 * today / years
+        worth = (today - Brute(other).least()) / years
+        low = -math.inf if step.worth_low is None else step.worth_low
+        assert low - slack <= worth <= step.worth_high + slack, what
+        saved = (before - relaxed(Instance(other).horizon())) / years
+        assert step.relaxed == pytest.approx(saved, abs=slack), what
+        words = ("re-solved and proven", "re-solved within gap", "relaxation")
+        assert step.how in words
+        assert step.how != "relaxation" or step.worth == 0.0

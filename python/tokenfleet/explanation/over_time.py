@@ -19,6 +19,7 @@ from tokenfleet.errors import InfeasibleError, SchemaError
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Case, case_of, load_case, with_scenario
+from tokenfleet.explanation.in_part import same_columns
 from tokenfleet.explanation.knobs import Knob, turned_built
 from tokenfleet.explanation.promises import Changes
 from tokenfleet.explanation.rows import Step, Worth, step_between
@@ -29,12 +30,13 @@ from tokenfleet.explanation.study import (
     OutOfTimeError,
     time_left,
 )
+from tokenfleet.files.plain import finite
 from tokenfleet.horizon.run import risk_of
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.facts import Memory
 from tokenfleet.mix.horizon.kin import Kin
-from tokenfleet.mix.horizon.part import elsewhere, part_of
+from tokenfleet.mix.horizon.part import Part, elsewhere, part_of
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, has_states, solve_horizon
 from tokenfleet.mix.model import Label, frame_of, scale_limit
 from tokenfleet.mix.model.columns import Term
@@ -67,6 +69,7 @@ UNIT = "USD per year, levelised"
 _MONTH = 1.0 / 12.0
 _CLOSER = 0.01  # of the plan's own gap, to which small fleets are compared
 _NONE = 1e-6  # of a system: rounding
+_UNSEEN = 2e-6  # of the value, to which relaxations of problems in part are solved
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class OverTime:
         self.part = part_of(built.problem.name, self.tree, Effort.of(options))
         self.memory = Memory()
         self.plans: list[Found] = []  # those of today's limits that were found so far
+        self._part_at: tuple[Horizon, Part | None] | None = None
         self._values: list[Mapping[Label, float]] = []
         self._without: dict[tuple[frozenset[str], frozenset[str]], Found | None] = {}
         if closer is not None and self.part is None and has_states(self.tree, self.risk):
@@ -203,9 +207,7 @@ class OverTime:
         options = self.effort(seconds).options
         if start is not None:
             options = replace(options, gap=self.gap)
-        part = self.part
-        if tree is not self.tree:
-            part = elsewhere(part, tree, Effort.of(options))
+        part = self.part_at(tree)
         plans = self._values if start is None else [*self._values, start]
         kin = Kin(self.memory, plans, holds or {}, more=more)
         changed = tree is not self.tree or bool(holds or at_least or orders or more)
@@ -235,6 +237,31 @@ class OverTime:
         limit = min(self.options.time_limit_s, left, seconds)
         effort = Effort.of(replace(self.options, time_limit_s=limit))
         return effort if math.isinf(seconds) else effort.impatient()
+
+    def part_at(self, tree: Horizon) -> Part | None:
+        """The part of a tree that is built, and the bound of all its pairs; worked out once for the
+        tree that was asked about last."""
+        if tree is self.tree or self.part is None:
+            return self.part
+        if self._part_at is None or self._part_at[0] is not tree:
+            left = min(self.options.time_limit_s, time_left(self.deadline))
+            effort = Effort.of(replace(self.options, time_limit_s=left))
+            if same_columns(self.tree.nodes[0].problem, tree.nodes[0].problem):
+                part = elsewhere(self.part, tree, effort)
+            else:
+                part = part_of(self.problem.name, tree, effort)
+            self._part_at = (tree, part)
+        return self._part_at[1]
+
+    def relaxed_worth(self, tree: Horizon) -> float | None:
+        """What a changed tree saves where systems need not be whole, USD a year, levelised; None
+        where that is not known by itself: of trees that are built whole, and of a tail."""
+        part = self.part_at(tree)
+        known = [of.bound for of in (self.part, part) if of is not None]
+        if len(known) < 2 or self.risk.counts_the_bad or not all(map(math.isfinite, known)):
+            return None
+        before, after = known
+        return (before - after) / self.base.result.years
 
     def tried(
         self,
@@ -276,21 +303,23 @@ class OverTime:
     ) -> Found | None:
         """The best plan of the scenario with other fields; None where there is none. Layouts and
         prices are evaluated `anew`, unless only dates of offers differ."""
+        tree = self.tree_with(changes, anew=anew)
+        return None if tree is None else self.tried(tree, seconds=seconds)
+
+    def tree_with(self, changes: Changes, *, anew: bool = False) -> Horizon | None:
+        """The tree of the scenario with other fields; None where nothing can serve it."""
         loaded = with_scenario(self.built.loaded, **changes)
         same = changes.keys() == {"offers"} and not anew
         built = replace(self.built, loaded=loaded) if same else build_problem(loaded)
         try:
             require_candidates(built)
-            return self.solved(tree_of(built), seconds=seconds)
+            return tree_of(built)
         except InfeasibleError:
             return None
 
-    def again(
-        self, change: Callable[[Node], Node], holds: Mapping[Label, float] | None = None
-    ) -> Found | None:
-        """The best plan with every node changed; None where there is none."""
-        nodes = tuple(change(node) for node in self.tree.nodes)
-        return self.tried(replace(self.tree, nodes=nodes), holds)
+    def changed(self, change: Callable[[Node], Node]) -> Horizon:
+        """The tree with every node changed."""
+        return replace(self.tree, nodes=tuple(map(change, self.tree.nodes)))
 
     def levelised_items(self) -> dict[str, float]:
         """The best plan's cost by item, USD a year: each year of each node at its weight."""
@@ -319,38 +348,35 @@ class OverTime:
             what = f"a month of lead time of {group}"
             yield from ask(what, partial(self._leads, group)) or ()
 
-    def _power(self, s: int, step: float, ask: Ask) -> Iterator[Worth]:
+    def _power(self, s: int, kw: float, ask: Ask) -> Iterator[Worth]:
         """A step of power at a site in each period, in all its outlooks; where a step in all
         periods is worth nothing, no solve is spent on each."""
         limits: dict[int, list[float]] = {}
         for node in self.tree.nodes:
             limits.setdefault(node.period, []).append(node.problem.sites[s].power_limit_kw)
-        bounded = [t for t, kw in limits.items() if all(map(math.isfinite, kw))]
+        bounded = [t for t, most in limits.items() if all(map(math.isfinite, most))]
         if not bounded:
             return
         site = self.built.problem.sites[s].id
-        everywhere = ask(f"power of {site}", partial(self._with_power, s, step, bounded))
-        worthless = everywhere is not None and self.step(step, everywhere, eases=True).worth == 0.0
+        everywhere = ask(f"power of {site}", partial(self._with_power, s, kw, bounded))
+        worthless = everywhere is not None and everywhere.worth == 0.0 and not everywhere.relaxed
         for t in bounded:
             name = next(node.name for node in self.tree.nodes if node.period == t)
             where = f"{site} in {name.split()[0]}"
-            found = everywhere
+            step = everywhere
             if not worthless:
-                found = ask(f"power of {where}", partial(self._with_power, s, step, [t]))
-            if found is None:
-                continue
-            row = Worth(
-                what="power", where=where, unit="kw", limit=min(limits[t]), steps=(), unlimited=None
-            )
-            yield self._eased(row, step, found)
+                step = ask(f"power of {where}", partial(self._with_power, s, kw, [t]))
+            if step is not None:
+                yield Worth(
+                    what="power", where=where, unit="kw", limit=min(limits[t]), steps=(step,),
+                    unlimited=None,
+                )  # fmt: skip
 
-    def _with_power(self, s: int, step: float, periods: Iterable[int]) -> Found:
+    def _with_power(self, s: int, kw: float, periods: Iterable[int]) -> Step:
         def more(node: Node) -> Node:
-            return _with_site(node, s, step) if node.period in periods else node
+            return _with_site(node, s, kw) if node.period in periods else node
 
-        found = self.again(more)
-        assert found is not None
-        return found
+        return self.eased(kw, self.changed(more))
 
     def _leads(self, group: str) -> list[Worth]:
         offers = self.offers(group)
@@ -366,17 +392,37 @@ class OverTime:
             lead = 0.0 if lead < 1e-9 else lead
             return replace(offer, stock=replace(offer.stock, lead=lead))
 
-        found = self.again(lambda node: _with_offers(node, sooner))
+        step = self.eased(-1.0, self.changed(lambda node: _with_offers(node, sooner)))
         row = Worth(
-            what="lead time", where=group, unit="months", limit=12.0 * max(leads), steps=(),
+            what="lead time", where=group, unit="months", limit=12.0 * max(leads), steps=(step,),
             unlimited=None,
         )  # fmt: skip
-        assert found is not None  # today's plan still stands
-        return [self._eased(row, -1.0, found)]
+        return [row]
 
-    def step(self, by: float, found: Found, *, eases: bool) -> Step:
-        """A step of a limit that got looser, or tighter, and what it saves."""
+    def eased(
+        self, by: float, tree: Horizon, *, seconds: float = math.inf, seen: bool = True
+    ) -> Step:
+        """What a tree with a looser limit saves. Of a tree built in part what relaxations say to be
+        less than the plan's gap is left at that, unless they do not see (`seen`) the limit."""
+        base, relaxed = self.base, self.relaxed_worth(tree) if seen else None
+        if relaxed is not None and relaxed <= base.value - base.bound:
+            noise = _UNSEEN * abs(base.value)
+            most = finite(base.value - base.bound + max(relaxed, 0.0))
+            return Step(
+                by=by, worth=0.0, worth_low=0.0, worth_high=most, enough=None, how="relaxation",
+                relaxed=relaxed if relaxed > noise else 0.0,
+            )  # fmt: skip
+        return self.step(by, self.tried(tree, seconds=seconds), eases=True, relaxed=relaxed)
+
+    def step(
+        self, by: float, found: Found | None, *, eases: bool, relaxed: float | None = None
+    ) -> Step:
+        """A change and what it saves: of a limit that got looser, or tighter, and a plan then."""
         base = self.base
+        if found is None:
+            return Step(
+                by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=base.how
+            )
         return step_between(
             by,
             (base.value, base.bound),
@@ -384,10 +430,8 @@ class OverTime:
             noise=OPTIMAL_GAP * abs(base.value),
             eases=eases,
             how=PROVEN if base.how == found.how == PROVEN else WITHIN,
+            relaxed=relaxed,
         )
-
-    def _eased(self, row: Worth, by: float, found: Found) -> Worth:
-        return row.model_copy(update={"steps": (self.step(by, found, eases=True),)})
 
     # Offers
 

@@ -61,7 +61,6 @@ _MOST_FIRST: Mapping[str, Callable[[Any], float]] = {
     "measure": lambda row: -row.value,
 }
 _NO_ENERGY = "the energy price that flips something is not asked of a horizon this large"
-_POWER_ALONE = "of a horizon this large, power and lead times are asked what they are worth"
 _NO_RANGES = "how far prices may move is not asked of a horizon this large: its gap hides it"
 _NO_PREMIUM = "premiums of precisions are of one year"
 
@@ -137,10 +136,7 @@ class SessionOverTime:
 
     def _worth(self) -> Iterator[Worth]:
         yield from self.asked.worths(self.about, self._ask)
-        if self.asked.part is None:
-            yield from limits_over_time(self.asked, self.about, self._ask)
-        else:
-            self.notes.append(_POWER_ALONE)
+        yield from limits_over_time(self.asked, self.about, self._ask)
 
     def _ranges(self) -> Iterator[PriceRange]:
         if self.asked.part is None:

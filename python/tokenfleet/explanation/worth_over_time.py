@@ -17,16 +17,17 @@ from functools import partial
 from tokenfleet.explanation.about import EVERYTHING, About
 from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.case import Looser, looser_promises
-from tokenfleet.explanation.over_time import Found, OverTime
-from tokenfleet.explanation.rows import Step, Worth
+from tokenfleet.explanation.over_time import OverTime
+from tokenfleet.explanation.rows import Worth
 from tokenfleet.explanation.worth import sizes_of
 from tokenfleet.mix.model.family import ALL, Family
 from tokenfleet.mix.model.limits import FAMILIES
 from tokenfleet.mix.result import tokens_per_year
-from tokenfleet.problem_data import Node, OfferData, Pool
+from tokenfleet.problem_data import Horizon, Node, OfferData, Pool
 
 _DEMAND = 0.01
 _ONE_S = 20.0  # for the plan of one question; today's plan mostly stands, and is where it begins
+_ONE_IN_PART_S = 60.0  # of a large horizon, whose first plan takes longer
 Question = Callable[[], Worth | None]
 
 
@@ -77,19 +78,19 @@ def _pools(asked: OverTime) -> list[Pool]:
 
 
 def _of_promise(asked: OverTime, move: Looser) -> Worth:
-    found = asked.with_scenario(move.changes, seconds=_ONE_S)
-    return _row(asked, (move.what, move.where, move.unit), move.limit, move.step, found)
+    tree = asked.tree_with(move.changes)
+    assert tree is not None  # what serves today does so within a looser promise
+    return _row(asked, (move.what, move.where, move.unit), move.limit, move.step, tree)
 
 
 def _row(
-    asked: OverTime, named: tuple[str, str, str], limit: float, by: float, found: Found | None
-) -> Worth:
+    asked: OverTime, named: tuple[str, str, str], limit: float, by: float, tree: Horizon,
+    *, seen: bool = True,
+) -> Worth:  # fmt: skip
     """A limit that is looser by one step: what it is, of what, and its unit."""
     what, where, unit = named
-    return Worth(
-        what=what, where=where, unit=unit, limit=limit, unlimited=None,
-        steps=(step(asked, by, found, eases=True),),
-    )  # fmt: skip
+    step = asked.eased(by, tree, seconds=_seconds(asked), seen=seen)
+    return Worth(what=what, where=where, unit=unit, limit=limit, unlimited=None, steps=(step,))
 
 
 def _of_limit(asked: OverTime, family: Family, name: str) -> Worth:
@@ -105,14 +106,13 @@ def _of_limit(asked: OverTime, family: Family, name: str) -> Worth:
         replace(node, problem=family.moved(node.problem, places[u], by)) if u in places else node
         for u, node in enumerate(asked.tree.nodes)
     ]
-    found = asked.tried(replace(asked.tree, nodes=tuple(nodes)), seconds=_ONE_S)
-    return _row(asked, (family.words, name, family.unit.name), place.limit, by, found)
+    tree, named = replace(asked.tree, nodes=tuple(nodes)), (family.words, name, family.unit.name)
+    return _row(asked, named, place.limit, by, tree, seen=family.may_grow())
 
 
-def _again(asked: OverTime, change: Callable[[Node], Node]) -> Found | None:
-    """The best plan with every node changed, in the time of one question."""
-    nodes = tuple(map(change, asked.tree.nodes))
-    return asked.tried(replace(asked.tree, nodes=nodes), seconds=_ONE_S)
+def _seconds(asked: OverTime) -> float:
+    """The time of one question."""
+    return _ONE_S if asked.part is None else _ONE_IN_PART_S
 
 
 def _capex(node: Node) -> float:
@@ -131,7 +131,7 @@ def _of_capital(asked: OverTime) -> Worth | None:
         return node if usd is None else replace(node, capex_budget_usd=usd + by)
 
     least = min(map(_capex, asked.tree.nodes))
-    return _row(asked, ("capex budget", "each period", "USD"), least, by, _again(asked, more))
+    return _row(asked, ("capex budget", "each period", "USD"), least, by, asked.changed(more))
 
 
 def _delivered(asked: OverTime, group: str) -> float:
@@ -155,7 +155,7 @@ def worth_of_orders(asked: OverTime, group: str) -> Worth:
         return replace(node, problem=replace(node.problem, offers=offers))
 
     limit = _delivered(asked, group)
-    return _row(asked, ("order limit", group, "systems"), limit, 1.0, _again(asked, changed))
+    return _row(asked, ("order limit", group, "systems"), limit, 1.0, asked.changed(changed))
 
 
 def worth_of_demand(asked: OverTime, w: int) -> Worth:
@@ -166,7 +166,9 @@ def worth_of_demand(asked: OverTime, w: int) -> Worth:
         rows[w] = replace(rows[w], demand_rps=rows[w].demand_rps * (1.0 + _DEMAND))
         return replace(node, problem=replace(node.problem, workloads=tuple(rows)))
 
-    found, base = _again(asked, more), asked.base
+    base, tree = asked.base, asked.changed(more)
+    found = asked.tried(tree, seconds=_seconds(asked))
+    by = 100.0 * _DEMAND
     marginal = None
     if found is not None:
         before, after = (
@@ -177,7 +179,7 @@ def worth_of_demand(asked: OverTime, w: int) -> Worth:
         marginal = usd * 1e6 / (after - before) if after > before else None
     return Worth(
         what="demand", where=asked.problem.workloads[w].id, unit="%", limit=None, unlimited=None,
-        steps=(step(asked, 100.0 * _DEMAND, found, eases=False),),
+        steps=(asked.step(by, found, eases=False, relaxed=asked.relaxed_worth(tree)),),
         marginal_usd_per_mtok_output=marginal,
     )  # fmt: skip
 
@@ -193,20 +195,11 @@ def _of_reserve(asked: OverTime) -> Worth:
         )
         return replace(node, problem=replace(node.problem, pools=pools))
 
-    steps = [
-        step(asked, by, _again(asked, partial(spare, by=by)), eases=by < 0)
-        for by in ((-1, 1) if kept else (1,))
-    ]
+    steps = []
+    for by in (-1, 1) if kept else (1,):
+        found = asked.tried(asked.changed(partial(spare, by=by)), seconds=_seconds(asked))
+        steps.append(asked.step(by, found, eases=by < 0))
     return Worth(
         what="reserve of each used pool", where=ALL, unit="systems", limit=kept, unlimited=None,
         steps=tuple(steps),
     )  # fmt: skip
-
-
-def step(asked: OverTime, by: float, found: Found | None, *, eases: bool) -> Step:
-    """A change and what it saves; where it `eases` a limit, or tightens one, as in
-    `step_between`."""
-    if found is None:
-        how = asked.base.how
-        return Step(by=by, worth=None, worth_low=None, worth_high=None, enough=None, how=how)
-    return asked.step(by, found, eases=eases)
