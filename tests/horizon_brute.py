@@ -192,6 +192,10 @@ class Brute:
 
     def run(self, node: dict[str, Any], here: list[Lot], t: int) -> float:
         """What the period costs with what is there, and with what is added for it."""
+        return min((usd for _, usd in self.runs(node, here, t)), default=math.inf)
+
+    def runs(self, node: dict[str, Any], here: list[Lot], t: int) -> Iterator[tuple[int, float]]:
+        """The same for each number of systems that may be added on demand."""
         start, end = self.starts[t], self.starts[t + 1]
         weight, total, kw = self.weight(start, end), 0.0, 0.0
         free = dear = 0.0  # capacity without and with a cost of its use
@@ -214,7 +218,6 @@ class Brute:
                 run = run[min(age, len(run) - 1)] if isinstance(run, list) else run
                 total += run * lot.count * weight
         limit = node.get("power_kw", self.data["power_kw"]) * node.get("power_factor", 1.0)
-        best = math.inf
         kinds = {row["kind"]: row for row in self.offers}
         hosted = "api" in kinds
         api_usd = kinds.get("api", {"price": 0.0})["price"]
@@ -229,8 +232,7 @@ class Brute:
             if left > through and not hosted:
                 continue
             usd = 55.0 * n + use_usd * through + api_usd * (left - through)
-            best = min(best, usd * weight)
-        return total + best
+            yield n, total + usd * weight
 
     def end_value(self, here: list[Lot]) -> float:
         """What stands at the end is worth so much."""

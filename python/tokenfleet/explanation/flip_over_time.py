@@ -29,6 +29,7 @@ from tokenfleet.explanation.asking import Ask, plainly
 from tokenfleet.explanation.moving_over_time import Target, targets_about
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import FlipPrice
+from tokenfleet.explanation.share_over_time import taken_over_time
 from tokenfleet.explanation.study import PROVEN, WITHIN
 from tokenfleet.files.plain import finite
 from tokenfleet.mix.model import Label
@@ -45,13 +46,13 @@ def flips_over_time(
     """The price at which everything that has one and is asked about enters the plan, or leaves
     it."""
     for target in targets_about(asked, about):
-        found = ask(f"flip price of {target.name}", partial(flip_over_time, target))
+        found = ask(f"flip price of {target.name}", partial(flip_over_time, target, ask))
         if found is not None:
             yield found
 
 
-def flip_over_time(target: Target) -> FlipPrice:
-    """The flip price of one of them.
+def flip_over_time(target: Target, ask: Ask = plainly) -> FlipPrice:
+    """The flip price of one of them, and those at which it takes a tenth and half of the fleet.
 
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
@@ -71,6 +72,8 @@ def flip_over_time(target: Target) -> FlipPrice:
             solves=asked.solves - begun, how=PROVEN if search.exact else WITHIN,
         )  # fmt: skip
     never = not chosen and found.at <= 0
+    ends = (1.0 - found.at, 1.0 - found.most)
+    takes = () if never else tuple(taken_over_time(target, found.without, found.plan, ends, ask))
     return FlipPrice(
         kind=target.kind,
         name=target.name,
@@ -84,6 +87,7 @@ def flip_over_time(target: Target) -> FlipPrice:
         unit=target.unit,
         systems_with={} if never else dict(found.plan.systems),
         systems_without=dict(found.without.systems),
+        takes=takes,
         solves=asked.solves - begun,
         how=found.how,
     )

@@ -16,6 +16,7 @@ from tokenfleet.explanation.menu import SHARES
 from tokenfleet.explanation.over_time import Found, OverTime
 from tokenfleet.explanation.rows import MenuItem
 from tokenfleet.explanation.study import PROVEN, WITHIN
+from tokenfleet.explanation.wishes_over_time import less_over_time
 from tokenfleet.files.plain import listed
 from tokenfleet.problem_data import OfferData, Problem
 
@@ -28,7 +29,8 @@ Kind = Callable[[OfferData], str]
 def menu_over_time(
     asked: OverTime, vendors: Mapping[str, str], ask: Ask = plainly
 ) -> Iterator[MenuItem]:
-    """Plans with fewer offers, types, vendors or sites; `vendors` are by system type."""
+    """Plans with fewer offers, types, vendors or sites, and those with less of something
+    (`wishes_over_time`); `vendors` are by system type."""
     problem = asked.built.problem
 
     def system(offer: OfferData) -> str:
@@ -42,6 +44,7 @@ def menu_over_time(
     }
     for wish, (unit, kind) in wishes.items():
         yield from _Wish(asked, problem, wish, unit, kind, ask).items()
+    yield from less_over_time(asked, ask)
 
 
 @dataclass(frozen=True)

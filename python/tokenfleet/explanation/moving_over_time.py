@@ -9,16 +9,17 @@ more to pay: budgets hold at today's prices, and nodes that do not know the inpu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from tokenfleet.errors import SolverError
 from tokenfleet.explanation.about import About
 from tokenfleet.explanation.knobs import Knob, turned_built
-from tokenfleet.explanation.over_time import Found, OverTime
+from tokenfleet.explanation.over_time import Found, OverTime, bare_model
 from tokenfleet.explanation.rows import Kind
 from tokenfleet.mix.horizon.combine import combined
+from tokenfleet.mix.horizon.kin import Row
 from tokenfleet.mix.horizon.risk import Risk
 from tokenfleet.mix.horizon.solve import Orders
 from tokenfleet.mix.model import Label, build, frame_of, scale_limit
@@ -74,15 +75,18 @@ class Moving:
         factor: float,
         holds: Mapping[Label, float] | None = None,
         orders: Orders | None = None,
+        rows: Sequence[Row] = (),
     ) -> Found | None:
-        """The best plan at so many times the input; of those that hold something, or place just
-        these orders."""
+        """The best plan at so many times the input; of those that hold something, keep some rows,
+        or place just these orders."""
         asked = self.asked
         if asked.part is None:
             more = [replace(term, usd=(factor - 1.0) * term.usd) for term in self.terms]
-            found = asked.tried(asked.tree, holds, orders=orders, more=more, seconds=self.seconds)
+            found = asked.tried(
+                asked.tree, holds, orders=orders, more=more, rows=rows, seconds=self.seconds
+            )
         else:
-            found = asked.tried(self.tree_at(factor), holds, orders=orders)
+            found = asked.tried(self.tree_at(factor), holds, orders=orders, rows=rows)
         if found is None:
             return None
         return asked.of_today(found, (1.0 - factor) * self.paid(found))
@@ -320,10 +324,7 @@ def _free(offer: OfferData, offers: frozenset[str]) -> OfferData:
 
 def _terms(tree: Horizon) -> list[Term]:
     """What orders, systems and APIs cost over a tree, whatever runs on them."""
-    problem = combined("", tree)
-    frame = frame_of(problem, scale_limit(problem), every_system=True)
-    every, relax = range(len(problem.pools)), frozenset({"demand"})
-    m = build(problem, pairs=frozenset(), pools=every, frame=frame, relax=relax)
+    m = bare_model(tree)
     summed: dict[tuple[str, Label, int | None], Term] = {}
     for term in m.terms:
         known = summed.get(_key(term))

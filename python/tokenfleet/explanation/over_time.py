@@ -35,10 +35,10 @@ from tokenfleet.horizon.run import risk_of
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.facts import Memory
-from tokenfleet.mix.horizon.kin import Kin
+from tokenfleet.mix.horizon.kin import Kin, Row
 from tokenfleet.mix.horizon.part import Part, elsewhere, part_of
 from tokenfleet.mix.horizon.solve import HorizonResult, Orders, has_states, solve_horizon
-from tokenfleet.mix.model import Label, frame_of, scale_limit
+from tokenfleet.mix.model import FleetModel, Label, build, frame_of, scale_limit
 from tokenfleet.mix.model.columns import Term
 from tokenfleet.mix.result import tokens_per_year
 from tokenfleet.mix.solve import NoPlanError
@@ -81,6 +81,11 @@ class Found:
     systems: Mapping[str, int] = field(repr=False)
     result: HorizonResult = field(repr=False)
     today: float = math.nan  # what it costs at today's prices, where it is a plan of today
+
+    @property
+    def loss(self) -> float:
+        """Its value: over time a cost is explained."""
+        return self.value
 
     @property
     def how(self) -> HowGot:
@@ -191,13 +196,14 @@ class OverTime:
         *,
         orders: Orders | None = None,
         more: Sequence[Term] = (),
+        rows: Sequence[Row] = (),
         start: Mapping[Label, float] | None = None,
         seconds: float = math.inf,
     ) -> Found:
         """The best plan of a tree, of those in which columns `holds` add up to one at least, and
-        orders are `at_least` so many, or `orders` just so many; with costs of columns `more`. From
-        a plan to `start` from it is solved to the gap that was asked for, and no closer, in so many
-        `seconds` at most.
+        orders are `at_least` so many, or `orders` just so many, and `rows` add up to so much at
+        least; with costs of columns `more`. From a plan to `start` from it is solved to the gap
+        that was asked for, and no closer, in so many `seconds` at most.
 
         Raises:
             InfeasibleError: there is none.
@@ -209,8 +215,8 @@ class OverTime:
             options = replace(options, gap=self.gap)
         part = self.part_at(tree)
         plans = self._values if start is None else [*self._values, start]
-        kin = Kin(self.memory, plans, holds or {}, more=more)
-        changed = tree is not self.tree or bool(holds or at_least or orders or more)
+        kin = Kin(self.memory, plans, holds or {}, rows, more=more)
+        changed = tree is not self.tree or bool(holds or rows or at_least or orders or more)
         patient = not changed  # the plan itself is waited for, a question may be too hard
         try:
             found = solve_horizon(
@@ -271,16 +277,29 @@ class OverTime:
         *,
         orders: Orders | None = None,
         more: Sequence[Term] = (),
+        rows: Sequence[Row] = (),
         start: Mapping[Label, float] | None = None,
         seconds: float = math.inf,
     ) -> Found | None:
         """The best plan of a tree, as `solved`; None where there is none."""
         try:
             return self.solved(
-                tree, holds, at_least, orders=orders, more=more, start=start, seconds=seconds
+                tree,
+                holds,
+                at_least,
+                orders=orders,
+                more=more,
+                rows=rows,
+                start=start,
+                seconds=seconds,
             )
         except InfeasibleError:
             return None
+
+    @cached_property
+    def bare(self) -> FleetModel:
+        """A model of the tree with the columns of every offer, and of no pair."""
+        return bare_model(self.tree)
 
     def why_none(self) -> InfeasibleError:
         """The error that says what is short, in which period, where there is no plan."""
@@ -477,6 +496,14 @@ class OverTime:
     def offers(self, group: str) -> frozenset[str]:
         """The offers that are stated under a name, one for each site."""
         return frozenset(o.id for o in self.built.problem.offers if o.stated_as == group)
+
+
+def bare_model(tree: Horizon) -> FleetModel:
+    """A model of a tree with the columns of every offer, and of no pair."""
+    problem = combined("", tree)
+    frame = frame_of(problem, scale_limit(problem), every_system=True)
+    every, relax = range(len(problem.pools)), frozenset({"demand"})
+    return build(problem, pairs=frozenset(), pools=every, frame=frame, relax=relax)
 
 
 def _systems(found: HorizonResult) -> dict[str, int]:

@@ -22,7 +22,7 @@ from tokenfleet.explanation.in_part import Values
 from tokenfleet.explanation.ranges import Range
 from tokenfleet.explanation.reach import Reached
 from tokenfleet.explanation.share import SHARES, Taken
-from tokenfleet.explanation.study import WITHIN, HardSolveError, Study
+from tokenfleet.explanation.study import WITHIN, Answer, HardSolveError, Study
 from tokenfleet.problem_data import SECONDS_PER_HOUR, Api, Systems
 
 _WITHIN = 0.01  # of the best plan's cost, by which a plan may be dearer in its range
@@ -107,7 +107,7 @@ class _Shares:
     at: At
     known: dict[float, float] = field(default_factory=dict)  # share of the relaxation, by discount
 
-    def reached(self, share: float, first: float) -> Reached:
+    def reached(self, share: float, first: float) -> Reached[Answer]:
         """The discount from which on it takes a share, `first` being that at which it enters."""
         if self._relaxed(_FREE) < share:
             return Reached(None, -math.inf, "relaxation")

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from tokenfleet.explanation.study import PROVEN, WITHIN, Answer, Bound, Study
 from tokenfleet.mix.model import Label
@@ -32,8 +33,23 @@ _STEPS = 40
 _STILL = 1e-7  # of the loss, by which a plan is no better
 
 
+class Planned(Protocol):
+    """A plan with its loss, and the bound below which none was where it was found."""
+
+    @property
+    def loss(self) -> float:
+        """Its loss where it was found."""
+
+    @property
+    def bound(self) -> float:
+        """No plan had a lower one there."""
+
+
+P = TypeVar("P", bound=Planned)
+
+
 @dataclass(frozen=True)
-class Reached:
+class Reached(Generic[P]):
     """The least t at which a best plan keeps the condition; None: at none up to the most.
 
     Proven: below `low` none does; at `at` the plan is one that does.
@@ -42,7 +58,7 @@ class Reached:
     at: float | None
     low: float
     how: HowGot
-    plan: Answer | None = field(default=None, repr=False)
+    plan: P | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,22 @@ class Line:
         if self.slope <= other.slope:
             return math.inf
         return (self.loss - other.loss) / (self.slope - other.slope)
+
+
+class Plans(Protocol[P]):
+    """Plans as an input moves, and the condition that some of them keep."""
+
+    def line(self, plan: P) -> Line:
+        """The loss of a plan as the input moves."""
+
+    def known(self) -> list[P]:
+        """All that were found so far."""
+
+    def keeps(self, plan: P) -> bool:
+        """Whether a plan keeps the condition."""
+
+    def least(self, t: float, start: P | None, *, keeping: bool) -> P | None:
+        """The plan with the least loss there, of all or of those that keep the condition."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +133,29 @@ class Mover:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Keeping:
+    """Plans of one year, and those of them that keep rows and leave columns at zero."""
+
+    mover: Mover
+    rows: Sequence[Bound]
+    closed: Sequence[Label]
+
+    def line(self, plan: Answer) -> Line:
+        return self.mover.line(plan)
+
+    def known(self) -> list[Answer]:
+        return self.mover.study.known()
+
+    def keeps(self, plan: Answer) -> bool:
+        return plan.keeps(self.rows, self.closed)
+
+    def least(self, t: float, start: Answer | None, *, keeping: bool) -> Answer | None:
+        if not keeping:
+            return self.mover.least(t, start=start)
+        return self.mover.least(t, self.rows, self.closed, start)
+
+
 def reach(
     mover: Mover,
     first: Answer,
@@ -108,7 +163,7 @@ def reach(
     *,
     rows: Sequence[Bound] = (),
     closed: Sequence[Label] = (),
-) -> Reached:
+) -> Reached[Answer]:
     """The least t up to `most` at which a best plan keeps the rows and leaves `closed` at zero.
 
     `first` is a plan that is best before and does not keep them.
@@ -116,80 +171,93 @@ def reach(
     Raises:
         OutOfTimeError, KeyboardInterrupt: before it was found.
     """
-    known = mover.study.known(rows, closed)
-    return _Reach(mover, most, rows, closed, known).found(mover.line(first))
+    return reached(_Keeping(mover, rows, closed), first, most)
+
+
+def reached(plans: Plans[P], first: P, most: float) -> Reached[P]:
+    """The least t up to `most` at which a best plan keeps the condition, as `reach`.
+
+    Raises:
+        OutOfTimeError, KeyboardInterrupt: before it was found.
+    """
+    keeping = [plan for plan in plans.known() if plans.keeps(plan)]
+    return _Reach(plans, most, keeping).found(plans.line(first))
 
 
 @dataclass
-class _Reach:
-    mover: Mover
+class _Reach(Generic[P]):
+    plans: Plans[P]
     most: float
-    rows: Sequence[Bound]
-    closed: Sequence[Label]
-    known: list[Answer]
+    keeping: list[P]  # plans that keep the condition
     missing: float = 0.0  # of the loss, that bounds leave open
 
-    def found(self, before: Line) -> Reached:
+    def found(self, before: Line) -> Reached[P]:
         """The point after which the condition is kept, going from better plan to better plan."""
         still, low = _STILL * max(abs(before.loss), 1e-9), -math.inf
-        first: Answer | None = None  # proven: of those that keep it, none meets the line sooner
+        first: P | None = None  # proven: of those that keep it, none meets the line sooner
         for _ in range(_STEPS):
             plan = self._soonest(before) or self._far(before)
             if plan is None:
                 break
-            here = self.mover.line(plan).meets(before)
-            held = self.mover.line(plan).at(here)
-            best = self._better(here, held - still) or self.mover.least(here, start=plan)
-            if best is None or best.loss >= held - still:
-                if best is not None:
-                    self.missing = max(self.missing, held - best.bound)
-                steep = abs(self.mover.line(plan).slope - before.slope)
-                how = self._how(before)
-                return Reached(here, here - self.missing / max(steep, 1e-12), how, plan)
-            keeps = best.keeps(self.rows, self.closed)
-            if keeps and self.mover.line(best).meets(before) < here:
-                self.known.append(best)
+            here = self.plans.line(plan).meets(before)
+            held = self.plans.line(plan).at(here)
+            best = self._better(here, held - still)
+            if best is None:
+                found = self.plans.least(here, plan, keeping=False)
+                if found is None or found.loss >= held - still:
+                    return self._ended(here, held, before, plan, found)
+                best = found
+            if self.plans.keeps(best) and self.plans.line(best).meets(before) < here:
+                self.keeping.append(best)
                 continue
             if first is not plan:
                 first = self._first(before, plan, still)
             if first is plan:
-                before, low = self.mover.line(best), here
+                before, low = self.plans.line(best), here
         return Reached(None, low, self._how(before))
 
-    def _better(self, here: float, limit: float) -> Answer | None:
+    def _ended(self, here: float, held: float, before: Line, plan: P, best: P | None) -> Reached[P]:
+        """The answer where no plan is better than the one that keeps the condition."""
+        if best is not None:
+            self.missing = max(self.missing, held - best.bound)
+        steep = abs(self.plans.line(plan).slope - before.slope)
+        low = here - self.missing / max(steep, 1e-12)
+        return Reached(here, low, self._how(before), plan)
+
+    def _better(self, here: float, limit: float) -> P | None:
         """Of all plans that are known the one with the least loss there, if that is below the
         limit: that a better one exists then needs no solve."""
-        plans = self.mover.study.known()
-        losses = [self.mover.line(plan).at(here) for plan in plans]
+        plans = self.plans.known()
+        losses = [self.plans.line(plan).at(here) for plan in plans]
         least = min(losses)
-        return replace(plans[losses.index(least)], loss=least) if least < limit else None
+        return plans[losses.index(least)] if least < limit else None
 
-    def _far(self, before: Line) -> Answer | None:
+    def _far(self, before: Line) -> P | None:
         """The best plan at the most that keeps the condition, if it meets the line."""
-        plan = self.mover.least(self.most, self.rows, self.closed)
+        plan = self.plans.least(self.most, None, keeping=True)
         if plan is None:
             return None
-        self.known.append(plan)
+        self.keeping.append(plan)
         return self._soonest(before)
 
-    def _first(self, before: Line, plan: Answer, still: float) -> Answer:
+    def _first(self, before: Line, plan: P, still: float) -> P:
         """The plan that keeps the condition and meets the line first of all of them."""
         for _ in range(_STEPS):
-            here = self.mover.line(plan).meets(before)
-            found = self.mover.least(here, self.rows, self.closed, plan)
+            here = self.plans.line(plan).meets(before)
+            found = self.plans.least(here, plan, keeping=True)
             if found is None:  # rounding: the plan in hand is one
                 break
-            if self.mover.line(plan).at(here) - found.loss <= still:
+            if self.plans.line(plan).at(here) - found.loss <= still:
                 self.missing = max(self.missing, found.loss - found.bound)
                 break
-            self.known.append(found)
+            self.keeping.append(found)
             plan = self._soonest(before) or plan
         return plan
 
-    def _soonest(self, before: Line) -> Answer | None:
-        met = [(self.mover.line(p).meets(before), i) for i, p in enumerate(self.known)]
+    def _soonest(self, before: Line) -> P | None:
+        met = [(self.plans.line(p).meets(before), i) for i, p in enumerate(self.keeping)]
         within = [(at, i) for at, i in met if at <= self.most]
-        return self.known[min(within)[1]] if within else None
+        return self.keeping[min(within)[1]] if within else None
 
     def _how(self, before: Line) -> HowGot:
         return PROVEN if self.missing <= OPTIMAL_GAP * max(abs(before.loss), 1e-9) else WITHIN

@@ -26,7 +26,7 @@ class Taken:
     """The least discount at which a best plan gives the target so much; None: not for nothing."""
 
     share: float
-    found: Reached
+    found: Reached[Answer]
 
 
 def taken(study: Study, target: Target, flipped: Flip) -> Iterator[Taken]:

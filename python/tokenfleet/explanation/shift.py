@@ -78,7 +78,9 @@ def by_energy(study: Study, target: Target) -> Iterator[Shift]:
         yield _shift(study, target, chosen, found, sign)
 
 
-def _shift(study: Study, target: Target, chosen: bool, found: Reached, sign: float) -> Shift:
+def _shift(
+    study: Study, target: Target, chosen: bool, found: Reached[Answer], sign: float
+) -> Shift:
     systems = systems_by_offer(study.problem, found.plan.values) if found.plan else {}
     if found.at is None:
         edge = 0.0 if sign > 0 else _DEAREST

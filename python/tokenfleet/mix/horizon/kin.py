@@ -23,6 +23,9 @@ from tokenfleet.mix.solver.highs import bound_of, compiled, sides_of
 _CLOSE = 1e-6  # of what a row adds up: rounding
 _HOLDS = "hold it"
 
+#: Columns with their weights, and what they add up to at least.
+Row = tuple[Mapping[Label, float], float]
+
 
 @dataclass(frozen=True)
 class Kin:
@@ -31,6 +34,7 @@ class Kin:
     memory: Memory = field(default_factory=Memory)
     plans: Sequence[Mapping[Label, float]] = ()
     holds: Mapping[Label, float] = field(default_factory=dict)  # add up to one at least
+    rows: Sequence[Row] = ()  # that its plan must keep besides
     explains: bool = False  # why there is no plan, where there is none
     #: Costs beside those of the horizon, as of an input that moved; budgets do not count them.
     more: Sequence[Term] = ()
@@ -40,10 +44,11 @@ class Kin:
         m.terms += [term for term in self.more if term.usd and term.label in m.columns]
 
     def ask(self, m: FleetModel) -> None:
-        """Gives the model the row of what its plan must hold."""
-        if self.holds:
-            pairs = [(m.columns[la], a) for la, a in self.holds.items() if la in m.columns]
-            m.row(Own(_HOLDS), pairs, pulp.LpConstraintGE, 1.0)
+        """Gives the model the rows that its plan must keep, and the one of what it must hold."""
+        held = [(self.holds, 1.0)] if self.holds else []
+        for i, (weights, least) in enumerate([*held, *self.rows]):
+            pairs = [(m.columns[la], a) for la, a in weights.items() if la in m.columns]
+            m.row(Own(f"{_HOLDS} {i}"), pairs, pulp.LpConstraintGE, least)
 
     def start(self, m: FleetModel) -> dict[str, float] | None:
         """The best known plan that is one of this model, by names of columns."""
