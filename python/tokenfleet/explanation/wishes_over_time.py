@@ -25,7 +25,8 @@ from tokenfleet.problem_data import HOURS_PER_YEAR, OfferData, Ordered, Systems
 _TRIES = 12  # solves for one share
 _TRIES_IN_PART = 3  # of a large horizon, which proves nothing by them
 _HALVED = 0.05  # of what there is today: nearer than this, what is just below is asked
-_SAME = 1e-6  # relative: amounts closer than this are one
+_SAME = 1e-5  # relative: amounts closer than this are one
+_BELOW = 1e-4  # relative: what is asked below an amount, far enough that no rounding keeps the row
 _ONE_S = 20.0
 
 Weights = Mapping[Label, float]
@@ -78,12 +79,12 @@ def amounts(asked: OverTime) -> Iterator[Amount]:
         sums = [of for group in of_each for of in _by_scope(asked, group)]
         yield Amount("least dependence on one supply", "accelerators", sums)
     mean = _mean_over_time(asked, size)
-    owned = {la: -a for la, a in mean.items() if _is(offers[la.offer], OWNED)}
+    owned: dict[Label, float] = {la: -a for la, a in mean.items() if _is(offers[la.offer], OWNED)}
     if owned and (problem.apis or len(owned) < len(mean)):
         yield Amount("most owned", "accelerators", [owned], sign=-1.0)
     kept = {la for la in mean if _is(offers[la.offer], ("owned",))}
     if kept and len(kept) < len(mean):
-        new = {la: -a if la in kept else a for la, a in mean.items()}
+        new: dict[Label, float] = {la: -a if la in kept else a for la, a in mean.items()}
         yield Amount(CLOSEST, "accelerators new less kept", [new])
 
 
@@ -169,14 +170,15 @@ class _Less:
         size = max(abs(of(base)), 1e-6)
         tries = _TRIES if self.asked.part is None else _TRIES_IN_PART
         for _ in range(tries):
-            within = [plan for plan in self.found if plan.value <= limit]
+            less = [plan for plan in self.found if of(plan) < of(base) - _SAME * size]
+            within = [plan for plan in less if plan.value <= limit]
             best = min(within, key=lambda plan: (of(plan), plan.value), default=base)
             high = of(best)
             known = [(v, proven) for v, usd, proven in self.beyond if usd > limit]
             low, proven = max(known, default=(self._floor(), True))
-            if high - low <= 2.0 * _SAME * size:
+            if high - low <= 2.0 * _BELOW * size:
                 return best, proven and self.asked.part is None
-            just_below = high - _SAME * size
+            just_below = high - _BELOW * size
             near = high - low <= _HALVED * size
             self._ask(just_below if near or not self.beyond else (low + high) / 2.0, limit)
         return best, False
@@ -184,7 +186,7 @@ class _Less:
     def _floor(self) -> float:
         """No plan has less: nothing, or of what is better the more of it there is, all of it."""
         if all(a >= 0 for of in self.wish.sums for a in of.values()):
-            return -1e-5 * max(abs(self.wish.of(self.asked.base)), 1e-6)
+            return 0.0
         return 3.0 * min(self.wish.of(self.asked.base), 0.0) - self._fleet()
 
     def _fleet(self) -> float:
