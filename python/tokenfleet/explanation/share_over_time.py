@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tokenfleet.explanation.asking import Ask, plainly
@@ -27,6 +27,7 @@ from tokenfleet.problem_data import Systems
 _FREE = 1.0  # the discount at which it costs nothing
 _ROUNDING = 1e-9
 _SOME = 1e-6
+_ONE_S = 20.0  # for one plan: where systems by the hour are in the row, a tree has no states
 
 
 def taken_over_time(
@@ -84,7 +85,8 @@ class _Sharing:
             counted = math.fsum(hours[b] for b in problem.scopes[label.scope].blocks)
             row[label] = (mine - share) * size * counted
         largest = max(map(abs, row.values()), default=0.0) or 1.0
-        return cls(target, {label: a / largest for label, a in row.items()})
+        moving = replace(target.moving, seconds=min(_ONE_S, target.moving.seconds))
+        return cls(replace(target, moving=moving), {label: a / largest for label, a in row.items()})
 
     def line(self, plan: Found) -> Line:
         return Line(plan.today, self.target.moving.paid(plan))
