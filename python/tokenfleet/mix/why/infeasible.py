@@ -232,7 +232,8 @@ def unserved(problem: Problem, options: SolveOptions) -> str:
     if not slacks:
         return ""
     set_objective(m, {la: 1.0 / max(limits.size_of_limit(problem, la.row), 1e-6) for la in slacks})
-    outcome = run(m.prob, options)
+    # Slack costs nothing in the relaxation: a search begun anew learns next to nothing from it.
+    outcome = run(m.prob, replace(options, restarts=False))
     if not outcome.has_incumbent:
         return ""
     repair = repair_of(problem, {la: outcome.values[v.name] for la, v in slacks.items()})
