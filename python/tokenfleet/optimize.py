@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tokenfleet.errors import InfeasibleError, SchemaError, SolverError
-from tokenfleet.horizon.run import plan_horizon
 from tokenfleet.mix.generate.generation import applies, is_large, pairs_of
 from tokenfleet.mix.result import MixResult
 from tokenfleet.mix.search.incumbent import Watch
@@ -127,6 +126,8 @@ def optimize_fleet(
         if verify not in (None, "brief"):
             hint = "plan one period (--period 2027-Q1), and simulate that plan"
             raise SchemaError("a plan over a horizon is not verified by simulation at once", hint)
+        from tokenfleet.horizon.run import plan_horizon  # noqa: PLC0415 (only when asked for)
+
         try:
             return plan_horizon(
                 built, options, begun=begun, period=period, fixed=fixed, watch=watch, alone=alone

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tokenfleet.calibration.maturity import log_as_installed
 from tokenfleet.catalog import Catalog
-from tokenfleet.mix.horizon.solve import HorizonResult
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.horizon_rows import OverTime
 from tokenfleet.plan.known_rows import Notice, Provenance
@@ -16,6 +16,9 @@ from tokenfleet.plan.rows import Systems
 from tokenfleet.problem import Built
 from tokenfleet.problem_data import Held
 from tokenfleet.schema.formats import WEIGHT_FORMATS
+
+if TYPE_CHECKING:  # a year by itself needs nothing of a horizon's search
+    from tokenfleet.mix.horizon.solve import HorizonResult
 
 # Beyond this one-sided confidence nothing was measured often enough; the tail is a normal one.
 _MEASURED_TAIL = 0.95

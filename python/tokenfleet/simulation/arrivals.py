@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from tokenfleet.errors import SchemaError
-from tokenfleet.importers.detect import import_file
 from tokenfleet.importers.trace import Trace
 from tokenfleet.plan.rows import Plan
 from tokenfleet.problem.specification import Specification
@@ -179,6 +178,8 @@ def loads_of(
 def _read(source: str | Path | Trace) -> Trace:
     if isinstance(source, Trace):
         return source
+    from tokenfleet.importers.detect import import_file  # noqa: PLC0415 (loads every format)
+
     found = import_file(Path(source))
     if found.trace is None:
         raise SchemaError(
