@@ -9,7 +9,7 @@ import pytest
 from tokenfleet import optimize_fleet
 from tokenfleet.calibration.maturity import log_as_installed, log_step_time
 from tokenfleet.points.rates import plain_scenario
-from tokenfleet.problem.knowledge import add_time_factors
+from tokenfleet.problem.knowledge import Judge, add_time_factors
 from tokenfleet.problem.specification import build_specification
 from tokenfleet.scenario.load import load_scenario
 
@@ -34,7 +34,7 @@ def test_a_plan_has_the_times_of_its_engine_version() -> None:
     data = plain_scenario(["llama-3.3-70b"]) | {"engine_versions": {"vllm": "0.17.0"}}
     loaded = load_scenario(data | {"engines": ["vllm"]})
     spec = build_specification(loaded, ["h100_sxm_8"])
-    add_time_factors(loaded, spec, None)
+    add_time_factors(Judge(loaded, spec), spec, None)
     factors = spec.data["workloads"][0]["time_factors"]
     assert all(row["tpot"] == row["load"] == pytest.approx(math.exp(-0.1)) for row in factors)
     assert all(row["ttft"] == row["prefill_load"] == 1.0 for row in factors)

@@ -31,7 +31,7 @@ from tokenfleet.plan.promises import no_earlier
 from tokenfleet.plan.rows import Plan, Way
 from tokenfleet.plan.ways import ways
 from tokenfleet.problem import Built, build
-from tokenfleet.problem.build import Progress
+from tokenfleet.problem.build import Progress, at_confidence
 from tokenfleet.problem.check import check as checked_scenario
 from tokenfleet.problem.inputs import refuse_assumed
 from tokenfleet.problem.required import require_candidates, with_hints
@@ -224,10 +224,8 @@ def _apart(built: Built, options: SolveOptions) -> _Apart | None:
     """The best mix at the other confidence; None for measured columns."""
     if built.specification is None:
         return None
-    scenario = built.loaded.scenario
-    confidence = DEFAULT_CONFIDENCE if scenario.sure is None else "expected"
-    changed = scenario.model_copy(update={"confidence": confidence})
-    apart = build(replace(built.loaded, scenario=changed))
+    confidence = DEFAULT_CONFIDENCE if built.loaded.scenario.sure is None else "expected"
+    apart = at_confidence(built, confidence)
     try:
         require_candidates(apart)
         return _Apart(apart, _solve(apart, options, compare_single=False))

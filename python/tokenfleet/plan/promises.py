@@ -14,7 +14,6 @@ from tokenfleet.plan.rows import ALL_REQUESTS, Promise
 from tokenfleet.problem import Built
 from tokenfleet.problem.knowledge import (
     EXPECTED,
-    Judge,
     Knowledge,
     add_time_factors,
     without_factors,
@@ -48,7 +47,8 @@ def slo_rows(built: Built, result: MixResult) -> tuple[Promise, ...]:
                     known = worst.get((w, j, k))
                     if known is None or sum(parts) > known[0]:
                         worst[w, j, k] = (sum(parts), load)
-    judge, expected = Judge(built.loaded, built.specification), expected_core(built)
+    judge, expected = built.judge, expected_core(built)
+    assert judge is not None
     rows = []
     for (w, j, k), (value, load) in sorted(worst.items(), key=lambda item: item[0]):
         candidate = result.problem.candidates[load.candidate]
@@ -82,11 +82,11 @@ def no_earlier(
 def expected_core(built: Built) -> Any:
     """The core at the model's expectation: biases where the scenario asks for them, no reserve."""
     spec, confidence = built.specification, built.loaded.scenario.sure
-    assert spec is not None and built.core is not None
+    assert spec is not None and built.core is not None and built.judge is not None
     if confidence is None or confidence == EXPECTED:
         return built.core
     plain = without_factors(spec)
-    add_time_factors(built.loaded, plain, None)
+    add_time_factors(built.judge, plain, None)
     return _core.Space(json.dumps(plain.data))
 
 

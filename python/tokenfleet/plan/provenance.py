@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tokenfleet.mix.result import MixResult
 from tokenfleet.plan.known_rows import KnownModel, Provenance
 from tokenfleet.problem import Built
-from tokenfleet.problem.knowledge import Judge, Knowledge
+from tokenfleet.problem.knowledge import Knowledge
 
 _CLASSES = ("calibrated", "modelled", "inherited")  # surest first
 
@@ -27,13 +27,12 @@ def _knowledge(
     built: Built, result: MixResult
 ) -> dict[tuple[str, str], dict[str, list[Knowledge]]]:
     """What is known of the plan's replicas: by system and engine, then by model."""
-    assert built.specification is not None
-    judge = Judge(built.loaded, built.specification)
+    assert built.specification is not None and built.judge is not None
     found: dict[tuple[str, str], dict[str, list[Knowledge]]] = {}
     for candidate in result.candidates:
         model = built.specification.workloads[candidate.workload].model
         key = (candidate.system, str(candidate.label["engine"]))
-        known = judge.of(candidate.workload, candidate.label)
+        known = built.judge.of(candidate.workload, candidate.label)
         found.setdefault(key, {}).setdefault(model, []).append(known)
     return found
 

@@ -12,7 +12,7 @@ from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.problem import Built, build
 from tokenfleet.problem.build import Progress
-from tokenfleet.problem.knowledge import PROMISED, Judge
+from tokenfleet.problem.knowledge import PROMISED
 from tokenfleet.scenario.load import ScenarioSource, load_scenario
 
 # What describes a layout, in order, and of which kind.
@@ -80,9 +80,8 @@ def _array(values: list[Any], kind: type) -> NDArray[Any]:
 
 def _known(built: Built) -> dict[str, NDArray[Any]]:
     """How the times of each candidate are known."""
-    assert built.specification is not None
-    judge = Judge(built.loaded, built.specification)
-    known = [judge.of(c.workload, c.label) for c in built.problem.candidates]
+    assert built.judge is not None
+    known = [built.judge.of(c.workload, c.label) for c in built.problem.candidates]
     widths = {m: [100.0 * math.expm1(k.half_width[m]) for k in known] for m in PROMISED}
     return {
         "provenance": _array([k.provenance for k in known], np.str_),

@@ -18,7 +18,7 @@ from tokenfleet import _core
 from tokenfleet.errors import SchemaError
 from tokenfleet.files.frames import Columns
 from tokenfleet.problem.build import Progress
-from tokenfleet.problem.knowledge import add_time_factors
+from tokenfleet.problem.knowledge import Judge, add_time_factors
 from tokenfleet.problem.load_blocks import scenario_blocks
 from tokenfleet.problem.money import resolve_terms
 from tokenfleet.problem.specification import Specification, build_specification
@@ -110,7 +110,7 @@ def search_points(
     blocks = scenario_blocks(loaded)
     supply = build_supply(loaded, systems, terms, blocks)
     spec = build_specification(loaded, sorted({p.system for p in supply.pools}))
-    add_time_factors(loaded, spec, loaded.scenario.sure)
+    add_time_factors(Judge(loaded, spec), spec, loaded.scenario.sure)
     counts: dict[str, int] = {}
     unbeaten: list[Columns] = []
     best: list[Columns] = []

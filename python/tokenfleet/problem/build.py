@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tokenfleet import problem_data as data
 from tokenfleet.errors import SchemaError
 from tokenfleet.problem.funnel import never_built
 from tokenfleet.problem.hosted import build_apis
-from tokenfleet.problem.knowledge import add_time_factors
+from tokenfleet.problem.knowledge import Judge, add_time_factors, without_factors
 from tokenfleet.problem.least_load import true_loads, with_least_load
 from tokenfleet.problem.load_blocks import LoadBlocks, scenario_blocks
 from tokenfleet.problem.measured import measured_candidates
@@ -47,6 +47,7 @@ class Built:
     terms: Terms
     supply: Supply
     specification: Specification | None  # None: measured columns took the model's place
+    judge: Judge | None  # says what is known of the specification's layouts
     core: _core.Space | None
     counts: Mapping[str, Mapping[str, int]]  # by workload: how many configurations ended how
     origins: dict[int, tuple[int, int]]  # candidate id -> (number in the space, latency group)
@@ -77,9 +78,9 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
     if scenario.columns is not None:
         candidates, refused = measured_candidates(loaded)
         notes += refused
-        found = _Found(None, None, candidates, {}, {})
+        found = _Found(None, None, None, candidates, {}, {})
     else:
-        found = _search(loaded, used, progress)
+        found = _search(loaded, *_specified(loaded, used), progress)
         spec = found.specification
         if spec is not None:
             notes += [NotConsidered(r.what, r.text) for r in spec.refused]
@@ -101,7 +102,7 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
         objective=_objective(scenario),
         relayout=scenario.relayout,
     )
-    weighed = with_least_load(problem, [problem]) if scenario.horizon is None else problem
+    weighed = _weighed(scenario, problem)
     return Built(
         loaded=loaded,
         problem=weighed,
@@ -109,12 +110,43 @@ def build(loaded: LoadedScenario, progress: Progress | None = None) -> Built:
         terms=terms,
         supply=supply,
         specification=found.specification,
+        judge=found.judge,
         core=found.core,
         counts=found.counts,
         origins=found.origins,
         not_considered=tuple(notes),
         never_built=never,
     )
+
+
+def at_confidence(built: Built, confidence: float | str) -> Built:
+    """What `build` makes of the scenario at another confidence, of which only the candidates know.
+
+    The scenario has no measured columns, which hold at no confidence.
+    """
+    assert built.specification is not None and built.judge is not None
+    scenario = built.loaded.scenario.model_copy(update={"confidence": confidence})
+    loaded = replace(built.loaded, scenario=scenario)
+    specification = without_factors(built.specification)
+    add_time_factors(built.judge, specification, scenario.sure)
+    found = _search(loaded, specification, built.judge, None)
+    problem = replace(built.problem, candidates=found.candidates)
+    weighed = _weighed(scenario, problem)
+    return replace(
+        built,
+        loaded=loaded,
+        problem=weighed,
+        true_loads=true_loads(problem, weighed),
+        specification=specification,
+        core=found.core,
+        counts=found.counts,
+        origins=found.origins,
+    )
+
+
+def _weighed(scenario: Scenario, problem: data.Problem) -> data.Problem:
+    """The problem with least loads, which over a horizon are those of all periods together."""
+    return with_least_load(problem, [problem]) if scenario.horizon is None else problem
 
 
 def _objective(scenario: Scenario) -> data.Objective:
@@ -180,6 +212,7 @@ def _value(workload: Workload, c: RequestClass) -> float:
 @dataclass(frozen=True, eq=False)
 class _Found:
     specification: Specification | None
+    judge: Judge | None
     core: _core.Space | None
     candidates: tuple[data.Candidate, ...]
     counts: Mapping[str, Mapping[str, int]]
@@ -202,18 +235,20 @@ def respecify(loaded: LoadedScenario) -> tuple[Specification, _core.Space]:
     terms = resolve_terms(scenario.finance, catalog)
     systems = scenario.systems_among(catalog.systems)
     supply = build_supply(loaded, systems, terms, scenario_blocks(loaded))
-    specification = _specified(loaded, sorted({p.system for p in supply.pools}))
+    specification, _ = _specified(loaded, sorted({p.system for p in supply.pools}))
     return specification, _core.Space(json.dumps(specification.data))
 
 
-def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> Specification:
+def _specified(loaded: LoadedScenario, systems: Sequence[str]) -> tuple[Specification, Judge]:
     specification = build_specification(loaded, systems)
-    add_time_factors(loaded, specification, loaded.scenario.sure)
-    return specification
+    judge = Judge(loaded, specification)
+    add_time_factors(judge, specification, loaded.scenario.sure)
+    return specification, judge
 
 
-def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress | None) -> _Found:
-    specification = _specified(loaded, systems)
+def _search(
+    loaded: LoadedScenario, specification: Specification, judge: Judge, progress: Progress | None
+) -> _Found:
     text = json.dumps(specification.data)
     core = _core.Space(text)
     searched = recall_space(text)
@@ -224,7 +259,7 @@ def _search(loaded: LoadedScenario, systems: Sequence[str], progress: Progress |
         progress(core.partition_count, core.partition_count)
     candidates, origins = _candidates(loaded.scenario, specification, core, searched["kept"])
     counts = {specification.workloads[w].id: found for w, found in searched["counts"]}
-    return _Found(specification, core, candidates, counts, origins)
+    return _Found(specification, judge, core, candidates, counts, origins)
 
 
 def _searched(core: _core.Space, threads: int, progress: Progress | None) -> Searched:

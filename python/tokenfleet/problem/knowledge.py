@@ -260,9 +260,9 @@ def time_factors(knowledge: Knowledge, confidence: float | None) -> dict[str, fl
     }
 
 
-def add_time_factors(loaded: LoadedScenario, spec: Specification, confidence: float | None) -> None:
-    """Puts the factors of every kind of layout into the specification; none where all are 1."""
-    judge = Judge(loaded, spec)
+def add_time_factors(judge: Judge, spec: Specification, confidence: float | None) -> None:
+    """Puts the factors of every kind of layout into a specification that the judge knows, at this
+    or another confidence; none where all are 1."""
     known: dict[str, dict[str, Any]] = {}
     for w, data in enumerate(spec.data["workloads"]):
         alike = repr([data[axis] for axis in _AXES])

@@ -47,6 +47,7 @@ MAX_SPREAD = 1e9
 _EXPLAIN_S = 10.0
 _LEAST_S, _MOST_S = 0.3, 5.0  # for one trial
 _MOST_TOLD = 2  # classes of which a way alone says that they are not served
+_UNSERVED_NODES, _LEAST_UNSERVED_S = 100, 5.0  # for how much it is
 
 
 class UnboundedError(QuestionError):
@@ -232,8 +233,11 @@ def unserved(problem: Problem, options: SolveOptions) -> str:
     if not slacks:
         return ""
     set_objective(m, {la: 1.0 / max(limits.size_of_limit(problem, la.row), 1e-6) for la in slacks})
-    # Slack costs nothing in the relaxation: a search begun anew learns next to nothing from it.
-    outcome = run(m.prob, replace(options, restarts=False))
+    # Little is missing from the relaxation, and so a search begun anew learns next to nothing from
+    # it. Nodes end the search, so that a busy machine says the same as an idle one.
+    seconds = max(options.time_limit_s, _LEAST_UNSERVED_S)
+    briefly = replace(options, restarts=False, nodes=_UNSERVED_NODES, time_limit_s=seconds)
+    outcome = run(m.prob, briefly)
     if not outcome.has_incumbent:
         return ""
     repair = repair_of(problem, {la: outcome.values[v.name] for la, v in slacks.items()})
