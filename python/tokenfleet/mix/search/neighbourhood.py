@@ -10,22 +10,24 @@ there are sites have helped nothing; four at a time follow.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import pulp
 
 from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.model.index import CHOSEN, WHOLE
-from tokenfleet.mix.search.bounds import bounded
+from tokenfleet.mix.search.bounds import Bounds, bounded
 from tokenfleet.mix.search.incumbent import Incumbent
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import run
+from tokenfleet.mix.solver.highs import bound_of, run
 from tokenfleet.problem_data import Systems
 
 _PART = 4  # of the sites at most one in so many are opened: more is nearly the whole model
 _SIZES = (2, 4)  # sites opened at a time
 _LEAST_S = 2.0  # for one neighbourhood
 _SHARE = 0.05  # of the time left, for one neighbourhood
+_WIDTH = 32  # of what a whole column may be beside the plans that are known
 
 
 def improve(m: FleetModel, effort: Effort, best: Incumbent) -> None:
@@ -64,6 +66,29 @@ def solve_around(
     narrow = effort.within(limit, gap=gap)
     with bounded([(v, number, number) for v, number in kept]):
         best.take(run(m.prob, narrow, start=plan, target=best.target()), whole=False)
+
+
+def near(m: FleetModel, *plans: Mapping[str, float]) -> list[Bounds]:
+    """Narrower bounds for whole columns: from the plans' least number to their largest, and
+    `_WIDTH` and two roots of it beyond.
+
+    At each relaxation of a root HiGHS tells, for every number that a whole column may be, the value
+    at which it is ruled out. Columns that may be thousands take most of a short search by that,
+    and a plan is hardly ever so far from the relaxation.
+    """
+    found: list[Bounds] = []
+    for v in m.columns.values():
+        if v.cat == pulp.LpInteger and v.upBound != 0.0:
+            numbers = [plan.get(v.name, 0.0) for plan in plans]
+            least, most = math.floor(min(numbers)), math.ceil(max(numbers))
+            low = max(bound_of(v.lowBound, -math.inf), least - _beyond(least))
+            up = min(bound_of(v.upBound, math.inf), most + _beyond(most))
+            found.append((v, low, up))
+    return found
+
+
+def _beyond(number: float) -> float:
+    return _WIDTH + math.ceil(2.0 * math.sqrt(max(number, 0.0)))
 
 
 def whole_columns(m: FleetModel) -> dict[int, list[pulp.LpVariable]]:

@@ -28,11 +28,11 @@ from tokenfleet.mix.model import FleetModel
 from tokenfleet.mix.search.bounds import bounded
 from tokenfleet.mix.search.fixing import FirstUnits, may_improve
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
-from tokenfleet.mix.search.neighbourhood import improve
+from tokenfleet.mix.search.neighbourhood import improve, near
 from tokenfleet.mix.search.relaxation import probe, tighten
 from tokenfleet.mix.search.rounding import round_up
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import SIDE_SEARCHES, Outcome, SolveOptions, run
+from tokenfleet.mix.solver.highs import PROVEN, SIDE_SEARCHES, Outcome, SolveOptions, run
 from tokenfleet.problem_data import Flow, Replicas, Systems
 
 SMALL = 400  # integer columns up to which the whole model is solved at once
@@ -189,7 +189,18 @@ class MixSearch:
             limit = self.effort.within(
                 left if last else left * share, gap=gap, heuristic_effort=_EFFORT
             )
-            self._run(limit, self.attractive(reduced), whole=False)
+            kept = self.attractive(reduced)
+            if self._run_near(limit, kept) and last and not self.best.done():
+                wide = self.effort.within(self.effort.left(), gap=gap, heuristic_effort=_EFFORT)
+                self._run(wide, kept, whole=False)
+
+    def _run_near(self, limit: SolveOptions, kept: set[tuple[int, int]]) -> bool:
+        """A run over numbers near the plan in hand and the relaxation, or over all if there is no
+        plan; whether it came to its end with numbers left out."""
+        plan = self.best.plan
+        with bounded([] if plan is None else near(self.m, plan, self.relaxed.values)):
+            outcome = self._run(limit, kept, whole=False)
+        return plan is not None and outcome.status in PROVEN
 
     def near_bound(self) -> None:
         """A plan near the bound of a small model, or a better bound.
@@ -255,12 +266,13 @@ class MixSearch:
             if self.best.plan is None and not self.best.exhausted:
                 self._run(effort.within(effort.left(), first_plan=True), kept, whole=whole)
 
-    def _run(self, limit: SolveOptions, kept: set[tuple[int, int]], *, whole: bool) -> None:
+    def _run(self, limit: SolveOptions, kept: set[tuple[int, int]], *, whole: bool) -> Outcome:
         start, target = self.best.plan, self.best.target()
         told = None if self.watch is None else self._told(whole and not self.partial)
         with only(self.m, kept):
             outcome = run(self.m.prob, limit, start=start, target=target, watch=told)
         self.best.take(outcome, whole=whole)
+        return outcome
 
     def _told(self, proves: bool) -> Watch:
         """Passes on what a run says while it goes on; its bound only where it is of the whole."""
