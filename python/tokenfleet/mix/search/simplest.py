@@ -13,6 +13,7 @@ nobody proves that nothing is simpler still.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,10 +23,11 @@ from tokenfleet.mix.model import FleetModel, Label, build, frame_of
 from tokenfleet.mix.model import objectives as objective
 from tokenfleet.mix.model.choices import layout_used, site_used, type_used, types
 from tokenfleet.mix.model.index import AsGood, Chosen, LayoutUsed, SiteUsed, TypeUsed
+from tokenfleet.mix.search.bounds import Bounds, bounded
 from tokenfleet.mix.search.fixing import may_improve
 from tokenfleet.mix.search.incumbent import Found
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import JUMP, SolveOptions, run
+from tokenfleet.mix.solver.highs import JUMP, SolveOptions, bound_of, run
 from tokenfleet.problem_data import (
     EVERY_BLOCK,
     ODDITIES,
@@ -42,6 +44,7 @@ Pairs = frozenset[tuple[int, int]]  # (pool, candidate)
 MOST_PAIRS = 400  # of those worth trying, and of what is plainer; where there are more, none is
 _MOST_ELSEWHERE = 100  # of what stands, tried at all sites
 _NODES = 20
+_NUMBERS = 100.0  # that a whole column may be which stands for less than half as many
 _STEP = 0.5
 _LATER_TYPE = 0.005  # of a type, for each that comes before it
 _LATER_SITE = 0.5  # of a site, by which the last of all weighs more than one before the first
@@ -139,8 +142,23 @@ def simplest(
     gap = _STEP / max(simple.of(bar.plan), 1.0)
     limit = effort.within(effort.left())
     options = replace(limit, gap=gap, nodes=_NODES, restarts=False, threads=1, without=(JUMP,))
-    found = as_good(goal, known, bar, options, first)
+    with bounded(_not_far(model, first)):
+        found = as_good(goal, known, bar, options, first)
     return found if found and simple.of(found.values) < simple.of(values) else None
+
+
+def _not_far(m: FleetModel, start: Mapping[str, float]) -> list[Bounds]:
+    """Bounds for whole columns that may be many: twice what they are at the start, or `_NUMBERS`.
+
+    Why is in `neighbourhood.near`. A simpler plan moves what it gives up to something that stands,
+    and seldom more than that is.
+    """
+    most = {
+        v: max(_NUMBERS, 2.0 * start.get(v.name, 0.0))
+        for v in m.columns.values()
+        if v.cat == pulp.LpInteger
+    }
+    return [(v, v.lowBound, up) for v, up in most.items() if bound_of(v.upBound, math.inf) > up]
 
 
 def _same_systems(problem: Problem, own: Pairs, able: Mapping[int, Sequence[int]]) -> set[int]:
