@@ -224,7 +224,8 @@ def _apart(built: Built, options: SolveOptions) -> _Apart | None:
     """The best mix at the other confidence; None for measured columns."""
     if built.specification is None:
         return None
-    confidence = DEFAULT_CONFIDENCE if built.loaded.scenario.sure is None else "expected"
+    sure = built.loaded.scenario.sure
+    confidence: float | str = DEFAULT_CONFIDENCE if sure is None else "expected"
     apart = at_confidence(built, confidence)
     try:
         require_candidates(apart)
