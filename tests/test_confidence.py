@@ -31,6 +31,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.optimize import solve_options
 from tokenfleet.plan.other import other_answer
 from tokenfleet.problem import Built, build
+from tokenfleet.problem.build import at_confidence
 from tokenfleet.problem.knowledge import PROMISED, Judge, deviations, time_factors
 from tokenfleet.scenario.load import load_scenario
 from tokenfleet.verify.latency import verify_latency
@@ -677,3 +678,15 @@ def test_a_replayed_trace_is_felt_slower_too() -> None:
     for name in ("ttft_s", "tpot_s", "e2e_s", "served_per_s"):
         a, b = (np.array(found["classes"][0][name]) for found in (rated, slow))
         assert a.ravel() == pytest.approx(b.ravel(), rel=0.01, nan_ok=True)
+
+
+@pytest.mark.parametrize(("first", "then"), [(0.8, "expected"), ("expected", 0.9)])
+def test_another_confidence_is_as_if_it_had_been_asked_for(first: Any, then: Any) -> None:
+    changed, whole = at_confidence(built(confidence=first), then), built(confidence=then)
+    assert changed.specification is not None and whole.specification is not None
+    assert changed.specification.data == whole.specification.data
+    assert changed.loaded.scenario.sure == whole.loaded.scenario.sure
+    assert (changed.counts, changed.origins) == (whole.counts, whole.origins)
+    for ours, theirs in zip(changed.problem.candidates, whole.problem.candidates, strict=True):
+        assert ours.label == theirs.label
+        assert ours.load.tolist() == theirs.load.tolist()
