@@ -15,8 +15,8 @@ from test_melange import plan_of, usd_per_h
 from tokenfleet.mix import solve
 from tokenfleet.mix.model import build, frame
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.search.bounds import only
 from tokenfleet.mix.search.fixing import may_improve
-from tokenfleet.mix.search.stages import only
 from tokenfleet.mix.solver.highs import SolveOptions, run
 from tokenfleet.problem import build as build_problem
 from tokenfleet.problem_data import (

@@ -1,8 +1,9 @@
 """A plan in whole systems from the pairs that the relaxation of a problem asks for.
 
-1. The model of the pairs that the relaxation uses or that nearly pay (`generation`) is searched. It
+1. Where few systems are wanted, plans of few system types come first (`few_types`).
+2. The model of the pairs that the relaxation uses or that nearly pay (`generation`) is searched. It
    is small, and its best plan is mostly within the gap of the bound of the whole.
-2. Where it is not, the model of all pairs that a better plan may use, by reduced costs, is searched
+3. Where it is not, the model of all pairs that a better plan may use, by reduced costs, is searched
    from that plan: what it proves holds for the whole problem.
 """
 
@@ -15,16 +16,17 @@ import numpy as np
 
 from tokenfleet.mix.generate.generation import Generated, generate, is_large, wider
 from tokenfleet.mix.generate.pricing import Pairs
-from tokenfleet.mix.model import FleetModel, Frame, build
+from tokenfleet.mix.model import FleetModel, Frame, Label, build
 from tokenfleet.mix.model import objectives as objective
+from tokenfleet.mix.search.few_types import TYPES_SHARE, few_types, is_few
 from tokenfleet.mix.search.fixing import MARGIN
-from tokenfleet.mix.search.incumbent import Found, Watch
+from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
 from tokenfleet.mix.search.stages import first_plan, search
 from tokenfleet.mix.solver.effort import Effort
-from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify
+from tokenfleet.mix.solver.highs import PROVEN, SolveOptions, certify, run
 from tokenfleet.mix.why.infeasible import check_scaling
 from tokenfleet.mix.why.single import RELAXED_S, Contest
-from tokenfleet.problem_data import Problem
+from tokenfleet.problem_data import Problem, pairs_used
 
 GENERATION_SHARE = 0.6  # of the time limit, for the relaxation
 
@@ -56,8 +58,10 @@ def plan_over(
     try:
         if generated.interrupted:
             raise KeyboardInterrupt
-        m = restricted(problem, frame, generated.pairs)
-        found = search(m, effort, bound=generated.bound, watch=watch)
+        few = {} if is_large(problem) else _of_few_types(pairs, generated, effort)
+        m = restricted(problem, frame, generated.pairs | pairs_used(few))
+        start = {v.name: few[label] for label, v in m.columns.items() if label in few}
+        found = search(m, effort, start or None, bound=generated.bound, watch=watch)
         if found.exhausted:  # these pairs make no plan in whole systems; others may
             m = restricted(problem, frame, wider(pairs, generated))
             found = search(m, effort, bound=generated.bound, watch=watch)
@@ -69,6 +73,24 @@ def plan_over(
     except KeyboardInterrupt:  # no plan yet; a second Ctrl-C ends it
         m = restricted(problem, frame, generated.pairs)
         return m, first_plan(m, effort, generated.bound)
+
+
+def _of_few_types(pairs: Pairs, generated: Generated, effort: Effort) -> dict[Label, float]:
+    """A plan of few system types at the sites that the relaxation uses and one more; empty where
+    there is none, or where so many systems are wanted that the relaxation rounds up well."""
+    site_of = [pool.site for pool in pairs.problem.pools]
+    used = {site_of[p] for p, _ in generated.used}
+    every = pairs.named(range(len(pairs)))
+    others = sorted({site_of[p] for p, _ in every} - used)
+    sites = used | set(others[:1])
+    chosen = frozenset((p, c) for p, c in every if site_of[p] in sites)
+    m = restricted(pairs.problem, pairs.frame, chosen)
+    best = Incumbent(m, effort.gap, generated.bound, partial=True)
+    relaxed = run(m.prob, effort.within(effort.left()), mip=False)
+    if relaxed.has_incumbent and is_few(m, relaxed, best):
+        few_types(m, effort.part(TYPES_SHARE), best)
+    plan = best.plan or {}
+    return {label: plan[v.name] for label, v in m.columns.items() if plan.get(v.name)}
 
 
 def _over_all(

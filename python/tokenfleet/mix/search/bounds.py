@@ -8,6 +8,9 @@ from typing import TypeAlias
 
 import pulp
 
+from tokenfleet.mix.model import FleetModel
+from tokenfleet.problem_data import Systems
+
 Bounds: TypeAlias = tuple[pulp.LpVariable, float | None, float | None]  # column, lower, upper
 
 
@@ -20,6 +23,17 @@ def bounded(columns: Sequence[Bounds]) -> Iterator[None]:
         yield
     finally:
         _set(before)
+
+
+@contextmanager
+def only(m: FleetModel, kept: set[tuple[int, int]]) -> Iterator[None]:
+    """Close every replica, flow and system outside `kept` (pool, candidate) for a while."""
+    pools = {p for p, _ in kept}
+    outside = [v for la, v in m.of_pairs() if (la.pool, la.candidate) not in kept]
+    offers = m.problem.offers
+    unused = [v for label, v in m.of(Systems).items() if offers[label.offer].pool not in pools]
+    with bounded([(v, v.lowBound, 0.0) for v in outside + unused]):
+        yield
 
 
 def _set(columns: Sequence[Bounds]) -> None:

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pulp
 
 from tokenfleet.mix.model import FleetModel
-from tokenfleet.mix.search.bounds import bounded
+from tokenfleet.mix.search.bounds import only
+from tokenfleet.mix.search.few_types import TYPES_SHARE, few_types, is_few
 from tokenfleet.mix.search.fixing import FirstUnits, may_improve
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
 from tokenfleet.mix.search.neighbourhood import improve, near
@@ -115,6 +115,7 @@ class MixSearch:
             if self.large or self.partial:  # a part may be small, and its plan hard to find
                 self.round()
             if self.large:
+                self.few_types()
                 self.improve()
                 self.stages()
             elif not self.partial:
@@ -172,6 +173,11 @@ class MixSearch:
             rounded = round_up(self.m, self.relaxed, self.effort.first())
         if rounded is not None:
             self.best.offer_plan(rounded)
+
+    def few_types(self) -> None:
+        """Plans of few system types, where so few systems are wanted that one is a large part."""
+        if not self.partial and is_few(self.m, self.relaxed, self.best):
+            few_types(self.m, self.effort.part(TYPES_SHARE), self.best)
 
     def improve(self) -> None:
         """The rounded plan a few sites at a time."""
@@ -349,14 +355,3 @@ def _replica_prices(m: FleetModel) -> list[float]:
         price = weight.get(v.name, 0.0) / m.problem.pools[p].gpus_per_system
         prices[p] = max(prices[p], price)
     return prices
-
-
-@contextmanager
-def only(m: FleetModel, kept: set[tuple[int, int]]) -> Iterator[None]:
-    """Close every replica, flow and system outside `kept` (pool, candidate) for a while."""
-    pools = {p for p, _ in kept}
-    outside = [v for la, v in m.of_pairs() if (la.pool, la.candidate) not in kept]
-    offers = m.problem.offers
-    unused = [v for label, v in m.of(Systems).items() if offers[label.offer].pool not in pools]
-    with bounded([(v, v.lowBound, 0.0) for v in outside + unused]):
-        yield

@@ -96,6 +96,16 @@ class GrowingLp:
         """Move the sides of a row."""
         self._solver.changeRowBounds(row, low, up)
 
+    def all_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper bounds of all columns."""
+        lp = self._solver.getLp()
+        return np.array(lp.col_lower_), np.array(lp.col_upper_)
+
+    def set_bounds(self, low: FloatArray, up: FloatArray) -> None:
+        """Move the bounds of all columns."""
+        indices = np.arange(self.columns, dtype=np.int32)
+        self._solver.changeColsBounds(self.columns, indices, low, up)
+
     def add_columns(
         self, costs: Sequence[float], entries: Sequence[Sequence[tuple[int, float]]]
     ) -> None:
