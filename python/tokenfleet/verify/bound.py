@@ -110,6 +110,16 @@ def check_bound(problem: Problem, claim: Claim, seconds: float, gap: float) -> C
     return _Check(problem, claim, seconds, gap).answer()
 
 
+def _weights(
+    form: Formulation, of: Mapping[Figure, float], sign: float
+) -> tuple[FloatArray, float]:
+    """Costs of columns for a weighted sum of figures, and the part that no plan changes."""
+    costs = np.zeros(len(form.up))
+    for name, weight in of.items():
+        costs += sign * weight * form.figures[name]
+    return costs, sign * of.get("cost", 0.0) * form.contracted_usd
+
+
 class _Check:
     """One claim about one problem; what is maximised has its sign turned, and is minimised."""
 
@@ -120,7 +130,7 @@ class _Check:
         self.claim, self.clock = claim, Deadline(seconds)
         self.patience = Deadline(_PRICES_S)
         scale = largest_scale(problem, claim.pairs, self.patience)
-        self.form = formulate(problem, scale)
+        self.form = self._affordable(formulate(problem, scale))
         self.prices = Prices(self.form, claim.pairs, self.patience)
 
     def answer(self) -> Checked:
@@ -134,7 +144,7 @@ class _Check:
             costs, constant, enough if claimed >= wanted else wanted, self.clock
         )
         if priced.bound > claimed and claimed < wanted:
-            return Checked(self.sign * priced.bound, "prices")
+            return Checked(self.sign * min(priced.bound, value), "prices")
         if priced.bound >= enough:
             return Checked(self.claim.bound, "prices")
         searched = self._searched(costs, constant, priced, enough, wanted)
@@ -145,12 +155,25 @@ class _Check:
         how: BoundCheck = "prices" if math.isfinite(priced.bound) else "none"
         return Checked(self.sign * priced.bound, how)
 
+    def _affordable(self, form: Formulation) -> Formulation:
+        """The formulation without plans in which systems of one kind alone cost more than the value
+        of the plan that is known: what is sought is a bound no higher than that.
+
+        Where nothing costs less than nothing, k systems of an offer cost at least k times its
+        price: of those whose first costs more than the whole plan there is none.
+        """
+        if self.goal.per is not None:
+            return form
+        costs, constant = _weights(form, self.goal.of, self.sign)
+        if not ((costs >= 0).all() and (form.low >= 0).all()):
+            return form
+        room = self.sign * self.claim.value - constant
+        paid = form.whole & (costs > 0)
+        most = np.floor(room * (1.0 + _SAME) / np.where(paid, costs, 1.0))
+        return replace(form, up=np.where(paid, np.clip(most, form.low, form.up), form.up))
+
     def _weights(self, of: Mapping[Figure, float], sign: float) -> tuple[FloatArray, float]:
-        """Costs of columns for a weighted sum of figures, and the part that no plan changes."""
-        costs = np.zeros(len(self.form.up))
-        for name, weight in of.items():
-            costs += sign * weight * self.form.figures[name]
-        return costs, sign * of.get("cost", 0.0) * self.form.contracted_usd
+        return _weights(self.form, of, sign)
 
     def _ratio(self) -> Checked:
         """A cost per token below which no plan is: the claimed one, or that of the relaxation."""
