@@ -32,6 +32,7 @@ from tokenfleet.problem_data import FloatArray, Replicas
 
 _NODES = 30  # of the tree of one step
 _GAP = 0.005  # of one step
+_ROUND = 1e-9  # a limit in whole things is not cut by a rounding error
 _FEASIBLE = 2  # HiGHS's number of a solution that is one
 _WHOLE, _FRACTION = 1, 0  # HiGHS's numbers of kinds of columns
 
@@ -46,10 +47,24 @@ class ByWorkload:
         self.whole = arrays_of(m.prob, self.matrix, False, factor)
         self.row_of = np.repeat(np.arange(len(self.matrix.rows)), np.diff(self.matrix.starts))
         self.integral = np.array(self.matrix.integral)
+        self.up = self._whole_limits()
         self.workload = np.full(len(self.matrix.names), -1)
         for label, v in m.of(Replicas).items():
             of_replica = m.problem.candidates[label.candidate].workload
             self.workload[self.matrix.index[v.name]] = of_replica
+
+    def _whole_limits(self) -> FloatArray:
+        """Limits of columns; of whole ones no more than fit a limit alone: at 20 kW there are two
+        systems of 9 kW, and a relaxation that has room for 2.2 of them would round up to three."""
+        rows, values, columns = self.row_of, self.matrix.values, self.matrix.columns
+        up = np.array(self.whole.row_upper_)
+        least = np.full(len(up), np.inf)
+        np.minimum.at(least, rows, values)
+        alone = (least[rows] > 0) & np.isfinite(up[rows]) & self.integral[columns]
+        limits = np.array(self.whole.col_upper_)
+        most = np.floor(up[rows[alone]] / values[alone] + _ROUND)
+        np.minimum.at(limits, columns[alone], most)
+        return limits
 
     def plan(self, is_open: NDArray[np.bool_]) -> Mapping[str, float] | None:
         """A plan of the open columns, by name; None where a step finds nothing.
@@ -92,7 +107,7 @@ class ByWorkload:
         part.num_col_, part.num_row_ = len(columns), whole.num_row_
         part.col_cost_ = np.array(whole.col_cost_)[columns]
         part.col_lower_ = np.array(whole.col_lower_)[columns]
-        part.col_upper_ = np.array(whole.col_upper_)[columns]
+        part.col_upper_ = self.up[columns]
         part.row_lower_, part.row_upper_ = whole.row_lower_, whole.row_upper_
         place = np.full(whole.num_col_, -1)
         place[columns] = np.arange(len(columns))

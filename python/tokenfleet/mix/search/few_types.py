@@ -47,6 +47,8 @@ Types = frozenset[str]
 
 def is_few(m: FleetModel, relaxed: Outcome, best: Incumbent) -> bool:
     """Whether so few systems are wanted that a plan of few types is likely to be a better one."""
+    if m.problem.horizon is not None or m.problem.objective.goal.per is not None:
+        return False
     wanted = sum(relaxed.values[v.name] for v in m.of(Systems).values())
     return wanted <= _FEW and (best.plan is None or relative_gap(best.value, best.bound) > _FAR)
 
