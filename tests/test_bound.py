@@ -14,7 +14,7 @@ from tokenfleet.mix.solve import solve_mix
 from tokenfleet.mix.solver.effort import Deadline
 from tokenfleet.mix.solver.highs import SolveOptions
 from tokenfleet.problem_data import Problem
-from tokenfleet.verify import second
+from tokenfleet.verify import bound, second
 from tokenfleet.verify.bound import Claim, Prices, _may_help, check_bound, with_checked_bound
 from tokenfleet.verify.second import formulate
 
@@ -43,6 +43,27 @@ def test_a_bound_that_leaves_a_gap_is_raised_by_prices() -> None:
     and no claim of 10 $ is the last word."""
     bound, how = checked(one_pool([[3.5]]), 10.0, 100.0)
     assert (bound, how) == (pytest.approx(50.0, rel=1e-6), "prices")
+
+
+def test_a_rack_that_costs_more_than_the_plan_holds_no_bound_down() -> None:
+    """9 requests/s of two boxes, 200 $. A rack of 100 at 500 $ serves them at 5 $ each, which a
+    relaxation takes; a plan with one costs more than is known, and without it 112.50 $ are left."""
+    base = one_pool([[9.0]])
+    problem = replace(
+        base,
+        pools=(*base.pools, replace(base.pools[0], id="q", system="rack", gpus_per_system=100)),
+        offers=(
+            *base.offers,
+            replace(base.offers[0], id="r", pool=1, annual_cost_items_usd={"capex": 500.0}),
+        ),
+        candidates=(*base.candidates, candidate(1, 0, "rack", 1, [1.0])),
+    )
+    check = bound._Check(problem, Claim(10.0, 200.0, BOTH), 20.0, 0.0)
+    costs, constant = check._weights(check.goal.of, 1.0)
+    assert check.prices.least(costs, constant, math.inf).bound == pytest.approx(112.5, rel=1e-6)
+    assert checked(problem, 10.0, 200.0)[0] <= 200.0
+    dearer = bound._Check(problem, Claim(10.0, 600.0, BOTH), 20.0, 0.0)
+    assert dearer.prices.least(costs, constant, math.inf).bound == pytest.approx(45.0, rel=1e-6)
 
 
 def test_a_false_bound_is_put_right() -> None:

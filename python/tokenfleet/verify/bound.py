@@ -9,7 +9,8 @@ The mix is written once more (`second`), and then
    The prices come from a solver, but whether it is right does not matter: the sum is computed here,
    with every rounding error counted against the bound. Prices are sought over few replica types,
    and over more while others would take something off the sum. Where that is too little, rows that
-   whole replicas imply (`rounded`) have prices as well.
+   whole replicas imply (`rounded`) have prices as well. Systems of which one alone costs more than
+   the plan that is known are in no better one, and are left out first.
 2. **by search**, where whole numbers hold the bound up and prices cannot: HiGHS solves the second
    formulation without its presolve, over what prices say that a better plan may use.
 

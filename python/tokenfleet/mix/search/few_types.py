@@ -33,8 +33,8 @@ from tokenfleet.mix.solver.growing import Answer, GrowingLp
 from tokenfleet.mix.solver.highs import Outcome, relative_gap, run
 from tokenfleet.problem_data import Flow, Replicas, Systems
 
-TYPES_SHARE = 0.5  # of the time left, for plans of few system types
-_FEW = 60.0  # systems that the relaxation wants, up to which whole ones make the difference
+TYPES_SHARE = 0.3  # of the time left, for plans of few system types
+_FEW = 15.0  # systems that the relaxation wants, up to which whole ones make the difference
 _FAR = 0.03  # gap of the plan in hand, below which rounding up loses little
 _ALONE = 4  # types that are searched alone
 _NODES = 30  # of the tree of the last search

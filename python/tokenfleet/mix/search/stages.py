@@ -4,11 +4,12 @@
    a little of the bound is looked for, over what may be in one; where there is none the bound rises
    to there, and the next try goes further. What is left open goes to HiGHS whole.
 2. A large one is tightened by cuts first (`relaxation`): HiGHS will hardly see it whole.
-3. Rounding the relaxation up (`rounding`) gives a plan, which is improved two sites at a time
-   (`neighbourhood`). The model is then solved over the candidates the relaxation uses, and over
-   those whose reduced cost is small against the price of their systems, each stage starting from
-   the last plan; all that a better plan may use, by reduced costs (`fixing`) and by probing, comes
-   last, for whatever time is left or as soon as it is small.
+3. Rounding the relaxation up (`rounding`) gives a plan; where few systems are wanted, plans of few
+   types (`few_types`) are better ones. It is improved two sites at a time (`neighbourhood`). The
+   model is then solved over the candidates the relaxation uses, and over those whose reduced cost
+   is small against the price of their systems, each stage starting from the last plan; all that a
+   better plan may use, by reduced costs (`fixing`) and by probing, comes last, for whatever time is
+   left or as soon as it is small.
 4. Bound = the better of the relaxation's and that of the whole model. Restricted stages prove
    nothing and their bounds are not used. The search stops as soon as value and bound are within
    the gap.
