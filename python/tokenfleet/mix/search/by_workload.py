@@ -77,12 +77,13 @@ class ByWorkload:
         solver.passModel(self._part(columns))
         workload, integral = self.workload[columns], self.integral[columns]
         order = [w for w in self.m.order.workloads if (workload == w).any()]
+        values = np.zeros(len(columns))
         for w in order:
-            last = w == order[-1]
-            now = integral & ((workload == w) | (last & (workload < 0)))
-            values = self._step(solver, np.flatnonzero(now))
-            if values is None:
+            now = integral & ((workload == w) | ((w == order[-1]) & (workload < 0)))
+            found = self._step(solver, np.flatnonzero(now))
+            if found is None:
                 return None
+            values = found
             self._hold(solver, np.flatnonzero(integral & (workload == w)), values)
         if not order:
             return None

@@ -130,7 +130,8 @@ class _FewTypes:
         return _Choice(types, self._is_open(pools) & ~dear, value, value + one_more)
 
     def _is_open(self, pools: Iterable[int]) -> NDArray[np.bool_]:
-        return np.isin(self.pool_of, [-1, *pools]) & (self.up != 0.0)
+        is_open: NDArray[np.bool_] = np.isin(self.pool_of, [-1, *pools]) & (self.up != 0.0)
+        return is_open
 
     def _is_beaten(self, value: float) -> bool:
         if self.best.plan is None:
