@@ -25,7 +25,7 @@ from dataclasses import replace
 import pulp
 
 from tokenfleet.mix.model import FleetModel
-from tokenfleet.mix.search.bounds import only
+from tokenfleet.mix.search.bounds import bounded, only
 from tokenfleet.mix.search.few_types import TYPES_SHARE, few_types, is_few
 from tokenfleet.mix.search.fixing import FirstUnits, may_improve
 from tokenfleet.mix.search.incumbent import Found, Incumbent, Watch
