@@ -124,7 +124,9 @@ def test_a_script_asks_for_weights_that_nobody_knows(tmp_path: Path) -> None:
     unknown = golden("enterprise").model_copy(update={"checkpoints": ()})
     text = export(unknown, "sglang")
     assert text.count("sglang.launch_server") == len(golden("enterprise").replicas)
-    assert "# 1 x assistant at eu-dublin on a100_sxm_8: 8 GPUs each, weights bf16" in text
+    first = unknown.replicas[0]
+    what = f"{first.count} x {first.workload} at {first.site} on {first.system}"
+    assert f"# {what}: {first.gpus} GPUs each, weights bf16" in text
     done = subprocess.run(
         ["/bin/sh", "-c", text], capture_output=True, text=True, cwd=tmp_path, check=False
     )

@@ -72,6 +72,7 @@ def flip_over_time(target: Target, ask: Ask = plainly) -> FlipPrice:
             solves=asked.solves - begun, how=PROVEN if search.exact else WITHIN,
         )  # fmt: skip
     never = not chosen and found.at <= 0
+    solves = asked.solves - begun
     ends = (1.0 - found.at, 1.0 - found.most)
     takes = () if never else tuple(taken_over_time(target, found.without, found.plan, ends, ask))
     return FlipPrice(
@@ -88,7 +89,7 @@ def flip_over_time(target: Target, ask: Ask = plainly) -> FlipPrice:
         systems_with={} if never else dict(found.plan.systems),
         systems_without=dict(found.without.systems),
         takes=takes,
-        solves=asked.solves - begun,
+        solves=solves,
         how=found.how,
     )
 
