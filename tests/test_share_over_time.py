@@ -96,7 +96,7 @@ def at(data: dict[str, Any], name: str, share: float, factor: float) -> tuple[fl
 
 
 @pytest.mark.parametrize("states", [False, True], ids=["whole", "states"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_shares_of_the_fleet_equal_trying_everything(
     seed: int, states: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
