@@ -83,8 +83,8 @@ def test_enterprise_holds_its_limits(enterprise: tf.Plan) -> None:
 
 
 def test_the_enterprise_serves_what_its_comment_says() -> None:
-    """Short questions on old servers in 16 bits, documents and completion on new ones in 8 bits, and
-    a hosted API for the busy hours: of what it is sent a second hardly any is in others."""
+    """Short questions on old servers in 16 bits, documents and completion on new ones in 8 bits; a
+    hosted API for the busy hours: of what it is sent a second hardly any is in others."""
     plan = golden("enterprise")
     held = {(r.system, r.precision): set(r.classes) for r in plan.replicas
             if r.workload == "assistant"}  # fmt: skip
