@@ -11,7 +11,8 @@ import yaml
 import tokenfleet as tf
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-_TIMES = 6
+# Of these a search was seen to end by the clock on a busy machine.
+_LONGER = {("enterprise", "least_cost_per_token"): 6, ("hyperscaler", "least_cost"): 6}
 SAID = {"least_cost", "least_cost_per_token"}  # levelised; other goals add up over the years
 GOALS = [
     ("enterprise", "least_cost"),
@@ -24,9 +25,9 @@ GOALS = [
 
 
 def example(name: str, goal: str, **changes: Any) -> dict[str, Any]:
-    """An example under a goal, with so much time that none of its searches ends by the clock."""
+    """An example under a goal, with so much time that its searches do not end by the clock."""
     data: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text("utf-8"))
-    data["solver"]["time_limit_s"] *= _TIMES
+    data["solver"]["time_limit_s"] *= _LONGER.get((name, goal), 1)
     if data["objective"]["kind"] != goal:
         data["objective"] = {"kind": goal}
     return {**data, **changes}
