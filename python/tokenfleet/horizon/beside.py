@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tokenfleet.errors import InfeasibleError, SolverError
-from tokenfleet.files.plain import finite, plain
+from tokenfleet.files.plain import finite
 from tokenfleet.mix.horizon.combine import combined
 from tokenfleet.mix.horizon.explain import explain_horizon
 from tokenfleet.mix.horizon.facts import Memory
@@ -29,7 +29,7 @@ from tokenfleet.mix.why.routes import Way as Allowed
 from tokenfleet.mix.why.routes import in_all_nodes, ways_of
 from tokenfleet.plan.over_time import in_service
 from tokenfleet.plan.rows import BestSingle, Way
-from tokenfleet.plan.ways import best_first
+from tokenfleet.plan.ways import best_first, without_plan
 from tokenfleet.problem import Built
 from tokenfleet.problem_data import Horizon, Problem
 from tokenfleet.verify.horizon import cash_by_node
@@ -110,7 +110,7 @@ class Asked:
         return found
 
     def _only(self, way: Allowed, options: SolveOptions) -> _Other:
-        tree = in_all_nodes(self.tree, len(self.built.problem.offers), way)
+        tree = self._with_only(way)
         why = _unserved(tree, replace(options, time_limit_s=_FIRST * options.time_limit_s))
         if why is not None:
             return _Other(None, why, impossible=True)
@@ -123,20 +123,19 @@ class Asked:
         except SolverError:
             return _Other(None)
 
+    def _with_only(self, way: Allowed) -> Horizon:
+        return in_all_nodes(self.tree, len(self.built.problem.offers), way)
+
     def _why(self, way: Allowed) -> str | None:
         """What keeps a way from any plan: what is short, and until when."""
-        tree = in_all_nodes(self.tree, len(self.built.problem.offers), way)
-        problem = combined(self.built.problem.name, tree)
+        problem = combined(self.built.problem.name, self._with_only(way))
         frame = frame_of(problem, scale_limit(problem), every_system=True)
         return next(iter(explain_horizon(problem, frame).conflicts), None)
 
     def _way(self, name: str, other: _Other) -> Way:
         best = other.best
         if best is None:
-            none = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
-            why = None if other.why is None else plain(other.why)
-            nothing = dict.fromkeys((*none, "gpus"))
-            return Way(name=name, impossible=other.impossible, why=why, **nothing)
+            return without_plan(name, other.why, impossible=other.impossible)
         problem, nodes = best.problem, best.horizon.nodes
         cash = cash_by_node(problem, best.values)
         most = map(partial(_gpus, problem), in_service(best).values())

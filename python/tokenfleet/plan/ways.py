@@ -27,12 +27,17 @@ def best_first(rows: Iterable[Way], sign: float) -> tuple[Way, ...]:
     )
 
 
+def without_plan(name: str, why: str | None, *, impossible: bool) -> Way:
+    """The row of a way that has no plan, or of which none was found; `why` where that is known."""
+    none = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
+    said = plain(why or "") or None
+    return Way(name=name, gpus=None, impossible=impossible, why=said, **dict.fromkeys(none))
+
+
 def _way(name: str, way: Alone, found: MixResult) -> Way:
     mix = way.best
     if mix is None:
-        none = ("objective_value", "difference_relative", "gap", "annual_cost_usd", "capex_usd")
-        why = plain(way.why) or None
-        return Way(name=name, gpus=None, impossible=way.impossible, why=why, **dict.fromkeys(none))
+        return without_plan(name, way.why, impossible=way.impossible)
     problem, held = mix.problem, dict[int, float]()
     for o, counts in PlanNumbers(mix).systems.items():
         held[o] = max(counts)
